@@ -1,0 +1,75 @@
+"""Attacker text becomes printable text here and nowhere else.
+
+:func:`visible` replaces everything that a terminal could obey instead of show: control bytes, C1,
+ESC, bidirectional overrides, zero-width and other format characters, surrogates, separators.
+:func:`storable` makes text fit for both databases without hiding what it was.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+from typing import Any
+
+ELLIPSIS = "…"
+_PLAIN = re.compile(r"[ -~]*\Z")
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\x1b": "\\e", "\x00": "\\0"}
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_MAX_INT = 2**63 - 1
+
+
+@lru_cache(maxsize=8192)
+def _shown(char: str) -> str:
+    """One character as it may stand on a terminal; combining marks without end are cut elsewhere."""
+    if char in _SHORT:
+        return _SHORT[char]
+    category = unicodedata.category(char)
+    if category in _HIDDEN_CATEGORIES or (category == "Zs" and char != " ") or category in ("Mn", "Me"):
+        code = ord(char)
+        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return char
+
+
+def visible(text: object, limit: int | None = None) -> str:
+    """``text`` with every character that is not plainly printable written out as an escape.
+
+    ``limit`` is the greatest length of the result in characters; a cut ends in an ellipsis.
+    Accepts any object, since log fields may hold any JSON value. Never raises.
+    """
+    raw = text if isinstance(text, str) else "" if text is None else str(text)
+    if limit is not None and len(raw) > limit:
+        raw = raw[: limit + 1]
+    out = raw if _PLAIN.match(raw) else "".join(map(_shown, raw))
+    if limit is not None and len(out) > limit:
+        out = out[: max(limit - 1, 0)] + ELLIPSIS if limit else ""
+    return out
+
+
+def storable(value: Any, *, depth: int = 0) -> Any:
+    """A JSON-like value that SQLite and PostgreSQL both take, changed the same way for both.
+
+    NUL and lone surrogates become U+FFFD, integers beyond 63 bits become text, NaN and infinities
+    become None, nesting beyond 32 levels becomes text.
+    """
+    if isinstance(value, str):
+        return storable_text(value)
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int):
+        return value if -_MAX_INT - 1 <= value <= _MAX_INT else str(value)
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if depth > 32:
+        return storable_text(repr(value)[:1000])
+    if isinstance(value, dict):
+        return {storable_text(str(k)): storable(v, depth=depth + 1) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [storable(v, depth=depth + 1) for v in value]
+    return storable_text(str(value))
+
+
+def storable_text(text: str) -> str:
+    """Text without NUL bytes and lone surrogates (both become U+FFFD)."""
+    return _UNSTORABLE.sub("\ufffd", text)

@@ -1,0 +1,64 @@
+"""Deterministic ids: the same evidence gets the same id in every run, on every host.
+
+All are UUIDv5, so replay, redelivery and back-fill write the same rows again instead of new ones.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+_ATTACKER_NS = uuid5(NAMESPACE_URL, "decnet:attacker:v1")
+_IDENTITY_NS = uuid5(NAMESPACE_URL, "decnet:identity:v1")
+_SESSION_NS = uuid5(NAMESPACE_URL, "decnet:session:v1")
+_EVENT_NS = uuid5(NAMESPACE_URL, "decnet:event:v1")
+TTP_TAG_NS: UUID = uuid5(NAMESPACE_URL, "decnet:ttp_tag:v1")
+
+
+def normalize_ip(ip: str) -> str:
+    """The canonical text of an address; an IPv4-mapped IPv6 address is its IPv4 one.
+
+    Text that is no address comes back unchanged: a log may hold anything.
+    """
+    try:
+        parsed = ip_address(ip.strip())
+    except ValueError:
+        return ip
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return str(mapped or parsed)
+
+
+def attacker_id(ip: str) -> str:
+    """Id of the attacker behind one source address."""
+    return str(uuid5(_ATTACKER_NS, normalize_ip(ip)))
+
+
+def identity_id(attacker_uuid: str) -> str:
+    """Id of the stub identity that one attacker starts with."""
+    return str(uuid5(_IDENTITY_NS, str(attacker_uuid)))
+
+
+def session_id(kind: str, decky_id: str, native_id: str) -> str:
+    """Id of one honeypot session.
+
+    ``kind`` is the sensor kind, ``native_id`` the honeypot's own session id.
+    """
+    return str(uuid5(_SESSION_NS, "|".join((kind, decky_id, native_id))))
+
+
+def tag_id(
+    source_kind: str,
+    source_id: str,
+    rule_id: str,
+    rule_version: int,
+    technique_id: str,
+    sub_technique_id: str | None,
+) -> str:
+    """Id of a tag; nothing else takes part, the tactic neither."""
+    parts = (source_kind, source_id, rule_id, str(rule_version), technique_id, sub_technique_id or "")
+    return str(uuid5(TTP_TAG_NS, "|".join(parts)))
+
+
+def event_id(producer: str, subject_key: str, version: str | int = 1) -> str:
+    """Hex id of a durable event: producer, the subject's own key and the version of its content."""
+    return uuid5(_EVENT_NS, f"{producer}|{subject_key}|{version}").hex
