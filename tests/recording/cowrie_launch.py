@@ -1,0 +1,86 @@
+"""Start Cowrie inside an environment of its own; run by that environment's interpreter, never imported by tests.
+
+Does three things before handing over to ``twistd``: reads ``etc/cowrie.cfg`` of the current directory (2.x wheels
+look elsewhere), tells a 2.x wheel where its own data are, and sends the downloads of ``wget`` and ``curl`` to a
+bait server on loopback, because Cowrie itself refuses loopback and the test machine must not reach anything else.
+Everything that ends up in the log is Cowrie's own doing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+BAIT_ADDRESS = "203.0.113.254"
+"""What names resolve to on their way to the bait server; never contacted."""
+
+
+def read_config() -> None:
+    """Lay the run's own settings over whatever this version has read."""
+    config = import_module("cowrie.core.config").CowrieConfig
+    data = Path(import_module("cowrie").__file__ or "").parent / "data"
+    if not (data / "etc").is_dir():
+        config.read_dict(_bundled_paths(data))
+    config.read("etc/cowrie.cfg")
+
+
+def _bundled_paths(data: Path) -> dict[str, dict[str, str]]:
+    contents = data / "honeyfs"
+    return {
+        "honeypot": {
+            "contents_path": str(contents) if contents.is_dir() else "honeyfs",
+            "txtcmds_path": str(data / "txtcmds"),
+            "data_path": str(data),
+            "share_path": str(data),
+        },
+        "shell": {"filesystem": str(data / "fs.pickle"), "processes": str(data / "cmdoutput.json")},
+    }
+
+
+def send_downloads_to(port: int) -> None:
+    """Make ``wget`` and ``curl`` of the honeypot talk to the bait server on ``port``, whatever the URL says."""
+    _resolve_everything()
+    from twisted.internet import defer, posixbase
+
+    genuine = posixbase.PosixReactorBase.connectTCP
+
+    def connect(self: Any, host: str, asked: int, *args: Any, **kwargs: Any) -> Any:
+        del host, asked
+        return genuine(self, "127.0.0.1", port, *args, **kwargs)
+
+    posixbase.PosixReactorBase.connectTCP = connect  # type: ignore[method-assign]
+    for name in ("wget", "curl"):
+        module = import_module(f"cowrie.commands.{name}")
+        module.communication_allowed = lambda _address: defer.succeed(True)  # type: ignore[attr-defined]
+
+
+def _resolve_everything() -> None:
+    import socket
+
+    genuine: Callable[..., Any] = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        known = name is None or not str(name).endswith(".example")
+        return genuine(host if known else BAIT_ADDRESS, *args, **kwargs)
+
+    socket.getaddrinfo = getaddrinfo
+
+
+def main() -> None:
+    read_config()
+    bait = os.environ.get("DECNET_BAIT_PORT", "")
+    if bait:
+        send_downloads_to(int(bait))
+    from twisted.scripts.twistd import run
+
+    sys.argv = ["twistd", "--umask=0022", "--nodaemon", "--pidfile=", "-l", "-", "cowrie"]
+    run()
+
+
+if __name__ == "__main__":
+    main()
