@@ -60,7 +60,7 @@ def storable(value: Any, *, depth: int = 0) -> Any:
     if isinstance(value, int):
         return value if -_MAX_INT - 1 <= value <= _MAX_INT else str(value)
     if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
+        return value if abs(value) < float("inf") else None
     if depth > 32:
         return storable_text(repr(value)[:1000])
     if isinstance(value, dict):

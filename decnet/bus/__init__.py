@@ -1,0 +1,1 @@
+"""The bus: topics, envelope, adapters (NATS/JetStream, memory, null), the embedded server."""

@@ -1,0 +1,308 @@
+"""Settings: every knob of engine and console, frozen, unknown keys refused.
+
+Order of precedence: flag > environment (``DECNET_…``, nested by ``__``) > ``--config`` file > default.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from decnet.errors import ConfigError
+
+
+def default_data_dir() -> Path:
+    """The user's state directory of this program."""
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "decnet-tui"
+
+
+def packaged_rules_dir() -> Path:
+    """The rule pack that ships with the package (``rules/ttp`` in a checkout)."""
+    inside = Path(str(files("decnet"))) / "_data" / "rules" / "ttp"
+    return inside if inside.is_dir() else Path(__file__).resolve().parent.parent / "rules" / "ttp"
+
+
+def packaged_demo_dir() -> Path:
+    """The demo recording that ships with the package."""
+    return Path(str(files("decnet"))) / "_data" / "demo"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BusSettings(_Section):
+    """The bus."""
+
+    type: Literal["nats", "memory", "null"] = "nats"
+    """Adapter."""
+    url: str | None = None
+    """External server or comma separated cluster; without it the engine starts one of its own."""
+    token: SecretStr | None = None
+    """Token for the server."""
+    user: str | None = None
+    """User for the server."""
+    password: SecretStr | None = None
+    """Password for the server."""
+    nkeys_seed: Path | None = None
+    """File with an nkey seed."""
+    tls_ca: Path | None = None
+    """CA file; turns TLS on."""
+    stream: str = "DECNET"
+    """JetStream stream of the durable topics."""
+    max_event_bytes: int = Field(262_144, ge=4096)
+    """Largest event, body plus headers, in bytes."""
+    max_stream_bytes: int = Field(4 * 2**30, ge=2**20)
+    """Size limit of the stream in bytes."""
+    retention_s: float = Field(7 * 86400.0, gt=0)
+    """Acknowledged events older than this many seconds are purged."""
+    read_back_window: int = Field(50_000, ge=0)
+    """Newest events that a purge for space leaves for the console."""
+    ack_wait_s: float = Field(30.0, gt=0)
+    """Seconds until an unacknowledged event is delivered again."""
+    connect_timeout_s: float = Field(10.0, gt=0)
+    """Seconds until a first connection attempt fails."""
+    publish_window: int = Field(256, ge=1)
+    """Durable publishes in flight at once."""
+
+
+class RuntimeSettings(_Section):
+    """Workers and their supervisor."""
+
+    batch_events: int = Field(200, ge=1, le=5000)
+    """Events in one transaction at most."""
+    batch_wait_s: float = Field(0.25, gt=0)
+    """Seconds a batch waits for more events."""
+    max_failures: int = Field(3, ge=1)
+    """Handler failures of one event until it is dead-lettered."""
+    heartbeat_s: float = Field(10.0, gt=0)
+    """Seconds between heartbeats; three missed ones make a worker stale."""
+    grace_s: float = Field(10.0, ge=0)
+    """Seconds a shutdown waits for running batches before it cuts them."""
+    restart_backoff_s: float = Field(1.0, gt=0)
+    """First pause before a failed worker is started again; doubles up to a minute."""
+    lease_s: float = Field(15.0, gt=0)
+    """Seconds a lease lives without renewal."""
+    outbox_batch: int = Field(500, ge=1)
+    """Outbox rows relayed at once."""
+    poll_interval_s: float = Field(60.0, gt=0)
+    """Seconds between sweeps for untagged sessions while the bus is away."""
+    tail_db_s: float = Field(1.0, gt=0)
+    """Seconds between looks for rows that other processes wrote."""
+
+
+class SensorSettings(_Section):
+    """Log reading."""
+
+    max_line_bytes: int = Field(262_144, ge=1024)
+    """A longer line is refused and counted."""
+    read_bytes: int = Field(1_048_576, ge=4096)
+    """Bytes read from one file in one go."""
+    poll_s: float = Field(0.5, gt=0)
+    """Seconds between looks at a file that gave no sign of change."""
+    idle_session_s: float = Field(3600.0, gt=0)
+    """A session without a line for this long in log time is over."""
+    max_open_sessions: int = Field(20_000, ge=1)
+    """Open sessions kept in memory; beyond, the longest idle one ends."""
+    max_commands: int = Field(20_000, ge=1)
+    """Commands kept of one session."""
+    max_text: int = Field(65_536, ge=256)
+    """Characters kept of one command or name."""
+
+
+class TtpSettings(_Section):
+    """Tagging."""
+
+    tagger_type: str = "composite"
+    """Tagger; `composite` is the only one."""
+    rule_store_type: Literal["database", "filesystem"] = "database"
+    """Where rule definitions and states come from."""
+    floor: float = Field(0.3, ge=0, le=1)
+    """Tags below this confidence are counted, not stored."""
+    max_rule_file_bytes: int = Field(262_144, ge=1024)
+    """Largest rule file."""
+    max_rule_failures: int = Field(5, ge=1)
+    """Failures in a row that trip one rule."""
+    reload_debounce_s: float = Field(0.2, ge=0)
+    """Seconds of quiet before changed rule files are read."""
+    rescan_s: float = Field(5.0, gt=0)
+    """Seconds between content-hash scans of the rule directory."""
+
+
+class ConsoleSettings(_Section):
+    """The console."""
+
+    ring: int = Field(50_000, ge=100)
+    """Events kept for Traffic."""
+    glyphs: Literal["auto", "unicode", "ascii"] = "auto"
+    """Glyph set; auto looks at the locale."""
+    write_mode_min: float = Field(15.0, gt=0)
+    """Minutes until write mode ends by itself."""
+    keymap: dict[str, str] = Field(default_factory=dict)
+    """Action id to key, comma separated for several."""
+
+
+class LogSettings(_Section):
+    """Logs."""
+
+    format: Literal["console", "json"] = "console"
+    """Shape of a log line."""
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least level that is written."""
+
+
+class SensorSpec(_Section):
+    """One ``--sensor KIND=PATH[,from=start|end|DATE]``."""
+
+    kind: Literal["cowrie", "opencanary", "jsonl"]
+    """Parser."""
+    path: Path
+    """File or directory."""
+    start: str = "start"
+    """Where a file seen for the first time is read from: start, end or an ISO date."""
+
+
+class Settings(BaseSettings):
+    """All settings of one process."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="DECNET_", env_nested_delimiter="__", env_ignore_empty=True
+    )
+
+    data_dir: Path = Field(default_factory=default_data_dir)
+    """Everything this program writes lives below it."""
+    rules: Path = Field(default_factory=packaged_rules_dir)
+    """Rule directory."""
+    db: str | None = None
+    """Database URL; a SQLite file in the data directory without it."""
+    sensors: tuple[SensorSpec, ...] = ()
+    """Logs to read."""
+    workers: tuple[str, ...] = ()
+    """Workers to run; empty means all."""
+    bus: BusSettings = BusSettings()
+    """The bus."""
+    runtime: RuntimeSettings = RuntimeSettings()
+    """Workers and supervisor."""
+    sensor: SensorSettings = SensorSettings()
+    """Log reading."""
+    ttp: TtpSettings = TtpSettings()
+    """Tagging."""
+    console: ConsoleSettings = ConsoleSettings()
+    """The console."""
+    log: LogSettings = LogSettings()
+    """Logs."""
+    bus_type: Literal["nats", "memory", "null"] | None = None
+    """Short form of bus.type (DECNET_BUS_TYPE)."""
+    ttp_tagger_type: str | None = None
+    """Short form of ttp.tagger_type (DECNET_TTP_TAGGER_TYPE)."""
+    ttp_rule_store_type: Literal["database", "filesystem"] | None = None
+    """Short form of ttp.rule_store_type (DECNET_TTP_RULE_STORE_TYPE)."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then environment, then the config file handed over by :func:`load_settings`."""
+        return init_settings, env_settings, _ConfigFileSource(settings_cls)
+
+    @property
+    def effective_bus_type(self) -> str:
+        """Adapter after the short form."""
+        return self.bus_type or self.bus.type
+
+    @property
+    def effective_tagger_type(self) -> str:
+        """Tagger after the short form."""
+        return self.ttp_tagger_type or self.ttp.tagger_type
+
+    @property
+    def effective_rule_store_type(self) -> str:
+        """Rule store after the short form."""
+        return self.ttp_rule_store_type or self.ttp.rule_store_type
+
+    @property
+    def db_url(self) -> str:
+        """Database URL in effect."""
+        return self.db or f"sqlite:///{self.data_dir / 'decnet.sqlite'}"
+
+
+_config_values: dict[str, Any] = {}
+
+
+class _ConfigFileSource(PydanticBaseSettingsSource):
+    """Values of the ``--config`` file, the weakest source."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return _config_values.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return dict(_config_values)
+
+
+def load_settings(config: Path | None = None, **flags: Any) -> Settings:
+    """Settings from flags, environment and config file; None flags count as not given.
+
+    Raises ConfigError that names every wrong key, with the file's place where it has one.
+    """
+    values = _read_config(config) if config else {}
+    _config_values.clear()
+    _config_values.update(values)
+    try:
+        return Settings(**{k: v for k, v in flags.items() if v is not None})
+    except ValidationError as error:
+        raise ConfigError(_explain(error, config)) from error
+    finally:
+        _config_values.clear()
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise ConfigError(f"{place}: {error.problem or 'not YAML'}") from error
+    if raw is None:
+        return {}
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}:1:1: the file must be a mapping of settings")
+    return {str(k): v for k, v in raw.items()}
+
+
+def _explain(error: ValidationError, config: Path | None) -> str:
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        place = _place_of(config, item["loc"]) if config else ""
+        known = f"; known: {', '.join(Settings.model_fields)}" if item["type"] == "extra_forbidden" else ""
+        lines.append(f"{place}{key}: {item['msg']}{known}")
+    return "\n".join(lines)
+
+
+def _place_of(config: Path, loc: tuple[int | str, ...]) -> str:
+    """``file:line:column: `` of a key in the config file, empty when the key is not from it."""
+    node = yaml.compose(config.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    found = None
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            pairs = [(k, v) for k, v in node.value if k.value == str(part)]
+            if not pairs:
+                break
+            found, node = pairs[0]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            found = node = node.value[part]
+    return f"{config}:{found.start_mark.line + 1}:{found.start_mark.column + 1}: " if found else ""

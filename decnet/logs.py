@@ -1,0 +1,63 @@
+"""Log set-up: stdlib loggers under structlog, so that levels can be tested and set per module."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, TextIO
+
+import structlog
+
+from decnet.hostile import visible
+
+
+def get_logger(name: str) -> Any:
+    """A structlog logger over the stdlib logger ``name``; pass attacker text as fields only."""
+    return structlog.stdlib.get_logger(name)
+
+
+def _visible_fields(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Log fields may hold attacker text; a terminal must not obey it."""
+    return {
+        k: visible(v, 2000) if isinstance(v, str) and k not in ("exception", "event") else v
+        for k, v in event.items()
+    }
+
+
+_SHARED: list[Any] = [
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    _visible_fields,
+]
+
+
+def configure_logging(fmt: str = "console", level: str = "INFO", stream: TextIO | None = None) -> None:
+    """Sends all logs to ``stream`` (stderr) as lines for people (``console``) or as JSON lines (``json``)."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_SHARED,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if fmt == "json"
+        else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    )
+    handler = logging.StreamHandler(stream or sys.stderr)
+    processors: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    if fmt == "json":
+        processors.append(structlog.processors.format_exc_info)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(processors=[*processors, renderer], foreign_pre_chain=_SHARED)
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for noisy in ("nats", "alembic", "sqlalchemy", "aiosqlite", "watchfiles", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

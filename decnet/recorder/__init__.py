@@ -1,0 +1,1 @@
+"""The recorder: attacker and credential events become rows."""

@@ -1,0 +1,1 @@
+"""Sensors: honeypot logs become events on the bus."""

@@ -1,0 +1,1 @@
+"""The TTP plane: rules, matcher, taggers, stores, worker."""

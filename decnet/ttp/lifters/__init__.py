@@ -1,0 +1,1 @@
+"""Lifters: taggers whose predicates are code, with knobs set by rules."""

@@ -1,0 +1,1 @@
+"""Rule stores: where definitions and operator states come from."""

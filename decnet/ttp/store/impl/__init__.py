@@ -1,0 +1,1 @@
+"""The rule stores there are."""
