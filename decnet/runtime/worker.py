@@ -1,0 +1,102 @@
+"""What a worker is: a name, topics, ``handle`` and a few optional extras. The rest is the runtime's.
+
+A worker writes no reconnect loop, heartbeat or control listener of its own. Its ``handle`` gets a
+batch and a transaction; what it publishes there goes out after the commit, through the outbox.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from decnet.bus.base import BaseBus, Event
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something a worker does every ``interval_s`` seconds.
+
+    With a ``lease`` only one engine on a database runs it at a time. ``by_data`` marks jobs that
+    also run once when an engine works until idle.
+    """
+
+    name: str
+    interval_s: float
+    run: Callable[[BaseRepository, BaseBus], Awaitable[None]]
+    lease: str | None = None
+    by_data: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that a handler gives up for good."""
+
+    event: Event
+    reason: str
+
+
+class TxBus:
+    """The publishing half of a bus inside a transaction: events wait in the outbox for the commit."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    async def publish(
+        self,
+        topic: str,
+        payload: dict[str, Any],
+        *,
+        event_type: str = "",
+        event_id: str | None = None,
+        ts: float | None = None,
+    ) -> None:
+        """Adds one event to the outbox of this transaction; ``ts`` is epoch seconds."""
+        self.events.append(
+            Event(topic, payload, event_type, event_id or uuid4().hex, time.time() if ts is None else ts)
+        )
+
+
+@dataclass(slots=True)
+class Transaction:
+    """One batch's transaction: its repository, its outbox, its dead letters."""
+
+    repo: BaseRepository
+    bus: TxBus = field(default_factory=TxBus)
+    dead: list[DeadLetter] = field(default_factory=list)
+
+    def dead_letter(self, event: Event, reason: str) -> None:
+        """Gives ``event`` up; the row is written with the batch."""
+        self.dead.append(DeadLetter(event, reason))
+
+
+class Worker(ABC):
+    """One unit of work over durable topics; see the module docstring."""
+
+    name: str
+    topics: tuple[str, ...] = ()
+    jobs: tuple[Job, ...] = ()
+
+    async def start(self, repo: BaseRepository, bus: BaseBus) -> None:  # noqa: B027
+        """Runs once before the first batch; may raise, then the supervisor tries again later."""
+
+    @abstractmethod
+    async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
+        """The whole effect of a batch of distinct events in stream order; raising fails the batch."""
+
+    def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """Named tasks that run for ever under supervision, restarted with back-off when they end."""
+        return {}
+
+    def health(self) -> dict[str, Any]:
+        """Extra health fields; a non-empty ``degraded`` names why this worker is not green."""
+        return {}
+
+    async def stop(self) -> None:  # noqa: B027
+        """Runs once after the last batch."""
