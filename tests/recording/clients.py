@@ -77,6 +77,9 @@ class Screen(Protocol):
     def seen(self) -> bytes:
         """All output so far."""
 
+    def gone(self) -> bool:
+        """True when the other side has closed."""
+
 
 class _Guesser(asyncssh.SSHClient):
     def __init__(self, login: Login) -> None:
@@ -135,6 +138,9 @@ class _SshScreen(asyncssh.SSHClientSession[bytes]):
     def seen(self) -> bytes:
         return bytes(self._seen)
 
+    def gone(self) -> bool:
+        return self.closed.is_set()
+
 
 @asynccontextmanager
 async def ssh_screen(
@@ -165,6 +171,7 @@ class _PtyScreen:
 
     descriptor: int
     _seen: bytearray = field(default_factory=bytearray)
+    _gone: bool = False
 
     async def send(self, keys: bytes) -> None:
         with contextlib.suppress(OSError):
@@ -173,10 +180,14 @@ class _PtyScreen:
     def seen(self) -> bytes:
         return bytes(self._seen)
 
+    def gone(self) -> bool:
+        return self._gone
+
     def on_readable(self) -> None:
         try:
             self._seen += os.read(self.descriptor, 65_536)
         except OSError:
+            self._gone = True
             asyncio.get_running_loop().remove_reader(self.descriptor)
 
 
@@ -228,43 +239,54 @@ def _answering_password(password: str) -> Iterator[dict[str, str]]:
         }
 
 
-class _TelnetScreen:
+class _TelnetScreen(asyncio.Protocol):
     _NEGOTIATION = re.compile(rb"\xff[\xfb-\xfe].", re.DOTALL)
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer, self._seen = reader, writer, bytearray()
+    def __init__(self) -> None:
+        self._seen = bytearray()
+        self._transport: asyncio.WriteTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._seen += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self._transport = None
 
     async def send(self, keys: bytes) -> None:
-        with contextlib.suppress(OSError):
-            self._writer.write(keys)
-            await self._writer.drain()
-        await self.listen(0.01)
+        if self._transport is not None:
+            self._transport.write(keys.replace(b"\r", b"\r\n"))
 
     def seen(self) -> bytes:
         return self._NEGOTIATION.sub(b"", bytes(self._seen))
 
-    async def listen(self, seconds: float) -> None:
-        """Take in what comes within ``seconds``."""
-        with contextlib.suppress(TimeoutError, OSError):
-            async with asyncio.timeout(seconds):
-                while data := await self._reader.read(4096):
-                    self._seen += data
+    def gone(self) -> bool:
+        return self._transport is None
 
 
 @asynccontextmanager
 async def telnet_screen(target: Target, login: Login) -> AsyncIterator[Screen]:
     """A Telnet connection that has answered the prompts with each password in turn."""
-    reader, writer = await asyncio.open_connection(target.host, target.port, local_addr=(target.source, 0))
-    screen = _TelnetScreen(reader, writer)
-    await screen.listen(1.5)
-    for password in login.passwords:
-        await screen.send(login.user.encode() + b"\r\n")
-        await screen.listen(0.8)
-        await screen.send(password.encode() + b"\r\n")
-        await screen.listen(1.2)
+    transport, screen = await asyncio.get_running_loop().create_connection(
+        _TelnetScreen, target.host, target.port, local_addr=(target.source, 0)
+    )
     try:
+        for password in login.passwords:
+            await _answer(screen, b"login: ", login.user)
+            await _answer(screen, b"Password: ", password)
         yield screen
     finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+        transport.close()
+
+
+async def _answer(screen: _TelnetScreen, question: bytes, answer: str) -> None:
+    for _ in range(100):
+        if screen.seen().rstrip(b"\r\n").endswith(question):
+            break
+        await asyncio.sleep(0.05)
+    await screen.send(answer.encode() + b"\r")
+    await asyncio.sleep(0.3)

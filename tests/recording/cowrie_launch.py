@@ -8,7 +8,9 @@ Everything that ends up in the log is Cowrie's own doing.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -43,8 +45,24 @@ def _bundled_paths(data: Path) -> dict[str, dict[str, str]]:
 
 def send_downloads_to(port: int) -> None:
     """Make ``wget`` and ``curl`` of the honeypot talk to the bait server on ``port``, whatever the URL says."""
-    _resolve_everything()
-    from twisted.internet import defer, posixbase
+    _connect_only_to(port)
+    _resolve_examples()
+    from twisted.internet import defer
+
+    for name, allowed in (("wget", True), ("curl", True), ("tftp", False)):
+        module = import_module(f"cowrie.commands.{name}")
+        module.communication_allowed = lambda _address, a=allowed: defer.succeed(a)  # type: ignore[attr-defined]
+    with contextlib.suppress(ImportError):
+        download = import_module("cowrie.core.download")
+        download.resolve_allowed = lambda address: defer.succeed(_stand_in(address))  # type: ignore[attr-defined]
+
+
+def _stand_in(address: str) -> str:
+    return address if address.replace(".", "").isdigit() else BAIT_ADDRESS
+
+
+def _connect_only_to(port: int) -> None:
+    from twisted.internet import posixbase
 
     genuine = posixbase.PosixReactorBase.connectTCP
 
@@ -53,20 +71,14 @@ def send_downloads_to(port: int) -> None:
         return genuine(self, "127.0.0.1", port, *args, **kwargs)
 
     posixbase.PosixReactorBase.connectTCP = connect  # type: ignore[method-assign]
-    for name in ("wget", "curl"):
-        module = import_module(f"cowrie.commands.{name}")
-        module.communication_allowed = lambda _address: defer.succeed(True)  # type: ignore[attr-defined]
 
 
-def _resolve_everything() -> None:
-    import socket
-
+def _resolve_examples() -> None:
     genuine: Callable[..., Any] = socket.getaddrinfo
 
     def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
-        name = host.decode() if isinstance(host, bytes) else host
-        known = name is None or not str(name).endswith(".example")
-        return genuine(host if known else BAIT_ADDRESS, *args, **kwargs)
+        name = host.decode() if isinstance(host, bytes) else str(host)
+        return genuine(BAIT_ADDRESS if name.endswith(".example") else host, *args, **kwargs)
 
     socket.getaddrinfo = getaddrinfo
 

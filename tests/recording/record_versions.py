@@ -102,9 +102,9 @@ async def record(minor: str, version: str, bait_port: int) -> None:
 
 
 async def main(minors: list[str]) -> None:
-    async with bait_server() as port:
+    async with bait_server() as port, asyncio.TaskGroup() as group:
         for minor in minors or VERSIONS:
-            await record(minor, VERSIONS[minor], port)
+            group.create_task(record(minor, VERSIONS[minor], port), name=f"cowrie {minor}")
 
 
 if __name__ == "__main__":

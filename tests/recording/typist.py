@@ -17,6 +17,7 @@ from tests.recording.clients import Screen
 UP, DOWN, LEFT = "\x1b[A", "\x1b[B", "\x1b[D"
 BACKSPACE, CTRL_C, CTRL_U, TAB = "\x7f", "\x03", "\x15", "\t"
 _KEYS = re.compile(r"\x1b\[[A-D]|.", re.DOTALL)
+_PROMPT = re.compile(rb"[#$] (\x1b\[4h)?\Z")
 ANSWER_TIMEOUT = 12.0
 """Seconds to wait for the prompt to come back before typing on regardless."""
 
@@ -48,6 +49,8 @@ async def type_lines(screen: Screen, lines: Iterable[Line], hand: Hand, rng: ran
     """Work through ``lines``, each after the prompt is back and a pause to think."""
     await wait_for_prompt(screen, 0)
     for line in lines:
+        if screen.gone():
+            return
         await asyncio.sleep(hand.pause(rng, hand.think))
         before = len(screen.seen())
         await _strike(screen, line, hand, rng)
@@ -67,10 +70,8 @@ async def _strike(screen: Screen, line: Line, hand: Hand, rng: random.Random) ->
 
 
 async def wait_for_prompt(screen: Screen, since: int) -> None:
-    """Until the output after byte ``since`` ends like a prompt, or ANSWER_TIMEOUT."""
+    """Until the output after byte ``since`` ends like a prompt, the other side is gone, or ANSWER_TIMEOUT."""
     for _ in range(int(ANSWER_TIMEOUT / 0.05)):
         await asyncio.sleep(0.05)
-        if getattr(screen, "listen", None):
-            await screen.send(b"")
-        if screen.seen()[since:].rstrip(b" ").endswith((b"#", b"$")) and screen.seen().endswith(b" "):
+        if screen.gone() or _PROMPT.search(screen.seen()[since:]):
             return
