@@ -1,0 +1,154 @@
+"""One batch: one transaction with effects, outbox and dead letters; commit, then ack.
+
+A failing batch is cut in halves until the failing event stands alone. Only failures of the
+handler count; a delivery that ended in a crash is no failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from decnet.bus import topics
+from decnet.bus.base import Delivery, Event
+from decnet.config import Settings
+from decnet.db.repository import BaseRepository
+from decnet.errors import BusError, DatabaseError
+from decnet.ids import event_id
+from decnet.logs import get_logger
+from decnet.runtime.health import WorkerStats
+from decnet.runtime.worker import Transaction, Worker
+
+log = get_logger(__name__)
+
+
+class BatchProcessor:
+    """Carries deliveries through a worker's handler, exactly once in effect."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        repo: BaseRepository,
+        settings: Settings,
+        stats: WorkerStats,
+        committed: Callable[[], None],
+    ) -> None:
+        self.worker = worker
+        self.repo = repo
+        self.settings = settings
+        self.stats = stats
+        self.committed = committed
+
+    async def process(self, deliveries: Sequence[Delivery]) -> None:
+        """Works off one fetch.
+
+        Raises DatabaseError or BusError when nothing can be worked off now; then the rest stays
+        unacknowledged and the server delivers it again.
+        """
+        async with self._kept_alive(deliveries):
+            await self._refuse_malformed([d for d in deliveries if d.event is None])
+            await self._halves([d for d in deliveries if d.event is not None])
+
+    @asynccontextmanager
+    async def _kept_alive(self, deliveries: Sequence[Delivery]) -> AsyncIterator[None]:
+        """Tells the server that a long batch goes on, so that it is not delivered twice."""
+        task = asyncio.create_task(self._keep_alive(deliveries), name=f"{self.worker.name}:in-progress")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _keep_alive(self, deliveries: Sequence[Delivery]) -> None:
+        while True:
+            await asyncio.sleep(self.settings.bus.ack_wait_s / 3)
+            for delivery in deliveries:
+                await delivery.in_progress()
+
+    async def _refuse_malformed(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            await self._bury(delivery, f"malformed: {delivery.malformed}")
+
+    async def _halves(self, deliveries: Sequence[Delivery]) -> None:
+        """Depth-first over ever smaller parts, so that one bad event costs the others nothing."""
+        stack = [list(deliveries)] if deliveries else []
+        while stack:
+            part = stack.pop()
+            error = await self._attempt(part)
+            if error is None:
+                continue
+            if len(part) == 1:
+                await self._failed(part[0], error)
+            else:
+                middle = len(part) // 2
+                stack += [part[middle:], part[:middle]]
+
+    async def _attempt(self, part: list[Delivery]) -> Exception | None:
+        """The handler's error, or None when the part is committed and acknowledged."""
+        events = _distinct(part)
+        try:
+            async with self.repo.transaction() as bound:
+                tx = Transaction(bound)
+                await self.worker.handle(events, tx)
+                await self._write_news(bound, tx, part)
+        except (DatabaseError, BusError):
+            raise
+        except Exception as error:
+            log.error("batch failed", worker=self.worker.name, events=len(part), exc_info=True)
+            self.stats.failed += 1
+            return error
+        await self._done(part, events)
+        return None
+
+    async def _write_news(self, bound: BaseRepository, tx: Transaction, part: Sequence[Delivery]) -> None:
+        seqs = {d.event.id: d for d in part if d.event is not None}
+        for dead in tx.dead:
+            await self._write_dead(bound, seqs[dead.event.id], dead.reason)
+        for event in tx.bus.events:
+            await bound.outbox_add(event)
+
+    async def _done(self, part: Sequence[Delivery], events: Sequence[Event]) -> None:
+        self.committed()
+        self.stats.processed += len(events)
+        self.stats.last_event_ts = max(self.stats.last_event_ts, max(e.ts for e in events))
+        for delivery in part:
+            await delivery.ack()
+
+    async def _failed(self, delivery: Delivery, error: Exception) -> None:
+        failures = await self.repo.failure_count_add(self.worker.name, delivery.seq)
+        if failures >= self.settings.runtime.max_failures:
+            await self._bury(delivery, f"{type(error).__name__}: {error}"[:500])
+        else:
+            await delivery.nak(min(0.5 * 2**failures, 30.0))
+
+    async def _bury(self, delivery: Delivery, reason: str) -> None:
+        async with self.repo.transaction() as bound:
+            await self._write_dead(bound, delivery, reason)
+            await bound.failure_clear(self.worker.name, [delivery.seq])
+        self.committed()
+        log.warning(
+            "event dead-lettered",
+            worker=self.worker.name,
+            topic=delivery.topic,
+            seq=delivery.seq,
+            reason=reason,
+        )
+        await delivery.ack()
+
+    async def _write_dead(self, bound: BaseRepository, delivery: Delivery, reason: str) -> None:
+        name = self.worker.name
+        row = await bound.dead_letter_add(name, delivery.topic, reason, delivery.seq, delivery.body)
+        payload = {"dead_letter_id": row, "topic": delivery.topic, "reason": reason}
+        key = event_id(name, f"deadletter|{delivery.seq}")
+        await bound.outbox_add(Event(topics.system_deadletter(name), payload, "deadletter", key))
+        self.stats.dead_lettered += 1
+
+
+def _distinct(part: Sequence[Delivery]) -> list[Event]:
+    """Events of a part, each id once, in stream order."""
+    by_id: dict[str, Event] = {}
+    for delivery in sorted(part, key=lambda d: d.seq):
+        if delivery.event is not None:
+            by_id.setdefault(delivery.event.id, delivery.event)
+    return list(by_id.values())

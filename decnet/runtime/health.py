@@ -1,0 +1,53 @@
+"""Health: counters of a worker and the payload that tells the truth about it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+
+STALE_BEATS = 3
+"""A worker is stale after this many missed heartbeats."""
+
+
+@dataclass(slots=True)
+class WorkerStats:
+    """Counters of one worker in this process; ``last_event_ts`` is epoch seconds of event time."""
+
+    processed: int = 0
+    failed: int = 0
+    dead_lettered: int = 0
+    lag: int = 0
+    last_event_ts: float = 0.0
+    restarts: int = 0
+    note: str = ""
+
+
+def health_payload(worker: str, state: str, stats: WorkerStats, extra: dict[str, Any]) -> dict[str, Any]:
+    """The body of ``system.<worker>.health``; a ``degraded`` reason turns a green state yellow."""
+    reason = extra.pop("degraded", "") or ""
+    return {
+        "worker": worker,
+        "ts": time.time(),
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "state": "degraded" if state == "ok" and (reason or stats.note) else state,
+        "processed": stats.processed,
+        "failed": stats.failed,
+        "dead_lettered": stats.dead_lettered,
+        "lag": stats.lag,
+        "last_event_ts": stats.last_event_ts or None,
+        "restarts": stats.restarts,
+        "note": reason or stats.note,
+        **extra,
+    }
+
+
+def status_of(payload: dict[str, Any], now: float, heartbeat_s: float) -> str:
+    """ok, degraded, failed, waiting_for_bus, paused, stopped as reported, or stale when the beats stopped."""
+    state = str(payload.get("state", "unknown"))
+    ts = payload.get("ts")
+    age = now - ts if isinstance(ts, (int, float)) else float("inf")
+    return "stale" if state != "stopped" and age > STALE_BEATS * heartbeat_s else state

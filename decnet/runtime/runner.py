@@ -1,0 +1,233 @@
+"""One worker's life under supervision: start, batches, background tasks, pause, stop, restart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from decnet.bus import topics
+from decnet.bus.base import BaseBus, Consumer
+from decnet.bus.publish import publish_safely
+from decnet.config import Settings
+from decnet.db.repository import BaseRepository
+from decnet.errors import BusError, DatabaseError, DiskFull
+from decnet.logs import get_logger
+from decnet.runtime.batch import BatchProcessor
+from decnet.runtime.health import WorkerStats, health_payload
+from decnet.runtime.leases import OWNER
+from decnet.runtime.worker import Job, Worker
+
+log = get_logger(__name__)
+MAX_BACKOFF_S = 60.0
+
+
+class WorkerRunner:
+    """Runs one worker for ever; every task it makes ends with it."""
+
+    def __init__(
+        self, worker: Worker, repo: BaseRepository, bus: BaseBus, settings: Settings, wake: Callable[[], None]
+    ) -> None:
+        self.worker = worker
+        self.repo = repo
+        self.bus = bus
+        self.settings = settings
+        self.stats = WorkerStats()
+        self.consumer: Consumer | None = None
+        self.processor = BatchProcessor(worker, repo, settings, self.stats, wake)
+        self._state = "starting"
+        self._wanted = "running"
+        self._halt = asyncio.Event()
+        self._go = asyncio.Event()
+        self._go.set()
+        self._changed = asyncio.Event()
+
+    @property
+    def state(self) -> str:
+        """ok, starting, waiting_for_bus, failed, paused or stopped."""
+        return self._state
+
+    def _become(self, state: str) -> None:
+        if state != self._state:
+            self._state = state
+            self._changed.set()
+
+    def control(self, action: str) -> bool:
+        """Carries out stop, start, restart, pause or resume; False for any other word."""
+        if action in ("stop", "pause"):
+            self._wanted = "stopped" if action == "stop" else "paused"
+            self._go.clear()
+            self._halt.set()
+        elif action in ("start", "resume"):
+            self._wanted = "running"
+            self._go.set()
+        elif action == "restart":
+            self._wanted = "running"
+            self._go.set()
+            self._halt.set()
+        else:
+            return False
+        log.info("worker control", worker=self.worker.name, action=action)
+        return True
+
+    def end(self) -> None:
+        """No further batch, no further life."""
+        self._wanted = "ended"
+        self._go.clear()
+        self._halt.set()
+
+    async def run(self) -> None:
+        """Lives until :meth:`end`; a life that fails is followed by another after a pause."""
+        backoff = self.settings.runtime.restart_backoff_s
+        while self._wanted != "ended":
+            if not self._go.is_set():
+                self._become(self._wanted)
+                await self._go.wait()
+            self._halt.clear()
+            try:
+                await self._life()
+                backoff = self.settings.runtime.restart_backoff_s
+            except Exception:
+                self._become("failed")
+                self.stats.restarts += 1
+                log.error("worker failed", worker=self.worker.name, retry_s=backoff, exc_info=True)
+                await self._pause(backoff)
+                backoff = min(backoff * 2, MAX_BACKOFF_S)
+            if self._wanted == "ended":
+                break
+        self._become("stopped")
+
+    async def _life(self) -> None:
+        self._become("starting")
+        await self.worker.start(self.repo, self.bus)
+        tasks = [
+            asyncio.create_task(self._forever(name, body), name=f"{self.worker.name}:{name}")
+            for name, body in self._bodies().items()
+        ]
+        self._become("ok")
+        try:
+            await self._consume()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.worker.stop()
+
+    def _bodies(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        bodies = dict(self.worker.background())
+        for job in self.worker.jobs:
+            bodies[f"job-{job.name}"] = lambda job=job: self._every(job)  # type: ignore[misc]
+        return bodies
+
+    async def _forever(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
+        """A background task that ends is a fault: said, shown in health, started again."""
+        backoff = self.settings.runtime.restart_backoff_s
+        while True:
+            try:
+                await body()
+                log.warning("background task ended", worker=self.worker.name, task=name)
+            except Exception:
+                log.warning("background task failed", worker=self.worker.name, task=name, exc_info=True)
+            self.stats.note = f"{name} restarts"
+            await asyncio.sleep(backoff)
+            self.stats.note = ""
+            backoff = min(backoff * 2, MAX_BACKOFF_S)
+
+    async def _every(self, job: Job) -> None:
+        while True:
+            await asyncio.sleep(job.interval_s)
+            await self.run_job(job)
+
+    async def run_job(self, job: Job) -> None:
+        """Runs a job now, unless another engine holds its lease."""
+        ttl = max(job.interval_s * 2, self.settings.runtime.lease_s)
+        if job.lease is None or await self.repo.lease_acquire(job.lease, OWNER, ttl):
+            await job.run(self.repo, self.bus)
+
+    async def _consume(self) -> None:
+        if not self.worker.topics:
+            await self._halt.wait()
+            return
+        try:
+            while not self._halt.is_set():
+                await self._one_fetch()
+        finally:
+            consumer, self.consumer = self.consumer, None
+            if consumer is not None:
+                with suppress(BusError):
+                    await consumer.close()
+
+    async def _one_fetch(self) -> None:
+        runtime = self.settings.runtime
+        try:
+            if self.consumer is None:
+                self.consumer = await self.bus.consume(self.worker.name, self.worker.topics)
+            deliveries = await self.consumer.fetch(runtime.batch_events, runtime.batch_wait_s)
+            self._bus_is_back()
+            if deliveries:
+                await self.processor.process(deliveries)
+            self.stats.note = ""
+        except BusError as error:
+            self._bus_is_gone(error)
+            await self._pause(runtime.restart_backoff_s)
+        except DatabaseError as error:
+            self.stats.note = (
+                "disk full: nothing is acknowledged" if isinstance(error, DiskFull) else str(error)
+            )
+            self._changed.set()
+            log.error("database trouble, batch kept", worker=self.worker.name, reason=str(error))
+            await self._pause(runtime.restart_backoff_s)
+
+    def _bus_is_gone(self, error: BusError) -> None:
+        if self._state != "waiting_for_bus":
+            log.warning("bus lost, idle until bus returns", worker=self.worker.name, reason=str(error))
+        self._become("waiting_for_bus")
+
+    def _bus_is_back(self) -> None:
+        if self._state == "waiting_for_bus":
+            log.info("bus is back", worker=self.worker.name)
+        if self._state != "failed" or self.consumer is not None:
+            self._become("ok")
+
+    async def _pause(self, seconds: float) -> None:
+        """Waits, but not beyond a stop."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._halt.wait()
+
+    async def heartbeats(self) -> None:
+        """For ever: one beat at each change of state and every interval, on the bus and in the database."""
+        while True:
+            self._changed.clear()
+            await self.beat()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.settings.runtime.heartbeat_s):
+                    await self._changed.wait()
+
+    async def beat(self) -> None:
+        """One heartbeat now."""
+        await self._measure_lag()
+        payload = health_payload(self.worker.name, self.shown_state(), self.stats, self._extra())
+        await publish_safely(self.bus, topics.system_health(self.worker.name), payload, "health")
+        try:
+            await self.repo.heartbeat_write(self.worker.name, payload)
+        except DatabaseError as error:
+            log.warning("heartbeat not stored", worker=self.worker.name, reason=str(error))
+
+    def shown_state(self) -> str:
+        """The state as health says it: without a bus no worker is green."""
+        return "waiting_for_bus" if self._state == "ok" and not self.bus.connected else self._state
+
+    def _extra(self) -> dict[str, Any]:
+        try:
+            return dict(self.worker.health())
+        except Exception:
+            log.warning("health fields failed", worker=self.worker.name, exc_info=True)
+            return {"degraded": "its health cannot be read"}
+
+    async def _measure_lag(self) -> None:
+        if self.consumer is not None and self.bus.connected:
+            with suppress(BusError):
+                info = await self.consumer.info()
+                self.stats.lag = info.pending + info.unacked

@@ -1,0 +1,109 @@
+"""The one supervisor: starts workers, the outbox relay and the control listener; ends them in two stages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from decnet.bus.base import BaseBus
+from decnet.config import Settings
+from decnet.db.repository import BaseRepository
+from decnet.errors import BusAuthError, BusError
+from decnet.logs import get_logger
+from decnet.runtime.relay import OutboxRelay
+from decnet.runtime.runner import WorkerRunner
+from decnet.runtime.worker import Worker
+
+log = get_logger(__name__)
+
+
+class Supervisor:
+    """Runs ``workers`` over one bus and one repository until :meth:`stop`."""
+
+    def __init__(
+        self, workers: Sequence[Worker], repo: BaseRepository, bus: BaseBus, settings: Settings
+    ) -> None:
+        self.repo = repo
+        self.bus = bus
+        self.settings = settings
+        self.relay = OutboxRelay(repo, bus, settings)
+        self.runners = {w.name: WorkerRunner(w, repo, bus, settings, self.relay.wake) for w in workers}
+        self._lives: list[asyncio.Task[None]] = []
+        self._services: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Starts everything; returns at once. A bus that is away is waited for in the background."""
+        self._serve("bus-connect", self._connect)
+        self._serve("outbox-relay", self.relay.run)
+        self._serve("control", self._control)
+        for name, runner in self.runners.items():
+            self._serve(f"{name}:heartbeat", runner.heartbeats)
+            self._lives.append(asyncio.create_task(runner.run(), name=f"{name}:life"))
+
+    def serve(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
+        """Adds a service of the engine's own, kept alive like the others."""
+        self._serve(name, body)
+
+    def _serve(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
+        self._services.append(asyncio.create_task(self._kept(name, body), name=name))
+
+    async def _kept(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await body()
+                return
+            except BusError as error:
+                log.debug("service waits for the bus", service=name, reason=str(error))
+            except Exception:
+                log.error("service failed", service=name, exc_info=True)
+            await asyncio.sleep(self.settings.runtime.restart_backoff_s)
+
+    async def _connect(self) -> None:
+        """Until the first connection; afterwards the adapter reconnects by itself."""
+        try:
+            await self.bus.connect()
+        except BusAuthError as error:
+            log.error("bus refuses the credentials", reason=str(error))
+            raise
+
+    async def _control(self) -> None:
+        async with self.bus.subscribe("system.*.control") as sub:
+            async for event in sub:
+                runner = self.runners.get(event.topic.split(".")[1])
+                if runner is not None and not runner.control(str(event.payload.get("action"))):
+                    log.warning(
+                        "unknown control action", topic=event.topic, action=str(event.payload.get("action"))
+                    )
+
+    async def stop(self, grace_s: float | None = None) -> None:
+        """Lets running batches end within ``grace_s`` seconds, then cuts them; the last beats say stopped."""
+        grace = self.settings.runtime.grace_s if grace_s is None else grace_s
+        for runner in self.runners.values():
+            runner.end()
+        await self._finish(self._lives, grace)
+        for runner in self.runners.values():
+            await runner.beat()
+        await self._finish(self._services, 0)
+
+    async def _finish(self, tasks: list[asyncio.Task[None]], grace: float) -> None:
+        if tasks and grace > 0:
+            await asyncio.wait(tasks, timeout=grace)
+        for task in tasks:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                log.error("task ended badly", exc_info=result)
+        tasks.clear()
+
+    async def cut(self) -> None:
+        """The second stage at once: cancels every life."""
+        await self._finish(self._lives, 0)
+
+
+async def run_until(supervisor: Supervisor, shutdown: asyncio.Event) -> None:
+    """Runs ``supervisor`` until ``shutdown`` is set; ends it clean on cancellation as well."""
+    await supervisor.start()
+    try:
+        await shutdown.wait()
+    finally:
+        await supervisor.stop()
