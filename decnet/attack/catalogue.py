@@ -1,0 +1,114 @@
+"""Looks up techniques and tactics of the ATT&CK release that is really loaded.
+
+The shipped release is one slim JSON; a newer STIX bundle can be given by path instead.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from decnet.attack.generate import RELEASE, TACTICS
+from decnet.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Technique:
+    """One technique or sub-technique; ``tactics`` are TA ids."""
+
+    technique_id: str
+    name: str
+    tactics: tuple[str, ...]
+    url: str
+    revoked: bool = False
+    revoked_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """One release: techniques by id, tactics as id → (short name, name)."""
+
+    release: str
+    techniques: Mapping[str, Technique]
+    tactics: Mapping[str, tuple[str, str]] = field(
+        default_factory=lambda: {tid: (short, name) for short, (tid, name) in TACTICS.items()}
+    )
+
+    def get(self, technique_id: str) -> Technique | None:
+        """The technique, also when it is revoked; None when the release does not know it."""
+        return self.techniques.get(technique_id)
+
+    def resolve(self, technique_id: str) -> Technique | None:
+        """The living technique for an id: itself, or its last successor when it was revoked."""
+        seen: set[str] = set()
+        found = self.techniques.get(technique_id)
+        while found is not None and found.revoked:
+            if found.revoked_by is None or found.technique_id in seen:
+                return None
+            seen.add(found.technique_id)
+            found = self.techniques.get(found.revoked_by)
+        return found
+
+    def name(self, technique_id: str | None) -> str:
+        """The technique's name, empty when unknown."""
+        found = self.techniques.get(technique_id or "")
+        return found.name if found else ""
+
+    def tactic_name(self, tactic: str) -> str:
+        """The tactic's full name for its TA id, the id itself when unknown."""
+        known = self.tactics.get(tactic)
+        return known[1] if known else tactic
+
+
+@lru_cache(maxsize=1)
+def load_catalogue() -> Catalogue:
+    """The shipped release."""
+    text = (files("decnet.attack") / f"enterprise-{RELEASE}.json").read_text(encoding="utf-8")
+    document = json.loads(text)
+    techniques = {
+        key: Technique(key, e["name"], tuple(e["tactics"]), e["url"], bool(e.get("revoked")), e.get("revoked_by"))
+        for key, e in document["techniques"].items()
+    }
+    return Catalogue(document["release"], techniques)
+
+
+def load_stix(path: Path) -> Catalogue:
+    """A release from a STIX 2 bundle of ATT&CK Enterprise. Raises ConfigError when it is none."""
+    try:
+        objects = json.loads(path.read_text(encoding="utf-8"))["objects"]
+        patterns = [o for o in objects if o.get("type") == "attack-pattern" and not o.get("x_mitre_deprecated")]
+        ids = {o["id"]: _external_id(o) for o in patterns}
+        successors = {
+            o["source_ref"]: ids.get(o["target_ref"])
+            for o in objects
+            if o.get("type") == "relationship" and o.get("relationship_type") == "revoked-by"
+        }
+        techniques = {ids[o["id"]]: _from_stix(o, ids[o["id"]], successors.get(o["id"])) for o in patterns}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise ConfigError(f"{path}: no ATT&CK bundle: {error}") from error
+    return Catalogue(_release_of(objects), techniques)
+
+
+def _external_id(obj: dict[str, Any]) -> str:
+    references = obj["external_references"]
+    return str(next(r["external_id"] for r in references if r["source_name"] == "mitre-attack"))
+
+
+def _from_stix(obj: dict[str, Any], technique_id: str, successor: str | None) -> Technique:
+    tactics = tuple(
+        TACTICS[p["phase_name"]][0] for p in obj.get("kill_chain_phases", ()) if p["phase_name"] in TACTICS
+    )
+    url = f"https://attack.mitre.org/techniques/{technique_id.replace('.', '/')}"
+    return Technique(technique_id, str(obj["name"]), tactics, url, bool(obj.get("revoked")), successor)
+
+
+def _release_of(objects: list[dict[str, Any]]) -> str:
+    for obj in objects:
+        if obj.get("type") == "x-mitre-collection":
+            return str(obj.get("x_mitre_version", "unknown"))
+    return "unknown"

@@ -1,0 +1,392 @@
+"""Command lines as a shell would see them: simple commands, words, what wrappers run, decoded text.
+
+Nothing is executed or expanded. The work is linear in the length of the line, and every bound that
+bites is reported, so that the caller can still judge the raw line whole.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from decnet.shell_decode import decoded_texts
+
+MAX_NESTING = 3
+MAX_VIEWS = 256
+MAX_DECODED = 65_536
+
+ViewKind = Literal["line", "command", "decoded"]
+
+_TOKEN = re.compile(
+    r"""
+    (?P<ws>[ \t\r\v\f]+|\\\n)
+  | (?P<word>[^\s;|&'"\\$`<>()\#]+)
+  | (?P<squote>'[^']*(?:'|\Z))
+  | (?P<ifs>\$\{IFS[^}]*\}|\$IFS(?![A-Za-z0-9_]))
+  | (?P<ansi>\$'(?:[^'\\]|\\.)*(?:'|\Z))
+  | (?P<sub>\$\()
+  | (?P<tick>`)
+  | (?P<dq>")
+  | (?P<esc>\\.)
+  | (?P<redir>[<>]\(|&>>?|<<<|<<-?|<&|>&|<>|>\||>>|<|>)
+  | (?P<sep>\n|;;|;|&&|\|\||\|&|\||&)
+  | (?P<open>\()
+  | (?P<close>\))
+  | (?P<hash>\#)
+  | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_IN_QUOTES = re.compile(
+    r"""(?P<text>[^"\\$`]+)|(?P<esc>\\.)|(?P<ifs>\$\{IFS[^}]*\})|(?P<sub>\$\()|(?P<tick>`)|(?P<dq>")|(?P<other>.)""",
+    re.DOTALL,
+)
+_SIMPLE = re.compile(r"[^\n;|&'\"\\$`<>()#=]*\Z")
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
+_HEREDOC = re.compile(r"<<-?[ \t]*(?P<q>['\"\\]?)(?P<tag>[A-Za-z0-9_.!-]+)")
+_KEYWORDS = frozenset(
+    "if then else elif fi for while until do done case esac in function select { } ! [[ ]] coproc".split()
+)
+_NUMBER = re.compile(r"\d+(?:\.\d+)?[smhd]?\Z")
+_SHELLS = frozenset({"sh", "bash", "dash", "ash"})
+# Wrapper → its options that take a value, so that the value is not taken for the command.
+_WRAPPERS: dict[str, frozenset[str]] = {
+    "sudo": frozenset("-u -g -h -p -C -r -t -T -U -D -R --user --group --prompt --chdir".split()),
+    "env": frozenset("-u -C -S --unset --chdir".split()),
+    "nohup": frozenset(),
+    "nice": frozenset(("-n", "--adjustment")),
+    "timeout": frozenset("-k -s --signal --kill-after".split()),
+    "time": frozenset(("-f", "-o")),
+    "exec": frozenset(("-a",)),
+    "eval": frozenset(),
+    "xargs": frozenset("-I -n -P -L -d -a -s -E --max-args --max-procs --replace --arg-file".split()),
+    "stdbuf": frozenset("-i -o -e --input --output --error".split()),
+    "busybox": frozenset(),
+}
+LOOKED_THROUGH = frozenset(_WRAPPERS) | _SHELLS | {"su"}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One text that rules look at; ``argv`` is what remains after wrappers, argv0 its base name."""
+
+    kind: ViewKind
+    text: str
+    argv: tuple[str, ...] = ()
+
+    @property
+    def argv0(self) -> str:
+        """Base name of the program really run, empty when there is none."""
+        return self.argv[0].rpartition("/")[2] if self.argv else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """The views of one line, the whole line first; ``capped`` when a bound cut some off."""
+
+    views: tuple[View, ...]
+    capped: bool = False
+
+
+@dataclass(slots=True)
+class _Frame:
+    """One level of ``$(…)``, backticks or ``(…)`` while its commands are collected."""
+
+    closer: str
+    quoted: bool = False
+    start: int = 0
+    words: list[str] = field(default_factory=list)
+    pieces: list[str] = field(default_factory=list)
+    word: list[str] | None = None
+    redirect: bool = False
+
+
+@dataclass(slots=True)
+class _Command:
+    start: int
+    text: str
+    words: list[str]
+
+
+def views(line: str) -> Views:
+    """All views of ``line``: itself, its simple commands from left to right, its decoded texts."""
+    if _SIMPLE.match(line):
+        words = line.split()
+        if not words or (words[0] not in _KEYWORDS and words[0].rpartition("/")[2] not in LOOKED_THROUGH):
+            return Views((View("line", line, tuple(words)),))
+    return _Builder().build(line)
+
+
+class _Builder:
+    """Collects distinct views within the bounds."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, View] = {}
+        self.capped = False
+
+    def build(self, line: str) -> Views:
+        self._commands(line, 0)
+        first = next(iter(self.found.values()), None)
+        whole = View("line", line, first.argv if first else ())
+        decoded, capped = decoded_texts(line, MAX_DECODED)
+        self.capped |= capped
+        for text in decoded:
+            self._add(View("decoded", text, _plain_argv(text)))
+        self.found.pop(line, None)
+        return Views((whole, *self.found.values()), self.capped)
+
+    def _add(self, view: View) -> None:
+        if len(self.found) >= MAX_VIEWS - 1:
+            self.capped = self.capped or view.text not in self.found
+        else:
+            self.found.setdefault(view.text, view)
+
+    def _commands(self, text: str, depth: int) -> None:
+        commands, capped = split_commands(text)
+        self.capped |= capped
+        for command in commands:
+            if len(self.found) >= MAX_VIEWS - 1:
+                self.capped = True
+                return
+            rest, script = look_through(command.words)
+            self._add(View("command", command.text, tuple(rest)))
+            if rest and len(rest) < len(command.words):
+                self._add(View("command", " ".join(rest), tuple(rest)))
+            if script is not None:
+                self._script(script, depth)
+
+    def _script(self, script: str, depth: int) -> None:
+        if depth >= MAX_NESTING:
+            self.capped = True
+        else:
+            self._commands(script, depth + 1)
+
+
+def _plain_argv(text: str) -> tuple[str, ...]:
+    commands, _ = split_commands(text[:4096])
+    return tuple(look_through(commands[0].words)[0]) if commands else ()
+
+
+def look_through(words: list[str]) -> tuple[list[str], str | None]:
+    """The words of the program really run, and the script text that a shell or eval would run."""
+    i, n = 0, len(words)
+    while i < n:
+        word = words[i]
+        if _ASSIGNMENT.match(word) or word in _KEYWORDS:
+            i += 1
+            continue
+        name = word.rpartition("/")[2]
+        if name in _SHELLS or name == "su":
+            script = _script_of(words, i)
+            return words[i:], script
+        if name not in _WRAPPERS:
+            break
+        if name == "eval":
+            return words[i + 1 :], " ".join(words[i + 1 :])
+        following = _skip_options(words, i + 1, name)
+        if following >= n:
+            break
+        i = following
+    return words[i:], None
+
+
+def _skip_options(words: list[str], i: int, name: str) -> int:
+    takes_value = _WRAPPERS[name]
+    while i < len(words) and words[i].startswith("-") and words[i] != "-":
+        i += 2 if words[i] in takes_value else 1
+    if name == "timeout" and i < len(words) and _NUMBER.match(words[i]):
+        i += 1
+    return i
+
+
+def _script_of(words: list[str], i: int) -> str | None:
+    """The argument of ``-c`` (also ``-lc``) of the shell or su at ``words[i]``."""
+    for k in range(i + 1, min(len(words) - 1, i + 8)):
+        word = words[k]
+        if word.startswith("-") and not word.startswith("--") and word.endswith("c"):
+            return words[k + 1]
+    return None
+
+
+def split_commands(text: str) -> tuple[list[_Command], bool]:
+    """The simple commands of ``text`` from left to right, and whether nesting beyond the bound was left out."""
+    splitter = _Splitter(text)
+    splitter.run()
+    splitter.commands.sort(key=lambda c: c.start)
+    return splitter.commands, splitter.capped
+
+
+class _Splitter:
+    """One pass over the text with an explicit stack of open substitutions."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.commands: list[_Command] = []
+        self.stack: list[_Frame] = [_Frame("")]
+        self.capped = False
+        self.heredoc: str | None = None
+
+    def run(self) -> None:
+        pos, text = 0, self.text
+        end = len(text)
+        while pos < end:
+            frame = self.stack[-1]
+            regex = _IN_QUOTES if frame.quoted else _TOKEN
+            match = regex.match(text, pos)
+            if match is None:
+                break
+            pos = match.end()
+            kind = match.lastgroup or "other"
+            if frame.quoted:
+                self._quoted(frame, kind, match.group())
+            else:
+                pos = self._token(frame, kind, match.group(), pos)
+        while self.stack:
+            self._end_command(self.stack[-1], end)
+            self.stack.pop()
+
+    def _quoted(self, frame: _Frame, kind: str, value: str) -> None:
+        if kind == "dq":
+            frame.quoted = False
+        elif kind == "esc":
+            self._put(frame, value[1:] if value[1] in '"\\$`' else value)
+        elif kind == "ifs":
+            self._put(frame, " ")
+        elif kind in ("sub", "tick"):
+            self._substitution(frame, value)
+        else:
+            self._put(frame, value)
+
+    def _token(self, frame: _Frame, kind: str, value: str, pos: int) -> int:
+        """Takes one token outside quotes; returns where reading goes on."""
+        if kind == "word" or kind == "other":
+            self._put(frame, value)
+        elif kind in ("ws", "ifs"):
+            self._end_word(frame)
+            frame.pieces.append(" ")
+        elif kind == "sep":
+            self._end_command(frame, pos)
+            if value == "\n":
+                pos = self._skip_heredoc(pos)
+        elif kind == "squote":
+            self._put(frame, value[1:].removesuffix("'"))
+        elif kind == "ansi":
+            self._put(frame, ansi_c(value[2:].removesuffix("'")))
+        elif kind == "esc":
+            self._put(frame, value[1:])
+        elif kind == "dq":
+            frame.quoted = True
+            self._put(frame, "")
+        elif kind == "redir":
+            self._redirect(frame, value, pos)
+        elif kind == "hash" and frame.word is None:
+            newline = self.text.find("\n", pos)
+            return len(self.text) if newline < 0 else newline
+        elif kind == "hash":
+            self._put(frame, value)
+        else:
+            self._bracket(frame, kind, value, pos)
+        return pos
+
+    def _bracket(self, frame: _Frame, kind: str, value: str, pos: int) -> None:
+        if kind in ("sub", "tick"):
+            self._substitution(frame, value)
+        elif kind == "open":
+            self._end_command(frame, pos)
+            self._push(frame, ")", pos)
+        elif frame.closer == ")":
+            self._close(pos)
+        else:
+            self._end_command(frame, pos)
+
+    def _put(self, frame: _Frame, value: str) -> None:
+        if frame.word is None:
+            frame.word = []
+        frame.word.append(value)
+        frame.pieces.append(value)
+
+    def _end_word(self, frame: _Frame) -> None:
+        if frame.word is None:
+            return
+        word, frame.word = "".join(frame.word), None
+        if frame.redirect:
+            frame.redirect = False
+        else:
+            frame.words.append(word)
+
+    def _end_command(self, frame: _Frame, pos: int) -> None:
+        self._end_word(frame)
+        words = frame.words
+        text = " ".join("".join(frame.pieces).split())
+        while words and words[0] in _KEYWORDS:
+            text = text.removeprefix(words[0]).lstrip()
+            words = words[1:]
+        if words and text:
+            self.commands.append(_Command(frame.start, text, words))
+        frame.words, frame.pieces, frame.redirect, frame.start = [], [], False, pos
+
+    def _redirect(self, frame: _Frame, value: str, pos: int) -> None:
+        if frame.word is not None and "".join(frame.word).isdigit():
+            frame.word = None
+        self._end_word(frame)
+        frame.pieces.append(value)
+        if value in ("<(", ">("):
+            self._push(frame, ")", pos)
+            return
+        frame.redirect = True
+        if value in ("<<", "<<-"):
+            match = _HEREDOC.match(self.text, pos - len(value))
+            self.heredoc = match["tag"] if match else None
+
+    def _skip_heredoc(self, pos: int) -> int:
+        """Past the body of a here-document that was announced on the line just ended."""
+        if self.heredoc is None:
+            return pos
+        tag, self.heredoc = self.heredoc, None
+        match = re.compile(rf"^\t*{re.escape(tag)}[ \t]*$", re.MULTILINE).search(self.text, pos)
+        body_end = match.start() if match else len(self.text)
+        if self.commands:
+            body = " ".join(self.text[pos:body_end].split())
+            self.commands[-1].text = f"{self.commands[-1].text} {body}"
+        return match.end() if match else body_end
+
+    def _substitution(self, frame: _Frame, value: str) -> None:
+        if value == "`" and any(f.closer == "`" for f in self.stack):
+            while self.stack[-1].closer != "`":
+                self._close(0)
+            self._close(0)
+            return
+        self._put(frame, value)
+        self._push(frame, ")" if value == "$(" else "`", frame.start)
+
+    def _push(self, frame: _Frame, closer: str, pos: int) -> None:
+        if len(self.stack) > MAX_NESTING:
+            self.capped = True
+            return
+        self.stack.append(_Frame(closer, start=max(pos, frame.start)))
+
+    def _close(self, pos: int) -> None:
+        frame = self.stack.pop()
+        closer = frame.closer
+        inner = "".join(frame.pieces)
+        self._end_command(frame, pos)
+        parent = self.stack[-1]
+        if parent.word is not None:
+            self._put(parent, inner + closer)
+
+
+_ANSI = re.compile(r"\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|u([0-9a-fA-F]{1,4})|(.))", re.DOTALL)
+_ANSI_CHARS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "e": "\x1b", "v": "\v", "f": "\f"}
+
+
+def ansi_c(text: str) -> str:
+    """The text of ``$'…'`` with its escapes resolved."""
+
+    def one(match: re.Match[str]) -> str:
+        hexa, octal, code, char = match.groups()
+        if hexa or code:
+            return chr(int(hexa or code, 16))
+        return chr(int(octal, 8) & 0xFF) if octal else _ANSI_CHARS.get(char, char)
+
+    return _ANSI.sub(one, text) if "\\" in text else text
