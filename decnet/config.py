@@ -114,7 +114,19 @@ class SensorSettings(_Section):
     max_commands: int = Field(20_000, ge=1)
     """Commands kept of one session."""
     max_text: int = Field(65_536, ge=256)
-    """Characters kept of one command or name."""
+    """Characters in one command record; a longer command is kept in several."""
+    max_session_bytes: int = Field(16 * 2**20, ge=65_536)
+    """Text kept of one session, in bytes (estimated)."""
+    max_open_bytes: int = Field(128 * 2**20, ge=2**20)
+    """Text kept of all open sessions of one sensor, in bytes (estimated)."""
+    reopen_s: float = Field(86_400.0, ge=0)
+    """Seconds of log time for which a session that ended without a close line can be taken up again."""
+    checkpoint_s: float = Field(1.0, gt=0)
+    """Seconds between checkpoints at least."""
+    silent_s: float = Field(6 * 3600.0, gt=0)
+    """A sensor without a new line for this many seconds is called silent."""
+    max_tty_bytes: int = Field(8 * 2**20, ge=0)
+    """Largest tty recording that is put on the bus, in bytes."""
 
 
 class TtpSettings(_Section):

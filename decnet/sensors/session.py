@@ -1,0 +1,238 @@
+"""One honeypot session while its lines come in, and the payloads it ends with; pure.
+
+Everything in it is bounded: what is beyond a bound is still counted. The object turns into plain
+JSON and back, because open sessions are part of a sensor's checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from decnet.config import SensorSettings
+from decnet.sensors.cowrie import Data, Fact
+
+MAX_LIST = 1000
+MAX_USERNAMES = 200
+OVERLAP = 256
+_PIECE_BYTES = 98_304
+_PIECE_CHARS = 8_192
+_HEAD_BYTES = 12_288
+_ITEM_COST = 256
+_LISTS = ("commands", "downloads", "uploads", "forwards")
+
+
+def encoded_size(value: Any) -> int:
+    """Bytes of a value on the wire (ASCII JSON)."""
+    return len(json.dumps(value, separators=(",", ":")))
+
+
+def pieces(text: str, max_chars: int) -> list[str]:
+    """``text`` in pieces that fit an event; neighbours overlap so that no short word is lost at a cut."""
+    if len(text) <= max_chars and (len(text) <= _PIECE_CHARS or encoded_size(text) <= _PIECE_BYTES):
+        return [text]
+    size = min(max_chars, _PIECE_CHARS if encoded_size(text) > len(text) * 1.4 else _PIECE_BYTES)
+    step = max(size - OVERLAP, 1)
+    return [text[i : i + size] for i in range(0, max(len(text) - OVERLAP, 1), step)]
+
+
+def _within(items: list[str], budget: int) -> list[str]:
+    """The first items whose encoding fits the budget in bytes."""
+    kept, used = [], 0
+    for item in items:
+        used += encoded_size(item) + 1
+        if used > budget:
+            break
+        kept.append(item)
+    return kept
+
+
+@dataclass(slots=True)
+class Session:
+    """State of one session; times are epoch seconds of the log, ``size_bytes`` is an estimate."""
+
+    session_id: str
+    decky_id: str
+    native_id: str
+    started_at: float
+    last_ts: float
+    ip: str | None = None
+    protocol: str | None = None
+    announced: bool = False
+    lines: int = 0
+    size_bytes: int = 1024
+    commands: list[Data] = field(default_factory=list)
+    command_count: int = 0
+    commands_dropped: int = 0
+    client: Data = field(default_factory=dict)
+    fail_count: int = 0
+    login: bool = False
+    usernames: list[str] = field(default_factory=list)
+    downloads: list[Data] = field(default_factory=list)
+    uploads: list[Data] = field(default_factory=list)
+    forwards: list[Data] = field(default_factory=list)
+    tty: Data = field(default_factory=dict)
+    closed_at: float | None = None
+    duration: float | None = None
+    ended: str | None = None
+    """End reason last published, None while open."""
+
+    def to_state(self) -> Data:
+        """Plain JSON for a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: Data) -> Session:
+        """The session of :meth:`to_state`; keys of other versions are left out."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{k: v for k, v in state.items() if k in known})
+
+    @property
+    def service(self) -> str:
+        """Service and protocol of the session: what the log says, SSH where it does not."""
+        return self.protocol or "ssh"
+
+    def absorb(self, fact: Fact, limits: SensorSettings) -> None:
+        """Takes one line in."""
+        self.lines += 1
+        self.last_ts = max(self.last_ts, fact.ts)
+        self.started_at = min(self.started_at, fact.ts)
+        if fact.src_ip and (self.ip is None or (fact.kind == "connect" and not self.announced)):
+            self.ip = fact.src_ip
+        if fact.protocol and not self.protocol:
+            self.protocol = fact.protocol
+        handler = _HANDLERS.get(fact.kind)
+        if handler:
+            handler(self, fact, limits)
+
+    def _room(self, items: list[Data], limit: int, cost: int, limits: SensorSettings) -> bool:
+        if len(items) >= limit or self.size_bytes + cost > limits.max_session_bytes:
+            return False
+        self.size_bytes += cost + _ITEM_COST
+        return True
+
+    def _connect(self, fact: Fact, _: SensorSettings) -> None:
+        if not self.protocol and fact.data.get("dst_port") in (23, 2223):
+            self.protocol = "telnet"
+
+    def _client(self, fact: Fact, _: SensorSettings) -> None:
+        for key, value in fact.data.items():
+            self.client.setdefault(key, _within(value, _HEAD_BYTES) if isinstance(value, list) else value)
+
+    def _size(self, fact: Fact, _: SensorSettings) -> None:
+        if fact.data:
+            self.client["size"] = fact.data
+
+    def _login(self, fact: Fact, _: SensorSettings) -> None:
+        if fact.data["success"]:
+            self.login = True
+        else:
+            self.fail_count += 1
+        name = fact.data["username"]
+        if name not in self.usernames and len(self.usernames) < MAX_USERNAMES:
+            self.usernames.append(name)
+            self.size_bytes += len(name)
+
+    def _command(self, fact: Fact, limits: SensorSettings) -> None:
+        if fact.data.get("hidden"):
+            return
+        number = self.command_count
+        self.command_count += 1
+        for k, text in enumerate(pieces(fact.data["text"], limits.max_text)):
+            if not self._room(self.commands, limits.max_commands, len(text), limits):
+                self.commands_dropped += 1
+                return
+            ident = f"{self.session_id}#cmd{number}" + (f".{k}" if k else "")
+            self.commands.append({"id": ident, "command_text": text, "ts": fact.ts})
+
+    def _result(self, fact: Fact, _: SensorSettings) -> None:
+        """A part that was not found makes its command a failed one; a later good part does not undo it."""
+        if not self.commands:
+            return
+        last, text = self.commands[-1], fact.data["text"].strip()
+        if text and text in last["command_text"]:
+            last["success"] = fact.data["success"] and last.get("success", True)
+
+    def _item(self, items: list[Data], fact: Fact, limits: SensorSettings) -> None:
+        cost = sum(len(v) for v in fact.data.values() if isinstance(v, str))
+        if fact.data not in items[-8:] and self._room(items, MAX_LIST, cost, limits):
+            items.append(fact.data)
+
+    def _download(self, fact: Fact, limits: SensorSettings) -> None:
+        self._item(self.downloads, fact, limits)
+
+    def _upload(self, fact: Fact, limits: SensorSettings) -> None:
+        self._item(self.uploads, fact, limits)
+
+    def _forward(self, fact: Fact, limits: SensorSettings) -> None:
+        self._item(self.forwards, fact, limits)
+
+    def _tty(self, fact: Fact, _: SensorSettings) -> None:
+        """The largest recording counts; one marked duplicate holds the timings of another session."""
+        data = fact.data
+        if data["path"] and not data["duplicate"] and data["size"] >= self.tty.get("size", 0):
+            self.tty = {"path": data["path"], "size": data["size"]}
+
+    def _closed(self, fact: Fact, _: SensorSettings) -> None:
+        self.closed_at = fact.ts
+        self.duration = fact.data["duration"]
+
+    def payloads(self, reason: str, head: Data, max_bytes: int) -> list[Data]:
+        """The ``attacker.session.ended`` payloads, one for each part of at most ``max_bytes``.
+
+        ``head`` is what identifies the session; ``reason`` counts only without a close line.
+        """
+        base = {**head, **self._totals(reason)}
+        groups = self._packed(max_bytes - encoded_size(base) - 512)
+        parts = [{**base, "part": i, "parts": len(groups), **g} for i, g in enumerate(groups, start=1)]
+        if self.tty:
+            parts[-1]["ttylog"] = self.tty["path"]
+        return parts
+
+    def _totals(self, reason: str) -> Data:
+        end = self.last_ts if self.closed_at is None else self.closed_at
+        span = max(end - self.started_at, 0.0)
+        return {
+            "started_at": self.started_at,
+            "ended_at": end,
+            "end_reason": "closed" if self.closed_at is not None else reason,
+            "duration_s": span if self.duration is None else self.duration,
+            "command_count": self.command_count,
+            "commands_dropped": self.commands_dropped,
+            "client": {"version": None, "hassh": None, "kex": [], "size": None, **self.client},
+            "auth": {
+                "fail_count": self.fail_count,
+                "success": self.login,
+                "usernames": _within(self.usernames, _HEAD_BYTES),
+            },
+        }
+
+    def _packed(self, budget: int) -> list[Data]:
+        """Lists dealt out to parts in order; commands first, so that the last part has the rest."""
+        groups: list[Data] = [{name: [] for name in _LISTS}]
+        used = 0
+        for name in _LISTS:
+            for item in getattr(self, name):
+                size = encoded_size(item) + 1
+                if used and used + size > budget:
+                    groups.append({n: [] for n in _LISTS})
+                    used = 0
+                groups[-1][name].append(item)
+                used += size
+        return groups
+
+
+_HANDLERS: dict[str, Any] = {
+    "connect": Session._connect,
+    "client": Session._client,
+    "size": Session._size,
+    "login": Session._login,
+    "command": Session._command,
+    "result": Session._result,
+    "download": Session._download,
+    "upload": Session._upload,
+    "forward": Session._forward,
+    "tty": Session._tty,
+    "closed": Session._closed,
+}
