@@ -1,0 +1,210 @@
+"""Bus events become view models: plain data that knows no terminal.
+
+The ring holds flat tuples and the event's own bytes, never nested dicts: those would cost long
+garbage-collection pauses. Reducers keep what the views need: workers, rule news, rates.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, NamedTuple
+
+from decnet.bus.base import Event
+from decnet.hostile import visible
+from decnet_tui.summary import source_of, summarise
+
+KNOWN_IPS = 20_000
+"""Attackers whose address is remembered for events that name them by id only."""
+RATE_SECONDS = 60
+FIRED_SECONDS = 300.0
+GAP_TOPIC = "(gap)"
+STALE_BEATS = 3
+
+
+class EventRow(NamedTuple):
+    """One line of Traffic. ``topic``, ``source`` and ``summary`` are visible text; ``raw`` is not."""
+
+    seq: int
+    ts: float
+    topic: str
+    source: str
+    summary: str
+    raw: bytes
+
+
+@dataclass
+class WorkerModel:
+    """The last heartbeat of one worker."""
+
+    name: str
+    seen_at: float
+    payload: dict[str, Any] = field(default_factory=dict)
+
+    def age(self, now: float) -> float:
+        """Seconds since the last heartbeat."""
+        return max(0.0, now - self.seen_at)
+
+    def status(self, now: float, heartbeat_s: float) -> str:
+        """ok, degraded, stale, failed, paused, waiting_for_bus or stopped."""
+        state = str(self.payload.get("state") or "ok")
+        if state == "stopped":
+            return state
+        if self.age(now) > STALE_BEATS * heartbeat_s:
+            return "stale"
+        if state in ("failed", "paused", "waiting_for_bus", "degraded"):
+            return state
+        return "degraded" if self.payload.get("degraded") else "ok"
+
+
+class Rates:
+    """Events per second over the last minute, one slot a second."""
+
+    def __init__(self) -> None:
+        self.slots: deque[int] = deque([0] * RATE_SECONDS, maxlen=RATE_SECONDS)
+        self.current = 0
+        self._second = 0
+
+    def add(self, now: float) -> None:
+        """Counts one event at ``now`` (epoch seconds)."""
+        self.roll(now)
+        self.current += 1
+
+    def roll(self, now: float) -> None:
+        """Closes the seconds that are over."""
+        second = int(now)
+        if not self._second:
+            self._second = second
+        for _ in range(min(max(second - self._second, 0), RATE_SECONDS)):
+            self.slots.append(self.current)
+            self.current = 0
+        self._second = max(self._second, second)
+
+    @property
+    def per_second(self) -> int:
+        """The last whole second."""
+        return self.slots[-1]
+
+    @property
+    def peak(self) -> int:
+        """The busiest second of the last minute."""
+        return max(self.slots)
+
+
+class Feed:
+    """Everything the views read. Not thread-safe: it lives in the event loop."""
+
+    def __init__(self, ring: int = 50_000, heartbeat_s: float = 10.0) -> None:
+        self.ring: deque[EventRow] = deque(maxlen=ring)
+        self.heartbeat_s = heartbeat_s
+        self.total = 0
+        self.lost = 0
+        self.rates = Rates()
+        self.by_root: Counter[str] = Counter()
+        self.workers: dict[str, WorkerModel] = {}
+        self.workers_version = 0
+        self.rules_version = 0
+        self.rule_news: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._ips: dict[str, str] = {}
+        self._fired: deque[tuple[float, tuple[str, ...]]] = deque(maxlen=100_000)
+
+    def add(self, event: Event, *, live: bool = True, now: float | None = None) -> None:
+        """Takes one event in; ``live`` is false for what was read back from the stream."""
+        now = time.time() if now is None else now
+        payload = event.payload
+        self._learn_ip(payload)
+        source = source_of(event.topic, payload, self._ips)
+        self._append(
+            event.ts, visible(event.topic, 255), source, summarise(event.topic, payload), _raw(event)
+        )
+        if live:
+            self.rates.add(now)
+        root = event.topic.partition(".")[0]
+        self.by_root[root] += 1
+        if root == "system":
+            self._reduce_system(event, now)
+        elif root == "ttp":
+            self._reduce_ttp(event, now)
+
+    def add_gap(self, seconds: float, ts: float | None = None) -> None:
+        """A line that says how long nothing was received."""
+        text = f"--- connection lost for {seconds:.0f}s: live events of that time are missing here ---"
+        self._append(time.time() if ts is None else ts, GAP_TOPIC, "-", text, b"{}")
+
+    def _append(self, ts: float, topic: str, source: str, summary: str, raw: bytes) -> None:
+        self.ring.append(EventRow(self.total, ts, topic, source, summary, raw))
+        self.total += 1
+
+    def since(self, seq: int) -> list[EventRow]:
+        """Rows from ``seq`` on, oldest first; rows that left the ring are gone."""
+        count = min(self.total - seq, len(self.ring))
+        if count <= 0:
+            return []
+        return list(islice(reversed(self.ring), count))[::-1]
+
+    @property
+    def first_seq(self) -> int:
+        """Number of the oldest row still held."""
+        return self.total - len(self.ring)
+
+    def fired_recently(self, now: float) -> Counter[str]:
+        """Firings of each rule in the last five minutes."""
+        while self._fired and self._fired[0][0] < now - FIRED_SECONDS:
+            self._fired.popleft()
+        return Counter(rule for _, rules in self._fired for rule in rules)
+
+    def load_heartbeats(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Heartbeats from the database: they show workers that fell silent before we came."""
+        for row in rows:
+            payload = row.get("payload")
+            if isinstance(payload, Mapping) and row.get("worker"):
+                self._heartbeat(str(row["worker"]), dict(payload), _epoch(row.get("ts")))
+
+    def worker_counts(self, now: float) -> tuple[int, int]:
+        """Workers that are ok, and all workers known; the bus itself is none."""
+        known = [w for name, w in self.workers.items() if name != "bus"]
+        return sum(w.status(now, self.heartbeat_s) == "ok" for w in known), len(known)
+
+    def _learn_ip(self, payload: Mapping[str, Any]) -> None:
+        ip, uuid = payload.get("attacker_ip"), payload.get("attacker_uuid")
+        if isinstance(ip, str) and isinstance(uuid, str) and len(self._ips) < KNOWN_IPS:
+            self._ips[uuid] = visible(ip, 45)
+
+    def _reduce_system(self, event: Event, now: float) -> None:
+        parts = event.topic.split(".")
+        if len(parts) == 3 and parts[2] == "health":
+            self._heartbeat(parts[1], event.payload, min(event.ts, now))
+
+    def _heartbeat(self, worker: str, payload: dict[str, Any], ts: float) -> None:
+        old = self.workers.get(worker)
+        if old is None or ts >= old.seen_at:
+            self.workers[worker] = WorkerModel(worker, ts, payload)
+            self.workers_version += 1
+
+    def _reduce_ttp(self, event: Event, now: float) -> None:
+        if event.topic.startswith("ttp.rule.fired."):
+            rules = event.payload.get("rule_ids")
+            if isinstance(rules, list) and event.ts > now - FIRED_SECONDS:
+                self._fired.append((event.ts, tuple(str(r) for r in rules)))
+                self.rules_version += 1
+        elif event.topic.startswith(("ttp.rule.state.", "ttp.rule.reloaded.")):
+            if event.topic.startswith("ttp.rule.state."):
+                self.rule_news[event.topic.removeprefix("ttp.rule.state.")] = (now, event.payload)
+            self.rules_version += 1
+
+
+def _raw(event: Event) -> bytes:
+    try:
+        return event.to_bytes()
+    except (ValueError, RecursionError):
+        return json.dumps({"topic": event.topic, "payload": repr(event.payload)[:100_000]}).encode()
+
+
+def _epoch(value: Any) -> float:
+    if isinstance(value, (int, float)):
+        return float(value)
+    return float(value.timestamp()) if hasattr(value, "timestamp") else 0.0

@@ -1,0 +1,56 @@
+"""What the console needs of the engine or of an attachment to one; implemented elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypedDict
+
+from decnet.bus.base import BaseBus
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
+
+
+class RuleRow(TypedDict, total=False):
+    """One line of the Rules view. Times are epoch seconds; ``error`` holds load errors with their place."""
+
+    rule_id: str
+    rule_version: int | None
+    name: str
+    state: str
+    confidence_max: float | None
+    expires_at: float | None
+    reason: str | None
+    set_by: str | None
+    file: str | None
+    error: str | None
+    fired_24h: int
+    yaml: str
+
+
+class RuleAccess(Protocol):
+    """Rules as the store holds them."""
+
+    async def list_rules(self) -> list[RuleRow]:
+        """All rules, bad files included. Raises DatabaseError."""
+        ...
+
+    async def set_rule_state(
+        self,
+        rule_id: str,
+        state: str,
+        confidence_max: float | None = None,
+        expires_at: float | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Writes a state (enabled, disabled, clipped). Raises when it was not written."""
+        ...
+
+
+class Session(RuleAccess, Protocol):
+    """One console session."""
+
+    bus: BaseBus
+    repo: BaseRepository | None
+    demo: bool
+    engine_inside: bool
+    host: str

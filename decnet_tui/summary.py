@@ -1,0 +1,166 @@
+"""One line for one event: its source and a summary, both through ``visible()``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from decnet.hostile import visible
+
+LIMIT = 240
+"""Characters of a summary; wider terminals show the rest in the detail."""
+SOURCE_LIMIT = 45
+Payload = Mapping[str, Any]
+
+
+def short(value: object, length: int = 8) -> str:
+    """The first characters of an id, for lists."""
+    return visible(value)[:length]
+
+
+def source_of(topic: str, payload: Payload, known_ips: Mapping[str, str]) -> str:
+    """Who or what an event is about: address, identity, attacker, decky or worker."""
+    ip = payload.get("attacker_ip") or known_ips.get(str(payload.get("attacker_uuid")))
+    if ip:
+        return visible(ip, SOURCE_LIMIT)
+    for key, label in (("identity_uuid", "id"), ("attacker_uuid", "at")):
+        if payload.get(key):
+            return f"{label}:{short(payload[key])}"
+    parts = topic.split(".")
+    if parts[0] in ("decky", "system", "canary", "topology") and len(parts) > 2:
+        return visible(parts[2] if parts[1] == "deadletter" else parts[1], SOURCE_LIMIT)
+    return visible(
+        payload.get("decky_id") or payload.get("rule_id") or payload.get("set_by") or "-", SOURCE_LIMIT
+    )
+
+
+def summarise(topic: str, payload: Payload) -> str:
+    """What an event says, in one line of at most :data:`LIMIT` characters."""
+    for prefix, writer in _WRITERS:
+        if topic.startswith(prefix):
+            return visible(writer(topic, payload), LIMIT)
+    return visible(_fields(topic, payload), LIMIT)
+
+
+def _fields(_: str, p: Payload) -> str:
+    return " ".join(f"{k}={_brief(v)}" for k, v in list(p.items())[:8])
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{{{len(value)}}}"
+    if isinstance(value, (list, tuple)):
+        return _listed(value)
+    return str(value)[:60]
+
+
+def _listed(value: Any, count: int = 3) -> str:
+    if not isinstance(value, (list, tuple)):
+        return str(value)[:60] if value is not None else "-"
+    more = f" +{len(value) - count}" if len(value) > count else ""
+    return ",".join(str(v)[:40] for v in value[:count]) + more
+
+
+def _text(payload: Payload, *keys: str) -> str:
+    return " ".join(str(payload[k])[:80] for k in keys if payload.get(k) not in (None, ""))
+
+
+def _session_started(_: str, p: Payload) -> str:
+    return f"{_text(p, 'decky_id', 'service')} {short(p.get('session_id'), 7)}"
+
+
+def _session_ended(_: str, p: Payload) -> str:
+    raw = p.get("commands")
+    commands = raw if isinstance(raw, list) else []
+    first = commands[0].get("command_text") if commands and isinstance(commands[0], Mapping) else None
+    count = p.get("command_count", len(commands))
+    head = f"{_text(p, 'decky_id', 'service')} {count} cmds {_number(p.get('duration_s'))}s"
+    return f"{head} {_text(p, 'end_reason')}{': ' + str(first)[:160] if first else ''}"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.0f}" if isinstance(value, (int, float)) and not isinstance(value, bool) else "?"
+
+
+def _observation(topic: str, p: Payload) -> str:
+    primitive = p.get("primitive") or topic.removeprefix("attacker.observation.")
+    return f"{primitive} = {_brief(p.get('value'))} {_confidence(p)}"
+
+
+def _confidence(p: Payload) -> str:
+    value = p.get("confidence")
+    return f"{value:.2f}" if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
+
+
+def _credential(_: str, p: Payload) -> str:
+    outcome = "accepted" if p.get("success") else "refused"
+    return f"{_text(p, 'decky_id', 'service')} {outcome} user {_text(p, 'username') or '-'}"
+
+
+def _reuse(_: str, p: Payload) -> str:
+    return (
+        f"one {_text(p, 'secret_kind')} used {_text(p, 'reuse_count')}x on {_text(p, 'target_count')} targets"
+    )
+
+
+def _fired(_: str, p: Payload) -> str:
+    return f"{_listed(p.get('rule_ids'))} session {short(p.get('session_id'), 7) or '-'}"
+
+
+def _tagged(_: str, p: Payload) -> str:
+    tags = p.get("tag_uuids")
+    return f"{len(tags) if isinstance(tags, list) else '?'} tags {_listed(p.get('techniques_added'), 5)}"
+
+
+def _rule_state(_: str, p: Payload) -> str:
+    ceiling = f" {p['confidence_max']}" if p.get("confidence_max") is not None else ""
+    by = f" by {p['set_by']}" if p.get("set_by") else " at expiry" if p.get("auto_revert") else ""
+    return f"{_text(p, 'rule_id', 'state')}{ceiling}{by} {_text(p, 'reason')}"
+
+
+def _multi(_: str, p: Payload) -> str:
+    return f"{_listed(p.get('families'))} {_confidence(p)} {_text(p, 'evidence_summary')}"
+
+
+def _profile(_: str, p: Payload) -> str:
+    return (
+        f"{_text(p, 'primitive')} {p.get('old_state') or 'new'} -> {_text(p, 'new_state')} {_confidence(p)}"
+    )
+
+
+def _health(_: str, p: Payload) -> str:
+    return (
+        f"{_text(p, 'state')} done {_text(p, 'processed')} failed {_text(p, 'failed')} lag {_text(p, 'lag')}"
+    )
+
+
+def _deadletter(_: str, p: Payload) -> str:
+    return f"{_text(p, 'topic')}: {_text(p, 'reason')}"
+
+
+def _mutation(_: str, p: Payload) -> str:
+    old, new = _listed(p.get("old_services")), _listed(p.get("new_services"))
+    return f"{old} -> {new} {_text(p, 'trigger', 'outcome')}"
+
+
+def _scored(_: str, p: Payload) -> str:
+    return f"score {_text(p, 'score')} over {_text(p, 'threshold')}: {_text(p, 'event_count')} events"
+
+
+_WRITERS: tuple[tuple[str, Callable[[str, Payload], str]], ...] = (
+    ("attacker.session.started", _session_started),
+    ("attacker.session.ended", _session_ended),
+    ("attacker.observed", lambda _, p: f"first seen on {_text(p, 'decky_id', 'service')}"),
+    ("attacker.scored", _scored),
+    ("attacker.observation.", _observation),
+    ("credential.captured", _credential),
+    ("credential.reuse", _reuse),
+    ("ttp.rule.fired.", _fired),
+    ("ttp.rule.state.", _rule_state),
+    ("ttp.tagged", _tagged),
+    ("attribution.profile.multi", _multi),
+    ("attribution.profile.state", _profile),
+    ("system.deadletter.", _deadletter),
+    ("decky.", lambda t, p: _mutation(t, p) if t.endswith(".mutation") else _fields(t, p)),
+    ("system.", lambda t, p: _health(t, p) if t.endswith(".health") else _fields(t, p)),
+)
