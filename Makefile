@@ -1,0 +1,54 @@
+# Two targets are the whole set-up: `make run` and `make test`. Python >= 3.11 and make are enough.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: run test check bench screenshots lock format clean
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) --require-hashes -r requirements/run.txt
+	$(PIP) --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) --require-hashes -r requirements/dev.txt
+	$(PIP) --no-deps --no-build-isolation -e .
+	touch $@ $(VENV)/.run
+
+# SENSOR=cowrie=/path/to/cowrie.json reads your own log; without it the demo recording is played.
+run: $(VENV)/.run
+	$(BIN)/decnet-tui $(if $(SENSOR),--sensor $(SENSOR),$(if $(DECNET_SENSORS),,--demo)) $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not slow and not bench" $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check decnet decnet_tui tests
+	$(BIN)/ruff check decnet decnet_tui tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -m "not bench" $(ARGS)
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m pytest -m bench -s tests/bench $(ARGS)
+
+screenshots: $(VENV)/.dev
+	$(BIN)/decnet-tui screenshots --out screenshots
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format decnet decnet_tui tests
+	$(BIN)/ruff check --fix decnet decnet_tui tests
+
+UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links
+EXTRAS := --extra postgres --extra otel --extra stix --group build
+lock: $(VENV)/.dev
+	$(UV) pyproject.toml $(EXTRAS) -o requirements/run.txt
+	$(UV) pyproject.toml $(EXTRAS) --group dev -o requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

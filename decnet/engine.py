@@ -1,0 +1,169 @@
+"""The composition root: settings become a bus, a database, workers and their supervisor.
+
+It knows everybody and is known by none below. One engine runs per data directory; the connection
+file there tells other processes how to reach its bus and database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from decnet.bus import topics
+from decnet.bus.base import BaseBus
+from decnet.bus.connection import read_connection, remove_connection, write_connection
+from decnet.bus.embedded import EmbeddedServer
+from decnet.bus.factory import get_bus
+from decnet.bus.publish import publish_safely
+from decnet.bus.purge import purge_stream
+from decnet.config import BusSettings, Settings
+from decnet.db.repository import BaseRepository
+from decnet.errors import ConfigError, EngineError
+from decnet.runtime.idle import IdleWatch
+from decnet.logs import get_logger
+from decnet.recorder.worker import RecorderWorker
+from decnet.runtime import KNOWN_WORKERS
+from decnet.runtime.health import WorkerStats, health_payload
+from decnet.runtime.leases import OWNER
+from decnet.runtime.supervisor import Supervisor
+from decnet.runtime.worker import Worker
+from decnet.sensors.worker import SensorsWorker
+from decnet.ttp.store.base import RuleStore
+from decnet.ttp.store.factory import get_rule_store
+from decnet.ttp.worker import TtpWorker
+
+log = get_logger(__name__)
+PURGE_INTERVAL_S = 60.0
+
+
+class Engine:
+    """Everything that runs in one engine process; ``start`` once, ``stop`` once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.server: EmbeddedServer | None = None
+        self.bus: BaseBus
+        self.repo: BaseRepository
+        self.rules: RuleStore
+        self.sensors: SensorsWorker | None = None
+        self.supervisor: Supervisor
+        self._undo = AsyncExitStack()
+
+    async def start(self) -> None:
+        """Opens the database, starts the bus and the workers.
+
+        Raises EngineError, DatabaseError, BusError or ConfigError; nothing is left behind then.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self._undo.aclose()
+            raise
+
+    async def _start(self) -> None:
+        self._claim_data_dir(self.settings.data_dir)
+        self.repo = await BaseRepository.open(self.settings.db_url)
+        self._undo.push_async_callback(self.repo.close)
+        self.settings = await self._with_server(self.settings)
+        self.bus = get_bus(client_name="engine", settings=self.settings)
+        self._undo.push_async_callback(self.bus.close)
+        if self.server is not None:
+            await self.bus.connect()
+        self._announce()
+        self.rules = get_rule_store(self.settings, repo=self.repo, bus=self.bus)
+        self.supervisor = Supervisor(self._workers(), self.repo, self.bus, self.settings)
+        await self.supervisor.start()
+        self.supervisor.serve("bus-health", self._bus_health)
+        self.supervisor.serve("purge", self._purge)
+        log.info("engine started", data_dir=str(self.settings.data_dir), workers=list(self.supervisor.runners))
+
+    def _claim_data_dir(self, path: Path) -> None:
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise EngineError(f"data directory {path} cannot be made: {error.strerror}") from error
+        other = read_connection(path)
+        if other is not None:
+            raise EngineError(f"an engine already runs on {path} (pid {other.pid}); attach to it or stop it")
+
+    async def _with_server(self, settings: Settings) -> Settings:
+        """Settings that name the embedded server, when the bus is NATS without a URL."""
+        if settings.effective_bus_type != "nats" or settings.bus.url:
+            return settings
+        self.server = EmbeddedServer(settings.data_dir, settings.bus)
+        await self.server.start()
+        self._undo.push_async_callback(self.server.stop)
+        bus = settings.bus.model_dump() | {"url": self.server.url, "token": self.server.token}
+        return settings.model_copy(update={"bus": BusSettings(**bus)})
+
+    def _announce(self) -> None:
+        """Writes the connection file; a memory or null bus cannot be reached by others."""
+        if self.settings.effective_bus_type != "nats":
+            return
+        secret = self.settings.bus.token
+        token = secret.get_secret_value() if secret else None
+        write_connection(
+            self.settings.data_dir, bus_url=self.settings.bus.url or "", token=token, db_url=self.settings.db_url
+        )
+        self._undo.callback(remove_connection, self.settings.data_dir)
+
+    def _workers(self) -> list[Worker]:
+        builders: dict[str, Callable[[], Worker]] = {
+            "sensors": self._build_sensors,
+            "recorder": RecorderWorker,
+            "ttp": lambda: TtpWorker(self.rules, self.settings),
+        }
+        wanted = self.settings.workers or tuple(builders)
+        for name in wanted:
+            if name not in builders:
+                known = ", ".join(n for n in KNOWN_WORKERS if n in builders)
+                raise ConfigError(f"unknown worker '{name}'; this version runs: {known}")
+        return [builders[name]() for name in KNOWN_WORKERS if name in wanted]
+
+    def _build_sensors(self) -> Worker:
+        self.sensors = SensorsWorker(self.settings)
+        return self.sensors
+
+    async def _bus_health(self) -> None:
+        """The server's own heartbeat, on ``system.bus.health`` and in the database."""
+        while True:
+            stats = WorkerStats(restarts=self.server.restarts if self.server else 0)
+            state = "ok" if self.bus.connected else "failed"
+            payload = health_payload("bus", state, stats, {"url": self.settings.bus.url})
+            await publish_safely(self.bus, topics.system(topics.SYSTEM_BUS_HEALTH), payload, "health")
+            await self.repo.heartbeat_write("bus", payload)
+            await asyncio.sleep(self.settings.runtime.heartbeat_s)
+
+    async def _purge(self) -> None:
+        while True:
+            await asyncio.sleep(PURGE_INTERVAL_S)
+            ttl = max(PURGE_INTERVAL_S * 2, self.settings.runtime.lease_s)
+            if await self.repo.lease_acquire("purge", OWNER, ttl):
+                await purge_stream(self.bus, self.settings.bus)
+
+    async def until_idle(self, seconds: float) -> str | None:
+        """Works until idle for ``seconds`` on end, ends open sessions, works those off likewise.
+
+        Returns None, or what is stuck after a minute without progress.
+        """
+        watch = IdleWatch(self.supervisor, self.sensors)
+        stuck = await watch.wait(seconds)
+        if stuck is None and self.sensors is not None:
+            await self.sensors.end_open_sessions("eof")
+            for runner in self.supervisor.runners.values():
+                for job in runner.worker.jobs:
+                    if job.by_data:
+                        await runner.run_job(job)
+            stuck = await watch.wait(seconds)
+        return stuck
+
+    async def stop(self, grace_s: float | None = None) -> None:
+        """Ends workers within ``grace_s`` seconds, then bus, server, database and connection file."""
+        try:
+            await self.supervisor.stop(grace_s)
+        finally:
+            await self._undo.aclose()
+        log.info("engine stopped", pid=os.getpid())

