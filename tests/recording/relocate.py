@@ -17,6 +17,7 @@ from typing import Any
 from tests.recording import ttylog
 
 Event = dict[str, Any]
+LOG_CLOSED = "cowrie.log.closed"
 STAMP = "%Y-%m-%dT%H:%M:%S.%fZ"
 SSH_PORT, TELNET_PORT = 2222, 2223
 """What the decoys' ports, which were free ones of the recording machine, become."""
@@ -36,11 +37,20 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class Tty:
+    """A terminal recording after its move, and the session that it is of."""
+
+    name: str
+    content: bytes
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
-    """Events in order of time, and terminal recordings by name."""
+    """Events in order of time, and terminal recordings by sensor and name."""
 
     events: list[Event]
-    ttys: dict[str, bytes]
+    ttys: dict[tuple[str, str], bytes]
 
 
 def when(event: Event) -> datetime:
@@ -56,24 +66,34 @@ def starts(events: Iterable[Event]) -> dict[str, tuple[str, datetime]]:
     return found
 
 
-def relocate(recording: Recording, moves: Mapping[str, Move]) -> Recording:
-    """The recording with each session moved as ``moves`` says, by session; sessions without a move are dropped."""
+def relocate(recording: Recording, moves: Mapping[str, Move]) -> tuple[list[Event], dict[str, bytes]]:
+    """Events in order of time and terminal recordings by name, each session moved as ``moves`` says.
+
+    Sessions without a move are dropped. The recordings of all sensors end up in one directory, where a name (that is,
+    an input) occurs once: it stays with the earliest session that has one, and the others become ``duplicate``.
+    """
     kept = [event for event in recording.events if event["session"] in moves]
     ttys = _move_ttys(kept, recording.ttys, moves)
-    moved = [_move_event(event, moves[event["session"]], ttys) for event in kept]
-    moved.sort(key=lambda event: str(event["timestamp"]))
-    return Recording(moved, {name: content for name, content in ttys.values()})
+    moved = sorted(
+        (_move_event(e, moves[e["session"]], ttys) for e in kept), key=lambda e: str(e["timestamp"])
+    )
+    owners: dict[str, str] = {}
+    for event in moved:
+        if event["eventid"] == LOG_CLOSED and not event["duplicate"]:
+            owners.setdefault(event["shasum"], event["session"])
+            event["duplicate"] = owners[event["shasum"]] != event["session"]
+    return moved, {tty.name: tty.content for tty in ttys.values() if owners[tty.name] == tty.session}
 
 
 def _move_ttys(
-    events: Iterable[Event], ttys: Mapping[str, bytes], moves: Mapping[str, Move]
-) -> dict[str, tuple[str, bytes]]:
-    """New name and content by old name; a recording moves with the session whose times are inside it."""
-    moved: dict[str, tuple[str, bytes]] = {}
+    events: Iterable[Event], ttys: Mapping[tuple[str, str], bytes], moves: Mapping[str, Move]
+) -> dict[tuple[str, str], Tty]:
+    """By sensor and old name; a recording moves with the session whose times are inside it."""
+    moved: dict[tuple[str, str], Tty] = {}
     for event in events:
-        if event["eventid"] == "cowrie.log.closed" and not event["duplicate"]:
-            old = event["shasum"]
-            moved[old] = _move_tty(ttys[old], event["src_ip"], moves[event["session"]])
+        if event["eventid"] == LOG_CLOSED and not event["duplicate"]:
+            key, session = (event["sensor"], event["shasum"]), event["session"]
+            moved[key] = Tty(*_move_tty(ttys[key], event["src_ip"], moves[session]), session)
     return moved
 
 
@@ -87,16 +107,17 @@ def _move_tty(content: bytes, source: str, move: Move) -> tuple[str, bytes]:
     return ttylog.input_hash(records), ttylog.write(records)
 
 
-def _move_event(event: Event, move: Move, ttys: Mapping[str, tuple[str, bytes]]) -> Event:
+def _move_event(event: Event, move: Move, ttys: Mapping[tuple[str, str], Tty]) -> Event:
     changed = {**event, **_new_endpoint(event, move)}
     changed["timestamp"] = (when(event) + move.shift).strftime(STAMP)
     changed["src_ip"] = move.source
     changed["uuid"] = str(uuid.uuid5(NAMESPACE, event["sensor"]))
-    if event["eventid"] == "cowrie.log.closed":
-        name, content = ttys[event["shasum"]]
-        changed["size"] = ttylog.output_size(ttylog.read(content))
-        changed["shasum"] = name
-        changed["ttylog"] = event["ttylog"].replace(event["shasum"], name)
+    if event["eventid"] == LOG_CLOSED:
+        tty = ttys[event["sensor"], event["shasum"]]
+        changed["shasum"] = tty.name
+        changed["ttylog"] = event["ttylog"].replace(event["shasum"], tty.name)
+        if not event["duplicate"]:
+            changed["size"] = ttylog.output_size(ttylog.read(tty.content))
     changed["message"] = _new_message(event, changed)
     return changed
 
@@ -114,7 +135,7 @@ def _new_message(event: Event, changed: Event) -> str:
         message = message.replace(
             f"{event['dst_ip']}:{event['dst_port']}", f"{changed['dst_ip']}:{changed['dst_port']}"
         )
-    if event["eventid"] == "cowrie.log.closed":
+    if event["eventid"] == LOG_CLOSED:
         message = message.replace(event["shasum"], changed["shasum"])
     return message
 

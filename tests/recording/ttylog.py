@@ -45,7 +45,8 @@ def read(content: bytes) -> Iterator[Record]:
 def write(records: Iterable[Record]) -> bytes:
     """The file that holds ``records``."""
     return b"".join(
-        HEADER.pack(r.operation, 0, len(r.data), r.direction, r.at // MICROSECONDS, r.at % MICROSECONDS) + r.data
+        HEADER.pack(r.operation, 0, len(r.data), r.direction, r.at // MICROSECONDS, r.at % MICROSECONDS)
+        + r.data
         for r in records
     )
 

@@ -17,7 +17,7 @@ from tests.recording.clients import Screen
 UP, DOWN, LEFT = "\x1b[A", "\x1b[B", "\x1b[D"
 BACKSPACE, CTRL_C, CTRL_U, TAB = "\x7f", "\x03", "\x15", "\t"
 _KEYS = re.compile(r"\x1b\[[A-D]|.", re.DOTALL)
-_PROMPT = re.compile(rb"[#$] (\x1b\[4h)?\Z")
+_PROMPT = re.compile(rb"([#$]|assword:) (\x1b\[4h)?\Z")
 ANSWER_TIMEOUT = 12.0
 """Seconds to wait for the prompt to come back before typing on regardless."""
 
