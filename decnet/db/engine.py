@@ -1,0 +1,214 @@
+"""Connections: one writer and several readers on SQLite, a pool on PostgreSQL.
+
+The driver's own transaction handling loses concurrent updates on SQLite (it begins late, and not
+immediately), so the driver runs in autocommit and every transaction is begun here by hand.
+Statements live in the repository, the schema in ``migrate.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from decnet.db.migrate import migrate_database
+from decnet.errors import DatabaseError, DiskFull
+
+BUSY_TIMEOUT_MS = 5000
+READERS = 4
+PG_POOL = 8
+PG_OVERFLOW = 8
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+_PG_DISK_FULL = "53100"
+_UNREACHABLE_STATES = ("08", "57P", "28", "3D")
+
+
+def _driver_url(url: str) -> URL:
+    """The URL with our drivers. Raises DatabaseError for a kind that is not known."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise DatabaseError(
+            "the database URL cannot be read; known: sqlite:///FILE, postgresql://…"
+        ) from error
+    kind = parsed.get_backend_name()
+    if kind == "postgres":
+        kind = "postgresql"
+    if kind not in _DRIVERS:
+        raise DatabaseError(f"unknown database {kind!r}; known: {', '.join(_DRIVERS)}")
+    return parsed.set(drivername=_DRIVERS[kind])
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and everything it came from; a failed savepoint hides the reason behind it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    return any(
+        "database or disk is full" in str(e) or getattr(e, "sqlstate", None) == _PG_DISK_FULL
+        for e in _chain(error)
+    )
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    if isinstance(error, OSError) or (isinstance(error, DBAPIError) and error.connection_invalidated):
+        return True
+    states = [str(getattr(e, "sqlstate", None) or "") for e in _chain(error)]
+    return any(s.startswith(_UNREACHABLE_STATES) for s in states) or "unable to open database" in str(error)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns a driver's words for "no room" and "not there" into DiskFull and DatabaseError.
+
+    Every other database error passes unchanged: it is about one statement, not about the database.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as error:
+        if _is_disk_full(error):
+            raise DiskFull(
+                "no room left where the database lives; make room, work resumes by itself"
+            ) from error
+        if _is_unreachable(error):
+            raise DatabaseError(f"the database cannot be reached: {type(error).__name__}") from error
+        raise
+
+
+def _sqlite_engine(url: URL, *, begin: str, size: int, read_only: bool) -> AsyncEngine:
+    """An engine whose transactions start with ``begin`` and whose driver never begins by itself."""
+    engine = create_async_engine(
+        url,
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=60,
+        connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_MS / 1000},
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        for pragma in _pragmas(read_only):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _pragmas(read_only: bool) -> list[str]:
+    shared = [f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON", "temp_store=MEMORY", "cache_size=-16000"]
+    return [*shared, "query_only=ON"] if read_only else [*shared, "journal_mode=WAL", "synchronous=FULL"]
+
+
+class Database:
+    """One database. ``open`` before use, ``close`` after; both may be called twice."""
+
+    def __init__(self, url: str, *, data_dir: Path | None = None) -> None:
+        """``url`` is ``sqlite:///path`` or ``postgresql://…``; ``data_dir`` is the base of a relative path.
+
+        Raises DatabaseError when the URL is of no known kind.
+        """
+        self.url = _driver_url(url)
+        self.dialect = self.url.get_backend_name()
+        if self.dialect == "sqlite" and data_dir and self.url.database:
+            self.url = self.url.set(database=str(data_dir / self.url.database))
+        self._lock = asyncio.Lock()
+        self._writer: AsyncEngine | None = None
+        self._reader: AsyncEngine | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """The SQLite file; None on PostgreSQL."""
+        return Path(self.url.database) if self.dialect == "sqlite" and self.url.database else None
+
+    async def open(self, migrate: bool = True) -> None:
+        """Connects and brings the schema to this version.
+
+        Raises DatabaseError when unreachable, SchemaTooNew when a later version wrote it, DiskFull.
+        """
+        if self._writer is not None:
+            return
+        self._make_engines()
+        try:
+            with translated():
+                await self._prepare(migrate)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _prepare(self, migrate: bool) -> None:
+        assert self._writer is not None
+        if self.path is not None:
+            await asyncio.to_thread(self.path.parent.mkdir, parents=True, exist_ok=True)
+        if migrate:
+            await migrate_database(self._writer, self.path)
+            return
+        async with self._writer.connect():
+            pass
+
+    def _make_engines(self) -> None:
+        if self.dialect == "sqlite":
+            self._writer = _sqlite_engine(self.url, begin="BEGIN IMMEDIATE", size=1, read_only=False)
+            self._reader = _sqlite_engine(self.url, begin="BEGIN", size=READERS, read_only=True)
+            return
+        self._writer = self._reader = create_async_engine(
+            self.url,
+            pool_size=PG_POOL,
+            max_overflow=PG_OVERFLOW,
+            pool_pre_ping=True,
+            connect_args={"timeout": 10},
+        )
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        engines = {id(e): e for e in (self._reader, self._writer) if e is not None}
+        self._writer = self._reader = None
+        for engine in engines.values():
+            await engine.dispose()
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """One write transaction: commit on exit, rollback on error.
+
+        SQLite has one writer, so callers wait here for each other instead of in the driver; a task
+        must not open a second one inside the first. Raises DiskFull and DatabaseError.
+        """
+        if self.dialect != "sqlite":
+            async with self._session(self._writer) as session:
+                yield session
+            return
+        async with self._lock, self._session(self._writer) as session:
+            yield session
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """One consistent read. Raises DatabaseError."""
+        async with self._session(self._reader) as session:
+            yield session
+
+    @asynccontextmanager
+    async def _session(self, engine: AsyncEngine | None) -> AsyncIterator[AsyncSession]:
+        if engine is None:
+            raise DatabaseError("the database is not open")
+        with translated():
+            async with (
+                AsyncSession(engine, expire_on_commit=False, autoflush=False) as session,
+                session.begin(),
+            ):
+                yield session

@@ -1,0 +1,14 @@
+"""The one door to the rows: everything that reads or writes them goes through this class."""
+
+from __future__ import annotations
+
+from decnet.db.repo_attackers import ActorsMixin
+from decnet.db.repo_lists import ListsMixin
+from decnet.db.repo_queue import QueueMixin
+from decnet.db.repo_rules import RulesMixin
+from decnet.db.repo_sessions import SessionsMixin
+from decnet.db.repo_tags import TagsMixin
+
+
+class BaseRepository(QueueMixin, ActorsMixin, SessionsMixin, TagsMixin, RulesMixin, ListsMixin):
+    """Rows of one database, free or bound to a transaction; see :mod:`decnet.db.base`."""

@@ -1,0 +1,117 @@
+"""Column types that make values storable at the edge, the same way for SQLite and PostgreSQL.
+
+Whatever reaches a statement went through here, so that no caller can forget NUL bytes, lone
+surrogates, integers beyond 63 bits or naive times.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Float, Integer, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeDecorator
+
+from decnet.hostile import storable, storable_text
+
+MAX_INT = 2**63 - 1
+BigId = BigInteger().with_variant(Integer(), "sqlite")
+"""Type of an autoincrement key (SQLite counts by itself only in an INTEGER column)."""
+
+
+def as_utc(value: Any) -> datetime | None:
+    """An aware UTC datetime from epoch seconds, an ISO text or a datetime (a naive one is UTC).
+
+    Raises ValueError for anything that is no time.
+    """
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"not a time: {type(value).__name__}")  # noqa: TRY004  one error for every bad time
+    try:
+        if isinstance(value, str):
+            return as_utc(datetime.fromisoformat(value))
+        return datetime.fromtimestamp(value, UTC)
+    except (OverflowError, OSError) as error:
+        raise ValueError("time out of range") from error
+
+
+def utcnow() -> datetime:
+    """The wall clock, aware, UTC."""
+    return datetime.now(UTC)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """Aware UTC in and out; takes what :func:`as_utc` takes."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> datetime | None:
+        """SQLite stores a fixed-width text without zone, which also sorts right."""
+        moment = as_utc(value)
+        return moment.replace(tzinfo=None) if moment and dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Always aware."""
+        return as_utc(value)
+
+
+class SafeText(TypeDecorator[str]):
+    """Text of any origin; other values are written out as text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """NUL and lone surrogates become U+FFFD."""
+        if value is None:
+            return None
+        return storable_text(value if isinstance(value, str) else str(value))
+
+
+class SafeInt(TypeDecorator[int]):
+    """A 63-bit integer; a greater one is clamped, a value that is no number becomes NULL."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> int | None:
+        """Clamps."""
+        if value is None or not isinstance(value, (int, float)) or value != value:  # noqa: PLR0124
+            return None
+        if isinstance(value, float) and abs(value) > MAX_INT:
+            return MAX_INT if value > 0 else -MAX_INT - 1
+        return max(-MAX_INT - 1, min(MAX_INT, int(value)))
+
+
+class SafeFloat(TypeDecorator[float]):
+    """A finite float; anything else becomes NULL."""
+
+    impl = Float(53)
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> float | None:
+        """NaN, infinities and text have no place in a sum."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e300:
+            return None
+        return float(value)
+
+
+class SafeJson(TypeDecorator[Any]):
+    """Any JSON-like value; None is SQL NULL."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        """JSONB on PostgreSQL, where it compares and indexes."""
+        kind: Any = JSONB(none_as_null=True) if dialect.name == "postgresql" else JSON(none_as_null=True)
+        return dialect.type_descriptor(kind)
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        """See :func:`decnet.hostile.storable`."""
+        return None if value is None else storable(value)
