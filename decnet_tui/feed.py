@@ -190,7 +190,6 @@ class Feed:
             rules = event.payload.get("rule_ids")
             if isinstance(rules, list) and event.ts > now - FIRED_SECONDS:
                 self._fired.append((event.ts, tuple(str(r) for r in rules)))
-                self.rules_version += 1
         elif event.topic.startswith(("ttp.rule.state.", "ttp.rule.reloaded.")):
             if event.topic.startswith("ttp.rule.state."):
                 self.rule_news[event.topic.removeprefix("ttp.rule.state.")] = (now, event.payload)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from decnet.bus.base import BaseBus
+from decnet.errors import DecnetError
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
+
+
+STORE_ERRORS = (DecnetError, OSError, SQLAlchemyError)
+"""What reading and writing rules may raise."""
 
 
 class RuleRow(TypedDict, total=False):

@@ -1,0 +1,165 @@
+"""What a view is: rows with a cursor, a status line, a detail. Plain objects; the list widget paints them."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from decnet.hostile import visible
+from decnet_tui.feed import Feed
+from decnet_tui.widgets.strips import KEY, PLAIN, Line
+
+if TYPE_CHECKING:
+    from rich.style import Style
+
+TIME_FORMATS = ("clock", "date", "age")
+TIME_WIDTHS = {"clock": 8, "date": 19, "age": 6}
+
+
+def clock(ts: float, form: str = "clock", now: float | None = None) -> str:
+    """A moment (epoch seconds) as UTC clock, date and clock, or age."""
+    if form == "age":
+        return span((time.time() if now is None else now) - ts)
+    try:
+        moment = datetime.fromtimestamp(ts, UTC)
+    except (ValueError, OverflowError, OSError):
+        return "?"
+    return moment.strftime("%H:%M:%S" if form == "clock" else "%Y-%m-%d %H:%M:%S")
+
+
+def span(seconds: float) -> str:
+    """A duration in at most six characters."""
+    s = int(max(seconds, 0))
+    if s < 100:
+        return f"{s}s"
+    if s < 6000:
+        return f"{s // 60}m{s % 60:02d}s"
+    return f"{s // 3600}h{s % 3600 // 60:02d}m" if s < 360_000 else f"{s // 86_400}d"
+
+
+def count_short(value: float) -> str:
+    """A number in at most five characters."""
+    for limit, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (10_000, "k")):
+        if value >= limit:
+            return f"{value / (1000 if unit == 'k' else limit):.0f}{unit}"
+    return f"{value:.0f}"
+
+
+class View:
+    """Base of the views. ``cursor`` and ``top`` are row indexes, ``x`` a column offset."""
+
+    name = ""
+    title = ""
+    has_cursor = True
+
+    def __init__(self, feed: Feed) -> None:
+        self.feed = feed
+        self.cursor = 0
+        self.top = 0
+        self.x = 0
+        self.filter_text = ""
+        self.time_format = TIME_FORMATS[0]
+
+    def sync(self, now: float) -> bool:
+        """Takes in what is new; whether anything on the screen may differ."""
+        raise NotImplementedError
+
+    def count(self) -> int:
+        """Rows shown."""
+        raise NotImplementedError
+
+    def line(self, index: int, width: int) -> Line:
+        """One row."""
+        raise NotImplementedError
+
+    def titles(self, width: int) -> Line | None:
+        """Column titles, when the rows do not explain themselves."""
+        return None
+
+    def gutter(self, index: int) -> str:
+        """The sign in front of a row: blank, or a severity."""
+        return " "
+
+    def empty(self, width: int) -> list[str]:
+        """What an empty view says: why, and what to do."""
+        return []
+
+    def status(self) -> tuple[str, str]:
+        """Line 3: what is shown, and how much of it."""
+        return "", ""
+
+    def detail_key(self) -> object:
+        """Changes when the detail does."""
+        return None
+
+    def detail(self) -> list[str]:
+        """The detail of the row under the cursor, as lines (not yet visible text)."""
+        return []
+
+    def copy_text(self) -> str:
+        """What ``y`` copies."""
+        return "\n".join(self.detail())
+
+    def set_filter(self, text: str) -> None:
+        """Shows only what fits. Raises FilterError."""
+        self.filter_text = text
+
+    def move(self, by: int, rows: int) -> None:
+        """Moves the cursor by so many rows; ``rows`` fit on the screen."""
+        self.cursor = min(max(self.cursor + by, 0), max(self.count() - 1, 0))
+        self.settle(rows)
+
+    def settle(self, rows: int) -> None:
+        """Keeps cursor and offset within the rows and the cursor on the screen."""
+        last = max(self.count() - 1, 0)
+        self.cursor = min(max(self.cursor, 0), last)
+        self.top = min(max(self.top, self.cursor - rows + 1), self.cursor)
+        self.top = max(min(self.top, self.count() - rows), 0)
+
+
+class TextView(View):
+    """Lines of text that scroll; no cursor. Long lines are wrapped or shown from a column on."""
+
+    has_cursor = False
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__(feed)
+        self.lines: list[str] = []
+        self.styles: dict[int, Style] = {}
+
+    def show(self, lines: list[str], styles: dict[int, Style] | None = None) -> None:
+        """Other lines, from their beginning."""
+        self.lines, self.styles, self.top, self.x = lines, styles or {}, 0, 0
+
+    def sync(self, now: float) -> bool:
+        """Nothing comes by itself."""
+        return False
+
+    def count(self) -> int:
+        """Lines."""
+        return len(self.lines)
+
+    def line(self, index: int, width: int) -> Line:
+        """One line from the column offset on; a JSON or YAML key is coloured. Only seen lines cost."""
+        text = visible(self.lines[index][self.x : self.x + 4 * width], 4 * width)
+        style = self.styles.get(index)
+        if style is not None:
+            return [(text, style)]
+        head, colon, rest = text.partition(": ")
+        if colon and not self.x and len(head) < 60:
+            return [(head, KEY), (colon + rest, PLAIN)]
+        return [(text, PLAIN)]
+
+    def empty(self, width: int) -> list[str]:
+        """Why nothing stands here."""
+        return ["no line under the cursor"]
+
+    def move(self, by: int, rows: int) -> None:
+        """Scrolls."""
+        self.top += by
+        self.settle(rows)
+
+    def settle(self, rows: int) -> None:
+        """Keeps the offset within the lines."""
+        self.top = max(min(self.top, self.count() - rows), 0)

@@ -1,0 +1,166 @@
+"""Traffic: live events, newest last, with filter, pause and tail."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Callable
+
+from rich.style import Style
+
+from decnet_tui.feed import GAP_TOPIC, EventRow, Feed
+from decnet_tui.filters import Filter, parse_filter
+from decnet_tui.screens.base import TIME_WIDTHS, View, clock
+from decnet_tui.widgets.strips import BAD, FAINT, GOOD, KEY, PLAIN, WARN, Line, fit
+
+DEFAULT_FILTER = "> -system.>"
+SOURCE_WIDTH = 15
+SPARK = " .,-=+*#"
+
+
+class TrafficView(View):
+    """The ring through a filter. Paused, it shows the ring as it was."""
+
+    name = "traffic"
+    title = "Traffic"
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__(feed)
+        self.tail = True
+        self.frozen: list[EventRow] | None = None
+        self._filter = parse_filter(DEFAULT_FILTER)
+        self.filter_text = DEFAULT_FILTER
+        self._shown: list[EventRow] = []
+        self._next = 0
+        self._paused_at = 0
+
+    def sync(self, now: float) -> bool:
+        """Takes in new events; nothing moves while paused."""
+        if self.frozen is not None or self._next == self.feed.total:
+            return False
+        shows = self._filter.shows
+        fresh = self.feed.since(self._next)
+        self._next = self.feed.total
+        self._shown.extend(row for row in fresh if self._keeps(row, shows))
+        self._trim()
+        if self.tail:
+            self.cursor = max(len(self._shown) - 1, 0)
+        return True
+
+    @staticmethod
+    def _keeps(row: EventRow, shows: Callable[[str, str, str], bool]) -> bool:
+        return row.topic == GAP_TOPIC or shows(row.topic, row.source, row.summary)
+
+    def _trim(self) -> None:
+        """Forgets rows that left the ring; the cursor stays on its event."""
+        first = self.feed.first_seq
+        if self._shown and self._shown[0].seq < first:
+            gone = bisect_left(self._shown, first, key=lambda row: row.seq)
+            del self._shown[:gone]
+            self.cursor = max(self.cursor - gone, 0)
+            self.top = max(self.top - gone, 0)
+
+    def set_filter(self, text: str) -> None:
+        """Shows what fits from the whole ring; the cursor stays on its event or the next one after it."""
+        self._apply(parse_filter(text))
+        self.filter_text = text
+
+    def _apply(self, wanted: Filter) -> None:
+        at = self._shown[self.cursor].seq if self._shown else 0
+        self._filter = wanted
+        source = self.frozen if self.frozen is not None else list(self.feed.ring)
+        self._shown = [row for row in source if self._keeps(row, wanted.shows)]
+        if self.frozen is None:
+            self._next = self.feed.total
+        self.cursor = bisect_left(self._shown, at, key=lambda row: row.seq)
+        if self.tail:
+            self.cursor = max(len(self._shown) - 1, 0)
+
+    def pause(self) -> bool:
+        """Pauses or goes on; whether it is paused now."""
+        if self.frozen is None:
+            self.frozen = list(self.feed.ring)
+            self._paused_at = self.feed.total
+            return True
+        self.frozen = None
+        self._apply(self._filter)
+        return False
+
+    def move(self, by: int, rows: int) -> None:
+        """Moving away from the newest line ends the tail; moving down onto it takes it up again."""
+        super().move(by, rows)
+        self.tail = by > 0 and self.frozen is None and self.cursor >= self.count() - 1
+
+    def count(self) -> int:
+        """Events shown."""
+        return len(self._shown)
+
+    def line(self, index: int, width: int) -> Line:
+        """Time, topic, source, summary."""
+        row = self._shown[index]
+        if row.topic == GAP_TOPIC:
+            return [(fit(f"{clock(row.ts)} {row.summary}", width), WARN)]
+        stamp = clock(row.ts, self.time_format)
+        topic_width = min(max(width * 3 // 10, 20), 40)
+        return [
+            (f"{stamp:>{TIME_WIDTHS[self.time_format]}} ", FAINT),
+            (fit(row.topic, topic_width) + " ", _style_of(row.topic)),
+            (fit(row.source, SOURCE_WIDTH) + " ", KEY),
+            (row.summary, PLAIN),
+        ]
+
+    def empty(self, width: int) -> list[str]:
+        """Nothing received, or all of it hidden."""
+        if self.feed.total:
+            return [
+                f"{len(self.feed.ring)} events are hidden by the filter: {self.filter_text}",
+                "\\ clears the filter, / changes it",
+            ]
+        return [
+            "No event yet.",
+            "Events appear here as soon as a sensor reads a honeypot log:",
+            "  start with --sensor cowrie=/path/to/cowrie.json, or look at --demo",
+            "6 shows whether the workers run.",
+        ]
+
+    def status(self) -> tuple[str, str]:
+        """The filter, whether it moves, and how much of the ring is shown."""
+        state = "tail" if self.tail else "held"
+        if self.frozen is not None:
+            state = f"PAUSED +{self.feed.total - self._paused_at} new"
+        held = len(self.frozen) if self.frozen is not None else len(self.feed.ring)
+        left = f"topic {self._filter.topic_part}  text {self._filter.text_part}  {state}"
+        return left, f"{held - len(self._shown)} hidden  {len(self._shown)}/{held}"
+
+    def detail_key(self) -> object:
+        """The event under the cursor."""
+        return self._shown[self.cursor].seq if self.cursor < len(self._shown) else None
+
+    def detail(self) -> list[str]:
+        """The event as JSON, one key a line."""
+        if self.cursor >= len(self._shown):
+            return []
+        try:
+            body = json.loads(self._shown[self.cursor].raw)
+        except ValueError:
+            return [self._shown[self.cursor].raw.decode(errors="replace")]
+        return json.dumps(body, indent=1, ensure_ascii=False).split("\n")
+
+    def copy_text(self) -> str:
+        """The event's JSON on one line."""
+        return self._shown[self.cursor].raw.decode(errors="replace") if self._shown else ""
+
+    def rate_line(self, width: int) -> Line:
+        """The last minute as a line of bars."""
+        rates = self.feed.rates
+        tail = f"  peak {rates.peak}/s  ring {len(self.feed.ring)}/{self.feed.ring.maxlen}"
+        room = max(width - len(tail) - 11, 1)
+        top = max(rates.peak, 1)
+        bars = "".join(SPARK[-(-n * (len(SPARK) - 1) // top)] for n in list(rates.slots)[-room:])
+        return [(f" {rates.per_second:>5}/s ", PLAIN), (bars, GOOD), (tail, FAINT)]
+
+
+def _style_of(topic: str) -> Style:
+    if topic.startswith(("attribution.profile.multi", "system.deadletter", "canary.")):
+        return BAD
+    return WARN if topic.startswith("ttp.") else PLAIN

@@ -1,0 +1,76 @@
+"""The one list of the console: a view's rows, painted by line, with cursor and offset kept by the view.
+
+It holds its offset itself instead of a virtual size: rows leave a ring at the top while the cursor stays
+on its row, and a layout for every batch of events would cost more than painting them.
+"""
+
+from __future__ import annotations
+
+from textual import events
+
+from decnet_tui.screens.base import View
+from decnet_tui.widgets.strips import CURSOR, FAINT, PLAIN, Line, StripWidget
+
+WHEEL = 3
+
+
+class LineList(StripWidget, can_focus=True):
+    """Shows one :class:`View`."""
+
+    view: View | None = None
+
+    def show(self, view: View) -> None:
+        """Shows this view from now on."""
+        self.view = view
+        self.repaint()
+
+    @property
+    def rows(self) -> int:
+        """Rows that fit."""
+        titled = self.view is not None and self.view.titles(self.size.width) is not None
+        return max(self.size.height - titled, 1)
+
+    def build(self, width: int, height: int) -> list[Line]:
+        """Titles, then the rows from the view's offset, or what to do about an empty view."""
+        view = self.view
+        if view is None:
+            return []
+        if not view.count():
+            return [[(f" {text}", FAINT)] for text in view.empty(width)]
+        titles = view.titles(width)
+        view.settle(self.rows)
+        last = min(view.top + self.rows, view.count())
+        body = [self._row(view, i, width) for i in range(view.top, last)]
+        return body if titles is None else [titles, *body]
+
+    def _row(self, view: View, index: int, width: int) -> Line:
+        line = view.line(index, max(width - 1, 1))
+        if not view.has_cursor:
+            return [(" ", PLAIN), *line]
+        if index != view.cursor:
+            return [(view.gutter(index), PLAIN), *line]
+        style = CURSOR if self.has_focus else PLAIN
+        return [(">", style), *((text, style if self.has_focus else old) for text, old in line)]
+
+    def on_focus(self) -> None:
+        """The cursor's line looks different with the focus."""
+        self.repaint()
+
+    def on_blur(self) -> None:
+        """The cursor's line looks different without the focus."""
+        self.repaint()
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """The wheel moves the cursor."""
+        self._wheel(WHEEL)
+        event.stop()
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """The wheel moves the cursor."""
+        self._wheel(-WHEEL)
+        event.stop()
+
+    def _wheel(self, by: int) -> None:
+        if self.view is not None:
+            self.view.move(by, self.rows)
+            self.repaint()
