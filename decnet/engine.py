@@ -14,7 +14,7 @@ from pathlib import Path
 
 from decnet.bus import topics
 from decnet.bus.base import BaseBus
-from decnet.bus.connection import read_connection, remove_connection, write_connection
+from decnet.bus.connection import Connection, read_connection, remove_connection, write_connection
 from decnet.bus.embedded import EmbeddedServer
 from decnet.bus.factory import get_bus
 from decnet.bus.publish import publish_safely
@@ -78,7 +78,9 @@ class Engine:
         await self.supervisor.start()
         self.supervisor.serve("bus-health", self._bus_health)
         self.supervisor.serve("purge", self._purge)
-        log.info("engine started", data_dir=str(self.settings.data_dir), workers=list(self.supervisor.runners))
+        log.info(
+            "engine started", data_dir=str(self.settings.data_dir), workers=list(self.supervisor.runners)
+        )
 
     def _claim_data_dir(self, path: Path) -> None:
         try:
@@ -104,10 +106,9 @@ class Engine:
         if self.settings.effective_bus_type != "nats":
             return
         secret = self.settings.bus.token
-        token = secret.get_secret_value() if secret else None
-        write_connection(
-            self.settings.data_dir, bus_url=self.settings.bus.url or "", token=token, db_url=self.settings.db_url
-        )
+        token = secret.get_secret_value() if secret else ""
+        connection = Connection(self.settings.bus.url or "", self.settings.db_url, token)
+        write_connection(self.settings.data_dir, connection)
         self._undo.callback(remove_connection, self.settings.data_dir)
 
     def _workers(self) -> list[Worker]:

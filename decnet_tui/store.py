@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from decnet_tui.session import RuleRow
 
@@ -58,21 +58,39 @@ def _row(
     definition: Mapping[str, Any], state: Mapping[str, Any] | None, fired: Mapping[str, int], now: float
 ) -> RuleRow:
     rule_id = str(definition["rule_id"])
-    expires = epoch(state.get("expires_at")) if state else None
-    held = {} if not state or (expires is not None and expires <= now) else dict(state)
     return RuleRow(
         rule_id=rule_id,
         rule_version=definition.get("version", definition.get("rule_version")),
         name=str(definition.get("name") or ""),
+        file=definition.get("file"),
+        error=definition.get("error"),
+        fired_24h=int(fired.get(rule_id, 0)),
+        yaml=str(definition.get("yaml") or ""),
+        **effective_state(state, now),
+    )
+
+
+class StateFields(TypedDict):
+    """The part of a row that operators set."""
+
+    state: str
+    confidence_max: float | None
+    expires_at: float | None
+    reason: str | None
+    set_by: str | None
+
+
+def effective_state(state: Mapping[str, Any] | None, now: float | None = None) -> StateFields:
+    """The state in effect at ``now`` (epoch seconds): an expired one counts as default."""
+    expires = epoch(state.get("expires_at")) if state else None
+    moment = time.time() if now is None else now
+    held = {} if not state or (expires is not None and expires <= moment) else state
+    return StateFields(
         state=str(held.get("state") or "enabled"),
         confidence_max=held.get("confidence_max"),
         expires_at=expires if held else None,
         reason=held.get("reason"),
         set_by=held.get("set_by"),
-        file=definition.get("file"),
-        error=definition.get("error"),
-        fired_24h=int(fired.get(rule_id, 0)),
-        yaml=str(definition.get("yaml") or ""),
     )
 
 

@@ -105,8 +105,7 @@ class BatchProcessor:
         seqs = {d.event.id: d for d in part if d.event is not None}
         for dead in tx.dead:
             await self._write_dead(bound, seqs[dead.event.id], dead.reason)
-        for event in tx.bus.events:
-            await bound.outbox_add(event)
+        await bound.outbox_add_many(tx.bus.events)
 
     async def _done(self, part: Sequence[Delivery], events: Sequence[Event]) -> None:
         self.committed()

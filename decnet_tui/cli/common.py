@@ -80,7 +80,9 @@ async def repository(settings: Settings) -> AsyncIterator[BaseRepository]:
     """The engine's database, or the one of a data directory without an engine."""
     settings, _ = reach(settings)
     if settings.db is None and not (settings.data_dir / "decnet.sqlite").exists():
-        raise DecnetError(f"no database in {settings.data_dir}: start `decnet-tui` there first, or name one with --db")
+        raise DecnetError(
+            f"no database in {settings.data_dir}: start `decnet-tui` there first, or name one with --db"
+        )
     repo = await BaseRepository.open(settings.db_url)
     try:
         yield repo

@@ -70,7 +70,11 @@ def _data_dir(settings: Settings) -> Finding:
     path = settings.data_dir
     parent = next(p for p in (path, *path.parents) if p.exists())
     if not os.access(parent, os.W_OK | os.X_OK):
-        return "data dir", "FAIL", f"{path} cannot be written: change its owner or choose another with --data-dir"
+        return (
+            "data dir",
+            "FAIL",
+            f"{path} cannot be written: change its owner or choose another with --data-dir",
+        )
     if path.exists() and path.stat().st_mode & 0o077:
         return "data dir", "WARN", f"{path} can be read by others: chmod 700 it"
     return "data dir", "ok", f"{path}" + ("" if path.exists() else " (made at the first start)")
@@ -93,12 +97,20 @@ def _sensors(settings: Settings) -> Finding:
     if not settings.sensors:
         return "sensors", "WARN", "none configured: --sensor cowrie=PATH, or --demo to look around"
     bad = [str(s.path) for s in settings.sensors if not os.access(s.path, os.R_OK)]
-    return "sensors", "FAIL" if bad else "ok", f"not readable: {', '.join(bad)}" if bad else f"{len(settings.sensors)}"
+    return (
+        "sensors",
+        "FAIL" if bad else "ok",
+        f"not readable: {', '.join(bad)}" if bad else f"{len(settings.sensors)}",
+    )
 
 
 def _demo(_: Settings) -> Finding:
     found = any(packaged_demo_dir().glob("cowrie.json*"))
-    return "demo", "ok" if found else "FAIL", "recording present" if found else "recording missing from the package"
+    return (
+        "demo",
+        "ok" if found else "FAIL",
+        "recording present" if found else "recording missing from the package",
+    )
 
 
 def _terminal(_: Settings) -> Finding:
@@ -109,7 +121,16 @@ def _terminal(_: Settings) -> Finding:
     return "terminal", result, f"{os.environ.get('TERM')} {size.columns}x{size.lines}, console needs 60x12"
 
 
-_CHECKS: tuple[Callable[[Settings], Finding], ...] = (_versions, _sqlite, _data_dir, _disk, _rules, _sensors, _demo, _terminal)
+_CHECKS: tuple[Callable[[Settings], Finding], ...] = (
+    _versions,
+    _sqlite,
+    _data_dir,
+    _disk,
+    _rules,
+    _sensors,
+    _demo,
+    _terminal,
+)
 
 
 async def _database(settings: Settings) -> Finding:

@@ -43,9 +43,20 @@ def tags(
         "since": common.parse_since(since), "attacker": attacker, "session": session, "technique": technique, "limit": limit,
     }  # fmt: skip
     rows = _query("list_tags", filters, config, data_dir, db)
-    named = [{**row, "technique_name": technique_name(row["sub_technique_id"] or row["technique_id"])} for row in rows]
+    named = [
+        {**row, "technique_name": technique_name(row["sub_technique_id"] or row["technique_id"])}
+        for row in rows
+    ]
     shown = [{**row, "technique": row["sub_technique_id"] or row["technique_id"]} for row in named]
-    columns = ("created_at", "technique", "technique_name", "confidence", "rule_id", "attacker_ip", "evidence")
+    columns = (
+        "created_at",
+        "technique",
+        "technique_name",
+        "confidence",
+        "rule_id",
+        "attacker_ip",
+        "evidence",
+    )
     common.print_rows(named if as_json else [_with_evidence(r) for r in shown], columns, as_json, _EMPTY)
 
 
@@ -71,7 +82,17 @@ def sessions(
         "since": common.parse_since(since), "attacker": attacker, "session": session, "technique": technique, "limit": limit,
     }  # fmt: skip
     rows = _query("list_sessions", filters, config, data_dir, db)
-    columns = ("started_at", "attacker_ip", "decky_id", "service", "duration_s", "command_count", "tag_count", "end_reason", "session_id")
+    columns = (
+        "started_at",
+        "attacker_ip",
+        "decky_id",
+        "service",
+        "duration_s",
+        "command_count",
+        "tag_count",
+        "end_reason",
+        "session_id",
+    )
     common.print_rows(rows, columns, as_json, _EMPTY)
 
 
@@ -86,13 +107,28 @@ def attackers(
     db: common.DbUrl = None,
 ) -> None:
     """Attackers, last seen first."""
-    filters = {"since": common.parse_since(since), "attacker": attacker, "technique": technique, "limit": limit}
+    filters = {
+        "since": common.parse_since(since),
+        "attacker": attacker,
+        "technique": technique,
+        "limit": limit,
+    }
     rows = _query("list_attackers", filters, config, data_dir, db)
-    columns = ("attacker_ip", "first_seen", "last_seen", "session_count", "decky_count", "techniques", "attacker_uuid")
+    columns = (
+        "attacker_ip",
+        "first_seen",
+        "last_seen",
+        "session_count",
+        "decky_count",
+        "techniques",
+        "attacker_uuid",
+    )
     common.print_rows(rows, columns, as_json, _EMPTY)
 
 
-def _query(method: str, filters: dict[str, Any], config: Any, data_dir: Any, db: Any) -> Sequence[Mapping[str, Any]]:
+def _query(
+    method: str, filters: dict[str, Any], config: Any, data_dir: Any, db: Any
+) -> Sequence[Mapping[str, Any]]:
     settings = common.settings_of(config, data_dir=data_dir, db=db)
 
     async def ask() -> Sequence[Mapping[str, Any]]:

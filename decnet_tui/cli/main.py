@@ -47,12 +47,22 @@ def root(
         list[str] | None,
         typer.Option(help="KIND=PATH[,from=start|end|DATE]; kinds: cowrie, jsonl. Repeatable."),
     ] = None,
-    bus: Annotated[str | None, typer.Option(help="URL of a NATS server to use instead of the built-in one.")] = None,
-    attach: Annotated[bool, typer.Option("--attach", help="Only attach to a running engine; start none.")] = False,
+    bus: Annotated[
+        str | None, typer.Option(help="URL of a NATS server to use instead of the built-in one.")
+    ] = None,
+    attach: Annotated[
+        bool, typer.Option("--attach", help="Only attach to a running engine; start none.")
+    ] = False,
     read_only: Annotated[bool, typer.Option("--read-only", help="No write mode in this run.")] = False,
-    demo: Annotated[bool, typer.Option("--demo", help="Play the demo recording in a throw-away directory.")] = False,
-    workers: Annotated[str | None, typer.Option(help="Workers to run, comma separated (default: all).")] = None,
-    headless: Annotated[bool, typer.Option("--headless", help="The engine as a daemon, without console.")] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Play the demo recording in a throw-away directory.")
+    ] = False,
+    workers: Annotated[
+        str | None, typer.Option(help="Workers to run, comma separated (default: all).")
+    ] = None,
+    headless: Annotated[
+        bool, typer.Option("--headless", help="The engine as a daemon, without console.")
+    ] = False,
     until_idle: Annotated[
         float | None, typer.Option(min=0.0, help="Headless: end after so many seconds without work.")
     ] = None,
@@ -104,5 +114,3 @@ def _console(settings: common.Settings, *, attach: bool, demo: bool, read_only: 
 def run() -> None:
     """Console script."""
     app()
-
-

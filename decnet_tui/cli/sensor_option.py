@@ -22,7 +22,9 @@ def parse_sensor(text: str) -> SensorSpec:
     """One spec; the path becomes absolute."""
     kind, eq, rest = text.partition("=")
     if not eq or not rest:
-        raise typer.BadParameter(f"--sensor {text!r}: write KIND=PATH, for example cowrie=/var/log/cowrie/cowrie.json")
+        raise typer.BadParameter(
+            f"--sensor {text!r}: write KIND=PATH, for example cowrie=/var/log/cowrie/cowrie.json"
+        )
     if kind not in KINDS:
         raise typer.BadParameter(f"--sensor {text!r}: unknown kind {kind!r}; known: {', '.join(KINDS)}")
     path, sep, option = rest.rpartition(",from=")
@@ -36,4 +38,6 @@ def _check_date(text: str, date: str) -> None:
     try:
         datetime.fromisoformat(date)
     except ValueError:
-        raise typer.BadParameter(f"--sensor {text!r}: from= takes start, end or an ISO date, not {date!r}") from None
+        raise typer.BadParameter(
+            f"--sensor {text!r}: from= takes start, end or an ISO date, not {date!r}"
+        ) from None

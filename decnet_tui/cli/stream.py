@@ -15,7 +15,9 @@ from decnet.config import BusSettings, Settings
 from decnet.errors import DecnetError
 from decnet_tui.cli import common
 
-BusUrl = Annotated[str | None, typer.Option("--bus", help="URL of the bus; default: the engine of this data directory.")]
+BusUrl = Annotated[
+    str | None, typer.Option("--bus", help="URL of the bus; default: the engine of this data directory.")
+]
 _REPLAY_BATCH = 500
 _MAX_PAUSE_S = 60.0
 
@@ -28,7 +30,9 @@ def bus_settings(settings: Settings, url: str | None) -> Settings:
         return settings
     _, found = common.reach(settings)
     if found is None:
-        raise DecnetError(f"no engine runs on {settings.data_dir}: start `decnet-tui --headless`, or name a bus with --bus")
+        raise DecnetError(
+            f"no engine runs on {settings.data_dir}: start `decnet-tui --headless`, or name a bus with --bus"
+        )
     values = settings.bus.model_dump() | {"url": found.bus_url, "token": found.token}
     return settings.model_copy(update={"bus": BusSettings(**values)})
 
@@ -72,10 +76,10 @@ def _show(event: Event, as_json: bool) -> None:
         fields = {"topic": event.topic, "type": event.type, "id": event.id, "ts": event.ts, "v": event.v}
         typer.echo(common.to_json({**fields, "payload": event.payload}))
         return
-    from decnet_tui.feed import summarize
+    from decnet_tui.summary import summarise
 
     clock = time.strftime("%H:%M:%S", time.gmtime(event.ts))
-    typer.echo(f"{clock} {common.visible(event.topic):<36} {summarize(event)}")
+    typer.echo(f"{clock} {common.visible(event.topic):<36} {summarise(event.topic, event.payload)}")
 
 
 def replay(
@@ -131,7 +135,6 @@ async def _play(client: BaseBus, settings: Settings, path: Path, factor: float) 
     if batch:
         await client.publish_events(batch)
     return count
-
 
 
 def register(app: typer.Typer) -> None:

@@ -24,7 +24,9 @@ def _lines(stream: BinaryIO) -> Iterator[str]:
 
 
 def tag(
-    source: Annotated[str, typer.Argument(metavar="[FILE or -]", help="Commands or TaggerEvents, one a line.")] = "-",
+    source: Annotated[
+        str, typer.Argument(metavar="[FILE or -]", help="Commands or TaggerEvents, one a line.")
+    ] = "-",
     rules: common.RulesDir = None,
     config: common.ConfigFile = None,
     data_dir: common.DataDir = None,

@@ -1,0 +1,208 @@
+"""``rules``: list, show, check, and the operator states disable, enable, clip."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from decnet.config import Settings
+from decnet.db.repository import BaseRepository
+from decnet.errors import DecnetError
+from decnet.hostile import visible
+from decnet.ttp.loader import load_dir
+from decnet_tui.cli import common
+from decnet_tui.store import RepositoryRules
+
+app = typer.Typer(
+    help="The rules: list, show, check, disable, enable, clip.", no_args_is_help=True, rich_markup_mode=None
+)
+
+RuleId = Annotated[str, typer.Argument(metavar="ID", help="Rule id, for example R0012.")]
+For = Annotated[str | None, typer.Option("--for", help="Expires by itself after 90s, 15m, 1h, 7d.")]
+Reason = Annotated[str | None, typer.Option("--reason", help="Why, for whoever reads it later.")]
+_COLUMNS = (
+    "rule_id",
+    "rule_version",
+    "name",
+    "state",
+    "confidence_max",
+    "expires_at",
+    "reason",
+    "set_by",
+    "fired_24h",
+)
+
+
+@app.command("list")
+def list_rules(
+    as_json: common.AsJson = False,
+    limit: common.Limit = 0,
+    rules: common.RulesDir = None,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """All rules with their states; files that do not load are listed with their errors."""
+    settings = common.settings_of(config, data_dir=data_dir, db=db, rules=rules)
+    rows = common.run(lambda: _rows(settings))[: limit or None]
+    if as_json:
+        keys = (*_COLUMNS[:7], "set_by", "file", "error", "fired_24h")
+        typer.echo(common.to_json([{k: row.get(k) for k in keys} for row in rows]))
+        return
+    common.print_rows(rows, _COLUMNS, False, f"no rules in {settings.rules}")
+    for row in rows:
+        for line in str(row.get("error") or "").splitlines():
+            typer.echo(f"x {visible(line)}")
+
+
+async def _rows(settings: Settings) -> list[dict[str, Any]]:
+    """What the engine has; without one definitions come from the files, states from the database if any."""
+    from decnet_tui.rulelist import rule_rows
+
+    settings, engine = common.reach(settings)
+    if settings.db is None and not (settings.data_dir / "decnet.sqlite").exists():
+        return await rule_rows(settings, None, engine=False)
+    async with common.repository(settings) as repo:
+        return await rule_rows(settings, repo, engine=engine is not None)
+
+
+@app.command()
+def show(
+    rule_id: RuleId,
+    as_json: common.AsJson = False,
+    rules: common.RulesDir = None,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """One rule: its state and its text."""
+    settings = common.settings_of(config, data_dir=data_dir, db=db, rules=rules)
+    rows = [row for row in common.run(lambda: _rows(settings)) if row["rule_id"] == rule_id]
+    if not rows:
+        common.fail(f"no rule {visible(rule_id, 80)}: see `decnet-tui rules list`")
+    row = rows[0]
+    if as_json:
+        typer.echo(common.to_json(row))
+        return
+    for key in (*_COLUMNS, "file", "error"):
+        typer.echo(f"{key:<16}{visible(row.get(key)) if row.get(key) is not None else '-'}")
+    for line in str(row.get("yaml") or "").splitlines():
+        typer.echo(visible(line))
+
+
+@app.command()
+def check(
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="Default: the rules in use.")
+    ] = None,
+    as_json: common.AsJson = False,
+    rules: common.RulesDir = None,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Reports every error of every file with its place and runs the rules' own tests; exit 1 if any."""
+    from decnet.ttp.selftest import run_rule_tests
+
+    settings = common.settings_of(config, data_dir=data_dir, db=db, rules=directory or rules)
+    if not settings.rules.is_dir():
+        common.fail(f"{settings.rules} is no directory")
+    loaded = load_dir(settings.rules)
+    problems = [*loaded.errors, *run_rule_tests(loaded.rules)]
+    if as_json:
+        typer.echo(common.to_json([
+            {"file": p.place.file, "line": p.place.line, "column": p.place.column, "rule_id": p.rule_id, "error": p.message}
+            for p in problems
+        ]))  # fmt: skip
+    else:
+        for problem in problems:
+            typer.echo(visible(str(problem)))
+        typer.echo(f"{len(loaded.rules)} rules, {len(problems)} errors")
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def disable(
+    rule_id: RuleId,
+    for_: For = None,
+    reason: Reason = None,
+    rules: common.RulesDir = None,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Stops a rule from firing, for a time or until enabled."""
+    settings = common.settings_of(config, data_dir=data_dir, db=db, rules=rules)
+    _set(settings, rule_id, "disabled", None, for_, reason)
+
+
+@app.command()
+def enable(
+    rule_id: RuleId,
+    for_: For = None,
+    reason: Reason = None,
+    rules: common.RulesDir = None,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Lets a rule fire again."""
+    settings = common.settings_of(config, data_dir=data_dir, db=db, rules=rules)
+    _set(settings, rule_id, "enabled", None, for_, reason)
+
+
+@app.command()
+def clip(
+    rule_id: RuleId,
+    ceiling: Annotated[float, typer.Option("--max", min=0.0, max=1.0, help="Highest confidence.")],
+    for_: For = None,
+    reason: Reason = None,
+    rules: common.RulesDir = None,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Lowers the confidence of a rule's tags to at most --max."""
+    settings = common.settings_of(config, data_dir=data_dir, db=db, rules=rules)
+    _set(settings, rule_id, "clipped", ceiling, for_, reason)
+
+
+def _set(
+    settings: Settings, rule_id: str, state: str, ceiling: float | None, for_: str | None, reason: str | None
+) -> None:
+    expires = None if for_ is None else time.time() + common.parse_duration(for_).total_seconds()
+
+    async def write() -> dict[str, Any]:
+        async with common.repository(settings) as repo:
+            return await _written(repo, settings, rule_id, (state, ceiling, expires, reason))
+
+    row = common.run(write)
+    until = "" if expires is None else f" until {datetime.fromtimestamp(expires, UTC):%Y-%m-%d %H:%M:%SZ}"
+    typer.echo(f"{row['rule_id']} {row['state']}{until}")
+
+
+async def _written(
+    repo: BaseRepository,
+    settings: Settings,
+    rule_id: str,
+    change: tuple[str, float | None, float | None, str | None],
+) -> dict[str, Any]:
+    """Writes the state and reads it back. Raises DecnetError for an unknown rule or a write that did not hold."""
+    from decnet_tui.rulelist import rule_rows
+
+    engine = common.reach(settings)[1] is not None
+    known = {row["rule_id"] for row in await rule_rows(settings, repo, engine=engine)}
+    if rule_id not in known:
+        raise DecnetError(f"no rule {visible(rule_id, 80)}: see `decnet-tui rules list`")
+    state, ceiling, expires, reason = change
+    access = RepositoryRules(repo, actor="cli")
+    await access.set_rule_state(rule_id, state, ceiling, expires, reason)
+    row = next(r for r in await rule_rows(settings, repo, engine=engine) if r["rule_id"] == rule_id)
+    if row["state"] != state:
+        raise DecnetError(f"NOT APPLIED: {rule_id} reads back as {row['state']}")
+    return row
