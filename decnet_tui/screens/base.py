@@ -46,6 +46,16 @@ def count_short(value: float) -> str:
     return f"{value:.0f}"
 
 
+def wrapped(lines: list[str], width: int) -> list[str]:
+    """Visible lines of at most ``width`` cells; wide characters get half as many to a line."""
+    out: list[str] = []
+    for line in lines:
+        text = visible(line)
+        step = width if text.isascii() else max(width // 2, 1)
+        out.extend(text[i : i + step] for i in range(0, len(text), step)) if text else out.append("")
+    return out
+
+
 class View:
     """Base of the views. ``cursor`` and ``top`` are row indexes, ``x`` a column offset."""
 

@@ -21,8 +21,8 @@ _STATES: dict[str, tuple[str, Style]] = {
     "stopped": ("- stopped", WARN),
 }
 _SAID = frozenset(
-    ("worker", "ts", "pid", "host", "state", "processed", "failed", "dead_lettered", "lag")
-    + ("last_event_ts", "degraded")
+    {"worker", "ts", "pid", "host", "state", "processed", "failed"}
+    | {"dead_lettered", "lag", "last_event_ts", "degraded"}
 )
 
 
@@ -91,7 +91,7 @@ class WorkersView(View):
             return [f"No worker holds: {self.filter_text}", "\\ clears the filter"]
         return [
             "No heartbeat yet.",
-            f"Workers report every {self.feed.heartbeat_s:.0f}s. Does an engine run? decnet-tui doctor looks.",
+            f"Workers report every {self.feed.heartbeat_s:.0f}s. decnet-tui doctor looks.",
         ]
 
     def status(self) -> tuple[str, str]:
