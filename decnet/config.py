@@ -71,6 +71,18 @@ class BusSettings(_Section):
     """Seconds until a first connection attempt fails."""
     publish_window: int = Field(256, ge=1)
     """Durable publishes in flight at once."""
+    request_timeout_s: float = Field(5.0, gt=0)
+    """Seconds until an unanswered request or publish counts as failed."""
+    max_ack_pending: int = Field(20_000, ge=1)
+    """Delivered but unacknowledged events of one durable consumer."""
+    live_queue: int = Field(10_000, ge=1)
+    """Events a live subscription buffers for a slow reader; beyond, the oldest are lost and counted."""
+    max_blob_store_bytes: int = Field(2 * 2**30, ge=2**24)
+    """Size limit of the object store in bytes."""
+    replicas: int = Field(1, ge=1, le=5)
+    """Copies of a new stream in a cluster."""
+    server_start_timeout_s: float = Field(60.0, gt=0)
+    """Seconds the embedded server may take to start; it reads its store first."""
 
 
 class RuntimeSettings(_Section):

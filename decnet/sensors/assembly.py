@@ -1,0 +1,345 @@
+"""Facts of a Cowrie log become sessions, and sessions become bus events; pure.
+
+Deterministic: the same lines in the same order give the same events with the same ids, wherever
+the batches are cut, so reading a log again after a crash publishes nothing new. The only clock is
+the log's own, kept per sensor name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections import OrderedDict
+from functools import lru_cache
+from typing import Any
+
+from decnet import ids
+from decnet.bus import topics
+from decnet.bus.base import Event
+from decnet.config import SensorSettings
+from decnet.sensors.cowrie import Data, Fact
+from decnet.sensors.session import Session
+
+KIND = "cowrie"
+DEFAULT_SENSOR = "cowrie"
+SEEN_LIMIT = 10_000
+CLOSED_KEPT_S = 30.0
+"""Log seconds for which a closed session still takes lines: Cowrie closes tty logs after it at times."""
+JUMP_S = 86_400.0
+"""A clock jump beyond this many seconds counts only when a second line says so too."""
+_ENVELOPE_BYTES = 4096
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+
+SessionKey = tuple[str, str]
+
+
+@lru_cache(maxsize=1024)
+def safe_token(name: str) -> str:
+    """A sensor name as one topic token of at most 63 characters."""
+    return _UNSAFE.sub("-", name).strip("-")[:63] or DEFAULT_SENSOR
+
+
+@lru_cache(maxsize=65_536)
+def _attacker(ip: str) -> tuple[str, str]:
+    return ids.attacker_id(ip), ids.normalize_ip(ip)
+
+
+def secret_hmac(key: bytes, kind: str, secret: str) -> str:
+    """Keyed HMAC-SHA256 in hex: equal secrets can be seen to be equal, and nothing else."""
+    return hmac.new(key, f"{kind}\0{secret}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+
+class _Clock:
+    """Newest time of one sensor; one line with a wild date does not end every session."""
+
+    __slots__ = ("now", "pending")
+
+    def __init__(self, now: float = 0.0) -> None:
+        self.now = now
+        self.pending = False
+
+    def advance(self, ts: float) -> float:
+        jump = bool(self.now) and ts > self.now + JUMP_S
+        if ts > self.now and (not jump or self.pending):
+            self.now = ts
+            jump = False
+        self.pending = jump
+        return self.now
+
+
+class Assembler:
+    """Open sessions of one sensor spec."""
+
+    def __init__(self, limits: SensorSettings, key: bytes, max_event_bytes: int = 262_144) -> None:
+        self._limits = limits
+        self._key = key
+        self._max_bytes = max_event_bytes - _ENVELOPE_BYTES
+        self._open: OrderedDict[SessionKey, Session] = OrderedDict()
+        self._dormant: OrderedDict[SessionKey, Session] = OrderedDict()
+        self._closed: OrderedDict[SessionKey, Session] = OrderedDict()
+        self._queues: dict[str, OrderedDict[SessionKey, Session]] = {}
+        self._native: dict[str, SessionKey] = {}
+        self._clocks: dict[str, _Clock] = {}
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._bytes = 0
+        self.evicted = 0
+
+    @property
+    def open_sessions(self) -> int:
+        """Sessions that have not ended."""
+        return len(self._open)
+
+    @property
+    def newest(self) -> float | None:
+        """Newest log time of any sensor in this log, epoch seconds."""
+        return max((c.now for c in self._clocks.values()), default=None)
+
+    def feed(self, fact: Fact) -> list[Event]:
+        """Takes one fact in; the events that follow from it, in order."""
+        session = self._session_of(fact)
+        if session is None:
+            return []
+        before = session.size_bytes
+        session.absorb(fact, self._limits)
+        self._bytes += session.size_bytes - before
+        events = self._announced(session, fact)
+        if fact.kind == "login" and fact.data["secret"] is not None:
+            events.append(self._credential(session, fact))
+        elif fact.kind == "client" and "hassh" in fact.data:
+            events += self._fingerprint(session, fact)
+        elif fact.kind == "closed":
+            events += self._end(session, "closed")
+        return events + self._tidied(session.decky_id, fact.ts)
+
+    def end_all(self, reason: str = "eof") -> list[Event]:
+        """Ends every open session; a later line takes it up again under the same id."""
+        return [e for s in list(self._open.values()) for e in self._end(s, reason)]
+
+    def to_state(self) -> Data:
+        """Plain JSON for a checkpoint."""
+        return {
+            "open": [s.to_state() for s in self._open.values()],
+            "dormant": [s.to_state() for s in self._dormant.values()],
+            "closed": [s.to_state() for s in self._closed.values()],
+            "clocks": {d: [c.now, c.pending] for d, c in self._clocks.items()},
+            "seen": list(self._seen),
+        }
+
+    def restore(self, state: Data) -> None:
+        """Takes up the state of :meth:`to_state`."""
+        for name, where in (("open", self._open), ("dormant", self._dormant), ("closed", self._closed)):
+            for item in state.get(name, ()):
+                session = Session.from_state(item)
+                where[self._key_of(session)] = session
+                if where is self._open:
+                    self._queue(session.decky_id)[self._key_of(session)] = session
+                self._native[session.native_id] = self._key_of(session)
+                self._bytes += session.size_bytes
+        for decky, (now, pending) in state.get("clocks", {}).items():
+            self._clocks[decky] = _Clock(now)
+            self._clocks[decky].pending = pending
+        self._seen = OrderedDict.fromkeys(state.get("seen", ()))
+
+    @staticmethod
+    def _key_of(session: Session) -> SessionKey:
+        return (session.decky_id, session.native_id)
+
+    def _queue(self, decky: str) -> OrderedDict[SessionKey, Session]:
+        return self._queues.setdefault(decky, OrderedDict())
+
+    def _session_of(self, fact: Fact) -> Session | None:
+        """The session a fact belongs to, taken up again or new; None when it opens none."""
+        key = self._find(fact)
+        session = self._open.get(key)
+        if session is not None:
+            self._open.move_to_end(key)
+            self._queue(key[0]).move_to_end(key)
+            return session
+        ended = self._closed.get(key) or self._dormant.get(key)
+        if not self._takes_up(fact, ended):
+            return None
+        self._closed.pop(key, None)
+        self._dormant.pop(key, None)
+        session = ended or self._fresh(key, fact)
+        session.ended = None
+        self._open[key] = self._queue(key[0])[key] = session
+        self._native[fact.session] = key
+        return session
+
+    @staticmethod
+    def _takes_up(fact: Fact, ended: Session | None) -> bool:
+        """Whether a fact opens a session; a close line counts once, a remark of Cowrie's never."""
+        if fact.kind == "other":
+            return False
+        return fact.kind != "closed" or ended is None or ended.closed_at is None
+
+    def _find(self, fact: Fact) -> SessionKey:
+        """Key of a fact; without a sensor name it joins the session that has its id."""
+        known = self._native.get(fact.session)
+        if fact.sensor is None:
+            return known or (DEFAULT_SENSOR, fact.session)
+        key = (safe_token(fact.sensor), fact.session)
+        nameless = known is not None and known[0] == DEFAULT_SENSOR
+        return known if known and nameless else key
+
+    def _fresh(self, key: SessionKey, fact: Fact) -> Session:
+        sid = ids.session_id(KIND, key[0], key[1])
+        session = Session(sid, key[0], key[1], started_at=fact.ts, last_ts=fact.ts)
+        self._bytes += session.size_bytes
+        return session
+
+    def _head(self, session: Session) -> Data:
+        """What names a session in every payload. Without any address the session is its own attacker."""
+        if session.ip is None:
+            uuid, ip = ids.attacker_id(f"unknown:{session.session_id}"), "unknown"
+        else:
+            uuid, ip = _attacker(session.ip)
+        return {
+            "session_id": session.session_id,
+            "attacker_uuid": uuid,
+            "attacker_ip": ip,
+            "decky_id": session.decky_id,
+            "service": session.service,
+        }
+
+    def _announced(self, session: Session, fact: Fact) -> list[Event]:
+        """First news of a session and, where due, of its attacker."""
+        if session.announced or (session.ip is None and fact.kind != "closed"):
+            return []
+        session.announced = True
+        head = self._head(session)
+        started = {**head, "protocol": session.service, "started_at": session.started_at}
+        events = self._observed(session, head, session.started_at)
+        events.append(
+            _event(
+                topics.ATTACKER_SESSION_STARTED, started, f"{session.session_id}|started", session.started_at
+            )
+        )
+        return events
+
+    def _first_time(self, mark: str) -> bool:
+        """Whether a mark is new; bounded, so an old one may count as new again (its event id is the same)."""
+        digest = hashlib.blake2b(mark.encode("utf-8", "replace"), digest_size=8).hexdigest()
+        if digest in self._seen:
+            self._seen.move_to_end(digest)
+            return False
+        self._seen[digest] = None
+        if len(self._seen) > SEEN_LIMIT:
+            self._seen.popitem(last=False)
+        return True
+
+    def _observed(self, session: Session, head: Data, ts: float) -> list[Event]:
+        mark = f"{session.decky_id}|{head['attacker_uuid']}|observed"
+        if not self._first_time(mark):
+            return []
+        payload = {k: head[k] for k in ("attacker_uuid", "attacker_ip", "decky_id", "service")}
+        return [_event(topics.ATTACKER_OBSERVED, {**payload, "first_seen": ts}, mark, ts)]
+
+    def _fingerprint(self, session: Session, fact: Fact) -> list[Event]:
+        head, hassh = self._head(session), fact.data["hassh"]
+        mark = f"{session.decky_id}|{head['attacker_uuid']}|hassh|{hassh}"
+        if not self._first_time(mark):
+            return []
+        payload = {
+            "attacker_uuid": head["attacker_uuid"],
+            "attacker_ip": head["attacker_ip"],
+            "decky_id": session.decky_id,
+            "session_id": session.session_id,
+            "type": "hassh",
+            "hassh": hassh,
+            "version": session.client.get("version"),
+            "kex": session.client.get("kex", []),
+        }
+        return [_event(topics.ATTACKER_FINGERPRINTED, payload, mark, fact.ts, "hassh")]
+
+    def _credential(self, session: Session, fact: Fact) -> Event:
+        head, data = self._head(session), fact.data
+        digest = secret_hmac(self._key, data["secret_kind"], data["secret"])
+        payload = {
+            **head,
+            "username": data["username"],
+            "secret_hmac": digest,
+            "secret_kind": data["secret_kind"],
+            "success": data["success"],
+        }
+        subject = f"{session.session_id}|cred|{data['username']}|{digest}|{data['success']}"
+        event_id = ids.event_id("sensors", subject)
+        topic = topics.credential(topics.CREDENTIAL_CAPTURED)
+        return Event(topic, payload, type=data["secret_kind"], id=event_id, ts=fact.ts)
+
+    def _end(self, session: Session, reason: str) -> list[Event]:
+        """Publishes a session's end and keeps it for a while, should it go on."""
+        key = self._key_of(session)
+        del self._open[key]
+        del self._queue(key[0])[key]
+        (self._dormant if session.closed_at is None else self._closed)[key] = session
+        session.ended = reason
+        events = self._announced_late(session)
+        head = {**self._head(session), "protocol": session.service}
+        for payload in session.payloads(reason, head, self._max_bytes):
+            subject = f"{session.session_id}|ended|{payload['part']}/{payload['parts']}"
+            version = f"{session.lines}.{payload['end_reason']}"
+            events.append(
+                _event(
+                    topics.ATTACKER_SESSION_ENDED, payload, subject, payload["ended_at"],
+                    payload["end_reason"], version=version,
+                )
+            )  # fmt: skip
+        return events
+
+    def _announced_late(self, session: Session) -> list[Event]:
+        """The start of a session that never told an address, before its end."""
+        if session.announced:
+            return []
+        return self._announced(
+            session, Fact("closed", session.last_ts, session.native_id, None, None, None, {})
+        )
+
+    def _tidied(self, decky: str, ts: float) -> list[Event]:
+        """Ends what is idle or too much, and forgets ended sessions that nobody will take up."""
+        clock = self._clocks.get(decky)
+        if clock is None:
+            clock = self._clocks[decky] = _Clock()
+        now = clock.advance(ts)
+        events = self._idle(decky, now)
+        for ended, kept in ((self._closed, CLOSED_KEPT_S), (self._dormant, self._limits.reopen_s)):
+            while ended and self._outlived(next(iter(ended.values())), kept):
+                self._forget(ended)
+        while self._over_limits() and len(self._open) + len(self._dormant) + len(self._closed) > 1:
+            if self._closed or self._dormant:
+                self._forget(self._closed or self._dormant)
+            else:
+                self.evicted += 1
+                events += self._end(next(iter(self._open.values())), "idle")
+        return events
+
+    def _idle(self, decky: str, now: float) -> list[Event]:
+        """Ends the sessions at the idle end of the queue; it is in order of the last line."""
+        events: list[Event] = []
+        queue, limit = self._queue(decky), now - self._limits.idle_session_s
+        while queue and (session := next(iter(queue.values()))).last_ts < limit:
+            events += self._end(session, "idle")
+        return events
+
+    def _outlived(self, session: Session, kept: float) -> bool:
+        clock = self._clocks.get(session.decky_id)
+        return clock is not None and session.last_ts < clock.now - kept
+
+    def _forget(self, ended: OrderedDict[SessionKey, Session]) -> None:
+        key, session = ended.popitem(last=False)
+        self._bytes -= session.size_bytes
+        if self._native.get(session.native_id) == key:
+            del self._native[session.native_id]
+
+    def _over_limits(self) -> bool:
+        count = len(self._open) + len(self._dormant) + len(self._closed)
+        return count > self._limits.max_open_sessions or self._bytes > self._limits.max_open_bytes
+
+
+def _event(
+    leaf: str, payload: dict[str, Any], subject: str, ts: float, kind: str = "", version: str = "1"
+) -> Event:
+    """An ``attacker.`` event with a derived id."""
+    topic = topics.attacker(leaf)
+    return Event(topic, payload, type=kind, id=ids.event_id("sensors", subject, version), ts=ts)

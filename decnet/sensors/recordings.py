@@ -1,0 +1,53 @@
+"""Finds the terminal recording that a session's end names and puts it on the bus as a blob."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+
+from decnet.bus.base import BaseBus, Event
+from decnet.logs import get_logger
+
+_log = get_logger(__name__)
+_LEVELS_UP = 4
+
+
+def candidates(log: Path, ttylog: str) -> list[Path]:
+    """Where a recording may lie: Cowrie names it relative to its own home, which the log is below."""
+    here = log if log.is_dir() else log.parent
+    named = Path(ttylog)
+    name = named.name
+    found = [here / "tty" / name]
+    if named.is_absolute():
+        found.append(named)
+    elif ".." not in named.parts:
+        found += [up / named for up in [here, *here.absolute().parents[:_LEVELS_UP]]]
+    return found
+
+
+def read_recording(log: Path, ttylog: str, max_bytes: int) -> bytes | None:
+    """The bytes of a recording of at most ``max_bytes``; None when there is none to be read."""
+    for path in candidates(log, ttylog):
+        try:
+            if path.is_file() and 0 < path.stat().st_size <= max_bytes:
+                return path.read_bytes()
+        except (OSError, ValueError):
+            _log.debug("recording not readable", path=str(path), exc_info=True)
+    return None
+
+
+async def attach_recording(event: Event, bus: BaseBus, log: Path, max_bytes: int) -> None:
+    """Replaces ``ttylog`` in the payload by ``keystrokes_ref``, once the blob is stored.
+
+    Raises BusUnavailable or BusFull; then nothing has changed.
+    """
+    ttylog = event.payload.get("ttylog")
+    if not isinstance(ttylog, str):
+        return
+    data = await asyncio.to_thread(read_recording, log, ttylog, max_bytes)
+    if data is not None:
+        key = hashlib.sha256(data).hexdigest()
+        await bus.put_blob(key, data)
+        event.payload["keystrokes_ref"] = key
+    del event.payload["ttylog"]

@@ -1,0 +1,207 @@
+"""One sensor at work: read, assemble, publish, checkpoint, in that order and for ever.
+
+The checkpoint moves only after the broker has stored what was read. Whatever is read twice after a
+crash gives the same events with the same ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from decnet.bus.base import BaseBus, Event
+from decnet.config import SensorSpec, Settings
+from decnet.errors import BusError, BusFull, BusUnavailable, DatabaseError, SensorError
+from decnet.logs import get_logger
+from decnet.sensors.checkpoint import CheckpointStore, pack, sensor_key, unpack
+from decnet.sensors.recordings import attach_recording
+from decnet.sensors.sources import Source, make_source
+from decnet.sensors.tailer import Tailer
+
+_log = get_logger(__name__)
+_PUBLISH_SLICE = 500
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 5.0
+_SAVE_SHARE = 20
+"""A checkpoint may cost one part in this many of the time."""
+
+
+class SensorRun:
+    """State and loop of one sensor spec."""
+
+    def __init__(
+        self, spec: SensorSpec, settings: Settings, key: bytes, bus: BaseBus, store: CheckpointStore
+    ) -> None:
+        self.spec = spec
+        self._settings = settings
+        self._secret = key
+        self._bus = bus
+        self._store = store
+        self._lock = asyncio.Lock()
+        self._pending: list[Event] = []
+        self._loaded = False
+        self._at_end = False
+        self._dirty = False
+        self._next_save = 0.0
+        self._last_read = time.monotonic()
+        self.waiting = ""
+        """Why publishing is on hold; empty when it is not."""
+        self.published = 0
+        self.unpublishable = 0
+        self._fresh()
+
+    def _fresh(self) -> None:
+        spec = self.spec
+        self.tailer = Tailer(spec.path, self._settings.sensor, spec.start)
+        self.source: Source = make_source(spec, self._settings, self._secret)
+
+    async def run(self) -> None:
+        """Works until cancelled. Raises SensorError or DatabaseError for a checkpoint that is no good."""
+        try:
+            while True:
+                async with self._lock:
+                    moved = await self.step()
+                if not moved:
+                    await asyncio.sleep(self._settings.sensor.poll_s)
+        finally:
+            await asyncio.to_thread(self.tailer.close)
+
+    async def step(self) -> bool:
+        """One round; False when there was nothing to read."""
+        if not self._loaded:
+            await self._load()
+        await self._flush()
+        # Cut here by a cancellation, memory could be ahead of the bus: then the checkpoint is read again.
+        self._loaded = False
+        consumed, events = await asyncio.to_thread(self._advance)
+        self._pending = events
+        self._loaded = True
+        self._dirty = self._dirty or consumed > 0
+        await self._flush()
+        if self._dirty and (not consumed or time.monotonic() >= self._next_save):
+            await self._save()
+        self._at_end = not consumed
+        return consumed > 0
+
+    async def end_open_sessions(self, reason: str = "eof") -> int:
+        """Ends every open session and waits until that is stored; the number of events."""
+        async with self._lock:
+            if not self._loaded:
+                await self._load()
+            await self._flush()
+            self._pending = self.source.end_all(reason)
+            count = len(self._pending)
+            await self._flush()
+            if count:
+                await self._save()
+            return count
+
+    def at_end(self) -> bool:
+        """Whether everything on disk was read, published and stored at the last look."""
+        return self._at_end and not self._pending and not self._dirty
+
+    async def _load(self) -> None:
+        self._fresh()
+        self._pending = []
+        state = await self._store.load(sensor_key(self.spec))
+        if state is not None:
+            files, source = unpack(state)
+            self.tailer.restore(files)
+            self.source.restore(source)
+        self._loaded = True
+
+    def _advance(self) -> tuple[int, list[Event]]:
+        batch = self.tailer.read()
+        for place in batch.too_long:
+            self.source.refuse("too_long", place)
+        if batch.lines:
+            self._last_read = time.monotonic()
+        return batch.consumed, self.source.feed(batch.lines)
+
+    async def _save(self) -> None:
+        started = time.monotonic()
+        state = await asyncio.to_thread(
+            lambda: pack({"path": str(self.spec.path), **self.tailer.to_state()}, self.source.to_state())
+        )
+        try:
+            await self._store.save(sensor_key(self.spec), state)
+            self._dirty = False
+        except (DatabaseError, SensorError) as error:
+            _log.warning("checkpoint not saved", sensor=str(self.spec.path), error=str(error))
+        cost = time.monotonic() - started
+        self._next_save = time.monotonic() + max(self._settings.sensor.checkpoint_s, cost * _SAVE_SHARE)
+
+    async def _flush(self) -> None:
+        """Publishes what is pending, however long the bus is away."""
+        pause = _FIRST_PAUSE_S
+        while self._pending:
+            try:
+                await self._publish(self._pending[:_PUBLISH_SLICE])
+            except (BusUnavailable, BusFull) as error:
+                self._hold(error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_S)
+                continue
+            del self._pending[:_PUBLISH_SLICE]
+            pause = _FIRST_PAUSE_S
+            if self.waiting:
+                _log.info("bus is back", sensor=str(self.spec.path))
+                self.waiting = ""
+
+    def _hold(self, error: BusError) -> None:
+        if not self.waiting:
+            _log.warning("holding the checkpoint until the bus takes events", sensor=str(self.spec.path))
+        self.waiting = str(error) or type(error).__name__
+
+    async def _publish(self, events: list[Event]) -> None:
+        for event in events:
+            if "ttylog" in event.payload:
+                log, limit = self.spec.path, self._settings.sensor.max_tty_bytes
+                await attach_recording(event, self._bus, log, limit)
+        try:
+            await self._bus.publish_events(events)
+            self.published += len(events)
+        except ValueError:
+            await self._one_by_one(events)
+
+    async def _one_by_one(self, events: list[Event]) -> None:
+        """One event that the bus refuses for good must not hold up the others."""
+        for event in events:
+            try:
+                await self._bus.publish_events([event])
+                self.published += 1
+            except ValueError as error:
+                self.unpublishable += 1
+                _log.error("event refused", topic=event.topic, id=event.id, error=str(error))  # noqa: TRY400
+
+    def status(self) -> dict[str, Any]:
+        """What ``decnet-tui sensors`` shows; ages in seconds, None where no line was seen."""
+        source, problems = self.source, dict(self.tailer.problems)
+        newest = source.newest
+        return {
+            "kind": self.spec.kind,
+            "path": str(self.spec.path),
+            "state": self._state(problems),
+            "age": None if newest is None else max(time.time() - newest, 0.0),
+            "last_line_ts": newest,
+            "files": self.tailer.files,
+            "bytes_behind": self.tailer.bytes_behind(),
+            "lines": source.lines,
+            "refused": sum(source.refused.values()),
+            "reasons": dict(source.refused),
+            "last_refusal": source.last_refusal,
+            "bad_utf8": source.bad_utf8,
+            "problems": dict(list(problems.items())[:10]),
+            "published": self.published,
+            "unpublishable": self.unpublishable,
+            "waiting": self.waiting,
+        }
+
+    def _state(self, problems: dict[str, str]) -> str:
+        if "missing" in problems.values() and not self.tailer.files:
+            return "missing"
+        if problems:
+            return "unreadable"
+        silent = time.monotonic() - self._last_read > self._settings.sensor.silent_s
+        return "silent" if silent else "ok"

@@ -1,0 +1,47 @@
+"""The key under which captured secrets are told apart: a file that only the owner can read."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from decnet.errors import SensorError
+
+KEY_FILE = "secret.key"
+KEY_BYTES = 32
+
+
+def load_key(data_dir: Path) -> bytes:
+    """The key of a data directory, made at first use (mode 0600).
+
+    Raises SensorError when it cannot be read or made, or is too short to be one.
+    """
+    path = data_dir / KEY_FILE
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            _make(path)
+        key = path.read_bytes()
+    except OSError as error:
+        raise SensorError(f"{path}: {error.strerror or error}") from error
+    if len(key) < KEY_BYTES:
+        raise SensorError(f"{path}: shorter than {KEY_BYTES} bytes; move it away to have a new one made")
+    return key
+
+
+def _make(path: Path) -> None:
+    """Writes the key whole or not at all; of two processes the first one's key counts."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            return
+    finally:
+        draft.unlink()

@@ -1,0 +1,198 @@
+"""What turns the lines of one sensor into events: Cowrie logs and recorded bus events; pure.
+
+A source has state for the checkpoint and counts what it refuses, with the place of the newest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from decnet import ids
+from decnet.bus.base import Event
+from decnet.bus.topics import MAX_TOPIC_LENGTH
+from decnet.config import SensorSpec, Settings
+from decnet.errors import SensorError
+from decnet.hostile import storable
+from decnet.sensors.assembly import Assembler
+from decnet.sensors.cowrie import Data, Refusal, parse_line, parse_time
+from decnet.sensors.tailer import Line
+
+EVIDENCE_ROOTS = frozenset(
+    ("attacker", "credential", "identity", "email", "canary", "attribution", "ttp", "decky", "topology")
+)
+"""Roots a recording may publish to; ``system`` holds commands to workers and stays out."""
+_ENVELOPE_BYTES = 1024
+
+
+class Source(ABC):
+    """Lines in, events out."""
+
+    def __init__(self, since: float | None = None) -> None:
+        self.since = since
+        """Older lines are passed over (epoch seconds)."""
+        self.lines = 0
+        self.bad_utf8 = 0
+        self.refused: Counter[str] = Counter()
+        self.last_refusal = ""
+        self.newest: float | None = None
+        """Newest log time, epoch seconds."""
+
+    def feed(self, lines: Iterable[Line]) -> list[Event]:
+        """The events that follow from some lines, in order."""
+        events: list[Event] = []
+        for line in lines:
+            self.lines += 1
+            if not line.data.isascii():
+                self._check_utf8(line.data)
+            made = self._one(line.data)
+            if isinstance(made, Refusal):
+                self.refuse(made.reason, f"{line.path}:{line.number}")
+            else:
+                events += made
+        return events
+
+    def refuse(self, reason: str, place: str) -> None:
+        """Counts one refused line."""
+        self.refused[reason] += 1
+        self.last_refusal = f"{place}: {reason}"
+
+    def _check_utf8(self, data: bytes) -> None:
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError:
+            self.bad_utf8 += 1
+
+    def _saw(self, ts: float) -> bool:
+        """Notes a time; whether the line is young enough."""
+        self.newest = ts if self.newest is None else max(self.newest, ts)
+        return self.since is None or ts >= self.since
+
+    @abstractmethod
+    def _one(self, data: bytes) -> list[Event] | Refusal:
+        """The events of one line."""
+
+    def end_all(self, reason: str = "eof") -> list[Event]:
+        """Events for what is still open."""
+        return []
+
+    def to_state(self) -> Data:
+        """Plain JSON for a checkpoint."""
+        return {"lines": self.lines, "refused": dict(self.refused), "newest": self.newest}
+
+    def restore(self, state: Data) -> None:
+        """Takes up the state of :meth:`to_state`."""
+        self.lines = int(state.get("lines", 0))
+        self.refused = Counter(state.get("refused", {}))
+        self.newest = state.get("newest")
+
+
+class CowrieSource(Source):
+    """A Cowrie JSON log."""
+
+    def __init__(self, settings: Settings, key: bytes, since: float | None = None) -> None:
+        super().__init__(since)
+        self.assembler = Assembler(settings.sensor, key, settings.bus.max_event_bytes)
+
+    def _one(self, data: bytes) -> list[Event] | Refusal:
+        fact = parse_line(data)
+        if isinstance(fact, Refusal):
+            return fact
+        return self.assembler.feed(fact) if self._saw(fact.ts) else []
+
+    def end_all(self, reason: str = "eof") -> list[Event]:
+        """Ends every open session."""
+        return self.assembler.end_all(reason)
+
+    def to_state(self) -> Data:
+        """Counters and open sessions."""
+        return {**super().to_state(), "sessions": self.assembler.to_state()}
+
+    def restore(self, state: Data) -> None:
+        """Takes up the state of :meth:`to_state`."""
+        super().restore(state)
+        self.assembler.restore(state.get("sessions", {}))
+
+
+def recorded_event(line: bytes, max_bytes: int = 262_144) -> Event | Refusal:
+    """The event in one recorded line ``{topic, payload, type?, id?, ts?}``. Never raises.
+
+    Without an id the line itself gives it, so that reading it again publishes the same one.
+    """
+    try:
+        raw = json.loads(line.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return Refusal("not_json")
+    if not isinstance(raw, dict):
+        return Refusal("not_object")
+    topic, payload = raw.get("topic"), raw.get("payload")
+    reason = _topic_fault(topic)
+    if reason or not isinstance(payload, dict):
+        return Refusal(reason or "no_payload")
+    event = Event(str(topic), storable(payload), **_envelope(raw, line))
+    return Refusal("too_large") if len(event.to_bytes()) > max_bytes - _ENVELOPE_BYTES else event
+
+
+def _topic_fault(topic: Any) -> str:
+    """Why a topic cannot be published to; empty when it can."""
+    if not isinstance(topic, str):
+        return "no_topic"
+    tokens = topic.split(".")
+    printable = topic.isascii() and topic.isprintable()
+    if len(topic) > MAX_TOPIC_LENGTH or len(tokens) < 2 or not all(tokens) or not printable:
+        return "bad_topic"
+    if any(c in topic for c in "*> "):
+        return "bad_topic"
+    if tokens[0] not in EVIDENCE_ROOTS or tokens[-1] == "mutate_request":
+        return "command_topic"
+    return ""
+
+
+def _envelope(raw: Data, line: bytes) -> Data:
+    given, kind = raw.get("id"), raw.get("type")
+    usable = isinstance(given, str) and given.isascii() and given.isalnum() and len(given) <= 64
+    ts = parse_time(raw.get("ts"))
+    return {
+        "id": given if usable else ids.event_id("jsonl", hashlib.sha256(line).hexdigest()),
+        "type": storable(kind[:128]) if isinstance(kind, str) else "",
+        "ts": time.time() if ts is None else ts,
+    }
+
+
+class JsonlSource(Source):
+    """Recorded bus events, one envelope a line."""
+
+    def __init__(self, settings: Settings, since: float | None = None) -> None:
+        super().__init__(since)
+        self._max_bytes = settings.bus.max_event_bytes
+
+    def _one(self, data: bytes) -> list[Event] | Refusal:
+        event = recorded_event(data, self._max_bytes)
+        if isinstance(event, Refusal):
+            return event
+        return [event] if self._saw(event.ts) else []
+
+
+def make_source(spec: SensorSpec, settings: Settings, key: bytes) -> Source:
+    """The source of a sensor spec. Raises SensorError for a kind or start that is not known."""
+    since = start_time(spec.start)
+    if spec.kind == "cowrie":
+        return CowrieSource(settings, key, since)
+    if spec.kind == "jsonl":
+        return JsonlSource(settings, since)
+    raise SensorError(f"{spec.path}: no reader for {spec.kind} logs in this version; known: cowrie, jsonl")
+
+
+def start_time(start: str) -> float | None:
+    """Epoch seconds of a ``from=DATE``; None for start and end. Raises SensorError for anything else."""
+    if start in ("start", "end"):
+        return None
+    ts = parse_time(start)
+    if ts is None:
+        raise SensorError(f"from={start[:40]}: neither start, end nor an ISO date")
+    return ts
