@@ -1,0 +1,245 @@
+"""Compiled conditions: each answers for one view of an event with the evidence, or None.
+
+Regular expressions are RE2 only, so that no text can hold the worker. Each condition also names
+pre-filter patterns: texts that match none of them cannot fulfil it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Any, NamedTuple, Protocol
+
+import re2
+
+MAX_RE2_MEM = 64 << 20
+MATCHED_CHARS = 300
+_UNSOUND = re.compile(r"\\[AzZC]|\(\?[a-z]*-[a-z]*m")
+_LOOKAROUND = re.compile(r"\(\?<?[=!]")
+_BACKREF = re.compile(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?P=")
+Fields = Callable[[str], Any]
+
+
+class Found(NamedTuple):
+    """Why a condition holds: field, matched text and its span; the field is empty for a negation."""
+
+    field: str
+    text: str
+    start: int
+    end: int
+
+
+NOTHING_FOUND = Found("", "", 0, 0)
+
+
+class Condition(Protocol):
+    """A compiled condition."""
+
+    def find(self, fields: Fields) -> Found | None:
+        """The first evidence in one view, or None."""
+        ...
+
+    def prefilters(self) -> list[str] | None:
+        """RE2 patterns of which one matches whenever the condition holds; None when nothing is sure."""
+        ...
+
+
+class PatternError(ValueError):
+    """A pattern that RE2 does not take, with the reason."""
+
+
+def options() -> Any:
+    """RE2 options: quiet, room for real rules."""
+    opts = re2.Options()
+    opts.log_errors = False
+    opts.max_mem = MAX_RE2_MEM
+    return opts
+
+
+def compile_pattern(pattern: str) -> Any:
+    """The compiled pattern. Raises PatternError."""
+    if _LOOKAROUND.search(pattern):
+        raise PatternError("lookaround is not supported by RE2: matching must be linear in time")
+    if _BACKREF.search(pattern):
+        raise PatternError("back-references are not supported by RE2: matching must be linear in time")
+    try:
+        return re2.compile(pattern, options=options())
+    except (re2.error, UnicodeEncodeError) as error:
+        text = error.args[0] if error.args else error
+        reason = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+        raise PatternError(f"bad pattern: {reason}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A regular expression over one field."""
+
+    field: str
+    pattern: str
+    regex: Any
+
+    def find(self, fields: Fields) -> Found | None:
+        """The leftmost match in the first element that has one."""
+        for text in _texts(fields(self.field)):
+            match = self.regex.search(text)
+            if match is not None:
+                start, end = match.span()
+                return Found(self.field, text[start : min(end, start + MATCHED_CHARS)], start, end)
+        return None
+
+    def prefilters(self) -> list[str] | None:
+        """The pattern itself, with ``^`` and ``$`` at every line."""
+        return None if _UNSOUND.search(self.pattern) else [f"(?m:{self.pattern})"]
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """An op other than pattern over one field."""
+
+    field: str
+    op: str
+    value: Any
+    test: Callable[[Any], bool]
+
+    def find(self, fields: Fields) -> Found | None:
+        """The first element that passes."""
+        raw = fields(self.field)
+        if self.op == "exists":
+            wanted = self.value is not False
+            return Found(self.field, "", 0, 0) if (raw is not None) is wanted else None
+        for item in raw if isinstance(raw, (list, tuple)) else (raw,):
+            if item is not None and self.test(item):
+                text = str(item)
+                return Found(self.field, text[:MATCHED_CHARS], 0, len(text))
+        return None
+
+    def prefilters(self) -> list[str] | None:
+        """The literal texts that must occur."""
+        if self.op not in ("equals", "in", "contains", "startswith", "endswith"):
+            return None
+        values = self.value if isinstance(self.value, list) else [self.value]
+        if not all(isinstance(v, str) and re.fullmatch(r"[\w./:=-]+", v, re.ASCII) for v in values):
+            return None
+        return [re2.escape(v) for v in values]
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """All conditions, in one view."""
+
+    parts: tuple[Condition, ...]
+
+    def find(self, fields: Fields) -> Found | None:
+        """The evidence of the first part that has any."""
+        first = NOTHING_FOUND
+        for part in self.parts:
+            found = part.find(fields)
+            if found is None:
+                return None
+            if not first.field:
+                first = found
+        return first
+
+    def prefilters(self) -> list[str] | None:
+        """Those of the part with the fewest and longest ones."""
+        known = [p for p in (part.prefilters() for part in self.parts) if p is not None]
+        return min(known, key=lambda p: (len(p), -min(map(len, p)))) if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """One of several conditions."""
+
+    parts: tuple[Condition, ...]
+
+    def find(self, fields: Fields) -> Found | None:
+        """The evidence of the first part that holds."""
+        for part in self.parts:
+            found = part.find(fields)
+            if found is not None:
+                return found
+        return None
+
+    def prefilters(self) -> list[str] | None:
+        """Those of every part, or None when one part has none."""
+        out: list[str] = []
+        for part in self.parts:
+            own = part.prefilters()
+            if own is None:
+                return None
+            out += own
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Negation:
+    """A condition that must not hold; true over an absent field."""
+
+    part: Condition
+
+    def find(self, fields: Fields) -> Found | None:
+        """An empty finding, since there is nothing to show."""
+        return NOTHING_FOUND if self.part.find(fields) is None else None
+
+    def prefilters(self) -> list[str] | None:
+        """Nothing is sure."""
+        return None
+
+
+def compare(field: str, op: str, value: Any) -> Compare:
+    """The compiled op. Raises PatternError for a bad address range."""
+    return Compare(field, op, value, _test(op, value))
+
+
+def _test(op: str, value: Any) -> Callable[[Any], bool]:
+    if op == "cidr":
+        return _cidr_test(value)
+    tests: Mapping[str, Callable[[Any], bool]] = {
+        "equals": lambda item: _same(item, value),
+        "in": lambda item: any(_same(item, v) for v in value),
+        "contains": lambda item: isinstance(item, str) and value in item,
+        "startswith": lambda item: isinstance(item, str) and item.startswith(value),
+        "endswith": lambda item: isinstance(item, str) and item.endswith(value),
+        "exists": lambda item: True,
+        "gt": lambda item: _number(item) and item > value,
+        "gte": lambda item: _number(item) and item >= value,
+        "lt": lambda item: _number(item) and item < value,
+        "lte": lambda item: _number(item) and item <= value,
+    }
+    return tests[op]
+
+
+def _same(item: Any, value: Any) -> bool:
+    """Equality that keeps True and 1 apart."""
+    return isinstance(item, bool) == isinstance(value, bool) and bool(item == value)
+
+
+def _number(item: Any) -> bool:
+    return isinstance(item, (int, float)) and not isinstance(item, bool)
+
+
+def _cidr_test(value: Any) -> Callable[[Any], bool]:
+    try:
+        nets = [ip_network(v) for v in (value if isinstance(value, list) else [value])]
+    except (ValueError, TypeError) as error:
+        raise PatternError(f"bad address range: {error}") from error
+
+    def inside(item: Any) -> bool:
+        try:
+            address = ip_address(str(item).partition("%")[0])
+        except ValueError:
+            return False
+        return any(address in net for net in nets)
+
+    return inside
+
+
+def _texts(value: Any) -> Sequence[str]:
+    """The text elements of a field value; what cannot be encoded was replaced before."""
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, (list, tuple)):
+        return [v for v in value if isinstance(v, str)]
+    return () if value is None or isinstance(value, (bool, dict)) else (str(value),)

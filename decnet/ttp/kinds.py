@@ -1,0 +1,35 @@
+"""Source kinds, and the field that a bare ``pattern`` looks at for each. Light on purpose: no database here."""
+
+from __future__ import annotations
+
+KNOWN_SOURCE_KINDS: frozenset[str] = frozenset(
+    {
+        "command",
+        "intel",
+        "email",
+        "canary_fingerprint",
+        "identity",
+        "credential",
+        "auth_attempt",
+        "payload",
+        "session",
+        "http_request",
+        "http_fingerprint",
+        "ipv6_leak",
+    }
+)
+"""A producer adds its kind here in the commit that first emits it."""
+
+DEFAULT_FIELDS: dict[str, str] = {
+    "command": "command_text",
+    "http_request": "raw_url",
+    "email": "subject",
+    "intel": "verdict",
+    "canary_fingerprint": "ua_signature",
+    "auth_attempt": "username",
+    "payload": "payload_text",
+}
+"""Kind → field of a pattern that names none."""
+
+COMMAND_FIELDS = frozenset({"command_text", "argv0", "argv"})
+"""Fields of a command that depend on the view."""

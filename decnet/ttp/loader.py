@@ -1,0 +1,252 @@
+"""Rule files → compiled rules, strictly: every error is located, all are collected, one bad file costs no other.
+
+The directory is read once; following its changes is the stores' work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from decnet.attack.catalogue import Catalogue, load_catalogue
+from decnet.errors import Place, RuleError, RuleErrors
+from decnet.ttp.conditions import (
+    Condition,
+    Either,
+    Every,
+    Negation,
+    Pattern,
+    PatternError,
+    compare,
+    compile_pattern,
+)
+from decnet.ttp.kinds import DEFAULT_FIELDS
+from decnet.ttp.rules import CompiledRule, Emit
+from decnet.ttp.schema import EmitSchema, MatchSchema, RuleSchema
+from decnet.ttp.yaml_places import Document, parse_strict
+
+FILE_NAME = re.compile(r"[A-Za-z0-9_]+\.ya?ml\Z")
+MAX_FILE_BYTES = 262_144
+Loc = tuple[int | str, ...]
+
+
+@dataclass(slots=True)
+class LoadResult:
+    """The rules of a directory and the errors of the files that did not load."""
+
+    rules: list[CompiledRule] = field(default_factory=list)
+    errors: list[RuleError] = field(default_factory=list)
+
+    def raise_errors(self) -> None:
+        """Raises RuleErrors when any file was bad."""
+        if self.errors:
+            raise RuleErrors(self.errors)
+
+
+def rule_files(directory: Path) -> list[Path]:
+    """The rule files of a directory by name; scratch names of editors are none."""
+    if not directory.is_dir():
+        return []
+    return sorted(p for p in directory.iterdir() if FILE_NAME.match(p.name) and p.is_file())
+
+
+def load_dir(directory: Path, *, catalogue: Catalogue | None = None, max_bytes: int = MAX_FILE_BYTES) -> LoadResult:
+    """All rules of ``directory``; an absent directory is an error of its own."""
+    result = LoadResult()
+    if not directory.is_dir():
+        result.errors.append(RuleError("no such rule directory", Place(str(directory))))
+        return result
+    loaded = [load_file(path, catalogue=catalogue, max_bytes=max_bytes) for path in rule_files(directory)]
+    return merge(loaded)
+
+
+def merge(results: Iterable[tuple[CompiledRule | None, list[RuleError]]]) -> LoadResult:
+    """One result out of many files; of two rules with one id the first by file name stays."""
+    out, seen = LoadResult(), dict[str, str]()
+    for rule, errors in results:
+        out.errors += errors
+        if rule is None:
+            continue
+        if rule.rule_id in seen:
+            message = f"duplicate rule_id {rule.rule_id}, already in {seen[rule.rule_id]}"
+            out.errors.append(RuleError(message, _rule_id_place(rule), rule.rule_id))
+            continue
+        seen[rule.rule_id] = rule.file
+        out.rules.append(rule)
+    return out
+
+
+def _rule_id_place(rule: CompiledRule) -> Place:
+    for number, line in enumerate(rule.source.splitlines(), 1):
+        if line.startswith("rule_id:"):
+            return Place(rule.file, number, len("rule_id: ") + 1)
+    return Place(rule.file, 1, 1)
+
+
+def load_file(
+    path: Path, *, catalogue: Catalogue | None = None, max_bytes: int = MAX_FILE_BYTES
+) -> tuple[CompiledRule | None, list[RuleError]]:
+    """The rule in one file, or its errors."""
+    name = str(path)
+    try:
+        with path.open("rb") as handle:
+            raw = handle.read(max_bytes + 1)
+    except OSError as error:
+        return None, [RuleError(f"cannot be read: {error.strerror or error}", Place(name))]
+    if len(raw) > max_bytes:
+        return None, [RuleError(f"the file is over {max_bytes // 1024} KiB", Place(name, 1, 1))]
+    return load_bytes(raw, name, catalogue=catalogue)
+
+
+def load_bytes(
+    raw: bytes, name: str, *, catalogue: Catalogue | None = None
+) -> tuple[CompiledRule | None, list[RuleError]]:
+    """The rule in the bytes of a file called ``name``, or its errors."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        column = len(before.rpartition(b"\n")[2].decode("utf-8", "replace")) + 1
+        return None, [RuleError("not UTF-8", Place(name, before.count(b"\n") + 1, column))]
+    document, errors = parse_strict(text, name)
+    if document is None:
+        return None, errors
+    if not isinstance(document.value, dict):
+        return None, [*errors, RuleError("a rule is a mapping", document.value_place(()))]
+    return _Compiler(document, text, catalogue or load_catalogue(), errors).run()
+
+
+class _Compiler:
+    """One document on its way to a rule; collects what is wrong with it."""
+
+    def __init__(self, document: Document, text: str, catalogue: Catalogue, errors: list[RuleError]) -> None:
+        self.document = document
+        self.text = text
+        self.catalogue = catalogue
+        self.errors = errors
+        rule_id = document.value.get("rule_id")
+        self.rule_id = rule_id if isinstance(rule_id, str) else None
+        self.superseded = 0
+
+    def run(self) -> tuple[CompiledRule | None, list[RuleError]]:
+        try:
+            schema = RuleSchema.model_validate(self.document.value)
+        except ValidationError as error:
+            self._add_validation(error)
+            return None, self.errors
+        condition = self._condition(schema.match, ("match",), DEFAULT_FIELDS.get(schema.applies_to[0], ""))
+        emits = tuple(filter(None, (self._emit(e, ("emits", i)) for i, e in enumerate(schema.emits))))
+        self._check_supported(schema)
+        if self.errors:
+            return None, self.errors
+        digest = hashlib.sha256(self.text.encode()).hexdigest()
+        rule = CompiledRule.of(
+            schema,
+            emits,
+            condition,
+            file=self.document.file,
+            content_hash=digest,
+            superseded=self.superseded,
+            source=self.text,
+        )
+        return rule, []
+
+    def _error(self, message: str, place: Place) -> None:
+        self.errors.append(RuleError(message, place, self.rule_id))
+
+    def _add_validation(self, error: ValidationError) -> None:
+        seen: set[tuple[str, Place]] = set()
+        for item in error.errors(include_url=False, include_input=False):
+            message, place = self._explain(item["type"], item["msg"], _real_path(item["loc"], self.document))
+            if (message, place) not in seen:
+                seen.add((message, place))
+                self._error(message, place)
+
+    def _explain(self, kind: str, message: str, path: Loc) -> tuple[str, Place]:
+        key = str(path[-1]) if path else ""
+        if kind == "extra_forbidden":
+            return f"unknown key '{key}'", self.document.key_place(path)
+        if kind == "missing":
+            return f"missing key '{key}'", self.document.value_place(path[:-1])
+        text = message.removeprefix("Value error, ")
+        return (f"{key}: {text}" if key else text), self.document.value_place(path)
+
+    def _check_supported(self, schema: RuleSchema) -> None:
+        for key in ("kind", "sequence", "window"):
+            if getattr(schema.match, key) is not None:
+                self._error(f"match.{key}: no such lifter is loaded", self.document.key_place(("match", key)))
+
+    def _emit(self, emit: EmitSchema, path: Loc) -> Emit | None:
+        key = "sub_technique_id" if emit.sub_technique_id else "technique_id"
+        written = emit.sub_technique_id or emit.technique_id
+        found = self.catalogue.resolve(written)
+        if found is None:
+            known = self.catalogue.get(written)
+            reason = "was revoked" if known else "is unknown"
+            self._error(
+                f"{written} {reason} in ATT&CK {self.catalogue.release}", self.document.value_place((*path, key))
+            )
+            return None
+        if emit.tactic not in found.tactics:
+            self._error(
+                f"{written} does not belong to {emit.tactic}, only to {', '.join(found.tactics)}",
+                self.document.value_place((*path, "tactic")),
+            )
+            return None
+        self.superseded += found.technique_id != written
+        parent, dot, _ = found.technique_id.partition(".")
+        return Emit(
+            tactic=emit.tactic,
+            technique_id=parent,
+            sub_technique_id=found.technique_id if dot else None,
+            confidence=emit.confidence,
+            written_technique_id=emit.technique_id,
+            written_sub_technique_id=emit.sub_technique_id,
+            url=found.url,
+        )
+
+    def _condition(self, match: MatchSchema, path: Loc, default: str) -> Condition | None:
+        """The compiled condition; None for forms that no condition judges or that are wrong."""
+        if match.any is not None or match.all is not None:
+            key = "any" if match.any is not None else "all"
+            return self._group(match.any or match.all or [], (*path, key), default, key)
+        if match.not_ is not None:
+            part = self._condition(match.not_, (*path, "not"), default)
+            return Negation(part) if part else None
+        try:
+            if match.pattern is not None:
+                return self._pattern(match.field or default, match.pattern)
+            if match.op == "pattern":
+                return self._pattern(match.field or default, str(match.value))
+            return compare(match.field or default, match.op, match.value) if match.op else None
+        except PatternError as error:
+            key = "pattern" if match.pattern is not None else "value"
+            self._error(str(error), self.document.value_place((*path, key)))
+            return None
+
+    def _group(self, parts: list[MatchSchema], path: Loc, default: str, key: str) -> Condition | None:
+        built = [self._condition(part, (*path, i), default) for i, part in enumerate(parts)]
+        known = tuple(part for part in built if part is not None)
+        return Either(known) if key == "any" else Every(known)
+
+    def _pattern(self, field_name: str, pattern: str) -> Condition:
+        return Pattern(field_name, pattern, compile_pattern(pattern))
+
+
+def _real_path(loc: tuple[Any, ...], document: Document) -> Loc:
+    """pydantic's location without the names of union members, which are no keys of the file."""
+    path: Loc = ()
+    for i, part in enumerate(loc):
+        if (*path, part) in document.values or i == len(loc) - 1:
+            path = (*path, part)
+    if path and path not in document.values and "[" in str(path[-1]):
+        path = path[:-1]
+    if path and path not in document.values and path[-1] in ("str", "int", "float", "bool"):
+        path = path[:-1]
+    return path

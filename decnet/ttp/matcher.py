@@ -1,0 +1,210 @@
+"""Which rules hold for an event: one pre-filter pass over all patterns of a kind, then the few left in full.
+
+Pure and immutable: an index is built once from a list of rules and is then only read, so a batch of
+events judged with one index is judged by one set of rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import re2
+
+from decnet.hostile import storable_text
+from decnet.shell import View, views
+from decnet.ttp.conditions import Fields, Found, options
+from decnet.ttp.kinds import COMMAND_FIELDS
+from decnet.ttp.rules import CompiledRule
+
+_MAX_DEPTH = 8
+
+
+class Hit(NamedTuple):
+    """A rule that holds: the evidence and the view it was found in (empty but for commands)."""
+
+    rule: CompiledRule
+    found: Found
+    view: str
+
+
+@dataclass(slots=True)
+class Failures:
+    """Failures of single rules: how many in a row, and which were tripped."""
+
+    limit: int = 5
+    counts: dict[str, int] = field(default_factory=dict)
+    total: int = 0
+
+    def tripped(self, rule: CompiledRule) -> bool:
+        """Whether this version of the rule failed too often in a row."""
+        return bool(self.counts) and self.counts.get(rule.content_hash + rule.rule_id, 0) >= self.limit
+
+    def failed(self, rule: CompiledRule) -> None:
+        """Counts one failure."""
+        key = rule.content_hash + rule.rule_id
+        self.counts[key] = self.counts.get(key, 0) + 1
+        self.total += 1
+
+    def passed(self, rule: CompiledRule) -> None:
+        """Ends a run of failures."""
+        self.counts.pop(rule.content_hash + rule.rule_id, None)
+
+
+class KindIndex:
+    """The rules of one source kind behind one pre-filter."""
+
+    def __init__(self, rules: Iterable[CompiledRule]) -> None:
+        self.rules = tuple(r for r in rules if r.condition is not None)
+        self._filter = re2.Filter()
+        self._owner: list[int] = []
+        self._always: list[int] = []
+        for number, rule in enumerate(self.rules):
+            self._add(number, rule)
+        if self._owner:
+            self._filter.Compile()
+
+    def _add(self, number: int, rule: CompiledRule) -> None:
+        patterns = rule.condition.prefilters() if rule.condition else None
+        if patterns is None:
+            self._always.append(number)
+            return
+        for pattern in patterns:
+            self._filter.Add(pattern, options())
+            self._owner.append(number)
+
+    def candidates(self, text: str) -> Sequence[CompiledRule]:
+        """The rules that may hold for an event with this text, in rule order."""
+        owner = self._owner
+        matched = (self._filter.Match(text) or ()) if owner else ()
+        if not matched and not self._always:
+            return ()
+        numbers = sorted({owner[i] for i in matched}.union(self._always))
+        return [self.rules[n] for n in numbers]
+
+
+class RuleIndex:
+    """All rules by source kind; entries are replaced by building a new index, never edited."""
+
+    def __init__(self, rules: Iterable[CompiledRule] = ()) -> None:
+        self.rules: tuple[CompiledRule, ...] = tuple(sorted(rules, key=lambda r: r.rule_id))
+        self.by_id: Mapping[str, CompiledRule] = {r.rule_id: r for r in self.rules}
+        kinds = {kind for rule in self.rules for kind in rule.applies_to}
+        self._kinds = {k: KindIndex(r for r in self.rules if k in r.applies_to) for k in kinds}
+
+    def __len__(self) -> int:
+        return len(self.rules)
+
+    def command_hits(self, line: str, payload: Mapping[str, Any], failures: Failures) -> tuple[list[Hit], bool]:
+        """The hits of one command line, at most one a rule, and whether a bound cut some views off."""
+        index = self._kinds.get("command")
+        if index is None:
+            return [], False
+        text = storable_text(line)
+        seen = views(text)
+        joined = text if len(seen.views) == 1 else "\n".join([view.text for view in seen.views])
+        rules = index.candidates(joined)
+        if not rules:
+            return [], seen.capped
+        fields = [(view, _command_fields(view, payload)) for view in seen.views]
+        return list(_first_hits(rules, fields, failures)), seen.capped
+
+    def hits(self, kind: str, payload: Mapping[str, Any], failures: Failures) -> tuple[list[Hit], bool]:
+        """The hits of one event of any kind; the flag is as for commands."""
+        if kind == "command":
+            return self.command_hits(str(payload.get("command_text") or ""), payload, failures)
+        index = self._kinds.get(kind)
+        if index is None:
+            return [], False
+        rules = index.candidates(_flat_text(payload))
+        return list(_first_hits(rules, [(_NO_VIEW, _payload_fields(payload))], failures)), False
+
+
+_NO_VIEW = View("line", "")
+
+
+def _first_hits(
+    rules: Sequence[CompiledRule], fields: Sequence[tuple[View, Fields]], failures: Failures
+) -> Iterator[Hit]:
+    for rule in rules:
+        if failures.tripped(rule):
+            continue
+        try:
+            hit = _first_hit(rule, fields[:1] if rule.scope == "line" else fields)
+        except Exception:  # noqa: BLE001 - the named boundary: one rule's failure costs that rule only
+            _log_failure(rule)
+            failures.failed(rule)
+            continue
+        failures.passed(rule)
+        if hit is not None:
+            yield hit
+
+
+def _log_failure(rule: CompiledRule) -> None:
+    from decnet.logs import get_logger
+
+    get_logger(__name__).warning("rule failed", rule_id=rule.rule_id, exc_info=True)
+
+
+def _first_hit(rule: CompiledRule, fields: Sequence[tuple[View, Fields]]) -> Hit | None:
+    condition = rule.condition
+    if condition is None:
+        return None
+    for view, lookup in fields:
+        found = condition.find(lookup)
+        if found is not None:
+            return Hit(rule, found, view.kind if view is not _NO_VIEW else "")
+    return None
+
+
+def _command_fields(view: View, payload: Mapping[str, Any]) -> Fields:
+    def lookup(name: str) -> Any:
+        if name not in COMMAND_FIELDS:
+            return clean(_dig(payload, name))
+        if name == "command_text":
+            return view.text
+        return (view.argv0 or None) if name == "argv0" else list(view.argv)
+
+    return lookup
+
+
+def _payload_fields(payload: Mapping[str, Any]) -> Fields:
+    return lambda name: clean(_dig(payload, name))
+
+
+def _dig(payload: Mapping[str, Any], name: str) -> Any:
+    """A field by its name; dots lead into nested objects."""
+    if name in payload or "." not in name:
+        return payload.get(name)
+    value: Any = payload
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def clean(value: Any) -> Any:
+    """A field value whose texts are valid UTF-8."""
+    if isinstance(value, str):
+        return storable_text(value)
+    if isinstance(value, (list, tuple)):
+        return [storable_text(v) if isinstance(v, str) else v for v in value]
+    return value
+
+
+def _flat_text(payload: Mapping[str, Any]) -> str:
+    """Every scalar of the payload on a line of its own: what pre-filters look at."""
+    out: list[str] = []
+    _flatten(payload, out, 0)
+    return storable_text("\n".join(out))
+
+
+def _flatten(value: Any, out: list[str], depth: int) -> None:
+    if isinstance(value, Mapping):
+        for item in value.values():
+            _flatten(item, out, depth + 1) if depth < _MAX_DEPTH else out.append(str(item))
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _flatten(item, out, depth + 1) if depth < _MAX_DEPTH else out.append(str(item))
+    elif value is not None:
+        out.append(str(value))

@@ -1,0 +1,82 @@
+"""Tagging without an engine: lines in, plain dicts out. No database, no bus, light to import."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from decnet.errors import RuleError
+from decnet.ttp.kinds import KNOWN_SOURCE_KINDS
+from decnet.ttp.loader import load_dir
+from decnet.ttp.matcher import Failures, Hit, RuleIndex
+
+_CACHED_CHARS = 1000
+
+
+class OfflineTagger:
+    """Judges lines by the rules of one directory; ``errors`` lists the files that did not load."""
+
+    def __init__(self, rules_dir: Path | str, *, floor: float = 0.3) -> None:
+        result = load_dir(Path(rules_dir))
+        self.errors: tuple[RuleError, ...] = tuple(result.errors)
+        self.index = RuleIndex(result.rules)
+        self.floor = floor
+        self.views_capped = 0
+        self._failures = Failures()
+        self._cached = lru_cache(maxsize=8192)(self._command_tags)
+
+    def tag_line(self, line: str) -> list[dict[str, Any]]:
+        """The tags of one input line: a TaggerEvent when it is a JSON object with ``source_kind``, else a command."""
+        if line.startswith("{") or line[:1].isspace():
+            event = _event(line)
+            if event is not None:
+                return self.tag_event(event)
+        tags = self._cached(line) if len(line) <= _CACHED_CHARS else self._command_tags(line)
+        return [dict(tag) for tag in tags]
+
+    def tag_event(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+        """The tags of one TaggerEvent given as an object; an unknown kind has none."""
+        kind, payload = event["source_kind"], event.get("payload")
+        if kind not in KNOWN_SOURCE_KINDS or not isinstance(payload, dict):
+            return []
+        hits, capped = self.index.hits(kind, payload, self._failures)
+        self.views_capped += capped
+        return [tag for hit in hits for tag in self._tags(hit)]
+
+    def answer(self, line: str) -> str:
+        """The output line for one input line, ASCII only."""
+        return json.dumps({"input": line, "tags": self.tag_line(line)})
+
+    def _command_tags(self, line: str) -> list[dict[str, Any]]:
+        hits, capped = self.index.command_hits(line, _NO_PAYLOAD, self._failures)
+        self.views_capped += capped
+        return [tag for hit in hits for tag in self._tags(hit)]
+
+    def _tags(self, hit: Hit) -> Iterable[dict[str, Any]]:
+        for emit in hit.rule.emits:
+            if emit.confidence >= self.floor:
+                yield {
+                    "rule_id": hit.rule.rule_id,
+                    "technique_id": emit.technique_id,
+                    "sub_technique_id": emit.sub_technique_id,
+                    "tactic": emit.tactic,
+                    "confidence": emit.confidence,
+                    "matched": hit.found.text,
+                }
+
+
+_NO_PAYLOAD: dict[str, Any] = {}
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    """The object in the line when it is a TaggerEvent; commands may start with a brace too."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict) or not isinstance(value.get("source_kind"), str):
+        return None
+    return value

@@ -1,0 +1,109 @@
+"""A rule after loading, and the state an operator may give it. Plain frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from decnet.ttp.conditions import Condition
+from decnet.ttp.schema import MatchSchema, RuleSchema
+
+StateName = Literal["enabled", "disabled", "clipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """One tag of a rule; ``confidence`` 0..1. ``written_*`` are the rule's own ids, which the tag id uses."""
+
+    tactic: str
+    technique_id: str
+    sub_technique_id: str | None
+    confidence: float
+    written_technique_id: str
+    written_sub_technique_id: str | None
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleState:
+    """What an operator decided about a rule; ``expires_at`` and ``set_at`` are aware UTC times."""
+
+    state: StateName = "enabled"
+    confidence_max: float | None = None
+    expires_at: datetime | None = None
+    reason: str | None = None
+    set_by: str | None = None
+    set_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.state not in ("enabled", "disabled", "clipped"):
+            raise ValueError(f"state must be enabled, disabled or clipped: {self.state!r}")
+        if self.confidence_max is not None and not 0 <= self.confidence_max <= 1:
+            raise ValueError("confidence_max lies within 0..1")
+        if self.state == "clipped" and self.confidence_max is None:
+            raise ValueError("a clipped rule needs confidence_max")
+        if self.expires_at is not None and self.expires_at.tzinfo is None:
+            raise ValueError("expires_at must be timezone-aware")
+
+    def expired(self, now: datetime | None = None) -> bool:
+        """Whether the state has ended; an expired state counts as the default one."""
+        return self.expires_at is not None and self.expires_at <= (now or datetime.now(UTC))
+
+    def effective(self, now: datetime | None = None) -> RuleState:
+        """This state, or the default one when it has expired."""
+        return DEFAULT_STATE if self.expired(now) else self
+
+    def confidence(self, base: float) -> float | None:
+        """The confidence of a tag under this state, never up; None when the rule must not fire."""
+        if self.state == "disabled":
+            return None
+        if self.state == "clipped" and self.confidence_max is not None:
+            return min(base, self.confidence_max)
+        return base
+
+
+DEFAULT_STATE = RuleState()
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRule:
+    """One rule, ready to match. ``content_hash`` is the hex SHA-256 of the file it came from."""
+
+    rule_id: str
+    rule_version: int
+    name: str
+    description: str
+    applies_to: frozenset[str]
+    emits: tuple[Emit, ...]
+    condition: Condition | None = field(repr=False, compare=False)
+    match: MatchSchema = field(repr=False, compare=False)
+    evidence_fields: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    tests_match: tuple[Any, ...] = field(default=(), repr=False, compare=False)
+    tests_no_match: tuple[Any, ...] = field(default=(), repr=False, compare=False)
+    scope: str = "view"
+    file: str = ""
+    content_hash: str = ""
+    superseded: int = 0
+    source: str = field(default="", repr=False, compare=False)
+
+    @classmethod
+    def of(cls, schema: RuleSchema, emits: tuple[Emit, ...], condition: Condition | None, **extra: Any) -> CompiledRule:
+        """The compiled form of a checked schema."""
+        return cls(
+            rule_id=schema.rule_id,
+            rule_version=schema.rule_version,
+            name=schema.name,
+            description=schema.description,
+            applies_to=frozenset(schema.applies_to),
+            emits=emits,
+            condition=condition,
+            match=schema.match,
+            evidence_fields=tuple(schema.evidence_fields),
+            references=tuple(schema.references),
+            tests_match=tuple(schema.tests.match),
+            tests_no_match=tuple(schema.tests.no_match),
+            scope=schema.match.scope or "view",
+            **extra,
+        )

@@ -1,0 +1,149 @@
+"""Strict YAML with positions: no aliases, no duplicate keys, bounded depth and size, one document.
+
+Every value keeps the place where it stands, so that a later check can point at it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from decnet.errors import Place, RuleError
+
+MAX_DEPTH = 50
+_ALLOWED = {
+    "tag:yaml.org,2002:str",
+    "tag:yaml.org,2002:int",
+    "tag:yaml.org,2002:float",
+    "tag:yaml.org,2002:bool",
+    "tag:yaml.org,2002:null",
+}
+_AS_TEXT = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value", "tag:yaml.org,2002:merge"}
+Path = tuple[int | str, ...]
+
+
+@dataclass(slots=True)
+class Document:
+    """A parsed file: the value, and the places of keys and values by their path."""
+
+    file: str
+    value: Any
+    keys: dict[Path, Place]
+    values: dict[Path, Place]
+
+    def key_place(self, path: Path) -> Place:
+        """Where the key at ``path`` stands; the nearest enclosing value when it is absent."""
+        return self.keys.get(path) or self.value_place(path)
+
+    def value_place(self, path: Path) -> Place:
+        """Where the value at ``path`` stands; the nearest enclosing one when it is absent."""
+        while path and path not in self.values:
+            path = path[:-1]
+        return self.values.get(path, Place(self.file, 1, 1))
+
+
+def parse_strict(text: str, file: str) -> tuple[Document | None, list[RuleError]]:
+    """The document in ``text`` and all structural errors; None when there is nothing to build on."""
+    errors = _check_events(text, file)
+    if errors:
+        return None, errors
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    if node is None:
+        return None, [RuleError("the file is empty", Place(file, 1, 1))]
+    builder = _Builder(file)
+    value = builder.build(node, ())
+    return Document(file, value, builder.keys, builder.values), builder.errors
+
+
+def _place(file: str, mark: Any) -> Place:
+    return Place(file, mark.line + 1, mark.column + 1) if mark is not None else Place(file, 1, 1)
+
+
+def _check_events(text: str, file: str) -> list[RuleError]:
+    """Errors that must be known before nodes are built: syntax, aliases, depth, more documents."""
+    errors: list[RuleError] = []
+    depth = documents = 0
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.DocumentStartEvent):
+                documents += 1
+                if documents == 2:
+                    errors.append(RuleError("only one document a file", _place(file, event.start_mark)))
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > MAX_DEPTH:
+                    return [*errors, RuleError(f"nesting over {MAX_DEPTH}", _place(file, event.start_mark))]
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            errors += _anchor_error(event, file)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        errors.append(RuleError(f"not YAML: {error.problem or error.context}", _place(file, mark)))
+    except yaml.YAMLError as error:
+        errors.append(RuleError(f"not YAML: {str(error).splitlines()[0]}", _offset_place(file, text, error)))
+    return errors
+
+
+def _offset_place(file: str, text: str, error: yaml.YAMLError) -> Place:
+    """The place of a character that YAML does not allow; the reader only knows an offset."""
+    position = getattr(error, "position", None)
+    if not isinstance(position, int):
+        return Place(file, 1, 1)
+    before = text[:position]
+    return Place(file, before.count("\n") + 1, position - (before.rfind("\n") + 1) + 1)
+
+
+def _anchor_error(event: Any, file: str) -> list[RuleError]:
+    if isinstance(event, yaml.AliasEvent):
+        return [RuleError(f"alias '*{event.anchor}' is not allowed", _place(file, event.start_mark))]
+    if getattr(event, "anchor", None):
+        return [RuleError(f"anchor '&{event.anchor}' is not allowed", _place(file, event.start_mark))]
+    return []
+
+
+class _Builder:
+    """Turns nodes into values; the depth is bounded by the event check before."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.errors: list[RuleError] = []
+        self.keys: dict[Path, Place] = {}
+        self.values: dict[Path, Place] = {}
+        self._constructor = yaml.constructor.SafeConstructor()
+
+    def build(self, node: yaml.Node, path: Path) -> Any:
+        self.values[path] = _place(self.file, node.start_mark)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(item, (*path, i)) for i, item in enumerate(node.value)]
+        return self._scalar(node)
+
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            place = _place(self.file, key_node.start_mark)
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.errors.append(RuleError("a key must be plain text", place))
+                continue
+            key = str(key_node.value)
+            if key in out:
+                self.errors.append(RuleError(f"duplicate key '{key}'", place))
+                continue
+            self.keys[(*path, key)] = place
+            out[key] = self.build(value_node, (*path, key))
+        return out
+
+    def _scalar(self, node: yaml.Node) -> Any:
+        if node.tag in _AS_TEXT:
+            return str(node.value)
+        if node.tag not in _ALLOWED:
+            self.errors.append(RuleError(f"tag '{node.tag}' is not allowed", _place(self.file, node.start_mark)))
+            return str(node.value)
+        try:
+            return self._constructor.construct_object(node)  # type: ignore[no-untyped-call]
+        except (ValueError, yaml.YAMLError) as error:
+            self.errors.append(RuleError(f"bad value: {error}", _place(self.file, node.start_mark)))
+            return None
