@@ -69,10 +69,10 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("tail", "f", "tail", "tail: stay at the newest line", "Reading", "tail", ("traffic",)),
     Action("open", "enter", "open", "open the detail of the line", "Reading", "open"),
-    Action("detail", "v", "detail", "detail pane on or off", "Reading", "detail", ("rules", "workers")),
+    Action("detail", "v", "detail", "detail pane on or off", "Reading", "detail", ("traffic", "workers")),
     Action("time", "t", "time_format", "time format: clock, date, age", "Reading"),
     Action("copy", "y", "copy", "copy the line's data to the clipboard (OSC 52)", "Reading", "copy"),
-    Action("write", "W", "write_mode", "write mode, for a limited time", "Changes", "write mode", ("rules",)),
+    Action("write", "W", "write_mode", "write mode, for a limited time", "Changes", "write", ("rules",)),
     Action("rule.disable", "D", "change('D')", "disable the rule", "Changes", "disable", ("rules",)),
     Action("rule.enable", "E", "change('E')", "enable the rule", "Changes", "enable", ("rules",)),
     Action(
@@ -85,7 +85,7 @@ ACTIONS: tuple[Action, ...] = (
         ("rules",),
     ),
     Action("leave", "q", "leave", "back", "Leaving"),
-    Action("quit", "Q", "quit_console", "quit", "Leaving", "quit", ("workers", "help")),
+    Action("quit", "Q", "quit_console", "quit", "Leaving", "quit", ("traffic", "workers", "help")),
     Action("interrupt", "ctrl+c", "interrupt", "says how to quit", "Leaving"),
 )
 
@@ -122,7 +122,7 @@ def shown(key: str) -> str:
 def footer(view: str, overrides: Mapping[str, str], hidden: frozenset[str] = frozenset()) -> str:
     """The key line of a view."""
     parts = []
-    for action in ACTIONS:
+    for action in sorted(ACTIONS, key=lambda a: a.id == "help"):
         if action.foot and action.id not in hidden and (not action.views or view in action.views):
             keys = [k for k in keys_of(action, overrides) if k not in _ARROWS]
             parts.append(f"{shown(keys[0]) if keys else '?'} {action.foot}")

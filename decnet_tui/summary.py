@@ -75,7 +75,7 @@ def _session_ended(_: str, p: Payload) -> str:
     first = commands[0].get("command_text") if commands and isinstance(commands[0], Mapping) else None
     count = p.get("command_count", len(commands))
     head = f"{_text(p, 'decky_id', 'service')} {count} cmds {_number(p.get('duration_s'))}s"
-    return f"{head} {_text(p, 'end_reason')}{': ' + str(first)[:160] if first else ''}"
+    return f"{head}: {str(first)[:160]}" if first else f"{head} {_text(p, 'end_reason')}"
 
 
 def _number(value: Any) -> str:
@@ -94,7 +94,7 @@ def _confidence(p: Payload) -> str:
 
 def _credential(_: str, p: Payload) -> str:
     outcome = "accepted" if p.get("success") else "refused"
-    return f"{_text(p, 'decky_id', 'service')} {outcome} user {_text(p, 'username') or '-'}"
+    return f"{_text(p, 'decky_id', 'service')} {_text(p, 'username') or '-'} {outcome}"
 
 
 def _reuse(_: str, p: Payload) -> str:

@@ -17,7 +17,7 @@ _STATES: dict[str, tuple[str, Style]] = {
     "stale": ("! stale", BAD),
     "failed": ("x failed", BAD),
     "paused": ("- paused", WARN),
-    "waiting_for_bus": ("~ waiting for bus", WARN),
+    "waiting_for_bus": ("~ no bus", WARN),
     "stopped": ("- stopped", WARN),
 }
 _SAID = frozenset(
@@ -67,7 +67,7 @@ class WorkersView(View):
     def titles(self, width: int) -> Line | None:
         """Column titles."""
         head = (
-            f" {'worker':<12} {'state':<17} {'age':>6} {'done':>6} {'fail':>5} {'lag':>6} {'dead':>5}  notes"
+            f" {'worker':<11} {'state':<10} {'age':>6} {'done':>5} {'fail':>4} {'lag':>5} {'dead':>4}  notes"
         )
         return [(head, FAINT)]
 
@@ -76,11 +76,11 @@ class WorkersView(View):
         model, now = self.rows[index], time.time()
         state, style = state_text(model, now, self.feed.heartbeat_s)
         p = model.payload
-        numbers = f" {span(model.age(now)):>6} {_count(p, 'processed'):>6} {_count(p, 'failed'):>5}"
-        numbers += f" {_count(p, 'lag'):>6} {_count(p, 'dead_lettered'):>5}  "
+        numbers = f" {span(model.age(now)):>6} {_count(p, 'processed'):>5} {_count(p, 'failed'):>4}"
+        numbers += f" {_count(p, 'lag'):>5} {_count(p, 'dead_lettered'):>4}  "
         return [
-            (fit(model.name, 12) + " ", PLAIN),
-            (f"{state:<17}", style),
+            (fit(model.name, 11) + " ", PLAIN),
+            (f"{state:<10}", style),
             (numbers, PLAIN),
             (_notes(p), PLAIN),
         ]
