@@ -62,7 +62,7 @@ class SessionsMixin(RepositoryBase):
         updates = [_ending(session_id, by_age) for session_id, by_age in sorted(endings.items())]
         done = [row for row in updates if row]
         if done:
-            values = {name: bindparam(f"new_{name}") for name in ("ended_at", *_LAST, *_LISTS)}
+            values: Row = {name: bindparam(f"new_{name}") for name in ("ended_at", *_LAST, *_LISTS)}
             target = update(_SESSION).where(_SESSION.c.session_id == bindparam("which"))
             connection = await session.connection()
             await connection.execute(target.values(values), done)

@@ -109,7 +109,8 @@ def _derived_id(data: dict[str, Any]) -> str:
     missing = [key for key in keys if data.get(key) is None]
     if missing:
         raise ValueError(f"a tag needs {', '.join(missing)}")
-    return tag_id(*(data[key] for key in keys), data.get("sub_technique_id"))
+    kind, source, rule, version, technique = (data[key] for key in keys)
+    return tag_id(kind, source, rule, version, technique, data.get("sub_technique_id"))
 
 
 class TTPRule(SQLModel, table=True):

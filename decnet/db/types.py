@@ -6,6 +6,8 @@ surrogates, integers beyond 63 bits or naive times.
 
 from __future__ import annotations
 
+import math
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +18,8 @@ from sqlalchemy.types import TypeDecorator
 from decnet.hostile import storable, storable_text
 
 MAX_INT = 2**63 - 1
+_DIGITS = re.compile(r"-?[0-9]+\Z")
+_LONGEST = 400
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 """Type of an autoincrement key (SQLite counts by itself only in an INTEGER column)."""
 
@@ -80,10 +84,12 @@ class SafeInt(TypeDecorator[int]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> int | None:
-        """Clamps."""
-        if value is None or not isinstance(value, (int, float)) or value != value:  # noqa: PLR0124
+        """Clamps; digits count as a number, since a JSON column keeps a huge integer as text."""
+        if isinstance(value, str) and _DIGITS.match(value):
+            value = int(value[:_LONGEST])
+        if not isinstance(value, (int, float)) or value != value:  # noqa: PLR0124  NaN, also beside huge integers
             return None
-        if isinstance(value, float) and abs(value) > MAX_INT:
+        if isinstance(value, float) and math.isinf(value):
             return MAX_INT if value > 0 else -MAX_INT - 1
         return max(-MAX_INT - 1, min(MAX_INT, int(value)))
 

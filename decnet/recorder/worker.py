@@ -1,0 +1,116 @@
+"""The recorder: alone in writing the rows of attackers, identities, sessions, commands, credentials.
+
+A batch becomes a few bulk statements, always in the same order of tables, so that engines which
+share the stream cannot deadlock. The effects are commutative and idempotent; the repository sees to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from decnet.bus import topics
+from decnet.bus.base import BaseBus, Event
+from decnet.errors import BusError
+from decnet.ids import event_id
+from decnet.logs import get_logger
+from decnet.recorder.plan import TOPICS, Plan, plan_of
+from decnet.runtime.worker import Job, Transaction, Worker
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
+
+log = get_logger(__name__)
+RECORDINGS_EVERY_S = 5.0
+RECORDINGS_AT_ONCE = 20
+IDENTITY_FORMED = topics.identity(topics.IDENTITY_FORMED)
+
+
+class RecorderWorker(Worker):
+    """Writes what attackers did, and tells of each new identity once."""
+
+    name = "recorder"
+    topics = TOPICS
+
+    def __init__(self) -> None:
+        self.bus: BaseBus | None = None
+        self.recordings_waiting = 0
+        self.jobs = (
+            Job("recordings", RECORDINGS_EVERY_S, copy_recordings, lease="recorder.recordings", by_data=True),
+        )
+
+    async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
+        """Keeps the bus for its object store."""
+        self.bus = bus
+        log.info("recorder worker started", topics=len(self.topics))
+
+    async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
+        """Writes the rows of a batch; events that cannot be read are dead-lettered one by one."""
+        plan = plan_of(batch)
+        for event, reason in plan.refused:
+            tx.dead_letter(event, reason)
+        await self._write(plan, tx.repo)
+        await _announce(plan, tx)
+        await self._copy(plan.recordings, tx.repo)
+
+    async def _write(self, plan: Plan, repo: BaseRepository) -> None:
+        await repo.upsert_attackers(plan.sightings)
+        await repo.upsert_sessions(plan.sessions)
+        await repo.insert_command_rows(plan.commands)
+        await repo.upsert_credentials(plan.credentials)
+        for fingerprint in plan.fingerprints:
+            await repo.upsert_fingerprint(*fingerprint)
+        for winner, loser in plan.merges:
+            await repo.merge_identities(winner, loser)
+
+    async def _copy(self, wanted: dict[str, str], repo: BaseRepository) -> None:
+        """A bus that is away costs no batch: the job copies later what is missing."""
+        if self.bus is None or not wanted:
+            return
+        try:
+            for key, session_id in wanted.items():
+                await copy_recording(repo, self.bus, key, session_id)
+        except BusError as error:
+            self.recordings_waiting += 1
+            log.info("recordings are copied later", error=str(error))
+
+    def health(self) -> dict[str, Any]:
+        """How often recordings had to wait for the bus."""
+        return {"recordings_waiting": self.recordings_waiting}
+
+    async def stop(self) -> None:
+        """Lets the bus go."""
+        self.bus = None
+        log.info("recorder worker stopped")
+
+
+async def _announce(plan: Plan, tx: Transaction) -> None:
+    """identity.formed, only for identities whose row this transaction wrote."""
+    for identity, attacker in await tx.repo.form_identities(plan.attackers):
+        payload = {"identity_uuid": identity, "attacker_uuids": [attacker]}
+        await tx.bus.publish(
+            IDENTITY_FORMED,
+            payload,
+            event_type="formed",
+            event_id=event_id("recorder", identity),
+            ts=plan.formed_at[attacker],
+        )
+
+
+async def copy_recording(repo: BaseRepository, bus: BaseBus, key: str, session_id: str) -> bool:
+    """Copies one recording from the bus to the database; False when the bus has none. Raises BusError."""
+    data = await bus.get_blob(key)
+    if data is None:
+        return False
+    await repo.upsert_recording(key, session_id, data)
+    return True
+
+
+async def copy_recordings(repo: BaseRepository, bus: BaseBus) -> None:
+    """Copies recordings that sessions name and the database lacks, the newest first."""
+    for key, session_id in await repo.missing_recordings(RECORDINGS_AT_ONCE):
+        try:
+            await copy_recording(repo, bus, key, session_id)
+        except BusError as error:
+            log.info("recordings are copied later", error=str(error))
+            return
