@@ -1,0 +1,110 @@
+"""The connection file: how a console or command finds the engine that runs on a data directory.
+
+It holds a token, so it is mode 0600 and appears in one step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from decnet.logs import get_logger
+
+log = get_logger(__name__)
+FILE_NAME = "connection.json"
+MAX_FILE_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where a running engine is; ``started_at`` is epoch seconds."""
+
+    bus_url: str
+    db_url: str
+    token: str = field(default="", repr=False)
+    pid: int = field(default_factory=os.getpid)
+    host: str = field(default_factory=socket.gethostname)
+    started_at: float = field(default_factory=time.time)
+
+
+def connection_path(data_dir: Path) -> Path:
+    """``<data_dir>/connection.json``."""
+    return data_dir / FILE_NAME
+
+
+def write_connection(data_dir: Path, connection: Connection) -> Path:
+    """Writes the file and gives its path; raises OSError."""
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = connection_path(data_dir)
+    write_private(path, json.dumps(asdict(connection), indent=1))
+    return path
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replaces ``path`` in one step by a file that only its owner can read; raises OSError."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        draft.unlink()
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    draft.replace(path)
+
+
+def read_connection(data_dir: Path) -> Connection | None:
+    """The engine of ``data_dir``; None without the file, with a broken one, or when its process is gone."""
+    try:
+        with connection_path(data_dir).open(encoding="utf-8") as file:
+            raw = json.loads(file.read(MAX_FILE_BYTES))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("connection file cannot be used", path=str(connection_path(data_dir)), reason=str(error))
+        return None
+    connection = _parse(raw)
+    return connection if connection is not None and _alive(connection) else None
+
+
+def _parse(raw: Any) -> Connection | None:
+    """Connection from JSON; keys that a later version may add are left aside."""
+    if not isinstance(raw, dict):
+        return None
+    known = {f.name: raw[f.name] for f in fields(Connection) if f.name in raw}
+    texts = all(isinstance(known.get(k), str) for k in ("bus_url", "db_url", "token", "host"))
+    pid = known.get("pid")
+    if not texts or not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0:
+        return None
+    return Connection(**known)
+
+
+def _alive(connection: Connection) -> bool:
+    """Whether its process runs; a process of another host cannot be asked and counts as alive."""
+    if connection.host != socket.gethostname():
+        return True
+    return process_alive(connection.pid)
+
+
+def process_alive(pid: int) -> bool:
+    """Whether a process with this id exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def remove_connection(data_dir: Path) -> None:
+    """Removes the file when it is this process's own; another engine's stays."""
+    path = connection_path(data_dir)
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(raw, dict) and raw.get("pid") == os.getpid():
+            path.unlink()

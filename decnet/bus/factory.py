@@ -1,0 +1,45 @@
+"""Which bus: the adapter named by the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from decnet.bus.base import BaseBus
+from decnet.bus.connection import read_connection
+from decnet.bus.memory import MemoryBus
+from decnet.bus.nats import NatsBus
+from decnet.bus.null import NullBus
+from decnet.config import Settings, load_settings
+from decnet.errors import ConfigError
+
+
+def get_bus(client_name: str = "decnet", settings: Settings | None = None) -> BaseBus:
+    """A bus that is not connected yet.
+
+    Without a URL the NATS adapter uses the server of the engine that runs on the data directory.
+    Raises ConfigError for an unknown type, and for NATS when there is neither a URL nor such an engine.
+    """
+    settings = settings or load_settings()
+    kind = settings.effective_bus_type
+    if kind not in _ADAPTERS:
+        raise ConfigError(f"unknown bus type {kind!r}; known: {', '.join(sorted(_ADAPTERS))}")
+    return _ADAPTERS[kind](client_name, settings)
+
+
+def _nats(client_name: str, settings: Settings) -> BaseBus:
+    if settings.bus.url:
+        token = settings.bus.token.get_secret_value() if settings.bus.token else None
+        return NatsBus(settings.bus.url, client_name=client_name, token=token, settings=settings.bus)
+    connection = read_connection(settings.data_dir)
+    if connection is None or not connection.bus_url:
+        raise ConfigError(f"no bus URL, and no engine runs on {settings.data_dir}: start one or set bus.url")
+    return NatsBus(
+        connection.bus_url, client_name=client_name, token=connection.token or None, settings=settings.bus
+    )
+
+
+_ADAPTERS: dict[str, Callable[[str, Settings], BaseBus]] = {
+    "memory": lambda name, settings: MemoryBus(name, settings=settings.bus),
+    "nats": _nats,
+    "null": lambda name, settings: NullBus(name),
+}

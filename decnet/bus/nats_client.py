@@ -1,0 +1,167 @@
+"""Facts about nats-py: connecting, its errors as ours, and request options.
+
+Part of the NATS adapter; nothing outside ``decnet.bus`` may import it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+
+from decnet.config import BusSettings
+from decnet.errors import BusAuthError, BusError, BusFull, BusUnavailable
+from decnet.logs import get_logger
+
+log = get_logger(__name__)
+
+PENDING_BYTES = 8 * 2**20
+"""Bytes the client buffers while it reconnects."""
+PING_S = 10
+"""Seconds between pings; two unanswered ones are a lost connection."""
+_FULL = ("maximum bytes", "maximum messages", "insufficient", "resource limits", "no space left")
+_AUTH = ("authorization violation", "authentication", "authorization", "user authentication")
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """What the owner of a client wants to hear."""
+
+    lost: Callable[[], Awaitable[None]]
+    back: Callable[[], Awaitable[None]]
+    closed: Callable[[], Awaitable[None]]
+
+
+def is_auth_error(error: BaseException | None) -> bool:
+    """Whether the server refused the credentials."""
+    if isinstance(error, nats.errors.AuthorizationError):
+        return True
+    return isinstance(error, nats.errors.Error) and any(word in str(error).lower() for word in _AUTH)
+
+
+async def open_client(
+    url: str, name: str, token: str | None, settings: BusSettings, callbacks: Callbacks
+) -> Client:
+    """A connected client that from now on reconnects for ever.
+
+    The first connection is tried for ``connect_timeout_s`` seconds; refused credentials end it at once.
+    Raises BusUnavailable or BusAuthError.
+    """
+    loop = asyncio.get_running_loop()
+    refused: asyncio.Future[None] = loop.create_future()
+    latest: list[BaseException] = []
+
+    async def on_error(error: Exception) -> None:
+        latest[:] = [error]
+        if is_auth_error(error) and not refused.done():
+            refused.set_result(None)
+        log.debug("nats client", reason=str(error), kind=type(error).__name__)
+
+    options = _options(url, name, token, settings)
+    client = Client()
+    attempt = loop.create_task(
+        client.connect(
+            error_cb=on_error,
+            disconnected_cb=callbacks.lost,
+            reconnected_cb=callbacks.back,
+            closed_cb=callbacks.closed,
+            **options,
+        ),
+        name=f"{name}:connect",
+    )
+    try:
+        await asyncio.wait(
+            {attempt, refused}, timeout=settings.connect_timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        return await _outcome(client, attempt, latest, url, refused=refused.done())
+    finally:
+        refused.cancel()
+        if not attempt.done():
+            attempt.cancel()
+
+
+async def _outcome(
+    client: Client, attempt: asyncio.Task[None], latest: list[BaseException], url: str, *, refused: bool
+) -> Client:
+    if attempt.done() and attempt.exception() is None and client.is_connected:
+        return client
+    error = attempt.exception() if attempt.done() else None
+    attempt.cancel()
+    await abandon(client)
+    cause = error or (latest[0] if latest else None)
+    if refused or is_auth_error(cause):
+        raise BusAuthError(f"the bus at {_shown(url)} refused the credentials") from cause
+    reason = f"{type(cause).__name__}: {cause}" if cause else "no answer"
+    raise BusUnavailable(f"the bus at {_shown(url)} cannot be reached: {reason}") from cause
+
+
+async def abandon(client: Client, seconds: float = 3.0) -> None:
+    """Closes a client whatever its state; never raises, never takes longer than ``seconds``."""
+    try:
+        async with asyncio.timeout(seconds):
+            await client.close()
+    except (TimeoutError, OSError, nats.errors.Error, AttributeError) as error:
+        log.debug("client did not close cleanly", reason=str(error))
+
+
+def _shown(url: str) -> str:
+    """The URL without credentials."""
+    return ",".join(part.rpartition("@")[2] for part in url.split(","))
+
+
+def _options(url: str, name: str, token: str | None, settings: BusSettings) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "servers": [part.strip() for part in url.split(",") if part.strip()],
+        "name": name,
+        "max_reconnect_attempts": -1,
+        "reconnect_time_wait": 0.5,
+        "connect_timeout": min(5.0, settings.connect_timeout_s),
+        "ping_interval": PING_S,
+        "max_outstanding_pings": 2,
+        "pending_size": PENDING_BYTES,
+        "flush_timeout": settings.request_timeout_s,
+    }
+    if token:
+        options["token"] = token
+    if settings.user:
+        options["user"] = settings.user
+        options["password"] = settings.password.get_secret_value() if settings.password else ""
+    if settings.nkeys_seed:
+        options["nkeys_seed"] = str(settings.nkeys_seed)
+    if settings.tls_ca:
+        options["tls"] = ssl.create_default_context(cafile=str(settings.tls_ca))
+    return options
+
+
+def translate(error: BaseException) -> BusError:
+    """Our error for one of nats-py's or the operating system's."""
+    text = f"{type(error).__name__}: {error}"
+    if is_auth_error(error):
+        return BusAuthError(text)
+    if isinstance(error, nats.js.errors.APIError):
+        return api_error(error.code, error.description)
+    return BusUnavailable(text)
+
+
+def api_error(code: int | None, description: str | None) -> BusError:
+    """Our error for an answer of JetStream."""
+    text = description or f"JetStream answered {code}"
+    if any(word in text.lower() for word in _FULL):
+        return BusFull(text)
+    return BusUnavailable(f"JetStream: {text}")
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Turns every error of the client library and of the network into BusError."""
+    try:
+        yield
+    except (nats.errors.Error, TimeoutError, OSError) as error:
+        raise translate(error) from error
