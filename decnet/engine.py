@@ -17,16 +17,17 @@ from decnet.bus.base import BaseBus
 from decnet.bus.connection import Connection, read_connection, remove_connection, write_connection
 from decnet.bus.embedded import EmbeddedServer
 from decnet.bus.factory import get_bus
+from decnet.bus.nats import NatsBus
 from decnet.bus.publish import publish_safely
 from decnet.bus.purge import purge_stream
 from decnet.config import BusSettings, Settings
 from decnet.db.repository import BaseRepository
 from decnet.errors import ConfigError, EngineError
-from decnet.runtime.idle import IdleWatch
 from decnet.logs import get_logger
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime import KNOWN_WORKERS
 from decnet.runtime.health import WorkerStats, health_payload
+from decnet.runtime.idle import IdleWatch
 from decnet.runtime.leases import OWNER
 from decnet.runtime.supervisor import Supervisor
 from decnet.runtime.worker import Worker
@@ -77,7 +78,8 @@ class Engine:
         self.supervisor = Supervisor(self._workers(), self.repo, self.bus, self.settings)
         await self.supervisor.start()
         self.supervisor.serve("bus-health", self._bus_health)
-        self.supervisor.serve("purge", self._purge)
+        if isinstance(self.bus, NatsBus):
+            self.supervisor.serve("purge", lambda bus=self.bus: self._purge(bus))  # type: ignore[misc]
         log.info(
             "engine started", data_dir=str(self.settings.data_dir), workers=list(self.supervisor.runners)
         )
@@ -138,12 +140,12 @@ class Engine:
             await self.repo.heartbeat_write("bus", payload)
             await asyncio.sleep(self.settings.runtime.heartbeat_s)
 
-    async def _purge(self) -> None:
+    async def _purge(self, bus: NatsBus) -> None:
         while True:
             await asyncio.sleep(PURGE_INTERVAL_S)
             ttl = max(PURGE_INTERVAL_S * 2, self.settings.runtime.lease_s)
             if await self.repo.lease_acquire("purge", OWNER, ttl):
-                await purge_stream(self.bus, self.settings.bus)
+                await purge_stream(bus)
 
     async def until_idle(self, seconds: float) -> str | None:
         """Works until idle for ``seconds`` on end, ends open sessions, works those off likewise.

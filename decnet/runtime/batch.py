@@ -110,7 +110,7 @@ class BatchProcessor:
     async def _done(self, part: Sequence[Delivery], events: Sequence[Event]) -> None:
         self.committed()
         self.stats.processed += len(events)
-        self.stats.last_event_ts = max(self.stats.last_event_ts, max(e.ts for e in events))
+        self.stats.last_event_ts = max(self.stats.last_event_ts, *(e.ts for e in events))
         for delivery in part:
             await delivery.ack()
 
@@ -119,7 +119,7 @@ class BatchProcessor:
         if failures >= self.settings.runtime.max_failures:
             await self._bury(delivery, f"{type(error).__name__}: {error}"[:500])
         else:
-            await delivery.nak(min(0.5 * 2**failures, 30.0))
+            await delivery.nak(min(self.settings.runtime.restart_backoff_s * 2 ** (failures - 1), 30.0))
 
     async def _bury(self, delivery: Delivery, reason: str) -> None:
         async with self.repo.transaction() as bound:

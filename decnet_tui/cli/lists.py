@@ -153,7 +153,7 @@ def workers(
 
     async def ask() -> list[dict[str, Any]]:
         async with common.repository(settings) as repo:
-            return await repo.heartbeats()
+            return [row["payload"] for row in await repo.heartbeats()]
 
     now = time.time()
     beat = settings.runtime.heartbeat_s
