@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from pathlib import Path
 
 from decnet.bus.base import BaseBus, Event
@@ -11,6 +12,8 @@ from decnet.logs import get_logger
 
 _log = get_logger(__name__)
 _LEVELS_UP = 4
+_NAME = re.compile(r"(?:[0-9a-f]{64}|\d{8}-\d{6}-[\w-]{1,64}\.log)\Z", re.ASCII)
+"""What Cowrie calls its recordings: no other file is opened, whatever a log line says."""
 
 
 def candidates(log: Path, ttylog: str) -> list[Path]:
@@ -18,11 +21,13 @@ def candidates(log: Path, ttylog: str) -> list[Path]:
     here = log if log.is_dir() else log.parent
     named = Path(ttylog)
     name = named.name
+    if not _NAME.match(name):
+        return []
     found = [here / "tty" / name]
-    if named.is_absolute():
-        found.append(named)
-    elif ".." not in named.parts:
+    if not named.is_absolute() and ".." not in named.parts:
         found += [up / named for up in [here, *here.absolute().parents[:_LEVELS_UP]]]
+    elif named.parent.name == "tty" and ".." not in named.parts:
+        found.append(named)
     return found
 
 

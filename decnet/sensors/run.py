@@ -173,7 +173,7 @@ class SensorRun:
                 self.published += 1
             except ValueError as error:
                 self.unpublishable += 1
-                _log.error("event refused", topic=event.topic, id=event.id, error=str(error))  # noqa: TRY400
+                _log.error("event refused", topic=event.topic, id=event.id, error=str(error))
 
     def status(self) -> dict[str, Any]:
         """What ``decnet-tui sensors`` shows; ages in seconds, None where no line was seen."""

@@ -60,6 +60,8 @@ class Session:
     ip: str | None = None
     protocol: str | None = None
     announced: bool = False
+    connected: bool = False
+    """Its first line was seen."""
     lines: int = 0
     size_bytes: int = 1024
     commands: list[Data] = field(default_factory=list)
@@ -113,6 +115,7 @@ class Session:
         return True
 
     def _connect(self, fact: Fact, _: SensorSettings) -> None:
+        self.connected = True
         if not self.protocol and fact.data.get("dst_port") in (23, 2223):
             self.protocol = "telnet"
 
@@ -177,6 +180,8 @@ class Session:
     def _closed(self, fact: Fact, _: SensorSettings) -> None:
         self.closed_at = fact.ts
         self.duration = fact.data["duration"]
+        if self.duration is not None and not self.connected:
+            self.started_at = max(min(self.started_at, fact.ts - self.duration), 0.0)
 
     def payloads(self, reason: str, head: Data, max_bytes: int) -> list[Data]:
         """The ``attacker.session.ended`` payloads, one for each part of at most ``max_bytes``.

@@ -86,7 +86,7 @@ class Tailer:
 
     def bytes_behind(self) -> int:
         """Bytes on disk that are not read yet, as of the last look (compressed ones count compressed)."""
-        return sum(_remaining(f, r) for f, r in self._current.values())
+        return sum(_remaining(f, r) for f, r in list(self._current.values()))
 
     def read(self) -> Batch:
         """The next lines; an empty batch that consumed nothing means: everything is read."""
