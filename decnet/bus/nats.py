@@ -193,10 +193,10 @@ class NatsBus(BaseBus):
         except nats.errors.Error as error:
             log.warning("subscription failed", pattern=subscription.pattern, reason=str(error))
             return
-        if subscription.closed:
-            await raw.unsubscribe()
-        else:
+        if subscription in self._live:
             self._live[subscription] = raw
+        else:  # closed while the server was told
+            await raw.unsubscribe()
 
     async def _settle(self) -> None:
         """Returns when the server knows every subscription made so far; no error when it is away."""
