@@ -46,13 +46,16 @@ def _driver_url(url: str) -> URL:
     return parsed.set(drivername=_DRIVERS[kind])
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def _chain(error: BaseException) -> Iterator[BaseException]:
     """The error and everything it came from; a failed savepoint hides the reason behind it."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
+    seen: dict[int, BaseException] = {}
+    todo: list[BaseException | None] = [error]
+    while todo:
+        found = todo.pop()
+        if found is not None and id(found) not in seen:
+            seen[id(found)] = found
+            todo += [found.__cause__, found.__context__]
+    yield from seen.values()
 
 
 def _is_disk_full(error: BaseException) -> bool:

@@ -25,6 +25,7 @@ from decnet.db.evidence import (
     SessionRow,
 )
 from decnet.db.tables import table_of
+from decnet.hostile import storable_text
 from decnet.ids import identity_id, normalize_ip
 
 _ATTACKER, _IDENTITY, _MERGE = table_of(Attacker), table_of(Identity), table_of(IdentityMerge)
@@ -68,7 +69,7 @@ class ActorsMixin(RepositoryBase):
 
     async def form_identities(self, attacker_uuids: Iterable[str]) -> list[tuple[str, str]]:
         """Gives every attacker its stub identity; (identity_uuid, attacker_uuid) of the new ones only."""
-        members = {identity_id(uuid): uuid for uuid in sorted(set(attacker_uuids))}
+        members = {identity_id(uuid): uuid for uuid in sorted(set(map(storable_text, attacker_uuids)))}
         formed: list[str] = []
         async with self._write() as session:
             for part in chunks(sorted(members)):
@@ -100,7 +101,7 @@ class ActorsMixin(RepositoryBase):
             if (await session.execute(known)).first() is None:
                 return None
             await bound.form_identities([attacker_uuid])
-            return await bound.canonical_identity(identity_id(attacker_uuid))
+            return await bound.canonical_identity(identity_id(storable_text(attacker_uuid)))
 
     async def canonical_identity(self, identity_uuid: str) -> str:
         """The identity that this one was merged into, itself when it was not."""

@@ -13,6 +13,7 @@ from typing import Any
 from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.db.types import as_utc
+from decnet.hostile import storable_text
 from decnet.ids import attacker_id, normalize_ip
 
 Row = dict[str, Any]
@@ -69,16 +70,16 @@ def _text(payload: Mapping[str, Any], key: str) -> str:
     value = payload.get(key)
     if not isinstance(value, str) or not value:
         raise ValueError(f"{key} is missing or no text")
-    return value
+    return storable_text(value)
 
 
 def _anchor(payload: Mapping[str, Any]) -> tuple[str, str | None]:
     """(attacker_uuid, address): the id is derived from the address when it is not given."""
     ip = payload.get("attacker_ip")
-    address = normalize_ip(ip) if isinstance(ip, str) and ip else None
+    address = normalize_ip(storable_text(ip)) if isinstance(ip, str) and ip else None
     uuid = payload.get("attacker_uuid")
     if isinstance(uuid, str) and uuid:
-        return uuid, address
+        return storable_text(uuid), address
     if address is None:
         raise ValueError("neither attacker_uuid nor attacker_ip")
     return attacker_id(address), address
@@ -87,7 +88,7 @@ def _anchor(payload: Mapping[str, Any]) -> tuple[str, str | None]:
 def _see(plan: Plan, event: Event, *times: Any) -> str:
     """Notes the attacker of an event, at the given times or else at the event's own."""
     uuid, ip = _anchor(event.payload)
-    given = [moment for moment in map(as_utc, times) if moment is not None]
+    given: list[datetime | None] = [moment for moment in map(as_utc, times) if moment is not None]
     plan.sightings += [(uuid, ip, moment) for moment in given or [as_utc(event.ts)]]
     plan.formed_at.setdefault(uuid, event.ts)
     return uuid
@@ -105,7 +106,8 @@ def _take_session(plan: Plan, event: Event) -> None:
     if event.topic == ENDED and ended_at is None:
         raise ValueError("ended_at is missing")
     uuid = _see(plan, event, payload.get("started_at"), ended_at)
-    plan.sessions.append({k: v for k, v in payload.items() if k != "commands"} | {"attacker_uuid": uuid})
+    ids = {"session_id": session_id, "attacker_uuid": uuid}
+    plan.sessions.append({k: v for k, v in payload.items() if k != "commands"} | ids)
     plan.commands += commands
 
 

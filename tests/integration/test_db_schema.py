@@ -1,0 +1,171 @@
+"""Schema versions on both databases: up, down, head equals the models, too new, copy of an older file."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+from sqlmodel import SQLModel
+
+from decnet.db import migrate
+from decnet.db.engine import Database
+from decnet.db.repository import BaseRepository
+from decnet.errors import DatabaseError, DiskFull, SchemaTooNew
+from tests.dbkit import KINDS, database_url
+
+
+@pytest.fixture(params=KINDS)
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    async with database_url(request.param, tmp_path) as fresh:
+        yield fresh
+
+
+async def test_up_down_and_up_again(url: str) -> None:
+    db = Database(url)
+    await db.open()
+    await db.open()
+    async with db.write() as session:
+        connection = await session.connection()
+        await connection.run_sync(migrate.downgrade, "base")
+    async with db.read() as session:
+        connection = await session.connection()
+        tables = await connection.run_sync(lambda c: inspect(c).get_table_names())
+    assert tables == ["alembic_version"]
+    await db.close()
+    await db.close()
+    await db.open()
+    await db.close()
+
+
+async def test_head_equals_the_models(url: str) -> None:
+    def differences(connection: Connection) -> list[object]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return list(compare_metadata(context, SQLModel.metadata))
+
+    db = Database(url)
+    await db.open()
+    async with db.read() as session:
+        connection = await session.connection()
+        assert await connection.run_sync(differences) == []
+    await db.close()
+
+
+async def test_a_newer_schema_is_refused_with_its_version(url: str) -> None:
+    db = Database(url)
+    await db.open()
+    async with db.write() as session:
+        await session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        await session.execute(text("UPDATE schema_meta SET value = '42.0'"))
+    await db.close()
+    with pytest.raises(SchemaTooNew, match=r"9999.*42\.0"):
+        await Database(url).open()
+
+
+async def test_engines_that_start_together_migrate_once(url: str) -> None:
+    databases = [Database(url) for _ in range(4)]
+    await asyncio.gather(*(db.open() for db in databases))
+    await asyncio.gather(*(db.close() for db in databases))
+
+
+async def test_closed_database_says_so(url: str) -> None:
+    with pytest.raises(DatabaseError, match="not open"):
+        async with Database(url).read():
+            pass
+
+
+async def test_concurrent_writers_lose_nothing(url: str) -> None:
+    """Two processes, here two Databases, count one row up together."""
+    first, second = BaseRepository(Database(url)), BaseRepository(Database(url))
+    await first.db.open()
+    await second.db.open()
+    work = [repo.failure_count_add("w", 1) for repo in (first, second) for _ in range(15)]
+    counts = await asyncio.gather(*work)
+    await first.close()
+    await second.close()
+    assert sorted(counts) == list(range(1, 31))
+
+
+async def test_an_older_file_is_copied_before_it_is_migrated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "old.sqlite"
+    url = f"sqlite:///{path}"
+    repo = await BaseRepository.open(url)
+    await repo.upsert_attacker("a", "192.0.2.1", 1.0)
+    await repo.close()
+    monkeypatch.setattr(migrate, "head_revision", lambda: "0002")
+    await (db := Database(url)).open()
+    await db.close()
+    with closing(sqlite3.connect(tmp_path / "old.sqlite.0001.bak")) as copy:
+        assert copy.execute("SELECT ip FROM attacker").fetchall() == [("192.0.2.1",)]
+    assert (tmp_path / "old.sqlite.0001.bak").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_migration_that_fails_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("half way")
+
+    monkeypatch.setattr(migrate.decnet, "__version__", property(fail))
+    db = Database(f"sqlite:///{tmp_path / 'x.sqlite'}")
+    with pytest.raises(Exception, match=r"property|supported"):
+        await db.open()
+    with closing(sqlite3.connect(tmp_path / "x.sqlite")) as connection:
+        assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+
+
+async def test_sqlite_is_set_up_for_durability(tmp_path: Path) -> None:
+    db = Database("sqlite:///sub/x.sqlite", data_dir=tmp_path)
+    await db.open()
+    assert db.path == tmp_path / "sub" / "x.sqlite"
+    async with db.write() as session:
+        pragmas = ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
+        found = [(await session.execute(text(f"PRAGMA {p}"))).scalar_one() for p in pragmas]
+    assert found == ["wal", 2, 5000, 1]
+    with pytest.raises(Exception, match="readonly"):
+        async with db.read() as session:
+            await session.execute(text("DELETE FROM attacker"))
+    await db.close()
+
+
+async def test_a_reader_is_not_stopped_by_a_writer(tmp_path: Path) -> None:
+    repo = await BaseRepository.open(f"sqlite:///{tmp_path / 'x.sqlite'}")
+    async with repo.transaction() as tx:
+        await tx.upsert_attacker("a", "192.0.2.1", 1.0)
+        assert await asyncio.wait_for(repo.list_attackers(), 2) == []
+    assert len(await repo.list_attackers()) == 1
+    await repo.close()
+
+
+async def test_disk_full_is_said_and_work_resumes(tmp_path: Path) -> None:
+    repo = await BaseRepository.open(f"sqlite:///{tmp_path / 'x.sqlite'}")
+    commands = [{"id": str(n), "command_text": "x" * 500, "ts": 1.0} for n in range(500)]
+    async with repo.db.write() as session:
+        pages = (await session.execute(text("PRAGMA page_count"))).scalar_one()
+        await session.execute(text(f"PRAGMA max_page_count = {pages + 4}"))
+    with pytest.raises(DiskFull):
+        await repo.insert_commands("s", commands)
+    with pytest.raises(DiskFull):
+        async with repo.transaction() as tx, tx.savepoint():
+            await tx.insert_commands("s", commands)
+    async with repo.db.write() as session:
+        await session.execute(text("PRAGMA max_page_count = 1000000"))
+    await repo.insert_commands("s", commands)
+    assert len(await repo.commands_of("s")) == 500
+    await repo.close()
+
+
+@pytest.mark.parametrize(
+    "bad", ["mysql://h/x", "nonsense", "postgresql://u:p@127.0.0.1:1/x", "sqlite:////proc/none/x.sqlite"]
+)
+async def test_an_unusable_database_is_one_clear_error(bad: str) -> None:
+    with pytest.raises(DatabaseError):
+        await Database(bad).open()
