@@ -1,0 +1,204 @@
+"""One suite for the memory bus and a real server: what an adapter promises."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import nats
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from decnet.bus.base import BaseBus, Event, matches
+from decnet.bus.embedded import EmbeddedServer
+from decnet.bus.memory import Broker, MemoryBus
+from decnet.bus.nats import NatsBus
+from decnet.config import BusSettings
+from decnet.errors import BusFull
+
+SETTINGS = BusSettings(ack_wait_s=1.0, max_stream_bytes=2**20, publish_window=16)
+ENDED = "attacker.session.ended"
+
+
+@pytest.fixture(params=["memory", "nats"])
+async def bus(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BaseBus]:
+    if request.param == "memory":
+        memory = MemoryBus(settings=SETTINGS, broker=Broker(SETTINGS))
+        await memory.connect()
+        yield memory
+        await memory.close()
+        return
+    server = EmbeddedServer(tmp_path, SETTINGS)
+    await server.start()
+    client = NatsBus(server.url, token=server.token, settings=SETTINGS)
+    await client.connect()
+    yield client
+    await client.close()
+    await server.stop()
+
+
+async def inject(bus: BaseBus, topic: str, body: bytes) -> None:
+    """Publishes a raw body, as a hostile or broken producer would."""
+    if isinstance(bus, MemoryBus):
+        bus.broker.put(topic, body, {}, hashlib.sha256(body).hexdigest())
+        return
+    assert isinstance(bus, NatsBus)
+    raw = await nats.connect(bus._url, token=bus._token)
+    await raw.jetstream().publish(topic, body)
+    await raw.close()
+
+
+async def test_connect_and_close_are_idempotent(bus: BaseBus) -> None:
+    await bus.connect()
+    assert bus.connected
+    await bus.close()
+    await bus.close()
+    assert not bus.connected
+
+
+async def test_subscription_gets_the_envelope_as_published(bus: BaseBus) -> None:
+    async with bus.subscribe("attacker.>") as sub:
+        await bus.publish("attacker.observed", {"a": 1}, event_type="t", event_id="abc", ts=12.5)
+        event = await anext(sub)
+    assert (event.topic, event.payload, event.type, event.id, event.ts) == (
+        "attacker.observed",
+        {"a": 1},
+        "t",
+        "abc",
+        12.5,
+    )
+
+
+async def test_subscribe_then_publish_without_a_pause(bus: BaseBus) -> None:
+    sub = bus.subscribe("decky.*.traffic")
+    await bus.publish("decky.web.traffic", {"n": 1})
+    assert (await anext(sub)).payload == {"n": 1}
+    await sub.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await anext(sub)
+
+
+async def test_consumer_starts_at_the_first_event_and_keeps_order(bus: BaseBus) -> None:
+    await bus.publish_events([Event(topic=ENDED, payload={"n": n}) for n in range(100)])
+    consumer = await bus.consume("ttp", [ENDED, "identity.>"])
+    seen: list[int] = []
+    while len(seen) < 100:
+        for delivery in await consumer.fetch(30, 2.0):
+            assert delivery.event is not None
+            seen.append(delivery.event.payload["n"])
+            await delivery.ack()
+    assert seen == list(range(100))
+    assert await consumer.fetch(10, 0.1) == []
+
+
+async def test_same_event_id_is_stored_once(bus: BaseBus) -> None:
+    for _ in range(3):
+        await bus.publish(ENDED, {}, event_id="one")
+    consumer = await bus.consume("ttp", [ENDED])
+    assert len(await consumer.fetch(10, 0.5)) == 1
+
+
+async def test_nak_and_silence_lead_to_redelivery(bus: BaseBus) -> None:
+    await bus.publish(ENDED, {})
+    consumer = await bus.consume("ttp", [ENDED])
+    (first,) = await consumer.fetch(5, 1.0)
+    await first.nak()
+    (second,) = await consumer.fetch(5, 5.0)
+    assert (second.num_delivered, second.seq) == (2, first.seq)
+    (third,) = await consumer.fetch(5, 5.0)  # nobody answered for ack_wait_s
+    assert third.num_delivered == 3
+    await third.ack()
+    assert await consumer.fetch(5, 1.5) == []
+
+
+async def test_two_readers_share_one_durable(bus: BaseBus) -> None:
+    await bus.publish_events([Event(topic=ENDED, payload={"n": n}) for n in range(20)])
+    one, two = await bus.consume("ttp", [ENDED]), await bus.consume("ttp", [ENDED])
+    got = [*await one.fetch(10, 1.0), *await two.fetch(10, 1.0)]
+    assert sorted(d.event.payload["n"] for d in got if d.event) == list(range(20))
+    assert (await one.info()).unacked == 20
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"\x00\xff", b"[]", b'{"payload":[]}', b'{"payload":{},"ts":"x"}', b"[" * 50_000]
+)
+async def test_hostile_bodies_come_as_malformed(bus: BaseBus, body: bytes) -> None:
+    consumer = await bus.consume("ttp", ["attacker.>"])
+    await inject(bus, ENDED, body)
+    await bus.publish(ENDED, {"good": True})
+    found = []
+    while len(found) < 2:
+        found += await consumer.fetch(2, 1.0)
+    assert found[0].malformed is not None
+    assert found[0].event is None
+    assert found[1].event is not None
+    assert [e.payload for e in await bus.read_back("attacker.>", 10)] == [{"good": True}]
+
+
+@pytest.mark.parametrize("topic", ["", "a..b", "a.*", "a.>", "a b", "a\r\nPUB x 0", "x" * 5000, "a.\x00"])
+async def test_bad_topics_are_refused_and_the_bus_lives(bus: BaseBus, topic: str) -> None:
+    with pytest.raises(ValueError):
+        await bus.publish(topic, {})
+    await bus.publish(ENDED, {})
+
+
+async def test_oversized_and_unserialisable_events_are_refused(bus: BaseBus) -> None:
+    for payload in ({"x": "y" * 300_000}, {"x": float("nan")}, {"x": object()}):
+        with pytest.raises(ValueError):
+            await bus.publish(ENDED, payload)
+    with pytest.raises(ValueError):
+        await bus.publish_events([Event(topic=ENDED, payload={}, headers={"a": "b\r\nNats-Rollup: all"})])
+    await bus.publish_events([Event(topic=ENDED, payload={}, headers={"Nats-Rollup": "all", "trace": "1"})])
+    (event,) = await bus.read_back(ENDED, 5)
+    assert dict(event.headers) == {"trace": "1"}
+
+
+async def test_a_full_stream_refuses(bus: BaseBus) -> None:
+    with pytest.raises(BusFull):
+        await bus.publish_events([Event(topic=ENDED, payload={"x": "y" * 60_000}) for _ in range(40)])
+
+
+async def test_read_back_gives_the_newest_oldest_first(bus: BaseBus) -> None:
+    for n in range(30):
+        await bus.publish("identity.formed" if n % 10 == 0 else ENDED, {"n": n})
+    assert [e.payload["n"] for e in await bus.read_back(ENDED, 3)] == [27, 28, 29]
+    assert [e.payload["n"] for e in await bus.read_back("identity.*", 2)] == [10, 20]
+    assert await bus.read_back("credential.>", 5) == []
+
+
+async def test_blobs_survive_the_trip(bus: BaseBus) -> None:
+    data = bytes(range(256)) * 4000
+    key = hashlib.sha256(data).hexdigest()
+    await bus.put_blob(key, data)
+    await bus.put_blob(key, data)
+    assert await bus.get_blob(key) == data
+    assert await bus.get_blob("0" * 64) is None
+    with pytest.raises(ValueError):
+        await bus.put_blob(key, b"x" * (8 * 2**20 + 1))
+
+
+_token = st.sampled_from(["a", "b", "*", ">"])
+_patterns = st.lists(_token, min_size=1, max_size=4).filter(lambda p: ">" not in p[:-1])
+_topics = st.lists(st.sampled_from(["a", "b"]), min_size=1, max_size=4)
+
+
+@pytest.mark.parametrize("bus", ["nats"], indirect=True)
+async def test_matches_is_the_servers_twin(bus: BaseBus) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def check(pattern: str, topic: str) -> None:
+        async with bus.subscribe(pattern) as wild, bus.subscribe(topic) as plain:
+            await bus.publish(topic, {})
+            await anext(plain)
+            await wild._settle()
+            assert bool(wild._buffer) == matches(pattern, topic), (pattern, topic)
+
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(_patterns, _topics)
+    def property_(pattern: list[str], topic: list[str]) -> None:
+        asyncio.run_coroutine_threadsafe(check(".".join(pattern), ".".join(topic)), loop).result(10)
+
+    await asyncio.to_thread(property_)

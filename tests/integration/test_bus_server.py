@@ -1,0 +1,148 @@
+"""The embedded server: secrets, single ownership, death, and what a lost connection costs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import stat
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from decnet.bus.base import Event
+from decnet.bus.embedded import EmbeddedServer
+from decnet.bus.nats import NatsBus
+from decnet.bus.purge import purge_stream
+from decnet.config import BusSettings
+from decnet.errors import BusAuthError, BusUnavailable, EngineError
+
+SETTINGS = BusSettings(ack_wait_s=2.0, connect_timeout_s=2.0)
+ENDED = "attacker.session.ended"
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
+    embedded = EmbeddedServer(tmp_path, SETTINGS)
+    await embedded.start()
+    yield embedded
+    await embedded.stop()
+
+
+async def test_token_is_private(server: EmbeddedServer) -> None:
+    assert stat.S_IMODE(server.config_path.stat().st_mode) == 0o600
+    assert server.token.encode() not in Path(f"/proc/{server.pid}/cmdline").read_bytes()
+
+
+async def test_wrong_token_fails_soon(server: EmbeddedServer) -> None:
+    started = time.monotonic()
+    with pytest.raises(BusAuthError):
+        await NatsBus(server.url, token="wrong", settings=SETTINGS).connect()
+    assert time.monotonic() - started < 10
+
+
+async def test_nobody_there_is_unavailable_in_time() -> None:
+    with pytest.raises(BusUnavailable):
+        await NatsBus("nats://127.0.0.1:1", settings=SETTINGS).connect()
+
+
+async def test_second_engine_on_one_directory_is_refused(server: EmbeddedServer, tmp_path: Path) -> None:
+    with pytest.raises(EngineError):
+        await EmbeddedServer(tmp_path, SETTINGS).start()
+
+
+async def test_stale_server_is_ended_and_its_events_are_there(tmp_path: Path) -> None:
+    old = EmbeddedServer(tmp_path, SETTINGS)
+    await old.start()
+    async with asyncio.timeout(20):
+        bus = NatsBus(old.url, token=old.token, settings=SETTINGS)
+        await bus.connect()
+        await bus.publish(ENDED, {"n": 1})
+        await bus.close()
+        assert old._watcher is not None
+        old._watcher.cancel()  # as after kill -9 of the engine, but the child lives on
+        old._release_lock()
+        new = EmbeddedServer(tmp_path, SETTINGS)
+        await new.start()
+        again = NatsBus(new.url, token=new.token, settings=SETTINGS)
+        await again.connect()
+        assert [e.payload for e in await again.read_back(ENDED, 5)] == [{"n": 1}]
+        await again.close()
+        await new.stop()
+        await old._process.wait()
+
+
+async def test_kill_9_of_the_server_under_load_loses_nothing(server: EmbeddedServer) -> None:
+    bus = NatsBus(server.url, token=server.token, settings=SETTINGS)
+    await bus.connect()
+    consumer = await bus.consume("ttp", [ENDED])
+    live = bus.subscribe("decky.*.traffic")
+    seen: set[int] = set()
+
+    async def stored(events: list[Event]) -> None:
+        while True:
+            try:
+                return await bus.publish_events(events)
+            except BusUnavailable:
+                await asyncio.sleep(0.05)
+
+    async def publish() -> None:
+        for start in range(0, 5000, 250):
+            await stored(
+                [Event(topic=ENDED, payload={"n": n}, id=f"e{n}") for n in range(start, start + 250)]
+            )
+            if start in (1000, 3000) and server.pid:
+                os.kill(server.pid, signal.SIGKILL)
+
+    async def consume() -> None:
+        while len(seen) < 5000:
+            try:
+                for delivery in await consumer.fetch(200, 0.5):
+                    assert delivery.event is not None
+                    seen.add(delivery.event.payload["n"])
+                    await delivery.ack()
+            except BusUnavailable:
+                await asyncio.sleep(0.05)
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(publish(), consume())
+        assert server.restarts == 2
+        await bus.publish("decky.web.traffic", {})
+        await anext(live)
+    await bus.close()
+
+
+async def test_vanished_stream_and_consumer_are_made_again(server: EmbeddedServer) -> None:
+    bus = NatsBus(server.url, token=server.token, settings=SETTINGS)
+    await bus.connect()
+    consumer = await bus.consume("ttp", [ENDED])
+    _, js = await bus._ready()
+    await js.delete_stream(SETTINGS.stream)
+    await bus.publish(ENDED, {"n": 1})
+    async with asyncio.timeout(20):
+        while not (found := await consumer.fetch(5, 0.5)):
+            pass
+    assert found[0].event is not None
+    await js.delete_consumer(SETTINGS.stream, "ttp")
+    async with asyncio.timeout(20):
+        while not await consumer.fetch(5, 0.5):
+            pass
+    await bus.close()
+
+
+async def test_purge_leaves_what_is_unread(server: EmbeddedServer) -> None:
+    bus = NatsBus(server.url, token=server.token, settings=SETTINGS)
+    await bus.connect()
+    await bus.publish_events([Event(topic=ENDED, payload={"n": n}) for n in range(10)])
+    consumer = await bus.consume("ttp", [ENDED])
+    late = time.time() + SETTINGS.retention_s + 60
+    for delivery in await consumer.fetch(4, 1.0):
+        await delivery.ack()
+    while (await consumer.info()).unacked:
+        await asyncio.sleep(0)
+    assert (await purge_stream(bus)).events == 0
+    assert (await purge_stream(bus, late)).events == 4
+    assert (await bus.stream_info())["messages"] == 6
+    await bus.close()
