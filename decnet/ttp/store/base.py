@@ -1,0 +1,117 @@
+"""What a rule store is: definitions, states, and one change for each edit."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple
+
+from decnet.bus import topics
+from decnet.bus.base import BaseBus
+from decnet.bus.publish import publish_safely
+from decnet.errors import RuleError
+from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, RuleState
+
+__all__ = ["DEFAULT_STATE", "CompiledRule", "RuleChange", "RuleState", "RuleStore"]
+
+ChangeKind = Literal["definition", "state", "removed"]
+
+
+class RuleChange(NamedTuple):
+    """One edit: the new definition or state, None for a removal."""
+
+    change_kind: ChangeKind
+    rule_id: str
+    new_value: CompiledRule | RuleState | None
+
+
+class RuleStore(ABC):
+    """Definitions and states of rules. Subscribers get every change after their call, one at a time."""
+
+    def __init__(self, bus: BaseBus | None = None) -> None:
+        self.bus = bus
+        self._queues: list[asyncio.Queue[RuleChange]] = []
+
+    @abstractmethod
+    async def load_compiled(self) -> list[CompiledRule]:
+        """Reads all definitions and states now; bad files are in :meth:`errors`."""
+
+    @abstractmethod
+    async def get_state(self, rule_id: str) -> RuleState:
+        """The state in effect now; the default one for an unknown rule or an expired state. Never raises."""
+
+    @abstractmethod
+    async def set_state(self, rule_id: str, state: RuleState) -> None:
+        """Stores and announces a state. Raises RuleStoreError: drift of states is dangerous."""
+
+    @abstractmethod
+    def rules(self) -> tuple[CompiledRule, ...]:
+        """The definitions of the last load."""
+
+    @abstractmethod
+    def states(self) -> Mapping[str, RuleState]:
+        """The states last seen, expired ones included; compare ``expires_at`` at every use."""
+
+    @abstractmethod
+    def errors(self) -> list[RuleError]:
+        """The errors of the files that did not load."""
+
+    @abstractmethod
+    async def follow(self) -> None:
+        """Looks for changes for ever: files, states of other processes, expiries."""
+
+    def subscribe_changes(self) -> AsyncIterator[RuleChange]:
+        """Changes from now on; registered at the call, so none is lost before the first read."""
+        queue: asyncio.Queue[RuleChange] = asyncio.Queue()
+        self._queues.append(queue)
+        return self._drain(queue)
+
+    async def _drain(self, queue: asyncio.Queue[RuleChange]) -> AsyncIterator[RuleChange]:
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._queues.remove(queue)
+
+    async def _announce(self, change: RuleChange, *, auto_revert: bool = False) -> None:
+        """Tells subscribers and, when there is one, the bus."""
+        for queue in self._queues:
+            queue.put_nowait(change)
+        value = change.new_value
+        if isinstance(value, RuleState):
+            payload = {"rule_id": change.rule_id, **state_payload(value), "auto_revert": auto_revert}
+            await publish_safely(self.bus, topics.ttp_rule_state(change.rule_id), payload, "state")
+            return
+        version = value.rule_version if isinstance(value, CompiledRule) else None
+        news = {"rule_id": change.rule_id, "rule_version": version, "deleted": value is None}
+        await publish_safely(self.bus, topics.ttp_rule_reloaded(change.rule_id), news, change.change_kind)
+
+
+def state_payload(state: RuleState) -> dict[str, object]:
+    """The state as JSON values; times are ISO 8601 in UTC."""
+    return {
+        "state": state.state,
+        "confidence_max": state.confidence_max,
+        "expires_at": state.expires_at.isoformat() if state.expires_at else None,
+        "reason": state.reason,
+        "set_by": state.set_by,
+    }
+
+
+class Expiries:
+    """Finds states that have ended since the last look, so that each ends with one event."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, datetime] = {}
+
+    def due(self, states: Mapping[str, RuleState], now: datetime | None = None) -> list[str]:
+        """Rules whose state ended and was not told yet; ``now`` is an aware time."""
+        moment = now or datetime.now(UTC)
+        due = [r for r, s in states.items() if s.expired(moment) and self._told.get(r) != s.expires_at]
+        for rule_id in due:
+            ended = states[rule_id].expires_at
+            if ended is not None:
+                self._told[rule_id] = ended
+        return due
