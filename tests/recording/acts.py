@@ -1,7 +1,7 @@
 """What an attacker can do with one connection: the verbs that ``attackers`` builds characters from.
 
-An act takes a ``Target`` and a random generator and plays one session. What goes wrong inside the honeypot (a refused
-channel, a closed connection) is part of the recording and no error of ours.
+An act takes a ``Target`` and a random generator and plays one session. What goes wrong inside the honeypot (a
+refused channel, a closed connection) is part of the recording and no error of ours.
 """
 
 from __future__ import annotations

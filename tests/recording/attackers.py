@@ -1,8 +1,9 @@
 """The demo's characters and when they come: ``plan()`` gives every session of the nine days.
 
-Two addresses matter most. ``PAIR`` is used in turn by two people, A (PuTTY, types slowly, looks around and collects
-files, long sessions, the oracle account) and B (a Go tool, pastes, miner and crontab, seconds, root). ``LONE`` is one
-person with varying habits: one client, but tempo, playbook, account and hour are drawn independently of each other.
+Two addresses matter most. ``PAIR`` is used in turn by two people, A (PuTTY, types slowly, looks around and
+collects files, long sessions, the oracle account) and B (a Go tool, pastes, miner and crontab, seconds,
+root). ``LONE`` is one person with varying habits: one client, but tempo, playbook, account and hour are drawn
+independently of each other.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ USERS = (
     "deploy:x:d3pl0y-2026", "backup:x:backup", "ubuntu:x:ubuntu", "svc_monitor:x:Winter-Harbour-19",
 )  # fmt: skip
 """Accounts that let in; everything else is refused."""
-GUESSES = ("123456", "password", "root", "12345", "qwerty", "1q2w3e4r", "letmein", "abc123", "P@ssw0rd", "test",
-           "111111", "server", "dragon", "master", "000000", "raspberry", "user", "welcome1", "oracle", "ftp")  # fmt: skip
+GUESSES = ("123456", "password", "root", "12345", "qwerty", "1q2w3e4r", "letmein", "abc123", "P@ssw0rd",
+           "test", "111111", "server", "dragon", "master", "000000", "raspberry", "user", "welcome1",
+           "oracle", "ftp")  # fmt: skip
 TYPIST, SLOW, FAST, SCRIPT = Hand(0.13, 1.6), Hand(0.21, 3.2), Hand(0.07, 0.7), Hand(0.0, 0.25, 0.2)
 
 

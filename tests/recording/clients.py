@@ -1,7 +1,8 @@
 """The attackers' programs: SSH clients that look different on the wire, the real OpenSSH client, and Telnet.
 
 A ``Program`` is what a honeypot can tell a client by (banner, key-exchange and cipher lists, hence hassh). A
-``Screen`` is an open terminal: ``send`` keys, read ``seen``. Who types what, and how fast, is the typist's business.
+``Screen`` is an open terminal: ``send`` keys, read ``seen``. Who types what, and how fast, is the typist's
+business.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from typing import Protocol
 import asyncssh
 
 MODERN_KEX = ("curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256", "ecdh-sha2-nistp384",
-              "ecdh-sha2-nistp521", "diffie-hellman-group-exchange-sha256", "diffie-hellman-group14-sha256")  # fmt: skip
+              "ecdh-sha2-nistp521", "diffie-hellman-group-exchange-sha256",
+              "diffie-hellman-group14-sha256")  # fmt: skip
 MODERN_CIPHERS = ("aes128-ctr", "aes192-ctr", "aes256-ctr")
 MODERN_MACS = ("hmac-sha2-256", "hmac-sha2-512", "hmac-sha1")
 OLD_KEX = ("diffie-hellman-group14-sha1", "diffie-hellman-group-exchange-sha256", "ecdh-sha2-nistp256")
@@ -43,7 +45,8 @@ LIBSSH = Program("libssh_0.9.6", MODERN_KEX[:5] + MODERN_KEX[6:], ("aes256-ctr",
 LIBSSH2 = Program("libssh2_1.4.3", OLD_KEX, ("aes128-ctr", "aes256-ctr", "aes256-cbc"), ("hmac-sha1",))
 GO = Program("Go", MODERN_KEX[:5] + MODERN_KEX[6:], MODERN_CIPHERS, ("hmac-sha2-256", "hmac-sha1"))
 PARAMIKO = Program("paramiko_2.12.0", MODERN_KEX[2:], (*MODERN_CIPHERS, "aes128-cbc"), MODERN_MACS[:2])
-PUTTY = Program("PuTTY_Release_0.78", ("curve25519-sha256", "ecdh-sha2-nistp521", "diffie-hellman-group14-sha256"),
+PUTTY = Program("PuTTY_Release_0.78",
+                ("curve25519-sha256", "ecdh-sha2-nistp521", "diffie-hellman-group14-sha256"),
                 ("aes256-ctr", "aes256-cbc", "aes128-ctr"), ("hmac-sha2-256", "hmac-sha1"))  # fmt: skip
 JSCH = Program(
     "JSCH-0.1.54", ("ecdh-sha2-nistp256", "diffie-hellman-group14-sha1"), ("aes128-ctr",), ("hmac-sha1",)

@@ -85,7 +85,9 @@ class Cowrie:
 
 
 def cache_root() -> Path:
-    """Where environments are kept: ``$DECNET_TEST_CACHE``, else the user's cache; for root a place others can enter."""
+    """Where environments are kept: ``$DECNET_TEST_CACHE``, else the user's cache; for root a place others can
+    enter.
+    """
     chosen = os.environ.get("DECNET_TEST_CACHE")
     if chosen:
         return Path(chosen)
@@ -95,7 +97,9 @@ def cache_root() -> Path:
 
 
 def ensure_environment(version: str = DEFAULT_VERSION, *, cache: Path | None = None) -> Path:
-    """The directory of a virtual environment that holds Cowrie ``version``; made with uv when it is not there."""
+    """The directory of a virtual environment that holds Cowrie ``version``; made with uv when it is not
+    there.
+    """
     target = (cache or cache_root()) / "cowrie" / version
     if (target / "complete").exists():
         return target
@@ -151,12 +155,13 @@ async def running_cowrie(
     users: Sequence[str] = (),
     cache: Path | None = None,
 ) -> AsyncIterator[Cowrie]:
-    """Run Cowrie on free loopback ports while the block runs; ``workdir`` keeps its state, log and recordings.
+    """Run Cowrie on free loopback ports while the block runs; ``workdir`` keeps its state, log and
+    recordings.
 
-    ``sensor`` is both the sensor's name in the log and the host name that attackers see. With ``bait_port`` the
-    honeypot's ``wget`` and ``curl`` reach the server on that loopback port. ``settings`` are laid over ours, by
-    section; ``users`` are lines of Cowrie's userdb.txt (``root:x:!secret`` keeps out, ``root:x:*`` lets in).
-    Raises CowrieError when it does not come up within START_TIMEOUT.
+    ``sensor`` is both the sensor's name in the log and the host name that attackers see. With ``bait_port``
+    the honeypot's ``wget`` and ``curl`` reach the server on that loopback port. ``settings`` are laid over
+    ours, by section; ``users`` are lines of Cowrie's userdb.txt (``root:x:!secret`` keeps out, ``root:x:*``
+    lets in). Raises CowrieError when it does not come up within START_TIMEOUT.
     """
     environment = await asyncio.to_thread(ensure_environment, version, cache=cache)
     with _state_directory(workdir / f"cowrie-{sensor}") as state:
@@ -168,7 +173,9 @@ async def running_cowrie(
 
 @contextmanager
 def _state_directory(place: Path) -> Iterator[Path]:
-    """Cowrie's directory at ``place``; as root it lives, while in use, where the unprivileged user can reach it."""
+    """Cowrie's directory at ``place``; as root it lives, while in use, where the unprivileged user can reach
+    it.
+    """
     place.parent.mkdir(parents=True, exist_ok=True)
     if os.geteuid() != 0:
         place.mkdir()

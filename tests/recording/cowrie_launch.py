@@ -1,9 +1,10 @@
-"""Start Cowrie inside an environment of its own; run by that environment's interpreter, never imported by tests.
+"""Start Cowrie inside an environment of its own; run by that environment's interpreter, never imported by
+tests.
 
-Does three things before handing over to ``twistd``: reads ``etc/cowrie.cfg`` of the current directory (2.x wheels
-look elsewhere), tells a 2.x wheel where its own data are, and sends the downloads of ``wget`` and ``curl`` to a
-bait server on loopback, because Cowrie itself refuses loopback and the test machine must not reach anything else.
-Everything that ends up in the log is Cowrie's own doing.
+Does three things before handing over to ``twistd``: reads ``etc/cowrie.cfg`` of the current directory (2.x
+wheels look elsewhere), tells a 2.x wheel where its own data are, and sends the downloads of ``wget`` and
+``curl`` to a bait server on loopback, because Cowrie itself refuses loopback and the test machine must not
+reach anything else. Everything that ends up in the log is Cowrie's own doing.
 """
 
 from __future__ import annotations

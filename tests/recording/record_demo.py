@@ -1,8 +1,8 @@
 """Make the demo recording anew: ``python -m tests.recording.record_demo [DIRECTORY]`` (about six minutes).
 
-Three real Cowries are attacked by every character of ``attackers`` at once, each session from a loopback address of
-its own; then ``relocate`` gives the sessions the dates and addresses that the plan says. The default directory is the
-demo that the package ships, whose README.md tells the rules for its readers.
+Three real Cowries are attacked by every character of ``attackers`` at once, each session from a loopback
+address of its own; then ``relocate`` gives the sessions the dates and addresses that the plan says. The
+default directory is the demo that the package ships, whose README.md tells the rules for its readers.
 """
 
 from __future__ import annotations

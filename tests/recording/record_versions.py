@@ -1,7 +1,7 @@
 """Record one small scenario against one Cowrie of every minor version, for the tests of the log reader.
 
-``python -m tests.recording.record_versions`` writes ``tests/fixtures/cowrie/recorded/<minor>/``: the JSON log as
-Cowrie wrote it (only the ``uuid``, which can name a machine, is replaced) and the terminal recordings.
+``python -m tests.recording.record_versions`` writes ``tests/fixtures/cowrie/recorded/<minor>/``: the JSON log
+as Cowrie wrote it (only the ``uuid``, which can name a machine, is replaced) and the terminal recordings.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Move a recording to other dates and addresses, without changing anything inside a session. Pure functions.
 
-Each recorded session was made from a loopback address of its own; a ``Move`` says which address that becomes, how
-far the session is shifted and what its decoy is called. All time stamps of one session move by the same whole number
-of seconds, in the JSON log and in its terminal recording alike, so every interval stays as it was.
+Each recorded session was made from a loopback address of its own; a ``Move`` says which address that becomes,
+how far the session is shifted and what its decoy is called. All time stamps of one session move by the same
+whole number of seconds, in the JSON log and in its terminal recording alike, so every interval stays as it
+was.
 """
 
 from __future__ import annotations
@@ -69,8 +70,9 @@ def starts(events: Iterable[Event]) -> dict[str, tuple[str, datetime]]:
 def relocate(recording: Recording, moves: Mapping[str, Move]) -> tuple[list[Event], dict[str, bytes]]:
     """Events in order of time and terminal recordings by name, each session moved as ``moves`` says.
 
-    Sessions without a move are dropped. The recordings of all sensors end up in one directory, where a name (that is,
-    an input) occurs once: it stays with the earliest session that has one, and the others become ``duplicate``.
+    Sessions without a move are dropped. The recordings of all sensors end up in one directory, where a name
+    (that is, an input) occurs once: it stays with the earliest session that has one, and the others become
+    ``duplicate``.
     """
     kept = [event for event in recording.events if event["session"] in moves]
     ttys = _move_ttys(kept, recording.ttys, moves)

@@ -1,9 +1,9 @@
 """Cowrie's terminal recordings: a sequence of 24-byte headers, each followed by its data.
 
-Header ``<iLiiLL``: operation (1 open, 2 close, 3 write, 4 exec), tty (0), length, direction (1 input, 2 output,
-3 the command of an exec channel), seconds, microseconds. Cowrie names a finished recording by the sha256 of its
-**input** (directions 1 and 3), not of the file; a second recording with the same input is thrown away and its
-session points at the first one with ``duplicate: true``.
+Header ``<iLiiLL``: operation (1 open, 2 close, 3 write, 4 exec), tty (0), length, direction (1 input, 2
+output, 3 the command of an exec channel), seconds, microseconds. Cowrie names a finished recording by the
+sha256 of its **input** (directions 1 and 3), not of the file; a second recording with the same input is
+thrown away and its session points at the first one with ``duplicate: true``.
 """
 
 from __future__ import annotations
