@@ -13,8 +13,8 @@ from typing import ClassVar
 
 from textual import events
 from textual.app import App, ComposeResult
+from textual.binding import BindingType
 from textual.containers import Container
-from textual.widget import Widget
 
 from decnet.config import Settings
 from decnet.hostile import visible
@@ -51,7 +51,7 @@ class DecnetApp(App[None], inherit_bindings=False):
     CSS_PATH = Path(__file__).with_name("theme.tcss")
     TITLE = "decnet"
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar = keymap.bindings()
+    BINDINGS: ClassVar[list[BindingType]] = [*keymap.bindings()]
 
     def __init__(self, settings: Settings, *, session: Session, read_only: bool = False) -> None:
         super().__init__(ansi_color=True)
@@ -413,8 +413,3 @@ class DecnetApp(App[None], inherit_bindings=False):
     def action_interrupt(self) -> None:
         """Ctrl+C."""
         self.say("Q quits")
-
-    @property
-    def focus_target(self) -> Widget | None:
-        """The widget with the keys; for tests."""
-        return self.focused

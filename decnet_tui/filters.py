@@ -95,7 +95,8 @@ def parse_filter(text: str) -> Filter:
             buckets["exclude" if sign == "-" else "include"].append(_checked(body))
         else:
             buckets["unwanted" if sign == "-" else "words"].append(body.lower())
-    return Filter(text.strip(), **{k: tuple(v) for k, v in buckets.items()})
+    kept = {name: tuple(values) for name, values in buckets.items()}
+    return Filter(text.strip(), kept["include"], kept["exclude"], kept["words"], kept["unwanted"])
 
 
 def _is_pattern(body: str) -> bool:

@@ -1,0 +1,222 @@
+"""The console with a pilot: every view at every size, pause, filter, the form, hostile text."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import unicodedata
+from collections.abc import AsyncIterator
+from typing import Any, Self
+
+import pytest
+
+from decnet.bus.base import Event
+from decnet.config import Settings
+from decnet_tui import changes
+from decnet_tui.app import DecnetApp
+from decnet_tui.session import RuleRow
+
+SIZES = [(80, 24), (120, 30), (160, 48)]
+
+
+class FakeSubscription:
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[Event] = asyncio.Queue()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        return await self.queue.get()
+
+
+class FakeBus:
+    client_name = "test"
+    connected = True
+
+    def __init__(self) -> None:
+        self.subs: list[FakeSubscription] = []
+
+    async def connect(self) -> None:
+        return None
+
+    def subscribe(self, _: str) -> FakeSubscription:
+        self.subs.append(FakeSubscription())
+        return self.subs[-1]
+
+    async def read_back(self, _: str, __: int) -> list[Event]:
+        return [Event("attacker.observed", {"attacker_ip": "203.0.113.7"})]
+
+    def put(self, topic: str, payload: dict[str, Any]) -> None:
+        for sub in self.subs:
+            sub.queue.put_nowait(Event(topic, payload))
+
+
+class FakeSession:
+    repo = None
+    demo = True
+    engine_inside = True
+    host = "sensor-01"
+
+    def __init__(self, reports: bool = True, keeps: bool = True) -> None:
+        self.bus: Any = FakeBus()
+        self.reports, self.keeps = reports, keeps
+        self.row: RuleRow = {
+            "rule_id": "R0012",
+            "name": "ingress_tool_transfer",
+            "state": "enabled",
+            "confidence_max": None,
+            "expires_at": None,
+            "error": None,
+            "fired_24h": 3,
+            "yaml": "emits:\n  - {confidence: 0.85}",
+        }
+
+    async def list_rules(self) -> list[RuleRow]:
+        bad: RuleRow = {
+            "rule_id": "R0031",
+            "name": "",
+            "state": "enabled",
+            "error": "R0031.yaml:14:9: unknown key",
+        }
+        return [self.row.copy(), bad]
+
+    async def set_rule_state(
+        self, rule_id: str, state: str, confidence_max: Any = None, expires_at: Any = None, reason: Any = None
+    ) -> None:
+        if self.keeps:
+            self.row.update(state=state, confidence_max=confidence_max, expires_at=expires_at, reason=reason)
+        if self.reports:
+            self.bus.put(f"ttp.rule.state.{rule_id}", {"rule_id": rule_id, "state": state})
+
+
+def screen_text(app: DecnetApp) -> list[str]:
+    strips = app.screen._compositor.render_strips()
+    return ["".join(segment.text for segment in strip) for strip in strips]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_every_view_fills_its_size_and_nothing_more(size: tuple[int, int]) -> None:
+    app = DecnetApp(Settings(), session=FakeSession())
+    async with app.run_test(size=size) as pilot:
+        for key, word in (
+            ("1", "Traffic"),
+            ("4", "ingress_tool"),
+            ("6", "No heartbeat"),
+            ("question_mark", "this help"),
+        ):
+            await pilot.press(key)
+            await pilot.pause(0.3)
+            lines = screen_text(app)
+            assert len(lines) == size[1]
+            assert all(len(line) == size[0] for line in lines)
+            assert word in "\n".join(lines)
+            assert "sensor-01 LIVE" in lines[0]
+            assert lines[0].endswith("Z")
+            assert "help" in lines[-1]
+
+
+async def test_too_small_says_so() -> None:
+    app = DecnetApp(Settings(), session=FakeSession())
+    async with app.run_test(size=(50, 10)) as pilot:
+        await pilot.pause(0.3)
+        lines = [line for line in screen_text(app) if line.strip()]
+        assert lines == ["50x10: needs 60x12; still receiving".ljust(50)]
+
+
+async def test_filter_explains_while_typing_and_escape_restores() -> None:
+    app = DecnetApp(Settings(), session=FakeSession())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("slash", "space", *"ttp..x")
+        await pilot.pause(0.2)
+        assert "empty part" in "\n".join(screen_text(app))
+        await pilot.press("escape")
+        assert app.traffic.filter_text == "> -system.>"
+        await pilot.press("backslash")
+        assert app.traffic.filter_text == ""
+
+
+async def test_pause_keeps_receiving() -> None:
+    session = FakeSession()
+    app = DecnetApp(Settings(), session=session)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.2)
+        await pilot.press("p")
+        for _ in range(50):
+            session.bus.put("ttp.tagged", {})
+        await pilot.pause(0.8)
+        assert "PAUSED +50 new" in screen_text(app)[2]
+        await pilot.press("p")
+        assert app.traffic.count() == 51
+
+
+async def disable(pilot: Any) -> None:
+    await pilot.press("4")
+    await pilot.pause(0.3)
+    await pilot.press("D", "y")
+    await pilot.pause(0.1)
+    await pilot.press(*"5s", "tab", *"noisy", "enter", "y")
+    await pilot.pause(0.6)
+
+
+@pytest.mark.parametrize(
+    ("reports", "keeps", "word"),
+    [(True, True, "verified"), (False, True, "saved, not yet reported"), (True, False, "NOT APPLIED")],
+)
+async def test_disable_says_what_became_of_it(
+    monkeypatch: pytest.MonkeyPatch, reports: bool, keeps: bool, word: str
+) -> None:
+    monkeypatch.setattr(changes.send, "__defaults__", (0.2,))
+    session = FakeSession(reports, keeps)
+    app = DecnetApp(Settings(), session=session)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await disable(pilot)
+        assert word in screen_text(app)[-2]
+        if keeps:
+            assert "- OFF" in "\n".join(screen_text(app))
+            assert session.row["reason"] == "noisy"
+
+
+async def test_read_only_changes_nothing() -> None:
+    session = FakeSession()
+    app = DecnetApp(Settings(), session=session, read_only=True)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await disable(pilot)
+        assert session.row["state"] == "enabled"
+        assert "disable" not in screen_text(app)[-1]
+
+
+async def test_quit_asks_when_the_engine_is_inside() -> None:
+    app = DecnetApp(Settings(), session=FakeSession())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("Q", "n")
+        assert app.is_running
+        await pilot.press("Q", "y")
+    assert not app.is_running
+
+
+async def test_hostile_text_is_shown_and_never_obeyed() -> None:
+    dice = random.Random(7)
+    nasty = "\x1b]52;c;aGk=\x07\x9b31m\u202e\u200b\u2066\x00\r\n[@click=app.bell][/x]é漢\ud800"
+    session = FakeSession()
+    app = DecnetApp(Settings(), session=session)
+    async with app.run_test(size=(160, 48)) as pilot:
+        await pilot.pause(0.2)
+        for _ in range(400):
+            text = "".join(dice.choice(nasty) for _ in range(60))
+            session.bus.put("credential.captured", {"username": text, "attacker_ip": text, text: [text]})
+            session.bus.put("system.ttp.health", {"state": text, "degraded": text, text: text})
+        for key in ("1", "6", "enter", "escape", "4"):
+            await pilot.press(key)
+            await pilot.pause(0.25)
+            lines = screen_text(app)
+            bad = {
+                c for line in lines for c in line if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+            }
+            assert not bad
