@@ -59,7 +59,7 @@ class Link:
             async for event in live:
                 if event.id not in seen:
                     self._feed.add(event)
-                self._feed.lost = int(getattr(live, "dropped", 0))
+                self._feed.lost = int(getattr(live, "lost", 0))
                 count += 1
                 if count % _YIELD_EVERY == 0:
                     await asyncio.sleep(0)
