@@ -1,0 +1,117 @@
+"""Bus events → TaggerEvents: kind, source id and anchor for every topic that the worker reads. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from decnet.bus.base import Event
+from decnet.ids import attacker_id
+from decnet.ttp.base import TaggerEvent
+
+_FINGERPRINT_KINDS = {"ipv6_leak": "ipv6_leak", "payload": "payload", "http_request": "http_request"}
+_NOT_VALUES = frozenset({"attacker_uuid", "attacker_ip", "identity_uuid", "type", "decky_id", "session_id", "ts"})
+
+
+def tagger_events(event: Event) -> list[TaggerEvent]:
+    """What one bus event gives the taggers; empty for topics that carry nothing to judge."""
+    parts = event.topic.split(".")
+    if parts[0] == "canary":
+        return _canary(event, parts[1]) if parts[-1] == "triggered" and len(parts) == 3 else []
+    make = _MAKERS.get(event.topic)
+    return make(event) if make else []
+
+
+def _text(payload: Mapping[str, Any], name: str) -> str | None:
+    value = payload.get(name)
+    return value if isinstance(value, str) and value else None
+
+
+def _attacker(payload: Mapping[str, Any]) -> str | None:
+    """The attacker's id, derived from the address when the event has none."""
+    ip = _text(payload, "attacker_ip")
+    return _text(payload, "attacker_uuid") or (attacker_id(ip) if ip else None)
+
+
+def _one(event: Event, kind: str, fallback: str | None, payload: dict[str, Any] | None = None) -> list[TaggerEvent]:
+    """One TaggerEvent; empty when nothing anchors it."""
+    data = event.payload if payload is None else payload
+    attacker, identity = _attacker(event.payload), _text(event.payload, "identity_uuid")
+    if attacker is None and identity is None:
+        return []
+    source = _text(data, "source_id") or fallback or event.id
+    session, decky = _text(event.payload, "session_id"), _text(event.payload, "decky_id")
+    return [TaggerEvent(kind, source, attacker, identity, session, decky, data)]
+
+
+def _session_ended(event: Event) -> list[TaggerEvent]:
+    payload = event.payload
+    session = _text(payload, "session_id")
+    out = _one(event, "session", session)
+    if not out:
+        return []
+    base = out[0]
+    commands = payload.get("commands")
+    for i, command in enumerate(commands if isinstance(commands, list) else ()):
+        if isinstance(command, Mapping):
+            source = _text(command, "id") or f"{session or event.id}#cmd{i}"
+            out.append(base._replace(source_kind="command", source_id=source, payload=dict(command)))
+    auth = payload.get("auth")
+    if isinstance(auth, Mapping) and auth:
+        out.append(base._replace(source_kind="auth_attempt", payload=dict(auth)))
+    return out
+
+
+def _identity(event: Event) -> list[TaggerEvent]:
+    identity = _text(event.payload, "identity_uuid") or _text(event.payload, "winner_uuid")
+    if identity is None:
+        return []
+    return [TaggerEvent("identity", _text(event.payload, "source_id") or identity, None, identity, payload=event.payload)]
+
+
+def _reuse(event: Event) -> list[TaggerEvent]:
+    """Reuse has several attackers: the tag belongs to the first, by id."""
+    payload = event.payload
+    found = payload.get("attacker_uuids")
+    attackers = sorted(a for a in found if isinstance(a, str) and a) if isinstance(found, list) else []
+    attacker = _attacker(payload) or (attackers[0] if attackers else None)
+    identity = _text(payload, "identity_uuid")
+    if attacker is None and identity is None:
+        return []
+    source = _text(payload, "source_id") or _text(payload, "credential_id") or event.id
+    return [TaggerEvent("credential", source, attacker, identity, payload=payload)]
+
+
+def _captured(event: Event) -> list[TaggerEvent]:
+    owner = _text(event.payload, "session_id") or _attacker(event.payload)
+    hmac = _text(event.payload, "secret_hmac")
+    fallback = f"{owner}#{hmac}" if owner and hmac else None
+    return _one(event, "credential", fallback) + _one(event, "auth_attempt", fallback)
+
+
+def _canary(event: Event, token: str) -> list[TaggerEvent]:
+    attacker = _attacker(event.payload)
+    return _one(event, "canary_fingerprint", _text(event.payload, "trigger_id") or f"{token}#{attacker}")
+
+
+def _fingerprinted(event: Event) -> list[TaggerEvent]:
+    kind = _text(event.payload, "type") or event.type
+    value = _text(event.payload, "value") or _text(event.payload, kind)
+    if value is None:
+        rest = {k: v for k, v in event.payload.items() if k not in _NOT_VALUES}
+        value = "|".join(f"{k}={rest[k]}" for k in sorted(rest))[:200]
+    fallback = f"{_attacker(event.payload)}#{kind}#{value}"
+    return _one(event, _FINGERPRINT_KINDS.get(kind, "http_fingerprint"), fallback)
+
+
+_MAKERS: dict[str, Callable[[Event], list[TaggerEvent]]] = {
+    "attacker.session.ended": _session_ended,
+    "attacker.observed": lambda event: _one(event, "session", None),
+    "attacker.intel.enriched": lambda event: _one(event, "intel", _attacker(event.payload)),
+    "identity.formed": _identity,
+    "identity.merged": _identity,
+    "credential.reuse.detected": _reuse,
+    "credential.captured": _captured,
+    "email.received": lambda event: _one(event, "email", None),
+    "attacker.fingerprinted": _fingerprinted,
+}

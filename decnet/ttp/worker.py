@@ -1,0 +1,174 @@
+"""The ttp worker: events in, tags stored, news of the tags really inserted out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from decnet.bus import topics
+from decnet.bus.base import BaseBus, Event
+from decnet.config import Settings, load_settings
+from decnet.ids import event_id
+from decnet.logs import get_logger
+from decnet.runtime.worker import Transaction, Worker
+from decnet.ttp.base import TTPTag
+from decnet.ttp.events import tagger_events
+from decnet.ttp.factory import CompositeTagger, get_tagger
+from decnet.ttp.rule_engine import RuleEngineTagger
+from decnet.ttp.store.base import RuleStore
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
+
+_log = get_logger(__name__)
+
+_TOPICS: tuple[str, ...] = (
+    "attacker.session.ended",
+    "attacker.observed",
+    "attacker.intel.enriched",
+    "identity.formed",
+    "identity.merged",
+    "credential.reuse.detected",
+    "email.received",
+    "canary.>",
+    "attacker.fingerprinted",
+    "credential.captured",
+)
+"""What the worker reads; no topic that it publishes matches one of them."""
+
+_MAX_UUIDS = 500
+_Key = tuple[str | None, str | None, str | None]
+
+
+class TtpWorker(Worker):
+    """Tags batches by one snapshot of rules."""
+
+    name = "ttp"
+    topics = _TOPICS
+
+    def __init__(
+        self, store: RuleStore | None = None, settings: Settings | None = None, tagger: CompositeTagger | None = None
+    ) -> None:
+        self.settings = settings or load_settings()
+        self.store = store
+        self.tagger = tagger or get_tagger(self.settings, store)
+        self.inserted = 0
+
+    async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
+        """Loads the rules before the first batch."""
+        if self.store is not None and self.store.bus is None:
+            self.store.bus = bus
+        for engine in self._engines():
+            await engine.load()
+        _log.info(
+            f"ttp worker started tagger={self.tagger.name} "
+            f"poll_interval_secs={self.settings.runtime.poll_interval_s} topics={len(_TOPICS)}"
+        )
+
+    async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
+        """Tags a batch, stores the tags, tells of those that are new, and marks the sessions."""
+        events = [tagged for event in batch for tagged in tagger_events(event)]
+        tags = await self.tagger.tag_batch(events)
+        fresh = set(await tx.repo.insert_tags(tags)) if tags else set()
+        self.inserted += len(fresh)
+        new = {tag.uuid: tag for tag in tags if tag.uuid in fresh}
+        await _publish(new.values(), tx)
+        ended = {str(e.payload["session_id"]) for e in batch if _ends_session(e)}
+        if ended:
+            await tx.repo.mark_sessions_tagged(sorted(ended), datetime.now(UTC))
+
+    def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """One task for each tagger with rules behind it."""
+        return {f"watch-{i}": w.watch_store for i, w in enumerate(self.tagger.iter_watchables())}
+
+    def health(self) -> dict[str, Any]:
+        """Rules and suppressed tags; degraded without rules."""
+        engines = list(self._engines())
+        loaded = sum(len(engine.engine.snapshot().index) for engine in engines)
+        errors = self.store.errors() if self.store else []
+        out: dict[str, Any] = {
+            "rules_loaded": loaded,
+            "rules_failed": len({error.place.file for error in errors}),
+            "rule_failures": sum(engine.engine.failures.total for engine in engines),
+            "suppressed": sum(sum(engine.engine.suppressed.values()) for engine in engines),
+            "views_capped": sum(engine.engine.views_capped for engine in engines),
+            "tags_inserted": self.inserted,
+        }
+        if not loaded:
+            out["degraded"] = "no rules loaded"
+        return out
+
+    async def stop(self) -> None:
+        """Says so."""
+        _log.info("ttp worker stopped")
+
+    def _engines(self) -> Iterable[RuleEngineTagger]:
+        return (lifter for lifter in self.tagger.lifters if isinstance(lifter, RuleEngineTagger))
+
+
+def _ends_session(event: Event) -> bool:
+    """Whether this is the last part of a session that the recorder will know."""
+    payload = event.payload
+    last = payload.get("part", 1) == payload.get("parts", 1)
+    return event.topic == "attacker.session.ended" and bool(payload.get("session_id")) and last
+
+
+async def _publish(tags: Iterable[TTPTag], tx: Transaction) -> None:
+    """``ttp.tagged`` for each subject, ``ttp.rule.fired`` for each of its techniques; ids are derived."""
+    groups: dict[_Key, list[TTPTag]] = defaultdict(list)
+    for tag in tags:
+        groups[tag.attacker_uuid, tag.identity_uuid, tag.session_id].append(tag)
+    for (attacker, identity, session), group in groups.items():
+        who = {"attacker_uuid": attacker, "identity_uuid": identity, "session_id": session}
+        techniques: dict[str, list[TTPTag]] = defaultdict(list)
+        for tag in group:
+            techniques[tag.technique_id].append(tag)
+        names = sorted({tag.sub_technique_id or tag.technique_id for tag in group})
+        uuids = sorted(tag.uuid for tag in group)
+        payload = {**who, "tag_uuids": uuids[:_MAX_UUIDS], "techniques_added": names}
+        await tx.bus.publish(
+            topics.ttp(topics.TTP_TAGGED), payload, event_type="tagged", event_id=event_id("ttp", ",".join(uuids))
+        )
+        for technique, fired in sorted(techniques.items()):
+            ids = sorted(tag.uuid for tag in fired)
+            body = {
+                **who,
+                "technique_id": technique,
+                "tag_uuids": ids[:_MAX_UUIDS],
+                "rule_ids": sorted({tag.rule_id for tag in fired}),
+            }
+            await tx.bus.publish(
+                topics.ttp_rule_fired(technique),
+                body,
+                event_type="fired",
+                event_id=event_id("ttp.fired", f"{technique}|{','.join(ids)}"),
+            )
+
+
+async def run_ttp_worker_loop(
+    repo: BaseRepository,
+    *,
+    poll_interval_secs: float = 60.0,
+    tagger: CompositeTagger | None = None,
+    shutdown: asyncio.Event | None = None,
+    bus: BaseBus | None = None,
+) -> None:
+    """Runs the worker alone until ``shutdown`` is set; ends clean when cancelled."""
+    from decnet.bus.factory import get_bus
+    from decnet.runtime.supervisor import Supervisor
+    from decnet.ttp.store.factory import get_rule_store
+
+    settings = load_settings()
+    runtime = settings.runtime.model_copy(update={"poll_interval_s": poll_interval_secs})
+    settings = settings.model_copy(update={"runtime": runtime})
+    bus = bus or get_bus("ttp", settings)
+    store = None if tagger is not None else get_rule_store(settings, repo=repo, bus=bus)
+    supervisor = Supervisor([TtpWorker(store, settings, tagger)], repo, bus, settings)
+    await supervisor.start()
+    try:
+        await (shutdown or asyncio.Event()).wait()
+    finally:
+        await supervisor.stop()
