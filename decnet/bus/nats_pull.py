@@ -30,6 +30,8 @@ log = get_logger(__name__)
 
 SILENCE_S = 2.0
 """Seconds past its expiry until a pull request without an answer counts as lost."""
+GAP_S = 0.1
+"""Seconds between two messages of one answer; what comes later is kept for the next fetch."""
 LINGER_S = 0.02
 """Seconds after the first of a trickle of events until the batch is closed."""
 _NOTHING = ("404", "408")
@@ -155,7 +157,9 @@ class NatsConsumer:
         started = asyncio.get_running_loop().time()
         messages = await self._pull(1, seconds)
         left = seconds - (asyncio.get_running_loop().time() - started)
-        if messages and limit > 1:
+        if not messages:
+            await asyncio.sleep(max(0.0, left))  # refused early: the reader's loop must not spin
+        elif limit > 1:
             await asyncio.sleep(max(0.0, min(LINGER_S, left)))
             messages += await self._pull(limit - 1, None)
         return messages
@@ -190,6 +194,8 @@ class NatsConsumer:
         deadline = asyncio.get_running_loop().time() + seconds
         while len(messages) < limit:
             left = deadline - asyncio.get_running_loop().time()
+            if messages:  # a server that stops at max_ack_pending says nothing more
+                left = min(left, GAP_S)
             try:
                 message = await self._inbox.next_msg(timeout=max(left, 0.001))
             except (nats.errors.Error, TimeoutError) as error:
@@ -202,7 +208,9 @@ class NatsConsumer:
             elif status in _NOTHING or messages:
                 return messages
             elif status in _GONE:
-                raise ConsumerGone(message.headers.get("Description", status) if message.headers else status)
+                if _description(message).startswith("Exceeded"):
+                    return messages  # too much is unacknowledged already: not gone, only busy
+                raise ConsumerGone(_description(message) or status)
         return messages
 
     async def info(self) -> ConsumerInfo:
@@ -231,3 +239,7 @@ def to_info(info: api.ConsumerInfo) -> ConsumerInfo:
 
 def _status(message: Msg) -> str | None:
     return message.headers.get("Status") if message.headers and not message.data else None
+
+
+def _description(message: Msg) -> str:
+    return (message.headers or {}).get("Description", "")

@@ -6,13 +6,15 @@ import asyncio
 import os
 import signal
 import stat
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from decnet.bus.base import Event
+from decnet.bus.base import Consumer, Event
+from decnet.bus.connection import process_alive
 from decnet.bus.embedded import EmbeddedServer
 from decnet.bus.nats import NatsBus
 from decnet.bus.purge import purge_stream
@@ -74,6 +76,25 @@ async def test_stale_server_is_ended_and_its_events_are_there(tmp_path: Path) ->
         await old._process.wait()
 
 
+async def stored(bus: NatsBus, events: list[Event]) -> None:
+    while True:
+        try:
+            return await bus.publish_events(events)
+        except BusUnavailable:
+            await asyncio.sleep(0.05)
+
+
+async def read_all(consumer: Consumer, seen: set[int], count: int) -> None:
+    while len(seen) < count:
+        try:
+            for delivery in await consumer.fetch(200, 0.5):
+                assert delivery.event is not None
+                seen.add(delivery.event.payload["n"])
+                await delivery.ack()
+        except BusUnavailable:
+            await asyncio.sleep(0.05)
+
+
 async def test_kill_9_of_the_server_under_load_loses_nothing(server: EmbeddedServer) -> None:
     bus = NatsBus(server.url, token=server.token, settings=SETTINGS)
     await bus.connect()
@@ -81,33 +102,15 @@ async def test_kill_9_of_the_server_under_load_loses_nothing(server: EmbeddedSer
     live = bus.subscribe("decky.*.traffic")
     seen: set[int] = set()
 
-    async def stored(events: list[Event]) -> None:
-        while True:
-            try:
-                return await bus.publish_events(events)
-            except BusUnavailable:
-                await asyncio.sleep(0.05)
-
     async def publish() -> None:
         for start in range(0, 5000, 250):
-            await stored(
-                [Event(topic=ENDED, payload={"n": n}, id=f"e{n}") for n in range(start, start + 250)]
-            )
+            numbers = range(start, start + 250)
+            await stored(bus, [Event(topic=ENDED, payload={"n": n}, id=f"e{n}") for n in numbers])
             if start in (1000, 3000) and server.pid:
                 os.kill(server.pid, signal.SIGKILL)
 
-    async def consume() -> None:
-        while len(seen) < 5000:
-            try:
-                for delivery in await consumer.fetch(200, 0.5):
-                    assert delivery.event is not None
-                    seen.add(delivery.event.payload["n"])
-                    await delivery.ack()
-            except BusUnavailable:
-                await asyncio.sleep(0.05)
-
     async with asyncio.timeout(60):
-        await asyncio.gather(publish(), consume())
+        await asyncio.gather(publish(), read_all(consumer, seen, 5000))
         assert server.restarts == 2
         await bus.publish("decky.web.traffic", {})
         await anext(live)
@@ -146,3 +149,47 @@ async def test_purge_leaves_what_is_unread(server: EmbeddedServer) -> None:
     assert (await purge_stream(bus, late)).events == 4
     assert (await bus.stream_info())["messages"] == 6
     await bus.close()
+
+
+async def test_a_consumer_at_its_limit_waits_and_goes_on(server: EmbeddedServer) -> None:
+    bus = NatsBus(server.url, token=server.token, settings=SETTINGS.model_copy(update={"max_ack_pending": 3}))
+    await bus.connect()
+    consumer = await bus.consume("ttp", [ENDED])
+    await bus.publish_events([Event(topic=ENDED, payload={"n": n}) for n in range(5)])
+    first = await consumer.fetch(10, 0.5)
+    assert len(first) == 3
+    started = time.monotonic()
+    assert await consumer.fetch(10, 0.3) == []
+    assert time.monotonic() - started >= 0.25
+    for delivery in first:
+        await delivery.ack()
+    assert len(await consumer.fetch(10, 2.0)) == 2
+    await bus.close()
+
+
+_ENGINE = """
+import asyncio, sys
+from pathlib import Path
+from decnet.bus.embedded import EmbeddedServer
+
+async def main():
+    server = EmbeddedServer(Path(sys.argv[1]))
+    await server.start()
+    print(server.pid, flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_server_ends_with_a_killed_engine(tmp_path: Path) -> None:
+    engine = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _ENGINE, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    assert engine.stdout is not None
+    async with asyncio.timeout(30):
+        pid = int(await engine.stdout.readline())
+        engine.kill()
+        await engine.wait()
+        while process_alive(pid):
+            await asyncio.sleep(0.01)
