@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from decnet.db.migrate import migrate_database
@@ -23,6 +23,7 @@ from decnet.errors import DatabaseError, DiskFull
 
 BUSY_TIMEOUT_MS = 5000
 READERS = 4
+CONTACT_TRIES = 50
 PG_POOL = 8
 PG_OVERFLOW = 8
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
@@ -159,11 +160,20 @@ class Database:
         assert self._writer is not None
         if self.path is not None:
             await asyncio.to_thread(self.path.parent.mkdir, parents=True, exist_ok=True)
+        await self._first_contact(self._writer)
         if migrate:
             await migrate_database(self._writer, self.path)
-            return
-        async with self._writer.connect():
-            pass
+
+    async def _first_contact(self, engine: AsyncEngine) -> None:
+        """Connects once; the switch to WAL does not wait for other engines by itself, so we do."""
+        for attempt in range(CONTACT_TRIES):
+            try:
+                async with engine.connect():
+                    return
+            except OperationalError as error:
+                if "locked" not in str(error) or attempt == CONTACT_TRIES - 1:
+                    raise
+            await asyncio.sleep(BUSY_TIMEOUT_MS / 1000 / CONTACT_TRIES)
 
     def _make_engines(self) -> None:
         if self.dialect == "sqlite":
