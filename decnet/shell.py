@@ -46,22 +46,77 @@ _SIMPLE = re.compile(r"[^\n;|&'\"\\$`<>()#=]*\Z")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
 _HEREDOC = re.compile(r"<<-?[ \t]*(?P<q>['\"\\]?)(?P<tag>[A-Za-z0-9_.!-]+)")
 _KEYWORDS = frozenset(
-    "if then else elif fi for while until do done case esac in function select { } ! [[ ]] coproc".split()
+    [
+        "if",
+        "then",
+        "else",
+        "elif",
+        "fi",
+        "for",
+        "while",
+        "until",
+        "do",
+        "done",
+        "case",
+        "esac",
+        "in",
+        "function",
+        "select",
+        "{",
+        "}",
+        "!",
+        "[[",
+        "]]",
+        "coproc",
+    ]
 )
 _NUMBER = re.compile(r"\d+(?:\.\d+)?[smhd]?\Z")
 _SHELLS = frozenset({"sh", "bash", "dash", "ash"})
 # Wrapper → its options that take a value, so that the value is not taken for the command.
 _WRAPPERS: dict[str, frozenset[str]] = {
-    "sudo": frozenset("-u -g -h -p -C -r -t -T -U -D -R --user --group --prompt --chdir".split()),
-    "env": frozenset("-u -C -S --unset --chdir".split()),
+    "sudo": frozenset(
+        [
+            "-u",
+            "-g",
+            "-h",
+            "-p",
+            "-C",
+            "-r",
+            "-t",
+            "-T",
+            "-U",
+            "-D",
+            "-R",
+            "--user",
+            "--group",
+            "--prompt",
+            "--chdir",
+        ]
+    ),
+    "env": frozenset(["-u", "-C", "-S", "--unset", "--chdir"]),
     "nohup": frozenset(),
     "nice": frozenset(("-n", "--adjustment")),
-    "timeout": frozenset("-k -s --signal --kill-after".split()),
+    "timeout": frozenset(["-k", "-s", "--signal", "--kill-after"]),
     "time": frozenset(("-f", "-o")),
     "exec": frozenset(("-a",)),
     "eval": frozenset(),
-    "xargs": frozenset("-I -n -P -L -d -a -s -E --max-args --max-procs --replace --arg-file".split()),
-    "stdbuf": frozenset("-i -o -e --input --output --error".split()),
+    "xargs": frozenset(
+        [
+            "-I",
+            "-n",
+            "-P",
+            "-L",
+            "-d",
+            "-a",
+            "-s",
+            "-E",
+            "--max-args",
+            "--max-procs",
+            "--replace",
+            "--arg-file",
+        ]
+    ),
+    "stdbuf": frozenset(["-i", "-o", "-e", "--input", "--output", "--error"]),
     "busybox": frozenset(),
 }
 LOOKED_THROUGH = frozenset(_WRAPPERS) | _SHELLS | {"su"}
@@ -260,7 +315,7 @@ class _Splitter:
 
     def _token(self, frame: _Frame, kind: str, value: str, pos: int) -> int:
         """Takes one token outside quotes; returns where reading goes on."""
-        if kind == "word" or kind == "other":
+        if kind in ("word", "other"):
             self._put(frame, value)
         elif kind in ("ws", "ifs"):
             self._end_word(frame)
@@ -275,19 +330,28 @@ class _Splitter:
             self._put(frame, ansi_c(value[2:].removesuffix("'")))
         elif kind == "esc":
             self._put(frame, value[1:])
-        elif kind == "dq":
+        elif kind == "hash":
+            pos = self._hash(frame, value, pos)
+        else:
+            self._structure(frame, kind, value, pos)
+        return pos
+
+    def _hash(self, frame: _Frame, value: str, pos: int) -> int:
+        """A comment runs to the end of the line; inside a word the sign is plain."""
+        if frame.word is not None:
+            self._put(frame, value)
+            return pos
+        newline = self.text.find("\n", pos)
+        return len(self.text) if newline < 0 else newline
+
+    def _structure(self, frame: _Frame, kind: str, value: str, pos: int) -> None:
+        if kind == "dq":
             frame.quoted = True
             self._put(frame, "")
         elif kind == "redir":
             self._redirect(frame, value, pos)
-        elif kind == "hash" and frame.word is None:
-            newline = self.text.find("\n", pos)
-            return len(self.text) if newline < 0 else newline
-        elif kind == "hash":
-            self._put(frame, value)
         else:
             self._bracket(frame, kind, value, pos)
-        return pos
 
     def _bracket(self, frame: _Frame, kind: str, value: str, pos: int) -> None:
         if kind in ("sub", "tick"):

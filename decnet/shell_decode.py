@@ -14,7 +14,9 @@ _PIPED = re.compile(
     + r"[ \t]*\|[ \t]*(?P<tool>(?:busybox[ \t]+)?(?:/[\w/]*)?(?:base64|openssl|xxd)\b[^|;&\n]*)"
 )
 _HERE = re.compile(r"\b(?P<tool>base64|xxd|openssl)\b(?P<opts>[^|;&\n<]*)<<<[ \t]*" + _ARG.format("arg"))
-_ESCAPES = re.compile(r"""(?:\\x[0-9a-fA-F]{1,2}|\\0?[0-7]{3}){2,}|\b(?:echo|printf)\b[^|;&\n]*|\$'(?:[^'\\]|\\.)*'""")
+_ESCAPES = re.compile(
+    r"""(?:\\x[0-9a-fA-F]{1,2}|\\0?[0-7]{3}){2,}|\b(?:echo|printf)\b[^|;&\n]*|\$'(?:[^'\\]|\\.)*'"""
+)
 _ONE = re.compile(r"\\(?:x([0-9a-fA-F]{1,2})|0?([0-7]{3}))")
 _DECODE_FLAG = re.compile(r"(?:^|\s)(?:-[a-zA-Z]*[dD][a-zA-Z]*|--decode)\b")
 _PLAIN_FLAG = re.compile(r"\s-(?:r|p|rp|pr|r\s+-p|p\s+-r)\b")
@@ -37,12 +39,10 @@ def decoded_texts(line: str, limit: int) -> tuple[list[str], bool]:
 
 
 def _candidates(line: str) -> list[str]:
-    found = []
+    found: list[str | None] = []
     if "base64" in line or "xxd" in line or "openssl" in line:
-        for match in _PIPED.finditer(line):
-            found.append(_decode(_unquote(match["arg"]), match["tool"]))
-        for match in _HERE.finditer(line):
-            found.append(_decode(_unquote(match["arg"]), match["tool"] + match["opts"]))
+        found += [_decode(_unquote(m["arg"]), m["tool"]) for m in _PIPED.finditer(line)]
+        found += [_decode(_unquote(m["arg"]), m["tool"] + m["opts"]) for m in _HERE.finditer(line)]
     if "\\" in line:
         found += [_unescape(m.group()) for m in _ESCAPES.finditer(line) if _ONE.search(m.group())]
     return [text for text in found if text is not None]
@@ -56,7 +56,9 @@ def _decode(arg: str, tool: str) -> str | None:
     """The decoded argument, or None when the tool would not decode it."""
     try:
         if "xxd" in tool:
-            return _text(bytes.fromhex(re.sub(r"[^0-9a-fA-F]", "", arg))) if _PLAIN_FLAG.search(tool) else None
+            return (
+                _text(bytes.fromhex(re.sub(r"[^0-9a-fA-F]", "", arg))) if _PLAIN_FLAG.search(tool) else None
+            )
         if not _DECODE_FLAG.search(tool):
             return None
         body = re.sub(r"[^A-Za-z0-9+/]", "", arg)

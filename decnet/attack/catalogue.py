@@ -71,7 +71,9 @@ def load_catalogue() -> Catalogue:
     text = (files("decnet.attack") / f"enterprise-{RELEASE}.json").read_text(encoding="utf-8")
     document = json.loads(text)
     techniques = {
-        key: Technique(key, e["name"], tuple(e["tactics"]), e["url"], bool(e.get("revoked")), e.get("revoked_by"))
+        key: Technique(
+            key, e["name"], tuple(e["tactics"]), e["url"], bool(e.get("revoked")), e.get("revoked_by")
+        )
         for key, e in document["techniques"].items()
     }
     return Catalogue(document["release"], techniques)
@@ -81,7 +83,9 @@ def load_stix(path: Path) -> Catalogue:
     """A release from a STIX 2 bundle of ATT&CK Enterprise. Raises ConfigError when it is none."""
     try:
         objects = json.loads(path.read_text(encoding="utf-8"))["objects"]
-        patterns = [o for o in objects if o.get("type") == "attack-pattern" and not o.get("x_mitre_deprecated")]
+        patterns = [
+            o for o in objects if o.get("type") == "attack-pattern" and not o.get("x_mitre_deprecated")
+        ]
         ids = {o["id"]: _external_id(o) for o in patterns}
         successors = {
             o["source_ref"]: ids.get(o["target_ref"])

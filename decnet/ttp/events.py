@@ -10,7 +10,9 @@ from decnet.ids import attacker_id
 from decnet.ttp.base import TaggerEvent
 
 _FINGERPRINT_KINDS = {"ipv6_leak": "ipv6_leak", "payload": "payload", "http_request": "http_request"}
-_NOT_VALUES = frozenset({"attacker_uuid", "attacker_ip", "identity_uuid", "type", "decky_id", "session_id", "ts"})
+_NOT_VALUES = frozenset(
+    {"attacker_uuid", "attacker_ip", "identity_uuid", "type", "decky_id", "session_id", "ts"}
+)
 
 
 def tagger_events(event: Event) -> list[TaggerEvent]:
@@ -33,7 +35,9 @@ def _attacker(payload: Mapping[str, Any]) -> str | None:
     return _text(payload, "attacker_uuid") or (attacker_id(ip) if ip else None)
 
 
-def _one(event: Event, kind: str, fallback: str | None, payload: dict[str, Any] | None = None) -> list[TaggerEvent]:
+def _one(
+    event: Event, kind: str, fallback: str | None, payload: dict[str, Any] | None = None
+) -> list[TaggerEvent]:
     """One TaggerEvent; empty when nothing anchors it."""
     data = event.payload if payload is None else payload
     attacker, identity = _attacker(event.payload), _text(event.payload, "identity_uuid")
@@ -66,7 +70,11 @@ def _identity(event: Event) -> list[TaggerEvent]:
     identity = _text(event.payload, "identity_uuid") or _text(event.payload, "winner_uuid")
     if identity is None:
         return []
-    return [TaggerEvent("identity", _text(event.payload, "source_id") or identity, None, identity, payload=event.payload)]
+    return [
+        TaggerEvent(
+            "identity", _text(event.payload, "source_id") or identity, None, identity, payload=event.payload
+        )
+    ]
 
 
 def _reuse(event: Event) -> list[TaggerEvent]:

@@ -56,7 +56,9 @@ def rule_files(directory: Path) -> list[Path]:
     return sorted(p for p in directory.iterdir() if FILE_NAME.match(p.name) and p.is_file())
 
 
-def load_dir(directory: Path, *, catalogue: Catalogue | None = None, max_bytes: int = MAX_FILE_BYTES) -> LoadResult:
+def load_dir(
+    directory: Path, *, catalogue: Catalogue | None = None, max_bytes: int = MAX_FILE_BYTES
+) -> LoadResult:
     """All rules of ``directory``; an absent directory is an error of its own."""
     result = LoadResult()
     if not directory.is_dir():
@@ -190,7 +192,8 @@ class _Compiler:
             known = self.catalogue.get(written)
             reason = "was revoked" if known else "is unknown"
             self._error(
-                f"{written} {reason} in ATT&CK {self.catalogue.release}", self.document.value_place((*path, key))
+                f"{written} {reason} in ATT&CK {self.catalogue.release}",
+                self.document.value_place((*path, key)),
             )
             return None
         if emit.tactic not in found.tactics:

@@ -96,7 +96,9 @@ class RuleIndex:
     def __len__(self) -> int:
         return len(self.rules)
 
-    def command_hits(self, line: str, payload: Mapping[str, Any], failures: Failures) -> tuple[list[Hit], bool]:
+    def command_hits(
+        self, line: str, payload: Mapping[str, Any], failures: Failures
+    ) -> tuple[list[Hit], bool]:
         """The hits of one command line, at most one a rule, and whether a bound cut some views off."""
         index = self._kinds.get("command")
         if index is None:

@@ -26,7 +26,7 @@ _FIELD_CHARS = 2000
 class Snapshot(NamedTuple):
     """What one batch is judged by."""
 
-    index: RuleIndex
+    rules: RuleIndex
     states: Mapping[str, RuleState]
 
 
@@ -74,7 +74,9 @@ class RuleEngine:
         confidence = state.confidence(emit.confidence)
         if confidence is None or confidence < self.floor:
             clipped = emit.confidence >= self.floor
-            self.suppressed["disabled" if confidence is None else "clipped_below_floor" if clipped else "floor"] += 1
+            self.suppressed[
+                "disabled" if confidence is None else "clipped_below_floor" if clipped else "floor"
+            ] += 1
             return None
         rule = hit.rule
         return TTPTag(

@@ -89,7 +89,9 @@ class CompiledRule:
     source: str = field(default="", repr=False, compare=False)
 
     @classmethod
-    def of(cls, schema: RuleSchema, emits: tuple[Emit, ...], condition: Condition | None, **extra: Any) -> CompiledRule:
+    def of(
+        cls, schema: RuleSchema, emits: tuple[Emit, ...], condition: Condition | None, **extra: Any
+    ) -> CompiledRule:
         """The compiled form of a checked schema."""
         return cls(
             rule_id=schema.rule_id,

@@ -10,7 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from decnet.ttp.kinds import DEFAULT_FIELDS, KNOWN_SOURCE_KINDS
 
 Op = Literal[
-    "pattern", "equals", "in", "contains", "startswith", "endswith", "exists", "gt", "gte", "lt", "lte", "cidr"
+    "pattern",
+    "equals",
+    "in",
+    "contains",
+    "startswith",
+    "endswith",
+    "exists",
+    "gt",
+    "gte",
+    "lt",
+    "lte",
+    "cidr",
 ]
 Scalar = str | int | float | bool
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])\Z")
@@ -166,7 +177,9 @@ class RuleSchema(_Strict):
     def _known_kinds(cls, value: list[str]) -> list[str]:
         unknown = sorted(set(value) - KNOWN_SOURCE_KINDS)
         if unknown:
-            raise ValueError(f"unknown source kind {unknown[0]!r}; known: {', '.join(sorted(KNOWN_SOURCE_KINDS))}")
+            raise ValueError(
+                f"unknown source kind {unknown[0]!r}; known: {', '.join(sorted(KNOWN_SOURCE_KINDS))}"
+            )
         if len(set(value)) != len(value):
             raise ValueError("a source kind stands twice")
         return value
@@ -175,7 +188,9 @@ class RuleSchema(_Strict):
     def _needs_field(self) -> Self:
         if not self.emits and self.match.kind is None:
             raise ValueError("a rule emits at least one tag")
-        if _bare_pattern(self.match) and (len(self.applies_to) > 1 or self.applies_to[0] not in DEFAULT_FIELDS):
+        if _bare_pattern(self.match) and (
+            len(self.applies_to) > 1 or self.applies_to[0] not in DEFAULT_FIELDS
+        ):
             raise ValueError("pattern needs a field: no one default for " + ", ".join(self.applies_to))
         keys = [(e.technique_id, e.sub_technique_id) for e in self.emits]
         if len(set(keys)) != len(keys):

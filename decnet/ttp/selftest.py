@@ -16,12 +16,8 @@ def run_rule_tests(rules: Iterable[CompiledRule]) -> list[RuleError]:
     errors = []
     for rule in rules:
         index = RuleIndex([rule])
-        for example in rule.tests_match:
-            if not _hits(index, rule, example):
-                errors.append(_error(rule, "does not match", example))
-        for example in rule.tests_no_match:
-            if _hits(index, rule, example):
-                errors.append(_error(rule, "matches", example))
+        errors += [_error(rule, "does not match", e) for e in rule.tests_match if not _hits(index, rule, e)]
+        errors += [_error(rule, "matches", e) for e in rule.tests_no_match if _hits(index, rule, e)]
     return errors
 
 

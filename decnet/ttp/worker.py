@@ -50,7 +50,10 @@ class TtpWorker(Worker):
     topics = _TOPICS
 
     def __init__(
-        self, store: RuleStore | None = None, settings: Settings | None = None, tagger: CompositeTagger | None = None
+        self,
+        store: RuleStore | None = None,
+        settings: Settings | None = None,
+        tagger: CompositeTagger | None = None,
     ) -> None:
         self.settings = settings or load_settings()
         self.store = store
@@ -87,7 +90,7 @@ class TtpWorker(Worker):
     def health(self) -> dict[str, Any]:
         """Rules and suppressed tags; degraded without rules."""
         engines = list(self._engines())
-        loaded = sum(len(engine.engine.snapshot().index) for engine in engines)
+        loaded = sum(len(engine.engine.snapshot().rules) for engine in engines)
         errors = self.store.errors() if self.store else []
         out: dict[str, Any] = {
             "rules_loaded": loaded,
@@ -130,7 +133,10 @@ async def _publish(tags: Iterable[TTPTag], tx: Transaction) -> None:
         uuids = sorted(tag.uuid for tag in group)
         payload = {**who, "tag_uuids": uuids[:_MAX_UUIDS], "techniques_added": names}
         await tx.bus.publish(
-            topics.ttp(topics.TTP_TAGGED), payload, event_type="tagged", event_id=event_id("ttp", ",".join(uuids))
+            topics.ttp(topics.TTP_TAGGED),
+            payload,
+            event_type="tagged",
+            event_id=event_id("ttp", ",".join(uuids)),
         )
         for technique, fired in sorted(techniques.items()):
             ids = sorted(tag.uuid for tag in fired)

@@ -140,10 +140,12 @@ class _Builder:
         if node.tag in _AS_TEXT:
             return str(node.value)
         if node.tag not in _ALLOWED:
-            self.errors.append(RuleError(f"tag '{node.tag}' is not allowed", _place(self.file, node.start_mark)))
+            self.errors.append(
+                RuleError(f"tag '{node.tag}' is not allowed", _place(self.file, node.start_mark))
+            )
             return str(node.value)
         try:
-            return self._constructor.construct_object(node)  # type: ignore[no-untyped-call]
+            return self._constructor.construct_object(node)
         except (ValueError, yaml.YAMLError) as error:
             self.errors.append(RuleError(f"bad value: {error}", _place(self.file, node.start_mark)))
             return None
