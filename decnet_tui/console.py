@@ -1,4 +1,4 @@
-"""Starts the console: attached to the engine of this host, or with one inside; plain text without a terminal."""
+"""Starts the console: attached to the engine of this host, or with one inside."""
 
 from __future__ import annotations
 

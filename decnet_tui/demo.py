@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from decnet.attack.catalogue import technique_name
+from decnet.attack.catalogue import load_catalogue
 from decnet.config import SensorSpec, Settings, packaged_demo_dir
 from decnet.db.repository import BaseRepository
 from decnet.errors import ConfigError
@@ -49,11 +49,13 @@ async def print_summary(settings: Settings) -> None:
         await repo.close()
     found = _by_technique(tags)
     attackers = {s["attacker_ip"] for s in sessions}
-    typer.echo(f"DEMO: {len(sessions)} sessions of {len(attackers)} attackers, {len(tags)} tags, {len(found)} techniques")
+    typer.echo(
+        f"DEMO: {len(sessions)} sessions of {len(attackers)} attackers, {len(tags)} tags, {len(found)} techniques"
+    )
     typer.echo(f"{'technique':<11}{'tags':>6}{'from':>6}  name / for example")
     for technique, rows in sorted(found.items(), key=lambda item: -len(item[1])):
         sources = len({row["attacker_ip"] for row in rows})
-        typer.echo(f"{technique:<11}{len(rows):>6}{sources:>6}  {technique_name(technique)}")
+        typer.echo(f"{technique:<11}{len(rows):>6}{sources:>6}  {load_catalogue().name(technique)}")
         typer.echo(f"{'':<25}{visible(_example(rows), 80)}")
 
 

@@ -37,14 +37,14 @@ def tags(
     db: common.DbUrl = None,
 ) -> None:
     """Tags, newest first."""
-    from decnet.attack.catalogue import technique_name
+    from decnet.attack.catalogue import load_catalogue
 
     filters = {
         "since": common.parse_since(since), "attacker": attacker, "session": session, "technique": technique, "limit": limit,
     }  # fmt: skip
     rows = _query("list_tags", filters, config, data_dir, db)
     named = [
-        {**row, "technique_name": technique_name(row["sub_technique_id"] or row["technique_id"])}
+        {**row, "technique_name": load_catalogue().name(row["sub_technique_id"] or row["technique_id"])}
         for row in rows
     ]
     shown = [{**row, "technique": row["sub_technique_id"] or row["technique_id"]} for row in named]
