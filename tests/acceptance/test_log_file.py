@@ -1,0 +1,67 @@
+"""A log file becomes rows: every session once, twice the same, and the same after a crash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cowriegen import write_log
+from tests.programkit import daemon, listed, run_until_idle, until, without
+
+LISTS = ("sessions", "tags", "attackers")
+SLOW_LINES = 100_000
+
+
+def _works_off(tmp_path: Path, lines: int, timeout: float) -> None:
+    log, data = tmp_path / "cowrie.json", tmp_path / "data"
+    written = write_log(log, lines, seed=7)
+    assert written.lines == lines
+
+    done = run_until_idle(log, data, timeout=timeout)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    first = {what: listed(what, data) for what in LISTS}
+    assert len(first["sessions"]) == len(written.sessions)
+    assert len({row["session_id"] for row in first["sessions"]}) == len(written.sessions)
+    assert {row["attacker_ip"] for row in first["attackers"]} == written.addresses
+    assert {"T1082", "T1105", "T1053"} <= {row["technique_id"] for row in first["tags"]}
+    assert listed("deadletters", data) == []
+
+    again = run_until_idle(log, data, timeout=timeout)
+    assert again.returncode == 0, again.stderr.decode()[-2000:]
+    for what, rows in first.items():
+        assert without(listed(what, data)) == without(rows), what
+
+
+def test_every_session_once_and_a_second_run_adds_nothing(tmp_path: Path) -> None:
+    _works_off(tmp_path, 3000, timeout=60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_large_log(tmp_path: Path) -> None:
+    _works_off(tmp_path, SLOW_LINES, timeout=280)
+
+
+@pytest.mark.timeout(180)
+def test_sigkill_in_the_middle_changes_nothing(tmp_path: Path) -> None:
+    log = tmp_path / "cowrie.json"
+    written = write_log(log, 8000, seed=11)
+    calm, killed = tmp_path / "calm", tmp_path / "killed"
+    assert run_until_idle(log, calm, timeout=90).returncode == 0
+
+    with daemon(killed, tmp_path / "engine.log", "--sensor", f"cowrie={log}") as engine:
+        until(lambda: listed("sessions", killed, "--limit", "1"), 30, "a first session", pause=0)
+        engine.kill()
+    before = len(listed("sessions", killed))
+    assert before > 0
+    done = run_until_idle(log, killed, timeout=90)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+
+    assert {row["session_id"] for row in listed("sessions", killed)} == {
+        row["session_id"] for row in listed("sessions", calm)
+    }
+    assert len(listed("sessions", killed)) == len(written.sessions)
+    for what in LISTS:
+        assert without(listed(what, killed), "created_at") == without(listed(what, calm), "created_at"), what
+    assert listed("deadletters", killed) == []
