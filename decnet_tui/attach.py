@@ -40,8 +40,8 @@ class ConsoleSession:
         self._undo = AsyncExitStack()
 
     async def list_rules(self) -> list[RuleRow]:
-        """As the engine's database holds them; nothing without a database."""
-        return await self._rules.list_rules() if self._rules is not None else []
+        """As the engine's database holds them. Raises DecnetError without a database."""
+        return await self._access().list_rules()
 
     async def set_rule_state(
         self,
@@ -52,9 +52,12 @@ class ConsoleSession:
         reason: str | None = None,
     ) -> None:
         """Writes a state. Raises DecnetError without a database."""
+        await self._access().set_rule_state(rule_id, state, confidence_max, expires_at, reason)
+
+    def _access(self) -> RepositoryRules:
         if self._rules is None:
             raise DecnetError("attached without a database: start the console with --db")
-        await self._rules.set_rule_state(rule_id, state, confidence_max, expires_at, reason)
+        return self._rules
 
     async def close(self) -> None:
         """Ends the attachment, or the engine inside."""

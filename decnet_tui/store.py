@@ -66,7 +66,11 @@ def _row(
         error=definition.get("error"),
         fired_24h=int(fired.get(rule_id, 0)),
         yaml=str(definition.get("yaml") or ""),
-        **effective_state(state, now),
+        **(
+            _NOT_LOADED
+            if definition.get("error") and not definition.get("yaml")
+            else effective_state(state, now)
+        ),
     )
 
 
@@ -78,6 +82,10 @@ class StateFields(TypedDict):
     expires_at: float | None
     reason: str | None
     set_by: str | None
+
+
+_NOT_LOADED = StateFields(state="failed", confidence_max=None, expires_at=None, reason=None, set_by=None)
+"""Of a file that never gave a rule."""
 
 
 def effective_state(state: Mapping[str, Any] | None, now: float | None = None) -> StateFields:

@@ -18,6 +18,7 @@ from decnet.bus.factory import get_bus
 from decnet.config import Settings, packaged_demo_dir
 from decnet.db.repository import BaseRepository
 from decnet.errors import DecnetError
+from decnet.hostile import visible
 from decnet_tui.cli import common
 from decnet_tui.cli.stream import bus_settings
 
@@ -46,7 +47,7 @@ def doctor(
         typer.echo(common.to_json(rows))
     else:
         for row in rows:
-            typer.echo(f"{row['result']:<5}{row['check']:<12}{common.visible(row['detail'])}")
+            typer.echo(f"{row['result']:<5}{row['check']:<12}{visible(row['detail'])}")
     if any(row["result"] == "FAIL" for row in rows):
         raise typer.Exit(1)
 

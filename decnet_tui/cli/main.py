@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from decnet import __version__
+from decnet.config import Settings
 from decnet.logs import configure_logging
 from decnet_tui.cli import common, doctor, lists, rules, stream, tagging
 from decnet_tui.cli.sensor_option import parse_sensors
@@ -92,7 +93,7 @@ def root(
         _console(settings, attach=attach, demo=demo, read_only=read_only)
 
 
-def _headless(settings: common.Settings, demo: bool, until_idle: float | None) -> None:
+def _headless(settings: Settings, demo: bool, until_idle: float | None) -> None:
     from decnet_tui.demo import demo_settings, print_summary
     from decnet_tui.headless import run_headless
 
@@ -105,7 +106,7 @@ def _headless(settings: common.Settings, demo: bool, until_idle: float | None) -
         common.run(lambda: print_summary(played))
 
 
-def _console(settings: common.Settings, *, attach: bool, demo: bool, read_only: bool) -> None:
+def _console(settings: Settings, *, attach: bool, demo: bool, read_only: bool) -> None:
     from decnet_tui.console import run_console
 
     common.run(lambda: run_console(settings, attach=attach, demo=demo, read_only=read_only))

@@ -31,7 +31,7 @@ def parse_sensor(text: str) -> SensorSpec:
     start = option if sep else "start"
     if start not in ("start", "end"):
         _check_date(text, start)
-    return SensorSpec(kind=kind, path=Path(path if sep else rest).expanduser().absolute(), start=start)  # type: ignore[arg-type]
+    return SensorSpec(kind=kind, path=Path(path if sep else rest).expanduser().absolute(), start=start)
 
 
 def _check_date(text: str, date: str) -> None:

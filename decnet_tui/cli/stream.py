@@ -13,6 +13,7 @@ from decnet.bus.base import BaseBus, Event, matches
 from decnet.bus.factory import get_bus
 from decnet.config import BusSettings, Settings
 from decnet.errors import DecnetError
+from decnet.hostile import visible
 from decnet_tui.cli import common
 
 BusUrl = Annotated[
@@ -79,7 +80,7 @@ def _show(event: Event, as_json: bool) -> None:
     from decnet_tui.summary import summarise
 
     clock = time.strftime("%H:%M:%S", time.gmtime(event.ts))
-    typer.echo(f"{clock} {common.visible(event.topic):<36} {summarise(event.topic, event.payload)}")
+    typer.echo(f"{clock} {visible(event.topic):<36} {summarise(event.topic, event.payload)}")
 
 
 def replay(

@@ -59,6 +59,10 @@ class RuleStore(ABC):
         """The errors of the files that did not load."""
 
     @abstractmethod
+    async def reload(self) -> None:
+        """Looks at the files now and announces what changed; bad ones keep their last good version."""
+
+    @abstractmethod
     async def follow(self) -> None:
         """Looks for changes for ever: files, states of other processes, expiries."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from decnet.bus.base import BaseBus
@@ -51,18 +52,21 @@ class DatabaseRuleStore(RuleStore):
         return rules
 
     async def _sync(self) -> None:
-        """Makes the stored definitions those of the files."""
-        rules = {rule.rule_id: rule for rule in self.fs.rules()}
-        for rule in rules.values():
-            await self._store(rule)
-        for row in await self.repo.rule_definitions():
-            if rules and row["rule_id"] not in rules:
-                await self.repo.remove_rule_definition(row["rule_id"])
-
-    async def _store(self, rule: CompiledRule) -> None:
-        await self.repo.upsert_rule_definition(
-            rule.rule_id, rule.rule_version, rule.name, rule.source, rule.file, None
-        )
+        """Makes the stored definitions those of the files, broken files included, in one transaction."""
+        rows = {rule.rule_id: rule for rule in self.fs.rules()}
+        errors = _by_file(self.fs.errors())
+        async with self.repo.transaction() as tx:
+            for rule in rows.values():
+                error = errors.pop(rule.file, None)
+                await tx.upsert_rule_definition(
+                    rule.rule_id, rule.rule_version, rule.name, rule.source, rule.file, error
+                )
+            for file, error in errors.items():
+                await tx.upsert_rule_definition(file_id(file), 0, "", "", file, error)
+            keep = rows.keys() | {file_id(file) for file in errors}
+            for row in await tx.rule_definitions():
+                if rows and row["rule_id"] not in keep:
+                    await tx.remove_rule_definition(row["rule_id"])
 
     async def get_state(self, rule_id: str) -> RuleState:
         """The stored state in effect; the last one seen when the database is away."""
@@ -108,18 +112,21 @@ class DatabaseRuleStore(RuleStore):
 
     async def follow(self) -> None:
         """Follows files, states of other processes and expiries for ever."""
-        changes = self.fs.subscribe_changes()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.fs.follow_files(), name="ttp:rules:files")
-            group.create_task(self._follow_definitions(changes), name="ttp:rules:definitions")
+            group.create_task(self._follow_files(), name="ttp:rules:files")
             group.create_task(self._follow_states(), name="ttp:rules:states")
 
-    async def _follow_definitions(self, changes: AsyncIterator[RuleChange]) -> None:
-        async for change in changes:
-            if isinstance(change.new_value, CompiledRule):
-                await self._store(change.new_value)
-            else:
-                await self.repo.remove_rule_definition(change.rule_id)
+    async def _follow_files(self) -> None:
+        async for _ in self.fs.hints():
+            await self.reload()
+
+    async def reload(self) -> None:
+        """Scans the files now, stores and announces what changed."""
+        known = self.fs.errors()
+        changes = await self.fs.rescan()
+        if changes or self.fs.errors() != known:
+            await self._sync()
+        for change in changes:
             await self._announce(change)
 
     async def _follow_states(self) -> None:
@@ -144,6 +151,19 @@ class DatabaseRuleStore(RuleStore):
         for rule_id in due:
             await self._announce(RuleChange("state", rule_id, DEFAULT_STATE), auto_revert=True)
         return due
+
+
+def file_id(file: str) -> str:
+    """What a file without a loadable rule is listed under: its name."""
+    return Path(file).name
+
+
+def _by_file(errors: Iterable[RuleError]) -> dict[str, str]:
+    """The errors of each file as lines."""
+    lines: dict[str, list[str]] = {}
+    for error in errors:
+        lines.setdefault(error.place.file, []).append(str(error))
+    return {file: "\n".join(found) for file, found in lines.items()}
 
 
 def _state_of(row: Mapping[str, Any]) -> RuleState | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from decnet.bus.base import BaseBus
 from decnet.errors import RuleError
+from decnet.logs import get_logger
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, RuleState
 from decnet.ttp.store.base import Expiries, RuleChange, RuleStore
 from decnet.ttp.store.impl.directory import RuleDirectory
+
+_log = get_logger(__name__)
 
 
 class FilesystemRuleStore(RuleStore):
@@ -40,7 +43,11 @@ class FilesystemRuleStore(RuleStore):
 
     async def rescan(self, *, allow_shrink: bool = False) -> list[RuleChange]:
         """Looks at the files once and announces what changed."""
+        known = {str(error) for error in self.directory.errors}
         changes = await asyncio.to_thread(self.directory.scan, allow_shrink=allow_shrink)
+        for error in self.directory.errors:
+            if str(error) not in known:
+                _log.warning("rule file not loaded, its last good version stays", error=str(error))
         for change in changes:
             await self._announce(change)
         return changes
@@ -74,8 +81,16 @@ class FilesystemRuleStore(RuleStore):
 
     async def follow_files(self) -> None:
         """Rescans after each hint for ever."""
-        async for _ in self.directory.hints(self.debounce_s, self.rescan_s):
-            await self.rescan()
+        async for _ in self.hints():
+            await self.reload()
+
+    def hints(self) -> AsyncIterator[None]:
+        """Yields when the files are worth a look."""
+        return self.directory.hints(self.debounce_s, self.rescan_s)
+
+    async def reload(self) -> None:
+        """Scans the files now."""
+        await self.rescan()
 
     async def _follow_expiries(self) -> None:
         while True:
