@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import permutations
 
 from tests.recording import acts, clients, playbooks
 from tests.recording.acts import Act
@@ -73,7 +74,7 @@ def _brute_forcers(rng: random.Random) -> Iterator[Visit]:
         address, day = f"198.51.100.{101 + number}", rng.randrange(DAYS - 1)
         for attempt in range(4):
             start = _at(rng, day, (2 + attempt * 0.4, 2.3 + attempt * 0.4))
-            wrong = tuple(rng.sample(GUESSES, rng.randint(2, 3)))
+            wrong = tuple(rng.sample(GUESSES, rng.randint(3, 6)))
             act = acts.guess(program, Login(rng.choice(("root", "admin", "user", "test")), wrong))
             if attempt == 3:
                 act = acts.run(program, Login("root", (*wrong[:2], "admin123")), [playbooks.RECON[number]])
@@ -102,14 +103,14 @@ def _droppers(rng: random.Random) -> Iterator[Visit]:
 
 
 def _miner(rng: random.Random) -> Iterator[Visit]:
-    for visit in range(4):
+    for visit in range(3):
         lines = playbooks.numbered(playbooks.MINER, visit)
         act = acts.shell(clients.LIBSSH, Login("root", ("toor1234",)), lines, SCRIPT, size=(80, 25))
         yield Visit("miner", "198.51.100.150", "db-02", _at(rng, visit * 2, (3, 6)), act)
 
 
 def _persistence(rng: random.Random) -> Iterator[Visit]:
-    for visit in range(4):
+    for visit in range(3):
         lines = playbooks.numbered(playbooks.PERSISTENCE, 100 + visit)
         act = acts.shell(clients.OPENSSH_OLD, Login("root", ("Passw0rd!",)), lines, FAST, size=(132, 43))
         yield Visit(
@@ -155,7 +156,7 @@ def _proxy_abuser(rng: random.Random) -> Iterator[Visit]:
 
 def _telnet_bots(rng: random.Random) -> Iterator[Visit]:
     for number, passwords in enumerate((("xc3511",), ("admin", "vizxv"))):
-        for visit in range(4):
+        for visit in range(3):
             lines = playbooks.numbered(playbooks.TELNET_BOT, 10 * number + visit)
             act = acts.telnet(Login("root", passwords), lines, SCRIPT)
             yield Visit("telnet bot", f"198.51.100.{201 + number}", "edge-03", _any(rng), act, telnet=True)
@@ -191,9 +192,10 @@ def _scanners(rng: random.Random) -> Iterator[Visit]:
 
 def _pair(rng: random.Random) -> Iterator[Visit]:
     """B in the small hours, A in the evening, most days both; eleven sessions each."""
-    for number in range(11):
+    looks = rng.sample(list(permutations(playbooks.OPERATOR_A, 2)), 11)
+    for number, (first, second) in enumerate(looks):
         day = number * DAYS / 11
-        lines = (*rng.choice(playbooks.OPERATOR_A), *rng.choice(playbooks.OPERATOR_A)[:3], playbooks.EOF_MARK)
+        lines = (*first, *second[:3], playbooks.EOF_MARK)
         act = acts.shell(
             clients.PUTTY, Login("oracle", ("oracle123",)), lines, Hand(0.17, 4.5), size=(100, 30)
         )

@@ -39,6 +39,13 @@ class Program:
     kex: tuple[str, ...] = MODERN_KEX
     ciphers: tuple[str, ...] = MODERN_CIPHERS
     macs: tuple[str, ...] = MODERN_MACS
+    host_keys: tuple[str, ...] = (
+        "ssh-ed25519",
+        "ecdsa-sha2-nistp256",
+        "rsa-sha2-512",
+        "rsa-sha2-256",
+        "ssh-rsa",
+    )
 
 
 LIBSSH = Program("libssh_0.9.6", MODERN_KEX[:5] + MODERN_KEX[6:], ("aes256-ctr", "aes192-ctr", "aes128-ctr"))
@@ -105,7 +112,7 @@ async def connected(
     connection, _client = await asyncssh.create_connection(
         lambda: _Guesser(login), target.host, target.port, local_addr=(target.source, 0), known_hosts=None,
         username=login.user, client_keys=None, agent_path=None, config=None, client_version=program.banner,
-        kex_algs=program.kex, encryption_algs=program.ciphers, mac_algs=program.macs,
+        kex_algs=program.kex, encryption_algs=program.ciphers, mac_algs=program.macs, server_host_key_algs=program.host_keys,
         compression_algs=("none",), preferred_auth="password", login_timeout=CONNECT_TIMEOUT,
     )  # fmt: skip
     async with connection:

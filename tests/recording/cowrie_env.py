@@ -224,6 +224,8 @@ def _defaults(sensor: str, *, telnet: bool) -> dict[str, dict[str, str]]:
             "download_path": "var/lib/cowrie/downloads",
             "ttylog_path": "var/lib/cowrie/tty",
             "etc_path": "etc",
+            "internet_facing_ip": "192.0.2.10",
+            "internet_facing_ipv6": "2001:db8::10",
             "ttylog": "true",
             "timezone": "UTC",
             "logtype": "plain",

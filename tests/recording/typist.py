@@ -25,7 +25,10 @@ ANSWER_TIMEOUT = 12.0
 
 @dataclass(frozen=True, slots=True)
 class Hand:
-    """Tempo of one person or program, in seconds: between keys, and between a prompt and the next line."""
+    """Tempo of one person or program, in seconds: between keys, and between a prompt and the next line.
+
+    A hand without a pause between keys is a program's: it sends each line in one piece.
+    """
 
     key: float
     think: float
@@ -61,6 +64,9 @@ async def type_lines(screen: Screen, lines: Iterable[Line], hand: Hand, rng: ran
 async def _strike(screen: Screen, line: Line, hand: Hand, rng: random.Random) -> None:
     if isinstance(line, Paste):
         await screen.send(line.text.replace("\n", "\r").encode() + b"\r")
+        return
+    if not hand.key:
+        await screen.send(line.encode() + b"\r")
         return
     for key in _KEYS.findall(line):
         await asyncio.sleep(hand.pause(rng, hand.key))
