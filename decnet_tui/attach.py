@@ -12,7 +12,7 @@ from decnet.bus.factory import get_bus
 from decnet.config import BusSettings, Settings
 from decnet.db.repository import BaseRepository
 from decnet.engine import Engine
-from decnet.errors import DecnetError
+from decnet.errors import DecnetError, EngineError
 from decnet_tui.session import RuleRow
 from decnet_tui.store import RepositoryRules
 
@@ -35,6 +35,7 @@ class ConsoleSession:
         self.repo = repo
         self.demo = demo
         self.engine_inside = engine is not None
+        self._engine = engine
         self.host = socket.gethostname()
         self._rules = RepositoryRules(repo, operator()) if repo is not None else None
         self._undo = AsyncExitStack()
@@ -58,6 +59,11 @@ class ConsoleSession:
         if self._rules is None:
             raise DecnetError("attached without a database: start the console with --db")
         return self._rules
+
+    async def played(self, seconds: float) -> None:
+        """Returns when the engine inside has been idle for ``seconds``. Raises EngineError when it is stuck."""
+        if self._engine is not None and (stuck := await self._engine.until_idle(seconds)):
+            raise EngineError(f"stuck: {stuck}")
 
     async def close(self) -> None:
         """Ends the attachment, or the engine inside."""

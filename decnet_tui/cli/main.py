@@ -9,7 +9,7 @@ import typer
 from decnet import __version__
 from decnet.config import Settings
 from decnet.logs import configure_logging
-from decnet_tui.cli import common, doctor, lists, rules, stream, tagging
+from decnet_tui.cli import common, doctor, lists, rules, screenshots, stream, tagging
 from decnet_tui.cli.sensor_option import parse_sensors
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ tagging.register(app)
 lists.register(app)
 stream.register(app)
 doctor.register(app)
+screenshots.register(app)
 app.add_typer(rules.app, name="rules")
 
 

@@ -1,0 +1,68 @@
+"""``screenshots``: SVG of every view at both sizes, made from the running console on the demo recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from decnet.config import Settings
+from decnet.logs import configure_logging
+from decnet_tui.cli import common
+
+if TYPE_CHECKING:
+    from decnet_tui.attach import ConsoleSession
+
+SIZES = ((80, 24), (160, 48))
+VIEWS = (("1", "traffic"), ("4", "rules"), ("6", "workers"))
+_SETTLE_S = 1.5
+
+
+def screenshots(
+    out: Annotated[Path, typer.Option("--out", help="Directory for the pictures.")] = Path("screenshots"),
+    config: common.ConfigFile = None,
+    data_dir: common.DataDir = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Plays the demo and writes a picture of every view at 80x24 and 160x48."""
+    from decnet_tui.demo import demo_settings
+
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    configure_logging(settings.log.format, "ERROR")
+    with demo_settings(settings) as played:
+        for path in common.run(lambda: _take(played, out)):
+            typer.echo(path)
+
+
+async def _take(settings: Settings, out: Path) -> list[Path]:
+    from decnet_tui.attach import start_inside
+
+    out.mkdir(parents=True, exist_ok=True)
+    session = await start_inside(settings, demo=True)
+    session.host = "sensor-01"
+    try:
+        await session.played(1.0)
+        return [path for size in SIZES for path in await _views(settings, session, size, out)]
+    finally:
+        await session.close()
+
+
+async def _views(settings: Settings, session: ConsoleSession, size: tuple[int, int], out: Path) -> list[Path]:
+    from decnet_tui.app import DecnetApp
+
+    app = DecnetApp(settings, session=session, read_only=False)
+    paths = []
+    async with app.run_test(size=size) as pilot:
+        for key, name in VIEWS:
+            await pilot.press(key)
+            await pilot.pause(_SETTLE_S)
+            path = out / f"{name}-{size[0]}x{size[1]}.svg"
+            path.write_text(app.export_screenshot(title="decnet-tui"), encoding="utf-8")
+            paths.append(path)
+    return paths
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(screenshots)
