@@ -78,21 +78,26 @@ def _console_shows(data: Path, text: str) -> None:
         PROGRAM, ["--attach", "--data-dir", str(data)], dimensions=(ROWS, COLUMNS), env={**surroundings(), "TERM": "xterm-256color", "LANG": "C.UTF-8"},
     )  # fmt: skip
 
-    def read() -> None:
+    def read() -> bool:
         with contextlib.suppress(pexpect.TIMEOUT):
             piece = child.read_nonblocking(65_536, timeout=0.2)
             received.extend(piece)
             stream.feed(piece)
+        return False
 
     def shown() -> bool:
         read()
         return any(text in line for line in screen.display)
 
     try:
-        until(shown, LIMIT_S, f"{text} on the screen:\n" + "\n".join(screen.display), pause=0)
+        try:
+            until(shown, LIMIT_S, f"{text} on the screen", pause=0)
+        except AssertionError as error:
+            error.add_note("\n".join(screen.display))
+            raise
         child.send("Q")
         with contextlib.suppress(pexpect.EOF):
-            until(lambda: read(), LIMIT_S, "the end of the console", pause=0)
+            until(read, LIMIT_S, "the end of the console", pause=0)
         child.wait()
         assert child.exitstatus == 0
         left, entered = received.rfind(b"\x1b[?1049l"), received.rfind(b"\x1b[?1049h")

