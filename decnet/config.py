@@ -300,6 +300,8 @@ def _read_config(path: Path) -> dict[str, Any]:
         mark = error.problem_mark
         place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
         raise ConfigError(f"{place}: {error.problem or 'not YAML'}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from error
     if raw is None:
         return {}
     if not isinstance(raw, dict):

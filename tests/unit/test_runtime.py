@@ -42,12 +42,16 @@ class Recording(Worker):
                 tx.dead_letter(event, "hopeless")
                 continue
             self.seen.append(event.payload["n"])
-            await tx.bus.publish("ttp.tagged", {"n": event.payload["n"]}, event_id=f"tagged{event.payload['n']}")
+            await tx.bus.publish(
+                "ttp.tagged", {"n": event.payload["n"]}, event_id=f"tagged{event.payload['n']}"
+            )
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    runtime = RuntimeSettings(batch_wait_s=0.02, heartbeat_s=0.05, restart_backoff_s=0.02, tail_db_s=0.05, grace_s=5)
+    runtime = RuntimeSettings(
+        batch_wait_s=0.02, heartbeat_s=0.05, restart_backoff_s=0.02, tail_db_s=0.05, grace_s=5
+    )
     return Settings(data_dir=tmp_path, bus_type="memory", runtime=runtime)
 
 
@@ -80,7 +84,9 @@ async def publish(bus: BaseBus, *payloads: dict[str, Any]) -> None:
     await bus.publish_events([Event("attacker.observed", p, id=f"e{p['n']}") for p in payloads])
 
 
-async def test_a_batch_is_handled_and_its_news_relayed(bus: BaseBus, repo: BaseRepository, settings: Settings) -> None:
+async def test_a_batch_is_handled_and_its_news_relayed(
+    bus: BaseBus, repo: BaseRepository, settings: Settings
+) -> None:
     worker = Recording()
     supervisor = Supervisor([worker], repo, bus, settings)
     async with bus.subscribe("ttp.tagged") as news:
@@ -98,7 +104,9 @@ async def _empty(repo: BaseRepository) -> bool:
     return await repo.outbox_count() == 0
 
 
-async def test_one_bad_event_costs_the_others_nothing(bus: BaseBus, repo: BaseRepository, settings: Settings) -> None:
+async def test_one_bad_event_costs_the_others_nothing(
+    bus: BaseBus, repo: BaseRepository, settings: Settings
+) -> None:
     await publish(bus, *({"n": n, "poison": n == 7} for n in range(20)))
     worker = Recording()
     supervisor = Supervisor([worker], repo, bus, settings)
@@ -196,7 +204,9 @@ async def test_background_tasks_are_restarted_and_jobs_run(
     await supervisor.stop()
 
 
-async def test_the_last_heartbeat_says_stopped(bus: BaseBus, repo: BaseRepository, settings: Settings) -> None:
+async def test_the_last_heartbeat_says_stopped(
+    bus: BaseBus, repo: BaseRepository, settings: Settings
+) -> None:
     supervisor = Supervisor([Recording()], repo, bus, settings)
     await supervisor.start()
     await until(lambda: supervisor.runners["ttp"].state == "ok")
@@ -204,7 +214,9 @@ async def test_the_last_heartbeat_says_stopped(bus: BaseBus, repo: BaseRepositor
     assert [row["payload"]["state"] for row in await repo.heartbeats()] == ["stopped"]
 
 
-async def test_no_task_outlives_the_supervisor(bus: BaseBus, repo: BaseRepository, settings: Settings) -> None:
+async def test_no_task_outlives_the_supervisor(
+    bus: BaseBus, repo: BaseRepository, settings: Settings
+) -> None:
     before = asyncio.all_tasks()
     supervisor = Supervisor([Recording()], repo, bus, settings)
     await supervisor.start()
