@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from decnet.config import Settings
@@ -17,6 +18,17 @@ async def rule_rows(settings: Settings, repo: BaseRepository | None, *, engine: 
 
     With an ``engine`` its own view counts: it holds the last good version of a broken file.
     """
+    return [
+        row | {"expires_at": _aware(row.get("expires_at"))} for row in await _all_rows(settings, repo, engine)
+    ]
+
+
+def _aware(epoch_s: Any) -> datetime | None:
+    """Epoch seconds as the aware time that every list shows."""
+    return None if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC)
+
+
+async def _all_rows(settings: Settings, repo: BaseRepository | None, engine: bool) -> list[dict[str, Any]]:
     if engine and repo is not None:
         return [dict(row) for row in await RepositoryRules(repo, actor="cli").list_rules()]
     loaded = load_dir(settings.rules)
