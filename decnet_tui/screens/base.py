@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,7 @@ def wrapped(lines: list[str], width: int) -> list[str]:
     return out
 
 
-class View:
+class View(ABC):
     """Base of the views. ``cursor`` and ``top`` are row indexes, ``x`` a column offset."""
 
     name = ""
@@ -71,17 +72,17 @@ class View:
         self.filter_text = ""
         self.time_format = TIME_FORMATS[0]
 
+    @abstractmethod
     def sync(self, now: float) -> bool:
         """Takes in what is new; whether anything on the screen may differ."""
-        raise NotImplementedError
 
+    @abstractmethod
     def count(self) -> int:
         """Rows shown."""
-        raise NotImplementedError
 
+    @abstractmethod
     def line(self, index: int, width: int) -> Line:
         """One row."""
-        raise NotImplementedError
 
     def titles(self, width: int) -> Line | None:
         """Column titles, when the rows do not explain themselves."""

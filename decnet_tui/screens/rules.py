@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from pathlib import PurePath
 
 from rich.style import Style
 
@@ -133,7 +134,8 @@ class RulesView(View):
         if row is None:
             return []
         lines = [f"x {line}" for line in (row.get("error") or "").splitlines()]
-        lines.append(f"# {row.get('file') or 'no file'}  version {row.get('rule_version') or '-'}")
+        file = PurePath(row.get("file") or "no file").name
+        lines.append(f"# {file}  version {row.get('rule_version') or '-'}")
         if row["state"] != "enabled" or row.get("reason"):
             until = row.get("expires_at")
             when = f"until {clock(until, 'date')}Z" if until else "for good"
