@@ -100,12 +100,13 @@ async def test_an_older_file_is_copied_before_it_is_migrated(
     repo = await BaseRepository.open(url)
     await repo.upsert_attacker("a", "192.0.2.1", 1.0)
     await repo.close()
-    monkeypatch.setattr(migrate, "head_revision", lambda: "0002")
+    monkeypatch.setattr(migrate, "head_revision", lambda: "9999")
     await (db := Database(url)).open()
     await db.close()
-    with closing(sqlite3.connect(tmp_path / "old.sqlite.0001.bak")) as copy:
+    (backup,) = tmp_path.glob("old.sqlite.*.bak")
+    with closing(sqlite3.connect(backup)) as copy:
         assert copy.execute("SELECT ip FROM attacker").fetchall() == [("192.0.2.1",)]
-    assert (tmp_path / "old.sqlite.0001.bak").stat().st_mode & 0o777 == 0o600
+    assert backup.stat().st_mode & 0o777 == 0o600
 
 
 async def test_a_migration_that_fails_leaves_the_file_as_it_was(
