@@ -4,11 +4,31 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
-import structlog
-
 from decnet.hostile import visible
+
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Makes ``import module`` fail for a while, unless it is loaded already.
+
+    structlog loads rich when it can, for tracebacks that we do not use; an engine carries no console library.
+    """
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+with _hidden("rich"):
+    import structlog
 
 
 def get_logger(name: str) -> Any:

@@ -61,7 +61,8 @@ class IdleWatch:
             left["sensors"] = "not at the end of their files, or not all of it is stored by the broker"
         if not left:
             for name, runner in self.supervisor.runners.items():
-                if runner.worker.topics and (text := await self._backlog(runner)):
+                own = runner.worker.unfinished()
+                if text := own or (await self._backlog(runner) if runner.worker.topics else ""):
                     left[name] = text
         if not left and (rows := await self.supervisor.repo.outbox_count()):
             left["outbox"] = f"{rows} rows not relayed"

@@ -181,7 +181,8 @@ class WorkerRunner:
 
     def _bus_is_gone(self, error: BusError) -> None:
         if self._state != "waiting_for_bus":
-            log.warning("bus lost, idle until bus returns", worker=self.worker.name, reason=str(error))
+            message = f"bus lost, {self.worker.without_bus}"
+            log.warning(message, worker=self.worker.name, reason=str(error))
         self._become("waiting_for_bus")
 
     def _bus_is_back(self) -> None:

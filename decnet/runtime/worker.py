@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -76,12 +77,23 @@ class Transaction:
         self.dead.append(DeadLetter(event, reason))
 
 
+@asynccontextmanager
+async def transaction(repo: BaseRepository) -> AsyncIterator[Transaction]:
+    """A transaction outside a batch, for jobs; what is published in it goes out after the commit."""
+    async with repo.transaction() as bound:
+        tx = Transaction(bound)
+        yield tx
+        await bound.outbox_add_many(tx.bus.events)
+
+
 class Worker(ABC):
     """One unit of work over durable topics; see the module docstring."""
 
     name: str
     topics: tuple[str, ...] = ()
     jobs: tuple[Job, ...] = ()
+    without_bus: str = "idle until bus returns"
+    """What it does while the bus is away, as the log says it."""
 
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:  # noqa: B027
         """Runs once before the first batch; may raise, then the supervisor tries again later."""
@@ -97,6 +109,10 @@ class Worker(ABC):
     def health(self) -> dict[str, Any]:
         """Extra health fields; a non-empty ``degraded`` names why this worker is not green."""
         return {}
+
+    def unfinished(self) -> str:
+        """Work of its own beside the topics that an engine waits for when it works until idle."""
+        return ""
 
     async def stop(self) -> None:  # noqa: B027
         """Runs once after the last batch."""

@@ -19,6 +19,7 @@ from decnet.ttp.events import tagger_events
 from decnet.ttp.factory import CompositeTagger, get_tagger
 from decnet.ttp.rule_engine import RuleEngineTagger
 from decnet.ttp.store.base import RuleStore
+from decnet.ttp.sweep import UntaggedSweep
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -48,6 +49,7 @@ class TtpWorker(Worker):
 
     name = "ttp"
     topics = _TOPICS
+    without_bus = "poll-only"
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class TtpWorker(Worker):
         self.store = store
         self.tagger = tagger or get_tagger(self.settings, store)
         self.inserted = 0
+        self.sweep = UntaggedSweep(self.handle, self.settings.runtime.poll_interval_s)
 
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
         """Loads the rules before the first batch."""
@@ -66,6 +69,7 @@ class TtpWorker(Worker):
             self.store.bus = bus
         for engine in self._engines():
             await engine.load()
+        self.sweep.attach(repo, bus)
         _log.info(
             f"ttp worker started tagger={self.tagger.name} "
             f"poll_interval_secs={self.settings.runtime.poll_interval_s} topics={len(_TOPICS)}"
@@ -84,8 +88,13 @@ class TtpWorker(Worker):
             await tx.repo.mark_sessions_tagged(sorted(ended), datetime.now(UTC))
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        """One task for each tagger with rules behind it."""
-        return {f"watch-{i}": w.watch_store for i, w in enumerate(self.tagger.iter_watchables())}
+        """One task for each tagger with rules behind it, and the sweep."""
+        watches = {f"watch-{i}": w.watch_store for i, w in enumerate(self.tagger.iter_watchables())}
+        return {**watches, "sweep": self.sweep.run}
+
+    def unfinished(self) -> str:
+        """The first sweep belongs to the work that a start brings."""
+        return "" if self.sweep.swept.is_set() else "sessions without tags are looked for"
 
     def health(self) -> dict[str, Any]:
         """Rules and suppressed tags; degraded without rules."""

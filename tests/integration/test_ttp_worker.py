@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from decnet.bus.base import Event
+from decnet.bus.null import NullBus
 from decnet.config import load_settings
 from decnet.db.repository import BaseRepository
 from decnet.runtime.worker import Transaction
@@ -43,5 +46,65 @@ async def test_redelivery_tags_once_and_states_are_shared(tmp_path):
         assert store.states()["R0002"].state == "disabled"
         assert (await store.get_state("R0002")).state == "disabled"
         assert (await store.get_state("unknown")).state == "enabled"
+    finally:
+        await repo.close()
+
+
+async def stored_session(repo: BaseRepository, session: str, commands: list[dict]) -> None:
+    payload = {**PAYLOAD, "session_id": session, "attacker_uuid": "a1", "started_at": 1.0, "ended_at": 9.0}
+    await repo.upsert_session({**payload, "commands": [], "end_reason": "closed"})
+    await repo.insert_commands(session, commands)
+
+
+async def until(condition, seconds: float = 30.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.02)
+
+
+async def test_without_a_bus_stored_sessions_are_tagged_all_the_same(tmp_path):
+    """At the start at once, later at every poll; the news waits in the outbox."""
+    repo = await BaseRepository.open(f"sqlite:///{tmp_path / 'd.sqlite'}")
+    settings = load_settings(data_dir=tmp_path)
+    settings = settings.model_copy(
+        update={"runtime": settings.runtime.model_copy(update={"poll_interval_s": 0.1})}
+    )
+    bus = NullBus()
+    worker = TtpWorker(get_rule_store(settings, repo=repo), settings)
+    await stored_session(repo, "s1", PAYLOAD["commands"])
+    try:
+        assert not bus.connected
+        await worker.start(repo, bus)
+        await worker.sweep.sweep(repo)
+        assert {t["technique_id"] for t in await repo.list_tags()} >= {"T1105"}
+        assert await repo.outbox_count() > 0
+        poll = asyncio.create_task(worker.sweep.run())
+        await asyncio.wait_for(worker.sweep.swept.wait(), 30)
+        await stored_session(repo, "s2", [{"id": "c2", "command_text": "crontab -l", "ts": 2.0}])
+
+        async def tagged() -> bool:
+            return any(t["session_id"] == "s2" for t in await repo.list_tags())
+
+        await until(tagged)
+        poll.cancel()
+    finally:
+        await repo.close()
+
+
+async def test_a_session_that_cannot_be_tagged_does_not_hold_up_the_sweep(tmp_path):
+    repo = await BaseRepository.open(f"sqlite:///{tmp_path / 'd.sqlite'}")
+    worker = TtpWorker(None, load_settings(data_dir=tmp_path))
+    for name in ("s1", "bad", "s3"):
+        await stored_session(repo, name, [])
+    handle = worker.sweep.handle
+
+    async def fails_on_bad(batch, tx) -> None:
+        assert "bad" not in {event.payload["session_id"] for event in batch}
+        await handle(batch, tx)
+
+    worker.sweep.handle = fails_on_bad
+    try:
+        assert await worker.sweep.sweep(repo) == 3
+        assert [row["session_id"] for row in await repo.untagged_sessions(9)] == ["bad"]
     finally:
         await repo.close()

@@ -1,0 +1,87 @@
+"""Tagging without the bus: sessions that the database holds and nobody has tagged.
+
+Runs once at every start and, while the bus is away, every ``poll_interval_s`` seconds. What it
+publishes waits in the outbox for the bus; what the stream delivers again later changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from decnet.bus import topics
+from decnet.bus.base import BaseBus, Event
+from decnet.db.repository import BaseRepository
+from decnet.errors import DatabaseError
+from decnet.ids import event_id
+from decnet.logs import get_logger
+from decnet.runtime.worker import Transaction, transaction
+
+_log = get_logger(__name__)
+_PAGE = 100
+_TOPIC = topics.attacker(topics.ATTACKER_SESSION_ENDED)
+
+Handler = Callable[[Sequence[Event], Transaction], Awaitable[None]]
+
+
+class UntaggedSweep:
+    """Hands untagged sessions to a worker's own handler, a page a transaction."""
+
+    def __init__(self, handle: Handler, interval_s: float) -> None:
+        self.handle = handle
+        self.interval_s = interval_s
+        self.swept = asyncio.Event()
+        self._refused: set[str] = set()
+        self._repo: BaseRepository | None = None
+        self._bus: BaseBus | None = None
+
+    def attach(self, repo: BaseRepository, bus: BaseBus) -> None:
+        """Says where the sessions are, and whose absence makes it look again."""
+        self._repo, self._bus = repo, bus
+
+    async def run(self) -> None:
+        """For ever; a database that is away is asked again at the next turn."""
+        repo, bus = self._repo, self._bus
+        if repo is None or bus is None:
+            raise RuntimeError("attach() comes before run()")
+        while True:
+            if not self.swept.is_set() or not bus.connected:
+                try:
+                    await self.sweep(repo)
+                    self.swept.set()
+                except DatabaseError as error:
+                    _log.warning("untagged sessions not read", reason=str(error))
+            await asyncio.sleep(self.interval_s)
+
+    async def sweep(self, repo: BaseRepository) -> int:
+        """Tags all that is untagged now; returns the number of sessions."""
+        done = 0
+        while page := await self._page(repo):
+            events = [_as_event(payload) for payload in page]
+            if not await self._tag(repo, events):
+                for event in events:
+                    if not await self._tag(repo, [event]):
+                        self._refused.add(str(event.payload["session_id"]))
+            done += len(page)
+        return done
+
+    async def _page(self, repo: BaseRepository) -> list[dict[str, object]]:
+        rows = await repo.untagged_sessions(_PAGE + len(self._refused))
+        return [row for row in rows if row["session_id"] not in self._refused][:_PAGE]
+
+    async def _tag(self, repo: BaseRepository, events: Sequence[Event]) -> bool:
+        """Whether the events took effect; a failure of the handler costs the page, then one session."""
+        try:
+            async with transaction(repo) as tx:
+                await self.handle(events, tx)
+        except DatabaseError:
+            raise
+        except Exception:  # noqa: BLE001 - the bisecting boundary, as for batches from the bus
+            _log.error("untagged sessions failed", sessions=len(events), exc_info=True)
+            return False
+        return True
+
+
+def _as_event(payload: dict[str, object]) -> Event:
+    session = str(payload["session_id"])
+    return Event(_TOPIC, payload, "session.ended", event_id("ttp.sweep", session))
