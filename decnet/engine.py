@@ -31,7 +31,7 @@ from decnet.runtime.idle import IdleWatch
 from decnet.runtime.leases import OWNER
 from decnet.runtime.supervisor import Supervisor
 from decnet.runtime.worker import Worker
-from decnet.sensors.worker import SensorsWorker
+from decnet.sensors.worker import SensorsWorker, unread
 from decnet.ttp.store.base import RuleStore
 from decnet.ttp.store.factory import get_rule_store
 from decnet.ttp.worker import TtpWorker
@@ -162,6 +162,10 @@ class Engine:
                         await runner.run_job(job)
             stuck = await watch.wait(seconds)
         return stuck
+
+    def unread_sensors(self) -> list[str]:
+        """Sensors whose log is missing or cannot be read, with the reason."""
+        return unread(self.sensors.status()) if self.sensors is not None else []
 
     async def stop(self, grace_s: float | None = None) -> None:
         """Ends workers within ``grace_s`` seconds, then bus, server, database and connection file."""

@@ -103,5 +103,13 @@ async def _work(engine: Engine, stop: asyncio.Event, until_idle: float | None) -
         if not task.done():
             task.cancel()
     await asyncio.gather(idle, asked, return_exceptions=True)
-    if idle.done() and not idle.cancelled() and (stuck := idle.result()):
+    if idle.done() and not idle.cancelled():
+        _judge(engine, idle.result())
+
+
+def _judge(engine: Engine, stuck: str | None) -> None:
+    """A run that ends by itself says whether all it was told to read was read. Raises EngineError."""
+    if stuck:
         raise EngineError(f"no progress for 60 s, stuck: {stuck}")
+    if unread := engine.unread_sensors():
+        raise EngineError(f"not read: {'; '.join(unread)}; check the path after --sensor KIND=")

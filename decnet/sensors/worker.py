@@ -103,6 +103,15 @@ class SensorsWorker(Worker):
         return sum([await run.end_open_sessions(reason) for run in self.runs])
 
 
+def unread(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Sensors of :meth:`SensorsWorker.status` that cannot be read, with the reason."""
+    return [
+        f"{row['kind']}={row['path']}: {'; '.join(row.get('problems', {}).values()) or row['state']}"
+        for row in rows
+        if row["state"] in ("missing", "unreadable")
+    ]
+
+
 def _total(rows: Sequence[dict[str, Any]], key: str) -> int:
     return sum(int(row.get(key, 0)) for row in rows)
 

@@ -259,3 +259,9 @@ def test_the_daemon_works_without_the_console_library(tmp_path: Path) -> None:
     arguments = ["--headless", "--until-idle", "0", "--data-dir", str(tmp_path / "data")]
     code = f"from decnet_tui.cli.main import app\napp({arguments!r}, standalone_mode=False)"
     assert "textual" not in _loaded_by(code)
+
+
+def test_until_idle_on_a_log_that_is_not_there_fails(tmp_path: Path) -> None:
+    done = cli("--headless", "--sensor", f"cowrie={tmp_path / 'no.json'}", "--data-dir", tmp_path / "d", "--until-idle", "0")  # fmt: skip
+    assert done.returncode == 1
+    assert b"no.json: missing" in done.stderr.splitlines()[-1]
