@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decnet.db.repo_attackers import ActorsMixin
+from decnet.db.repo_journal import JournalMixin
 from decnet.db.repo_lists import ListsMixin
 from decnet.db.repo_queue import QueueMixin
 from decnet.db.repo_rules import RulesMixin
@@ -10,5 +11,5 @@ from decnet.db.repo_sessions import SessionsMixin
 from decnet.db.repo_tags import TagsMixin
 
 
-class BaseRepository(QueueMixin, ActorsMixin, SessionsMixin, TagsMixin, RulesMixin, ListsMixin):
+class BaseRepository(QueueMixin, ActorsMixin, SessionsMixin, TagsMixin, RulesMixin, ListsMixin, JournalMixin):
     """Rows of one database, free or bound to a transaction; see :mod:`decnet.db.base`."""
