@@ -27,7 +27,8 @@ from decnet.ttp.conditions import (
     compile_pattern,
 )
 from decnet.ttp.kinds import DEFAULT_FIELDS
-from decnet.ttp.rules import CompiledRule, Emit
+from decnet.ttp.lifter_registry import Knobs, find_kind
+from decnet.ttp.rules import CompiledRule, Emit, make_emit
 from decnet.ttp.schema import EmitSchema, MatchSchema, RuleSchema
 from decnet.ttp.yaml_places import Document, parse_strict
 
@@ -144,7 +145,7 @@ class _Compiler:
             return None, self.errors
         condition = self._condition(schema.match, ("match",), DEFAULT_FIELDS.get(schema.applies_to[0], ""))
         emits = tuple(filter(None, (self._emit(e, ("emits", i)) for i, e in enumerate(schema.emits))))
-        self._check_supported(schema)
+        lifter, knobs = self._lifter(schema)
         if self.errors:
             return None, self.errors
         digest = hashlib.sha256(self.text.encode()).hexdigest()
@@ -156,63 +157,68 @@ class _Compiler:
             content_hash=digest,
             superseded=self.superseded,
             source=self.text,
+            lifter=lifter,
+            knobs=knobs,
         )
         return rule, []
 
     def _error(self, message: str, place: Place) -> None:
         self.errors.append(RuleError(message, place, self.rule_id))
 
-    def _add_validation(self, error: ValidationError) -> None:
+    def _add_validation(self, error: ValidationError, base: Loc = (), noun: str = "key") -> None:
         seen: set[tuple[str, Place]] = set()
         for item in error.errors(include_url=False, include_input=False):
-            message, place = self._explain(item["type"], item["msg"], _real_path(item["loc"], self.document))
+            path = _real_path((*base, *item["loc"]), self.document)
+            message, place = self._explain(item["type"], item["msg"], path, noun)
             if (message, place) not in seen:
                 seen.add((message, place))
                 self._error(message, place)
 
-    def _explain(self, kind: str, message: str, path: Loc) -> tuple[str, Place]:
+    def _explain(self, kind: str, message: str, path: Loc, noun: str) -> tuple[str, Place]:
         key = str(path[-1]) if path else ""
         if kind == "extra_forbidden":
-            return f"unknown key '{key}'", self.document.key_place(path)
+            return f"unknown {noun} '{key}'", self.document.key_place(path)
         if kind == "missing":
-            return f"missing key '{key}'", self.document.value_place(path[:-1])
+            return f"missing {noun} '{key}'", self.document.value_place(path[:-1])
         text = message.removeprefix("Value error, ")
         return (f"{key}: {text}" if key else text), self.document.value_place(path)
 
-    def _check_supported(self, schema: RuleSchema) -> None:
-        for key in ("kind", "sequence", "window"):
-            if getattr(schema.match, key) is not None:
-                self._error(f"match.{key}: no such lifter is loaded", self.document.key_place(("match", key)))
+    def _lifter(self, schema: RuleSchema) -> tuple[str | None, Knobs | None]:
+        """The lifter kind and its checked knobs; errors name the key or the knob."""
+        if schema.match.kind is None:
+            return None, None
+        place = self.document.value_place(("match", "kind"))
+        kind = find_kind(schema.match.kind)
+        if kind is None:
+            self._error(f"unknown lifter '{schema.match.kind}'", place)
+            return None, None
+        outside = sorted(set(schema.applies_to) - kind.source_kinds)
+        if outside:
+            handled = ", ".join(sorted(kind.source_kinds))
+            where = self.document.value_place(("applies_to", schema.applies_to.index(outside[0])))
+            self._error(f"{schema.match.kind} does not look at {outside[0]}, only at {handled}", where)
+        if not schema.emits and not kind.map_driven:
+            self._error("a rule emits at least one tag", self.document.value_place(("emits",)))
+        try:
+            return kind.name, kind.knobs.model_validate(self.document.value["match"].get("knobs") or {})
+        except ValidationError as error:
+            self._add_validation(error, ("match", "knobs"), "knob")
+            return kind.name, None
 
     def _emit(self, emit: EmitSchema, path: Loc) -> Emit | None:
         key = "sub_technique_id" if emit.sub_technique_id else "technique_id"
-        written = emit.sub_technique_id or emit.technique_id
-        found = self.catalogue.resolve(written)
-        if found is None:
-            known = self.catalogue.get(written)
-            reason = "was revoked" if known else "is unknown"
-            self._error(
-                f"{written} {reason} in ATT&CK {self.catalogue.release}",
-                self.document.value_place((*path, key)),
+        try:
+            made = make_emit(
+                self.catalogue, emit.tactic, emit.technique_id, emit.sub_technique_id, emit.confidence
             )
+        except ValueError as error:
+            wrong = "tactic" if "does not belong" in str(error) else key
+            self._error(str(error), self.document.value_place((*path, wrong)))
             return None
-        if emit.tactic not in found.tactics:
-            self._error(
-                f"{written} does not belong to {emit.tactic}, only to {', '.join(found.tactics)}",
-                self.document.value_place((*path, "tactic")),
-            )
-            return None
-        self.superseded += found.technique_id != written
-        parent, dot, _ = found.technique_id.partition(".")
-        return Emit(
-            tactic=emit.tactic,
-            technique_id=parent,
-            sub_technique_id=found.technique_id if dot else None,
-            confidence=emit.confidence,
-            written_technique_id=emit.technique_id,
-            written_sub_technique_id=emit.sub_technique_id,
-            url=found.url,
+        self.superseded += (made.sub_technique_id or made.technique_id) != (
+            emit.sub_technique_id or emit.technique_id
         )
+        return made
 
     def _condition(self, match: MatchSchema, path: Loc, default: str) -> Condition | None:
         """The compiled condition; None for forms that no condition judges or that are wrong."""

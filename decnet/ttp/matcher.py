@@ -16,6 +16,7 @@ from decnet.hostile import storable_text
 from decnet.shell import View, views
 from decnet.ttp.conditions import Fields, Found, options
 from decnet.ttp.kinds import COMMAND_FIELDS
+from decnet.ttp.lifter_registry import known_kinds
 from decnet.ttp.rules import CompiledRule
 
 _MAX_DEPTH = 8
@@ -92,6 +93,7 @@ class RuleIndex:
         self.by_id: Mapping[str, CompiledRule] = {r.rule_id: r for r in self.rules}
         kinds = {kind for rule in self.rules for kind in rule.applies_to}
         self._kinds = {k: KindIndex(r for r in self.rules if k in r.applies_to) for k in kinds}
+        self._lifters = _by_lifter(self.rules)
 
     def __len__(self) -> int:
         return len(self.rules)
@@ -112,6 +114,10 @@ class RuleIndex:
         fields = [(view, _command_fields(view, payload)) for view in seen.views]
         return list(_first_hits(rules, fields, failures)), seen.capped
 
+    def lifter_rules(self, kind: str, lifter: str) -> Sequence[CompiledRule]:
+        """The rules of one lifter (``behavioral``, ``intel``, …) for one source kind, in rule order."""
+        return self._lifters.get((kind, lifter), ())
+
     def hits(self, kind: str, payload: Mapping[str, Any], failures: Failures) -> tuple[list[Hit], bool]:
         """The hits of one event of any kind; the flag is as for commands."""
         if kind == "command":
@@ -121,6 +127,15 @@ class RuleIndex:
             return [], False
         rules = index.candidates(_flat_text(payload))
         return list(_first_hits(rules, [(_NO_VIEW, _payload_fields(payload))], failures)), False
+
+
+def _by_lifter(rules: Iterable[CompiledRule]) -> dict[tuple[str, str], list[CompiledRule]]:
+    out: dict[tuple[str, str], list[CompiledRule]] = {}
+    for rule in rules:
+        kind = known_kinds().get(rule.lifter) if rule.lifter else None
+        for source in rule.applies_to if kind else ():
+            out.setdefault((source, kind.lifter if kind else ""), []).append(rule)
+    return out
 
 
 _NO_VIEW = View("line", "")

@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, NamedTuple
 
 from decnet.attack.catalogue import load_catalogue
-from decnet.hostile import storable
 from decnet.ids import tag_id
+from decnet.logs import get_logger
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, TaggerEvent, TolerantTagger, TTPTag
+from decnet.ttp.evidence import checked_evidence
+from decnet.ttp.lifter_registry import Lift, adjusted, lift_one
 from decnet.ttp.matcher import Failures, Hit, RuleIndex
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, Emit, RuleState
 from decnet.ttp.schema import RuleSchema
@@ -19,7 +21,7 @@ from decnet.ttp.store.base import RuleStore
 
 __all__ = ["CompiledRule", "RuleEngine", "RuleEngineTagger", "RuleIndex", "RuleSchema"]
 
-_NOT_EVIDENCE = frozenset({"password", "secret", "pwd_text", "passwords"})
+_log = get_logger(__name__)
 _FIELD_CHARS = 2000
 
 
@@ -63,22 +65,66 @@ class RuleEngine:
         moment = now or datetime.now(UTC)
         tags: list[TTPTag] = []
         for hit in hits:
-            state = states.get(hit.rule.rule_id, DEFAULT_STATE).effective(moment)
-            for emit in hit.rule.emits:
-                tag = self._tag(event, hit, emit, state)
-                if tag is not None:
-                    tags.append(tag)
+            why = evidence(hit, event.payload)
+            tags += self.tags_of(event, hit.rule, hit.rule.emits, why, states, moment)
         return tags
 
-    def _tag(self, event: TaggerEvent, hit: Hit, emit: Emit, state: RuleState) -> TTPTag | None:
+    def lift(
+        self,
+        event: TaggerEvent,
+        lifter: str,
+        snapshot: Snapshot | None = None,
+        now: datetime | None = None,
+    ) -> list[TTPTag]:
+        """The tags of one event by the rules of one lifter; a failing predicate costs that rule only."""
+        index, states = snapshot or self._snapshot
+        moment = now or datetime.now(UTC)
+        lifts = [
+            lift
+            for rule in index.lifter_rules(event.source_kind, lifter)
+            if states.get(rule.rule_id, DEFAULT_STATE).effective(moment).state != "disabled"
+            and (lift := self._lift_one(rule, event.payload)) is not None
+        ]
+        tags: list[TTPTag] = []
+        for rule, finding, emits in adjusted(lifts, event.payload) if lifts else ():
+            why = {"field": finding.field, "matched": finding.text, **finding.evidence}
+            tags += self.tags_of(event, rule, emits, _with_fields(why, rule, event.payload), states, moment)
+        return tags
+
+    def _lift_one(self, rule: CompiledRule, payload: Mapping[str, Any]) -> Lift | None:
+        if self.failures.tripped(rule):
+            return None
+        try:
+            found = lift_one(rule, payload)
+        except Exception:  # noqa: BLE001 - the named boundary: one rule's failure costs that rule only
+            self.failures.failed(rule)
+            _log.warning("rule failed", rule_id=rule.rule_id, exc_info=True)
+            return None
+        self.failures.passed(rule)
+        return found
+
+    def tags_of(
+        self,
+        event: TaggerEvent,
+        rule: CompiledRule,
+        emits: Iterable[Emit],
+        why: Mapping[str, Any],
+        states: Mapping[str, RuleState],
+        now: datetime,
+    ) -> list[TTPTag]:
+        """The tags of one rule that holds for one event, after the rule's state and the floor; the rest is counted."""
+        state = states.get(rule.rule_id, DEFAULT_STATE).effective(now)
+        kept = checked_evidence(event.source_kind, why)
+        tags = (self._tag(event, rule, emit, kept, state) for emit in emits)
+        return [tag for tag in tags if tag is not None]
+
+    def _tag(
+        self, event: TaggerEvent, rule: CompiledRule, emit: Emit, why: dict[str, Any], state: RuleState
+    ) -> TTPTag | None:
         confidence = state.confidence(emit.confidence)
         if confidence is None or confidence < self.floor:
-            clipped = emit.confidence >= self.floor
-            self.suppressed[
-                "disabled" if confidence is None else "clipped_below_floor" if clipped else "floor"
-            ] += 1
+            self._suppress(emit, confidence)
             return None
-        rule = hit.rule
         return TTPTag(
             uuid=tag_id(
                 event.source_kind,
@@ -100,10 +146,15 @@ class RuleEngine:
             confidence=confidence,
             rule_id=rule.rule_id,
             rule_version=rule.rule_version,
-            evidence=evidence(hit, event.payload),
+            evidence=why,
             attack_release=self._release,
             mitre_url=emit.url,
         )
+
+    def _suppress(self, emit: Emit, confidence: float | None) -> None:
+        clipped = emit.confidence >= self.floor
+        reason = "disabled" if confidence is None else "clipped_below_floor" if clipped else "floor"
+        self.suppressed[reason] += 1
 
 
 def evidence(hit: Hit, payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,12 +163,15 @@ def evidence(hit: Hit, payload: Mapping[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {"field": found.field, "matched": found.text, "span": [found.start, found.end]}
     if hit.view:
         out["view"] = hit.view
-    for name in hit.rule.evidence_fields:
+    return _with_fields(out, hit.rule, payload)
+
+
+def _with_fields(why: dict[str, Any], rule: CompiledRule, payload: Mapping[str, Any]) -> dict[str, Any]:
+    for name in rule.evidence_fields:
         value = payload.get(name)
-        if value is not None and name not in _NOT_EVIDENCE:
-            out[name] = value[:_FIELD_CHARS] if isinstance(value, str) else value
-    kept: dict[str, Any] = storable(out)
-    return kept
+        if value is not None and name not in why:
+            why[name] = value[:_FIELD_CHARS] if isinstance(value, str) else value
+    return why
 
 
 class RuleEngineTagger(TolerantTagger):

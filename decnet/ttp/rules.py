@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from decnet.attack.catalogue import Catalogue
 from decnet.ttp.conditions import Condition
 from decnet.ttp.schema import MatchSchema, RuleSchema
+
+if TYPE_CHECKING:
+    from decnet.ttp.lifter_registry import Knobs
 
 StateName = Literal["enabled", "disabled", "clipped"]
 
@@ -23,6 +27,35 @@ class Emit:
     written_technique_id: str
     written_sub_technique_id: str | None
     url: str = ""
+
+    def scaled(self, factor: float) -> Emit:
+        """The same tag with its confidence times ``factor``, kept within 0..1."""
+        return (
+            self if factor == 1.0 else replace(self, confidence=min(max(self.confidence * factor, 0.0), 1.0))
+        )
+
+
+def make_emit(
+    catalogue: Catalogue, tactic: str, technique_id: str, sub_technique_id: str | None, confidence: float
+) -> Emit:
+    """A tag checked against the catalogue; a revoked id gives its successor. Raises ValueError with the reason."""
+    written = sub_technique_id or technique_id
+    found = catalogue.resolve(written)
+    if found is None:
+        reason = "was revoked" if catalogue.get(written) else "is unknown"
+        raise ValueError(f"{written} {reason} in ATT&CK {catalogue.release}")
+    if tactic not in found.tactics:
+        raise ValueError(f"{written} does not belong to {tactic}, only to {', '.join(found.tactics)}")
+    parent, dot, _ = found.technique_id.partition(".")
+    return Emit(
+        tactic,
+        parent,
+        found.technique_id if dot else None,
+        confidence,
+        technique_id,
+        sub_technique_id,
+        found.url,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +101,10 @@ DEFAULT_STATE = RuleState()
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """One rule, ready to match. ``content_hash`` is the hex SHA-256 of the file it came from."""
+    """One rule, ready to match. ``content_hash`` is the hex SHA-256 of the file it came from.
+
+    A lifter rule has ``lifter`` (the kind without ``lifter:``) and its checked ``knobs``, and no condition.
+    """
 
     rule_id: str
     rule_version: int
@@ -87,6 +123,8 @@ class CompiledRule:
     content_hash: str = ""
     superseded: int = 0
     source: str = field(default="", repr=False, compare=False)
+    lifter: str | None = None
+    knobs: Knobs | None = field(default=None, compare=False)
 
     @classmethod
     def of(
