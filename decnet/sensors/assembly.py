@@ -8,7 +8,6 @@ the log's own, kept per sensor name.
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 from collections import OrderedDict
 from functools import lru_cache
@@ -18,6 +17,7 @@ from decnet import ids
 from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.config import SensorSettings
+from decnet.keyed import keyed_hash
 from decnet.sensors.cowrie import Data, Fact
 from decnet.sensors.session import Session
 
@@ -43,11 +43,6 @@ def safe_token(name: str) -> str:
 @lru_cache(maxsize=65_536)
 def _attacker(ip: str) -> tuple[str, str]:
     return ids.attacker_id(ip), ids.normalize_ip(ip)
-
-
-def secret_hmac(key: bytes, kind: str, secret: str) -> str:
-    """Keyed HMAC-SHA256 in hex: equal secrets can be seen to be equal, and nothing else."""
-    return hmac.new(key, f"{kind}\0{secret}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()
 
 
 class _Clock:
@@ -255,7 +250,7 @@ class Assembler:
 
     def _credential(self, session: Session, fact: Fact) -> Event:
         head, data = self._head(session), fact.data
-        digest = secret_hmac(self._key, data["secret_kind"], data["secret"])
+        digest = keyed_hash(self._key, data["secret_kind"], data["secret"])
         payload = {
             **head,
             "username": data["username"],

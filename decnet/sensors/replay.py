@@ -11,7 +11,7 @@ from typing import Literal
 from decnet.bus.base import Event
 from decnet.config import SensorSpec, Settings
 from decnet.errors import SensorError
-from decnet.sensors.secret_key import load_key
+from decnet.keyed import load_key
 from decnet.sensors.sources import Source, make_source
 from decnet.sensors.tailer import Batch, Tailer
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from decnet.bus.base import BaseBus, Event
 from decnet.config import SensorSpec, Settings
 from decnet.errors import SensorError
+from decnet.keyed import load_key
 from decnet.logs import get_logger
 from decnet.runtime.worker import Transaction, Worker
 from decnet.sensors.checkpoint import CheckpointStore, FileStore, RepoStore
 from decnet.sensors.run import SensorRun
-from decnet.sensors.secret_key import load_key
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository

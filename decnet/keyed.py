@@ -1,7 +1,13 @@
-"""The key under which captured secrets are told apart: a file that only the owner can read."""
+"""Keyed hashes of captured secrets: the key file, and the one function that hashes with it.
+
+Sensors hash what they capture; the credential lifter hashes its list of default pairs the same way.
+Nothing that leaves the sensor holds a secret. Who uses the hashes is left to them.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import secrets
 from pathlib import Path
@@ -10,6 +16,11 @@ from decnet.errors import SensorError
 
 KEY_FILE = "secret.key"
 KEY_BYTES = 32
+
+
+def keyed_hash(key: bytes, kind: str, secret: str) -> str:
+    """Keyed HMAC-SHA256 in hex: equal secrets can be seen to be equal, and nothing else."""
+    return hmac.new(key, f"{kind}\0{secret}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()
 
 
 def load_key(data_dir: Path) -> bytes:
