@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decnet.db.repo_attackers import ActorsMixin
 from decnet.db.repo_journal import JournalMixin
+from decnet.db.repo_lifters import LiftersMixin
 from decnet.db.repo_lists import ListsMixin
 from decnet.db.repo_queue import QueueMixin
 from decnet.db.repo_rules import RulesMixin
@@ -11,5 +12,7 @@ from decnet.db.repo_sessions import SessionsMixin
 from decnet.db.repo_tags import TagsMixin
 
 
-class BaseRepository(QueueMixin, ActorsMixin, SessionsMixin, TagsMixin, RulesMixin, ListsMixin, JournalMixin):
+class BaseRepository(
+    QueueMixin, ActorsMixin, SessionsMixin, TagsMixin, RulesMixin, ListsMixin, JournalMixin, LiftersMixin
+):
     """Rows of one database, free or bound to a transaction; see :mod:`decnet.db.base`."""
