@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from heapq import merge
+from itertools import count as counting
 from pathlib import Path
 
 START = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -23,6 +24,7 @@ COMMANDS = (
     "free -m",
     "ls -la /tmp/d{n}",
 )
+_hours = counting(1)
 LANES = 8
 """Sessions that are open at the same time."""
 
@@ -100,3 +102,25 @@ def told(made: list[str]) -> Written:
     return Written(
         frozenset(r["session"] for r in records), frozenset(r["src_ip"] for r in records), len(records)
     )
+
+
+def append_session(log: Path, name: str, commands: Sequence[str], address: str = "198.51.100.9") -> None:
+    """Appends one whole session, a command a second, that starts an hour after the last one made so."""
+    clock = START + timedelta(hours=next(_hours))
+    steps: list[dict[str, object]] = [
+        {"eventid": "cowrie.session.connect", "src_port": 4242, "dst_ip": "192.0.2.11", "dst_port": 2222, "protocol": "ssh"},
+        {"eventid": "cowrie.login.success", "username": "root", "password": "a"},
+        *({"eventid": "cowrie.command.input", "input": text} for text in commands),
+        {"eventid": "cowrie.session.closed", "duration": "9.0"},
+    ]  # fmt: skip
+    with log.open("a", encoding="utf-8") as file:
+        for second, step in enumerate(steps):
+            stamp = (clock + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            about = {
+                "message": "",
+                "sensor": "gen-00",
+                "timestamp": stamp,
+                "src_ip": address,
+                "session": name,
+            }
+            file.write(json.dumps({**step, **about}) + "\n")

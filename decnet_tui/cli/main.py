@@ -73,6 +73,7 @@ def root(
 ) -> None:
     """Console on the engine of this host; starts one inside itself when none runs."""
     if ctx.invoked_subcommand is not None:
+        configure_logging(level="WARNING")  # stdout belongs to the command's answer
         return
     if until_idle is not None and not headless:
         raise typer.BadParameter("--until-idle goes with --headless")
