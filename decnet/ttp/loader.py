@@ -30,7 +30,7 @@ from decnet.ttp.kinds import DEFAULT_FIELDS
 from decnet.ttp.lifter_registry import Knobs, find_kind
 from decnet.ttp.rules import CompiledRule, Emit, make_emit
 from decnet.ttp.schema import EmitSchema, MatchSchema, RuleSchema
-from decnet.ttp.yaml_places import Document, parse_strict
+from decnet.yaml_places import Document, parse_strict
 
 FILE_NAME = re.compile(r"[A-Za-z0-9_]+\.ya?ml\Z")
 MAX_FILE_BYTES = 262_144
@@ -117,7 +117,8 @@ def load_bytes(
         before = raw[: error.start]
         column = len(before.rpartition(b"\n")[2].decode("utf-8", "replace")) + 1
         return None, [RuleError("not UTF-8", Place(name, before.count(b"\n") + 1, column))]
-    document, errors = parse_strict(text, name)
+    document, flaws = parse_strict(text, name)
+    errors = [RuleError(flaw.message, flaw.place) for flaw in flaws]
     if document is None:
         return None, errors
     if not isinstance(document.value, dict):

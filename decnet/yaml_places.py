@@ -1,16 +1,17 @@
-"""Strict YAML with positions: no aliases, no duplicate keys, bounded depth and size, one document.
+"""Strict YAML with positions: no aliases, no duplicate keys, bounded depth, one document.
 
-Every value keeps the place where it stands, so that a later check can point at it.
+Every value keeps the place where it stands, so that a later check can point at it. What an error
+is called (a rule's, a fleet file's) is left to the reader of the file, which turns flaws into its own.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-from decnet.errors import Place, RuleError
+from decnet.errors import Place
 
 MAX_DEPTH = 50
 _ALLOWED = {
@@ -22,6 +23,13 @@ _ALLOWED = {
 }
 _AS_TEXT = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value", "tag:yaml.org,2002:merge"}
 Path = tuple[int | str, ...]
+
+
+class Flaw(NamedTuple):
+    """What is wrong at a place."""
+
+    message: str
+    place: Place
 
 
 @dataclass(slots=True)
@@ -44,14 +52,14 @@ class Document:
         return self.values.get(path, Place(self.file, 1, 1))
 
 
-def parse_strict(text: str, file: str) -> tuple[Document | None, list[RuleError]]:
+def parse_strict(text: str, file: str) -> tuple[Document | None, list[Flaw]]:
     """The document in ``text`` and all structural errors; None when there is nothing to build on."""
     errors = _check_events(text, file)
     if errors:
         return None, errors
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     if node is None:
-        return None, [RuleError("the file is empty", Place(file, 1, 1))]
+        return None, [Flaw("the file is empty", Place(file, 1, 1))]
     builder = _Builder(file)
     value = builder.build(node, ())
     return Document(file, value, builder.keys, builder.values), builder.errors
@@ -61,28 +69,28 @@ def _place(file: str, mark: Any) -> Place:
     return Place(file, mark.line + 1, mark.column + 1) if mark is not None else Place(file, 1, 1)
 
 
-def _check_events(text: str, file: str) -> list[RuleError]:
+def _check_events(text: str, file: str) -> list[Flaw]:
     """Errors that must be known before nodes are built: syntax, aliases, depth, more documents."""
-    errors: list[RuleError] = []
+    errors: list[Flaw] = []
     depth = documents = 0
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents == 2:
-                    errors.append(RuleError("only one document a file", _place(file, event.start_mark)))
+                    errors.append(Flaw("only one document a file", _place(file, event.start_mark)))
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
                 if depth > MAX_DEPTH:
-                    return [*errors, RuleError(f"nesting over {MAX_DEPTH}", _place(file, event.start_mark))]
+                    return [*errors, Flaw(f"nesting over {MAX_DEPTH}", _place(file, event.start_mark))]
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
             errors += _anchor_error(event, file)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        errors.append(RuleError(f"not YAML: {error.problem or error.context}", _place(file, mark)))
+        errors.append(Flaw(f"not YAML: {error.problem or error.context}", _place(file, mark)))
     except yaml.YAMLError as error:
-        errors.append(RuleError(f"not YAML: {str(error).splitlines()[0]}", _offset_place(file, text, error)))
+        errors.append(Flaw(f"not YAML: {str(error).splitlines()[0]}", _offset_place(file, text, error)))
     return errors
 
 
@@ -95,11 +103,11 @@ def _offset_place(file: str, text: str, error: yaml.YAMLError) -> Place:
     return Place(file, before.count("\n") + 1, position - (before.rfind("\n") + 1) + 1)
 
 
-def _anchor_error(event: Any, file: str) -> list[RuleError]:
+def _anchor_error(event: Any, file: str) -> list[Flaw]:
     if isinstance(event, yaml.AliasEvent):
-        return [RuleError(f"alias '*{event.anchor}' is not allowed", _place(file, event.start_mark))]
+        return [Flaw(f"alias '*{event.anchor}' is not allowed", _place(file, event.start_mark))]
     if getattr(event, "anchor", None):
-        return [RuleError(f"anchor '&{event.anchor}' is not allowed", _place(file, event.start_mark))]
+        return [Flaw(f"anchor '&{event.anchor}' is not allowed", _place(file, event.start_mark))]
     return []
 
 
@@ -108,7 +116,7 @@ class _Builder:
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.errors: list[RuleError] = []
+        self.errors: list[Flaw] = []
         self.keys: dict[Path, Place] = {}
         self.values: dict[Path, Place] = {}
         self._constructor = yaml.constructor.SafeConstructor()
@@ -126,11 +134,11 @@ class _Builder:
         for key_node, value_node in node.value:
             place = _place(self.file, key_node.start_mark)
             if not isinstance(key_node, yaml.ScalarNode):
-                self.errors.append(RuleError("a key must be plain text", place))
+                self.errors.append(Flaw("a key must be plain text", place))
                 continue
             key = str(key_node.value)
             if key in out:
-                self.errors.append(RuleError(f"duplicate key '{key}'", place))
+                self.errors.append(Flaw(f"duplicate key '{key}'", place))
                 continue
             self.keys[(*path, key)] = place
             out[key] = self.build(value_node, (*path, key))
@@ -140,12 +148,10 @@ class _Builder:
         if node.tag in _AS_TEXT:
             return str(node.value)
         if node.tag not in _ALLOWED:
-            self.errors.append(
-                RuleError(f"tag '{node.tag}' is not allowed", _place(self.file, node.start_mark))
-            )
+            self.errors.append(Flaw(f"tag '{node.tag}' is not allowed", _place(self.file, node.start_mark)))
             return str(node.value)
         try:
             return self._constructor.construct_object(node)
         except (ValueError, yaml.YAMLError) as error:
-            self.errors.append(RuleError(f"bad value: {error}", _place(self.file, node.start_mark)))
+            self.errors.append(Flaw(f"bad value: {error}", _place(self.file, node.start_mark)))
             return None
