@@ -107,10 +107,7 @@ class Engine:
         """Writes the connection file; a memory or null bus cannot be reached by others."""
         if self.settings.effective_bus_type != "nats":
             return
-        secret = self.settings.bus.token
-        token = secret.get_secret_value() if secret else ""
-        connection = Connection(self.settings.bus.url or "", self.settings.db_url, token)
-        write_connection(self.settings.data_dir, connection)
+        write_connection(self.settings.data_dir, Connection.of(self.settings.bus, self.settings.db_url))
         self._undo.callback(remove_connection, self.settings.data_dir)
 
     def _workers(self) -> list[Worker]:

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from decnet.bus.base import BaseBus
 from decnet.bus.connection import read_connection
 from decnet.bus.factory import get_bus
-from decnet.config import BusSettings, Settings
+from decnet.config import Settings
 from decnet.db.repository import BaseRepository
 from decnet.engine import Engine
 from decnet.errors import DecnetError, EngineError
@@ -86,18 +86,17 @@ async def attach(settings: Settings, *, url: str | None = None) -> ConsoleSessio
     Raises DecnetError when there is none, BusError or DatabaseError when it cannot be reached.
     """
     found = read_connection(settings.data_dir)
-    values = settings.bus.model_dump()
     if url:
-        values["url"] = url
+        bus = settings.bus.model_copy(update={"url": url})
     elif found is not None:
-        values |= {"url": found.bus_url, "token": found.token or None}
+        bus = found.bus_settings(settings.bus)
     else:
         raise DecnetError(
             f"no engine runs on {settings.data_dir}: start `decnet-tui`, or name a bus: --attach --bus URL"
         )
     db_url = settings.db or (found.db_url if found and not url else None)
     session = ConsoleSession(
-        get_bus("console", settings.model_copy(update={"bus": BusSettings(**values)})),
+        get_bus("console", settings.model_copy(update={"bus": bus})),
         await BaseRepository.open(db_url) if db_url else None,
         demo=False,
         engine=None,

@@ -14,11 +14,21 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
+from decnet.config import BusSettings
 from decnet.logs import get_logger
 
 log = get_logger(__name__)
 FILE_NAME = "connection.json"
 MAX_FILE_BYTES = 65_536
+_CREDENTIALS = ("user", "password", "nkeys_seed", "tls_ca")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return "" if value is None else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +41,21 @@ class Connection:
     pid: int = field(default_factory=os.getpid)
     host: str = field(default_factory=socket.gethostname)
     started_at: float = field(default_factory=time.time)
+    credentials: dict[str, str] = field(default_factory=dict, repr=False)
+    """What else an external server asks for: ``user``, ``password``, ``nkeys_seed``, ``tls_ca``."""
+
+    @classmethod
+    def of(cls, bus: BusSettings, db_url: str) -> Connection:
+        """What others need to reach the bus and the database of this process."""
+        given = {name: _plain(getattr(bus, name)) for name in _CREDENTIALS}
+        kept = {name: value for name, value in given.items() if value}
+        return cls(bus.url or "", db_url, _plain(bus.token), credentials=kept)
+
+    def bus_settings(self, bus: BusSettings) -> BusSettings:
+        """``bus`` with this connection's address and credentials."""
+        reached = {"url": self.bus_url, "token": self.token or None}
+        kept = {name: self.credentials.get(name) for name in _CREDENTIALS}
+        return BusSettings(**(bus.model_dump() | reached | kept))
 
 
 def connection_path(data_dir: Path) -> Path:
@@ -78,6 +103,9 @@ def _parse(raw: Any) -> Connection | None:
     known = {f.name: raw[f.name] for f in fields(Connection) if f.name in raw}
     texts = all(isinstance(known.get(k), str) for k in ("bus_url", "db_url", "token", "host"))
     pid = known.get("pid")
+    secrets = known.get("credentials", {})
+    if not isinstance(secrets, dict) or not all(isinstance(v, str) for v in secrets.values()):
+        return None
     if not texts or not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0:
         return None
     return Connection(**known)

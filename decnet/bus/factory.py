@@ -27,15 +27,15 @@ def get_bus(client_name: str = "decnet", settings: Settings | None = None) -> Ba
 
 
 def _nats(client_name: str, settings: Settings) -> BaseBus:
-    if settings.bus.url:
-        token = settings.bus.token.get_secret_value() if settings.bus.token else None
-        return NatsBus(settings.bus.url, client_name=client_name, token=token, settings=settings.bus)
-    connection = read_connection(settings.data_dir)
-    if connection is None or not connection.bus_url:
-        raise ConfigError(f"no bus URL, and no engine runs on {settings.data_dir}: start one or set bus.url")
-    return NatsBus(
-        connection.bus_url, client_name=client_name, token=connection.token or None, settings=settings.bus
-    )
+    bus = settings.bus
+    if not bus.url:
+        connection = read_connection(settings.data_dir)
+        if connection is None or not connection.bus_url:
+            raise ConfigError(f"no bus URL, and no engine runs on {settings.data_dir}: start one or set bus.url")
+        bus = connection.bus_settings(bus)
+    assert bus.url is not None
+    token = bus.token.get_secret_value() if bus.token else None
+    return NatsBus(bus.url, client_name=client_name, token=token, settings=bus)
 
 
 _ADAPTERS: dict[str, Callable[[str, Settings], BaseBus]] = {

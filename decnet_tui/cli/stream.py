@@ -11,7 +11,7 @@ import typer
 
 from decnet.bus.base import BaseBus, Event, matches
 from decnet.bus.factory import get_bus
-from decnet.config import BusSettings, Settings
+from decnet.config import Settings
 from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
@@ -26,7 +26,7 @@ _MAX_PAUSE_S = 60.0
 def bus_settings(settings: Settings, url: str | None) -> Settings:
     """Settings that reach a running bus. Raises DecnetError when there is none."""
     if url:
-        return settings.model_copy(update={"bus": BusSettings(**(settings.bus.model_dump() | {"url": url}))})
+        return settings.model_copy(update={"bus": settings.bus.model_copy(update={"url": url})})
     if settings.bus.url:
         return settings
     _, found = common.reach(settings)
@@ -34,8 +34,7 @@ def bus_settings(settings: Settings, url: str | None) -> Settings:
         raise DecnetError(
             f"no engine runs on {settings.data_dir}: start `decnet-tui --headless`, or name a bus with --bus"
         )
-    values = settings.bus.model_dump() | {"url": found.bus_url, "token": found.token}
-    return settings.model_copy(update={"bus": BusSettings(**values)})
+    return settings.model_copy(update={"bus": found.bus_settings(settings.bus)})
 
 
 def watch(

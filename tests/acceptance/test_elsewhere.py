@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from decnet.ttp.worker import run_ttp_worker_loop
 from tests.cowriegen import write_log
 from tests.dbkit import database_url
 from tests.natskit import PASSWORD, USER, nats_server
-from tests.programkit import cli, run_until_idle, without
+from tests.programkit import PROGRAM, cli, daemon, listed, run_until_idle, surroundings, until, without
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 LISTS = ("sessions", "tags", "attackers")
@@ -101,3 +103,23 @@ async def _tagged(repo: BaseRepository) -> bool:
 
 async def _waiting(repo: BaseRepository) -> bool:
     return any(row["payload"]["state"] == "waiting_for_bus" for row in await repo.heartbeats())
+
+
+def test_commands_find_an_external_bus_through_the_connection_file(tmp_path: Path) -> None:
+    """The password was given to the engine; who may read its 0600 file needs no second one."""
+    log, data = tmp_path / "cowrie.json", tmp_path / "data"
+    write_log(log, 60, seed=3)
+    config = tmp_path / "settings.yaml"
+    config.write_text(f"bus: {{user: {USER}, password: {PASSWORD}}}\n", "utf-8")
+    with nats_server(tmp_path / "nats") as url:
+        with daemon(
+            data, tmp_path / "engine.log", "--bus", url, "--config", config, "--sensor", f"cowrie={log}"
+        ):
+            until(lambda: listed("sessions", data), 30, "a session")
+            watch = [PROGRAM, "watch", "attacker.>", "--last", "3", "--json", "--data-dir", str(data)]
+            with subprocess.Popen(watch, stdout=subprocess.PIPE, env=surroundings()) as watching:
+                assert watching.stdout is not None
+                topics = [json.loads(watching.stdout.readline())["topic"] for _ in range(3)]
+                watching.send_signal(signal.SIGINT)
+            assert all(topic.startswith("attacker.") for topic in topics)
+        assert PASSWORD not in (tmp_path / "engine.log").read_text("utf-8")
