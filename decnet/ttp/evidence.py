@@ -1,21 +1,320 @@
-"""What the evidence of a tag may hold, by source kind: nothing that names a person, no body, no password."""
+"""What the evidence of a tag may hold: one TypedDict for each source kind, and the check that nothing else gets in.
+
+Whatever is not named here, or is not of the named type, is left out; a tag is never lost over its
+evidence. E-mail evidence holds hashes, counts, header names and domains, canary evidence exactly the
+metric and the matched signature, and no evidence a password. Why a rule holds is the caller's to say.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Annotated, Any, TypedDict, get_type_hints
 
-from decnet.hostile import storable
+import re2
+from pydantic import AfterValidator, BeforeValidator, StrictBool, StrictFloat, StrictInt, TypeAdapter
+from pydantic import ValidationError as Mismatch
 
-_NEVER = frozenset({"password", "passwords", "secret", "secrets", "pwd_text"})
-_HIDDEN_MATCH = frozenset({"email", "canary_fingerprint"})
-"""Kinds whose matched text is a header value or a script's answer: the text stays out."""
+from decnet.hostile import storable, storable_text
+from decnet.ttp.conditions import options
+from decnet.ttp.kinds import KNOWN_SOURCE_KINDS
+
+MAX_TEXT = 2000
+MAX_ITEMS = 100
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,79}\Z")
+_DOMAIN = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?\Z")
+_HEX = re.compile(r"[0-9a-f]{8,128}\Z")
+_SECRETS = tuple(
+    re2.compile(pattern, options=options())
+    for pattern in (
+        r"(://[^\s/:@]{0,200}:)[^\s/@]{1,200}(@)",
+        r"(?i)(\bsshpass\s+-p\s*)\S+()",
+        r"(?i)(\b(?:passwd|password|pass|pwd|secret|token)=)[^\s&'\"]+()",
+        r"(?i)(--?(?:passwd|password|pass)[ =]+)[^\s'\"]+()",
+        r"([\w.-]{1,64}:)[^\s|'\"]{1,200}(['\"]?\s*\|\s*(?:sudo\s+)?chpasswd\b)",
+    )
+)
+"""Places of passwords; linear in time, since the text is an attacker's."""
+
+
+def masked(text: str) -> str:
+    """``text`` without the passwords that stand in known places: URLs, options, form fields, chpasswd."""
+    for pattern in _SECRETS:
+        text = pattern.sub(r"\1***\2", text)
+    return text
+
+
+def sha256_of(text: str) -> str:
+    """Hex SHA-256 of a text that must not be stored itself."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def _shaped(pattern: re.Pattern[str]) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if not pattern.match(value):
+            raise ValueError("not of the shape")
+        return value
+
+    return check
+
+
+def _cut_text(value: Any) -> Any:
+    return masked(storable_text(value[:MAX_TEXT])) if isinstance(value, str) else value
+
+
+def _cut_list(value: Any) -> Any:
+    return list(value[:MAX_ITEMS]) if isinstance(value, (list, tuple)) else value
+
+
+Text = Annotated[str, BeforeValidator(_cut_text)]
+Name = Annotated[str, AfterValidator(_shaped(_NAME))]
+Domain = Annotated[str, AfterValidator(_shaped(_DOMAIN))]
+Hex = Annotated[str, AfterValidator(_shaped(_HEX))]
+Number = StrictInt | StrictFloat
+Texts = Annotated[list[Text], BeforeValidator(_cut_list)]
+Names = Annotated[list[Name], BeforeValidator(_cut_list)]
+Domains = Annotated[list[Domain], BeforeValidator(_cut_list)]
+Hexes = Annotated[list[Hex], BeforeValidator(_cut_list)]
+Numbers = Annotated[list[Number], BeforeValidator(_cut_list)]
+
+
+class Measure(TypedDict, total=False):
+    """A number against its threshold, and what a rule over many events counted.
+
+    ``sources`` are ids of the events that took part, ``within_s`` the seconds they lie within.
+    """
+
+    metric: Name
+    value: Number
+    threshold: Number
+    count: Number
+    within_s: Number
+    sources: Texts
+    steps: Texts
+
+
+class Why(Measure, total=False):
+    """Where a rule matched: field, text, span in characters, and the view of a command."""
+
+    field: Text
+    matched: Text
+    span: Numbers
+    view: Name
+
+
+class CommandEvidence(Why, total=False):
+    """A command line."""
+
+    command_text: Text
+    argv0: Text
+    argv: Texts
+    user: Text
+    uid: Text
+    src: Text
+    success: StrictBool
+
+
+class SessionEvidence(Why, total=False):
+    """A session, an attacker's returns, or what a decoy counted in it."""
+
+    service: Text
+    protocol: Text
+    end_reason: Name
+    duration_s: Number
+    command_count: Number
+    beacon_interval_s: Number
+    beacon_jitter_pct: Number
+    beacon_returns: Number
+    bytes_out: Number
+    bytes_read: Number
+    request_count: Number
+    rows_read: Number
+    llmnr_poison_count: Number
+    tftp_filename: Text
+    path: Text
+    signals: Names
+    address_kind: Name
+    forward_count: Number
+    forward_hosts: Texts
+    forward_ports: Numbers
+    forward_targets: Texts
+    download_count: Number
+    download_urls: Texts
+    download_hosts: Texts
+    download_names: Texts
+    upload_count: Number
+    upload_names: Texts
+    version: Text
+    hassh: Hex
+
+
+class HttpRequestEvidence(Why, total=False):
+    """A request to a web decoy."""
+
+    method: Name
+    host: Text
+    raw_url: Text
+    path: Text
+    status: Number
+    user_agent: Text
+    bytes_out: Number
+    request_count: Number
+    signals: Names
+    address_kind: Name
+
+
+class PayloadEvidence(Why, total=False):
+    """A file that came or went."""
+
+    direction: Name
+    url: Text
+    url_host: Text
+    url_scheme: Name
+    name: Text
+    sha256: Hex
+    size: Number
+    payload_text: Text
+
+
+class IntelEvidence(Why, total=False):
+    """What others say about an address."""
+
+    provider: Name
+    verdict: Text
+    aggregate_verdict: Name
+    providers: Texts
+    abuseipdb_score: Number
+    categories: Numbers
+    classification: Name
+    tags: Texts
+    family: Text
+    families: Texts
+    threat_types: Texts
+
+
+class EmailEvidence(Measure, total=False):
+    """An e-mail: hashes, counts, header names, domains; never an address, a header's value or a body."""
+
+    field: Name
+    matched_sha256: Hex
+    span: Numbers
+    headers: Names
+    domains: Domains
+    from_domain: Domain
+    mail_from_domain: Domain
+    return_path_domain: Domain
+    rcpt_domains: Domains
+    rcpt_count: Number
+    attachment_count: Number
+    attachment_sha256s: Hexes
+    body_simhash: Hex
+    body_sha256: Hex
+    body_base64_bytes: Number
+    signals: Names
+
+
+class CanaryEvidence(TypedDict):
+    """A canary token that went off."""
+
+    metric: Text
+    signature: Text
+
+
+class IdentityEvidence(Why, total=False):
+    """All attackers that are one actor."""
+
+    account_count: Number
+    target_count: Number
+    secret_kind: Name
+
+
+class CredentialEvidence(Why, total=False):
+    """A captured credential; its secret never, not even hashed."""
+
+    username: Text
+    secret_kind: Name
+    service: Text
+    services: Texts
+    deckies: Texts
+    reuse_count: Number
+    target_count: Number
+    success: StrictBool
+
+
+class AuthAttemptEvidence(CredentialEvidence, total=False):
+    """Log-ins of one attacker."""
+
+    fail_count: Number
+    prior_fail_count: Number
+    secret_count: Number
+    attempt_count: Number
+    session_count: Number
+    window_s: Number
+
+
+class HttpFingerprintEvidence(Why, total=False):
+    """A fingerprint of an attacker's tool."""
+
+    type: Name
+    version: Text
+
+
+class Ipv6LeakEvidence(Why, total=False):
+    """An address that was not meant to be seen."""
+
+    address: Text
+
+
+EVIDENCE: Mapping[str, type] = {
+    "command": CommandEvidence,
+    "session": SessionEvidence,
+    "http_request": HttpRequestEvidence,
+    "payload": PayloadEvidence,
+    "intel": IntelEvidence,
+    "email": EmailEvidence,
+    "canary_fingerprint": CanaryEvidence,
+    "identity": IdentityEvidence,
+    "credential": CredentialEvidence,
+    "auth_attempt": AuthAttemptEvidence,
+    "http_fingerprint": HttpFingerprintEvidence,
+    "ipv6_leak": Ipv6LeakEvidence,
+}
+"""Source kind → shape of its evidence."""
+assert EVIDENCE.keys() == KNOWN_SOURCE_KINDS
+
+
+@cache
+def _checks(source_kind: str) -> Mapping[str, TypeAdapter[Any]]:
+    hints = get_type_hints(EVIDENCE[source_kind], include_extras=True)
+    return {name: TypeAdapter(hint) for name, hint in hints.items()}
 
 
 def checked_evidence(source_kind: str, why: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of ``why`` that may be stored, storable on both databases."""
-    kept = {name: value for name, value in why.items() if name not in _NEVER}
-    if source_kind in _HIDDEN_MATCH:
-        kept.pop("matched", None)
-    out: dict[str, Any] = storable(kept)
-    return out
+    """The part of ``why`` that may be stored, storable on both databases. Never raises."""
+    if source_kind not in EVIDENCE:
+        return {}
+    checks = _checks(source_kind)
+    out: dict[str, Any] = {}
+    for name, value in _by_kind(source_kind, why).items():
+        check = checks.get(name)
+        if check is None or value is None:
+            continue
+        try:
+            out[name] = check.validate_python(value)
+        except Mismatch:
+            continue
+    kept: dict[str, Any] = storable(out)
+    return kept
+
+
+def _by_kind(source_kind: str, why: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The kinds whose matched text has another name, or must not be told."""
+    matched = why.get("matched")
+    text = matched if isinstance(matched, str) else ""
+    if source_kind == "canary_fingerprint":
+        return {"metric": str(why.get("field") or ""), "signature": text}
+    if source_kind == "email" and text:
+        return {**why, "matched_sha256": sha256_of(text)}
+    return why
