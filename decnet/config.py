@@ -110,6 +110,15 @@ class RuntimeSettings(_Section):
     """Seconds between looks for rows that other processes wrote."""
 
 
+class RecorderSettings(_Section):
+    """Rows, and what is told from them."""
+
+    score_thresholds: tuple[float, ...] = (25.0, 50.0, 75.0)
+    """Scores (0..100) whose upward crossing is told once for each attacker."""
+    derive_interval_s: float = Field(2.0, gt=0)
+    """Seconds between looks at attackers whose rows changed."""
+
+
 class SensorSettings(_Section):
     """Log reading."""
 
@@ -214,6 +223,8 @@ class Settings(BaseSettings):
     """The bus."""
     runtime: RuntimeSettings = RuntimeSettings()
     """Workers and supervisor."""
+    recorder: RecorderSettings = RecorderSettings()
+    """Rows, and what is told from them."""
     sensor: SensorSettings = SensorSettings()
     """Log reading."""
     ttp: TtpSettings = TtpSettings()

@@ -113,7 +113,7 @@ class Engine:
     def _workers(self) -> list[Worker]:
         builders: dict[str, Callable[[], Worker]] = {
             "sensors": self._build_sensors,
-            "recorder": RecorderWorker,
+            "recorder": lambda: RecorderWorker(self.settings),
             "ttp": lambda: TtpWorker(self.rules, self.settings),
         }
         wanted = self.settings.workers or tuple(builders)

@@ -15,7 +15,7 @@ from decnet.db.tables import json_column, moment, number, real, text, text_key
 
 
 class Attacker(SQLModel, table=True):
-    """One source address."""
+    """One source address; ``ignored_by`` is the entry that marked it (``tables_ignore``), of sessions too."""
 
     __tablename__ = "attacker"
     __table_args__ = (Index("ix_attacker_ip", "ip"), Index("ix_attacker_last_seen", "last_seen"))
@@ -23,6 +23,7 @@ class Attacker(SQLModel, table=True):
     ip: str | None = text(None)
     first_seen: datetime | None = moment(None)
     last_seen: datetime | None = moment(None)
+    ignored_by: str | None = text(None)
 
 
 class Identity(SQLModel, table=True):
@@ -74,9 +75,11 @@ class SessionRow(SQLModel, table=True):
     client: dict[str, Any] | None = json_column()
     auth: dict[str, Any] | None = json_column()
     downloads: list[Any] | None = json_column()
+    uploads: list[Any] | None = json_column()
     forwards: list[Any] | None = json_column()
     keystrokes_ref: str | None = text(None)
     tagged_at: datetime | None = moment(None)
+    ignored_by: str | None = text(None)
 
 
 class SessionPart(SQLModel, table=True):

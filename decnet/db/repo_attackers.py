@@ -7,14 +7,14 @@ that were ever announced.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import NAMESPACE_URL, uuid5
 
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from decnet.db.base import LOCK_MERGES, RepositoryBase, Row, chunks, greatest, insert_for, least
+from decnet.db.base import LOCK_MERGES, RepositoryBase, Row, chunks, greatest, insert_for, least, replace
 from decnet.db.evidence import (
     Attacker,
     Credential,
@@ -25,6 +25,7 @@ from decnet.db.evidence import (
     SessionRow,
 )
 from decnet.db.tables import table_of
+from decnet.db.types import as_utc
 from decnet.hostile import storable_text
 from decnet.ids import identity_id, normalize_ip
 
@@ -56,14 +57,17 @@ class ActorsMixin(RepositoryBase):
         await self.upsert_attackers([(attacker_uuid, ip, ts)])
 
     async def upsert_attackers(
-        self, sightings: Iterable[tuple[str, str | None, datetime | float | None]]
+        self,
+        sightings: Iterable[tuple[str, str | None, datetime | float | None]],
+        ignored: Mapping[str, str] | None = None,
     ) -> None:
-        """Many sightings (attacker_uuid, ip, time) in one statement."""
-        rows = [
-            {"attacker_uuid": uuid, "ip": normalize_ip(ip) if ip else None, "first_seen": ts, "last_seen": ts}
-            for uuid, ip, ts in sightings
-        ]
-        merge = {"ip": greatest, "first_seen": least, "last_seen": greatest}
+        """Many sightings (attacker_uuid, ip, time) in one statement.
+
+        ``ignored`` names the entry that marks an attacker; a sighting outside of every entry ends the mark.
+        """
+        marks = ignored or {}
+        rows = [{**row, "ignored_by": marks.get(row["attacker_uuid"])} for row in _widest(sightings)]
+        merge = {"ip": greatest, "first_seen": least, "last_seen": greatest, "ignored_by": replace}
         async with self._write() as session:
             await self._upsert(session, _ATTACKER, rows, merge)
 
@@ -205,6 +209,21 @@ class ActorsMixin(RepositoryBase):
         async with self._read() as session:
             rows = await session.execute(query.order_by(_SESSION.c.ended_at.desc()).limit(limit))
             return [(key, session_id) for key, session_id in rows]
+
+
+def _widest(sightings: Iterable[tuple[str, str | None, datetime | float | None]]) -> list[Row]:
+    """One row for each attacker: a busy one would otherwise cost a statement for every event."""
+    rows: dict[str, Row] = {}
+    for uuid, ip, ts in sightings:
+        moment, address = as_utc(ts), normalize_ip(ip) if ip else None
+        row = rows.setdefault(
+            uuid, {"attacker_uuid": uuid, "ip": address, "first_seen": moment, "last_seen": moment}
+        )
+        row["ip"] = max(row["ip"] or "", address or "") or None
+        for name, pick in (("first_seen", min), ("last_seen", max)):
+            known = [t for t in (row[name], moment) if t is not None]
+            row[name] = pick(known, default=None)
+    return list(rows.values())
 
 
 def _credential_row(credential: Row) -> Row:

@@ -20,11 +20,12 @@ from decnet.db.base import RepositoryBase, Row, chunks, greatest, least, replace
 from decnet.db.evidence import Command, SessionPart, SessionRow
 from decnet.db.tables import table_of
 from decnet.db.types import as_utc
+from decnet.hostile import storable_text
 
 _SESSION, _PART, _COMMAND = table_of(SessionRow), table_of(SessionPart), table_of(Command)
 _BASE = ("session_id", "attacker_uuid", "attacker_ip", "decky_id", "service", "protocol", "started_at")
 _LAST = ("end_reason", "duration_s", "command_count", "client", "auth", "keystrokes_ref")
-_LISTS = ("downloads", "forwards")
+_LISTS = ("downloads", "uploads", "forwards")
 _COMMAND_TEXTS = ("user", "uid", "src", "pwd")
 _PAYLOAD = (*_BASE, "ended_at", *_LAST, *_LISTS)
 MAX_PARTS = 100_000
@@ -42,9 +43,9 @@ class SessionsMixin(RepositoryBase):
 
     async def upsert_sessions(self, payloads: Sequence[Row]) -> None:
         """Many of them; the order does not matter, and twice is once."""
-        rows = [_base_row(payload) for payload in payloads]
+        rows = _merged([_base_row(payload) for payload in payloads])
         parts = [_part_row(payload) for payload in payloads if payload.get("ended_at") is not None]
-        merge = dict.fromkeys(_BASE[1:-1], greatest) | {"started_at": least}
+        merge = dict.fromkeys((*_BASE[1:-1], "ignored_by"), greatest) | {"started_at": least}
         async with self._write() as session:
             # The row's lock comes first: who adds the last part must see all the others.
             await self._upsert(session, _SESSION, rows, merge)
@@ -127,7 +128,25 @@ class SessionsMixin(RepositoryBase):
 def _base_row(payload: Row) -> Row:
     if not payload.get("session_id"):
         raise ValueError("session_id is missing")
-    return {**{name: payload.get(name) for name in _BASE}, "started_at": as_utc(payload.get("started_at"))}
+    row = {name: payload.get(name) for name in (*_BASE, "ignored_by")}
+    return {**row, "started_at": as_utc(payload.get("started_at"))}
+
+
+def _merged(rows: Sequence[Row]) -> list[Row]:
+    """One row for each session of a batch, by the same rules as the statement: fewer rows to write."""
+    out: dict[str, Row] = {}
+    for row in rows:
+        key = _as_text(row["session_id"])
+        kept = out.setdefault(key, {**row, "session_id": key})
+        for name in (*_BASE[1:-1], "ignored_by"):
+            kept[name] = max((t for v in (kept[name], row[name]) if (t := _as_text(v))), default=None)
+        starts = [t for t in (kept["started_at"], row["started_at"]) if t is not None]
+        kept["started_at"] = min(starts, default=None)
+    return list(out.values())
+
+
+def _as_text(value: Any) -> str:
+    return "" if value is None else storable_text(value if isinstance(value, str) else str(value))
 
 
 def _part_row(payload: Row) -> Row:

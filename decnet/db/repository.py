@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from decnet.db.repo_alerts import AlertsMixin
 from decnet.db.repo_attackers import ActorsMixin
+from decnet.db.repo_attribution import AttributionMixin
+from decnet.db.repo_ignore import IgnoreMixin
 from decnet.db.repo_journal import JournalMixin
 from decnet.db.repo_lifters import LiftersMixin
 from decnet.db.repo_lists import ListsMixin
+from decnet.db.repo_producers import ProducersMixin
 from decnet.db.repo_queue import QueueMixin
 from decnet.db.repo_rules import RulesMixin
 from decnet.db.repo_sessions import SessionsMixin
+from decnet.db.repo_tagging import WindowsMixin
 from decnet.db.repo_tags import TagsMixin
 
 
 class BaseRepository(
-    QueueMixin, ActorsMixin, SessionsMixin, TagsMixin, RulesMixin, ListsMixin, JournalMixin, LiftersMixin
+    ProducersMixin,
+    IgnoreMixin,
+    QueueMixin,
+    AttributionMixin,
+    AlertsMixin,
+    ActorsMixin,
+    SessionsMixin,
+    TagsMixin,
+    RulesMixin,
+    ListsMixin,
+    JournalMixin,
+    LiftersMixin,
+    WindowsMixin,
 ):
     """Rows of one database, free or bound to a transaction; see :mod:`decnet.db.base`."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from decnet.bus import topics
 from decnet.bus.base import Event
+from decnet.db.repo_ignore import IgnoreSet
 from decnet.db.types import as_utc
 from decnet.hostile import storable_text
 from decnet.ids import attacker_id, normalize_ip
@@ -24,6 +25,7 @@ ENDED = topics.attacker(topics.ATTACKER_SESSION_ENDED)
 FINGERPRINTED = topics.attacker(topics.ATTACKER_FINGERPRINTED)
 CAPTURED = topics.credential(topics.CREDENTIAL_CAPTURED)
 MERGED = topics.identity(topics.IDENTITY_MERGED)
+ENRICHED = topics.attacker(topics.ATTACKER_INTEL_ENRICHED)
 _FINGERPRINT_FRAME = frozenset({"attacker_uuid", "attacker_ip", "type", "decky_id", "session_id", "service"})
 
 
@@ -37,13 +39,25 @@ class Plan:
     credentials: list[Row] = field(default_factory=list)
     fingerprints: list[tuple[str, str, Row, datetime | None]] = field(default_factory=list)
     merges: list[tuple[str, str]] = field(default_factory=list)
+    intel: list[tuple[str, float, Row]] = field(default_factory=list)
     formed_at: dict[str, float] = field(default_factory=dict)
+    changed: list[tuple[str, float]] = field(default_factory=list)
+    """Attackers with new sessions or credentials, and the event time of each."""
     refused: list[tuple[Event, str]] = field(default_factory=list)
 
     @property
     def attackers(self) -> list[str]:
         """Attackers that the batch names, each once."""
         return sorted({uuid for uuid, _, _ in self.sightings})
+
+    def ignored(self, rules: IgnoreSet) -> dict[str, str]:
+        """Attackers that an entry covers, with its id; marks the sessions of the batch on the way."""
+        if not rules:
+            return {}
+        for row in self.sessions:
+            row["ignored_by"] = rules.by_payload(row)
+        found = ((uuid, rules.by_address(ip)) for uuid, ip, _ in self.sightings)
+        return {uuid: entry for uuid, entry in found if entry is not None}
 
     @property
     def recordings(self) -> dict[str, str]:
@@ -109,6 +123,9 @@ def _take_session(plan: Plan, event: Event) -> None:
     ids = {"session_id": session_id, "attacker_uuid": uuid}
     plan.sessions.append({k: v for k, v in payload.items() if k != "commands"} | ids)
     plan.commands += commands
+    for moment in (payload.get("started_at"), ended_at):
+        if (known := as_utc(moment)) is not None:
+            plan.changed.append((uuid, known.timestamp()))
 
 
 def _commands(session_id: str, commands: Any) -> list[tuple[str, int, Row]]:
@@ -133,6 +150,14 @@ def _take_fingerprint(plan: Plan, event: Event) -> None:
 def _take_credential(plan: Plan, event: Event) -> None:
     uuid = _see(plan, event)
     plan.credentials.append({**event.payload, "attacker_uuid": uuid, "ts": as_utc(event.ts)})
+    plan.changed.append((uuid, event.ts))
+
+
+def _take_intel(plan: Plan, event: Event) -> None:
+    uuid, ip = _anchor(event.payload)
+    plan.sightings.append((uuid, ip, None))
+    plan.formed_at.setdefault(uuid, event.ts)
+    plan.intel.append((uuid, event.ts, dict(event.payload)))
 
 
 def _take_merge(plan: Plan, event: Event) -> None:
@@ -146,5 +171,6 @@ _TAKERS: dict[str, Callable[[Plan, Event], None]] = {
     FINGERPRINTED: _take_fingerprint,
     CAPTURED: _take_credential,
     MERGED: _take_merge,
+    ENRICHED: _take_intel,
 }
 TOPICS = tuple(_TAKERS)

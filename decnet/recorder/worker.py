@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
+from decnet.config import Settings, load_settings
+from decnet.db.repo_producers import widened
 from decnet.errors import BusError
 from decnet.ids import event_id
 from decnet.logs import get_logger
+from decnet.recorder.derive import derive_due
 from decnet.recorder.plan import TOPICS, Plan, plan_of
 from decnet.runtime.worker import Job, Transaction, Worker
 
@@ -32,11 +35,15 @@ class RecorderWorker(Worker):
     name = "recorder"
     topics = TOPICS
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = (settings or load_settings()).recorder
         self.bus: BaseBus | None = None
         self.recordings_waiting = 0
+        self.derived = 0
+        every = self.settings.derive_interval_s
         self.jobs = (
             Job("recordings", RECORDINGS_EVERY_S, copy_recordings, lease="recorder.recordings", by_data=True),
+            Job("derive", every, self._derive, lease="recorder.derive", by_data=True),
         )
 
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
@@ -53,15 +60,20 @@ class RecorderWorker(Worker):
         await _announce(plan, tx)
         await self._copy(plan.recordings, tx.repo)
 
+    async def _derive(self, repo: BaseRepository, _bus: BaseBus) -> None:
+        self.derived += await derive_due(repo, self.settings.score_thresholds)
+
     async def _write(self, plan: Plan, repo: BaseRepository) -> None:
-        await repo.upsert_attackers(plan.sightings)
+        await repo.upsert_attackers(plan.sightings, plan.ignored(await repo.ignore_set()))
         await repo.upsert_sessions(plan.sessions)
         await repo.insert_command_rows(plan.commands)
         await repo.upsert_credentials(plan.credentials)
+        await repo.upsert_intel(plan.intel)
         for fingerprint in plan.fingerprints:
             await repo.upsert_fingerprint(*fingerprint)
         for winner, loser in plan.merges:
             await repo.merge_identities(winner, loser)
+        await repo.due_mark(widened(plan.changed))
 
     async def _copy(self, wanted: dict[str, str], repo: BaseRepository) -> None:
         """A bus that is away costs no batch: the job copies later what is missing."""
@@ -75,8 +87,8 @@ class RecorderWorker(Worker):
             log.info("recordings are copied later", error=str(error))
 
     def health(self) -> dict[str, Any]:
-        """How often recordings had to wait for the bus."""
-        return {"recordings_waiting": self.recordings_waiting}
+        """How often recordings had to wait for the bus, and events told from stored rows."""
+        return {"recordings_waiting": self.recordings_waiting, "derived": self.derived}
 
     async def stop(self) -> None:
         """Lets the bus go."""

@@ -25,6 +25,7 @@ def _attacker() -> None:
         sa.Column("ip", sa.Text(), nullable=True),
         sa.Column("first_seen", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_seen", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ignored_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("attacker_uuid"),
     )
     op.create_index("ix_attacker_ip", "attacker", ["ip"], unique=False)
@@ -257,9 +258,11 @@ def _session() -> None:
         sa.Column("client", JSON, nullable=True),
         sa.Column("auth", JSON, nullable=True),
         sa.Column("downloads", JSON, nullable=True),
+        sa.Column("uploads", JSON, nullable=True),
         sa.Column("forwards", JSON, nullable=True),
         sa.Column("keystrokes_ref", sa.Text(), nullable=True),
         sa.Column("tagged_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ignored_by", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("session_id"),
     )
     op.create_index("ix_session_attacker", "session", ["attacker_uuid"], unique=False)
