@@ -130,6 +130,8 @@ class SensorSettings(_Section):
     """Seconds between looks at a file that gave no sign of change."""
     idle_session_s: float = Field(3600.0, gt=0)
     """A session without a line for this long in log time is over."""
+    probe_idle_s: float = Field(60.0, gt=0)
+    """The same for logs that never say when a connection ends (OpenCanary)."""
     max_open_sessions: int = Field(20_000, ge=1)
     """Open sessions kept in memory; beyond, the longest idle one ends."""
     max_commands: int = Field(20_000, ge=1)
@@ -167,6 +169,57 @@ class TtpSettings(_Section):
     """Seconds of quiet before changed rule files are read."""
     rescan_s: float = Field(5.0, gt=0)
     """Seconds between content-hash scans of the rule directory."""
+
+
+class MutatorSettings(_Section):
+    """The fleet and its rotation."""
+
+    substrate: Literal["compose", "opencanary", "dry_run"] = "opencanary"
+    """What runs the deckies of a fleet that names none."""
+    mutate_interval: str = "never"
+    """How often the deckies of a fleet that says nothing rotate: 30m, 12h, 7d or never."""
+    catalogue: Path | None = None
+    """A file of the shape of the packaged service catalogue, laid over it."""
+    max_services: int = Field(3, ge=1, le=16)
+    """Services that a rotation lets one decky run at most; pinned ones count."""
+    max_deckies: int = Field(1000, ge=1)
+    """Deckies in one fleet."""
+    max_queued: int = Field(1000, ge=1)
+    """Changes that may wait in the queue of one fleet."""
+    poll_interval_s: float = Field(10.0, gt=0)
+    """Longest pause between looks at the schedule, in seconds."""
+    lanes: int = Field(4, ge=2, le=64)
+    """Changes worked on at once; the first lane serves operators only."""
+    jitter: float = Field(0.1, ge=0, le=0.5)
+    """Share of an interval by which a rotation comes earlier or later."""
+    retry_backoff_s: float = Field(30.0, gt=0)
+    """First pause after a change that failed, in seconds; doubles up to the next one."""
+    retry_backoff_max_s: float = Field(3600.0, gt=0)
+    """Longest pause after changes that failed, in seconds."""
+    apply_timeout_s: float = Field(300.0, gt=0)
+    """Seconds one change may take on its substrate; its lease lives longer."""
+    observe_s: float = Field(15.0, gt=0)
+    """Seconds between looks at what really runs."""
+    quiet: bool = True
+    """A decky with a live attacker session is not rotated by schedule."""
+    quiet_session_s: float = Field(3600.0, gt=0)
+    """A session that started longer ago, in seconds, holds back no rotation: it may never be closed."""
+    opencanary_env: Path | None = None
+    """OpenCanary's environment; without it the one that `fleet setup` makes in the data directory."""
+    opencanary_version: str = "0.9.10"
+    """Version that `fleet setup` installs."""
+    start_timeout_s: float = Field(30.0, gt=0)
+    """Seconds an OpenCanary process may take until its ports are open."""
+    decoy_log_bytes: int = Field(16 * 2**20, ge=65_536)
+    """A decoy's log is rotated at this size, in bytes."""
+    decoy_log_files: int = Field(4, ge=1, le=100)
+    """Rotated logs kept of each decoy."""
+    docker: str = "docker"
+    """The Docker client."""
+    docker_timeout_s: float = Field(120.0, gt=0)
+    """Seconds one call of the Docker client may take."""
+    docker_tries: int = Field(3, ge=1, le=10)
+    """Tries of a call that failed for a reason that may pass."""
 
 
 class ConsoleSettings(_Section):
@@ -229,6 +282,8 @@ class Settings(BaseSettings):
     """Log reading."""
     ttp: TtpSettings = TtpSettings()
     """Tagging."""
+    mutator: MutatorSettings = MutatorSettings()
+    """The fleet and its rotation."""
     console: ConsoleSettings = ConsoleSettings()
     """The console."""
     log: LogSettings = LogSettings()

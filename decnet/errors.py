@@ -16,6 +16,8 @@
     ├── RuleErrors           many of them, reported together
     ├── RuleStoreError       a state or definition could not be written
     ├── SensorError          a log cannot be read
+    ├── FleetError           a fleet file, a change of the fleet or a decky's name is wrong; all faults at once
+    ├── SubstrateError       a decoy could not be changed; the reason is shown and it is tried again
     └── EngineError          start-up or shutdown went wrong
 """
 
@@ -102,6 +104,14 @@ class RuleStoreError(DecnetError):
 
 class SensorError(DecnetError):
     """A log cannot be read."""
+
+
+class FleetError(DecnetError):
+    """A fleet file or a change of the fleet is wrong; one line for each fault, with its place if it has one."""
+
+
+class SubstrateError(DecnetError):
+    """A decoy could not be changed; the text is the reason as an operator reads it."""
 
 
 class EngineError(DecnetError):
