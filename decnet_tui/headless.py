@@ -67,6 +67,8 @@ class _Signals:
     async def _reload_rules(self) -> None:
         try:
             await self.engine.rules.reload()
+            rules = self.engine.rules
+            log.info("rules reloaded", rules=len(rules.rules()), errors=len(rules.errors()))
         except Exception:
             log.error("rules not reloaded", exc_info=True)
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,12 +81,14 @@ class Daemon:
 
 
 @contextmanager
-def daemon(data_dir: Path, log: Path, *arguments: str | Path) -> Iterator[Daemon]:
+def daemon(
+    data_dir: Path, log: Path, *arguments: str | Path, surrounding: Mapping[str, str] | None = None
+) -> Iterator[Daemon]:
     """The engine on ``data_dir`` once it can be attached to; whatever is left of it ends with the block."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             [PROGRAM, "--headless", "--data-dir", str(data_dir), *map(str, arguments)],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=surroundings(),
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env={**surroundings(), **(surrounding or {})},
         )  # fmt: skip
     running = Daemon(process, data_dir, log)
     try:

@@ -12,6 +12,7 @@ import pytest
 from tests.cowriegen import append_session
 from tests.programkit import Daemon, cli, daemon, listed, until
 
+pytestmark = pytest.mark.slow
 LIMIT_S = 10.0
 """Ten times the second within which a saved rule is live."""
 RULE = """\

@@ -1,0 +1,55 @@
+"""The daemon and what starts it: systemd's notification socket, SIGHUP, SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.programkit import daemon, until
+
+pytestmark = pytest.mark.timeout(120)
+RULE = """\
+rule_id: A1
+rule_version: 1
+name: test_a1
+description: 'A rule of this test.'
+applies_to: [command]
+match: {pattern: 'alpha'}
+emits:
+  - {tactic: TA0007, technique_id: T1082, confidence: 0.8}
+"""
+
+
+def test_systemd_hears_of_start_life_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind(str(tmp_path / "notify"))
+        ear.settimeout(30)
+        given = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+        with daemon(tmp_path / "data", tmp_path / "log", surrounding=given) as engine:
+            heard = [ear.recv(1000).decode() for _ in range(3)]
+            assert any(text.startswith("READY=1") for text in heard)
+            assert "WATCHDOG=1" in heard
+            assert engine.stop() == 0, engine.said()
+            until(lambda: ear.recv(1000) == b"STOPPING=1", 30, "STOPPING=1", pause=0)
+
+
+def test_sighup_reads_the_rules_again_and_refuses_to_lose_them_all(tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    (rules / "a.yaml").write_text(RULE, "utf-8")
+    config = tmp_path / "settings.yaml"
+    config.write_text("ttp: {rescan_s: 3600}\n", "utf-8")
+    with daemon(tmp_path / "data", tmp_path / "log", "--rules", rules, "--config", config) as engine:
+        (rules / "b.yaml").write_text(RULE.replace("A1", "B1").replace("a1", "b1"), "utf-8")
+        os.kill(engine.process.pid, signal.SIGHUP)
+        until(lambda: "rules=2" in engine.said(), 30, "two rules in the log")
+        shutil.rmtree(rules)
+        rules.mkdir()
+        os.kill(engine.process.pid, signal.SIGHUP)
+        until(lambda: "refused" in engine.said(), 30, "the refusal in the log")
+        assert engine.process.poll() is None
