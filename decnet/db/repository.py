@@ -5,6 +5,7 @@ from __future__ import annotations
 from decnet.db.repo_alerts import AlertsMixin
 from decnet.db.repo_attackers import ActorsMixin
 from decnet.db.repo_attribution import AttributionMixin
+from decnet.db.repo_fleet import FleetMixin
 from decnet.db.repo_ignore import IgnoreMixin
 from decnet.db.repo_journal import JournalMixin
 from decnet.db.repo_lifters import LiftersMixin
@@ -18,6 +19,7 @@ from decnet.db.repo_tags import TagsMixin
 
 
 class BaseRepository(
+    FleetMixin,
     ProducersMixin,
     IgnoreMixin,
     QueueMixin,
