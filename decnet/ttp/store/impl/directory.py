@@ -47,7 +47,7 @@ class RuleDirectory:
 
     def _shrunk(self, now: int) -> bool:
         before = len(self.by_id)
-        return before >= _GUARDED_FROM and now * 2 <= before
+        return before > 0 and (not now or (before >= _GUARDED_FROM and now * 2 <= before))
 
     def _read(self, path: Path) -> tuple[str, CompiledRule | None, list[RuleError]]:
         known = self._seen.get(path.name)
