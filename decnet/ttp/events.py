@@ -8,6 +8,7 @@ from typing import Any
 from decnet.bus.base import Event
 from decnet.ids import attacker_id
 from decnet.ttp.base import TaggerEvent
+from decnet.ttp.facts import payload_events, session_facts
 
 _FINGERPRINT_KINDS = {"ipv6_leak": "ipv6_leak", "payload": "payload", "http_request": "http_request"}
 _NOT_VALUES = frozenset(
@@ -51,10 +52,11 @@ def _one(
 def _session_ended(event: Event) -> list[TaggerEvent]:
     payload = event.payload
     session = _text(payload, "session_id")
-    out = _one(event, "session", session)
+    out = _one(event, "session", session, session_facts(payload))
     if not out:
         return []
     base = out[0]
+    out += payload_events(base)
     commands = payload.get("commands")
     for i, command in enumerate(commands if isinstance(commands, list) else ()):
         if isinstance(command, Mapping):
