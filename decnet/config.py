@@ -169,6 +169,8 @@ class TtpSettings(_Section):
     """Seconds of quiet before changed rule files are read."""
     rescan_s: float = Field(5.0, gt=0)
     """Seconds between content-hash scans of the rule directory."""
+    window_retention_s: float = Field(7 * 86_400.0, gt=0)
+    """Seconds for which a hit of a window or sequence rule waits for others that come late."""
 
 
 class MutatorSettings(_Section):

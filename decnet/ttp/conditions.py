@@ -243,3 +243,13 @@ def _texts(value: Any) -> Sequence[str]:
     if isinstance(value, (list, tuple)):
         return [v for v in value if isinstance(v, str)]
     return () if value is None or isinstance(value, (bool, dict)) else (str(value),)
+
+
+def dig(payload: Mapping[str, Any], name: str) -> Any:
+    """A field by its name; dots lead into nested objects."""
+    if name in payload or "." not in name:
+        return payload.get(name)
+    value: Any = payload
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value

@@ -9,7 +9,7 @@ from typing import ClassVar
 from decnet.config import Settings, load_settings
 from decnet.logs import get_logger
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, Tagger, TaggerEvent, TTPTag, WatchableTagger
-from decnet.ttp.rule_engine import RuleEngine, RuleEngineTagger
+from decnet.ttp.rule_engine import Collected, RuleEngine, RuleEngineTagger
 from decnet.ttp.store.base import RuleStore
 
 _log = get_logger(__name__)
@@ -36,13 +36,18 @@ class CompositeTagger(Tagger):
         results = await asyncio.gather(*(lifter.tag(event) for lifter in claimed))
         return [tag for tags in results for tag in tags]
 
-    async def tag_batch(self, events: Sequence[TaggerEvent]) -> list[TTPTag]:
-        """The tags of many events; rule engines judge the whole batch by one snapshot, off the loop."""
+    async def tag_batch(
+        self, events: Sequence[TaggerEvent], collected: Collected | None = None
+    ) -> list[TTPTag]:
+        """The tags of many events; rule engines judge the whole batch by one snapshot, off the loop.
+
+        Hits of window and sequence rules go to ``collected``, for :class:`decnet.ttp.windows_engine.WindowEngine`.
+        """
         out: list[TTPTag] = []
         for lifter in self.lifters:
             mine = [event for event in events if event.source_kind in lifter.HANDLES]
             if isinstance(lifter, RuleEngineTagger):
-                out += await lifter.tag_batch(mine)
+                out += await lifter.tag_batch(mine, collected)
             else:
                 out += [tag for event in mine for tag in await lifter.tag(event)]
         for kind in {event.source_kind for event in events}:

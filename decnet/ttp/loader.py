@@ -29,7 +29,8 @@ from decnet.ttp.conditions import (
 from decnet.ttp.kinds import DEFAULT_FIELDS
 from decnet.ttp.lifter_registry import Knobs, find_kind
 from decnet.ttp.rules import CompiledRule, Emit, make_emit
-from decnet.ttp.schema import EmitSchema, MatchSchema, RuleSchema
+from decnet.ttp.schema import ConditionSchema, EmitSchema, RuleSchema, duration_s
+from decnet.ttp.windows import Correlation, Step
 from decnet.yaml_places import Document, parse_strict
 
 FILE_NAME = re.compile(r"[A-Za-z0-9_]+\.ya?ml\Z")
@@ -144,7 +145,8 @@ class _Compiler:
         except ValidationError as error:
             self._add_validation(error)
             return None, self.errors
-        condition = self._condition(schema.match, ("match",), DEFAULT_FIELDS.get(schema.applies_to[0], ""))
+        correlation = self._correlation(schema)
+        condition = self._whole_condition(schema, correlation)
         emits = tuple(filter(None, (self._emit(e, ("emits", i)) for i, e in enumerate(schema.emits))))
         lifter, knobs = self._lifter(schema)
         if self.errors:
@@ -160,6 +162,8 @@ class _Compiler:
             source=self.text,
             lifter=lifter,
             knobs=knobs,
+            correlation=correlation,
+            test_places=self._test_places(schema),
         )
         return rule, []
 
@@ -221,7 +225,33 @@ class _Compiler:
         )
         return made
 
-    def _condition(self, match: MatchSchema, path: Loc, default: str) -> Condition | None:
+    def _test_places(self, schema: RuleSchema) -> dict[tuple[str, int], Place]:
+        counts = (("match", len(schema.tests.match)), ("no_match", len(schema.tests.no_match)))
+        return {(k, i): self.document.value_place(("tests", k, i)) for k, n in counts for i in range(n)}
+
+    def _whole_condition(self, schema: RuleSchema, correlation: Correlation | None) -> Condition | None:
+        """The condition of a rule; of a sequence that one of its steps holds."""
+        if correlation is not None and correlation.steps:
+            return Either(tuple(step.condition for step in correlation.steps))
+        return self._condition(schema.match, ("match",), DEFAULT_FIELDS.get(schema.applies_to[0], ""))
+
+    def _correlation(self, schema: RuleSchema) -> Correlation | None:
+        window, sequence = schema.match.window, schema.match.sequence
+        if window is not None:
+            return Correlation(
+                duration_s(window.within), tuple(window.by), window.count, distinct=window.distinct
+            )
+        if sequence is None:
+            return None
+        steps = []
+        for i, step in enumerate(sequence.steps):
+            default = DEFAULT_FIELDS.get(step.source_kind or schema.applies_to[0], "")
+            condition = self._condition(step, ("match", "sequence", "steps", i), default)
+            if condition is not None:
+                steps.append(Step(step.source_kind, condition))
+        return Correlation(duration_s(sequence.within), tuple(sequence.by), steps=tuple(steps))
+
+    def _condition(self, match: ConditionSchema, path: Loc, default: str) -> Condition | None:
         """The compiled condition; None for forms that no condition judges or that are wrong."""
         if match.any is not None or match.all is not None:
             key = "any" if match.any is not None else "all"
@@ -240,7 +270,7 @@ class _Compiler:
             self._error(str(error), self.document.value_place((*path, key)))
             return None
 
-    def _group(self, parts: list[MatchSchema], path: Loc, default: str, key: str) -> Condition | None:
+    def _group(self, parts: list[ConditionSchema], path: Loc, default: str, key: str) -> Condition | None:
         built = [self._condition(part, (*path, i), default) for i, part in enumerate(parts)]
         known = tuple(part for part in built if part is not None)
         return Either(known) if key == "any" else Every(known)

@@ -14,20 +14,25 @@ import re2
 
 from decnet.hostile import storable_text
 from decnet.shell import View, views
-from decnet.ttp.conditions import Fields, Found, options
+from decnet.ttp.conditions import Fields, Found, dig, options
 from decnet.ttp.kinds import COMMAND_FIELDS
 from decnet.ttp.lifter_registry import known_kinds
 from decnet.ttp.rules import CompiledRule
+from decnet.ttp.windows import Correlation, Mark, value_of
 
 _MAX_DEPTH = 8
 
 
 class Hit(NamedTuple):
-    """A rule that holds: the evidence and the view it was found in (empty but for commands)."""
+    """A rule that holds: the evidence and the view it was found in (empty but for commands).
+
+    ``marks`` are the views that count for a window or sequence rule, which does not fire by itself.
+    """
 
     rule: CompiledRule
     found: Found
     view: str
+    marks: tuple[Mark, ...] = ()
 
 
 @dataclass(slots=True)
@@ -112,7 +117,7 @@ class RuleIndex:
         if not rules:
             return [], seen.capped
         fields = [(view, _command_fields(view, payload)) for view in seen.views]
-        return list(_first_hits(rules, fields, failures)), seen.capped
+        return list(_first_hits(rules, "command", fields, failures)), seen.capped
 
     def lifter_rules(self, kind: str, lifter: str) -> Sequence[CompiledRule]:
         """The rules of one lifter (``behavioral``, ``intel``, …) for one source kind, in rule order."""
@@ -126,7 +131,7 @@ class RuleIndex:
         if index is None:
             return [], False
         rules = index.candidates(_flat_text(payload))
-        return list(_first_hits(rules, [(_NO_VIEW, _payload_fields(payload))], failures)), False
+        return list(_first_hits(rules, kind, [(_NO_VIEW, _payload_fields(payload))], failures)), False
 
 
 def _by_lifter(rules: Iterable[CompiledRule]) -> dict[tuple[str, str], list[CompiledRule]]:
@@ -141,14 +146,16 @@ def _by_lifter(rules: Iterable[CompiledRule]) -> dict[tuple[str, str], list[Comp
 _NO_VIEW = View("line", "")
 
 
-def _first_hits(
-    rules: Sequence[CompiledRule], fields: Sequence[tuple[View, Fields]], failures: Failures
-) -> Iterator[Hit]:
+Looks = Sequence[tuple[View, Fields]]
+
+
+def _first_hits(rules: Sequence[CompiledRule], kind: str, fields: Looks, failures: Failures) -> Iterator[Hit]:
     for rule in rules:
         if failures.tripped(rule):
             continue
         try:
-            hit = _first_hit(rule, fields[:1] if rule.scope == "line" else fields)
+            seen = fields[:1] if rule.scope == "line" else fields
+            hit = _first_hit(rule, seen) if rule.correlation is None else _marked_hit(rule, kind, seen)
         except Exception:  # noqa: BLE001 - the named boundary: one rule's failure costs that rule only
             _log_failure(rule)
             failures.failed(rule)
@@ -175,10 +182,45 @@ def _first_hit(rule: CompiledRule, fields: Sequence[tuple[View, Fields]]) -> Hit
     return None
 
 
+def _marked_hit(rule: CompiledRule, kind: str, fields: Looks) -> Hit | None:
+    """The views that count. Without ``distinct`` a window counts events; else each command counts for itself."""
+    spec = rule.correlation
+    if spec is None:
+        return None
+    if not spec.steps and spec.distinct is None:
+        hit = _first_hit(rule, fields)
+        return hit and hit._replace(marks=(Mark(0, 0, ""),))
+    first: Hit | None = None
+    marks = []
+    # The whole line says nothing about the order of its commands.
+    for pos, (view, lookup) in enumerate(fields[1:] or fields):
+        found, mark = _mark(rule, spec, kind, lookup, pos)
+        if found is not None and mark is not None:
+            marks.append(mark)
+            first = first or Hit(rule, found, view.kind if view is not _NO_VIEW else "")
+    return first and first._replace(marks=tuple(marks))
+
+
+def _mark(
+    rule: CompiledRule, spec: Correlation, kind: str, lookup: Fields, pos: int
+) -> tuple[Found | None, Mark | None]:
+    if not spec.steps:
+        value = value_of(lookup(spec.distinct or ""))
+        found = rule.condition.find(lookup) if rule.condition and value is not None else None
+        return found, Mark(pos, 0, value or "")
+    first, bits = None, 0
+    for i, step in enumerate(spec.steps):
+        found = step.condition.find(lookup) if step.source_kind in (None, kind) else None
+        if found is not None:
+            bits |= 1 << i
+            first = first or found
+    return first, Mark(pos, bits, "")
+
+
 def _command_fields(view: View, payload: Mapping[str, Any]) -> Fields:
     def lookup(name: str) -> Any:
         if name not in COMMAND_FIELDS:
-            return clean(_dig(payload, name))
+            return clean(dig(payload, name))
         if name == "command_text":
             return view.text
         return (view.argv0 or None) if name == "argv0" else list(view.argv)
@@ -187,17 +229,7 @@ def _command_fields(view: View, payload: Mapping[str, Any]) -> Fields:
 
 
 def _payload_fields(payload: Mapping[str, Any]) -> Fields:
-    return lambda name: clean(_dig(payload, name))
-
-
-def _dig(payload: Mapping[str, Any], name: str) -> Any:
-    """A field by its name; dots lead into nested objects."""
-    if name in payload or "." not in name:
-        return payload.get(name)
-    value: Any = payload
-    for part in name.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
+    return lambda name: clean(dig(payload, name))
 
 
 def clean(value: Any) -> Any:

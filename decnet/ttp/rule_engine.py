@@ -18,11 +18,29 @@ from decnet.ttp.matcher import Failures, Hit, RuleIndex
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, Emit, RuleState
 from decnet.ttp.schema import RuleSchema
 from decnet.ttp.store.base import RuleStore
+from decnet.ttp.windows import WHO, Subject, WindowHit, event_time, window_hit
 
-__all__ = ["CompiledRule", "RuleEngine", "RuleEngineTagger", "RuleIndex", "RuleSchema"]
+__all__ = ["Collected", "CompiledRule", "RuleEngine", "RuleEngineTagger", "RuleIndex", "RuleSchema"]
 
 _log = get_logger(__name__)
 _FIELD_CHARS = 2000
+
+
+class Collected:
+    """The hits of window and sequence rules in one batch; ``times`` are epoch seconds of events without one."""
+
+    def __init__(self, times: Mapping[TaggerEvent, float] | None = None) -> None:
+        self.times = times or {}
+        self.hits: list[WindowHit] = []
+
+    def add(self, event: TaggerEvent, hit: Hit, why: Mapping[str, Any]) -> None:
+        """Takes one hit; one whose key is not complete counts for nothing."""
+        ts = event_time(event.payload, self.times.get(event, 0.0))
+        who = {name: getattr(event, name) for name in WHO}
+        subject = Subject(event.source_kind, event.source_id, ts, who, event.payload)
+        found = window_hit(hit.rule, hit.marks, subject, why)
+        if found is not None:
+            self.hits.append(found)
 
 
 class Snapshot(NamedTuple):
@@ -56,9 +74,16 @@ class RuleEngine:
         return self._snapshot
 
     def evaluate(
-        self, event: TaggerEvent, snapshot: Snapshot | None = None, now: datetime | None = None
+        self,
+        event: TaggerEvent,
+        snapshot: Snapshot | None = None,
+        now: datetime | None = None,
+        collected: Collected | None = None,
     ) -> list[TTPTag]:
-        """The tags of one event; ``now`` (aware) decides which states have expired."""
+        """The tags of one event; ``now`` (aware) decides which states have expired.
+
+        Hits of window and sequence rules give no tag here: they go to ``collected``.
+        """
         index, states = snapshot or self._snapshot
         hits, capped = index.hits(event.source_kind, event.payload, self.failures)
         self.views_capped += capped
@@ -66,8 +91,18 @@ class RuleEngine:
         tags: list[TTPTag] = []
         for hit in hits:
             why = evidence(hit, event.payload)
+            if hit.marks:
+                if collected is not None and not self._disabled(hit.rule, states, moment):
+                    collected.add(event, hit, checked_evidence(event.source_kind, why))
+                continue
             tags += self.tags_of(event, hit.rule, hit.rule.emits, why, states, moment)
         return tags
+
+    def _disabled(self, rule: CompiledRule, states: Mapping[str, RuleState], now: datetime) -> bool:
+        """Whether the rule must not fire; counted."""
+        disabled = states.get(rule.rule_id, DEFAULT_STATE).effective(now).state == "disabled"
+        self.suppressed["disabled"] += disabled
+        return disabled
 
     def lift(
         self,
@@ -82,8 +117,8 @@ class RuleEngine:
         lifts = [
             lift
             for rule in index.lifter_rules(event.source_kind, lifter)
-            if states.get(rule.rule_id, DEFAULT_STATE).effective(moment).state != "disabled"
-            and (lift := self._lift_one(rule, event.payload)) is not None
+            if (lift := self._lift_one(rule, event.payload)) is not None
+            and not self._disabled(rule, states, moment)
         ]
         tags: list[TTPTag] = []
         for rule, finding, emits in adjusted(lifts, event.payload) if lifts else ():
@@ -188,13 +223,17 @@ class RuleEngineTagger(TolerantTagger):
     async def _tag_impl(self, event: TaggerEvent) -> list[TTPTag]:
         return self.engine.evaluate(event)
 
-    async def tag_batch(self, events: Sequence[TaggerEvent]) -> list[TTPTag]:
-        """The tags of a batch by one snapshot, off the event loop."""
-        return await asyncio.to_thread(self._tag_all, events, self.engine.snapshot())
+    async def tag_batch(
+        self, events: Sequence[TaggerEvent], collected: Collected | None = None
+    ) -> list[TTPTag]:
+        """The tags of a batch by one snapshot, off the event loop; hits of window rules go to ``collected``."""
+        return await asyncio.to_thread(self._tag_all, events, self.engine.snapshot(), collected)
 
-    def _tag_all(self, events: Sequence[TaggerEvent], snapshot: Snapshot) -> list[TTPTag]:
+    def _tag_all(
+        self, events: Sequence[TaggerEvent], snapshot: Snapshot, collected: Collected | None
+    ) -> list[TTPTag]:
         now = datetime.now(UTC)
-        return [tag for event in events for tag in self.engine.evaluate(event, snapshot, now)]
+        return [tag for event in events for tag in self.engine.evaluate(event, snapshot, now, collected)]
 
     async def load(self) -> None:
         """Reads rules and states from the store once."""

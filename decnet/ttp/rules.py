@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from decnet.attack.catalogue import Catalogue
+from decnet.errors import Place
 from decnet.ttp.conditions import Condition
 from decnet.ttp.schema import MatchSchema, RuleSchema
+from decnet.ttp.windows import Correlation
 
 if TYPE_CHECKING:
     from decnet.ttp.lifter_registry import Knobs
@@ -104,6 +107,7 @@ class CompiledRule:
     """One rule, ready to match. ``content_hash`` is the hex SHA-256 of the file it came from.
 
     A lifter rule has ``lifter`` (the kind without ``lifter:``) and its checked ``knobs``, and no condition.
+    A window or sequence rule has ``correlation``; its condition says which events count.
     """
 
     rule_id: str
@@ -125,6 +129,8 @@ class CompiledRule:
     source: str = field(default="", repr=False, compare=False)
     lifter: str | None = None
     knobs: Knobs | None = field(default=None, compare=False)
+    correlation: Correlation | None = field(default=None, repr=False, compare=False)
+    test_places: Mapping[tuple[str, int], Place] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from decnet.ttp.kinds import DEFAULT_FIELDS, KNOWN_SOURCE_KINDS
 
@@ -27,6 +28,7 @@ Scalar = str | int | float | bool
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])\Z")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _FORMS = ("pattern", "op", "any", "all", "not_", "kind", "sequence")
+MAX_WITHIN_S = 30 * 86_400.0
 
 
 class _Strict(BaseModel):
@@ -36,6 +38,8 @@ class _Strict(BaseModel):
 def _seconds(text: str) -> str:
     if not _DURATION.match(text):
         raise ValueError("a duration is a number with s, m, h or d, such as 60s")
+    if not 0 < duration_s(text) <= MAX_WITHIN_S:
+        raise ValueError("a duration lies above 0 and is 30d at most")
     return text
 
 
@@ -47,65 +51,46 @@ def duration_s(text: str) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
+Within = Annotated[str, AfterValidator(_seconds)]
+Name = Annotated[str, Field(min_length=1, max_length=120)]
+Key = Annotated[list[Name], Field(min_length=1, max_length=4)]
+
+
 class WindowSchema(_Strict):
     """So many hits within so long, for one key."""
 
-    count: int = Field(ge=1, le=100_000)
-    within: str
-    by: list[str] = Field(default_factory=lambda: ["session_id"], min_length=1, max_length=4)
-    distinct: str | None = None
-
-    _within = field_validator("within")(_seconds)
-
-
-class StepSchema(_Strict):
-    """One step of a sequence."""
-
-    field: str | None = None
-    op: Op | None = None
-    value: Scalar | list[Scalar] | None = None
-    pattern: str | None = None
-    source_kind: str | None = None
+    count: int = Field(ge=1, le=10_000, description="Hits, or distinct values, that complete the rule.")
+    within: Within = Field(description="Longest time from the first to the last, such as 60s, 5m, 1h, 2d.")
+    by: Key = Field(
+        default_factory=lambda: ["session_id"], description="Fields that the hits must have in common."
+    )
+    distinct: Name | None = Field(None, description="Field whose different values are counted.")
 
 
-class SequenceSchema(_Strict):
-    """Steps in order within so long, for one key."""
+class ConditionSchema(_Strict):
+    """A condition over one view of an event; exactly one of its forms."""
 
-    steps: list[StepSchema] = Field(min_length=2, max_length=16)
-    within: str
-    by: list[str] = Field(default_factory=lambda: ["session_id"], min_length=1, max_length=4)
-
-    _within = field_validator("within")(_seconds)
-
-
-class MatchSchema(_Strict):
-    """A condition; exactly one of its forms."""
-
-    field: str | None = Field(None, min_length=1, max_length=120)
+    field: Name | None = None
     pattern: str | None = Field(None, min_length=1, max_length=8192)
     op: Op | None = None
     value: Scalar | list[Scalar] | None = None
-    any: list[MatchSchema] | None = Field(None, min_length=1, max_length=64)
-    all: list[MatchSchema] | None = Field(None, min_length=1, max_length=64)
-    not_: MatchSchema | None = Field(None, alias="not")
-    kind: str | None = Field(None, pattern=r"^lifter:[a-z0-9_]+$")
-    knobs: dict[str, Any] | None = None
-    sequence: SequenceSchema | None = None
-    window: WindowSchema | None = None
-    scope: Literal["view", "line"] | None = None
+    any: list[ConditionSchema] | None = Field(None, min_length=1, max_length=64)
+    all: list[ConditionSchema] | None = Field(None, min_length=1, max_length=64)
+    not_: ConditionSchema | None = Field(None, alias="not")
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
-        forms = [name.rstrip("_") for name in _FORMS if getattr(self, name) is not None]
+        known = [name for name in _FORMS if name in type(self).model_fields]
+        forms = [name.rstrip("_") for name in known if getattr(self, name) is not None]
         if len(forms) != 1:
-            wanted = "exactly one of pattern, op, any, all, not, kind, sequence"
-            raise ValueError(f"{wanted}; found {', '.join(forms) or 'none'}")
+            wanted = ", ".join(name.rstrip("_") for name in known)
+            raise ValueError(f"exactly one of {wanted}; found {', '.join(forms) or 'none'}")
         self._check_leaf()
-        if self.window is not None and forms[0] in ("kind", "sequence"):
-            raise ValueError("window cannot stand beside kind or sequence")
-        if self.knobs is not None and self.kind is None:
-            raise ValueError("knobs stand beside kind only")
+        self._check_beside(forms[0])
         return self
+
+    def _check_beside(self, form: str) -> None:
+        """What may stand beside the form; for subclasses."""
 
     def _check_leaf(self) -> None:
         if self.op is None:
@@ -113,20 +98,74 @@ class MatchSchema(_Strict):
                 raise ValueError("value needs an op")
         elif self.field is None:
             raise ValueError("an op names its field")
-        elif self.op != "exists" and self.value is None:
-            raise ValueError(f"op {self.op} needs a value")
-        elif self.op == "in" and not isinstance(self.value, list):
-            raise ValueError("op in needs a list as value")
-        elif self.op in ("gt", "gte", "lt", "lte") and not _is_number(self.value):
-            raise ValueError(f"op {self.op} needs a number")
-        elif self.op in ("pattern", "contains", "startswith", "endswith") and not isinstance(self.value, str):
-            raise ValueError(f"op {self.op} needs text")
+        else:
+            _check_value(self.op, self.value)
         if self.field is not None and (self.pattern is None and self.op is None):
             raise ValueError("field stands beside pattern or op only")
 
 
+def _check_value(op: str, value: object) -> None:
+    """Raises ValueError for a value that the op cannot use."""
+    if value is None and op != "exists":
+        raise ValueError(f"op {op} needs a value")
+    fits, wanted = _VALUES[op]
+    if not fits(value):
+        raise ValueError(f"op {op} {wanted}")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+_TEXT, _NUMBER = (_is_text, "needs text"), (_is_number, "needs a number")
+_VALUES: dict[str, tuple[Callable[[object], bool], str]] = {
+    "exists": (lambda value: value is None or isinstance(value, bool), "takes true, false or no value"),
+    "in": (lambda value: isinstance(value, list) and bool(value), "needs a list as value"),
+    "equals": (lambda value: not isinstance(value, list), "needs one value; a list is for op in"),
+    "cidr": (lambda value: _is_text(value) or isinstance(value, list), "needs an address range or a list"),
+    **dict.fromkeys(("pattern", "contains", "startswith", "endswith"), _TEXT),
+    **dict.fromkeys(("gt", "gte", "lt", "lte"), _NUMBER),
+}
+
+
+class StepSchema(ConditionSchema):
+    """One step of a sequence."""
+
+    source_kind: str | None = Field(None, description="Only events of this kind; any of applies_to without.")
+
+
+class SequenceSchema(_Strict):
+    """Steps in order within so long, for one key."""
+
+    steps: list[StepSchema] = Field(min_length=2, max_length=16)
+    within: Within = Field(description="Longest time from the first step to the last, such as 5m.")
+    by: Key = Field(
+        default_factory=lambda: ["session_id"], description="Fields that the events must have in common."
+    )
+
+
+class MatchSchema(ConditionSchema):
+    """What a rule looks for: a condition, a lifter's predicate, or a sequence; ``window`` counts a condition."""
+
+    kind: str | None = Field(None, pattern=r"^lifter:[a-z0-9_]+$")
+    knobs: dict[str, Any] | None = None
+    sequence: SequenceSchema | None = None
+    window: WindowSchema | None = None
+    scope: Literal["view", "line"] | None = Field(
+        None, description="line holds the rule to whole command lines; view is the default."
+    )
+
+    def _check_beside(self, form: str) -> None:
+        if self.window is not None and form in ("kind", "sequence"):
+            raise ValueError("window cannot stand beside kind or sequence")
+        if self.knobs is not None and self.kind is None:
+            raise ValueError("knobs stand beside kind only")
+        if self.scope is not None and self.kind is not None:
+            raise ValueError("scope cannot stand beside kind")
 
 
 class EmitSchema(_Strict):
@@ -185,19 +224,29 @@ class RuleSchema(_Strict):
         return value
 
     @model_validator(mode="after")
-    def _needs_field(self) -> Self:
+    def _whole(self) -> Self:
         if not self.emits and self.match.kind is None:
             raise ValueError("a rule emits at least one tag")
-        if _bare_pattern(self.match) and (
-            len(self.applies_to) > 1 or self.applies_to[0] not in DEFAULT_FIELDS
-        ):
-            raise ValueError("pattern needs a field: no one default for " + ", ".join(self.applies_to))
+        self._check_fields()
         keys = [(e.technique_id, e.sub_technique_id) for e in self.emits]
         if len(set(keys)) != len(keys):
             raise ValueError("two emits of one technique: the tactic is no part of the tag id")
         return self
 
+    def _check_fields(self) -> None:
+        """A pattern without a field needs one kind with a default; steps may name that kind themselves."""
+        steps = self.match.sequence.steps if self.match.sequence else []
+        outside = sorted({s.source_kind for s in steps if s.source_kind} - set(self.applies_to))
+        if outside:
+            raise ValueError(f"a step's source_kind {outside[0]!r} is not in applies_to")
+        for part, kinds in (
+            (self.match, self.applies_to),
+            *((s, [s.source_kind] if s.source_kind else self.applies_to) for s in steps),
+        ):
+            if _bare_pattern(part) and (len(kinds) > 1 or kinds[0] not in DEFAULT_FIELDS):
+                raise ValueError("pattern needs a field: no one default for " + ", ".join(kinds))
 
-def _bare_pattern(match: MatchSchema) -> bool:
+
+def _bare_pattern(match: ConditionSchema) -> bool:
     inner = [*(match.any or ()), *(match.all or ()), *([match.not_] if match.not_ else ())]
     return (match.pattern is not None and match.field is None) or any(map(_bare_pattern, inner))

@@ -1,28 +1,64 @@
-"""Runs the tests that every rule carries itself."""
+"""Runs the tests that every rule carries itself, the way the rule would be run: matched, lifted or over several events."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from decnet.errors import Place, RuleError
 from decnet.ttp.kinds import DEFAULT_FIELDS
+from decnet.ttp.lifter_registry import lift_one
 from decnet.ttp.matcher import Failures, RuleIndex
 from decnet.ttp.rules import CompiledRule
+from decnet.ttp.windows import WHO, Subject, WindowHit, window_hit
+from decnet.ttp.windows_memory import MemoryWindows
+
+_MINE = frozenset({"at", "source_kind"})
 
 
 def run_rule_tests(rules: Iterable[CompiledRule]) -> list[RuleError]:
-    """One error for each example that a rule judges wrongly; the place is the rule's file."""
+    """One error for each example that a rule judges wrongly or cannot judge; the place is the example's line."""
     errors = []
     for rule in rules:
         index = RuleIndex([rule])
-        errors += [_error(rule, "does not match", e) for e in rule.tests_match if not _hits(index, rule, e)]
-        errors += [_error(rule, "matches", e) for e in rule.tests_no_match if _hits(index, rule, e)]
+        for key, wanted, examples in (
+            ("match", True, rule.tests_match),
+            ("no_match", False, rule.tests_no_match),
+        ):
+            for i, example in enumerate(examples):
+                message = _wrong(index, rule, example, wanted)
+                if message:
+                    place = rule.test_places.get((key, i)) or Place(rule.file, 1, 1)
+                    errors.append(RuleError(f"own test fails: {message}", place, rule.rule_id))
     return errors
 
 
-def _hits(index: RuleIndex, rule: CompiledRule, example: Any) -> bool:
-    return any(index.hits(kind, _payload(kind, example), Failures())[0] for kind in sorted(rule.applies_to))
+def _wrong(index: RuleIndex, rule: CompiledRule, example: Any, wanted: bool) -> str:
+    """What is wrong with the rule's answer, empty when it is right."""
+    try:
+        held = _holds(index, rule, example)
+    except Exception as error:  # noqa: BLE001 - the named boundary: one rule's failure is that rule's error
+        return f"the rule fails on {_shown(example)}: {type(error).__name__}: {error}"
+    if held is wanted:
+        return ""
+    return f"the rule {'does not match' if wanted else 'matches'} {_shown(example)}"
+
+
+def _shown(example: Any) -> str:
+    text = repr(example)
+    return text if len(text) <= 200 else text[:200] + "…"
+
+
+def _holds(index: RuleIndex, rule: CompiledRule, example: Any) -> bool:
+    if rule.correlation is not None:
+        return _comes_true(index, rule, example)
+    if rule.lifter is not None:
+        return isinstance(example, Mapping) and lift_one(rule, example) is not None
+    failures = Failures()
+    held = any(index.hits(kind, _payload(kind, example), failures)[0] for kind in sorted(rule.applies_to))
+    if failures.total:
+        raise ValueError("a condition cannot be judged")
+    return held
 
 
 def _payload(kind: str, example: Any) -> dict[str, Any]:
@@ -31,16 +67,22 @@ def _payload(kind: str, example: Any) -> dict[str, Any]:
     return example if isinstance(example, dict) else {}
 
 
-def _error(rule: CompiledRule, what: str, example: Any) -> RuleError:
-    return RuleError(f"own test fails: the rule {what} {example!r}", _place(rule, example), rule.rule_id)
+def _comes_true(index: RuleIndex, rule: CompiledRule, example: Any) -> bool:
+    """Whether a list of events (``at`` seconds, ``source_kind`` for several kinds) makes the rule fire."""
+    events = example if isinstance(example, Sequence) and not isinstance(example, str) else [example]
+    windows = MemoryWindows()
+    return any(windows.apply(_hits(index, rule, i, event)) for i, event in enumerate(events))
 
 
-def _place(rule: CompiledRule, example: Any) -> Place:
-    """The first line below ``tests:`` that holds the example, as near as its quoting allows."""
-    lines = rule.source.splitlines()
-    start = next((i for i, line in enumerate(lines) if line.startswith("tests:")), 0)
-    needle = example if isinstance(example, str) else ""
-    for number, line in enumerate(lines[start:], start + 1):
-        if needle and needle in line.replace("''", "'"):
-            return Place(rule.file, number, line.index(line.strip()[0]) + 1)
-    return Place(rule.file, start + 1, 1)
+def _hits(index: RuleIndex, rule: CompiledRule, number: int, event: Any) -> Iterable[WindowHit]:
+    body = dict(event) if isinstance(event, Mapping) else {}
+    at, named = body.get("at", 0.0), body.get("source_kind")
+    for kind in [named] if named else sorted(rule.applies_to):
+        payload = {k: v for k, v in body.items() if k not in _MINE} or _payload(kind, event)
+        # Whoever an example does not name is the same one throughout.
+        who = {name: str(payload.get(name) or name) for name in WHO}
+        subject = Subject(kind, f"event-{number:04}", float(at), who, payload)
+        for hit in index.hits(kind, payload, Failures())[0]:
+            found = window_hit(hit.rule, hit.marks, subject, {"matched": hit.found.text})
+            if found is not None:
+                yield found

@@ -13,13 +13,14 @@ from decnet.bus.base import BaseBus, Event
 from decnet.config import Settings, load_settings
 from decnet.ids import event_id
 from decnet.logs import get_logger
-from decnet.runtime.worker import Transaction, Worker
+from decnet.runtime.worker import Job, Transaction, Worker
 from decnet.ttp.base import TTPTag
 from decnet.ttp.events import tagger_events
 from decnet.ttp.factory import CompositeTagger, get_tagger
-from decnet.ttp.rule_engine import RuleEngineTagger
+from decnet.ttp.rule_engine import Collected, RuleEngineTagger
 from decnet.ttp.store.base import RuleStore
 from decnet.ttp.sweep import UntaggedSweep
+from decnet.ttp.windows_engine import WindowEngine
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -60,6 +61,11 @@ class TtpWorker(Worker):
         self.settings = settings or load_settings()
         self.store = store
         self.tagger = tagger or get_tagger(self.settings, store)
+        self.windows = [
+            WindowEngine(engine.engine, retention_s=self.settings.ttp.window_retention_s)
+            for engine in self._engines()
+        ][:1]
+        self.jobs = tuple(Job("windows", 3600.0, w.purge, lease="ttp-windows") for w in self.windows)
         self.inserted = 0
         self.sweep = UntaggedSweep(self.handle, self.settings.runtime.poll_interval_s)
 
@@ -77,8 +83,11 @@ class TtpWorker(Worker):
 
     async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
         """Tags a batch, stores the tags, tells of those that are new, and marks the sessions."""
-        events = [tagged for event in batch for tagged in tagger_events(event)]
-        tags = await self.tagger.tag_batch(events)
+        times = {tagged: event.ts for event in batch for tagged in tagger_events(event)}
+        collected = Collected(times)
+        tags = await self.tagger.tag_batch(list(times), collected)
+        for windows in self.windows:
+            tags += await windows.apply(tx.repo, collected.hits)
         fresh = set(await tx.repo.insert_tags(tags)) if tags else set()
         self.inserted += len(fresh)
         new = {tag.uuid: tag for tag in tags if tag.uuid in fresh}
@@ -108,6 +117,7 @@ class TtpWorker(Worker):
             "suppressed": sum(sum(engine.engine.suppressed.values()) for engine in engines),
             "views_capped": sum(engine.engine.views_capped for engine in engines),
             "tags_inserted": self.inserted,
+            **{key: value for windows in self.windows for key, value in windows.health().items()},
         }
         if not loaded:
             out["degraded"] = "no rules loaded"

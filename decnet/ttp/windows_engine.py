@@ -1,0 +1,121 @@
+"""Window and sequence rules over the database: hits in, tags of the completing events out.
+
+All of it happens in the transaction of the batch. Rows are keyed by the event, so redelivery adds
+nothing; a key is worked on by one transaction at a time, so any number of engines agree.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from decnet.ttp.base import TaggerEvent, TTPTag
+from decnet.ttp.rule_engine import RuleEngine
+from decnet.ttp.rules import CompiledRule
+from decnet.ttp.windows import (
+    Completion,
+    StoredHit,
+    WindowHit,
+    completions,
+    reason,
+    superfluous,
+)
+
+if TYPE_CHECKING:
+    from decnet.bus.base import BaseBus
+    from decnet.db.repository import BaseRepository
+
+Row = dict[str, Any]
+
+
+class WindowEngine:
+    """``retention_s`` is how long (seconds, wall clock) a hit waits for others that come late."""
+
+    def __init__(self, engine: RuleEngine, *, retention_s: float = 7 * 86_400.0) -> None:
+        self.engine = engine
+        self.retention_s = retention_s
+        self.hits = 0
+        self.fired = 0
+        self.dropped = 0
+
+    async def apply(self, repo: BaseRepository, hits: Sequence[WindowHit]) -> list[TTPTag]:
+        """Stores the hits of a batch and gives the tags of what they complete; ``repo`` is the transaction's."""
+        rules = {hit.slot: hit.rule for hit in hits}
+        if not rules:
+            return []
+        slots = sorted(rules)
+        await repo.lock_slots(slots)
+        await repo.add_window_hits(self._rows(hits))
+        stored, fires = await _stored(repo, slots)
+        done: list[tuple[str, Completion]] = []
+        drop: list[tuple[Any, ...]] = []
+        for slot in slots:
+            spec = rules[slot].correlation
+            if spec is None:
+                continue
+            known = stored.get(slot, [])
+            done += ((slot, c) for c in completions(spec, known, fires.get(slot, ())))
+            drop += ((slot, h.source_kind, h.source_id, h.pos) for h in superfluous(spec, known))
+        await repo.drop_window_hits(drop)
+        await repo.add_window_fires([_fire(slot, completion.hit) for slot, completion in done])
+        self.hits += len(hits)
+        self.fired += len(done)
+        self.dropped += len(drop)
+        return self._tags([(rules[slot], completion) for slot, completion in done])
+
+    async def purge(self, repo: BaseRepository, _bus: BaseBus | None = None) -> None:
+        """Forgets the hits whose time is over; a job for one engine at a time."""
+        await repo.purge_window_hits(time.time())
+
+    def health(self) -> dict[str, int]:
+        """Counters for the worker's health."""
+        return {"window_hits": self.hits, "windows_fired": self.fired, "window_hits_dropped": self.dropped}
+
+    def _rows(self, hits: Sequence[WindowHit]) -> list[Row]:
+        now = time.time()
+        rows: dict[tuple[Any, ...], Row] = {}
+        for rule, slot, stored in hits:
+            within = rule.correlation.within_s if rule.correlation else 0.0
+            until = now + max(self.retention_s, 2 * within)
+            for hit in stored:
+                row = {**hit._asdict(), "slot": slot, "keep_until": until}
+                rows[slot, hit.source_kind, hit.source_id, hit.pos] = row
+        return [rows[key] for key in sorted(rows)]
+
+    def _tags(self, done: Sequence[tuple[CompiledRule, Completion]]) -> list[TTPTag]:
+        states, now = self.engine.snapshot().states, datetime.now(UTC)
+        tags: list[TTPTag] = []
+        for rule, completion in done:
+            hit, spec = completion.hit, rule.correlation
+            if spec is None:
+                continue
+            who = hit.who
+            event = TaggerEvent(
+                hit.source_kind,
+                hit.source_id,
+                who.get("attacker_uuid"),
+                who.get("identity_uuid"),
+                who.get("session_id"),
+                who.get("decky_id"),
+            )
+            tags += self.engine.tags_of(event, rule, rule.emits, reason(spec, completion), states, now)
+        return tags
+
+
+async def _stored(
+    repo: BaseRepository, slots: Sequence[str]
+) -> tuple[Mapping[str, list[StoredHit]], Mapping[str, list[float]]]:
+    hits: dict[str, list[StoredHit]] = {}
+    for row in await repo.window_hits(slots):
+        values = {name: row[name] for name in StoredHit._fields}
+        hits.setdefault(row["slot"], []).append(StoredHit(**values))
+    fires: dict[str, list[float]] = {}
+    for row in await repo.window_fires(slots):
+        fires.setdefault(row["slot"], []).append(row["ts"])
+    return hits, fires
+
+
+def _fire(slot: str, hit: StoredHit) -> Row:
+    return {"slot": slot, "source_kind": hit.source_kind, "source_id": hit.source_id, "ts": hit.ts}
