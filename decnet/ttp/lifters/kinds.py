@@ -1,1 +1,7 @@
-"""Every module with lifter predicates, imported once so that their kinds are known to the loader."""
+"""Every lifter kind: importing this module registers them all."""
+
+from __future__ import annotations
+
+from decnet.ttp.lifters import behavioral, canary, credential, email, identity, intel, network
+
+__all__ = ["behavioral", "canary", "credential", "email", "identity", "intel", "network"]

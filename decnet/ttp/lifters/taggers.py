@@ -1,0 +1,237 @@
+"""The lifters: taggers that run the rules whose ``match.kind`` has their prefix.
+
+The rule engine does the judging, the states and the tags; a lifter adds to the payload what its
+predicates need to know of the past. Facts that a lifter sets are never taken from the event itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import yaml
+
+from decnet.errors import SensorError
+from decnet.hostile import storable_text
+from decnet.keyed import KEY_FILE, keyed_hash, load_key
+from decnet.logs import get_logger
+from decnet.ttp.base import TaggerEvent, TolerantTagger, TTPTag
+from decnet.ttp.lifters import facts
+from decnet.ttp.lifters.credential import DEFAULT_PAIR
+from decnet.ttp.lifters.email import SEEN_AGES
+from decnet.ttp.rule_engine import RuleEngine, Snapshot
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
+
+_log = get_logger(__name__)
+
+
+class Lifter(TolerantTagger):
+    """Judges its kinds by the lifter rules of the engine that all lifters share."""
+
+    def __init__(self, engine: RuleEngine) -> None:
+        self.engine = engine
+
+    async def _tag_impl(self, event: TaggerEvent) -> list[TTPTag]:
+        return await self.tag_batch([event])
+
+    async def tag_batch(
+        self,
+        events: Sequence[TaggerEvent],
+        snapshot: Snapshot | None = None,
+        repo: BaseRepository | None = None,
+    ) -> list[TTPTag]:
+        """The tags of a batch by one snapshot, off the event loop; ``repo`` is bound to the batch's transaction."""
+        judged = snapshot or self.engine.snapshot()
+        prepared = await self.prepared(events, repo)
+        return await asyncio.to_thread(self._lift, prepared, judged) if prepared else []
+
+    async def prepared(
+        self, events: Sequence[TaggerEvent], repo: BaseRepository | None
+    ) -> Sequence[TaggerEvent]:
+        """The events with what predicates need to know beyond the payload."""
+        return events
+
+    def _lift(self, events: Sequence[TaggerEvent], snapshot: Snapshot) -> list[TTPTag]:
+        now = datetime.now(UTC)
+        return [tag for event in events for tag in self.engine.lift(event, self.name, snapshot, now)]
+
+
+class BehavioralLifter(Lifter):
+    """What sessions, requests and e-mails do."""
+
+    name: ClassVar[str] = "behavioral"
+    HANDLES: ClassVar[frozenset[str]] = frozenset({"session", "email", "http_request"})
+
+
+class IntelLifter(Lifter):
+    """What others say about an address."""
+
+    name: ClassVar[str] = "intel"
+    HANDLES: ClassVar[frozenset[str]] = frozenset({"intel"})
+
+
+class CanaryLifter(Lifter):
+    """Who set a canary off."""
+
+    name: ClassVar[str] = "canary"
+    HANDLES: ClassVar[frozenset[str]] = frozenset({"canary_fingerprint"})
+
+
+class IdentityLifter(Lifter):
+    """What the attackers of one identity do together."""
+
+    name: ClassVar[str] = "identity"
+    HANDLES: ClassVar[frozenset[str]] = frozenset({"identity"})
+
+
+class HttpFingerprintLifter(Lifter):
+    """Fingerprints of tools."""
+
+    name: ClassVar[str] = "http_fingerprint"
+    HANDLES: ClassVar[frozenset[str]] = frozenset({"http_fingerprint"})
+
+
+class Ipv6LeakLifter(Lifter):
+    """Addresses that leaked."""
+
+    name: ClassVar[str] = "ipv6_leak"
+    HANDLES: ClassVar[frozenset[str]] = frozenset({"ipv6_leak"})
+
+
+_BodyKey = tuple[str, str]
+
+
+class EmailLifter(Lifter):
+    """E-mails; remembers which body an attacker has sent when."""
+
+    name: ClassVar[str] = "email"
+    HANDLES: ClassVar[frozenset[str]] = frozenset({"email"})
+
+    async def prepared(
+        self, events: Sequence[TaggerEvent], repo: BaseRepository | None
+    ) -> Sequence[TaggerEvent]:
+        """Sets ``simhash_ages_s``; adds stored e-mails that an earlier one, delivered late, now makes a second one."""
+        keys = {event: key for event in events if (key := _body_key(event)) is not None}
+        if repo is None or not keys:
+            return [_with(event, SEEN_AGES, []) for event in events]
+        await repo.remember_email_bodies([_body_row(event, key) for event, key in keys.items()])
+        ages, rows = _ages(await repo.email_bodies(sorted(set(keys.values()))))
+        own = [
+            _with(event, SEEN_AGES, ages.get((*keys.get(event, ("", "")), event.source_id), []))
+            for event in events
+        ]
+        here = {(*key, event.source_id) for event, key in keys.items()}
+        later = [row for row in rows if _row_key(row) not in here and ages[_row_key(row)]]
+        return own + [_stored_mail(row, ages[_row_key(row)]) for row in later]
+
+
+def _with(event: TaggerEvent, name: str, value: Any) -> TaggerEvent:
+    return event._replace(payload={**event.payload, name: value})
+
+
+def _body_key(event: TaggerEvent) -> _BodyKey | None:
+    simhash = facts.text(event.payload, "body_simhash").strip().lower()
+    return (storable_text(event.attacker_uuid), simhash) if simhash and event.attacker_uuid else None
+
+
+def _body_row(event: TaggerEvent, key: _BodyKey) -> dict[str, Any]:
+    count = facts.number(event.payload, "rcpt_count")
+    return {
+        "attacker_uuid": key[0],
+        "simhash": key[1],
+        "source_id": storable_text(event.source_id),
+        "ts": facts.number(event.payload, "ts") or 0.0,
+        "rcpt_count": int(count or 0),
+        "session_id": event.session_id,
+        "decky_id": event.decky_id,
+    }
+
+
+def _row_key(row: dict[str, Any]) -> tuple[str, str, str]:
+    return row["attacker_uuid"], row["simhash"], row["source_id"]
+
+
+def _ages(
+    rows: Sequence[dict[str, Any]],
+) -> tuple[dict[tuple[str, str, str], list[float]], Sequence[dict[str, Any]]]:
+    """For each e-mail the seconds since each earlier one with its body, in order of (ts, source_id)."""
+    before: dict[_BodyKey, list[float]] = defaultdict(list)
+    ages: dict[tuple[str, str, str], list[float]] = {}
+    for row in rows:
+        earlier = before[row["attacker_uuid"], row["simhash"]]
+        ages[_row_key(row)] = [row["ts"] - earlier[-1]] if earlier else []
+        earlier.append(row["ts"])
+    return ages, rows
+
+
+def _stored_mail(row: dict[str, Any], ages: list[float]) -> TaggerEvent:
+    payload = {"body_simhash": row["simhash"], "rcpt_count": row["rcpt_count"], SEEN_AGES: ages}
+    return TaggerEvent(
+        "email", row["source_id"], row["attacker_uuid"], None, row["session_id"], row["decky_id"], payload
+    )
+
+
+@cache
+def default_pairs() -> frozenset[tuple[str, str]]:
+    """User and password of the shipped list."""
+    path = Path(str(files("decnet"))) / "_data" / "default_credentials.yaml"
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return frozenset((str(user), str(secret)) for user, secrets in document.items() for secret in secrets)
+
+
+class CredentialLifter(Lifter):
+    """Credentials; knows the default pairs by the hashes that the sensors of this data directory make."""
+
+    name: ClassVar[str] = "credential"
+    HANDLES: ClassVar[frozenset[str]] = frozenset({"credential", "auth_attempt"})
+
+    def __init__(self, engine: RuleEngine, data_dir: Path | None = None) -> None:
+        super().__init__(engine)
+        self._data_dir = data_dir
+        self._hashed: frozenset[tuple[str, str]] | None = None
+
+    async def prepared(
+        self, events: Sequence[TaggerEvent], repo: BaseRepository | None
+    ) -> Sequence[TaggerEvent]:
+        """Sets ``default_pair``."""
+        return [_with(event, DEFAULT_PAIR, self._is_default(event.payload)) for event in events]
+
+    def _is_default(self, payload: facts.Payload) -> bool:
+        pair = (facts.text(payload, "username"), facts.text(payload, "secret_hmac"))
+        return bool(pair[1]) and pair in self._hashed_pairs()
+
+    def _hashed_pairs(self) -> frozenset[tuple[str, str]]:
+        """The list under the key of this data directory; empty while there is no key."""
+        if self._hashed is None and self._data_dir is not None and (self._data_dir / KEY_FILE).exists():
+            try:
+                key = load_key(self._data_dir)
+            except SensorError as error:
+                _log.warning("default credentials cannot be told", error=str(error))
+                self._data_dir = None
+                return frozenset()
+            self._hashed = frozenset(
+                (user, keyed_hash(key, "password", secret)) for user, secret in default_pairs()
+            )
+        return self._hashed or frozenset()
+
+
+def all_lifters(engine: RuleEngine, data_dir: Path | None = None) -> list[Lifter]:
+    """Every lifter, in the order in which their tags stand."""
+    return [
+        BehavioralLifter(engine),
+        IntelLifter(engine),
+        EmailLifter(engine),
+        CanaryLifter(engine),
+        IdentityLifter(engine),
+        CredentialLifter(engine, data_dir),
+        HttpFingerprintLifter(engine),
+        Ipv6LeakLifter(engine),
+    ]
