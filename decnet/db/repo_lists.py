@@ -1,7 +1,7 @@
 """Repository, part lists: rows for the command line and the console, newest first.
 
 ``since`` is an aware datetime or epoch seconds, ``attacker`` an address or a uuid, ``limit`` 0 is
-all. Superseded tags are left out everywhere.
+all. Superseded tags are left out everywhere, ignored sources unless ``ignored`` asks for them too.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.base import RepositoryBase, Row, chunks
 from decnet.db.evidence import Attacker, Identity, SessionRow
+from decnet.db.repo_ignore import tag_is_shown
 from decnet.db.tables import TTPTag, table_of
 from decnet.db.types import as_utc
 from decnet.ids import attacker_id, normalize_ip
@@ -67,6 +68,7 @@ class ListsMixin(RepositoryBase):
         session: str | None = None,
         technique: str | None = None,
         limit: int = 100,
+        ignored: bool = False,
     ) -> list[Row]:
         """Tags; ``technique`` may be a technique or a sub-technique. technique_name is the caller's."""
         where = [_TAG.c.superseded_by.is_(None), *_attacker_is(_TAG.c.attacker_uuid, attacker)]
@@ -76,10 +78,13 @@ class ListsMixin(RepositoryBase):
             where.append(_TAG.c.session_id == session)
         if technique is not None:
             where.append(or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique))
+        if not ignored:
+            where.append(tag_is_shown())
         identity = func.coalesce(_TAG.c.identity_uuid, _CANONICAL).label("identity_uuid")
         query = select(*(_TAG.c[name] for name in _TAG_ROW), _ATTACKER.c.ip.label("attacker_ip"), identity)
         joined = _TAG.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid)
         joined = joined.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _TAG.c.attacker_uuid)
+        joined = joined.outerjoin(_SESSION, _SESSION.c.session_id == _TAG.c.session_id)
         query = query.select_from(joined).where(and_(*where))
         rows = await self._listed(query.order_by(_TAG.c.created_at.desc(), _TAG.c.uuid), limit)
         return [{**row, "technique_name": None} for row in rows]
@@ -91,10 +96,12 @@ class ListsMixin(RepositoryBase):
         session: str | None = None,
         technique: str | None = None,
         limit: int = 100,
+        ignored: bool = False,
     ) -> list[Row]:
         """Sessions that were alive at ``since`` or later; ``technique`` asks for a tag of it."""
         tags = and_(_TAG.c.session_id == _SESSION.c.session_id, _TAG.c.superseded_by.is_(None))
         where = [_SESSION.c.attacker_uuid.is_not(None), *_attacker_is(_SESSION.c.attacker_uuid, attacker)]
+        where += _not_marked(_SESSION.c.ignored_by, ignored)
         if since is not None:
             where.append(func.coalesce(_SESSION.c.ended_at, _SESSION.c.started_at) >= as_utc(since))
         if session is not None:
@@ -113,10 +120,16 @@ class ListsMixin(RepositoryBase):
         return [{**row, "command_count": row["command_count"] or 0} for row in rows]
 
     async def list_attackers(
-        self, since: Since = None, attacker: str | None = None, technique: str | None = None, limit: int = 100
+        self,
+        since: Since = None,
+        attacker: str | None = None,
+        technique: str | None = None,
+        limit: int = 100,
+        ignored: bool = False,
     ) -> list[Row]:
         """Attackers last seen at ``since`` or later; ``techniques`` is sorted."""
         where = _attacker_is(_ATTACKER.c.attacker_uuid, attacker)
+        where += _not_marked(_ATTACKER.c.ignored_by, ignored)
         if since is not None:
             where.append(_ATTACKER.c.last_seen >= as_utc(since))
         if technique is not None:
@@ -135,14 +148,20 @@ class ListsMixin(RepositoryBase):
         rows = await self._listed(
             query.order_by(_newest(_ATTACKER.c.last_seen), _ATTACKER.c.attacker_uuid), limit
         )
-        return await self._with_counts(rows)
+        return await self._with_counts(rows, ignored)
 
-    async def list_identities(self, since: Since = None, limit: int = 100) -> list[Row]:
-        """Identities with their attackers; a merged one has its canonical identity in ``merged_into``."""
+    async def list_identities(
+        self, since: Since = None, limit: int = 100, ignored: bool = False
+    ) -> list[Row]:
+        """Identities with their attackers; a merged one has its canonical identity in ``merged_into``.
+
+        An identity whose own attacker is ignored is left out.
+        """
         seen = func.max(_ATTACKER.c.last_seen)
         joined = _IDENTITY.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _IDENTITY.c.attacker_uuid)
         columns = (_IDENTITY.c.identity_uuid, _IDENTITY.c.attacker_uuid, _IDENTITY.c.merged_into)
         query = select(*columns).select_from(joined).group_by(*columns)
+        query = query.where(and_(True, *_not_marked(_ATTACKER.c.ignored_by, ignored)))
         if since is not None:
             query = query.having(seen >= as_utc(since))
         rows = await self._listed(query.order_by(_newest(seen), _IDENTITY.c.identity_uuid), limit)
@@ -160,12 +179,12 @@ class ListsMixin(RepositoryBase):
                     members[canonical].append(attacker)
         return members
 
-    async def _with_counts(self, rows: list[Row]) -> list[Row]:
+    async def _with_counts(self, rows: list[Row], ignored: bool) -> list[Row]:
         counts: dict[str, tuple[int, int]] = {}
         techniques: dict[str, set[str]] = defaultdict(set)
         async with self._read() as session:
             for part in chunks([row["attacker_uuid"] for row in rows]):
-                counts |= await _session_counts(session, part)
+                counts |= await _session_counts(session, part, ignored)
                 for attacker, technique in await session.execute(_techniques_of(part)):
                     techniques[attacker].add(technique)
         return [_attacker_row(row, counts, techniques) for row in rows]
@@ -192,9 +211,16 @@ def _attacker_is(column: Any, attacker: str | None) -> list[ColumnElement[bool]]
         return [or_(column == attacker_id(address), column.in_(by_ip))]
 
 
-async def _session_counts(session: AsyncSession, attackers: Sequence[str]) -> dict[str, tuple[int, int]]:
+def _not_marked(column: Any, ignored: bool) -> list[ColumnElement[bool]]:
+    return [] if ignored else [column.is_(None)]
+
+
+async def _session_counts(
+    session: AsyncSession, attackers: Sequence[str], ignored: bool
+) -> dict[str, tuple[int, int]]:
     uuid, decky = _SESSION.c.attacker_uuid, _SESSION.c.decky_id
-    query = select(uuid, func.count(), func.count(decky.distinct())).where(uuid.in_(attackers)).group_by(uuid)
+    chosen = and_(uuid.in_(attackers), *_not_marked(_SESSION.c.ignored_by, ignored))
+    query = select(uuid, func.count(), func.count(decky.distinct())).where(chosen).group_by(uuid)
     return {key: (int(sessions), int(deckies)) for key, sessions, deckies in await session.execute(query)}
 
 

@@ -9,10 +9,12 @@ from uuid import NAMESPACE_URL, uuid5
 from sqlalchemy import func, select, update
 
 from decnet.db.base import RepositoryBase, Row, insert_for
-from decnet.db.evidence import ObservationRow
+from decnet.db.evidence import Attacker, ObservationRow, SessionRow
+from decnet.db.repo_ignore import tag_is_shown
 from decnet.db.tables import TTPTag, table_of
 from decnet.db.types import as_utc
 
+_SESSION, _ATTACKER = table_of(SessionRow), table_of(Attacker)
 _TAG, _OBSERVATION = table_of(TTPTag), table_of(ObservationRow)
 _TAG_COLUMNS = tuple(_TAG.c.keys())
 _OBSERVATION_COLUMNS = tuple(
@@ -55,9 +57,13 @@ class TagsMixin(RepositoryBase):
             return len((await session.execute(statement)).all())
 
     async def rule_fired_counts(self, since: datetime | float) -> dict[str, int]:
-        """Tags that stand, by rule id, stored at ``since`` or later."""
-        query = select(_TAG.c.rule_id, func.count()).where(
-            _TAG.c.created_at >= as_utc(since), _TAG.c.superseded_by.is_(None)
+        """Tags that stand and are not of an ignored source, by rule id, stored at ``since`` or later."""
+        joined = _TAG.outerjoin(_SESSION, _SESSION.c.session_id == _TAG.c.session_id)
+        joined = joined.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid)
+        query = (
+            select(_TAG.c.rule_id, func.count())
+            .select_from(joined)
+            .where(_TAG.c.created_at >= as_utc(since), _TAG.c.superseded_by.is_(None), tag_is_shown())
         )
         async with self._read() as session:
             return {rule: int(count) for rule, count in await session.execute(query.group_by(_TAG.c.rule_id))}
