@@ -11,15 +11,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
 from decnet.bus.connection import Connection, read_connection
 from decnet.config import Settings, load_settings
-from decnet.db.repository import BaseRepository
 from decnet.errors import ConfigError, DecnetError
 from decnet.hostile import visible
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
 
 T = TypeVar("T")
 
@@ -83,6 +85,8 @@ async def repository(settings: Settings) -> AsyncIterator[BaseRepository]:
         raise DecnetError(
             f"no database in {settings.data_dir}: start `decnet-tui` there first, or name one with --db"
         )
+    from decnet.db.repository import BaseRepository  # here: most commands start faster without it
+
     repo = await BaseRepository.open(settings.db_url)
     try:
         yield repo

@@ -9,23 +9,19 @@ import typer
 from decnet import __version__
 from decnet.config import Settings
 from decnet.logs import configure_logging
-from decnet_tui.cli import common, doctor, lists, rules, screenshots, stream, tagging
+from decnet_tui.cli import common
+from decnet_tui.cli.lazy import LazyGroup
 from decnet_tui.cli.sensor_option import parse_sensors
 
 app = typer.Typer(
     name="decnet-tui",
+    cls=LazyGroup,
     help="Operations console and engine for a deception network.",
     no_args_is_help=False,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-tagging.register(app)
-lists.register(app)
-stream.register(app)
-doctor.register(app)
-screenshots.register(app)
-app.add_typer(rules.app, name="rules")
 
 
 def _version(value: bool) -> None:

@@ -206,3 +206,8 @@ async def _written(
     if row["state"] != state:
         raise DecnetError(f"NOT APPLIED: {rule_id} reads back as {row['state']}")
     return row
+
+
+def register(parent: typer.Typer) -> None:
+    """Adds the commands."""
+    parent.add_typer(app, name="rules")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from typer.main import get_group
 
 from decnet import __version__
+from decnet_tui.cli.lazy import MODULES
 from tests.programkit import cli, surroundings
 
 LIGHT_MODULES = ("textual", "rich")
@@ -265,3 +269,20 @@ def test_until_idle_on_a_log_that_is_not_there_fails(tmp_path: Path) -> None:
     done = cli("--headless", "--sensor", f"cowrie={tmp_path / 'no.json'}", "--data-dir", tmp_path / "d", "--until-idle", "0")  # fmt: skip
     assert done.returncode == 1
     assert b"no.json: missing" in done.stderr.splitlines()[-1]
+
+
+def test_tag_starts_without_database_and_bus() -> None:
+    """They cost most of a second."""
+    code = (
+        "import sys\nfrom decnet_tui.cli.main import app\napp(['tag', '-'], standalone_mode=False)\n"
+        "assert not {'sqlalchemy', 'nats', 'alembic'} & set(sys.modules)"
+    )
+    _loaded_by(code)
+
+
+def test_the_table_of_commands_names_what_the_modules_register() -> None:
+    for module, names in MODULES.items():
+        part = typer.Typer()
+        import_module(f"decnet_tui.cli.{module}").register(part)
+        part.callback()(lambda: None)
+        assert set(get_group(part).commands) == set(names), module

@@ -1,0 +1,43 @@
+"""Commands by name, each loaded when it is asked for: `tag` need not wait for a database library.
+
+A module of this package that gives commands has ``register(app)``; its names stand in the table below.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_group
+
+MODULES: dict[str, tuple[str, ...]] = {
+    "tagging": ("tag",),
+    "rules": ("rules",),
+    "lists": ("tags", "sessions", "attackers", "workers", "deadletters", "worker"),
+    "stream": ("watch", "replay"),
+    "doctor": ("doctor",),
+    "screenshots": ("screenshots",),
+}
+"""Module to the commands that it registers, in the order of ``--help``."""
+
+_MODULE_OF = {name: module for module, names in MODULES.items() for name in names}
+
+
+class LazyGroup(TyperGroup):
+    """The commands of :data:`MODULES`."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Every name, loaded or not."""
+        return list(_MODULE_OF)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str):  # type: ignore[no-untyped-def,override]
+        """The command, loaded with its module; None for an unknown name."""
+        module = _MODULE_OF.get(cmd_name)
+        if module is None:
+            return None
+        if cmd_name not in self.commands:
+            part = typer.Typer(rich_markup_mode=None)
+            import_module(f"decnet_tui.cli.{module}").register(part)
+            self.commands.update(get_group(part).commands)
+        return self.commands.get(cmd_name)
