@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import func, select, tuple_
 
 from decnet.db.base import RepositoryBase, Row, chunks, greatest, least
 from decnet.db.tables import table_of
@@ -12,6 +12,14 @@ from decnet.db.tables_lifters import EmailBody
 from decnet.hostile import storable_text
 
 _BODY = table_of(EmailBody)
+_NEWEST = (
+    func.row_number()
+    .over(
+        partition_by=(_BODY.c.attacker_uuid, _BODY.c.simhash),
+        order_by=(_BODY.c.ts.desc(), _BODY.c.source_id.desc()),
+    )
+    .label("rank")
+)
 MAX_BODIES = 2000
 """E-mails with one body that are looked at for one attacker, the newest."""
 
@@ -31,10 +39,11 @@ class LiftersMixin(RepositoryBase):
     async def email_bodies(self, keys: Sequence[tuple[str, str]]) -> list[Row]:
         """E-mails of the given (attacker_uuid, simhash) pairs by (ts, source_id), the newest of many."""
         wanted = sorted({(storable_text(a), storable_text(s)) for a, s in keys})
-        order = (_BODY.c.ts.desc(), _BODY.c.source_id.desc())
         out: list[Row] = []
         async with self._read() as session:
             for some in chunks(wanted, 200):
                 same = tuple_(_BODY.c.attacker_uuid, _BODY.c.simhash).in_(some)
-                out += await self._rows(session, select(_BODY).where(same).order_by(*order).limit(MAX_BODIES))
+                ranked = select(_BODY, _NEWEST).where(same).subquery()
+                columns = [ranked.c[column.name] for column in _BODY.columns]
+                out += await self._rows(session, select(*columns).where(ranked.c.rank <= MAX_BODIES))
         return sorted(out, key=lambda row: (row["ts"], row["source_id"]))

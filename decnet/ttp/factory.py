@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from decnet.config import Settings, load_settings
 from decnet.logs import get_logger
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, Tagger, TaggerEvent, TTPTag, WatchableTagger
+from decnet.ttp.lifters.taggers import Lifter, all_lifters
 from decnet.ttp.rule_engine import Collected, RuleEngine, RuleEngineTagger
 from decnet.ttp.store.base import RuleStore
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
 
 _log = get_logger(__name__)
 _KNOWN_TYPES = ("composite",)
@@ -37,17 +41,25 @@ class CompositeTagger(Tagger):
         return [tag for tags in results for tag in tags]
 
     async def tag_batch(
-        self, events: Sequence[TaggerEvent], collected: Collected | None = None
+        self,
+        events: Sequence[TaggerEvent],
+        collected: Collected | None = None,
+        repo: BaseRepository | None = None,
     ) -> list[TTPTag]:
-        """The tags of many events; rule engines judge the whole batch by one snapshot, off the loop.
+        """The tags of many events; rules judge the whole batch by one snapshot, off the loop.
 
+        ``repo`` is bound to the batch's transaction; without it what needs the past stays untagged.
         Hits of window and sequence rules go to ``collected``, for :class:`decnet.ttp.windows_engine.WindowEngine`.
         """
         out: list[TTPTag] = []
+        owners = (t for t in self.lifters if isinstance(t, (RuleEngineTagger, Lifter)))
+        snapshots = {engine: engine.snapshot() for engine in {owner.engine for owner in owners}}
         for lifter in self.lifters:
             mine = [event for event in events if event.source_kind in lifter.HANDLES]
             if isinstance(lifter, RuleEngineTagger):
-                out += await lifter.tag_batch(mine, collected)
+                out += await lifter.tag_batch(mine, collected, snapshots[lifter.engine])
+            elif isinstance(lifter, Lifter):
+                out += await lifter.tag_batch(mine, snapshots[lifter.engine], repo)
             else:
                 out += [tag for event in mine for tag in await lifter.tag(event)]
         for kind in {event.source_kind for event in events}:
@@ -76,4 +88,4 @@ def get_tagger(settings: Settings | None = None, store: RuleStore | None = None)
     if kind not in _KNOWN_TYPES:
         raise ValueError(f"unknown tagger type {kind!r}; known: {', '.join(_KNOWN_TYPES)}")
     engine = RuleEngine(floor=settings.ttp.floor, max_failures=settings.ttp.max_rule_failures)
-    return CompositeTagger([RuleEngineTagger(store, engine)])
+    return CompositeTagger([RuleEngineTagger(store, engine), *all_lifters(engine, settings.data_dir)])

@@ -224,10 +224,13 @@ class RuleEngineTagger(TolerantTagger):
         return self.engine.evaluate(event)
 
     async def tag_batch(
-        self, events: Sequence[TaggerEvent], collected: Collected | None = None
+        self,
+        events: Sequence[TaggerEvent],
+        collected: Collected | None = None,
+        snapshot: Snapshot | None = None,
     ) -> list[TTPTag]:
         """The tags of a batch by one snapshot, off the event loop; hits of window rules go to ``collected``."""
-        return await asyncio.to_thread(self._tag_all, events, self.engine.snapshot(), collected)
+        return await asyncio.to_thread(self._tag_all, events, snapshot or self.engine.snapshot(), collected)
 
     def _tag_all(
         self, events: Sequence[TaggerEvent], snapshot: Snapshot, collected: Collected | None

@@ -85,7 +85,7 @@ class TtpWorker(Worker):
         """Tags a batch, stores the tags, tells of those that are new, and marks the sessions."""
         times = {tagged: event.ts for event in batch for tagged in tagger_events(event)}
         collected = Collected(times)
-        tags = await self.tagger.tag_batch(list(times), collected)
+        tags = await self.tagger.tag_batch(list(times), collected, tx.repo)
         for windows in self.windows:
             tags += await windows.apply(tx.repo, collected.hits)
         fresh = set(await tx.repo.insert_tags(tags)) if tags else set()

@@ -15,8 +15,8 @@ from decnet.ttp.lifters import facts
 from decnet.ttp.lifters.facts import Patterns, Payload
 
 _EMAIL = frozenset({"email"})
-SEEN_AGES = "simhash_ages_s"
-"""Set by the lifter: how many seconds ago this attacker sent each earlier e-mail with the same body."""
+SEEN_AGE = "simhash_age_s"
+"""Set by the lifter: how many seconds ago this attacker last sent an e-mail with the same body."""
 
 
 class RelayKnobs(Knobs):
@@ -46,11 +46,9 @@ class MassKnobs(Knobs):
 
 @lifter_kind("email_mass_phish", _EMAIL, MassKnobs)
 def mass_phish(payload: Payload, knobs: MassKnobs) -> Finding | None:
-    """Many recipients and a ``body_simhash`` that this attacker has sent before; see ``SEEN_AGES``."""
-    simhash, ages = facts.text(payload, "body_simhash"), payload.get(SEEN_AGES)
-    if not simhash.strip() or not isinstance(ages, (list, tuple)):
-        return None
-    if not any(_within(age, knobs.window_s) for age in ages):
+    """Many recipients and a ``body_simhash`` that this attacker has sent before; see ``SEEN_AGE``."""
+    simhash, age = facts.text(payload, "body_simhash").strip(), facts.number(payload, SEEN_AGE)
+    if not simhash or age is None or not 0 <= age <= knobs.window_s:
         return None
     found = facts.at_least(payload, "rcpt_count", knobs.rcpt_count)
     if found is None:
@@ -58,10 +56,6 @@ def mass_phish(payload: Payload, knobs: MassKnobs) -> Finding | None:
     return Finding(
         "body_simhash", "", {**found.evidence, "body_simhash": simhash.lower(), "within_s": knobs.window_s}
     )
-
-
-def _within(age: object, window_s: float) -> bool:
-    return isinstance(age, (int, float)) and not isinstance(age, bool) and 0 <= age <= window_s
 
 
 class KitKnobs(Knobs):

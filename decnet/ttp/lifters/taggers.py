@@ -7,13 +7,12 @@ predicates need to know of the past. Facts that a lifter sets are never taken fr
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import yaml
 
@@ -24,7 +23,7 @@ from decnet.logs import get_logger
 from decnet.ttp.base import TaggerEvent, TolerantTagger, TTPTag
 from decnet.ttp.lifters import facts
 from decnet.ttp.lifters.credential import DEFAULT_PAIR
-from decnet.ttp.lifters.email import SEEN_AGES
+from decnet.ttp.lifters.email import SEEN_AGE
 from decnet.ttp.rule_engine import RuleEngine, Snapshot
 
 if TYPE_CHECKING:
@@ -106,7 +105,10 @@ class Ipv6LeakLifter(Lifter):
     HANDLES: ClassVar[frozenset[str]] = frozenset({"ipv6_leak"})
 
 
+_LATEST = 1e11
+"""Epoch seconds beyond any e-mail."""
 _BodyKey = tuple[str, str]
+_RowKey = tuple[str, str, str]
 
 
 class EmailLifter(Lifter):
@@ -118,19 +120,20 @@ class EmailLifter(Lifter):
     async def prepared(
         self, events: Sequence[TaggerEvent], repo: BaseRepository | None
     ) -> Sequence[TaggerEvent]:
-        """Sets ``simhash_ages_s``; adds stored e-mails that an earlier one, delivered late, now makes a second one."""
+        """Sets ``simhash_age_s``; adds stored e-mails that an earlier one, delivered late, now makes a second one."""
         keys = {event: key for event in events if (key := _body_key(event)) is not None}
         if repo is None or not keys:
-            return [_with(event, SEEN_AGES, []) for event in events]
+            return [_with(event, SEEN_AGE, None) for event in events]
         await repo.remember_email_bodies([_body_row(event, key) for event, key in keys.items()])
-        ages, rows = _ages(await repo.email_bodies(sorted(set(keys.values()))))
-        own = [
-            _with(event, SEEN_AGES, ages.get((*keys.get(event, ("", "")), event.source_id), []))
-            for event in events
+        rows = await repo.email_bodies(sorted(set(keys.values())))
+        ages = _ages(rows)
+        here = {(*key, storable_text(event.source_id)): event for event, key in keys.items()}
+        own = [_with(event, SEEN_AGE, None) for event in events if event not in keys]
+        own += [_with(event, SEEN_AGE, ages[key].age if key in ages else None) for key, event in here.items()]
+        later = (row for row in rows if (key := _row_key(row)) in ages and key not in here)
+        return own + [
+            _stored_mail(row, age.age) for row in later if (age := ages[_row_key(row)]).after in here
         ]
-        here = {(*key, event.source_id) for event, key in keys.items()}
-        later = [row for row in rows if _row_key(row) not in here and ages[_row_key(row)]]
-        return own + [_stored_mail(row, ages[_row_key(row)]) for row in later]
 
 
 def _with(event: TaggerEvent, name: str, value: Any) -> TaggerEvent:
@@ -148,32 +151,38 @@ def _body_row(event: TaggerEvent, key: _BodyKey) -> dict[str, Any]:
         "attacker_uuid": key[0],
         "simhash": key[1],
         "source_id": storable_text(event.source_id),
-        "ts": facts.number(event.payload, "ts") or 0.0,
+        "ts": min(max(facts.number(event.payload, "ts") or 0.0, 0.0), _LATEST),
         "rcpt_count": int(count or 0),
         "session_id": event.session_id,
         "decky_id": event.decky_id,
     }
 
 
-def _row_key(row: dict[str, Any]) -> tuple[str, str, str]:
+def _row_key(row: dict[str, Any]) -> _RowKey:
     return row["attacker_uuid"], row["simhash"], row["source_id"]
 
 
-def _ages(
-    rows: Sequence[dict[str, Any]],
-) -> tuple[dict[tuple[str, str, str], list[float]], Sequence[dict[str, Any]]]:
-    """For each e-mail the seconds since each earlier one with its body, in order of (ts, source_id)."""
-    before: dict[_BodyKey, list[float]] = defaultdict(list)
-    ages: dict[tuple[str, str, str], list[float]] = {}
+class _Age(NamedTuple):
+    """Seconds since the e-mail before with the same body, and which one that was."""
+
+    age: float
+    after: _RowKey
+
+
+def _ages(rows: Sequence[dict[str, Any]]) -> dict[_RowKey, _Age]:
+    """For rows in order of (ts, source_id); the first one with a body has no age."""
+    last: dict[_BodyKey, dict[str, Any]] = {}
+    ages: dict[_RowKey, _Age] = {}
     for row in rows:
-        earlier = before[row["attacker_uuid"], row["simhash"]]
-        ages[_row_key(row)] = [row["ts"] - earlier[-1]] if earlier else []
-        earlier.append(row["ts"])
-    return ages, rows
+        before = last.get(key := (row["attacker_uuid"], row["simhash"]))
+        if before is not None:
+            ages[_row_key(row)] = _Age(row["ts"] - before["ts"], _row_key(before))
+        last[key] = row
+    return ages
 
 
-def _stored_mail(row: dict[str, Any], ages: list[float]) -> TaggerEvent:
-    payload = {"body_simhash": row["simhash"], "rcpt_count": row["rcpt_count"], SEEN_AGES: ages}
+def _stored_mail(row: dict[str, Any], age: float) -> TaggerEvent:
+    payload = {"body_simhash": row["simhash"], "rcpt_count": row["rcpt_count"], SEEN_AGE: age}
     return TaggerEvent(
         "email", row["source_id"], row["attacker_uuid"], None, row["session_id"], row["decky_id"], payload
     )
