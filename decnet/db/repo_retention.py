@@ -1,0 +1,120 @@
+"""Repository, part retention: what is older than a moment leaves, in small transactions.
+
+A session leaves with its commands, credentials, tags, parts and observations; an attacker when nothing
+of it is left. Event time decides, except for what has only the wall clock (dead letters).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Table, delete, func, or_, select
+
+from decnet.db.base import RepositoryBase, Row
+from decnet.db.evidence import (
+    Attacker,
+    Command,
+    Credential,
+    Fingerprint,
+    Identity,
+    ObservationRow,
+    Recording,
+    SessionPart,
+    SessionRow,
+)
+from decnet.db.tables import DeadLetter, TTPTag, table_of
+from decnet.db.tables_ignore import Announcement, AttackerIntel, ProducerDue
+from decnet.db.types import as_utc, utcnow
+
+_ATTACKER, _SESSION, _COMMAND = table_of(Attacker), table_of(SessionRow), table_of(Command)
+_CREDENTIAL, _PRINT, _PART = table_of(Credential), table_of(Fingerprint), table_of(SessionPart)
+_OBSERVATION, _RECORDING, _TAG = table_of(ObservationRow), table_of(Recording), table_of(TTPTag)
+_IDENTITY, _DEAD, _TOLD = table_of(Identity), table_of(DeadLetter), table_of(Announcement)
+_INTEL, _DUE = table_of(AttackerIntel), table_of(ProducerDue)
+AT_ONCE = 500
+"""Rows of one transaction; SQLite's other writers wait for it."""
+GRACE = timedelta(hours=1)
+"""A younger tag may be ahead of its attacker's row."""
+Progress = Callable[[str, int], None]
+
+
+class RetentionMixin(RepositoryBase):
+    """Deletes by age."""
+
+    async def purge_older(self, before: datetime | float, progress: Progress | None = None) -> dict[str, int]:
+        """Deletes what ended before a moment; rows deleted by table. Interrupted, it goes on next time."""
+        moment = as_utc(before)
+        assert moment is not None
+        done: dict[str, int] = {}
+        last = func.coalesce(_SESSION.c.ended_at, _SESSION.c.started_at)
+        await self._purge(done, progress, _SESSION.c.session_id, last < moment, self._with_session)
+        epoch = moment.timestamp()
+        for key, old in (
+            (_CREDENTIAL.c.credential_id, _CREDENTIAL.c.last_seen < moment),
+            (_PRINT.c.fingerprint_id, _PRINT.c.last_seen < moment),
+            (_OBSERVATION.c.observation_id, _OBSERVATION.c.ts < epoch),
+            (_INTEL.c.attacker_uuid, _INTEL.c.ts < epoch),
+            (_DEAD.c.id, _DEAD.c.ts < moment),
+            (_ATTACKER.c.attacker_uuid, _forgotten(moment)),
+            (_TAG.c.uuid, _orphaned()),
+            (_RECORDING.c.key, ~select(1).where(_SESSION.c.keystrokes_ref == _RECORDING.c.key).exists()),
+        ):
+            await self._purge(done, progress, key, old, self._with_attacker)
+        return done
+
+    async def _purge(
+        self, done: dict[str, int], progress: Progress | None, key: Any, old: Any, also: Any
+    ) -> None:
+        """Pages of one table, each with what hangs on it, each in a transaction of its own."""
+        table = key.table
+        while True:
+            async with self.transaction() as bound, bound._write() as session:
+                ids = list((await session.execute(select(key).where(old).limit(AT_ONCE))).scalars())
+                counts = await also(session, table, ids) if ids else {}
+                await session.execute(delete(table).where(key.in_(ids)))
+            for name, count in {table.name: len(ids), **counts}.items():
+                done[name] = done.get(name, 0) + count
+            if progress and ids:
+                progress(table.name, len(ids))
+            if len(ids) < AT_ONCE:
+                return
+
+    async def _with_session(self, session: Any, _table: Table, ids: list[str]) -> Row:
+        counts = {}
+        for table in (_COMMAND, _CREDENTIAL, _TAG, _PART, _OBSERVATION):
+            gone = delete(table).where(table.c.session_id.in_(ids))
+            counts[table.name] = (await session.execute(gone)).rowcount
+        return counts
+
+    async def _with_attacker(self, session: Any, table: Table, ids: list[str]) -> Row:
+        """What is told once may be told again of an attacker that is as good as new."""
+        if table is not _ATTACKER:
+            return {}
+        await session.execute(delete(_DUE).where(_DUE.c.attacker_uuid.in_(ids)))
+        members = _IDENTITY.alias()
+        needed = select(1).where(members.c.merged_into == _IDENTITY.c.identity_uuid).exists()
+        await session.execute(delete(_IDENTITY).where(_IDENTITY.c.attacker_uuid.in_(ids), ~needed))
+        for uuid in ids:
+            await session.execute(
+                delete(_TOLD).where(_TOLD.c.key.startswith(f"scored|{uuid}|", autoescape=True))
+            )
+        return {}
+
+
+def _forgotten(moment: datetime) -> Any:
+    """An attacker last seen before, of whom no session or credential is left."""
+    left = [
+        select(1).where(table.c.attacker_uuid == _ATTACKER.c.attacker_uuid).exists()
+        for table in (_SESSION, _CREDENTIAL)
+    ]
+    seen = or_(_ATTACKER.c.last_seen < moment, _ATTACKER.c.last_seen.is_(None))
+    return seen & ~left[0] & ~left[1]
+
+
+def _orphaned() -> Any:
+    """A tag without session whose attacker is gone."""
+    known = select(1).where(_ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid).exists()
+    settled = _TAG.c.created_at < utcnow() - GRACE
+    return settled & _TAG.c.attacker_uuid.is_not(None) & _TAG.c.session_id.is_(None) & ~known
