@@ -181,7 +181,13 @@ class _Reader:
         (then, begun), self.escape = self.escape, None
         if now - then < t.LONE_ESCAPE_S:
             return begun + data
-        if begun == b"\x1b" and self.mode == SHELL and self.line is not None and data[0:1] and data[0] in _VI_FIRST:
+        if (
+            begun == b"\x1b"
+            and self.mode == SHELL
+            and self.line is not None
+            and data[0:1]
+            and data[0] in _VI_FIRST
+        ):
             self.editor.command_mode = True
         return data
 
@@ -259,7 +265,12 @@ class _Reader:
     def _replaced(self, text: str) -> None:
         """One letter deleted and another one struck instead: which keys were mixed up."""
         before, self.deleted = self.deleted, ""
-        if self.deletion_run == 1 and before.isalpha() and before != text[0] and len(self.facts.layout) < 1024:
+        if (
+            self.deletion_run == 1
+            and before.isalpha()
+            and before != text[0]
+            and len(self.facts.layout) < 1024
+        ):
             pair = before + text[0]
             self.facts.layout[pair] = self.facts.layout.get(pair, 0) + 1
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 # How much is read of one session (own: bounds of work, far beyond any real session).
 MAX_COMMANDS = 5_000
 MAX_COMMAND_TEXT = 4_096
+MAX_COMMANDS_TEXT = 524_288
 MAX_INPUT_BYTES = 1_048_576
 MAX_LINES = 20_000
 MAX_DIGRAPHS = 4_096

@@ -1,0 +1,112 @@
+"""One session in, observations out; pure, and the only place where observations are built.
+
+Every observation is checked against PRIMITIVE_REGISTRY by ``behave_shell``. What cannot be measured
+is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from behave_shell.spec import Observation, Window
+
+from decnet.behave import EXTRACTOR_VERSION, SOURCE
+from decnet.behave.cognitive import cognitive
+from decnet.behave.evidence import Evidence, Row, evidence_of
+from decnet.behave.features import session_features
+from decnet.behave.measures import Finding
+from decnet.behave.motor import motor
+from decnet.behave.operational import operational
+from decnet.behave.surroundings import emotional, environmental, toolchain
+from decnet.behave.temporal import temporal
+from decnet.ids import event_id, identity_id
+
+_SUBJECTS = (motor, cognitive, temporal, operational, environmental, emotional, toolchain)
+
+
+@dataclass(slots=True)
+class Extraction:
+    """What one session gave."""
+
+    session_id: str
+    attacker_uuid: str
+    rank: str
+    started_at: float
+    ended_at: float
+    observations: list[Observation]
+    features: dict[str, dict[str, object] | None]
+    hours: dict[str, int] = field(default_factory=dict)
+    """Activity by hour of the week: ``dow*24+hour`` in UTC, Monday first."""
+    keystroke_events: int = 0
+    capped: bool = False
+    foreign_recording: bool = False
+
+
+def rank_of(ended_at: float, parts: int) -> str:
+    """Sorts the endings of one session: extractor version, time of the end, number of parts."""
+    return f"{EXTRACTOR_VERSION:06d}|{ended_at:020.6f}|{parts:06d}"
+
+
+def evidence_ref(session_id: str, ended_at: float) -> str:
+    """The pointer of a session's observations: session, extractor version, ending."""
+    return f"session:{session_id}#behave-{EXTRACTOR_VERSION}@{int(ended_at * 1000)}"
+
+
+def extract(payload: Row, recording: bytes | None = None, *, key: bytes = b"", parts: int = 1) -> Extraction:
+    """Observations and features of one whole session (an ``attacker.session.ended`` payload).
+
+    ``recording`` is its terminal recording, ``key`` makes the hashes in the features keyed. Raises
+    ValueError when the payload is no session.
+    """
+    found = evidence_of(payload, recording)
+    findings = [finding for subject in _SUBJECTS for finding in subject(found)]
+    return Extraction(
+        session_id=found.session_id,
+        attacker_uuid=found.attacker_uuid,
+        rank=rank_of(found.ended_at, parts),
+        started_at=found.started_at,
+        ended_at=found.ended_at,
+        observations=list(_observations(found, findings)),
+        features=session_features(found, findings, key),
+        hours=_hours(found),
+        keystroke_events=found.keys.events if found.keys else 0,
+        capped=bool(found.keys and (found.keys.capped or found.keys.state.truncated)),
+        foreign_recording=found.foreign_recording,
+    )
+
+
+def _observations(found: Evidence, findings: Iterable[Finding]) -> Iterator[Observation]:
+    ref = evidence_ref(found.session_id, found.ended_at)
+    window = Window(start_ts=found.started_at, end_ts=found.ended_at)
+    for primitive, value, confidence in findings:
+        yield observation(
+            primitive, value, confidence, ref=ref, window=window, attacker_uuid=found.attacker_uuid
+        )
+
+
+def observation(
+    primitive: str, value: object, confidence: float, *, ref: str, window: Window, attacker_uuid: str
+) -> Observation:
+    """One registry-checked observation; its time is the end of its window, its id is derived."""
+    return Observation(
+        primitive=primitive,
+        value=value,
+        confidence=confidence,
+        window=window,
+        source=SOURCE,
+        evidence_ref=ref,
+        identity_ref=identity_id(attacker_uuid),
+        ts=window.end_ts,
+        id=event_id("behave", f"{ref}|{primitive}"),
+    )
+
+
+def _hours(found: Evidence) -> dict[str, int]:
+    """A session without commands is one activity, at its start."""
+    hours: dict[str, int] = {}
+    for ts in [command.ts for command in found.commands] or [found.started_at]:
+        # 1 January 1970 was a Thursday.
+        hour = str((int(ts // 3600) + 72) % 168)
+        hours[hour] = hours.get(hour, 0) + 1
+    return hours
