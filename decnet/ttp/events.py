@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +13,7 @@ from decnet.ttp.base import TaggerEvent
 from decnet.ttp.facts import payload_events, session_facts
 
 _FINGERPRINT_KINDS = {"ipv6_leak": "ipv6_leak", "payload": "payload", "http_request": "http_request"}
+_LONGEST_VALUE = 500
 _NOT_VALUES = frozenset(
     {"attacker_uuid", "attacker_ip", "identity_uuid", "type", "decky_id", "session_id", "ts"}
 )
@@ -31,9 +34,11 @@ def _text(payload: Mapping[str, Any], name: str) -> str | None:
 
 
 def _attacker(payload: Mapping[str, Any]) -> str | None:
-    """The attacker's id, derived from the address when the event has none."""
-    ip = _text(payload, "attacker_ip")
-    return _text(payload, "attacker_uuid") or (attacker_id(ip) if ip else None)
+    """The attacker's id; derived from the address when the event names neither attacker nor identity."""
+    given, ip = _text(payload, "attacker_uuid"), _text(payload, "attacker_ip")
+    if given or not ip or _text(payload, "identity_uuid"):
+        return given
+    return attacker_id(ip)
 
 
 def _one(
@@ -105,13 +110,26 @@ def _canary(event: Event, token: str) -> list[TaggerEvent]:
 
 
 def _fingerprinted(event: Event) -> list[TaggerEvent]:
-    kind = _text(event.payload, "type") or event.type
-    value = _text(event.payload, "value") or _text(event.payload, kind)
-    if value is None:
-        rest = {k: v for k, v in event.payload.items() if k not in _NOT_VALUES}
-        value = "|".join(f"{k}={rest[k]}" for k in sorted(rest))[:200]
-    fallback = f"{_attacker(event.payload)}#{kind}#{value}"
+    payload = event.payload
+    kind = _text(payload, "type") or event.type
+    who = _attacker(payload) or _text(payload, "identity_uuid")
+    fallback = f"{who}#{kind}#{_fingerprint_value(payload, kind)}"
     return _one(event, _FINGERPRINT_KINDS.get(kind, "http_fingerprint"), fallback)
+
+
+def _fingerprint_value(payload: Mapping[str, Any], kind: str) -> str:
+    """The fingerprint itself; a short hash of all fields for a kind that has several."""
+    names = ("value", kind, *(("address",) if kind == "ipv6_leak" else ()))
+    value = next((found for name in names if (found := _text(payload, name))), None)
+    if value is not None and len(value) <= _LONGEST_VALUE:
+        return value
+    rest = {name: payload[name] for name in payload if name not in _NOT_VALUES}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def _email(event: Event) -> list[TaggerEvent]:
+    """An e-mail with the time of its event, since bodies are compared over time."""
+    return _one(event, "email", None, {**event.payload, "ts": event.ts})
 
 
 _MAKERS: dict[str, Callable[[Event], list[TaggerEvent]]] = {
@@ -122,6 +140,6 @@ _MAKERS: dict[str, Callable[[Event], list[TaggerEvent]]] = {
     "identity.merged": _identity,
     "credential.reuse.detected": _reuse,
     "credential.captured": _captured,
-    "email.received": lambda event: _one(event, "email", None),
+    "email.received": _email,
     "attacker.fingerprinted": _fingerprinted,
 }

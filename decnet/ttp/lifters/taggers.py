@@ -130,7 +130,7 @@ class EmailLifter(Lifter):
         here = {(*key, storable_text(event.source_id)): event for event, key in keys.items()}
         own = [_with(event, SEEN_AGE, None) for event in events if event not in keys]
         own += [_with(event, SEEN_AGE, ages[key].age if key in ages else None) for key, event in here.items()]
-        later = (row for row in rows if (key := _row_key(row)) in ages and key not in here)
+        later = (row for row in rows if _row_key(row) in ages and _row_key(row) not in here)
         return own + [
             _stored_mail(row, age.age) for row in later if (age := ages[_row_key(row)]).after in here
         ]
