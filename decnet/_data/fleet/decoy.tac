@@ -3,7 +3,9 @@
 # bounded, since every connection of an attacker adds to it.
 import os
 
-import opencanary.config
+os.chdir(os.environ["HOME"])
+
+import opencanary.config  # noqa: E402
 
 opencanary.config.config = opencanary.config.Config(os.path.abspath("opencanary.conf"))
 
