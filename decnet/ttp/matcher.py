@@ -123,6 +123,11 @@ class RuleIndex:
         """The rules of one lifter (``behavioral``, ``intel``, …) for one source kind, in rule order."""
         return self._lifters.get((kind, lifter), ())
 
+    def lifted_rules(self, kind: str) -> list[CompiledRule]:
+        """The rules of all lifters for one source kind, in rule order."""
+        found = [rule for (source, _), rules in self._lifters.items() if source == kind for rule in rules]
+        return sorted(found, key=lambda rule: rule.rule_id)
+
     def hits(self, kind: str, payload: Mapping[str, Any], failures: Failures) -> tuple[list[Hit], bool]:
         """The hits of one event of any kind; the flag is as for commands."""
         if kind == "command":
@@ -157,7 +162,7 @@ def _first_hits(rules: Sequence[CompiledRule], kind: str, fields: Looks, failure
             seen = fields[:1] if rule.scope == "line" else fields
             hit = _first_hit(rule, seen) if rule.correlation is None else _marked_hit(rule, kind, seen)
         except Exception:  # noqa: BLE001 - the named boundary: one rule's failure costs that rule only
-            _log_failure(rule)
+            log_failure(rule)
             failures.failed(rule)
             continue
         failures.passed(rule)
@@ -165,7 +170,8 @@ def _first_hits(rules: Sequence[CompiledRule], kind: str, fields: Looks, failure
             yield hit
 
 
-def _log_failure(rule: CompiledRule) -> None:
+def log_failure(rule: CompiledRule) -> None:
+    """One WARNING with the traceback."""
     from decnet.logs import get_logger
 
     get_logger(__name__).warning("rule failed", rule_id=rule.rule_id, exc_info=True)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from decnet.errors import RuleError
 from decnet.ttp.kinds import KNOWN_SOURCE_KINDS
+from decnet.ttp.lifter_registry import adjusted
+from decnet.ttp.lifting import lifts
 from decnet.ttp.loader import load_dir
 from decnet.ttp.matcher import Failures, Hit, RuleIndex
+from decnet.ttp.rules import CompiledRule, Emit
+from decnet.ttp.windows import WHO, Subject, event_time, window_hit
+from decnet.ttp.windows_memory import MemoryWindows
 
 _CACHED_CHARS = 1000
 
@@ -26,6 +31,8 @@ class OfflineTagger:
         self.floor = floor
         self.views_capped = 0
         self._failures = Failures()
+        self._windows = MemoryWindows()
+        self._events = 0
         self._cached = lru_cache(maxsize=8192)(self._command_tags)
 
     def tag_line(self, line: str) -> list[dict[str, Any]]:
@@ -44,7 +51,28 @@ class OfflineTagger:
             return []
         hits, capped = self.index.hits(kind, payload, self._failures)
         self.views_capped += capped
-        return [tag for hit in hits for tag in self._tags(hit)]
+        out = self._fired(hits)
+        found = lifts(self.index.lifted_rules(kind), payload, self._failures)
+        for rule, finding, emits in adjusted(found, payload) if found else ():
+            out += self._tags(rule, emits, finding.text)
+        return out + self._came_true(event, kind, payload, hits)
+
+    def _came_true(
+        self, event: dict[str, Any], kind: str, payload: dict[str, Any], hits: Sequence[Hit]
+    ) -> list[dict[str, Any]]:
+        """The tags of window and sequence rules that this event completes among those before it."""
+        self._events += 1
+        out: list[dict[str, Any]] = []
+        for hit in hits:
+            if not hit.marks:
+                continue
+            source = str(event.get("source_id") or f"line-{self._events:012}")
+            who = {name: event.get(name) for name in WHO}
+            subject = Subject(kind, source, event_time(payload, 0.0), who, payload)
+            found = window_hit(hit.rule, hit.marks, subject, {"matched": hit.found.text})
+            for rule, _ in self._windows.apply([found]) if found else ():
+                out += self._tags(rule, rule.emits, hit.found.text)
+        return out
 
     def answer(self, line: str) -> str:
         """The output line for one input line, ASCII only."""
@@ -53,18 +81,27 @@ class OfflineTagger:
     def _command_tags(self, line: str) -> list[dict[str, Any]]:
         hits, capped = self.index.command_hits(line, _NO_PAYLOAD, self._failures)
         self.views_capped += capped
-        return [tag for hit in hits for tag in self._tags(hit)]
+        return self._fired(hits)
 
-    def _tags(self, hit: Hit) -> Iterable[dict[str, Any]]:
-        for emit in hit.rule.emits:
+    def _fired(self, hits: Iterable[Hit]) -> list[dict[str, Any]]:
+        """The tags of rules that fire by themselves."""
+        return [
+            tag
+            for hit in hits
+            if not hit.marks
+            for tag in self._tags(hit.rule, hit.rule.emits, hit.found.text)
+        ]
+
+    def _tags(self, rule: CompiledRule, emits: Iterable[Emit], matched: str) -> Iterator[dict[str, Any]]:
+        for emit in emits:
             if emit.confidence >= self.floor:
                 yield {
-                    "rule_id": hit.rule.rule_id,
+                    "rule_id": rule.rule_id,
                     "technique_id": emit.technique_id,
                     "sub_technique_id": emit.sub_technique_id,
                     "tactic": emit.tactic,
                     "confidence": emit.confidence,
-                    "matched": hit.found.text,
+                    "matched": matched,
                 }
 
 

@@ -10,10 +10,10 @@ from typing import Any, ClassVar, NamedTuple
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.ids import tag_id
-from decnet.logs import get_logger
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, TaggerEvent, TolerantTagger, TTPTag
 from decnet.ttp.evidence import checked_evidence
-from decnet.ttp.lifter_registry import Lift, adjusted, lift_one
+from decnet.ttp.lifter_registry import adjusted
+from decnet.ttp.lifting import lifts
 from decnet.ttp.matcher import Failures, Hit, RuleIndex
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, Emit, RuleState
 from decnet.ttp.schema import RuleSchema
@@ -22,7 +22,6 @@ from decnet.ttp.windows import WHO, Subject, WindowHit, event_time, window_hit
 
 __all__ = ["Collected", "CompiledRule", "RuleEngine", "RuleEngineTagger", "RuleIndex", "RuleSchema"]
 
-_log = get_logger(__name__)
 _FIELD_CHARS = 2000
 
 
@@ -51,12 +50,12 @@ class Snapshot(NamedTuple):
 
 
 class RuleEngine:
-    """Holds the current snapshot; counts what was suppressed."""
+    """Holds the current snapshot; counts what was suppressed, by rule and reason."""
 
     def __init__(self, *, floor: float = 0.3, max_failures: int = 5) -> None:
         self.floor = floor
         self.failures = Failures(max_failures)
-        self.suppressed: Counter[str] = Counter()
+        self.suppressed: Counter[tuple[str, str]] = Counter()
         self.views_capped = 0
         self._snapshot = Snapshot(RuleIndex(), {})
         self._release = load_catalogue().release
@@ -101,7 +100,8 @@ class RuleEngine:
     def _disabled(self, rule: CompiledRule, states: Mapping[str, RuleState], now: datetime) -> bool:
         """Whether the rule must not fire; counted."""
         disabled = states.get(rule.rule_id, DEFAULT_STATE).effective(now).state == "disabled"
-        self.suppressed["disabled"] += disabled
+        if disabled:
+            self.suppressed[rule.rule_id, "disabled"] += 1
         return disabled
 
     def lift(
@@ -114,29 +114,17 @@ class RuleEngine:
         """The tags of one event by the rules of one lifter; a failing predicate costs that rule only."""
         index, states = snapshot or self._snapshot
         moment = now or datetime.now(UTC)
-        lifts = [
+        rules = index.lifter_rules(event.source_kind, lifter)
+        found = [
             lift
-            for rule in index.lifter_rules(event.source_kind, lifter)
-            if (lift := self._lift_one(rule, event.payload)) is not None
-            and not self._disabled(rule, states, moment)
+            for lift in lifts(rules, event.payload, self.failures)
+            if not self._disabled(lift.rule, states, moment)
         ]
         tags: list[TTPTag] = []
-        for rule, finding, emits in adjusted(lifts, event.payload) if lifts else ():
+        for rule, finding, emits in adjusted(found, event.payload) if found else ():
             why = {"field": finding.field, "matched": finding.text, **finding.evidence}
             tags += self.tags_of(event, rule, emits, _with_fields(why, rule, event.payload), states, moment)
         return tags
-
-    def _lift_one(self, rule: CompiledRule, payload: Mapping[str, Any]) -> Lift | None:
-        if self.failures.tripped(rule):
-            return None
-        try:
-            found = lift_one(rule, payload)
-        except Exception:  # noqa: BLE001 - the named boundary: one rule's failure costs that rule only
-            self.failures.failed(rule)
-            _log.warning("rule failed", rule_id=rule.rule_id, exc_info=True)
-            return None
-        self.failures.passed(rule)
-        return found
 
     def tags_of(
         self,
@@ -148,8 +136,19 @@ class RuleEngine:
         now: datetime,
     ) -> list[TTPTag]:
         """The tags of one rule that holds for one event, after the rule's state and the floor; the rest is counted."""
+        return self.tags_with(event, rule, emits, checked_evidence(event.source_kind, why), states, now)
+
+    def tags_with(
+        self,
+        event: TaggerEvent,
+        rule: CompiledRule,
+        emits: Iterable[Emit],
+        kept: dict[str, Any],
+        states: Mapping[str, RuleState],
+        now: datetime,
+    ) -> list[TTPTag]:
+        """As :meth:`tags_of`, with evidence that was checked before."""
         state = states.get(rule.rule_id, DEFAULT_STATE).effective(now)
-        kept = checked_evidence(event.source_kind, why)
         tags = (self._tag(event, rule, emit, kept, state) for emit in emits)
         return [tag for tag in tags if tag is not None]
 
@@ -158,7 +157,7 @@ class RuleEngine:
     ) -> TTPTag | None:
         confidence = state.confidence(emit.confidence)
         if confidence is None or confidence < self.floor:
-            self._suppress(emit, confidence)
+            self._suppress(rule, emit, confidence)
             return None
         return TTPTag(
             uuid=tag_id(
@@ -186,10 +185,10 @@ class RuleEngine:
             mitre_url=emit.url,
         )
 
-    def _suppress(self, emit: Emit, confidence: float | None) -> None:
+    def _suppress(self, rule: CompiledRule, emit: Emit, confidence: float | None) -> None:
         clipped = emit.confidence >= self.floor
         reason = "disabled" if confidence is None else "clipped_below_floor" if clipped else "floor"
-        self.suppressed[reason] += 1
+        self.suppressed[rule.rule_id, reason] += 1
 
 
 def evidence(hit: Hit, payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -241,18 +241,12 @@ def events_of(completion: Completion) -> list[str]:
     return list(dict.fromkeys(hit.source_id for hit in completion.parts))[-MAX_NAMED:]
 
 
-def reason(spec: Correlation, completion: Completion) -> dict[str, Any]:
-    """Evidence of a completion: why its last hit holds, the events, and what was counted."""
+def facts(spec: Correlation, completion: Completion) -> dict[str, Any]:
+    """Evidence of a completion beside why its last hit holds: the events and what was counted."""
     parts = completion.parts
-    out = {
-        **completion.hit.why,
-        "events": events_of(completion),
-        "within_s": spec.within_s,
-        "span_s": round(completion.hit.ts - parts[0].ts, 3),
-    }
+    out: dict[str, Any] = {"sources": events_of(completion), "within_s": spec.within_s}
     if spec.steps:
-        return {**out, "steps": [str(hit.why.get("matched", ""))[:VALUE_CHARS] for hit in parts]}
-    out["count"] = len(parts)
+        return {**out, "steps": [str(hit.why.get("matched") or "")[:VALUE_CHARS] for hit in parts]}
     if spec.distinct:
-        out["distinct"] = sorted({hit.value for hit in parts})[:MAX_NAMED]
-    return out
+        return {**out, "count": len({hit.value for hit in parts}), "metric": spec.distinct}
+    return {**out, "count": len(parts)}

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from decnet.ttp.base import TaggerEvent, TTPTag
+from decnet.ttp.evidence import checked_evidence
 from decnet.ttp.rule_engine import RuleEngine
 from decnet.ttp.rules import CompiledRule
 from decnet.ttp.windows import (
@@ -19,7 +20,7 @@ from decnet.ttp.windows import (
     StoredHit,
     WindowHit,
     completions,
-    reason,
+    facts,
     superfluous,
 )
 
@@ -100,7 +101,9 @@ class WindowEngine:
                 who.get("session_id"),
                 who.get("decky_id"),
             )
-            tags += self.engine.tags_of(event, rule, rule.emits, reason(spec, completion), states, now)
+            # What was stored is checked already; its own words win over the counts.
+            why = {**checked_evidence(hit.source_kind, facts(spec, completion)), **hit.why}
+            tags += self.engine.tags_with(event, rule, rule.emits, why, states, now)
         return tags
 
 

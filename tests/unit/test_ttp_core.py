@@ -158,6 +158,8 @@ def test_states_expire_by_the_clock():
 async def test_files_are_followed(tmp_path: Path):
     path = tmp_path / "a.yaml"
     path.write_text(GOOD)
+    for i in (2, 3):
+        (tmp_path / f"b{i}.yaml").write_text(GOOD.replace("R0001", f"R000{i}"))
     store = FilesystemRuleStore(tmp_path, debounce_s=0.05, rescan_s=0.3)
     await store.load_compiled()
     changes = store.subscribe_changes()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from decnet.errors import RuleError
 from decnet.ttp.loader import load_bytes
 from decnet.ttp.matcher import Failures, RuleIndex
+from decnet.ttp.offline import OfflineTagger
 from decnet.ttp.rules import CompiledRule
 from decnet.ttp.selftest import run_rule_tests
 from decnet.ttp.windows import KEPT_HITS, StoredHit, Subject, completions, superfluous, window_hit
@@ -182,12 +183,12 @@ def test_what_is_dropped_was_not_needed(items, kept):
     assert spec
     hits = [StoredHit(float(t), f"e{i:02}", 0, "command", 0, v, {}, {}) for i, (t, v) in enumerate(items)]
     hits.sort(key=lambda h: h.order)
-    gone = set(superfluous(spec, hits, kept))
+    gone = {h.order for h in superfluous(spec, hits, kept)}
     last = hits[-1].ts if hits else 0.0
     later = [StoredHit(last + 1, f"z{v}", 0, "command", 0, v, {}, {}) for v in "xyz"]
     for n in range(4):
         full = completions(spec, [*hits, *later[:n]], [])
-        slim = completions(spec, [h for h in [*hits, *later[:n]] if h not in gone], [])
+        slim = completions(spec, [h for h in [*hits, *later[:n]] if h.order not in gone], [])
         late = {c.hit.source_id for c in full if c.hit.source_id.startswith("z")}
         if not [c for c in full if c.hit.source_id.startswith("e")]:
             assert late == {c.hit.source_id for c in slim}
@@ -231,3 +232,18 @@ def test_wrong_windows_do_not_load(text, words):
     assert made is None
     assert any(words in str(e) for e in errors), [str(e) for e in errors]
     assert all(e.place.line > 1 or "not in applies_to" in str(e) for e in errors), [str(e) for e in errors]
+
+
+def test_offline_events_complete_a_sequence_and_bare_lines_do_not(tmp_path):
+    (tmp_path / "a.yaml").write_text(SEQUENCE)
+    tagger = OfflineTagger(tmp_path)
+    assert tagger.tag_line("wget x; chmod a; ./a") == []
+    lines = [(0.0, "wget x"), (1.0, "chmod a"), (2.0, "./a")]
+    got = [
+        tagger.tag_event(
+            {"source_kind": "command", "session_id": "s", "payload": {"command_text": c, "ts": t}}
+        )
+        for t, c in lines
+    ]
+    assert [len(tags) for tags in got] == [0, 0, 1]
+    assert got[2][0]["matched"] == "./"
