@@ -11,6 +11,7 @@ from decnet.db.repo_ignore import IgnoreMixin
 from decnet.db.repo_journal import JournalMixin
 from decnet.db.repo_lifters import LiftersMixin
 from decnet.db.repo_lists import ListsMixin
+from decnet.db.repo_observations import ObservationsMixin
 from decnet.db.repo_producers import ProducersMixin
 from decnet.db.repo_queue import QueueMixin
 from decnet.db.repo_retention import RetentionMixin
@@ -39,5 +40,6 @@ class BaseRepository(
     SummaryMixin,
     LiftersMixin,
     WindowsMixin,
+    ObservationsMixin,
 ):
     """Rows of one database, free or bound to a transaction; see :mod:`decnet.db.base`."""

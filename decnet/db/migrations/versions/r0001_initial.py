@@ -48,6 +48,39 @@ def _attribution_state() -> None:
     )
 
 
+def _behave_part() -> None:
+    op.create_table(
+        "behave_part",
+        sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("generation", sa.Text(), nullable=False),
+        sa.Column("part", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("parts", sa.BigInteger(), nullable=False),
+        sa.Column("body", JSON, nullable=True),
+        sa.PrimaryKeyConstraint("session_id", "generation", "part"),
+    )
+
+
+def _behave_session() -> None:
+    op.create_table(
+        "behave_session",
+        sa.Column("session_id", sa.Text(), nullable=False),
+        sa.Column("attacker_uuid", sa.Text(), nullable=False),
+        sa.Column("rank", sa.Text(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("started_at", sa.Float(53), nullable=False),
+        sa.Column("ended_at", sa.Float(53), nullable=False),
+        sa.Column("hours", JSON, nullable=True),
+        sa.PrimaryKeyConstraint("session_id"),
+    )
+    op.create_index(
+        "ix_behave_session_attacker",
+        "behave_session",
+        ["attacker_uuid", "started_at", "session_id"],
+        unique=False,
+    )
+    op.create_index("ix_behave_session_version", "behave_session", ["version"], unique=False)
+
+
 def _command() -> None:
     op.create_table(
         "command",
@@ -358,6 +391,8 @@ def _worker_heartbeat() -> None:
 _TABLES = (
     _attacker,
     _attribution_state,
+    _behave_part,
+    _behave_session,
     _command,
     _credential,
     _dead_letter,
