@@ -165,6 +165,10 @@ class TtpSettings(_Section):
     """Largest rule file."""
     max_rule_failures: int = Field(5, ge=1)
     """Failures in a row that trip one rule."""
+    aggregate_interval_s: float = Field(5.0, gt=0)
+    """Seconds between looks at attackers whose stored rows changed (guessing, spraying, returns)."""
+    suppressed_window_s: float = Field(10.0, gt=0)
+    """Seconds whose suppressed tags are told of together."""
     reload_debounce_s: float = Field(0.2, ge=0)
     """Seconds of quiet before changed rule files are read."""
     rescan_s: float = Field(5.0, gt=0)

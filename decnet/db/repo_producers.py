@@ -98,15 +98,14 @@ class ProducersMixin(RepositoryBase):
                 session, _INTEL, list(newest.values()), merge, lambda new: new.version > _INTEL.c.version
             )
 
-    async def intel_of(self, attacker_uuids: Iterable[str]) -> dict[str, Row]:
-        """The stored enrichment of attackers that have one."""
-        found: dict[str, Row] = {}
+    async def intel_of(self, attacker_uuids: Iterable[str]) -> list[tuple[float, Row]]:
+        """The stored enrichments (time, payload) of attackers that have one, by attacker."""
+        found: list[tuple[float, Row]] = []
         async with self._read() as session:
             for part in chunks(sorted(set(attacker_uuids))):
-                query = select(_INTEL.c.attacker_uuid, _INTEL.c.payload)
-                found |= dict(
-                    (await session.execute(query.where(_INTEL.c.attacker_uuid.in_(part)))).tuples().all()
-                )
+                query = select(_INTEL.c.ts, _INTEL.c.payload).where(_INTEL.c.attacker_uuid.in_(part))
+                rows = await session.execute(query.order_by(_INTEL.c.attacker_uuid))
+                found += rows.tuples().all()
         return found
 
     async def attempts(self, attackers: Sequence[str], since: float, until: float, limit: int) -> list[Row]:

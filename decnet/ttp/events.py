@@ -33,7 +33,7 @@ def _text(payload: Mapping[str, Any], name: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _attacker(payload: Mapping[str, Any]) -> str | None:
+def attacker_of(payload: Mapping[str, Any]) -> str | None:
     """The attacker's id; derived from the address when the event names neither attacker nor identity."""
     given, ip = _text(payload, "attacker_uuid"), _text(payload, "attacker_ip")
     if given or not ip or _text(payload, "identity_uuid"):
@@ -46,7 +46,7 @@ def _one(
 ) -> list[TaggerEvent]:
     """One TaggerEvent; empty when nothing anchors it."""
     data = event.payload if payload is None else payload
-    attacker, identity = _attacker(event.payload), _text(event.payload, "identity_uuid")
+    attacker, identity = attacker_of(event.payload), _text(event.payload, "identity_uuid")
     if attacker is None and identity is None:
         return []
     source = _text(data, "source_id") or fallback or event.id
@@ -89,7 +89,7 @@ def _reuse(event: Event) -> list[TaggerEvent]:
     payload = event.payload
     found = payload.get("attacker_uuids")
     attackers = sorted(a for a in found if isinstance(a, str) and a) if isinstance(found, list) else []
-    attacker = _attacker(payload) or (attackers[0] if attackers else None)
+    attacker = attacker_of(payload) or (attackers[0] if attackers else None)
     identity = _text(payload, "identity_uuid")
     if attacker is None and identity is None:
         return []
@@ -98,21 +98,21 @@ def _reuse(event: Event) -> list[TaggerEvent]:
 
 
 def _captured(event: Event) -> list[TaggerEvent]:
-    owner = _text(event.payload, "session_id") or _attacker(event.payload)
+    owner = _text(event.payload, "session_id") or attacker_of(event.payload)
     hmac = _text(event.payload, "secret_hmac")
     fallback = f"{owner}#{hmac}" if owner and hmac else None
     return _one(event, "credential", fallback) + _one(event, "auth_attempt", fallback)
 
 
 def _canary(event: Event, token: str) -> list[TaggerEvent]:
-    attacker = _attacker(event.payload)
+    attacker = attacker_of(event.payload)
     return _one(event, "canary_fingerprint", _text(event.payload, "trigger_id") or f"{token}#{attacker}")
 
 
 def _fingerprinted(event: Event) -> list[TaggerEvent]:
     payload = event.payload
     kind = _text(payload, "type") or event.type
-    who = _attacker(payload) or _text(payload, "identity_uuid")
+    who = attacker_of(payload) or _text(payload, "identity_uuid")
     fallback = f"{who}#{kind}#{_fingerprint_value(payload, kind)}"
     return _one(event, _FINGERPRINT_KINDS.get(kind, "http_fingerprint"), fallback)
 
@@ -135,7 +135,7 @@ def _email(event: Event) -> list[TaggerEvent]:
 _MAKERS: dict[str, Callable[[Event], list[TaggerEvent]]] = {
     "attacker.session.ended": _session_ended,
     "attacker.observed": lambda event: _one(event, "session", None),
-    "attacker.intel.enriched": lambda event: _one(event, "intel", _attacker(event.payload)),
+    "attacker.intel.enriched": lambda event: _one(event, "intel", attacker_of(event.payload)),
     "identity.formed": _identity,
     "identity.merged": _identity,
     "credential.reuse.detected": _reuse,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,14 @@ from decnet.bus.base import BaseBus, Event
 from decnet.config import Settings, load_settings
 from decnet.ids import event_id
 from decnet.logs import get_logger
-from decnet.runtime.worker import Job, Transaction, Worker
-from decnet.ttp.base import TTPTag
-from decnet.ttp.events import tagger_events
+from decnet.runtime.worker import Job, Transaction, Worker, transaction
+from decnet.ttp.aggregates import AT_ONCE, due_events
+from decnet.ttp.base import TaggerEvent, TTPTag
+from decnet.ttp.events import attacker_of, tagger_events
 from decnet.ttp.factory import CompositeTagger, get_tagger
 from decnet.ttp.rule_engine import Collected, RuleEngineTagger
 from decnet.ttp.store.base import RuleStore
+from decnet.ttp.suppression import IgnoredSources, SuppressionNews
 from decnet.ttp.sweep import UntaggedSweep
 from decnet.ttp.windows_engine import WindowEngine
 
@@ -41,6 +43,7 @@ _TOPICS: tuple[str, ...] = (
 )
 """What the worker reads; no topic that it publishes matches one of them."""
 
+_ENDED, _ENRICHED = "attacker.session.ended", "attacker.intel.enriched"
 _MAX_UUIDS = 500
 _Key = tuple[str | None, str | None, str | None]
 
@@ -65,7 +68,16 @@ class TtpWorker(Worker):
             WindowEngine(engine.engine, retention_s=self.settings.ttp.window_retention_s)
             for engine in self._engines()
         ][:1]
-        self.jobs = tuple(Job("windows", 3600.0, w.purge, lease="ttp-windows") for w in self.windows)
+        self.suppression = SuppressionNews(
+            {engine.engine for engine in self._engines()}, self.settings.ttp.suppressed_window_s
+        )
+        self.jobs = (
+            *(Job("windows", 3600.0, w.purge, lease="ttp-windows") for w in self.windows),
+            Job(
+                "aggregates", self.settings.ttp.aggregate_interval_s, self._aggregate, "ttp-aggregates", True
+            ),
+            Job("suppressed", self.settings.ttp.suppressed_window_s, self.suppression.tell),
+        )
         self.inserted = 0
         self.sweep = UntaggedSweep(self.handle, self.settings.runtime.poll_interval_s)
 
@@ -83,7 +95,18 @@ class TtpWorker(Worker):
 
     async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
         """Tags a batch, stores the tags, tells of those that are new, and marks the sessions."""
-        times = {tagged: event.ts for event in batch for tagged in tagger_events(event)}
+        ended = [event for event in batch if event.topic == _ENDED]
+        known = [*batch, *await _stored_intel(ended, tx.repo)] if ended else batch
+        times = {tagged: event.ts for event in known for tagged in tagger_events(event)}
+        sources = IgnoredSources.of_batch(batch, await tx.repo.ignore_set())
+        await self.judge(times, tx, sources)
+        if done := {str(event.payload["session_id"]) for event in ended if _is_last_part(event)}:
+            await tx.repo.mark_sessions_tagged(sorted(done), datetime.now(UTC))
+
+    async def judge(
+        self, times: Mapping[TaggerEvent, float], tx: Transaction, sources: IgnoredSources | None = None
+    ) -> int:
+        """Tags events (with the event time of each), stores and tells what is new; how many tags were."""
         collected = Collected(times)
         tags = await self.tagger.tag_batch(list(times), collected, tx.repo)
         for windows in self.windows:
@@ -91,10 +114,21 @@ class TtpWorker(Worker):
         fresh = set(await tx.repo.insert_tags(tags)) if tags else set()
         self.inserted += len(fresh)
         new = {tag.uuid: tag for tag in tags if tag.uuid in fresh}
-        await _publish(new.values(), tx)
-        ended = {str(e.payload["session_id"]) for e in batch if _ends_session(e)}
-        if ended:
-            await tx.repo.mark_sessions_tagged(sorted(ended), datetime.now(UTC))
+        await _publish(self.suppression.shown(new.values(), sources or IgnoredSources()), tx)
+        return len(fresh)
+
+    async def _aggregate(self, repo: BaseRepository, _bus: BaseBus) -> None:
+        """Judges what stored rows say about attackers that are due; a mark goes with the tags it gave."""
+        while marks := await repo.due_take(self.name, AT_ONCE):
+            times = {mark["attacker_uuid"]: float(mark["until"]) for mark in marks}
+            events = await due_events(repo, marks)
+            newest = max(times.values())
+            async with transaction(repo) as tx:
+                hidden = IgnoredSources(await tx.repo.ignored_attackers(times))
+                await self.judge({e: times.get(e.attacker_uuid or "", newest) for e in events}, tx, hidden)
+                await tx.repo.due_done(self.name, marks)
+            if len(marks) < AT_ONCE:
+                return
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """One task for each tagger with rules behind it, and the sweep."""
@@ -131,11 +165,16 @@ class TtpWorker(Worker):
         return (lifter for lifter in self.tagger.lifters if isinstance(lifter, RuleEngineTagger))
 
 
-def _ends_session(event: Event) -> bool:
+def _is_last_part(event: Event) -> bool:
     """Whether this is the last part of a session that the recorder will know."""
     payload = event.payload
-    last = payload.get("part", 1) == payload.get("parts", 1)
-    return event.topic == "attacker.session.ended" and bool(payload.get("session_id")) and last
+    return bool(payload.get("session_id")) and payload.get("part", 1) == payload.get("parts", 1)
+
+
+async def _stored_intel(ended: Sequence[Event], repo: BaseRepository) -> list[Event]:
+    """What is known about the attackers of ended sessions, as the events that it once came in."""
+    owners = {owner for event in ended if (owner := attacker_of(event.payload)) is not None}
+    return [Event(_ENRICHED, payload, "", "", ts) for ts, payload in await repo.intel_of(owners)]
 
 
 async def _publish(tags: Iterable[TTPTag], tx: Transaction) -> None:
