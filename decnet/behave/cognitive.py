@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from statistics import fmean, median
 
 from decnet.behave import lexicon
@@ -84,7 +85,7 @@ def _exploration(names: list[str]) -> str:
     groups = [group for name in names if (group := lexicon.GROUP_OF.get(name))]
     if len(groups) / len(names) < t.TARGETED_RECON_SHARE:
         return "targeted"
-    runs = 1 + sum(before != after for before, after in zip(groups, groups[1:], strict=False))
+    runs = 1 + sum(before != after for before, after in pairwise(groups))
     returns = (runs - len(set(groups))) / len(groups)
     return "methodical" if returns <= t.METHODICAL_RETURN_SHARE else "chaotic"
 
@@ -95,7 +96,7 @@ def _planning(commands: list[Command]) -> str:
     if answered / len(commands) >= t.REACTIVE_SHARE:
         return "reactive"
     phases = [_PHASES[c.parsed.phase] for c in commands if c.parsed.phase in _PHASES]
-    steps = [after - before for before, after in zip(phases, phases[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(phases)]
     forward = sum(step >= 0 for step in steps) / len(steps) if steps else 0.0
     deep = len(set(phases)) >= t.DEEP_PHASES and forward >= t.DEEP_FORWARD_SHARE
     return "deep" if deep else "shallow"
@@ -131,8 +132,8 @@ def _answer(failed: Command, following: Command) -> str:
 def _frustration(keys: KeyFacts) -> Iterator[Finding]:
     """Lines after a failure against the others: faster, and with more deletions?"""
     lines = [line for line in keys.lines if line.kind == "command"]
-    after = [b for a, b in zip(lines, lines[1:], strict=False) if a.failed and b.gaps]
-    rest = [line for line in typed_lines(keys) if line.gaps and line not in after]
+    after = [b for a, b in pairwise(lines) if a.failed and b.gaps]
+    rest = [b for a, b in pairwise(lines) if not a.failed and b.gaps and b.live > b.pasted]
     if len(after) < t.VENTING_FAILURES or len(rest) < t.MIN_LINES:
         return
     pace = [2 ** (sum(x.gap_logs for x in some) / sum(x.gaps for x in some)) for some in (after, rest)]

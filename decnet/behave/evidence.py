@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from decnet.behave import lexicon
@@ -74,7 +75,7 @@ class Evidence:
     def gaps(self) -> list[float]:
         """Seconds between one command and the next."""
         times = [command.ts for command in self.commands]
-        return [max(after - before, 0.0) for before, after in zip(times, times[1:], strict=False)]
+        return [max(after - before, 0.0) for before, after in pairwise(times)]
 
 
 def evidence_of(payload: Row, recording: bytes | None = None) -> Evidence:

@@ -22,6 +22,7 @@ from decnet.behave.surroundings import emotional, environmental, toolchain
 from decnet.behave.temporal import temporal
 from decnet.ids import event_id, identity_id
 
+_FINALITY = {"closed": 2, "idle": 1}
 _SUBJECTS = (motor, cognitive, temporal, operational, environmental, emotional, toolchain)
 
 
@@ -43,9 +44,17 @@ class Extraction:
     foreign_recording: bool = False
 
 
-def rank_of(ended_at: float, parts: int) -> str:
-    """Sorts the endings of one session: extractor version, time of the end, number of parts."""
-    return f"{EXTRACTOR_VERSION:06d}|{ended_at:020.6f}|{parts:06d}"
+def rank_of(ending: str) -> str:
+    """Sorts extractions of one session: extractor version, then the ending."""
+    return f"{EXTRACTOR_VERSION:06d}|{ending}"
+
+
+def ending_of(payload: Row, ended_at: float, parts: int) -> str:
+    """Sorts the endings of one session: when, how finally, with how many commands and parts."""
+    count = payload.get("command_count")
+    number = count if isinstance(count, int) and 0 <= count < 10**9 else 0
+    finality = _FINALITY.get(str(payload.get("end_reason")), 0)
+    return f"{ended_at:020.6f}|{finality}|{number:09d}|{parts:06d}"
 
 
 def evidence_ref(session_id: str, ended_at: float) -> str:
@@ -64,7 +73,7 @@ def extract(payload: Row, recording: bytes | None = None, *, key: bytes = b"", p
     return Extraction(
         session_id=found.session_id,
         attacker_uuid=found.attacker_uuid,
-        rank=rank_of(found.ended_at, parts),
+        rank=rank_of(ending_of(payload, found.ended_at, parts)),
         started_at=found.started_at,
         ended_at=found.ended_at,
         observations=list(_observations(found, findings)),

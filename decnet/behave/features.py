@@ -92,10 +92,12 @@ def _typing(found: Evidence, labels: dict[str, object]) -> Family:
 def _habit(labels: dict[str, object]) -> Family:
     """The remaining labels of the registry; tempo and client have families of their own."""
     apart = ("motor.", "toolchain.", "cognitive.inter_command_latency_class", "temporal.session_duration")
-    habit = {p: v for p, v in labels.items() if isinstance(v, str) and not p.startswith(apart)}
+    habit: dict[str, object] = {
+        p: v for p, v in labels.items() if isinstance(v, str) and not p.startswith(apart)
+    }
     if (depth := labels.get("motor.shell_mastery.pipe_chaining_depth")) is not None:
         habit["motor.shell_mastery.pipe_chaining_depth"] = depth
-    return dict(habit) or None
+    return habit or None
 
 
 def _hours(started_at: float) -> Family:

@@ -21,22 +21,81 @@ _GROUPS = {
 }
 GROUP_OF: dict[str, str] = {name: group for group, names in _GROUPS.items() for name in names.split()}
 """Exploring tools and what they look at."""
-LANDING = frozenset("whoami id uname hostname ip ifconfig w who pwd uptime ps lscpu nproc".split())
+LANDING = frozenset(
+    [
+        "whoami",
+        "id",
+        "uname",
+        "hostname",
+        "ip",
+        "ifconfig",
+        "w",
+        "who",
+        "pwd",
+        "uptime",
+        "ps",
+        "lscpu",
+        "nproc",
+    ]
+)
 """registry (temporal.lifecycle_markers.landing_ritual): whoami → id → uname -a → hostname → ip addr."""
 LEAVING = frozenset({"exit", "logout", "quit", "bye"})
 HELP_TOOLS = frozenset({"man", "info", "apropos", "whatis", "tldr", "help"})
-_HUMAN_SIZES = frozenset("ls df du free sort tree ps top head tail grep".split())
+_HUMAN_SIZES = frozenset(["ls", "df", "du", "free", "sort", "tree", "ps", "top", "head", "tail", "grep"])
 """Tools whose -h is no call for help."""
-FETCHERS = frozenset("wget curl tftp ftp ftpget lwp-download aria2c fetch".split())
+FETCHERS = frozenset(["wget", "curl", "tftp", "ftp", "ftpget", "lwp-download", "aria2c", "fetch"])
 LATERAL = frozenset(
-    "ssh sshpass nmap masscan zmap hydra medusa ncrack rsh rlogin ssh-keyscan proxychains proxychains4 "
-    "smbclient crackmapexec psexec.py wmiexec.py fscan chisel socat".split()
+    [
+        "ssh",
+        "sshpass",
+        "nmap",
+        "masscan",
+        "zmap",
+        "hydra",
+        "medusa",
+        "ncrack",
+        "rsh",
+        "rlogin",
+        "ssh-keyscan",
+        "proxychains",
+        "proxychains4",
+        "smbclient",
+        "crackmapexec",
+        "psexec.py",
+        "wmiexec.py",
+        "fscan",
+        "chisel",
+        "socat",
+    ]
 )
 PERSISTERS = frozenset(
-    "useradd adduser usermod chpasswd passwd update-rc.d chkconfig ssh-keygen at chattr".split()
+    [
+        "useradd",
+        "adduser",
+        "usermod",
+        "chpasswd",
+        "passwd",
+        "update-rc.d",
+        "chkconfig",
+        "ssh-keygen",
+        "at",
+        "chattr",
+    ]
 )
 DESTROYERS = frozenset(
-    "mkfs mkfs.ext4 mkfs.ext3 wipefs shred shutdown reboot halt poweroff mkswap cryptsetup".split()
+    [
+        "mkfs",
+        "mkfs.ext4",
+        "mkfs.ext3",
+        "wipefs",
+        "shred",
+        "shutdown",
+        "reboot",
+        "halt",
+        "poweroff",
+        "mkswap",
+        "cryptsetup",
+    ]
 )
 _PERSIST = re2.compile(
     r"authorized_keys|/etc/cron|/var/spool/cron|rc\.local|/etc/init\.d/|systemctl\s+(?:--now\s+)?enable|"
@@ -96,7 +155,7 @@ def pipes(text: str) -> int:
     if "|" not in text:
         return 0
     plain = _QUOTED.sub("x", text)
-    return max(part.count("|") for part in _CHAIN.split(plain))
+    return max(str(part).count("|") for part in _CHAIN.split(plain))
 
 
 def compound(text: str) -> bool:

@@ -13,10 +13,43 @@ _SECRET = re.compile(
 _SHELL = re.compile(rb"[#$%]\s?\Z")
 _CONTINUED = re.compile(rb"\A(?:>|quote>|dquote>|heredoc>|cmdand>|for>|while>) ?\Z")
 _OWN_PROMPT = re.compile(rb"(?:>>>|\.\.\.|[\w()\[\]. -]{1,60}>) ?\Z")
-_EDITORS = frozenset("vi vim vim.tiny nvim view nano pico ed ex emacs joe mcedit micro".split())
+_EDITORS = frozenset(
+    ["vi", "vim", "vim.tiny", "nvim", "view", "nano", "pico", "ed", "ex", "emacs", "joe", "mcedit", "micro"]
+)
 _READERS = frozenset(
-    "python python2 python3 perl ruby node irb mysql psql sqlite3 redis-cli mongo mongosh ftp sftp telnet "
-    "ssh nc ncat bc gdb passwd adduser chpasswd su sudo less more man top htop".split()
+    [
+        "python",
+        "python2",
+        "python3",
+        "perl",
+        "ruby",
+        "node",
+        "irb",
+        "mysql",
+        "psql",
+        "sqlite3",
+        "redis-cli",
+        "mongo",
+        "mongosh",
+        "ftp",
+        "sftp",
+        "telnet",
+        "ssh",
+        "nc",
+        "ncat",
+        "bc",
+        "gdb",
+        "passwd",
+        "adduser",
+        "chpasswd",
+        "su",
+        "sudo",
+        "less",
+        "more",
+        "man",
+        "top",
+        "htop",
+    ]
 )
 _CAT = re.compile(r"\A\s*cat\b[^|;&]*(?:<<|>|\Z)")
 _CAT_ARGUMENT = re.compile(r"\A\s*cat\s+[^\s<>|;&-]")

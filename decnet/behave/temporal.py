@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from decnet.behave import lexicon
 from decnet.behave import thresholds as t
@@ -76,4 +77,4 @@ def _distances(gaps: list[float], short: float, long: float) -> list[float]:
         if short <= gap <= long:
             starts.append(now)
         now += gap
-    return [after - before for before, after in zip(starts, starts[1:], strict=False)]
+    return [after - before for before, after in pairwise(starts)]

@@ -33,7 +33,7 @@ MIN_LIVE_GAPS = 30
 MIN_LIVE_KEYS_AFFECT = 60
 """own: affect and load are drawn from at least this many keys."""
 MIN_KEYS_NO_CORRECTION = 100
-"""own: at 1–3 % slips a hundred keys without a correction mean something."""
+"""own: at 1 to 3 % slips a hundred keys without a correction mean something."""
 MIN_KEYS_NO_MULTIPLEXER = 200
 """own: absence of a prefix key counts after this many keys."""
 MIN_LINES = 3
@@ -52,7 +52,7 @@ MIN_MICRO_PAUSES = 6
 
 # Between commands.
 LATENCY_BOUNDS = (0.2, 2.0, 8.0, 30.0)
-"""page and registry: instant, typing_speed, 2–8 s, 8–30 s, long."""
+"""page and registry: instant, typing_speed, 2 to 8 s, 8 to 30 s, long."""
 METRONOMIC_CV = 0.30
 """registry: metronomic by CV; the figure is own."""
 BIMODAL_RATIO = 5.0
@@ -61,7 +61,7 @@ BIMODAL_SHARE = 0.2
 """own: two groups of log pauses, each with a fifth of them, a factor of five and three deviations apart."""
 BRANCH_LINEAR_RATIO = 0.8
 BRANCH_ADAPTIVE_RATIO = 0.6
-"""registry: 10 distinct tools of 10 are linear, 5–6 of about 10 adaptive; between is unknown."""
+"""registry: 10 distinct tools of 10 are linear, 5 to 6 of about 10 adaptive; between is unknown."""
 FEEDBACK_R = 0.3
 """registry: positive Pearson r; 0.3 (a moderate correlation) is own."""
 MAX_READING_PAUSE_S = 60.0
@@ -80,7 +80,7 @@ REACTIVE_SHARE = 0.4
 DURATION_BOUNDS = (15 * 60.0, 90 * 60.0, 4 * 3600.0)
 """page and registry: 15 min, 90 min, 4 h."""
 PIPE_MODERATE, PIPE_DEEP = 2, 4
-"""registry: 0–1, 2–3, 4+ pipes."""
+"""registry: 0 to 1, 2 to 3, 4+ pipes."""
 IDLE_GAP_S = 30.0
 """registry: idle gaps >30s."""
 IDLE_PERIODIC_CV = 0.2

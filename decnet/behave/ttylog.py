@@ -51,8 +51,7 @@ def chunks(content: bytes, state: ReadState | None = None) -> Iterator[Chunk]:
             state.truncated = True
             return
         now = seconds + min(micros, 999_999) / 1_000_000
-        if now > last:
-            last = now
+        last = max(last, now)
         if operation == OP_WRITE and direction in (INPUT, OUTPUT):
             yield last, direction, content[place : place + length]
         else:

@@ -1,0 +1,157 @@
+"""The behave worker: ended sessions in, observations and features stored, news of them out.
+
+Reading recordings and extracting runs in a thread, recording by recording, so that the event loop goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from decnet.behave import EXTRACTOR_VERSION
+from decnet.behave.extract import Extraction, extract, rank_of
+from decnet.behave.parts import NotASession, place_of, whole_session
+from decnet.behave.store import store
+from decnet.bus import topics
+from decnet.bus.base import BaseBus, Event
+from decnet.logs import get_logger
+from decnet.runtime.worker import Job, Transaction, TxBus, Worker
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
+
+_log = get_logger(__name__)
+Row = dict[str, Any]
+REEXTRACT_EVERY_S = 30.0
+REEXTRACT_AT_ONCE = 50
+THREAD_BYTES = 4 * 2**20
+"""Recordings handed to one thread together at most; a larger one goes alone."""
+
+
+@dataclass(slots=True)
+class Task:
+    """One session to extract."""
+
+    payload: Row
+    parts: int
+    recording: bytes | None = None
+
+
+class BehaveWorker(Worker):
+    """Makes observations of every session that has ended."""
+
+    name = "behave"
+    topics = (topics.attacker(topics.ATTACKER_SESSION_ENDED),)
+
+    def __init__(self) -> None:
+        self.bus: BaseBus | None = None
+        self.key = b""
+        self.counts: dict[str, int] = dict.fromkeys(
+            ("sessions", "observations", "recordings_read", "recordings_missing", "recordings_foreign",
+             "recordings_cut", "keystroke_events", "unreadable"), 0
+        )  # fmt: skip
+        self.jobs = (
+            Job("reextract", REEXTRACT_EVERY_S, self._reextract, lease="behave.reextract", by_data=True),
+        )
+
+    async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
+        """Keeps the bus for its object store and reads the key of the hashes."""
+        self.bus = bus
+        self.key = await repo.hash_key()
+        _log.info("behave worker started", extractor_version=EXTRACTOR_VERSION)
+
+    async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
+        """Extracts the sessions that are whole with this batch; the others wait for their parts."""
+        readable = []
+        for event in batch:
+            try:
+                readable.append((place_of(event), event))
+            except NotASession as error:
+                tx.dead_letter(event, str(error))
+        await tx.repo.lock_attackers({place.attacker_uuid for place, _ in readable})
+        known = await tx.repo.extracted_sessions({place.session_id for place, _ in readable})
+        tasks = []
+        for place, event in readable:
+            stored = known.get(place.session_id)
+            if stored is not None and stored["rank"] >= rank_of(place.ending):
+                continue
+            whole = await whole_session(event, place, tx.repo)
+            if whole is not None:
+                tasks.append(Task(whole, place.parts))
+        await self._work(tasks, tx.repo, tx.bus)
+
+    async def _work(self, tasks: Sequence[Task], repo: BaseRepository, bus: TxBus) -> None:
+        extractions: list[Extraction] = []
+        group: list[Task] = []
+        for task in tasks:
+            task.recording = await self._recording(task.payload.get("keystrokes_ref"), repo)
+            group.append(task)
+            if sum(len(one.recording or b"") for one in group) >= THREAD_BYTES:
+                extractions += await self._extracted(group)
+                group = []
+        extractions += await self._extracted(group)
+        self.counts["observations"] += await store(extractions, repo, bus)
+        whole = sorted({task.payload["session_id"] for task in tasks if task.parts > 1})
+        await repo.forget_session_parts(whole)
+
+    async def _recording(self, key: Any, repo: BaseRepository) -> bytes | None:
+        """The recording on the bus, else the copy in the database. Raises BusError."""
+        if not isinstance(key, str) or not key:
+            return None
+        data = None if self.bus is None else await self.bus.get_blob(key)
+        if data is None:
+            data = await repo.recording(key)
+        self.counts["recordings_missing" if data is None else "recordings_read"] += 1
+        return data
+
+    async def _extracted(self, group: Sequence[Task]) -> list[Extraction]:
+        if not group:
+            return []
+        done, unreadable = await asyncio.to_thread(_extract_all, group, self.key)
+        for task in group:
+            task.recording = None
+        self.counts["unreadable"] += unreadable
+        self.counts["sessions"] += len(done)
+        self.counts["recordings_foreign"] += sum(x.foreign_recording for x in done)
+        self.counts["recordings_cut"] += sum(x.capped for x in done)
+        self.counts["keystroke_events"] += sum(x.keystroke_events for x in done)
+        return done
+
+    async def _reextract(self, repo: BaseRepository, _bus: BaseBus) -> None:
+        """Sessions that an older extractor has read are read again, some at a time."""
+        while ids := await repo.outdated_sessions(EXTRACTOR_VERSION, REEXTRACT_AT_ONCE):
+            tasks = [Task(payload, 1) for sid in ids if (payload := await repo.session_payload(sid))]
+            async with repo.transaction() as bound:
+                news = TxBus()
+                await bound.lock_attackers({task.payload["attacker_uuid"] for task in tasks})
+                await self._work(tasks, bound, news)
+                left = await bound.outdated_sessions(EXTRACTOR_VERSION, REEXTRACT_AT_ONCE)
+                await bound.forget_extracted_sessions(sorted(set(ids) & set(left)))
+                await bound.outbox_add_many(news.events)
+            _log.info("sessions extracted again", sessions=len(tasks), extractor_version=EXTRACTOR_VERSION)
+
+    def health(self) -> dict[str, Any]:
+        """Counters; what was cut or left out shows here."""
+        return {"extractor_version": EXTRACTOR_VERSION, **self.counts}
+
+    async def stop(self) -> None:
+        """Lets the bus go."""
+        self.bus = None
+        _log.info("behave worker stopped")
+
+
+def _extract_all(group: Sequence[Task], key: bytes) -> tuple[list[Extraction], int]:
+    """Extractions of sessions and the number of payloads that cannot be read."""
+    done: list[Extraction] = []
+    unreadable = 0
+    for task in group:
+        try:
+            done.append(extract(task.payload, task.recording, key=key, parts=task.parts))
+        except ValueError:
+            unreadable += 1
+            _log.debug(
+                "session cannot be read", session_id=str(task.payload.get("session_id"))[:64], exc_info=True
+            )
+    return done, unreadable
