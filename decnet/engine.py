@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from decnet.behave.worker import BehaveWorker
 from decnet.bus import topics
 from decnet.bus.base import BaseBus
 from decnet.bus.connection import Connection, read_connection, remove_connection, write_connection
@@ -114,6 +115,7 @@ class Engine:
         builders: dict[str, Callable[[], Worker]] = {
             "sensors": self._build_sensors,
             "recorder": lambda: RecorderWorker(self.settings),
+            "behave": BehaveWorker,
             "ttp": lambda: TtpWorker(self.rules, self.settings),
         }
         wanted = self.settings.workers or tuple(builders)
