@@ -1,82 +1,97 @@
-"""The console's App: it only wires feed, link, views and widgets.
+"""The console's App: it only wires feed, link, views, commands and widgets.
 
 One list widget shows whichever view is current; a paced tick lets that view take in what is new and
-repaints lines that differ. What a view shows lives in ``screens``, what is sent in ``changes``.
+repaints lines that differ. What a key does lives in ``commands``, what a view shows in ``screens``,
+what is sent in ``changes``, when the store is read in ``loading``.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, TypeVar
 
 from textual import events
 from textual.app import App, ComposeResult
-from textual.binding import BindingType
 from textual.containers import Container
+from textual.screen import Screen
 
 from decnet.config import Settings
 from decnet.hostile import visible
 from decnet.logs import get_logger
-from decnet_tui import changes, clipboard, keymap
+from decnet_tui import changes, commandline, glyphs, lastlook
+from decnet_tui.commands import CHANGES, COMMANDS
+from decnet_tui.commands.base import Command
 from decnet_tui.feed import Feed
-from decnet_tui.filters import FilterError
+from decnet_tui.forms import Form
+from decnet_tui.keymap import Keys
 from decnet_tui.link import Link
+from decnet_tui.loading import Loader
 from decnet_tui.ruleform import RuleForm
-from decnet_tui.screens import header
-from decnet_tui.screens.base import TIME_FORMATS, TextView, View, wrapped
+from decnet_tui.scope import Scope, scope_of
+from decnet_tui.screens import VIEWS, header
+from decnet_tui.screens.base import TextView, View, wrapped
 from decnet_tui.screens.help import HelpView
+from decnet_tui.screens.palette import PaletteView
 from decnet_tui.screens.rules import RulesView
+from decnet_tui.screens.since import SinceView
+from decnet_tui.screens.table import TableView
 from decnet_tui.screens.traffic import TrafficView
-from decnet_tui.screens.workers import WorkersView
 from decnet_tui.session import STORE_ERRORS, Session
 from decnet_tui.widgets.form import FormPane
 from decnet_tui.widgets.line_list import LineList
-from decnet_tui.widgets.prompt import Prompt
-from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, TextLines
+from decnet_tui.widgets.prompt import Prompt, Question
+from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, TextLines, use_colour
+from decnet_tui.writemode import WriteMode
 
 TICK_S = 0.1
 SLOW_TICKS = 5
-RULES_S = 2.0
 WIDE, TALL = 120, 40
 MIN_WIDTH, MIN_HEIGHT = 60, 12
-CHANGES = frozenset({"write", "rule.disable", "rule.enable", "rule.clip"})
+V = TypeVar("V", bound=View)
 log = get_logger(__name__)
 
 
-class DecnetApp(App[None], inherit_bindings=False):
-    """The console over one session."""
+class Main(Screen[None], inherit_bindings=False):
+    """The one screen; it binds no key, since all keys come from the registry."""
+
+
+class DecnetApp(App[str], inherit_bindings=False):
+    """The console over one session. Its result is ``quit`` or ``headless`` (leave the engine running)."""
 
     CSS_PATH = Path(__file__).with_name("theme.tcss")
     TITLE = "decnet"
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[BindingType]] = [*keymap.bindings()]
 
     def __init__(self, settings: Settings, *, session: Session, read_only: bool = False) -> None:
         super().__init__(ansi_color=True)
-        self.settings = settings
-        self.session = session
-        self.read_only = read_only
+        glyphs.use(settings.console.glyphs, os.environ)
+        use_colour(not self.no_color)
+        self.settings, self.session, self.read_only = settings, session, read_only
         self.feed = Feed(settings.console.ring, settings.runtime.heartbeat_s)
         self.link = Link(session.bus, self.feed)
-        self.keys = settings.console.keymap
-        self.hidden_keys = CHANGES if read_only else frozenset()
-        self.traffic, self.rules = TrafficView(self.feed), RulesView(self.feed)
-        self.workers_view = WorkersView(self.feed)
-        self.help_view = HelpView(self.feed, self.keys, self.hidden_keys)
-        self.views: dict[str, View] = {
-            v.name: v for v in (self.traffic, self.rules, self.workers_view, self.help_view)
-        }
+        self.loader = Loader(session, self.feed)
+        self.write = WriteMode(settings.console.write_mode_min, never=read_only)
+        self.keys = Keys(COMMANDS, settings.console.keymap, CHANGES if read_only else frozenset())
+        self.palette = PaletteView(self.feed, self.keys)
+        shown: list[View] = [view(self.feed) for view in VIEWS]
+        self.views: dict[str, View] = {v.name: v for v in shown}
+        self.views |= {"help": HelpView(self.feed, self.keys), "palette": self.palette}
         self.detail_view = TextView(self.feed)
+        self.traffic = self.view_of(TrafficView)
         self.view: View = self.traffic
         self.last_view = self.traffic.name
-        self.write_until = 0.0
-        self._after_write: Callable[[], None] | None = None
-        self._filter_before = ""
+        self.scope: Scope | None = None
+        self.filters_typed: list[str] = []
+        self.commands_typed: list[str] = []
         self._detail_for: object = None
         self._ticks = 0
-        self._rules_seen = 0
+
+    def get_default_screen(self) -> Screen[None]:
+        """A screen without bindings of its own."""
+        return Main(id="_default")
 
     def compose(self) -> ComposeResult:
         """The panes, top to bottom."""
@@ -97,14 +112,27 @@ class DecnetApp(App[None], inherit_bindings=False):
         self.pane, self.detail = self.query_one("#list", LineList), self.query_one("#detail", LineList)
         self.prompt, self.form = self.query_one(Prompt), self.query_one(FormPane)
         self.detail.show(self.detail_view)
-        wrong = keymap.problems(self.keys)
-        self.set_keymap({k: v for k, v in self.keys.items() if not wrong})
-        self.say("; ".join(wrong), bad=True) if wrong else self.say("")
+        self.say("; ".join(self.keys.problems), bad=bool(self.keys.problems))
         self.run_worker(self.link.run(), name="link")
         self.run_worker(self.link.watch(), name="link-watch")
-        self.run_worker(self._load_heartbeats(), name="heartbeats")
+        self.run_worker(self._begin(), name="begin")
         self.set_interval(TICK_S, self._tick)
-        self._show(self.traffic)
+        self.show_view(self.traffic.name)
+
+    async def _begin(self) -> None:
+        """Reads what fell silent before we came; with stored data the first screen is what is new."""
+        if self.session.repo is None:
+            return
+        try:
+            self.feed.load_heartbeats(await self.session.repo.heartbeats())
+            stored = bool(await self.session.repo.list_sessions(limit=1))
+        except STORE_ERRORS as error:
+            self.say(f"the database cannot be read: {error}", bad=True)
+            return
+        since = self.view_of(SinceView)
+        since.start_with(lastlook.read(self.settings.data_dir, self.session.operator), self.session.demo)
+        if stored and self.view is self.traffic and not self.screen.has_class("asking"):
+            self.show_view(since.name)
 
     def on_resize(self, event: events.Resize) -> None:
         """Layout by size."""
@@ -113,29 +141,42 @@ class DecnetApp(App[None], inherit_bindings=False):
         self.screen.set_class(height >= TALL, "tall")
         self.screen.set_class(width < MIN_WIDTH or height < MIN_HEIGHT, "narrow")
         self._detail_for = None
-        self.call_after_refresh(self._paint)
+        self.repaint_soon()
+
+    def now(self) -> float:
+        """Epoch seconds."""
+        return time.time()
 
     # --- painting
 
     def _tick(self) -> None:
-        now = time.time()
+        now = self.now()
         self._ticks += 1
-        self.feed.rates.roll(now)
+        self.feed.roll(now)
+        self._take_merges()
         moved = self.view.sync(now)
         if moved or self._ticks % SLOW_TICKS == 0:
-            self._paint()
-        if self.view is self.rules:
-            self._refresh_rules()
-        if self.write_until and time.monotonic() > self.write_until:
-            self.write_until = 0.0
+            self.repaint()
+        if self.loader.due(self.view):
+            self.run_worker(self._load(self.view), name=f"load-{self.view.name}")
+        if self.write.ended():
             self.say("write mode is over")
 
-    def _paint(self) -> None:
+    async def _load(self, view: View) -> None:
+        await self.loader.load(view)
+        form = self.form.form
+        if isinstance(form, RuleForm) and isinstance(view, RulesView):
+            form.notice(view.rule(form.row["rule_id"]))
+            self.form.repaint()
+        self.repaint()
+
+    def repaint(self) -> None:
+        """Paints what differs from what stands on the screen."""
         if not self.is_running or not self.screen.is_mounted:
             return
-        now, width = time.time(), self.size.width
-        left = max(self.write_until - time.monotonic(), 0.0)
-        badges = header.Badges(self.session.host, self.session.demo, left)
+        now, width = self.now(), self.size.width
+        follow = self.scope.label if self.scope is not None else ""
+        badges = header.Badges(self.session.host, self.session.demo, self.write.left, follow)
         self._lines("head").show(
             header.health_line(self.feed, self.link, badges, now, width),
             header.views_line(self.view.name, width),
@@ -148,7 +189,11 @@ class DecnetApp(App[None], inherit_bindings=False):
         if self.screen.has_class("tall"):
             self._lines("strip").show(*header.strip_lines(self.feed, now, width))
         self._lines("narrow").show([(f"{width}x{self.size.height}: needs 60x12; still receiving", PLAIN)])
-        self._lines("foot").show([(keymap.footer(self.view.name, self.keys, self.hidden_keys), FAINT)])
+        self._lines("foot").show([(self.keys.footer(self.view.name, width), FAINT)])
+
+    def repaint_soon(self) -> None:
+        """Paints once the new layout is known."""
+        self.call_after_refresh(self.repaint)
 
     def _lines(self, id: str) -> TextLines:
         return self.query_one(f"#{id}", TextLines)
@@ -169,190 +214,140 @@ class DecnetApp(App[None], inherit_bindings=False):
 
     # --- views
 
-    def _show(self, view: View) -> None:
+    def view_of(self, kind: type[V]) -> V:
+        """The one view of a class."""
+        return next(v for v in self.views.values() if isinstance(v, kind))
+
+    def show_view(self, name: str, *, remember: bool = True) -> None:
+        """Another view; ``remember`` makes this one the last view."""
+        view = self.views[name]
         self.screen.remove_class(f"view-{self.view.name}")
         if view is not self.view:
-            self.last_view, self.view = self.view.name, view
-        self.screen.add_class(f"view-{view.name}")
-        view.sync(time.time())
+            self.last_view = self.view.name if remember else self.last_view
+            self.view = view
+        self.screen.add_class(f"view-{name}")
+        view.sync(self.now())
         self.pane.show(view)
         self.pane.focus()
         self._detail_for = None
-        self._paint()
+        self.repaint()
 
-    def action_view(self, name: str) -> None:
-        """Another view; help leaves by its own key too."""
-        self._show(self.views[self.last_view if name == "help" == self.view.name else name])
+    def open_in(self, name: str, key: Any) -> bool:
+        """Goes to a view and the row with that key; says so when the view has no such row (yet)."""
+        if name not in self.views:
+            return False
+        self.show_view(name)
+        self.run_worker(self._go_to(self.view, key), name="open", group="open", exclusive=True)
+        return True
 
-    def action_last_view(self) -> None:
-        """The view before this one."""
-        self._show(self.views[self.last_view])
+    async def _go_to(self, view: View, key: Any) -> None:
+        if view.stored and not view.loaded_at:
+            await self.loader.load(view)
+        if isinstance(view, TableView) and not view.go_to(key):
+            self.say(f"{view.title} shows no line {key}")
+        self.repaint()
 
-    def action_escape(self) -> None:
-        """One level back: the detail pane, then help."""
-        if self.detail.has_focus or self.screen.has_class("detailed"):
-            self.screen.remove_class("detailed")
-            self.pane.focus()
-        elif self.view is self.help_view:
-            self.action_last_view()
-
-    def action_leave(self) -> None:
-        """Back; at the top it says how to quit."""
-        if self.detail.has_focus or self.screen.has_class("detailed") or self.view is self.help_view:
-            self.action_escape()
-        else:
-            self.say("nothing to go back to; Q quits")
-
-    # --- moving
-
-    @property
-    def _focused_list(self) -> LineList:
-        return self.detail if self.detail.has_focus else self.pane
-
-    def action_move(self, by: int) -> None:
-        """So many lines down."""
-        target = self._focused_list
-        if target.view is not None:
-            target.view.move(by, target.rows)
-            self._paint()
-            target.repaint()
-
-    def action_page(self, by: int) -> None:
-        """So many pages down."""
-        self.action_move(by * max(self._focused_list.rows - 1, 1))
-
-    def action_edge(self, to: int) -> None:
-        """The first or the last line."""
-        self.action_move(to * 10**9)
-
-    def action_next_pane(self) -> None:
-        """The other pane, if it is there."""
-        (self.pane if self.detail.has_focus or not self.detail.display else self.detail).focus()
-
-    def action_side(self, by: int) -> None:
-        """The pane at that side."""
-        (self.detail if by > 0 and self.detail.display else self.pane).focus()
-
-    # --- reading
-
-    def action_pause(self) -> None:
-        """Holds Traffic still, or lets it go on."""
-        paused = self.traffic.pause()
-        self.say("paused: still receiving; p goes on, / filters what is held" if paused else "")
-        self._paint()
-
-    def action_tail(self) -> None:
-        """Stays at the newest event, or stops doing so."""
-        self.traffic.tail = not self.traffic.tail
-        if self.traffic.tail and self.traffic.frozen is None:
-            self.traffic.cursor = max(self.traffic.count() - 1, 0)
-        self._paint()
-
-    def action_open(self) -> None:
-        """The detail pane, with the keys in it."""
-        if self.view is not self.help_view:
-            self.screen.add_class("detailed")
-            self.detail.focus()
-            self.call_after_refresh(self._paint)
-
-    def action_detail(self) -> None:
-        """The detail pane on or off."""
-        self.screen.toggle_class("detailed")
-        self.pane.focus()
-        self.call_after_refresh(self._paint)
-
-    def action_time_format(self) -> None:
-        """The next time format."""
-        at = TIME_FORMATS.index(self.view.time_format)
+    def follow(self, scope: Scope | None) -> None:
+        """Shows one actor only in all views, or everybody again."""
+        self.scope = scope
         for view in self.views.values():
-            view.time_format = TIME_FORMATS[(at + 1) % len(TIME_FORMATS)]
-        self._paint()
+            view.set_scope(scope)
+        self.say(f"following {scope.label} in all views; F ends it" if scope else "everybody is shown again")
+        self.repaint()
 
-    def action_copy(self) -> None:
-        """The data of the line under the cursor, to the terminal's clipboard."""
-        taken = clipboard.copy(self, self.view.copy_text())
-        self.say(f"copied {taken} characters (if the terminal allows OSC 52)")
+    def follow_name(self, name: str) -> None:
+        """Follows an address or an id."""
+        key = "attacker_ip" if any(c in name for c in ".:") else "attacker_uuid"
+        self.follow(scope_of({key: name}))
 
-    def action_filter(self) -> None:
-        """Types a filter; it applies while typing."""
-        self._filter_before = self.view.filter_text
-        self._ask("filter", "/ ", self.view.filter_text)
+    def _take_merges(self) -> None:
+        while self.feed.merges:
+            winner, loser = self.feed.merges.popleft()
+            if self.scope is not None and (scope := self.scope.merged(winner, loser)) is not self.scope:
+                self.follow(scope)
+                self.say(f"{loser[:8]} was merged into {winner[:8]}: following both")
 
-    def action_clear_filter(self) -> None:
-        """Shows everything."""
-        self.view.set_filter("")
-        self._paint()
+    # --- keys and commands
 
-    # --- asking
+    async def on_key(self, event: events.Key) -> None:
+        """What no widget took: the command that the key means in this view."""
+        event.prevent_default()
+        command = self.keys.find(event.key, self.view.name)
+        if command is not None:
+            self.run_command(command, "")
+        elif where := self.keys.elsewhere(event.key):
+            self.say(f"{event.character or event.key} works in {', '.join(where)}")
 
-    def _ask(self, purpose: str, label: str, text: str = "", *, confirm: bool = False) -> None:
+    def run_command(self, command: Command, text: str) -> None:
+        """Does it, with what was typed after its name; a change waits for write mode."""
+        if command.changes and command.id != "write" and not self.write.on:
+            self.switch_write_mode(lambda: self.run_command(command, text))
+        else:
+            command.run(self, text)
+
+    def run_line(self, line: str) -> None:
+        """Does what a typed line means."""
+        name, rest = commandline.split(line)
+        command = commandline.find(self.keys.commands, name)
+        if command is None:
+            self.say(f"no command {name}; ctrl+p shows all", bad=True)
+        else:
+            self.run_command(command, rest)
+
+    def line_problem(self, line: str) -> str:
+        """What is wrong with a line so far."""
+        return commandline.problem(self.keys.commands, line)
+
+    def complete_line(self, line: str) -> list[str]:
+        """Whole lines that could be meant."""
+        return commandline.complete(self, self.keys.commands, line)
+
+    # --- asking and changing
+
+    def ask(self, question: Question) -> None:
+        """Asks in the line at the bottom."""
+        inner = question.done
+
+        def done(accepted: bool, text: str) -> None:
+            self.screen.remove_class("asking")
+            self.pane.focus()
+            inner(accepted, text)
+            self.repaint()
+
+        question.done = done
         self.screen.add_class("asking")
-        self.prompt.ask(purpose, label, text, confirm=confirm)
+        self.prompt.ask(question)
         self.prompt.focus()
         self.call_after_refresh(self.prompt.repaint)
 
-    def on_prompt_changed(self) -> None:
-        """A filter while it is typed."""
-        if self.prompt.purpose == "filter":
-            try:
-                self.view.set_filter(self.prompt.text)
-                self.prompt.explain("")
-            except FilterError as error:
-                self.prompt.explain(str(error))
-            self._paint()
-
-    def on_prompt_done(self, event: Prompt.Done) -> None:
-        """An answer."""
-        self.screen.remove_class("asking")
-        self.pane.focus()
-        if event.purpose == "filter" and not event.accepted:
-            self.view.set_filter(self._filter_before)
-        elif event.purpose == "write":
-            self._write_answer(event.accepted)
-        elif event.purpose == "quit" and event.accepted:
-            self.exit()
-        self._paint()
-
-    def _write_answer(self, accepted: bool) -> None:
-        after, self._after_write = self._after_write, None
-        if not accepted:
-            self.say("still read-only")
-            return
-        self.write_until = time.monotonic() + self.settings.console.write_mode_min * 60
-        self.say(f"write mode for {self.settings.console.write_mode_min:.0f} min; W ends it")
-        if after is not None:
-            after()
-
-    # --- changing
-
-    def action_write_mode(self) -> None:
-        """Write mode on, after a typed y, or off."""
+    def switch_write_mode(self, after: Callable[[], None] | None = None) -> None:
+        """Asks for write mode, then does ``after``; without it, write mode that is on ends."""
         if self.read_only:
             self.say("this run is --read-only", bad=True)
-        elif self.write_until:
-            self.write_until = 0.0
+            return
+        if self.write.on:
+            self.write.stop()
             self.say("read-only again")
-        else:
-            minutes = self.settings.console.write_mode_min
-            self._ask(
-                "write", f"Type y for write mode, {minutes:.0f} min; anything else cancels: ", confirm=True
-            )
+            return
 
-    def action_change(self, verb: str) -> None:
-        """The form for the rule under the cursor; offers write mode first."""
-        row = self.rules.current
-        if self.view is not self.rules or row is None:
-            self.say("D, E and C change the rule under the cursor in view 4")
-        elif row.get("error"):
-            self.say(f"{row['rule_id']} failed to load; its errors stand in the detail", bad=True)
-        elif not self.write_until:
-            self._after_write = lambda: self.action_change(verb)
-            self.action_write_mode()
-        else:
-            self.form.ask(RuleForm(row, verb), self.rules.fired_recently(row["rule_id"]))
-            self.screen.add_class("asking-form")
-            self.form.focus()
-            self.call_after_refresh(self.form.repaint)
+        def done(accepted: bool, _: str) -> None:
+            if not accepted:
+                self.say("still read-only")
+                return
+            self.write.start()
+            self.say(f"write mode for {self.write.minutes:.0f} min; W ends it")
+            if after is not None:
+                after()
+
+        label = f"Type y for write mode, {self.write.minutes:.0f} min; anything else cancels: "
+        self.ask(Question(label, done, confirm=True))
+
+    def propose(self, form: Form) -> None:
+        """Shows a form; once it is confirmed, its change is sent, verified and journalled."""
+        self.form.ask(form)
+        self.screen.add_class("asking-form")
+        self.form.focus()
+        self.call_after_refresh(self.form.repaint)
 
     def on_form_pane_done(self, event: FormPane.Done) -> None:
         """The form was sent or left."""
@@ -361,55 +356,16 @@ class DecnetApp(App[None], inherit_bindings=False):
         self.pane.focus()
         if event.outcome != "send" or form is None:
             self.say("nothing changed")
-        elif not self.write_until:
+        elif not self.write.on:
             self.say("write mode ended meanwhile: nothing changed", bad=True)
         else:
-            self.run_worker(self._send(form), name="rule-change")
+            self.run_worker(self._send(form.change(self.now())), name="change")
+        self.repaint_soon()
 
-    async def _send(self, form: RuleForm) -> None:
-        change = form.change(time.time())
-        self.say(f"{change.rule_id} {change.state}: sent, verifying …")
-        text, verified = await changes.send(self.session, self.feed, change)
-        self.say(text, bad=not verified, good=verified)
-        await self._load_rules()
-
-    # --- data that is fetched
-
-    def _refresh_rules(self) -> None:
-        due = time.monotonic() - self.rules.loaded_at > RULES_S or self._rules_seen != self.feed.rules_version
-        if due:
-            self._rules_seen = self.feed.rules_version
-            self.rules.loaded_at = time.monotonic()
-            self.run_worker(self._load_rules(), name="rules", group="rules", exclusive=True)
-
-    async def _load_rules(self) -> None:
-        try:
-            self.rules.load(await self.session.list_rules())
-        except STORE_ERRORS as error:
-            self.rules.fail(visible(error, 300))
-        if self.form.form is not None:
-            self.form.form.notice(self.rules.find(self.form.form.row["rule_id"]))
-            self.form.repaint()
-        self._paint()
-
-    async def _load_heartbeats(self) -> None:
-        if self.session.repo is None:
-            return
-        try:
-            self.feed.load_heartbeats(await self.session.repo.heartbeats())
-        except STORE_ERRORS as error:
-            self.say(f"heartbeats cannot be read: {error}", bad=True)
-
-    # --- leaving
-
-    def action_quit_console(self) -> None:
-        """Ends the console; with the engine inside, only after a typed y."""
-        if self.session.engine_inside:
-            ask = "The engine runs inside and stops too. Type y to quit, anything else stays: "
-            self._ask("quit", ask, confirm=True)
-        else:
-            self.exit()
-
-    def action_interrupt(self) -> None:
-        """Ctrl+C."""
-        self.say("Q quits")
+    async def _send(self, change: changes.Change) -> None:
+        self.say(f"{change.what}: sent, verifying ...")
+        outcome = await changes.perform(self.session, self.feed, change)
+        good = outcome.end is changes.End.VERIFIED
+        self.say(outcome.text(change.what), good=good, bad=not good)
+        if self.view.stored:
+            await self._load(self.view)

@@ -37,7 +37,8 @@ class ConsoleSession:
         self.engine_inside = engine is not None
         self._engine = engine
         self.host = socket.gethostname()
-        self._rules = RepositoryRules(repo, operator()) if repo is not None else None
+        self.operator = operator()
+        self._rules = RepositoryRules(repo, self.operator) if repo is not None else None
         self._undo = AsyncExitStack()
 
     async def list_rules(self) -> list[RuleRow]:
@@ -92,7 +93,7 @@ async def attach(settings: Settings, *, url: str | None = None) -> ConsoleSessio
         bus = found.bus_settings(settings.bus)
     else:
         raise DecnetError(
-            f"no engine runs on {settings.data_dir}: start `decnet-tui`, or name a bus: --attach --bus URL"
+            f"no engine runs on {settings.data_dir}: start `decnet-tui`, or name a bus: --attach URL"
         )
     db_url = settings.db or (found.db_url if found and not url else None)
     session = ConsoleSession(

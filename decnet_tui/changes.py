@@ -1,49 +1,152 @@
-"""Sending a rule change and finding out what became of it: verified, not yet reported, or NOT APPLIED."""
+"""The one way a change takes: plan, confirm, send, verify, journal.
+
+A form (:mod:`decnet_tui.forms`) plans and asks; :func:`perform` writes the journal, sends, reads back,
+waits for the news and says which of four ends it had. Nothing else in the console changes anything.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
 
+from decnet.errors import DecnetError
 from decnet.logs import get_logger
 from decnet_tui.feed import Feed
-from decnet_tui.ruleform import Change
-from decnet_tui.session import STORE_ERRORS, RuleAccess
+from decnet_tui.session import STORE_ERRORS, Session
 
 NEWS_WAIT_S = 5.0
-_POLL_S = 0.1
+_POLL_S = 0.05
 log = get_logger(__name__)
 
 
-async def send(
-    rules: RuleAccess, feed: Feed, change: Change, wait_s: float = NEWS_WAIT_S
-) -> tuple[str, bool]:
-    """Writes, reads back, waits for the news; the sentence for the operator, and whether all is well."""
-    what = f"{change.rule_id} {change.state}"
+class End(Enum):
+    """How a change ended; the value stands in the journal and on the screen."""
+
+    VERIFIED = "verified"
+    SAVED = "saved, not yet reported"
+    REFUTED = "NOT APPLIED"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a change. ``text`` is the sentence for the operator."""
+
+    end: End
+    detail: str = ""
+
+    def text(self, what: str) -> str:
+        """The message line."""
+        return f"{what}: {self.end.value}" + (f" ({self.detail})" if self.detail else "")
+
+
+class Change(ABC):
+    """One change that an operator has confirmed."""
+
+    kind = ""
+    """For the journal and for undo: ``rule.state``, ``worker.control`` …"""
+    target = ""
+    """The rule, worker, letter it is about."""
+    reason: str | None = None
+    undoes: int | None = None
+    """The journal row that it reverses."""
+    wait_s = NEWS_WAIT_S
+    """Seconds that the news may take."""
+
+    @property
+    @abstractmethod
+    def what(self) -> str:
+        """What it does, as the message line says it: ``R0012 disabled``."""
+
+    async def before(self, session: Session) -> dict[str, Any] | None:
+        """The state that it replaces, as JSON values; None when there is none to come back to."""
+        return None
+
+    def after(self) -> dict[str, Any] | None:
+        """The state that it asks for, as JSON values."""
+        return None
+
+    @abstractmethod
+    async def send(self, session: Session) -> None:
+        """Sends it. Raises what store or bus raise."""
+
+    async def held(self, session: Session) -> str:
+        """Reads back: empty when the store holds just this, else what it holds instead."""
+        return ""
+
+    def reported(self, feed: Feed, sent_at: float) -> Outcome | None:
+        """The end that news since ``sent_at`` (epoch seconds) tell of; None while they tell nothing."""
+        return Outcome(End.VERIFIED)
+
+    def silence(self) -> Outcome:
+        """The end when no news came in time."""
+        return Outcome(End.SAVED)
+
+
+async def perform(session: Session, feed: Feed, change: Change) -> Outcome:
+    """Sends a confirmed change and finds out what became of it; never raises for store or bus."""
+    try:
+        entry = await _begin(session, change)
+    except STORE_ERRORS as error:
+        return Outcome(End.REFUTED, f"the journal cannot be written: {error}")
+    outcome = await _sent(session, feed, change)
+    try:
+        if entry is not None and session.repo is not None:
+            await session.repo.journal_end(entry, outcome.end.value, outcome.detail or None)
+    except STORE_ERRORS as error:
+        log.warning("journal not completed", entry=entry, error=str(error))
+    return outcome
+
+
+async def _begin(session: Session, change: Change) -> int | None:
+    if session.repo is None:
+        return None
+    return await session.repo.journal_add(
+        operator=session.operator,
+        kind=change.kind,
+        target=change.target,
+        what=change.what,
+        before=await change.before(session),
+        after=change.after(),
+        reason=change.reason,
+        undoes=change.undoes,
+    )
+
+
+async def _sent(session: Session, feed: Feed, change: Change) -> Outcome:
     sent_at = time.time()
     try:
-        await rules.set_rule_state(
-            change.rule_id, change.state, change.confidence_max, change.expires_at, change.reason
-        )
-        rows = await rules.list_rules()
+        await change.send(session)
+        instead = await change.held(session)
     except STORE_ERRORS as error:
-        log.warning("rule change failed", rule_id=change.rule_id, error=str(error))
-        return f"{what}: NOT APPLIED: {error}", False
-    held = next((row for row in rows if row["rule_id"] == change.rule_id), None)
-    if not change.agrees(held):
-        now = held["state"] if held else "gone"
-        return f"{what}: NOT APPLIED: the store reads back {now}", False
-    if await _reported(feed, change, sent_at, wait_s):
-        return f"{what}: verified (store and ttp.rule.state.{change.rule_id} agree)", True
-    return f"{what}: saved, not yet reported by the engine", False
-
-
-async def _reported(feed: Feed, change: Change, sent_at: float, wait_s: float) -> bool:
-    deadline = time.monotonic() + wait_s
-    while True:
-        at, payload = feed.rule_news.get(change.rule_id, (0.0, {}))
-        if at >= sent_at and payload.get("state") == change.state:
-            return True
+        log.warning("change failed", change=change.what, error=str(error))
+        return Outcome(End.REFUTED, str(error))
+    if instead:
+        return Outcome(End.REFUTED, instead)
+    deadline = time.monotonic() + change.wait_s
+    while (outcome := change.reported(feed, sent_at)) is None:
         if time.monotonic() >= deadline:
-            return False
+            return change.silence()
         await asyncio.sleep(_POLL_S)
+    return outcome
+
+
+def cannot_undo(entry: Mapping[str, Any]) -> str:
+    """Why a journal row cannot be undone whatever its kind; empty when it can."""
+    if entry.get("outcome") in (End.REFUTED.value,):
+        return "it was not applied"
+    if not entry.get("before"):
+        return "what was there before is not known, or it has no way back"
+    return ""
+
+
+def need_store(session: Session) -> Any:
+    """The repository. Raises DecnetError that says what to do when there is none."""
+    if session.repo is None:
+        raise DecnetError("attached without a database: start the console with --db URL")
+    return session.repo

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from decnet.hostile import visible
 
@@ -25,7 +25,7 @@ def osc52(text: str, *, tmux: bool) -> str:
     return f"\x1bPtmux;{sequence.replace(chr(27), chr(27) * 2)}\x1b\\" if tmux else sequence
 
 
-def copy(app: App[None], text: str) -> int:
+def copy(app: App[Any], text: str) -> int:
     """Sends ``text`` to the terminal's clipboard; returns how many characters were taken."""
     driver = app._driver
     if driver is not None:

@@ -1,20 +1,44 @@
-"""Starts the console: attached to the engine of this host, or with one inside."""
+"""Starts the console: attached to the engine of this host, or with one inside; on a screen or plain."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
-from contextlib import ExitStack
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from decnet.bus.connection import read_connection
 from decnet.config import Settings
-from decnet.errors import DecnetError
+from decnet.errors import EngineError
 from decnet.logs import configure_logging
+from decnet_tui import lastlook
 from decnet_tui.demo import demo_settings, print_summary
 from decnet_tui.headless import run_headless
 
+if TYPE_CHECKING:
+    from decnet_tui.attach import ConsoleSession
+
 DEMO_IDLE_S = 3.0
+START_S = 30.0
+"""Seconds that an engine left behind may take to be there."""
+_MAX_LOG_BYTES = 10 * 2**20
+
+
+@dataclass(frozen=True)
+class How:
+    """How the console is started. ``attach`` is None for "if one runs", ``""`` for the engine of this data
+
+    directory and a URL for a bus elsewhere.
+    """
+
+    attach: str | None = None
+    demo: bool = False
+    read_only: bool = False
 
 
 def has_terminal() -> bool:
@@ -22,39 +46,84 @@ def has_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
-async def run_console(settings: Settings, *, attach: bool, demo: bool, read_only: bool) -> None:
+async def run_console(settings: Settings, how: How) -> None:
     """Runs until the operator quits. Raises DecnetError."""
     with ExitStack() as stack:
-        if demo:
+        if how.demo:
             settings = stack.enter_context(demo_settings(settings))
         if has_terminal():
-            await _full_screen(settings, attach=attach, demo=demo, read_only=read_only)
-        elif demo:
+            leave = await _full_screen(settings, how)
+        elif how.demo and not sys.stdout.isatty():
             configure_logging(settings.log.format, "WARNING")
             await run_headless(settings, until_idle=DEMO_IDLE_S)
             await print_summary(settings)
+            return
         else:
-            raise DecnetError("no terminal here: run with --headless, or read along with `decnet-tui watch`")
+            await _plain(settings, how)
+            return
+        if leave:
+            print_left_behind(settings, start_behind(settings, sys.argv))
 
 
-async def _full_screen(settings: Settings, *, attach: bool, demo: bool, read_only: bool) -> None:
-    from decnet_tui import attach as sessions
+async def _plain(settings: Settings, how: How) -> None:
+    from decnet_tui.plain import run_plain
+
+    async with _session(settings, how) as session:
+        await run_plain(settings, session)
+
+
+async def _full_screen(settings: Settings, how: How) -> bool:
+    """Whether the operator wants the engine to go on without a console."""
     from decnet_tui.app import DecnetApp
+
+    async with _session(settings, how) as session:
+        wanted = await DecnetApp(settings, session=session, read_only=how.read_only).run_async()
+        if not how.read_only:
+            lastlook.write(settings.data_dir, session.operator)
+        return wanted == "headless"
+
+
+@asynccontextmanager
+async def _session(settings: Settings, how: How) -> AsyncIterator[ConsoleSession]:
+    """A session with its log in a file: a screen, and plain lines too, belong to the events."""
+    from decnet_tui import attach
 
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _log_file(settings.data_dir / "console.log").open("a", encoding="utf-8") as log_file:
         configure_logging(settings.log.format, settings.log.level, log_file)
-        if attach or read_connection(settings.data_dir) is not None:
-            session = await sessions.attach(settings, url=settings.bus.url if attach else None)
+        if how.attach is not None or read_connection(settings.data_dir) is not None:
+            session = await attach.attach(settings, url=how.attach or None)
         else:
-            session = await sessions.start_inside(settings, demo=demo)
+            session = await attach.start_inside(settings, demo=how.demo)
         try:
-            await DecnetApp(settings, session=session, read_only=read_only).run_async()
+            yield session
         finally:
             await session.close()
 
 
-_MAX_LOG_BYTES = 10 * 2**20
+def start_behind(settings: Settings, argv: Sequence[str]) -> int:
+    """Starts the same engine as a daemon of its own session; its pid. Raises EngineError when it does not come."""
+    dropped = ("--read-only",)
+    command = [sys.executable, "-m", "decnet_tui", *(a for a in argv[1:] if a not in dropped), "--headless"]
+    log_path = _log_file(settings.data_dir / "engine.log")
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own program with its own arguments
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    deadline = time.monotonic() + START_S
+    while (found := read_connection(settings.data_dir)) is None or found.pid != process.pid:
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise EngineError(f"the engine did not start again: see {log_path}")
+        time.sleep(0.1)
+    return process.pid
+
+
+def print_left_behind(settings: Settings, pid: int) -> None:
+    """Says how to come back and how to end it."""
+    sys.stdout.write(
+        f"The engine runs headless (pid {pid}, log {settings.data_dir / 'engine.log'}).\n"
+        f"Attach with `decnet-tui --data-dir {settings.data_dir}`, end it with `kill {pid}`.\n"
+    )
 
 
 def _log_file(path: Path) -> Path:

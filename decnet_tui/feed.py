@@ -23,7 +23,11 @@ KNOWN_IPS = 20_000
 RATE_SECONDS = 60
 FIRED_SECONDS = 300.0
 GAP_TOPIC = "(gap)"
+KNOWN_ROOTS = 32
+"""Topic families that have a rate of their own."""
 STALE_BEATS = 3
+_MERGED = "identity.merged"
+_REPORTED = frozenset({"failed", "paused", "waiting_for_bus", "degraded", "starting", "stopping"})
 
 
 class EventRow(NamedTuple):
@@ -56,7 +60,7 @@ class WorkerModel:
             return state
         if self.age(now) > STALE_BEATS * heartbeat_s:
             return "stale"
-        if state in ("failed", "paused", "waiting_for_bus", "degraded"):
+        if state in _REPORTED:
             return state
         return "degraded" if self.payload.get("degraded") else "ok"
 
@@ -105,6 +109,10 @@ class Feed:
         self.lost = 0
         self.rates = Rates()
         self.by_root: Counter[str] = Counter()
+        self.root_rates: dict[str, Rates] = {}
+        self.dead_letters: deque[tuple[float, dict[str, Any]]] = deque(maxlen=200)
+        self.merges: deque[tuple[str, str]] = deque(maxlen=200)
+        self.alerts_open: int | None = None
         self.workers: dict[str, WorkerModel] = {}
         self.workers_version = 0
         self.rules_version = 0
@@ -121,14 +129,29 @@ class Feed:
         self._append(
             event.ts, visible(event.topic, 255), source, summarise(event.topic, payload), _raw(event)
         )
-        if live:
-            self.rates.add(now)
         root = event.topic.partition(".")[0]
         self.by_root[root] += 1
+        if live:
+            self._rate(root, now)
         if root == "system":
             self._reduce_system(event, now)
         elif root == "ttp":
             self._reduce_ttp(event, now)
+        elif event.topic == _MERGED:
+            self.merges.append((str(payload.get("winner_uuid")), str(payload.get("loser_uuid"))))
+
+    def _rate(self, root: str, now: float) -> None:
+        self.rates.add(now)
+        rates = self.root_rates.get(root)
+        if rates is None and len(self.root_rates) < KNOWN_ROOTS:
+            rates = self.root_rates[root] = Rates()
+        if rates is not None:
+            rates.add(now)
+
+    def roll(self, now: float) -> None:
+        """Closes the seconds that are over, for all rates."""
+        for rates in (self.rates, *self.root_rates.values()):
+            rates.roll(now)
 
     def add_gap(self, seconds: float, ts: float | None = None) -> None:
         """A line that says how long nothing was received."""
@@ -164,10 +187,24 @@ class Feed:
             if isinstance(payload, Mapping) and row.get("worker"):
                 self._heartbeat(str(row["worker"]), dict(payload), _epoch(row.get("ts")))
 
+    def sensors(self) -> list[dict[str, Any]]:
+        """What the sensors worker last said about each sensor."""
+        model = self.workers.get("sensors")
+        rows = model.payload.get("sensors") if model is not None else None
+        return [dict(r) for r in rows if isinstance(r, Mapping)] if isinstance(rows, list) else []
+
+    def silent_sensors(self) -> int:
+        """Sensors that are missing, unreadable or silent too long."""
+        return sum(str(row.get("state")) not in ("ok", "None") for row in self.sensors())
+
     def worker_counts(self, now: float) -> tuple[int, int]:
         """Workers that are ok, and all workers known; the bus itself is none."""
         known = [w for name, w in self.workers.items() if name != "bus"]
         return sum(w.status(now, self.heartbeat_s) == "ok" for w in known), len(known)
+
+    def address_of(self, attacker_uuid: object) -> str | None:
+        """The address of an attacker, once an event named both."""
+        return self._ips.get(attacker_uuid) if isinstance(attacker_uuid, str) else None
 
     def _learn_ip(self, payload: Mapping[str, Any]) -> None:
         ip, uuid = payload.get("attacker_ip"), payload.get("attacker_uuid")
@@ -178,6 +215,8 @@ class Feed:
         parts = event.topic.split(".")
         if len(parts) == 3 and parts[2] == "health":
             self._heartbeat(parts[1], event.payload, min(event.ts, now))
+        elif len(parts) == 3 and parts[1] == "deadletter":
+            self.dead_letters.append((now, {**event.payload, "worker": parts[2]}))
 
     def _heartbeat(self, worker: str, payload: dict[str, Any], ts: float) -> None:
         old = self.workers.get(worker)

@@ -1,13 +1,20 @@
-"""The Traffic filter: topic patterns with ``+`` and ``-``, and plain words.
+"""Filters: topic patterns with ``+`` and ``-``, words, ``/regular expressions/`` and ``key:value``.
 
-``ttp.> -system.> curl`` shows ttp events whose text holds "curl". Patterns without a wildcard cover
-their subtopics too. Words are looked for in topic, source and summary, whatever their case.
+``ttp.> -system.> curl rule:R0012 /wget|tftp/`` shows what fits all of it; ``-`` in front of any part
+turns it round. Patterns without a wildcard cover their subtopics too. Words are looked for whatever
+their case; quotes hold words together. A filter of a table knows its columns and no topics.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
+
+import re2
 
 from decnet.bus import topics
 from decnet.bus.base import matches
@@ -24,7 +31,18 @@ ROOTS = (
     topics.TOPOLOGY,
     topics.TTP,
 )
-_SPLIT = re.compile(r"[,\s]+")
+ALIASES = {
+    "ip": ("attacker_ip",),
+    "attacker": ("attacker_uuid", "attacker_uuids", "attacker_ip"),
+    "id": ("identity_uuid",),
+    "rule": ("rule_id", "rule_ids"),
+    "session": ("session_id",),
+    "decky": ("decky_id", "decky", "deckies"),
+    "technique": ("technique_id", "sub_technique_id", "techniques_added"),
+    "user": ("username", "user"),
+}
+_TOKEN = re.compile(r'[+-]?(?:/(?:[^/\\]|\\.)+/(?=[,\s]|$)|(?:[a-z_]+:)?"[^"]*"?|[^,\s]+)')
+_PAIR = re.compile(r"([a-z_]{2,}):(.*)\Z", re.S)
 _VERDICTS = 4096
 """Topic verdicts kept; beyond, the memory of them starts anew."""
 
@@ -34,14 +52,42 @@ class FilterError(ValueError):
 
 
 @dataclass(frozen=True)
+class Test:
+    """One part of a filter that looks at text: a word, an expression or a key and its value."""
+
+    says: str
+    wanted: bool
+    word: str = ""
+    regex: Any = None
+    key: str = ""
+    raw: re.Pattern[bytes] | None = None
+
+    def holds(self, hay: str, raw: bytes) -> bool:
+        """For an event: ``hay`` is its line in lower case, ``raw`` its JSON."""
+        if self.raw is not None:
+            found = self.raw.search(raw) is not None
+        else:
+            found = bool(self.regex.search(hay)) if self.regex is not None else self.word in hay
+        return found is self.wanted
+
+    def holds_row(self, fields: Mapping[str, str], hay: str) -> bool:
+        """For a row of a table: ``fields`` by column."""
+        if self.key:
+            names = (self.key, *ALIASES.get(self.key, ()))
+            found = any(self.word in fields[n].lower() for n in names if n in fields)
+        else:
+            found = bool(self.regex.search(hay)) if self.regex is not None else self.word in hay
+        return found is self.wanted
+
+
+@dataclass(frozen=True)
 class Filter:
     """A parsed filter. Empty, it shows everything."""
 
     text: str = ""
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    words: tuple[str, ...] = ()
-    unwanted: tuple[str, ...] = ()
+    tests: tuple[Test, ...] = ()
     _seen: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
 
     def shows_topic(self, topic: str) -> bool:
@@ -57,14 +103,21 @@ class Filter:
         wanted = not self.include or any(covers(p, topic) for p in self.include)
         return wanted and not any(covers(p, topic) for p in self.exclude)
 
-    def shows(self, topic: str, source: str, summary: str) -> bool:
-        """Whether an event with this topic and text is shown."""
+    def shows(self, topic: str, source: str, summary: str, raw: bytes = b"{}") -> bool:
+        """Whether an event with this topic, text and JSON is shown."""
         if not self.shows_topic(topic):
             return False
-        if not self.words and not self.unwanted:
+        if not self.tests:
             return True
         hay = f"{topic} {source} {summary}".lower()
-        return all(w in hay for w in self.words) and not any(w in hay for w in self.unwanted)
+        return all(test.holds(hay, raw) for test in self.tests)
+
+    def shows_row(self, fields: Mapping[str, str]) -> bool:
+        """Whether a row of a table is shown."""
+        if not self.tests:
+            return True
+        hay = " ".join(fields.values()).lower()
+        return all(test.holds_row(fields, hay) for test in self.tests)
 
     @property
     def topic_part(self) -> str:
@@ -73,8 +126,8 @@ class Filter:
 
     @property
     def text_part(self) -> str:
-        """The words as typed, for line 3."""
-        return " ".join([*self.words, *(f"-{w}" for w in self.unwanted)]) or "-"
+        """The rest as typed, for line 3."""
+        return " ".join(test.says for test in self.tests) or "-"
 
 
 def covers(pattern: str, topic: str) -> bool:
@@ -84,24 +137,77 @@ def covers(pattern: str, topic: str) -> bool:
     return "*" not in pattern and ">" not in pattern and topic.startswith(f"{pattern}.")
 
 
-def parse_filter(text: str) -> Filter:
-    """The filter in ``text``. Raises FilterError that says what is wrong with which part."""
-    buckets: dict[str, list[str]] = {"include": [], "exclude": [], "words": [], "unwanted": []}
-    for token in filter(None, _SPLIT.split(text.strip())):
+def parse_filter(text: str, columns: Collection[str] | None = None) -> Filter:
+    """The filter in ``text``; with ``columns`` it is one for a table.
+
+    Raises FilterError that says what is wrong with which part.
+    """
+    include: list[str] = []
+    exclude: list[str] = []
+    tests: list[Test] = []
+    for token in _TOKEN.findall(text.strip()):
         sign, body = (token[0], token[1:]) if token[0] in "+-" else ("", token)
-        if not body:
-            raise FilterError(f"a pattern or a word is missing after {sign}")
-        if _is_pattern(body):
-            buckets["exclude" if sign == "-" else "include"].append(_checked(body))
+        if not body.strip('"'):
+            raise FilterError(f"a pattern or a word is missing after {sign or token}")
+        if columns is None and _is_pattern(body):
+            (exclude if sign == "-" else include).append(_checked(body))
         else:
-            buckets["unwanted" if sign == "-" else "words"].append(body.lower())
-    kept = {name: tuple(values) for name, values in buckets.items()}
-    return Filter(text.strip(), kept["include"], kept["exclude"], kept["words"], kept["unwanted"])
+            tests.append(_test(token, body, sign != "-", columns))
+    return Filter(text.strip(), tuple(include), tuple(exclude), tuple(tests))
+
+
+def _test(token: str, body: str, wanted: bool, columns: Collection[str] | None) -> Test:
+    if len(body) > 2 and body[0] == body[-1] == "/":
+        return Test(token, wanted, regex=_expression(body))
+    pair = None if _is_address(body) else _PAIR.match(body)
+    if pair is None or pair[2].startswith("//"):
+        return Test(token, wanted, word=body.strip('"').lower())
+    key, value = pair[1], pair[2].strip('"')
+    if not value:
+        raise FilterError(f"{key}: a value is missing")
+    if columns is None:
+        return Test(token, wanted, word=value, key=key, raw=_raw_pattern(key, value))
+    if not {key, *ALIASES.get(key, ())} & set(columns):
+        raise FilterError(f"no column {key}; there are {' '.join(columns)}")
+    return Test(token, wanted, word=value.lower(), key=key)
+
+
+def _expression(body: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    options.case_sensitive = False
+    options.max_mem = 1 << 20
+    try:
+        return re2.compile(body[1:-1], options)
+    except re2.error as error:
+        text = error.args[0] if error.args else error
+        said = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+        raise FilterError(f"{body}: {said}") from None
+
+
+def _raw_pattern(key: str, value: str) -> re.Pattern[bytes]:
+    """The value anywhere in the key's text, number or list, in JSON as we write it."""
+    keys = "|".join(re.escape(k) for k in (key, *ALIASES.get(key, ())))
+    held = re.escape(json.dumps(value)[1:-1])
+    return re.compile(rf'"(?:{keys})":\s*(?:\[[^\]]*?|"[^"]*?|[^,}}\]"\[]*?){held}'.encode(), re.I)
+
+
+def _is_address(body: str) -> bool:
+    try:
+        return bool(ip_address(body))
+    except ValueError:
+        return False
 
 
 def _is_pattern(body: str) -> bool:
     root = body.split(".", 1)[0]
-    return "*" in body or ">" in body or (root in ROOTS and "." in body)
+    if body[0] in '/"' or (":" in body and not root.isalpha()):
+        return False
+    return body == ">" or body.endswith(".>") or _starred(body) or (root in ROOTS and "." in body)
+
+
+def _starred(body: str) -> bool:
+    return ("*" in body or ">" in body) and ":" not in body
 
 
 def _checked(body: str) -> str:

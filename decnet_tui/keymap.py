@@ -1,14 +1,13 @@
-"""Every action of the console with its id and keys; bindings, help and footer come from here.
+"""Keys: which command a key means in a view; help, footer and clash report come from here.
 
-Keys can be changed in the settings (``console.keymap``: action id to key); clashes are reported.
+Keys can be changed in the settings (``console.keymap``: command id to key, comma separated).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
-from textual.binding import Binding
+from decnet_tui.commands.base import Command
 
 NEVER = frozenset({f"ctrl+{c}" for c in "absqhijmz"} | {"ctrl+backslash", "ctrl+@", "tilde"})
 """Keys that multiplexers, terminals and line disciplines need for themselves."""
@@ -17,127 +16,108 @@ _NAMES = {
     "backslash": "\\",
     "minus": "-",
     "question_mark": "?",
+    "colon": ":",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
+    "equals_sign": "=",
     "pageup": "PgUp",
     "pagedown": "PgDn",
     "escape": "Esc",
     "enter": "Enter",
     "tab": "Tab",
     "ctrl+c": "^C",
+    "ctrl+p": "^P",
 }
+_CODES = {shown: code for code, shown in _NAMES.items()}
 _ARROWS = frozenset({"up", "down", "left", "right", "home", "end"})
 
 
-@dataclass(frozen=True)
-class Action:
-    """One thing a key does. ``views`` empty means everywhere; ``foot`` is its word in the footer."""
+class Keys:
+    """The keys in effect for a list of commands; ``hidden`` ids have none."""
 
-    id: str
-    keys: str
-    action: str
-    says: str
-    group: str
-    foot: str = ""
-    views: tuple[str, ...] = ()
+    def __init__(
+        self,
+        commands: Sequence[Command],
+        overrides: Mapping[str, str] | None = None,
+        hidden: frozenset[str] = frozenset(),
+    ) -> None:
+        self.commands = [c for c in commands if c.id not in hidden]
+        self.problems = problems(commands, overrides or {})
+        self._overrides = {} if self.problems else dict(overrides or {})
+        self._by_key: dict[str, list[Command]] = {}
+        for command in self.commands:
+            for key in self.of(command):
+                self._by_key.setdefault(key, []).append(command)
 
+    def of(self, command: Command) -> tuple[str, ...]:
+        """The keys of one command."""
+        return _split(self._overrides.get(command.id, command.keys))
 
-ACTIONS: tuple[Action, ...] = (
-    Action("view.traffic", "1", "view('traffic')", "Traffic: live events", "Views"),
-    Action("view.rules", "4", "view('rules')", "Rules and their states", "Views"),
-    Action("view.workers", "6", "view('workers')", "Workers and their health", "Views"),
-    Action("view.last", "minus", "last_view", "last view", "Views"),
-    Action("help", "question_mark", "view('help')", "this help", "Views", "help"),
-    Action("move.down", "down,j", "move(1)", "down", "Moving"),
-    Action("move.up", "up,k", "move(-1)", "up", "Moving"),
-    Action("move.right", "right,l", "side(1)", "to the detail pane", "Moving"),
-    Action("move.left", "left,h", "side(-1)", "to the list", "Moving"),
-    Action("move.page_down", "pagedown", "page(1)", "page down", "Moving"),
-    Action("move.page_up", "pageup", "page(-1)", "page up", "Moving"),
-    Action("move.first", "g,home", "edge(-1)", "first line", "Moving"),
-    Action("move.last", "G,end", "edge(1)", "last line", "Moving"),
-    Action("pane.next", "tab", "next_pane", "other pane", "Moving"),
-    Action("back", "escape", "escape", "one level back", "Moving"),
-    Action("filter", "slash", "filter", "filter: topic patterns with + and -, words", "Reading", "filter"),
-    Action("filter.clear", "backslash", "clear_filter", "clear the filter", "Reading"),
-    Action(
-        "pause",
-        "p",
-        "pause",
-        "pause: keeps receiving, the view does not move",
-        "Reading",
-        "pause",
-        ("traffic",),
-    ),
-    Action("tail", "f", "tail", "tail: stay at the newest line", "Reading", "tail", ("traffic",)),
-    Action("open", "enter", "open", "open the detail of the line", "Reading", "open"),
-    Action("detail", "v", "detail", "detail pane on or off", "Reading", "detail", ("traffic", "workers")),
-    Action("time", "t", "time_format", "time format: clock, date, age", "Reading"),
-    Action("copy", "y", "copy", "copy the line's data to the clipboard (OSC 52)", "Reading", "copy"),
-    Action("write", "W", "write_mode", "write mode, for a limited time", "Changes", "write", ("rules",)),
-    Action("rule.disable", "D", "change('D')", "disable the rule", "Changes", "disable", ("rules",)),
-    Action("rule.enable", "E", "change('E')", "enable the rule", "Changes", "enable", ("rules",)),
-    Action(
-        "rule.clip",
-        "C",
-        "change('C')",
-        "clip the rule: a ceiling for its confidence",
-        "Changes",
-        "clip",
-        ("rules",),
-    ),
-    Action("leave", "q", "leave", "back", "Leaving"),
-    Action("quit", "Q", "quit_console", "quit", "Leaving", "quit", ("traffic", "workers", "help")),
-    Action("interrupt", "ctrl+c", "interrupt", "says how to quit", "Leaving"),
-)
+    def find(self, key: str, view: str) -> Command | None:
+        """What a key means in a view: the view's own command before one for everywhere."""
+        found = [c for c in self._by_key.get(key, ()) if c.works_in(view)]
+        return next((c for c in found if c.views), found[0] if found else None)
+
+    def elsewhere(self, key: str) -> tuple[str, ...]:
+        """Views in which a key means something."""
+        return tuple(v for c in self._by_key.get(key, ()) for v in c.views)
+
+    def footer(self, view: str, width: int = 80) -> str:
+        """The key line of a view; the view's own keys first, help at the end, cut to ``width`` at a word."""
+        commands = [c for c in self.commands if c.foot and c.works_in(view) and c.id != "help"]
+        parts = [self._hint(c) for c in sorted(commands, key=lambda c: not c.views)]
+        last = [self._hint(c) for c in self.commands if c.id == "help"]
+        while parts and len("  ".join(parts + last)) > width:
+            parts.pop()
+        return "  ".join(parts + last)
+
+    def _hint(self, command: Command) -> str:
+        keys = [k for k in self.of(command) if k not in _ARROWS]
+        return f"{shown(keys[0]) if keys else ':' + command.spelled} {command.foot}"
+
+    def help_lines(self) -> list[tuple[str, str]]:
+        """(keys, what they do) of every command by group; a group's title has no keys."""
+        lines: list[tuple[str, str]] = []
+        group = ""
+        for command in sorted(self.commands, key=lambda c: _order(self.commands, c.group)):
+            if command.group != group:
+                group = command.group
+                lines.append(("", group))
+            where = f" (in {', '.join(command.views)})" if command.views else ""
+            keys = " ".join(shown(k) for k in self.of(command)) or f":{command.spelled}"
+            lines.append((keys, command.says + where))
+        return lines
 
 
-def bindings() -> list[Binding]:
-    """The bindings of the app, one per action."""
-    return [Binding(a.keys, a.action, a.says, show=False, id=a.id) for a in ACTIONS]
+def _order(commands: Sequence[Command], group: str) -> int:
+    return next(i for i, c in enumerate(commands) if c.group == group)
 
 
-def keys_of(action: Action, overrides: Mapping[str, str]) -> tuple[str, ...]:
-    """The keys in effect."""
-    return tuple(k.strip() for k in overrides.get(action.id, action.keys).split(",") if k.strip())
+def _split(keys: str) -> tuple[str, ...]:
+    return tuple(_CODES.get(k, k) for k in (part.strip() for part in keys.split(",")) if k)
 
 
-def problems(overrides: Mapping[str, str]) -> list[str]:
-    """What is wrong with changed keys: unknown ids, forbidden keys, one key for two actions."""
-    known = {a.id for a in ACTIONS}
+def problems(commands: Iterable[Command], overrides: Mapping[str, str]) -> list[str]:
+    """What is wrong with the keys: unknown ids, forbidden keys, one key for two commands of one view."""
+    known = {c.id: c for c in commands}
     found = [f"keymap: unknown action {name}" for name in overrides if name not in known]
-    owner: dict[str, str] = {}
-    for action in ACTIONS:
-        for key in keys_of(action, overrides):
+    owners: dict[str, list[Command]] = {}
+    for command in known.values():
+        for key in _split(overrides.get(command.id, command.keys)):
             if key in NEVER or key.startswith("alt+"):
-                found.append(f"keymap: {key} cannot be used ({action.id})")
-            if owner.setdefault(key, action.id) != action.id:
-                found.append(f"keymap: {key} is bound to {owner[key]} and {action.id}")
+                found.append(f"keymap: {key} cannot be used ({command.id})")
+            clash = next((c for c in owners.setdefault(key, []) if _meet(c, command)), None)
+            if clash is not None:
+                found.append(f"keymap: {shown(key)} is bound to {clash.id} and {command.id}")
+            owners[key].append(command)
     return found
+
+
+def _meet(a: Command, b: Command) -> bool:
+    """Whether both work in one view."""
+    return not a.views or not b.views or bool(set(a.views) & set(b.views))
 
 
 def shown(key: str) -> str:
     """A key as people write it."""
     return _NAMES.get(key, key)
-
-
-def footer(view: str, overrides: Mapping[str, str], hidden: frozenset[str] = frozenset()) -> str:
-    """The key line of a view."""
-    parts = []
-    for action in sorted(ACTIONS, key=lambda a: a.id == "help"):
-        if action.foot and action.id not in hidden and (not action.views or view in action.views):
-            keys = [k for k in keys_of(action, overrides) if k not in _ARROWS]
-            parts.append(f"{shown(keys[0]) if keys else '?'} {action.foot}")
-    return "  ".join(parts)
-
-
-def help_lines(overrides: Mapping[str, str], hidden: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
-    """(keys, what they do) of every action by group; a group's title has no keys."""
-    lines: list[tuple[str, str]] = []
-    group = ""
-    for action in ACTIONS:
-        if action.id in hidden:
-            continue
-        if action.group != group:
-            group = action.group
-            lines.append(("", group))
-        lines.append((" ".join(shown(k) for k in keys_of(action, overrides)), action.says))
-    return lines

@@ -1,188 +1,135 @@
-"""The inline form that changes a rule: plain data, so that it is tested without a terminal.
-
-Steps: ``edit`` (Tab between fields, Enter reviews) and ``confirm`` (a typed ``y`` sends).
-"""
+"""The forms that change a rule: disable, enable, clip."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import yaml
 
+from decnet_tui.forms import Field, Form, parse_duration
+from decnet_tui.rulechanges import RuleChange
+from decnet_tui.screens.base import clock
 from decnet_tui.session import RuleRow
 
 DURATIONS = ("1h", "15m", "4h", "24h", "forever")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+\Z")
-_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-MAX_SECONDS = 3650 * 86_400.0
-MAX_REASON = 200
 STEP = 0.05
 VERBS = {"D": ("disable", "disabled"), "E": ("enable", "enabled"), "C": ("clip", "clipped")}
 
 
-def parse_duration(text: str) -> float | None:
-    """Seconds of ``1h30m``, ``5s``, ``2d``; None for ``forever``. Raises ValueError that says the shape."""
-    cleaned = text.strip().lower()
-    if cleaned == "forever":
+def emitted(text: str) -> list[tuple[str, float]]:
+    """(technique, confidence) of every tag that a rule emits, from its YAML; empty when it cannot be told."""
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return []
+    emits = document.get("emits") if isinstance(document, dict) else None
+    return [found for e in emits or () if isinstance(e, dict) and (found := _emit(e)) is not None]
+
+
+def _emit(entry: dict[str, Any]) -> tuple[str, float] | None:
+    confidence = entry.get("confidence")
+    if isinstance(confidence, bool) or not isinstance(confidence, (int, float)):
         return None
-    if not _DURATION.match(cleaned):
-        raise ValueError("for how long? write 5s, 15m, 1h30m, 2d or forever")
-    seconds = sum(float(n) * _UNITS[unit] for n, unit in _PART.findall(cleaned))
-    if not 0 < seconds <= MAX_SECONDS:
-        raise ValueError("a duration lies between 1s and 3650d")
-    return seconds
+    names = ("sub_technique_id", "sub_technique", "technique_id", "technique")
+    return str(next((entry[n] for n in names if entry.get(n)), "?")), float(confidence)
 
 
 def base_confidence(text: str) -> float | None:
     """The greatest confidence a rule emits, from its YAML; None when it cannot be told."""
+    return max((confidence for _, confidence in emitted(text)), default=None)
+
+
+def stepped(value: str, by: int, top: float) -> str:
+    """A ceiling so many steps on, between 0 and ``top``; steps fall on multiples of 0.05."""
     try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return None
-    emits = document.get("emits") if isinstance(document, dict) else None
-    found = [e.get("confidence") for e in emits or () if isinstance(e, dict)]
-    numbers = [float(c) for c in found if isinstance(c, (int, float)) and not isinstance(c, bool)]
-    return max(numbers, default=None)
+        number = float(value)
+    except ValueError:
+        number = top
+    return f"{min(max((round(number / STEP) + by) * STEP, 0.0), top):.2f}"
 
 
-@dataclass(frozen=True)
-class Change:
-    """What the form sends. ``expires_at`` is epoch seconds or None for ever."""
+def _expiry(value: str) -> str:
+    try:
+        seconds = parse_duration(value)
+    except ValueError:
+        return "or type 5s, 90m, 2d"
+    return "until changed" if seconds is None else f"expires {clock(time.time() + seconds, 'date')}Z"
 
-    rule_id: str
-    state: str
-    confidence_max: float | None
-    expires_at: float | None
-    reason: str | None
 
-    def agrees(self, row: RuleRow | None) -> bool:
-        """Whether the store, read back, holds just this."""
-        if row is None or row["state"] != self.state:
-            return False
-        return _near(row.get("confidence_max"), self.confidence_max, 1e-6) and _near(
-            row.get("expires_at"), self.expires_at, 1.0
+class RuleForm(Form):
+    """The form for one rule and one verb (``D``, ``E`` or ``C``).
+
+    ``fired`` counts the firings of the last five minutes; ``floor`` is the confidence below which tags
+    are not stored.
+    """
+
+    def __init__(self, row: RuleRow, verb: str, *, fired: int = 0, floor: float = 0.3) -> None:
+        self.row, self.verb, self.fired, self.floor = row, verb, fired, floor
+        self.emits = emitted(row.get("yaml", ""))
+        self.base = base_confidence(row.get("yaml", ""))
+        self.title = f"{self.word.upper()} {row['rule_id']} {row.get('name', '')}"
+        super().__init__([maker() for maker in self._makers()])
+
+    def _makers(self) -> Sequence[Callable[[], Field]]:
+        duration: Callable[[], Field] = lambda: Field("for", DURATIONS[0], choices=DURATIONS, hint=_expiry)  # noqa: E731
+        reason: Callable[[], Field] = lambda: Field("reason", free=True)  # noqa: E731
+        return {"C": (self._ceiling_field, duration, reason), "E": (reason,)}.get(
+            self.verb, (duration, reason)
         )
 
-
-def _near(a: float | None, b: float | None, tolerance: float) -> bool:
-    if a is None or b is None:
-        return a is b
-    return abs(a - b) <= tolerance
-
-
-@dataclass
-class RuleForm:
-    """The form for one rule and one verb (``D``, ``E`` or ``C``)."""
-
-    row: RuleRow
-    verb: str
-    step: str = "edit"
-    at: int = 0
-    choice: int = 0
-    values: dict[str, str] = field(default_factory=dict)
-    error: str = ""
-    warning: str = ""
-    fresh: bool = True
-
-    def __post_init__(self) -> None:
-        self.values = {"for": DURATIONS[0], "reason": ""}
-        self.base = base_confidence(self.row.get("yaml", ""))
-        if self.verb == "C":
-            ceiling = self.row.get("confidence_max")
-            start = ceiling if ceiling is not None else max(STEP, (self.base or 1.0) - STEP)
-            self.values["max"] = f"{start:.2f}"
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Fields in the order of Tab."""
-        return {"C": ("max", "for", "reason"), "E": ("reason",)}.get(self.verb, ("for", "reason"))
-
-    @property
-    def field(self) -> str:
-        """The field with the cursor."""
-        return self.fields[self.at]
+    def _ceiling_field(self) -> Field:
+        ceiling, top = self.row.get("confidence_max"), 1.0 if self.base is None else self.base
+        start = f"{ceiling:.2f}" if ceiling is not None else stepped(str(top), -1, top)
+        own = "unknown" if self.base is None else f"{self.base:.2f}"
+        return Field("max", start, step=lambda value, by: stepped(value, by, top),
+                     hint=lambda _: f"left/right 0.05; the rule's own confidence is {own}")  # fmt: skip
 
     @property
     def word(self) -> str:
         """What the form does, as a verb."""
         return VERBS[self.verb][0]
 
-    def key(self, key: str, character: str | None) -> str:
-        """One key; returns ``cancel``, ``send`` or an empty string for "go on"."""
-        self.error = ""
-        if self.step == "confirm":
-            return self._confirm(key, character)
-        if key == "escape":
-            return "cancel"
-        if key == "enter":
-            self._review()
-        elif key in ("tab", "down", "shift+tab", "up"):
-            self._move(-1 if key in ("shift+tab", "up") else 1)
-        else:
-            self._edit(key, character)
-        return ""
+    def question(self) -> str:
+        """What ``y`` does."""
+        if self.verb == "E":
+            return "enable"
+        length = self.value("for")
+        return f"{self.word} {'for good' if length == 'forever' else f'for {length}'}"
 
-    def _confirm(self, key: str, character: str | None) -> str:
-        if character == "y":
-            return "send"
-        self.step = "edit"
-        return "" if key == "escape" else "cancel"
+    def effect(self) -> list[str]:
+        """What would stop, or fall below the floor."""
+        hits = f"{self.fired} hits in the last 5 min"
+        if self.verb == "E":
+            return ["the rule fires again with its own confidence"]
+        techniques = ", ".join(sorted({technique for technique, _ in self.emits}))
+        if self.verb == "D":
+            return [f"{hits} would stop being tagged{f' ({techniques})' if techniques else ''}"]
+        return [f"{hits} would be tagged with at most {self.value('max')}", self._fallen()]
 
-    def _move(self, by: int) -> None:
-        self.at = (self.at + by) % len(self.fields)
-        self.fresh = True
-
-    def _review(self) -> None:
+    def _fallen(self) -> str:
+        """The preview of a ceiling: which tags would no longer be stored."""
         try:
-            self.change(0.0)
-        except ValueError as error:
-            self.error = str(error)
-        else:
-            self.step = "confirm"
-
-    def _edit(self, key: str, character: str | None) -> None:
-        name = self.field
-        if key in ("left", "right") and name != "reason":
-            self._turn(1 if key == "right" else -1)
-        elif key == "backspace":
-            self.values[name] = "" if self.fresh and name != "reason" else self.values[name][:-1]
-            self.fresh = False
-        elif character and character.isprintable():
-            old = "" if self.fresh and name != "reason" else self.values[name]
-            self.values[name] = (old + character)[:MAX_REASON]
-            self.fresh = False
-
-    def _turn(self, by: int) -> None:
-        self.fresh = True
-        if self.field == "for":
-            self.choice = (self.choice + by) % len(DURATIONS)
-            self.values["for"] = DURATIONS[self.choice]
-            return
-        try:
-            value = float(self.values["max"])
+            ceiling = self._ceiling()
         except ValueError:
-            value = self.base or 1.0
-        self.values["max"] = f"{min(max(value + by * STEP, 0.0), self.base or 1.0):.2f}"
+            return "-"
+        lost = [t for t, confidence in self.emits if min(confidence, ceiling) < self.floor]
+        if not lost:
+            return f"nothing falls below the floor {self.floor:.2f}"
+        return f"below the floor {self.floor:.2f}, no longer stored: {', '.join(sorted(set(lost)))}"
 
-    def paste(self, text: str) -> None:
-        """A paste goes into the reason only; it never confirms."""
-        if self.step == "edit" and self.field == "reason":
-            self.values["reason"] = (self.values["reason"] + " ".join(text.split()))[:MAX_REASON]
-
-    def change(self, now: float) -> Change:
+    def change(self, now: float) -> RuleChange:
         """What would be sent at ``now`` (epoch seconds). Raises ValueError that says what is wrong."""
         ceiling = self._ceiling() if self.verb == "C" else None
-        seconds = None if self.verb == "E" else parse_duration(self.values["for"])
+        seconds = None if self.verb == "E" else parse_duration(self.value("for"))
         expires = None if seconds is None else now + seconds
-        reason = self.values["reason"].strip() or None
-        return Change(self.row["rule_id"], VERBS[self.verb][1], ceiling, expires, reason)
+        reason = self.value("reason").strip() or None
+        return RuleChange(self.row["rule_id"], VERBS[self.verb][1], ceiling, expires, reason)
 
     def _ceiling(self) -> float:
         try:
-            value = float(self.values["max"])
+            value = float(self.value("max"))
         except ValueError:
             raise ValueError("max is a number from 0 to 1, such as 0.40") from None
         top = 1.0 if self.base is None else self.base

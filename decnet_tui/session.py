@@ -61,3 +61,4 @@ class Session(RuleAccess, Protocol):
     demo: bool
     engine_inside: bool
     host: str
+    operator: str

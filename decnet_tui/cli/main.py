@@ -13,9 +13,22 @@ from decnet_tui.cli import common
 from decnet_tui.cli.lazy import LazyGroup
 from decnet_tui.cli.sensor_option import parse_sensors
 
+_SCHEMES = ("nats://", "tls://", "ws://", "wss://")
+
+
+class _Root(LazyGroup):
+    """Lets ``--attach`` stand with and without its URL."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """A bare ``--attach`` means the engine of the data directory."""
+        following = [*args[1:], ""]
+        bare = [a == "--attach" and not n.startswith(_SCHEMES) for a, n in zip(args, following, strict=True)]
+        return super().parse_args(ctx, ["--attach=" if b else a for a, b in zip(args, bare, strict=True)])
+
+
 app = typer.Typer(
     name="decnet-tui",
-    cls=LazyGroup,
+    cls=_Root,
     help="Operations console and engine for a deception network.",
     no_args_is_help=False,
     add_completion=False,
@@ -49,8 +62,11 @@ def root(
         str | None, typer.Option(help="URL of a NATS server to use instead of the built-in one.")
     ] = None,
     attach: Annotated[
-        bool, typer.Option("--attach", help="Only attach to a running engine; start none.")
-    ] = False,
+        str | None,
+        typer.Option(
+            "--attach", metavar="[URL]", help="Only attach: to the engine of the data directory, or a bus."
+        ),
+    ] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="No write mode in this run.")] = False,
     demo: Annotated[
         bool, typer.Option("--demo", help="Play the demo recording in a throw-away directory.")
@@ -73,7 +89,7 @@ def root(
         return
     if until_idle is not None and not headless:
         raise typer.BadParameter("--until-idle goes with --headless")
-    if attach and (headless or demo):
+    if attach is not None and (headless or demo):
         raise typer.BadParameter("--attach goes with neither --headless nor --demo")
     settings = common.settings_of(
         config,
@@ -88,7 +104,7 @@ def root(
     if headless:
         _headless(settings, demo, until_idle)
     else:
-        _console(settings, attach=attach, demo=demo, read_only=read_only)
+        _console(settings, attach, demo=demo, read_only=read_only)
 
 
 def _headless(settings: Settings, demo: bool, until_idle: float | None) -> None:
@@ -104,10 +120,12 @@ def _headless(settings: Settings, demo: bool, until_idle: float | None) -> None:
         common.run(lambda: print_summary(played))
 
 
-def _console(settings: Settings, *, attach: bool, demo: bool, read_only: bool) -> None:
-    from decnet_tui.console import run_console
+def _console(settings: Settings, attach: str | None, *, demo: bool, read_only: bool) -> None:
+    from decnet_tui.console import How, run_console
 
-    common.run(lambda: run_console(settings, attach=attach, demo=demo, read_only=read_only))
+    if attach == "":
+        attach = settings.bus.url or ""
+    common.run(lambda: run_console(settings, How(attach, demo, read_only)))
 
 
 def run() -> None:

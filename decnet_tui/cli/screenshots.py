@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from decnet_tui.attach import ConsoleSession
 
 SIZES = ((80, 24), (160, 48))
-VIEWS = (("1", "traffic"), ("4", "rules"), ("6", "workers"))
 _SETTLE_S = 1.5
 
 
@@ -50,14 +49,15 @@ async def _take(settings: Settings, out: Path) -> list[Path]:
 
 async def _views(settings: Settings, session: ConsoleSession, size: tuple[int, int], out: Path) -> list[Path]:
     from decnet_tui.app import DecnetApp
+    from decnet_tui.screens import VIEWS
 
     app = DecnetApp(settings, session=session, read_only=False)
     paths = []
     async with app.run_test(size=size) as pilot:
-        for key, name in VIEWS:
-            await pilot.press(key)
+        for view in VIEWS:
+            await pilot.press(view.key)
             await pilot.pause(_SETTLE_S)
-            path = out / f"{name}-{size[0]}x{size[1]}.svg"
+            path = out / f"{view.name}-{size[0]}x{size[1]}.svg"
             path.write_text(app.export_screenshot(title="decnet-tui"), encoding="utf-8")
             paths.append(path)
     return paths

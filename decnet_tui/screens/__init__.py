@@ -1,1 +1,12 @@
-"""The console's views, one file each."""
+"""One view, one file; this list is the order of the keys. A new view is added here and nowhere else."""
+
+from __future__ import annotations
+
+from decnet_tui.screens.base import View
+from decnet_tui.screens.journal import JournalView
+from decnet_tui.screens.rules import RulesView
+from decnet_tui.screens.since import SinceView
+from decnet_tui.screens.traffic import TrafficView
+from decnet_tui.screens.workers import WorkersView
+
+VIEWS: tuple[type[View], ...] = (SinceView, TrafficView, RulesView, WorkersView, JournalView)

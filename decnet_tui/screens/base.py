@@ -5,14 +5,18 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from decnet.hostile import visible
 from decnet_tui.feed import Feed
+from decnet_tui.scope import Scope, scope_of
 from decnet_tui.widgets.strips import KEY, PLAIN, Line
 
 if TYPE_CHECKING:
     from rich.style import Style
+
+    from decnet_tui.app import DecnetApp
+    from decnet_tui.session import Session
 
 TIME_FORMATS = ("clock", "date", "age")
 TIME_WIDTHS = {"clock": 8, "date": 19, "age": 6}
@@ -58,11 +62,19 @@ def wrapped(lines: list[str], width: int) -> list[str]:
 
 
 class View(ABC):
-    """Base of the views. ``cursor`` and ``top`` are row indexes, ``x`` a column offset."""
+    """Base of the views. ``cursor`` and ``top`` are row indexes, ``x`` a column offset.
+
+    ``stored`` views are filled by :meth:`fetch` and :meth:`load`: when they are shown, soon after news
+    under one of ``roots``, and every few seconds.
+    """
 
     name = ""
     title = ""
+    key = ""
+    says = ""
     has_cursor = True
+    stored = False
+    roots: tuple[str, ...] = ()
 
     def __init__(self, feed: Feed) -> None:
         self.feed = feed
@@ -71,6 +83,10 @@ class View(ABC):
         self.x = 0
         self.filter_text = ""
         self.time_format = TIME_FORMATS[0]
+        self.scope: Scope | None = None
+        self.problem = ""
+        self.loaded_at = 0.0
+        self.paused = False
 
     @abstractmethod
     def sync(self, now: float) -> bool:
@@ -111,6 +127,52 @@ class View(ABC):
     def copy_text(self) -> str:
         """What ``y`` copies."""
         return "\n".join(self.detail())
+
+    def records(self) -> list[Any]:
+        """What is shown, for export: JSON values, or bytes that are JSON already."""
+        return []
+
+    def record(self) -> dict[str, Any]:
+        """The data of the row under the cursor."""
+        return {}
+
+    def actor(self) -> Scope | None:
+        """The actor that the row under the cursor is about."""
+        return scope_of(self.record())
+
+    @property
+    def opened(self) -> bool:
+        """Whether the view shows something inside a row; :meth:`back` leaves it."""
+        return False
+
+    def open(self, app: DecnetApp) -> bool:
+        """Enter on a row; False when the detail pane is all there is to open."""
+        return False
+
+    def back(self) -> bool:
+        """One level back inside the view; False at its top."""
+        return False
+
+    def pause(self) -> bool:
+        """Holds the view still or lets it go on; whether it is held now."""
+        self.paused = not self.paused
+        return self.paused
+
+    def set_scope(self, scope: Scope | None) -> None:
+        """Shows only what is about one actor, or everything again."""
+        self.scope = scope
+
+    async def fetch(self, session: Session) -> Any:
+        """What :meth:`load` needs, from the store. Raises what the store raises."""
+        return None
+
+    def load(self, data: Any) -> None:
+        """Takes in what :meth:`fetch` brought."""
+        self.problem, self.loaded_at = "", time.monotonic()
+
+    def fail(self, problem: str) -> None:
+        """The store could not be read."""
+        self.problem = problem
 
     def set_filter(self, text: str) -> None:
         """Shows only what fits. Raises FilterError."""

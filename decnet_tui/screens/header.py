@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from decnet.hostile import visible
+from decnet_tui import glyphs
 from decnet_tui.feed import Feed
 from decnet_tui.link import Link
+from decnet_tui.screens import VIEWS
 from decnet_tui.screens.base import View, clock, count_short, span
+from decnet_tui.screens.traffic import sparkline
 from decnet_tui.screens.workers import state_text
 from decnet_tui.widgets.strips import BAD, BOLD, CURSOR, FAINT, GOOD, PLAIN, WARN, Line, spread
 
-VIEW_KEYS = (("1", "traffic", "Traffic"), ("4", "rules", "Rules"), ("6", "workers", "Workers"))
+STRIP_ROOTS = 4
+STRIP_HEIGHT = STRIP_ROOTS + 2
 
 
 @dataclass(frozen=True)
@@ -22,23 +26,34 @@ class Badges:
     host: str
     demo: bool
     write_left: float
+    follow: str = ""
+    attached: bool = False
 
 
 def health_line(feed: Feed, link: Link, badges: Badges, now: float, width: int) -> Line:
     """Line 1."""
-    well, known = feed.worker_counts(now)
-    lost = BAD if feed.lost else PLAIN
     left: Line = [
         (f"{visible(badges.host, 20)} ", BOLD),
         *_connection(feed, link),
-        (f" lost {feed.lost}", lost),
+        (f" lost {feed.lost}", BAD if feed.lost else PLAIN),
     ]
-    right: Line = [(f"workers {well}/{known}", GOOD if well == known else BAD)]
-    if badges.demo:
-        right.append(("  DEMO", WARN))
+    if badges.follow:
+        left.append((f"  follow {visible(badges.follow, 40)}", WARN))
+    right = [*_troubles(feed, now), ("  DEMO", WARN) if badges.demo else ("", PLAIN)]
     write = f"RW {span(badges.write_left)}" if badges.write_left else "RO"
     right += [(f"  {write}", BAD if badges.write_left else PLAIN), (f"  {clock(now)}Z", PLAIN)]
     return spread(left, right, width)
+
+
+def _troubles(feed: Feed, now: float) -> Line:
+    """Workers, silent sensors and open alerts."""
+    well, known = feed.worker_counts(now)
+    line: Line = [(f"workers {well}/{known}", GOOD if well == known else BAD)]
+    if silent := feed.silent_sensors():
+        line.append((f"  {glyphs.current().stale} sensors {silent}", BAD))
+    if feed.alerts_open:
+        line.append((f"  ALERTS {feed.alerts_open}", BAD))
+    return line
 
 
 def _connection(feed: Feed, link: Link) -> Line:
@@ -50,30 +65,41 @@ def _connection(feed: Feed, link: Link) -> Line:
 
 
 def views_line(current: str, width: int) -> Line:
-    """Line 2."""
+    """Line 2: all views with their keys; view 0 is a mere digit where there is no room."""
+    full = sum(len(v.title) + 3 for v in VIEWS) + 1 <= width
     left: Line = []
-    for key, name, title in VIEW_KEYS:
-        here = name == current
-        left.append((f"{key}{'*' if here else ' '}{title}", CURSOR if here else PLAIN))
-        left.append(("  ", PLAIN))
-    return spread(left, [("*Help " if current == "help" else "? help ", FAINT)], width)
+    for view in VIEWS:
+        here = view.name == current
+        title = view.title if full or view.key != "0" else ""
+        left.append((f"{view.key}{'*' if here else ' ' if title else ''}{title}", CURSOR if here else PLAIN))
+        left.append((" ", PLAIN))
+    return spread(left, [("*?" if current == "help" else "?", FAINT)], width)
 
 
 def shown_line(view: View, width: int) -> Line:
     """Line 3."""
     left, right = view.status()
-    return spread([(left, FAINT)], [(right, FAINT)] if right else [], width)
+    held = "PAUSED  " if view.paused and "PAUSED" not in left else ""
+    return spread([(held, WARN), (left, FAINT)], [(right, FAINT)] if right else [], width)
 
 
 def strip_lines(feed: Feed, now: float, width: int) -> Sequence[Line]:
-    """The strip: received by topic root, and the workers."""
-    roots = "  ".join(f"{root} {count_short(n)}" for root, n in feed.by_root.most_common(9))
-    workers: Line = [(" workers   ", FAINT)]
+    """The strip: the busiest topic families with their last minute, and the workers."""
+    busiest = [root for root, _ in feed.by_root.most_common(STRIP_ROOTS)]
+    lines: list[Line] = [[(glyphs.current().rule * width, FAINT)]]
+    lines += [_root_line(feed, root, width) for root in sorted(busiest)]
+    lines += [[(" no event yet", FAINT)]] * (STRIP_ROOTS - len(busiest) if not busiest else 0)
+    workers: Line = [(" workers      ", FAINT)]
     for name in sorted(feed.workers):
         text, style = state_text(feed.workers[name], now, feed.heartbeat_s)
         workers += [(f"{visible(name, 14)} ", PLAIN), (f"{text}  ", style)]
-    return [
-        [("-" * width, FAINT)],
-        [(" received  ", FAINT), (roots or "nothing yet", PLAIN)],
-        workers if feed.workers else [*workers, ("no heartbeat yet", PLAIN)],
-    ]
+    return [*lines, workers if feed.workers else [*workers, ("no heartbeat yet", PLAIN)]]
+
+
+def _root_line(feed: Feed, root: str, width: int) -> Line:
+    rates = feed.root_rates.get(root)
+    head = f" {visible(root, 12):<12} {count_short(feed.by_root[root]):>6}  "
+    if rates is None:
+        return [(head, PLAIN)]
+    rate = f"{count_short(rates.per_second):>5}/s  "
+    return [(head, PLAIN), (rate, PLAIN), (sparkline(rates, max(min(60, width - 40), 1)), GOOD)]

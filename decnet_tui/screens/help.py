@@ -1,11 +1,9 @@
-"""Help: every key and what it does, generated from the bindings."""
+"""Help: every command with its keys, generated from the registry."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from decnet_tui.feed import Feed
-from decnet_tui.keymap import help_lines
+from decnet_tui.keymap import Keys
 from decnet_tui.screens.base import TextView
 from decnet_tui.widgets.strips import BOLD, KEY, PLAIN, Line
 
@@ -16,9 +14,9 @@ class HelpView(TextView):
     name = "help"
     title = "Help"
 
-    def __init__(self, feed: Feed, overrides: Mapping[str, str], hidden: frozenset[str]) -> None:
+    def __init__(self, feed: Feed, keys: Keys) -> None:
         super().__init__(feed)
-        self._pairs = help_lines(overrides, hidden)
+        self._pairs = keys.help_lines()
 
     def count(self) -> int:
         """Lines."""
@@ -31,4 +29,4 @@ class HelpView(TextView):
 
     def status(self) -> tuple[str, str]:
         """How to leave."""
-        return "Esc or q: back.  In the filter: ttp.> -system.> curl  (+ and - patterns, words)", ""
+        return "Esc or q: back.  A filter: ttp.> -system.> curl ip:203.0.113.7 /wget|curl/", ""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Callable
+from typing import Any
 
 from rich.style import Style
 
-from decnet_tui.feed import GAP_TOPIC, EventRow, Feed
+from decnet_tui import glyphs
+from decnet_tui.feed import GAP_TOPIC, EventRow, Feed, Rates
 from decnet_tui.filters import Filter, parse_filter
+from decnet_tui.scope import Scope, scope_of
 from decnet_tui.screens.base import TIME_WIDTHS, View, clock
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, KEY, PLAIN, WARN, Line, fit
 
 DEFAULT_FILTER = "> -system.>"
 SOURCE_WIDTH = 15
-SPARK = " .,-=+*#"
 
 
 class TrafficView(View):
@@ -23,6 +24,8 @@ class TrafficView(View):
 
     name = "traffic"
     title = "Traffic"
+    key = "1"
+    says = "Traffic: live events"
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)
@@ -38,18 +41,20 @@ class TrafficView(View):
         """Takes in new events; nothing moves while paused."""
         if self.frozen is not None or self._next == self.feed.total:
             return False
-        shows = self._filter.shows
         fresh = self.feed.since(self._next)
         self._next = self.feed.total
-        self._shown.extend(row for row in fresh if self._keeps(row, shows))
+        self._shown.extend(filter(self._keeps, fresh))
         self._trim()
         if self.tail:
             self.cursor = max(len(self._shown) - 1, 0)
         return True
 
-    @staticmethod
-    def _keeps(row: EventRow, shows: Callable[[str, str, str], bool]) -> bool:
-        return row.topic == GAP_TOPIC or shows(row.topic, row.source, row.summary)
+    def _keeps(self, row: EventRow) -> bool:
+        if row.topic == GAP_TOPIC:
+            return True
+        if self.scope is not None and not self.scope.covers_raw(row.raw):
+            return False
+        return self._filter.shows(row.topic, row.source, row.summary, row.raw)
 
     def _trim(self) -> None:
         """Forgets rows that left the ring; the cursor stays on its event."""
@@ -66,25 +71,37 @@ class TrafficView(View):
         self.filter_text = text
 
     def _apply(self, wanted: Filter) -> None:
-        at = self._shown[self.cursor].seq if self._shown else 0
+        at = self._shown[self.cursor].seq if self.cursor < len(self._shown) else 0
         self._filter = wanted
         source = self.frozen if self.frozen is not None else list(self.feed.ring)
-        self._shown = [row for row in source if self._keeps(row, wanted.shows)]
+        self._shown = list(filter(self._keeps, source))
         if self.frozen is None:
             self._next = self.feed.total
         self.cursor = bisect_left(self._shown, at, key=lambda row: row.seq)
         if self.tail:
             self.cursor = max(len(self._shown) - 1, 0)
 
+    def set_scope(self, scope: Scope | None) -> None:
+        """Shows what names one actor, or everything again."""
+        self.scope = scope
+        self._apply(self._filter)
+
     def pause(self) -> bool:
         """Pauses or goes on; whether it is paused now."""
-        if self.frozen is None:
+        self.paused = not self.paused
+        if self.paused:
             self.frozen = list(self.feed.ring)
             self._paused_at = self.feed.total
-            return True
-        self.frozen = None
-        self._apply(self._filter)
-        return False
+        else:
+            self.frozen = None
+            self._apply(self._filter)
+        return self.paused
+
+    def toggle_tail(self) -> None:
+        """Stays at the newest event, or stops doing so."""
+        self.tail = not self.tail
+        if self.tail and self.frozen is None:
+            self.cursor = max(self.count() - 1, 0)
 
     def move(self, by: int, rows: int) -> None:
         """Moving away from the newest line ends the tail; moving down onto it takes it up again."""
@@ -111,6 +128,11 @@ class TrafficView(View):
 
     def empty(self, width: int) -> list[str]:
         """Nothing received, or all of it hidden."""
+        if self.feed.total and self.scope is not None:
+            return [
+                f"No event here names {self.scope.label}.",
+                "\\ clears the filter, F follows everybody again",
+            ]
         if self.feed.total:
             return [
                 f"{len(self.feed.ring)} events are hidden by the filter: {self.filter_text}",
@@ -130,6 +152,8 @@ class TrafficView(View):
             state = f"PAUSED +{self.feed.total - self._paused_at} new"
         held = len(self.frozen) if self.frozen is not None else len(self.feed.ring)
         left = f"topic {self._filter.topic_part}  text {self._filter.text_part}  {state}"
+        if self.scope is not None:
+            left += f"  follow {self.scope.label}"
         return left, f"{held - len(self._shown)} hidden  {len(self._shown)}/{held}"
 
     def detail_key(self) -> object:
@@ -150,14 +174,41 @@ class TrafficView(View):
         """The event's JSON on one line."""
         return self._shown[self.cursor].raw.decode(errors="replace") if self._shown else ""
 
+    def record(self) -> dict[str, Any]:
+        """The payload of the event under the cursor."""
+        if self.cursor >= len(self._shown):
+            return {}
+        try:
+            payload = json.loads(self._shown[self.cursor].raw).get("payload")
+        except (ValueError, AttributeError):
+            return {}
+        return payload if isinstance(payload, dict) else {}
+
+    def actor(self) -> Scope | None:
+        """The actor that the event names, with the address its line shows."""
+        payload = self.record()
+        known = self.feed.address_of(payload.get("attacker_uuid"))
+        return scope_of({"attacker_ip": known, **payload} if known else payload)
+
+    def records(self) -> list[Any]:
+        """The events shown, as the JSON that came."""
+        return [row.raw for row in self._shown if row.topic != GAP_TOPIC]
+
     def rate_line(self, width: int) -> Line:
         """The last minute as a line of bars."""
         rates = self.feed.rates
         tail = f"  peak {rates.peak}/s  ring {len(self.feed.ring)}/{self.feed.ring.maxlen}"
-        room = max(width - len(tail) - 11, 1)
-        top = max(rates.peak, 1)
-        bars = "".join(SPARK[-(-n * (len(SPARK) - 1) // top)] for n in list(rates.slots)[-room:])
-        return [(f" {rates.per_second:>5}/s ", PLAIN), (bars, GOOD), (tail, FAINT)]
+        return [
+            (f" {rates.per_second:>5}/s ", PLAIN),
+            (sparkline(rates, max(width - len(tail) - 11, 1)), GOOD),
+            (tail, FAINT),
+        ]
+
+
+def sparkline(rates: Rates, room: int) -> str:
+    """The last seconds as bars, newest at the right; any event at all gives a bar."""
+    spark, top = glyphs.current().spark, max(rates.peak, 1)
+    return "".join(spark[-(-n * (len(spark) - 1) // top)] for n in list(rates.slots)[-room:])
 
 
 def _style_of(topic: str) -> Style:

@@ -1,94 +1,131 @@
-"""Workers: the last heartbeat of each, its age and what it means; detail = the whole health payload."""
+"""Workers: the last heartbeat of each, the sensors, the dead letters; detail = the whole payload."""
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from rich.style import Style
 
+from decnet.hostile import visible
+from decnet_tui import glyphs
+from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed, WorkerModel
-from decnet_tui.screens.base import View, count_short, span
+from decnet_tui.screens.base import count_short, span
+from decnet_tui.screens.sections import Entry, SectionsView, heading
+from decnet_tui.session import Session
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, WARN, Line, fit
 
-_STATES: dict[str, tuple[str, Style]] = {
-    "ok": ("+ ok", GOOD),
-    "degraded": ("! degraded", WARN),
-    "stale": ("! stale", BAD),
-    "failed": ("x failed", BAD),
-    "paused": ("- paused", WARN),
-    "waiting_for_bus": ("~ no bus", WARN),
-    "stopped": ("- stopped", WARN),
-}
+WORKERS, SENSORS, LETTERS = "workers", "sensors", "dead letters"
+MAX_LETTERS = 200
 _SAID = frozenset(
-    {"worker", "ts", "pid", "host", "state", "processed", "failed"}
-    | {"dead_lettered", "lag", "last_event_ts", "degraded"}
+    {"worker", "ts", "pid", "host", "state", "processed", "failed", "dead_lettered", "lag"}
+    | {"last_event_ts", "degraded", "note", "sensors"}
 )
 
 
 def state_text(model: WorkerModel, now: float, heartbeat_s: float) -> tuple[str, Style]:
     """State as glyph and word."""
-    return _STATES[model.status(now, heartbeat_s)]
+    return state_of(model.status(now, heartbeat_s))
 
 
-class WorkersView(View):
-    """All workers ever heard of, by name."""
+def state_of(state: str) -> tuple[str, Style]:
+    """Glyph, word and style of a worker's or a sensor's state."""
+    g = glyphs.current()
+    known: dict[str, tuple[str, Style]] = {
+        "ok": (f"{g.on} ok", GOOD),
+        "degraded": (f"{g.stale} degraded", WARN),
+        "stale": (f"{g.stale} stale", BAD),
+        "failed": (f"{g.failed} failed", BAD),
+        "paused": (f"{g.off} paused", WARN),
+        "waiting_for_bus": (f"{g.partly} no bus", WARN),
+        "stopped": (f"{g.off} stopped", WARN),
+        "starting": (f"{g.busy} starting", WARN),
+        "stopping": (f"{g.busy} stopping", WARN),
+        "silent": (f"{g.stale} silent", BAD),
+        "missing": (f"{g.stale} missing", BAD),
+        "unreadable": (f"{g.stale} unreadable", BAD),
+    }
+    return known.get(state, (f"{g.unknown} {visible(state, 9)}", BAD))
+
+
+class WorkersView(SectionsView):
+    """All workers ever heard of, the sensors, and what was given up."""
 
     name = "workers"
     title = "Workers"
+    key = "6"
+    says = "Workers, sensors and dead letters"
+    stored = True
+    roots = ("system",)
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)
-        self.rows: list[WorkerModel] = []
-        self._version = -1
+        self.letters: list[Mapping[str, Any]] = []
+        self._second = 0
+
+    async def fetch(self, session: Session) -> list[Mapping[str, Any]]:
+        """The dead letters. Raises what the store raises."""
+        return list(await need_store(session).dead_letters(None, MAX_LETTERS))
+
+    def load(self, data: list[Mapping[str, Any]]) -> None:
+        """The dead letters."""
+        self.problem, self.loaded_at = "", time.monotonic()
+        self.letters = data
+        self._second = 0
 
     def sync(self, now: float) -> bool:
-        """Takes in heartbeats."""
-        if self._version == self.feed.workers_version:
+        """Once a second, since ages grow."""
+        if self.paused or int(now) == self._second:
             return False
-        self._version = self.feed.workers_version
-        self._select()
+        self._second = int(now)
+        self.put(self._entries(now))
         return True
 
-    def _select(self) -> None:
-        words = self.filter_text.lower().split()
-        known = [self.feed.workers[name] for name in sorted(self.feed.workers)]
-        self.rows = [w for w in known if all(word in f"{w.name} {w.payload}".lower() for word in words)]
+    def _entries(self, now: float) -> list[Entry]:
+        if not self.feed.workers and not self.letters:
+            return []
+        return [*self._workers(now), *self._sensors(), *self._letters()]
 
-    def set_filter(self, text: str) -> None:
-        """Workers that hold every word in name or health."""
-        super().set_filter(text)
-        self._select()
-
-    def count(self) -> int:
-        """Workers shown."""
-        return len(self.rows)
-
-    def titles(self, width: int) -> Line | None:
-        """Column titles."""
+    def _workers(self, now: float) -> list[Entry]:
         head = (
-            f" {'worker':<11} {'state':<10} {'age':>6} {'done':>5} {'fail':>4} {'lag':>5} {'dead':>4}  notes"
+            f"{'worker':<11} {'state':<12} {'age':>6} {'done':>5} {'fail':>4} {'lag':>5} {'dead':>4}  notes"
         )
-        return [(head, FAINT)]
+        rows = [heading(WORKERS, head, [(head, FAINT)])]
+        for name in sorted(self.feed.workers):
+            model = self.feed.workers[name]
+            state = model.status(now, self.feed.heartbeat_s)
+            bad = state not in ("ok", "stopped", "paused")
+            rows.append(
+                Entry(
+                    WORKERS, name, _worker_line(model, state, now), {**model.payload, "worker": name}, bad=bad
+                )
+            )
+        return rows
 
-    def line(self, index: int, width: int) -> Line:
-        """One worker."""
-        model, now = self.rows[index], time.time()
-        state, style = state_text(model, now, self.feed.heartbeat_s)
-        p = model.payload
-        numbers = f" {span(model.age(now)):>6} {_count(p, 'processed'):>5} {_count(p, 'failed'):>4}"
-        numbers += f" {_count(p, 'lag'):>5} {_count(p, 'dead_lettered'):>4}  "
-        return [
-            (fit(model.name, 11) + " ", PLAIN),
-            (f"{state:<10}", style),
-            (numbers, PLAIN),
-            (_notes(p), PLAIN),
-        ]
+    def _sensors(self) -> list[Entry]:
+        sensors = self.feed.sensors()
+        if not sensors:
+            return []
+        head = f"{'sensor':<11} {'state':<12} {'last':>6} {'lines':>6} {'behind':>6} {'refused':>7}  path"
+        rows = [heading(SENSORS, head, [(head, FAINT)])]
+        for row in sensors:
+            bad = str(row.get("state")) != "ok"
+            rows.append(Entry(SENSORS, str(row.get("path")), _sensor_line(row), row, bad=bad))
+        return rows
+
+    def _letters(self) -> list[Entry]:
+        if self.problem:
+            return [heading(LETTERS, f"dead letters: {self.problem}")]
+        if not self.letters:
+            return [heading(LETTERS, "", [("no dead letters", FAINT)])]
+        head = f"{'letter':<7} {'age':>6} {'worker':<11} {'topic':<28} reason        (R tries again)"
+        rows = [heading(LETTERS, head, [(head, FAINT)])]
+        return rows + [Entry(LETTERS, r["id"], _letter_line(r), r, bad=True) for r in self.letters]
 
     def empty(self, width: int) -> list[str]:
-        """Filtered away, or silence."""
-        if self.feed.workers:
-            return [f"No worker holds: {self.filter_text}", "\\ clears the filter"]
+        """Silence."""
         return [
             "No heartbeat yet.",
             f"Workers report every {self.feed.heartbeat_s:.0f}s. decnet-tui doctor looks.",
@@ -97,33 +134,55 @@ class WorkersView(View):
     def status(self) -> tuple[str, str]:
         """How many are well."""
         well, known = self.feed.worker_counts(time.time())
-        hidden = len(self.feed.workers) - len(self.rows)
-        return (
-            f"text {self.filter_text or '-'}  {well} of {known} ok",
-            f"{hidden} hidden  {len(self.rows)} shown",
-        )
-
-    def detail_key(self) -> object:
-        """The worker and its heartbeat."""
-        row = self.rows[self.cursor] if self.cursor < len(self.rows) else None
-        return None if row is None else (row.name, row.seen_at)
-
-    def detail(self) -> list[str]:
-        """The health payload as JSON."""
-        if self.cursor >= len(self.rows):
-            return []
-        return json.dumps(self.rows[self.cursor].payload, indent=1, ensure_ascii=False, default=str).split(
-            "\n"
-        )
+        silent = self.feed.silent_sensors()
+        more = f"  {silent} sensors not ok" if silent else ""
+        return f"{self.filter_part()}  {well} of {known} ok{more}", self.shown_counts()
 
 
-def _count(payload: dict[str, object], key: str) -> str:
+def _worker_line(model: WorkerModel, state: str, now: float) -> Line:
+    text, style = state_of(state)
+    p = model.payload
+    numbers = f" {span(model.age(now)):>6} {_count(p, 'processed'):>5} {_count(p, 'failed'):>4}"
+    numbers += f" {_count(p, 'lag'):>5} {_count(p, 'dead_lettered'):>4}  "
+    return [
+        (fit(model.name, 11) + " ", PLAIN),
+        (f"{text:<12}", style),
+        (numbers, PLAIN),
+        (visible(_notes(p), 400), PLAIN),
+    ]
+
+
+def _sensor_line(row: Mapping[str, Any]) -> Line:
+    text, style = state_of(str(row.get("state")))
+    age = row.get("age")
+    last = span(age) if isinstance(age, (int, float)) else "never"
+    numbers = (
+        f" {last:>6} {_count(row, 'lines'):>6} {_count(row, 'bytes_behind'):>6} {_count(row, 'refused'):>7}  "
+    )
+    reasons = row.get("reasons")
+    why = " ".join(f"{k} {v}" for k, v in reasons.items()) if isinstance(reasons, Mapping) else ""
+    where = visible(f"{row.get('path')}  {row.get('waiting') or ''} {why}", 400)
+    return [
+        (fit(str(row.get("kind")), 11) + " ", PLAIN),
+        (f"{text:<12}", style),
+        (numbers, PLAIN),
+        (where, PLAIN),
+    ]
+
+
+def _letter_line(row: Mapping[str, Any]) -> Line:
+    age = span(time.time() - row["ts"].timestamp())
+    head = f"{row['id']:<7} {age:>6} {fit(row['worker'], 11)} {fit(row['topic'], 28)} "
+    return [(head, PLAIN), (visible(row["reason"], 400), WARN)]
+
+
+def _count(payload: Mapping[str, object], key: str) -> str:
     value = payload.get(key)
     return count_short(value) if isinstance(value, (int, float)) else "-"
 
 
-def _notes(payload: dict[str, object]) -> str:
+def _notes(payload: Mapping[str, object]) -> str:
     """Why it is degraded first, then the worker's own figures."""
     own = [f"{k} {v}" for k, v in payload.items() if k not in _SAID and isinstance(v, (int, float, str))]
-    reason = payload.get("degraded")
+    reason = payload.get("degraded") or payload.get("note")
     return "  ".join([*([str(reason)] if reason else []), *own])

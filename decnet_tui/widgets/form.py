@@ -1,15 +1,13 @@
-"""The inline form of the Rules view: paints a :class:`RuleForm` and hands it keys."""
+"""The inline form: paints a :class:`~decnet_tui.forms.Form` and hands it keys."""
 
 from __future__ import annotations
-
-import time
 
 from textual import events
 from textual.message import Message
 
 from decnet.hostile import visible
-from decnet_tui.ruleform import DURATIONS, RuleForm, parse_duration
-from decnet_tui.screens.base import clock
+from decnet_tui import glyphs
+from decnet_tui.forms import Field, Form
 from decnet_tui.widgets.strips import BAD, BOLD, CURSOR, FAINT, PLAIN, Line, StripWidget
 
 
@@ -23,13 +21,12 @@ class FormPane(StripWidget, can_focus=True):
             super().__init__()
             self.outcome = outcome
 
-    form: RuleForm | None = None
-    fired_recently = 0
+    form: Form | None = None
 
-    def ask(self, form: RuleForm, fired_recently: int) -> None:
-        """Starts with this form; ``fired_recently`` counts five minutes."""
+    def ask(self, form: Form) -> None:
+        """Starts with this form."""
         self.form = form
-        self.fired_recently = fired_recently
+        self.styles.height = form.height
         self.repaint()
 
     def build(self, width: int, height: int) -> list[Line]:
@@ -37,60 +34,27 @@ class FormPane(StripWidget, can_focus=True):
         form = self.form
         if form is None:
             return []
-        title = f"- {form.word.upper()} {form.row['rule_id']} {form.row.get('name', '')} "
-        lines: list[Line] = [[(visible(title, width - 1).ljust(width - 1, "-"), BOLD)]]
-        lines += [self._field(form, name, width) for name in form.fields]
-        lines.append([("  effect  ", FAINT), (self._effect(form), PLAIN)])
-        lines.append([("  Tab next field   left/right choose   Enter review   Esc cancel", FAINT)])
-        lines.append(self._last(form))
+        rule = glyphs.current().rule
+        title = f"{rule} {visible(form.title)} "
+        lines: list[Line] = [[(visible(title, width - 1).ljust(width - 1, rule), BOLD)]]
+        lines += [self._field(form, field, width) for field in form.fields]
+        for i, text in enumerate(form.effect()):
+            lines.append([("  effect  " if not i else " " * 10, FAINT), (visible(text, width - 11), PLAIN)])
+        lines.append([(_keys(form), FAINT)])
+        lines.append(_last(form))
         return lines
 
-    def _field(self, form: RuleForm, name: str, width: int) -> Line:
-        mark = CURSOR if form.field == name and form.step == "edit" else PLAIN
-        line: Line = [(f"  {name:<8}", FAINT)]
-        value = form.values[name]
-        if name == "for":
-            return line + self._duration(value, mark)
-        if name == "max":
-            base = "unknown" if form.base is None else f"{form.base:.2f}"
-            return [*line, (f"[{value}]", mark), (f"   the rule's own confidence is {base}", FAINT)]
-        return [*line, (visible(value)[-(width - 14) :], PLAIN), (" ", mark)]
-
-    def _duration(self, value: str, mark: object) -> Line:
-        style = CURSOR if mark is CURSOR else BOLD
-        line: Line = [(f"[{value}]", style)] if value not in DURATIONS else []
-        for choice in DURATIONS:
-            line.append(
-                (f"[{choice}]" if choice == value else f" {choice} ", style if choice == value else PLAIN)
-            )
-        return [*line, ("   " + self._expiry(value), FAINT)]
-
-    def _expiry(self, value: str) -> str:
-        try:
-            seconds = parse_duration(value)
-        except ValueError:
-            return "or type 5s, 90m, 2d"
-        return "until changed" if seconds is None else f"expires {clock(time.time() + seconds, 'date')}Z"
-
-    def _effect(self, form: RuleForm) -> str:
-        hits = f"{self.fired_recently} firings in the last 5 min"
-        if form.verb == "E":
-            return "the rule fires again with its own confidence"
-        if form.verb == "D":
-            return f"{hits} would stop being tagged"
-        return f"{hits} would be tagged with at most {form.values['max']}"
-
-    def _last(self, form: RuleForm) -> Line:
-        warning = f"  ({form.warning})" if form.warning else ""
-        if form.error:
-            return [(f"  {form.error}{warning}", BAD)]
-        if form.step == "confirm":
-            how = "" if form.verb == "E" else f" for {form.values['for']}"
-            ask = (
-                f"  > Type y to {form.word}{how.replace('for forever', 'for good')}, anything else cancels: "
-            )
-            return [(ask, BOLD), (" ", CURSOR), (warning, BAD)]
-        return [(warning, BAD)]
+    def _field(self, form: Form, field: Field, width: int) -> Line:
+        here = form.field is field and form.step == "edit"
+        name: Line = [(f"  {visible(field.name, 7):<8}", FAINT)]
+        if field.free:
+            return [*name, (visible(field.value)[-(width - 14) :], PLAIN), (" ", CURSOR if here else PLAIN)]
+        line = (
+            _choices(field, here)
+            if field.choices
+            else [(f"[{visible(field.value)}]", CURSOR if here else BOLD)]
+        )
+        return [*name, *line, ("   " + visible(field.hint(field.value)), FAINT)]
 
     def on_key(self, event: events.Key) -> None:
         """All keys are for the form."""
@@ -104,8 +68,37 @@ class FormPane(StripWidget, can_focus=True):
             self.post_message(self.Done(outcome))
 
     def on_paste(self, event: events.Paste) -> None:
-        """Pastes go into the reason only."""
+        """Pastes go into free fields only."""
         event.stop()
         if self.form is not None:
             self.form.paste(event.text)
             self.repaint()
+
+
+def _choices(field: Field, here: bool) -> Line:
+    chosen = CURSOR if here else BOLD
+    typed: Line = [(f"[{visible(field.value)}]", chosen)] if field.value not in field.choices else []
+    return typed + [
+        (
+            f"[{choice}]" if choice == field.value else f" {choice} ",
+            chosen if choice == field.value else PLAIN,
+        )
+        for choice in field.choices
+    ]
+
+
+def _keys(form: Form) -> str:
+    if form.step == "confirm":
+        return "  Esc back" if form.fields else ""
+    turn = "   left/right choose" if any(f.choices or f.step for f in form.fields) else ""
+    return f"  Tab next field{turn}   Enter review   Esc cancel"
+
+
+def _last(form: Form) -> Line:
+    warning = f"  ({visible(form.warning)})" if form.warning else ""
+    if form.error:
+        return [(f"  {visible(form.error)}{warning}", BAD)]
+    if form.step == "confirm":
+        ask = f"  > Type y to {visible(form.question())}, anything else cancels: "
+        return [(ask, BOLD), (" ", CURSOR), (warning, BAD)]
+    return [(warning, BAD)]

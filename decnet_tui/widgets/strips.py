@@ -6,6 +6,7 @@ way into a strip, and every segment has a style (without one, ``NO_COLOR`` break
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TypeAlias
 
 from rich.segment import Segment
@@ -15,6 +16,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from decnet.hostile import visible
+from decnet_tui import glyphs
 
 Cell: TypeAlias = tuple[str, Style]
 Line: TypeAlias = list[Cell]
@@ -27,12 +29,26 @@ WARN = Style(color="yellow")
 BAD = Style(color="yellow", bold=True)
 KEY = Style(color="cyan")
 CURSOR = Style(color="default", reverse=True)
+_colourless = [False]
+
+
+def use_colour(wanted: bool) -> None:
+    """Whether styles keep their colours; without, only bold and reverse are left (``NO_COLOR``)."""
+    _colourless[0] = not wanted
+
+
+@lru_cache(maxsize=256)
+def _bare(style: Style) -> Style:
+    return Style(bold=bool(style.bold), reverse=bool(style.reverse))
 
 
 def strip_of(line: Line, width: int) -> Strip:
     """A strip of exactly ``width`` cells."""
-    segments = [Segment(visible(text), style) for text, style in line if text]
-    return Strip(segments).adjust_cell_length(max(width, 0), PLAIN)
+    bare = _colourless[0]
+    segments = [
+        Segment(glyphs.plain(visible(text)), _bare(style) if bare else style) for text, style in line if text
+    ]
+    return Strip(segments).adjust_cell_length(max(width, 0), _bare(PLAIN) if bare else PLAIN)
 
 
 def fit(text: str, width: int) -> str:

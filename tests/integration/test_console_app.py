@@ -11,11 +11,12 @@ from typing import Any, Self
 import pytest
 
 from decnet.bus.base import Event
-from decnet.config import Settings
-from decnet_tui import changes
+from decnet.config import ConsoleSettings, Settings
 from decnet_tui.app import DecnetApp
+from decnet_tui.rulechanges import RuleChange
 from decnet_tui.session import RuleRow
 
+SETTINGS = Settings(console=ConsoleSettings(glyphs="ascii"))
 SIZES = [(80, 24), (120, 30), (160, 48)]
 
 
@@ -63,6 +64,7 @@ class FakeSession:
     demo = True
     engine_inside = True
     host = "sensor-01"
+    operator = "eve@console"
 
     def __init__(self, reports: bool = True, keeps: bool = True) -> None:
         self.bus: Any = FakeBus()
@@ -103,7 +105,7 @@ def screen_text(app: DecnetApp) -> list[str]:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_every_view_fills_its_size_and_nothing_more(size: tuple[int, int]) -> None:
-    app = DecnetApp(Settings(), session=FakeSession())
+    app = DecnetApp(SETTINGS, session=FakeSession())
     async with app.run_test(size=size) as pilot:
         for key, word in (
             ("1", "Traffic"),
@@ -123,7 +125,7 @@ async def test_every_view_fills_its_size_and_nothing_more(size: tuple[int, int])
 
 
 async def test_too_small_says_so() -> None:
-    app = DecnetApp(Settings(), session=FakeSession())
+    app = DecnetApp(SETTINGS, session=FakeSession())
     async with app.run_test(size=(50, 10)) as pilot:
         await pilot.pause(0.3)
         lines = [line for line in screen_text(app) if line.strip()]
@@ -131,7 +133,7 @@ async def test_too_small_says_so() -> None:
 
 
 async def test_filter_explains_while_typing_and_escape_restores() -> None:
-    app = DecnetApp(Settings(), session=FakeSession())
+    app = DecnetApp(SETTINGS, session=FakeSession())
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("slash", "space", *"ttp..x")
         await pilot.pause(0.2)
@@ -144,7 +146,7 @@ async def test_filter_explains_while_typing_and_escape_restores() -> None:
 
 async def test_pause_keeps_receiving() -> None:
     session = FakeSession()
-    app = DecnetApp(Settings(), session=session)
+    app = DecnetApp(SETTINGS, session=session)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause(0.2)
         await pilot.press("p")
@@ -172,9 +174,9 @@ async def disable(pilot: Any) -> None:
 async def test_disable_says_what_became_of_it(
     monkeypatch: pytest.MonkeyPatch, reports: bool, keeps: bool, word: str
 ) -> None:
-    monkeypatch.setattr(changes.send, "__defaults__", (0.2,))
+    monkeypatch.setattr(RuleChange, "wait_s", 0.2)
     session = FakeSession(reports, keeps)
-    app = DecnetApp(Settings(), session=session)
+    app = DecnetApp(SETTINGS, session=session)
     async with app.run_test(size=(80, 24)) as pilot:
         await disable(pilot)
         assert word in screen_text(app)[-2]
@@ -185,7 +187,7 @@ async def test_disable_says_what_became_of_it(
 
 async def test_read_only_changes_nothing() -> None:
     session = FakeSession()
-    app = DecnetApp(Settings(), session=session, read_only=True)
+    app = DecnetApp(SETTINGS, session=session, read_only=True)
     async with app.run_test(size=(80, 24)) as pilot:
         await disable(pilot)
         assert session.row["state"] == "enabled"
@@ -193,7 +195,7 @@ async def test_read_only_changes_nothing() -> None:
 
 
 async def test_quit_asks_when_the_engine_is_inside() -> None:
-    app = DecnetApp(Settings(), session=FakeSession())
+    app = DecnetApp(SETTINGS, session=FakeSession())
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("Q", "n")
         assert app.is_running
@@ -205,7 +207,7 @@ async def test_hostile_text_is_shown_and_never_obeyed() -> None:
     dice = random.Random(7)
     nasty = "\x1b]52;c;aGk=\x07\x9b31m\u202e\u200b\u2066\x00\r\n[@click=app.bell][/x]é漢\ud800"
     session = FakeSession()
-    app = DecnetApp(Settings(), session=session)
+    app = DecnetApp(SETTINGS, session=session)
     async with app.run_test(size=(160, 48)) as pilot:
         await pilot.pause(0.2)
         for _ in range(400):

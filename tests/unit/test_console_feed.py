@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 
 from decnet.bus.base import Event
-from decnet_tui import keymap
 from decnet_tui.clipboard import MAX_BYTES, osc52
+from decnet_tui.commands import COMMANDS
 from decnet_tui.feed import Feed
 from decnet_tui.filters import FilterError, parse_filter
-from decnet_tui.ruleform import Change, RuleForm, parse_duration
+from decnet_tui.forms import parse_duration
+from decnet_tui.keymap import Keys, problems
+from decnet_tui.rulechanges import RuleChange
+from decnet_tui.ruleform import RuleForm
 from decnet_tui.screens.traffic import TrafficView
 from decnet_tui.session import RuleRow
 
@@ -151,7 +154,7 @@ def test_bad_durations(text: str) -> None:
 
 def test_clip_above_the_base_is_refused() -> None:
     form = RuleForm(row(), "C")
-    assert form.values["max"] == "0.80"
+    assert form.value("max") == "0.80"
     for key in "0.9":
         form.key(key, key)
     form.key("enter", None)
@@ -168,22 +171,22 @@ def test_a_paste_never_confirms() -> None:
 
 
 def test_change_agrees_only_with_what_was_sent() -> None:
-    change = Change("R0001", "disabled", None, NOW, None)
+    change = RuleChange("R0001", "disabled", None, NOW, None)
     assert change.agrees(row(state="disabled", expires_at=NOW))
     assert not change.agrees(row(state="disabled", expires_at=None))
     assert not change.agrees(row())
 
 
 def test_keymap_has_no_clash_and_reports_one() -> None:
-    assert keymap.problems({}) == []
-    assert keymap.problems({"pause": "f"}) == ["keymap: f is bound to pause and tail"]
-    assert "unknown action" in keymap.problems({"nosuch": "x"})[0]
-    assert "cannot be used" in keymap.problems({"pause": "ctrl+a"})[0]
+    assert problems(COMMANDS, {}) == []
+    assert problems(COMMANDS, {"pause": "f"}) == ["keymap: f is bound to pause and tail"]
+    assert "unknown action" in problems(COMMANDS, {"nosuch": "x"})[0]
+    assert "cannot be used" in problems(COMMANDS, {"pause": "ctrl+a"})[0]
 
 
 @pytest.mark.parametrize("view", ["traffic", "rules", "workers", "help"])
 def test_footer_fits_80_columns(view: str) -> None:
-    assert len(keymap.footer(view, {})) <= 80
+    assert len(Keys(COMMANDS).footer(view)) <= 80
 
 
 def test_copy_is_capped_and_wrapped_for_tmux() -> None:

@@ -1,0 +1,19 @@
+"""Every command of the console, in the order of help. Keys, ``:`` line, palette and help read this list."""
+
+from __future__ import annotations
+
+from decnet_tui.commands import changing, finding, leaving, moving, reading, tables, views
+from decnet_tui.commands.base import Command
+
+COMMANDS: tuple[Command, ...] = (
+    *views.COMMANDS,
+    *moving.COMMANDS,
+    *finding.COMMANDS,
+    *reading.COMMANDS,
+    *tables.COMMANDS,
+    *changing.COMMANDS,
+    *leaving.COMMANDS,
+)
+CHANGES = frozenset(c.id for c in COMMANDS if c.changes)
+"""Ids that ``--read-only`` takes away."""
+EVERYTHING_BY_ID = {c.id: c for c in COMMANDS}

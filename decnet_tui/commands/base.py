@@ -1,0 +1,49 @@
+"""What a command is: one thing an operator can do, by key, on the command line or from the palette.
+
+All three come from the same list (:mod:`decnet_tui.commands`), and so do help, footer and completion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from decnet_tui.app import DecnetApp
+
+Run: TypeAlias = "Callable[[DecnetApp, str], None]"
+"""Does it; the text is what was typed after the command's name, empty when a key was pressed."""
+Complete: TypeAlias = "Callable[[DecnetApp], list[str]]"
+"""What may stand after the command's name."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    ``id`` is for the config file, ``name`` for the command line. ``views`` empty means everywhere; a key
+    may mean different things in different views. ``foot`` is its word in the footer. ``changes`` says
+    that it alters rules, fleet, workers, alerts or letters: then it needs write mode.
+    """
+
+    id: str
+    says: str
+    group: str
+    run: Run
+    keys: str = ""
+    foot: str = ""
+    views: tuple[str, ...] = ()
+    name: str = ""
+    argument: str = ""
+    complete: Complete | None = None
+    changes: bool = False
+
+    @property
+    def spelled(self) -> str:
+        """Its name on the command line."""
+        return self.name or self.id.replace(".", "-")
+
+    def works_in(self, view: str) -> bool:
+        """Whether its key means it in that view."""
+        return not self.views or view in self.views

@@ -1,0 +1,89 @@
+"""Commands of views that are tables: sort, columns, marks; and the way from a line to its actor's traffic."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from decnet_tui.commands.base import Command
+from decnet_tui.filters import FilterError
+from decnet_tui.screens.table import TableView
+from decnet_tui.widgets.prompt import Question
+
+if TYPE_CHECKING:
+    from decnet_tui.app import DecnetApp
+
+
+def _table(app: DecnetApp) -> TableView | None:
+    if isinstance(app.view, TableView):
+        return app.view
+    app.say("this view is no table: it keeps the order of time")
+    return None
+
+
+def sort(by: int, app: DecnetApp, _: str) -> None:
+    """Sorts by the next or last column."""
+    if (table := _table(app)) is not None:
+        app.say(f"sorted by {table.sort(by)}")
+        app.repaint()
+
+
+def reverse(app: DecnetApp, _: str) -> None:
+    """Sorts the other way round."""
+    if (table := _table(app)) is not None:
+        app.say(f"sorted by {table.reverse()}")
+        app.repaint()
+
+
+def columns(app: DecnetApp, _: str) -> None:
+    """Edits the list of columns; it applies while it is typed, Esc restores."""
+    table = _table(app)
+    if table is None:
+        return
+    before = [c.id for c in table.columns if c.id not in table.hidden_columns]
+
+    def changed(typed: str) -> str:
+        try:
+            table.choose_columns(typed.split())
+        except FilterError as error:
+            return str(error)
+        finally:
+            app.repaint()
+        return ""
+
+    def done(accepted: bool, _: str) -> None:
+        if not accepted:
+            table.choose_columns(before)
+        app.repaint()
+
+    app.ask(Question("columns ", done, " ".join(before), changed=changed))
+
+
+def mark(app: DecnetApp, _: str) -> None:
+    """Marks the row and goes to the next."""
+    if (table := _table(app)) is not None:
+        table.toggle_mark()
+        table.move(1, app.pane.rows)
+        app.repaint()
+
+
+def its_traffic(app: DecnetApp, _: str) -> None:
+    """The events about the actor of this line."""
+    actor = app.view.actor()
+    if actor is None:
+        app.say("b shows the traffic of a line's actor; this one names none")
+        return
+    app.show_view("traffic")
+    app.traffic.set_scope(actor)
+    app.say(f"traffic of {actor.label}; \\ shows everybody's")
+    app.repaint()
+
+
+COMMANDS = (
+    Command("traffic.of", "the traffic of this line's actor", "Reading", its_traffic, keys="b"),
+    Command("sort.next", "sort by the next column", "Tables", partial(sort, 1), keys="greater_than_sign"),
+    Command("sort.last", "sort by the last column", "Tables", partial(sort, -1), keys="less_than_sign"),
+    Command("sort.reverse", "sort the other way round", "Tables", reverse, keys="r"),
+    Command("columns", "choose columns", "Tables", columns, keys="c"),
+    Command("mark", "mark the line, for copy and export", "Tables", mark, keys="space"),
+)

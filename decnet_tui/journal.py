@@ -1,0 +1,75 @@
+"""The journal as the console shows it: what operators did, what ended by itself, and what can be undone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from decnet_tui import rulechanges
+from decnet_tui.changes import Change, End, cannot_undo
+
+UNDO: dict[str, Callable[[Mapping[str, Any]], Change]] = {rulechanges.KIND: rulechanges.undo}
+"""How each kind of change is undone; a kind that is not here cannot be."""
+BY_ITSELF = "(expiry)"
+
+
+def with_expiries(entries: Sequence[Mapping[str, Any]], now: float | None = None) -> list[dict[str, Any]]:
+    """Journal rows, newest first, with a line for each rule state that ended by itself.
+
+    These lines are derived from the rows: a state with an expiry that has passed and that nobody had
+    replaced before. So they are the same for every reader, and no one has to be there to write them.
+    """
+    moment = time.time() if now is None else now
+    out = [dict(entry) for entry in entries]
+    replaced_at: dict[str, float] = {}
+    for entry in entries:  # newest first
+        if entry["kind"] != rulechanges.KIND or entry["outcome"] == End.REFUTED.value:
+            continue
+        after, target = entry.get("after") or {}, str(entry["target"])
+        expires = after.get("expires_at")
+        until = min(moment, replaced_at.get(target, moment))
+        if isinstance(expires, (int, float)) and expires <= until:
+            out.append(_expiry(entry, float(expires)))
+        replaced_at[target] = entry["ts"].timestamp()
+    return sorted(out, key=lambda row: row["ts"], reverse=True)
+
+
+def _expiry(entry: Mapping[str, Any], at: float) -> dict[str, Any]:
+    return {
+        "id": f"{entry['id']}x",
+        "ts": datetime.fromtimestamp(at, UTC),
+        "operator": BY_ITSELF,
+        "kind": rulechanges.KIND,
+        "target": entry["target"],
+        "what": f"{entry['target']} enabled again by itself",
+        "before": entry.get("after"),
+        "after": {"state": "enabled"},
+        "reason": None,
+        "outcome": "by itself",
+        "detail": f"the state of entry {entry['id']} ended",
+        "undoes": None,
+    }
+
+
+def undoable(entry: Mapping[str, Any]) -> str:
+    """Why this row cannot be undone; empty when it can."""
+    if entry.get("kind") not in UNDO or entry.get("operator") == BY_ITSELF:
+        return "this kind of change has no way back"
+    return cannot_undo(entry)
+
+
+def last_undoable(entries: Sequence[Mapping[str, Any]], operator: str) -> Mapping[str, Any] | None:
+    """The operator's newest change that can be undone and was not undone yet; entries are newest first."""
+    undone = {entry["undoes"] for entry in entries if entry.get("undoes")}
+    for entry in entries:
+        own = entry["operator"] == operator and entry["id"] not in undone and not entry.get("undoes")
+        if own and not undoable(entry):
+            return entry
+    return None
+
+
+def undo_of(entry: Mapping[str, Any]) -> Change:
+    """The change that brings back what was there before. Raises KeyError for a kind without one."""
+    return UNDO[str(entry["kind"])](entry)

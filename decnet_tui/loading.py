@@ -1,0 +1,58 @@
+"""When views that show the store read it again: on being shown, soon after news, and every few seconds."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from decnet.hostile import visible
+from decnet_tui.feed import Feed
+from decnet_tui.screens.base import View
+from decnet_tui.session import STORE_ERRORS, Session
+
+EVERY_S = 5.0
+"""Seconds without news until the store is read again: other hosts may write too."""
+SOON_S = 0.5
+"""Seconds between two reads at least."""
+
+
+@dataclass
+class _Seen:
+    at: float = 0.0
+    news: int = -1
+    running: bool = False
+
+
+class Loader:
+    """Reads the store for views. One read of a view at a time."""
+
+    def __init__(self, session: Session, feed: Feed) -> None:
+        self._session = session
+        self._feed = feed
+        self._seen: dict[str, _Seen] = {}
+
+    def due(self, view: View) -> bool:
+        """Whether the view should be read now; saying so, it counts as begun."""
+        if not view.stored or view.paused:
+            return False
+        seen = self._seen.setdefault(view.name, _Seen())
+        news = sum(self._feed.by_root[root] for root in view.roots)
+        age = time.monotonic() - seen.at
+        wanted = not view.loaded_at or (news != seen.news and age >= SOON_S) or age >= EVERY_S
+        if not wanted or seen.running or (not view.loaded_at and age < SOON_S):
+            return False
+        seen.at, seen.news, seen.running = time.monotonic(), news, True
+        return True
+
+    async def load(self, view: View) -> None:
+        """Reads the store for a view; what goes wrong, the view says."""
+        try:
+            data = await view.fetch(self._session)
+        except STORE_ERRORS as error:
+            view.fail(visible(error, 300))
+        else:
+            if not view.paused:
+                view.load(data)
+        finally:
+            if (seen := self._seen.get(view.name)) is not None:
+                seen.running = False

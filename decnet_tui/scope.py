@@ -1,0 +1,59 @@
+"""The actor that ``F`` follows in all views: every address and id it is known by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from decnet.hostile import visible
+from decnet.ids import attacker_id, identity_id
+
+
+@dataclass(frozen=True)
+class Scope:
+    """One actor; ``names`` holds addresses, attacker uuids and identity uuids."""
+
+    label: str
+    names: frozenset[str]
+
+    @cached_property
+    def _needles(self) -> tuple[bytes, ...]:
+        return tuple(f'"{name}"'.encode() for name in self.names)
+
+    def covers_raw(self, raw: bytes) -> bool:
+        """Whether an event's JSON names the actor."""
+        return any(needle in raw for needle in self._needles)
+
+    def covers(self, values: Iterable[Any]) -> bool:
+        """Whether one of a row's values, or an element of a list there, names the actor."""
+        return any(
+            bool(self.names.intersection(map(str, value)))
+            if isinstance(value, (list, tuple))
+            else str(value) in self.names
+            for value in values
+        )
+
+    def merged(self, winner: str, loser: str) -> Scope:
+        """The scope after two identities turned out to be one."""
+        if loser not in self.names and winner not in self.names:
+            return self
+        return Scope(self.label, self.names | {winner, loser})
+
+
+def scope_of(row: dict[str, Any]) -> Scope | None:
+    """The actor that a row or payload names; None when it names none.
+
+    Ids are derived from the address, so an address alone is enough to find the rest.
+    """
+    ip, attacker, identity = (row.get(k) for k in ("attacker_ip", "attacker_uuid", "identity_uuid"))
+    attackers = [str(a) for a in row.get("attacker_uuids") or () if a]
+    if ip and not attacker:
+        attacker = attacker_id(str(ip))
+    if attacker and not identity:
+        identity = identity_id(str(attacker))
+    names = [str(n) for n in (ip, attacker, identity, *attackers) if n]
+    if not names:
+        return None
+    return Scope(visible(ip or f"id:{str(identity)[:8]}", 45), frozenset(names))

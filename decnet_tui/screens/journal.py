@@ -1,0 +1,80 @@
+"""Journal: what operators did, whether it was verified, and what ended by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.style import Style
+
+from decnet_tui import glyphs
+from decnet_tui.changes import End, need_store
+from decnet_tui.feed import Feed
+from decnet_tui.journal import with_expiries
+from decnet_tui.screens.base import TIME_WIDTHS, clock
+from decnet_tui.screens.table import Column, Row, TableView
+from decnet_tui.session import Session
+from decnet_tui.widgets.strips import BAD, GOOD, PLAIN, WARN
+
+MAX_ROWS = 500
+_STYLES = {End.VERIFIED.value: GOOD, End.SAVED.value: WARN, End.REFUTED.value: BAD, End.UNKNOWN.value: BAD}
+
+
+class JournalView(TableView):
+    """The journal, newest first."""
+
+    name = "journal"
+    title = "Journal"
+    key = "8"
+    says = "Journal: what operators did, and what became of it"
+    unit = "changes"
+    stored = True
+    roots = ("ttp", "decky", "attribution", "system")
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__(feed)
+        self.columns = (
+            Column("ts", "when", TIME_WIDTHS["date"], text=self._time),
+            Column("operator", "who", 16),
+            Column("what", "what", 16, grow=True),
+            Column("outcome", "outcome", 24, text=_outcome, style=_style),
+            Column("reason", "reason", 24, wide=True),
+            Column("detail", "detail", 30, wide=True),
+        )
+
+    def _time(self, row: Row) -> str:
+        form = "date" if self.time_format == "clock" else self.time_format
+        return clock(row["ts"].timestamp(), form)
+
+    async def fetch(self, session: Session) -> Sequence[Mapping[str, Any]]:
+        """The newest rows. Raises what the store raises."""
+        return list(await need_store(session).journal(None, MAX_ROWS))
+
+    def load(self, data: Sequence[Row]) -> None:
+        """Rows of the table, and what ended by itself."""
+        super().load(with_expiries(data))
+
+    def row_key(self, row: Row) -> Any:
+        """The entry's number."""
+        return row["id"]
+
+    def unfilled(self) -> list[str]:
+        """Nothing changed yet."""
+        return [
+            "Nobody has changed anything yet.",
+            "Capitals change things, W allows them for a while: try D on a rule in view 4.",
+        ]
+
+    def about(self) -> str:
+        """What can be done here."""
+        return "U undoes the line"
+
+
+def _outcome(row: Row) -> str:
+    g = glyphs.current()
+    glyph = {End.VERIFIED.value: g.on, End.SAVED.value: g.partly, End.REFUTED.value: g.failed}
+    return f"{glyph.get(row['outcome'], g.unknown)} {row['outcome']}"
+
+
+def _style(row: Row) -> Style:
+    return _STYLES.get(str(row["outcome"]), PLAIN)

@@ -1,0 +1,164 @@
+"""A view of several short lists under headings: Workers, and what happened since.
+
+A subclass gives :class:`Entry` rows; headings are entries too. The cursor stays on its entry.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from decnet.hostile import visible
+from decnet_tui import glyphs
+from decnet_tui.feed import Feed
+from decnet_tui.filters import Filter, parse_filter
+from decnet_tui.scope import Scope
+from decnet_tui.screens.base import View
+from decnet_tui.screens.table import plain_value
+from decnet_tui.widgets.strips import BOLD, PLAIN, Line
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line. ``line`` is what is painted, ``data`` what is behind it; a heading has no ``key``.
+
+    ``opens`` names the view that Enter goes to, and the row there.
+    """
+
+    section: str
+    key: Any
+    line: Line = field(compare=False)
+    data: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    opens: tuple[str, Any] | None = None
+    bad: bool = False
+
+
+def heading(section: str, text: str, line: Line | None = None) -> Entry:
+    """A heading."""
+    return Entry(section, None, line or [(text, BOLD)])
+
+
+class SectionsView(View):
+    """Entries under headings."""
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__(feed)
+        self.entries: list[Entry] = []
+        self._all: list[Entry] = []
+        self._filter = Filter()
+
+    def put(self, entries: Sequence[Entry]) -> None:
+        """New entries; the cursor stays on its own."""
+        self._all = list(entries)
+        self.select()
+
+    def select(self) -> None:
+        """Filter and scope anew; a heading stays while its section does."""
+        at = self.current
+        self.entries = [entry for entry in self._all if entry.key is None or self.shows(entry)]
+        places = [i for i, e in enumerate(self.entries) if at is not None and _same(e, at)]
+        if places:
+            self.cursor = places[0]
+        elif self.cursor >= len(self.entries) or self.current is None or self.current.key is None:
+            self.cursor = next((i for i, e in enumerate(self.entries) if e.key is not None), 0)
+
+    def shows(self, entry: Entry) -> bool:
+        """Whether filter and scope let an entry through."""
+        names = ("attacker_ip", "attacker_uuid", "identity_uuid", "attacker_uuids")
+        values = [entry.data[n] for n in names if entry.data.get(n)]
+        if self.scope is not None and values and not self.scope.covers(values):
+            return False
+        return not self._filter.tests or self._filter.shows_row(
+            {"section": entry.section, "text": " ".join(text for text, _ in entry.line)}
+        )
+
+    def set_filter(self, text: str) -> None:
+        """Entries that hold all parts of it. Raises FilterError."""
+        self._filter = parse_filter(text, ("section", "text"))
+        self.filter_text = text
+        self.select()
+
+    def set_scope(self, scope: Scope | None) -> None:
+        """Entries about one actor, and those about none."""
+        self.scope = scope
+        self.select()
+
+    @property
+    def current(self) -> Entry | None:
+        """The entry under the cursor."""
+        return self.entries[self.cursor] if 0 <= self.cursor < len(self.entries) else None
+
+    def sync(self, now: float) -> bool:
+        """Nothing comes by itself."""
+        return False
+
+    def count(self) -> int:
+        """Lines, headings included."""
+        return len(self.entries)
+
+    def line(self, index: int, width: int) -> Line:
+        """One entry."""
+        return self.entries[index].line
+
+    def gutter(self, index: int) -> str:
+        """What needs attention is marked."""
+        return glyphs.current().stale if self.entries[index].bad else " "
+
+    def move(self, by: int, rows: int) -> None:
+        """Moves over headings."""
+        super().move(by, rows)
+        step = 1 if by > 0 else -1
+        while (
+            self.current is not None and self.current.key is None and 0 <= self.cursor + step < self.count()
+        ):
+            self.cursor += step
+        if self.current is not None and self.current.key is None:
+            self.cursor = next((i for i, e in enumerate(self.entries) if e.key is not None), self.cursor)
+        self.settle(rows)
+        if self.cursor <= rows // 2:
+            self.top = 0
+
+    def detail_key(self) -> object:
+        """The entry."""
+        entry = self.current
+        return None if entry is None else (entry.section, entry.key, hash(repr(entry.data)))
+
+    def detail(self) -> list[str]:
+        """What is behind the entry, as JSON."""
+        if self.current is None or not self.current.data:
+            return []
+        body = json.dumps(dict(self.current.data), indent=1, ensure_ascii=False, default=plain_value)
+        return body.split("\n")
+
+    def record(self) -> dict[str, Any]:
+        """What is behind the entry."""
+        return dict(self.current.data) if self.current is not None else {}
+
+    def records(self) -> list[Any]:
+        """All entries that are shown."""
+        return [{"section": e.section, **e.data} for e in self.entries if e.key is not None]
+
+    def copy_text(self) -> str:
+        """The entry as one line of JSON."""
+        return json.dumps(self.record(), default=plain_value)
+
+    def shown_counts(self) -> str:
+        """For line 3."""
+        all_, shown = (sum(e.key is not None for e in entries) for entries in (self._all, self.entries))
+        return f"{all_ - shown} hidden  {shown} shown"
+
+    def filter_part(self) -> str:
+        """For line 3."""
+        follow = f"  follow {self.scope.label}" if self.scope is not None else ""
+        return f"filter {visible(self.filter_text) or '-'}{follow}"
+
+
+def _same(a: Entry, b: Entry) -> bool:
+    return a.section == b.section and a.key == b.key and a.key is not None
+
+
+def none_line(text: str) -> Line:
+    """A line that says that a section is empty."""
+    return [(f"  {text}", PLAIN)]

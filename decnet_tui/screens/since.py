@@ -1,0 +1,117 @@
+"""Since you last looked: what is new, each line with the view that tells more."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from decnet.hostile import visible
+from decnet_tui import whatsnew
+from decnet_tui.changes import need_store
+from decnet_tui.feed import Feed
+from decnet_tui.screens.base import clock, span
+from decnet_tui.screens.sections import Entry, SectionsView, heading
+from decnet_tui.session import Session
+from decnet_tui.widgets.strips import BOLD, FAINT, PLAIN, WARN
+
+if TYPE_CHECKING:
+    from decnet_tui.app import DecnetApp
+
+DAY = 86_400.0
+SPANS: tuple[tuple[str, float], ...] = (("24h", DAY), ("7d", 7 * DAY), ("30d", 30 * DAY), ("all", 0.0))
+MAX_ITEMS = 12
+"""Lines of one section; more are counted."""
+
+
+class SinceView(SectionsView):
+    """Sections of :mod:`decnet_tui.whatsnew` since the operator last looked, or within a span."""
+
+    name = "since"
+    title = "Since"
+    key = "0"
+    says = "Since you last looked: what is new"
+    stored = True
+    roots = ("attacker", "ttp", "attribution", "decky", "identity")
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__(feed)
+        self.last_look: float | None = None
+        self.choice = 0
+        self.nothing = False
+
+    def start_with(self, last_look: float | None, demo: bool) -> None:
+        """The span to begin with: since the last look; a demo's recording is old, so it shows everything."""
+        self.last_look = last_look
+        self.choice = len(self.spans()) - 1 if demo else 0
+
+    @property
+    def since(self) -> float:
+        """The moment that counts, in epoch seconds."""
+        label, seconds = self.spans()[self.choice]
+        if label == "last look":
+            return self.last_look or 0.0
+        return time.time() - seconds if seconds else 0.0
+
+    def spans(self) -> tuple[tuple[str, float], ...]:
+        """What can be chosen; the last look first, when there was one."""
+        return ((("last look", 0.0),) if self.last_look else ()) + SPANS
+
+    def next_span(self) -> str:
+        """Another span; its name."""
+        self.choice = (self.choice + 1) % len(self.spans())
+        self.loaded_at = 0.0
+        return self.spans()[self.choice][0]
+
+    async def fetch(self, session: Session) -> list[whatsnew.Section]:
+        """The sections. Raises what the store raises."""
+        found = await whatsnew.gather(need_store(session), self.since, self.feed.heartbeat_s)
+        return whatsnew.tell(found)
+
+    def load(self, data: Sequence[whatsnew.Section]) -> None:
+        """The sections as entries."""
+        self.problem, self.loaded_at = "", time.monotonic()
+        self.nothing = whatsnew.is_empty(data)
+        self.put([entry for section in data for entry in _entries(section)] if not self.nothing else [])
+
+    def open(self, app: DecnetApp) -> bool:
+        """The view that tells more about the line."""
+        entry = self.current
+        if entry is None or entry.opens is None:
+            return False
+        return app.open_in(*entry.opens)
+
+    def empty(self, width: int) -> list[str]:
+        """Nothing new, or no store."""
+        if self.problem:
+            return [f"This cannot be read: {self.problem}", "1 shows live traffic, 6 the workers."]
+        if not self.loaded_at:
+            return ["Reading ..."]
+        return [
+            f"Nothing new ({self._span()}).",
+            "s changes the span; 1 shows live traffic, 6 whether the sensors read.",
+        ]
+
+    def _span(self) -> str:
+        label = self.spans()[self.choice][0]
+        if label == "last look" and self.last_look:
+            return f"since {clock(self.last_look, 'date')}Z, {span(time.time() - self.last_look)} ago"
+        return "everything that is stored" if label == "all" else f"the last {label}"
+
+    def status(self) -> tuple[str, str]:
+        """The span."""
+        return f"new in {self._span()}   s changes that   {self.filter_part()}", self.shown_counts()
+
+
+def _entries(section: whatsnew.Section) -> list[Entry]:
+    if not section.items:
+        return [heading(section.name, "", [(f"{section.title}: ", FAINT), (section.none, FAINT)])]
+    rows = [heading(section.name, "", [(f"{section.title} ", BOLD), (str(len(section.items)), FAINT)])]
+    rows += [
+        Entry(section.name, item.key, [("  " + visible(item.text, 400), WARN if item.bad else PLAIN)], item.data,
+              item.opens, item.bad)
+        for item in section.items[:MAX_ITEMS]
+    ]  # fmt: skip
+    if (more := len(section.items) - MAX_ITEMS) > 0:
+        rows.append(heading(section.name, "", [(f"  and {more} more", FAINT)]))
+    return rows

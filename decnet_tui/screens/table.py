@@ -1,0 +1,322 @@
+"""A view that is a table: columns, filter, sort, marks, follow scope; a subclass says what its rows are.
+
+A row is a mapping of plain values. The cursor stays on its row (by :meth:`TableView.row_key`) while rows
+come, go and change places.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from rich.style import Style
+
+from decnet.hostile import visible
+from decnet_tui import glyphs
+from decnet_tui.feed import Feed
+from decnet_tui.filters import Filter, FilterError, parse_filter
+from decnet_tui.scope import Scope
+from decnet_tui.screens.base import View
+from decnet_tui.widgets.strips import FAINT, PLAIN, Line, fit
+
+Row: TypeAlias = Mapping[str, Any]
+WIDE = 100
+GAP = " "
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    ``text`` gives its cell (default: the row's value under ``id``), ``sort`` its sort key (default: that
+    value). The one with ``grow`` gets the room that is left; those with ``wide`` need a screen of
+    :data:`WIDE` columns.
+    """
+
+    id: str
+    title: str
+    width: int
+    text: Callable[[Any], str] | None = None
+    style: Callable[[Any], Style] | None = None
+    sort: Callable[[Any], Any] | None = None
+    right: bool = False
+    grow: bool = False
+    wide: bool = False
+
+    def cell(self, row: Row, width: int) -> str:
+        """Visible text of exactly ``width`` characters."""
+        value = self.text(row) if self.text else cell_text(row.get(self.id))
+        shown = fit(value, width)
+        return shown.rstrip().rjust(width) if self.right else shown
+
+    def order(self, row: Row) -> tuple[bool, Any]:
+        """Sort key; a missing value comes last."""
+        value = self.sort(row) if self.sort else row.get(self.id)
+        if isinstance(value, datetime):
+            value = value.timestamp()
+        if not isinstance(value, (int, float, str, tuple)):
+            value = None if value is None else str(value)
+        return value is None, value
+
+
+def cell_text(value: Any) -> str:
+    """A plain value as a cell."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%m-%d %H:%M:%S")
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value[:20]))
+    return str(value)
+
+
+def plain_value(value: Any) -> Any:
+    """A value for JSON: times as ISO text."""
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
+
+
+class TableView(View):
+    """Rows in columns. ``unit`` is what a row is called, in the plural."""
+
+    unit = "rows"
+    columns: tuple[Column, ...] = ()
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__(feed)
+        self.rows: list[Row] = []
+        self.marked: set[Any] = set()
+        self.hidden_columns: set[str] = set()
+        self.sort_by = ""
+        self.descending = False
+        self._all: list[Row] = []
+        self._filter = Filter()
+
+    # --- for subclasses
+
+    def row_key(self, row: Row) -> Any:
+        """What a row keeps when it changes; the cursor and marks hold on to it."""
+        return next(iter(row.values()), None)
+
+    def fields(self, row: Row) -> Mapping[str, str]:
+        """What the filter looks at, by name; the columns by default."""
+        return {c.id: visible(c.text(row) if c.text else cell_text(row.get(c.id))) for c in self.columns}
+
+    def unfilled(self) -> list[str]:
+        """What an empty table says: what would fill it, and which key or command does that."""
+        return [f"No {self.unit} yet."]
+
+    def about(self) -> str:
+        """More for line 3."""
+        return ""
+
+    def row_detail(self, row: Row) -> list[str]:
+        """The detail of one row, as lines."""
+        text = json.dumps(dict(row), indent=1, ensure_ascii=False, default=plain_value)
+        return text.split("\n")
+
+    # --- rows
+
+    def load(self, data: Sequence[Row]) -> None:
+        """New rows; the cursor stays on its row."""
+        self.problem, self.loaded_at = "", time.monotonic()
+        self.put(data)
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """The same without saying that the store was read."""
+        self._all = list(rows)
+        self.marked &= {self.row_key(row) for row in self._all}
+        self.select()
+
+    def select(self) -> None:
+        """Filter, scope and order anew."""
+        at = self.current
+        shown = [row for row in self._all if self.shows(row)]
+        column = next((c for c in self.columns if c.id == self.sort_by), None)
+        if column is not None:
+            missing = [row for row in shown if column.order(row)[0]]
+            there = [row for row in shown if not column.order(row)[0]]
+            there.sort(key=lambda row: column.order(row)[1], reverse=self.descending)
+            shown = there + missing
+        self.rows = shown
+        self._return_to(at)
+
+    def _return_to(self, row: Row | None) -> None:
+        keys = [self.row_key(r) for r in self.rows]
+        if row is not None and (key := self.row_key(row)) in keys:
+            self.cursor = keys.index(key)
+        else:
+            self.cursor = min(self.cursor, max(len(keys) - 1, 0))
+
+    def shows(self, row: Row) -> bool:
+        """Whether filter and scope let the row through."""
+        if self.scope is not None and not self.in_scope(row, self.scope):
+            return False
+        return not self._filter.tests or self._filter.shows_row(self.fields(row))
+
+    def in_scope(self, row: Row, scope: Scope) -> bool:
+        """Whether a row is about an actor; a table without actors shows all of its rows."""
+        names = ("attacker_ip", "attacker_uuid", "identity_uuid", "attacker_uuids")
+        values = [row[name] for name in names if row.get(name)]
+        return scope.covers(values) if any(name in row for name in names) else True
+
+    def set_scope(self, scope: Scope | None) -> None:
+        """Shows one actor only, or everything again."""
+        self.scope = scope
+        self.select()
+
+    def set_filter(self, text: str) -> None:
+        """Rows that hold all parts of it. Raises FilterError."""
+        self._filter = parse_filter(text, [c.id for c in self.columns])
+        self.filter_text = text
+        self.select()
+
+    @property
+    def current(self) -> Row | None:
+        """The row under the cursor."""
+        return self.rows[self.cursor] if 0 <= self.cursor < len(self.rows) else None
+
+    def find(self, key: Any) -> Row | None:
+        """A row by its key, shown or not."""
+        return next((row for row in self._all if self.row_key(row) == key), None)
+
+    def go_to(self, key: Any) -> bool:
+        """Puts the cursor on a row; False when it is not shown."""
+        keys = [self.row_key(row) for row in self.rows]
+        if key in keys:
+            self.cursor = keys.index(key)
+        return key in keys
+
+    # --- sort, columns, marks
+
+    def sort(self, by: int) -> str:
+        """The next or last column to sort by; what is sorted by now."""
+        ids = ["", *(c.id for c in self.columns)]
+        self.sort_by = ids[(ids.index(self.sort_by) + by) % len(ids)]
+        self.select()
+        return self._order()
+
+    def reverse(self) -> str:
+        """The other way round; what is sorted by now."""
+        self.sort_by = self.sort_by or self.columns[0].id
+        self.descending = not self.descending
+        self.select()
+        return self._order()
+
+    def _order(self) -> str:
+        return f"{self.sort_by}{' down' if self.descending else ' up'}" if self.sort_by else "its own order"
+
+    def choose_columns(self, names: Collection[str]) -> None:
+        """Shows these columns only. Raises FilterError for one that there is not, or none at all."""
+        known = [c.id for c in self.columns]
+        wrong = [name for name in names if name not in known]
+        if wrong or not names:
+            raise FilterError(f"no column {wrong[0] if wrong else 'is left'}; there are {' '.join(known)}")
+        self.hidden_columns = set(known) - set(names)
+
+    def toggle_mark(self) -> None:
+        """Marks the row under the cursor, or takes the mark away."""
+        if self.current is not None:
+            self.marked ^= {self.row_key(self.current)}
+
+    # --- painting
+
+    def sync(self, now: float) -> bool:
+        """Nothing comes by itself."""
+        return False
+
+    def count(self) -> int:
+        """Rows shown."""
+        return len(self.rows)
+
+    def layout(self, width: int) -> list[tuple[Column, int]]:
+        """The columns that fit into ``width``, with their widths."""
+        chosen = [
+            c for c in self.columns if c.id not in self.hidden_columns and (width >= WIDE or not c.wide)
+        ]
+        room = width - 1 - sum(c.width + len(GAP) for c in chosen)
+        while room < 0 and len(chosen) > 1:
+            room += chosen.pop().width + len(GAP)
+        return [(c, c.width + (max(room, 0) if c.grow else 0)) for c in chosen]
+
+    def titles(self, width: int) -> Line | None:
+        """Column titles; the one that sorts has an arrow."""
+        arrow = "v" if self.descending else "^"
+        texts = []
+        for column, size in self.layout(width):
+            text = column.title + (arrow if column.id == self.sort_by else "")
+            texts.append(text[:size].rjust(size) if column.right else fit(text, size))
+        return [(" " + GAP.join(texts), FAINT)]
+
+    def line(self, index: int, width: int) -> Line:
+        """One row."""
+        row = self.rows[index]
+        line: Line = []
+        for column, size in self.layout(width + 1):
+            style = column.style(row) if column.style else PLAIN
+            line += [(column.cell(row, size), style), (GAP, PLAIN)]
+        return line
+
+    def gutter(self, index: int) -> str:
+        """A marked row."""
+        return glyphs.current().mark if self.row_key(self.rows[index]) in self.marked else " "
+
+    def empty(self, width: int) -> list[str]:
+        """Unreadable, unread, hidden, or nothing there: always with what to do."""
+        if self.problem:
+            return [f"This cannot be read: {self.problem}", "It is tried again every few seconds."]
+        if self._all and self.scope is not None:
+            return [
+                f"Nothing about {self.scope.label} here.",
+                "F shows everybody again, \\ clears the filter",
+            ]
+        if self._all:
+            return [f"No {self.unit} hold: {self.filter_text}", "\\ clears the filter"]
+        if self.stored and not self.loaded_at:
+            return ["Reading ..."]
+        return self.unfilled()
+
+    def status(self) -> tuple[str, str]:
+        """The filter, the scope, and how many are hidden."""
+        left = f"filter {self.filter_text or '-'}"
+        if self.scope is not None:
+            left += f"  follow {self.scope.label}"
+        if self.marked:
+            left += f"  {len(self.marked)} marked"
+        if more := self.about():
+            left += f"  {more}"
+        if self.problem and self._all:
+            left += f"  ! {self.problem}"
+        return left, f"{len(self._all) - len(self.rows)} hidden  {len(self.rows)}/{len(self._all)}"
+
+    # --- detail
+
+    def detail_key(self) -> object:
+        """The row and what stands in it."""
+        row = self.current
+        return None if row is None else (self.row_key(row), hash(repr(row)))
+
+    def detail(self) -> list[str]:
+        """The row under the cursor."""
+        return [] if self.current is None else self.row_detail(self.current)
+
+    def record(self) -> dict[str, Any]:
+        """The row under the cursor."""
+        return dict(self.current or {})
+
+    def records(self) -> list[Any]:
+        """The marked rows, or all that are shown."""
+        marked = [row for row in self._all if self.row_key(row) in self.marked]
+        return [dict(row) for row in marked or self.rows]
+
+    def copy_text(self) -> str:
+        """The marked rows or the one under the cursor, as JSON lines."""
+        rows = self.records() if self.marked else [self.record()]
+        return "\n".join(json.dumps(row, default=plain_value) for row in rows if row)

@@ -1,0 +1,176 @@
+"""What happened since a moment: gathered from the store, told in sections. View 0 and ``summary`` share it.
+
+:func:`gather` asks, :func:`tell` is a pure function of the answers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from decnet.attack.catalogue import load_catalogue
+from decnet.db.repository import BaseRepository
+from decnet.runtime.health import status_of
+from decnet_tui.screens.base import clock, span
+
+MAX_SESSIONS = 8
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One line: its text, the data behind it, the view (and row) that it opens, whether it needs attention."""
+
+    key: str
+    text: str
+    data: Row = field(default_factory=dict)
+    opens: tuple[str, Any] | None = None
+    bad: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """Items of one kind; ``none`` is said when there are none."""
+
+    name: str
+    title: str
+    items: tuple[Item, ...]
+    none: str
+
+
+@dataclass
+class Found:
+    """The answers of the store, as rows. Times are aware; ``now`` and ``since`` are epoch seconds."""
+
+    now: float
+    since: float
+    attackers: Sequence[Row] = ()
+    techniques: Sequence[Row] = ()
+    sessions: Sequence[Row] = ()
+    alerts: Sequence[Row] = ()
+    rules: Sequence[Row] = ()
+    states: Mapping[str, Row] = field(default_factory=dict)
+    heartbeats: Sequence[Row] = ()
+    rotations: Sequence[Row] = ()
+    heartbeat_s: float = 10.0
+
+
+async def gather(repo: BaseRepository, since: float, heartbeat_s: float, now: float | None = None) -> Found:
+    """Everything that :func:`tell` needs. Raises what the store raises."""
+    return Found(
+        time.time() if now is None else now,
+        since,
+        attackers=await repo.new_attackers(since),
+        techniques=await repo.new_techniques(since),
+        sessions=await repo.sessions_worth_reading(since, MAX_SESSIONS),
+        rules=await repo.rule_definitions(),
+        states=await repo.rule_states(),
+        heartbeats=await repo.heartbeats(),
+        heartbeat_s=heartbeat_s,
+    )
+
+
+def tell(found: Found) -> list[Section]:
+    """The sections, in the order in which they matter."""
+    return [
+        Section("alerts", "open alerts", _alerts(found), "no open alert"),
+        Section("sensors", "sensors and workers", _sensors(found), "all sensors and workers are well"),
+        Section("attackers", "new attackers", _attackers(found), "no new attacker"),
+        Section("techniques", "techniques never seen before", _techniques(found), "no new technique"),
+        Section("sessions", "sessions worth reading", _sessions(found), "no session with commands"),
+        Section("rules", "rules that failed or expired", _rules(found), "no rule failed or expired"),
+        Section("rotations", "decoys rotated", _rotations(found), "no decoy was rotated"),
+    ]
+
+
+def is_empty(sections: Sequence[Section]) -> bool:
+    """Whether nothing at all is there to tell."""
+    return not any(section.items for section in sections)
+
+
+def _ago(found: Found, moment: Any) -> str:
+    return span(found.now - moment.timestamp()) + " ago" if isinstance(moment, datetime) else "?"
+
+
+def _alerts(found: Found) -> tuple[Item, ...]:
+    return tuple(
+        Item(str(row.get("alert_id")), f"{_ago(found, row.get('ts'))}  {' '.join(map(str, row.get('families') or ()))} "
+             f"{row.get('confidence') or 0.0:.2f}  id:{str(row.get('identity_uuid'))[:8]}",
+             row, ("alerts", row.get("alert_id")), bad=True)
+        for row in found.alerts if row.get("state") != "resolved"
+    )  # fmt: skip
+
+
+def _sensors(found: Found) -> tuple[Item, ...]:
+    items = []
+    for beat in found.heartbeats:
+        payload = beat.get("payload") or {}
+        name, state = str(beat.get("worker")), status_of(payload, found.now, found.heartbeat_s)
+        if state not in ("ok", "stopped"):
+            why = payload.get("note") or ""
+            items.append(Item(name, f"worker {name} is {state}  {why}", payload, ("workers", name), bad=True))
+        for row in payload.get("sensors") or ():
+            if isinstance(row, Mapping) and row.get("state") != "ok":
+                age = row.get("age")
+                last = f"last line {span(age)} ago" if isinstance(age, (int, float)) else "no line yet"
+                text = f"sensor {row.get('path')} is {row.get('state')}, {last}"
+                items.append(Item(str(row.get("path")), text, row, ("workers", row.get("path")), bad=True))
+    return tuple(items)
+
+
+def _attackers(found: Found) -> tuple[Item, ...]:
+    return tuple(
+        Item(str(row["attacker_uuid"]), f"{row.get('attacker_ip') or '?':<15} {_ago(found, row.get('first_seen'))}",
+             row, ("actors", row["attacker_uuid"]))
+        for row in found.attackers
+    )  # fmt: skip
+
+
+def _techniques(found: Found) -> tuple[Item, ...]:
+    names = load_catalogue()
+    return tuple(
+        Item(str(row["technique"]), f"{row['technique']:<10} {names.name(row['technique']) or '?'}: {row['tags']} tags "
+             f"of {row['attackers']} attackers", row, ("coverage", row["technique"]))
+        for row in found.techniques
+    )  # fmt: skip
+
+
+def _sessions(found: Found) -> tuple[Item, ...]:
+    items = []
+    for row in found.sessions:
+        length = span(row.get("duration_s") or 0)
+        loot = f", {row['downloads']} downloads" if row.get("downloads") else ""
+        text = (
+            f"{row.get('attacker_ip') or '?':<15} {row.get('decky_id') or '?'} {row.get('service') or ''}: "
+        )
+        text += f"{row['techniques']} techniques, {row.get('command_count')} commands in {length}{loot}"
+        items.append(Item(str(row["session_id"]), text, row, ("actors", row["session_id"])))
+    return tuple(items)
+
+
+def _rules(found: Found) -> tuple[Item, ...]:
+    items = [
+        Item(str(row["rule_id"]), f"{row['rule_id']} failed to load: {str(row['error']).splitlines()[0]}",
+             row, ("rules", row["rule_id"]), bad=True)
+        for row in found.rules if row.get("error")
+    ]  # fmt: skip
+    for rule_id, state in sorted(found.states.items()):
+        ended = state.get("expires_at")
+        if isinstance(ended, datetime) and found.since <= ended.timestamp() <= found.now:
+            text = (
+                f"{rule_id} is enabled again: {state.get('state')} ended {clock(ended.timestamp(), 'date')}Z"
+            )
+            items.append(Item(rule_id, text, state, ("rules", rule_id)))
+    return tuple(items)
+
+
+def _rotations(found: Found) -> tuple[Item, ...]:
+    return tuple(
+        Item(str(row.get("id") or row.get("decky")), f"{_ago(found, row.get('ts'))}  {row.get('decky')}: "
+             f"{' '.join(row.get('old_services') or ()) or '-'} to {' '.join(row.get('new_services') or ()) or '-'}",
+             row, ("fleet", row.get("decky")))
+        for row in found.rotations
+    )  # fmt: skip
