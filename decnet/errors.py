@@ -18,6 +18,7 @@
     ├── SensorError          a log cannot be read
     ├── FleetError           a fleet file, a change of the fleet or a decky's name is wrong; all faults at once
     ├── SubstrateError       a decoy could not be changed; the reason is shown and it is tried again
+    ├── ExportError          a file for another tool cannot be made
     └── EngineError          start-up or shutdown went wrong
 """
 
@@ -116,3 +117,7 @@ class SubstrateError(DecnetError):
 
 class EngineError(DecnetError):
     """Start-up or shutdown went wrong."""
+
+
+class ExportError(DecnetError):
+    """A file for another tool cannot be made."""

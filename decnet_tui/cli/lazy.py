@@ -16,6 +16,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "rules": ("rules",),
     "lists": ("tags", "sessions", "attackers", "workers", "deadletters", "worker"),
     "stream": ("watch", "replay"),
+    "export": ("export",),
     "doctor": ("doctor",),
     "screenshots": ("screenshots",),
 }

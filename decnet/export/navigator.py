@@ -1,0 +1,67 @@
+"""An ATT&CK Navigator layer: one score a technique, the number of its tags.
+
+Format: https://github.com/mitre-attack/attack-navigator/tree/master/layers (layer format 4.5).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from decnet.attack.catalogue import Catalogue, load_catalogue
+from decnet.hostile import visible
+
+LAYER_FORMAT = "4.5"
+NAVIGATOR = "5.1.0"
+_COLOURS = ["#dbe9f6", "#f6a04d"]
+_RULES_NAMED = 10
+
+Row = Mapping[str, Any]
+
+
+def navigator_layer(
+    rows: Iterable[Row],
+    *,
+    name: str = "decnet-tui",
+    description: str = "",
+    catalogue: Catalogue | None = None,
+) -> dict[str, Any]:
+    """The layer of ``rows``; a technique of several tactics is scored in each one where it was seen."""
+    known = catalogue or load_catalogue()
+    cells: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        cells[str(row["sub_technique_id"] or row["technique_id"]), str(row["tactic"])].append(row)
+    techniques = [
+        _cell(technique, tactic, seen, known) for (technique, tactic), seen in sorted(cells.items())
+    ]
+    return {
+        "name": visible(name, 200),
+        "versions": {"attack": known.release.split(".")[0], "navigator": NAVIGATOR, "layer": LAYER_FORMAT},
+        "domain": "enterprise-attack",
+        "description": visible(description, 2000),
+        "sorting": 3,
+        "hideDisabled": False,
+        "techniques": techniques,
+        "gradient": {
+            "colors": _COLOURS,
+            "minValue": 0,
+            "maxValue": max((cell["score"] for cell in techniques), default=1),
+        },
+    }
+
+
+def _cell(technique: str, tactic: str, rows: list[Row], known: Catalogue) -> dict[str, Any]:
+    rules = sorted({str(row["rule_id"]) for row in rows})
+    named = ", ".join(rules[:_RULES_NAMED]) + (" …" if len(rules) > _RULES_NAMED else "")
+    actors = {row.get("identity_uuid") or row.get("attacker_uuid") for row in rows}
+    cell: dict[str, Any] = {
+        "techniqueID": technique,
+        "score": len(rows),
+        "comment": f"{len(rows)} tags of {len(actors)} identities by {visible(named, 400)}",
+        "enabled": True,
+        "showSubtechniques": "." in technique,
+    }
+    if tactic in known.tactics:
+        cell["tactic"] = known.tactics[tactic][0]
+    return cell

@@ -1,0 +1,83 @@
+"""Exports: the shape other tools read, the same bundle twice, and nothing that a spreadsheet would run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import stix2
+from hypothesis import given
+from hypothesis import strategies as st
+
+from decnet.export import csv_lines, json_lines, navigator_layer, stix_bundle
+
+
+def row(number: int, technique: str = "T1053", sub: str | None = "T1053.003", **more: Any) -> dict[str, Any]:
+    return {
+        "uuid": f"u{number}", "attacker_ip": "203.0.113.7", "attacker_uuid": "a", "identity_uuid": "i", "session_id": f"s{number}",
+        "decky_id": "d", "tactic": "TA0003", "technique_id": technique, "sub_technique_id": sub, "technique_name": "Cron",
+        "confidence": 0.8, "rule_id": "R0003", "rule_version": 1, "evidence": {"matched": "crontab -"}, "source_kind": "command",
+        "source_id": f"c{number}", "created_at": datetime(2026, 11, 21, 12, number, tzinfo=UTC), **more,
+    }  # fmt: skip
+
+
+def test_a_layer_scores_techniques_by_tactic() -> None:
+    rows = [row(1), row(2), row(3, tactic="TA0002"), row(4, "T1105", None, tactic="TA0011")]
+    layer = navigator_layer(rows, description="all")
+    assert layer["domain"] == "enterprise-attack"
+    assert layer["versions"]["layer"] == "4.5"
+    assert {(c["techniqueID"], c["tactic"]): c["score"] for c in layer["techniques"]} == {
+        ("T1053.003", "execution"): 1,
+        ("T1053.003", "persistence"): 2,
+        ("T1105", "command-and-control"): 1,
+    }
+    assert layer["gradient"]["maxValue"] == 2
+
+
+def test_an_empty_layer_is_a_layer() -> None:
+    assert navigator_layer([])["techniques"] == []
+
+
+def test_a_bundle_is_valid_and_the_same_twice() -> None:
+    rows = [
+        row(1),
+        row(2, "T1105", None),
+        row(3, attacker_ip="2001:db8::1"),
+        row(4, attacker_ip="no address"),
+    ]
+    text = stix_bundle(rows)
+    assert text == stix_bundle(list(reversed(rows)))
+    bundle = stix2.parse(text)
+    kinds = [obj.type for obj in bundle.objects]
+    assert kinds.count("attack-pattern") == 2
+    assert kinds.count("threat-actor") == 1
+    assert kinds.count("ipv4-addr") == kinds.count("ipv6-addr") == 1
+    uses = [obj for obj in bundle.objects if obj.type == "relationship" and obj.relationship_type == "uses"]
+    assert {obj.confidence for obj in uses} == {80}
+
+
+def test_an_empty_bundle_names_its_author_only() -> None:
+    assert [obj.type for obj in stix2.parse(stix_bundle([])).objects] == ["identity"]
+
+
+def test_old_evidence_is_dated_by_its_session() -> None:
+    old = datetime(2018, 3, 4, tzinfo=UTC)
+    (actor,) = [
+        o for o in stix2.parse(stix_bundle([row(1, seen_at=old)])).objects if o.type == "threat-actor"
+    ]
+    assert actor.first_seen == old
+
+
+@given(st.text(max_size=200))
+def test_no_text_leaves_its_cell_or_runs(text: str) -> None:
+    lines = "".join(csv_lines([row(1, evidence={"matched": text}, attacker_ip=text)]))
+    parsed = list(csv.DictReader(io.StringIO(lines)))
+    assert len(parsed) == 1
+    assert not parsed[0]["matched"].startswith(("=", "+", "-", "@"))
+    assert lines.count("\n") == 2
+    (line,) = json_lines([row(1, attacker_ip=text)])
+    assert line.isascii()
+    assert json.loads(line)["attacker_ip"] == text
