@@ -113,7 +113,7 @@ class SessionsMixin(RepositoryBase):
                 session, query.order_by(_SESSION.c.ended_at, _SESSION.c.session_id).limit(limit)
             )
         commands = await self._commands([row["session_id"] for row in rows])
-        return [_payload(row, commands[row["session_id"]]) for row in rows]
+        return [payload_of(row, commands[row["session_id"]]) for row in rows]
 
     async def session_payload(self, session_id: str) -> Row | None:
         """One session as a ``session.ended`` payload (epoch seconds), or None."""
@@ -122,7 +122,7 @@ class SessionsMixin(RepositoryBase):
         )
         async with self._read() as session:
             rows = await self._rows(session, query)
-        return _payload(rows[0], await self.commands_of(session_id)) if rows else None
+        return payload_of(rows[0], await self.commands_of(session_id)) if rows else None
 
 
 def _base_row(payload: Row) -> Row:
@@ -203,7 +203,8 @@ def _command_row(session_id: str, position: int, command: Row) -> Row:
     }
 
 
-def _payload(row: Row, commands: list[Row]) -> Row:
+def payload_of(row: Row, commands: list[Row]) -> Row:
+    """A row of ``session`` and its commands as a ``session.ended`` payload (epoch seconds)."""
     out = {name: _epoch(row[name]) for name in _PAYLOAD}
     shown = [
         {k: _epoch(v) for k, v in command.items() if v is not None and k != "position"}

@@ -14,6 +14,7 @@ from decnet.db.repo_lists import ListsMixin
 from decnet.db.repo_observations import ObservationsMixin
 from decnet.db.repo_producers import ProducersMixin
 from decnet.db.repo_queue import QueueMixin
+from decnet.db.repo_replay import ReplayMixin
 from decnet.db.repo_retention import RetentionMixin
 from decnet.db.repo_rules import RulesMixin
 from decnet.db.repo_sessions import SessionsMixin
@@ -32,6 +33,7 @@ class BaseRepository(
     AttributionMixin,
     AlertsMixin,
     ActorsMixin,
+    ReplayMixin,
     SessionsMixin,
     TagsMixin,
     RulesMixin,

@@ -17,6 +17,11 @@ MODULES: dict[str, tuple[str, ...]] = {
     "lists": ("tags", "sessions", "attackers", "workers", "deadletters", "worker"),
     "stream": ("watch", "replay"),
     "export": ("export",),
+    "find": ("find",),
+    "ignore": ("ignore",),
+    "backfill": ("backfill",),
+    "purge": ("purge",),
+    "unit": ("unit",),
     "doctor": ("doctor",),
     "screenshots": ("screenshots",),
 }

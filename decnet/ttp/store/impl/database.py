@@ -47,7 +47,7 @@ class DatabaseRuleStore(RuleStore):
         rules = await self.fs.load_compiled()
         self._seq = await self.repo.rule_change_seq()
         rows = await self.repo.rule_states()
-        self._states = {rule_id: state for rule_id, row in rows.items() if (state := _state_of(row))}
+        self._states = {rule_id: state for rule_id, row in rows.items() if (state := state_of(row))}
         await self._sync()
         return rules
 
@@ -75,7 +75,7 @@ class DatabaseRuleStore(RuleStore):
         except DecnetError:
             _log.warning("rule state not readable", rule_id=rule_id, exc_info=True)
             return self._states.get(rule_id, DEFAULT_STATE).effective()
-        return ((row and _state_of(row)) or DEFAULT_STATE).effective()
+        return ((row and state_of(row)) or DEFAULT_STATE).effective()
 
     async def set_state(self, rule_id: str, state: RuleState) -> None:
         """Writes the state through; other engines see it within a second."""
@@ -141,7 +141,7 @@ class DatabaseRuleStore(RuleStore):
             self._seq = max(self._seq, int(row["seq"]))
             if row["kind"] == "state":
                 stored = await self.repo.rule_state_get(row["rule_id"])
-                state = _state_of(stored) if stored else None
+                state = state_of(stored) if stored else None
                 if state is not None:
                     await self._took(row["rule_id"], state)
 
@@ -166,7 +166,7 @@ def _by_file(errors: Iterable[RuleError]) -> dict[str, str]:
     return {file: "\n".join(found) for file, found in lines.items()}
 
 
-def _state_of(row: Mapping[str, Any]) -> RuleState | None:
+def state_of(row: Mapping[str, Any]) -> RuleState | None:
     """The state in a row; None, with one warning, for a row that makes none."""
     names = ("state", "confidence_max", "expires_at", "reason", "set_by", "set_at")
     try:

@@ -1,0 +1,77 @@
+"""``backfill``: judges what is stored by the rules of today."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from decnet.bus.base import BaseBus
+from decnet.bus.factory import get_bus
+from decnet.config import Settings
+from decnet.ttp.backfill import BackfillReport, Progress, run_backfill
+from decnet_tui.cli import common
+from decnet_tui.cli.bar import Bar
+from decnet_tui.cli.stream import bus_settings
+
+
+def backfill(
+    since: Annotated[str, typer.Option("--since", help="How far back: 24h, 7d or an ISO date.")],
+    until: Annotated[
+        str | None, typer.Option("--until", help="Up to an age or an ISO date (default: now).")
+    ] = None,
+    rule: Annotated[list[str] | None, typer.Option("--rule", help="Only this rule. Repeatable.")] = None,
+    as_json: common.AsJson = False,
+    rules: common.RulesDir = None,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Tags stored events again with the current rules; older versions' tags are marked as superseded."""
+    settings = common.settings_of(config, data_dir=data_dir, db=db, rules=rules)
+    first, last = common.parse_since(since), common.parse_since(until) or datetime.now(UTC)
+    assert first is not None
+
+    async def work() -> BackfillReport:
+        async with common.repository(settings) as repo, _bus(settings) as bus:
+            with Bar("backfill") as bar:
+                return await run_backfill(
+                    first, last, rule, repo=repo, settings=settings, bus=bus,
+                    progress=lambda p: _show(bar, p),
+                )  # fmt: skip
+
+    report = common.run(work)
+    if as_json:
+        typer.echo(common.to_json(asdict(report)))
+        return
+    typer.echo(
+        f"{report.judged} stored events judged by {report.rules} rules: "
+        f"{report.tags} new tags, {report.superseded} superseded"
+    )
+
+
+def _show(bar: Bar, progress: Progress) -> None:
+    bar.part(progress.done, progress.total, f"{progress.kind}, {progress.tags} new tags")
+
+
+@asynccontextmanager
+async def _bus(settings: Settings) -> AsyncIterator[BaseBus | None]:
+    """The bus of the engine that runs on the data directory; without one only the database is judged."""
+    if common.reach(settings)[1] is None:
+        yield None
+        return
+    bus = get_bus(client_name="backfill", settings=bus_settings(settings, None))
+    await bus.connect()
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(backfill)

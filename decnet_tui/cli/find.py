@@ -1,0 +1,42 @@
+"""``find``: one text in everything that attackers left."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from decnet_tui.cli import common
+
+Ignored = Annotated[bool, typer.Option("--ignored", help="Ignored sources too.")]
+_COLUMNS = ("ts", "kind", "attacker_ip", "value", "session_id")
+
+
+def find(
+    text: Annotated[
+        str, typer.Argument(metavar="TEXT", help="Part of a command, address, user, hash or URL.")
+    ],
+    since: common.Since = None,
+    limit: common.Limit = 100,
+    ignored: Ignored = False,
+    as_json: common.AsJson = False,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Commands, addresses, users, hashes and URLs that hold TEXT, newest first."""
+    if not text:
+        raise typer.BadParameter("give some text to look for")
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    newest = common.parse_since(since)
+
+    async def ask() -> list[dict[str, Any]]:
+        async with common.repository(settings) as repo:
+            return await repo.find(text, newest, limit, ignored)
+
+    common.print_rows(common.run(ask), _COLUMNS, as_json, "nothing found")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(find)

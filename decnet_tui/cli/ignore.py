@@ -1,0 +1,91 @@
+"""``ignore``: own scanners and the like, left out of lists until asked for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from decnet.errors import DecnetError
+from decnet.hostile import visible
+from decnet_tui.cli import common
+
+_COLUMNS = ("ignore_id", "kind", "value", "state", "expires_at", "reason", "set_by", "set_at")
+
+
+def ignore(
+    what: Annotated[
+        str, typer.Argument(metavar="CIDR|USER|list|remove", help="Network, address or login name.")
+    ],
+    entry: Annotated[str | None, typer.Argument(metavar="[ID]", help="With remove: the entry's id.")] = None,
+    for_: Annotated[
+        str | None, typer.Option("--for", help="Expires by itself after 90s, 15m, 1h, 7d.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Why, for whoever reads it later.")] = None,
+    since: common.Since = None,
+    limit: common.Limit = 100,
+    as_json: common.AsJson = False,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Leaves a source out of counts, lists, alerts and exports: ignore SOURCE, ignore list, ignore remove ID."""
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    if what == "list":
+        if entry is not None:
+            raise typer.BadParameter("list takes no id")
+        common.run(lambda: _list(settings, common.parse_since(since), limit, as_json))
+    elif what == "remove":
+        if entry is None:
+            raise typer.BadParameter("remove needs the id that `ignore list` shows")
+        common.run(lambda: _remove(settings, entry, as_json))
+    else:
+        if entry is not None:
+            raise typer.BadParameter(f"unexpected {entry!r}: one source at a time")
+        expires = datetime.now(UTC) + common.parse_duration(for_) if for_ else None
+        common.run(lambda: _add(settings, what, expires, reason, as_json))
+
+
+async def _list(settings: Any, since: datetime | None, limit: int, as_json: bool) -> None:
+    async with common.repository(settings) as repo:
+        found = await repo.ignored_sources()
+    now = datetime.now(UTC)
+    rows = [{**row, "state": _state(row, now)} for row in found if since is None or row["set_at"] >= since]
+    shown = [{name: row[name] for name in _COLUMNS} for row in rows[: limit or None]]
+    common.print_rows(shown, _COLUMNS, as_json, "nothing is ignored: add a source with `ignore 192.0.2.0/24`")
+
+
+def _state(row: dict[str, Any], now: datetime) -> str:
+    """An expired entry takes no new events; what it marked stays marked until it is removed."""
+    return "expired" if row["expires_at"] is not None and row["expires_at"] <= now else "active"
+
+
+async def _add(
+    settings: Any, source: str, expires: datetime | None, reason: str | None, as_json: bool
+) -> None:
+    async with common.repository(settings) as repo:
+        try:
+            row = await repo.ignore_add(source, reason=reason, set_by="cli", expires_at=expires)
+        except ValueError as error:
+            raise DecnetError(str(error)) from error
+    if as_json:
+        typer.echo(common.to_json(row))
+        return
+    until = f" until {expires:%Y-%m-%d %H:%M:%SZ}" if expires else ""
+    name = "login name" if row["kind"] == "user" else "network"
+    typer.echo(
+        f"{row['ignore_id']}: {name} {visible(row['value'], 80)} is ignored{until}; {row['marked']} sessions marked"
+    )
+
+
+async def _remove(settings: Any, entry: str, as_json: bool) -> None:
+    async with common.repository(settings) as repo:
+        if not await repo.ignore_remove(entry):
+            raise DecnetError(f"no entry {visible(entry, 40)}: see `decnet-tui ignore list`")
+    typer.echo(common.to_json({"removed": entry}) if as_json else f"{visible(entry, 40)}: no longer ignored")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(ignore)

@@ -1,0 +1,40 @@
+"""``purge``: retention by hand. The stream's own retention is the engine's."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from decnet_tui.cli import common
+from decnet_tui.cli.bar import Bar
+
+
+def purge(
+    older_than: Annotated[str, typer.Option("--older-than", help="Age of what leaves: 90d, 12w.")],
+    as_json: common.AsJson = False,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Deletes sessions and what belongs to them when they ended longer ago, in small transactions."""
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    before = datetime.now(UTC) - common.parse_duration(older_than)
+
+    async def work() -> dict[str, int]:
+        async with common.repository(settings) as repo:
+            with Bar("purge") as bar:
+                return await repo.purge_older(before, bar.count)
+
+    counts = common.run(work)
+    if as_json:
+        typer.echo(common.to_json({"before": before, "deleted": counts}))
+        return
+    gone = ", ".join(f"{count} {table}" for table, count in sorted(counts.items()) if count)
+    typer.echo(f"older than {before:%Y-%m-%d %H:%M:%SZ}: {gone or 'nothing'} deleted")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(purge)

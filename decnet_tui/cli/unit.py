@@ -1,0 +1,131 @@
+"""``unit``: a hardened systemd unit for the engine, made for this installation.
+
+The engine reads logs, writes its own state directory and talks to sockets on this host or to the bus and
+database that the settings name; everything else is taken away. What a set-up needs beyond that (another
+log directory, the Docker socket for the compose substrate) belongs into a drop-in.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from decnet_tui.cli import common
+from decnet_tui.cli.sensor_option import parse_sensors
+
+_STATE = "decnet-tui"
+_HARDENING = """\
+# Nothing beyond what reading logs, the state directory and sockets take
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+AmbientCapabilities=
+ProtectSystem=strict
+ProtectHome={home}
+ProtectProc=invisible
+ProcSubset=pid
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+PrivateTmp=yes
+PrivateDevices=yes
+PrivateUsers=yes
+PrivateMounts=yes
+DevicePolicy=closed
+RemoveIPC=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+KeyringMode=private
+UMask=0077
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
+IPAddressDeny=any
+IPAddressAllow=localhost{networks}
+"""
+
+
+def unit(
+    sensor: Annotated[list[str] | None, typer.Option(help="KIND=PATH as for the engine. Repeatable.")] = None,
+    group: Annotated[list[str] | None, typer.Option(help="Group that may read the logs. Repeatable.")] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="Network of an external bus or database. Repeatable.")
+    ] = None,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+    rules: common.RulesDir = None,
+) -> None:
+    """Prints a systemd unit: `decnet-tui unit --sensor cowrie=PATH > /etc/systemd/system/decnet-tui.service`."""
+    parse_sensors(sensor)
+    options = [("--config", config), ("--rules", rules), ("--db", db)]
+    options += [("--sensor", spec) for spec in sensor or ()]
+    given = [part for name, value in options if value is not None for part in (name, str(value))]
+    folder = str(data_dir.absolute()) if data_dir else f"%S/{_STATE}"
+    typer.echo(_text(_program(), folder, given, group or [], allow or []), nl=False)
+
+
+def _program() -> str:
+    """The program as systemd must name it: with its whole path."""
+    beside = Path(sys.executable).with_name("decnet-tui")
+    return str(beside if beside.exists() else shutil.which("decnet-tui") or beside)
+
+
+def _text(program: str, folder: str, options: list[str], groups: list[str], networks: list[str]) -> str:
+    command = " ".join(_word(part) for part in (program, "--headless", "--data-dir", folder, *options))
+    own = folder.startswith("%S/")
+    home = (
+        "read-only"
+        if Path(program).is_relative_to("/home") or Path(program).is_relative_to("/root")
+        else "yes"
+    )
+    lines = [
+        "[Unit]",
+        "Description=Deception network engine (decnet-tui)",
+        "After=network.target",
+        "",
+        "[Service]",
+        "Type=notify",
+        f"ExecStart={command}",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "WatchdogSec=60",
+        "Restart=on-failure",
+        "RestartSec=5",
+        "TimeoutStopSec=30",
+        "DynamicUser=yes",
+        *(
+            [f"StateDirectory={_STATE}", "StateDirectoryMode=0700"]
+            if own
+            else [f"ReadWritePaths={_word(folder)}"]
+        ),
+        *([f"SupplementaryGroups={' '.join(groups)}"] if groups else []),
+        "LimitNOFILE=65536",
+        "",
+        _HARDENING.format(home=home, networks="".join(f" {network}" for network in networks)),
+        "[Install]",
+        "WantedBy=multi-user.target",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _word(text: str) -> str:
+    """One argument for a unit file; ``%`` of a path stays itself, the state directory's does not."""
+    body = text if text.startswith("%S/") else text.replace("%", "%%").replace("$", "$$")
+    return body if shlex.quote(body) == body or body.startswith("%S/") else f'"{body}"'
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(unit)
