@@ -7,6 +7,7 @@ what is sent in ``changes``, when the store is read in ``loading``.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from decnet.logs import get_logger
 from decnet_tui import changes, commandline, glyphs, lastlook
 from decnet_tui.commands import CHANGES, COMMANDS
 from decnet_tui.commands.base import Command
-from decnet_tui.feed import Feed
+from decnet_tui.feed import KNOWN_IPS, Feed
 from decnet_tui.forms import Form
 from decnet_tui.keymap import Keys
 from decnet_tui.link import Link
@@ -47,6 +48,8 @@ from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, TextLines, use_co
 from decnet_tui.writemode import WriteMode
 
 TICK_S = 0.1
+STORE_WAIT_S = 1.0
+"""Seconds that live events wait for the store to be read first."""
 SLOW_TICKS = 5
 WIDE, TALL = 120, 40
 MIN_WIDTH, MIN_HEIGHT = 60, 12
@@ -113,26 +116,33 @@ class DecnetApp(App[str], inherit_bindings=False):
         self.prompt, self.form = self.query_one(Prompt), self.query_one(FormPane)
         self.detail.show(self.detail_view)
         self.say("; ".join(self.keys.problems), bad=bool(self.keys.problems))
-        self.run_worker(self.link.run(), name="link")
-        self.run_worker(self.link.watch(), name="link-watch")
         self.run_worker(self._begin(), name="begin")
         self.set_interval(TICK_S, self._tick)
         self.show_view(self.traffic.name)
 
     async def _begin(self) -> None:
-        """Reads what fell silent before we came; with stored data the first screen is what is new."""
-        if self.session.repo is None:
-            return
-        try:
-            self.feed.load_heartbeats(await self.session.repo.heartbeats())
-            stored = bool(await self.session.repo.list_sessions(limit=1))
-        except STORE_ERRORS as error:
-            self.say(f"the database cannot be read: {error}", bad=True)
-            return
+        """Follows the bus; with stored data the first screen is what is new."""
+        stored = await self._read_store()
+        self.run_worker(self.link.run(), name="link")
+        self.run_worker(self.link.watch(), name="link-watch")
         since = self.view_of(SinceView)
         since.start_with(lastlook.read(self.settings.data_dir, self.session.operator), self.session.demo)
         if stored and self.view is self.traffic and not self.screen.has_class("asking"):
             self.show_view(since.name)
+
+    async def _read_store(self) -> bool:
+        """Heartbeats and addresses of before we came; whether sessions are stored."""
+        repo = self.session.repo
+        if repo is None:
+            return False
+        try:
+            async with asyncio.timeout(STORE_WAIT_S):
+                self.feed.load_heartbeats(await repo.heartbeats())
+                self.feed.load_addresses(await repo.list_attackers(limit=KNOWN_IPS))
+                return bool(await repo.list_sessions(limit=1))
+        except (*STORE_ERRORS, TimeoutError) as error:
+            self.say(f"the database cannot be read: {error or 'too slow'}", bad=True)
+            return False
 
     def on_resize(self, event: events.Resize) -> None:
         """Layout by size."""
@@ -221,7 +231,7 @@ class DecnetApp(App[str], inherit_bindings=False):
     def show_view(self, name: str, *, remember: bool = True) -> None:
         """Another view; ``remember`` makes this one the last view."""
         view = self.views[name]
-        self.screen.remove_class(f"view-{self.view.name}")
+        self.screen.remove_class(f"view-{self.view.name}", "detailed", "zoomed")
         if view is not self.view:
             self.last_view = self.view.name if remember else self.last_view
             self.view = view
@@ -270,13 +280,26 @@ class DecnetApp(App[str], inherit_bindings=False):
     # --- keys and commands
 
     async def on_key(self, event: events.Key) -> None:
-        """What no widget took: the command that the key means in this view."""
+        """A key for the question or form that is open, or the command that it means in this view."""
         event.prevent_default()
+        if self.prompt.question is not None:
+            self.prompt.take(event)
+            return
+        if self.form.form is not None:
+            self.form.take(event)
+            return
         command = self.keys.find(event.key, self.view.name)
         if command is not None:
             self.run_command(command, "")
         elif where := self.keys.elsewhere(event.key):
             self.say(f"{event.character or event.key} works in {', '.join(where)}")
+
+    def on_paste(self, event: events.Paste) -> None:
+        """A paste fills lines and fields; it is never a command and never a yes."""
+        if self.prompt.question is not None:
+            self.prompt.take_paste(event)
+        else:
+            self.form.take_paste(event)
 
     def run_command(self, command: Command, text: str) -> None:
         """Does it, with what was typed after its name; a change waits for write mode."""
@@ -310,14 +333,12 @@ class DecnetApp(App[str], inherit_bindings=False):
 
         def done(accepted: bool, text: str) -> None:
             self.screen.remove_class("asking")
-            self.pane.focus()
             inner(accepted, text)
             self.repaint()
 
         question.done = done
         self.screen.add_class("asking")
         self.prompt.ask(question)
-        self.prompt.focus()
         self.call_after_refresh(self.prompt.repaint)
 
     def switch_write_mode(self, after: Callable[[], None] | None = None) -> None:
@@ -344,17 +365,13 @@ class DecnetApp(App[str], inherit_bindings=False):
 
     def propose(self, form: Form) -> None:
         """Shows a form; once it is confirmed, its change is sent, verified and journalled."""
-        self.form.ask(form)
+        self.form.ask(form, self._answered)
         self.screen.add_class("asking-form")
-        self.form.focus()
         self.call_after_refresh(self.form.repaint)
 
-    def on_form_pane_done(self, event: FormPane.Done) -> None:
-        """The form was sent or left."""
-        form, self.form.form = self.form.form, None
+    def _answered(self, form: Form, sent: bool) -> None:
         self.screen.remove_class("asking-form")
-        self.pane.focus()
-        if event.outcome != "send" or form is None:
+        if not sent:
             self.say("nothing changed")
         elif not self.write.on:
             self.say("write mode ended meanwhile: nothing changed", bad=True)

@@ -197,6 +197,11 @@ class Feed:
         """Sensors that are missing, unreadable or silent too long."""
         return sum(str(row.get("state")) not in ("ok", "None") for row in self.sensors())
 
+    def load_addresses(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Addresses of attackers that were stored before we came."""
+        for row in rows:
+            self._learn_ip(row)
+
     def worker_counts(self, now: float) -> tuple[int, int]:
         """Workers that are ok, and all workers known; the bus itself is none."""
         known = [w for name, w in self.workers.items() if name != "bus"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from textual import events
-from textual.message import Message
 
 from decnet.hostile import visible
 from decnet_tui import glyphs
@@ -11,21 +12,15 @@ from decnet_tui.forms import Field, Form
 from decnet_tui.widgets.strips import BAD, BOLD, CURSOR, FAINT, PLAIN, Line, StripWidget
 
 
-class FormPane(StripWidget, can_focus=True):
-    """Shows one form; posts :class:`Done` when it is sent or left."""
-
-    class Done(Message):
-        """``outcome`` is ``send`` or ``cancel``."""
-
-        def __init__(self, outcome: str) -> None:
-            super().__init__()
-            self.outcome = outcome
+class FormPane(StripWidget):
+    """Shows one form, which the app hands keys; :attr:`done` is called when it is sent or left."""
 
     form: Form | None = None
+    done: Callable[[Form, bool], None]
 
-    def ask(self, form: Form) -> None:
-        """Starts with this form."""
-        self.form = form
+    def ask(self, form: Form, done: Callable[[Form, bool], None]) -> None:
+        """Starts with this form; ``done`` gets whether it was sent."""
+        self.form, self.done = form, done
         self.styles.height = form.height
         self.repaint()
 
@@ -56,20 +51,19 @@ class FormPane(StripWidget, can_focus=True):
         )
         return [*name, *line, ("   " + visible(field.hint(field.value)), FAINT)]
 
-    def on_key(self, event: events.Key) -> None:
-        """All keys are for the form."""
-        event.stop()
-        event.prevent_default()
-        if self.form is None:
+    def take(self, event: events.Key) -> None:
+        """One key; all are for the form."""
+        form = self.form
+        if form is None:
             return
-        outcome = self.form.key(event.key, event.character if event.is_printable else None)
+        outcome = form.key(event.key, event.character if event.is_printable else None)
         self.repaint()
         if outcome:
-            self.post_message(self.Done(outcome))
+            self.form = None
+            self.done(form, outcome == "send")
 
-    def on_paste(self, event: events.Paste) -> None:
+    def take_paste(self, event: events.Paste) -> None:
         """Pastes go into free fields only."""
-        event.stop()
         if self.form is not None:
             self.form.paste(event.text)
             self.repaint()

@@ -34,8 +34,11 @@ class Question:
     """Letters that accept a confirmation; the text is the one that was typed."""
 
 
-class Prompt(StripWidget, can_focus=True):
-    """A line editor, or a question that only a typed ``y`` answers with yes."""
+class Prompt(StripWidget):
+    """A line editor, or a question that only a typed ``y`` answers with yes.
+
+    The app hands it keys while it asks: focus moves too late for keys that come in one burst.
+    """
 
     question: Question | None = None
     text = ""
@@ -63,10 +66,8 @@ class Prompt(StripWidget, can_focus=True):
         shown = visible(self.text)[-room:]
         return [[(label, BOLD), (shown, PLAIN), (" ", CURSOR), (f"  {tail}", BAD if self.error else FAINT)]]
 
-    def on_key(self, event: events.Key) -> None:
-        """All keys are for the line."""
-        event.stop()
-        event.prevent_default()
+    def take(self, event: events.Key) -> None:
+        """One key; all are for the line."""
         question = self.question
         if question is None:
             return
@@ -114,9 +115,8 @@ class Prompt(StripWidget, can_focus=True):
         self.hint = "" if len(found) == 1 else "  ".join(f.rsplit(" ", 1)[-1] for f in found[:12])
         self.repaint()
 
-    def on_paste(self, event: events.Paste) -> None:
+    def take_paste(self, event: events.Paste) -> None:
         """A paste may fill a line; it never answers a question."""
-        event.stop()
         if self.question is not None and not self.question.confirm:
             self._set(self.text + " ".join(event.text.split()))
 
