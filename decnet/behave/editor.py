@@ -145,7 +145,7 @@ class LineEditor:
             self.place = len(self.history)
             self._show("")
         elif step < 0:
-            self.unsure = True  # older than this session: only the shell knows
+            self.recalled = self.unsure = True  # older than this session: only the shell knows
 
     def backspace(self) -> None:
         """Takes the character before the cursor away, all bytes of it."""
@@ -224,6 +224,19 @@ class LineEditor:
             i += 1
         return i
 
+    def vi_word(self) -> int:
+        """Where vi's next word begins."""
+        i, n = self.cur, len(self.buf)
+        while i < n and self.buf[i] != " ":
+            i += 1
+        while i < n and self.buf[i] == " ":
+            i += 1
+        return i
+
+    def vi_next(self) -> None:
+        """vi's ``w``."""
+        self.cur = self.vi_word()
+
     def swap(self) -> None:
         """Ctrl-T: the two characters around the cursor change places."""
         if self.cur and len(self.buf) > 1:
@@ -260,7 +273,7 @@ class LineEditor:
         if char == operator:
             self._kill(0, len(self.buf))
         elif char == "w":
-            self.kill_word_right()
+            self._kill(self.cur, self._word_right() if operator == "c" else self.vi_word())
         elif char == "$":
             self.kill_rest()
         if operator == "c":
@@ -310,7 +323,7 @@ _VI: dict[str, Callable[[LineEditor], None]] = {
     "$": _E.end,
     "A": _E.end,
     "b": _E.word_left,
-    "w": _E.word_right,
+    "w": _E.vi_next,
     "x": _E.delete,
     "X": _E.backspace,
     "D": _E.kill_rest,

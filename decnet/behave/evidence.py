@@ -140,7 +140,7 @@ def _commands(value: Any, started: float, ended: float) -> list[Command]:
     last, room = started, t.MAX_COMMANDS_TEXT
     for place, row in enumerate(rows):
         text = row.get("command_text")
-        if not isinstance(text, str) or not text.strip() or _is_piece(row.get("id")):
+        if not isinstance(text, str) or _is_no_command(text, row.get("id"), first=not out):
             continue
         ts = _time(row.get("ts"))
         last = last if ts is None else min(max(ts, started), ended)
@@ -154,9 +154,16 @@ def _commands(value: Any, started: float, ended: float) -> list[Command]:
     return [command for _, _, command in out]
 
 
-def _is_piece(ident: Any) -> bool:
-    """Whether a row is the second or a later piece of one long command (``…#cmd3.1``)."""
-    return isinstance(ident, str) and "." in ident.rpartition("#cmd")[2] and "#cmd" in ident
+def _is_no_command(text: str, ident: Any, *, first: bool) -> bool:
+    """Nothing, a later piece of one long command (``…#cmd3.1``), or a script that the honeypot read from a file.
+
+    Cowrie logs the text of an executed file as input; unlike a line that somebody sent, it ends in a newline.
+    """
+    if not text.strip():
+        return True
+    if isinstance(ident, str) and "." in ident.rpartition("#cmd")[2] and "#cmd" in ident:
+        return True
+    return text.startswith("#!") or (text.endswith("\n") and not first)
 
 
 @lru_cache(maxsize=4096)

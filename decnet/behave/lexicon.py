@@ -18,9 +18,10 @@ _GROUPS = {
     "process": "ps top htop lsof pstree pgrep systemctl service jobs docker crontab",
     "files": "ls dir cat head tail more less find locate which whereis stat file du pwd cd grep egrep wc tree "
     "strings md5sum sha256sum readlink awk sort history type",
+    "collection": "tar zip 7z gzip mysqldump pg_dump sqlite3 rsync",
 }
 GROUP_OF: dict[str, str] = {name: group for group, names in _GROUPS.items() for name in names.split()}
-"""Exploring tools and what they look at."""
+"""Exploring and collecting tools and what they look at; registry: recon is enumeration and data collection."""
 LANDING = frozenset(
     [
         "whoami",
@@ -104,8 +105,7 @@ _PERSIST = re2.compile(
 )
 _DESTROY = re2.compile(
     r"\bdd\s[^|;&]*of=/dev/|>\s*/dev/[sv]d|\brm\s+-[a-zA-Z]*[rR][a-zA-Z]*\s+(?:--no-preserve-root\s+)?/(?:\s|\*|\z)|"
-    r"\brm\s+-[a-zA-Z]*[rR][a-zA-Z]*\s+/(?:etc|home|boot|usr|bin|var|lib)/?(?:\s|\z)|\bopenssl\s+enc\b|:\(\)\s*\{|"
-    r"\biptables\s+-F"
+    r"\brm\s+-[a-zA-Z]*[rR][a-zA-Z]*\s+/(?:etc|home|boot|usr|bin|var|lib)/?(?:\s|\z)|\bopenssl\s+enc\b|:\(\)\s*\{"
 )
 _EXFIL = re2.compile(
     r"\bcurl\b[^|;&]*(?:\s-T\b|\s-F\b|--upload-file|--data-binary|--form\b|\s-d\s*@|--data\s*@)|"
@@ -177,8 +177,11 @@ def asks_for_help(words: tuple[str, ...]) -> bool:
 
 
 def persists(text: str, names: tuple[str, ...]) -> bool:
-    """Installs something that outlives the session."""
-    return bool(_PERSIST.search(text)) or any(name in PERSISTERS for name in names)
+    """Installs something that outlives the session; to look at such a place is none."""
+    if any(name in PERSISTERS for name in names):
+        return True
+    reading = ">" not in text and all(name in GROUP_OF for name in names)
+    return bool(_PERSIST.search(text)) and (not reading or "crontab" in names)
 
 
 def destroys(text: str, names: tuple[str, ...]) -> bool:

@@ -78,9 +78,7 @@ def mode_after(mode: str, tail: bytes, command: str | None, *, answered: bool, s
         return PROGRAM
     if command is not None and _takes_input(command, last, answered=answered):
         return PROGRAM
-    if mode == PROGRAM and command is None:
-        return PROGRAM
-    return SHELL
+    return PROGRAM if mode == PROGRAM else SHELL
 
 
 def _takes_input(command: str, last: bytes, *, answered: bool) -> bool:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache
-from math import log2, sqrt
+from math import log2, sqrt, tanh
 
 from decnet.behave import thresholds as t
 
 _PER_OCTAVE = 8
 _OFFSET = 16 * _PER_OCTAVE
 _BINS = 32 * _PER_OCTAVE
-NEUTRAL_LOG2 = log2(0.15)
-"""Flight times are taken relative to 0.15 s, a common pace, so that the pace itself has a say too."""
-
 
 @dataclass(slots=True)
 class Rhythm:
@@ -30,7 +27,7 @@ class Rhythm:
     pauses: int = 0
     _last_log: float | None = None
     bins: list[int] = field(default_factory=lambda: [0] * _BINS)
-    digraphs: dict[str, list[float]] = field(default_factory=dict)
+    digraphs: dict[str, list[float]] = field(default_factory=lambda: {kind: [0, 0.0] for kind in _KINDS})
 
     def add(self, gap: float, pair: str) -> float | None:
         """One gap in seconds before a struck key; its log2, or None when it was a pause."""
@@ -50,12 +47,12 @@ class Rhythm:
             self.lag_products += last * octave
             self.lag_count += 1
         self._last_log = octave
-        known = self.digraphs.get(pair)
-        if known is not None:
-            known[0] += 1
-            known[1] += octave
-        elif len(self.digraphs) < t.MAX_DIGRAPHS:
-            self.digraphs[pair] = [1, octave]
+        first, second = pair[:1], pair[1:2]
+        known = self.digraphs[
+            "==" if first == second else _KIND_OF[ord(first)] + _KIND_OF[ord(second)]
+        ]
+        known[0] += 1
+        known[1] += octave
         return octave
 
     @property
@@ -90,21 +87,41 @@ class Rhythm:
         return (self.lag_products / self.lag_count - mean * mean) / variance
 
     def simhash(self) -> str | None:
-        """64 bits over the mean flight time of each pair of keys, as 16 hex digits.
+        """64 bits over the mean flight time of each kind of digraph, as 16 hex digits.
 
-        A random projection: similar rhythms differ in few bits. None when there are too few keys.
+        A random projection of soft levels, so similar rhythms differ in few bits. Kinds that are rare in
+        this session lean on the overall mean. None when there are too few keys.
         """
-        if self.count < t.MIN_SIMHASH_GAPS or len(self.digraphs) < t.MIN_SIMHASH_PAIRS:
+        if self.count < t.MIN_SIMHASH_GAPS:
             return None
+        overall = self.log_total / self.count
         votes = [0.0] * 64
-        for pair, (number, log_sum) in sorted(self.digraphs.items()):
-            weight = (log_sum / number - NEUTRAL_LOG2) * sqrt(number)
-            signs = _signs(pair)
-            for bit in range(64):
-                votes[bit] += weight if signs >> bit & 1 else -weight
+        for kind in _KINDS:
+            number, log_sum = self.digraphs.get(kind, (0, 0.0))
+            mean = (log_sum + t.SIMHASH_LEAN * overall) / (number + t.SIMHASH_LEAN)
+            for level in t.SIMHASH_LEVELS:
+                weight = tanh((mean - level) / t.SIMHASH_SOFTNESS)
+                signs = _signs(kind, level)
+                for bit in range(64):
+                    votes[bit] += weight if signs >> bit & 1 else -weight
         return f"{sum(1 << bit for bit, vote in enumerate(votes) if vote > 0):016x}"
 
 
-@lru_cache(maxsize=16_384)
-def _signs(pair: str) -> int:
-    return int.from_bytes(hashlib.blake2b(pair.encode(), digest_size=8).digest(), "big")
+def _kind(char: str) -> str:
+    """Which part of the keyboard a character is struck with; a coarse bucket that tells no text."""
+    lower = char.lower()
+    if lower in "qwertasdfgzxcvb":
+        return "l"
+    if lower in "yuiophjklnm":
+        return "r"
+    return "d" if char.isdigit() else "s" if char == " " else "p"
+
+
+_KIND_OF = [_kind(chr(code)) for code in range(256)]
+_KINDS = [first + second for first in "lrdsp" for second in "lrdsp"] + ["=="]
+"""Digraphs by the parts of the keyboard of both keys, and the same key twice."""
+
+
+@lru_cache(maxsize=1024)
+def _signs(kind: str, level: float) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{kind}{level}".encode(), digest_size=8).digest(), "big")

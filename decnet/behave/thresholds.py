@@ -13,7 +13,6 @@ MAX_COMMAND_TEXT = 4_096
 MAX_COMMANDS_TEXT = 524_288
 MAX_INPUT_BYTES = 1_048_576
 MAX_LINES = 20_000
-MAX_DIGRAPHS = 4_096
 MAX_LIST_VALUES = 64
 MAX_VALUE_CHARS = 255
 RECORDING_SLACK_S = 300.0
@@ -39,8 +38,12 @@ MIN_KEYS_NO_MULTIPLEXER = 200
 MIN_LINES = 3
 """own: shares per line of fewer lines are coin flips."""
 MIN_SIMHASH_GAPS = 50
-MIN_SIMHASH_PAIRS = 12
-"""registry: absent when a session has too few keystrokes; the figures are own."""
+"""registry: absent when a session has too few keystrokes; the figure is own."""
+SIMHASH_LEVELS = (-4.5, -4.0, -3.5, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5)
+SIMHASH_SOFTNESS = 0.35
+SIMHASH_LEAN = 8.0
+"""own: levels in octaves of a second (0.04 to 0.7 s); chosen so that one simulated hand stays within the
+registry's 6 bits (median) and hands of another pace do not."""
 MIN_FEEDBACK_SAMPLES = 5
 """own: Pearson's r of fewer points is arbitrary; registry: unknown = insufficient samples."""
 MIN_LAYOUT_ERRORS = 50
