@@ -152,7 +152,10 @@ class FleetMixin(RepositoryBase):
         query = query.where(or_(_DECKY.c.pending, _DECKY.c.next_due.is_not(None)))
         moment = func.min(case((_DECKY.c.pending, _DECKY.c.retry_at), else_=_DECKY.c.next_due))
         async with self._read() as session:
-            return (await session.execute(query.with_only_columns(moment))).scalar_one_or_none()
+            found: datetime | None = (
+                await session.execute(query.with_only_columns(moment))
+            ).scalar_one_or_none()
+            return found
 
     async def site_renew(self, site: str, until: float) -> None:
         """The engine of ``site`` lives until ``until`` (epoch seconds) at least."""

@@ -200,7 +200,7 @@ class _Reader:
             self._flaw(f"unknown archetype '{archetype!s:.40}'; known: {known}", (*path, "archetype"))
             return ()
         else:
-            pool = tuple(self.catalogue.playable(self.catalogue.archetypes[archetype], substrate))
+            pool = tuple(self.catalogue.playable(self.catalogue.archetypes[str(archetype)], substrate))
         if not pool:
             self._flaw("the pool is empty", path)
         return pool

@@ -1,0 +1,1 @@
+"""The mutator: a fleet of deckies, and the rotation of what they run."""

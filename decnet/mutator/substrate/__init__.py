@@ -1,0 +1,21 @@
+"""Substrates: what makes a decky run its services."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from decnet.config import MutatorSettings
+from decnet.mutator.substrate.base import Substrate
+from decnet.mutator.substrate.compose import ComposeSubstrate
+from decnet.mutator.substrate.dry_run import DryRunSubstrate
+from decnet.mutator.substrate.opencanary import OpenCanarySubstrate
+from decnet.services import Catalogue
+
+
+def make_substrates(settings: MutatorSettings, data_dir: Path, catalogue: Catalogue) -> dict[str, Substrate]:
+    """Every substrate by name."""
+    return {
+        "compose": ComposeSubstrate(settings, data_dir, catalogue),
+        "opencanary": OpenCanarySubstrate(settings, data_dir, catalogue),
+        "dry_run": DryRunSubstrate(data_dir / "fleet" / "dry_run"),
+    }
