@@ -41,6 +41,8 @@ def _settings(folder: Path, log: CowrieLog) -> Settings:
     return load_settings(
         data_dir=folder / "data",
         bus={"type": "memory"},
+        workers=("sensors", "recorder", "ttp"),
+        ttp_rule_store_type="filesystem",
         sensors=[{"kind": "cowrie", "path": str(path)}, *recorded],
     )
 
