@@ -228,6 +228,13 @@ class MutatorSettings(_Section):
     """Tries of a call that failed for a reason that may pass."""
 
 
+class AttributionSettings(_Section):
+    """Attribution; the thresholds it decides by are in ``decnet.attribution.thresholds``."""
+
+    multi_actor_tick_secs: float = Field(60.0, gt=0)
+    """Seconds between looks for identities that several operators share."""
+
+
 class ConsoleSettings(_Section):
     """The console."""
 
@@ -290,6 +297,8 @@ class Settings(BaseSettings):
     """Tagging."""
     mutator: MutatorSettings = MutatorSettings()
     """The fleet and its rotation."""
+    attribution: AttributionSettings = AttributionSettings()
+    """Attribution."""
     console: ConsoleSettings = ConsoleSettings()
     """The console."""
     log: LogSettings = LogSettings()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from decnet.attribution.worker import AttributionWorker
 from decnet.behave.worker import BehaveWorker
 from decnet.bus import topics
 from decnet.bus.base import BaseBus
@@ -117,6 +118,7 @@ class Engine:
             "recorder": lambda: RecorderWorker(self.settings),
             "behave": BehaveWorker,
             "ttp": lambda: TtpWorker(self.rules, self.settings),
+            "attribution": lambda: AttributionWorker(self.settings),
         }
         wanted = self.settings.workers or tuple(builders)
         for name in wanted:

@@ -64,6 +64,18 @@ class AlertsMixin(RepositoryBase):
             await bound._upsert(session, _ALERT, [row], dict.fromkeys(_COLUMNS[1:], replace))
         return row
 
+    async def refresh_alert(self, alert: Row) -> None:
+        """Brings the sessions of an identity's standing alert up to date, unless an operator resolved it."""
+        names = ("attacker_uuids", "families", "sides", "confidence", "ts", "explanation")
+        where = (
+            _ALERT.c.identity_uuid == alert["identity_uuid"],
+            _ALERT.c.standing,
+            _ALERT.c.state != RESOLVED,
+        )
+        async with self._write() as session:
+            values = {name: alert[name] for name in names}
+            await session.execute(update(_ALERT).where(*where).values(values))
+
     async def _newest_alert(self, identity: str) -> Row | None:
         query = select(_ALERT).where(_ALERT.c.identity_uuid == identity)
         async with self._read() as session:

@@ -67,14 +67,18 @@ class AttributionMixin(ActorsMixin, RepositoryBase):
                 out |= {row["identity_uuid"]: row["merged_into"] for row in rows}
         return out
 
-    async def lock_identities(self, identities: Iterable[str]) -> None:
-        """Holds the rows of identities, taken sorted, until the transaction ends (SQLite has one writer)."""
+    async def lock_identities(self, identities: Iterable[str]) -> bool:
+        """Holds the rows of identities, taken sorted, until the transaction ends.
+
+        False on SQLite, where it is not needed: there is one writer.
+        """
         if self.db.dialect != "postgresql":
-            return
+            return False
         async with self._write() as session:
             for part in chunks(sorted(set(identities))):
                 rows = select(_IDENTITY.c.identity_uuid).where(_IDENTITY.c.identity_uuid.in_(part))
                 await session.execute(rows.order_by(_IDENTITY.c.identity_uuid).with_for_update())
+        return True
 
     async def group_of_identity(self, identity_uuid: str) -> list[str]:
         """The identity and all that were merged into it, sorted."""

@@ -7,7 +7,7 @@ handler count; a delivery that ended in a crash is no failure.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 from contextlib import asynccontextmanager
 
 from decnet.bus import topics
@@ -21,6 +21,8 @@ from decnet.runtime.health import WorkerStats
 from decnet.runtime.worker import Transaction, Worker
 
 log = get_logger(__name__)
+DEFER_S, MAX_DEFER_S = 1.0, 30.0
+"""Seconds until a deferred event comes again: doubled each time, to the second."""
 
 
 class BatchProcessor:
@@ -98,7 +100,7 @@ class BatchProcessor:
             log.error("batch failed", worker=self.worker.name, events=len(part), exc_info=True)
             self.stats.failed += 1
             return error
-        await self._done(part, events)
+        await self._done(part, [event for event in events if event.id not in tx.deferred], tx.deferred)
         return None
 
     async def _write_news(self, bound: BaseRepository, tx: Transaction, part: Sequence[Delivery]) -> None:
@@ -107,12 +109,15 @@ class BatchProcessor:
             await self._write_dead(bound, seqs[dead.event.id], dead.reason)
         await bound.outbox_add_many(tx.bus.events)
 
-    async def _done(self, part: Sequence[Delivery], events: Sequence[Event]) -> None:
+    async def _done(self, part: Sequence[Delivery], events: Sequence[Event], deferred: Set[str]) -> None:
         self.committed()
         self.stats.processed += len(events)
-        self.stats.last_event_ts = max(self.stats.last_event_ts, *(e.ts for e in events))
+        self.stats.last_event_ts = max([self.stats.last_event_ts, *(e.ts for e in events)])
         for delivery in part:
-            await delivery.ack()
+            if delivery.event is not None and delivery.event.id in deferred:
+                await delivery.nak(min(DEFER_S * 2 ** min(delivery.num_delivered - 1, 5), MAX_DEFER_S))
+            else:
+                await delivery.ack()
 
     async def _failed(self, delivery: Delivery, error: Exception) -> None:
         failures = await self.repo.failure_count_add(self.worker.name, delivery.seq)

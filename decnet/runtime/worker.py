@@ -71,6 +71,11 @@ class Transaction:
     repo: BaseRepository
     bus: TxBus = field(default_factory=TxBus)
     dead: list[DeadLetter] = field(default_factory=list)
+    deferred: set[str] = field(default_factory=set)
+
+    def defer(self, event: Event) -> None:
+        """Asks for ``event`` again later, because what it needs is not there yet; this is no failure."""
+        self.deferred.add(event.id)
 
     def dead_letter(self, event: Event, reason: str) -> None:
         """Gives ``event`` up; the row is written with the batch."""

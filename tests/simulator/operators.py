@@ -126,7 +126,7 @@ EXPLORE = {
     "cognitive.planning_depth": ("shallow", "reactive"),
 }
 MINE = {"operational.objective": ("cryptomining",), "cognitive.planning_depth": ("deep",)}
-CLIENTS = tuple(f"ssh:hassh{n}" for n in range(8)) + ("telnet",)
+CLIENTS = (*(f"ssh:hassh{n}" for n in range(8)), "telnet")
 ACCOUNTS = tuple(f"account{n}" for n in range(12))
 
 

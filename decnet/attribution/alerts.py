@@ -1,0 +1,107 @@
+"""The multi-actor tick: looks at identities with new sessions, keeps the verdicts, raises and closes alerts.
+
+An alert stands for an identity and its set of primitives. Another set is told again; below two
+primitives the alert is closed and armed anew. All of it are rows, so that a restart repeats nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from decnet.attribution import thresholds as th
+from decnet.attribution.multi_actor import CLAIM, examine, verdict_row
+from decnet.attribution.states import MAX_ATTACKERS
+from decnet.bus import topics
+from decnet.db.repository import BaseRepository
+from decnet.ids import event_id
+from decnet.logs import get_logger
+from decnet.runtime.worker import TxBus
+
+log = get_logger(__name__)
+SUSPECTED = topics.attribution(topics.ATTRIBUTION_PROFILE_MULTI_ACTOR_SUSPECTED)
+AT_ONCE = 50
+"""Identities that are examined between two commits."""
+MAX_SIDE = 500
+Row = dict[str, Any]
+
+
+async def examine_due(repo: BaseRepository) -> set[str]:
+    """Examines every identity to which sessions came since its last verdict; the identities looked at."""
+    done: set[str] = set()
+    while due := await repo.due_identities(AT_ONCE):
+        members: dict[str, list[tuple[str, int]]] = {}
+        for own, canonical, version in due:
+            members.setdefault(canonical, []).append((own, version))
+        verdicts = [await _examined(repo, identity) for identity in sorted(members)]
+        seen = [mark for marks in members.values() for mark in marks]
+        await repo.store_verdicts(verdicts, seen)
+        if members.keys() <= done:
+            break  # sessions come faster than they are looked at: the next tick goes on
+        done |= members.keys()
+    return done
+
+
+async def _examined(repo: BaseRepository, identity: str) -> Row:
+    sessions = await repo.session_features(identity, th.MULTI_ACTOR_SESSIONS)
+    verdict = await asyncio.to_thread(examine, sessions)
+    last = sessions[-1]["ended_at"] if sessions else None
+    row = dict(verdict_row(identity, verdict))
+    return {**row, "verdict": {**row["verdict"], "ts": last}}
+
+
+async def settle(
+    bus: TxBus, repo: BaseRepository, fired: Mapping[str, frozenset[str]], fresh: set[str], now: float
+) -> dict[str, frozenset[str]]:
+    """Alerts after the verdicts, against those that ``fired`` before; what stands now.
+
+    Alerts of ``fresh`` identities whose set did not change get their newest sessions, in silence.
+    """
+    rows = await repo.list_multi_actor_identities()
+    standing = {row["identity_uuid"]: frozenset(row["primitives"] or ()) for row in rows}
+    standing = {k: v for k, v in standing.items() if len(v) >= th.MULTI_ACTOR_MIN_PRIMITIVES}
+    gone = sorted(set(fired) - set(standing))
+    if gone:
+        await repo.close_alerts(gone, "attribution")
+        log.info("multi-actor alerts closed", identities=gone)
+    for identity, primitives in sorted(standing.items()):
+        changed = fired.get(identity) != primitives
+        if not changed and identity not in fresh:
+            continue
+        alert = await _alert(repo, identity, primitives)
+        if changed:
+            await _tell(bus, await repo.raise_alert(alert), now)
+        else:
+            await repo.refresh_alert(alert)
+    return standing
+
+
+async def _alert(repo: BaseRepository, identity: str, primitives: frozenset[str]) -> Row:
+    verdict = await repo.verdict_of(identity) or {}
+    attackers = await repo.attackers_of_identity(identity)
+    return {
+        "identity_uuid": identity,
+        "attacker_uuids": attackers[:MAX_ATTACKERS],
+        "primitives": sorted(primitives),
+        "families": sorted(verdict.get("families", ())),
+        "sides": [list(side)[:MAX_SIDE] for side in verdict.get("sides", ())],
+        "confidence": float(verdict.get("confidence", 0.0)),
+        "ts": verdict.get("ts"),
+        "explanation": verdict,
+    }
+
+
+async def _tell(bus: TxBus, alert: Row, now: float) -> None:
+    count = len(alert["primitives"])
+    payload = {
+        **{name: alert[name] for name in ("identity_uuid", "attacker_uuids", "primitives", "families")},
+        "evidence_summary": f"{count} primitives flagged multi_actor: {CLAIM} "
+        f"({', '.join(alert['families'])}; sides of {' and '.join(str(len(s)) for s in alert['sides'])} sessions)",
+        "confidence": alert["confidence"],
+        "alert_id": alert["alert_id"],
+        "ts": now,
+    }
+    log.info("multi-actor suspected", identity=alert["identity_uuid"], primitives=alert["primitives"])
+    ident = event_id("attribution.alert", alert["alert_id"], alert["revision"])
+    await bus.publish(SUSPECTED, payload, event_type="multi_actor_suspected", event_id=ident, ts=now)

@@ -1,0 +1,140 @@
+"""The states of primitives: recomputed from stored rows, told when they change.
+
+A state is a function of the last rows up to the newest observation heard of, so the order and number of
+deliveries do not matter for where it ends. Steps are taken in order of time, one for each observation
+of a batch, so that a batch tells of the same transitions as its observations one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from decnet.attribution import thresholds as th
+from decnet.attribution.kinds import HASH, value_kind
+from decnet.attribution.mergers import merge_primitive
+from decnet.bus import topics
+from decnet.db.repo_attribution import Key
+from decnet.db.repository import BaseRepository
+from decnet.ids import event_id
+from decnet.logs import get_logger
+from decnet.runtime.worker import TxBus
+
+log = get_logger(__name__)
+STATE_CHANGED = topics.attribution(topics.ATTRIBUTION_PROFILE_STATE_CHANGED)
+MAX_ATTACKERS = 500
+"""Attackers named in one event."""
+Row = dict[str, Any]
+
+
+def rows_read(primitive: str) -> int:
+    """Observations of one merge."""
+    return th.HASH_ROWS_READ if value_kind(primitive) == HASH else th.ROWS_READ
+
+
+async def recompute(
+    repo: BaseRepository,
+    bus: TxBus,
+    keys: Mapping[Key, Collection[float]],
+    now: float,
+    states: Mapping[Key, Row] | None = None,
+) -> None:
+    """Brings the states of ``keys`` up to their observations at these times (epoch seconds) and tells of changes.
+
+    ``states`` are the rows to start from; read when not given. Belongs in a write transaction.
+    """
+    old = await repo.attribution_states(keys) if states is None else states
+    wanted = {key: _wanted(key, times, old.get(key)) for key, times in keys.items()}
+    windows = await repo.observation_windows(wanted)
+    members: dict[str, list[str]] = {}
+    changed = []
+    for key in sorted(keys):
+        rows, total = windows[key]
+        steps = replayed(key, old.get(key), rows, total, keys[key])
+        if steps:
+            changed.append(steps[-1][1])
+        for before, state in steps:
+            if before is None or before["state"] != state["state"]:
+                if key[0] not in members:
+                    members[key[0]] = await repo.attackers_of_identity(key[0])
+                await _tell(bus, before, state, members[key[0]], now)
+    await repo.upsert_attribution_states(changed)
+
+
+def united(winner: str, states: Sequence[Row]) -> tuple[dict[Key, list[float]], dict[Key, Row]]:
+    """Keys and states to start from when the states of a group become those of its canonical identity.
+
+    The winner's own state is the one that may change; numbers go on from the greatest of the group.
+    """
+    times: dict[Key, list[float]] = {}
+    old: dict[Key, Row] = {}
+    for row in states:
+        key = (winner, row["primitive"])
+        times.setdefault(key, []).append(row["last_observation_ts"] or 0.0)
+        if row["identity_uuid"] == winner:
+            old[key] = dict(row)
+    for row in states:
+        if (own := old.get((winner, row["primitive"]))) is not None:
+            own["seq"] = max(own["seq"], row["seq"])
+    return times, old
+
+
+def _wanted(key: Key, times: Collection[float], old: Row | None) -> tuple[int, float]:
+    last = old["last_observation_ts"] if old else None
+    return rows_read(key[1]) + len(times), max([*times, *([last] if last is not None else [])])
+
+
+def replayed(
+    key: Key, old: Row | None, rows: Sequence[Row], total: int, times: Collection[float]
+) -> list[tuple[Row | None, Row]]:
+    """(state before, state after) of every step; ``rows`` are the last ones in order, ``total`` their number."""
+    last = old["last_observation_ts"] if old else None
+    fresh = sorted({at for at in times if last is None or at > last}) or [max([*times, last or 0.0])]
+    out: list[tuple[Row | None, Row]] = []
+    for at in fresh:
+        seen = [row for row in rows if row["ts"] <= at]
+        if not seen:
+            continue
+        state = _state(key, old, seen[-rows_read(key[1]) :], total - (len(rows) - len(seen)))
+        out.append((old, state))
+        old = state
+    return out
+
+
+def _state(key: Key, old: Row | None, seen: Sequence[Row], count: int) -> Row:
+    profile = asdict(merge_primitive(key[1], seen))
+    last = float(seen[-1]["ts"])
+    same = old is not None and old["state"] == profile["state"]
+    return {
+        **profile,
+        "identity_uuid": key[0],
+        "primitive": key[1],
+        "observation_count": count,
+        "last_observation_ts": last,
+        "last_change_ts": old["last_change_ts"] if old is not None and same else last,
+        "seq": (old["seq"] if old else 0) + (not same),
+    }
+
+
+async def _tell(bus: TxBus, old: Row | None, new: Row, attackers: Sequence[str], now: float) -> None:
+    """One transition; its id is derived from the key and its number."""
+    payload = {
+        "identity_uuid": new["identity_uuid"],
+        "attacker_uuids": list(attackers[:MAX_ATTACKERS]),
+        "primitive": new["primitive"],
+        "old_state": old["state"] if old else None,
+        "new_state": new["state"],
+        **{name: new[name] for name in ("current_value", "confidence", "observation_count", "seq")},
+        "ts": now,
+    }
+    log.info(
+        "attribution state changed",
+        identity=new["identity_uuid"],
+        primitive=new["primitive"],
+        old=payload["old_state"],
+        new=new["state"],
+    )
+    subject = f"{new['identity_uuid']}|{new['primitive']}"
+    ident = event_id("attribution", subject, new["seq"])
+    await bus.publish(STATE_CHANGED, payload, event_type="state_changed", event_id=ident, ts=now)

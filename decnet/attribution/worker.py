@@ -1,0 +1,205 @@
+"""The attribution worker: observations become states, merges are followed, a tick compares sessions.
+
+All effects of a batch are one transaction under the row locks of its identities. The three functions
+at the end do the same things one by one, for whoever has no engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from decnet.attribution.alerts import examine_due, settle
+from decnet.attribution.heard import PREFIX, Heard, heard
+from decnet.attribution.states import recompute, united
+from decnet.bus import topics
+from decnet.bus.base import BaseBus, Event
+from decnet.bus.publish import publish_safely
+from decnet.config import Settings, load_settings
+from decnet.db.repo_attribution import Key
+from decnet.ids import identity_id
+from decnet.logs import get_logger
+from decnet.runtime.worker import Job, Transaction, TxBus, Worker
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
+
+log = get_logger(__name__)
+PATTERN = f"{PREFIX}>"
+MERGED = topics.identity(topics.IDENTITY_MERGED)
+STARTED = f"attribution worker started pattern={PATTERN}"
+CLIENT_NAME = "attribution-correlator"
+LEASE = "attribution.tick"
+AnyBus = BaseBus | TxBus | None
+
+
+def _now() -> float:
+    """Epoch seconds; tests replace it. It stamps news and decides nothing."""
+    return time.time()
+
+
+class AttributionWorker(Worker):
+    """States of primitives and alerts about shared identities."""
+
+    name = "attribution"
+    topics = (PATTERN, MERGED)
+
+    def __init__(self, settings: Settings | None = None, tick_secs: float | None = None) -> None:
+        configured = (settings or load_settings()).attribution.multi_actor_tick_secs
+        every = configured if tick_secs is None else tick_secs
+        self.jobs = (Job("multi-actor", every, self._tick, lease=LEASE, by_data=True),)
+        self.malformed = self.deferred = self.alerts = 0
+
+    async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
+        """Says what it listens to."""
+        log.info(STARTED)
+
+    async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
+        """States after a batch; observations of attackers that nobody knows yet come again later."""
+        told = [event for event in batch if event.topic != MERGED]
+        known = [(event, found) for event in told if (found := _heard(event)) is not None]
+        self.malformed += len(told) - len(known)
+        merges = [pair for event in batch if event.topic == MERGED and (pair := _merge(event))]
+        await follow_merges(tx.repo, tx.bus, merges)
+        unknown = await observe(tx.repo, tx.bus, [found for _, found in known])
+        for event, found in known:
+            if found.attacker_uuid in unknown:
+                self.deferred += 1
+                tx.defer(event)
+
+    async def _tick(self, repo: BaseRepository, bus: BaseBus) -> None:
+        """One tick with its news in the outbox; what fired before is read from the alerts."""
+        fresh = await examine_due(repo)
+        async with repo.transaction() as bound:
+            out = TxBus()
+            await settle(out, bound, await fired_alerts(bound), fresh, _now())
+            await bound.outbox_add_many(out.events)
+        self.alerts += len(out.events)
+
+    def health(self) -> dict[str, Any]:
+        """Observations refused and put off, alerts told."""
+        return {"malformed": self.malformed, "deferred": self.deferred, "alerts_told": self.alerts}
+
+    async def stop(self) -> None:
+        """Says so."""
+        log.info("attribution worker stopped")
+
+
+def _heard(event: Event | Mapping[str, Any]) -> Heard | None:
+    """The observation, or None for one that cannot be read."""
+    try:
+        return heard(event)
+    except ValueError as error:
+        log.debug("malformed observation skipped", reason=str(error))
+        return None
+
+
+def _merge(event: Event) -> tuple[str, str] | None:
+    winner, loser = event.payload.get("winner_uuid"), event.payload.get("loser_uuid")
+    if isinstance(winner, str) and isinstance(loser, str) and winner and loser:
+        return winner, loser
+    log.debug("malformed merge skipped")
+    return None
+
+
+async def observe(repo: BaseRepository, bus: TxBus, found: Sequence[Heard]) -> set[str]:
+    """States after some observations, in the running transaction; the attackers that nobody knows yet."""
+    attackers = {item.attacker_uuid for item in found}
+    owners = await repo.identities_of_attackers(attackers)
+    unknown = attackers - owners.keys()
+    for attacker in sorted(unknown):
+        log.info("unknown attacker, deferring", attacker=attacker)
+    if await repo.lock_identities({*owners.values(), *map(identity_id, owners)}):
+        owners = await repo.identities_of_attackers(owners)
+    known = [item for item in found if item.attacker_uuid in owners]
+    await repo.insert_observations([item.row for item in known if item.row])
+    keys: dict[Key, set[float]] = defaultdict(set)
+    for item in known:
+        keys[owners[item.attacker_uuid], item.primitive].add(item.ts)
+    if keys:
+        await recompute(repo, bus, keys, _now())
+    return unknown
+
+
+async def follow_merges(repo: BaseRepository, bus: TxBus, merges: Iterable[tuple[str, str]]) -> None:
+    """Recomputes the canonical identities of merged groups from the union of their observations."""
+    winners = {await repo.merge_identities(winner, loser) for winner, loser in merges}
+    for winner in sorted(winners):
+        group = await repo.group_of_identity(winner)
+        await repo.lock_identities(group)
+        losers = [identity for identity in group if identity != winner]
+        states = await repo.states_of_identities(group)
+        keys, old = united(winner, states)
+        if keys:
+            await recompute(repo, bus, keys, _now(), old)
+        await repo.delete_attribution_states(losers)
+        await repo.drop_evidence(losers)
+        await repo.close_alerts(losers, "attribution")
+        await repo.mark_due([winner])
+
+
+async def fired_alerts(repo: BaseRepository) -> dict[str, frozenset[str]]:
+    """What stands already: identity → primitives of its alert."""
+    return {row["identity_uuid"]: frozenset(row["primitives"] or ()) for row in await repo.standing_alerts()}
+
+
+async def handle_observation_event(
+    bus: AnyBus, repo: BaseRepository, event: Event | Mapping[str, Any]
+) -> bool:
+    """Takes one observation (an event or a plain payload) in, in a transaction of its own.
+
+    False when it cannot be read, or when its attacker is not known yet: then it has to come again.
+    """
+    found = _heard(event)
+    if found is None:
+        return False
+    out = TxBus()
+    async with repo.transaction() as bound:
+        unknown = await observe(bound, out, [found])
+    await _pass_on(bus, out)
+    return not unknown
+
+
+async def tick_multi_actor(bus: AnyBus, repo: BaseRepository, last_fired: dict[str, frozenset[str]]) -> int:
+    """One tick; the number of alerts told. ``last_fired`` (identity → primitives) is brought up to date."""
+    fresh = await examine_due(repo)
+    out = TxBus()
+    async with repo.transaction() as bound:
+        standing = await settle(out, bound, last_fired, fresh, _now())
+    last_fired.clear()
+    last_fired.update(standing)
+    await _pass_on(bus, out)
+    return len(out.events)
+
+
+async def _pass_on(bus: AnyBus, out: TxBus) -> None:
+    """News to whatever bus there is: to the outbox of a transaction as they are, to others safely."""
+    if isinstance(bus, TxBus):
+        bus.events += out.events
+        return
+    for event in out.events:
+        await publish_safely(bus, event.topic, event.payload, event.type)
+
+
+async def run_attribution_loop(
+    repo: BaseRepository,
+    *,
+    shutdown: asyncio.Event | None = None,
+    multi_actor_tick_secs: float | None = None,
+    bus: BaseBus | None = None,
+) -> None:
+    """Runs the worker alone until ``shutdown`` is set; ends clean when cancelled."""
+    from decnet.bus.factory import get_bus
+    from decnet.runtime.supervisor import Supervisor, run_until
+
+    settings = load_settings()
+    own = bus or get_bus(CLIENT_NAME, settings)
+    worker = AttributionWorker(settings, multi_actor_tick_secs)
+    try:
+        await run_until(Supervisor([worker], repo, own, settings), shutdown or asyncio.Event())
+    finally:
+        if bus is None:
+            await own.close()
