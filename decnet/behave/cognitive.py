@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from difflib import SequenceMatcher
 from itertools import pairwise
 from statistics import fmean, median
 
@@ -122,11 +123,16 @@ def _answer(failed: Command, following: Command) -> str:
     old, new = failed.parsed, following.parsed
     if old.text.strip() == new.text.strip():
         return "rerun"
-    if old.name == new.name:
+    if old.name == new.name or _misspelt(old.name, new.name):
         return "modify"
     same_kind = old.phase == new.phase and old.phase not in ("other", "recon")
     same_arguments = bool(set(old.words[1:]) & set(new.words[1:]))
     return "switch" if same_kind or same_arguments else "abort"
+
+
+def _misspelt(old: str, new: str) -> bool:
+    """Whether the new name corrects a slip in the old one."""
+    return min(len(old), len(new)) > 2 and SequenceMatcher(None, old[:32], new[:32]).ratio() >= t.MISSPELT_RATIO  # fmt: skip
 
 
 def _frustration(keys: KeyFacts) -> Iterator[Finding]:

@@ -210,7 +210,10 @@ def made(text: str) -> set[str]:
     if not found:
         found = {match[1] for match in _FETCHED.finditer(text)}
     return {
-        base for name in found if (base := _base(name)) and not name.startswith(("/dev/", "/proc/", "&", "-"))
+        base
+        for name in found
+        if (base := _base(name))
+        and not name.startswith(("/dev/", "/proc/", "/var/log", "/var/run/utmp", "&", "-"))
     }
 
 

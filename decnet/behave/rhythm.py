@@ -13,6 +13,7 @@ _PER_OCTAVE = 8
 _OFFSET = 16 * _PER_OCTAVE
 _BINS = 32 * _PER_OCTAVE
 
+
 @dataclass(slots=True)
 class Rhythm:
     """Gaps up to a pause, in seconds and in octaves (log2), and the pauses beside them."""
@@ -48,9 +49,7 @@ class Rhythm:
             self.lag_count += 1
         self._last_log = octave
         first, second = pair[:1], pair[1:2]
-        known = self.digraphs[
-            "==" if first == second else _KIND_OF[ord(first)] + _KIND_OF[ord(second)]
-        ]
+        known = self.digraphs["==" if first == second else _KIND_OF[ord(first)] + _KIND_OF[ord(second)]]
         known[0] += 1
         known[1] += octave
         return octave

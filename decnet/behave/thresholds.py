@@ -78,6 +78,8 @@ DEEP_PHASES = 3
 DEEP_FORWARD_SHARE = 0.8
 REACTIVE_SHARE = 0.4
 """own: three phases in order with little backtracking; two in five commands answer a failure."""
+MISSPELT_RATIO = 0.7
+"""own: 'hsitory' and 'history' agree in six of seven letters, 'wegt' and 'wget' in three of four."""
 
 # Sessions.
 DURATION_BOUNDS = (15 * 60.0, 90 * 60.0, 4 * 3600.0)
@@ -95,8 +97,8 @@ MICRO_PAUSE_CV = 0.35
 SUSTAINED_CV = 1.0
 """own: a constant random rate (Poisson) has CV 1."""
 BURSTY_LULL_SHARE = 0.5
-BURSTY_MAX_LULLS = 0.25
-"""own: at most a quarter of the pauses make up at least half of the time."""
+BURSTY_MAX_LULLS = 0.1
+"""own: a tenth of the pauses (at least one) makes up at least half of the time."""
 LANDING_WINDOW, LANDING_MIN = 6, 3
 """registry: a sequence such as whoami, id, uname, hostname, ip addr at session start; three of six is own."""
 CLEANUP_WINDOW = 5
