@@ -12,7 +12,8 @@ from decnet_tui.changes import Change, End, cannot_undo
 
 UNDO: dict[str, Callable[[Mapping[str, Any]], Change]] = {rulechanges.KIND: rulechanges.undo}
 """How each kind of change is undone; a kind that is not here cannot be."""
-BY_ITSELF = "(expiry)"
+NOBODY = "(expiry)"
+BY_ITSELF = "by itself"
 
 
 def with_expiries(entries: Sequence[Mapping[str, Any]], now: float | None = None) -> list[dict[str, Any]]:
@@ -40,14 +41,14 @@ def _expiry(entry: Mapping[str, Any], at: float) -> dict[str, Any]:
     return {
         "id": f"{entry['id']}x",
         "ts": datetime.fromtimestamp(at, UTC),
-        "operator": BY_ITSELF,
+        "operator": NOBODY,
         "kind": rulechanges.KIND,
         "target": entry["target"],
         "what": f"{entry['target']} enabled again by itself",
         "before": entry.get("after"),
         "after": {"state": "enabled"},
         "reason": None,
-        "outcome": "by itself",
+        "outcome": BY_ITSELF,
         "detail": f"the state of entry {entry['id']} ended",
         "undoes": None,
     }
@@ -55,7 +56,7 @@ def _expiry(entry: Mapping[str, Any], at: float) -> dict[str, Any]:
 
 def undoable(entry: Mapping[str, Any]) -> str:
     """Why this row cannot be undone; empty when it can."""
-    if entry.get("kind") not in UNDO or entry.get("operator") == BY_ITSELF:
+    if entry.get("kind") not in UNDO or entry.get("operator") == NOBODY:
         return "this kind of change has no way back"
     return cannot_undo(entry)
 

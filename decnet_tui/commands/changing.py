@@ -9,6 +9,7 @@ from decnet_tui import journal
 from decnet_tui.commands.base import Command
 from decnet_tui.forms import Form, PlainForm
 from decnet_tui.ruleform import RuleForm
+from decnet_tui.screens.base import clock
 from decnet_tui.screens.journal import JournalView
 from decnet_tui.screens.rules import RulesView
 from decnet_tui.screens.since import SinceView
@@ -129,7 +130,8 @@ async def _undo(app: DecnetApp, wanted: str) -> None:
 def _state(fields: object) -> str:
     if not isinstance(fields, dict):
         return "?"
-    return "  ".join(f"{k} {v}" for k, v in fields.items() if v is not None)
+    shown = {k: f"{clock(v, 'date')}Z" if k == "expires_at" and v else v for k, v in fields.items()}
+    return "  ".join(f"{k} {v}" for k, v in shown.items() if v is not None)
 
 
 def next_span(app: DecnetApp, _: str) -> None:

@@ -10,8 +10,8 @@ from rich.style import Style
 from decnet_tui import glyphs
 from decnet_tui.changes import End, need_store
 from decnet_tui.feed import Feed
-from decnet_tui.journal import with_expiries
-from decnet_tui.screens.base import TIME_WIDTHS, clock
+from decnet_tui.journal import BY_ITSELF, with_expiries
+from decnet_tui.screens.base import clock
 from decnet_tui.screens.table import Column, Row, TableView
 from decnet_tui.session import Session
 from decnet_tui.widgets.strips import BAD, GOOD, PLAIN, WARN
@@ -34,17 +34,17 @@ class JournalView(TableView):
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)
         self.columns = (
-            Column("ts", "when", TIME_WIDTHS["date"], text=self._time),
-            Column("operator", "who", 16),
+            Column("ts", "when", 14, text=self._time),
+            Column("operator", "who", 13),
             Column("what", "what", 16, grow=True),
-            Column("outcome", "outcome", 24, text=_outcome, style=_style),
+            Column("outcome", "outcome", 25, text=_outcome, style=_style),
             Column("reason", "reason", 24, wide=True),
             Column("detail", "detail", 30, wide=True),
         )
 
     def _time(self, row: Row) -> str:
-        form = "date" if self.time_format == "clock" else self.time_format
-        return clock(row["ts"].timestamp(), form)
+        moment = row["ts"].timestamp()
+        return clock(moment, "age") + " ago" if self.time_format == "age" else clock(moment, "date")[5:]
 
     async def fetch(self, session: Session) -> Sequence[Mapping[str, Any]]:
         """The newest rows. Raises what the store raises."""
@@ -72,7 +72,12 @@ class JournalView(TableView):
 
 def _outcome(row: Row) -> str:
     g = glyphs.current()
-    glyph = {End.VERIFIED.value: g.on, End.SAVED.value: g.partly, End.REFUTED.value: g.failed}
+    glyph = {
+        BY_ITSELF: g.on,
+        End.VERIFIED.value: g.on,
+        End.SAVED.value: g.partly,
+        End.REFUTED.value: g.failed,
+    }
     return f"{glyph.get(row['outcome'], g.unknown)} {row['outcome']}"
 
 

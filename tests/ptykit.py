@@ -1,0 +1,119 @@
+"""The console on a real pty: keys in, screen (by pyte) and raw bytes out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pexpect
+import pyte
+
+from tests.programkit import PROGRAM, surroundings
+
+CURSOR_KEYS = {"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D"}
+KEYS = {**CURSOR_KEYS, "enter": "\r", "esc": "\x1b", "tab": "\t", "ctrl+p": "\x10", "ctrl+c": "\x03"}
+
+
+class Terminal:
+    """One program on a pty of its own."""
+
+    def __init__(self, child: pexpect.spawn, columns: int, rows: int) -> None:
+        self.child = child
+        self.screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self.screen)
+        self.raw = bytearray()
+
+    def read(self, seconds: float = 0.1) -> bytes:
+        """Takes in what comes within ``seconds``."""
+        deadline, taken = time.monotonic() + seconds, bytearray()
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                data = self.child.read_nonblocking(65_536, timeout=left)
+            except pexpect.TIMEOUT:
+                break
+            except pexpect.EOF:
+                break
+            taken += data
+            self._stream.feed(data)
+        self.raw += taken
+        return bytes(taken)
+
+    def press(self, *keys: str) -> None:
+        """Keys by name, or text as typed."""
+        for key in keys:
+            self.child.send(KEYS.get(key, key))
+            self.read(0.02)
+
+    @property
+    def lines(self) -> list[str]:
+        """The screen."""
+        return [line.rstrip() for line in self.screen.display]
+
+    @property
+    def text(self) -> str:
+        """The screen as one text."""
+        return "\n".join(self.lines)
+
+    def until(self, look: Callable[[], object], limit: float, what: str) -> None:
+        """Reads until ``look`` is true; fails after ``limit`` seconds with the screen."""
+        deadline = time.monotonic() + limit
+        while not look():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {limit:.0f} s: {what}\n{self.text}")
+            self.read(0.1)
+
+    def shows(self, text: str, limit: float = 10.0) -> None:
+        """Reads until the text stands on the screen."""
+        self.until(lambda: text in self.text, limit, f"{text!r} on the screen")
+
+
+@contextmanager
+def terminal(
+    *arguments: str | Path, size: tuple[int, int] = (80, 24), environ: Mapping[str, str] | None = None
+) -> Iterator[Terminal]:
+    """The program with these arguments on a pty; it is ended with the block. No NO_COLOR unless given."""
+    base = {k: v for k, v in surroundings().items() if k not in ("NO_COLOR", "TMUX", "COLUMNS", "LINES")}
+    env = {**base, "TERM": "xterm-256color", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **(environ or {})}
+    child = pexpect.spawn(
+        PROGRAM, [str(a) for a in arguments], env=env, dimensions=(size[1], size[0]), timeout=5
+    )
+    screen = Terminal(child, *size)
+    try:
+        yield screen
+    finally:
+        screen.read(0.1)
+        with contextlib.suppress(OSError):
+            child.terminate(force=False)
+        deadline = time.monotonic() + 15
+        while child.isalive() and time.monotonic() < deadline:
+            screen.read(0.1)
+        if child.isalive():
+            child.kill(9)
+        child.close()
+
+
+def children(pid: int) -> dict[int, str]:
+    """Child processes by pid, with their command lines."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with contextlib.suppress(OSError):
+                line = (
+                    Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                )
+                found[int(child)] = line
+    return found
+
+
+def nats_child(pid: int) -> int:
+    """The pid of the nats-server that an engine process started."""
+    everything = {pid: ""}
+    for _ in range(4):
+        everything |= {c: line for p in list(everything) for c, line in children(p).items()}
+    (server,) = [child for child, line in everything.items() if "nats-server" in line.split(" ")[0]]
+    assert server != os.getpid()
+    return server
