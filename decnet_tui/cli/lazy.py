@@ -15,6 +15,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "tagging": ("tag",),
     "rules": ("rules",),
     "lists": ("tags", "sessions", "attackers", "workers", "deadletters", "worker"),
+    "attribution": ("identities", "attribution", "alerts"),
     "stream": ("watch", "replay"),
     "export": ("export",),
     "find": ("find",),

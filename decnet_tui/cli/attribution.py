@@ -1,0 +1,240 @@
+"""Who is behind it: identities, states of primitives, alerts; and what operators make of an alert."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from decnet.db.repo_alerts import ACKNOWLEDGED, RESOLVED, STATES
+from decnet.db.repository import BaseRepository
+from decnet.errors import DecnetError
+from decnet.hostile import visible
+from decnet_tui.cli import common
+
+Attacker = Annotated[str | None, typer.Option("--attacker", help="Address or uuid.")]
+Session = Annotated[str | None, typer.Option("--session", help="Session id.")]
+Identity = Annotated[str | None, typer.Option("--identity", help="Identity uuid.")]
+State = Annotated[str | None, typer.Option("--state", help="open, acknowledged or resolved.")]
+AlertId = Annotated[str, typer.Argument(help="alert_id as `alerts` lists it")]
+
+ALERT_ROW = (
+    "alert_id",
+    "identity_uuid",
+    "attacker_uuids",
+    "primitives",
+    "families",
+    "sides",
+    "confidence",
+    "state",
+    "ts",
+)
+_EMPTY = "nothing yet: attribution needs observations; give the engine a log with --sensor cowrie=PATH, or try --demo"
+_NO_ALERTS = "no alerts: no identity looks like several operators"
+_UNKNOWN = "no alert {}; `decnet-tui alerts` lists them"
+alerts_app = typer.Typer(
+    name="alerts",
+    help="Alerts about identities that several operators may share.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
+
+
+def identities(
+    since: common.Since = None,
+    attacker: Attacker = None,
+    limit: common.Limit = 100,
+    as_json: common.AsJson = False,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Identities and their attackers, last seen first."""
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    newest = common.parse_since(since)
+
+    async def ask() -> list[dict[str, Any]]:
+        async with common.repository(settings) as repo:
+            rows = await _identities(repo, newest, attacker, limit)
+            return rows if as_json else await _with_states(repo, rows)
+
+    columns = ("identity_uuid", "attacker_uuids", "merged_into", "states")
+    common.print_rows(common.run(ask), columns, as_json, _EMPTY)
+
+
+async def _identities(
+    repo: BaseRepository, since: Any, attacker: str | None, limit: int
+) -> list[dict[str, Any]]:
+    rows = await repo.list_identities(since=since, limit=limit if attacker is None else 0)
+    if attacker is not None:
+        wanted = {row["identity_uuid"] for row in await repo.list_attackers(attacker=attacker, limit=0)}
+        rows = [row for row in rows if row["identity_uuid"] in wanted][: limit or None]
+    return rows
+
+
+async def _with_states(repo: BaseRepository, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    states = await repo.state_counts([row["identity_uuid"] for row in rows])
+    return [{**row, "states": _counts(states.get(row["identity_uuid"], {}))} for row in rows]
+
+
+def _counts(states: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+
+
+def attribution(
+    since: common.Since = None,
+    attacker: Attacker = None,
+    identity: Identity = None,
+    limit: common.Limit = 100,
+    as_json: common.AsJson = False,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """What every primitive of every identity looks like now, the last observed first."""
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    filters = {"since": common.parse_since(since), "attacker": attacker, "identity": identity, "limit": limit}
+
+    async def ask() -> list[dict[str, Any]]:
+        async with common.repository(settings) as repo:
+            return await repo.list_attribution(**filters)  # type: ignore[arg-type]
+
+    columns = (
+        "identity_uuid",
+        "primitive",
+        "state",
+        "current_value",
+        "confidence",
+        "observation_count",
+        "last_observation_ts",
+    )
+    common.print_rows(common.run(ask), columns, as_json, _EMPTY)
+
+
+@alerts_app.callback()
+def alerts(
+    ctx: typer.Context,
+    since: common.Since = None,
+    attacker: Attacker = None,
+    session: Session = None,
+    state: State = None,
+    limit: common.Limit = 100,
+    as_json: common.AsJson = False,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Alerts, newest first."""
+    if ctx.invoked_subcommand is not None:
+        ctx.obj = (config, data_dir, db)
+        return
+    if state is not None and state not in STATES:
+        raise typer.BadParameter(f"{state!r}: use {', '.join(STATES)}")
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    newest = common.parse_since(since)
+
+    async def ask() -> list[dict[str, Any]]:
+        async with common.repository(settings) as repo:
+            return await repo.list_alerts(newest, attacker, session, state, limit)
+
+    rows = [{name: row[name] for name in ALERT_ROW} for row in common.run(ask)]
+    columns = ("ts", "state", "confidence", "families", "sessions", "identity_uuid", "alert_id")
+    shown = rows if as_json else [{**row, "sessions": _sizes(row)} for row in rows]
+    common.print_rows(shown, columns, as_json, _NO_ALERTS)
+
+
+def _sizes(row: Mapping[str, Any]) -> str:
+    return "+".join(str(len(side)) for side in row["sides"] or ())
+
+
+@alerts_app.command("show")
+def show(
+    ctx: typer.Context,
+    alert_id: AlertId,
+    as_json: common.AsJson = False,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """What an alert claims, why, what speaks against it, and what it cannot tell."""
+    config, data_dir, db = _own_or_given(ctx, config, data_dir, db)
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+
+    async def ask() -> dict[str, Any]:
+        async with common.repository(settings) as repo:
+            row = await repo.get_alert(alert_id)
+            if row is None:
+                raise DecnetError(_UNKNOWN.format(alert_id))
+            return row
+
+    row = common.run(ask)
+    typer.echo(common.to_json(row) if as_json else "\n".join(_explained(row)))
+
+
+def _explained(row: Mapping[str, Any]) -> list[str]:
+    told = row["explanation"] or {}
+    lines = [
+        f"{row['state']}, {len(row['sides'] or ())} sides of {_sizes(row)} sessions: {told.get('claim')}"
+    ]
+    for item in told.get("support", ()):
+        lines.append(f"  for: {item['family']} follows the sides in {item['agreement']:.0%} of sessions")
+    lines += [f"  against: {text}" for text in told.get("against", ())]
+    lines += [f"  cannot be told: {text}" for text in told.get("cannot_tell", ())]
+    for number, side in enumerate(row["sides"] or (), start=1):
+        lines += [f"  side {number}: {session}" for session in side]
+    return [visible(line) for line in lines]
+
+
+@alerts_app.command("ack")
+def ack(
+    ctx: typer.Context,
+    alert_id: AlertId,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Notes that somebody looks into an alert."""
+    _set_state(ctx, alert_id, ACKNOWLEDGED, config, data_dir, db)
+
+
+@alerts_app.command("resolve")
+def resolve(
+    ctx: typer.Context,
+    alert_id: AlertId,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Closes an alert; it stays closed while the evidence is the same."""
+    _set_state(ctx, alert_id, RESOLVED, config, data_dir, db)
+
+
+def _own_or_given(ctx: typer.Context, *own: Any) -> tuple[Any, ...]:
+    """Options of the command itself, else those that stand before it."""
+    return tuple(mine or given for mine, given in zip(own, ctx.obj or (None, None, None), strict=True))
+
+
+def _set_state(ctx: typer.Context, alert_id: str, state: str, config: Any, data_dir: Any, db: Any) -> None:
+    config, data_dir, db = _own_or_given(ctx, config, data_dir, db)
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+
+    async def change() -> str:
+        async with common.repository(settings) as repo:
+            try:
+                row = await repo.set_alert_state(alert_id, state, getpass.getuser())
+            except ValueError as error:
+                raise DecnetError(str(error)) from error
+            if row is None:
+                raise DecnetError(_UNKNOWN.format(alert_id))
+            return f"{alert_id}: {row['state']}"
+
+    typer.echo(common.run(change))
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command()(identities)
+    app.command()(attribution)
+    app.add_typer(alerts_app)
