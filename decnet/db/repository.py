@@ -5,6 +5,7 @@ from __future__ import annotations
 from decnet.db.repo_alerts import AlertsMixin
 from decnet.db.repo_attackers import ActorsMixin
 from decnet.db.repo_attribution import AttributionMixin
+from decnet.db.repo_coverage import CoverageMixin
 from decnet.db.repo_find import FindMixin
 from decnet.db.repo_fleet import FleetMixin
 from decnet.db.repo_ignore import IgnoreMixin
@@ -26,6 +27,7 @@ from decnet.db.repo_tags import TagsMixin
 class BaseRepository(
     FleetMixin,
     FindMixin,
+    CoverageMixin,
     RetentionMixin,
     ProducersMixin,
     IgnoreMixin,
