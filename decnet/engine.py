@@ -26,6 +26,7 @@ from decnet.config import BusSettings, Settings
 from decnet.db.repository import BaseRepository
 from decnet.errors import ConfigError, EngineError
 from decnet.logs import get_logger
+from decnet.mutator.worker import MutatorWorker
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime import KNOWN_WORKERS
 from decnet.runtime.health import WorkerStats, health_payload
@@ -119,6 +120,7 @@ class Engine:
             "behave": BehaveWorker,
             "ttp": lambda: TtpWorker(self.rules, self.settings),
             "attribution": lambda: AttributionWorker(self.settings),
+            "mutator": lambda: MutatorWorker(self.settings),
         }
         wanted = self.settings.workers or tuple(builders)
         for name in wanted:

@@ -17,6 +17,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "lists": ("tags", "sessions", "attackers", "workers", "deadletters", "worker"),
     "attribution": ("identities", "attribution", "alerts"),
     "stream": ("watch", "replay"),
+    "fleet": ("fleet",),
     "export": ("export",),
     "find": ("find",),
     "ignore": ("ignore",),

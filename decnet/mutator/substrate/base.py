@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+
+from decnet.errors import SubstrateError
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,14 @@ class Substrate(ABC):
     @abstractmethod
     async def observe(self, decky: Target) -> list[str]:
         """The services that really run, in the order of the pool. Raises SubstrateError when it cannot tell."""
+
+    async def observe_many(self, deckies: Sequence[Target]) -> dict[str, list[str]]:
+        """The same for many, by name; those that it cannot tell are left out. Raises SubstrateError for all of them."""
+        found: dict[str, list[str]] = {}
+        for decky in deckies:
+            with suppress(SubstrateError):
+                found[decky.name] = await self.observe(decky)
+        return found
 
     @abstractmethod
     async def remove(self, decky: Target) -> None:

@@ -133,6 +133,17 @@ class ComposeSubstrate(Substrate):
         running = await self._docker(decky).running()
         return [name for name in decky.pool if container(decky.name, name) in running]
 
+    async def observe_many(self, deckies: Sequence[Target]) -> dict[str, list[str]]:
+        """One look for each fleet. Raises SubstrateError."""
+        found: dict[str, list[str]] = {}
+        for topology_id in sorted({decky.topology_id for decky in deckies}):
+            mine = [decky for decky in deckies if decky.topology_id == topology_id]
+            known = self._file(mine[0]).exists()
+            running = await self._docker(mine[0]).running() if known else set()
+            for decky in mine:
+                found[decky.name] = [name for name in decky.pool if container(decky.name, name) in running]
+        return found
+
     async def _change(self, decky: Target, old: Project, new: Project) -> None:
         before, after = _mine(old, decky.name), _mine(new, decky.name)
         docker = self._docker(decky)

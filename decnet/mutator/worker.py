@@ -1,0 +1,237 @@
+"""The mutator worker: lanes that serve what is ready, and a look at what really runs.
+
+A lane takes one change after the other; the first serves operators only, so that it is free when the
+clock has a hundred deckies due. What a change is, is left to :mod:`decnet.mutator.service`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from decnet.bus import topics
+from decnet.bus.base import BaseBus, Consumer, Event
+from decnet.bus.null import NullBus
+from decnet.config import Settings, load_settings
+from decnet.errors import BusUnavailable
+from decnet.logs import get_logger
+from decnet.mutator.observe import free_dead, tend
+from decnet.mutator.queue import request_rotation
+from decnet.mutator.service import MutationService, Outcome
+from decnet.runtime.relay import OutboxRelay
+from decnet.runtime.worker import Transaction, Worker
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
+
+log = get_logger(__name__)
+FLOOR_S = 1.0
+"""No lane looks more often than this by itself, in seconds."""
+_AFTER_COMMIT_S = 0.1
+
+
+class MutatorWorker(Worker):
+    """Serves requests, operations and the schedule."""
+
+    name = "mutator"
+    topics = ("decky.*.mutate_request", "topology.*.mutation.enqueued")
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        make_service: Callable[[BaseRepository, Settings], MutationService] | None = None,
+    ) -> None:
+        self._settings = settings or load_settings()
+        self._make_service = make_service or MutationService
+        self.service: MutationService
+        self._bells = [asyncio.Event() for _ in range(self._settings.mutator.lanes)]
+        self._counts: dict[str, Any] = {}
+        self._deployed: bool | None = None
+
+    async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
+        """Makes the service and frees what a dead engine of this host held. Raises ConfigError, DatabaseError."""
+        self.service = self._make_service(repo, self._settings)
+        await free_dead(self.service)
+        self._note_deployment(bool(await repo.topologies()))
+        log.info("mutator worker started", lanes=len(self._bells), poll_interval_secs=self._settings.mutator.poll_interval_s)  # fmt: skip
+
+    async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
+        """Requests become rows; operations are rows already and only ring the bell."""
+        for event in batch:
+            parts = event.topic.split(".")
+            if parts[0] == topics.DECKY and len(parts) == 3:
+                await self._request(tx, parts[1], event)
+        # The rows can be seen once this batch is committed, so the bell rings a little later as well.
+        self.ring()
+        asyncio.get_running_loop().call_later(_AFTER_COMMIT_S, self.ring)
+
+    async def _request(self, tx: Transaction, name: str, event: Event) -> None:
+        payload = event.payload
+        await request_rotation(
+            tx.repo,
+            name,
+            requested_by=_text(payload.get("requested_by")),
+            reason=_text(payload.get("reason")),
+            request_id=_text(payload.get("request_id")) or event.id,
+        )
+
+    def ring(self) -> None:
+        """There may be work."""
+        for bell in self._bells:
+            bell.set()
+
+    def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """The lanes, and the look at what really runs."""
+        lanes = {f"lane-{number}": self._lane(number) for number in range(len(self._bells))}
+        return {**lanes, "tend": self._tend}
+
+    def _lane(self, number: int) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
+            while True:
+                self._bells[number].clear()
+                while await self.service.serve_one(operators_only=number == 0):
+                    self.ring()
+                await self._rest(number)
+
+        return run
+
+    async def _rest(self, number: int) -> None:
+        """Until the bell, the next moment of the schedule, or the longest pause."""
+        try:
+            async with asyncio.timeout(await self._pause(number)):
+                await self._bells[number].wait()
+        except TimeoutError:
+            return
+
+    async def _pause(self, number: int) -> float:
+        """Lane 0 also finds what other processes wrote without a word on the bus."""
+        if number == 0:
+            return max(self._settings.runtime.tail_db_s, 0.05)
+        due = await self.service.seconds_to_next()
+        poll = self._settings.mutator.poll_interval_s
+        return max(min(poll if due is None else due, poll), min(FLOOR_S, poll))
+
+    async def _tend(self) -> None:
+        while True:
+            self._counts = await tend(self.service)
+            self._note_deployment(bool(await self.service.repo.topologies()))
+            if self._counts["pending"]:
+                self.ring()
+            await asyncio.sleep(self._settings.mutator.observe_s)
+
+    def _note_deployment(self, present: bool) -> None:
+        """Told on the change only: having no fleet is no fault."""
+        if present != self._deployed:
+            self._deployed = present
+            log.info(
+                "fleet found" if present else "no deployment: the mutator is idle until a fleet is applied"
+            )
+
+    def health(self) -> dict[str, Any]:
+        """Counts of the fleet; degraded while deckies fail."""
+        counts = {key: self._counts.get(key, 0) for key in ("deckies", "pending", "failing")}
+        failing, reason = counts["failing"], self._counts.get("reason", "")
+        service = getattr(self, "service", None)
+        return {
+            **counts,
+            "rotations": service.rotations if service else 0,
+            "failed_changes": service.failures if service else 0,
+            "degraded": f"{failing} deckies fail, {reason}" if failing else "",
+        }
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+class _NoBus(NullBus):
+    """Without a bus nothing is published, and nothing that waits in the outbox is lost either."""
+
+    async def publish_events(self, events: Sequence[Event]) -> None:
+        """Refuses, so that the outbox keeps its rows for an engine that has a bus."""
+        raise BusUnavailable("running without a bus")
+
+    async def consume(self, name: str, patterns: Sequence[str]) -> Consumer:
+        """Refuses likewise."""
+        raise BusUnavailable("running without a bus")
+
+
+async def run_watch_loop(
+    repo: BaseRepository,
+    *,
+    poll_interval_secs: float = 10.0,
+    bus: BaseBus | None = None,
+    shutdown: asyncio.Event | None = None,
+    settings: Settings | None = None,
+) -> None:
+    """Runs the worker alone until ``shutdown`` is set; ends clean when cancelled. Raises ConfigError."""
+    from decnet.runtime.supervisor import Supervisor, run_until
+
+    settings = settings or load_settings()
+    mutator = settings.mutator.model_copy(update={"poll_interval_s": poll_interval_secs})
+    settings = settings.model_copy(update={"mutator": mutator})
+    worker = MutatorWorker(settings)
+    await run_until(
+        Supervisor([worker], repo, bus or _NoBus("mutator"), settings), shutdown or asyncio.Event()
+    )
+
+
+async def mutate_decky(
+    name: str,
+    repo: BaseRepository,
+    bus: BaseBus | None = None,
+    trigger: str = "operator",
+    *,
+    settings: Settings | None = None,
+    service: MutationService | None = None,
+) -> Outcome:
+    """Rotates one decky now and says what became of it. Raises DatabaseError or ConfigError.
+
+    The events wait in the outbox; with a connected ``bus`` they go out before this returns.
+    """
+    settings = settings or load_settings()
+    service = service or MutationService(repo, settings)
+    outcome = await service.serve_request(await request_rotation(repo, name, trigger=trigger))
+    await _tell(repo, bus, settings)
+    return outcome
+
+
+async def mutate_all(
+    repo: BaseRepository,
+    force: bool = False,
+    bus: BaseBus | None = None,
+    only: set[str] | None = None,
+    *,
+    settings: Settings | None = None,
+    service: MutationService | None = None,
+) -> float | None:
+    """One pass: the deckies in ``only`` on request, and every other one that is due; with ``force`` all of them.
+
+    Returns the seconds until the next one is due, None when none ever is. Raises DatabaseError or ConfigError.
+    """
+    settings = settings or load_settings()
+    service = service or MutationService(repo, settings)
+    await free_dead(service)
+    names = set(only or ())
+    if force and only is None:
+        names = {row["name"] for row in await repo.deckies() if row["wanted"]}
+    for name in sorted(names):
+        await request_rotation(repo, name)
+    lanes = (_drain(service) for _ in range(settings.mutator.lanes))
+    await asyncio.gather(*lanes)
+    await _tell(repo, bus, settings)
+    return await service.seconds_to_next()
+
+
+async def _drain(service: MutationService) -> None:
+    while await service.serve_one():
+        pass
+
+
+async def _tell(repo: BaseRepository, bus: BaseBus | None, settings: Settings) -> None:
+    """Relays the outbox, unless another engine does."""
+    if bus is not None:
+        relay = OutboxRelay(repo, bus, settings)
+        while await relay.relay_once():
+            pass

@@ -1,0 +1,265 @@
+"""``fleet``: apply a fleet file, list deckies, rotate one, set its interval, set OpenCanary up."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import time
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import uuid4
+
+import typer
+
+from decnet.config import Settings
+from decnet.errors import BusError, ConfigError, DecnetError
+from decnet.hostile import visible
+from decnet_tui.cli import common
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from decnet.db.repository import BaseRepository
+
+group = typer.Typer(
+    help="The deckies: apply, list, mutate, interval, setup.", no_args_is_help=True, rich_markup_mode=None
+)
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The decky.")]
+_KEYS = (
+    "name", "archetype", "substrate", "desired", "observed", "state", "mutate_interval", "last_mutated", "next_due",
+)  # fmt: skip
+_LOOK_S = 0.2
+_ENDED = ("applied", "failed")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds ``fleet``."""
+    app.add_typer(group, name="fleet")
+
+
+@group.command()
+def apply(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The fleet file (YAML).")],
+    as_json: common.AsJson = False,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Makes the fleet what the file says. Deckies that are not in it any more are taken down; an empty list ends all."""
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    done = common.run(lambda: _apply(settings, file))
+    if as_json:
+        typer.echo(common.to_json(done))
+        return
+    for what in ("added", "changed", "removed", "unchanged"):
+        if done[what]:
+            typer.echo(f"{what}: {', '.join(done[what])}")
+    if not done["engine"]:
+        typer.echo("no engine runs here: the deckies follow when `decnet-tui --headless` does")
+
+
+async def _apply(settings: Settings, file: Path) -> dict[str, Any]:
+    from decnet.mutator.fleet import load_fleet
+    from decnet.mutator.rows import Tools, apply_fleet
+
+    settings, engine = common.reach(settings)
+    tools = Tools.of(settings)
+    fleet = load_fleet(file, tools.catalogue, tools.defaults)
+    async with _opened(settings) as repo:
+        done = await apply_fleet(repo, fleet, tools, actor=_actor())
+    return {
+        "fleet": fleet.name, "added": done.added, "changed": done.changed, "removed": done.removed,
+        "unchanged": done.unchanged, "engine": engine is not None,
+    }  # fmt: skip
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[BaseRepository]:
+    """The database of the settings, made when there is none yet: a fleet may come before the first engine."""
+    from decnet.db.repository import BaseRepository
+
+    repo = await BaseRepository.open(settings.db_url)
+    try:
+        yield repo
+    finally:
+        await repo.close()
+
+
+def _actor() -> str:
+    """Who asks, as far as the system knows."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return "cli"
+
+
+@group.command("list")
+def list_deckies(
+    as_json: common.AsJson = False,
+    since: common.Since = None,
+    limit: common.Limit = 100,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """All deckies: what they should run, what they really run, when they rotate. --since: rotated since then."""
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    start = common.parse_since(since)
+
+    async def read() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        async with common.repository(settings) as repo:
+            return await repo.deckies(), await repo.topologies()
+
+    found, topologies = common.run(read)
+    inherited = {row["topology_id"]: row["mutate_interval"] for row in topologies}
+    rows = [row for row in found if start is None or (row["last_mutated"] and row["last_mutated"] >= start)]
+    rows = rows[: limit or None]
+    for row in rows:
+        row["mutate_interval"] = row["mutate_interval"] or inherited.get(row["topology_id"], "never")
+    shown = [{key: row[key] for key in _KEYS} for row in rows]
+    common.print_rows(shown, _KEYS, as_json, "no deckies: `decnet-tui fleet apply FILE` makes some")
+    if not as_json:
+        _notes(rows, topologies)
+
+
+def _notes(rows: Sequence[dict[str, Any]], topologies: Sequence[dict[str, Any]]) -> None:
+    for row in rows:
+        if row["reason"]:
+            typer.echo(f"{visible(row['name'])}: {visible(row['reason'], 300)}")
+    for row in topologies:
+        reason = f" ({visible(row['reason'], 300)})" if row["reason"] else ""
+        typer.echo(f"fleet {visible(row['topology_id'])}: {visible(row['status'])}{reason}")
+
+
+@group.command()
+def mutate(
+    name: Name,
+    wait: Annotated[bool, typer.Option("--wait", help="Until it is done; the exit code says how.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also while an attacker's session is live: it is cut off.")
+    ] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for whoever reads it later.")] = "",
+    as_json: common.AsJson = False,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Asks for a rotation of one decky; without an engine the request is stored and served when one starts."""
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    row = common.run(lambda: _mutate(settings, name, wait=wait, force=force, reason=reason))
+    old, new = row["old_services"], row["new_services"]
+    if as_json:
+        typer.echo(common.to_json(row))
+    elif row["state"] == "applied":
+        typer.echo(f"{visible(name)}: {_list(old)} → {_list(new)}")
+    elif row["state"] != "failed":
+        engine = "" if row["engine"] else "; no engine runs here, it is served when one does"
+        typer.echo(f"{visible(name)}: requested ({row['mutation_id']}){engine}")
+    if row["state"] == "failed":
+        common.fail(f"{visible(name)}: not rotated: {visible(row['reason'], 500)}")
+
+
+def _list(services: Sequence[str]) -> str:
+    return " ".join(visible(name) for name in services) or "nothing"
+
+
+async def _mutate(settings: Settings, name: str, *, wait: bool, force: bool, reason: str) -> dict[str, Any]:
+    from decnet.mutator.queue import request_rotation
+
+    async with common.repository(settings) as repo:
+        decky = await repo.decky_get(name)
+        if decky is None or not decky["wanted"]:
+            raise DecnetError(f"no decky {visible(name, 80)}: see `decnet-tui fleet list`")
+        live = await repo.live_sessions(name, time.time() - settings.mutator.quiet_session_s)
+        if live and not force:
+            sessions = f"{live} attacker session{'s are' if live > 1 else ' is'} live on {visible(name)}"
+            raise DecnetError(f"{sessions} and would be cut off: wait, or repeat with --force")
+        request = uuid4().hex
+        key = await request_rotation(repo, name, requested_by=_actor(), reason=reason, request_id=request)
+        reached = await _announce(settings, name, request, reason)
+        if wait and not reached:
+            raise DecnetError("no engine runs here: the request is stored and served when one starts")
+        return await _result(repo, settings, key, wait, reached)
+
+
+async def _announce(settings: Settings, name: str, request: str, reason: str) -> bool:
+    """Tells the engine; False when none can be reached. It would find the row by itself, only later."""
+    from decnet.bus import topics
+    from decnet.bus.factory import get_bus
+    from decnet_tui.cli.stream import bus_settings
+
+    try:
+        bus = get_bus("fleet", bus_settings(settings, None))
+    except (ConfigError, DecnetError):
+        return False
+    try:
+        await bus.connect()
+        payload = {"request_id": request, "requested_by": _actor(), "reason": reason}
+        await bus.publish(topics.decky(name, topics.DECKY_MUTATE_REQUEST), payload, event_id=request)
+    except BusError:
+        return False
+    finally:
+        await bus.close()
+    return True
+
+
+async def _result(
+    repo: BaseRepository, settings: Settings, key: str, wait: bool, reached: bool
+) -> dict[str, Any]:
+    """What became of the request; waits for as long as one change may take."""
+    deadline = time.monotonic() + settings.mutator.apply_timeout_s
+    while True:
+        row = await repo.mutation_get(key) or {}
+        if not wait or row.get("state") in _ENDED:
+            break
+        if time.monotonic() > deadline:
+            raise DecnetError(
+                f"not done in {settings.mutator.apply_timeout_s:.0f} s: see `decnet-tui fleet list`"
+            )
+        await asyncio.sleep(_LOOK_S)
+    told = row.get("outcome") or {}
+    return {
+        "name": row.get("target"), "mutation_id": key, "state": row.get("state"), "reason": row.get("reason") or "",
+        "old_services": list(told.get("old") or ()), "new_services": list(told.get("new") or ()), "engine": reached,
+    }  # fmt: skip
+
+
+@group.command()
+def interval(
+    name: Name,
+    every: Annotated[str, typer.Argument(metavar="INTERVAL", help="30m, 12h, 7d, never or inherit.")],
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Sets how often a decky rotates."""
+    from decnet.mutator.rows import Tools, set_interval
+
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+
+    async def write() -> None:
+        async with common.repository(settings) as repo:
+            await set_interval(repo, name, every, Tools.of(settings))
+
+    common.run(write)
+    typer.echo(f"{visible(name)}: {visible(every)}")
+
+
+@group.command()
+def setup(
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Installs OpenCanary in an environment of its own in the data directory."""
+    from decnet.mutator.setup import make_environment
+
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+
+    async def make() -> tuple[Path, bool]:
+        return await asyncio.to_thread(make_environment, settings.mutator, settings.data_dir)
+
+    place, made = common.run(make)
+    version = settings.mutator.opencanary_version
+    typer.echo(f"OpenCanary {version} installed in {place}" if made else f"OpenCanary is ready in {place}")
