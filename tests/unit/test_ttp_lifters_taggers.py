@@ -1,0 +1,310 @@
+"""The lifters as taggers: any payload, what evidence may hold, one rule's failure, the past, confidence."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from decnet.config import load_settings, packaged_rules_dir
+from decnet.db.repository import BaseRepository
+from decnet.db.tables import TTPTag
+from decnet.keyed import keyed_hash, load_key
+from decnet.ttp import lifter_registry
+from decnet.ttp.base import KNOWN_SOURCE_KINDS, Tagger, TaggerEvent, TolerantTagger
+from decnet.ttp.evidence import EVIDENCE, checked_evidence, masked
+from decnet.ttp.factory import CompositeTagger, get_tagger
+from decnet.ttp.lifter_registry import LifterKind, NoKnobs, known_kinds
+from decnet.ttp.lifters.taggers import CredentialLifter, EmailLifter, IntelLifter, all_lifters
+from decnet.ttp.loader import load_dir
+from decnet.ttp.payloads import MODELS
+from decnet.ttp.rule_engine import RuleEngine, RuleEngineTagger
+from decnet.ttp.rules import RuleState
+from tests.dbkit import KINDS, open_repo
+
+PACK = load_dir(packaged_rules_dir()).rules
+LIFTED = [rule for rule in PACK if rule.lifter is not None]
+MARK = "s3cr3t-m4rker@victim.example"
+"""Stands wherever a text may stand; no evidence of an e-mail may repeat it."""
+
+
+def engine_of(rules: Sequence[Any] = tuple(LIFTED), **states: RuleState) -> RuleEngine:
+    engine = RuleEngine()
+    engine.replace(rules, states)
+    return engine
+
+
+ENGINE = engine_of()
+TAGGERS: list[Tagger] = [
+    RuleEngineTagger(None, engine_of(PACK)),
+    *all_lifters(ENGINE),
+    CompositeTagger(all_lifters(ENGINE)),
+]
+
+
+def _facts() -> list[str]:
+    """Names that predicates and rules look at."""
+    names = {name for model in MODELS.values() for name in model.model_fields}
+    names |= {name for rule in LIFTED for name in rule.evidence_fields}
+    for rule in LIFTED:
+        for example in (*rule.tests_match, *rule.tests_no_match):
+            names |= set(example) if isinstance(example, dict) else set()
+    return sorted(names)
+
+
+_HOSTILE = st.sampled_from(
+    [
+        MARK,
+        f"{MARK} urgent wire transfer",
+        f"gophish {MARK}",
+        "\x00\ud800",
+        "xn--" + MARK,
+        "fe80::1",
+        "malicious",
+        "a" * 5000,
+        "drop database x",
+        "",
+    ]
+)
+_NUMBERS = st.sampled_from([-1, 0, 3, 26, 10**6, 10**40, 2.5, float("inf"), float("nan"), True])
+_LEAVES = st.none() | st.booleans() | _NUMBERS | _HOSTILE | st.text(max_size=20)
+_VALUES = st.recursive(
+    _LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+_PAYLOADS = st.dictionaries(st.sampled_from(_facts()) | st.text(max_size=8), _VALUES, max_size=14)
+
+
+def test_every_known_kind_is_claimed_and_no_other() -> None:
+    handled = {kind for tagger in TAGGERS for kind in tagger.HANDLES}
+    assert handled == KNOWN_SOURCE_KINDS
+    assert all(isinstance(lifter, TolerantTagger) for lifter in all_lifters(ENGINE))
+    built = get_tagger(load_settings())
+    assert [lifter.name for lifter in built.lifters][1:] == [lifter.name for lifter in all_lifters(ENGINE)]
+
+
+@settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+async def test_any_payload_gives_a_list(data: st.DataObject) -> None:
+    tagger = data.draw(st.sampled_from(TAGGERS))
+    kind = data.draw(st.sampled_from(sorted(tagger.HANDLES)))
+    who = data.draw(st.sampled_from(["attacker", None]))
+    tags = await tagger.tag(TaggerEvent(kind, "s", who, payload=data.draw(_PAYLOADS)))
+    assert isinstance(tags, list)
+    assert all(isinstance(tag, TTPTag) for tag in tags)
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [text for item in value.items() for text in _texts(list(item))]
+    if isinstance(value, list):
+        return [text for item in value for text in _texts(item)]
+    return [value] if isinstance(value, str) else []
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(_PAYLOADS, st.sampled_from(["email", "canary_fingerprint"]))
+def test_private_kinds_tell_nothing(payload: dict[str, Any], kind: str) -> None:
+    why = {"field": "subject", "matched": payload.get("subject"), "span": [0, 1], **payload}
+    evidence = [checked_evidence(kind, why)]
+    for lifter in ("email", "behavioral", "canary"):
+        event = TaggerEvent(kind, "s", "attacker", payload=payload)
+        evidence += [tag.evidence or {} for tag in ENGINE.lift(event, lifter)]
+    for found in evidence:
+        if kind == "canary_fingerprint":
+            assert found.keys() <= {"metric", "signature"}
+        else:
+            assert not any("@" in text or "urgent" in text or "gophish" in text for text in _texts(found))
+
+
+@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    _PAYLOADS,
+    st.sampled_from(sorted(KNOWN_SOURCE_KINDS)),
+    st.sampled_from(["password", "secret", "passwords", "pwd"]),
+)
+def test_no_evidence_holds_a_password(payload: dict[str, Any], kind: str, name: str) -> None:
+    clean = json.loads(json.dumps(payload, default=str).replace(MARK, "x"))
+    hostile = {**clean, name: MARK, "auth": {name: MARK}}
+    for lifter in {rule.lifter.partition("_")[0] for rule in LIFTED if rule.lifter}:
+        for tag in ENGINE.lift(TaggerEvent(kind, "s", "attacker", payload=hostile), lifter):
+            assert MARK not in json.dumps(tag.evidence)
+    assert MARK not in json.dumps(checked_evidence(kind, hostile))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("wget ftp://bob:hunter2@203.0.113.9/x", "wget ftp://bob:***@203.0.113.9/x"),
+        ("sshpass -p hunter2 ssh root@h", "sshpass -p *** ssh root@h"),
+        ("mysql --password=hunter2 db", "mysql --password=*** db"),
+        ("/login?user=a&password=hunter2&x=1", "/login?user=a&password=***&x=1"),
+        ("echo root:hunter2|chpasswd", "echo root:***|chpasswd"),
+        ("wget http://203.0.113.9:8080/a", "wget http://203.0.113.9:8080/a"),
+    ],
+)
+def test_passwords_in_known_places_are_masked(text: str, shown: str) -> None:
+    assert masked(text) == shown
+    assert checked_evidence("command", {"matched": text, "command_text": text}) == {
+        "matched": shown,
+        "command_text": shown,
+    }
+
+
+def test_evidence_of_every_kind_has_a_type_and_survives_anything() -> None:
+    assert EVIDENCE.keys() == KNOWN_SOURCE_KINDS
+    assert checked_evidence("unheard of", {"field": "x"}) == {}
+    assert checked_evidence("session", {"span": "x", "value": True, "service": 5, "unknown": 1}) == {}
+    told = checked_evidence(
+        "email", {"field": "subject", "matched": "hello", "from_domain": "a@b.example", "rcpt_count": 3}
+    )
+    assert told.keys() == {"field", "matched_sha256", "rcpt_count"}
+
+
+async def test_one_failing_rule_costs_only_itself_and_trips(monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(*_: object) -> None:
+        raise ZeroDivisionError
+
+    known_kinds()
+    broken = LifterKind("intel_feodo", "intel", frozenset({"intel"}), explode, NoKnobs, map_driven=True)
+    monkeypatch.setitem(lifter_registry._kinds, "intel_feodo", broken)
+    engine = engine_of()
+    lifter = IntelLifter(engine)
+    payload = {"feodo_listed": True, "threatfox_listed": True, "threatfox_threat_types": ["payload"]}
+    with capture_logs() as logs:
+        for i in range(engine.failures.limit + 3):
+            tags = await lifter.tag(TaggerEvent("intel", f"s{i}", "a", payload=payload))
+            assert [tag.rule_id for tag in tags] == ["L0204"]
+    assert engine.failures.total == engine.failures.limit
+    assert [(log["log_level"], log["rule_id"]) for log in logs] == [
+        ("warning", "L0203")
+    ] * engine.failures.limit
+
+
+MALICIOUS = {"aggregate_verdict": "malicious"}
+LISTED = {"abuseipdb_score": 50, "abuseipdb_categories": [18]}
+
+
+def _confidence(engine: RuleEngine, payload: dict[str, Any]) -> dict[str, float]:
+    tags = engine.lift(TaggerEvent("intel", "s", "a", payload=payload), "intel")
+    return {tag.rule_id: round(tag.confidence, 3) for tag in tags}
+
+
+def test_a_malicious_verdict_raises_up_to_the_cap_and_never_over_a_clip() -> None:
+    assert _confidence(ENGINE, LISTED) == {"L0201": 0.4}
+    assert _confidence(ENGINE, LISTED | MALICIOUS) == {"L0201": 0.55}
+    sure = {"feodo_listed": True, "feodo_malware_family": "heodo"}
+    assert _confidence(ENGINE, sure | MALICIOUS) == {"L0203": 0.95}
+    clipped = engine_of(L0201=RuleState("clipped", 0.35), L0203=RuleState("disabled"))
+    assert _confidence(clipped, LISTED | sure | MALICIOUS) == {"L0201": 0.35}
+    off = engine_of(L0205=RuleState("disabled"))
+    assert _confidence(off, LISTED | MALICIOUS) == {"L0201": 0.4}
+    faint = {"abuseipdb_score": 30, "abuseipdb_categories": [18]}
+    assert _confidence(ENGINE, faint) == {}
+    assert _confidence(ENGINE, faint | MALICIOUS) == {"L0201": 0.39}
+
+
+@pytest.fixture(params=KINDS)
+async def repo(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BaseRepository]:
+    async with open_repo(request.param, tmp_path) as opened:
+        yield opened
+
+
+def _mail(name: str, ts: float, attacker: str = "a", body: str = "abcdef01", count: int = 30) -> TaggerEvent:
+    payload = {"rcpt_count": count, "body_simhash": body, "ts": ts, "simhash_age_s": 1.0}
+    return TaggerEvent("email", name, attacker, payload=payload)
+
+
+MAILS = [
+    _mail("m1", 1000.0),
+    _mail("m2", 2000.0),
+    _mail("m3", 2000.0),
+    _mail("m4", 3000.0 + 86_401.0),
+    _mail("m5", 3000.0, attacker="b"),
+    _mail("m6", 3000.0, body="00000000"),
+    _mail("m7", 3000.0, count=24),
+    _mail("m8", 4000.0, body=""),
+]
+
+
+async def _judged(repo: BaseRepository, batches: Sequence[Sequence[TaggerEvent]]) -> dict[str, Any]:
+    lifter, found = EmailLifter(ENGINE), dict[str, Any]()
+    for batch in batches:
+        async with repo.transaction() as tx:
+            for tag in await lifter.tag_batch(batch, repo=tx):
+                assert found.setdefault(tag.uuid, (tag.source_id, tag.evidence)) == (
+                    tag.source_id,
+                    tag.evidence,
+                )
+    return dict(found.values())
+
+
+async def test_mass_phish_needs_the_same_body_before_in_any_order(repo: BaseRepository) -> None:
+    wanted = await _judged(repo, [MAILS])
+    assert wanted.keys() == {"m2", "m3"}
+    assert wanted["m2"]["body_simhash"] == "abcdef01"
+    dice = random.Random(7)
+    for i in range(6):
+        mails = [mail._replace(attacker_uuid=f"{mail.attacker_uuid}{i}") for mail in MAILS]
+        dice.shuffle(mails)
+        cut = dice.randrange(1, len(mails))
+        assert await _judged(repo, [mails[:cut], mails[cut:], mails]) == wanted
+
+
+async def test_without_a_repository_nobody_is_remembered() -> None:
+    assert await EmailLifter(ENGINE).tag_batch([MAILS[0], MAILS[1]]) == []
+
+
+async def test_default_pairs_are_compared_as_keyed_hashes(tmp_path: Path) -> None:
+    lifter = CredentialLifter(ENGINE, tmp_path)
+
+    def captured(user: str, secret: str, key: bytes) -> TaggerEvent:
+        payload = {"username": user, "secret_hmac": keyed_hash(key, "password", secret), "default_pair": True}
+        return TaggerEvent("credential", f"{user}{secret}", "a", payload=payload)
+
+    assert await lifter.tag(captured("root", "root", b"no key yet")) == []
+    key = load_key(tmp_path)
+    (tag,) = await lifter.tag(captured("admin", "1234", key))
+    assert (tag.rule_id, tag.sub_technique_id) == ("L0605", "T1078.001")
+    assert "1234" not in json.dumps(tag.evidence)
+    assert await lifter.tag(captured("admin", "something else", key)) == []
+    assert await lifter.tag(captured("root", "root", b"another key")) == []
+
+
+async def test_an_unreadable_key_is_one_warning(tmp_path: Path) -> None:
+    (tmp_path / "secret.key").write_bytes(b"short")
+    lifter = CredentialLifter(ENGINE, tmp_path)
+    event = TaggerEvent("credential", "s", "a", payload={"username": "root", "secret_hmac": "x"})
+    with capture_logs() as logs:
+        assert await lifter.tag_batch([event, event]) == []
+    assert [log["event"] for log in logs] == ["default credentials cannot be told"]
+
+
+async def test_a_batch_is_judged_by_one_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = engine_of()
+    tagger = CompositeTagger([RuleEngineTagger(None, engine), *all_lifters(engine)])
+    before, calls = engine.snapshot(), []
+    real = engine.lift
+
+    def spy(event: TaggerEvent, lifter: str, snapshot: Any, now: Any) -> list[TTPTag]:
+        engine.replace([], {})
+        calls.append(snapshot is before)
+        return real(event, lifter, snapshot, now)
+
+    monkeypatch.setattr(engine, "lift", spy)
+    events = [
+        TaggerEvent("intel", "s", "a", payload=LISTED),
+        TaggerEvent("identity", "i", None, "i", payload={"account_count": 5}),
+    ]
+    tags = await tagger.tag_batch(events)
+    assert [tag.rule_id for tag in tags] == ["L0201", "L0501"]
+    assert calls == [True, True]
+    assert tags[1].attacker_uuid is None
