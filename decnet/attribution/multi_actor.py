@@ -166,11 +166,21 @@ def _told(sessions: Sequence[Session], board: Board, sides: Sides, verdict: Verd
         verdict.switches,
         th.MULTI_ACTOR_MAX_CONFIDENCE * whole,
         tuple(sorted(reading.family for reading in readings)),
-        tuple(sorted({name for reading in readings for name in _named(reading)})),
+        _primitives(board, sides, readings),
         members,
         tuple(_support(reading, gain, sides) for reading, gain in chosen),
         _against(board, readings, sides),
     )
+
+
+def _primitives(board: Board, sides: Sides, chosen: Sequence[Reading]) -> tuple[str, ...]:
+    """For each family its first reading that agrees: which one agrees best may change with every session."""
+    families = {reading.family for reading in chosen}
+    first: dict[str, Reading] = {}
+    for reading in board.readings:
+        if reading.family in families and agreement(reading, sides) >= th.MIN_AGREEMENT:
+            first.setdefault(reading.family, reading)
+    return tuple(sorted({name for reading in first.values() for name in _named(reading)}))
 
 
 def _named(reading: Reading) -> tuple[str, ...]:

@@ -178,8 +178,10 @@ def _explained(row: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{row['state']}, {len(row['sides'] or ())} sides of {_sizes(row)} sessions: {told.get('claim')}"
     ]
-    for item in told.get("support", ()):
-        lines.append(f"  for: {item['family']} follows the sides in {item['agreement']:.0%} of sessions")
+    lines += [
+        f"  for: {item['family']} follows the sides in {item['agreement']:.0%} of sessions"
+        for item in told.get("support", ())
+    ]
     lines += [f"  against: {text}" for text in told.get("against", ())]
     lines += [f"  cannot be told: {text}" for text in told.get("cannot_tell", ())]
     for number, side in enumerate(row["sides"] or (), start=1):
