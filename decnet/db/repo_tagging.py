@@ -1,23 +1,26 @@
-"""Repository, part windows: the hits of window and sequence rules and what has fired."""
+"""Repository, part tagging: hits of window and sequence rules, what has fired, states that end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select, text, tuple_
+from sqlalchemy import delete, insert, select, text, tuple_
 
-from decnet.db.base import RepositoryBase, Row, chunks
-from decnet.db.tables import table_of
+from decnet.db.base import LOCK_RULES, RepositoryBase, Row, chunks
+from decnet.db.tables import Lease, RuleChangeRow, TTPRuleState, table_of
 from decnet.db.tables_tagging import WindowFireRow, WindowHitRow
+from decnet.db.types import utcnow
 
 _HIT, _FIRE = table_of(WindowHitRow), table_of(WindowFireRow)
+_STATE, _CHANGE, _LEASE = table_of(TTPRuleState), table_of(RuleChangeRow), table_of(Lease)
 _LOCK_WINDOWS = 0x0DEC_0100
 _BUCKETS = 64
 
 
 class WindowsMixin(RepositoryBase):
-    """``ttp_window_hit`` and ``ttp_window_fire``; a slot is one key of one rule version."""
+    """``ttp_window_hit``, ``ttp_window_fire``, the end of rule states; a slot is one key of one rule version."""
 
     async def lock_slots(self, slots: Iterable[str]) -> None:
         """Makes transactions that touch one of the slots (hex) run one after the other; needs a bound repository."""
@@ -70,3 +73,20 @@ class WindowsMixin(RepositoryBase):
                 query = select(_FIRE.c.slot, _FIRE.c.ts).where(_FIRE.c.slot.in_(part))
                 out += await self._rows(session, query)
         return out
+
+    async def expire_rule_state(self, rule_id: str, expires_at: datetime) -> bool:
+        """Ends a state whose time is over; False when another engine was first or the state is another one now."""
+        async with self._write() as session:
+            await self._serialise(session, LOCK_RULES)
+            gone = delete(_STATE).where(_STATE.c.rule_id == rule_id, _STATE.c.expires_at == expires_at)
+            if (await session.execute(gone.returning(_STATE.c.rule_id))).first() is None:
+                return False
+            change = {"rule_id": rule_id, "kind": "state", "ts": utcnow()}
+            await session.execute(insert(_CHANGE), [change])
+        return True
+
+    async def lease_owner(self, name: str) -> str | None:
+        """Who holds a lease or held it last; None when nobody ever did."""
+        async with self._read() as session:
+            query = select(_LEASE.c.owner).where(_LEASE.c.name == name)
+            return (await session.execute(query)).scalar_one_or_none()

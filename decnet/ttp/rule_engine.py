@@ -218,6 +218,7 @@ class RuleEngineTagger(TolerantTagger):
         self.store = store
         self.engine = engine or RuleEngine()
         self.loaded = asyncio.Event()
+        self._version = -1
 
     async def _tag_impl(self, event: TaggerEvent) -> list[TTPTag]:
         return self.engine.evaluate(event)
@@ -240,9 +241,14 @@ class RuleEngineTagger(TolerantTagger):
     async def load(self) -> None:
         """Reads rules and states from the store once."""
         if self.store is not None:
-            rules = await self.store.load_compiled()
-            await asyncio.to_thread(self.engine.replace, rules, self.store.states())
+            await self.store.load_compiled()
+            await self._take(self.store)
         self.loaded.set()
+
+    async def _take(self, store: RuleStore) -> None:
+        """Puts the store's rules in force; many changes of one reload are taken in one step."""
+        self._version = store.version
+        await asyncio.to_thread(self.engine.replace, store.rules(), store.states())
 
     async def watch_store(self) -> None:
         """Loads the rules and follows their changes for ever."""
@@ -255,5 +261,5 @@ class RuleEngineTagger(TolerantTagger):
             async for change in changes:
                 if change.change_kind == "state":
                     self.engine.replace_states(self.store.states())
-                else:
-                    await asyncio.to_thread(self.engine.replace, self.store.rules(), self.store.states())
+                elif self._version != self.store.version:
+                    await self._take(self.store)

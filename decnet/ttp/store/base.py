@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from decnet.bus import topics
-from decnet.bus.base import BaseBus
-from decnet.bus.publish import publish_safely
-from decnet.errors import RuleError
+from decnet.bus.base import BaseBus, Event
+from decnet.bus.publish import publish_failures
+from decnet.errors import BusError, RuleError
+from decnet.ids import event_id
+from decnet.logs import get_logger
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, RuleState
 
 __all__ = ["DEFAULT_STATE", "CompiledRule", "RuleChange", "RuleState", "RuleStore"]
 
+_log = get_logger(__name__)
 ChangeKind = Literal["definition", "state", "removed"]
 
 
@@ -32,6 +36,8 @@ class RuleStore(ABC):
 
     def __init__(self, bus: BaseBus | None = None) -> None:
         self.bus = bus
+        self.version = 0
+        """Grows whenever the rules are another set; many changes may share one."""
         self._queues: list[asyncio.Queue[RuleChange]] = []
 
     @abstractmethod
@@ -79,18 +85,35 @@ class RuleStore(ABC):
         finally:
             self._queues.remove(queue)
 
-    async def _announce(self, change: RuleChange, *, auto_revert: bool = False) -> None:
-        """Tells subscribers and, when there is one, the bus."""
+    async def _announce(
+        self, change: RuleChange, *, auto_revert: bool = False, seq: int | None = None
+    ) -> None:
+        """Tells subscribers and, when there is one, the bus.
+
+        With the ``seq`` of a change that several engines see, the news of all of them is one event.
+        """
         for queue in self._queues:
             queue.put_nowait(change)
-        value = change.new_value
-        if isinstance(value, RuleState):
-            payload = {"rule_id": change.rule_id, **state_payload(value), "auto_revert": auto_revert}
-            await publish_safely(self.bus, topics.ttp_rule_state(change.rule_id), payload, "state")
+        if self.bus is None:
             return
-        version = value.rule_version if isinstance(value, CompiledRule) else None
-        news = {"rule_id": change.rule_id, "rule_version": version, "deleted": value is None}
-        await publish_safely(self.bus, topics.ttp_rule_reloaded(change.rule_id), news, change.change_kind)
+        event = _news(change, auto_revert)
+        if seq is not None:
+            event = replace(event, id=event_id("rules", f"{change.change_kind}|{change.rule_id}", seq))
+        try:
+            await self.bus.publish_events([event])
+        except (BusError, OSError) as error:
+            publish_failures[type(error).__name__] += 1
+            _log.warning("event not published", topic=event.topic, reason=str(error))
+
+
+def _news(change: RuleChange, auto_revert: bool) -> Event:
+    value = change.new_value
+    if isinstance(value, RuleState):
+        payload = {"rule_id": change.rule_id, **state_payload(value), "auto_revert": auto_revert}
+        return Event(topics.ttp_rule_state(change.rule_id), payload, "state")
+    version = value.rule_version if isinstance(value, CompiledRule) else None
+    news = {"rule_id": change.rule_id, "rule_version": version, "deleted": value is None}
+    return Event(topics.ttp_rule_reloaded(change.rule_id), news, change.change_kind)
 
 
 def state_payload(state: RuleState) -> dict[str, object]:
@@ -113,6 +136,8 @@ class Expiries:
     def due(self, states: Mapping[str, RuleState], now: datetime | None = None) -> list[str]:
         """Rules whose state ended and was not told yet; ``now`` is an aware time."""
         moment = now or datetime.now(UTC)
+        # A clock that was set back makes a state hold again; its second end is told too.
+        self._told = {r: t for r, t in self._told.items() if r in states and states[r].expired(moment)}
         due = [r for r, s in states.items() if s.expired(moment) and self._told.get(r) != s.expires_at]
         for rule_id in due:
             ended = states[rule_id].expires_at

@@ -29,4 +29,6 @@ def get_rule_store(
     )
     if kind == "filesystem":
         return fs
-    return DatabaseRuleStore(repo, fs, bus=bus, tail_s=settings.runtime.tail_db_s)
+    return DatabaseRuleStore(
+        repo, fs, bus=bus, tail_s=settings.runtime.tail_db_s, lease_s=settings.runtime.lease_s
+    )

@@ -1,28 +1,41 @@
-"""Definitions from the files, states in the database: survives restarts and serves many engines."""
+"""Rules in the database: fed from the files by the one engine that holds the lease, followed by all.
+
+Every engine, the feeding one too, takes definitions, states and removals from the rows, in the order of
+the change sequence. So all of them agree, a restart changes nothing, and two rule directories cannot fight.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
+import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from decnet.bus.base import BaseBus
-from decnet.errors import DecnetError, RuleError, RuleStoreError
+from decnet.errors import DecnetError, Place, RuleError, RuleStoreError
 from decnet.logs import get_logger
+from decnet.runtime.leases import OWNER
+from decnet.ttp.loader import load_bytes
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, RuleState
-from decnet.ttp.store.base import Expiries, RuleChange, RuleStore
+from decnet.ttp.store.base import RuleChange, RuleStore
+from decnet.ttp.store.impl.directory import by_file, shrunk
 from decnet.ttp.store.impl.filesystem import FilesystemRuleStore
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
 
 _log = get_logger(__name__)
+LEASE = "ttp-rules"
+Row = dict[str, Any]
 
 
 class DatabaseRuleStore(RuleStore):
-    """Needs its repository; ``tail_s`` is the pause in seconds between looks for changes by others."""
+    """Needs its repository; ``tail_s`` and ``lease_s`` are seconds between looks and of the lease."""
 
     def __init__(
         self,
@@ -31,6 +44,7 @@ class DatabaseRuleStore(RuleStore):
         *,
         bus: BaseBus | None = None,
         tail_s: float = 1.0,
+        lease_s: float = 15.0,
     ) -> None:
         if repo is None:
             raise TypeError("DatabaseRuleStore needs a repository")
@@ -38,41 +52,34 @@ class DatabaseRuleStore(RuleStore):
         self.repo = repo
         self.fs = fs
         self.tail_s = min(tail_s, 1.0)
+        self.lease_s = lease_s
+        self.owner = f"{OWNER}:{uuid4().hex[:6]}"
+        self.feeding = False
+        self._rules: dict[str, CompiledRule] = {}
         self._states: dict[str, RuleState] = {}
+        self._row_errors: list[RuleError] = []
+        self._refused: RuleError | None = None
+        self._compiled: dict[tuple[str, str], tuple[CompiledRule | None, list[RuleError]]] = {}
+        self._compiling = threading.Lock()
+        self._feeding = asyncio.Lock()
+        self._tailing = asyncio.Lock()
         self._seq = 0
-        self._expiries = Expiries()
 
     async def load_compiled(self) -> list[CompiledRule]:
-        """Scans the files, stores their definitions, and reads all states."""
-        rules = await self.fs.load_compiled()
-        self._seq = await self.repo.rule_change_seq()
-        rows = await self.repo.rule_states()
-        self._states = {rule_id: state for rule_id, row in rows.items() if (state := state_of(row))}
-        await self._sync()
-        return rules
-
-    async def _sync(self) -> None:
-        """Makes the stored definitions those of the files, broken files included, in one transaction."""
-        rows = {rule.rule_id: rule for rule in self.fs.rules()}
-        errors = _by_file(self.fs.errors())
-        async with self.repo.transaction() as tx:
-            for rule in rows.values():
-                error = errors.pop(rule.file, None)
-                await tx.upsert_rule_definition(
-                    rule.rule_id, rule.rule_version, rule.name, rule.source, rule.file, error
-                )
-            for file, error in errors.items():
-                await tx.upsert_rule_definition(file_id(file), 0, "", "", file, error)
-            keep = rows.keys() | {file_id(file) for file in errors}
-            for row in await tx.rule_definitions():
-                if rows and row["rule_id"] not in keep:
-                    await tx.remove_rule_definition(row["rule_id"])
+        """Feeds the files when nobody else does, then reads all definitions and states."""
+        if await self._hold_lease():
+            await self.feed(at_start=True)
+        async with self._tailing:
+            self._seq = await self.repo.rule_change_seq()
+            await self._read_definitions()
+            self._states = await self._read_states()
+        return list(self.rules())
 
     async def get_state(self, rule_id: str) -> RuleState:
         """The stored state in effect; the last one seen when the database is away."""
         try:
             row = await self.repo.rule_state_get(rule_id)
-        except DecnetError:
+        except (DecnetError, OSError):
             _log.warning("rule state not readable", rule_id=rule_id, exc_info=True)
             return self._states.get(rule_id, DEFAULT_STATE).effective()
         return ((row and state_of(row)) or DEFAULT_STATE).effective()
@@ -91,66 +98,240 @@ class DatabaseRuleStore(RuleStore):
             )
         except Exception as error:
             raise RuleStoreError(f"state of {rule_id} not stored: {error}") from error
-        await self._took(rule_id, state)
-
-    async def _took(self, rule_id: str, state: RuleState) -> None:
-        if self._states.get(rule_id) != state:
-            self._states = {**self._states, rule_id: state}
-            await self._announce(RuleChange("state", rule_id, state))
+        await self.tail()
 
     def rules(self) -> tuple[CompiledRule, ...]:
-        """The rules of the files."""
-        return self.fs.rules()
+        """The definitions last read."""
+        return tuple(self._rules.values())
 
     def states(self) -> Mapping[str, RuleState]:
         """The states last read."""
         return self._states
 
     def errors(self) -> list[RuleError]:
-        """Errors of the files."""
-        return self.fs.errors()
+        """Errors of the files, where this engine reads them, else as they are stored; and of bad rows."""
+        refused = [self._refused] if self._refused else []
+        return [*(self.fs.errors() if self.feeding else ()), *refused, *self._row_errors]
 
     async def follow(self) -> None:
-        """Follows files, states of other processes and expiries for ever."""
+        """Feeds the files while holding the lease, and follows the rows, for ever."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow_files(), name="ttp:rules:files")
-            group.create_task(self._follow_states(), name="ttp:rules:states")
+            group.create_task(self.sync_from_filesystem(), name="ttp:rules:files")
+            group.create_task(self.tail_db(self.tail_s), name="ttp:rules:rows")
+
+    async def sync_from_filesystem(self, fs: FilesystemRuleStore | None = None) -> None:
+        """Holds the lease if nobody else does and feeds every change of the files, for ever."""
+        self.fs = fs or self.fs
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._renew(), name="ttp:rules:lease")
+                group.create_task(self._follow_files(), name="ttp:rules:hints")
+        finally:
+            await self.give_up()
+
+    async def tail_db(self, interval: float) -> None:
+        """Takes over what others changed and ends states whose time is over, every ``interval`` seconds, for ever."""
+        while True:
+            try:
+                await self.tail()
+                await self.revert_expired()
+            except DecnetError as error:
+                _log.warning("rules in the database not readable", reason=str(error))
+            await asyncio.sleep(interval)
+
+    async def reload(self, *, allow_shrink: bool = False) -> None:
+        """Looks at the files now, where this engine feeds them, and takes over what changed."""
+        if self.feeding:
+            await self.feed(allow_shrink=allow_shrink)
+        await self.tail()
+
+    # -- files → rows
+
+    async def _renew(self) -> None:
+        while True:
+            try:
+                had = self.feeding
+                if await self._hold_lease() and not had:
+                    await self.feed()
+                    await self.tail()
+            except DecnetError as error:
+                _log.warning("lease of the rule files not renewed", reason=str(error))
+            await asyncio.sleep(self.lease_s / 3)
+
+    async def _hold_lease(self) -> bool:
+        held = await self.repo.lease_acquire(LEASE, self.owner, self.lease_s)
+        if not held:
+            owner = await self.repo.lease_owner(LEASE)
+            if owner is not None and _is_dead(owner):
+                await self.repo.lease_release(LEASE, owner)
+                held = await self.repo.lease_acquire(LEASE, self.owner, self.lease_s)
+        self.feeding = held
+        return held
+
+    async def give_up(self) -> None:
+        """Gives the lease back, so that another engine can feed at once."""
+        self.feeding = False
+        try:
+            await self.repo.lease_release(LEASE, self.owner)
+        except DecnetError as error:
+            _log.info("lease of the rule files not given back", reason=str(error))
 
     async def _follow_files(self) -> None:
         async for _ in self.fs.hints():
-            await self.reload()
+            if self.feeding:
+                try:
+                    await self.feed()
+                    await self.tail()
+                except DecnetError as error:
+                    _log.warning("rule files not stored", reason=str(error))
 
-    async def reload(self) -> None:
-        """Scans the files now, stores and announces what changed."""
-        known = self.fs.errors()
-        changes = await self.fs.rescan()
-        if changes or self.fs.errors() != known:
-            await self._sync()
-        for change in changes:
-            await self._announce(change)
+    async def feed(self, *, at_start: bool = False, allow_shrink: bool = False) -> None:
+        """Makes the stored definitions those of the files, broken files included, in one transaction."""
+        async with self._feeding:
+            await self.fs.rescan(settle=not at_start, allow_shrink=allow_shrink)
+            wanted = {rule.rule_id: _row_of(rule) for rule in self.fs.rules()}
+            async with self.repo.transaction() as tx:
+                known = {row["rule_id"]: row for row in await tx.rule_definitions()}
+                _add_broken(wanted, by_file(self.fs.errors()), known)
+                refused = self._shrunk(known, at_start) if not allow_shrink else None
+                self._refused = RuleError(refused, Place(str(self.fs.directory.path))) if refused else None
+                for rule_id, row in wanted.items():
+                    if any(known.get(rule_id, {}).get(key) != value for key, value in row.items()):
+                        await tx.upsert_rule_definition(rule_id, **row)
+                for rule_id in known.keys() - wanted.keys() if not refused else ():
+                    await tx.remove_rule_definition(rule_id)
 
-    async def _follow_states(self) -> None:
-        while True:
-            await self.tail()
-            await self.revert_expired()
-            await asyncio.sleep(self.tail_s)
+    def _shrunk(self, known: Mapping[str, Row], at_start: bool) -> str | None:
+        """Why stored rules may not go; a start with another directory may have fewer rules, but not none."""
+        fresh, before = len(self.fs.rules()), sum(1 for row in known.values() if row["yaml"])
+        return None if at_start and fresh else shrunk(before, fresh)
+
+    # -- rows → rules and states
 
     async def tail(self) -> None:
-        """Reads the states that changed since the last look; a bad row holds up no other."""
-        for row in await self.repo.rule_changes_since(self._seq):
-            self._seq = max(self._seq, int(row["seq"]))
-            if row["kind"] == "state":
-                stored = await self.repo.rule_state_get(row["rule_id"])
-                state = state_of(stored) if stored else None
-                if state is not None:
-                    await self._took(row["rule_id"], state)
+        """Reads what changed since the last look, in the order of the sequence; a bad row holds up no other."""
+        async with self._tailing:
+            changes = await self.repo.rule_changes_since(self._seq)
+            if not changes:
+                return
+            if any(row["kind"] != "state" for row in changes):
+                before = dict(self._rules)
+                await self._read_definitions()
+                for rule_id, seq in _last(changes, ("definition", "removed")).items():
+                    await self._tell_definition(rule_id, before.get(rule_id), seq)
+            for rule_id, seq in _last(changes, ("state",)).items():
+                await self._take_state(rule_id, seq)
+            self._seq = max(int(row["seq"]) for row in changes)
+
+    async def _tell_definition(self, rule_id: str, before: CompiledRule | None, seq: int) -> None:
+        rule = self._rules.get(rule_id)
+        if rule is None and before is not None:
+            await self._announce(RuleChange("removed", rule_id, None), seq=seq)
+        elif rule is not None and (before is None or before.content_hash != rule.content_hash):
+            await self._announce(RuleChange("definition", rule_id, rule), seq=seq)
+
+    async def _take_state(self, rule_id: str, seq: int) -> None:
+        row = await self.repo.rule_state_get(rule_id)
+        state, known = state_of(row) if row else DEFAULT_STATE, self._states.get(rule_id, DEFAULT_STATE)
+        if state is None or state == known:
+            return
+        self._states = {**self._states, rule_id: state}
+        ended = row is None and known.expired()
+        await self._announce(RuleChange("state", rule_id, state), auto_revert=ended, seq=seq)
+
+    async def _read_states(self) -> dict[str, RuleState]:
+        rows = await self.repo.rule_states()
+        return {rule_id: state for rule_id, row in rows.items() if (state := state_of(row))}
+
+    async def _read_definitions(self) -> None:
+        rows = await self.repo.rule_definitions()
+        rules, errors = await asyncio.to_thread(self._compile, rows, self.fs.rules())
+        self.version += rules != self._rules
+        self._rules, self._row_errors = rules, errors
+
+    def _compile(
+        self, rows: Iterable[Row], known: Iterable[CompiledRule]
+    ) -> tuple[dict[str, CompiledRule], list[RuleError]]:
+        with self._compiling:
+            for rule in known:
+                self._compiled[rule.file, rule.content_hash] = (rule, [])
+            rules: dict[str, CompiledRule] = {}
+            errors: list[RuleError] = []
+            used = {}
+            for row in rows:
+                if row["error"] and not self.feeding:
+                    errors += _stored_errors(row)
+                if not row["yaml"]:
+                    continue
+                key = row["file"], hashlib.sha256(row["yaml"].encode("utf-8", "replace")).hexdigest()
+                found = self._compiled.get(key) or load_bytes(
+                    row["yaml"].encode("utf-8", "replace"), row["file"]
+                )
+                used[key] = found
+                self._keep(row, found, rules, errors)
+            self._compiled = used
+            return rules, errors
+
+    def _keep(
+        self,
+        row: Row,
+        found: tuple[CompiledRule | None, list[RuleError]],
+        rules: dict[str, CompiledRule],
+        errors: list[RuleError],
+    ) -> None:
+        """Takes a row's rule; of a bad row the rule that is in force stays."""
+        rule, wrong = found
+        rule_id = row["rule_id"]
+        if rule is not None and rule.rule_id != rule_id:
+            wrong = [RuleError(f"the row of {rule_id} holds {rule.rule_id}", Place(row["file"]))]
+            rule = None
+        errors += wrong
+        last = rule or self._rules.get(rule_id)
+        if last is not None:
+            rules[rule_id] = last
 
     async def revert_expired(self, now: datetime | None = None) -> list[str]:
-        """Announces the default state for each state that ended; ``now`` is an aware time."""
-        due = self._expiries.due(self._states, now)
-        for rule_id in due:
-            await self._announce(RuleChange("state", rule_id, DEFAULT_STATE), auto_revert=True)
-        return due
+        """Ends each state whose time is over, once for all engines; ``now`` is an aware time."""
+        moment = now or datetime.now(UTC)
+        due = [(r, s.expires_at) for r, s in self._states.items() if s.expired(moment)]
+        ended = [r for r, at in due if at is not None and await self.repo.expire_rule_state(r, at)]
+        if due:
+            await self.tail()
+        return ended
+
+
+def _last(changes: Iterable[Row], kinds: tuple[str, ...]) -> dict[str, int]:
+    """The last sequence number of each rule, in order of it."""
+    out: dict[str, int] = {}
+    for row in changes:
+        if row["kind"] in kinds:
+            out.pop(row["rule_id"], None)
+            out[row["rule_id"]] = int(row["seq"])
+    return out
+
+
+def _row_of(rule: CompiledRule) -> Row:
+    return {
+        "version": rule.rule_version,
+        "name": rule.name,
+        "yaml": rule.source,
+        "file": rule.file,
+        "error": None,
+    }
+
+
+def _add_broken(wanted: dict[str, Row], errors: Mapping[str, str], known: Mapping[str, Row]) -> None:
+    """The errors, with the last good version of their files, which may be known from an earlier run only."""
+    for file, error in errors.items():
+        mine = [row for row in wanted.values() if row["file"] == file]
+        stored = [r for r, row in known.items() if row["file"] == file and row["yaml"] and r not in wanted]
+        for rule_id in stored if not mine else ():
+            wanted[rule_id] = {key: known[rule_id][key] for key in ("version", "name", "yaml", "file")}
+            mine.append(wanted[rule_id])
+        for row in mine:
+            row["error"] = error
+        if not mine:
+            wanted[file_id(file)] = {"version": 0, "name": "", "yaml": "", "file": file, "error": error}
 
 
 def file_id(file: str) -> str:
@@ -158,12 +339,28 @@ def file_id(file: str) -> str:
     return Path(file).name
 
 
-def _by_file(errors: Iterable[RuleError]) -> dict[str, str]:
-    """The errors of each file as lines."""
-    lines: dict[str, list[str]] = {}
-    for error in errors:
-        lines.setdefault(error.place.file, []).append(str(error))
-    return {file: "\n".join(found) for file, found in lines.items()}
+def _stored_errors(row: Row) -> list[RuleError]:
+    """The errors in a row, with the file as their place: the text names line and column."""
+    prefix = f"{row['file']}:"
+    lines = str(row["error"]).splitlines()
+    return [
+        RuleError(line.removeprefix(prefix).strip(), Place(row["file"]), row["rule_id"]) for line in lines
+    ]
+
+
+def _is_dead(owner: str) -> bool:
+    """Whether the process of a lease's owner (host:pid:…) ran on this host and is gone: it was killed."""
+    host, _, rest = owner.partition(":")
+    pid = rest.partition(":")[0]
+    if host != OWNER.partition(":")[0] or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False
 
 
 def state_of(row: Mapping[str, Any]) -> RuleState | None:

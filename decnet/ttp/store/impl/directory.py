@@ -1,21 +1,48 @@
-"""A rule directory over time: what changed since the last scan, with the last good version of bad files."""
+"""A rule directory over time: what changed since the last scan, with the last good version of bad files.
+
+Looking (read, compile) and swapping are two steps, so that a set can be judged before it counts.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import threading
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
-from watchfiles import awatch
+from watchfiles import Change, awatch
 
 from decnet.errors import Place, RuleError
-from decnet.ttp.loader import MAX_FILE_BYTES, load_bytes, load_file, merge, rule_files
+from decnet.ttp.loader import FILE_NAME, MAX_FILE_BYTES, load_bytes, load_file, merge, rule_files
 from decnet.ttp.rules import CompiledRule
 from decnet.ttp.store.base import RuleChange
 
 _GUARDED_FROM = 4
+_LOOK_S = 0.5
+"""Seconds between looks at file stamps: some changes (a swapped symlink) give no event."""
+
+
+class Seen(NamedTuple):
+    """One file: the hash of its bytes, its rule (the last good one of a bad file) and its errors."""
+
+    digest: str
+    rule: CompiledRule | None
+    errors: tuple[RuleError, ...]
+
+
+class Plan(NamedTuple):
+    """What a look found: files by name, rules by id, errors. Not in force yet."""
+
+    seen: dict[str, Seen]
+    rules: dict[str, CompiledRule]
+    errors: tuple[RuleError, ...]
+
+    def digests(self) -> dict[str, str]:
+        """The content hash of each file: two looks that agree in it saw the same."""
+        return {name: seen.digest for name, seen in self.seen.items()}
 
 
 class RuleDirectory:
@@ -26,66 +53,98 @@ class RuleDirectory:
         self.max_bytes = max_bytes
         self.by_id: dict[str, CompiledRule] = {}
         self.errors: list[RuleError] = []
-        self._seen: dict[str, tuple[str, CompiledRule | None, list[RuleError]]] = {}
+        self._seen: dict[str, Seen] = {}
+        self._looked: dict[str, Seen] = {}
         self._lock = threading.Lock()
 
-    def scan(self, *, allow_shrink: bool = False) -> list[RuleChange]:
-        """Reads what changed and swaps the whole set at once; the changes by rule id."""
+    def look(self) -> Plan:
+        """Reads and compiles what changed; nothing is swapped yet."""
         with self._lock:
-            seen = {path.name: self._read(path) for path in rule_files(self.path)}
-            result = merge((rule, errors) for _, rule, errors in seen.values())
-            fresh = {rule.rule_id: rule for rule in result.rules}
-            if not allow_shrink and self._shrunk(len(fresh)):
-                message = f"{len(fresh)} of {len(self.by_id)} rules left: refused, the old set stays"
-                self.errors = [*result.errors, RuleError(message, Place(str(self.path)))]
+            seen = {path.name: found for path in rule_files(self.path) if (found := self._read(path))}
+            self._looked = seen
+            result = merge((s.rule, list(s.errors)) for s in sorted(seen.values(), key=self._owner_first))
+            rules = {rule.rule_id: rule for rule in result.rules}
+            return Plan(seen, {**self._orphans(seen, rules), **rules}, tuple(result.errors))
+
+    def news(self, plan: Plan) -> bool:
+        """Whether the files differ from what is in force."""
+        return plan.digests() != {name: seen.digest for name, seen in self._seen.items()}
+
+    def swap(self, plan: Plan, *, allow_shrink: bool = False) -> list[RuleChange]:
+        """Puts a plan in force; the changes by rule id. An empty or halved set is refused unless allowed."""
+        with self._lock:
+            refused = None if allow_shrink else shrunk(len(self.by_id), len(plan.rules))
+            if refused:
+                self.errors = [*plan.errors, RuleError(refused, Place(str(self.path)))]
                 return []
-            changes = _difference(self.by_id, fresh)
-            self._seen, self.by_id, self.errors = seen, fresh, result.errors
+            changes = difference(self.by_id, plan.rules)
+            self._seen, self.by_id, self.errors = plan.seen, plan.rules, list(plan.errors)
             if not self.path.is_dir():
                 self.errors = [*self.errors, RuleError("no such rule directory", Place(str(self.path)))]
             return changes
 
-    def _shrunk(self, now: int) -> bool:
-        before = len(self.by_id)
-        return before > 0 and (not now or (before >= _GUARDED_FROM and now * 2 <= before))
+    def scan(self, *, allow_shrink: bool = False) -> list[RuleChange]:
+        """Looks and swaps at once."""
+        return self.swap(self.look(), allow_shrink=allow_shrink)
 
-    def _read(self, path: Path) -> tuple[str, CompiledRule | None, list[RuleError]]:
-        known = self._seen.get(path.name)
+    def _owner_first(self, seen: Seen) -> tuple[bool, str]:
+        """A file that has an id keeps it when a second file claims it."""
+        if seen.rule is None:
+            return True, ""
+        holder = self.by_id.get(seen.rule.rule_id)
+        return holder is None or holder.file != seen.rule.file, seen.rule.file
+
+    def _orphans(self, seen: dict[str, Seen], rules: dict[str, CompiledRule]) -> dict[str, CompiledRule]:
+        """Last good rules of files that now claim an id of another file."""
+        lost = [name for name, s in seen.items() if s.rule and rules[s.rule.rule_id].file != s.rule.file]
+        before = (self._seen.get(name) for name in lost)
+        return {s.rule.rule_id: s.rule for s in before if s is not None and s.rule is not None}
+
+    def _read(self, path: Path) -> Seen | None:
+        """What a file holds now; None when it is gone after all."""
+        last = self._seen.get(path.name)
+        good = last.rule if last else None
         try:
             with path.open("rb") as handle:
                 raw = handle.read(self.max_bytes + 1)
+        except FileNotFoundError:
+            return None
         except OSError:
-            _, errors = load_file(path, max_bytes=self.max_bytes)
-            return ("", known[1] if known else None, errors)
+            return Seen("", good, tuple(load_file(path, max_bytes=self.max_bytes)[1]))
         digest = hashlib.sha256(raw).hexdigest()
-        if known and known[0] == digest:
-            return known
+        for known in (last, self._looked.get(path.name)):
+            if known and known.digest == digest:
+                return known
         if len(raw) > self.max_bytes:
             rule, errors = load_file(path, max_bytes=self.max_bytes)
         else:
             rule, errors = load_bytes(raw, str(path))
-        # A bad file keeps its last good version.
-        return digest, rule or (known[1] if known else None), errors
+        return Seen(digest, rule or good, tuple(errors))
 
     async def hints(self, debounce_s: float, rescan_s: float) -> AsyncIterator[None]:
-        """Yields when it is worth a scan: after a change settled, and every ``rescan_s`` seconds anyway."""
+        """Yields when a look is worth it: after a change, and every ``rescan_s`` seconds anyway."""
         while True:
-            inode = self._inode()
-            if inode is None:
-                await asyncio.sleep(min(rescan_s, 0.5))
+            stamp, looked = self._stamp(), time.monotonic()
+            if self._inode() is None:
+                await asyncio.sleep(_LOOK_S)
                 yield
                 continue
             watch = awatch(
                 self.path,
+                watch_filter=_of_rules,
                 debounce=max(int(debounce_s * 1000), 50),
                 step=50,
-                rust_timeout=int(rescan_s * 1000),
+                rust_timeout=int(min(_LOOK_S, rescan_s) * 1000),
                 yield_on_timeout=True,
                 recursive=False,
             )
+            inode = self._inode()
             try:
-                async for _ in watch:
-                    yield
+                async for found in watch:
+                    now, due = self._stamp(), time.monotonic() - looked >= rescan_s
+                    if found or due or now != stamp:
+                        stamp, looked = now, time.monotonic()
+                        yield
                     if self._inode() != inode:
                         break
             except (FileNotFoundError, RuntimeError):
@@ -98,8 +157,28 @@ class RuleDirectory:
             return None
         return stat.st_dev, stat.st_ino
 
+    def _stamp(self) -> object:
+        """Cheap sign of change: names, sizes, times and inodes."""
+        try:
+            files = [(p.name, p.stat()) for p in rule_files(self.path)]
+        except OSError:
+            return None
+        return self._inode(), [(name, s.st_mtime_ns, s.st_size, s.st_ino) for name, s in files]
 
-def _difference(old: dict[str, CompiledRule], new: dict[str, CompiledRule]) -> list[RuleChange]:
+
+def _of_rules(_change: Change, path: str) -> bool:
+    return FILE_NAME.match(Path(path).name) is not None
+
+
+def shrunk(before: int, now: int) -> str | None:
+    """Why a set of ``now`` rules may not replace one of ``before``; None when it may."""
+    if before and (not now or (before >= _GUARDED_FROM and now * 2 <= before)):
+        return f"{now} of {before} rules left: refused, the old set stays"
+    return None
+
+
+def difference(old: dict[str, CompiledRule], new: dict[str, CompiledRule]) -> list[RuleChange]:
+    """The changes from one set to another, by rule id; the same content is none."""
     changes = []
     for rule_id in sorted(old.keys() | new.keys()):
         rule, before = new.get(rule_id), old.get(rule_id)
@@ -108,3 +187,11 @@ def _difference(old: dict[str, CompiledRule], new: dict[str, CompiledRule]) -> l
         elif before is None or before.content_hash != rule.content_hash:
             changes.append(RuleChange("definition", rule_id, rule))
     return changes
+
+
+def by_file(errors: Iterable[RuleError]) -> dict[str, str]:
+    """The errors of each file as lines."""
+    lines: dict[str, list[str]] = {}
+    for error in errors:
+        lines.setdefault(error.place.file, []).append(str(error))
+    return {file: "\n".join(found) for file, found in lines.items()}

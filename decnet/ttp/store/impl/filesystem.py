@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from decnet.errors import RuleError
 from decnet.logs import get_logger
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, RuleState
 from decnet.ttp.store.base import Expiries, RuleChange, RuleStore
-from decnet.ttp.store.impl.directory import RuleDirectory
+from decnet.ttp.store.impl.directory import Plan, RuleDirectory
 
 _log = get_logger(__name__)
+_MAX_LOOKS = 25
+_EXPIRY_LOOK_S = 1.0
 
 
 class FilesystemRuleStore(RuleStore):
@@ -41,10 +44,18 @@ class FilesystemRuleStore(RuleStore):
         await self.rescan()
         return list(self.rules())
 
-    async def rescan(self, *, allow_shrink: bool = False) -> list[RuleChange]:
-        """Looks at the files once and announces what changed."""
+    async def rescan(self, *, allow_shrink: bool = False, settle: bool = False) -> list[RuleChange]:
+        """Looks at the files once and announces what changed.
+
+        With ``settle`` a change counts only when a second look, ``debounce_s`` later, finds the same: an
+        editor that moves the old file away or truncates it first is not caught in between.
+        """
+        plan = await asyncio.to_thread(self.directory.look)
+        if settle and self.directory.news(plan):
+            plan = await self._settled(plan)
         known = {str(error) for error in self.directory.errors}
-        changes = await asyncio.to_thread(self.directory.scan, allow_shrink=allow_shrink)
+        changes = await asyncio.to_thread(self.directory.swap, plan, allow_shrink=allow_shrink)
+        self.version += bool(changes)
         for error in self.directory.errors:
             if str(error) not in known:
                 _log.warning("rule file not loaded, its last good version stays", error=str(error))
@@ -52,12 +63,22 @@ class FilesystemRuleStore(RuleStore):
             await self._announce(change)
         return changes
 
+    async def _settled(self, plan: Plan) -> Plan:
+        for _ in range(_MAX_LOOKS):
+            await asyncio.sleep(self.debounce_s)
+            again = await asyncio.to_thread(self.directory.look)
+            if again.digests() == plan.digests():
+                break
+            plan = again
+        return again
+
     async def get_state(self, rule_id: str) -> RuleState:
         """The state in effect."""
         return self._states.get(rule_id, DEFAULT_STATE).effective()
 
     async def set_state(self, rule_id: str, state: RuleState) -> None:
         """Keeps the state for the life of this process."""
+        state = state if state.set_at else replace(state, set_at=datetime.now(UTC))
         self._states = {**self._states, rule_id: state}
         await self._announce(RuleChange("state", rule_id, state))
 
@@ -90,12 +111,12 @@ class FilesystemRuleStore(RuleStore):
 
     async def reload(self) -> None:
         """Scans the files now."""
-        await self.rescan()
+        await self.rescan(settle=True)
 
     async def _follow_expiries(self) -> None:
         while True:
             await self.revert_expired()
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(_EXPIRY_LOOK_S)
 
     async def revert_expired(self, now: datetime | None = None) -> list[str]:
         """Announces the default state for each state that ended; ``now`` is an aware time."""
