@@ -244,6 +244,8 @@ class ConsoleSettings(_Section):
     """Glyph set; auto looks at the locale."""
     write_mode_min: float = Field(15.0, gt=0)
     """Minutes until write mode ends by itself."""
+    bell: bool = False
+    """Whether a multi-actor alert rings the terminal's bell."""
     keymap: dict[str, str] = Field(default_factory=dict)
     """Action id to key, comma separated for several."""
 

@@ -163,10 +163,12 @@ class DecnetApp(App[str], inherit_bindings=False):
         now = self.now()
         self._ticks += 1
         self.feed.roll(now)
-        self._take_merges()
+        self._take_news()
         moved = self.view.sync(now)
         if moved or self._ticks % SLOW_TICKS == 0:
             self.repaint()
+        if self.loader.badge_due():
+            self.run_worker(self.loader.load_badge(), name="badge")
         if self.loader.due(self.view):
             self.run_worker(self._load(self.view), name=f"load-{self.view.name}")
         if self.write.ended():
@@ -270,7 +272,13 @@ class DecnetApp(App[str], inherit_bindings=False):
         key = "attacker_ip" if any(c in name for c in ".:") else "attacker_uuid"
         self.follow(scope_of({key: name}))
 
-    def _take_merges(self) -> None:
+    def _take_news(self) -> None:
+        """Alerts get a message and perhaps the bell, never the focus; merged identities stay followed."""
+        if self.feed.notices:
+            self.say(self.feed.notices[-1] + "  (2 shows it)", bad=True)
+            self.feed.notices.clear()
+            if self.settings.console.bell:
+                self.bell()
         while self.feed.merges:
             winner, loser = self.feed.merges.popleft()
             if self.scope is not None and (scope := self.scope.merged(winner, loser)) is not self.scope:

@@ -27,6 +27,7 @@ KNOWN_ROOTS = 32
 """Topic families that have a rate of their own."""
 STALE_BEATS = 3
 _MERGED = "identity.merged"
+_ALERT = "attribution.profile.multi_actor_suspected"
 _REPORTED = frozenset({"failed", "paused", "waiting_for_bus", "degraded", "starting", "stopping"})
 
 
@@ -113,6 +114,7 @@ class Feed:
         self.dead_letters: deque[tuple[float, dict[str, Any]]] = deque(maxlen=200)
         self.merges: deque[tuple[str, str]] = deque(maxlen=200)
         self.alerts_open: int | None = None
+        self.notices: deque[str] = deque(maxlen=20)
         self.workers: dict[str, WorkerModel] = {}
         self.workers_version = 0
         self.rules_version = 0
@@ -137,6 +139,8 @@ class Feed:
             self._reduce_system(event, now)
         elif root == "ttp":
             self._reduce_ttp(event, now)
+        elif event.topic == _ALERT and live:
+            self.notices.append(f"multi-actor alert: {source} {self.ring[-1].summary}")
         elif event.topic == _MERGED:
             self.merges.append((str(payload.get("winner_uuid")), str(payload.get("loser_uuid"))))
 

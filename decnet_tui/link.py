@@ -28,6 +28,8 @@ class Link:
         self._following = False
         self._was_up = False
         self.retries = 0
+        self.up = asyncio.Event()
+        """Set when the connection stands for the first time."""
 
     @property
     def live(self) -> bool:
@@ -95,5 +97,6 @@ class Link:
         if self._was_up and self._down_since is not None:
             self._feed.add_gap(self.down_for())
         self._was_up = True
+        self.up.set()
         self._down_since = None
         self.retries = 0

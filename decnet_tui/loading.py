@@ -12,6 +12,8 @@ from decnet_tui.session import STORE_ERRORS, Session
 
 EVERY_S = 5.0
 """Seconds without news until the store is read again: other hosts may write too."""
+BADGE_S = 15.0
+"""Seconds until open alerts are counted again without news: acknowledging makes none."""
 SOON_S = 0.5
 """Seconds between two reads at least."""
 
@@ -30,6 +32,7 @@ class Loader:
         self._session = session
         self._feed = feed
         self._seen: dict[str, _Seen] = {}
+        self._badge = _Seen()
 
     def due(self, view: View) -> bool:
         """Whether the view should be read now; saying so, it counts as begun."""
@@ -43,6 +46,26 @@ class Loader:
             return False
         seen.at, seen.news, seen.running = time.monotonic(), news, True
         return True
+
+    def badge_due(self) -> bool:
+        """Whether open alerts should be counted again; saying so, it counts as begun."""
+        news = self._feed.by_root["attribution"]
+        age = time.monotonic() - self._badge.at
+        if self._badge.running or not ((news != self._badge.news and age >= SOON_S) or age >= BADGE_S):
+            return False
+        self._badge = _Seen(time.monotonic(), news, running=True)
+        return True
+
+    async def load_badge(self) -> None:
+        """Counts the open alerts for the header; unknown without a database."""
+        repo = self._session.repo
+        try:
+            rows = await repo.list_alerts(state="open", limit=0) if repo is not None else None
+            self._feed.alerts_open = None if rows is None else len(rows)
+        except STORE_ERRORS:
+            self._feed.alerts_open = None
+        finally:
+            self._badge.running = False
 
     async def load(self, view: View) -> None:
         """Reads the store for a view; what goes wrong, the view says."""

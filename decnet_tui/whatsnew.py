@@ -66,6 +66,8 @@ async def gather(repo: BaseRepository, since: float, heartbeat_s: float, now: fl
         attackers=await repo.new_attackers(since),
         techniques=await repo.new_techniques(since),
         sessions=await repo.sessions_worth_reading(since, MAX_SESSIONS),
+        alerts=await repo.list_alerts(limit=0),
+        rotations=await repo.mutations(states=("applied", "failed"), since=since, limit=0),
         rules=await repo.rule_definitions(),
         states=await repo.rule_states(),
         heartbeats=await repo.heartbeats(),
@@ -168,9 +170,16 @@ def _rules(found: Found) -> tuple[Item, ...]:
 
 
 def _rotations(found: Found) -> tuple[Item, ...]:
-    return tuple(
-        Item(str(row.get("id") or row.get("decky")), f"{_ago(found, row.get('ts'))}  {row.get('decky')}: "
-             f"{' '.join(row.get('old_services') or ()) or '-'} to {' '.join(row.get('new_services') or ()) or '-'}",
-             row, ("fleet", row.get("decky")))
-        for row in found.rotations
-    )  # fmt: skip
+    items = []
+    for row in found.rotations:
+        outcome = row.get("outcome") or {}
+        text = f"{_ago(found, row.get('finished_at') or row.get('created_at'))}  {row.get('target')}: "
+        text += f"{_services(outcome.get('old_services'))} to {_services(outcome.get('new_services'))}"
+        if failed := row.get("state") == "failed":
+            text += f"  failed: {row.get('reason')}"
+        items.append(Item(str(row.get("mutation_id")), text, row, ("fleet", row.get("target")), bad=failed))
+    return tuple(items)
+
+
+def _services(names: Any) -> str:
+    return " ".join(map(str, names)) if isinstance(names, (list, tuple)) and names else "-"

@@ -14,7 +14,11 @@ from typer.main import get_group
 MODULES: dict[str, tuple[str, ...]] = {
     "tagging": ("tag",),
     "rules": ("rules",),
-    "lists": ("tags", "sessions", "attackers", "workers", "deadletters", "worker"),
+    "lists": ("tags", "sessions", "attackers", "workers"),
+    "summary": ("summary",),
+    "sensors": ("sensors",),
+    "deadletters": ("deadletters",),
+    "worker": ("worker",),
     "attribution": ("identities", "attribution", "alerts"),
     "stream": ("watch", "replay"),
     "fleet": ("fleet",),

@@ -1,22 +1,15 @@
-"""Lists: tags, sessions, attackers, workers, deadletters; and control of workers."""
+"""Lists: tags, sessions, attackers, workers."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
-from decnet.bus import topics
-from decnet.bus.base import Subscription
-from decnet.bus.factory import get_bus
-from decnet.errors import DecnetError
-from decnet.runtime import KNOWN_WORKERS
 from decnet.runtime.health import status_of
 from decnet_tui.cli import common
-from decnet_tui.cli.stream import bus_settings
 
 Attacker = Annotated[str | None, typer.Option("--attacker", help="Address or uuid.")]
 Session = Annotated[str | None, typer.Option("--session", help="Session id.")]
@@ -167,60 +160,7 @@ def workers(
     common.print_rows(rows, columns, as_json, "no worker has run yet: start `decnet-tui --headless`")
 
 
-def deadletters(
-    since: common.Since = None,
-    limit: common.Limit = 100,
-    as_json: common.AsJson = False,
-    data_dir: common.DataDir = None,
-    config: common.ConfigFile = None,
-    db: common.DbUrl = None,
-) -> None:
-    """Events that a worker gave up, newest first."""
-    rows = _query("dead_letters", {"since": common.parse_since(since), "limit": limit}, config, data_dir, db)
-    columns = ("id", "ts", "worker", "topic", "reason", "seq")
-    shown = [{k: row.get(k) for k in columns} for row in rows]
-    common.print_rows(shown, columns, as_json, "no dead letters")
-
-
-def worker(
-    action: Annotated[str, typer.Argument(help="stop, start, restart, pause or resume")],
-    name: Annotated[str, typer.Argument(help="worker")],
-    data_dir: common.DataDir = None,
-    config: common.ConfigFile = None,
-    db: common.DbUrl = None,
-) -> None:
-    """Asks one worker of the running engine to stop, start, restart, pause or resume."""
-    if action not in ("stop", "start", "restart", "pause", "resume"):
-        raise typer.BadParameter(f"{action!r}: use stop, start, restart, pause or resume")
-    if name not in KNOWN_WORKERS:
-        raise typer.BadParameter(f"unknown worker {name!r}; known: {', '.join(KNOWN_WORKERS)}")
-    settings = common.settings_of(config, data_dir=data_dir, db=db)
-
-    async def ask() -> None:
-        bus = get_bus(client_name="cli", settings=bus_settings(settings, None))
-        await bus.connect()
-        try:
-            async with bus.subscribe(topics.system_health(name)) as beats:
-                payload = {"action": action, "requested_by": "cli", "ts": time.time()}
-                await bus.publish(topics.system_control(name), payload, event_type="control")
-                typer.echo(f"{name}: {await _next_state(beats)}")
-        finally:
-            await bus.close()
-
-    common.run(ask)
-
-
-async def _next_state(beats: Subscription) -> str:
-    """The state in the worker's next heartbeat; without one within 10 s the outcome is unknown."""
-    try:
-        async with asyncio.timeout(10):
-            beat = await anext(aiter(beats))
-    except TimeoutError:
-        raise DecnetError("UNKNOWN: asked, but no heartbeat answered within 10 s") from None
-    return str(beat.payload.get("state"))
-
-
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for command in (tags, sessions, attackers, workers, deadletters, worker):
+    for command in (tags, sessions, attackers, workers):
         app.command()(command)

@@ -1,0 +1,69 @@
+"""``deadletters``: events that a worker gave up; ``deadletters retry ID`` puts one on the bus again."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from decnet.bus.factory import get_bus
+from decnet_tui.cli import common
+from decnet_tui.cli.stream import bus_settings
+
+app = typer.Typer(
+    help="Events that a worker gave up, newest first; retry ID tries one again.", rich_markup_mode=None
+)
+KEYS = ("id", "worker", "topic", "reason", "seq", "ts")
+
+
+@app.callback(invoke_without_command=True)
+def deadletters(
+    ctx: typer.Context,
+    since: common.Since = None,
+    limit: common.Limit = 100,
+    as_json: common.AsJson = False,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Events that a worker gave up, newest first."""
+    if ctx.invoked_subcommand is not None:
+        return
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    moment = common.parse_since(since)
+
+    async def ask() -> list[dict[str, Any]]:
+        async with common.repository(settings) as repo:
+            return await repo.dead_letters(moment, limit)
+
+    rows = [{key: row.get(key) for key in KEYS} for row in common.run(ask)]
+    common.print_rows(rows, ("id", "ts", "worker", "topic", "reason", "seq"), as_json, "no dead letters")
+
+
+@app.command()
+def retry(
+    letter_id: Annotated[int, typer.Argument(metavar="ID", help="Number of the dead letter.")],
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Puts one dead letter on the bus of the running engine again; it gives it up anew if it fails anew."""
+    from decnet_tui.workerforms import retry_letter
+
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+
+    async def again() -> str:
+        bus = get_bus(client_name="cli", settings=bus_settings(settings, None))
+        async with common.repository(settings) as repo:
+            await bus.connect()
+            try:
+                return await retry_letter(repo, bus, letter_id)
+            finally:
+                await bus.close()
+
+    typer.echo(f"dead letter {letter_id}: {common.run(again)} is on the bus again")
+
+
+def register(parent: typer.Typer) -> None:
+    """Adds the group."""
+    parent.add_typer(app, name="deadletters")

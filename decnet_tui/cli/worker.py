@@ -1,0 +1,63 @@
+"""``worker``: asks one worker of the running engine to stop, start, restart, pause or resume, and sees it happen.
+
+It takes the console's way: journal, send, and the heartbeat that shows the state asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from decnet.config import Settings
+from decnet.runtime import KNOWN_WORKERS
+from decnet_tui.changes import End, Outcome, perform
+from decnet_tui.cli import common
+from decnet_tui.feed import Feed
+from decnet_tui.workerforms import ACTIONS, WorkerControl
+
+
+def worker(
+    action: Annotated[str, typer.Argument(help="stop, start, restart, pause or resume")],
+    name: Annotated[str, typer.Argument(help="worker")],
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Asks one worker of the running engine to stop, start, restart, pause or resume; exit 1 unless it did."""
+    if action not in ACTIONS:
+        raise typer.BadParameter(f"{action!r}: use {', '.join(ACTIONS)}")
+    if name not in KNOWN_WORKERS:
+        raise typer.BadParameter(f"unknown worker {name!r}; known: {', '.join(KNOWN_WORKERS)}")
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    change = WorkerControl(name, action, by="cli")
+    outcome = common.run(lambda: _perform(settings, change))
+    if outcome.end is not End.VERIFIED:
+        common.fail(outcome.text(change.what))
+    typer.echo(outcome.text(change.what))
+
+
+async def _perform(settings: Settings, change: WorkerControl) -> Outcome:
+    from decnet_tui.attach import attach
+    from decnet_tui.link import Link
+
+    session = await attach(settings)
+    session.operator = session.operator.replace("@console", "@cli")
+    feed = Feed(ring=1000, heartbeat_s=settings.runtime.heartbeat_s)
+    link = Link(session.bus, feed)
+    try:
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(link.run(), name="link")
+            async with asyncio.timeout(settings.bus.connect_timeout_s):
+                await link.up.wait()
+            outcome = await perform(session, feed, change)
+            reading.cancel()
+        return outcome
+    finally:
+        await session.close()
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(worker)
