@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from decnet.config import Settings, load_settings
 from decnet.logs import get_logger
+from decnet.telemetry import get_tracer
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, Tagger, TaggerEvent, TTPTag, WatchableTagger
 from decnet.ttp.lifters.taggers import Lifter, all_lifters
 from decnet.ttp.rule_engine import Collected, RuleEngine, RuleEngineTagger
@@ -56,12 +57,15 @@ class CompositeTagger(Tagger):
         snapshots = {engine: engine.snapshot() for engine in {owner.engine for owner in owners}}
         for lifter in self.lifters:
             mine = [event for event in events if event.source_kind in lifter.HANDLES]
-            if isinstance(lifter, RuleEngineTagger):
-                out += await lifter.tag_batch(mine, collected, snapshots[lifter.engine])
-            elif isinstance(lifter, Lifter):
-                out += await lifter.tag_batch(mine, snapshots[lifter.engine], repo)
-            else:
-                out += [tag for event in mine for tag in await lifter.tag(event)]
+            if not mine:
+                continue
+            with get_tracer().start_as_current_span(f"ttp.lifter.{lifter.name}"):
+                if isinstance(lifter, RuleEngineTagger):
+                    out += await lifter.tag_batch(mine, collected, snapshots[lifter.engine])
+                elif isinstance(lifter, Lifter):
+                    out += await lifter.tag_batch(mine, snapshots[lifter.engine], repo)
+                else:
+                    out += [tag for event in mine for tag in await lifter.tag(event)]
         for kind in {event.source_kind for event in events}:
             if not self._index.get(kind):
                 self._tell(kind, known=kind in self._index)

@@ -47,6 +47,10 @@ class Failures:
         """Whether this version of the rule failed too often in a row."""
         return bool(self.counts) and self.counts.get(rule.content_hash + rule.rule_id, 0) >= self.limit
 
+    def out_of_action(self) -> int:
+        """Rules that are tripped now."""
+        return sum(count >= self.limit for count in list(self.counts.values()))
+
     def failed(self, rule: CompiledRule) -> None:
         """Counts one failure."""
         key = rule.content_hash + rule.rule_id

@@ -148,6 +148,7 @@ class TtpWorker(Worker):
             "rules_loaded": loaded,
             "rules_failed": len({error.place.file for error in errors}),
             "rule_failures": sum(engine.engine.failures.total for engine in engines),
+            "rules_tripped": sum(engine.engine.failures.out_of_action() for engine in engines),
             "suppressed": sum(sum(engine.engine.suppressed.values()) for engine in engines),
             "views_capped": sum(engine.engine.views_capped for engine in engines),
             "tags_inserted": self.inserted,
