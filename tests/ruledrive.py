@@ -93,6 +93,13 @@ def scripted(log: CowrieLog) -> None:
     log.session("default pair", (1.0, login("root", "root", True)))
     for i in range(10):
         log.session("regular returns", (1.0, login("x", "y", False)), ip="198.19.0.2", at=i * 60.0)
+    guesses = 6
+    for i in range(guesses):
+        log.session(
+            "guesses, then at work", (1.0, login("root", f"try-{i}", False)), ip="198.19.0.3", at=i * 5.0
+        )
+    work = ((1.0, login("root", "at-last", True)), (3.0, typed("uname -a")), (4.0, typed("nproc")))
+    log.session("guesses, then at work", *work, ip="198.19.0.3", at=60.0)
     for hassh in ("b5752e36ba6c5979a575e43178908adf", "16f898dd8ed8279e1055350b4e20666c"):
         log.session("client library", (1.0, hello(hassh)))
 

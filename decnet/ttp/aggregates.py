@@ -170,7 +170,7 @@ def _success(
         return []
     row = attempt.row
     payload = {name: row[name] for name in ("username", "secret_hmac", "secret_kind", "service")}
-    payload |= {"success": True, "prior_fail_count": prior, "window_s": WINDOW_S}
+    payload |= {"success": True, "prior_fail_count": prior, "window_s": WINDOW_S, "ts": attempt.ts}
     where = {"session_id": row["session_id"], "decky_id": row["decky_id"]}
     return [TaggerEvent("auth_attempt", attempt.credential_id, attacker, payload=payload, **where)]
 
