@@ -20,6 +20,7 @@ _NEWEST = (
     )
     .label("rank")
 )
+LOCK_MAILS = 0x0DEC_0E01
 MAX_BODIES = 2000
 """E-mails with one body that are looked at for one attacker, the newest."""
 
@@ -30,10 +31,12 @@ class LiftersMixin(RepositoryBase):
     async def remember_email_bodies(self, rows: Sequence[Row]) -> None:
         """Keeps e-mails (column names of ``email_body`` as keys); the same one twice is one row.
 
-        Two tellings of one e-mail that differ end the same way in any order: least time, greatest count.
+        Transactions that do this commit one after the other, so that of two e-mails with one body the
+        later transaction sees both. Two tellings of one e-mail that differ end the same way in any order: least time, greatest count.
         """
         merge = {"ts": least, "rcpt_count": greatest, "session_id": greatest, "decky_id": greatest}
         async with self._write() as session:
+            await self._serialise(session, LOCK_MAILS)
             await self._upsert(session, _BODY, rows, merge)
 
     async def email_bodies(self, keys: Sequence[tuple[str, str]]) -> list[Row]:

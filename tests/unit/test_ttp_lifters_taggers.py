@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Sequence
@@ -184,6 +185,7 @@ async def test_one_failing_rule_costs_only_itself_and_trips(monkeypatch: pytest.
             tags = await lifter.tag(TaggerEvent("intel", f"s{i}", "a", payload=payload))
             assert [tag.rule_id for tag in tags] == ["L0204"]
     assert engine.failures.total == engine.failures.limit
+    assert engine.failures.out_of_action() == 1
     assert [(log["log_level"], log["rule_id"]) for log in logs] == [
         ("warning", "L0203")
     ] * engine.failures.limit
@@ -257,6 +259,35 @@ async def test_mass_phish_needs_the_same_body_before_in_any_order(repo: BaseRepo
         dice.shuffle(mails)
         cut = dice.randrange(1, len(mails))
         assert await _judged(repo, [mails[:cut], mails[cut:], mails]) == wanted
+
+
+async def test_of_two_engines_at_once_the_later_one_sees_both(repo: BaseRepository) -> None:
+    first, second = EmailLifter(ENGINE), EmailLifter(ENGINE)
+
+    async def other() -> list[TTPTag]:
+        async with repo.transaction() as tx:
+            return await second.tag_batch([MAILS[1]], repo=tx)
+
+    async with repo.transaction() as tx:
+        assert await first.tag_batch([MAILS[0]], repo=tx) == []
+        task = asyncio.create_task(other())
+        waiting, _ = await asyncio.wait({task}, timeout=0.2)
+        assert not waiting
+    assert [tag.source_id for tag in await task] == ["m2"]
+
+
+@pytest.mark.parametrize(
+    "mail",
+    [
+        _mail("m" * 5000, 1.0),
+        _mail("m", 1.0, body="a" * 5000),
+        _mail("m", 1.0, attacker="a" * 5000),
+        _mail("m\x00\ud800", 1e308, body="\x00"),
+    ],
+)
+async def test_mails_with_hostile_ids_are_judged_too(repo: BaseRepository, mail: TaggerEvent) -> None:
+    async with repo.transaction() as tx:
+        assert await EmailLifter(ENGINE).tag_batch([mail, MAILS[0], MAILS[1]], repo=tx)
 
 
 async def test_without_a_repository_nobody_is_remembered() -> None:

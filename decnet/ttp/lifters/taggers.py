@@ -105,6 +105,8 @@ class Ipv6LeakLifter(Lifter):
     HANDLES: ClassVar[frozenset[str]] = frozenset({"ipv6_leak"})
 
 
+_LONGEST_HASH, _LONGEST_ID = 128, 200
+"""Characters; a row of PostgreSQL's index holds some 2,700 bytes."""
 _LATEST = 1e11
 """Epoch seconds beyond any e-mail."""
 _BodyKey = tuple[str, str]
@@ -141,8 +143,13 @@ def _with(event: TaggerEvent, name: str, value: Any) -> TaggerEvent:
 
 
 def _body_key(event: TaggerEvent) -> _BodyKey | None:
+    """Attacker and body; None for an e-mail that cannot be remembered (a key longer than any real one)."""
     simhash = facts.text(event.payload, "body_simhash").strip().lower()
-    return (storable_text(event.attacker_uuid), simhash) if simhash and event.attacker_uuid else None
+    if not simhash or not event.attacker_uuid or len(simhash) > _LONGEST_HASH:
+        return None
+    if max(len(event.attacker_uuid), len(event.source_id)) > _LONGEST_ID:
+        return None
+    return storable_text(event.attacker_uuid), simhash
 
 
 def _body_row(event: TaggerEvent, key: _BodyKey) -> dict[str, Any]:
