@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 from behave_shell.spec.event_adapter import from_event_payload
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
@@ -218,8 +217,8 @@ def visits(ip: str = "192.0.2.1") -> list[dict[str, Any]]:
 
 async def test_running_summaries_are_one_row_per_day(repo: BaseRepository) -> None:
     worker = await started(repo)
-    for payload in visits():
-        await feed(worker, repo, payload)
+    await feed(worker, repo, *visits()[:30])
+    await feed(worker, repo, *visits()[30:])
     stored = [row for row in await rows(repo) if row["session_id"] is None]
     names = {row["primitive"] for row in stored}
     assert names >= {
@@ -237,20 +236,23 @@ async def test_running_summaries_are_one_row_per_day(repo: BaseRepository) -> No
     assert all(row["identity_uuid"] == identity_id(attacker_id("192.0.2.1")) for row in stored)
 
 
-@pytest.mark.parametrize("size", [1, 7, 60])
-async def test_the_order_and_the_cut_of_batches_do_not_matter(tmp_path: Path, size: int) -> None:
-    async def after(payloads: Sequence[dict[str, Any]], name: str) -> tuple[Any, ...]:
-        async with open_repo("sqlite", tmp_path) as repo:
-            worker = await started(repo)
-            worker.key = b"k" * 32
-            for place in range(0, len(payloads), size):
-                await feed(worker, repo, *payloads[place : place + size])
-            return await state(repo)
+async def run(repo: BaseRepository, payloads: Sequence[dict[str, Any]], size: int) -> tuple[Any, ...]:
+    """The state of an emptied database after these sessions in batches."""
+    async with repo.db.write() as writing:
+        for table in ("observation", "session_feature", "behave_session", "behave_part"):
+            await writing.execute(text(f"DELETE FROM {table}"))
+    worker = await started(repo)
+    for place in range(0, len(payloads), size):
+        await feed(worker, repo, *payloads[place : place + size])
+    return await state(repo)
 
+
+async def test_the_order_and_the_cut_of_batches_do_not_matter(repo: BaseRepository) -> None:
     payloads = visits()
-    expected = await after(payloads, "forward")
-    assert await after(payloads[::-1], "backward") == expected
-    assert await after([*payloads[30:], *payloads[:40]], "halves") == expected
+    expected = await run(repo, payloads, 20)
+    assert await run(repo, payloads, 60) == expected
+    assert await run(repo, payloads[::-1], 7) == expected
+    assert await run(repo, [*payloads[30:], *payloads[:40]], 9) == expected
 
 
 HISTORY = [
@@ -268,19 +270,18 @@ HISTORY = [
 ]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.permutations(HISTORY), st.lists(st.sampled_from(HISTORY), max_size=4), st.integers(1, 5))
-def test_any_order_and_number_of_deliveries(order: list[Any], again: list[Any], size: int) -> None:
-    async def run(payloads: list[Any]) -> tuple[Any, ...]:
-        with tempfile.TemporaryDirectory() as folder:
-            async with open_repo("sqlite", Path(folder)) as repo:
-                worker = await started(repo)
-                worker.key = b"k" * 32
-                for place in range(0, len(payloads), size):
-                    await feed(worker, repo, *payloads[place : place + size])
-                return await state(repo)
+def test_any_order_and_number_of_deliveries(tmp_path: Path) -> None:
+    with asyncio.Runner() as runner:
+        repo = runner.run(BaseRepository.open(f"sqlite:///{tmp_path / 'd.sqlite'}"))
+        expected = runner.run(run(repo, HISTORY, 5))
 
-    assert asyncio.run(run([*order, *again])) == asyncio.run(run(HISTORY))
+        @settings(max_examples=15, deadline=None)
+        @given(st.permutations(HISTORY), st.lists(st.sampled_from(HISTORY), max_size=4), st.integers(2, 6))
+        def check(order: list[Any], again: list[Any], size: int) -> None:
+            assert runner.run(run(repo, [*order, *again], size)) == expected
+
+        check()
+        runner.run(repo.close())
 
 
 async def test_two_engines_at_once_end_like_one(either: BaseRepository) -> None:
@@ -289,18 +290,13 @@ async def test_two_engines_at_once_end_like_one(either: BaseRepository) -> None:
     payloads = visits()
     halves = [payloads[::2], payloads[1::2]]
 
-    async def run(worker: BehaveWorker, mine: list[dict[str, Any]]) -> None:
+    async def half(worker: BehaveWorker, mine: list[dict[str, Any]]) -> None:
         for place in range(0, len(mine), 5):
             await feed(worker, repo, *mine[place : place + 5])
 
-    await asyncio.gather(*(run(worker, mine) for worker, mine in zip(workers, halves, strict=True)))
+    await asyncio.gather(*(half(worker, mine) for worker, mine in zip(workers, halves, strict=True)))
     together = await state(repo)
-    async with repo.db.write() as writing:
-        for table in ("observation", "session_feature", "behave_session"):
-            await writing.execute(text(f"DELETE FROM {table}"))
-    for payload in payloads:
-        await feed(workers[0], repo, payload)
-    assert await state(repo) == together
+    assert await run(repo, payloads, 20) == together
 
 
 async def test_a_newer_extractor_reads_stored_sessions_again(
