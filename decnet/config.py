@@ -340,6 +340,11 @@ class Settings(BaseSettings):
         return self.ttp_rule_store_type or self.ttp.rule_store_type
 
     @property
+    def fleet_logs_dir(self) -> Path:
+        """Where the decoys that the engine starts itself write their logs, and its sensor reads them."""
+        return self.data_dir / "fleet" / "logs"
+
+    @property
     def db_url(self) -> str:
         """Database URL in effect."""
         return self.db or f"sqlite:///{self.data_dir / 'decnet.sqlite'}"

@@ -83,9 +83,7 @@ class MutationService:
         self.repo = repo
         self.settings = settings.mutator
         self.tools = tools or Tools.of(settings)
-        self.substrates = substrates or make_substrates(
-            self.settings, settings.data_dir, self.tools.catalogue
-        )
+        self.substrates = substrates or make_substrates(settings, self.tools.catalogue)
         self.owner = owner
         self.site = f"{socket.gethostname()}:{settings.data_dir.absolute()}"
         self.working: set[str] = set()

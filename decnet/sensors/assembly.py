@@ -66,7 +66,10 @@ class _Clock:
 class Assembler:
     """Open sessions of one sensor spec."""
 
-    def __init__(self, limits: SensorSettings, key: bytes, max_event_bytes: int = 262_144) -> None:
+    def __init__(
+        self, limits: SensorSettings, key: bytes, max_event_bytes: int = 262_144, kind: str = KIND
+    ) -> None:
+        self._kind = kind
         self._limits = limits
         self._key = key
         self._max_bytes = max_event_bytes - _ENVELOPE_BYTES
@@ -98,14 +101,20 @@ class Assembler:
         before = session.size_bytes
         session.absorb(fact, self._limits)
         self._bytes += session.size_bytes - before
-        events = self._announced(session, fact)
-        if fact.kind == "login" and fact.data["secret"] is not None:
-            events.append(self._credential(session, fact))
-        elif fact.kind == "client" and "hassh" in fact.data:
-            events += self._fingerprint(session, fact)
-        elif fact.kind == "closed":
-            events += self._end(session, "closed")
+        events = self._announced(session, fact) + self._news(session, fact)
         return events + self._tidied(session.decky_id, fact.ts)
+
+    def _news(self, session: Session, fact: Fact) -> list[Event]:
+        """What one fact tells beside the session itself."""
+        if fact.kind == "login" and fact.data["secret"] is not None:
+            return [self._credential(session, fact)]
+        if fact.kind == "client" and "hassh" in fact.data:
+            return self._fingerprint(session, fact)
+        return self._end(session, "closed") if fact.kind == "closed" else []
+
+    def quiet_since(self, moment: float) -> list[Event]:
+        """Ends the sessions whose last line is older than ``moment`` (epoch seconds of log time), as idle."""
+        return [e for s in list(self._open.values()) if s.last_ts < moment for e in self._end(s, "idle")]
 
     def end_all(self, reason: str = "eof") -> list[Event]:
         """Ends every open session; a later line takes it up again under the same id."""
@@ -179,7 +188,7 @@ class Assembler:
         return known if known and nameless else key
 
     def _fresh(self, key: SessionKey, fact: Fact) -> Session:
-        sid = ids.session_id(KIND, key[0], key[1])
+        sid = ids.session_id(self._kind, key[0], key[1])
         session = Session(sid, key[0], key[1], started_at=fact.ts, last_ts=fact.ts)
         self._bytes += session.size_bytes
         return session

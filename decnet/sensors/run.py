@@ -75,9 +75,11 @@ class SensorRun:
         # Cut here by a cancellation, memory could be ahead of the bus: then the checkpoint is read again.
         self._loaded = False
         consumed, events = await asyncio.to_thread(self._advance)
+        if not consumed:
+            events = self.source.at_rest(time.time())
         self._pending = events
         self._loaded = True
-        self._dirty = self._dirty or consumed > 0
+        self._dirty = self._dirty or consumed > 0 or bool(events)
         await self._flush()
         if self._dirty and (not consumed or time.monotonic() >= self._next_save):
             await self._save()

@@ -75,6 +75,8 @@ class Session:
     uploads: list[Data] = field(default_factory=list)
     forwards: list[Data] = field(default_factory=list)
     tty: Data = field(default_factory=dict)
+    requests: int = 0
+    """HTTP requests told of on their own."""
     closed_at: float | None = None
     duration: float | None = None
     ended: str | None = None

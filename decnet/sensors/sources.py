@@ -1,5 +1,7 @@
 """What turns the lines of one sensor into events: Cowrie logs and recorded bus events; pure.
 
+OpenCanary's source is in a module of its own.
+
 A source has state for the checkpoint and counts what it refuses, with the place of the newest.
 """
 
@@ -79,6 +81,10 @@ class Source(ABC):
 
     def end_all(self, reason: str = "eof") -> list[Event]:
         """Events for what is still open."""
+        return []
+
+    def at_rest(self, now: float) -> list[Event]:
+        """Events that follow from the log having been silent until ``now`` (epoch seconds); the end was read before."""
         return []
 
     def to_state(self) -> Data:
@@ -179,13 +185,15 @@ class JsonlSource(Source):
 
 
 def make_source(spec: SensorSpec, settings: Settings, key: bytes) -> Source:
-    """The source of a sensor spec. Raises SensorError for a kind or start that is not known."""
+    """The source of a sensor spec. Raises SensorError for a start that is not known."""
     since = start_time(spec.start)
     if spec.kind == "cowrie":
         return CowrieSource(settings, key, since)
     if spec.kind == "jsonl":
         return JsonlSource(settings, since)
-    raise SensorError(f"{spec.path}: no reader for {spec.kind} logs in this version; known: cowrie, jsonl")
+    from decnet.sensors.opencanary import OpenCanarySource
+
+    return OpenCanarySource(settings, key, since)
 
 
 def start_time(start: str) -> float | None:

@@ -1,4 +1,7 @@
-"""The sensors worker: one background task for each configured log. It consumes nothing from the bus."""
+"""The sensors worker: one background task for each configured log. It consumes nothing from the bus.
+
+The logs of decoys that this engine starts itself are read too, as soon as there are any.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +35,17 @@ class SensorsWorker(Worker):
         self._store = store
         self._broken: dict[str, str] = {}
         self.runs: list[SensorRun] = []
+        self._make: Callable[[SensorSpec], None] = lambda spec: None
+        self._fleet_read = False
 
     async def start(self, repo: BaseRepository | None, bus: BaseBus) -> None:
         """Makes the runs. Raises SensorError when the key of the captured secrets cannot be had."""
         key = await asyncio.to_thread(load_key, self._settings.data_dir)
         store = self._store or self._default_store(repo)
-        self.runs, self._broken = [], {}
+        self.runs, self._broken, self._fleet_read = [], {}, False
+        self._make = lambda spec: self._add(spec, key, bus, store)
         for spec in self._settings.sensors:
-            self._add(spec, key, bus, store)
+            self._make(spec)
         _log.info("sensors worker started", sensors=len(self.runs))
 
     def _default_store(self, repo: BaseRepository | None) -> CheckpointStore:
@@ -58,7 +64,23 @@ class SensorsWorker(Worker):
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """One task for each sensor; the place in the settings is its number."""
         count = len(self._settings.sensors)
-        return {f"sensor-{i}": self._task(i) for i in range(count)}
+        tasks = {f"sensor-{i}": self._task(i) for i in range(count)}
+        return {**tasks, "sensor-fleet": self._fleet}
+
+    async def _fleet(self) -> None:
+        """Waits for the first decoy of a fleet, then reads the logs of all of them."""
+        while not self._fleet_due():  # noqa: ASYNC110  a directory that another worker makes
+            await asyncio.sleep(self._settings.sensor.poll_s)
+        if not self._fleet_read:
+            self._make(SensorSpec(kind="opencanary", path=self._settings.fleet_logs_dir))
+            self._fleet_read = True
+        run = next(r for r in self.runs if r.spec.path == self._settings.fleet_logs_dir)
+        await run.run()
+
+    def _fleet_due(self) -> bool:
+        """Whether there are logs of decoys that no configured sensor reads."""
+        place = self._settings.fleet_logs_dir
+        return place.is_dir() and place not in [spec.path for spec in self._settings.sensors]
 
     def _task(self, number: int) -> Callable[[], Awaitable[None]]:
         async def run() -> None:
@@ -96,6 +118,7 @@ class SensorsWorker(Worker):
     def at_end(self) -> bool:
         """Whether every sensor stands at the end of its files with all it read stored by the broker."""
         started = len(self.runs) + len(self._broken) >= len(self._settings.sensors)
+        started = started and (self._fleet_read or not self._fleet_due())
         return started and all(run.at_end() for run in self.runs)
 
     async def end_open_sessions(self, reason: str = "eof") -> int:

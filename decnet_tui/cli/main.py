@@ -56,7 +56,7 @@ def root(
     rules_dir: common.RulesDir = None,
     sensor: Annotated[
         list[str] | None,
-        typer.Option(help="KIND=PATH[,from=start|end|DATE]; kinds: cowrie, jsonl. Repeatable."),
+        typer.Option(help="KIND=PATH[,from=start|end|DATE]; kinds: cowrie, opencanary, jsonl. Repeatable."),
     ] = None,
     bus: Annotated[
         str | None, typer.Option(help="URL of a NATS server to use instead of the built-in one.")

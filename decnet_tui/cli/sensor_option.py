@@ -10,7 +10,7 @@ import typer
 
 from decnet.config import SensorSpec
 
-KINDS = ("cowrie", "jsonl")
+KINDS = ("cowrie", "opencanary", "jsonl")
 
 
 def parse_sensors(texts: Sequence[str] | None) -> tuple[SensorSpec, ...] | None:

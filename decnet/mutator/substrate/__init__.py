@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from decnet.config import MutatorSettings
+from decnet.config import Settings
 from decnet.mutator.substrate.base import Substrate
 from decnet.mutator.substrate.compose import ComposeSubstrate
 from decnet.mutator.substrate.dry_run import DryRunSubstrate
@@ -12,10 +10,10 @@ from decnet.mutator.substrate.opencanary import OpenCanarySubstrate
 from decnet.services import Catalogue
 
 
-def make_substrates(settings: MutatorSettings, data_dir: Path, catalogue: Catalogue) -> dict[str, Substrate]:
+def make_substrates(settings: Settings, catalogue: Catalogue) -> dict[str, Substrate]:
     """Every substrate by name."""
     return {
-        "compose": ComposeSubstrate(settings, data_dir, catalogue),
-        "opencanary": OpenCanarySubstrate(settings, data_dir, catalogue),
-        "dry_run": DryRunSubstrate(data_dir / "fleet" / "dry_run"),
+        "compose": ComposeSubstrate(settings.mutator, settings.data_dir, catalogue),
+        "opencanary": OpenCanarySubstrate(settings, catalogue),
+        "dry_run": DryRunSubstrate(settings.data_dir / "fleet" / "dry_run"),
     }

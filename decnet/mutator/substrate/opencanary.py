@@ -24,7 +24,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from decnet.config import MutatorSettings
+from decnet.config import MutatorSettings, Settings
 from decnet.errors import SubstrateError
 from decnet.mutator.substrate import process
 from decnet.mutator.substrate.base import Substrate, Target
@@ -40,11 +40,6 @@ _LAST_WORDS = 4096
 def environment_of(settings: MutatorSettings, data_dir: Path) -> Path:
     """Where OpenCanary's environment is or will be."""
     return settings.opencanary_env or data_dir / "opencanary-env"
-
-
-def logs_of(data_dir: Path) -> Path:
-    """The directory with one log for each decky: what the sensor reads."""
-    return data_dir / "fleet" / "logs"
 
 
 def missing_part(environment: Path) -> str:
@@ -83,14 +78,15 @@ class _Home:
 class OpenCanarySubstrate(Substrate):
     """Real processes on this host."""
 
-    def __init__(self, settings: MutatorSettings, data_dir: Path, catalogue: Catalogue) -> None:
-        self._settings = settings
-        self._environment = environment_of(settings, data_dir).absolute()
-        self._base = data_dir.absolute() / "fleet"
+    def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
+        self._settings = settings.mutator
+        self._environment = environment_of(settings.mutator, settings.data_dir).absolute()
+        self._decoys = settings.data_dir.absolute() / "fleet" / "decoys"
+        self._logs = settings.fleet_logs_dir.absolute()
         self._catalogue = catalogue
 
     def _home(self, decky: Target) -> _Home:
-        return _Home(self._base / "decoys" / decky.name, logs_of(self._base.parent) / f"{decky.name}.json")
+        return _Home(self._decoys / decky.name, self._logs / f"{decky.name}.json")
 
     async def apply(self, decky: Target, services: Sequence[str]) -> None:
         """Starts, restarts or leaves alone; see the module. Raises SubstrateError."""
