@@ -103,6 +103,7 @@ class RuleIndex:
         kinds = {kind for rule in self.rules for kind in rule.applies_to}
         self._kinds = {k: KindIndex(r for r in self.rules if k in r.applies_to) for k in kinds}
         self._lifters = _by_lifter(self.rules)
+        self._adjusting = _adjusting(self.rules)
 
     def __len__(self) -> int:
         return len(self.rules)
@@ -132,6 +133,10 @@ class RuleIndex:
         found = [rule for (source, _), rules in self._lifters.items() if source == kind for rule in rules]
         return sorted(found, key=lambda rule: rule.rule_id)
 
+    def adjusting_rules(self, kind: str) -> Sequence[CompiledRule]:
+        """The lifter rules that change the tags of other rules, for one source kind."""
+        return self._adjusting.get(kind, ())
+
     def hits(self, kind: str, payload: Mapping[str, Any], failures: Failures) -> tuple[list[Hit], bool]:
         """The hits of one event of any kind; the flag is as for commands."""
         if kind == "command":
@@ -149,6 +154,15 @@ def _by_lifter(rules: Iterable[CompiledRule]) -> dict[tuple[str, str], list[Comp
         kind = known_kinds().get(rule.lifter) if rule.lifter else None
         for source in rule.applies_to if kind else ():
             out.setdefault((source, kind.lifter if kind else ""), []).append(rule)
+    return out
+
+
+def _adjusting(rules: Iterable[CompiledRule]) -> dict[str, list[CompiledRule]]:
+    out: dict[str, list[CompiledRule]] = {}
+    for rule in rules:
+        kind = known_kinds().get(rule.lifter) if rule.lifter else None
+        for source in rule.applies_to if kind and kind.adjust else ():
+            out.setdefault(source, []).append(rule)
     return out
 
 

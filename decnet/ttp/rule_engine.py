@@ -12,7 +12,7 @@ from decnet.attack.catalogue import load_catalogue
 from decnet.ids import tag_id
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, TaggerEvent, TolerantTagger, TTPTag
 from decnet.ttp.evidence import checked_evidence
-from decnet.ttp.lifter_registry import adjusted
+from decnet.ttp.lifter_registry import Finding, Lift, adjusted
 from decnet.ttp.lifting import lifts
 from decnet.ttp.matcher import Failures, Hit, RuleIndex
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, Emit, RuleState
@@ -88,14 +88,36 @@ class RuleEngine:
         self.views_capped += capped
         moment = now or datetime.now(UTC)
         tags: list[TTPTag] = []
+        changed = self._adjusted_emits(event, hits, index, states, moment)
         for hit in hits:
             why = evidence(hit, event.payload)
             if hit.marks:
                 if collected is not None and not self._disabled(hit.rule, states, moment):
                     collected.add(event, hit, checked_evidence(event.source_kind, why))
                 continue
-            tags += self.tags_of(event, hit.rule, hit.rule.emits, why, states, moment)
+            emits = changed.get(hit.rule.rule_id, hit.rule.emits)
+            tags += self.tags_of(event, hit.rule, emits, why, states, moment)
         return tags
+
+    def _adjusted_emits(
+        self,
+        event: TaggerEvent,
+        hits: Sequence[Hit],
+        index: RuleIndex,
+        states: Mapping[str, RuleState],
+        now: datetime,
+    ) -> Mapping[str, tuple[Emit, ...]]:
+        """By rule id what lifter rules that change other rules' tags make of these hits; empty without such rules."""
+        rules = index.adjusting_rules(event.source_kind) if hits else ()
+        if not rules:
+            return {}
+        holding = [
+            lift
+            for lift in lifts(rules, event.payload, self.failures)
+            if states.get(lift.rule.rule_id, DEFAULT_STATE).effective(now).state != "disabled"
+        ]
+        own = [Lift(hit.rule, Finding(hit.found.field), hit.rule.emits) for hit in hits]
+        return {lift.rule.rule_id: lift.emits for lift in adjusted([*holding, *own], event.payload)}
 
     def _disabled(self, rule: CompiledRule, states: Mapping[str, RuleState], now: datetime) -> bool:
         """Whether the rule must not fire; counted."""

@@ -24,7 +24,7 @@ from decnet.ttp.evidence import EVIDENCE, checked_evidence, masked
 from decnet.ttp.factory import CompositeTagger, get_tagger
 from decnet.ttp.lifter_registry import LifterKind, NoKnobs, known_kinds
 from decnet.ttp.lifters.taggers import CredentialLifter, EmailLifter, IntelLifter, all_lifters
-from decnet.ttp.loader import load_dir
+from decnet.ttp.loader import load_bytes, load_dir
 from decnet.ttp.payloads import MODELS
 from decnet.ttp.rule_engine import RuleEngine, RuleEngineTagger
 from decnet.ttp.rules import RuleState
@@ -212,6 +212,27 @@ def test_a_malicious_verdict_raises_up_to_the_cap_and_never_over_a_clip() -> Non
     faint = {"abuseipdb_score": 30, "abuseipdb_categories": [18]}
     assert _confidence(ENGINE, faint) == {}
     assert _confidence(ENGINE, faint | MALICIOUS) == {"L0201": 0.39}
+
+
+VERDICT = """rule_id: X1
+rule_version: 1
+name: verdict
+description: d
+applies_to: [intel]
+match: {pattern: malicious, field: aggregate_verdict}
+emits:
+  - {tactic: TA0042, technique_id: T1583, confidence: 0.2}
+"""
+
+
+def test_a_malicious_verdict_raises_the_tags_of_conditions_too() -> None:
+    rule, errors = load_bytes(VERDICT.encode(), "X.yaml")
+    assert not errors
+    event = TaggerEvent("intel", "s", "a", payload=MALICIOUS)
+    assert [round(tag.confidence, 3) for tag in engine_of([*LIFTED, rule]).evaluate(event)] == [0.35]
+    assert engine_of([*LIFTED, rule], L0205=RuleState("disabled")).evaluate(event) == []
+    clipped = engine_of([*LIFTED, rule], X1=RuleState("clipped", 0.3))
+    assert [tag.confidence for tag in clipped.evaluate(event)] == [0.3]
 
 
 @pytest.fixture(params=KINDS)
