@@ -101,7 +101,18 @@ class TTPTag(SQLModel, table=True):
         data.setdefault("created_at", utcnow())
         if not data.get("uuid"):
             data["uuid"] = _derived_id(data)
-        super().__init__(**data)
+        if unknown := data.keys() - type(self).model_fields.keys():
+            raise TypeError(f"a tag has no {', '.join(sorted(unknown))}")
+        # A table model checks nothing; setting twenty attributes one by one costs a tenth of a millisecond.
+        self.__dict__.update(_TAG_DEFAULTS, **data)
+        object.__setattr__(self, "__pydantic_fields_set__", set(data))
+        object.__setattr__(self, "__pydantic_extra__", None)
+        object.__setattr__(self, "__pydantic_private__", None)
+
+
+_TAG_DEFAULTS = {
+    name: None if field.is_required() else field.default for name, field in TTPTag.model_fields.items()
+}
 
 
 def _derived_id(data: dict[str, Any]) -> str:
