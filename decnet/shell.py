@@ -15,6 +15,10 @@ from decnet.shell_decode import decoded_texts
 MAX_NESTING = 3
 MAX_VIEWS = 256
 MAX_DECODED = 65_536
+MAX_TOKENS = 10_000
+"""Tokens looked at in one line, scripts within it included: what bounds the time."""
+MAX_VIEW_TEXT = 131_072
+"""Characters in all views beside the line itself."""
 
 ViewKind = Literal["line", "command", "decoded"]
 
@@ -22,9 +26,9 @@ _TOKEN = re.compile(
     r"""
     (?P<ws>[ \t\r\v\f]+|\\\n)
   | (?P<word>[^\s;|&'"\\$`<>()\#]+)
-  | (?P<squote>'[^']*(?:'|\Z))
-  | (?P<ifs>\$\{IFS[^}]*\}|\$IFS(?![A-Za-z0-9_]))
-  | (?P<ansi>\$'(?:[^'\\]|\\.)*(?:'|\Z))
+  | (?P<squote>'[^']*'|'[^'\n]*)
+  | (?P<ifs>\$\{IFS[^}$]{0,64}\}|\$IFS(?![A-Za-z0-9_]))
+  | (?P<ansi>\$'(?:[^'\\]|\\.)*'|\$'[^'\n]*)
   | (?P<sub>\$\()
   | (?P<tick>`)
   | (?P<dq>")
@@ -39,7 +43,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _IN_QUOTES = re.compile(
-    r"""(?P<text>[^"\\$`]+)|(?P<esc>\\.)|(?P<ifs>\$\{IFS[^}]*\})|(?P<sub>\$\()|(?P<tick>`)|(?P<dq>")|(?P<other>.)""",
+    r"""(?P<text>[^"\\$`]+)|(?P<esc>\\.)|(?P<ifs>\$\{IFS[^}$]{0,64}\})|(?P<sub>\$\()|(?P<tick>`)|(?P<dq>")|(?P<other>.)""",
     re.DOTALL,
 )
 _SIMPLE = re.compile(r"[^\n;|&'\"\\$`<>()#=]*\Z")
@@ -149,7 +153,8 @@ class _Frame:
     """One level of ``$(…)``, backticks or ``(…)`` while its commands are collected."""
 
     closer: str
-    quoted: bool = False
+    quoted: int = 0
+    """Where an open double quote ends at the latest; 0 outside of quotes."""
     start: int = 0
     words: list[str] = field(default_factory=list)
     pieces: list[str] = field(default_factory=list)
@@ -162,6 +167,8 @@ class _Command:
     start: int
     text: str
     words: list[str]
+    more: list[str] = field(default_factory=list)
+    """Here-documents: text of the command."""
 
 
 def views(line: str) -> Views:
@@ -179,6 +186,8 @@ class _Builder:
     def __init__(self) -> None:
         self.found: dict[str, View] = {}
         self.capped = False
+        self.tokens = MAX_TOKENS
+        self.room = MAX_VIEW_TEXT
 
     def build(self, line: str) -> Views:
         self._commands(line, 0)
@@ -192,20 +201,26 @@ class _Builder:
         return Views((whole, *self.found.values()), self.capped)
 
     def _add(self, view: View) -> None:
-        if len(self.found) >= MAX_VIEWS - 1:
-            self.capped = self.capped or view.text not in self.found
-        else:
-            self.found.setdefault(view.text, view)
+        if view.text in self.found:
+            return
+        if len(self.found) >= MAX_VIEWS - 1 or len(view.text) > self.room:
+            self.capped = True
+            return
+        self.found[view.text] = view
+        self.room -= len(view.text)
 
     def _commands(self, text: str, depth: int) -> None:
-        commands, capped = split_commands(text)
-        self.capped |= capped
+        splitter = _Splitter(text, self.tokens)
+        commands = splitter.run()
+        self.tokens = splitter.tokens
+        self.capped |= splitter.capped
         for command in commands:
             if len(self.found) >= MAX_VIEWS - 1:
                 self.capped = True
                 return
             rest, script = look_through(command.words)
-            self._add(View("command", command.text, tuple(rest)))
+            text = " ".join((command.text, *" ".join(command.more).split()))
+            self._add(View("command", text, tuple(rest)))
             if rest and len(rest) < len(command.words):
                 self._add(View("command", " ".join(rest), tuple(rest)))
             if script is not None:
@@ -267,30 +282,34 @@ def _script_of(words: list[str], i: int) -> str | None:
 def split_commands(text: str) -> tuple[list[_Command], bool]:
     """The simple commands of ``text`` from left to right, and whether nesting beyond the bound was left out."""
     splitter = _Splitter(text)
-    splitter.run()
-    splitter.commands.sort(key=lambda c: c.start)
-    return splitter.commands, splitter.capped
+    return splitter.run(), splitter.capped
 
 
 class _Splitter:
     """One pass over the text with an explicit stack of open substitutions."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, tokens: int = MAX_TOKENS) -> None:
         self.text = text
+        self.tokens = tokens
         self.commands: list[_Command] = []
         self.stack: list[_Frame] = [_Frame("")]
         self.capped = False
         self.heredoc: str | None = None
 
-    def run(self) -> None:
+    def run(self) -> list[_Command]:
+        """The commands from left to right."""
         pos, text = 0, self.text
         end = len(text)
         while pos < end:
-            frame = self.stack[-1]
-            regex = _IN_QUOTES if frame.quoted else _TOKEN
-            match = regex.match(text, pos)
-            if match is None:
+            if not self.tokens:
+                self.capped = True
                 break
+            self.tokens -= 1
+            frame = self.stack[-1]
+            match = _IN_QUOTES.match(text, pos, frame.quoted) if frame.quoted else _TOKEN.match(text, pos)
+            if match is None:  # the line of an open quote is over
+                frame.quoted = 0
+                continue
             pos = match.end()
             kind = match.lastgroup or "other"
             if frame.quoted:
@@ -300,10 +319,20 @@ class _Splitter:
         while self.stack:
             self._end_command(self.stack[-1], end)
             self.stack.pop()
+        self.commands.sort(key=lambda c: c.start)
+        return self.commands
+
+    def _quote(self, frame: _Frame, pos: int) -> None:
+        """Begins a double quote; one that is never closed ends at the line's end."""
+        frame.quoted = len(self.text)
+        if self.text.find('"', pos) < 0:
+            newline = self.text.find("\n", pos)
+            frame.quoted = frame.quoted if newline < 0 else newline
+        self._put(frame, "")
 
     def _quoted(self, frame: _Frame, kind: str, value: str) -> None:
         if kind == "dq":
-            frame.quoted = False
+            frame.quoted = 0
         elif kind == "esc":
             self._put(frame, value[1:] if value[1] in '"\\$`' else value)
         elif kind == "ifs":
@@ -346,8 +375,7 @@ class _Splitter:
 
     def _structure(self, frame: _Frame, kind: str, value: str, pos: int) -> None:
         if kind == "dq":
-            frame.quoted = True
-            self._put(frame, "")
+            self._quote(frame, pos)
         elif kind == "redir":
             self._redirect(frame, value, pos)
         else:
@@ -383,9 +411,9 @@ class _Splitter:
         self._end_word(frame)
         words = frame.words
         text = " ".join("".join(frame.pieces).split())
-        while words and words[0] in _KEYWORDS:
-            text = text.removeprefix(words[0]).lstrip()
-            words = words[1:]
+        leading = next((i for i, word in enumerate(words) if word not in _KEYWORDS), len(words))
+        if leading:
+            words, text = words[leading:], text[sum(len(word) + 1 for word in words[:leading]) :].lstrip()
         if words and text:
             self.commands.append(_Command(frame.start, text, words))
         frame.words, frame.pieces, frame.redirect, frame.start = [], [], False, pos
@@ -408,12 +436,18 @@ class _Splitter:
         if self.heredoc is None:
             return pos
         tag, self.heredoc = self.heredoc, None
-        match = re.compile(rf"^\t*{re.escape(tag)}[ \t]*$", re.MULTILINE).search(self.text, pos)
-        body_end = match.start() if match else len(self.text)
+        body_end = after = len(self.text)
+        start = pos
+        while start < len(self.text):
+            newline = self.text.find("\n", start)
+            line_end = newline if newline >= 0 else len(self.text)
+            if self.text[start:line_end].strip(" \t") == tag:
+                body_end, after = start, line_end
+                break
+            start = line_end + 1
         if self.commands:
-            body = " ".join(self.text[pos:body_end].split())
-            self.commands[-1].text = f"{self.commands[-1].text} {body}"
-        return match.end() if match else body_end
+            self.commands[-1].more.append(self.text[pos:body_end])
+        return after
 
     def _substitution(self, frame: _Frame, value: str) -> None:
         if value == "`" and any(f.closer == "`" for f in self.stack):

@@ -5,47 +5,57 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Iterator
 
+MAX_TEXTS = 1024
+"""Literals that are decoded in one line."""
 _MARK = re.compile(r"base64|xxd|\\x[0-9a-fA-F]|\\0?[0-7]{3}|\$'|openssl")
 _ARG = r"""(?P<{0}>'[^']*'|"[^"]*"|[A-Za-z0-9+/=_:.-]+)"""
 _PIPED = re.compile(
-    r"\b(?:echo|printf)(?:[ \t]+-[neE]+|[ \t]+'?%[sb](?:\\n)?'?)*[ \t]+"
+    r"""\b(?:echo|printf)(?:[ \t]+-[neE]+|[ \t]+['"]?%[sb](?:\\n)?['"]?)*[ \t]+"""
     + _ARG.format("arg")
     + r"[ \t]*\|[ \t]*(?P<tool>(?:busybox[ \t]+)?(?:/[\w/]*)?(?:base64|openssl|xxd)\b[^|;&\n]*)"
 )
-_HERE = re.compile(r"\b(?P<tool>base64|xxd|openssl)\b(?P<opts>[^|;&\n<]*)<<<[ \t]*" + _ARG.format("arg"))
+_HERE = re.compile(r"<<<[ \t]*" + _ARG.format("arg"))
+_TOOL = re.compile(r"\b(?:base64|xxd|openssl)\b[^|;&\n<]*\Z")
+_TOOL_CHARS = 200
 _ESCAPES = re.compile(
     r"""(?:\\x[0-9a-fA-F]{1,2}|\\0?[0-7]{3}){2,}|\b(?:echo|printf)\b[^|;&\n]*|\$'(?:[^'\\]|\\.)*'"""
 )
 _ONE = re.compile(r"\\(?:x([0-9a-fA-F]{1,2})|0?([0-7]{3}))")
 _DECODE_FLAG = re.compile(r"(?:^|\s)(?:-[a-zA-Z]*[dD][a-zA-Z]*|--decode)\b")
-_PLAIN_FLAG = re.compile(r"\s-(?:r|p|rp|pr|r\s+-p|p\s+-r)\b")
+_PLAIN_FLAG = re.compile(r"\s-(?:r|p|ps|rp|pr|rps|psr|r\s+-ps?|ps?\s+-r)\b")
 
 
 def decoded_texts(line: str, limit: int) -> tuple[list[str], bool]:
     """Decoded texts in ``line`` and whether more than ``limit`` characters of them were cut."""
     if not _MARK.search(line):
         return [], False
-    out: list[str] = []
+    out: dict[str, None] = {}
     room = limit
-    for text in _candidates(line):
+    for count, text in enumerate(_candidates(line)):
+        if count >= MAX_TEXTS:
+            return list(out), True
         if not text or text in out:
             continue
         if len(text) > room:
-            return [*out, text[:room]] if room else out, True
-        out.append(text)
+            return [*out, text[:room]] if room else list(out), True
+        out[text] = None
         room -= len(text)
-    return out, False
+    return list(out), False
 
 
-def _candidates(line: str) -> list[str]:
-    found: list[str | None] = []
+def _candidates(line: str) -> Iterator[str]:
     if "base64" in line or "xxd" in line or "openssl" in line:
-        found += [_decode(_unquote(m["arg"]), m["tool"]) for m in _PIPED.finditer(line)]
-        found += [_decode(_unquote(m["arg"]), m["tool"] + m["opts"]) for m in _HERE.finditer(line)]
+        for match in _PIPED.finditer(line):
+            yield _decode(_unquote(match["arg"]), match["tool"]) or ""
+        for match in _HERE.finditer(line):
+            tool = _TOOL.search(line[max(0, match.start() - _TOOL_CHARS) : match.start()])
+            yield (_decode(_unquote(match["arg"]), tool.group()) or "") if tool else ""
     if "\\" in line:
-        found += [_unescape(m.group()) for m in _ESCAPES.finditer(line) if _ONE.search(m.group())]
-    return [text for text in found if text is not None]
+        for match in _ESCAPES.finditer(line):
+            if _ONE.search(match.group()):
+                yield _unescape(match.group())
 
 
 def _unquote(arg: str) -> str:

@@ -24,9 +24,10 @@ OTHERS = ("X1", "X2", "X3", "X4", "X5")
 
 
 PG = pytest.param("postgresql", marks=pytest.mark.slow)
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in STORES[1:]]
 
 
-@pytest.fixture(params=[*STORES, PG])
+@pytest.fixture(params=[STORES[0], *SLOW, PG])
 async def made(request, tmp_path: Path) -> AsyncIterator[Stores]:
     async with stores(request.param, tmp_path) as found:
         for name in OTHERS:
