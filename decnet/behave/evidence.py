@@ -15,7 +15,6 @@ from typing import Any
 from decnet.behave import lexicon
 from decnet.behave import thresholds as t
 from decnet.behave.keys import KeyFacts, read_keys
-from decnet.behave.ttylog import span
 from decnet.shell import look_through, split_commands
 
 Row = dict[str, Any]
@@ -106,14 +105,13 @@ def evidence_of(payload: Row, recording: bytes | None = None) -> Evidence:
 
 
 def _read_recording(found: Evidence, recording: bytes) -> None:
-    times = span(recording)
-    slack = t.RECORDING_SLACK_S
-    if times is None:
+    keys = read_keys(recording)
+    if keys.first_at is None:
         return
-    if times[1] < found.started_at - slack or times[0] > found.ended_at + slack:
+    slack = t.RECORDING_SLACK_S
+    if keys.last_at < found.started_at - slack or keys.first_at > found.ended_at + slack:
         found.foreign_recording = True
         return
-    keys = read_keys(recording)
     if keys.events:
         found.keys = keys
         _failures_from_terminal(found, keys)

@@ -83,6 +83,9 @@ class KeyFacts:
     layout: dict[str, int] = field(default_factory=dict)
     """A corrected letter and what replaced it, counted."""
     capped: bool = False
+    first_at: float | None = None
+    """Time of the first input or output, epoch seconds; None when there was none."""
+    last_at: float = 0.0
     state: ReadState = field(default_factory=ReadState)
 
 
@@ -130,6 +133,8 @@ class _Reader:
         facts = self.facts
         for now, direction, data in chunks(content, facts.state):
             self.now = now
+            if facts.first_at is None:
+                facts.first_at = now
             if direction == OUTPUT:
                 if self.fresh or self.completing is not None or len(data) > 1:
                     self._output(now, data)
@@ -192,7 +197,9 @@ class _Reader:
         return data
 
     def _printable(self, now: float, text: str) -> None:
-        line = self._current(now)
+        if self.fresh:
+            self._begin(now)
+        line = self.line
         if line is None:
             return
         if self.completing is not None:
@@ -432,6 +439,7 @@ class _Reader:
         self.completing = None
 
     def _finish(self) -> None:
+        self.facts.last_at = self.now
         if self.burst:
             self._close_burst()
         if self.facts.lines and self.fresh:

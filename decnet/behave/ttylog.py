@@ -17,6 +17,7 @@ INPUT, OUTPUT, INTERACT = 1, 2, 3
 MAX_RECORDS = 500_000
 """Records read of one recording; 8 MiB of empty ones are 350,000."""
 
+_MILLION = 1_000_000
 Chunk = tuple[float, int, bytes]
 """(epoch seconds, direction, bytes)"""
 
@@ -42,21 +43,21 @@ def chunks(content: bytes, state: ReadState | None = None) -> Iterator[Chunk]:
     unpack, size, end = HEADER.unpack_from, HEADER.size, len(content)
     place, last = 0, 0.0
     for _ in range(MAX_RECORDS):
-        if place + size > end:
+        body = place + size
+        if body > end:
             state.truncated |= place < end
             return
         operation, _tty, length, direction, seconds, micros = unpack(content, place)
-        place += size
-        if length < 0 or place + length > end or not OP_OPEN <= operation <= OP_EXEC:
+        place = body + length
+        if length < 0 or place > end or not OP_OPEN <= operation <= OP_EXEC:
             state.truncated = True
             return
-        now = seconds + min(micros, 999_999) / 1_000_000
-        last = max(last, now)
+        now = seconds + (micros if micros < _MILLION else _MILLION - 1) / _MILLION
+        last = last if now < last else now
         if operation == OP_WRITE and direction in (INPUT, OUTPUT):
-            yield last, direction, content[place : place + length]
+            yield last, direction, content[body:place]
         else:
             _note(state, operation, direction, last)
-        place += length
     state.capped = place < end
 
 
@@ -67,22 +68,3 @@ def _note(state: ReadState, operation: int, direction: int, now: float) -> None:
         state.closed_at = now
     elif operation == OP_EXEC or direction == INTERACT:
         state.exec_channel = True
-
-
-def span(content: bytes) -> tuple[float, float] | None:
-    """Times of the first and the last whole record, epoch seconds; None when there is none.
-
-    Walks over the headers only.
-    """
-    place, first, last = 0, None, 0.0
-    for _ in range(MAX_RECORDS):
-        if place + HEADER.size > len(content):
-            break
-        operation, _tty, length, _direction, seconds, micros = HEADER.unpack_from(content, place)
-        place += HEADER.size + length
-        if length < 0 or place > len(content) or not OP_OPEN <= operation <= OP_EXEC:
-            break
-        now = seconds + min(micros, 999_999) / 1_000_000
-        first = now if first is None else first
-        last = max(last, now)
-    return None if first is None else (first, last)
