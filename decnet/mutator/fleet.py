@@ -270,7 +270,7 @@ class _Reader:
             if not isinstance(item, str) or item not in self.catalogue.services:
                 known = ", ".join(self.catalogue.services)
                 self._flaw(f"unknown service '{item!s:.40}'; known: {known}", (*path, i))
-        good = [item for item in value if isinstance(item, str)]
+        good = [item for item in value if isinstance(item, str) and item in self.catalogue.services]
         if len(set(good)) != len(good):
             self._flaw("a service is named twice", path)
         return tuple(dict.fromkeys(good))

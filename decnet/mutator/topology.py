@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from decnet.errors import FleetError
 from decnet.mutator.fleet import DeckySpec, Defaults, check_decky
@@ -77,10 +77,6 @@ class Shape:
 
 class _Payload(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Named(_Payload):
-    name: str = Field(pattern=NAME.pattern.removesuffix(r"\Z") + "$", max_length=63)
 
 
 class UpdateDecky(_Payload):
@@ -202,7 +198,8 @@ def _update_decky(
 
 def _add_network(shape: Shape, target: str, payload: dict[str, Any], _c: Catalogue, _d: Defaults) -> Op:
     _parsed(_Nothing, payload)
-    _parsed(_Named, {"name": target})
+    if not NAME.match(target):
+        raise FleetError(f"a network needs a name of a-z, 0-9 and '-', at most 63, not '{target[:70]}'")
     if target in shape.networks:
         raise FleetError(f"there is a network '{target}' already")
     return Op("add_network", target, payload, replace(shape, networks=shape.networks | {target}))
