@@ -2,7 +2,7 @@
 
 One list widget shows whichever view is current; a paced tick lets that view take in what is new and
 repaints lines that differ. What a key does lives in ``commands``, what a view shows in ``screens``,
-what is sent in ``changes``, when the store is read in ``loading``.
+what is asked and sent in ``desk`` and ``changes``, when the store is read in ``loading``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,11 +21,11 @@ from textual.screen import Screen
 from decnet.config import Settings
 from decnet.hostile import visible
 from decnet.logs import get_logger
-from decnet_tui import changes, commandline, glyphs, lastlook
+from decnet_tui import commandline, glyphs, lastlook
 from decnet_tui.commands import CHANGES, COMMANDS
 from decnet_tui.commands.base import Command
+from decnet_tui.desk import Desk
 from decnet_tui.feed import KNOWN_IPS, Feed
-from decnet_tui.forms import Form
 from decnet_tui.keymap import Keys
 from decnet_tui.link import Link
 from decnet_tui.loading import Loader
@@ -34,7 +33,9 @@ from decnet_tui.ruleform import RuleForm
 from decnet_tui.scope import Scope, scope_of
 from decnet_tui.screens import VIEWS, header
 from decnet_tui.screens.base import TextView, View, wrapped
+from decnet_tui.screens.found import FoundView
 from decnet_tui.screens.help import HelpView
+from decnet_tui.screens.levels import LevelsView
 from decnet_tui.screens.palette import PaletteView
 from decnet_tui.screens.rules import RulesView
 from decnet_tui.screens.since import SinceView
@@ -45,7 +46,6 @@ from decnet_tui.widgets.form import FormPane
 from decnet_tui.widgets.line_list import LineList
 from decnet_tui.widgets.prompt import Prompt, Question
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, TextLines, use_colour
-from decnet_tui.writemode import WriteMode
 
 TICK_S = 0.1
 STORE_WAIT_S = 1.0
@@ -76,12 +76,14 @@ class DecnetApp(App[str], inherit_bindings=False):
         self.feed = Feed(settings.console.ring, settings.runtime.heartbeat_s)
         self.link = Link(session.bus, self.feed)
         self.loader = Loader(session, self.feed)
-        self.write = WriteMode(settings.console.write_mode_min, never=read_only)
+        self.desk = Desk(self, settings.console.write_mode_min, read_only=read_only)
+        self.write, self.propose = self.desk.write, self.desk.propose
         self.keys = Keys(COMMANDS, settings.console.keymap, CHANGES if read_only else frozenset())
         self.palette = PaletteView(self.feed, self.keys)
         shown: list[View] = [view(self.feed) for view in VIEWS]
         self.views: dict[str, View] = {v.name: v for v in shown}
-        self.views |= {"help": HelpView(self.feed, self.keys), "palette": self.palette}
+        others = (HelpView(self.feed, self.keys), self.palette, FoundView(self.feed))
+        self.views |= {v.name: v for v in others}
         self.detail_view = TextView(self.feed)
         self.traffic = self.view_of(TrafficView)
         self.view: View = self.traffic
@@ -174,6 +176,10 @@ class DecnetApp(App[str], inherit_bindings=False):
         if self.write.ended():
             self.say("write mode is over")
 
+    def read_now(self) -> None:
+        """Reads the store for the view that is shown, without waiting for its turn."""
+        self.run_worker(self._load(self.view), name=f"load-{self.view.name}")
+
     async def _load(self, view: View) -> None:
         await self.loader.load(view)
         form = self.form.form
@@ -253,9 +259,11 @@ class DecnetApp(App[str], inherit_bindings=False):
         return True
 
     async def _go_to(self, view: View, key: Any) -> None:
+        if isinstance(view, LevelsView):
+            view.home()
         if view.stored and not view.loaded_at:
             await self.loader.load(view)
-        if isinstance(view, TableView) and not view.go_to(key):
+        if isinstance(view, TableView | LevelsView) and not view.go_to(key):
             self.say(f"{view.title} shows no line {key}")
         self.repaint()
 
@@ -312,7 +320,7 @@ class DecnetApp(App[str], inherit_bindings=False):
     def run_command(self, command: Command, text: str) -> None:
         """Does it, with what was typed after its name; a change waits for write mode."""
         if command.changes and command.id != "write" and not self.write.on:
-            self.switch_write_mode(lambda: self.run_command(command, text))
+            self.desk.switch_write_mode(lambda: self.run_command(command, text))
         else:
             command.run(self, text)
 
@@ -333,7 +341,7 @@ class DecnetApp(App[str], inherit_bindings=False):
         """Whole lines that could be meant."""
         return commandline.complete(self, self.keys.commands, line)
 
-    # --- asking and changing
+    # --- asking
 
     def ask(self, question: Question) -> None:
         """Asks in the line at the bottom."""
@@ -348,49 +356,3 @@ class DecnetApp(App[str], inherit_bindings=False):
         self.screen.add_class("asking")
         self.prompt.ask(question)
         self.call_after_refresh(self.prompt.repaint)
-
-    def switch_write_mode(self, after: Callable[[], None] | None = None) -> None:
-        """Asks for write mode, then does ``after``; without it, write mode that is on ends."""
-        if self.read_only:
-            self.say("this run is --read-only", bad=True)
-            return
-        if self.write.on:
-            self.write.stop()
-            self.say("read-only again")
-            return
-
-        def done(accepted: bool, _: str) -> None:
-            if not accepted:
-                self.say("still read-only")
-                return
-            self.write.start()
-            self.say(f"write mode for {self.write.minutes:.0f} min; W ends it")
-            if after is not None:
-                after()
-
-        label = f"Type y for write mode, {self.write.minutes:.0f} min; anything else cancels: "
-        self.ask(Question(label, done, confirm=True))
-
-    def propose(self, form: Form) -> None:
-        """Shows a form; once it is confirmed, its change is sent, verified and journalled."""
-        self.form.ask(form, self._answered)
-        self.screen.add_class("asking-form")
-        self.call_after_refresh(self.form.repaint)
-
-    def _answered(self, form: Form, sent: bool) -> None:
-        self.screen.remove_class("asking-form")
-        if not sent:
-            self.say("nothing changed")
-        elif not self.write.on:
-            self.say("write mode ended meanwhile: nothing changed", bad=True)
-        else:
-            self.run_worker(self._send(form.change(self.now())), name="change")
-        self.repaint_soon()
-
-    async def _send(self, change: changes.Change) -> None:
-        self.say(f"{change.what}: sent, verifying ...")
-        outcome = await changes.perform(self.session, self.feed, change)
-        good = outcome.end is changes.End.VERIFIED
-        self.say(outcome.text(change.what), good=good, bad=not good)
-        if self.view.stored:
-            await self._load(self.view)

@@ -20,6 +20,7 @@ _NAMES = {
     "less_than_sign": "<",
     "greater_than_sign": ">",
     "equals_sign": "=",
+    "percent_sign": "%",
     "pageup": "PgUp",
     "pagedown": "PgDn",
     "escape": "Esc",

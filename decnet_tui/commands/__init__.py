@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decnet_tui.commands import changing, finding, leaving, moving, reading, tables, views
+from decnet_tui.commands import changing, evidence, finding, hunting, leaving, moving, reading, tables, views
 from decnet_tui.commands.base import Command
 
 COMMANDS: tuple[Command, ...] = (
@@ -12,8 +12,9 @@ COMMANDS: tuple[Command, ...] = (
     *reading.COMMANDS,
     *tables.COMMANDS,
     *changing.COMMANDS,
+    *hunting.COMMANDS,
+    *evidence.COMMANDS,
     *leaving.COMMANDS,
 )
 CHANGES = frozenset(c.id for c in COMMANDS if c.changes)
 """Ids that ``--read-only`` takes away."""
-EVERYTHING_BY_ID = {c.id: c for c in COMMANDS}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def write_mode(app: DecnetApp, _: str) -> None:
     """Write mode on, after a typed y, or off."""
-    app.switch_write_mode()
+    app.desk.switch_write_mode()
 
 
 def _rule_ids(app: DecnetApp) -> list[str]:

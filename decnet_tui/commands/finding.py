@@ -13,10 +13,16 @@ if TYPE_CHECKING:
 
 
 def ask_filter(app: DecnetApp, text: str) -> None:
-    """Types a filter, which applies while it is typed; Esc restores the former one."""
+    """Types a filter, which applies while it is typed; Esc restores the former one. A second / searches."""
     view, before = app.view, app.view.filter_text
+    keys_pressed = 0
 
     def changed(typed: str) -> str:
+        nonlocal keys_pressed
+        keys_pressed += 1
+        if keys_pressed == 1 and typed == f"{before}/":
+            ask_search(app)
+            return ""
         try:
             view.set_filter(typed)
         except FilterError as error:
@@ -25,15 +31,27 @@ def ask_filter(app: DecnetApp, text: str) -> None:
             app.repaint()
         return ""
 
-    def done(accepted: bool, _: str) -> None:
+    def done(accepted: bool, typed: str) -> None:
         if not accepted:
             view.set_filter(before)
+        elif typed:
+            app.filters_typed.append(typed)
         app.repaint()
 
     if text:
         app.say(changed(text), bad=True)
     else:
         app.ask(Question("/ ", done, before, changed=changed, history=app.filters_typed))
+
+
+def ask_search(app: DecnetApp) -> None:
+    """Types what the database is searched for."""
+
+    def done(accepted: bool, typed: str) -> None:
+        if accepted and typed.strip():
+            app.run_line(f"find {typed}")
+
+    app.ask(Question("// ", done))
 
 
 def clear_filter(app: DecnetApp, _: str) -> None:

@@ -39,7 +39,10 @@ def next_pane(app: DecnetApp, _: str) -> None:
 
 
 def side(by: int, app: DecnetApp, _: str) -> None:
-    """The pane at that side."""
+    """The pane at that side, or that side of a view that has some."""
+    if not app.detail.has_focus and app.view.turn(by):
+        app.repaint()
+        return
     (app.detail if by > 0 and app.detail.display else app.pane).focus()
 
 

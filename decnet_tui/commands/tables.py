@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from decnet_tui.commands.base import Command
 from decnet_tui.filters import FilterError
+from decnet_tui.screens.levels import LevelsView
 from decnet_tui.screens.table import TableView
 from decnet_tui.widgets.prompt import Question
 
@@ -15,14 +16,18 @@ if TYPE_CHECKING:
 
 
 def _table(app: DecnetApp) -> TableView | None:
-    if isinstance(app.view, TableView):
-        return app.view
+    found = app.view.table() if isinstance(app.view, LevelsView) else app.view
+    if isinstance(found, TableView):
+        return found
     app.say("this view is no table: it keeps the order of time")
     return None
 
 
 def sort(by: int, app: DecnetApp, _: str) -> None:
-    """Sorts by the next or last column."""
+    """Sorts by the next or last column; a recording that plays gets another speed instead."""
+    if (speed := app.view.faster(by)) is not None:
+        app.say(speed)
+        return
     if (table := _table(app)) is not None:
         app.say(f"sorted by {table.sort(by)}")
         app.repaint()

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from decnet_tui.screens.actors import ActorsView
 from decnet_tui.screens.base import View
+from decnet_tui.screens.coverage import CoverageView
 from decnet_tui.screens.journal import JournalView
 from decnet_tui.screens.rules import RulesView
 from decnet_tui.screens.since import SinceView
 from decnet_tui.screens.traffic import TrafficView
 from decnet_tui.screens.workers import WorkersView
 
-VIEWS: tuple[type[View], ...] = (SinceView, TrafficView, RulesView, WorkersView, JournalView)
+VIEWS: tuple[type[View], ...] = (
+    SinceView,
+    TrafficView,
+    ActorsView,
+    RulesView,
+    WorkersView,
+    CoverageView,
+    JournalView,
+)

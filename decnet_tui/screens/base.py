@@ -153,6 +153,18 @@ class View(ABC):
         """One level back inside the view; False at its top."""
         return False
 
+    def go_to(self, key: Any) -> bool:
+        """Puts the cursor on what a key names; False when it is not shown."""
+        return False
+
+    def turn(self, by: int) -> bool:
+        """Left (-1) or right (1) within the view; False when the view has no sides."""
+        return False
+
+    def faster(self, by: int) -> str | None:
+        """Another speed, as text; None when nothing plays here."""
+        return None
+
     def pause(self) -> bool:
         """Holds the view still or lets it go on; whether it is held now."""
         self.paused = not self.paused

@@ -1,0 +1,72 @@
+"""Where an operator's changes are asked for and sent: write mode, the open form, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from decnet_tui import changes
+from decnet_tui.forms import Form
+from decnet_tui.widgets.prompt import Question
+from decnet_tui.writemode import WriteMode
+
+if TYPE_CHECKING:
+    from decnet_tui.app import DecnetApp
+
+
+class Desk:
+    """The changes of one console."""
+
+    def __init__(self, app: DecnetApp, minutes: float, *, read_only: bool) -> None:
+        self._app = app
+        self.write = WriteMode(minutes, never=read_only)
+
+    def switch_write_mode(self, after: Callable[[], None] | None = None) -> None:
+        """Asks for write mode, then does ``after``; without that, write mode that is on ends."""
+        app = self._app
+        if self.write.never:
+            app.say("this run is --read-only", bad=True)
+            return
+        if self.write.on:
+            self.write.stop()
+            app.say("read-only again")
+            return
+
+        def done(accepted: bool, _: str) -> None:
+            if not accepted:
+                app.say("still read-only")
+                return
+            self.write.start()
+            app.say(f"write mode for {self.write.minutes:.0f} min; W ends it")
+            if after is not None:
+                after()
+
+        label = f"Type y for write mode, {self.write.minutes:.0f} min; anything else cancels: "
+        app.ask(Question(label, done, confirm=True))
+
+    def propose(self, form: Form) -> None:
+        """Shows a form; once it is confirmed, its change is sent, verified and journalled."""
+        app = self._app
+        app.form.ask(form, self._answered)
+        app.screen.add_class("asking-form")
+        app.call_after_refresh(app.form.repaint)
+
+    def _answered(self, form: Form, sent: bool) -> None:
+        app = self._app
+        app.screen.remove_class("asking-form")
+        if not sent:
+            app.say("nothing changed")
+        elif not self.write.on:
+            app.say("write mode ended meanwhile: nothing changed", bad=True)
+        else:
+            app.run_worker(self._send(form.change(app.now())), name="change")
+        app.repaint_soon()
+
+    async def _send(self, change: changes.Change) -> None:
+        app = self._app
+        app.say(f"{change.what}: sent, verifying ...")
+        outcome = await changes.perform(app.session, app.feed, change)
+        good = outcome.end is changes.End.VERIFIED
+        app.say(outcome.text(change.what), good=good, bad=not good)
+        if app.view.stored:
+            app.read_now()

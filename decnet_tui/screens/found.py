@@ -1,0 +1,83 @@
+"""What a search of the database (``//``) found: commands, addresses, users, hashes, URLs, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from decnet_tui.changes import need_store
+from decnet_tui.feed import Feed
+from decnet_tui.screens.base import clock
+from decnet_tui.screens.table import Column, Row, TableView
+from decnet_tui.session import Session
+
+if TYPE_CHECKING:
+    from decnet_tui.app import DecnetApp
+
+MAX_ROWS = 500
+
+
+class FoundView(TableView):
+    """Rows that hold the text that was looked for."""
+
+    name = "found"
+    title = "Found"
+    unit = "finds"
+    stored = True
+    roots = ("attacker", "credential")
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__(feed)
+        self.wanted = self._answered = ""
+        self.columns = (
+            Column("ts", "when", 14, text=self._time),
+            Column("kind", "kind", 8),
+            Column("attacker_ip", "attacker", 15),
+            Column("value", "what", 20, grow=True),
+            Column("session_id", "session", 8, wide=True),
+        )
+
+    def look_for(self, text: str) -> None:
+        """Another search."""
+        self.wanted, self.loaded_at, self.cursor = text, 0.0, 0
+        self.put([])
+
+    def _time(self, row: Row) -> str:
+        moment = row.get("ts")
+        if moment is None:
+            return "-"
+        age = self.time_format == "age"
+        return clock(moment.timestamp(), "age") + " ago" if age else clock(moment.timestamp(), "date")[5:]
+
+    async def fetch(self, session: Session) -> Sequence[Row]:
+        """What the store finds. Raises what the store raises."""
+        wanted = self.wanted
+        rows: Sequence[Row] = await need_store(session).find(wanted, None, MAX_ROWS)
+        self._answered = wanted
+        return rows
+
+    def load(self, data: Sequence[Row]) -> None:
+        """The rows, unless something else is looked for by now."""
+        if self._answered == self.wanted:
+            super().load(data)
+
+    def row_key(self, row: Row) -> Any:
+        """All of it: one text may be found in several places."""
+        return (row.get("kind"), row.get("session_id"), str(row.get("ts")), str(row.get("value")))
+
+    def open(self, app: DecnetApp) -> bool:
+        """The session, where the view of actors is there."""
+        row = self.current
+        key = row.get("session_id") or row.get("attacker_uuid") if row else None
+        return bool(key) and app.open_in("actors", key)
+
+    def unfilled(self) -> list[str]:
+        """Nothing found."""
+        return [
+            f"Nothing in the database holds: {self.wanted}",
+            "// looks for something else; - goes to the last view.",
+        ]
+
+    def about(self) -> str:
+        """What was looked for."""
+        return f"database search: {self.wanted}"

@@ -1,0 +1,450 @@
+"""Console models without a terminal: filters, scope, tables, forms, journal, command line, glyphs, summary."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decnet.bus.base import Event
+from decnet.ids import attacker_id, identity_id
+from decnet_tui import commandline, export, glyphs, journal, lastlook, whatsnew
+from decnet_tui.changes import End
+from decnet_tui.commands import COMMANDS
+from decnet_tui.feed import Feed
+from decnet_tui.filters import FilterError, parse_filter
+from decnet_tui.forms import PlainForm
+from decnet_tui.keymap import Keys
+from decnet_tui.plain import PlainReader
+from decnet_tui.rulechanges import RuleChange
+from decnet_tui.ruleform import RuleForm, stepped
+from decnet_tui.scope import scope_of
+from decnet_tui.screens.palette import score
+from decnet_tui.screens.table import Column, TableView
+from decnet_tui.screens.traffic import TrafficView
+from decnet_tui.screens.workers import WorkersView
+from decnet_tui.session import RuleRow
+from decnet_tui.workerforms import WorkerForm
+
+NOW = 1_700_000_000.0
+RAW = b'{"payload":{"rule_ids":["R0001","R0012"],"username":"root","attacker_ip":"203.0.113.7","num":42}}'
+
+
+@pytest.fixture(autouse=True)
+def ascii_glyphs() -> Iterator[None]:
+    glyphs.use("ascii", {})
+    yield
+    glyphs.use("ascii", {})
+
+
+# --- filters
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rule:R0012", True),
+        ("rule:R0099", False),
+        ("-rule:R0012", False),
+        ("user:ROOT", True),
+        ("user:R0012", False),
+        ("ip:203.0.113", True),
+        ("num:42", True),
+        ("/w.et/", True),
+        ("/^nothing/", False),
+        ("-/w.et/", False),
+        ('"wget x"', True),
+        ('"x wget"', False),
+        ("/etc/passwd", False),
+        ("2001:db8::1", False),
+        ("http://x", False),
+    ],
+)
+def test_filter_of_events(text: str, shown: bool) -> None:
+    assert parse_filter(text).shows("ttp.tagged", "203.0.113.7", "wget x", RAW) is shown
+
+
+@pytest.mark.parametrize(("text", "word"), [("/(/", "missing"), ("user:", "value"), ('""', "missing")])
+def test_filter_errors_say_what_is_wrong(text: str, word: str) -> None:
+    with pytest.raises(FilterError, match=word):
+        parse_filter(text)
+
+
+def test_a_table_filter_knows_its_columns() -> None:
+    found = parse_filter("state:off ssh -x.>", ["id", "state"])
+    assert found.shows_row({"id": "ssh", "state": "- OFF"})
+    assert not found.shows_row({"id": "ssh", "state": "+ on"})
+    with pytest.raises(FilterError, match="no column colour; there are id state"):
+        parse_filter("colour:red", ["id", "state"])
+
+
+def test_a_hostile_regular_expression_costs_nothing() -> None:
+    with pytest.raises(FilterError):
+        parse_filter("/" + "(" * 300 + "/")
+    assert not parse_filter("/(a+)+$/").shows("ttp.tagged", "-", "a" * 5000 + "b", b"{}")
+
+
+# --- scope
+
+
+def test_an_address_alone_finds_the_ids_that_derive_from_it() -> None:
+    scope = scope_of({"attacker_ip": "203.0.113.7"})
+    assert scope is not None
+    uuid = attacker_id("203.0.113.7")
+    assert scope.covers([uuid])
+    assert scope.covers_raw(b'{"identity_uuid":"%s"}' % identity_id(uuid).encode())
+    assert not scope.covers_raw(b'{"attacker_ip":"203.0.113.77"}')
+    assert scope.covers([["x", "203.0.113.7"]])
+    assert scope_of({"rule_id": "R0001"}) is None
+
+
+def test_a_merge_keeps_the_followed_actor_in_sight() -> None:
+    scope = scope_of({"attacker_uuid": "a", "identity_uuid": "loser"})
+    assert scope is not None
+    assert scope.merged("winner", "loser").covers(["winner"])
+    assert scope.merged("x", "y") is scope
+
+
+def test_traffic_follows_one_actor() -> None:
+    feed = Feed(ring=100)
+    view = TrafficView(feed)
+    for ip in ("203.0.113.7", "203.0.113.8", "203.0.113.7"):
+        feed.add(Event("attacker.observed", {"attacker_ip": ip, "attacker_uuid": attacker_id(ip)}), now=NOW)
+    feed.add(Event("ttp.tagged", {"attacker_uuid": attacker_id("203.0.113.7")}), now=NOW)
+    view.sync(NOW)
+    view.move(-3, 20)
+    view.set_scope(view.actor())
+    assert view.count() == 3
+    assert "follow 203.0.113.7" in view.status()[0]
+
+
+# --- tables
+
+
+class Things(TableView):
+    name = "things"
+    unit = "things"
+    columns = (
+        Column("id", "id", 4),
+        Column("size", "size", 5, right=True),
+        Column("name", "name", 6, grow=True),
+    )
+
+
+def things() -> Things:
+    view = Things(Feed())
+    view.load(
+        [{"id": "a", "size": 3, "name": "x"}, {"id": "b", "size": 1, "name": "y"}, {"id": "c", "size": None}]
+    )
+    return view
+
+
+def text_of(view: Any, index: int, width: int = 40) -> str:
+    return "".join(text for text, _ in view.line(index, width))
+
+
+def test_the_cursor_stays_on_its_row_through_sort_filter_and_reload() -> None:
+    view = things()
+    view.move(1, 10)
+    view.sort(1), view.sort(1)
+    assert [r["id"] for r in view.rows] == ["b", "a", "c"]
+    view.reverse()
+    assert [r["id"] for r in view.rows] == ["a", "b", "c"]
+    assert view.current is not None
+    assert view.current["id"] == "b"
+    view.load([{"id": "z", "size": 9}, {"id": "b", "size": 1}])
+    assert view.current["id"] == "b"
+    view.set_filter("id:b")
+    assert view.count() == 1
+
+
+def test_columns_fit_and_can_be_chosen() -> None:
+    view = things()
+    assert len(text_of(view, 0)) == 40
+    assert len(text_of(view, 0, 12)) <= 12
+    view.choose_columns(["name", "id"])
+    titles = view.titles(40)
+    assert titles is not None
+    assert "size" not in titles[0][0]
+    with pytest.raises(FilterError, match="no column colour"):
+        view.choose_columns(["colour"])
+
+
+def test_marks_narrow_copy_and_export() -> None:
+    view = things()
+    assert len(view.records()) == 3
+    view.move(1, 10)
+    view.toggle_mark()
+    assert [row["id"] for row in view.records()] == ["b"]
+    assert json.loads(view.copy_text())["id"] == "b"
+    assert view.gutter(1) == "#"
+
+
+def test_an_empty_table_says_what_to_do() -> None:
+    view = things()
+    view.set_filter("nothing")
+    assert "\\ clears" in "\n".join(view.empty(80))
+    view.load([])
+    assert view.empty(80)
+    view.fail("no database")
+    assert "no database" in view.empty(80)[0]
+
+
+def test_workers_with_sensors_and_dead_letters() -> None:
+    feed = Feed()
+    sensors = [{"kind": "cowrie", "path": "/x\x1b[2J", "state": "missing", "age": None, "lines": 0}]
+    feed.add(Event("system.sensors.health", {"state": "ok", "sensors": sensors}, ts=NOW), now=NOW)
+    view = WorkersView(feed)
+    view.load(
+        [{"id": 3, "worker": "ttp", "topic": "a.b", "reason": "bad", "ts": datetime.now(UTC), "seq": 1}]
+    )
+    view.sync(NOW)
+    text = "\n".join(text_of(view, i, 100) for i in range(view.count()))
+    assert "! missing" in text
+    assert "\x1b" not in text
+    assert feed.silent_sensors() == 1
+    assert [e.key for e in view.entries if e.key is not None] == ["sensors", "/x\x1b[2J", 3]
+    assert view.gutter(3) == "!"
+    view.move(10, 20)
+    assert view.current is not None
+    assert view.current.key == 3
+
+
+# --- forms
+
+
+RULE: RuleRow = {"rule_id": "R0001", "name": "n", "state": "enabled", "confidence_max": None, "expires_at": None,
+                 "yaml": "emits:\n  - {technique_id: T1105, confidence: 0.85}\n  - {technique_id: T1059, confidence: 0.2}\n"}  # fmt: skip
+
+
+def test_clip_steps_and_shows_what_falls_below_the_floor() -> None:
+    form = RuleForm(RULE, "C", fired=4, floor=0.3)
+    assert form.effect()[1] == "below the floor 0.30, no longer stored: T1059"
+    for _ in range(11):
+        form.key("left", None)
+    assert form.value("max") == "0.25"
+    assert form.effect()[1].endswith("T1059, T1105")
+    assert stepped("0.85", 1, 0.85) == "0.85"
+    assert stepped("x", -1, 0.85) == "0.80"
+
+
+def test_a_form_without_fields_asks_at_once() -> None:
+    form = PlainForm("T", "do it", ["e"], RuleChange("R1", "enabled"))
+    assert form.step == "confirm"
+    form.paste("y")
+    assert form.key("enter", "\r") == "cancel"
+    assert PlainForm("T", "q", [], RuleChange("R1", "enabled")).key("y", "y") == "send"
+
+
+def test_worker_form_refuses_an_unknown_action() -> None:
+    form = WorkerForm("ttp", "ok", 0)
+    form.set("action", "explode")
+    form.key("enter", None)
+    assert "stop, start" in form.error
+
+
+def test_somebody_else_changed_it_meanwhile() -> None:
+    form = RuleForm(RULE, "D")
+    form.notice({**RULE, "state": "disabled", "set_by": "bob"})
+    assert form.warning == "changed meanwhile by bob: now disabled"
+
+
+# --- journal
+
+
+def entry(number: int, minutes: float, **over: Any) -> dict[str, Any]:
+    base = {
+        "id": number, "ts": datetime.fromtimestamp(NOW, UTC) + timedelta(minutes=minutes), "operator": "eve",
+        "kind": "rule.state", "target": "R0001", "what": "x", "before": {"state": "enabled"},
+        "after": {"state": "disabled", "expires_at": None}, "outcome": "verified", "undoes": None,
+    }  # fmt: skip
+    return {**base, **over}
+
+
+def expiring(minutes: float) -> dict[str, Any]:
+    return {"state": "disabled", "expires_at": NOW + minutes * 60}
+
+
+def test_the_journal_says_what_ended_by_itself() -> None:
+    rows = journal.with_expiries([entry(1, 0, after=expiring(5))], NOW + 600)
+    assert [r["what"] for r in rows] == ["R0001 enabled again by itself", "x"]
+    assert journal.with_expiries([entry(1, 0, after=expiring(5))], NOW + 60)[0]["id"] == 1
+
+
+def test_a_state_that_was_replaced_before_its_end_did_not_end_by_itself() -> None:
+    entries = [entry(2, 2), entry(1, 0, after=expiring(5))]
+    assert len(journal.with_expiries(entries, NOW + 600)) == 2
+    refused = [entry(2, 2, outcome=End.REFUTED.value), entry(1, 0, after=expiring(5))]
+    assert len(journal.with_expiries(refused, NOW + 600)) == 3
+
+
+def test_undo_restores_the_exact_former_state_once() -> None:
+    before = {"state": "clipped", "confidence_max": 0.4, "expires_at": None, "reason": "old"}
+    first = entry(1, 0, before=before)
+    change = journal.undo_of(first)
+    assert isinstance(change, RuleChange)
+    assert change.after() == before
+    assert change.undoes == 1
+    assert journal.last_undoable([first], "eve") == first
+    assert journal.last_undoable([entry(2, 1, undoes=1), first], "eve") is None
+    assert journal.last_undoable([first], "bob") is None
+    assert journal.undoable(entry(3, 0, outcome="NOT APPLIED"))
+    assert journal.undoable(entry(4, 0, kind="worker.control"))
+
+
+def test_undo_of_a_state_that_ended_meanwhile_is_the_rules_own() -> None:
+    change = journal.undo_of(entry(1, 0, before=expiring(5)))
+    assert isinstance(change, RuleChange)
+    assert change.state == "enabled"
+
+
+# --- command line, palette, keys
+
+
+def test_command_line_finds_by_name_and_unique_beginning() -> None:
+    assert getattr(commandline.find(COMMANDS, "disable"), "id", "") == "rule.disable"
+    assert getattr(commandline.find(COMMANDS, "disa"), "id", "") == "rule.disable"
+    assert commandline.find(COMMANDS, "r") is None
+    assert "no command xyz" in commandline.problem(COMMANDS, "xyz")
+    assert commandline.problem(COMMANDS, "dis") == ""
+
+
+def test_names_and_ids_are_unique() -> None:
+    names = [c.spelled for c in COMMANDS]
+    assert len(set(names)) == len(names)
+    assert len({c.id for c in COMMANDS}) == len(COMMANDS)
+
+
+def test_palette_prefers_whole_words() -> None:
+    assert score("rule", "disable the rule") is not None
+    assert (score("dis", "disable") or 0) < (score("dis", "d-i-s") or 0)
+    assert score("xyz", "disable") is None
+
+
+def test_no_lower_case_key_changes_anything_and_read_only_has_no_change() -> None:
+    for command in COMMANDS:
+        if command.changes and command.id not in ("alert.acknowledge", "alert.note"):
+            assert all(len(k) > 1 or k.isupper() or k in "an" for k in Keys(COMMANDS).of(command)), command.id
+    hidden = frozenset(c.id for c in COMMANDS if c.changes)
+    assert Keys(COMMANDS, {}, hidden).find("D", "rules") is None
+
+
+def test_keys_can_be_changed_by_their_looks() -> None:
+    keys = Keys(COMMANDS, {"filter": "%"})
+    assert getattr(keys.find("percent_sign", "traffic"), "id", "") == "filter"
+    assert keys.find("slash", "traffic") is None
+    assert keys.elsewhere("D") == ("rules",)
+
+
+# --- glyphs
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({"LANG": "de_DE.UTF-8"}, "unicode"),
+        ({"LANG": "de_DE.ISO-8859-1"}, "ascii"),
+        ({}, "ascii"),
+        ({"LC_CTYPE": "C.UTF-8"}, "ascii"),
+        ({"LC_ALL": "C", "LANG": "en_US.UTF-8"}, "ascii"),
+        ({"LANG": "en_US.utf8", "TERM": "linux"}, "ascii"),
+    ],
+)
+def test_glyphs_by_locale(environ: dict[str, str], name: str) -> None:
+    assert glyphs.use("auto", environ).name == name
+
+
+def test_ascii_glyphs_leave_nothing_else_and_keep_the_width() -> None:
+    assert glyphs.plain("a漢é…") == "a???~"
+    glyphs.use("unicode", {})
+    assert glyphs.plain("a漢é…") == "a漢é…"
+
+
+@pytest.mark.parametrize("name", ["ascii", "unicode"])
+def test_glyphs_are_one_cell_wide(name: str) -> None:
+    from rich.cells import cell_len
+
+    chosen = glyphs.use(name, {})
+    assert all(cell_len(g) == 1 for g in (*chosen[1:10], chosen.rule, *chosen.spark))
+
+
+# --- files
+
+
+async def test_export_is_private_new_and_ascii(tmp_path: Path) -> None:
+    records = [{"x": "é\x1b", "ts": datetime.fromtimestamp(NOW, UTC)}, b'{"y":1}']
+    first, count = await export.write(tmp_path, "traffic", records)
+    second, _ = await export.write(tmp_path, "traffic", records)
+    assert count == 2
+    assert first != second
+    assert stat.S_IMODE(first.stat().st_mode) == 0o600
+    assert first.read_bytes().isascii()
+    assert [json.loads(line) for line in first.read_text().splitlines()][1] == {"y": 1}
+
+
+def test_last_look(tmp_path: Path) -> None:
+    assert lastlook.read(tmp_path, "eve") is None
+    lastlook.write(tmp_path, "eve", NOW)
+    lastlook.write(tmp_path, "bob", NOW + 1)
+    assert lastlook.read(tmp_path, "eve") == NOW
+    (tmp_path / lastlook.FILE_NAME).write_text("{")
+    assert lastlook.read(tmp_path, "eve") is None
+
+
+# --- what is new
+
+
+def moment(ago: float) -> datetime:
+    return datetime.fromtimestamp(NOW - ago, UTC)
+
+
+def test_what_is_new_is_told_in_sections_that_open_their_views() -> None:
+    found = whatsnew.Found(
+        NOW, NOW - 3600,
+        attackers=[{"attacker_uuid": "a", "attacker_ip": "203.0.113.7", "first_seen": moment(60)}],
+        techniques=[{"technique": "T1105", "tags": 3, "attackers": 1}],
+        sessions=[{"session_id": "s", "attacker_ip": "203.0.113.7", "techniques": 5, "command_count": 9,
+                   "duration_s": 80.0, "downloads": 2}],
+        rules=[{"rule_id": "R1", "error": "R1.yaml:1:1: bad"}, {"rule_id": "R2", "error": None}],
+        states={"R2": {"state": "disabled", "expires_at": moment(10)}, "R3": {"state": "disabled", "expires_at": moment(-10)}},
+        heartbeats=[{"worker": "ttp", "payload": {"state": "ok", "ts": NOW - 500}},
+                    {"worker": "sensors", "payload": {"state": "ok", "ts": NOW, "sensors": [{"path": "/l", "state": "silent"}]}}],
+        alerts=[{"alert_id": "x", "state": "open", "families": ["tempo"], "ts": moment(5)}, {"state": "resolved"}],
+        rotations=[{"target": "web-1", "state": "applied", "finished_at": moment(5), "outcome": {"old_services": ["ssh"], "new_services": ["ftp"]}}],
+    )  # fmt: skip
+    told = {s.name: s for s in whatsnew.tell(found)}
+    assert [i.key for i in told["rules"].items] == ["R1", "R2"]
+    assert "Ingress Tool Transfer" in told["techniques"].items[0].text
+    assert "5 techniques, 9 commands in 80s, 2 downloads" in told["sessions"].items[0].text
+    assert [i.key for i in told["sensors"].items] == ["ttp", "/l"]
+    assert told["attackers"].items[0].opens == ("actors", "a")
+    assert len(told["alerts"].items) == 1
+    assert "ssh to ftp" in told["rotations"].items[0].text
+    assert whatsnew.is_empty(whatsnew.tell(whatsnew.Found(NOW, NOW)))
+
+
+# --- plain mode
+
+
+class Up:
+    live = True
+    retries = 0
+
+
+def test_plain_mode_writes_events_and_states_once() -> None:
+    feed = Feed(ring=100)
+    reader = PlainReader(feed, Up(), "host")  # type: ignore[arg-type]
+    feed.add(Event("ttp.tagged", {"techniques_added": ["T1105"]}), now=NOW)
+    feed.add(Event("system.ttp.health", {"state": "ok"}, ts=NOW), now=NOW)
+    lines = reader.lines(NOW)
+    assert [line.split(maxsplit=1)[1] for line in lines[:2]] == ["host LIVE", "worker ttp: ok"]
+    assert "ttp.tagged" in lines[2]
+    assert reader.lines(NOW) == []
+    for _ in range(150):
+        feed.add(Event("ttp.tagged", {}), now=NOW)
+    assert "(50 events came faster" in reader.lines(NOW)[0]
