@@ -92,6 +92,7 @@ class Player:
 
     def _rewind(self) -> None:
         self._screen = _Screen(*self.size)
+        self._screen.set_mode(pyte.modes.LNM)  # Cowrie records a bare line feed where a terminal got both
         self._stream = pyte.ByteStream(self._screen)
         self._frame, self._offset = 0, 0
 

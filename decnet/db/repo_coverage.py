@@ -38,6 +38,7 @@ _BEHIND = (
     "rule_id",
     "evidence",
     "source_kind",
+    "source_id",
 )
 
 Since = datetime | float | None

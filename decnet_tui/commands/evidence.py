@@ -1,0 +1,102 @@
+"""Commands that go into evidence: sessions, rules that fired, comparing, recordings, the span of the matrix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from decnet_tui.commands.base import Command
+from decnet_tui.screens.actors import ActorsView, CompareLevel, FiredLevel
+from decnet_tui.screens.coverage import CoverageView
+from decnet_tui.screens.evidence import CommandsLevel, SessionsLevel
+from decnet_tui.screens.levels import Level, LevelsView
+from decnet_tui.screens.playback import PlaybackLevel
+
+if TYPE_CHECKING:
+    from decnet_tui.app import DecnetApp
+
+_LEVELLED = ("actors", "coverage")
+
+
+def _enter(app: DecnetApp, level: Level) -> None:
+    view = app.view if isinstance(app.view, LevelsView) else app.view_of(ActorsView)
+    if view is not app.view:
+        view.home()
+    view.enter(app, level)
+
+
+def _attacker(app: DecnetApp) -> tuple[str, str] | None:
+    """The attacker's id and label under the cursor; an identity alone has no sessions of its own."""
+    record = app.view.record()
+    attackers = [record.get("attacker_uuid"), *(record.get("attacker_uuids") or ())]
+    attacker = next((str(a) for a in attackers if a), None)
+    if attacker is None and isinstance(app.view, LevelsView):
+        attacker = next(
+            (level.attacker for level in app.view.levels if isinstance(level, SessionsLevel)), None
+        )
+    actor = app.view.actor()
+    if attacker is None:
+        app.say("this line names no attacker")
+        return None
+    return attacker, actor.label if actor is not None else attacker[:8]
+
+
+def sessions(app: DecnetApp, text: str) -> None:
+    """The sessions of this line's actor; with an argument, one session's commands."""
+    if text:
+        _enter(app, CommandsLevel(app.feed, text))
+    elif (found := _attacker(app)) is not None:
+        _enter(app, SessionsLevel(app.feed, *found))
+
+
+def fired(app: DecnetApp, _: str) -> None:
+    """The rules that fired on this line's actor."""
+    if (found := _attacker(app)) is not None:
+        _enter(app, FiredLevel(app.feed, *found))
+
+
+def compare(app: DecnetApp, _: str) -> None:
+    """Two actors side by side."""
+    pair = app.view_of(ActorsView).pair()
+    if pair is None:
+        app.say("mark one actor with space, go to the other, then =")
+    else:
+        _enter(app, CompareLevel(app.feed, *pair))
+
+
+def watch(app: DecnetApp, _: str) -> None:
+    """Plays the recording of the session under the cursor."""
+    level = app.view.level if isinstance(app.view, LevelsView) else None
+    if isinstance(level, CommandsLevel):
+        _enter(app, level.watch())
+    elif isinstance(level, SessionsLevel) and level.current is not None:
+        _enter(app, PlaybackLevel(app.feed, str(level.current["session_id"])))
+    else:
+        app.say("w plays a session's recording: Enter on an actor, then on a session")
+
+
+def _player(app: DecnetApp) -> PlaybackLevel | None:
+    level = app.view.level if isinstance(app.view, LevelsView) else None
+    return level if isinstance(level, PlaybackLevel) else None
+
+
+def next_tagged(app: DecnetApp, _: str) -> None:
+    """Jumps to the next tagged command of the recording."""
+    player = _player(app)
+    app.say(player.next_tagged() if player is not None else "n jumps within a recording; w plays one")
+
+
+def span(app: DecnetApp, _: str) -> None:
+    """The next span of the matrix."""
+    view = app.view_of(CoverageView)
+    app.say(f"span: {view.matrix.next_span()}")
+    app.read_now()
+
+
+COMMANDS = (
+    Command("sessions", "the sessions of this line's actor", "Evidence", sessions, keys="i", argument="[SESSION]"),
+    Command("fired", "the rules that fired on this line's actor", "Evidence", fired, keys="o"),
+    Command("compare", "compare two actors", "Evidence", compare, keys="equals_sign", views=("actors",)),
+    Command("watch", "play the session's recording", "Evidence", watch, keys="w", foot="watch", views=_LEVELLED),
+    Command("tagged.next", "next tagged command of the recording", "Evidence", next_tagged, keys="n", views=_LEVELLED),
+    Command("coverage.span", "another span", "Evidence", span, keys="s", foot="span", views=("coverage",)),
+)  # fmt: skip

@@ -1,0 +1,269 @@
+"""Actors: attackers with what they did; their profile in the detail; sessions, commands, recordings below."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from decnet.attack.catalogue import load_catalogue
+from decnet_tui.changes import need_store
+from decnet_tui.feed import Feed
+from decnet_tui.screens.base import TIME_WIDTHS, View, clock
+from decnet_tui.screens.evidence import CommandsLevel, SessionsLevel
+from decnet_tui.screens.levels import LevelsView, TableLevel
+from decnet_tui.screens.table import Column, Row
+from decnet_tui.session import Session
+from decnet_tui.widgets.strips import PLAIN, WARN
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
+
+MAX_ACTORS = 2000
+MAX_PRIMITIVES = 200
+
+
+class ActorsLevel(TableLevel):
+    """Every attacker, last seen first. The profile of the one under the cursor is read with the rows."""
+
+    unit = "attackers"
+    stored = True
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__(feed)
+        self.profiles: dict[str, Sequence[Mapping[str, Any]]] = {}
+        self.suspected: set[str] = set()
+        self.columns = (
+            Column("attacker_ip", "attacker", 15),
+            Column("last_seen", "last seen", TIME_WIDTHS["date"], text=lambda r: self._time(r["last_seen"])),
+            Column("session_count", "sess", 4, right=True),
+            Column("decky_count", "deck", 4, right=True),
+            Column("technique_count", "tech", 4, right=True),
+            Column("techniques", "techniques", 10, grow=True),
+            Column("identity_uuid", "identity", 9, text=self._identity, style=self._identity_style),
+            Column("first_seen", "first seen", TIME_WIDTHS["date"], text=lambda r: self._time(r["first_seen"]), wide=True),
+        )  # fmt: skip
+
+    def _time(self, moment: datetime | None) -> str:
+        form = "date" if self.time_format == "clock" else self.time_format
+        return clock(moment.timestamp(), form) if moment else "-"
+
+    def _identity(self, row: Row) -> str:
+        return str(row["identity_uuid"] or "-")[:8] + ("!" if row["identity_uuid"] in self.suspected else "")
+
+    def _identity_style(self, row: Row) -> Any:
+        return WARN if row["identity_uuid"] in self.suspected else PLAIN
+
+    def row_key(self, row: Row) -> Any:
+        """The attacker's id."""
+        return row["attacker_uuid"]
+
+    async def fetch(self, session: Session) -> tuple[list[dict[str, Any]], dict[str, Any], set[str]]:
+        """Attackers, the profile of the one under the cursor, identities with open alerts."""
+        repo = need_store(session)
+        rows = await repo.list_attackers(limit=MAX_ACTORS)
+        identity = (
+            self.current["identity_uuid"] if self.current else (rows[0]["identity_uuid"] if rows else None)
+        )
+        profile = {str(identity): await _profile(repo, str(identity))} if identity else {}
+        alerts = await repo.list_alerts(state="open", limit=0)
+        return rows, profile, {str(alert["identity_uuid"]) for alert in alerts}
+
+    def load(self, data: Any) -> None:
+        """Rows with the number of techniques."""
+        rows, profile, self.suspected = data
+        self.profiles = profile
+        super().load([{**row, "technique_count": len(row["techniques"])} for row in rows])
+
+    def unfilled(self) -> list[str]:
+        """Nobody yet."""
+        return [
+            "No attacker has been seen yet.",
+            "View 6 shows whether the sensors read; --sensor cowrie=PATH names a log.",
+        ]
+
+    def about(self) -> str:
+        """What can be done."""
+        return "Enter: sessions  o: rules  =: compare two"
+
+    def below(self) -> View | None:
+        """The sessions."""
+        row = self.current
+        return (
+            None if row is None else SessionsLevel(self.feed, row["attacker_uuid"], str(row["attacker_ip"]))
+        )
+
+    def detail_key(self) -> object:
+        """The row, and whether its profile has come."""
+        row = self.current
+        known = row is not None and str(row["identity_uuid"]) in self.profiles
+        if row is not None and not known and row["identity_uuid"]:
+            self.loaded_at = 0.0  # asks for a read soon
+        return super().detail_key(), known
+
+    def row_detail(self, row: Row) -> list[str]:
+        """Who, when, which techniques, then the profile."""
+        name = load_catalogue().name
+        lines = [
+            f"{row['attacker_ip']}  identity {row['identity_uuid'] or '-'}",
+            f"first seen {self._time(row['first_seen'])}  last seen {self._time(row['last_seen'])}",
+            f"{row['session_count']} sessions on {row['decky_count']} deckies",
+            "",
+            f"{row['technique_count']} techniques",
+            *(f"  {technique} {name(technique)}" for technique in row["techniques"]),
+            "",
+            *self._profile_lines(row),
+        ]
+        if row["identity_uuid"] in self.suspected:
+            lines.insert(1, "! an open alert says: perhaps several operators (view 2)")
+        return lines
+
+    def _profile_lines(self, row: Row) -> list[str]:
+        states = self.profiles.get(str(row["identity_uuid"]))
+        if states is None:
+            return ["profile: reading ..."]
+        if not states:
+            return ["no profile yet: it needs sessions with commands or a recording"]
+        lines = ["profile (primitive: value  state, confidence, observations, since)"]
+        for state in sorted(states, key=lambda s: s["primitive"]):
+            sure = f"{state['state']} {state['confidence']:.2f}  n={state['observation_count']}"
+            lines.append(
+                f"  {state['primitive']}: {str(state['current_value'])[:60]}  {sure}  {self._time(state['last_change_ts'])}"
+            )
+        return lines
+
+
+async def _profile(repo: BaseRepository, identity: str) -> list[dict[str, Any]]:
+    return await repo.list_attribution(identity=identity, limit=MAX_PRIMITIVES)
+
+
+class FiredLevel(TableLevel):
+    """The rules that fired on one attacker."""
+
+    unit = "rules"
+    stored = True
+
+    def __init__(self, feed: Feed, attacker: str, label: str) -> None:
+        super().__init__(feed)
+        self.attacker, self.crumb = attacker, f"rules on {label}"
+        self.columns = (
+            Column("rule_id", "rule", 7),
+            Column("technique", "technique", 10),
+            Column("name", "name", 20, grow=True),
+            Column("count", "tags", 5, right=True),
+            Column("example", "example", 30, wide=True),
+        )
+
+    def row_key(self, row: Row) -> Any:
+        """Rule and technique."""
+        return row["rule_id"], row["technique"]
+
+    async def fetch(self, session: Session) -> Any:
+        """The attacker's tags. Raises what the store raises."""
+        return await need_store(session).list_tags(attacker=self.attacker, limit=0, ignored=True)
+
+    def load(self, data: Any) -> None:
+        """Counted by rule."""
+        key = [(tag["rule_id"], tag["sub_technique_id"] or tag["technique_id"]) for tag in data]
+        counts, name = Counter(key), load_catalogue().name
+        example = {k: (tag.get("evidence") or {}).get("matched") for k, tag in zip(key, data, strict=True)}
+        super().load(
+            [
+                {
+                    "rule_id": rule,
+                    "technique": tech,
+                    "name": name(tech),
+                    "count": count,
+                    "example": example[rule, tech],
+                }
+                for (rule, tech), count in counts.most_common()
+            ]
+        )
+
+    def unfilled(self) -> list[str]:
+        """No rule fired."""
+        return ["No rule has fired on this attacker."]
+
+
+class CompareLevel(TableLevel):
+    """Two attackers side by side: what both did, and what only one did."""
+
+    unit = "techniques"
+    stored = True
+
+    def __init__(self, feed: Feed, one: Row, two: Row) -> None:
+        super().__init__(feed)
+        self.pair = (one, two)
+        self.crumb = f"{one['attacker_ip']} = {two['attacker_ip']}"
+        self.columns = (
+            Column("what", "what", 24, grow=True),
+            Column("one", str(one["attacker_ip"]), 20),
+            Column("two", str(two["attacker_ip"]), 20),
+            Column("same", "", 6),
+        )
+
+    def row_key(self, row: Row) -> Any:
+        """What is compared."""
+        return row["what"]
+
+    async def fetch(self, session: Session) -> list[list[dict[str, Any]]]:
+        """Both profiles. Raises what the store raises."""
+        repo = need_store(session)
+        return [await _profile(repo, str(row["identity_uuid"])) for row in self.pair]
+
+    def load(self, data: Any) -> None:
+        """Counts, techniques, then primitives that at least one has."""
+        one, two = self.pair
+        rows: list[tuple[str, Any, Any]] = [
+            (what, one[what], two[what]) for what in ("session_count", "decky_count", "technique_count")
+        ]
+        name = load_catalogue().name
+        for technique in sorted({*one["techniques"], *two["techniques"]}):
+            has = ["yes" if technique in row["techniques"] else "no" for row in self.pair]
+            rows.append((f"{technique} {name(technique)}", has[0], has[1]))
+        first, second = ({s["primitive"]: s["current_value"] for s in profile} for profile in data)
+        rows += [(p, first.get(p), second.get(p)) for p in sorted({*first, *second})]
+        super().load(
+            [
+                {"what": w, "one": _short(a), "two": _short(b), "same": "same" if a == b else "-"}
+                for w, a, b in rows
+            ]
+        )
+
+
+def _short(value: Any) -> str:
+    return "-" if value is None else str(value)[:80]
+
+
+class ActorsView(LevelsView):
+    """The view; ``go_to`` takes an attacker's id, an identity's, or a session's."""
+
+    name = "actors"
+    title = "Actors"
+    key = "3"
+    says = "Attackers: sessions, commands, recordings, profiles"
+    roots = ("attacker", "ttp", "attribution", "identity")
+
+    def __init__(self, feed: Feed) -> None:
+        self.actors = ActorsLevel(feed)
+        super().__init__(feed, self.actors)
+
+    def go_to(self, key: Any) -> bool:
+        """The row of an attacker or an identity; anything else is a session's id."""
+        self.home()
+        rows = self.actors.rows
+        found = next(
+            (r for r in rows if key in (r["attacker_uuid"], r["identity_uuid"], r["attacker_ip"])), None
+        )
+        if found is not None:
+            return self.actors.go_to(found["attacker_uuid"])
+        self.levels.append(CommandsLevel(self.feed, str(key)))
+        return True
+
+    def pair(self) -> tuple[Row, Row] | None:
+        """The two marked actors, or the marked one and the one under the cursor."""
+        marked = [row for row in self.actors.rows if self.actors.row_key(row) in self.actors.marked]
+        if len(marked) == 1 and self.actors.current is not None and self.actors.current is not marked[0]:
+            marked.append(self.actors.current)
+        return (marked[0], marked[1]) if len(marked) == 2 else None

@@ -1,0 +1,316 @@
+"""Coverage: the ATT&CK matrix as a heat map, of everybody, of the actor that is followed, or of a span.
+
+Below 140 columns one tactic fills the page; above, all stand side by side. Enter goes to the tags behind
+a cell, from there to the session and its commands.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.style import Style
+
+from decnet.attack.catalogue import load_catalogue
+from decnet_tui import glyphs
+from decnet_tui.changes import need_store
+from decnet_tui.coverage import Cell, Tactic, matrix
+from decnet_tui.feed import Feed
+from decnet_tui.filters import Filter, parse_filter
+from decnet_tui.scope import Scope
+from decnet_tui.screens.base import View, clock, count_short
+from decnet_tui.screens.evidence import TagsLevel
+from decnet_tui.screens.levels import Level, LevelsView
+from decnet_tui.screens.table import plain_value
+from decnet_tui.session import Session
+from decnet_tui.widgets.strips import BOLD, CURSOR, FAINT, KEY, PLAIN, WARN, Line, fit
+
+GRID_FROM = 140
+DAY = 86_400.0
+SPANS: tuple[tuple[str, float], ...] = (("all", 0.0), ("30d", 30 * DAY), ("7d", 7 * DAY), ("24h", DAY))
+_SHORT = {
+    "Reconnaissance": "Recon", "Resource Development": "Resources", "Initial Access": "Initial", "Privilege Escalation": "Priv. esc.",
+    "Defense Evasion": "Evasion", "Credential Access": "Credential", "Lateral Movement": "Lateral", "Command and Control": "C2",
+    "Exfiltration": "Exfil",
+}  # fmt: skip
+
+
+def heat_style(cell: Cell) -> Style:
+    """Colour by heat; the glyph says the same without colour."""
+    return (FAINT, PLAIN, PLAIN, KEY, KEY, WARN, WARN, WARN, WARN)[cell.heat]
+
+
+def heat_glyph(cell: Cell) -> str:
+    """One of nine steps."""
+    return glyphs.current().spark[cell.heat]
+
+
+class MatrixLevel(Level):
+    """The matrix itself."""
+
+    stored = True
+
+    def __init__(self, feed: Feed) -> None:
+        self.grid = False
+        super().__init__(feed)
+        self.tactics: list[Tactic] = []
+        self.column = 0
+        self.choice = 0
+        self._filter = Filter()
+
+    @property
+    def has_cursor(self) -> bool:  # type: ignore[override]
+        """In the grid the cursor is a cell, not a line."""
+        return not self.grid
+
+    # --- what is shown
+
+    @property
+    def since(self) -> float:
+        """Epoch seconds from which tags count; 0 is all."""
+        seconds = SPANS[self.choice][1]
+        return time.time() - seconds if seconds else 0.0
+
+    def next_span(self) -> str:
+        """Another span; its name."""
+        self.choice = (self.choice + 1) % len(SPANS)
+        self.loaded_at = 0.0
+        return SPANS[self.choice][0]
+
+    async def fetch(self, session: Session) -> Any:
+        """Counts by technique. Raises what the store raises."""
+        names = self.scope.names if self.scope is not None else None
+        return await need_store(session).technique_counts(self.since or None, names)
+
+    def load(self, data: Sequence[Mapping[str, Any]]) -> None:
+        """The matrix anew; the first time the cursor goes to the first tactic that was seen."""
+        first = not self.tactics
+        super().load(data)
+        self.tactics = matrix(data, load_catalogue())
+        if first:
+            self.column = next((i for i, tactic in enumerate(self.tactics) if tactic.seen), 0)
+
+    def set_scope(self, scope: Scope | None) -> None:
+        """Counts of one actor; they have to be read."""
+        self.scope, self.loaded_at = scope, 0.0
+
+    def set_filter(self, text: str) -> None:
+        """Cells that hold all parts of it. Raises FilterError."""
+        self._filter = parse_filter(text, ("technique", "name", "seen"))
+        self.filter_text = text
+
+    def cells(self, column: int) -> list[Cell]:
+        """The cells of one tactic that the filter lets through."""
+        if not 0 <= column < len(self.tactics):
+            return []
+        found = self.tactics[column].cells
+        if not self._filter.tests:
+            return list(found)
+        return [
+            c
+            for c in found
+            if self._filter.shows_row(
+                {"technique": c.technique, "name": c.name, "seen": "yes" if c.tags else "no"}
+            )
+        ]
+
+    @property
+    def current(self) -> Cell | None:
+        """The cell under the cursor."""
+        cells = self.cells(self.column)
+        return cells[self.cursor] if 0 <= self.cursor < len(cells) else None
+
+    def find(self, technique: str) -> bool:
+        """Puts the cursor on a technique; the tactic where it was seen most."""
+        places = [
+            (cell.tags, column, row)
+            for column in range(len(self.tactics))
+            for row, cell in enumerate(self.cells(column))
+            if cell.technique == technique
+        ]
+        if places:
+            _, self.column, self.cursor = max(places, key=lambda p: (p[0], -p[1]))
+        return bool(places)
+
+    # --- moving
+
+    def turn(self, by: int) -> bool:
+        """Another tactic."""
+        if self.tactics:
+            self.column = (self.column + by) % len(self.tactics)
+            self.cursor = min(self.cursor, max(len(self.cells(self.column)) - 1, 0))
+            if not self.grid:
+                self.cursor = self.top = 0
+        return True
+
+    def move(self, by: int, rows: int) -> None:
+        """Up and down within the tactic."""
+        self.cursor = min(max(self.cursor + by, 0), max(len(self.cells(self.column)) - 1, 0))
+        self.settle(rows)
+
+    def settle(self, rows: int) -> None:
+        """Keeps the cursor within its tactic and on the screen."""
+        last = max(len(self.cells(self.column)) - 1, 0)
+        self.cursor = min(max(self.cursor, 0), last)
+        self.top = min(max(self.top, self.cursor - rows + 1), self.cursor)
+        self.top = max(min(self.top, self.count() - rows), 0)
+
+    def below(self) -> View | None:
+        """The tags behind the cell."""
+        cell = self.current
+        if cell is None:
+            return None
+        names = self.scope.names if self.scope is not None else None
+        return TagsLevel(self.feed, cell.technique, cell.tactic, self.since, names)
+
+    # --- painting
+
+    def sync(self, now: float) -> bool:
+        """Nothing comes by itself."""
+        return False
+
+    def count(self) -> int:
+        """Lines: the longest tactic in the grid, the tactic itself on its page."""
+        if self.grid:
+            return max((len(self.cells(i)) for i in range(len(self.tactics))), default=0)
+        return len(self.cells(self.column)) if self.tactics else 0
+
+    def titles(self, width: int) -> Line | None:
+        """The tactics, or the one on the page between its neighbours."""
+        self.grid = width >= GRID_FROM
+        if not self.tactics:
+            return None
+        if self.grid:
+            step = self._step(width)
+            return [(" ", PLAIN)] + [
+                (fit(_SHORT.get(t.name, t.name), step - 1) + " ", BOLD if i == self.column else FAINT)
+                for i, t in enumerate(self.tactics)
+            ]
+        here = self.tactics[self.column]
+        before, after = (self.tactics[(self.column + by) % len(self.tactics)] for by in (-1, 1))
+        return [
+            (f" < {_SHORT.get(before.name, before.name)}   ", FAINT),
+            (f"{here.name} {self.column + 1}/{len(self.tactics)}", BOLD),
+            (f"   {_SHORT.get(after.name, after.name)} >", FAINT),
+        ]
+
+    def _step(self, width: int) -> int:
+        return max((width - 1) // max(len(self.tactics), 1), 8)
+
+    def line(self, index: int, width: int) -> Line:
+        """One line of the page or of the grid."""
+        return self._grid_line(index, width) if self.grid else self._page_line(index, width)
+
+    def _grid_line(self, index: int, width: int) -> Line:
+        line: Line = []
+        step = self._step(width + 1)
+        for column in range(len(self.tactics)):
+            cells = self.cells(column)
+            if index >= len(cells):
+                line.append((" " * step, PLAIN))
+                continue
+            cell = cells[index]
+            at = column == self.column and index == self.cursor
+            text = fit(cell.technique, step - 2) + heat_glyph(cell)
+            line += [(text, CURSOR if at else heat_style(cell)), (" ", PLAIN)]
+        return line
+
+    def _page_line(self, index: int, width: int) -> Line:
+        cells = self.cells(self.column)
+        if index >= len(cells):
+            return []
+        cell = cells[index]
+        counts = (
+            f"{count_short(cell.tags):>5} {count_short(cell.actors):>4}"
+            if cell.tags
+            else f"{'-':>5} {'-':>4}"
+        )
+        bar = (glyphs.current().spark[-1] * cell.heat).ljust(8)
+        name = fit(cell.name, max(width - 33, 8))
+        return [
+            (f"{cell.technique:<10} {name} ", heat_style(cell)),
+            (bar, heat_style(cell)),
+            (f" {counts}", PLAIN),
+        ]
+
+    def empty(self, width: int) -> list[str]:
+        """Unreadable, unread, or hidden by the filter."""
+        if self.problem:
+            return [f"This cannot be read: {self.problem}", "It is tried again every few seconds."]
+        if not self.tactics:
+            return ["Reading ..."]
+        return [
+            f"No technique of this tactic holds: {self.filter_text}",
+            "left and right change the tactic, \\ clears",
+        ]
+
+    def status(self) -> tuple[str, str]:
+        """Whom, when, how much."""
+        seen = {c.technique for t in self.tactics for c in t.seen}
+        tags = sum(c.tags for t in self.tactics for c in t.seen)
+        whom = self.scope.label if self.scope is not None else "everybody"
+        left = f"{whom}, {SPANS[self.choice][0]}   s span  left/right tactic"
+        if self.filter_text:
+            left += f"  filter {self.filter_text}"
+        nothing = "nothing was tagged yet: view 6 shows whether the sensors read"
+        return left, f"{len(seen)} techniques  {tags} tags" if seen or not self.tactics else nothing
+
+    # --- detail
+
+    def detail_key(self) -> object:
+        """The cell."""
+        return self.current
+
+    def detail(self) -> list[str]:
+        """The technique, its counts, and where to read about it."""
+        cell = self.current
+        if cell is None:
+            return []
+        catalogue = load_catalogue()
+        found = catalogue.get(cell.technique)
+        last = f"last {clock(cell.last.timestamp(), 'date')}Z" if cell.last else "never seen"
+        return [
+            f"{cell.technique} {cell.name}",
+            f"{catalogue.tactic_name(cell.tactic)}",
+            f"{cell.tags} tags of {cell.actors} actors, {last}",
+            found.url if found else "",
+        ]
+
+    def record(self) -> dict[str, Any]:
+        """The cell."""
+        return _plain(self.current) if self.current is not None else {}
+
+    def records(self) -> list[Any]:
+        """All cells that were seen."""
+        return [_plain(cell) for tactic in self.tactics for cell in tactic.seen]
+
+    def copy_text(self) -> str:
+        """The cell as one line of JSON."""
+        return json.dumps(self.record(), default=plain_value)
+
+
+def _plain(cell: Cell) -> dict[str, Any]:
+    last = cell.last.isoformat() if cell.last else None
+    return {"tactic": cell.tactic, "technique": cell.technique, "name": cell.name, "tags": cell.tags,
+            "actors": cell.actors, "last": last}  # fmt: skip
+
+
+class CoverageView(LevelsView):
+    """The view; ``go_to`` takes a technique's id."""
+
+    name = "coverage"
+    title = "Coverage"
+    key = "7"
+    says = "Coverage: the ATT&CK matrix of what was seen"
+    roots = ("ttp",)
+
+    def __init__(self, feed: Feed) -> None:
+        self.matrix = MatrixLevel(feed)
+        super().__init__(feed, self.matrix)
+
+    def go_to(self, key: Any) -> bool:
+        """The cell of a technique."""
+        self.home()
+        return self.matrix.find(str(key))

@@ -1,0 +1,229 @@
+"""Levels that show evidence: sessions of an actor, a session's commands with their tags, tags of a technique."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from decnet.attack.catalogue import load_catalogue
+from decnet_tui import glyphs
+from decnet_tui.changes import need_store
+from decnet_tui.feed import Feed
+from decnet_tui.screens.base import TIME_WIDTHS, View, clock, span
+from decnet_tui.screens.levels import Level, TableLevel
+from decnet_tui.screens.playback import PlaybackLevel
+from decnet_tui.screens.table import Column, Row, plain_value
+from decnet_tui.session import Session
+from decnet_tui.sessiondata import SessionData, read_session
+from decnet_tui.widgets.strips import KEY, PLAIN
+
+MAX_ROWS = 1000
+
+
+def technique_of(tag: Row) -> str:
+    """The sub-technique where there is one."""
+    return str(tag.get("sub_technique_id") or tag["technique_id"])
+
+
+def tag_lines(tag: Row) -> list[str]:
+    """Why one tag was given: technique, rule, confidence, field, span and matched text."""
+    evidence = tag.get("evidence") or {}
+    technique = technique_of(tag)
+    place: Sequence[Any] = evidence.get("span") or ()
+    at = f" at {place[0]}-{place[1]}" if len(place) == 2 else ""
+    view = f" of {evidence['view']}" if evidence.get("view") else ""
+    lines = [
+        f"{technique} {load_catalogue().name(technique)}  ({load_catalogue().tactic_name(tag.get('tactic') or '')})",
+        f"  rule {tag['rule_id']}  confidence {tag['confidence']:.2f}",
+    ]
+    if "matched" in evidence:
+        lines.append(f"  {evidence.get('field', 'field')}{at}{view}: {evidence['matched']}")
+    rest = {
+        k: v for k, v in evidence.items() if k not in ("matched", "field", "span", "view", "command_text")
+    }
+    return [*lines, *([f"  {json.dumps(rest, default=plain_value)}"] if rest else [])]
+
+
+def _when(form: str, moment: Any) -> str:
+    if not isinstance(moment, datetime):
+        return "-"
+    return clock(moment.timestamp(), "date" if form == "clock" else form)
+
+
+class SessionsLevel(TableLevel):
+    """The sessions of one attacker, newest first."""
+
+    unit = "sessions"
+    stored = True
+
+    def __init__(self, feed: Feed, attacker: str, label: str) -> None:
+        super().__init__(feed)
+        self.attacker, self.crumb = attacker, label
+        self.columns = (
+            Column("started_at", "started", TIME_WIDTHS["date"], text=lambda r: _when(self.time_format, r["started_at"])),
+            Column("decky_id", "decky", 10, grow=True),
+            Column("service", "service", 7),
+            Column("duration_s", "lasted", 7, text=_lasted, right=True),
+            Column("command_count", "cmds", 5, right=True),
+            Column("tag_count", "tags", 5, right=True),
+            Column("end_reason", "end", 6),
+            Column("session_id", "session", 9, text=lambda r: str(r["session_id"])[:8]),
+        )  # fmt: skip
+
+    def row_key(self, row: Row) -> Any:
+        """The session's id."""
+        return row["session_id"]
+
+    async def fetch(self, session: Session) -> Any:
+        """The attacker's sessions. Raises what the store raises."""
+        return await need_store(session).list_sessions(attacker=self.attacker, limit=MAX_ROWS, ignored=True)
+
+    def unfilled(self) -> list[str]:
+        """No session yet."""
+        return ["No session of this attacker is stored: it was seen, but has not logged in."]
+
+    def below(self) -> View | None:
+        """Its commands."""
+        if self.current is None:
+            return None
+        return CommandsLevel(self.feed, str(self.current["session_id"]))
+
+    def about(self) -> str:
+        """What can be opened."""
+        return "Enter: commands  w: watch the recording"
+
+
+def _lasted(row: Row) -> str:
+    return "open" if row.get("ended_at") is None else span(row.get("duration_s") or 0.0)
+
+
+class CommandsLevel(TableLevel):
+    """A session's commands in order, with the techniques they were tagged with."""
+
+    unit = "commands"
+    stored = True
+
+    def __init__(self, feed: Feed, session_id: str, command: str | None = None) -> None:
+        super().__init__(feed)
+        self.session_id, self.crumb = session_id, f"session {session_id[:8]}"
+        self.payload: Mapping[str, Any] = {}
+        self.has_recording = False
+        self._first = command
+        self._others: list[Row] = []
+        self.columns = (
+            Column("ts", "at", 8, text=lambda r: clock(r["ts"], self.time_format) if r["ts"] else "-"),
+            Column("command_text", "command", 30, grow=True),
+            Column("techniques", "techniques", 22, text=_techniques, style=lambda r: KEY if r["tags"] else PLAIN,
+                   sort=lambda r: len(r["tags"])),
+        )  # fmt: skip
+
+    def row_key(self, row: Row) -> Any:
+        """The command's id."""
+        return row["id"]
+
+    async def fetch(self, session: Session) -> SessionData:
+        """The session with its tags. Raises what the store raises."""
+        return await read_session(session, self.session_id)
+
+    def load(self, data: Any) -> None:
+        """Commands joined with their tags; tags of the whole session stand in the detail."""
+        self.payload, self.has_recording = data.payload, data.recording is not None
+        self._others = data.own_tags()
+        super().load(data.commands())
+        if self._first is not None and self.go_to(self._first):
+            self._first = None
+
+    def gutter(self, index: int) -> str:
+        """A tagged command."""
+        return glyphs.current().mark if self.rows[index]["tags"] else super().gutter(index)
+
+    def unfilled(self) -> list[str]:
+        """A session without commands is the usual one."""
+        auth = self.payload.get("auth") or {}
+        return [
+            "No command was typed in this session.",
+            f"Log-ins: {auth.get('fail_count', 0)} refused, {'one' if auth.get('success') else 'none'} accepted.",
+            *(line for tag in self._others for line in tag_lines(tag)),
+        ]
+
+    def about(self) -> str:
+        """Whether it can be watched."""
+        own = f"{len(self._others)} tags of the session itself  " if self._others else ""
+        return own + ("w: watch the recording" if self.has_recording else "no recording")
+
+    def row_detail(self, row: Row) -> list[str]:
+        """The command whole, then each of its tags with the span that matched; then the session's."""
+        lines = [str(row["command_text"]), ""]
+        if not row["tags"]:
+            lines.append("no rule fired on this command")
+        for tag in row["tags"]:
+            lines += tag_lines(tag)
+        if self._others:
+            lines += ["", "the session itself:"]
+            lines += [line for tag in self._others for line in tag_lines(tag)]
+        return lines
+
+    def actor(self) -> Any:
+        """Whose session it is."""
+        return None
+
+    def watch(self) -> Level:
+        """Its recording, played."""
+        return PlaybackLevel(self.feed, self.session_id)
+
+
+def _techniques(row: Row) -> str:
+    return " ".join(dict.fromkeys(technique_of(tag) for tag in row["tags"])) or "-"
+
+
+class TagsLevel(TableLevel):
+    """The tags behind a technique, newest first."""
+
+    unit = "tags"
+    stored = True
+
+    def __init__(
+        self, feed: Feed, technique: str, tactic: str | None, since: float, names: frozenset[str] | None
+    ) -> None:
+        super().__init__(feed)
+        self.technique, self.tactic, self.since, self.names = technique, tactic, since, names
+        self.crumb = f"{technique} {load_catalogue().name(technique)}"
+        self.columns = (
+            Column("seen", "seen", TIME_WIDTHS["date"], text=lambda r: _when(self.time_format, r["seen"])),
+            Column("attacker_ip", "attacker", 15),
+            Column("rule_id", "rule", 6),
+            Column("confidence", "conf", 4, right=True),
+            Column("matched", "matched", 20, text=_matched, grow=True),
+        )
+
+    def row_key(self, row: Row) -> Any:
+        """The tag's id."""
+        return row["uuid"]
+
+    async def fetch(self, session: Session) -> Any:
+        """The newest tags. Raises what the store raises."""
+        repo = need_store(session)
+        return await repo.tags_behind(self.technique, self.tactic, self.since or None, self.names, MAX_ROWS)
+
+    def unfilled(self) -> list[str]:
+        """Nothing behind the cell."""
+        return [f"No tag names {self.technique} here."]
+
+    def below(self) -> View | None:
+        """The session that it was seen in."""
+        row = self.current
+        if row is None or not row.get("session_id"):
+            return None
+        return CommandsLevel(self.feed, str(row["session_id"]), str(row.get("source_id") or ""))
+
+    def row_detail(self, row: Row) -> list[str]:
+        """Why the tag was given, and the whole command."""
+        text = row.get("command_text")
+        own = {**row, "technique_id": self.technique, "tactic": self.tactic}
+        return [*([str(text), ""] if text else []), *tag_lines(own)]
+
+
+def _matched(row: Row) -> str:
+    return str((row.get("evidence") or {}).get("matched") or row.get("command_text") or "-")

@@ -1,0 +1,216 @@
+"""A view of several levels: Enter goes into a row, Esc comes back to it.
+
+Each level is a view of its own; :class:`LevelsView` hands everything to the one on top and shows the way
+there in line 3. What is read from the store belongs to the level that asked for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from decnet_tui.feed import Feed
+from decnet_tui.scope import Scope
+from decnet_tui.screens.base import View
+from decnet_tui.screens.table import TableView
+from decnet_tui.widgets.strips import Line
+
+if TYPE_CHECKING:
+    from decnet_tui.app import DecnetApp
+    from decnet_tui.session import Session
+
+
+class Level(View):
+    """What a level can do beside being a view."""
+
+    crumb = ""
+    """Its part of the way there."""
+
+    def below(self) -> View | None:
+        """The level inside the row under the cursor; None when there is none."""
+        return None
+
+
+class TableLevel(TableView, Level):
+    """A table as a level."""
+
+
+def _of_level(name: str) -> Any:
+    def read(self: LevelsView) -> Any:
+        return getattr(self.level, name)
+
+    def write(self: LevelsView, value: Any) -> None:
+        setattr(self.level, name, value)
+
+    return property(read, write)
+
+
+class LevelsView(View):
+    """The base; a subclass gives the root level."""
+
+    stored = True
+    cursor = _of_level("cursor")
+    top = _of_level("top")
+    x = _of_level("x")
+    filter_text = _of_level("filter_text")
+    problem = _of_level("problem")
+    loaded_at = _of_level("loaded_at")
+    paused = _of_level("paused")
+    has_cursor = _of_level("has_cursor")
+
+    def __init__(self, feed: Feed, root: Level) -> None:
+        self.levels: list[Level] = [root]
+        super().__init__(feed)
+
+    @property
+    def level(self) -> Level:
+        """The one on top."""
+        return self.levels[-1]
+
+    @property
+    def time_format(self) -> str:
+        """One for all levels."""
+        return self.levels[0].time_format
+
+    @time_format.setter
+    def time_format(self, value: str) -> None:
+        for level in self.levels:
+            level.time_format = value
+
+    # --- going down and up
+
+    def enter(self, app: DecnetApp, level: Level) -> None:
+        """Shows a level inside this one, and reads the store for it at once."""
+        level.time_format = self.time_format
+        self.levels.append(level)
+        app.show_view(self.name, remember=app.view is not self)
+        app.read_now()
+
+    def open(self, app: DecnetApp) -> bool:
+        """Into the row under the cursor."""
+        below = self.level.below()
+        if isinstance(below, Level):
+            self.enter(app, below)
+            return True
+        return self.level.open(app)
+
+    @property
+    def opened(self) -> bool:
+        """Whether a level stands above the root."""
+        return len(self.levels) > 1
+
+    def back(self) -> bool:
+        """To the level before."""
+        if not self.opened:
+            return False
+        self.levels.pop()
+        return True
+
+    def home(self) -> None:
+        """To the root."""
+        del self.levels[1:]
+
+    # --- the store
+
+    async def fetch(self, session: Session) -> Any:
+        """What the level on top needs, with the level that needs it. Raises what the store raises."""
+        level = self.level
+        return level, await level.fetch(session)
+
+    def load(self, data: tuple[Level, Any]) -> None:
+        """Gives the level what was read for it, on top or not."""
+        level, found = data
+        level.load(found)
+
+    def fail(self, problem: str) -> None:
+        """The store could not be read."""
+        self.level.fail(problem)
+
+    # --- everything else is the level's
+
+    def sync(self, now: float) -> bool:
+        """The level's."""
+        return self.level.sync(now)
+
+    def count(self) -> int:
+        """The level's."""
+        return self.level.count()
+
+    def line(self, index: int, width: int) -> Line:
+        """The level's."""
+        return self.level.line(index, width)
+
+    def titles(self, width: int) -> Line | None:
+        """The level's."""
+        return self.level.titles(width)
+
+    def gutter(self, index: int) -> str:
+        """The level's."""
+        return self.level.gutter(index)
+
+    def empty(self, width: int) -> list[str]:
+        """The level's, with the way back."""
+        return [*self.level.empty(width), *(["Esc goes back"] if self.opened else [])]
+
+    def status(self) -> tuple[str, str]:
+        """The way here, then the level's."""
+        left, right = self.level.status()
+        crumbs = " > ".join(level.crumb for level in self.levels if level.crumb)
+        return (f"{crumbs}  {left}" if crumbs else left), right
+
+    def detail_key(self) -> object:
+        """The level's."""
+        return len(self.levels), self.level.detail_key()
+
+    def detail(self) -> list[str]:
+        """The level's."""
+        return self.level.detail()
+
+    def copy_text(self) -> str:
+        """The level's."""
+        return self.level.copy_text()
+
+    def records(self) -> list[Any]:
+        """The level's."""
+        return self.level.records()
+
+    def record(self) -> dict[str, Any]:
+        """The level's."""
+        return self.level.record()
+
+    def actor(self) -> Scope | None:
+        """The actor of the row, or of the rows that led here."""
+        return next((found for level in reversed(self.levels) if (found := level.actor()) is not None), None)
+
+    def pause(self) -> bool:
+        """The level's."""
+        return self.level.pause()
+
+    def set_scope(self, scope: Scope | None) -> None:
+        """For all levels: the rows of one actor."""
+        self.scope = scope
+        for level in self.levels:
+            level.set_scope(scope)
+
+    def set_filter(self, text: str) -> None:
+        """The level's. Raises FilterError."""
+        self.level.set_filter(text)
+
+    def move(self, by: int, rows: int) -> None:
+        """The level's."""
+        self.level.move(by, rows)
+
+    def settle(self, rows: int) -> None:
+        """The level's."""
+        self.level.settle(rows)
+
+    def turn(self, by: int) -> bool:
+        """The level's."""
+        return self.level.turn(by)
+
+    def faster(self, by: int) -> str | None:
+        """The level's."""
+        return self.level.faster(by)
+
+    def table(self) -> TableView | None:
+        """The level on top, when it is a table."""
+        return self.level if isinstance(self.level, TableView) else None
