@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.base import RepositoryBase, Row, chunks, greatest, least, replace
@@ -28,6 +28,11 @@ _LAST = ("end_reason", "duration_s", "command_count", "client", "auth", "keystro
 _LISTS = ("downloads", "uploads", "forwards")
 _COMMAND_TEXTS = ("user", "uid", "src", "pwd")
 _PAYLOAD = (*_BASE, "ended_at", *_LAST, *_LISTS)
+_UNTAGGED = (
+    _SESSION.c.ended_at.is_not(None),
+    _SESSION.c.tagged_at.is_(None),
+    _SESSION.c.attacker_uuid.is_not(None),
+)
 MAX_PARTS = 100_000
 
 
@@ -103,17 +108,19 @@ class SessionsMixin(RepositoryBase):
 
     async def untagged_sessions(self, limit: int) -> list[Row]:
         """Ended sessions without a mark, oldest first, as ``session.ended`` payloads (epoch seconds)."""
-        query = select(_SESSION).where(
-            _SESSION.c.ended_at.is_not(None),
-            _SESSION.c.tagged_at.is_(None),
-            _SESSION.c.attacker_uuid.is_not(None),
-        )
+        query = select(_SESSION).where(*_UNTAGGED)
         async with self._read() as session:
             rows = await self._rows(
                 session, query.order_by(_SESSION.c.ended_at, _SESSION.c.session_id).limit(limit)
             )
         commands = await self._commands([row["session_id"] for row in rows])
         return [payload_of(row, commands[row["session_id"]]) for row in rows]
+
+    async def untagged_count(self) -> int:
+        """Ended sessions without a mark."""
+        async with self._read() as session:
+            found = await session.execute(select(func.count()).select_from(_SESSION).where(*_UNTAGGED))
+            return int(found.scalar_one())
 
     async def session_payload(self, session_id: str) -> Row | None:
         """One session as a ``session.ended`` payload (epoch seconds), or None."""

@@ -75,7 +75,7 @@ class IdleWatch:
             info = await runner.consumer.info()
         except BusError as error:
             return str(error)
+        if info.pending or info.unacked:
+            return f"{info.pending} pending, {info.unacked} unacknowledged"
         waiting = await self.supervisor.repo.failures_waiting(runner.worker.name)
-        if info.pending or info.unacked or waiting:
-            return f"{info.pending} pending, {info.unacked} unacknowledged, {waiting} waiting for a retry"
-        return ""
+        return f"{waiting} waiting for a retry" if waiting else ""

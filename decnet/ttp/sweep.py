@@ -54,9 +54,12 @@ class UntaggedSweep:
             await asyncio.sleep(self.interval_s)
 
     async def sweep(self, repo: BaseRepository) -> int:
-        """Tags all that is untagged now; returns the number of sessions."""
-        done = 0
-        while page := await self._page(repo):
+        """Tags all that is untagged now; returns the number of sessions.
+
+        What the recorder adds meanwhile is not for the sweep: the stream delivers it to the worker.
+        """
+        done, left = 0, await repo.untagged_count()
+        while done < left and (page := await self._page(repo)):
             events = [_as_event(payload) for payload in page]
             if not await self._tag(repo, events):
                 for event in events:
