@@ -81,7 +81,24 @@ _VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-_PAYLOADS = st.dictionaries(st.sampled_from(_facts()) | st.text(max_size=8), _VALUES, max_size=14)
+_ANY = st.dictionaries(st.sampled_from(_facts()) | st.text(max_size=8), _VALUES, max_size=14)
+_EXAMPLES = [example for rule in LIFTED for example in rule.tests_match if isinstance(example, dict)]
+
+
+def _tainted(value: Any) -> Any:
+    """The same fact with hostile text beside what a rule looks for."""
+    if isinstance(value, list):
+        return [*value, MARK, f"xn--{MARK}"]
+    return f"{value} {MARK}" if isinstance(value, str) else value
+
+
+def _near(example: dict[str, Any], tainted: bool, extra: dict[str, Any]) -> dict[str, Any]:
+    """A payload that a rule holds for, among others."""
+    return {**extra, **{name: _tainted(v) if tainted else v for name, v in example.items()}}
+
+
+_NEAR = st.builds(_near, st.sampled_from(_EXAMPLES), st.booleans(), _ANY)
+_PAYLOADS = _ANY | _NEAR
 
 
 def test_every_known_kind_is_claimed_and_no_other() -> None:
