@@ -48,6 +48,8 @@ class SectionsView(View):
         self.entries: list[Entry] = []
         self._all: list[Entry] = []
         self._filter = Filter()
+        self._moved = False
+        """Whether the operator chose a line; until then the cursor stands on the first one."""
 
     def put(self, entries: Sequence[Entry]) -> None:
         """New entries; the cursor stays on its own."""
@@ -56,12 +58,12 @@ class SectionsView(View):
 
     def select(self) -> None:
         """Filter and scope anew; a heading stays while its section does."""
-        at = self.current
+        at = self.current if self._moved else None
         self.entries = [entry for entry in self._all if entry.key is None or self.shows(entry)]
         places = [i for i, e in enumerate(self.entries) if at is not None and _same(e, at)]
         if places:
             self.cursor = places[0]
-        elif self.cursor >= len(self.entries) or self.current is None or self.current.key is None:
+        elif not self._moved or self.current is None or self.current.key is None:
             self.cursor = next((i for i, e in enumerate(self.entries) if e.key is not None), 0)
 
     def shows(self, entry: Entry) -> bool:
@@ -108,6 +110,7 @@ class SectionsView(View):
 
     def move(self, by: int, rows: int) -> None:
         """Moves over headings."""
+        self._moved = True
         super().move(by, rows)
         step = 1 if by > 0 else -1
         while (

@@ -2,105 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import unicodedata
-from collections.abc import AsyncIterator
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
-from decnet.bus.base import Event
 from decnet.config import ConsoleSettings, Settings
 from decnet_tui.app import DecnetApp
 from decnet_tui.rulechanges import RuleChange
-from decnet_tui.session import RuleRow
+from tests.consolekit import FakeSession, screen_text
 
 SETTINGS = Settings(console=ConsoleSettings(glyphs="ascii"))
 SIZES = [(80, 24), (120, 30), (160, 48)]
-
-
-class FakeSubscription:
-    def __init__(self) -> None:
-        self.queue: asyncio.Queue[Event] = asyncio.Queue()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        return None
-
-    def __aiter__(self) -> AsyncIterator[Event]:
-        return self
-
-    async def __anext__(self) -> Event:
-        return await self.queue.get()
-
-
-class FakeBus:
-    client_name = "test"
-    connected = True
-
-    def __init__(self) -> None:
-        self.subs: list[FakeSubscription] = []
-
-    async def connect(self) -> None:
-        return None
-
-    def subscribe(self, _: str) -> FakeSubscription:
-        self.subs.append(FakeSubscription())
-        return self.subs[-1]
-
-    async def read_back(self, _: str, __: int) -> list[Event]:
-        return [Event("attacker.observed", {"attacker_ip": "203.0.113.7"})]
-
-    def put(self, topic: str, payload: dict[str, Any]) -> None:
-        for sub in self.subs:
-            sub.queue.put_nowait(Event(topic, payload))
-
-
-class FakeSession:
-    repo = None
-    demo = True
-    engine_inside = True
-    host = "sensor-01"
-    operator = "eve@console"
-
-    def __init__(self, reports: bool = True, keeps: bool = True) -> None:
-        self.bus: Any = FakeBus()
-        self.reports, self.keeps = reports, keeps
-        self.row: RuleRow = {
-            "rule_id": "R0012",
-            "name": "ingress_tool_transfer",
-            "state": "enabled",
-            "confidence_max": None,
-            "expires_at": None,
-            "error": None,
-            "fired_24h": 3,
-            "yaml": "emits:\n  - {confidence: 0.85}",
-        }
-
-    async def list_rules(self) -> list[RuleRow]:
-        bad: RuleRow = {
-            "rule_id": "R0031",
-            "name": "",
-            "state": "enabled",
-            "error": "R0031.yaml:14:9: unknown key",
-        }
-        return [self.row.copy(), bad]
-
-    async def set_rule_state(
-        self, rule_id: str, state: str, confidence_max: Any = None, expires_at: Any = None, reason: Any = None
-    ) -> None:
-        if self.keeps:
-            self.row.update(state=state, confidence_max=confidence_max, expires_at=expires_at, reason=reason)
-        if self.reports:
-            self.bus.put(f"ttp.rule.state.{rule_id}", {"rule_id": rule_id, "state": state})
-
-
-def screen_text(app: DecnetApp) -> list[str]:
-    strips = app.screen._compositor.render_strips()
-    return ["".join(segment.text for segment in strip) for strip in strips]
 
 
 @pytest.mark.parametrize("size", SIZES)

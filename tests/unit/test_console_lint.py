@@ -31,6 +31,6 @@ def test_the_driver_is_touched_in_one_place() -> None:
 def test_textual_still_has_the_private_driver() -> None:
     from decnet.config import Settings
     from decnet_tui.app import DecnetApp
-    from tests.integration.test_console_app import FakeSession
+    from tests.consolekit import FakeSession
 
     assert hasattr(DecnetApp(Settings(), session=FakeSession()), "_driver")
