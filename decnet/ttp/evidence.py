@@ -70,6 +70,18 @@ def _cut_text(value: Any) -> Any:
     return masked(storable_text(value[:MAX_TEXT])) if isinstance(value, str) else value
 
 
+def _kept(pattern: re.Pattern[str]) -> Callable[[Any], Any]:
+    """The items of the shape; one bad item does not hide the others."""
+
+    def keep(value: Any) -> Any:
+        cut = _cut_list(value)
+        if not isinstance(cut, list):
+            return cut
+        return [item for item in cut if isinstance(item, str) and pattern.match(item)]
+
+    return keep
+
+
 def _cut_list(value: Any) -> Any:
     return list(value[:MAX_ITEMS]) if isinstance(value, (list, tuple)) else value
 
@@ -80,9 +92,9 @@ Domain = Annotated[str, AfterValidator(_shaped(_DOMAIN))]
 Hex = Annotated[str, AfterValidator(_shaped(_HEX))]
 Number = StrictInt | StrictFloat
 Texts = Annotated[list[Text], BeforeValidator(_cut_list)]
-Names = Annotated[list[Name], BeforeValidator(_cut_list)]
-Domains = Annotated[list[Domain], BeforeValidator(_cut_list)]
-Hexes = Annotated[list[Hex], BeforeValidator(_cut_list)]
+Names = Annotated[list[Name], BeforeValidator(_kept(_NAME))]
+Domains = Annotated[list[Domain], BeforeValidator(_kept(_DOMAIN))]
+Hexes = Annotated[list[Hex], BeforeValidator(_kept(_HEX))]
 Numbers = Annotated[list[Number], BeforeValidator(_cut_list)]
 
 

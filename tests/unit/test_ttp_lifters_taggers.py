@@ -185,6 +185,8 @@ def test_evidence_of_every_kind_has_a_type_and_survives_anything() -> None:
         "email", {"field": "subject", "matched": "hello", "from_domain": "a@b.example", "rcpt_count": 3}
     )
     assert told.keys() == {"field", "matched_sha256", "rcpt_count"}
+    some = checked_evidence("email", {"domains": ["a.example", MARK, 5], "attachment_sha256s": ["ab" * 32, MARK]})
+    assert some == {"domains": ["a.example"], "attachment_sha256s": ["ab" * 32]}
 
 
 async def test_one_failing_rule_costs_only_itself_and_trips(monkeypatch: pytest.MonkeyPatch) -> None:

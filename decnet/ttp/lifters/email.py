@@ -195,4 +195,5 @@ class EncodedKnobs(Knobs):
 @lifter_kind("email_encoded_payload", _EMAIL, EncodedKnobs)
 def encoded_payload(payload: Payload, knobs: EncodedKnobs) -> Finding | None:
     """``body_base64_bytes``."""
-    return facts.at_least(payload, "body_base64_bytes", knobs.body_base64_bytes)
+    found = facts.at_least(payload, "body_base64_bytes", knobs.body_base64_bytes)
+    return found and Finding(found.field, "", found.evidence)
