@@ -41,8 +41,8 @@ def _pace(found: Evidence) -> Iterator[Finding]:
     if len(found.commands) >= t.MIN_COMMANDS_LATENCY:
         label = grade(median(gaps), t.LATENCY_BOUNDS, _LATENCIES)
         keys = found.keys
-        if label == "llm_lightweight" and keys is not None and keys.live > keys.pasted:
-            label = "deliberate"  # the same band; keys struck by hand tell a person from an agent
+        if label.startswith("llm_") and keys is not None and keys.live > keys.pasted:
+            label = "deliberate"  # the same bands; keys struck by hand tell a person from an agent
         yield "cognitive.inter_command_latency_class", label, sure(len(gaps), 3)
     if len(gaps) >= t.MIN_GAPS_CONSISTENCY:
         yield "cognitive.inter_command_consistency", _consistency(gaps), sure(len(gaps), 5)
@@ -111,7 +111,7 @@ def _failures(found: Evidence) -> Iterator[Finding]:
         tactic = max(sorted(answers), key=lambda label: answers[label])
         yield "cognitive.error_resilience.retry_tactic", tactic, sure(sum(answers.values()), 3)
     helped = any(lexicon.asks_for_help(command.parsed.words) for command in commands)
-    if failed or helped:
+    if answers or (helped and len(commands) >= t.MIN_COMMANDS_CONDUCT):
         label = "present" if helped else "absent"
         yield "cognitive.error_resilience.fallback_to_man", label, sure(len(failed) + helped, 3)
     if found.keys is not None:

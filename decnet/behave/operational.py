@@ -20,6 +20,7 @@ def operational(found: Evidence) -> Iterator[Finding]:
     """The operational primitives that this session gives."""
     if found.commands:
         yield from _objective(found)
+    if len(found.commands) >= t.MIN_COMMANDS_CONDUCT:
         yield from _footprint(found)
     if found.keys is not None:
         yield from _hands(found.keys)

@@ -34,7 +34,7 @@ def environmental(found: Evidence) -> Iterator[Finding]:
     """Keyboard, multiplexer, editing mode, shell."""
     shells = Counter(_shell_of(command.parsed.text) for command in found.commands)
     del shells[""]
-    if shells:
+    if shells and len(found.commands) >= t.MIN_COMMANDS_CONDUCT:
         shell, hits = shells.most_common(1)[0]
         yield "environmental.shell_type", shell, sure(hits, 1, 0.85)
     keys = found.keys

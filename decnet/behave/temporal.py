@@ -42,13 +42,13 @@ def _landing(found: Evidence) -> Iterator[Finding]:
 
 def _exit(found: Evidence) -> Iterator[Finding]:
     """How it ended; an exec channel ends by itself and says nothing, unless it cleared up."""
-    if not found.commands:
+    if len(found.commands) < t.MIN_COMMANDS_CONDUCT:
         return
     last = found.commands[-t.CLEANUP_WINDOW :]
     left = found.commands[-1].parsed.name in lexicon.LEAVING or (
         found.keys is not None and found.keys.end_of_input
     )
-    if any(command.parsed.phase == "cleanup" for command in last) and len(found.commands) > 1:
+    if any(command.parsed.phase == "cleanup" for command in last):
         yield "temporal.lifecycle_markers.exit_behavior", "cleanup", 0.85
     elif left:
         yield "temporal.lifecycle_markers.exit_behavior", "graceful", 0.9

@@ -19,6 +19,8 @@ RECORDING_SLACK_S = 300.0
 """own: a recording whose times lie outside the session by more belongs to another session (same input)."""
 
 # What can be measured at all.
+MIN_COMMANDS_CONDUCT = 2
+"""page: a single command gives client, playbook, objective, duration and pipe depth only."""
 MIN_COMMANDS_LATENCY = 3
 """page: latency needs three commands."""
 MIN_COMMANDS_CONTENT = 5

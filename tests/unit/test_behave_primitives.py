@@ -157,8 +157,9 @@ def test_objective(commands: list[str], label: str | None) -> None:
             "partial",
             None,
         ),
-        (["echo > /var/log/auth.log"], "partial", "careful"),
-        (["history -c"], "thorough", "careful"),
+        (["id", "echo > /var/log/auth.log"], "partial", "careful"),
+        (["id", "history -c"], "thorough", "careful"),
+        (["history -c"], None, None),
         (["id"], None, None),
         (["cat /var/log/auth.log", "cat ~/.bash_history"], None, None),
         (RECON, None, "careless"),
@@ -170,7 +171,7 @@ def test_footprint(commands: list[str], cleanup: str | None, discipline: str | N
 
 
 def test_a_download_that_stays_is_an_artifact() -> None:
-    found = values(session(["id"], downloads=[{"url": "http://192.0.2.9/x", "sha256": "0" * 64}]))
+    found = values(session(["id", "ls"], downloads=[{"url": "http://192.0.2.9/x", "sha256": "0" * 64}]))
     assert found[CLEANUP] == "none"
 
 
@@ -252,7 +253,7 @@ def test_a_corrected_slip_modifies() -> None:
 def test_help_is_for_the_stuck() -> None:
     name = "cognitive.error_resilience.fallback_to_man"
     assert values(session([("foo", False), "man foo"]))[name] == "present"
-    assert values(session(["tar --help"]))[name] == "present"
+    assert values(session(["id", "tar --help"]))[name] == "present"
     assert values(session([("foo", False), "df -h"]))[name] == "absent"
     assert name not in values(session(["df -h"]))
 
@@ -283,7 +284,8 @@ def test_idle_and_micro_pauses() -> None:
      ("setopt noclobber", "zsh"), ("set -gx PATH /x", "fish"), ("ls -la", None)],
 )  # fmt: skip
 def test_shell(text: str, label: str | None) -> None:
-    assert values(session([text])).get("environmental.shell_type") == label
+    assert values(session(["ls", text])).get("environmental.shell_type") == label
+    assert "environmental.shell_type" not in values(session([text]))
 
 
 def test_telnet_has_no_ssh_client_and_is_a_client_all_the_same() -> None:
