@@ -127,6 +127,15 @@ def _fingerprint_value(payload: Mapping[str, Any], kind: str) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
+def _intel(event: Event) -> list[TaggerEvent]:
+    """The newest that is known of an attacker; ``verdict`` is the field that a bare pattern looks at."""
+    payload = event.payload
+    known = (
+        {"verdict": payload["aggregate_verdict"], **payload} if "aggregate_verdict" in payload else payload
+    )
+    return _one(event, "intel", _attacker(payload), known)
+
+
 def _email(event: Event) -> list[TaggerEvent]:
     """An e-mail with the time of its event, since bodies are compared over time."""
     return _one(event, "email", None, {**event.payload, "ts": event.ts})

@@ -219,3 +219,9 @@ def test_an_identity_needs_no_address_and_no_event_goes_without_an_anchor() -> N
     )
     assert (event.attacker_uuid, event.identity_uuid, event.payload["ts"]) == (None, "i", 5.0)
     assert tagger_events(Event("email.received", {"subject": "x"})) == []
+
+
+def test_a_bare_pattern_over_intel_sees_the_verdict() -> None:
+    payload = {"attacker_uuid": "a", "aggregate_verdict": "malicious"}
+    (event,) = tagger_events(Event("attacker.intel.enriched", payload))
+    assert event.payload["verdict"] == "malicious"
