@@ -23,6 +23,7 @@ KNOWN_IPS = 20_000
 RATE_SECONDS = 60
 FIRED_SECONDS = 300.0
 GAP_TOPIC = "(gap)"
+KNOWN_MUTATIONS = 200
 KNOWN_ROOTS = 32
 """Topic families that have a rate of their own."""
 STALE_BEATS = 3
@@ -114,6 +115,7 @@ class Feed:
         self.dead_letters: deque[tuple[float, dict[str, Any]]] = deque(maxlen=200)
         self.merges: deque[tuple[str, str]] = deque(maxlen=200)
         self.alerts_open: int | None = None
+        self.mutations: dict[str, dict[str, Any]] = {}
         self.notices: deque[str] = deque(maxlen=20)
         self.workers: dict[str, WorkerModel] = {}
         self.workers_version = 0
@@ -139,6 +141,8 @@ class Feed:
             self._reduce_system(event, now)
         elif root == "ttp":
             self._reduce_ttp(event, now)
+        elif root == "decky":
+            self._reduce_decky(event)
         elif event.topic == _ALERT and live:
             self.notices.append(f"multi-actor alert: {source} {self.ring[-1].summary}")
         elif event.topic == _MERGED:
@@ -232,6 +236,14 @@ class Feed:
         if old is None or ts >= old.seen_at:
             self.workers[worker] = WorkerModel(worker, ts, payload)
             self.workers_version += 1
+
+    def _reduce_decky(self, event: Event) -> None:
+        """How rotations ended, by the id of their request."""
+        request = event.payload.get("request_id")
+        if event.topic.endswith(".mutation") and isinstance(request, str):
+            self.mutations[request[:128]] = event.payload
+            if len(self.mutations) > KNOWN_MUTATIONS:
+                self.mutations.pop(next(iter(self.mutations)))
 
     def _reduce_ttp(self, event: Event, now: float) -> None:
         if event.topic.startswith("ttp.rule.fired."):

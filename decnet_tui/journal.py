@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from decnet_tui import rulechanges, sourceforms
+from decnet_tui import fleetforms, rulechanges, sourceforms
 from decnet_tui.changes import Change, End, cannot_undo
 
 UNDO: dict[str, Callable[[Mapping[str, Any]], Change]] = {
     rulechanges.KIND: rulechanges.undo,
     sourceforms.KIND: sourceforms.undo,
+    fleetforms.INTERVAL: fleetforms.undo,
 }
 """How each kind of change is undone; a kind that is not here cannot be."""
 NOBODY = "(expiry)"

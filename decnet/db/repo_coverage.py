@@ -81,6 +81,13 @@ class CoverageMixin(RepositoryBase):
             rows = await self._rows(session, query)
         return [{**row, "seen": as_utc(row["seen"])} for row in rows]
 
+    async def sessions_by_decky(self) -> dict[str, int]:
+        """Sessions of each decky, ignored sources left out."""
+        query = select(_SESSION.c.decky_id, func.count()).where(_SESSION.c.ignored_by.is_(None))
+        query = query.where(_SESSION.c.decky_id.is_not(None)).group_by(_SESSION.c.decky_id)
+        async with self._read() as session:
+            return {str(decky): int(count) for decky, count in await session.execute(query)}
+
 
 def _shown(since: Since, names: Names) -> list[ColumnElement[bool]]:
     where: list[Any] = [_TAG.c.superseded_by.is_(None), tag_is_shown()]

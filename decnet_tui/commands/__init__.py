@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from decnet_tui.commands import changing, evidence, finding, hunting, leaving, moving, reading, tables, views
+from decnet_tui.commands import (
+    alerts,
+    changing,
+    evidence,
+    finding,
+    fleet,
+    hunting,
+    leaving,
+    moving,
+    reading,
+    tables,
+    views,
+)
 from decnet_tui.commands.base import Command
 
 COMMANDS: tuple[Command, ...] = (
@@ -14,6 +26,8 @@ COMMANDS: tuple[Command, ...] = (
     *changing.COMMANDS,
     *hunting.COMMANDS,
     *evidence.COMMANDS,
+    *alerts.COMMANDS,
+    *fleet.COMMANDS,
     *leaving.COMMANDS,
 )
 CHANGES = frozenset(c.id for c in COMMANDS if c.changes)

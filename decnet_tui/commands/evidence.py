@@ -68,8 +68,8 @@ def watch(app: DecnetApp, _: str) -> None:
     level = app.view.level if isinstance(app.view, LevelsView) else None
     if isinstance(level, CommandsLevel):
         _enter(app, level.watch())
-    elif isinstance(level, SessionsLevel) and level.current is not None:
-        _enter(app, PlaybackLevel(app.feed, str(level.current["session_id"])))
+    elif level is not None and (session := level.record().get("session_id")):
+        _enter(app, PlaybackLevel(app.feed, str(session)))
     else:
         app.say("w plays a session's recording: Enter on an actor, then on a session")
 
@@ -96,7 +96,8 @@ COMMANDS = (
     Command("sessions", "the sessions of this line's actor", "Evidence", sessions, keys="i", argument="[SESSION]"),
     Command("fired", "the rules that fired on this line's actor", "Evidence", fired, keys="o"),
     Command("compare", "compare two actors", "Evidence", compare, keys="equals_sign", views=("actors",)),
-    Command("watch", "play the session's recording", "Evidence", watch, keys="w", foot="watch", views=_LEVELLED),
+    Command("watch", "play the session's recording", "Evidence", watch, keys="w", foot="watch",
+            views=(*_LEVELLED, "alerts")),
     Command("tagged.next", "next tagged command of the recording", "Evidence", next_tagged, keys="n", views=_LEVELLED),
     Command("coverage.span", "another span", "Evidence", span, keys="s", foot="span", views=("coverage",)),
 )  # fmt: skip

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from decnet_tui.screens.actors import ActorsView
+from decnet_tui.screens.alerts import AlertsView
 from decnet_tui.screens.base import View
 from decnet_tui.screens.coverage import CoverageView
+from decnet_tui.screens.fleet import FleetView
 from decnet_tui.screens.journal import JournalView
 from decnet_tui.screens.rules import RulesView
 from decnet_tui.screens.since import SinceView
@@ -14,8 +16,10 @@ from decnet_tui.screens.workers import WorkersView
 VIEWS: tuple[type[View], ...] = (
     SinceView,
     TrafficView,
+    AlertsView,
     ActorsView,
     RulesView,
+    FleetView,
     WorkersView,
     CoverageView,
     JournalView,

@@ -41,9 +41,9 @@ class SinceView(SectionsView):
         self.nothing = False
 
     def start_with(self, last_look: float | None, demo: bool) -> None:
-        """The span to begin with: since the last look; a demo's recording is old, so it shows everything."""
+        """The span to begin with: since the last look; everything at a first one, and in a demo of old events."""
         self.last_look = last_look
-        self.choice = len(self.spans()) - 1 if demo else 0
+        self.choice = len(self.spans()) - 1 if demo or last_look is None else 0
 
     @property
     def since(self) -> float:

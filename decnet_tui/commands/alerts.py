@@ -1,0 +1,44 @@
+"""Commands on alerts: acknowledge, resolve, note."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from decnet_tui.alertchanges import AlertForm
+from decnet_tui.commands.base import Command
+from decnet_tui.commands.evidence import next_tagged
+from decnet_tui.screens.alerts import AlertsView, label_of
+from decnet_tui.screens.playback import PlaybackLevel
+
+if TYPE_CHECKING:
+    from decnet_tui.app import DecnetApp
+
+_HERE = ("alerts",)
+
+
+def handle(verb: str, app: DecnetApp, _: str) -> None:
+    """The form for the alert under the cursor."""
+    if isinstance(app.view, AlertsView) and isinstance(app.view.level, PlaybackLevel):
+        next_tagged(app, "")
+        return
+    row = app.view_of(AlertsView).chosen
+    if row is None:
+        app.say("there is no alert under the cursor")
+    elif verb != "note" and row["state"] == "resolved":
+        app.say("this alert is resolved already")
+    elif verb == "acknowledge" and row["state"] == "acknowledged":
+        app.say("this alert is acknowledged already")
+    else:
+        sessions = sum(len(side) for side in row["sides"] or ())
+        app.propose(AlertForm(row["alert_id"], label_of(row), verb, sessions))
+
+
+COMMANDS = (
+    Command("alert.ack", "acknowledge the alert", "Changes", partial(handle, "acknowledge"), keys="a", foot="ack",
+            views=_HERE, name="ack", changes=True),
+    Command("alert.resolve", "resolve the alert", "Changes", partial(handle, "resolve"), keys="R", foot="resolve",
+            views=_HERE, name="resolve", changes=True),
+    Command("alert.note", "write a note on the alert", "Changes", partial(handle, "note"), keys="n", foot="note",
+            views=_HERE, name="note", changes=True),
+)  # fmt: skip

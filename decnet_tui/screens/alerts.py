@@ -1,0 +1,232 @@
+"""Alerts: when one identity looks like several operators. Claim first, then evidence for and against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from decnet_tui import glyphs
+from decnet_tui.changes import need_store
+from decnet_tui.feed import Feed
+from decnet_tui.screens.base import TIME_WIDTHS, View, clock
+from decnet_tui.screens.evidence import CommandsLevel
+from decnet_tui.screens.levels import LevelsView, TableLevel
+from decnet_tui.screens.table import Column, Row
+from decnet_tui.session import Session
+from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, WARN
+
+MAX_ALERTS = 500
+_STATES = {"open": BAD, "acknowledged": WARN, "resolved": FAINT}
+
+
+def label_of(row: Row) -> str:
+    """The address when it is known, else the identity's beginning."""
+    return str(row.get("attacker_ip") or f"id:{str(row['identity_uuid'])[:8]}")
+
+
+class AlertsLevel(TableLevel):
+    """Every alert, newest first."""
+
+    unit = "alerts"
+    stored = True
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__(feed)
+        self.columns = (
+            Column("ts", "when", TIME_WIDTHS["date"], text=self._time),
+            Column("label", "actor", 15, text=label_of),
+            Column("state", "state", 14, text=_state, style=lambda r: _STATES.get(r["state"], PLAIN)),
+            Column("confidence", "conf", 4, right=True),
+            Column("sizes", "sides", 7, text=_sizes, right=True),
+            Column("families", "what differs", 14, grow=True),
+        )
+
+    def _time(self, row: Row) -> str:
+        form = "date" if self.time_format == "clock" else self.time_format
+        return clock(row["ts"].timestamp(), form) if row["ts"] else "-"
+
+    def row_key(self, row: Row) -> Any:
+        """The alert's id."""
+        return row["alert_id"]
+
+    async def fetch(self, session: Session) -> Any:
+        """Alerts with their actors' addresses. Raises what the store raises."""
+        repo = need_store(session)
+        rows = await repo.list_alerts(limit=MAX_ALERTS)
+        known = (
+            {
+                row["attacker_uuid"]: row["attacker_ip"]
+                for row in await repo.list_attackers(limit=0, ignored=True)
+            }
+            if rows
+            else {}
+        )
+        return [
+            {
+                **row,
+                "attacker_ip": next((known[a] for a in row["attacker_uuids"] or () if known.get(a)), None),
+            }
+            for row in rows
+        ]
+
+    def load(self, data: Any) -> None:
+        """Rows, and the header's badge."""
+        super().load(data)
+        self.feed.alerts_open = sum(row["state"] == "open" for row in data)
+
+    def unfilled(self) -> list[str]:
+        """No alert is good news."""
+        return [
+            "No alert: no identity looks like several operators.",
+            "It takes 6 sessions of one identity and two kinds of evidence that agree; view 3 has the profiles.",
+        ]
+
+    def about(self) -> str:
+        """What can be done."""
+        return "Enter: sessions by side"
+
+    def gutter(self, index: int) -> str:
+        """An open alert."""
+        return glyphs.current().stale if self.rows[index]["state"] == "open" else super().gutter(index)
+
+    def below(self) -> View | None:
+        """The sessions by side."""
+        return None if self.current is None else SidesLevel(self.feed, self.current)
+
+    def row_detail(self, row: Row) -> list[str]:
+        """Claim, evidence, counter-evidence, what it cannot tell apart, who did what to it."""
+        why: Mapping[str, Any] = row["explanation"] or {}
+        sides = row["sides"] or []
+        lines = [
+            f"{label_of(row)}: {why.get('claim') or 'several operators, or one with two toolkits'}",
+            f"confidence {row['confidence']:.2f}  log10 Bayes factor {_number(why.get('score'))}"
+            f" (needs {_number(why.get('threshold'))})",
+            f"{why.get('sessions', '?')} sessions, side changes {why.get('switches', '?')} times,"
+            f" {' and '.join(str(len(side)) for side in sides)} on each side",
+            "",
+            "for it:",
+            *(_support(item) for item in why.get("support") or ()),
+            "",
+            "against it:",
+            *(f"  {text}" for text in why.get("against") or ["nothing found"]),
+            "",
+            "cannot be told apart:",
+            *(f"  {text}" for text in why.get("cannot_tell") or ()),
+        ]
+        done = [
+            f"{what} by {row[f'{what}_by']} {_stamp(row.get(f'{what}_at'))}"
+            for what in ("acknowledged", "resolved")
+            if row.get(f"{what}_by")
+        ]
+        return [*lines, *done, f"identity {row['identity_uuid']}  alert {row['alert_id']}"]
+
+
+def _state(row: Row) -> str:
+    g = glyphs.current()
+    return f"{ {'open': g.stale, 'acknowledged': g.partly, 'resolved': g.off}.get(row['state'], g.unknown) } {row['state']}"
+
+
+def _sizes(row: Row) -> str:
+    return "/".join(str(len(side)) for side in row["sides"] or ()) or "-"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.1f}" if isinstance(value, (int, float)) else "?"
+
+
+def _support(item: Mapping[str, Any]) -> str:
+    return f"  {item.get('family')}: agrees with the sides in {100 * float(item.get('agreement') or 0):.0f}% of sessions"
+
+
+def _stamp(moment: Any) -> str:
+    return f"{clock(moment.timestamp(), 'date')}Z" if isinstance(moment, datetime) else ""
+
+
+class SidesLevel(TableLevel):
+    """The sessions behind one alert, in order of time, each with its side."""
+
+    unit = "sessions"
+    stored = True
+
+    def __init__(self, feed: Feed, alert: Row) -> None:
+        super().__init__(feed)
+        self.alert, self.crumb = alert, label_of(alert)
+        self._side = {s: "AB"[i] for i, side in enumerate((alert["sides"] or [])[:2]) for s in side}
+        self.columns = (
+            Column("side", "side", 4, style=lambda r: GOOD if r["side"] == "A" else WARN),
+            Column("started_at", "started", TIME_WIDTHS["date"], text=lambda r: _stamp(r["started_at"])[:-1]),
+            Column("decky_id", "decky", 10),
+            Column("duration_s", "lasted", 7, text=lambda r: f"{r['duration_s'] or 0:.0f}s", right=True),
+            Column("command_count", "cmds", 5, right=True),
+            Column("client", "client", 20, text=_client, grow=True),
+            Column("users", "user", 10, text=_users),
+        )
+
+    def row_key(self, row: Row) -> Any:
+        """The session's id."""
+        return row["session_id"]
+
+    async def fetch(self, session: Session) -> Any:
+        """The sessions of both sides. Raises what the store raises."""
+        repo = need_store(session)
+        found = [await repo.session_payload(session_id) for session_id in self._side]
+        return sorted((row for row in found if row), key=lambda row: row["started_at"] or 0.0)
+
+    def load(self, data: Any) -> None:
+        """Rows with their side."""
+        super().load([
+            {**row, "side": self._side[row["session_id"]], "started_at": _aware(row["started_at"])} for row in data
+        ])  # fmt: skip
+
+    def unfilled(self) -> list[str]:
+        """Sessions may have been purged."""
+        return ["The sessions behind this alert are not stored any more."]
+
+    def about(self) -> str:
+        """What can be opened."""
+        return "side A and B  Enter: commands  w: recording"
+
+    def below(self) -> View | None:
+        """The session's commands."""
+        return None if self.current is None else CommandsLevel(self.feed, str(self.current["session_id"]))
+
+
+def _aware(ts: Any) -> datetime | None:
+    return datetime.fromtimestamp(ts, UTC) if isinstance(ts, (int, float)) else ts
+
+
+def _client(row: Row) -> str:
+    client = row.get("client") or {}
+    return str(client.get("version") or row.get("protocol") or "-")
+
+
+def _users(row: Row) -> str:
+    auth = row.get("auth") or {}
+    return " ".join(map(str, auth.get("usernames") or ())) or "-"
+
+
+class AlertsView(LevelsView):
+    """The view; ``go_to`` takes an alert's or an identity's id."""
+
+    name = "alerts"
+    title = "Alerts"
+    key = "2"
+    says = "Alerts: one identity that looks like several operators"
+    roots = ("attribution",)
+
+    def __init__(self, feed: Feed) -> None:
+        self.alerts = AlertsLevel(feed)
+        super().__init__(feed, self.alerts)
+
+    def go_to(self, key: Any) -> bool:
+        """The row of an alert, or the newest one of an identity."""
+        self.home()
+        found = next((r for r in self.alerts.rows if key in (r["alert_id"], r["identity_uuid"])), None)
+        return found is not None and self.alerts.go_to(found["alert_id"])
+
+    @property
+    def chosen(self) -> Row | None:
+        """The alert that is meant: the one under the cursor, or the one whose sessions are shown."""
+        level = self.level
+        return level.alert if isinstance(level, SidesLevel) else self.alerts.current

@@ -1,0 +1,160 @@
+"""Fleet: the deckies, what they should run and what they really run, and the mutation in flight."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from rich.style import Style
+
+from decnet_tui import glyphs
+from decnet_tui.changes import need_store
+from decnet_tui.feed import Feed
+from decnet_tui.fleetforms import listed
+from decnet_tui.screens.base import clock, span
+from decnet_tui.screens.table import Column, Row, TableView
+from decnet_tui.session import Session
+from decnet_tui.widgets.strips import BAD, GOOD, PLAIN, WARN
+
+LIVE_S = 3600.0
+"""A session that began this long ago and has not ended counts as live."""
+MAX_MUTATIONS = 200
+HISTORY = 10
+_IN_FLIGHT = ("enqueued", "pending", "applying")
+
+
+class FleetView(TableView):
+    """The deckies by name."""
+
+    name = "fleet"
+    title = "Fleet"
+    key = "5"
+    says = "Fleet: deckies, their services, rotations"
+    unit = "deckies"
+    stored = True
+    roots = ("decky", "topology")
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__(feed)
+        self.history: dict[str, list[Mapping[str, Any]]] = {}
+        self.columns = (
+            Column("name", "decky", 14),
+            Column("address", "address", 15),
+            Column("services", "services", 16, text=_services, grow=True),
+            Column("state", "state", 11, text=self._state, style=self._style),
+            Column("hits", "hits", 5, right=True),
+            Column("last_mutated", "last", 6, text=lambda r: _ago(r["last_mutated"]), right=True),
+            Column("next_due", "next", 6, text=_until, right=True),
+            Column("substrate", "by", 10, wide=True),
+            Column("archetype", "archetype", 16, wide=True),
+        )
+
+    def row_key(self, row: Row) -> Any:
+        """The decky's name."""
+        return row["name"]
+
+    async def fetch(self, session: Session) -> Any:
+        """Deckies, live sessions and hits, the newest mutations. Raises what the store raises."""
+        repo = need_store(session)
+        rows = [row for row in await repo.deckies() if row["wanted"] or row["observed"]]
+        hits = await repo.sessions_by_decky() if rows else {}
+        since = time.time() - LIVE_S
+        live = {row["name"]: await repo.live_sessions(row["name"], since) for row in rows}
+        return [
+            {**r, "hits": hits.get(r["name"], 0), "live": live[r["name"]]} for r in rows
+        ], await repo.mutations(limit=MAX_MUTATIONS)
+
+    def load(self, data: Any) -> None:
+        """Rows, and each decky's history."""
+        rows, mutations = data
+        self.history = {}
+        for mutation in mutations:
+            self.history.setdefault(str(mutation["target"]), []).append(mutation)
+        super().load(rows)
+
+    def in_flight(self, row: Row) -> Mapping[str, Any] | None:
+        """The mutation of a decky that is not done."""
+        return next((m for m in self.history.get(str(row["name"]), ()) if m["state"] in _IN_FLIGHT), None)
+
+    def _state(self, row: Row) -> str:
+        g = glyphs.current()
+        if self.in_flight(row) is not None:
+            return f"{g.busy} mutating"
+        if row["failures"]:
+            return f"{g.failed} {row['state']}"
+        if row["pending"]:
+            return f"{g.partly} pending"
+        return f"{g.on if row['observed'] else g.off} {row['state']}"
+
+    def _style(self, row: Row) -> Style:
+        if row["failures"]:
+            return BAD
+        return (
+            WARN if row["pending"] or self.in_flight(row) is not None else GOOD if row["observed"] else PLAIN
+        )
+
+    def gutter(self, index: int) -> str:
+        """A decky whose change failed."""
+        return glyphs.current().stale if self.rows[index]["failures"] else super().gutter(index)
+
+    def unfilled(self) -> list[str]:
+        """No fleet."""
+        return [
+            "No deckies yet.",
+            "decnet-tui fleet apply FILE makes some; decnet-tui fleet setup installs OpenCanary for them.",
+        ]
+
+    def about(self) -> str:
+        """What can be done."""
+        return "M mutates  I interval"
+
+    def row_detail(self, row: Row) -> list[str]:
+        """Desired and observed, why, then the history."""
+        lines = [
+            f"{row['name']}  {row['archetype'] or 'own pool'}  {row['substrate']}  {row['address']}",
+            f"runs     {listed(row['observed'])}",
+            f"should   {listed(row['desired'])}" + (f"  pinned {listed(row['pinned'])}" if row["pinned"] else ""),
+            f"pool     {listed(row['pool'])}",
+            f"ports    {' '.join(f'{k}={v}' for k, v in (row['ports'] or {}).items()) or '-'}",
+            f"rotates  {row['mutate_interval'] or 'as its fleet'}; last {_stamp(row['last_mutated'])}, next {_stamp(row['next_due'])}",
+            f"{row['live']} live sessions, {row['hits']} sessions in all",
+        ]  # fmt: skip
+        if row["reason"]:
+            lines.append(
+                f"! {row['reason']}" + (f"; tried again {_stamp(row['retry_at'])}" if row["retry_at"] else "")
+            )
+        return [*lines, "", "rotations, newest first:", *self._told(row)]
+
+    def _told(self, row: Row) -> list[str]:
+        told = []
+        for mutation in self.history.get(str(row["name"]), ())[:HISTORY]:
+            outcome = mutation["outcome"] or {}
+            change = (
+                f" {listed(outcome.get('old'))} -> {listed(outcome.get('new'))}" if outcome.get("new") else ""
+            )
+            by = f" by {mutation['requested_by']}" if mutation["requested_by"] else ""
+            why = f": {mutation['reason']}" if mutation["reason"] else ""
+            told.append(
+                f"  {_stamp(mutation['created_at'])} {mutation['state']} ({mutation['trigger']}{by}){change}{why}"
+            )
+        return told or ["  none"]
+
+
+def _services(row: Row) -> str:
+    """What runs; what should run beside it, where the two differ."""
+    runs, should = list(row["observed"] or ()), list(row["desired"] or ())
+    return listed(runs) if sorted(runs) == sorted(should) else f"{listed(runs)} -> {listed(should)}"
+
+
+def _ago(moment: datetime | None) -> str:
+    return span(time.time() - moment.timestamp()) if moment else "-"
+
+
+def _until(row: Row) -> str:
+    return span(row["next_due"].timestamp() - time.time()) if row["next_due"] else "-"
+
+
+def _stamp(moment: datetime | None) -> str:
+    return f"{clock(moment.timestamp(), 'date')}Z" if moment else "never"
