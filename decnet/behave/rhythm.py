@@ -14,6 +14,21 @@ _OFFSET = 16 * _PER_OCTAVE
 _BINS = 32 * _PER_OCTAVE
 
 
+def _kind(char: str) -> str:
+    """Which part of the keyboard a character is struck with; a coarse bucket that tells no text."""
+    lower = char.lower()
+    if lower in "qwertasdfgzxcvb":
+        return "l"
+    if lower in "yuiophjklnm":
+        return "r"
+    return "d" if char.isdigit() else "s" if char == " " else "p"
+
+
+_KIND_OF = [_kind(chr(code)) for code in range(256)]
+_KINDS: list[str] = [first + second for first in "lrdsp" for second in "lrdsp"] + ["=="]
+"""Digraphs by the parts of the keyboard of both keys, and the same key twice."""
+
+
 @dataclass(slots=True)
 class Rhythm:
     """Gaps up to a pause, in seconds and in octaves (log2), and the pauses beside them."""
@@ -104,21 +119,6 @@ class Rhythm:
                 for bit in range(64):
                     votes[bit] += weight if signs >> bit & 1 else -weight
         return f"{sum(1 << bit for bit, vote in enumerate(votes) if vote > 0):016x}"
-
-
-def _kind(char: str) -> str:
-    """Which part of the keyboard a character is struck with; a coarse bucket that tells no text."""
-    lower = char.lower()
-    if lower in "qwertasdfgzxcvb":
-        return "l"
-    if lower in "yuiophjklnm":
-        return "r"
-    return "d" if char.isdigit() else "s" if char == " " else "p"
-
-
-_KIND_OF = [_kind(chr(code)) for code in range(256)]
-_KINDS = [first + second for first in "lrdsp" for second in "lrdsp"] + ["=="]
-"""Digraphs by the parts of the keyboard of both keys, and the same key twice."""
 
 
 @lru_cache(maxsize=1024)
