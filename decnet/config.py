@@ -250,6 +250,15 @@ class ConsoleSettings(_Section):
     """Action id to key, comma separated for several."""
 
 
+class TelemetrySettings(_Section):
+    """Tracing; needs the extra `otel`."""
+
+    traces: bool = False
+    """Export spans over OTLP/HTTP."""
+    endpoint: str | None = None
+    """Where to; without it the exporter's own variables and default count."""
+
+
 class LogSettings(_Section):
     """Logs."""
 
@@ -305,6 +314,8 @@ class Settings(BaseSettings):
     """The console."""
     log: LogSettings = LogSettings()
     """Logs."""
+    telemetry: TelemetrySettings = TelemetrySettings()
+    """Tracing."""
     bus_type: Literal["nats", "memory", "null"] | None = None
     """Short form of bus.type (DECNET_BUS_TYPE)."""
     ttp_tagger_type: str | None = None

@@ -35,6 +35,7 @@ from decnet.runtime.leases import OWNER
 from decnet.runtime.supervisor import Supervisor
 from decnet.runtime.worker import Worker
 from decnet.sensors.worker import SensorsWorker, unread
+from decnet.telemetry import configure_tracing
 from decnet.ttp.store.base import RuleStore
 from decnet.ttp.store.factory import get_rule_store
 from decnet.ttp.worker import TtpWorker
@@ -68,6 +69,7 @@ class Engine:
             raise
 
     async def _start(self) -> None:
+        self._undo.callback(configure_tracing(self.settings.telemetry))
         self._claim_data_dir(self.settings.data_dir)
         self.repo = await BaseRepository.open(self.settings.db_url)
         self._undo.push_async_callback(self.repo.close)
@@ -159,6 +161,8 @@ class Engine:
         stuck = await watch.wait(seconds)
         if stuck is None and self.sensors is not None:
             await self.sensors.end_open_sessions("eof")
+            # What those sessions ended with is in the rows before the jobs look at them.
+            await watch.wait(0.0)
             for runner in self.supervisor.runners.values():
                 for job in runner.worker.jobs:
                     if job.by_data:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from decnet.bus.base import BaseBus, Event
+from decnet.telemetry import inject
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -59,9 +60,9 @@ class TxBus:
         ts: float | None = None,
     ) -> None:
         """Adds one event to the outbox of this transaction; ``ts`` is epoch seconds."""
-        self.events.append(
-            Event(topic, payload, event_type, event_id or uuid4().hex, time.time() if ts is None else ts)
-        )
+        moment = time.time() if ts is None else ts
+        event = Event(topic, payload, event_type, event_id or uuid4().hex, moment, headers=inject())
+        self.events.append(event)
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.ids import tag_id
+from decnet.telemetry import child, recording
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, TaggerEvent, TolerantTagger, TTPTag
 from decnet.ttp.evidence import checked_evidence
 from decnet.ttp.lifter_registry import Finding, Lift, adjusted
@@ -172,7 +173,10 @@ class RuleEngine:
         """As :meth:`tags_of`, with evidence that was checked before."""
         state = states.get(rule.rule_id, DEFAULT_STATE).effective(now)
         tags = (self._tag(event, rule, emit, kept, state) for emit in emits)
-        return [tag for tag in tags if tag is not None]
+        fired = [tag for tag in tags if tag is not None]
+        for tag in fired if recording() else ():
+            _fire_span(tag)
+        return fired
 
     def _tag(
         self, event: TaggerEvent, rule: CompiledRule, emit: Emit, why: dict[str, Any], state: RuleState
@@ -211,6 +215,13 @@ class RuleEngine:
         clipped = emit.confidence >= self.floor
         reason = "disabled" if confidence is None else "clipped_below_floor" if clipped else "floor"
         self.suppressed[rule.rule_id, reason] += 1
+
+
+def _fire_span(tag: TTPTag) -> None:
+    """The rule fired: a span without duration, with nothing of what it matched."""
+    names = {"rule_id": tag.rule_id, "rule_version": tag.rule_version, "technique_id": tag.technique_id}
+    with child("ttp.rule.fire", **names):
+        pass
 
 
 def evidence(hit: Hit, payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -258,7 +269,11 @@ class RuleEngineTagger(TolerantTagger):
         self, events: Sequence[TaggerEvent], snapshot: Snapshot, collected: Collected | None
     ) -> list[TTPTag]:
         now = datetime.now(UTC)
-        return [tag for event in events for tag in self.engine.evaluate(event, snapshot, now, collected)]
+        out: list[TTPTag] = []
+        for event in events:
+            with child("ttp.eval", source_kind=event.source_kind):
+                out += self.engine.evaluate(event, snapshot, now, collected)
+        return out
 
     async def load(self) -> None:
         """Reads rules and states from the store once."""

@@ -14,6 +14,7 @@ from decnet.config import Settings, load_settings
 from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.runtime.worker import Job, Transaction, Worker, transaction
+from decnet.telemetry import batch_span
 from decnet.ttp.aggregates import AT_ONCE, due_events
 from decnet.ttp.base import TaggerEvent, TTPTag
 from decnet.ttp.events import attacker_of, tagger_events
@@ -95,6 +96,10 @@ class TtpWorker(Worker):
 
     async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
         """Tags a batch, stores the tags, tells of those that are new, and marks the sessions."""
+        with batch_span("ttp.worker.batch", (event.headers for event in batch), events=len(batch)):
+            await self._handle(batch, tx)
+
+    async def _handle(self, batch: Sequence[Event], tx: Transaction) -> None:
         ended = [event for event in batch if event.topic == _ENDED]
         known = [*batch, *await _stored_intel(ended, tx.repo)] if ended else batch
         times = {tagged: event.ts for event in known for tagged in tagger_events(event)}

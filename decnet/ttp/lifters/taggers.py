@@ -20,6 +20,7 @@ from decnet.errors import SensorError
 from decnet.hostile import storable_text
 from decnet.keyed import KEY_FILE, keyed_hash, load_key
 from decnet.logs import get_logger
+from decnet.telemetry import child
 from decnet.ttp.base import TaggerEvent, TolerantTagger, TTPTag
 from decnet.ttp.lifters import facts
 from decnet.ttp.lifters.credential import DEFAULT_PAIR
@@ -60,7 +61,11 @@ class Lifter(TolerantTagger):
 
     def _lift(self, events: Sequence[TaggerEvent], snapshot: Snapshot) -> list[TTPTag]:
         now = datetime.now(UTC)
-        return [tag for event in events for tag in self.engine.lift(event, self.name, snapshot, now)]
+        out: list[TTPTag] = []
+        for event in events:
+            with child("ttp.eval", source_kind=event.source_kind):
+                out += self.engine.lift(event, self.name, snapshot, now)
+        return out
 
 
 class BehavioralLifter(Lifter):

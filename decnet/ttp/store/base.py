@@ -15,6 +15,7 @@ from decnet.bus.publish import publish_failures
 from decnet.errors import BusError, RuleError
 from decnet.ids import event_id
 from decnet.logs import get_logger
+from decnet.telemetry import child, inject
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, RuleState
 
 __all__ = ["DEFAULT_STATE", "CompiledRule", "RuleChange", "RuleState", "RuleStore"]
@@ -96,11 +97,12 @@ class RuleStore(ABC):
             queue.put_nowait(change)
         if self.bus is None:
             return
-        event = _news(change, auto_revert)
+        event = replace(_news(change, auto_revert), headers=inject())
         if seq is not None:
             event = replace(event, id=event_id("rules", f"{change.change_kind}|{change.rule_id}", seq))
         try:
-            await self.bus.publish_events([event])
+            with child("ttp.rule.publish", rule_id=change.rule_id):
+                await self.bus.publish_events([event])
         except (BusError, OSError) as error:
             publish_failures[type(error).__name__] += 1
             _log.warning("event not published", topic=event.topic, reason=str(error))

@@ -20,6 +20,7 @@ from decnet.bus.base import BaseBus
 from decnet.errors import DecnetError, Place, RuleError, RuleStoreError
 from decnet.logs import get_logger
 from decnet.runtime.leases import OWNER
+from decnet.telemetry import child, span
 from decnet.ttp.loader import load_bytes
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, RuleState
 from decnet.ttp.store.base import RuleChange, RuleStore
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
 
 _log = get_logger(__name__)
+_STATE = ("state", "confidence_max", "expires_at", "reason", "set_by")
 LEASE = "ttp-rules"
 Row = dict[str, Any]
 
@@ -86,19 +88,17 @@ class DatabaseRuleStore(RuleStore):
 
     async def set_state(self, rule_id: str, state: RuleState) -> None:
         """Writes the state through; other engines see it within a second."""
+        with span("ttp.rule.state.change", rule_id=rule_id, state=state.state):
+            await self._write_state(rule_id, state)
+            await self.tail()
+
+    async def _write_state(self, rule_id: str, state: RuleState) -> None:
+        values = {name: getattr(state, name) for name in _STATE}
         try:
-            await self.repo.rule_state_set(
-                rule_id,
-                state=state.state,
-                confidence_max=state.confidence_max,
-                expires_at=state.expires_at,
-                reason=state.reason,
-                set_by=state.set_by,
-                set_at=state.set_at or datetime.now(UTC),
-            )
+            with child("ttp.store.write_state", rule_id=rule_id):
+                await self.repo.rule_state_set(rule_id, **values, set_at=state.set_at or datetime.now(UTC))
         except Exception as error:
             raise RuleStoreError(f"state of {rule_id} not stored: {error}") from error
-        await self.tail()
 
     def rules(self) -> tuple[CompiledRule, ...]:
         """The definitions last read."""

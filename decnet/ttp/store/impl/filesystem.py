@@ -11,6 +11,7 @@ from pathlib import Path
 from decnet.bus.base import BaseBus
 from decnet.errors import RuleError
 from decnet.logs import get_logger
+from decnet.telemetry import child, span
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, RuleState
 from decnet.ttp.store.base import Expiries, RuleChange, RuleStore
 from decnet.ttp.store.impl.directory import Plan, RuleDirectory
@@ -79,8 +80,10 @@ class FilesystemRuleStore(RuleStore):
     async def set_state(self, rule_id: str, state: RuleState) -> None:
         """Keeps the state for the life of this process."""
         state = state if state.set_at else replace(state, set_at=datetime.now(UTC))
-        self._states = {**self._states, rule_id: state}
-        await self._announce(RuleChange("state", rule_id, state))
+        with span("ttp.rule.state.change", rule_id=rule_id, state=state.state):
+            with child("ttp.store.write_state", rule_id=rule_id):
+                self._states = {**self._states, rule_id: state}
+            await self._announce(RuleChange("state", rule_id, state))
 
     def rules(self) -> tuple[CompiledRule, ...]:
         """The rules of the last scan."""
