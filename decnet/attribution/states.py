@@ -53,7 +53,8 @@ async def recompute(
         rows, total = windows[key]
         steps = replayed(key, old.get(key), rows, total, keys[key])
         if steps:
-            changed.append(steps[-1][1])
+            since = _since(key, rows, steps[-1][1]) if _is_late(keys[key], old.get(key)) else {}
+            changed.append({**steps[-1][1], **since})
         for before, state in steps:
             if before is None or before["state"] != state["state"]:
                 if key[0] not in members:
@@ -82,7 +83,33 @@ def united(winner: str, states: Sequence[Row]) -> tuple[dict[Key, list[float]], 
 
 def _wanted(key: Key, times: Collection[float], old: Row | None) -> tuple[int, float]:
     last = old["last_observation_ts"] if old else None
-    return rows_read(key[1]) + len(times), max([*times, *([last] if last is not None else [])])
+    count = th.LATE_ROWS_READ if _is_late(times, old) else 0
+    return max(rows_read(key[1]) + len(times), count), max([*times, *([last] if last is not None else [])])
+
+
+def _is_late(times: Collection[float], old: Row | None) -> bool:
+    """Whether an observation is not newer than the state: it may change the past."""
+    return (
+        old is not None
+        and old["last_observation_ts"] is not None
+        and min(times) <= old["last_observation_ts"]
+    )
+
+
+def _since(key: Key, rows: Sequence[Row], state: Row) -> Row:
+    """The time of the last change as it would be, had every observation come in order.
+
+    Changes before the rows that were read stay where they were.
+    """
+    read, since = rows_read(key[1]), None
+    for at in sorted({row["ts"] for row in rows}, reverse=True):
+        seen = [row for row in rows if row["ts"] <= at]
+        if len(seen) < read and len(rows) >= th.LATE_ROWS_READ:
+            return {}
+        if merge_primitive(key[1], seen[-read:]).state != state["state"]:
+            break
+        since = float(at)
+    return {} if since is None else {"last_change_ts": since}
 
 
 def replayed(

@@ -12,6 +12,8 @@ ROWS_READ = 2 * WINDOW
 """Observations read for a merge of categories or numbers."""
 HASH_ROWS_READ = 64
 """Observations read for a merge of hashes: a day of a busy identity is cut here."""
+LATE_ROWS_READ = 200
+"""Observations read when one comes late, to find again since when the state has been what it is."""
 MIN_OBSERVATIONS = 3
 """Below, nothing is known."""
 CLEAR_COUNT = 4
