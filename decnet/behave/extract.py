@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from behave_shell.spec import Observation, Window
 
 from decnet.behave import EXTRACTOR_VERSION, SOURCE
+from decnet.behave import thresholds as t
 from decnet.behave.cognitive import cognitive
 from decnet.behave.evidence import Evidence, Row, evidence_of
 from decnet.behave.features import session_features
@@ -41,6 +42,7 @@ class Extraction:
     """Activity by hour of the week: ``dow*24+hour`` in UTC, Monday first."""
     keystroke_events: int = 0
     capped: bool = False
+    """A bound bit: more commands or keys than are read, or a torn recording."""
     foreign_recording: bool = False
 
 
@@ -80,7 +82,7 @@ def extract(payload: Row, recording: bytes | None = None, *, key: bytes = b"", p
         features=session_features(found, findings, key),
         hours=_hours(found),
         keystroke_events=found.keys.events if found.keys else 0,
-        capped=bool(found.keys and (found.keys.capped or found.keys.state.truncated)),
+        capped=found.command_count > t.MAX_COMMANDS or _cut(found),
         foreign_recording=found.foreign_recording,
     )
 
@@ -109,6 +111,12 @@ def observation(
         ts=window.end_ts,
         id=event_id("behave", f"{ref}|{primitive}"),
     )
+
+
+def _cut(found: Evidence) -> bool:
+    """Whether the recording was longer than what is read of it, or torn."""
+    keys = found.keys
+    return keys is not None and (keys.capped or keys.state.capped or keys.state.truncated)
 
 
 def _hours(found: Evidence) -> dict[str, int]:

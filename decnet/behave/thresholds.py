@@ -2,7 +2,8 @@
 
 "registry" is the note of the primitive in ``behave_shell.spec.primitives``; "page" is a figure that the
 design of this project fixes; "own" is a starting point of ours where the registry gives words and no
-number. Times are seconds unless a name says otherwise.
+number. Times are seconds unless a name says otherwise. They are constants and no settings, because a
+value depends on them: who changes one raises EXTRACTOR_VERSION.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Reading recordings and extracting runs in a thread, recording by recording, so t
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _log = get_logger(__name__)
 Row = dict[str, Any]
+_KEY = re.compile(r"[0-9a-f]{64}\Z")
 REEXTRACT_EVERY_S = 30.0
 REEXTRACT_AT_ONCE = 50
 THREAD_BYTES = 4 * 2**20
@@ -50,7 +52,7 @@ class BehaveWorker(Worker):
         self.key = b""
         self.counts: dict[str, int] = dict.fromkeys(
             ("sessions", "observations", "recordings_read", "recordings_missing", "recordings_foreign",
-             "recordings_cut", "keystroke_events", "unreadable"), 0
+             "sessions_cut", "keystroke_events", "unreadable"), 0
         )  # fmt: skip
         self.jobs = (
             Job("reextract", REEXTRACT_EVERY_S, self._reextract, lease="behave.reextract", by_data=True),
@@ -98,7 +100,7 @@ class BehaveWorker(Worker):
 
     async def _recording(self, key: Any, repo: BaseRepository) -> bytes | None:
         """The recording on the bus, else the copy in the database. Raises BusError."""
-        if not isinstance(key, str) or not key:
+        if not isinstance(key, str) or not _KEY.match(key):
             return None
         data = None if self.bus is None else await self.bus.get_blob(key)
         if data is None:
@@ -109,28 +111,45 @@ class BehaveWorker(Worker):
     async def _extracted(self, group: Sequence[Task]) -> list[Extraction]:
         if not group:
             return []
-        done, unreadable = await asyncio.to_thread(_extract_all, group, self.key)
+        done = await asyncio.to_thread(_extract_all, group, self.key)
         for task in group:
             task.recording = None
-        self.counts["unreadable"] += unreadable
         self.counts["sessions"] += len(done)
         self.counts["recordings_foreign"] += sum(x.foreign_recording for x in done)
-        self.counts["recordings_cut"] += sum(x.capped for x in done)
+        self.counts["sessions_cut"] += sum(x.capped for x in done)
         self.counts["keystroke_events"] += sum(x.keystroke_events for x in done)
         return done
 
     async def _reextract(self, repo: BaseRepository, _bus: BaseBus) -> None:
         """Sessions that an older extractor has read are read again, some at a time."""
         while ids := await repo.outdated_sessions(EXTRACTOR_VERSION, REEXTRACT_AT_ONCE):
-            tasks = [Task(payload, 1) for sid in ids if (payload := await repo.session_payload(sid))]
-            async with repo.transaction() as bound:
-                news = TxBus()
-                await bound.lock_attackers({task.payload["attacker_uuid"] for task in tasks})
-                await self._work(tasks, bound, news)
-                left = await bound.outdated_sessions(EXTRACTOR_VERSION, REEXTRACT_AT_ONCE)
-                await bound.forget_extracted_sessions(sorted(set(ids) & set(left)))
-                await bound.outbox_add_many(news.events)
-            _log.info("sessions extracted again", sessions=len(tasks), extractor_version=EXTRACTOR_VERSION)
+            try:
+                await self._again(ids, repo)
+            except ValueError:
+                _log.error("sessions cannot be extracted again together", exc_info=True)
+                await self._one_by_one(ids, repo)
+            _log.info("sessions extracted again", sessions=len(ids), extractor_version=EXTRACTOR_VERSION)
+
+    async def _one_by_one(self, ids: Sequence[str], repo: BaseRepository) -> None:
+        """So that one session that fails costs the others nothing; it keeps its old observations."""
+        for session_id in ids:
+            try:
+                await self._again([session_id], repo)
+            except ValueError:
+                self.counts["unreadable"] += 1
+                _log.error("session cannot be extracted again", session_id=session_id, exc_info=True)
+                await repo.forget_extracted_sessions([session_id])
+
+    async def _again(self, ids: Sequence[str], repo: BaseRepository) -> None:
+        """Extracts stored sessions; one that is gone from the database is forgotten."""
+        tasks = [Task(payload, 1) for sid in ids if (payload := await repo.session_payload(sid))]
+        async with repo.transaction() as bound:
+            news = TxBus()
+            await bound.lock_attackers({task.payload["attacker_uuid"] for task in tasks})
+            await self._work(tasks, bound, news)
+            left = await bound.outdated_sessions(EXTRACTOR_VERSION, REEXTRACT_AT_ONCE)
+            await bound.forget_extracted_sessions(sorted(set(ids) & set(left)))
+            await bound.outbox_add_many(news.events)
 
     def health(self) -> dict[str, Any]:
         """Counters; what was cut or left out shows here."""
@@ -142,16 +161,6 @@ class BehaveWorker(Worker):
         _log.info("behave worker stopped")
 
 
-def _extract_all(group: Sequence[Task], key: bytes) -> tuple[list[Extraction], int]:
-    """Extractions of sessions and the number of payloads that cannot be read."""
-    done: list[Extraction] = []
-    unreadable = 0
-    for task in group:
-        try:
-            done.append(extract(task.payload, task.recording, key=key, parts=task.parts))
-        except ValueError:
-            unreadable += 1
-            _log.debug(
-                "session cannot be read", session_id=str(task.payload.get("session_id"))[:64], exc_info=True
-            )
-    return done, unreadable
+def _extract_all(group: Sequence[Task], key: bytes) -> list[Extraction]:
+    """Extractions of sessions; runs in a thread. What cannot be extracted is the batch's failure."""
+    return [extract(task.payload, task.recording, key=key, parts=task.parts) for task in group]

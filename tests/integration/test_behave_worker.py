@@ -363,3 +363,33 @@ async def test_a_large_recording_does_not_block_the_loop(
         assert worker.health()["keystroke_events"] > 15_000
         # On the loop itself there would be none; 50 ms at most between two of them is the bench's to show.
         assert turns > 5
+
+
+async def test_one_session_that_cannot_be_extracted_again_costs_the_others_nothing(
+    repo: BaseRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await started(repo)
+    for n in range(3):
+        payload = session(RECON, n=n, started=START + n * 1000)
+        await feed(worker, repo, payload)
+        await repo.upsert_session(payload)
+    for module in (behave, extractor, storing, summaries, working):
+        monkeypatch.setattr(module, "EXTRACTOR_VERSION", 2)
+    original = working.extract
+
+    def picky(payload: dict[str, Any], *args: Any, **more: Any) -> Any:
+        if payload["session_id"] == "s1":
+            raise ValueError("no")
+        return original(payload, *args, **more)
+
+    monkeypatch.setattr(working, "extract", picky)
+    await worker.jobs[0].run(repo, NullBus())
+    done = await rows(repo, "behave_session", "session_id")
+    assert [(row["session_id"], row["version"]) for row in done] == [("s0", 2), ("s2", 2)]
+    assert worker.health()["unreadable"] == 1
+
+
+async def test_a_reference_that_is_no_hash_is_no_recording(repo: BaseRepository) -> None:
+    worker = await started(repo)
+    assert await feed(worker, repo, session(RECON, keystrokes_ref="../../etc/passwd"))
+    assert worker.health()["recordings_missing"] == 0
