@@ -130,10 +130,9 @@ def _fingerprint_value(payload: Mapping[str, Any], kind: str) -> str:
 def _intel(event: Event) -> list[TaggerEvent]:
     """The newest that is known of an attacker; ``verdict`` is the field that a bare pattern looks at."""
     payload = event.payload
-    known = (
-        {"verdict": payload["aggregate_verdict"], **payload} if "aggregate_verdict" in payload else payload
-    )
-    return _one(event, "intel", _attacker(payload), known)
+    verdict = {"verdict": payload["aggregate_verdict"]} if "aggregate_verdict" in payload else {}
+    known = {**verdict, **payload}
+    return _one(event, "intel", attacker_of(payload), known)
 
 
 def _email(event: Event) -> list[TaggerEvent]:
@@ -144,7 +143,7 @@ def _email(event: Event) -> list[TaggerEvent]:
 _MAKERS: dict[str, Callable[[Event], list[TaggerEvent]]] = {
     "attacker.session.ended": _session_ended,
     "attacker.observed": lambda event: _one(event, "session", None),
-    "attacker.intel.enriched": lambda event: _one(event, "intel", attacker_of(event.payload)),
+    "attacker.intel.enriched": _intel,
     "identity.formed": _identity,
     "identity.merged": _identity,
     "credential.reuse.detected": _reuse,
