@@ -375,7 +375,7 @@ async def test_one_session_that_cannot_be_extracted_again_costs_the_others_nothi
         await repo.upsert_session(payload)
     for module in (behave, extractor, storing, summaries, working):
         monkeypatch.setattr(module, "EXTRACTOR_VERSION", 2)
-    original = working.extract
+    original = extractor.extract
 
     def picky(payload: dict[str, Any], *args: Any, **more: Any) -> Any:
         if payload["session_id"] == "s1":
