@@ -21,6 +21,9 @@ def short(value: object, length: int = 8) -> str:
 def source_of(topic: str, payload: Payload, known_ips: Mapping[str, str]) -> str:
     """Who or what an event is about: address, identity, attacker, decky or worker."""
     ip = payload.get("attacker_ip") or known_ips.get(str(payload.get("attacker_uuid")))
+    if not ip and (several := payload.get("attacker_uuids")) and isinstance(several, list):
+        ip = known_ips.get(str(several[0]))
+        ip = f"{ip} +{len(several) - 1}" if ip and len(several) > 1 else ip
     if ip:
         return visible(ip, SOURCE_LIMIT)
     for key, label in (("identity_uuid", "id"), ("attacker_uuid", "at")):

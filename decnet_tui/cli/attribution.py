@@ -46,6 +46,7 @@ def identities(
     since: common.Since = None,
     attacker: Attacker = None,
     limit: common.Limit = 100,
+    ignored: common.Ignored = False,
     as_json: common.AsJson = False,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
@@ -57,7 +58,7 @@ def identities(
 
     async def ask() -> list[dict[str, Any]]:
         async with common.repository(settings) as repo:
-            rows = await _identities(repo, newest, attacker, limit)
+            rows = await _identities(repo, newest, attacker, limit, ignored)
             return rows if as_json else await _with_states(repo, rows)
 
     columns = ("identity_uuid", "attacker_uuids", "merged_into", "states")
@@ -65,11 +66,14 @@ def identities(
 
 
 async def _identities(
-    repo: BaseRepository, since: Any, attacker: str | None, limit: int
+    repo: BaseRepository, since: Any, attacker: str | None, limit: int, ignored: bool
 ) -> list[dict[str, Any]]:
-    rows = await repo.list_identities(since=since, limit=limit if attacker is None else 0)
+    rows = await repo.list_identities(since=since, limit=limit if attacker is None else 0, ignored=ignored)
     if attacker is not None:
-        wanted = {row["identity_uuid"] for row in await repo.list_attackers(attacker=attacker, limit=0)}
+        wanted = {
+            row["identity_uuid"]
+            for row in await repo.list_attackers(attacker=attacker, limit=0, ignored=ignored)
+        }
         rows = [row for row in rows if row["identity_uuid"] in wanted][: limit or None]
     return rows
 
@@ -88,6 +92,7 @@ def attribution(
     attacker: Attacker = None,
     identity: Identity = None,
     limit: common.Limit = 100,
+    ignored: common.Ignored = False,
     as_json: common.AsJson = False,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
@@ -99,7 +104,7 @@ def attribution(
 
     async def ask() -> list[dict[str, Any]]:
         async with common.repository(settings) as repo:
-            return await repo.list_attribution(**filters)  # type: ignore[arg-type]
+            return await repo.list_attribution(**filters, ignored=ignored)  # type: ignore[arg-type]
 
     columns = (
         "identity_uuid",
@@ -121,6 +126,7 @@ def alerts(
     session: Session = None,
     state: State = None,
     limit: common.Limit = 100,
+    ignored: common.Ignored = False,
     as_json: common.AsJson = False,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
@@ -137,7 +143,7 @@ def alerts(
 
     async def ask() -> list[dict[str, Any]]:
         async with common.repository(settings) as repo:
-            return await repo.list_alerts(newest, attacker, session, state, limit)
+            return await repo.list_alerts(newest, attacker, session, state, limit, ignored)
 
     rows = [{name: row[name] for name in ALERT_ROW} for row in common.run(ask)]
     columns = ("ts", "state", "confidence", "families", "sessions", "identity_uuid", "alert_id")

@@ -31,6 +31,7 @@ DbUrl = Annotated[str | None, typer.Option("--db", help="Database URL.")]
 RulesDir = Annotated[Path | None, typer.Option("--rules", help="Rule directory.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Stable JSON instead of text for people.")]
 Since = Annotated[str | None, typer.Option("--since", help="Only newer: 90s, 15m, 24h, 7d or an ISO date.")]
+Ignored = Annotated[bool, typer.Option("--ignored", help="Ignored sources too.")]
 Limit = Annotated[int, typer.Option("--limit", min=0, help="At most so many rows; 0 is all.")]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}

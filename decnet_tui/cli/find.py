@@ -8,7 +8,6 @@ import typer
 
 from decnet_tui.cli import common
 
-Ignored = Annotated[bool, typer.Option("--ignored", help="Ignored sources too.")]
 _COLUMNS = ("ts", "kind", "attacker_ip", "value", "session_id")
 
 
@@ -18,7 +17,7 @@ def find(
     ],
     since: common.Since = None,
     limit: common.Limit = 100,
-    ignored: Ignored = False,
+    ignored: common.Ignored = False,
     as_json: common.AsJson = False,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,

@@ -24,6 +24,7 @@ def tags(
     session: Session = None,
     technique: Technique = None,
     limit: common.Limit = 100,
+    ignored: common.Ignored = False,
     as_json: common.AsJson = False,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
@@ -33,7 +34,7 @@ def tags(
     from decnet.attack.catalogue import load_catalogue
 
     filters = {
-        "since": common.parse_since(since), "attacker": attacker, "session": session, "technique": technique, "limit": limit,
+        "since": common.parse_since(since), "attacker": attacker, "session": session, "technique": technique, "limit": limit, "ignored": ignored,
     }  # fmt: skip
     rows = _query("list_tags", filters, config, data_dir, db)
     named = [
@@ -65,6 +66,7 @@ def sessions(
     session: Session = None,
     technique: Technique = None,
     limit: common.Limit = 100,
+    ignored: common.Ignored = False,
     as_json: common.AsJson = False,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
@@ -72,7 +74,7 @@ def sessions(
 ) -> None:
     """Sessions, newest first."""
     filters = {
-        "since": common.parse_since(since), "attacker": attacker, "session": session, "technique": technique, "limit": limit,
+        "since": common.parse_since(since), "attacker": attacker, "session": session, "technique": technique, "limit": limit, "ignored": ignored,
     }  # fmt: skip
     rows = _query("list_sessions", filters, config, data_dir, db)
     columns = (
@@ -94,6 +96,7 @@ def attackers(
     attacker: Attacker = None,
     technique: Technique = None,
     limit: common.Limit = 100,
+    ignored: common.Ignored = False,
     as_json: common.AsJson = False,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
@@ -105,6 +108,7 @@ def attackers(
         "attacker": attacker,
         "technique": technique,
         "limit": limit,
+        "ignored": ignored,
     }
     rows = _query("list_attackers", filters, config, data_dir, db)
     columns = (

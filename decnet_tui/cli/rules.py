@@ -15,11 +15,15 @@ from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet.ttp.loader import load_dir
 from decnet_tui.cli import common
+from decnet_tui.cli.coverage import coverage
 from decnet_tui.store import RepositoryRules
 
 app = typer.Typer(
-    help="The rules: list, show, check, disable, enable, clip.", no_args_is_help=True, rich_markup_mode=None
+    help="The rules: list, show, check, coverage, disable, enable, clip.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
+app.command()(coverage)
 
 RuleId = Annotated[str, typer.Argument(metavar="ID", help="Rule id, for example R0012.")]
 For = Annotated[str | None, typer.Option("--for", help="Expires by itself after 90s, 15m, 1h, 7d.")]

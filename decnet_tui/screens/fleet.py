@@ -40,8 +40,8 @@ class FleetView(TableView):
         super().__init__(feed)
         self.history: dict[str, list[Mapping[str, Any]]] = {}
         self.columns = (
-            Column("name", "decky", 14),
-            Column("address", "address", 15),
+            Column("name", "decky", 12),
+            Column("address", "address", 14),
             Column("services", "services", 16, text=_services, grow=True),
             Column("state", "state", 11, text=self._state, style=self._style),
             Column("hits", "hits", 5, right=True),
