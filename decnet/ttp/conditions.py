@@ -14,6 +14,10 @@ from typing import Any, NamedTuple, Protocol
 
 import re2
 
+from decnet.ttp.kinds import CAPPED_FIELD
+
+CAPPED_MARK = "\0views_capped"
+"""Ends the text of a line whose views were cut off; no text of an attacker holds a NUL."""
 MAX_RE2_MEM = 64 << 20
 MATCHED_CHARS = 300
 _UNSOUND = re.compile(r"\\[AzZC]|\(\?[a-z]*-[a-z]*m")
@@ -117,6 +121,8 @@ class Compare:
 
     def prefilters(self) -> list[str] | None:
         """The literal texts that must occur."""
+        if self.field == CAPPED_FIELD and self.op in ("equals", "exists") and self.value is not False:
+            return [re2.escape(CAPPED_MARK)]
         if self.op not in ("equals", "in", "contains", "startswith", "endswith"):
             return None
         values = self.value if isinstance(self.value, list) else [self.value]

@@ -31,5 +31,8 @@ DEFAULT_FIELDS: dict[str, str] = {
 }
 """Kind → field of a pattern that names none."""
 
-COMMAND_FIELDS = frozenset({"command_text", "argv0", "argv"})
-"""Fields of a command that depend on the view."""
+CAPPED_FIELD = "views_capped"
+"""Field of a command: true when a bound cut some of its views off, else absent."""
+
+COMMAND_FIELDS = frozenset({"command_text", "argv0", "argv", CAPPED_FIELD})
+"""Fields of a command that come from its views."""
