@@ -79,6 +79,15 @@ class FleetMixin(RepositoryBase):
         async with self._read() as session:
             return await self._rows(session, query)
 
+    async def deckies_at(self, address: str, besides: str) -> list[Row]:
+        """``address``, ``ports``, ``desired``, ``observed`` of the others that really listen on an address."""
+        columns = [_DECKY.c[key] for key in ("address", "ports", "desired", "observed")]
+        query = select(*columns).where(
+            _DECKY.c.address == address, _DECKY.c.name != besides, _DECKY.c.substrate != "dry_run"
+        )
+        async with self._read() as session:
+            return await self._rows(session, query)
+
     async def decky_get(self, name: str) -> Row | None:
         """One decky or None."""
         async with self._read() as session:

@@ -69,12 +69,14 @@ async def set_interval(repo: BaseRepository, name: str, interval: str, tools: To
         await tx.decky_update(name, mutate_interval=own, next_due=due)
 
 
-async def taken_sockets(repo: BaseRepository, name: str, catalogue: Catalogue) -> set[tuple[str, str, int]]:
-    """Address, transport and port of everything that other deckies run or want to run."""
+async def taken_sockets(
+    repo: BaseRepository, row: Mapping[str, Any], catalogue: Catalogue
+) -> set[tuple[str, str, int]]:
+    """Address, transport and port of everything that other deckies of this one's address run or want to run."""
     found: set[tuple[str, str, int]] = set()
-    for row in await repo.deckies():
-        if row["name"] != name and row["substrate"] != "dry_run":
-            found |= _sockets(row, [*(row["desired"] or ()), *(row["observed"] or ())], catalogue)
+    if row["substrate"] != "dry_run":
+        for other in await repo.deckies_at(row["address"], row["name"]):
+            found |= _sockets(other, [*(other["desired"] or ()), *(other["observed"] or ())], catalogue)
     return found
 
 
@@ -187,7 +189,7 @@ async def put_decky(
     row |= {key: plain[key] for key in ("address", "ports", "networks")}
     row |= {"topology_id": topology["topology_id"], "spec": plain, "wanted": True, "pending": True}
     row |= {"failures": 0, "retry_at": None, "reason": ""}
-    taken = await taken_sockets(tx, spec.name, tools.catalogue)
+    taken = await taken_sockets(tx, row, tools.catalogue)
     row["desired"] = _desired(spec, old, blocked(row, taken, tools.catalogue), tools)
     if old is None:
         row |= {"observed": [], "state": "pending", "since": utcnow(), "cause": cause("creation", actor)}

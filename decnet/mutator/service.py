@@ -176,7 +176,7 @@ class MutationService:
         return await self._written(tx, decky, row, new)
 
     async def _choose(self, tx: BaseRepository, decky: Row) -> list[str]:
-        taken = await taken_sockets(tx, decky["name"], self.tools.catalogue)
+        taken = await taken_sockets(tx, decky, self.tools.catalogue)
         pool, ports = decky["pool"] or [], decky["ports"] or {}
         return choose(
             pool,
