@@ -5,16 +5,19 @@ from __future__ import annotations
 import getpass
 import socket
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from decnet.bus.base import BaseBus
 from decnet.bus.connection import read_connection
 from decnet.bus.factory import get_bus
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
-from decnet.engine import Engine
 from decnet.errors import DecnetError, EngineError
 from decnet_tui.session import RuleRow
 from decnet_tui.store import RepositoryRules
+
+if TYPE_CHECKING:
+    from decnet.engine import Engine
 
 
 def operator() -> str:
@@ -73,6 +76,8 @@ class ConsoleSession:
 
 async def start_inside(settings: Settings, *, demo: bool) -> ConsoleSession:
     """An engine in this process and a bus client of the console's own. Raises as Engine.start."""
+    from decnet.engine import Engine  # here: an attachment starts without it, and faster
+
     engine = Engine(settings)
     await engine.start()
     session = ConsoleSession(get_bus("console", engine.settings), engine.repo, demo=demo, engine=engine)

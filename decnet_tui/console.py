@@ -17,8 +17,6 @@ from decnet.config import Settings
 from decnet.errors import EngineError
 from decnet.logs import configure_logging
 from decnet_tui import lastlook
-from decnet_tui.demo import demo_settings, print_summary
-from decnet_tui.headless import run_headless
 
 if TYPE_CHECKING:
     from decnet_tui.attach import ConsoleSession
@@ -50,11 +48,15 @@ async def run_console(settings: Settings, how: How) -> None:
     """Runs until the operator quits. Raises DecnetError."""
     with ExitStack() as stack:
         if how.demo:
+            from decnet_tui.demo import demo_settings, print_summary
+
             settings = stack.enter_context(demo_settings(settings))
         if has_terminal():
             leave = await _full_screen(settings, how)
         elif how.demo and not sys.stdout.isatty():
             configure_logging(settings.log.format, "WARNING")
+            from decnet_tui.headless import run_headless
+
             await run_headless(settings, until_idle=DEMO_IDLE_S)
             await print_summary(settings)
             return

@@ -10,7 +10,6 @@ from uuid import uuid4
 from decnet.bus import topics
 from decnet.config import Settings
 from decnet.hostile import visible
-from decnet.mutator.rows import Tools, set_interval
 from decnet_tui.changes import Change, End, Outcome, need_store
 from decnet_tui.feed import Feed
 from decnet_tui.forms import Field, Form
@@ -135,6 +134,8 @@ class IntervalChange(Change):
 
     async def send(self, session: Session) -> None:
         """Writes it. Raises FleetError for an unknown decky or a wrong interval."""
+        from decnet.mutator.rows import Tools, set_interval  # here: the console starts without the planes
+
         await set_interval(need_store(session), self.decky, self.every, Tools.of(self.settings))
 
     async def held(self, session: Session) -> str:
