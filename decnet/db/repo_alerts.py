@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, func, or_, select, update
 
 from decnet.db.base import RepositoryBase, Row, replace
 from decnet.db.evidence import AttributionState, Identity
+from decnet.db.repo_ignore import identity_is_shown
 from decnet.db.repo_lists import _attacker_is
 from decnet.db.tables import table_of
 from decnet.db.tables_attribution import AttributionAlert
@@ -128,11 +129,14 @@ class AlertsMixin(RepositoryBase):
         session: str | None = None,
         state: str | None = None,
         limit: int = 100,
+        ignored: bool = False,
     ) -> list[Row]:
         """Alerts, newest first, with all their columns; ``session`` asks for one of the sessions behind it."""
         where = [] if since is None else [_ALERT.c.ts >= as_utc(since)]
         if state is not None:
             where.append(_ALERT.c.state == state)
+        if not ignored:
+            where.append(identity_is_shown(_ALERT.c.identity_uuid))
         if attacker is not None:
             where.append(_identity_of(_ALERT.c.identity_uuid, attacker))
         order = (_ALERT.c.ts.desc(), _ALERT.c.alert_id)
@@ -149,9 +153,12 @@ class AlertsMixin(RepositoryBase):
         attacker: str | None = None,
         identity: str | None = None,
         limit: int = 100,
+        ignored: bool = False,
     ) -> list[Row]:
         """States of primitives, the last observed first; times are aware."""
         where = _state_filter(since, attacker, identity)
+        if not ignored:
+            where.append(identity_is_shown(_STATE.c.identity_uuid))
         order = (_STATE.c.last_observation_ts.desc(), _STATE.c.identity_uuid, _STATE.c.primitive)
         query = select(*(_STATE.c[name] for name in _STATE_ROW)).where(*where).order_by(*order)
         async with self._read() as session:

@@ -16,6 +16,7 @@ from decnet.db.base import RepositoryBase, Row
 from decnet.db.evidence import Attacker, Command, Credential, Fingerprint, SessionRow
 from decnet.db.tables import table_of
 from decnet.db.types import as_utc
+from decnet.hostile import storable_text
 
 _ATTACKER, _SESSION, _COMMAND = table_of(Attacker), table_of(SessionRow), table_of(Command)
 _CREDENTIAL, _PRINT = table_of(Credential), table_of(Fingerprint)
@@ -33,6 +34,7 @@ class FindMixin(RepositoryBase):
         """Rows ts (aware), kind (command, address, user, hash, url, file, forward), value, attacker_ip,
         attacker_uuid, session_id, newest first; limit 0 is all. Empty text finds nothing.
         """
+        text = storable_text(text)
         if not text:
             return []
         rows: list[Row] = []

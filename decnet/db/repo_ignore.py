@@ -16,13 +16,14 @@ from sqlalchemy import ColumnElement, String, and_, case, cast, delete, select, 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.base import RepositoryBase, Row, chunks, replace
-from decnet.db.evidence import Attacker, Credential, SessionRow
+from decnet.db.evidence import Attacker, Credential, Identity, SessionRow
 from decnet.db.tables import TTPTag, table_of
 from decnet.db.tables_ignore import IgnoredSource
 from decnet.db.types import utcnow
 from decnet.hostile import storable_text
 from decnet.ids import event_id, normalize_ip
 
+_IDENTITY = table_of(Identity)
 _IGNORED, _TAG = table_of(IgnoredSource), table_of(TTPTag)
 _ATTACKER, _SESSION, _CREDENTIAL = table_of(Attacker), table_of(SessionRow), table_of(Credential)
 _PAGE = 5000
@@ -93,6 +94,13 @@ def tag_is_shown() -> ColumnElement[bool]:
     """
     mark = case((_SESSION.c.session_id.is_not(None), _SESSION.c.ignored_by), else_=_ATTACKER.c.ignored_by)
     return mark.is_(None)
+
+
+def identity_is_shown(column: Any) -> ColumnElement[bool]:
+    """Condition on a column of identity uuids: the identity's own attacker is not marked."""
+    joined = _IDENTITY.join(_ATTACKER, _ATTACKER.c.attacker_uuid == _IDENTITY.c.attacker_uuid)
+    marked = select(_IDENTITY.c.identity_uuid).select_from(joined).where(_ATTACKER.c.ignored_by.is_not(None))
+    return column.not_in(marked)  # type: ignore[no-any-return]
 
 
 class IgnoreMixin(RepositoryBase):

@@ -9,17 +9,21 @@ from sqlalchemy import and_, func, select
 
 from decnet.db.base import RepositoryBase, Row
 from decnet.db.evidence import Attacker, Identity, SessionRow
+from decnet.db.repo_ignore import tag_is_shown
 from decnet.db.tables import TTPTag, table_of
 from decnet.db.types import as_utc
 
 _TAG, _SESSION = table_of(TTPTag), table_of(SessionRow)
 _ATTACKER, _IDENTITY = table_of(Attacker), table_of(Identity)
+_SHOWN = _TAG.outerjoin(_SESSION, _SESSION.c.session_id == _TAG.c.session_id).outerjoin(
+    _ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid
+)
 Since = datetime | float
 _CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
 
 
 class SummaryMixin(RepositoryBase):
-    """Questions about what is new; ``limit`` 0 is all."""
+    """Questions about what is new; ``limit`` 0 is all, ignored sources are left out."""
 
     async def new_attackers(self, since: Since, limit: int = 0) -> list[Row]:
         """Attackers first seen at ``since`` or later: attacker_uuid, attacker_ip, identity_uuid, first_seen."""
@@ -32,7 +36,7 @@ class SummaryMixin(RepositoryBase):
                 _ATTACKER.c.first_seen,
             )
             .select_from(joined)
-            .where(_ATTACKER.c.first_seen >= as_utc(since))
+            .where(_ATTACKER.c.first_seen >= as_utc(since), _ATTACKER.c.ignored_by.is_(None))
             .order_by(_ATTACKER.c.first_seen.desc(), _ATTACKER.c.attacker_uuid)
         )
         return await self._some(query, limit)
@@ -48,7 +52,8 @@ class SummaryMixin(RepositoryBase):
                 func.count().label("tags"),
                 func.count(_TAG.c.attacker_uuid.distinct()).label("attackers"),
             )
-            .where(_TAG.c.superseded_by.is_(None))
+            .select_from(_SHOWN)
+            .where(_TAG.c.superseded_by.is_(None), tag_is_shown())
             .group_by(technique)
             .having(first >= as_utc(since))
             .order_by(func.count().desc(), technique)
@@ -60,12 +65,21 @@ class SummaryMixin(RepositoryBase):
         tags = and_(_TAG.c.session_id == _SESSION.c.session_id, _TAG.c.superseded_by.is_(None))
         technique = func.coalesce(_TAG.c.sub_technique_id, _TAG.c.technique_id)
         count = select(func.count(technique.distinct())).where(tags).scalar_subquery()
-        names = ("session_id", "attacker_uuid", "attacker_ip", "decky_id", "service", "started_at", "duration_s")
+        names = (
+            "session_id",
+            "attacker_uuid",
+            "attacker_ip",
+            "decky_id",
+            "service",
+            "started_at",
+            "duration_s",
+        )
         columns: list[Any] = [_SESSION.c[name] for name in (*names, "command_count", "downloads")]
         when = func.coalesce(_SESSION.c.ended_at, _SESSION.c.started_at)
         query = (
             select(*columns, count.label("techniques"))
             .where(_SESSION.c.attacker_uuid.is_not(None), _SESSION.c.command_count > 0, when >= as_utc(since))
+            .where(_SESSION.c.ignored_by.is_(None))
             .order_by(count.desc(), func.coalesce(_SESSION.c.duration_s, 0).desc(), _SESSION.c.session_id)
         )
         rows = await self._some(query, limit)

