@@ -15,6 +15,8 @@ from typing import Any
 from decnet.behave import lexicon
 from decnet.behave import thresholds as t
 from decnet.behave.keys import KeyFacts, read_keys
+from decnet.hostile import storable_text
+from decnet.ids import attacker_id
 from decnet.shell import look_through, split_commands
 
 Row = dict[str, Any]
@@ -80,9 +82,9 @@ class Evidence:
 def evidence_of(payload: Row, recording: bytes | None = None) -> Evidence:
     """The evidence of a whole session. Raises ValueError when the payload is none."""
     started, ended = _time(payload.get("started_at")), _time(payload.get("ended_at"))
-    session_id, attacker = payload.get("session_id"), payload.get("attacker_uuid")
-    if ended is None or not isinstance(session_id, str) or not isinstance(attacker, str):
-        raise ValueError("session_id, attacker_uuid or ended_at is missing")
+    session_id, attacker = payload.get("session_id"), attacker_of(payload)
+    if ended is None or not isinstance(session_id, str) or attacker is None:
+        raise ValueError("session_id, attacker or ended_at is missing")
     started = ended if started is None else min(started, ended)
     found = Evidence(
         session_id=session_id,
@@ -102,6 +104,14 @@ def evidence_of(payload: Row, recording: bytes | None = None) -> Evidence:
     if recording:
         _read_recording(found, recording)
     return found
+
+
+def attacker_of(payload: Row) -> str | None:
+    """The attacker's id, derived from the address when it is not given; None without both."""
+    uuid, ip = payload.get("attacker_uuid"), payload.get("attacker_ip")
+    if isinstance(uuid, str) and uuid:
+        return uuid
+    return attacker_id(storable_text(ip)) if isinstance(ip, str) and ip else None
 
 
 def _read_recording(found: Evidence, recording: bytes) -> None:

@@ -294,6 +294,10 @@ class _Reader:
             return
         if self.completing is not None and token != "\t":
             self._completed()
+        within = self.burst >= t.PASTE_MIN_CHARS // 2 and now - self.last < t.PASTE_GAP_S
+        if token == "\t" and within:
+            self._struck(now, " ")  # white space of a paste asks for no completion
+            return
         if self.burst:
             self._close_burst()
         self.after_return = False

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from decnet.behave import thresholds as t
+from decnet.behave.evidence import attacker_of
 from decnet.behave.extract import ending_of
 from decnet.bus.base import Event
 
@@ -36,9 +37,9 @@ class Place:
 def place_of(event: Event) -> Place:
     """The place of an event. Raises NotASession."""
     payload = event.payload
-    session, attacker, ended = (payload.get(k) for k in ("session_id", "attacker_uuid", "ended_at"))
-    if not isinstance(session, str) or not session or not isinstance(attacker, str) or not attacker:
-        raise NotASession("session_id or attacker_uuid is missing or no text")
+    session, attacker, ended = payload.get("session_id"), attacker_of(payload), payload.get("ended_at")
+    if not isinstance(session, str) or not session or attacker is None:
+        raise NotASession("session_id or attacker is missing or no text")
     if isinstance(ended, bool) or not isinstance(ended, (int, float)) or not 0 <= ended < 1e11:
         raise NotASession("ended_at is missing or no time in epoch seconds")
     part, parts = _whole(payload.get("part", 1)), _whole(payload.get("parts", 1))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from decnet.behave import EXTRACTOR_VERSION
+from decnet.behave.evidence import attacker_of
 from decnet.behave.extract import Extraction, extract, rank_of
 from decnet.behave.parts import NotASession, place_of, whole_session
 from decnet.behave.store import store
@@ -145,7 +146,9 @@ class BehaveWorker(Worker):
         tasks = [Task(payload, 1) for sid in ids if (payload := await repo.session_payload(sid))]
         async with repo.transaction() as bound:
             news = TxBus()
-            await bound.lock_attackers({task.payload["attacker_uuid"] for task in tasks})
+            await bound.lock_attackers(
+                {attacker for task in tasks if (attacker := attacker_of(task.payload))}
+            )
             await self._work(tasks, bound, news)
             left = await bound.outdated_sessions(EXTRACTOR_VERSION, REEXTRACT_AT_ONCE)
             await bound.forget_extracted_sessions(sorted(set(ids) & set(left)))

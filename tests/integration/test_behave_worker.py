@@ -156,7 +156,7 @@ async def test_unreadable_events_are_given_up_and_cost_the_others_nothing(repo: 
         session([]) | change
         for change in (
             {"session_id": None},
-            {"attacker_uuid": 7},
+            {"attacker_uuid": 7, "attacker_ip": None},
             {"ended_at": "soon"},
             {"part": 3},
             {"parts": 10**9},

@@ -83,6 +83,11 @@ def test_bracketed_paste_is_a_paste_however_short() -> None:
     assert (facts.pastes, facts.pasted, facts.live) == (1, 2, 0)
 
 
+def test_tabs_of_a_pasted_text_are_no_completion() -> None:
+    facts = read_keys(Tape().paste("if true; then\techo one\techo two; fi").done())
+    assert (facts.tabs, facts.pastes, facts.live) == (0, 1, 0)
+
+
 def test_delete_and_arrow_keys_are_no_pastes() -> None:
     tape = (
         Tape()

@@ -359,7 +359,11 @@ def test_any_json_gives_registry_values_or_nothing(more: dict[str, Any], command
 @pytest.mark.parametrize("missing", ["session_id", "attacker_uuid", "ended_at"])
 def test_what_is_no_session_is_refused(missing: str) -> None:
     with pytest.raises(ValueError, match="missing"):
-        extract(session([]) | {missing: None})
+        extract(session([]) | {missing: None, "attacker_ip": None})
+
+
+def test_an_attacker_without_id_is_known_by_the_address() -> None:
+    assert extract(session([]) | {"attacker_uuid": None}) == extract(session([]))
 
 
 def test_a_long_session_is_bounded() -> None:
