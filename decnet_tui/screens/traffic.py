@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from bisect import bisect_left
 from typing import Any
 
@@ -17,6 +18,9 @@ from decnet_tui.widgets.strips import BAD, FAINT, GOOD, KEY, PLAIN, WARN, Line, 
 
 DEFAULT_FILTER = "> -system.>"
 SOURCE_WIDTH = 15
+DIG_S = 0.012
+"""Seconds that filtering the ring may take between two keys."""
+DIG_ROWS = 1000
 
 
 class TrafficView(View):
@@ -36,11 +40,14 @@ class TrafficView(View):
         self._shown: list[EventRow] = []
         self._next = 0
         self._paused_at = 0
+        self._undug: list[EventRow] = []
+        self._seek: int | None = None
 
     def sync(self, now: float) -> bool:
         """Takes in new events; nothing moves while paused."""
+        dug = self._dig()
         if self.frozen is not None or self._next == self.feed.total:
-            return False
+            return dug
         fresh = self.feed.since(self._next)
         self._next = self.feed.total
         self._shown.extend(filter(self._keeps, fresh))
@@ -71,15 +78,43 @@ class TrafficView(View):
         self.filter_text = text
 
     def _apply(self, wanted: Filter) -> None:
-        at = self._shown[self.cursor].seq if self.cursor < len(self._shown) else 0
+        if self._seek is None:
+            self._seek = self._shown[self.cursor].seq if self.cursor < len(self._shown) else 0
         self._filter = wanted
-        source = self.frozen if self.frozen is not None else list(self.feed.ring)
-        self._shown = list(filter(self._keeps, source))
+        self._undug = self.frozen[:] if self.frozen is not None else list(self.feed.ring)
+        self._shown = []
         if self.frozen is None:
             self._next = self.feed.total
-        self.cursor = bisect_left(self._shown, at, key=lambda row: row.seq)
-        if self.tail:
-            self.cursor = max(len(self._shown) - 1, 0)
+        self._dig()
+
+    def _dig(self) -> bool:
+        """Filters what is not filtered yet, newest first, for as long as a key may wait; whether it found any.
+
+        Filtering a full ring at once would hold up the next key.
+        """
+        if not self._undug:
+            return False
+        deadline, found = time.perf_counter() + DIG_S, 0
+        while self._undug:
+            piece, self._undug = self._undug[-DIG_ROWS:], self._undug[:-DIG_ROWS]
+            kept = list(filter(self._keeps, piece))
+            self._shown[:0] = kept
+            found += len(kept)
+            if time.perf_counter() >= deadline:
+                break
+        self._place(found)
+        return True
+
+    def _place(self, found: int) -> None:
+        """The cursor onto its event after ``found`` older rows came in front."""
+        if self.tail or self._seek is None:
+            self.cursor = max(len(self._shown) - 1, 0) if self.tail else self.cursor + found
+        else:
+            self.cursor = bisect_left(self._shown, self._seek, key=lambda row: row.seq)
+        self.top += found
+        if not self._undug:
+            self._seek = None
+            self._trim()
 
     def set_scope(self, scope: Scope | None) -> None:
         """Shows what names one actor, or everything again."""
@@ -105,6 +140,7 @@ class TrafficView(View):
 
     def move(self, by: int, rows: int) -> None:
         """Moving away from the newest line ends the tail; moving down onto it takes it up again."""
+        self._seek = None
         super().move(by, rows)
         self.tail = by > 0 and self.frozen is None and self.cursor >= self.count() - 1
 
@@ -151,6 +187,8 @@ class TrafficView(View):
         if self.frozen is not None:
             state = f"PAUSED +{self.feed.total - self._paused_at} new"
         held = len(self.frozen) if self.frozen is not None else len(self.feed.ring)
+        if self._undug:
+            state += f"  {len(self._undug)} still to filter"
         left = f"topic {self._filter.topic_part}  text {self._filter.text_part}  {state}"
         if self.scope is not None:
             left += f"  follow {self.scope.label}"

@@ -84,7 +84,7 @@ async def test_the_first_screen_is_what_is_new_and_each_line_opens_its_view(tmp_
                 app, pilot, ">R0002"
             )
             await pilot.press("0", "s")
-            await shows(app, pilot, "the last 7d")
+            await shows(app, pilot, "the last 24h")
 
 
 async def test_disable_is_verified_journalled_and_undone_exactly(tmp_path: Path) -> None:

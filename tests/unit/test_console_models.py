@@ -123,6 +123,30 @@ def test_traffic_follows_one_actor() -> None:
     assert "follow 203.0.113.7" in view.status()[0]
 
 
+def test_a_full_ring_is_filtered_in_pieces_and_the_cursor_finds_its_event() -> None:
+    feed = Feed(ring=30_000)
+    view = TrafficView(feed)
+    for i in range(30_000):
+        feed.add(Event("decky.web-07.traffic", {"n": i, "even": str(i % 2)}), now=NOW)
+    view.sync(NOW)
+    view.move(-20_000, 20)
+    at = view.detail_key()
+    view.set_filter("/n=.*even=1/")
+    first = view.count()
+    assert 0 < first < 15_000
+    assert "still to filter" in view.status()[0]
+    view.set_filter("even=1")
+    while view.sync(NOW):
+        pass
+    assert view.count() == 15_000
+    assert view.detail_key() == at
+    view.pause()
+    view.set_filter("")
+    while view.sync(NOW):
+        pass
+    assert (view.count(), view.detail_key()) == (30_000, at)
+
+
 # --- tables
 
 
