@@ -18,8 +18,8 @@ from decnet.ttp.rules import CompiledRule
 
 EVENTS = Path(__file__).parent / "fixtures" / "events"
 START = datetime(2026, 3, 4, 5, 0, 0, tzinfo=UTC).timestamp()
-EXAMPLES = 3
-"""Examples of one rule that are played."""
+EXAMPLES, AT_ONCE = 2, 50
+"""Examples of one rule that are played, and commands of one session."""
 
 
 class CowrieLog:
@@ -104,13 +104,30 @@ def scripted(log: CowrieLog) -> None:
         log.session("client library", (1.0, hello(hassh)))
 
 
-def examples(log: CowrieLog, rule: CompiledRule) -> None:
-    """Plays what a rule says itself that it matches, as far as Cowrie can log it."""
-    for example in rule.tests_match[:EXAMPLES]:
-        for kind in sorted(rule.applies_to):
-            steps = list(_steps(kind, example))
-            if steps:
-                log.session(rule.rule_id, *steps)
+def examples(log: CowrieLog, rules: Iterable[CompiledRule]) -> None:
+    """Plays what rules say themselves that they match, as far as Cowrie can log it.
+
+    Single commands share a few sessions; a session of its own has what needs several events or other lines.
+    """
+    commands: list[str] = []
+    for rule in rules:
+        if rule.lifter is not None:
+            continue
+        for example in rule.tests_match[:EXAMPLES]:
+            if isinstance(example, str) and rule.applies_to == {"command"} and rule.correlation is None:
+                commands.append(example)
+            else:
+                _play(log, rule, example)
+    for i in range(0, len(commands), AT_ONCE):
+        steps = ((float(n + 1), typed(text)) for n, text in enumerate(commands[i : i + AT_ONCE]))
+        log.session("commands", *steps)
+
+
+def _play(log: CowrieLog, rule: CompiledRule, example: Any) -> None:
+    for kind in sorted(rule.applies_to):
+        steps = list(_steps(kind, example))
+        if steps:
+            log.session(rule.rule_id, *steps)
 
 
 def _steps(kind: str, example: Any) -> Iterable[tuple[float, dict[str, Any]]]:

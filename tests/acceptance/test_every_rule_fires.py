@@ -6,6 +6,7 @@ One engine run for all. A rule that nothing can reach fails the build.
 from __future__ import annotations
 
 import json
+import textwrap
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,7 @@ IDLE_S = 0.4
 def _log() -> CowrieLog:
     log = CowrieLog()
     scripted(log)
-    for rule in RULES:
-        if rule.lifter is None:
-            examples(log, rule)
+    examples(log, RULES)
     return log
 
 
@@ -91,10 +90,11 @@ def _shown(reached: dict[str, set[str]]) -> str:
     for rule, producers in reached.items():
         by_producer[" + ".join(sorted(producers))].append(rule)
     names = {rule.rule_id: rule.name for rule in RULES}
-    return "\n".join(
+    lists = (
         f"{producer}: " + ", ".join(f"{rule} {names[rule]}" for rule in sorted(rules))
         for producer, rules in sorted(by_producer.items())
     )
+    return "\n".join(textwrap.fill(text, 110, subsequent_indent="  ") for text in lists)
 
 
 async def test_every_rule_fires(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
