@@ -1,0 +1,150 @@
+"""The shipped pack as a whole: size, shape of every rule, lint, coverage. Corpora are used where they are at hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from decnet.attack.catalogue import load_catalogue
+from decnet.config import packaged_rules_dir
+from decnet.ttp import lint
+from decnet.ttp.loader import load_bytes, load_dir
+from decnet.ttp.selftest import run_rule_tests
+from decnet_tui.cli.coverage import coverage_layer, coverage_rows
+from decnet_tui.cli.main import app
+
+PACK = load_dir(packaged_rules_dir())
+OURS = [rule for rule in PACK.rules if rule.rule_id.startswith("R")]
+CORPORA = Path(__file__).parents[2].parent / "shared" / "corpora"
+SHELL_TACTICS = {"TA0002", "TA0003", "TA0004", "TA0005", "TA0006", "TA0007", "TA0008", "TA0009", "TA0010"} | {
+    "TA0011",
+    "TA0040",
+}
+RULE = """rule_id: {id}
+rule_version: 1
+name: x
+description: d
+applies_to: [command]
+match: {{pattern: '{pattern}'}}
+emits: [{{tactic: {tactic}, technique_id: {technique}, confidence: 0.8}}]
+"""
+
+
+def made(name: str, pattern: str, tactic: str = "TA0011", technique: str = "T1105"):
+    rule, errors = load_bytes(
+        RULE.format(id=name, pattern=pattern, tactic=tactic, technique=technique).encode(), f"{name}.yaml"
+    )
+    assert rule is not None, errors
+    return rule
+
+
+def test_the_pack_loads_and_is_large():
+    assert not PACK.errors
+    assert len(OURS) >= 200
+    assert {emit.tactic for rule in OURS for emit in rule.emits} >= SHELL_TACTICS
+
+
+@pytest.mark.parametrize("rule", OURS, ids=lambda rule: rule.rule_id)
+def test_every_rule_explains_and_tests_itself(rule):
+    assert len(rule.description) > 20
+    assert rule.references
+    assert len(rule.tests_match) >= 3
+    assert len(rule.tests_no_match) >= 3
+    assert all(0.3 <= emit.confidence <= 0.95 for emit in rule.emits)
+    assert Path(rule.file).name == f"{rule.rule_id}_{rule.name}.yaml"
+
+
+def test_own_tests_hold():
+    assert [str(error) for error in run_rule_tests(OURS)] == []
+
+
+def test_session_rules_are_there():
+    names = {rule.name for rule in OURS if rule.correlation is not None}
+    assert names >= {
+        "recon_burst",
+        "download_chmod_run",
+        "guessed_then_at_work",
+        "cron_after_download",
+        "clean_up_after_all",
+    }
+
+
+def test_the_pack_has_no_fault_on_its_own_examples():
+    assert [str(error) for error in lint.lint(OURS, [])] == []
+
+
+def test_no_rule_names_a_machine_or_a_person_of_the_corpora():
+    """An address in a rule is one of the documentation ranges or a well-known service."""
+    known = re.compile(
+        r"(?:192\.0\.2|198\.51\.100|203\.0\.113|127\.0\.0|169\.254\.\d+|100\.100\.100|0\.0\.0|8\.8\.[48]|1\.[01]\.[01]|9\.9\.9|114\.114\.114)\."
+    )
+    for rule in OURS:
+        for address in re.findall(r"\b\d{1,3}(?:\.\d{1,3}){3}\b", rule.source.replace("\\", "")):
+            assert known.match(address), (rule.rule_id, address)
+
+
+@pytest.mark.slow
+def test_the_pack_has_no_fault_on_the_corpora():
+    if not CORPORA.is_dir():
+        pytest.skip("the corpora are not part of the repository")
+    texts = []
+    for path in sorted(CORPORA.glob("*.dev.jsonl")):
+        for line in path.read_text("utf-8").splitlines():
+            row = json.loads(line)
+            texts += row["commands"] if "commands" in row else [row["command"]]
+    assert [str(error) for error in lint.lint(OURS, texts)] == []
+
+
+def test_lint_finds_a_rule_without_a_literal():
+    faults = lint.without_literal([made("R1", r"\d+\s\w*"), made("R2", r"\bwget\b")])
+    assert [fault.rule_id for fault in faults] == ["R1"]
+
+
+def test_lint_finds_doubles_and_shadows():
+    texts = ["wget a", "wget b", "wget c", "curl d"]
+    faults = lint.lint([made("R1", "wget"), made("R2", "wge[t]")], texts)
+    assert any(f.rule_id == "R2" and "exactly when R1" in f.message for f in faults)
+    faults = lint.lint([made("R1", "wget|curl"), made("R2", "wget")], texts)
+    assert [(f.rule_id, f.message.split(",")[0]) for f in faults] == [("R2", "covered by R1")]
+    faults = lint.lint([made("R1", "wget|curl"), made("R2", "wget", "TA0007", "T1082")], texts)
+    assert faults == []
+
+
+def test_doubles_with_a_reason_pass(monkeypatch):
+    pair = [made("R1", "wget"), made("R2", "wge[t]", "TA0007", "T1082")]
+    texts = ["wget a", "wget b", "wget c"]
+    assert lint.lint(pair, texts)
+    monkeypatch.setattr(lint, "TOGETHER", {frozenset(("R1", "R2")): "two sides of one command"})
+    assert lint.lint(pair, texts) == []
+
+
+def test_coverage_counts_rules_and_names_techniques():
+    rules = [made("R1", "wget"), made("R2", "curl"), made("R3", "uname", "TA0007", "T1082")]
+    rows = coverage_rows(rules, load_catalogue())
+    assert [(row["technique"], row["rules"]) for row in rows] == [("T1082", ["R3"]), ("T1105", ["R1", "R2"])]
+    assert rows[1]["name"] == "Ingress Tool Transfer"
+    layer = coverage_layer(rules, load_catalogue())
+    assert layer["domain"] == "enterprise-attack"
+    assert {c["techniqueID"]: (c["score"], c["comment"]) for c in layer["techniques"]} == {
+        "T1082": (1, "R3"),
+        "T1105": (2, "R1 R2"),
+    }
+
+
+def test_the_coverage_command(tmp_path: Path):
+    run = CliRunner()
+    table = run.invoke(app, ["rules", "coverage"])
+    assert table.exit_code == 0
+    assert "T1059.004" in table.stdout
+    assert f"{len(PACK.rules)} rules" in table.stdout
+    as_json = json.loads(run.invoke(app, ["rules", "coverage", "--json"]).stdout)
+    assert {"technique", "name", "tactics", "confidence", "rules"} == set(as_json[0])
+    target = tmp_path / "layer.json"
+    assert run.invoke(app, ["rules", "coverage", "--navigator", str(target)]).exit_code == 0
+    assert json.loads(target.read_text())["techniques"]
+    nowhere = run.invoke(app, ["rules", "coverage", "--navigator", str(tmp_path / "no" / "x.json")])
+    assert nowhere.exit_code != 0
