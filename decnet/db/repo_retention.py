@@ -26,13 +26,14 @@ from decnet.db.evidence import (
 )
 from decnet.db.tables import DeadLetter, TTPTag, table_of
 from decnet.db.tables_ignore import Announcement, AttackerIntel, ProducerDue
+from decnet.db.tables_lifters import EmailBody
 from decnet.db.types import as_utc, utcnow
 
 _ATTACKER, _SESSION, _COMMAND = table_of(Attacker), table_of(SessionRow), table_of(Command)
 _CREDENTIAL, _PRINT, _PART = table_of(Credential), table_of(Fingerprint), table_of(SessionPart)
 _OBSERVATION, _RECORDING, _TAG = table_of(ObservationRow), table_of(Recording), table_of(TTPTag)
 _IDENTITY, _DEAD, _TOLD = table_of(Identity), table_of(DeadLetter), table_of(Announcement)
-_INTEL, _DUE = table_of(AttackerIntel), table_of(ProducerDue)
+_INTEL, _DUE, _MAIL = table_of(AttackerIntel), table_of(ProducerDue), table_of(EmailBody)
 AT_ONCE = 500
 """Rows of one transaction; SQLite's other writers wait for it."""
 GRACE = timedelta(hours=1)
@@ -56,6 +57,7 @@ class RetentionMixin(RepositoryBase):
             (_PRINT.c.fingerprint_id, _PRINT.c.last_seen < moment),
             (_OBSERVATION.c.observation_id, _OBSERVATION.c.ts < epoch),
             (_INTEL.c.attacker_uuid, _INTEL.c.ts < epoch),
+            (_MAIL.c.source_id, _MAIL.c.ts < epoch),
             (_DEAD.c.id, _DEAD.c.ts < moment),
             (_ATTACKER.c.attacker_uuid, _forgotten(moment)),
             (_TAG.c.uuid, _orphaned()),

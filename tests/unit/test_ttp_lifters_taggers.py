@@ -185,7 +185,9 @@ def test_evidence_of_every_kind_has_a_type_and_survives_anything() -> None:
         "email", {"field": "subject", "matched": "hello", "from_domain": "a@b.example", "rcpt_count": 3}
     )
     assert told.keys() == {"field", "matched_sha256", "rcpt_count"}
-    some = checked_evidence("email", {"domains": ["a.example", MARK, 5], "attachment_sha256s": ["ab" * 32, MARK]})
+    some = checked_evidence(
+        "email", {"domains": ["a.example", MARK, 5], "attachment_sha256s": ["ab" * 32, MARK]}
+    )
     assert some == {"domains": ["a.example"], "attachment_sha256s": ["ab" * 32]}
 
 
@@ -328,6 +330,14 @@ async def test_of_two_engines_at_once_the_later_one_sees_both(repo: BaseReposito
 async def test_mails_with_hostile_ids_are_judged_too(repo: BaseRepository, mail: TaggerEvent) -> None:
     async with repo.transaction() as tx:
         assert await EmailLifter(ENGINE).tag_batch([mail, MAILS[0], MAILS[1]], repo=tx)
+
+
+async def test_old_bodies_are_forgotten(repo: BaseRepository) -> None:
+    async with repo.transaction() as tx:
+        await EmailLifter(ENGINE).tag_batch(MAILS, repo=tx)
+    assert (await repo.purge_older(2500.0))["email_body"] == 3
+    left = await repo.email_bodies([("a", "abcdef01"), ("b", "abcdef01")])
+    assert [row["source_id"] for row in left] == ["m5", "m7", "m4"]
 
 
 async def test_without_a_repository_nobody_is_remembered() -> None:
