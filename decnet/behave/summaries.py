@@ -60,7 +60,9 @@ def summarise(attacker_uuid: str, visits: Sequence[Visit], day: int) -> list[Obs
     end = max(visit.ended_at for visit in seen)
     window = Window(start_ts=min(seen[0].started_at, end), end_ts=end)
     ref = summary_ref(attacker_uuid, day)
-    findings = [*circadian(seen), *persistence(seen), *beacon(seen)]
+    findings = [*beacon(seen)]
+    if len(seen) < t.SUMMARY_SESSIONS or end - seen[0].started_at >= t.SUMMARY_MIN_SPAN_S:
+        findings += [*circadian(seen), *persistence(seen)]
     return [observation(p, v, c, ref=ref, window=window, attacker_uuid=attacker_uuid) for p, v, c in findings]
 
 

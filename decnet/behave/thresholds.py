@@ -158,6 +158,8 @@ MIN_HANDOFF_GAPS = 150
 # Running summaries of one attacker.
 SUMMARY_SESSIONS = 512
 """own: newest sessions that a summary is made of; the cost does not grow with history."""
+SUMMARY_MIN_SPAN_S = 7 * 86_400.0
+"""own: where the newest sessions fill less than a week, the bound decides which hours are seen: no rhythm is told."""
 SUMMARY_MIN_EVENTS, SUMMARY_MIN_SESSIONS = 5, 2
 """own: a histogram of less is a single visit."""
 QUIET_SHARE = 0.10

@@ -176,6 +176,18 @@ def test_a_summary_reads_a_bounded_number_of_visits() -> None:
     assert summarise("a", visits, day) == summarise("a", visits[-t.SUMMARY_SESSIONS :], day)
 
 
+def test_an_attacker_too_busy_for_the_bound_has_no_rhythm() -> None:
+    """The newest 512 of 5,000 sessions a day are the last hours of it, whatever the attacker's habits are."""
+    busy = [visit(MONDAY + i * 17.0, 1, i) for i in range(15_000)]
+    assert set(values(busy)) == {
+        "toolchain.c2.beacon_interval_ms",
+        "toolchain.c2.beacon_jitter_cv",
+        "toolchain.c2.sleep_skew",
+    }
+    steady = [visit(MONDAY + i * 3600.0, 1, i) for i in range(600)]
+    assert "temporal.circadian.hour_histogram" in values(steady)
+
+
 def test_the_days_that_a_late_visit_changes() -> None:
     before = [visit(MONDAY + i * DAY_S, 1, i) for i in range(3)]
     after = [visit(MONDAY + (3 + i) * DAY_S, 1, 10 + i) for i in range(4)]
