@@ -136,15 +136,34 @@ def test_coverage_counts_rules_and_names_techniques():
 
 
 def test_the_coverage_command(tmp_path: Path):
-    run = CliRunner()
-    table = run.invoke(app, ["rules", "coverage"])
+    run, rules, target = CliRunner(), tmp_path / "rules", tmp_path / "layer.json"
+    rules.mkdir()
+    (rules / "R1.yaml").write_text(
+        RULE.format(id="R1", pattern="wget", tactic="TA0011", technique="T1105"), "utf-8"
+    )
+    command = ["rules", "coverage", "--rules", str(rules)]
+    table = run.invoke(app, command)
     assert table.exit_code == 0
-    assert "T1059.004" in table.stdout
-    assert f"{len(PACK.rules)} rules" in table.stdout
-    as_json = json.loads(run.invoke(app, ["rules", "coverage", "--json"]).stdout)
-    assert {"technique", "name", "tactics", "confidence", "rules"} == set(as_json[0])
-    target = tmp_path / "layer.json"
-    assert run.invoke(app, ["rules", "coverage", "--navigator", str(target)]).exit_code == 0
+    assert "Ingress Tool Transfer" in table.stdout
+    assert "1 rules, 1 techniques" in table.stdout
+    as_json = json.loads(run.invoke(app, [*command, "--json"]).stdout)
+    assert as_json == [
+        {
+            "technique": "T1105",
+            "name": "Ingress Tool Transfer",
+            "tactics": ["TA0011"],
+            "confidence": 0.8,
+            "rules": ["R1"],
+        }
+    ]
+    assert run.invoke(app, [*command, "--navigator", str(target)]).exit_code == 0
     assert json.loads(target.read_text())["techniques"]
-    nowhere = run.invoke(app, ["rules", "coverage", "--navigator", str(tmp_path / "no" / "x.json")])
+    nowhere = run.invoke(app, [*command, "--navigator", str(tmp_path / "no" / "x.json")])
     assert nowhere.exit_code != 0
+    assert run.invoke(app, ["rules", "coverage", "--rules", str(tmp_path / "none")]).exit_code != 0
+
+
+def test_the_shipped_pack_covers_what_a_shell_can_show():
+    techniques = {row["technique"] for row in coverage_rows(OURS, load_catalogue())}
+    assert len(techniques) >= 140
+    assert techniques >= {"T1059.004", "T1105", "T1053.003", "T1098.004", "T1496.001", "T1552.005", "T1611"}

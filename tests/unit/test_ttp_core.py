@@ -111,15 +111,15 @@ def test_any_text_has_views_and_tags(text):
     assert isinstance(OFFLINE.tag_line(text), list)
 
 
+ENGINE = RuleEngine()
+ENGINE.replace(PACK.rules, {})
 _JSON = st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists)
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.sampled_from(sorted(KNOWN_SOURCE_KINDS)), st.dictionaries(st.text(), _JSON, max_size=5))
 def test_any_payload_gives_a_list(kind, payload):
-    engine = RuleEngine()
-    engine.replace(PACK.rules, {})
-    assert isinstance(engine.evaluate(TaggerEvent(kind, "s", "a", payload=payload)), list)
+    assert isinstance(ENGINE.evaluate(TaggerEvent(kind, "s", "a", payload=payload)), list)
 
 
 @pytest.mark.parametrize(
