@@ -259,6 +259,17 @@ class TelemetrySettings(_Section):
     """Where to; without it the exporter's own variables and default count."""
 
 
+class NotifySettings(_Section):
+    """A program of the operator's that is run for news."""
+
+    command: str | None = None
+    """Program and arguments; it gets one JSON object on standard input. None: nobody is told."""
+    per_minute: int = Field(6, ge=1, le=600)
+    """Runs a minute at most."""
+    timeout_s: float = Field(30.0, gt=0)
+    """Seconds after which a run is ended."""
+
+
 class LogSettings(_Section):
     """Logs."""
 
@@ -312,6 +323,8 @@ class Settings(BaseSettings):
     """Attribution."""
     console: ConsoleSettings = ConsoleSettings()
     """The console."""
+    notify: NotifySettings = NotifySettings()
+    """A program that is run for alerts and techniques seen for the first time."""
     log: LogSettings = LogSettings()
     """Logs."""
     telemetry: TelemetrySettings = TelemetrySettings()

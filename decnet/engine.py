@@ -32,6 +32,7 @@ from decnet.runtime import KNOWN_WORKERS
 from decnet.runtime.health import WorkerStats, health_payload
 from decnet.runtime.idle import IdleWatch
 from decnet.runtime.leases import OWNER
+from decnet.runtime.notify import Notifier
 from decnet.runtime.supervisor import Supervisor
 from decnet.runtime.worker import Worker
 from decnet.sensors.worker import SensorsWorker, unread
@@ -85,6 +86,11 @@ class Engine:
         self.supervisor.serve("bus-health", self._bus_health)
         if isinstance(self.bus, NatsBus):
             self.supervisor.serve("purge", lambda bus=self.bus: self._purge(bus))  # type: ignore[misc]
+        if self.settings.notify.command is not None:
+            notifier = Notifier(self.settings.notify, self.repo, self.bus)
+            self.supervisor.serve("notify-tags", notifier.follow_tags)
+            self.supervisor.serve("notify-alerts", notifier.follow_alerts)
+            self.supervisor.serve("notify-tell", notifier.tell)
         log.info(
             "engine started", data_dir=str(self.settings.data_dir), workers=list(self.supervisor.runners)
         )
@@ -166,7 +172,7 @@ class Engine:
             for runner in self.supervisor.runners.values():
                 for job in runner.worker.jobs:
                     if job.by_data:
-                        await runner.run_job(job)
+                        await runner.run_job(job, patient=True)
             stuck = await watch.wait(seconds)
         return stuck
 

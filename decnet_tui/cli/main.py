@@ -81,6 +81,9 @@ def root(
         float | None, typer.Option(min=0.0, help="Headless: end after so many seconds without work.")
     ] = None,
     log_format: Annotated[str | None, typer.Option(help="console or json.")] = None,
+    notify: Annotated[
+        str | None, typer.Option(help="Program run for alerts and first-seen techniques; JSON on its stdin.")
+    ] = None,
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Version.")] = False,
 ) -> None:
     """Console on the engine of this host; starts one inside itself when none runs."""
@@ -100,6 +103,7 @@ def root(
         bus={"url": bus} if bus else None,
         workers=_workers(workers),
         log={"format": log_format} if log_format else None,
+        notify={"command": notify} if notify else None,
     )
     if headless:
         _headless(settings, demo, until_idle)

@@ -1,0 +1,162 @@
+"""``--notify COMMAND``: runs an operator's program for alerts and for techniques seen for the first time.
+
+The program gets one JSON object on its standard input and nothing in its arguments, so that no text of
+an attacker's ever stands on a command line. Runs are bounded: so many a minute, one at a time, each for
+so long; what waits too long behind them is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from decnet.attack.catalogue import load_catalogue
+from decnet.bus import topics
+from decnet.bus.base import BaseBus, Event
+from decnet.config import NotifySettings
+from decnet.db.repository import BaseRepository
+from decnet.errors import ConfigError
+from decnet.hostile import storable
+from decnet.logs import get_logger
+from decnet.runtime.leases import OWNER
+
+log = get_logger(__name__)
+LEASE = "notify"
+LEASE_S = 30.0
+_MINUTE = 60.0
+_QUEUE = 100
+_TAGGED = topics.ttp(topics.TTP_TAGGED)
+_ALERT = topics.attribution(topics.ATTRIBUTION_PROFILE_MULTI_ACTOR_SUSPECTED)
+
+
+class Pace:
+    """At most ``per_minute`` runs in any minute; times are seconds of a monotonic clock."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._runs: deque[float] = deque(maxlen=per_minute)
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next run is allowed."""
+        full = len(self._runs) == self._runs.maxlen
+        return max(self._runs[0] + _MINUTE - now, 0.0) if full else 0.0
+
+    def ran(self, now: float) -> None:
+        """A run began."""
+        self._runs.append(now)
+
+
+class Notifier:
+    """Services of the engine: two follow the news for what is worth telling, :meth:`tell` runs the program."""
+
+    def __init__(
+        self,
+        settings: NotifySettings,
+        repo: BaseRepository,
+        bus: BaseBus,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.argv = split_command(settings.command)
+        self.settings, self.repo, self.bus, self.clock = settings, repo, bus, clock
+        self.dropped = 0
+        self._pace = Pace(settings.per_minute)
+        self._known: set[str] | None = None
+        self._waiting: deque[dict[str, Any]] = deque()
+        self._news = asyncio.Event()
+
+    async def follow_tags(self) -> None:
+        """For ever: techniques that no stored tag names yet."""
+        if self._known is None:
+            rows = await self.repo.technique_counts()
+            self._known = {str(row["sub_technique_id"] or row["technique_id"]) for row in rows}
+        await self._follow(_TAGGED)
+
+    async def follow_alerts(self) -> None:
+        """For ever: multi-actor alerts."""
+        await self._follow(_ALERT)
+
+    async def _follow(self, topic: str) -> None:
+        """Of several engines on one database, the first to take the lease tells; the lease outlives the others' try."""
+        async with self.bus.subscribe(topic) as news:
+            async for event in news:
+                found = self.messages(event)
+                if found and await self.repo.lease_acquire(LEASE, OWNER, LEASE_S):
+                    for message in found:
+                        self._put(message)
+
+    def messages(self, event: Event) -> list[dict[str, Any]]:
+        """What one event is worth telling, as JSON objects."""
+        payload = event.payload
+        if event.topic == _ALERT:
+            return [{"kind": "multi_actor_suspected", "ts": event.ts, **payload}]
+        found = payload.get("techniques_added")
+        known = self._known if self._known is not None else set()
+        fresh = [t for t in found if isinstance(t, str) and t not in known] if isinstance(found, list) else []
+        known.update(fresh)
+        who = {k: payload.get(k) for k in ("attacker_uuid", "identity_uuid", "session_id")}
+        name = load_catalogue().name
+        return [
+            {
+                "kind": "technique_first_seen",
+                "ts": event.ts,
+                "technique_id": t,
+                "technique_name": name(t),
+                **who,
+            }
+            for t in fresh
+        ]
+
+    def _put(self, message: dict[str, Any]) -> None:
+        if len(self._waiting) >= _QUEUE:
+            self.dropped += 1
+            log.warning("notification dropped", kind=message["kind"], dropped=self.dropped)
+            return
+        self._waiting.append(message)
+        self._news.set()
+
+    async def tell(self) -> None:
+        """For ever: one message a run, in order, within the pace."""
+        while True:
+            while not self._waiting:
+                self._news.clear()
+                await self._news.wait()
+            await asyncio.sleep(self._pace.wait(self.clock()))
+            self._pace.ran(self.clock())
+            await self._run(self._waiting.popleft())
+
+    async def _run(self, message: dict[str, Any]) -> None:
+        body = json.dumps(storable(message), ensure_ascii=True, default=str).encode() + b"\n"
+        null = asyncio.subprocess.DEVNULL
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self.argv, stdin=asyncio.subprocess.PIPE, stdout=null, stderr=null
+            )
+        except OSError as error:
+            log.error("notify command cannot be run", command=self.argv[0], reason=error.strerror)
+            return
+        try:
+            async with asyncio.timeout(self.settings.timeout_s):
+                await process.communicate(body)
+        except TimeoutError:
+            log.warning("notify command took too long and was ended", seconds=self.settings.timeout_s)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode:
+            log.warning("notify command failed", kind=message["kind"], code=process.returncode)
+
+
+def split_command(command: str | None) -> list[str]:
+    """The program and its arguments. Raises ConfigError for one that has none or an open quote."""
+    try:
+        argv = shlex.split(command or "")
+    except ValueError as error:
+        raise ConfigError(f"notify.command: {error}") from error
+    if not argv:
+        raise ConfigError("notify.command names no program")
+    return argv
