@@ -105,8 +105,8 @@ def _captured(event: Event) -> list[TaggerEvent]:
 
 
 def _canary(event: Event, token: str) -> list[TaggerEvent]:
-    attacker = attacker_of(event.payload)
-    return _one(event, "canary_fingerprint", _text(event.payload, "trigger_id") or f"{token}#{attacker}")
+    who = attacker_of(event.payload) or _text(event.payload, "identity_uuid")
+    return _one(event, "canary_fingerprint", _text(event.payload, "trigger_id") or f"{token}#{who}")
 
 
 def _fingerprinted(event: Event) -> list[TaggerEvent]:
