@@ -7,8 +7,8 @@ clock has a hundred deckies due. What a change is, is left to :mod:`decnet.mutat
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from decnet.bus import topics
 from decnet.bus.base import BaseBus, Consumer, Event
@@ -25,6 +25,7 @@ from decnet.runtime.worker import Transaction, Worker
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
 
+T = TypeVar("T")
 log = get_logger(__name__)
 FLOOR_S = 1.0
 """No lane looks more often than this by itself, in seconds."""
@@ -90,7 +91,9 @@ class MutatorWorker(Worker):
         async def run() -> None:
             while True:
                 self._bells[number].clear()
-                while await self.service.serve_one(operators_only=number == 0):
+                while await _whole(
+                    self.service.serve_one(operators_only=number == 0), f"mutator:change-{number}"
+                ):
                     self.ring()
                 await self._rest(number)
 
@@ -114,7 +117,7 @@ class MutatorWorker(Worker):
 
     async def _tend(self) -> None:
         while True:
-            self._counts = await tend(self.service)
+            self._counts = await _whole(tend(self.service), "mutator:look")
             self._note_deployment(bool(await self.service.repo.topologies()))
             if self._counts["pending"]:
                 self.ring()
@@ -139,6 +142,23 @@ class MutatorWorker(Worker):
             "failed_changes": service.failures if service else 0,
             "degraded": f"{failing} deckies fail, {reason}" if failing else "",
         }
+
+
+async def _whole(work: Coroutine[Any, Any, T], name: str) -> T:
+    """Does a piece of work that the first cancellation lets end and the second cuts.
+
+    A stop thus waits, within its grace, for the change under way instead of leaving a decoy and its rows
+    apart and a transaction open; who is cut all the same is taken over at the next start.
+    """
+    task = asyncio.create_task(work, name=name)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _text(value: object) -> str:
