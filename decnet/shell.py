@@ -24,7 +24,8 @@ ViewKind = Literal["line", "command", "decoded"]
 
 _TOKEN = re.compile(
     r"""
-    (?P<ws>[ \t\r\v\f]+|\\\n)
+    (?P<ws>[ \t\r\v\f]+)
+  | (?P<join>\\\n)
   | (?P<word>[^\s;|&'"\\$`<>()\#]+)
   | (?P<squote>'[^']*'|'[^'\n]*)
   | (?P<ifs>\$\{IFS[^}$]{0,64}\}|\$IFS(?![A-Za-z0-9_]))
@@ -253,7 +254,8 @@ def look_through(words: list[str]) -> tuple[list[str], str | None]:
         if name not in _WRAPPERS:
             break
         if name == "eval":
-            return words[i + 1 :], " ".join(words[i + 1 :])
+            script = " ".join(words[i + 1 :])
+            return script.split(), script
         following = _skip_options(words, i + 1, name)
         if following >= n:
             break
@@ -313,7 +315,7 @@ class _Splitter:
             pos = match.end()
             kind = match.lastgroup or "other"
             if frame.quoted:
-                self._quoted(frame, kind, match.group())
+                self._quoted(frame, kind, match.group(), pos)
             else:
                 pos = self._token(frame, kind, match.group(), pos)
         while self.stack:
@@ -330,15 +332,15 @@ class _Splitter:
             frame.quoted = frame.quoted if newline < 0 else newline
         self._put(frame, "")
 
-    def _quoted(self, frame: _Frame, kind: str, value: str) -> None:
+    def _quoted(self, frame: _Frame, kind: str, value: str, pos: int) -> None:
         if kind == "dq":
             frame.quoted = 0
         elif kind == "esc":
-            self._put(frame, value[1:] if value[1] in '"\\$`' else value)
+            self._put(frame, value[1:] if value[1] in '"\\$`' else value.replace("\\\n", ""))
         elif kind == "ifs":
             self._put(frame, " ")
         elif kind in ("sub", "tick"):
-            self._substitution(frame, value)
+            self._substitution(frame, value, pos)
         else:
             self._put(frame, value)
 
@@ -359,6 +361,8 @@ class _Splitter:
             self._put(frame, ansi_c(value[2:].removesuffix("'")))
         elif kind == "esc":
             self._put(frame, value[1:])
+        elif kind == "join":
+            return pos
         elif kind == "hash":
             pos = self._hash(frame, value, pos)
         else:
@@ -383,7 +387,7 @@ class _Splitter:
 
     def _bracket(self, frame: _Frame, kind: str, value: str, pos: int) -> None:
         if kind in ("sub", "tick"):
-            self._substitution(frame, value)
+            self._substitution(frame, value, pos)
         elif kind == "open":
             self._end_command(frame, pos)
             self._push(frame, ")", pos)
@@ -449,14 +453,14 @@ class _Splitter:
             self.commands[-1].more.append(self.text[pos:body_end])
         return after
 
-    def _substitution(self, frame: _Frame, value: str) -> None:
+    def _substitution(self, frame: _Frame, value: str, pos: int) -> None:
         if value == "`" and any(f.closer == "`" for f in self.stack):
             while self.stack[-1].closer != "`":
                 self._close(0)
             self._close(0)
             return
         self._put(frame, value)
-        self._push(frame, ")" if value == "$(" else "`", frame.start)
+        self._push(frame, ")" if value == "$(" else "`", pos)
 
     def _push(self, frame: _Frame, closer: str, pos: int) -> None:
         if len(self.stack) > MAX_NESTING:
