@@ -155,7 +155,7 @@ def workers(
     now = time.time()
     beat = settings.runtime.heartbeat_s
     rows = [
-        {**p, "age_s": round(now - float(p.get("ts") or 0), 1), "status": status_of(p, now, beat)}
+        {**p, "age_s": round(max(now - float(p.get("ts") or 0), 0.0), 1), "status": status_of(p, now, beat)}
         for p in common.run(ask)
         if newest is None or float(p.get("ts") or 0) >= newest.timestamp()
     ]
