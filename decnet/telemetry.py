@@ -36,7 +36,7 @@ def recording() -> bool:
 @contextmanager
 def batch_span(name: str, headers: Iterable[Mapping[str, str]], **attributes: Any) -> Iterator[None]:
     """The root span of a batch: child of the first event that brings a context, linked to the others."""
-    parents = []
+    parents: list[Context | None] = []
     for some in headers:
         if _TRACE_PARENT in some and len(parents) <= MAX_LINKS:
             parents.append(context_of(some))

@@ -89,8 +89,8 @@ class ProducersMixin(RepositoryBase):
         """Keeps enrichments (attacker_uuid, time, payload); the newest counts, whatever order they come in."""
         newest: dict[str, Row] = {}
         for uuid, ts, payload in intel:
-            row = {"attacker_uuid": uuid, "version": _version(ts, payload), "ts": ts, "payload": payload}
-            if uuid not in newest or row["version"] > newest[uuid]["version"]:  # type: ignore[operator]
+            row: Row = {"attacker_uuid": uuid, "version": _version(ts, payload), "ts": ts, "payload": payload}
+            if uuid not in newest or row["version"] > newest[uuid]["version"]:
                 newest[uuid] = row
         merge = dict.fromkeys(("version", "ts", "payload"), replace)
         async with self._write() as session:

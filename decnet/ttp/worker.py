@@ -195,7 +195,7 @@ async def _publish(tags: Iterable[TTPTag], tx: Transaction) -> None:
             techniques[tag.technique_id].append(tag)
         names = sorted({tag.sub_technique_id or tag.technique_id for tag in group})
         uuids = sorted(tag.uuid for tag in group)
-        payload = {**who, "tag_uuids": uuids[:_MAX_UUIDS], "techniques_added": names}
+        payload = {**who, "tag_uuids": uuids[:_MAX_UUIDS], "techniques_added": names[:_MAX_UUIDS]}
         await tx.bus.publish(
             topics.ttp(topics.TTP_TAGGED),
             payload,
@@ -208,7 +208,7 @@ async def _publish(tags: Iterable[TTPTag], tx: Transaction) -> None:
                 **who,
                 "technique_id": technique,
                 "tag_uuids": ids[:_MAX_UUIDS],
-                "rule_ids": sorted({tag.rule_id for tag in fired}),
+                "rule_ids": sorted({tag.rule_id for tag in fired})[:_MAX_UUIDS],
             }
             await tx.bus.publish(
                 topics.ttp_rule_fired(technique),

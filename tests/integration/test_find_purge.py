@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlmodel import SQLModel
 
 from decnet.bus.base import Event
 from decnet.config import load_settings
@@ -106,8 +107,6 @@ async def test_newest_first_within_limits(repo: BaseRepository) -> None:
 
 
 async def counts(repo: BaseRepository) -> dict[str, int]:
-    from decnet.db.tables import SQLModel
-
     names = (
         "session",
         "command",

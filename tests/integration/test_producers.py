@@ -43,7 +43,7 @@ def captured(n: int, ts: float, *, ok: bool = False, decky: str = "web-01", **mo
 
 
 def ended(n: int, ts: float, **more: Any) -> Event:
-    payload = {
+    payload: dict[str, Any] = {
         "session_id": f"s{n}",
         "attacker_ip": IP,
         "decky_id": f"d{n % 12}",
@@ -76,7 +76,7 @@ def topics_of(events: list[Event]) -> list[str]:
 
 
 async def test_reuse_is_told_once_and_again_when_it_doubled(repo: BaseRepository) -> None:
-    pair = {"secret_hmac": "same", "username": "pi"}
+    pair: dict[str, Any] = {"secret_hmac": "same", "username": "pi"}
     assert await record(repo, [captured(1, 100.0, **pair)]) == []
     (told,) = await record(repo, [captured(2, 101.0, decky="web-02", **pair)])
     assert told.topic == "credential.reuse.detected"

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlmodel import SQLModel
 
 from decnet.bus.base import BaseBus, Event
 from decnet.db.repository import BaseRepository
-from decnet.db.tables import SQLModel
 from decnet.errors import BusUnavailable
 from decnet.ids import attacker_id, identity_id
 from decnet.recorder.plan import plan_of
@@ -30,7 +30,12 @@ def event(topic: str, ts: float = 100.0, **payload: Any) -> Event:
 
 
 def session(topic: str, n: int, ip: str, ts: float = 100.0, **more: Any) -> Event:
-    base = {"session_id": f"s{n}", "attacker_uuid": attacker_id(ip), "attacker_ip": ip, "decky_id": "web-01"}
+    base: dict[str, Any] = {
+        "session_id": f"s{n}",
+        "attacker_uuid": attacker_id(ip),
+        "attacker_ip": ip,
+        "decky_id": "web-01",
+    }
     base |= {"service": "ssh", "protocol": "ssh", "started_at": 100.0 + n}
     return event(topic, ts, **base, **more)
 
