@@ -376,7 +376,7 @@ class _Reader:
 
     def _begin(self, now: float) -> None:
         facts = self.facts
-        if facts.lines:
+        if facts.lines and self.line is None:
             self._judge(facts.lines[-1])
         previous = facts.lines[-1].text if facts.lines and facts.lines[-1].kind == "command" else None
         self.mode = mode_after(self.mode, self.tail, previous, answered=bool(self.shown), screen=self.screen)
