@@ -72,4 +72,6 @@ def storable(value: Any, *, depth: int = 0) -> Any:
 
 def storable_text(text: str) -> str:
     """Text without NUL bytes and lone surrogates (both become U+FFFD)."""
+    if text.isascii() and "\0" not in text:
+        return text
     return _UNSTORABLE.sub("\ufffd", text)

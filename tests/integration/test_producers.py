@@ -31,7 +31,7 @@ async def repo(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 
 def captured(n: int, ts: float, *, ok: bool = False, decky: str = "web-01", **more: Any) -> Event:
-    payload = {
+    payload: dict[str, Any] = {
         "attacker_ip": IP,
         "decky_id": decky,
         "service": "ssh",
