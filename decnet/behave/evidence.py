@@ -232,7 +232,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _text(value: Any) -> str | None:
-    return value[: t.MAX_VALUE_CHARS] if isinstance(value, str) and value else None
+    return storable_text(value[: t.MAX_VALUE_CHARS]) if isinstance(value, str) and value else None
 
 
 def _number(value: Any) -> float | None:

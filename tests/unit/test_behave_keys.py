@@ -243,6 +243,17 @@ def test_affect_after_failures() -> None:
     assert loud["cognitive.error_resilience.frustration_typing"] == "high"
 
 
+def test_cognitive_load() -> None:
+    heavy = Tape()
+    for text in LINES:
+        heavy.keys(text[:2], 0.2, 0.3, first=9.0).keys("x\x7f", 0.2).keys(
+            text[2:] + "\r", 0.2, 0.3, first=1.6
+        ).answer()
+    assert values(heavy)["cognitive.cognitive_load"] == "high"
+    assert values(hand(0.14, 0.3))["cognitive.cognitive_load"] == "low"
+    assert "cognitive.cognitive_load" not in values(Tape().line("id").line("ls").line("w"))
+
+
 def test_a_layout_shows_in_corrected_letters() -> None:
     azerty, plain = Tape(), Tape()
     for _ in range(30):

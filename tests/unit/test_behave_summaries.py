@@ -155,6 +155,16 @@ def test_kinds_of_jitter() -> None:
     assert values(returns(0.2))["toolchain.c2.beacon_jitter_cv"] == pytest.approx(0.2, abs=0.06)
 
 
+def test_a_walk_drifts() -> None:
+    rng = random.Random(9)
+    now, gap, visits = MONDAY, 3600.0, []
+    for n in range(64):
+        visits.append(visit(now, 1, n))
+        gap += rng.gauss(0, 120.0)
+        now += gap
+    assert values(visits)["toolchain.c2.sleep_skew"] == "walk"
+
+
 def test_connections_in_one_breath_are_one_return() -> None:
     double = [v for v in returns(0.0, 12) for v in (v, visit(v.started_at + 1.0, 1))]
     assert values(double)["toolchain.c2.beacon_interval_ms"] == pytest.approx(3_600_000.0)
