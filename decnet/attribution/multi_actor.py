@@ -209,7 +209,7 @@ def _against(board: Board, chosen: Sequence[Reading], sides: Sides) -> tuple[str
     for reading in board.readings:
         share = agreement(reading, sides)
         name = ", ".join(_named(reading))
-        if reading.family not in said:
+        if reading.family not in said and share < th.MIN_AGREEMENT:
             out.append(f"{reading.family} does not follow the sides ({name}: {share:.0%} of sessions)")
         elif reading in chosen and share < 1:
             wrong = round((1 - share) * reading.coverage * len(sides))

@@ -21,6 +21,8 @@ from decnet.runtime.worker import Job, Worker
 
 log = get_logger(__name__)
 MAX_BACKOFF_S = 60.0
+LEASE_LOOK_S = 0.2
+"""Seconds between looks at a lease that is waited for."""
 
 
 class WorkerRunner:
@@ -139,11 +141,20 @@ class WorkerRunner:
             await asyncio.sleep(job.interval_s)
             await self.run_job(job)
 
-    async def run_job(self, job: Job) -> None:
-        """Runs a job now, unless another engine holds its lease."""
-        ttl = max(job.interval_s * 2, self.settings.runtime.lease_s)
-        if job.lease is None or await self.repo.lease_acquire(job.lease, OWNER, ttl):
-            await job.run(self.repo, self.bus)
+    async def run_job(self, job: Job, *, patient: bool = False) -> None:
+        """Runs a job now, unless another engine holds its lease; a ``patient`` caller waits for that one.
+
+        A lease of a job by data is held for its run only: whoever was killed in it blocks nobody for long.
+        """
+        runtime = self.settings.runtime
+        ttl = runtime.lease_s if job.by_data else max(job.interval_s * 2, runtime.lease_s)
+        while job.lease is not None and not await self.repo.lease_acquire(job.lease, OWNER, ttl):
+            if not patient:
+                return
+            await asyncio.sleep(LEASE_LOOK_S)
+        await job.run(self.repo, self.bus)
+        if job.lease is not None and job.by_data:
+            await self.repo.lease_release(job.lease, OWNER)
 
     async def _consume(self) -> None:
         if not self.worker.topics:
