@@ -113,6 +113,20 @@ def test_greynoise_without_a_tag_counts_half() -> None:
     assert bare.emits == shipped_map("greynoise").bare
 
 
+def test_greynoise_words_begin_words() -> None:
+    def techniques(tag: str) -> set[str]:
+        found = holds("intel_greynoise", {"greynoise_classification": "malicious", "greynoise_tags": [tag]})
+        assert found is not None
+        return {emit.technique_id for emit in found.emits or ()} if found.scale == 1 else set()
+
+    assert techniques("SSH Bruteforcer") == {"T1110"}
+    assert techniques("Apache Log4j RCE Attempt") == {"T1190"}
+    assert techniques("CVE-2021-44228") == {"T1190"}
+    assert techniques("Mozilla Observatory") == set()
+    assert techniques("Tor Exit Node") == {"T1090"}
+    assert techniques("Monitor exit") == set()
+
+
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_intel_maps_speak_the_catalogue(provider: str) -> None:
     known = read_map(intel_dir() / f"{provider}.yaml")

@@ -204,7 +204,7 @@ class TftpKnobs(Knobs):
     patterns: Patterns = facts.listed(
         r"(?i)(?:startup|running)[-_.]?config",
         r"(?i)(?:^|/)(?:router|switch|cisco|network)[\w-]*[-_.]?(?:confg?|cfg|config)\b",
-        r"(?i)-confg$|\.cfg$|(?:^|/)config\.(?:text|boot|bin)$",
+        r"(?i)-confg$|(?:^|/)config\.(?:text|boot|bin)$",
     )
 
 

@@ -5,6 +5,7 @@ Rules of these kinds may have no ``emits`` of their own; then the map's count.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
@@ -18,6 +19,7 @@ from decnet.ttp.lifters.intel_maps import shipped_map, surest
 from decnet.ttp.rules import Emit
 
 _INTEL = frozenset({"intel"})
+_NO_WORD = re.compile(r"[^a-z0-9]+")
 BARE_SHARE = 0.5
 """What a bare classification is worth beside one with tags."""
 
@@ -68,7 +70,7 @@ def greynoise(payload: Payload, knobs: NoiseKnobs) -> Finding | None:
     if classification not in knobs.classifications:
         return None
     known, tags = shipped_map("greynoise"), facts.texts(payload, "greynoise_tags")
-    words = {tag: [word for word in known.entries if word in tag.lower()] for tag in tags}
+    words = {tag: [word for word in known.entries if _starts_a_word(tag, word)] for tag in tags}
     emits = known.emits(word for found in words.values() for word in found)
     matched = [tag for tag, found in words.items() if found]
     if emits:
@@ -76,6 +78,12 @@ def greynoise(payload: Payload, knobs: NoiseKnobs) -> Finding | None:
         return _finding("greynoise", "greynoise_tags", ", ".join(matched), emits, 1.0, evidence)
     evidence = {"classification": classification}
     return _finding("greynoise", "greynoise_classification", classification, known.bare, BARE_SHARE, evidence)
+
+
+def _starts_a_word(tag: str, word: str) -> bool:
+    """Whether the words of a tag go on like ``word`` from some word's beginning: "rce" is not in "Bruteforcer"."""
+    plain = _NO_WORD.sub(" ", tag.lower())
+    return f" {word}" in f" {plain}"
 
 
 class FeodoKnobs(Knobs):
