@@ -1,0 +1,87 @@
+"""A real OpenCanary for tests: installed once in an environment of its own, and free loopback ports for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from decnet.mutator.substrate import process
+from tests.recording.cowrie_env import cache_root
+
+VERSION = "0.9.10"
+_GIVEN = Path("/opt/opencanary-env")
+
+
+def ensure_opencanary() -> Path:
+    """The directory of an environment with OpenCanary; made with uv when it is not there."""
+    if (_GIVEN / "bin" / "opencanary.tac").exists():
+        return _GIVEN
+    target = cache_root() / "opencanary" / VERSION
+    if not (target / "complete").exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _uv("venv", "--clear", "--python", sys.executable, str(target))
+        _uv("pip", "install", "--python", str(target / "bin/python"), f"opencanary=={VERSION}")
+        (target / "complete").touch()
+    return target
+
+
+def _uv(*arguments: str) -> None:
+    beside = Path(sys.executable).with_name("uv")
+    program = str(beside) if beside.exists() else shutil.which("uv")
+    assert program is not None, "uv is needed to make an environment for OpenCanary"
+    subprocess.run([program, "--quiet", *arguments], check=True)
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that nobody has; outside the range that the system gives out to clients by itself."""
+    found: list[int] = []
+    start = 20_000 + os.getpid() % 9_000
+    with ExitStack() as held:
+        for port in range(start, 32_000):
+            sock = held.enter_context(socket.socket())
+            with suppress(OSError):
+                sock.bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == count:
+                return found
+    raise AssertionError("no free ports")
+
+
+def answers(port: int) -> bool:
+    """Whether somebody accepts connections on a loopback port."""
+    with socket.socket() as sock:
+        sock.settimeout(2.0)
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def decoys_end(data_dir: Path) -> Iterator[None]:
+    """Ends the decoys of a data directory when the block does: they outlive the engine that started them."""
+    try:
+        yield
+    finally:
+        for home in (data_dir.absolute() / "fleet" / "decoys").glob("*"):
+            for pid in process.find(str(home / "decoy.tac")):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                process.bury(pid)
+
+
+def attempts(port: int, user: str, password: str, count: int = 1) -> None:
+    """Fails to log in over FTP."""
+    import ftplib
+
+    for _ in range(count):
+        with ftplib.FTP() as client:
+            client.connect("127.0.0.1", port, timeout=10)
+            with pytest.raises(ftplib.error_perm):
+                client.login(user, password)
