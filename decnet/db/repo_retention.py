@@ -11,17 +11,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Table, delete, func, or_, select
+from sqlmodel import SQLModel
 
 from decnet.db.base import RepositoryBase, Row
 from decnet.db.evidence import (
     Attacker,
-    Command,
     Credential,
     Fingerprint,
     Identity,
     ObservationRow,
     Recording,
-    SessionPart,
     SessionRow,
 )
 from decnet.db.tables import DeadLetter, TTPTag, table_of
@@ -29,13 +28,14 @@ from decnet.db.tables_ignore import Announcement, AttackerIntel, ProducerDue
 from decnet.db.tables_lifters import EmailBody
 from decnet.db.types import as_utc, utcnow
 
-_ATTACKER, _SESSION, _COMMAND = table_of(Attacker), table_of(SessionRow), table_of(Command)
-_CREDENTIAL, _PRINT, _PART = table_of(Credential), table_of(Fingerprint), table_of(SessionPart)
+_ATTACKER, _SESSION = table_of(Attacker), table_of(SessionRow)
+_CREDENTIAL, _PRINT = table_of(Credential), table_of(Fingerprint)
 _OBSERVATION, _RECORDING, _TAG = table_of(ObservationRow), table_of(Recording), table_of(TTPTag)
 _IDENTITY, _DEAD, _TOLD = table_of(Identity), table_of(DeadLetter), table_of(Announcement)
 _INTEL, _DUE, _MAIL = table_of(AttackerIntel), table_of(ProducerDue), table_of(EmailBody)
 AT_ONCE = 500
 """Rows of one transaction; SQLite's other writers wait for it."""
+_OF_IDENTITIES = ("attribution_state", "multi_actor_evidence")
 GRACE = timedelta(hours=1)
 """A younger tag may be ahead of its attacker's row."""
 Progress = Callable[[str, int], None]
@@ -85,7 +85,7 @@ class RetentionMixin(RepositoryBase):
 
     async def _with_session(self, session: Any, _table: Table, ids: list[str]) -> Row:
         counts = {}
-        for table in (_COMMAND, _CREDENTIAL, _TAG, _PART, _OBSERVATION):
+        for table in _of_sessions():
             gone = delete(table).where(table.c.session_id.in_(ids))
             counts[table.name] = (await session.execute(gone)).rowcount
         return counts
@@ -95,6 +95,10 @@ class RetentionMixin(RepositoryBase):
         if table is not _ATTACKER:
             return {}
         await session.execute(delete(_DUE).where(_DUE.c.attacker_uuid.in_(ids)))
+        gone = select(_IDENTITY.c.identity_uuid).where(_IDENTITY.c.attacker_uuid.in_(ids))
+        for name in _OF_IDENTITIES:
+            found = SQLModel.metadata.tables[name]
+            await session.execute(delete(found).where(found.c.identity_uuid.in_(gone)))
         members = _IDENTITY.alias()
         needed = select(1).where(members.c.merged_into == _IDENTITY.c.identity_uuid).exists()
         await session.execute(delete(_IDENTITY).where(_IDENTITY.c.attacker_uuid.in_(ids), ~needed))
@@ -103,6 +107,12 @@ class RetentionMixin(RepositoryBase):
                 delete(_TOLD).where(_TOLD.c.key.startswith(f"scored|{uuid}|", autoescape=True))
             )
         return {}
+
+
+def _of_sessions() -> list[Table]:
+    """Every table that names sessions, whoever it belongs to; recordings may be shared and go by themselves."""
+    tables = SQLModel.metadata.tables.values()
+    return [t for t in tables if "session_id" in t.columns and t not in (_SESSION, _RECORDING)]
 
 
 def _forgotten(moment: datetime) -> Any:
