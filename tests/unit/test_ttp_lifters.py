@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from decnet.config import packaged_rules_dir
 from decnet.errors import ConfigError
 from decnet.ids import attacker_id
 from decnet.ttp.events import tagger_events
+from decnet.ttp.evidence import EVIDENCE
 from decnet.ttp.lifter_registry import Finding, known_kinds
 from decnet.ttp.lifters.intel_maps import PROVIDERS, intel_dir, read_map, shipped_map
 from decnet.ttp.lifters.taggers import all_lifters
@@ -174,6 +175,12 @@ def test_every_kind_has_a_shipped_rule_and_every_rule_passes_its_tests() -> None
         assert rule.tests_match
         assert rule.tests_no_match
         assert (packaged_rules_dir() / f"{rule.rule_id}_{rule.name}.yaml").is_file()
+
+
+def test_evidence_takes_every_field_that_a_shipped_rule_names() -> None:
+    for rule in load_dir(packaged_rules_dir()).rules:
+        known = {name for kind in rule.applies_to for name in get_type_hints(EVIDENCE[kind])}
+        assert set(rule.evidence_fields) <= known, rule.rule_id
 
 
 def test_every_kind_lies_within_its_lifter() -> None:
