@@ -53,6 +53,7 @@ STORE_WAIT_S = 1.0
 SLOW_TICKS = 5
 WIDE, TALL = 120, 40
 MIN_WIDTH, MIN_HEIGHT = 60, 12
+ALL_KEYS = Keys(COMMANDS)
 V = TypeVar("V", bound=View)
 log = get_logger(__name__)
 
@@ -307,6 +308,8 @@ class DecnetApp(App[str], inherit_bindings=False):
         command = self.keys.find(event.key, self.view.name)
         if command is not None:
             self.run_command(command, "")
+        elif self.read_only and ALL_KEYS.find(event.key, self.view.name) is not None:
+            self.say("this run is --read-only", bad=True)
         elif where := self.keys.elsewhere(event.key):
             self.say(f"{event.character or event.key} works in {', '.join(where)}")
 

@@ -10,6 +10,8 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from datetime import time as clock
 
 from decnet_tui.changes import Change
 
@@ -21,15 +23,39 @@ MAX_SECONDS = 3650 * 86_400.0
 
 
 def parse_duration(text: str) -> float | None:
-    """Seconds of ``1h30m``, ``5s``, ``2d``; None for ``forever``. Raises ValueError that says the shape."""
+    """Seconds of ``1h30m``, ``5s``, ``2d``, ``until 18:00`` (UTC, today or tomorrow) or ``until`` an ISO date;
+
+    None for ``forever``. Raises ValueError that says the shape.
+    """
     cleaned = text.strip().lower()
     if cleaned in ("forever", "never"):
         return None
+    if cleaned.startswith("until"):
+        return _until(cleaned.removeprefix("until").strip(), datetime.now(UTC))
     if not _DURATION.match(cleaned):
-        raise ValueError(f"for how long? write 5s, 15m, 1h30m, 2d or forever, not {cleaned or 'nothing'}")
+        raise ValueError(
+            f"for how long? write 5s, 15m, 1h30m, 2d, until 18:00 or forever, not {cleaned or 'nothing'}"
+        )
     seconds = sum(float(n) * _UNITS[unit] for n, unit in _PART.findall(cleaned))
     if not 0 < seconds <= MAX_SECONDS:
         raise ValueError("a duration lies between 1s and 3650d")
+    return seconds
+
+
+def _until(text: str, now: datetime) -> float:
+    """Seconds until a time of day or a date, in UTC."""
+    try:
+        if len(text) <= len("18:00:00") and ":" in text:
+            moment = datetime.combine(now.date(), clock.fromisoformat(text.zfill(5)), UTC)
+            moment += timedelta(days=moment <= now)
+        else:
+            moment = datetime.fromisoformat(text.upper())
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError("until when? write until 18:00 or until 2026-12-24 18:00 (UTC)") from None
+    seconds = (moment - now).total_seconds()
+    if not 0 < seconds <= MAX_SECONDS:
+        raise ValueError("that moment is over, or more than 3650d away")
     return seconds
 
 

@@ -54,7 +54,7 @@ def _expiry(value: str) -> str:
     try:
         seconds = parse_duration(value)
     except ValueError:
-        return "or type 5s, 90m, 2d"
+        return "or type 5s, 90m, 2d, until 18:00"
     return "until changed" if seconds is None else f"expires {clock(time.time() + seconds, 'date')}Z"
 
 

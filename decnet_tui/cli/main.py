@@ -21,7 +21,7 @@ class _Root(LazyGroup):
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """A bare ``--attach`` means the engine of the data directory."""
-        following = [*args[1:], ""]
+        following = [*args, ""][1:]
         bare = [a == "--attach" and not n.startswith(_SCHEMES) for a, n in zip(args, following, strict=True)]
         return super().parse_args(ctx, ["--attach=" if b else a for a, b in zip(args, bare, strict=True)])
 

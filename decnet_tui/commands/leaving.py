@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from decnet_tui.app import DecnetApp
 
 _ASK = "The engine runs inside and stops too. Type y to quit, anything else stays: "
-_ASK_OR_LEAVE = "The engine inside stops too. y quit, h quit and leave it running headless, else stay: "
+_ASK_OR_LEAVE = "The engine inside stops too: y quit  h leave it headless  anything else stays: "
 
 
 def leave(app: DecnetApp, _: str) -> None:

@@ -169,13 +169,14 @@ class TrafficView(View):
                 f"No event here names {self.scope.label}.",
                 "\\ clears the filter, F follows everybody again",
             ]
-        if self.feed.total:
+        if self.feed.total and self.filter_text != DEFAULT_FILTER:
             return [
                 f"{len(self.feed.ring)} events are hidden by the filter: {self.filter_text}",
                 "\\ clears the filter, / changes it",
             ]
+        beats = len(self.feed.ring)
         return [
-            "No event yet.",
+            f"No event yet{f' but {beats} heartbeats, which the filter hides' if beats else ''}.",
             "Events appear here as soon as a sensor reads a honeypot log:",
             "  start with --sensor cowrie=/path/to/cowrie.json, or look at --demo",
             "6 shows whether the workers run.",

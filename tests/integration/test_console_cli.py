@@ -1,0 +1,119 @@
+"""The commands that share the console's reducers and changes: summary, sensors, deadletters, worker, --attach."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from decnet.db.repository import BaseRepository
+from decnet_tui import console
+from decnet_tui.cli.main import app
+from tests.integration.test_console_flows import IP, filled
+
+SENSORS = [
+    {
+        "kind": "cowrie",
+        "path": "/var/log/c.json",
+        "state": "missing",
+        "age": None,
+        "refused": 2,
+        "reasons": {"bad json": 2},
+    }
+]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    async def fill() -> None:
+        repo = await BaseRepository.open(f"sqlite:///{tmp_path / 'decnet.sqlite'}")
+        await filled(repo, time.time())
+        await repo.heartbeat_write("sensors", {"state": "ok", "ts": time.time(), "sensors": SENSORS})
+        await repo.close()
+
+    asyncio.run(fill())
+    return tmp_path
+
+
+def run(*arguments: str | Path, code: int = 0) -> str:
+    done = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def test_summary_tells_what_the_first_view_tells(data: Path) -> None:
+    text = run("summary", "--data-dir", data)
+    for word in (
+        "new attackers: 1",
+        IP,
+        "T1105",
+        "R0002 failed to load",
+        "sensor /var/log/c.json is missing",
+    ):
+        assert word in text
+    found = json.loads(run("summary", "--json", "--data-dir", data))
+    assert set(found) == {"alerts", "sensors", "attackers", "techniques", "sessions", "rules", "rotations"}
+    assert found["sessions"][0]["techniques"] == 1
+    assert "no new attacker" in run("summary", "--since", "1s", "--data-dir", data)
+    assert "everything" in run("summary", "--since", "all", "--data-dir", data)
+    run("summary", "--since", "nonsense", "--data-dir", data, code=2)
+
+
+def test_sensors_says_what_is_refused_and_why(data: Path) -> None:
+    assert "bad json 2" in run("sensors", "--data-dir", data)
+    (row,) = json.loads(run("sensors", "--json", "--data-dir", data))
+    assert (row["state"], row["refused"], row["age_s"], row["last_line"]) == ("missing", 2, None, None)
+
+
+def test_dead_letters_are_listed_and_one_needs_an_engine_to_be_tried_again(data: Path) -> None:
+    (row,) = json.loads(run("deadletters", "--json", "--data-dir", data))
+    assert set(row) == {"id", "worker", "topic", "reason", "seq", "ts"}
+    done = CliRunner().invoke(app, ["deadletters", "retry", str(row["id"]), "--data-dir", str(data)])
+    assert done.exit_code == 1
+    assert "no engine runs" in done.output + done.stderr
+
+
+def test_worker_wants_a_known_action_and_an_engine(data: Path) -> None:
+    run("worker", "fly", "ttp", "--data-dir", data, code=2)
+    run("worker", "stop", "nobody", "--data-dir", data, code=2)
+    run("worker", "stop", "ttp", "--data-dir", data, code=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "attach"),
+    [
+        ((), None),
+        (("--attach",), ""),
+        (("--attach", "--read-only"), ""),
+        (("--attach", "nats://h:4222"), "nats://h:4222"),
+        (("--attach=nats://h:4222",), "nats://h:4222"),
+        (("--attach", "--bus", "nats://b:1"), "nats://b:1"),
+    ],
+)
+def test_attach_stands_with_and_without_its_url(
+    arguments: tuple[str, ...], attach: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    async def record(_: object, how: console.How) -> None:
+        seen.append(how)
+
+    monkeypatch.setattr(console, "run_console", record)
+    run(*arguments)
+    assert seen[0].attach == attach
+
+
+def test_attach_goes_with_no_engine_of_its_own() -> None:
+    run("--attach", "--demo", code=2)
+    run("--attach", "--headless", code=2)
+
+
+def test_attach_without_an_engine_says_what_to_do(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["--attach", "--data-dir", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "start `decnet-tui`, or name a bus: --attach URL" in done.output + done.stderr

@@ -1,0 +1,117 @@
+"""What the views look like, as text: both glyph sets, narrow and wide. DECNET_SNAPSHOTS=write writes them anew."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from decnet.bus.base import Event
+from decnet.config import ConsoleSettings, Settings
+from decnet_tui.app import DecnetApp
+from decnet_tui.screens.journal import JournalView
+from tests.consolekit import StoreSession, screen_text, shows
+from tests.dbkit import open_repo
+from tests.integration.test_console_flows import IP, filled
+
+FOLDER = Path(__file__).parent.parent / "fixtures" / "console"
+NOW = datetime(2026, 3, 4, 14, 2, 11, tzinfo=UTC).timestamp()
+KEYS = (
+    ("0", "since"),
+    ("1", "traffic"),
+    ("4", "rules"),
+    ("6", "workers"),
+    ("8", "journal"),
+)
+CASES = [
+    ((80, 24), "ascii"),
+    ((80, 24), "unicode"),
+    pytest.param((120, 30), "unicode", marks=pytest.mark.slow),
+    ((160, 48), "unicode"),
+    pytest.param((160, 48), "ascii", marks=pytest.mark.slow),
+]
+
+
+def events() -> list[Event]:
+    """Traffic of one attacker, of a worker, and a line that would like to be obeyed."""
+    session = {"attacker_ip": IP, "session_id": "s1", "decky_id": "web-07", "service": "ssh"}
+    rows = [
+        ("attacker.session.started", session),
+        ("credential.captured", {"attacker_ip": IP, "username": "root\x1b[2J漢", "success": False, "service": "ssh"}),
+        ("ttp.rule.fired.T1105", {"attacker_ip": IP, "rule_ids": ["R0001"], "session_id": "s1"}),
+        ("attribution.profile.state_changed", {"identity_uuid": "7c1e9a02", "primitive": "cognitive.x", "new_state": "stable"}),
+        ("system.sensors.health", {"worker": "sensors", "state": "ok", "ts": NOW - 3, "processed": 12, "sensors": [
+            {"kind": "cowrie", "path": "/var/log/cowrie.json", "state": "silent", "age": 90_000, "lines": 812, "bytes_behind": 0,
+             "refused": 2, "reasons": {"bad json": 2}}]}),
+        ("system.ttp.health", {"worker": "ttp", "state": "degraded", "ts": NOW - 4, "processed": 99, "lag": 7, "note": "no rules"}),
+    ]  # fmt: skip
+    return [Event(topic, payload, id=f"{i:032x}", ts=NOW - 9 + i) for i, (topic, payload) in enumerate(rows)]
+
+
+async def journalled(repo: Any) -> None:
+    shared = {
+        "operator": "eve@console",
+        "kind": "rule.state",
+        "target": "R0001",
+        "before": {"state": "enabled"},
+    }
+    ended = {"state": "disabled", "expires_at": NOW - 60}
+    first = await repo.journal_add(**shared, what="R0001 disabled", after=ended, reason="own scanner")
+    await repo.journal_end(first, "verified", "store and engine agree")
+    second = await repo.journal_add(**shared, what="R0001 clipped to 0.40", after={"state": "clipped"})
+    await repo.journal_end(second, "NOT APPLIED", "disk full")
+
+
+def settled(app: DecnetApp, name: str) -> Callable[[], object]:
+    """Whether a view has read the store and painted what it read."""
+    view = app.views[name]
+    return lambda: (view.loaded_at or not view.stored) and "Reading ..." not in "\n".join(screen_text(app))
+
+
+@pytest.mark.parametrize(("size", "glyphs"), CASES)
+async def test_views(
+    size: tuple[int, int],
+    glyphs: Literal["ascii", "unicode"],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    monkeypatch.setattr("decnet.db.repo_journal.utcnow", lambda: datetime.fromtimestamp(NOW - 300, UTC))
+    monkeypatch.setattr("decnet.db.repo_queue.utcnow", lambda: datetime.fromtimestamp(NOW - 500, UTC))
+    monkeypatch.setattr("decnet.db.tables.utcnow", lambda: datetime.fromtimestamp(NOW - 40, UTC))
+    async with open_repo("sqlite", tmp_path) as repo:
+        await filled(repo, NOW)
+        await journalled(repo)
+        session = StoreSession(repo)
+        session.bus.past = events()
+        settings = Settings(console=ConsoleSettings(glyphs=glyphs), data_dir=tmp_path)
+        app = DecnetApp(settings, session=session)
+        seen = []
+        async with app.run_test(size=size) as pilot:
+            await shows(app, pilot, lambda: app.feed.total >= len(events()) and app.view.name == "since")
+            for key, name in KEYS:
+                await pilot.press(key)
+                await shows(app, pilot, settled(app, name))
+                await pilot.pause(0.15)
+                lines = screen_text(app)
+                assert (len(lines), {len(line) for line in lines} <= {size[0], size[0] - 1}) == (
+                    size[1],
+                    True,
+                )
+                seen += [f"--- {name}", *(line.rstrip() for line in lines)]
+            assert app.view_of(JournalView).count() == 3
+    compare(FOLDER / f"{size[0]}x{size[1]}-{glyphs}.txt", "\n".join(seen) + "\n")
+
+
+def compare(path: Path, text: str) -> None:
+    if os.environ.get("DECNET_SNAPSHOTS") == "write":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, "utf-8")
+    if "ascii" in path.name:
+        assert text.isascii()
+    assert text.splitlines() == path.read_text("utf-8").splitlines()
