@@ -8,18 +8,29 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from decnet.config import packaged_rules_dir
 from decnet.ids import attacker_id
 from decnet.ttp.kinds import DEFAULT_FIELDS
+from decnet.ttp.loader import load_dir
 from decnet.ttp.rules import CompiledRule
 
 EVENTS = Path(__file__).parent / "fixtures" / "events"
 START = datetime(2026, 3, 4, 5, 0, 0, tzinfo=UTC).timestamp()
 EXAMPLES, AT_ONCE = 2, 50
 """Examples of one rule that are played, and commands of one session."""
+
+
+@cache
+def shipped() -> tuple[CompiledRule, ...]:
+    """The shipped rules, read once in a test run."""
+    loaded = load_dir(packaged_rules_dir())
+    assert not loaded.errors
+    return tuple(loaded.rules)
 
 
 class CowrieLog:

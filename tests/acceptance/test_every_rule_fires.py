@@ -13,16 +13,15 @@ from typing import Any
 
 import pytest
 
-from decnet.config import Settings, load_settings, packaged_rules_dir
+from decnet.config import Settings, load_settings
 from decnet.engine import Engine
 from decnet.ids import attacker_id, identity_id
 from decnet.ttp.lifter_registry import known_kinds
-from decnet.ttp.loader import load_dir
 from decnet.ttp.payloads import payload_errors
 from decnet.ttp.rules import CompiledRule
-from tests.ruledrive import EVENTS, CowrieLog, examples, recorded_addresses, scripted
+from tests.ruledrive import EVENTS, CowrieLog, examples, recorded_addresses, scripted, shipped
 
-RULES = load_dir(packaged_rules_dir()).rules
+RULES = shipped()
 IDLE_S = 0.4
 
 

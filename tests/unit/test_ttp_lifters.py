@@ -18,13 +18,14 @@ from decnet.ttp.evidence import EVIDENCE
 from decnet.ttp.lifter_registry import Finding, known_kinds
 from decnet.ttp.lifters.intel_maps import PROVIDERS, intel_dir, read_map, shipped_map
 from decnet.ttp.lifters.taggers import all_lifters
-from decnet.ttp.loader import load_bytes, load_dir
+from decnet.ttp.loader import load_bytes
 from decnet.ttp.payloads import payload_errors, schema_files, schemas_dir
 from decnet.ttp.rule_engine import RuleEngine
 from decnet.ttp.selftest import run_rule_tests
+from tests.ruledrive import shipped
 
 XMR = "4" + "A" + "1" * 93
-SHIPPED = [rule for rule in load_dir(packaged_rules_dir()).rules if rule.lifter is not None]
+SHIPPED = [rule for rule in shipped() if rule.lifter is not None]
 MAIL = {"from_domain": "a.example", "mail_from_domain": "b.example"}
 
 
@@ -178,7 +179,7 @@ def test_every_kind_has_a_shipped_rule_and_every_rule_passes_its_tests() -> None
 
 
 def test_evidence_takes_every_field_that_a_shipped_rule_names() -> None:
-    for rule in load_dir(packaged_rules_dir()).rules:
+    for rule in shipped():
         known = {name for kind in rule.applies_to for name in get_type_hints(EVIDENCE[kind])}
         assert set(rule.evidence_fields) <= known, rule.rule_id
 

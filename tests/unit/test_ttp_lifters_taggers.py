@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from decnet.config import load_settings, packaged_rules_dir
+from decnet.config import load_settings
 from decnet.db.repository import BaseRepository
 from decnet.db.tables import TTPTag
 from decnet.keyed import keyed_hash, load_key
@@ -24,13 +24,14 @@ from decnet.ttp.evidence import EVIDENCE, checked_evidence, masked
 from decnet.ttp.factory import CompositeTagger, get_tagger
 from decnet.ttp.lifter_registry import LifterKind, NoKnobs, known_kinds
 from decnet.ttp.lifters.taggers import CredentialLifter, EmailLifter, IntelLifter, all_lifters
-from decnet.ttp.loader import load_bytes, load_dir
+from decnet.ttp.loader import load_bytes
 from decnet.ttp.payloads import MODELS
 from decnet.ttp.rule_engine import RuleEngine, RuleEngineTagger
 from decnet.ttp.rules import RuleState
 from tests.dbkit import KINDS, open_repo
+from tests.ruledrive import shipped
 
-PACK = load_dir(packaged_rules_dir()).rules
+PACK = shipped()
 LIFTED = [rule for rule in PACK if rule.lifter is not None]
 MARK = "s3cr3t-m4rker@victim.example"
 """Stands wherever a text may stand; no evidence of an e-mail may repeat it."""
