@@ -50,9 +50,8 @@ class OutboxRelay:
     async def relay_once(self) -> int:
         """Rows relayed now; 0 when there are none or another engine holds the lease."""
         limit = self.settings.runtime.outbox_batch
-        rows = await self.repo.outbox_take(limit)
-        self.backlog = len(rows)
-        if not rows or not await self.repo.lease_acquire(LEASE, OWNER, self.settings.runtime.lease_s):
+        self.backlog = await self.repo.outbox_count()
+        if not self.backlog or not await self.repo.lease_acquire(LEASE, OWNER, self.settings.runtime.lease_s):
             return 0
         rows = await self.repo.outbox_take(limit)
         await self.bus.publish_events([event for _, event in rows])
