@@ -1,0 +1,48 @@
+"""What the whole pack costs a command, against 25 rules: medians over real honeypot commands."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from decnet.config import packaged_rules_dir
+from decnet.ttp.loader import load_dir
+from decnet.ttp.matcher import Failures, RuleIndex
+
+pytestmark = pytest.mark.bench
+CORPUS = Path(__file__).parents[2].parent / "shared" / "corpora" / "honeypot_commands.dev.jsonl"
+FEW = 25
+MOST_TIMES = 1.5
+"""Issue 7: the full pack within one and a half times the cost of 25 rules."""
+_ROUNDS = 5
+
+
+def medians_us(indexes: Sequence[RuleIndex], lines: Sequence[str]) -> list[float]:
+    """Median over the lines of the best of some rounds, in microseconds; indexes take turns, so load hits all."""
+    failures = Failures()
+    best = [[1e9] * len(lines) for _ in indexes]
+    for i, line in enumerate(lines):
+        for _ in range(_ROUNDS):
+            for found, index in zip(best, indexes, strict=True):
+                start = time.perf_counter()
+                index.command_hits(line, {}, failures)
+                found[i] = min(found[i], (time.perf_counter() - start) * 1e6)
+    return [statistics.median(found) for found in best]
+
+
+def test_the_whole_pack_costs_little_more_than_a_few_rules() -> None:
+    if not CORPUS.is_file():
+        pytest.skip("the corpora are not part of the repository")
+    lines = [json.loads(line)["command"] for line in CORPUS.read_text("utf-8").splitlines()]
+    rules = sorted(
+        (r for r in load_dir(packaged_rules_dir()).rules if "command" in r.applies_to and r.lifter is None),
+        key=lambda rule: rule.rule_id,
+    )
+    few, every = medians_us([RuleIndex(rules[:FEW]), RuleIndex(rules)], lines)
+    print(f"{FEW} rules {few:.1f} us, {len(rules)} rules {every:.1f} us, ratio {every / few:.2f}")
+    assert every <= MOST_TIMES * few
