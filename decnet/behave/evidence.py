@@ -7,6 +7,7 @@ is no session; tolerates every other odd value by leaving it out.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -79,8 +80,13 @@ class Evidence:
         return [max(after - before, 0.0) for before, after in pairwise(times)]
 
 
-def evidence_of(payload: Row, recording: bytes | None = None) -> Evidence:
-    """The evidence of a whole session. Raises ValueError when the payload is none."""
+def evidence_of(
+    payload: Row, recording: bytes | None = None, breathe: Callable[[], None] | None = None
+) -> Evidence:
+    """The evidence of a whole session. Raises ValueError when the payload is none.
+
+    ``breathe`` is called now and then while a long one is read.
+    """
     started, ended = _time(payload.get("started_at")), _time(payload.get("ended_at"))
     session_id, attacker = payload.get("session_id"), attacker_of(payload)
     if ended is None or not isinstance(session_id, str) or attacker is None:
@@ -95,14 +101,14 @@ def evidence_of(payload: Row, recording: bytes | None = None) -> Evidence:
         end_reason=_text(payload.get("end_reason")) or "",
         duration_s=_duration(payload.get("duration_s"), ended - started),
     )
-    found.commands = _commands(payload.get("commands"), started, ended)
+    found.commands = _commands(payload.get("commands"), started, ended, breathe or _nothing)
     found.command_count = max(_count(payload.get("command_count")), len(found.commands))
     found.client = _client(payload.get("client"))
     found.account = _account(payload.get("auth"))
     found.artifacts = len(_list(payload.get("downloads"))) + len(_list(payload.get("uploads")))
     found.has_terminal = found.client.get("size") is not None
     if recording:
-        _read_recording(found, recording)
+        _read_recording(found, recording, breathe)
     return found
 
 
@@ -114,8 +120,8 @@ def attacker_of(payload: Row) -> str | None:
     return attacker_id(storable_text(ip)) if isinstance(ip, str) and ip else None
 
 
-def _read_recording(found: Evidence, recording: bytes) -> None:
-    keys = read_keys(recording)
+def _read_recording(found: Evidence, recording: bytes, breathe: Callable[[], None] | None) -> None:
+    keys = read_keys(recording, breathe)
     if keys.first_at is None:
         return
     slack = t.RECORDING_SLACK_S
@@ -142,7 +148,11 @@ def _failures_from_terminal(found: Evidence, keys: KeyFacts) -> None:
                 break
 
 
-def _commands(value: Any, started: float, ended: float) -> list[Command]:
+def _nothing() -> None:
+    """Breathing where nobody waits."""
+
+
+def _commands(value: Any, started: float, ended: float, breathe: Callable[[], None]) -> list[Command]:
     rows = [row for row in _list(value)[: 4 * t.MAX_COMMANDS] if isinstance(row, dict)]
     out: list[tuple[float, int, Command]] = []
     last, room = started, t.MAX_COMMANDS_TEXT
@@ -150,6 +160,8 @@ def _commands(value: Any, started: float, ended: float) -> list[Command]:
         text = row.get("command_text")
         if not isinstance(text, str) or _is_no_command(text, row.get("id"), first=not out):
             continue
+        if not place % 64:
+            breathe()
         ts = _time(row.get("ts"))
         last = last if ts is None else min(max(ts, started), ended)
         success = row.get("success")

@@ -6,7 +6,7 @@ is not there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from behave_shell.spec import Observation, Window
@@ -64,14 +64,26 @@ def evidence_ref(session_id: str, ended_at: float) -> str:
     return f"session:{session_id}#behave-{EXTRACTOR_VERSION}@{int(ended_at * 1000)}"
 
 
-def extract(payload: Row, recording: bytes | None = None, *, key: bytes = b"", parts: int = 1) -> Extraction:
+def extract(
+    payload: Row,
+    recording: bytes | None = None,
+    *,
+    key: bytes = b"",
+    parts: int = 1,
+    breathe: Callable[[], None] | None = None,
+) -> Extraction:
     """Observations and features of one whole session (an ``attacker.session.ended`` payload).
 
-    ``recording`` is its terminal recording, ``key`` makes the hashes in the features keyed. Raises
-    ValueError when the payload is no session.
+    ``recording`` is its terminal recording, ``key`` makes the hashes in the features keyed;
+    ``breathe`` is called now and then, so that a thread can let others go on. Raises ValueError when the
+    payload is no session.
     """
-    found = evidence_of(payload, recording)
-    findings = [finding for subject in _SUBJECTS for finding in subject(found)]
+    found = evidence_of(payload, recording, breathe)
+    findings = []
+    for subject in _SUBJECTS:
+        if breathe is not None:
+            breathe()
+        findings += list(subject(found))
     return Extraction(
         session_id=found.session_id,
         attacker_uuid=found.attacker_uuid,

@@ -7,6 +7,7 @@ process; what is typed at a password prompt is not even read, what is typed into
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from decnet.behave import thresholds as t
@@ -28,6 +29,7 @@ _EMACS = frozenset("\x01\x05\x17\x0b\x19")
 _VI_FIRST = frozenset(b"hjklw0$xiaAIcdD")
 _NUMPAD = re.compile(r"\x1bO[j-yM]\Z")
 _TMUX_NEXT = frozenset('cnpdw%"&0123456789')
+BREATHE_EVERY = 512
 _KEPT_ANSWER, _KEPT_TAIL, _KEPT_ECHO = 512, 256, 16_384
 
 
@@ -89,10 +91,13 @@ class KeyFacts:
     state: ReadState = field(default_factory=ReadState)
 
 
-def read_keys(content: bytes) -> KeyFacts:
-    """The facts of a recording. Never raises, whatever the bytes are."""
+def read_keys(content: bytes, breathe: Callable[[], None] | None = None) -> KeyFacts:
+    """The facts of a recording. Never raises, whatever the bytes are.
+
+    ``breathe`` is called every few hundred records: a thread lets the others have the interpreter there.
+    """
     reader = _Reader()
-    reader.run(content)
+    reader.run(content, breathe)
     return reader.facts
 
 
@@ -129,9 +134,11 @@ class _Reader:
         self.input_bytes = 0
         self.now = 0.0
 
-    def run(self, content: bytes) -> None:
+    def run(self, content: bytes, breathe: Callable[[], None] | None = None) -> None:
         facts = self.facts
-        for now, direction, data in chunks(content, facts.state):
+        for number, (now, direction, data) in enumerate(chunks(content, facts.state)):
+            if breathe is not None and not number % BREATHE_EVERY:
+                breathe()
             self.now = now
             if facts.first_at is None:
                 facts.first_at = now

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ Row = dict[str, Any]
 _KEY = re.compile(r"[0-9a-f]{64}\Z")
 REEXTRACT_EVERY_S = 30.0
 REEXTRACT_AT_ONCE = 50
+BREATH_S = 0.0001
 THREAD_BYTES = 4 * 2**20
 """Recordings handed to one thread together at most; a larger one goes alone."""
 
@@ -166,4 +168,11 @@ class BehaveWorker(Worker):
 
 def _extract_all(group: Sequence[Task], key: bytes) -> list[Extraction]:
     """Extractions of sessions; runs in a thread. What cannot be extracted is the batch's failure."""
-    return [extract(task.payload, task.recording, key=key, parts=task.parts) for task in group]
+    return [
+        extract(task.payload, task.recording, key=key, parts=task.parts, breathe=_breathe) for task in group
+    ]
+
+
+def _breathe() -> None:
+    """Hands the interpreter to the event loop; a thread that never waits would be asked for it at every turn."""
+    time.sleep(BREATH_S)

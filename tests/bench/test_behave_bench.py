@@ -7,6 +7,7 @@ import gc
 import hashlib
 import random
 import time
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -77,24 +78,28 @@ async def test_the_loop_goes_on_meanwhile(tmp_path: Path) -> None:
     async with open_repo("sqlite", tmp_path) as repo:
         worker = BehaveWorker()
         await worker.start(repo, bus)
-        longest = []
+        longest, idle = [], []
         for n in range(5):
             ended = Event("attacker.session.ended", payload | {"session_id": f"s{n}", "keystrokes_ref": key})
             gc.collect()  # what the building of this test left is not the extractor's
-            longest.append(await longest_stall(worker, repo, ended))
-    print(f"\nlongest stall of the loop in five runs: {', '.join(f'{s * 1e3:.1f} ms' for s in longest)}")
+            idle.append(await longest_stall(asyncio.sleep(1.0)))
+            longest.append(await longest_stall(handled(worker, repo, ended)))
+    for what, stalls in (("idle", idle), ("extracting", longest)):
+        print(f"\nlongest stall of the loop, {what}: {', '.join(f'{s * 1e3:.1f} ms' for s in stalls)}")
     assert worker.health()["keystroke_events"] >= 5 * KEYS
-    assert min(longest) < MOST_BLOCKED_S  # the best run: the machine may have other work
+    # The best run, and beyond what the machine does to a loop that has nothing to do.
+    assert min(longest) < MOST_BLOCKED_S + min(idle)
 
 
-async def longest_stall(worker: BehaveWorker, repo: BaseRepository, event: Event) -> float:
-    """Seconds that the loop was late at most while the worker handled an event."""
+async def handled(worker: BehaveWorker, repo: BaseRepository, event: Event) -> None:
+    """One event, worked off as the runtime does it."""
+    async with repo.transaction() as bound:
+        await worker.handle([event], Transaction(bound))
 
-    async def handled() -> None:
-        async with repo.transaction() as bound:
-            await worker.handle([event], Transaction(bound))
 
-    task = asyncio.create_task(handled(), name="handle")
+async def longest_stall(work: Coroutine[Any, Any, None]) -> float:
+    """Seconds that the loop was late at most while some work went on."""
+    task = asyncio.create_task(work, name="work")
     longest = 0.0
     while not task.done():
         began = time.perf_counter()
