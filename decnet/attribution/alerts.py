@@ -7,7 +7,7 @@ primitives the alert is closed and armed anew. All of it are rows, so that a res
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from decnet.attribution import thresholds as th
@@ -71,10 +71,17 @@ async def settle(
             continue
         alert = await _alert(repo, identity, primitives)
         if changed:
-            await _tell(bus, await repo.raise_alert(alert), now)
+            raised = await repo.raise_alert(alert)
+            if not await _ignored(repo, alert["attacker_uuids"]):
+                await _tell(bus, raised, now)
         else:
             await repo.refresh_alert(alert)
     return standing
+
+
+async def _ignored(repo: BaseRepository, attackers: Sequence[str]) -> bool:
+    """Whether all attackers of an identity are ignored sources: their alert is kept, and nobody is told."""
+    return bool(attackers) and await repo.ignored_attackers(attackers) == set(attackers)
 
 
 async def _alert(repo: BaseRepository, identity: str, primitives: frozenset[str]) -> Row:

@@ -312,7 +312,8 @@ async def test_an_alert_is_told_once_and_closed_when_its_evidence_goes(
     repo: BaseRepository, monkeypatch
 ) -> None:
     monkeypatch.setattr(module, "_now", lambda: 1234.5)
-    out, fired = TxBus(), {}
+    out = TxBus()
+    fired: dict[str, frozenset[str]] = {}
     await store(repo, PAIR)
     assert await tick_multi_actor(out, repo, fired) == 1
     assert await tick_multi_actor(out, repo, fired) == 0
@@ -346,7 +347,8 @@ SAME = {"client": {"session.client": "x"}, "credentials": {"session.account": "x
 
 
 async def test_another_set_of_primitives_is_told_again_on_the_same_alert(lite: BaseRepository) -> None:
-    out, fired = TxBus(), {}
+    out = TxBus()
+    fired: dict[str, frozenset[str]] = {}
     await store(lite, [{**row, "playbook": None, "tempo": None, "habit": None} for row in PAIR])
     assert await tick_multi_actor(out, lite, fired) == 1
     alert = (await lite.list_alerts())[0]["alert_id"]
@@ -357,6 +359,16 @@ async def test_another_set_of_primitives_is_told_again_on_the_same_alert(lite: B
     assert (row["alert_id"], row["state"], row["revision"]) == (alert, "open", 2)
     assert len(out.events[1].payload["primitives"]) > len(out.events[0].payload["primitives"])
     assert len({e.id for e in out.events}) == 2
+
+
+async def test_the_alert_of_an_ignored_source_is_kept_and_told_to_nobody(lite: BaseRepository) -> None:
+    out = TxBus()
+    await lite.ignore_add(IPS[0])
+    await store(lite, PAIR)
+    assert await tick_multi_actor(out, lite, {}) == 0
+    assert out.events == []
+    assert await lite.list_alerts() == []
+    assert len(await lite.list_alerts(ignored=True)) == 1
 
 
 async def test_a_restart_repeats_nothing(lite: BaseRepository) -> None:
@@ -375,7 +387,8 @@ async def test_a_restart_repeats_nothing(lite: BaseRepository) -> None:
 
 
 async def test_new_sessions_are_added_to_a_standing_alert_in_silence(lite: BaseRepository) -> None:
-    out, fired = TxBus(), {}
+    out = TxBus()
+    fired: dict[str, frozenset[str]] = {}
     await store(lite, PAIR[:16])
     assert await tick_multi_actor(out, lite, fired) == 1
     alert = (await lite.list_alerts())[0]["alert_id"]
@@ -396,7 +409,8 @@ async def test_the_hints_of_mergers_alone_raise_nothing(lite: BaseRepository) ->
 
 
 async def test_a_merge_moves_the_question_to_the_winner(lite: BaseRepository) -> None:
-    out, fired = TxBus(), {}
+    out = TxBus()
+    fired: dict[str, frozenset[str]] = {}
     for attacker, side in ((A1, 0), (A2, 1)):
         await store(lite, [row for row, who in zip(PAIR, PAST.truth, strict=True) if who == side], attacker)
     assert await tick_multi_actor(out, lite, fired) == 0
