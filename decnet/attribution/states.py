@@ -47,19 +47,17 @@ async def recompute(
     old = await repo.attribution_states(keys) if states is None else states
     wanted = {key: _wanted(key, times, old.get(key)) for key, times in keys.items()}
     windows = await repo.observation_windows(wanted)
-    members: dict[str, list[str]] = {}
-    changed = []
+    changed, told = [], []
     for key in sorted(keys):
         rows, total = windows[key]
         steps = replayed(key, old.get(key), rows, total, keys[key])
         if steps:
             since = _since(key, rows, steps[-1][1]) if _is_late(keys[key], old.get(key)) else {}
             changed.append({**steps[-1][1], **since})
-        for before, state in steps:
-            if before is None or before["state"] != state["state"]:
-                if key[0] not in members:
-                    members[key[0]] = await repo.attackers_of_identity(key[0])
-                await _tell(bus, before, state, members[key[0]], now)
+        told += [(was, is_) for was, is_ in steps if was is None or was["state"] != is_["state"]]
+    members = await repo.members_of({new["identity_uuid"] for _, new in told})
+    for before, after in told:
+        await _tell(bus, before, after, members[after["identity_uuid"]], now)
     await repo.upsert_attribution_states(changed)
 
 

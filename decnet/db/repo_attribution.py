@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import bindparam, column, func, or_, select, text, true, update
@@ -19,7 +20,6 @@ from decnet.db.tables import table_of
 from decnet.db.tables_attribution import MultiActorEvidence, SessionFeature
 from decnet.db.types import SafeFloat, SafeJson
 from decnet.hostile import storable_text
-from decnet.ids import identity_id
 
 _ATTACKER, _IDENTITY, _STATE = table_of(Attacker), table_of(Identity), table_of(AttributionState)
 _FEATURE, _EVIDENCE = table_of(SessionFeature), table_of(MultiActorEvidence)
@@ -36,7 +36,7 @@ _PARTS = 60
 _ROWS_OF = """SELECT * FROM (SELECT {i} AS part, value, ts, confidence, evidence_ref,
  (SELECT count(*) FROM (SELECT 1 FROM observation WHERE attacker_uuid = :a{i} AND primitive = :p{i} AND ts <= :t{i} LIMIT {counted}) AS c{i}) AS total
  FROM observation WHERE attacker_uuid = :a{i} AND primitive = :p{i} AND ts <= :t{i}
- ORDER BY ts DESC, evidence_ref DESC LIMIT {limit}) AS q{i}"""
+ ORDER BY ts DESC, evidence_ref DESC LIMIT :n{i}) AS q{i}"""
 Key = tuple[str, str]
 """(identity_uuid, primitive)."""
 
@@ -47,25 +47,38 @@ class AttributionMixin(ActorsMixin, RepositoryBase):
     async def identities_of_attackers(self, attacker_uuids: Iterable[str]) -> dict[str, str]:
         """Canonical identity of every attacker that is known, formed when need be; the others are left out."""
         wanted = sorted(set(map(storable_text, attacker_uuids)))
-        known: list[str] = []
-        async with self.transaction() as bound, bound._write() as session:
-            for part in chunks(wanted):
-                query = select(_ATTACKER.c.attacker_uuid).where(_ATTACKER.c.attacker_uuid.in_(part))
-                known += (await session.execute(query)).scalars()
-            await bound.form_identities(known)
-            canonical = await bound._canonical(map(identity_id, known))
-        return {uuid: canonical[identity_id(uuid)] for uuid in sorted(known)}
+        async with self.transaction() as bound:
+            found = await bound._formed(wanted)
+            missing = [attacker for attacker, identity in found.items() if identity is None]
+            if missing:
+                await bound.form_identities(missing)
+                found |= await bound._formed(missing)
+        return {attacker: identity for attacker, identity in sorted(found.items()) if identity is not None}
 
-    async def _canonical(self, identities: Iterable[str]) -> dict[str, str]:
-        out = {identity: identity for identity in identities}
+    async def _formed(self, attacker_uuids: Sequence[str]) -> dict[str, str | None]:
+        """Known attackers with their canonical identity, None when it is not formed yet."""
+        out: dict[str, str | None] = {}
+        own = _IDENTITY.c.attacker_uuid == _ATTACKER.c.attacker_uuid
+        canonical = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
+        async with self._read() as session:
+            for part in chunks(attacker_uuids):
+                query = select(_ATTACKER.c.attacker_uuid, canonical).outerjoin(_IDENTITY, own)
+                rows = await session.execute(query.where(_ATTACKER.c.attacker_uuid.in_(part)))
+                out |= dict(rows.tuples().all())
+        return out
+
+    async def members_of(self, identities: Iterable[str]) -> dict[str, list[str]]:
+        """The attackers of canonical identities, each list sorted."""
+        out: dict[str, list[str]] = {identity: [] for identity in identities}
+        columns = (_IDENTITY.c.identity_uuid, _IDENTITY.c.merged_into, _IDENTITY.c.attacker_uuid)
         async with self._read() as session:
             for part in chunks(sorted(out)):
-                query = select(_IDENTITY.c.identity_uuid, _IDENTITY.c.merged_into).where(
-                    _IDENTITY.c.identity_uuid.in_(part), _IDENTITY.c.merged_into.is_not(None)
-                )
-                rows = await self._rows(session, query)
-                out |= {row["identity_uuid"]: row["merged_into"] for row in rows}
-        return out
+                own = or_(_IDENTITY.c.identity_uuid.in_(part), _IDENTITY.c.merged_into.in_(part))
+                query = select(*columns).where(own, _IDENTITY.c.attacker_uuid.is_not(None))
+                for identity, winner, attacker in await session.execute(query):
+                    for owner in {identity, winner} & out.keys():
+                        out[owner].append(attacker)
+        return {identity: sorted(attackers) for identity, attackers in out.items()}
 
     async def lock_identities(self, identities: Iterable[str]) -> bool:
         """Holds the rows of identities, taken sorted, until the transaction ends.
@@ -114,10 +127,13 @@ class AttributionMixin(ActorsMixin, RepositoryBase):
         totals: dict[Key, dict[str, int]] = defaultdict(dict)
         async with self._read() as session:
             for some in chunks(parts, _PARTS):
-                for row in await self._rows(session, _windows_statement(some)):
-                    key, attacker = some[row.pop("part")][:2]
-                    totals[key][attacker] = row.pop("total")
-                    rows[key].append(row)
+                found = await session.execute(_windows_statement(len(some)), _window_values(some))
+                for part, value, ts, confidence, ref, total in found:
+                    key, attacker = some[part][:2]
+                    totals[key][attacker] = total
+                    rows[key].append(
+                        {"value": value, "ts": ts, "confidence": confidence, "evidence_ref": ref}
+                    )
         return {key: (_last(rows[key], wanted[key][0]), sum(totals[key].values())) for key in wanted}
 
     async def get_attribution_state(self, identity: str, primitive: str) -> Row | None:
@@ -264,13 +280,10 @@ def _feature_row(row: Row) -> Row:
     }
 
 
-def _windows_statement(parts: Sequence[tuple[Key, str, int, float]]) -> Any:
+@cache
+def _windows_statement(parts: int) -> Any:
     """One statement for many windows: a limited read for each, so that none looks at its whole history."""
-    texts, values = [], {}
-    for i, ((_, primitive), attacker, limit, until) in enumerate(parts):
-        texts.append(_ROWS_OF.format(i=i, limit=int(limit), counted=COUNTED))
-        values |= {f"a{i}": attacker, f"p{i}": storable_text(primitive), f"t{i}": until}
-    statement = text(" UNION ALL ".join(texts)).bindparams(**values)
+    statement = text(" UNION ALL ".join(_ROWS_OF.format(i=i, counted=COUNTED) for i in range(parts)))
     return statement.columns(
         column("part"),
         column("value", SafeJson),
@@ -279,6 +292,13 @@ def _windows_statement(parts: Sequence[tuple[Key, str, int, float]]) -> Any:
         column("evidence_ref"),
         column("total"),
     )
+
+
+def _window_values(parts: Sequence[tuple[Key, str, int, float]]) -> Row:
+    values: Row = {}
+    for i, ((_, primitive), attacker, limit, until) in enumerate(parts):
+        values |= {f"a{i}": attacker, f"p{i}": storable_text(primitive), f"t{i}": until, f"n{i}": limit}
+    return values
 
 
 def _last(rows: list[Row], limit: int) -> list[Row]:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from decnet.bus.base import Event
 from decnet.bus.factory import get_bus
 from decnet.config import RuntimeSettings, Settings
@@ -35,7 +37,9 @@ class Patient(Worker):
         self.ready = self.asked >= 5
 
 
-async def test_a_deferred_event_comes_again_and_is_never_dead_lettered(tmp_path: Path, monkeypatch) -> None:
+async def test_a_deferred_event_comes_again_and_is_never_dead_lettered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(batch, "DEFER_S", 0.01)
     runtime = RuntimeSettings(batch_wait_s=0.02, heartbeat_s=5, restart_backoff_s=0.02, tail_db_s=0.05)
     settings = Settings(data_dir=tmp_path, bus_type="memory", runtime=runtime)
