@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from decnet.attack.catalogue import use_bundle
 from decnet.errors import ConfigError
 
 
@@ -173,6 +174,8 @@ class TtpSettings(_Section):
     """Seconds of quiet before changed rule files are read."""
     rescan_s: float = Field(5.0, gt=0)
     """Seconds between content-hash scans of the rule directory."""
+    attack_bundle: Path | None = None
+    """STIX bundle of another ATT&CK Enterprise release; without it the shipped one."""
     window_retention_s: float = Field(7 * 86_400.0, gt=0)
     """Seconds for which a hit of a window or sequence rule waits for others that come late."""
 
@@ -396,7 +399,9 @@ def load_settings(config: Path | None = None, **flags: Any) -> Settings:
     _config_values.clear()
     _config_values.update(values)
     try:
-        return Settings(**{k: v for k, v in flags.items() if v is not None})
+        settings = Settings(**{k: v for k, v in flags.items() if v is not None})
+        use_bundle(settings.ttp.attack_bundle)
+        return settings
     except ValidationError as error:
         raise ConfigError(_explain(error, config)) from error
     finally:

