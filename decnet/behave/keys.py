@@ -66,7 +66,6 @@ class KeyFacts:
     live: int = 0
     pasted: int = 0
     pastes: int = 0
-    bursts_of_program: int = 0
     immediate: int = 0
     deferred: int = 0
     kills: int = 0

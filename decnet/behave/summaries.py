@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import pairwise
 from statistics import fmean, median
 
@@ -39,7 +40,8 @@ class Visit:
 
 def summary_ref(attacker_uuid: str, day: int) -> str:
     """The pointer of the summary of one attacker on one day."""
-    return f"attacker:{attacker_uuid}#behave-{EXTRACTOR_VERSION}/{day:06d}"
+    date = datetime.fromtimestamp(day * DAY_S, UTC).date().isoformat()
+    return f"attacker:{attacker_uuid}#behave-{EXTRACTOR_VERSION}/{date}"
 
 
 def days_to_do(before: Sequence[Visit], after: Sequence[Visit]) -> list[int]:

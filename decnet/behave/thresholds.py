@@ -112,7 +112,6 @@ PASTE_GAP_S = 0.010
 """own: input bytes closer than this were not struck one by one (hands stay above 30 ms)."""
 PASTE_MIN_CHARS = 12
 """own: shorter bursts are keys that the network delivered together."""
-PROGRAM_GAP_S = 0.001
 MODALITY_TYPED, MODALITY_PASTED = 0.1, 0.9
 """own: below a tenth pasted is typed, above nine tenths pasted."""
 PASTE_HABITUAL = 0.5
@@ -146,7 +145,6 @@ ERROR_LOW, ERROR_HIGH = 0.03, 0.10
 PAUSE_CALM_S, PAUSE_LONG_S = 3.0, 6.0
 GAP_FAST_S, GAP_CALM_S = 0.11, 0.25
 SPEED_SPIKE = 1.5
-VENTING_SPIKE = 2.0
 VENTING_DELETIONS = 6
 VENTING_FAILURES = 2
 HANDOFF_OCTAVES = 1.0
