@@ -59,7 +59,7 @@ MIN_MICRO_PAUSES = 6
 # Between commands.
 LATENCY_BOUNDS = (0.2, 2.0, 8.0, 30.0)
 """page and registry: instant, typing_speed, 2 to 8 s, 8 to 30 s, long."""
-METRONOMIC_CV = 0.30
+METRONOMIC_CV = 0.20
 """registry: metronomic by CV; the figure is own."""
 BIMODAL_RATIO = 5.0
 BIMODAL_SEPARATION = 3.0
