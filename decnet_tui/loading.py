@@ -56,6 +56,10 @@ class Loader:
         self._badge = _Seen(time.monotonic(), news, running=True)
         return True
 
+    def recount(self) -> None:
+        """The open alerts are counted again with the next tick."""
+        self._badge.at = 0.0
+
     async def load_badge(self) -> None:
         """Counts the open alerts for the header; unknown without a database."""
         repo = self._session.repo

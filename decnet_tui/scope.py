@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from decnet.hostile import visible
+from decnet.hostile import storable_text, visible
 from decnet.ids import attacker_id, identity_id
 
 
@@ -20,7 +21,7 @@ class Scope:
 
     @cached_property
     def _needles(self) -> tuple[bytes, ...]:
-        return tuple(f'"{name}"'.encode() for name in self.names)
+        return tuple(json.dumps(name).encode() for name in self.names)
 
     def covers_raw(self, raw: bytes) -> bool:
         """Whether an event's JSON names the actor."""
@@ -48,11 +49,12 @@ def scope_of(row: dict[str, Any]) -> Scope | None:
     Ids are derived from the address, so an address alone is enough to find the rest.
     """
     ip, attacker, identity = (row.get(k) for k in ("attacker_ip", "attacker_uuid", "identity_uuid"))
-    attackers = [str(a) for a in row.get("attacker_uuids") or () if a]
+    several = row.get("attacker_uuids")
+    attackers = [str(a) for a in several if a] if isinstance(several, (list, tuple)) else []
     if ip and not attacker:
-        attacker = attacker_id(str(ip))
+        attacker = attacker_id(storable_text(str(ip)))
     if attacker and not identity:
-        identity = identity_id(str(attacker))
+        identity = identity_id(storable_text(str(attacker)))
     names = [str(n) for n in (ip, attacker, identity, *attackers) if n]
     if not names:
         return None

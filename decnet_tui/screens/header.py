@@ -65,12 +65,13 @@ def _connection(feed: Feed, link: Link) -> Line:
 
 
 def views_line(current: str, width: int) -> Line:
-    """Line 2: all views with their keys; view 0 is a mere digit where there is no room."""
-    full = sum(len(v.title) + 3 for v in VIEWS) + 1 <= width
+    """Line 2: all views with their keys; where there is no room view 0 is a mere digit, or all but this one are."""
+    total = sum(len(v.title) + 3 for v in VIEWS)
+    full, short = total < width, total - len(VIEWS[0].title) - 1 > width
     left: Line = []
     for view in VIEWS:
         here = view.name == current
-        title = view.title if full or view.key != "0" else ""
+        title = view.title if full or (here if short else view.key != "0") else ""
         left.append((f"{view.key}{'*' if here else ' ' if title else ''}{title}", CURSOR if here else PLAIN))
         left.append((" ", PLAIN))
     return spread(left, [("*?" if current == "help" else "?", FAINT)], width)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import unicodedata
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from decnet.config import ConsoleSettings, Settings
 from decnet_tui.app import DecnetApp
+from decnet_tui.clipboard import osc52 as real_osc52
 from decnet_tui.rulechanges import RuleChange
 from tests.consolekit import FakeSession, screen_text
 
@@ -117,18 +120,28 @@ async def test_quit_asks_when_the_engine_is_inside() -> None:
     assert not app.is_running
 
 
-async def test_hostile_text_is_shown_and_never_obeyed() -> None:
+@pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.slow)])
+async def test_hostile_text_is_shown_and_never_obeyed(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[str] = []
+    monkeypatch.setattr(
+        "decnet_tui.clipboard.osc52", lambda text, tmux: copied.append(real_osc52(text, tmux=tmux)) or ""
+    )
     dice = random.Random(7)
     nasty = "\x1b]52;c;aGk=\x07\x9b31m\u202e\u200b\u2066\x00\r\n[@click=app.bell][/x]é漢\ud800"
     session = FakeSession()
-    app = DecnetApp(SETTINGS, session=session)
+    app = DecnetApp(SETTINGS.model_copy(update={"data_dir": tmp_path}), session=session)
     async with app.run_test(size=(160, 48)) as pilot:
         await pilot.pause(0.2)
-        for _ in range(400):
+        for i in range(count):
+            if i % 500 == 499:
+                await pilot.pause(0.05)
             text = "".join(dice.choice(nasty) for _ in range(60))
             session.bus.put("credential.captured", {"username": text, "attacker_ip": text, text: [text]})
             session.bus.put("system.ttp.health", {"state": text, "degraded": text, text: text})
-        for key in ("1", "6", "enter", "escape", "4"):
+        keys = [v.key for v in app.views.values() if v.key]
+        for key in (*keys, "1", "y", "e", "F", "6", "enter", "escape", "y", "e", "4"):
             await pilot.press(key)
             await pilot.pause(0.25)
             lines = screen_text(app)
@@ -136,3 +149,35 @@ async def test_hostile_text_is_shown_and_never_obeyed() -> None:
                 c for line in lines for c in line if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")
             }
             assert not bad
+    assert copied
+    for text in copied:
+        assert not _obeyed(base64.b64decode(text[7:-1]).decode())
+    for path in (tmp_path / "exports").iterdir():
+        assert not any(_obeyed(line) for line in path.read_text("ascii").splitlines())
+
+
+def _obeyed(text: str) -> set[str]:
+    """Characters that a terminal could obey; a copy may have line ends."""
+    return {c for c in text if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
+
+
+@pytest.mark.slow
+async def test_a_paused_screen_stands_still_while_200000_events_arrive() -> None:
+    session = FakeSession()
+    app = DecnetApp(SETTINGS, session=session)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.3)
+        for i in range(300):
+            session.bus.put("ttp.tagged", {"n": i})
+        await pilot.pause(0.5)
+        await pilot.press("p")
+        before = screen_text(app)[3:20]
+        for _ in range(200):
+            for i in range(1000):
+                session.bus.put("ttp.tagged", {"n": i})
+            await pilot.pause(0.02)
+        while app.feed.total < 200_301:
+            await pilot.pause(0.1)
+        await pilot.pause(0.7)
+        assert screen_text(app)[3:20] == before
+        assert "PAUSED +200000 new" in screen_text(app)[2]
