@@ -6,6 +6,7 @@ is called (a rule's, a fleet file's) is left to the reader of the file, which tu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -54,10 +55,11 @@ class Document:
 
 def parse_strict(text: str, file: str) -> tuple[Document | None, list[Flaw]]:
     """The document in ``text`` and all structural errors; None when there is nothing to build on."""
-    errors = _check_events(text, file)
+    events: list[yaml.Event] = []
+    errors = _check_events(text, file, events)
     if errors:
         return None, errors
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    node = _Composer(events).get_single_node()
     if node is None:
         return None, [Flaw("the file is empty", Place(file, 1, 1))]
     builder = _Builder(file)
@@ -69,12 +71,16 @@ def _place(file: str, mark: Any) -> Place:
     return Place(file, mark.line + 1, mark.column + 1) if mark is not None else Place(file, 1, 1)
 
 
-def _check_events(text: str, file: str) -> list[Flaw]:
-    """Errors that must be known before nodes are built: syntax, aliases, depth, more documents."""
+def _check_events(text: str, file: str, events: list[yaml.Event]) -> list[Flaw]:
+    """Errors that must be known before nodes are built: syntax, aliases, depth, more documents.
+
+    ``events`` gets what was read.
+    """
     errors: list[Flaw] = []
     depth = documents = 0
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            events.append(event)
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents == 2:
@@ -109,6 +115,31 @@ def _anchor_error(event: Any, file: str) -> list[Flaw]:
     if getattr(event, "anchor", None):
         return [Flaw(f"anchor '&{event.anchor}' is not allowed", _place(file, event.start_mark))]
     return []
+
+
+class _Composer(yaml.composer.Composer, yaml.resolver.Resolver):
+    """Nodes from events that were read before: reading the text is most of the work, and is done once."""
+
+    def __init__(self, events: Sequence[yaml.Event]) -> None:
+        yaml.composer.Composer.__init__(self)
+        yaml.resolver.Resolver.__init__(self)
+        self._events = events
+        self._at = 0
+
+    def peek_event(self) -> yaml.Event | None:
+        """The next event."""
+        return self._events[self._at] if self._at < len(self._events) else None
+
+    def check_event(self, *choices: type[yaml.Event]) -> bool:
+        """Whether there is a next event, of one of these kinds."""
+        event = self.peek_event()
+        return event is not None and (not choices or isinstance(event, choices))
+
+    def get_event(self) -> yaml.Event | None:
+        """Takes the next event."""
+        event = self.peek_event()
+        self._at += 1
+        return event
 
 
 class _Builder:
