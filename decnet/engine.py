@@ -7,6 +7,7 @@ file there tells other processes how to reach its bus and database.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -68,6 +69,9 @@ class Engine:
         except BaseException:
             await self._undo.aclose()
             raise
+        # What was loaded until now lives as long as the process: the collector need not walk it again and again.
+        gc.collect()
+        gc.freeze()
 
     async def _start(self) -> None:
         self._undo.callback(configure_tracing(self.settings.telemetry))
