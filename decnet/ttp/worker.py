@@ -152,6 +152,9 @@ class TtpWorker(Worker):
         out: dict[str, Any] = {
             "rules_loaded": loaded,
             "rules_failed": len({error.place.file for error in errors}),
+            "rules_superseded": sum(
+                1 for engine in engines for rule in engine.engine.snapshot().rules.rules if rule.superseded
+            ),
             "rule_failures": sum(engine.engine.failures.total for engine in engines),
             "rules_tripped": sum(engine.engine.failures.out_of_action() for engine in engines),
             "suppressed": sum(sum(engine.engine.suppressed.values()) for engine in engines),

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from decnet.bus.factory import get_bus
+from decnet.config import load_settings
 from decnet.errors import DecnetError, RuleStoreError
 from decnet.ttp.rule_engine import RuleEngine
 from decnet.ttp.rules import DEFAULT_STATE, RuleState
@@ -236,7 +238,60 @@ async def test_an_own_failing_definition_row_or_file_blocks_no_other(made):
         assert [e.place.file.endswith("bad.yaml") for e in store.errors()] == [True]
 
 
+async def test_edits_and_states_are_published_once_for_all_engines(made):
+    bus = get_bus("test", load_settings(bus={"type": "memory"}))
+    await bus.connect()
+    reloaded, states = bus.subscribe("ttp.rule.reloaded.*"), bus.subscribe("ttp.rule.state.*")
+    async with reloaded, states, made.running() as (store, heard):
+        store.bus = bus
+        (made.rules / "X1.yaml").write_text(rule("X1", 2))
+        (made.rules / "X2.yaml").unlink()
+        await store.set_state("X3", RuleState("clipped", 0.5, reason="noise", set_by="me"))
+        await heard.until(lambda: len(heard.by_rule) == 3)
+        async with asyncio.timeout(3):
+            news = {e.topic: e.payload async for e in _take(reloaded, 2)}
+            state = await anext(_take(states, 1))
+    assert news["ttp.rule.reloaded.X1"] == {"rule_id": "X1", "rule_version": 2, "deleted": False}
+    assert news["ttp.rule.reloaded.X2"] == {"rule_id": "X2", "rule_version": None, "deleted": True}
+    assert state.topic == "ttp.rule.state.X3"
+    assert state.payload == {
+        "rule_id": "X3",
+        "state": "clipped",
+        "confidence_max": 0.5,
+        "expires_at": None,
+        "reason": "noise",
+        "set_by": "me",
+        "auto_revert": False,
+    }
+    await bus.close()
+
+
+async def _take(events, count: int):
+    for _ in range(count):
+        yield await anext(aiter(events))
+
+
 # -- what only the database can do
+
+
+async def test_the_news_of_several_engines_are_one_event_and_an_expiry_says_so(shared):
+    bus = get_bus("test", load_settings(bus={"type": "memory"}))
+    await bus.connect()
+    states = bus.subscribe("ttp.rule.state.*")
+    async with states, shared.running() as (one, heard), shared.running() as (two, _):
+        one.bus = two.bus = bus
+        await one.set_state(
+            "X1", RuleState("disabled", expires_at=datetime.now(UTC) + timedelta(seconds=0.3))
+        )
+        await heard.until(lambda: len(heard.by_rule["X1"]) == 2)
+        async with asyncio.timeout(3):
+            seen = [e async for e in _take(states, 4)]
+    assert len({e.id for e in seen}) == 2
+    assert {(e.payload["state"], e.payload["auto_revert"]) for e in seen} == {
+        ("disabled", False),
+        ("enabled", True),
+    }
+    await bus.close()
 
 
 @pytest.fixture(params=["sqlite", PG])

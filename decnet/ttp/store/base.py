@@ -40,6 +40,7 @@ class RuleStore(ABC):
         self.version = 0
         """Grows whenever the rules are another set; many changes may share one."""
         self._queues: list[asyncio.Queue[RuleChange]] = []
+        self._unsent: list[Event] = []
 
     @abstractmethod
     async def load_compiled(self) -> list[CompiledRule]:
@@ -86,10 +87,8 @@ class RuleStore(ABC):
         finally:
             self._queues.remove(queue)
 
-    async def _announce(
-        self, change: RuleChange, *, auto_revert: bool = False, seq: int | None = None
-    ) -> None:
-        """Tells subscribers and, when there is one, the bus.
+    def _announce(self, change: RuleChange, *, auto_revert: bool = False, seq: int | None = None) -> None:
+        """Tells subscribers now, and the bus at the next :meth:`_send_news`: a bus that is away delays no rule.
 
         With the ``seq`` of a change that several engines see, the news of all of them is one event.
         """
@@ -100,12 +99,19 @@ class RuleStore(ABC):
         event = replace(_news(change, auto_revert), headers=inject())
         if seq is not None:
             event = replace(event, id=event_id("rules", f"{change.change_kind}|{change.rule_id}", seq))
-        try:
-            with child("ttp.rule.publish", rule_id=change.rule_id):
-                await self.bus.publish_events([event])
-        except (BusError, OSError) as error:
-            publish_failures[type(error).__name__] += 1
-            _log.warning("event not published", topic=event.topic, reason=str(error))
+        self._unsent.append(event)
+
+    async def _send_news(self) -> None:
+        """Publishes what was announced; news that cannot be are counted and lost, the change itself stands."""
+        events, self._unsent = self._unsent, []
+        bus = self.bus
+        for event in events if bus is not None else ():
+            try:
+                with child("ttp.rule.publish", rule_id=str(event.payload["rule_id"])):
+                    await bus.publish_events([event])
+            except (BusError, OSError) as error:
+                publish_failures[type(error).__name__] += 1
+                _log.warning("event not published", topic=event.topic, reason=str(error))
 
 
 def _news(change: RuleChange, auto_revert: bool) -> Event:

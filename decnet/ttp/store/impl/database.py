@@ -211,24 +211,28 @@ class DatabaseRuleStore(RuleStore):
     async def tail(self) -> None:
         """Reads what changed since the last look, in the order of the sequence; a bad row holds up no other."""
         async with self._tailing:
-            changes = await self.repo.rule_changes_since(self._seq)
-            if not changes:
-                return
-            if any(row["kind"] != "state" for row in changes):
-                before = dict(self._rules)
-                await self._read_definitions()
-                for rule_id, seq in _last(changes, ("definition", "removed")).items():
-                    await self._tell_definition(rule_id, before.get(rule_id), seq)
-            for rule_id, seq in _last(changes, ("state",)).items():
-                await self._take_state(rule_id, seq)
-            self._seq = max(int(row["seq"]) for row in changes)
+            await self._take_changes()
+        await self._send_news()
 
-    async def _tell_definition(self, rule_id: str, before: CompiledRule | None, seq: int) -> None:
+    async def _take_changes(self) -> None:
+        changes = await self.repo.rule_changes_since(self._seq)
+        if not changes:
+            return
+        if any(row["kind"] != "state" for row in changes):
+            before = dict(self._rules)
+            await self._read_definitions()
+            for rule_id, seq in _last(changes, ("definition", "removed")).items():
+                self._tell_definition(rule_id, before.get(rule_id), seq)
+        for rule_id, seq in _last(changes, ("state",)).items():
+            await self._take_state(rule_id, seq)
+        self._seq = max(int(row["seq"]) for row in changes)
+
+    def _tell_definition(self, rule_id: str, before: CompiledRule | None, seq: int) -> None:
         rule = self._rules.get(rule_id)
         if rule is None and before is not None:
-            await self._announce(RuleChange("removed", rule_id, None), seq=seq)
+            self._announce(RuleChange("removed", rule_id, None), seq=seq)
         elif rule is not None and (before is None or before.content_hash != rule.content_hash):
-            await self._announce(RuleChange("definition", rule_id, rule), seq=seq)
+            self._announce(RuleChange("definition", rule_id, rule), seq=seq)
 
     async def _take_state(self, rule_id: str, seq: int) -> None:
         row = await self.repo.rule_state_get(rule_id)
@@ -237,7 +241,7 @@ class DatabaseRuleStore(RuleStore):
             return
         self._states = {**self._states, rule_id: state}
         ended = row is None and known.expired()
-        await self._announce(RuleChange("state", rule_id, state), auto_revert=ended, seq=seq)
+        self._announce(RuleChange("state", rule_id, state), auto_revert=ended, seq=seq)
 
     async def _read_states(self) -> dict[str, RuleState]:
         rows = await self.repo.rule_states()

@@ -61,7 +61,8 @@ class FilesystemRuleStore(RuleStore):
             if str(error) not in known:
                 _log.warning("rule file not loaded, its last good version stays", error=str(error))
         for change in changes:
-            await self._announce(change)
+            self._announce(change)
+        await self._send_news()
         return changes
 
     async def _settled(self, plan: Plan) -> Plan:
@@ -83,7 +84,8 @@ class FilesystemRuleStore(RuleStore):
         with span("ttp.rule.state.change", rule_id=rule_id, state=state.state):
             with child("ttp.store.write_state", rule_id=rule_id):
                 self._states = {**self._states, rule_id: state}
-            await self._announce(RuleChange("state", rule_id, state))
+            self._announce(RuleChange("state", rule_id, state))
+        await self._send_news()
 
     def rules(self) -> tuple[CompiledRule, ...]:
         """The rules of the last scan."""
@@ -125,5 +127,6 @@ class FilesystemRuleStore(RuleStore):
         """Announces the default state for each state that ended; ``now`` is an aware time."""
         due = self._expiries.due(self._states, now or datetime.now(UTC))
         for rule_id in due:
-            await self._announce(RuleChange("state", rule_id, DEFAULT_STATE), auto_revert=True)
+            self._announce(RuleChange("state", rule_id, DEFAULT_STATE), auto_revert=True)
+        await self._send_news()
         return due
