@@ -61,6 +61,8 @@ HISTORY = [
     event("credential.captured", 111.0, attacker_ip=IPS[1], username="root", secret_hmac="x", success=True),
     event("credential.captured", 109.0, attacker_ip=IPS[1], username="root", secret_hmac="x", success=False),
     event("identity.merged", 120.0, winner_uuid=I1, loser_uuid=I2),
+    event("attacker.intel.enriched", 130.0, attacker_ip=IPS[0], aggregate_verdict="malicious"),
+    event("attacker.intel.enriched", 125.0, attacker_ip=IPS[0], aggregate_verdict="unknown"),
 ]
 
 
@@ -69,7 +71,7 @@ async def snapshot(repo: BaseRepository) -> dict[str, list[str]]:
     names = ("attacker", "identity", "identity_merge", "session", "session_part", "command")
     out = {}
     async with repo.db.read() as reader:
-        for name in (*names, "credential", "fingerprint", "recording"):
+        for name in (*names, "credential", "fingerprint", "recording", "attacker_intel"):
             rows = (await reader.execute(SQLModel.metadata.tables[name].select())).mappings()
             out[name] = sorted(str(dict(row)) for row in rows)
     return out
@@ -129,7 +131,7 @@ async def test_rows_of_a_history(tmp_path: Path) -> None:
 
 async def test_merge_before_the_first_sight_still_forms_the_identity(tmp_path: Path) -> None:
     async with open_repo("sqlite", tmp_path) as repo:
-        published, _ = await play(repo, [[HISTORY[-1]], [HISTORY[0]], [HISTORY[4]], HISTORY])
+        published, _ = await play(repo, [[HISTORY[10]], [HISTORY[0]], [HISTORY[4]], HISTORY])
         assert sorted(e.payload["identity_uuid"] for e in published) == sorted([I1, I2])
         assert len({e.id for e in published}) == 2
 
