@@ -105,7 +105,9 @@ class RuleStore(ABC):
         """Publishes what was announced; news that cannot be are counted and lost, the change itself stands."""
         events, self._unsent = self._unsent, []
         bus = self.bus
-        for event in events if bus is not None else ():
+        if bus is None:
+            return
+        for event in events:
             try:
                 with child("ttp.rule.publish", rule_id=str(event.payload["rule_id"])):
                     await bus.publish_events([event])
