@@ -81,8 +81,8 @@ class Catalogue:
         return service.transport, ports.get(name, service.port)
 
     def conflicts(self, names: Iterable[str], ports: Mapping[str, int]) -> dict[str, frozenset[str]]:
-        """The port-conflict graph: for each name the others that would want its port."""
-        sockets = {name: self.socket_of(name, ports) for name in names}
+        """The port-conflict graph: for each known name the others that would want its port."""
+        sockets = {name: self.socket_of(name, ports) for name in names if name in self.services}
         return {
             name: frozenset(other for other, at in sockets.items() if at == mine and other != name)
             for name, mine in sockets.items()

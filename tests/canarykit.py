@@ -18,13 +18,10 @@ from decnet.mutator.substrate import process
 from tests.recording.cowrie_env import cache_root
 
 VERSION = "0.9.10"
-_GIVEN = Path("/opt/opencanary-env")
 
 
 def ensure_opencanary() -> Path:
     """The directory of an environment with OpenCanary; made with uv when it is not there."""
-    if (_GIVEN / "bin" / "opencanary.tac").exists():
-        return _GIVEN
     target = cache_root() / "opencanary" / VERSION
     if not (target / "complete").exists():
         target.parent.mkdir(parents=True, exist_ok=True)

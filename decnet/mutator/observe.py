@@ -52,7 +52,9 @@ async def tend(place: Place) -> Row:
     rows = await place.repo.deckies()
     mine = [row for row in rows if row["site"] == place.site]
     if mine:
-        await place.repo.site_renew(place.site, time.time() + place.site_lease_s)
+        async with place.repo.transaction() as tx:
+            await tx.fleet_lock()
+            await tx.site_renew(place.site, time.time() + place.site_lease_s)
     for row, running in await _running(
         place, [r for r in rows if r["lease_owner"] is None and _ours(place, r)]
     ):
@@ -132,7 +134,9 @@ async def free_dead(place: Place) -> None:
     for owner in await place.repo.lease_owners():
         if owner != place.owner and dead(owner):
             log.warning("an engine is gone, its work is taken over", owner=owner)
-            await place.repo.leases_drop(owner)
+            async with place.repo.transaction() as tx:
+                await tx.fleet_lock()
+                await tx.leases_drop(owner)
     for row in await place.repo.deckies():
         if row["lease_owner"] == place.owner and row["name"] not in place.working:
             await place.repo.decky_update(row["name"], place.owner, lease_owner=None, lease_until=None)

@@ -126,6 +126,10 @@ class MutationService:
         told = row["outcome"] or {}
         return Outcome(row["state"] == "applied", told.get("old", ()), told.get("new", ()), row["reason"])
 
+    async def anything_pending(self) -> bool:
+        """Whether a decky is to be made what it should be, and may be now."""
+        return bool(await self.repo.decky_candidates(self.site, pending=True, limit=1))
+
     @asynccontextmanager
     async def _changing(self) -> AsyncIterator[BaseRepository]:
         """A transaction that has the fleet's lock before any row's, so that two of them cannot deadlock."""
@@ -177,7 +181,8 @@ class MutationService:
 
     async def _choose(self, tx: BaseRepository, decky: Row) -> list[str]:
         taken = await taken_sockets(tx, decky, self.tools.catalogue)
-        pool, ports = decky["pool"] or [], decky["ports"] or {}
+        pool = self.tools.catalogue.playable(decky["pool"] or [], decky["substrate"])
+        ports = decky["ports"] or {}
         return choose(
             pool,
             decky["observed"] or [],

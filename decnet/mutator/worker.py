@@ -77,9 +77,9 @@ class MutatorWorker(Worker):
             request_id=_text(payload.get("request_id")) or event.id,
         )
 
-    def ring(self) -> None:
-        """There may be work."""
-        for bell in self._bells:
+    def ring(self, bells: Sequence[asyncio.Event] | None = None) -> None:
+        """There may be work, for all lanes unless some are named."""
+        for bell in self._bells if bells is None else bells:
             bell.set()
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
@@ -95,6 +95,8 @@ class MutatorWorker(Worker):
                     self.service.serve_one(operators_only=number == 0), f"mutator:change-{number}"
                 ):
                     self.ring()
+                if number == 0 and await self.service.anything_pending():
+                    self.ring(self._bells[1:])
                 await self._rest(number)
 
         return run

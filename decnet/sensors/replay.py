@@ -19,7 +19,7 @@ _SNIFFED_LINES = 1000
 
 
 def iter_events(path: Path, settings: Settings | None = None) -> Iterator[Event]:
-    """The events of one file or directory: recorded bus events, or a Cowrie log (told apart by content).
+    """The events of one file or directory: recorded bus events, or a log of Cowrie or OpenCanary (told apart by content).
 
     Sessions without a close line end as ``eof``. Raises SensorError when nothing can be read.
     """
@@ -29,7 +29,9 @@ def iter_events(path: Path, settings: Settings | None = None) -> Iterator[Event]
         first = tailer.read()
         kind = detect(first)
         if kind is None:
-            why = tailer.problems.get(str(path)) or "neither recorded events nor a Cowrie log"
+            why = (
+                tailer.problems.get(str(path)) or "neither recorded events nor a log of Cowrie or OpenCanary"
+            )
             raise SensorError(f"{path}: {why}")
         source = make_source(SensorSpec(kind=kind, path=Path(path)), settings, load_key(settings.data_dir))
         for batch in chain([first], _batches(tailer)):
@@ -39,7 +41,7 @@ def iter_events(path: Path, settings: Settings | None = None) -> Iterator[Event]
         tailer.close()
 
 
-def detect(batch: Batch) -> Literal["cowrie", "jsonl"] | None:
+def detect(batch: Batch) -> Literal["cowrie", "opencanary", "jsonl"] | None:
     """The kind of log that the first telling line belongs to."""
     for line in batch.lines[:_SNIFFED_LINES]:
         try:
@@ -48,6 +50,8 @@ def detect(batch: Batch) -> Literal["cowrie", "jsonl"] | None:
             continue
         if isinstance(raw, dict) and "eventid" in raw:
             return "cowrie"
+        if isinstance(raw, dict) and "logtype" in raw and "node_id" in raw:
+            return "opencanary"
         if isinstance(raw, dict) and "topic" in raw:
             return "jsonl"
     return None

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from decnet.ids import attacker_id
 from decnet.keyed import keyed_hash
 from decnet.sensors.cowrie import Refusal
 from decnet.sensors.opencanary import MAX_REQUESTS, OpenCanarySource, Visit, parse_line
+from decnet.sensors.replay import iter_events
 from decnet.sensors.tailer import Line
 from decnet.ttp.events import tagger_events
 
@@ -182,6 +184,7 @@ def test_no_bytes_break_it(data: bytes) -> None:
 
 
 @given(st.lists(st.integers(1, 12), max_size=6))
+@hypothesis.settings(max_examples=30)
 def test_cut_anywhere_it_gives_the_same_events(cuts: list[int]) -> None:
     lines = [
         line(2000, {"USERNAME": f"u{i % 3}", "PASSWORD": "x"}, at=i * 25.0, src=f"192.0.2.{i % 4}")
@@ -200,6 +203,14 @@ def test_cut_anywhere_it_gives_the_same_events(cuts: list[int]) -> None:
     assert [event.id for event in found] == want
 
 
-def test_names_of_sensors_become_topic_tokens(tmp_path: Path) -> None:
+def test_a_log_can_be_replayed(tmp_path: Path) -> None:
+    log = tmp_path / "opencanary.log.json"
+    log.write_bytes(line(1001) + b"\n" + line(2000, {"USERNAME": "bob", "PASSWORD": "x"}) + b"\n")
+    topics = [event.topic for event in iter_events(log, Settings(data_dir=tmp_path / "data"))]
+    assert topics[0] == "attacker.observed"
+    assert topics[-1] == "attacker.session.ended"
+
+
+def test_names_of_sensors_become_topic_tokens() -> None:
     events = fed(source(), line(2000, {"USERNAME": "x"}, node="a.b > *"))
     assert {event.payload["decky_id"] for event in events} == {"a-b"}

@@ -8,7 +8,8 @@ and what they run is read off the sockets they really listen on. An empty fleet 
 A rotation ends the old process and starts the new one, since both may want a pinned service's port. All that
 can be checked is checked before; if the new one does not come up all the same, the old one is started again.
 Only modules that keep to one listening address are in the catalogue, the configuration beside the process is
-the only one that counts, and what an attacker can make it write is bounded.
+the only one that counts, and what an attacker can make it write is bounded. Decoys run as the engine's own
+user: rather than root, give it the capability to open low ports.
 """
 
 from __future__ import annotations
