@@ -5,6 +5,8 @@ Revision 0003. Types are spelt out here, so that a later change of the models le
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -22,11 +24,11 @@ def _text(name: str, nullable: bool = False) -> sa.Column[str]:
     return sa.Column(name, sa.Text(), nullable=nullable)
 
 
-def _json(name: str) -> sa.Column[object]:
+def _json(name: str) -> sa.Column[Any]:
     return sa.Column(name, JSON, nullable=True)
 
 
-def _moment(name: str, nullable: bool = True) -> sa.Column[object]:
+def _moment(name: str, nullable: bool = True) -> sa.Column[Any]:
     return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
 
 
