@@ -309,7 +309,7 @@ PAIR = PAST.rows
 
 
 async def test_an_alert_is_told_once_and_closed_when_its_evidence_goes(
-    repo: BaseRepository, monkeypatch
+    repo: BaseRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_now", lambda: 1234.5)
     out = TxBus()

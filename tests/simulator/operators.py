@@ -7,7 +7,7 @@ are equal. Nothing in this module knows how the test decides.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,7 +42,7 @@ class Work:
     gap_log2: float = 2.0
     gap_spread: float = 0.5
     pasted: bool = False
-    labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
