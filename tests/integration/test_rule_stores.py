@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -326,16 +327,32 @@ async def test_states_survive_a_restart_and_end_while_nobody_runs(shared):
     assert await third.revert_expired() == []
 
 
-async def test_another_process_sets_and_ends_states(shared):
+ELSEWHERE = """
+import asyncio, sys, time
+from decnet.db.repository import BaseRepository
+
+async def main(url):
+    repo = await BaseRepository.open(url)
+    await repo.rule_state_set("X1", state="clipped", confidence_max=0.5, set_by="cli")
+    await repo.rule_state_set("X2", state="disabled", expires_at=time.time() + 0.5, set_by="cli")
+    await repo.rule_state_set("no such rule", state="disabled")
+    await repo.close()
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+async def test_another_process_sets_states_that_hold_and_end(shared):
+    url = shared.repo.db.url.render_as_string(hide_password=False)
     async with shared.running() as (store, heard):
-        repo = shared.repo
-        await repo.rule_state_set("X1", state="clipped", confidence_max=0.5, set_by="cli")
-        await heard.until(lambda: len(heard.by_rule["X1"]) == 1)
+        done = await asyncio.create_subprocess_exec(sys.executable, "-c", ELSEWHERE, url)
+        assert await done.wait() == 0
+        await heard.until(lambda: "X1" in heard.by_rule and len(heard.by_rule["X2"]) == 2)
         assert store.states()["X1"].confidence_max == 0.5
-        end = datetime.now(UTC) + timedelta(seconds=0.3)
-        await repo.rule_state_set("X1", state="disabled", expires_at=end)
-        await heard.until(lambda: len(heard.by_rule["X1"]) == 3)
-        assert [c.new_value.state for c in heard.by_rule["X1"]] == ["clipped", "disabled", "enabled"]
+        assert (await store.get_state("X1")).set_by == "cli"
+        assert [c.new_value.state for c in heard.by_rule["X2"]] == ["disabled", "enabled"]
+        assert heard.kinds()["no such rule"] == ["state"]
+        assert await shared.repo.rule_state_get("X2") is None
 
 
 async def test_a_bad_state_row_blocks_no_other(shared):
