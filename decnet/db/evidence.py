@@ -121,7 +121,7 @@ class Credential(SQLModel, table=True):
     __tablename__ = "credential"
     __table_args__ = (
         Index("ix_credential_secret", "secret_kind", "secret_hmac"),
-        Index("ix_credential_attacker", "attacker_uuid"),
+        Index("ix_credential_attacker", "attacker_uuid", "first_seen"),
         Index("ix_credential_last_seen", "last_seen"),
     )
     credential_id: str = text_key()

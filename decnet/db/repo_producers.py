@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import String, and_, cast, delete, func, or_, select
+from sqlalchemy import String, and_, cast, delete, func, or_, select, tuple_
 
 from decnet.db.base import RepositoryBase, Row, chunks, greatest, insert_for, least, replace
 from decnet.db.evidence import Credential, Identity, SessionRow
@@ -143,31 +143,52 @@ class ProducersMixin(RepositoryBase):
             found = dict((await session.execute(query)).tuples().all())
         return {uuid: found.get(uuid) or identity_id(uuid) for uuid in attackers}
 
-    async def spread_of_secrets(self, identities: Sequence[str], least_accounts: int = 2) -> list[Row]:
-        """For each identity the secret that most login names were tried with, from ``least_accounts`` names on."""
-        canonical = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid).label("identity_uuid")
-        names = func.count(_CREDENTIAL.c.username.distinct()).label("account_count")
-        columns = (canonical, _CREDENTIAL.c.secret_kind, _CREDENTIAL.c.secret_hmac)
-        joined = _CREDENTIAL.join(_IDENTITY, _IDENTITY.c.attacker_uuid == _CREDENTIAL.c.attacker_uuid)
-        query = select(*columns, names, func.count(_target().distinct()).label("target_count"))
-        query = query.select_from(joined).where(
-            canonical.in_(identities), _CREDENTIAL.c.secret_hmac.is_not(None)
-        )
-        query = query.group_by(*columns).having(names >= least_accounts)
-        async with self._read() as session:
-            rows = await self._rows(session, query.order_by(names.desc(), _CREDENTIAL.c.secret_hmac))
-        best: dict[str, Row] = {}
-        for row in rows:
-            best.setdefault(row["identity_uuid"], row)
-        return [best[key] for key in sorted(best)]
+    async def spread_of_secrets(
+        self, identities: Sequence[str], since: float = 0.0, least_accounts: int = 2
+    ) -> list[Row]:
+        """For each identity the secret that most login names were tried with, from ``least_accounts`` names on.
 
-    async def reused_credentials(self, attackers: Sequence[str]) -> list[Row]:
-        """Login name and secret that one attacker tried on several targets, with ``target_count``."""
+        Only secrets of which something is new from ``since`` on (epoch seconds) are looked at.
+        """
+        owners = await self._members_of(identities)
+        names = func.count(_CREDENTIAL.c.username.distinct()).label("account_count")
+        secret = (_CREDENTIAL.c.secret_kind, _CREDENTIAL.c.secret_hmac)
+        query = select(*secret, names, func.count(_target().distinct()).label("target_count"))
+        best: list[Row] = []
+        for identity, attackers in sorted(owners.items()):
+            mine = _CREDENTIAL.c.attacker_uuid.in_(attackers)
+            found = query.where(
+                mine, _CREDENTIAL.c.secret_hmac.in_(_recent([secret[1]], mine, since))
+            ).group_by(*secret)
+            found = found.having(names >= least_accounts).order_by(names.desc(), _CREDENTIAL.c.secret_hmac)
+            async with self._read() as session:
+                rows = await self._rows(session, found.limit(1))
+            best += [{"identity_uuid": identity, **row} for row in rows]
+        return best
+
+    async def _members_of(self, identities: Sequence[str]) -> dict[str, list[str]]:
+        """The attackers of each canonical identity."""
+        canonical = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
+        query = select(canonical, _IDENTITY.c.attacker_uuid).where(
+            or_(_IDENTITY.c.identity_uuid.in_(identities), _IDENTITY.c.merged_into.in_(identities)),
+            _IDENTITY.c.attacker_uuid.is_not(None),
+        )
+        out: dict[str, list[str]] = defaultdict(list)
+        async with self._read() as session:
+            for identity, attacker in await session.execute(query):
+                out[identity].append(attacker)
+        return out
+
+    async def reused_credentials(self, attackers: Sequence[str], since: float = 0.0) -> list[Row]:
+        """Login name and secret that one attacker tried on several targets, with ``target_count``.
+
+        Only those of which something is new from ``since`` on (epoch seconds) are looked at.
+        """
         targets = func.count(_target().distinct()).label("target_count")
         columns = [_CREDENTIAL.c[n] for n in ("attacker_uuid", "username", "secret_kind", "secret_hmac")]
-        query = select(*columns, targets).where(
-            _CREDENTIAL.c.attacker_uuid.in_(attackers), _CREDENTIAL.c.secret_hmac.is_not(None)
-        )
+        # The keyed hash has the kind in it, so that it tells secrets apart by itself.
+        mine, pair = _CREDENTIAL.c.attacker_uuid.in_(attackers), (columns[0], columns[3])
+        query = select(*columns, targets).where(mine, tuple_(*pair).in_(_recent(pair, mine, since)))
         async with self._read() as session:
             return await self._rows(session, query.group_by(*columns).having(targets >= 2).order_by(*columns))
 
@@ -203,6 +224,14 @@ class ProducersMixin(RepositoryBase):
             }
             for uuid in attackers
         }  # fmt: skip
+
+
+def _recent(columns: Sequence[Any], mine: Any, since: float) -> Any:
+    """The secrets of some attackers that were tried from a moment on."""
+    moment = as_utc(max(since, 0.0))
+    return select(*columns).where(
+        mine, _CREDENTIAL.c.secret_hmac.is_not(None), _CREDENTIAL.c.first_seen >= moment
+    )
 
 
 def _target() -> Any:

@@ -45,7 +45,8 @@ async def derive_due(repo: BaseRepository, thresholds: Sequence[float]) -> int:
 
 async def _derive(repo: BaseRepository, marks: Sequence[Row], thresholds: Sequence[float]) -> list[Event]:
     times = {mark["attacker_uuid"]: float(mark["until"]) for mark in marks}
-    return await _scored(repo, times, thresholds) + await _reused(repo, times)
+    since = min(float(mark["since"]) for mark in marks)
+    return await _scored(repo, times, thresholds) + await _reused(repo, times, since)
 
 
 async def _scored(repo: BaseRepository, times: dict[str, float], thresholds: Sequence[float]) -> list[Event]:
@@ -75,9 +76,9 @@ def level(targets: int) -> int:
     return 1 << (targets.bit_length() - 1)
 
 
-async def _reused(repo: BaseRepository, times: dict[str, float]) -> list[Event]:
+async def _reused(repo: BaseRepository, times: dict[str, float], since: float) -> list[Event]:
     news = {}
-    for row in await repo.reused_credentials(sorted(times)):
+    for row in await repo.reused_credentials(sorted(times), since):
         news[f"reuse|{reused_id(row)}|{level(int(row['target_count']))}"] = row
     fresh = await repo.announce({key: times[row["attacker_uuid"]] for key, row in news.items()})
     return [await _reuse_event(repo, key, news[key], times[news[key]["attacker_uuid"]]) for key in fresh]

@@ -229,7 +229,8 @@ async def due_events(repo: BaseRepository, marks: Sequence[Row]) -> list[TaggerE
     members: dict[str, list[str]] = {}
     for attacker, identity in identities.items():
         members.setdefault(identity, []).append(attacker)
-    spread = await repo.spread_of_secrets(sorted(members), LEAST)
+    since = min(float(mark["since"]) for mark in marks)
+    spread = await repo.spread_of_secrets(sorted(members), since, LEAST)
     return out + [spraying_event(row, members[row["identity_uuid"]]) for row in spread]
 
 

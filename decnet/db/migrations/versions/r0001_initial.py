@@ -116,7 +116,7 @@ def _credential() -> None:
         sa.Column("last_seen", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("credential_id"),
     )
-    op.create_index("ix_credential_attacker", "credential", ["attacker_uuid"], unique=False)
+    op.create_index("ix_credential_attacker", "credential", ["attacker_uuid", "first_seen"], unique=False)
     op.create_index("ix_credential_last_seen", "credential", ["last_seen"], unique=False)
     op.create_index("ix_credential_secret", "credential", ["secret_kind", "secret_hmac"], unique=False)
 
