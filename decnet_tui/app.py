@@ -8,6 +8,7 @@ what is asked and sent in ``desk`` and ``changes``, when the store is read in ``
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
 from pathlib import Path
@@ -41,15 +42,15 @@ from decnet_tui.screens.rules import RulesView
 from decnet_tui.screens.since import SinceView
 from decnet_tui.screens.table import TableView
 from decnet_tui.screens.traffic import TrafficView
-from decnet_tui.session import STORE_ERRORS, Session
+from decnet_tui.session import Session, store_errors
 from decnet_tui.widgets.form import FormPane
 from decnet_tui.widgets.line_list import LineList
 from decnet_tui.widgets.prompt import Prompt, Question
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, TextLines, use_colour
 
 TICK_S = 0.1
-STORE_WAIT_S = 1.0
-"""Seconds that live events wait for the store to be read first."""
+STORE_WAIT_S, STORE_OPEN_S = 1.0, 10.0
+"""Seconds that live events wait for the store to be read first, and that the first screen waits without them."""
 SLOW_TICKS = 5
 WIDE, TALL = 120, 40
 MIN_WIDTH, MIN_HEIGHT = 60, 12
@@ -94,6 +95,7 @@ class DecnetApp(App[str], inherit_bindings=False):
         self.commands_typed: list[str] = []
         self._detail_for: object = None
         self._ticks = 0
+        self._touched = False
 
     def get_default_screen(self) -> Screen[None]:
         """A screen without bindings of its own."""
@@ -124,26 +126,43 @@ class DecnetApp(App[str], inherit_bindings=False):
         self.show_view(self.traffic.name)
 
     async def _begin(self) -> None:
-        """Follows the bus; with stored data the first screen is what is new."""
+        """Follows the bus; with stored data the first screen is what is new.
+
+        Events wait for a store that is open, since it knows addresses; they do not wait for one to open.
+        """
+        late = self.session.opening
+        if late:
+            self._follow_bus()
         stored = await self._read_store()
-        self.run_worker(self.link.run(), name="link")
-        self.run_worker(self.link.watch(), name="link-watch")
+        if not late:
+            self._follow_bus()
+        elif self.feed.name_sources():
+            self.traffic.set_scope(self.scope)
+        if not gc.isenabled():
+            gc.freeze()  # what stands now stays: later collections pass it by, and no key waits for them
+            gc.enable()
         since = self.view_of(SinceView)
         since.start_with(lastlook.read(self.settings.data_dir, self.session.operator), self.session.demo)
-        if stored and self.view is self.traffic and not self.screen.has_class("asking"):
+        if stored and not self._touched:
             self.show_view(since.name)
+
+    def _follow_bus(self) -> None:
+        self.run_worker(self.link.run(), name="link")
+        self.run_worker(self.link.watch(), name="link-watch")
 
     async def _read_store(self) -> bool:
         """Heartbeats and addresses of before we came; whether sessions are stored."""
-        repo = self.session.repo
-        if repo is None:
-            return False
+        wait = STORE_OPEN_S if self.session.opening else STORE_WAIT_S
         try:
-            async with asyncio.timeout(STORE_WAIT_S):
+            await self.session.open_store()
+            if (repo := self.session.repo) is None:
+                return False
+            self.loader.recount()
+            async with asyncio.timeout(wait):
                 self.feed.load_heartbeats(await repo.heartbeats())
                 self.feed.load_addresses(await repo.list_attackers(limit=KNOWN_IPS))
                 return bool(await repo.list_sessions(limit=1))
-        except (*STORE_ERRORS, TimeoutError) as error:
+        except store_errors() as error:
             self.say(f"the database cannot be read: {error or 'too slow'}", bad=True)
             return False
 
@@ -299,6 +318,7 @@ class DecnetApp(App[str], inherit_bindings=False):
     async def on_key(self, event: events.Key) -> None:
         """A key for the question or form that is open, or the command that it means in this view."""
         event.prevent_default()
+        self._touched = True
         if self.prompt.question is not None:
             self.prompt.take(event)
             return

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import socket
 from contextlib import AsyncExitStack
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from decnet.bus.base import BaseBus
 from decnet.bus.connection import read_connection
 from decnet.bus.factory import get_bus
 from decnet.config import Settings
-from decnet.db.repository import BaseRepository
 from decnet.errors import DecnetError, EngineError
 from decnet_tui.session import RuleRow
 from decnet_tui.store import RepositoryRules
 
 if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
     from decnet.engine import Engine
 
 
@@ -32,17 +34,46 @@ class ConsoleSession:
     """Bus, database and rules of one console; ends with :meth:`close`."""
 
     def __init__(
-        self, bus: BaseBus, repo: BaseRepository | None, *, demo: bool, engine: Engine | None
+        self, bus: BaseBus, *, demo: bool = False, engine: Engine | None = None, db_url: str | None = None
     ) -> None:
+        """Over the engine inside, or attached: then the database at ``db_url`` waits for :meth:`open_store`."""
         self.bus = bus
-        self.repo = repo
+        self.repo: BaseRepository | None = None
         self.demo = demo
         self.engine_inside = engine is not None
         self._engine = engine
         self.host = socket.gethostname()
         self.operator = operator()
-        self._rules = RepositoryRules(repo, self.operator) if repo is not None else None
+        self._db_url = db_url
+        self._rules: RepositoryRules | None = None
         self._undo = AsyncExitStack()
+        self._hold(None if engine is None else engine.repo)
+
+    def _hold(self, repo: BaseRepository | None) -> None:
+        self.repo = repo
+        self._rules = RepositoryRules(repo, self.operator) if repo is not None else None
+
+    @property
+    def opening(self) -> bool:
+        """Whether there is a database that is not open yet."""
+        return self.repo is None and self._db_url is not None
+
+    async def open_store(self) -> None:
+        """Opens the database of an attachment, once. Raises DatabaseError; the session is without one then.
+
+        Its library is loaded beside the event loop: the first screen does not wait for it.
+        """
+        url = self._db_url
+        if self.repo is not None or url is None:
+            return
+        try:
+            module = await asyncio.to_thread(import_module, "decnet.db.repository")
+            repo = await module.BaseRepository.open(url)
+        except BaseException:
+            self._db_url = None
+            raise
+        self._undo.push_async_callback(repo.close)
+        self._hold(repo)
 
     async def list_rules(self) -> list[RuleRow]:
         """As the engine's database holds them. Raises DecnetError without a database."""
@@ -80,16 +111,16 @@ async def start_inside(settings: Settings, *, demo: bool) -> ConsoleSession:
 
     engine = Engine(settings)
     await engine.start()
-    session = ConsoleSession(get_bus("console", engine.settings), engine.repo, demo=demo, engine=engine)
+    session = ConsoleSession(get_bus("console", engine.settings), demo=demo, engine=engine)
     session._undo.push_async_callback(engine.stop)
     session._undo.push_async_callback(session.bus.close)
     return session
 
 
-async def attach(settings: Settings, *, url: str | None = None) -> ConsoleSession:
-    """An attachment to the engine of the data directory, or to the bus at ``url``.
+def attach(settings: Settings, *, url: str | None = None) -> ConsoleSession:
+    """An attachment to the engine of the data directory, or to the bus at ``url``; its store is not open yet.
 
-    Raises DecnetError when there is none, BusError or DatabaseError when it cannot be reached.
+    Raises DecnetError when there is none.
     """
     found = read_connection(settings.data_dir)
     if url:
@@ -103,11 +134,7 @@ async def attach(settings: Settings, *, url: str | None = None) -> ConsoleSessio
     db_url = settings.db or (found.db_url if found and not url else None)
     session = ConsoleSession(
         get_bus("console", settings.model_copy(update={"bus": bus})),
-        await BaseRepository.open(db_url) if db_url else None,
-        demo=False,
-        engine=None,
+        db_url=db_url,
     )
-    if session.repo is not None:
-        session._undo.push_async_callback(session.repo.close)
     session._undo.push_async_callback(session.bus.close)
     return session

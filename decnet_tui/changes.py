@@ -17,7 +17,7 @@ from typing import Any
 from decnet.errors import DecnetError
 from decnet.logs import get_logger
 from decnet_tui.feed import Feed
-from decnet_tui.session import STORE_ERRORS, Session
+from decnet_tui.session import Session, store_errors
 
 NEWS_WAIT_S = 5.0
 _POLL_S = 0.05
@@ -92,13 +92,13 @@ async def perform(session: Session, feed: Feed, change: Change) -> Outcome:
     """Sends a confirmed change and finds out what became of it; never raises for store or bus."""
     try:
         entry = await _begin(session, change)
-    except STORE_ERRORS as error:
+    except store_errors() as error:
         return Outcome(End.REFUTED, f"the journal cannot be written: {error}")
     outcome = await _sent(session, feed, change)
     try:
         if entry is not None and session.repo is not None:
             await session.repo.journal_end(entry, outcome.end.value, outcome.detail or None)
-    except STORE_ERRORS as error:
+    except store_errors() as error:
         log.warning("journal not completed", entry=entry, error=str(error))
     return outcome
 
@@ -123,7 +123,7 @@ async def _sent(session: Session, feed: Feed, change: Change) -> Outcome:
     try:
         await change.send(session)
         instead = await change.held(session)
-    except STORE_ERRORS as error:
+    except store_errors() as error:
         log.warning("change failed", change=change.what, error=str(error))
         return Outcome(End.REFUTED, str(error))
     if instead:
@@ -148,5 +148,7 @@ def cannot_undo(entry: Mapping[str, Any]) -> str:
 def need_store(session: Session) -> Any:
     """The repository. Raises DecnetError that says what to do when there is none."""
     if session.repo is None:
+        if session.opening:
+            raise DecnetError("the database is not open yet")
         raise DecnetError("attached without a database: start the console with --db URL")
     return session.repo

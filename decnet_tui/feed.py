@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from decnet.bus.base import Event
 from decnet.hostile import visible
-from decnet_tui.summary import source_of, summarise
+from decnet_tui.summary import UNNAMED, source_of, summarise
 
 KNOWN_IPS = 20_000
 """Attackers whose address is remembered for events that name them by id only."""
@@ -209,6 +209,18 @@ class Feed:
         """Addresses of attackers that were stored before we came."""
         for row in rows:
             self._learn_ip(row)
+
+    def name_sources(self) -> int:
+        """Gives events that came before their addresses were known the address; how many there were."""
+        named = 0
+        for i, row in enumerate(self.ring):
+            if row.source.startswith(UNNAMED):
+                payload = json.loads(row.raw).get("payload")
+                source = source_of(row.topic, payload, self._ips) if isinstance(payload, dict) else row.source
+                if source != row.source:
+                    self.ring[i] = row._replace(source=source)
+                    named += 1
+        return named
 
     def worker_counts(self, now: float) -> tuple[int, int]:
         """Workers that are ok, and all workers known; the bus itself is none."""

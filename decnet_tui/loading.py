@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decnet.hostile import visible
 from decnet_tui.feed import Feed
 from decnet_tui.screens.base import View
-from decnet_tui.session import STORE_ERRORS, Session
+from decnet_tui.session import Session, store_errors
 
 EVERY_S = 5.0
 """Seconds without news until the store is read again: other hosts may write too."""
@@ -36,7 +36,7 @@ class Loader:
 
     def due(self, view: View) -> bool:
         """Whether the view should be read now; saying so, it counts as begun."""
-        if not view.stored or view.paused:
+        if not view.stored or view.paused or self._session.opening:
             return False
         seen = self._seen.setdefault(view.name, _Seen())
         news = sum(self._feed.by_root[root] for root in view.roots)
@@ -66,7 +66,7 @@ class Loader:
         try:
             rows = await repo.list_alerts(state="open", limit=0) if repo is not None else None
             self._feed.alerts_open = None if rows is None else len(rows)
-        except STORE_ERRORS:
+        except store_errors():
             self._feed.alerts_open = None
         finally:
             self._badge.running = False
@@ -75,7 +75,7 @@ class Loader:
         """Reads the store for a view; what goes wrong, the view says."""
         try:
             data = await view.fetch(self._session)
-        except STORE_ERRORS as error:
+        except store_errors() as error:
             view.fail(visible(error, 300))
         else:
             if not view.paused:

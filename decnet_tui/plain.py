@@ -20,7 +20,7 @@ from decnet_tui.feed import EventRow, Feed
 from decnet_tui.filters import parse_filter
 from decnet_tui.link import Link
 from decnet_tui.screens.base import clock
-from decnet_tui.session import STORE_ERRORS, Session
+from decnet_tui.session import Session, store_errors
 
 TICK_S = 0.25
 FILTER = "> -system.>"
@@ -73,8 +73,9 @@ async def run_plain(settings: Settings, session: Session, out: TextIO | None = N
     glyphs.use(settings.console.glyphs, {})
     feed = Feed(settings.console.ring, settings.runtime.heartbeat_s)
     link = Link(session.bus, feed)
+    await session.open_store()
     if session.repo is not None:
-        with suppress(*STORE_ERRORS):
+        with suppress(*store_errors()):
             feed.load_heartbeats(await session.repo.heartbeats())
     reader = PlainReader(feed, link, session.host)
     async with asyncio.TaskGroup() as group:

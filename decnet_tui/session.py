@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from decnet.bus.base import BaseBus
 from decnet.errors import DecnetError
 
@@ -13,8 +11,14 @@ if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
 
 
-STORE_ERRORS = (DecnetError, OSError, SQLAlchemyError)
-"""What reading and writing rules may raise."""
+def store_errors() -> tuple[type[Exception], ...]:
+    """What reading and writing the store may raise; asked for only when something is raised.
+
+    The database library takes long to load, and the first screen does not wait for it.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return (DecnetError, OSError, SQLAlchemyError)
 
 
 class RuleRow(TypedDict, total=False):
@@ -62,3 +66,12 @@ class Session(RuleAccess, Protocol):
     engine_inside: bool
     host: str
     operator: str
+
+    @property
+    def opening(self) -> bool:
+        """Whether the database is known but not open yet."""
+        ...
+
+    async def open_store(self) -> None:
+        """Opens the database that an attachment knows of; once. Raises what opening it raises."""
+        ...

@@ -10,6 +10,8 @@ from decnet.hostile import visible
 LIMIT = 240
 """Characters of a summary; wider terminals show the rest in the detail."""
 SOURCE_LIMIT = 45
+UNNAMED = ("id:", "at:")
+"""How the source of an event begins whose address is not known (yet)."""
 Payload = Mapping[str, Any]
 
 

@@ -9,12 +9,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from decnet.attack.catalogue import load_catalogue
-from decnet.db.repository import BaseRepository
 from decnet.runtime.health import status_of
 from decnet_tui.screens.base import clock, span
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
 
 MAX_SESSIONS = 8
 Row = Mapping[str, Any]

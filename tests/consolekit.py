@@ -66,6 +66,7 @@ class FakeSession:
 
     demo = True
     engine_inside = True
+    opening = False
     host = "sensor-01"
     operator = "eve@console"
 
@@ -84,6 +85,9 @@ class FakeSession:
             "yaml": "emits:\n  - {confidence: 0.85}",
         }
 
+    async def open_store(self) -> None:
+        return None
+
     async def list_rules(self) -> list[RuleRow]:
         bad: RuleRow = {
             "rule_id": "R0031",
@@ -97,7 +101,9 @@ class FakeSession:
         self, rule_id: str, state: str, confidence_max: Any = None, expires_at: Any = None, reason: Any = None
     ) -> None:
         if self.keeps:
-            self.row.update(state=state, confidence_max=confidence_max, expires_at=expires_at, reason=reason)
+            self.row |= RuleRow(
+                state=state, confidence_max=confidence_max, expires_at=expires_at, reason=reason
+            )
         if self.reports:
             self.bus.put(f"ttp.rule.state.{rule_id}", {"rule_id": rule_id, "state": state})
 

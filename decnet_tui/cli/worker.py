@@ -42,11 +42,12 @@ async def _perform(settings: Settings, change: WorkerControl) -> Outcome:
     from decnet_tui.attach import attach
     from decnet_tui.link import Link
 
-    session = await attach(settings)
+    session = attach(settings)
     session.operator = session.operator.replace("@console", "@cli")
     feed = Feed(ring=1000, heartbeat_s=settings.runtime.heartbeat_s)
     link = Link(session.bus, feed)
     try:
+        await session.open_store()
         async with asyncio.TaskGroup() as group:
             reading = group.create_task(link.run(), name="link")
             async with asyncio.timeout(settings.bus.connect_timeout_s):

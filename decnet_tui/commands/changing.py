@@ -14,7 +14,7 @@ from decnet_tui.screens.journal import JournalView
 from decnet_tui.screens.rules import RulesView
 from decnet_tui.screens.since import SinceView
 from decnet_tui.screens.workers import LETTERS, WORKERS, WorkersView
-from decnet_tui.session import STORE_ERRORS
+from decnet_tui.session import store_errors
 from decnet_tui.workerforms import LetterRetry, WorkerForm
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ async def _undo(app: DecnetApp, wanted: str) -> None:
         return
     try:
         entries = await app.session.repo.journal()
-    except STORE_ERRORS as error:
+    except store_errors() as error:
         app.say(f"the journal cannot be read: {error}", bad=True)
         return
     row = app.view.current if isinstance(app.view, JournalView) and not wanted else None
