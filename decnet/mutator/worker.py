@@ -7,6 +7,7 @@ clock has a hundred deckies due. What a change is, is left to :mod:`decnet.mutat
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,6 +31,8 @@ log = get_logger(__name__)
 FLOOR_S = 1.0
 """No lane looks more often than this by itself, in seconds."""
 _AFTER_COMMIT_S = 0.1
+GIVE_WAY_S = 0.3
+"""Seconds for which the clock's lanes begin nothing new after an operator asked: the database has one writer."""
 
 
 class MutatorWorker(Worker):
@@ -49,6 +52,7 @@ class MutatorWorker(Worker):
         self._bells = [asyncio.Event() for _ in range(self._settings.mutator.lanes)]
         self._counts: dict[str, Any] = {}
         self._deployed: bool | None = None
+        self._asked_at = float("-inf")
 
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
         """Makes the service and frees what a dead engine of this host held. Raises ConfigError, DatabaseError."""
@@ -63,6 +67,7 @@ class MutatorWorker(Worker):
             parts = event.topic.split(".")
             if parts[0] == topics.DECKY and len(parts) == 3:
                 await self._request(tx, parts[1], event)
+        self._asked_at = time.monotonic()
         # The rows can be seen once this batch is committed, so the bell rings a little later as well.
         self.ring()
         asyncio.get_running_loop().call_later(_AFTER_COMMIT_S, self.ring)
@@ -100,6 +105,12 @@ class MutatorWorker(Worker):
                 await self._rest(number)
 
         return run
+
+    async def _one(self, number: int) -> bool:
+        """One change of a lane; False when there is none."""
+        if number and (left := self._asked_at + GIVE_WAY_S - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+        return await _whole(self.service.serve_one(operators_only=number == 0), f"mutator:change-{number}")
 
     async def _rest(self, number: int) -> None:
         """Until the bell, the next moment of the schedule, or the longest pause."""
