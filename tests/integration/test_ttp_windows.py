@@ -131,7 +131,7 @@ async def test_a_late_event_moves_no_tag(repo, tmp_path):
 
 async def test_engines_side_by_side_agree(repo, tmp_path):
     workers = [await worker_of(repo, tmp_path) for _ in range(3)]
-    events = [ended(f"s{i:02}", float(i), [(float(i), "uname")]) for i in range(30)]
+    events = [ended(f"s{i:02}", float(i), [(float(i), "uname")]) for i in range(12)]
     await asyncio.gather(*(feed(workers[i % 3], repo, [event]) for i, event in enumerate(events)))
     await asyncio.gather(*(feed(workers[(i + 1) % 3], repo, [event]) for i, event in enumerate(events)))
     assert len(await tags_of(repo, "W1")) == 1

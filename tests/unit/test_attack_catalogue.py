@@ -12,12 +12,13 @@ import pytest
 
 from decnet.attack import generate
 from decnet.attack.catalogue import Catalogue, load_catalogue, load_stix, use_bundle
-from decnet.config import load_settings, packaged_rules_dir
+from decnet.config import load_settings
 from decnet.errors import ConfigError
 from decnet.ids import tag_id
 from decnet.ttp.base import TaggerEvent
-from decnet.ttp.loader import load_bytes, load_dir
+from decnet.ttp.loader import load_bytes
 from decnet.ttp.rule_engine import RuleEngine
+from tests.packkit import pack
 
 RULE = """rule_id: R0001
 rule_version: 1
@@ -186,4 +187,4 @@ def test_what_is_no_bundle_is_one_clear_error(tmp_path, text):
 
 
 def test_every_shipped_rule_speaks_the_shipped_release():
-    assert all(rule.superseded == 0 for rule in load_dir(packaged_rules_dir()).rules)
+    assert all(rule.superseded == 0 for rule in pack().rules)

