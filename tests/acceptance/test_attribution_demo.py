@@ -11,15 +11,17 @@ import pytest
 
 from decnet.config import packaged_demo_dir
 from decnet.ids import attacker_id, identity_id, session_id
-from tests.programkit import cli, listed
+from tests.programkit import cli, daemon, listed, until
 
 PAIR, SINGLE = "203.0.113.77", "198.51.100.42"
+WORKERS = ("--workers", "sensors,recorder,behave,attribution")
+"""Those who have a part in it."""
 Row = dict[str, Any]
 
 
 def run(data: Path, *logs: Path) -> None:
     sensors = [word for log in logs for word in ("--sensor", f"cowrie={log}")]
-    done = cli("--headless", *sensors, "--data-dir", data, "--until-idle", "1", timeout=150)
+    done = cli("--headless", *sensors, *WORKERS, "--data-dir", data, "--until-idle", "1", timeout=150)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
 
 
@@ -76,13 +78,36 @@ def test_one_alert_the_same_in_any_order_and_after_restarts(tmp_path: Path) -> N
     assert listed("attribution", whole) == states
     assert listed("alerts", whole) == alerts
 
-    pieces.mkdir(mode=0o700)
-    shutil.copy(whole / "secret.key", pieces)  # keyed hashes are compared below
+    _with_key_of(whole, pieces)
     run(pieces, files[2])
     run(pieces, files[2], files[0])
     run(pieces, *reversed(files))
     assert _plain(listed("attribution", pieces)) == _plain(states)
     assert _plain([row for row in listed("alerts", pieces) if row["state"] == "open"]) == _plain(alerts)
+
+
+def _with_key_of(other: Path, data: Path) -> None:
+    """A data directory whose keyed hashes can be compared with those of another one."""
+    data.mkdir(mode=0o700)
+    shutil.copy(other / "secret.key", data)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_sigkill_in_the_middle_changes_no_state_and_no_alert(tmp_path: Path) -> None:
+    log, calm, killed = packaged_demo_dir() / "cowrie.json", tmp_path / "calm", tmp_path / "killed"
+    run(calm, log)
+    _with_key_of(calm, killed)
+    with daemon(killed, tmp_path / "engine.log", "--sensor", f"cowrie={log}", *WORKERS) as engine:
+        until(lambda: "attribution state changed" in engine.said(), 90, "a first state", pause=0.02)
+        engine.kill()
+    before = len(listed("attribution", killed))
+    run(killed, log)
+    states = listed("attribution", calm)
+    assert before > 0
+    assert _plain(listed("attribution", killed)) == _plain(states)
+    assert _plain(listed("alerts", killed)) == _plain(listed("alerts", calm))
+    check_demo(killed)
 
 
 def _plain(rows: list[Row]) -> list[str]:
