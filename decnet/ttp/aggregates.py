@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from decnet.logs import get_logger
 from decnet.ttp.base import TaggerEvent
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
 
+_log = get_logger(__name__)
 Row = dict[str, Any]
 WINDOW_S = 300.0
 """Guessing is counted within five minutes (design, credential lifter)."""
@@ -235,11 +237,33 @@ async def due_events(repo: BaseRepository, marks: Sequence[Row]) -> list[TaggerE
 
 
 async def _auth(repo: BaseRepository, marks: Sequence[Row]) -> list[TaggerEvent]:
-    spans: Mapping[str, tuple[float, float]] = {m["attacker_uuid"]: (m["since"], m["until"]) for m in marks}
-    first = min(since for since, _ in spans.values()) - AFTER_S - WINDOW_S
-    last = max(until for _, until in spans.values()) + AFTER_S
-    rows = await repo.attempts(sorted(spans), first, last, MAX_ATTEMPTS)
+    """Attackers with too many attempts for one look are looked at alone, over shorter and shorter spans."""
     out: list[TaggerEvent] = []
-    for attacker, own in groupby(rows, key=lambda row: str(row["attacker_uuid"])):
-        out += auth_events(attacker, own, *spans[attacker])
+    todo = [list(marks)]
+    while todo:
+        some = todo.pop()
+        spans: Mapping[str, tuple[float, float]] = {
+            m["attacker_uuid"]: (m["since"], m["until"]) for m in some
+        }
+        first = min(since for since, _ in spans.values()) - AFTER_S - WINDOW_S
+        last = max(until for _, until in spans.values()) + AFTER_S
+        rows = await repo.attempts(sorted(spans), first, last, MAX_ATTEMPTS)
+        if len(rows) == MAX_ATTEMPTS:
+            if parts := _parts(some):
+                todo += parts
+                continue
+            _log.warning("attempts beyond the bound are not counted", bound=MAX_ATTEMPTS)
+        for attacker, own in groupby(rows, key=lambda row: str(row["attacker_uuid"])):
+            out += auth_events(attacker, own, *spans[attacker])
     return out
+
+
+def _parts(marks: list[Row]) -> list[list[Row]]:
+    """Half of the marks each, or one mark as two halves of its span; nothing when that is short already."""
+    if len(marks) > 1:
+        return [marks[len(marks) // 2 :], marks[: len(marks) // 2]]
+    (mark,) = marks
+    middle = (mark["since"] + mark["until"]) / 2
+    if mark["until"] - mark["since"] <= WINDOW_S:
+        return []
+    return [[{**mark, "since": middle}], [{**mark, "until": middle}]]

@@ -17,6 +17,8 @@ from decnet.ids import attacker_id, identity_id
 from decnet.recorder.scores import score
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime.worker import Transaction
+from decnet.ttp import aggregates
+from decnet.ttp.aggregates import due_events
 from decnet.ttp.worker import TtpWorker
 from tests.dbkit import KINDS, open_repo
 
@@ -160,6 +162,16 @@ async def test_aggregates_become_tags_in_any_order(repo: BaseRepository, tmp_pat
     await record(repo, events)
     assert await judged(worker, repo) == []
     assert await repo.due_count("ttp") == 0
+
+
+async def test_a_cap_on_one_look_loses_nothing(repo: BaseRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buckets of a span that is looked at in pieces are those of the whole."""
+    await record(repo, [captured(n, 10_000.0 + 100 * n) for n in range(200)])
+    mark = {"attacker_uuid": A, "since": 10_000.0, "until": 30_000.0}
+    whole = {event.source_id: event.payload for event in await due_events(repo, [mark])}
+    assert len(whole) > 10
+    monkeypatch.setattr(aggregates, "MAX_ATTEMPTS", 100)
+    assert {event.source_id: event.payload for event in await due_events(repo, [mark])} == whole
 
 
 INTEL = {
