@@ -100,9 +100,13 @@ async def _alert(repo: BaseRepository, identity: str, primitives: frozenset[str]
 
 
 async def _tell(bus: TxBus, alert: Row, now: float) -> None:
-    count = len(alert["primitives"])
+    count, told = len(alert["primitives"]), alert["explanation"] or {}
     payload = {
-        **{name: alert[name] for name in ("identity_uuid", "attacker_uuids", "primitives", "families")},
+        **{
+            name: alert[name]
+            for name in ("identity_uuid", "attacker_uuids", "primitives", "families", "sides")
+        },
+        **{name: list(told.get(name, ())) for name in ("against", "cannot_tell")},
         "evidence_summary": f"{count} primitives flagged multi_actor: {CLAIM} "
         f"({', '.join(alert['families'])}; sides of {' and '.join(str(len(s)) for s in alert['sides'])} sessions)",
         "confidence": alert["confidence"],

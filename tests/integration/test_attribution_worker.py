@@ -325,6 +325,8 @@ async def test_an_alert_is_told_once_and_closed_when_its_evidence_goes(
     assert body["primitives"] == sorted(fired[I1])
     assert body["evidence_summary"].startswith(f"{len(fired[I1])} primitives flagged multi_actor")
     assert body["confidence"] <= 0.6
+    assert sum(map(len, body["sides"])) == len(PAIR)
+    assert body["cannot_tell"]
     (row,) = await repo.list_alerts()
     assert (row["state"], row["alert_id"], row["standing"]) == ("open", body["alert_id"], True)
     assert sorted(s for side in row["sides"] for s in side) == sorted(r["session_id"] for r in PAIR)
