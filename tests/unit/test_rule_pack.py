@@ -13,6 +13,7 @@ from decnet.attack.catalogue import load_catalogue
 from decnet.config import packaged_rules_dir
 from decnet.ttp import lint
 from decnet.ttp.loader import load_bytes, load_dir
+from decnet.ttp.rules import CompiledRule
 from decnet.ttp.selftest import run_rule_tests
 from decnet_tui.cli.coverage import coverage_layer, coverage_rows
 from decnet_tui.cli.main import app
@@ -34,7 +35,7 @@ emits: [{{tactic: {tactic}, technique_id: {technique}, confidence: 0.8}}]
 """
 
 
-def made(name: str, pattern: str, tactic: str = "TA0011", technique: str = "T1105"):
+def made(name: str, pattern: str, tactic: str = "TA0011", technique: str = "T1105") -> CompiledRule:
     rule, errors = load_bytes(
         RULE.format(id=name, pattern=pattern, tactic=tactic, technique=technique).encode(), f"{name}.yaml"
     )
@@ -42,14 +43,14 @@ def made(name: str, pattern: str, tactic: str = "TA0011", technique: str = "T110
     return rule
 
 
-def test_the_pack_loads_and_is_large():
+def test_the_pack_loads_and_is_large() -> None:
     assert not PACK.errors
     assert len(OURS) >= 200
     assert {emit.tactic for rule in OURS for emit in rule.emits} >= SHELL_TACTICS
 
 
 @pytest.mark.parametrize("rule", OURS, ids=lambda rule: rule.rule_id)
-def test_every_rule_explains_and_tests_itself(rule):
+def test_every_rule_explains_and_tests_itself(rule: CompiledRule) -> None:
     assert len(rule.description) > 20
     assert rule.references
     assert len(rule.tests_match) >= 3
@@ -58,11 +59,11 @@ def test_every_rule_explains_and_tests_itself(rule):
     assert Path(rule.file).name == f"{rule.rule_id}_{rule.name}.yaml"
 
 
-def test_own_tests_hold():
+def test_own_tests_hold() -> None:
     assert [str(error) for error in run_rule_tests(OURS)] == []
 
 
-def test_session_rules_are_there():
+def test_session_rules_are_there() -> None:
     names = {rule.name for rule in OURS if rule.correlation is not None}
     assert names >= {
         "recon_burst",
@@ -73,11 +74,11 @@ def test_session_rules_are_there():
     }
 
 
-def test_the_pack_has_no_fault_on_its_own_examples():
+def test_the_pack_has_no_fault_on_its_own_examples() -> None:
     assert [str(error) for error in lint.lint(OURS, [])] == []
 
 
-def test_no_rule_names_a_machine_or_a_person_of_the_corpora():
+def test_no_rule_names_a_machine_or_a_person_of_the_corpora() -> None:
     """An address in a rule is one of the documentation ranges or a well-known service."""
     known = re.compile(
         r"(?:192\.0\.2|198\.51\.100|203\.0\.113|127\.0\.0|169\.254\.\d+|100\.100\.100|0\.0\.0|8\.8\.[48]|1\.[01]\.[01]|9\.9\.9|114\.114\.114)\."
@@ -88,10 +89,10 @@ def test_no_rule_names_a_machine_or_a_person_of_the_corpora():
 
 
 @pytest.mark.slow
-def test_the_pack_has_no_fault_on_the_corpora():
+def test_the_pack_has_no_fault_on_the_corpora() -> None:
     if not CORPORA.is_dir():
         pytest.skip("the corpora are not part of the repository")
-    texts = []
+    texts: list[str] = []
     for path in sorted(CORPORA.glob("*.dev.jsonl")):
         for line in path.read_text("utf-8").splitlines():
             row = json.loads(line)
@@ -99,12 +100,12 @@ def test_the_pack_has_no_fault_on_the_corpora():
     assert [str(error) for error in lint.lint(OURS, texts)] == []
 
 
-def test_lint_finds_a_rule_without_a_literal():
+def test_lint_finds_a_rule_without_a_literal() -> None:
     faults = lint.without_literal([made("R1", r"\d+\s\w*"), made("R2", r"\bwget\b")])
     assert [fault.rule_id for fault in faults] == ["R1"]
 
 
-def test_lint_finds_doubles_and_shadows():
+def test_lint_finds_doubles_and_shadows() -> None:
     texts = ["wget a", "wget b", "wget c", "curl d"]
     faults = lint.lint([made("R1", "wget"), made("R2", "wge[t]")], texts)
     assert any(f.rule_id == "R2" and "exactly when R1" in f.message for f in faults)
@@ -114,7 +115,7 @@ def test_lint_finds_doubles_and_shadows():
     assert faults == []
 
 
-def test_doubles_with_a_reason_pass(monkeypatch):
+def test_doubles_with_a_reason_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     pair = [made("R1", "wget"), made("R2", "wge[t]", "TA0007", "T1082")]
     texts = ["wget a", "wget b", "wget c"]
     assert lint.lint(pair, texts)
@@ -122,7 +123,7 @@ def test_doubles_with_a_reason_pass(monkeypatch):
     assert lint.lint(pair, texts) == []
 
 
-def test_coverage_counts_rules_and_names_techniques():
+def test_coverage_counts_rules_and_names_techniques() -> None:
     rules = [made("R1", "wget"), made("R2", "curl"), made("R3", "uname", "TA0007", "T1082")]
     rows = coverage_rows(rules, load_catalogue())
     assert [(row["technique"], row["rules"]) for row in rows] == [("T1082", ["R3"]), ("T1105", ["R1", "R2"])]
@@ -135,7 +136,7 @@ def test_coverage_counts_rules_and_names_techniques():
     }
 
 
-def test_the_coverage_command(tmp_path: Path):
+def test_the_coverage_command(tmp_path: Path) -> None:
     run, rules, target = CliRunner(), tmp_path / "rules", tmp_path / "layer.json"
     rules.mkdir()
     (rules / "R1.yaml").write_text(
@@ -163,7 +164,7 @@ def test_the_coverage_command(tmp_path: Path):
     assert run.invoke(app, ["rules", "coverage", "--rules", str(tmp_path / "none")]).exit_code != 0
 
 
-def test_the_shipped_pack_covers_what_a_shell_can_show():
+def test_the_shipped_pack_covers_what_a_shell_can_show() -> None:
     techniques = {row["technique"] for row in coverage_rows(OURS, load_catalogue())}
     assert len(techniques) >= 140
     assert techniques >= {"T1059.004", "T1105", "T1053.003", "T1098.004", "T1496.001", "T1552.005", "T1611"}
