@@ -186,4 +186,3 @@ class _Run:
         self.total = max(self.total, self.done)
         if self._tell is not None:
             self._tell(Progress(kind, self.done, self.total, self.tags))
-
