@@ -150,6 +150,6 @@ async def _change_decky(tx: BaseRepository, op: Op, topology: Row, actor: str, t
     follows = set(desired) != set(old["desired"] or ()) or values["networks"] != (old["networks"] or [])
     if follows:
         values |= {"desired": desired, "pending": True, "failures": 0, "retry_at": None}
-        values["cause"] = cause("operator", actor)
+        values["cause"] = cause("operator", actor, old)
     await tx.decky_update(op.target, None, **values)
     return follows

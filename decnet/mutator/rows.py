@@ -197,13 +197,21 @@ async def put_decky(
         return
     row["next_due"] = tools.due_after(old, spec.mutate_interval, topology)
     created = old["last_mutated"] is None or not old["wanted"]
-    row["cause"] = cause("creation" if created else "operator", actor)
+    row["cause"] = cause("creation" if created else "operator", actor, old)
+    if old["substrate"] != spec.substrate:
+        row["cause"]["leaves"] = sorted({*leaves(old), old["substrate"]} - {spec.substrate})
     await tx.decky_update(row.pop("name"), None, **row)
 
 
-def cause(trigger: str, actor: str) -> Row:
-    """Whose wish a desired state is."""
-    return {"trigger": trigger, "actor": actor}
+def cause(trigger: str, actor: str, before: Mapping[str, Any] | None = None) -> Row:
+    """Whose wish a desired state is; what the row ``before`` still had to leave is not forgotten."""
+    left = {"leaves": leaves(before)} if before is not None and leaves(before) else {}
+    return {"trigger": trigger, "actor": actor, **left}
+
+
+def leaves(row: Mapping[str, Any]) -> list[str]:
+    """Substrates that a decky has to be taken from, since it runs on another one now."""
+    return list((row["cause"] or {}).get("leaves") or ())
 
 
 def _desired(spec: DeckySpec, old: Row | None, taken: Collection[str], tools: Tools) -> list[str]:
@@ -227,7 +235,8 @@ def _desired(spec: DeckySpec, old: Row | None, taken: Collection[str], tools: To
 async def retire(tx: BaseRepository, name: str, actor: str) -> None:
     """Marks a decky for removal."""
     values: Row = {"wanted": False, "pending": True, "desired": [], "failures": 0, "retry_at": None}
-    await tx.decky_update(name, None, **values, cause=cause("retirement", actor))
+    why = cause("retirement", actor, await tx.decky_get(name))
+    await tx.decky_update(name, None, **values, cause=why)
 
 
 async def refresh_status(tx: BaseRepository, topology_id: str) -> None:

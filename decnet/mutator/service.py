@@ -26,7 +26,16 @@ from decnet.logs import get_logger
 from decnet.mutator import events
 from decnet.mutator.observe import finish_op, look
 from decnet.mutator.queue import current_shape, stored_op, write_op
-from decnet.mutator.rows import MAX_TEXT, Row, Tools, blocked, refresh_status, taken_sockets
+from decnet.mutator.rows import (
+    MAX_TEXT,
+    Row,
+    Tools,
+    blocked,
+    cause,
+    leaves,
+    refresh_status,
+    taken_sockets,
+)
 from decnet.mutator.schedule import backoff, choose
 from decnet.mutator.substrate import make_substrates
 from decnet.mutator.substrate.base import Substrate, Target
@@ -196,8 +205,8 @@ class MutationService:
     async def _written(self, tx: BaseRepository, decky: Row, row: Row, new: list[str]) -> Job:
         """The row ``pending`` with old and new, and the wish at the decky."""
         old = list(decky["observed"] or ())
-        cause = {"trigger": row["trigger"], "actor": row["requested_by"], "payload": row["payload"] or {}}
-        values: Row = {"desired": new, "pending": True, "cause": cause}
+        why = {**cause(row["trigger"], row["requested_by"], decky), "payload": row["payload"] or {}}
+        values: Row = {"desired": new, "pending": True, "cause": why}
         await tx.decky_update(decky["name"], None, **values)
         row = {
             **row,
@@ -255,13 +264,13 @@ class MutationService:
 
     async def _again(self, tx: BaseRepository, decky: Row) -> Job:
         """A new row for a wish that stands at the decky already."""
-        cause = decky["cause"] or {}
-        trigger = str(cause.get("trigger") or "operator")
+        why = decky["cause"] or {}
+        trigger = str(why.get("trigger") or "operator")
         old, new = list(decky["observed"] or ()), list(decky["desired"] or ())
         kind = trigger if trigger in ("creation", "retirement", "repair") else "rotate"
         row = self._row(decky, kind, trigger, uuid4().hex)
-        row["requested_by"] = str(cause.get("actor") or "")
-        row["payload"] = {**(cause.get("payload") or {}), "old": old, "new": new}
+        row["requested_by"] = str(why.get("actor") or "")
+        row["payload"] = {**(why.get("payload") or {}), "old": old, "new": new}
         await tx.mutation_add(row)
         self.working.add(decky["name"])
         return Job(decky, row, old, new)
@@ -351,6 +360,8 @@ class MutationService:
         substrate = self.substrates[job.decky["substrate"]]
         try:
             async with asyncio.timeout(self.settings.apply_timeout_s):
+                for name in leaves(job.decky):
+                    await self.substrates[name].remove(target)
                 await (substrate.apply(target, job.new) if wanted else substrate.remove(target))
                 observed = await substrate.observe(target)
         except SubstrateError as error:

@@ -232,6 +232,28 @@ async def test_a_change_of_the_file_moves_only_its_decky(
         await applied(repo, settings, FLEET.replace("fleet: lab", "fleet: other"))
 
 
+async def test_a_decky_that_moves_to_another_substrate_leaves_the_old_one(
+    repo: BaseRepository, settings: Settings
+) -> None:
+    made = service_for(repo, settings)
+    old, new = Scripted(settings.data_dir / "old"), Scripted(settings.data_dir / "new")
+    made.substrates = {"dry_run": old, "opencanary": new}
+    await applied(repo, settings)
+    await drain(made)
+    moved = FLEET.replace("name: db-01,", "name: db-01, substrate: opencanary,")
+    new.faults["db-01"] = [fails()]
+    await applied(repo, settings, moved)
+    await drain(made)
+    assert await request_rotation(repo, "db-01")
+    await _until_settled(repo, made, "db-01")
+    await drain(made)
+    assert "db-01" in old.removed
+    assert [name for name, _ in new.applied] == ["db-01"]
+    row = await repo.decky_get("db-01")
+    assert row is not None
+    assert (row["substrate"], row["cause"]) == ("opencanary", None)
+
+
 async def test_intervals(repo: BaseRepository, service: MutationService) -> None:
     await set_interval(repo, "db-01", "1h", service.tools)
     row = await repo.decky_get("db-01")
