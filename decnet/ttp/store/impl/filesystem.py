@@ -85,7 +85,7 @@ class FilesystemRuleStore(RuleStore):
             with child("ttp.store.write_state", rule_id=rule_id):
                 self._states = {**self._states, rule_id: state}
             self._announce(RuleChange("state", rule_id, state))
-        await self._send_news()
+            await self._send_news()
 
     def rules(self) -> tuple[CompiledRule, ...]:
         """The rules of the last scan."""
