@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from textual import events
+
 from decnet_tui import changes
 from decnet_tui.forms import Form
 from decnet_tui.widgets.prompt import Question
@@ -12,6 +14,7 @@ from decnet_tui.writemode import WriteMode
 
 if TYPE_CHECKING:
     from decnet_tui.app import DecnetApp
+    from decnet_tui.screens.base import View
 
 
 class Desk:
@@ -20,6 +23,9 @@ class Desk:
     def __init__(self, app: DecnetApp, minutes: float, *, read_only: bool) -> None:
         self._app = app
         self.write = WriteMode(minutes, never=read_only)
+        self.waiting = False
+        """Whether a command waits for the store; keys are held back until it goes on."""
+        self.held: list[events.Key] = []
 
     def switch_write_mode(self, after: Callable[[], None] | None = None) -> None:
         """Asks for write mode, then does ``after``; without that, write mode that is on ends."""
@@ -43,6 +49,25 @@ class Desk:
 
         label = f"Type y for write mode, {self.write.minutes:.0f} min; anything else cancels: "
         app.ask(Question(label, done, confirm=True))
+
+    def once_loaded(self, view: View, then: Callable[[], None]) -> bool:
+        """True when the view has read the store; else it reads it and does ``then`` afterwards."""
+        if view.loaded_at or view.problem:
+            return True
+        self.waiting = True
+        self._app.run_worker(self._load(view, then), name=f"load-{view.name}")
+        return False
+
+    async def _load(self, view: View, then: Callable[[], None]) -> None:
+        """Keys that are pressed meanwhile are for what comes then."""
+        try:
+            await self._app.loader.load(view)
+        finally:
+            self.waiting = False
+        then()
+        held, self.held = self.held, []
+        for event in held:
+            self._app.take_key(event)
 
     def propose(self, form: Form) -> None:
         """Shows a form; once it is confirmed, its change is sent, verified and journalled."""

@@ -46,6 +46,7 @@ class _Signals:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.stop = asyncio.Event()
+        self.started = False
         self._insist: asyncio.Task[None] | None = None
         self._reload: asyncio.Task[None] | None = None
 
@@ -56,12 +57,14 @@ class _Signals:
         loop.add_signal_handler(signal.SIGHUP, self._hup)
 
     def _asked(self) -> None:
-        if self.stop.is_set():
+        if self.stop.is_set() and self.started:
             log.warning("second signal: running batches are cut")
             self._insist = asyncio.get_running_loop().create_task(self.engine.supervisor.cut(), name="insist")
         self.stop.set()
 
     def _hup(self) -> None:
+        if not self.started:
+            return
         self._reload = asyncio.get_running_loop().create_task(self._reload_rules(), name="reload-rules")
 
     async def _reload_rules(self) -> None:
@@ -79,9 +82,10 @@ async def run_headless(settings: Settings, until_idle: float | None = None) -> N
     Raises EngineError that says what is stuck when idleness does not come.
     """
     engine = Engine(settings)
-    await engine.start()
     signals = _Signals(engine)
-    signals.install()
+    signals.install()  # first: the connection file tells others of us before the start is over
+    await engine.start()
+    signals.started = True
     sd_notify(f"READY=1\nSTATUS={len(engine.supervisor.runners)} workers")
     watchdog = asyncio.create_task(_watchdog(), name="watchdog")
     try:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import pexpect
+import pexpect  # type: ignore[import-untyped]
 import pyte
 
 from tests.programkit import PROGRAM, surroundings
@@ -24,8 +24,14 @@ class Terminal:
     def __init__(self, child: pexpect.spawn, columns: int, rows: int) -> None:
         self.child = child
         self.screen = pyte.Screen(columns, rows)
+        self.screen.write_process_input = self._answer
         self._stream = pyte.ByteStream(self.screen)
         self.raw = bytearray()
+
+    def _answer(self, data: str) -> None:
+        """What a terminal answers when it is asked where its cursor is."""
+        with contextlib.suppress(OSError):
+            self.child.send(data)
 
     def read(self, seconds: float = 0.1) -> bytes:
         """Takes in what comes within ``seconds``."""

@@ -27,12 +27,15 @@ def write_mode(app: DecnetApp, _: str) -> None:
 
 
 def _rule_ids(app: DecnetApp) -> list[str]:
-    return [str(row["rule_id"]) for row in app.view_of(RulesView).known()]
+    view = app.view_of(RulesView)
+    return [str(row["rule_id"]) for row in view.known()]
 
 
 def rule(verb: str, app: DecnetApp, text: str) -> None:
     """The form for a rule: the one under the cursor, or ``ID [duration or max] [reason]``."""
     view = app.view_of(RulesView)
+    if not app.desk.once_loaded(view, lambda: rule(verb, app, text)):
+        return
     words = text.split()
     row = view.rule(words[0] if words else str((view.current or {}).get("rule_id")))
     if row is None:
@@ -81,6 +84,8 @@ def _worker_names(app: DecnetApp) -> list[str]:
 def retry_letter(app: DecnetApp, text: str) -> None:
     """The dead letter under the cursor, or one by its number, goes on the bus again."""
     view = app.view_of(WorkersView)
+    if not app.desk.once_loaded(view, lambda: retry_letter(app, text)):
+        return
     entry = view.current
     wanted = text.strip() or (str(entry.key) if entry is not None and entry.section == LETTERS else "")
     letter = next((row for row in view.letters if str(row["id"]) == wanted), None)

@@ -35,6 +35,8 @@ def ignore(app: DecnetApp, text: str) -> None:
 def backfill(app: DecnetApp, text: str) -> None:
     """The form that judges the past by the rule under the cursor, or by ID."""
     view = app.view_of(RulesView)
+    if not app.desk.once_loaded(view, lambda: backfill(app, text)):
+        return
     words = text.split()
     wanted = words[0] if words else str((view.current or {}).get("rule_id"))
     row = view.rule(wanted)

@@ -98,12 +98,13 @@ class SinceView(SectionsView):
     def _span(self) -> str:
         label = self.spans()[self.choice][0]
         if label == "last look" and self.last_look:
-            return f"since {clock(self.last_look, 'date')}Z, {span(time.time() - self.last_look)} ago"
+            ago = span(time.time() - self.last_look)
+            return f"since you last looked {ago} ago ({clock(self.last_look, 'date')[5:]}Z)"
         return "everything that is stored" if label == "all" else f"the last {label}"
 
     def status(self) -> tuple[str, str]:
         """The span."""
-        return f"new in {self._span()}   s changes that   {self.filter_part()}", self.shown_counts()
+        return f"new: {self._span()}   s changes that   {self.filter_part()}", self.shown_counts()
 
 
 def _entries(section: whatsnew.Section) -> list[Entry]:

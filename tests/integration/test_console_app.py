@@ -125,9 +125,12 @@ async def test_hostile_text_is_shown_and_never_obeyed(
     count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copied: list[str] = []
-    monkeypatch.setattr(
-        "decnet_tui.clipboard.osc52", lambda text, tmux: copied.append(real_osc52(text, tmux=tmux)) or ""
-    )
+
+    def record(text: str, *, tmux: bool) -> str:
+        copied.append(real_osc52(text, tmux=tmux))
+        return ""
+
+    monkeypatch.setattr("decnet_tui.clipboard.osc52", record)
     dice = random.Random(7)
     nasty = "\x1b]52;c;aGk=\x07\x9b31m\u202e\u200b\u2066\x00\r\n[@click=app.bell][/x]é漢\ud800"
     session = FakeSession()

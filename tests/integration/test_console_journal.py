@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.dbkit import KINDS, open_repo
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_change_is_written_before_and_completed_after(kind: str, tmp_path: Path) -> None:
     async with open_repo(kind, tmp_path) as repo:
-        change = {"operator": "eve", "kind": "rule.state", "target": "R0001"}
+        change: dict[str, Any] = {"operator": "eve", "kind": "rule.state", "target": "R0001"}
         first = await repo.journal_add(**change, what="a\x00\ud800", before={"state": "enabled"}, after=None)
         second = await repo.journal_add(**change, what="undo", before=None, after=None, undoes=first)
         await repo.journal_end(first, "verified", "store and engine agree")

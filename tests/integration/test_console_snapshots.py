@@ -40,7 +40,7 @@ CASES = [
 def events() -> list[Event]:
     """Traffic of one attacker, of a worker, and a line that would like to be obeyed."""
     session = {"attacker_ip": IP, "session_id": "s1", "decky_id": "web-07", "service": "ssh"}
-    rows = [
+    rows: list[tuple[str, dict[str, Any]]] = [
         ("attacker.session.started", session),
         ("credential.captured", {"attacker_ip": IP, "username": "root\x1b[2J漢", "success": False, "service": "ssh"}),
         ("ttp.rule.fired.T1105", {"attacker_ip": IP, "rule_ids": ["R0001"], "session_id": "s1"}),
