@@ -15,12 +15,13 @@ from typing import Any
 
 from sqlalchemy import Connection, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from decnet.db.migrate import migrate_database
 from decnet.errors import DatabaseError, DiskFull
 
+SCHEMA = "0007"
+"""The newest revision in ``migrations``; a test holds the two together."""
 BUSY_TIMEOUT_MS = 5000
 READERS = 4
 CONTACT_TRIES = 50
@@ -158,11 +159,27 @@ class Database:
 
     async def _prepare(self, migrate: bool) -> None:
         assert self._writer is not None
+        if migrate and await self._is_current():
+            return
         if self.path is not None:
             await asyncio.to_thread(self.path.parent.mkdir, parents=True, exist_ok=True)
         await self._first_contact(self._writer)
         if migrate:
+            from decnet.db.migrate import migrate_database  # here: most starts find the schema current
+
             await migrate_database(self._writer, self.path)
+
+    async def _is_current(self) -> bool:
+        """Whether the schema is this version's, looked up without taking the writer's lock."""
+        assert self._reader is not None
+        if self.path is not None and not await asyncio.to_thread(self.path.is_file):
+            return False
+        try:
+            async with self._reader.connect() as connection:
+                found = await connection.exec_driver_sql("SELECT version_num FROM alembic_version")
+                return [row[0] for row in found] == [SCHEMA]
+        except (OperationalError, ProgrammingError):
+            return False
 
     async def _first_contact(self, engine: AsyncEngine) -> None:
         """Connects once; the switch to WAL does not wait for other engines by itself, so we do."""

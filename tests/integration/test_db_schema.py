@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 from sqlmodel import SQLModel
 
-from decnet.db import migrate
+from decnet.db import engine, migrate
 from decnet.db.engine import Database
 from decnet.db.repository import BaseRepository
 from decnet.errors import DatabaseError, DiskFull, SchemaTooNew
@@ -101,6 +101,7 @@ async def test_an_older_file_is_copied_before_it_is_migrated(
     await repo.upsert_attacker("a", "192.0.2.1", 1.0)
     await repo.close()
     monkeypatch.setattr(migrate, "head_revision", lambda: "9999")
+    monkeypatch.setattr(engine, "SCHEMA", "9999")
     await (db := Database(url)).open()
     await db.close()
     (backup,) = tmp_path.glob("old.sqlite.*.bak")
@@ -170,3 +171,18 @@ async def test_disk_full_is_said_and_work_resumes(tmp_path: Path) -> None:
 async def test_an_unusable_database_is_one_clear_error(bad: str) -> None:
     with pytest.raises(DatabaseError):
         await Database(bad).open()
+
+
+def test_the_engine_knows_the_newest_revision() -> None:
+    assert migrate.head_revision() == engine.SCHEMA
+
+
+async def test_a_current_schema_is_opened_while_somebody_writes(tmp_path: Path) -> None:
+    """A list command beside a busy engine took the writer's lock, and failed once."""
+    url = f"sqlite:///{tmp_path / 'busy.sqlite'}"
+    writer = await BaseRepository.open(url)
+    async with writer.transaction():
+        reader = await BaseRepository.open(url)
+        assert await reader.list_tags() == []
+        await reader.close()
+    await writer.close()
