@@ -22,7 +22,7 @@ from textual.screen import Screen
 from decnet.config import Settings
 from decnet.hostile import visible
 from decnet.logs import get_logger
-from decnet_tui import commandline, glyphs, lastlook
+from decnet_tui import clipboard, commandline, glyphs, lastlook
 from decnet_tui.commands import CHANGES, COMMANDS
 from decnet_tui.commands.base import Command
 from decnet_tui.desk import Desk
@@ -30,6 +30,7 @@ from decnet_tui.feed import KNOWN_IPS, Feed
 from decnet_tui.keymap import Keys
 from decnet_tui.link import Link
 from decnet_tui.loading import Loader
+from decnet_tui.pacing import Pace
 from decnet_tui.ruleform import RuleForm
 from decnet_tui.scope import Scope, scope_of
 from decnet_tui.screens import VIEWS, header
@@ -94,6 +95,8 @@ class DecnetApp(App[str], inherit_bindings=False):
         self.filters_typed: list[str] = []
         self.commands_typed: list[str] = []
         self._detail_for: object = None
+        self.pace = Pace(lambda: clipboard.ask_position(self))
+        self._stale = False
         self._ticks = 0
         self._touched = False
 
@@ -186,8 +189,9 @@ class DecnetApp(App[str], inherit_bindings=False):
         self._ticks += 1
         self.feed.roll(now)
         self._take_news()
-        moved = self.view.sync(now)
-        if moved or self._ticks % SLOW_TICKS == 0:
+        self._stale |= self._ticks % SLOW_TICKS == 0
+        if self.pace.free and (self.view.sync(now) or self._stale):
+            self._stale = False
             self.repaint()
         if self.loader.badge_due():
             self.run_worker(self.loader.load_badge(), name="badge")
@@ -195,6 +199,14 @@ class DecnetApp(App[str], inherit_bindings=False):
             self.run_worker(self._load(self.view), name=f"load-{self.view.name}")
         if self.write.ended():
             self.say("write mode is over")
+
+    def post_display_hook(self) -> None:
+        """A frame was written."""
+        self.pace.frame()
+
+    def on_cursor_position(self) -> None:
+        """The terminal has drawn the last frame."""
+        self.pace.answered()
 
     def read_now(self) -> None:
         """Reads the store for the view that is shown, without waiting for its turn."""
@@ -316,9 +328,16 @@ class DecnetApp(App[str], inherit_bindings=False):
     # --- keys and commands
 
     async def on_key(self, event: events.Key) -> None:
-        """A key for the question or form that is open, or the command that it means in this view."""
+        """What no widget took."""
         event.prevent_default()
         self._touched = True
+        if self.desk.waiting:
+            self.desk.held.append(event)
+        else:
+            self.take_key(event)
+
+    def take_key(self, event: events.Key) -> None:
+        """A key for the question or form that is open, or the command that it means in this view."""
         if self.prompt.question is not None:
             self.prompt.take(event)
             return

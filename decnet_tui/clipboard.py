@@ -1,4 +1,4 @@
-"""The one place that touches Textual's private parts: writing OSC 52 to the terminal, capped.
+"""The one place that touches Textual's private parts: writing to the terminal, OSC 52 (capped) and questions.
 
 Textual's own ``copy_to_clipboard`` has no cap and does not reach through tmux.
 """
@@ -27,8 +27,18 @@ def osc52(text: str, *, tmux: bool) -> str:
 
 def copy(app: App[Any], text: str) -> int:
     """Sends ``text`` to the terminal's clipboard; returns how many characters were taken."""
+    _write(app, osc52(text, tmux=bool(os.environ.get("TMUX"))))
+    return min(len(text), MAX_BYTES)
+
+
+def ask_position(app: App[Any]) -> None:
+    """Asks the terminal where its cursor is; the answer comes as ``CursorPosition`` once all is drawn."""
+    if not app.is_headless:
+        _write(app, "\x1b[6n")
+
+
+def _write(app: App[Any], sequence: str) -> None:
     driver = app._driver
     if driver is not None:
-        driver.write(osc52(text, tmux=bool(os.environ.get("TMUX"))))
+        driver.write(sequence)
         driver.flush()
-    return min(len(text), MAX_BYTES)

@@ -16,6 +16,8 @@ from tests.programkit import PROGRAM, surroundings
 
 CURSOR_KEYS = {"up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D"}
 KEYS = {**CURSOR_KEYS, "enter": "\r", "esc": "\x1b", "tab": "\t", "ctrl+p": "\x10", "ctrl+c": "\x03"}
+PIECE = 320
+"""Bytes that a slow line carries at once."""
 
 
 class Terminal:
@@ -27,6 +29,8 @@ class Terminal:
         self.screen.write_process_input = self._answer
         self._stream = pyte.ByteStream(self.screen)
         self.raw = bytearray()
+        self.rate = 0.0
+        """Bytes a second that the line carries; 0 for any number."""
 
     def _answer(self, data: str) -> None:
         """What a terminal answers when it is asked where its cursor is."""
@@ -37,16 +41,23 @@ class Terminal:
         """Takes in what comes within ``seconds``."""
         deadline, taken = time.monotonic() + seconds, bytearray()
         while (left := deadline - time.monotonic()) > 0:
-            try:
-                data = self.child.read_nonblocking(65_536, timeout=left)
-            except pexpect.TIMEOUT:
-                break
-            except pexpect.EOF:
+            data = self.read_some(left)
+            if not data:
                 break
             taken += data
-            self._stream.feed(data)
-        self.raw += taken
         return bytes(taken)
+
+    def read_some(self, seconds: float) -> bytes:
+        """What comes first, within ``seconds``; nothing when nothing comes."""
+        try:
+            data: bytes = self.child.read_nonblocking(PIECE if self.rate else 65_536, timeout=seconds)
+        except (pexpect.TIMEOUT, pexpect.EOF):
+            return b""
+        if self.rate:
+            time.sleep(len(data) / self.rate)
+        self._stream.feed(data)
+        self.raw += data
+        return data
 
     def press(self, *keys: str) -> None:
         """Keys by name, or text as typed."""

@@ -27,12 +27,12 @@ def leave(app: DecnetApp, _: str) -> None:
 def quit_console(app: DecnetApp, _: str) -> None:
     """Ends the console; with the engine inside it says so and offers to leave it running."""
     if not app.session.engine_inside:
-        app.exit("quit")
+        _end(app, "quit")
         return
 
     def done(accepted: bool, text: str) -> None:
         if accepted:
-            app.exit("headless" if text == "h" else "quit")
+            _end(app, "headless" if text == "h" else "quit")
         else:
             app.say("still here")
 
@@ -40,6 +40,14 @@ def quit_console(app: DecnetApp, _: str) -> None:
         app.ask(Question(_ASK, done, confirm=True))
     else:
         app.ask(Question(_ASK_OR_LEAVE, done, confirm=True, answers="yh"))
+
+
+def _end(app: DecnetApp, result: str) -> None:
+    async def end() -> None:
+        await app.pace.finish()
+        app.exit(result)
+
+    app.run_worker(end(), name="end")
 
 
 def interrupt(app: DecnetApp, _: str) -> None:
