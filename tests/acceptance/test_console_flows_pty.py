@@ -83,7 +83,9 @@ def test_pause_filter_inspect_export_follow(engine: Daemon) -> None:
         console.until(lambda: "attribution." in console.lines[3], 10, "the filter")
         console.press("enter")
         console.shows('"payload": {')
-        console.press("esc", "e")
+        console.press("esc")
+        console.read(0.5)  # Esc and a letter at once are Alt and the letter
+        console.press("e")
         console.shows("exported ", 10)
         console.press("F")
         console.shows("following ", 10)
