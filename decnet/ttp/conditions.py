@@ -23,6 +23,10 @@ MATCHED_CHARS = 300
 _UNSOUND = re.compile(r"\\[AzZC]|\(\?[a-z]*-[a-z]*m")
 _LOOKAROUND = re.compile(r"\(\?<?[=!]")
 _BACKREF = re.compile(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?P=")
+_PIECES = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]|[\^$]", re.DOTALL)
+_ANCHORS = frozenset({"^", "$", r"\b", r"\B"})
+WORD_FIELDS = frozenset({"argv", "argv0"})
+"""Fields that are words of a view: pre-filters see the whole view, in which they are not alone on a line."""
 Fields = Callable[[str], Any]
 
 
@@ -52,6 +56,18 @@ class Condition(Protocol):
 
 class PatternError(ValueError):
     """A pattern that RE2 does not take, with the reason."""
+
+
+def _without_anchors(pattern: str) -> str | None:
+    """A pattern that matches wherever ``pattern`` does, whatever stands around; None when that is not sure."""
+    bare = _PIECES.sub(lambda piece: "" if piece[0] in _ANCHORS else piece[0], pattern)
+    if "\\Q" in pattern:
+        return None
+    try:
+        re2.compile(bare, options=options())
+    except re2.error:
+        return None
+    return bare
 
 
 def options() -> Any:
@@ -94,8 +110,11 @@ class Pattern:
         return None
 
     def prefilters(self) -> list[str] | None:
-        """The pattern itself, with ``^`` and ``$`` at every line."""
-        return None if _UNSOUND.search(self.pattern) else [f"(?m:{self.pattern})"]
+        """The pattern itself, with ``^`` and ``$`` at every line; a word begins and ends anywhere in one."""
+        if _UNSOUND.search(self.pattern):
+            return None
+        pattern = self.pattern if self.field not in WORD_FIELDS else _without_anchors(self.pattern)
+        return None if pattern is None else [f"(?m:{pattern})"]
 
 
 @dataclass(frozen=True, slots=True)
