@@ -19,8 +19,8 @@ from decnet_tui import glyphs
 from decnet_tui.feed import EventRow, Feed
 from decnet_tui.filters import parse_filter
 from decnet_tui.link import Link
-from decnet_tui.screens.base import clock
 from decnet_tui.session import Session, store_errors
+from decnet_tui.times import clock
 
 TICK_S = 0.25
 FILTER = "> -system.>"

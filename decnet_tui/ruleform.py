@@ -10,8 +10,8 @@ import yaml
 
 from decnet_tui.forms import Field, Form, parse_duration
 from decnet_tui.rulechanges import RuleChange
-from decnet_tui.screens.base import clock
 from decnet_tui.session import RuleRow
+from decnet_tui.times import clock
 
 DURATIONS = ("1h", "15m", "4h", "24h", "forever")
 STEP = 0.05

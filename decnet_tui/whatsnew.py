@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.runtime.health import status_of
-from decnet_tui.screens.base import clock, span
+from decnet_tui.times import clock, span
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -82,7 +82,7 @@ def tell(found: Found) -> list[Section]:
     return [
         Section("alerts", "open alerts", _alerts(found), "no open alert"),
         Section("sensors", "sensors and workers", _sensors(found), "all sensors and workers are well"),
-        Section("attackers", "new attackers", _attackers(found), "no new attacker"),
+        Section("attackers", "new attackers and identities", _attackers(found), "no new attacker"),
         Section("techniques", "techniques never seen before", _techniques(found), "no new technique"),
         Section("sessions", "sessions worth reading", _sessions(found), "no session with commands"),
         Section("rules", "rules that failed or expired", _rules(found), "no rule failed or expired"),
@@ -127,8 +127,8 @@ def _sensors(found: Found) -> tuple[Item, ...]:
 
 def _attackers(found: Found) -> tuple[Item, ...]:
     return tuple(
-        Item(str(row["attacker_uuid"]), f"{row.get('attacker_ip') or '?':<15} {_ago(found, row.get('first_seen'))}",
-             row, ("actors", row["attacker_uuid"]))
+        Item(str(row["attacker_uuid"]), f"{row.get('attacker_ip') or '?':<15} {_ago(found, row.get('first_seen')):<11} "
+             f"identity {str(row.get('identity_uuid') or '?')[:8]}", row, ("actors", row["attacker_uuid"]))
         for row in found.attackers
     )  # fmt: skip
 

@@ -9,12 +9,12 @@ from decnet_tui import journal
 from decnet_tui.commands.base import Command
 from decnet_tui.forms import Form, PlainForm
 from decnet_tui.ruleform import RuleForm
-from decnet_tui.screens.base import clock
 from decnet_tui.screens.journal import JournalView
 from decnet_tui.screens.rules import RulesView
 from decnet_tui.screens.since import SinceView
 from decnet_tui.screens.workers import LETTERS, WORKERS, WorkersView
 from decnet_tui.session import store_errors
+from decnet_tui.times import clock
 from decnet_tui.workerforms import LetterRetry, WorkerForm
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from decnet_tui.commands.base import Command
 from decnet_tui.fleetforms import IntervalForm, RotationForm
-from decnet_tui.screens.base import span
 from decnet_tui.screens.fleet import FleetView
+from decnet_tui.times import span
 
 if TYPE_CHECKING:
     from decnet_tui.app import DecnetApp

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from decnet.attack.catalogue import load_catalogue
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
-from decnet_tui.screens.base import TIME_WIDTHS, View, clock
+from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.evidence import CommandsLevel, SessionsLevel
 from decnet_tui.screens.levels import LevelsView, TableLevel
 from decnet_tui.screens.table import Column, Row
 from decnet_tui.session import Session
+from decnet_tui.times import clock
 from decnet_tui.widgets.strips import PLAIN, WARN
 
 if TYPE_CHECKING:

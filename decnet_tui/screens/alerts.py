@@ -9,11 +9,12 @@ from typing import Any
 from decnet_tui import glyphs
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
-from decnet_tui.screens.base import TIME_WIDTHS, View, clock
+from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.evidence import CommandsLevel
 from decnet_tui.screens.levels import LevelsView, TableLevel
 from decnet_tui.screens.table import Column, Row
 from decnet_tui.session import Session
+from decnet_tui.times import clock
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, WARN
 
 MAX_ALERTS = 500

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from decnet.hostile import visible
@@ -20,35 +19,6 @@ if TYPE_CHECKING:
 
 TIME_FORMATS = ("clock", "date", "age")
 TIME_WIDTHS = {"clock": 8, "date": 19, "age": 6}
-
-
-def clock(ts: float, form: str = "clock", now: float | None = None) -> str:
-    """A moment (epoch seconds) as UTC clock, date and clock, or age."""
-    if form == "age":
-        return span((time.time() if now is None else now) - ts)
-    try:
-        moment = datetime.fromtimestamp(ts, UTC)
-    except (ValueError, OverflowError, OSError):
-        return "?"
-    return moment.strftime("%H:%M:%S" if form == "clock" else "%Y-%m-%d %H:%M:%S")
-
-
-def span(seconds: float) -> str:
-    """A duration in at most six characters."""
-    s = int(max(seconds, 0))
-    if s < 100:
-        return f"{s}s"
-    if s < 6000:
-        return f"{s // 60}m{s % 60:02d}s"
-    return f"{s // 3600}h{s % 3600 // 60:02d}m" if s < 360_000 else f"{s // 86_400}d"
-
-
-def count_short(value: float) -> str:
-    """A number in at most five characters."""
-    for limit, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (10_000, "k")):
-        if value >= limit:
-            return f"{value / (1000 if unit == 'k' else limit):.0f}{unit}"
-    return f"{value:.0f}"
 
 
 def wrapped(lines: list[str], width: int) -> list[str]:

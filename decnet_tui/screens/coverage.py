@@ -20,11 +20,12 @@ from decnet_tui.coverage import Cell, Tactic, matrix
 from decnet_tui.feed import Feed
 from decnet_tui.filters import Filter, parse_filter
 from decnet_tui.scope import Scope
-from decnet_tui.screens.base import View, clock, count_short
+from decnet_tui.screens.base import View
 from decnet_tui.screens.evidence import TagsLevel
 from decnet_tui.screens.levels import Level, LevelsView
 from decnet_tui.screens.table import plain_value
 from decnet_tui.session import Session
+from decnet_tui.times import clock, count_short
 from decnet_tui.widgets.strips import BOLD, CURSOR, FAINT, KEY, PLAIN, WARN, Line, fit
 
 GRID_FROM = 140

@@ -11,12 +11,13 @@ from decnet.attack.catalogue import load_catalogue
 from decnet_tui import glyphs
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
-from decnet_tui.screens.base import TIME_WIDTHS, View, clock, span
+from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.levels import Level, TableLevel
 from decnet_tui.screens.playback import PlaybackLevel
 from decnet_tui.screens.table import Column, Row, plain_value
 from decnet_tui.session import Session
 from decnet_tui.sessiondata import SessionData, read_session
+from decnet_tui.times import clock, span
 from decnet_tui.widgets.strips import KEY, PLAIN
 
 MAX_ROWS = 1000

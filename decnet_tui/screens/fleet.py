@@ -13,9 +13,9 @@ from decnet_tui import glyphs
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
 from decnet_tui.fleetforms import listed
-from decnet_tui.screens.base import clock, span
 from decnet_tui.screens.table import Column, Row, TableView
 from decnet_tui.session import Session
+from decnet_tui.times import clock, span
 from decnet_tui.widgets.strips import BAD, GOOD, PLAIN, WARN
 
 LIVE_S = 3600.0

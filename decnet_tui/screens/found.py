@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
-from decnet_tui.screens.base import clock
 from decnet_tui.screens.table import Column, Row, TableView
 from decnet_tui.session import Session
+from decnet_tui.times import clock
 
 if TYPE_CHECKING:
     from decnet_tui.app import DecnetApp

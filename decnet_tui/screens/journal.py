@@ -11,9 +11,9 @@ from decnet_tui import glyphs
 from decnet_tui.changes import End, need_store
 from decnet_tui.feed import Feed
 from decnet_tui.journal import BY_ITSELF, with_expiries
-from decnet_tui.screens.base import clock
 from decnet_tui.screens.table import Column, Row, TableView
 from decnet_tui.session import Session
+from decnet_tui.times import clock
 from decnet_tui.widgets.strips import BAD, GOOD, PLAIN, WARN
 
 MAX_ROWS = 500

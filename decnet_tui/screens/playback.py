@@ -8,10 +8,10 @@ from typing import Any
 
 from decnet_tui.feed import Feed
 from decnet_tui.playback import Player, screen_size
-from decnet_tui.screens.base import span
 from decnet_tui.screens.levels import Level
 from decnet_tui.session import Session
 from decnet_tui.sessiondata import SessionData, read_session
+from decnet_tui.times import span
 from decnet_tui.widgets.strips import PLAIN, Line
 
 

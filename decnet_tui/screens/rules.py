@@ -11,9 +11,9 @@ from rich.style import Style
 
 from decnet_tui import glyphs
 from decnet_tui.feed import Feed
-from decnet_tui.screens.base import clock, span
 from decnet_tui.screens.table import Column, Row, TableView
 from decnet_tui.session import RuleRow, Session
+from decnet_tui.times import clock, span
 from decnet_tui.widgets.strips import BAD, GOOD, PLAIN, WARN
 
 

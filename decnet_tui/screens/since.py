@@ -10,9 +10,9 @@ from decnet.hostile import visible
 from decnet_tui import whatsnew
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
-from decnet_tui.screens.base import clock, span
 from decnet_tui.screens.sections import Entry, SectionsView, heading
 from decnet_tui.session import Session
+from decnet_tui.times import clock, span
 from decnet_tui.widgets.strips import BOLD, FAINT, PLAIN, WARN
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from decnet.hostile import visible
 from decnet_tui import glyphs
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed, WorkerModel
-from decnet_tui.screens.base import count_short, span
 from decnet_tui.screens.sections import Entry, SectionsView, heading
 from decnet_tui.session import Session
+from decnet_tui.times import count_short, span
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, WARN, Line, fit
 
 WORKERS, SENSORS, LETTERS = "workers", "sensors", "dead letters"

@@ -49,7 +49,7 @@ def run(*arguments: str | Path, code: int = 0) -> str:
 def test_summary_tells_what_the_first_view_tells(data: Path) -> None:
     text = run("summary", "--data-dir", data)
     for word in (
-        "new attackers: 1",
+        "new attackers and identities: 1",
         IP,
         "T1105",
         "R0002 failed to load",

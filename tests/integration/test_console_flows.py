@@ -75,7 +75,12 @@ async def test_the_first_screen_is_what_is_new_and_each_line_opens_its_view(tmp_
         async with app.run_test(size=(100, 40)) as pilot:
             await shows(app, pilot, "R0002 failed to load")
             text = "\n".join(screen_text(app))
-            for word in ("new attackers 1", IP, "Ingress Tool Transfer", "1 techniques, 1 commands in 40s"):
+            for word in (
+                "new attackers and identities 1",
+                IP,
+                "Ingress Tool Transfer",
+                "1 techniques, 1 commands in 40s",
+            ):
                 assert word in text
             since = app.view_of(SinceView)
             since.cursor = next(i for i, e in enumerate(since.entries) if e.key == "R0002")

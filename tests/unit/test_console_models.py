@@ -263,7 +263,7 @@ def test_a_duration_may_be_a_moment() -> None:
     assert _until("9:30", now) == 19.5 * 3600
     assert _until("2026-03-05 14:00", now) == 86_400
     for text in ("", "25:00", "yesterday", "2026-03-04 13:00"):
-        with pytest.raises(ValueError, match="until|over"):
+        with pytest.raises(ValueError, match=r"until|over"):
             _until(text, now)
 
 
