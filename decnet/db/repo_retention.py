@@ -24,6 +24,7 @@ from decnet.db.evidence import (
     SessionRow,
 )
 from decnet.db.tables import DeadLetter, TTPTag, table_of
+from decnet.db.tables_fleet import Mutation
 from decnet.db.tables_ignore import Announcement, AttackerIntel, ProducerDue
 from decnet.db.tables_lifters import EmailBody
 from decnet.db.types import as_utc, utcnow
@@ -32,6 +33,7 @@ _ATTACKER, _SESSION = table_of(Attacker), table_of(SessionRow)
 _CREDENTIAL, _PRINT = table_of(Credential), table_of(Fingerprint)
 _OBSERVATION, _RECORDING, _TAG = table_of(ObservationRow), table_of(Recording), table_of(TTPTag)
 _IDENTITY, _DEAD, _TOLD = table_of(Identity), table_of(DeadLetter), table_of(Announcement)
+_MUTATION = table_of(Mutation)
 _INTEL, _DUE, _MAIL = table_of(AttackerIntel), table_of(ProducerDue), table_of(EmailBody)
 AT_ONCE = 500
 """Rows of one transaction; SQLite's other writers wait for it."""
@@ -60,7 +62,8 @@ class RetentionMixin(RepositoryBase):
             (_MAIL.c.source_id, _MAIL.c.ts < epoch),
             (_DEAD.c.id, _DEAD.c.ts < moment),
             (_ATTACKER.c.attacker_uuid, _forgotten(moment)),
-            (_TAG.c.uuid, _orphaned()),
+            (_TAG.c.uuid, _orphaned(moment)),
+            (_MUTATION.c.seq, _MUTATION.c.finished_at < moment),
             (_RECORDING.c.key, ~select(1).where(_SESSION.c.keystrokes_ref == _RECORDING.c.key).exists()),
         ):
             await self._purge(done, progress, key, old, self._with_attacker)
@@ -125,8 +128,8 @@ def _forgotten(moment: datetime) -> Any:
     return seen & ~left[0] & ~left[1]
 
 
-def _orphaned() -> Any:
-    """A tag without session whose attacker is gone."""
+def _orphaned(moment: datetime) -> Any:
+    """An old tag without session whose attacker is gone, or was never more than a name in a mail or a canary."""
     known = select(1).where(_ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid).exists()
-    settled = _TAG.c.created_at < utcnow() - GRACE
+    settled = _TAG.c.created_at < min(moment, utcnow() - GRACE)
     return settled & _TAG.c.attacker_uuid.is_not(None) & _TAG.c.session_id.is_(None) & ~known

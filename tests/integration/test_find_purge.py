@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from decnet.bus.base import Event
 from decnet.config import load_settings
 from decnet.db.repository import BaseRepository
 from decnet.db.tables import TTPTag
+from decnet.db.types import utcnow
 from decnet.ids import attacker_id
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime.worker import Transaction
@@ -145,3 +147,16 @@ async def test_more_than_one_page_leaves(repo: BaseRepository, monkeypatch: pyte
     done = await repo.purge_older(5000.0)
     assert done["session"] == 11
     assert done["attacker"] == 11
+
+
+async def test_tags_of_senders_that_never_logged_in_live_as_long_as_all_others(tmp_path: Path) -> None:
+    """No row of the recorder's knows an attacker who was only seen in a mail; its tags left after an hour."""
+    async with open_repo("sqlite", tmp_path) as repo:
+        for name, age_h in (("young", 2), ("old", 48)):
+            tag = TTPTag(
+                source_kind="email", source_id=name, attacker_uuid="only-in-a-mail", tactic="TA0001", technique_id="T1566",
+                confidence=0.8, rule_id="L0301", rule_version=1, created_at=utcnow() - timedelta(hours=age_h),
+            )  # fmt: skip
+            await repo.insert_tags([tag])
+        await repo.purge_older(utcnow() - timedelta(hours=24))
+        assert [row["source_id"] for row in await repo.list_tags()] == ["young"]
