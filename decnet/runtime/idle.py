@@ -12,6 +12,8 @@ from decnet.runtime.supervisor import Supervisor
 
 STUCK_S = 60.0
 """Seconds without any progress, with work left, after which waiting is given up."""
+START_S = 300.0
+"""Seconds that a worker's start may take before it counts as no progress."""
 _LOOK_S = 0.1
 
 
@@ -37,7 +39,8 @@ class IdleWatch:
     async def wait(self, seconds: float) -> str | None:
         """Returns None after ``seconds`` of idleness on end, else what has been stuck for a minute."""
         idle_since: float | None = None
-        mark, moved = None, time.monotonic()
+        mark, began = None, time.monotonic()
+        moved = began
         while True:
             work, now = await self.work_left(), time.monotonic()
             idle_since = None if work else idle_since or now
@@ -45,9 +48,15 @@ class IdleWatch:
                 return None
             if (fresh := self._progress(work)) != mark:
                 mark, moved = fresh, now
+            if self._starting() and now - began < START_S:
+                moved = now
             if work and now - moved > STUCK_S:
                 return "; ".join(f"{what}: {left}" for what, left in work.items())
             await asyncio.sleep(_LOOK_S)
+
+    def _starting(self) -> bool:
+        """Whether a worker is on its way: a first start reads hundreds of rules, on a busy machine for long."""
+        return any(runner.state == "starting" for runner in self.supervisor.runners.values())
 
     def _progress(self, work: dict[str, str]) -> tuple[Any, ...]:
         counts = [(r.stats.processed, r.stats.dead_lettered) for r in self.supervisor.runners.values()]
