@@ -7,8 +7,6 @@ what is asked and sent in ``desk`` and ``changes``, when the store is read in ``
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import os
 import time
 from pathlib import Path
@@ -22,11 +20,12 @@ from textual.screen import Screen
 from decnet.config import Settings
 from decnet.hostile import visible
 from decnet.logs import get_logger
-from decnet_tui import clipboard, commandline, glyphs, lastlook
+from decnet_tui import clipboard, commandline, glyphs
+from decnet_tui.beginning import begin
 from decnet_tui.commands import CHANGES, COMMANDS
 from decnet_tui.commands.base import Command
 from decnet_tui.desk import Desk
-from decnet_tui.feed import KNOWN_IPS, Feed
+from decnet_tui.feed import Feed
 from decnet_tui.keymap import Keys
 from decnet_tui.link import Link
 from decnet_tui.loading import Loader
@@ -40,18 +39,15 @@ from decnet_tui.screens.help import HelpView
 from decnet_tui.screens.levels import LevelsView
 from decnet_tui.screens.palette import PaletteView
 from decnet_tui.screens.rules import RulesView
-from decnet_tui.screens.since import SinceView
 from decnet_tui.screens.table import TableView
 from decnet_tui.screens.traffic import TrafficView
-from decnet_tui.session import Session, store_errors
+from decnet_tui.session import Session
 from decnet_tui.widgets.form import FormPane
 from decnet_tui.widgets.line_list import LineList
 from decnet_tui.widgets.prompt import Prompt, Question
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, TextLines, use_colour
 
 TICK_S = 0.1
-STORE_WAIT_S, STORE_OPEN_S = 1.0, 10.0
-"""Seconds that live events wait for the store to be read first, and that the first screen waits without them."""
 SLOW_TICKS = 5
 WIDE, TALL = 120, 40
 MIN_WIDTH, MIN_HEIGHT = 60, 12
@@ -98,7 +94,7 @@ class DecnetApp(App[str], inherit_bindings=False):
         self.pace = Pace(lambda: clipboard.ask_position(self))
         self._stale = False
         self._ticks = 0
-        self._touched = False
+        self.touched = False
 
     def get_default_screen(self) -> Screen[None]:
         """A screen without bindings of its own."""
@@ -124,50 +120,9 @@ class DecnetApp(App[str], inherit_bindings=False):
         self.prompt, self.form = self.query_one(Prompt), self.query_one(FormPane)
         self.detail.show(self.detail_view)
         self.say("; ".join(self.keys.problems), bad=bool(self.keys.problems))
-        self.run_worker(self._begin(), name="begin")
+        self.run_worker(begin(self), name="begin")
         self.set_interval(TICK_S, self._tick)
         self.show_view(self.traffic.name)
-
-    async def _begin(self) -> None:
-        """Follows the bus; with stored data the first screen is what is new.
-
-        Events wait for a store that is open, since it knows addresses; they do not wait for one to open.
-        """
-        late = self.session.opening
-        if late:
-            self._follow_bus()
-        stored = await self._read_store()
-        if not late:
-            self._follow_bus()
-        elif self.feed.name_sources():
-            self.traffic.set_scope(self.scope)
-        if not gc.isenabled():
-            gc.freeze()  # what stands now stays: later collections pass it by, and no key waits for them
-            gc.enable()
-        since = self.view_of(SinceView)
-        since.start_with(lastlook.read(self.settings.data_dir, self.session.operator), self.session.demo)
-        if stored and not self._touched:
-            self.show_view(since.name)
-
-    def _follow_bus(self) -> None:
-        self.run_worker(self.link.run(), name="link")
-        self.run_worker(self.link.watch(), name="link-watch")
-
-    async def _read_store(self) -> bool:
-        """Heartbeats and addresses of before we came; whether sessions are stored."""
-        wait = STORE_OPEN_S if self.session.opening else STORE_WAIT_S
-        try:
-            await self.session.open_store()
-            if (repo := self.session.repo) is None:
-                return False
-            self.loader.recount()
-            async with asyncio.timeout(wait):
-                self.feed.load_heartbeats(await repo.heartbeats())
-                self.feed.load_addresses(await repo.list_attackers(limit=KNOWN_IPS))
-                return bool(await repo.list_sessions(limit=1))
-        except store_errors() as error:
-            self.say(f"the database cannot be read: {error or 'too slow'}", bad=True)
-            return False
 
     def on_resize(self, event: events.Resize) -> None:
         """Layout by size."""
@@ -175,8 +130,12 @@ class DecnetApp(App[str], inherit_bindings=False):
         self.screen.set_class(width >= WIDE, "wide")
         self.screen.set_class(height >= TALL, "tall")
         self.screen.set_class(width < MIN_WIDTH or height < MIN_HEIGHT, "narrow")
+        self._show_rate()
         self._detail_for = None
         self.repaint_soon()
+
+    def _show_rate(self) -> None:
+        self._lines("rate").display = self.view is self.traffic and not self.screen.has_class("narrow")
 
     def now(self) -> float:
         """Epoch seconds."""
@@ -271,11 +230,13 @@ class DecnetApp(App[str], inherit_bindings=False):
     def show_view(self, name: str, *, remember: bool = True) -> None:
         """Another view; ``remember`` makes this one the last view."""
         view = self.views[name]
-        self.screen.remove_class(f"view-{self.view.name}", "detailed", "zoomed")
         if view is not self.view:
             self.last_view = self.view.name if remember else self.last_view
             self.view = view
-        self.screen.add_class(f"view-{name}")
+        # Every class that changes styles all widgets anew: a key would wait for that.
+        self.screen.remove_class("detailed", "zoomed")
+        self.screen.set_class(name == "coverage", "view-coverage")
+        self._show_rate()
         view.sync(self.now())
         self.pane.show(view)
         self.pane.focus()
@@ -330,7 +291,7 @@ class DecnetApp(App[str], inherit_bindings=False):
     async def on_key(self, event: events.Key) -> None:
         """What no widget took."""
         event.prevent_default()
-        self._touched = True
+        self.touched = True
         if self.desk.waiting:
             self.desk.held.append(event)
         else:
