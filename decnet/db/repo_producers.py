@@ -150,34 +150,29 @@ class ProducersMixin(RepositoryBase):
 
         Only secrets of which something is new from ``since`` on (epoch seconds) are looked at.
         """
-        owners = await self._members_of(identities)
         names = func.count(_CREDENTIAL.c.username.distinct()).label("account_count")
+        who = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
         secret = (_CREDENTIAL.c.secret_kind, _CREDENTIAL.c.secret_hmac)
-        query = select(*secret, names, func.count(_target().distinct()).label("target_count"))
-        best: list[Row] = []
-        for identity, attackers in sorted(owners.items()):
-            mine = _CREDENTIAL.c.attacker_uuid.in_(attackers)
-            found = query.where(
-                mine, _CREDENTIAL.c.secret_hmac.in_(_recent([secret[1]], mine, since))
-            ).group_by(*secret)
-            found = found.having(names >= least_accounts).order_by(names.desc(), _CREDENTIAL.c.secret_hmac)
-            async with self._read() as session:
-                rows = await self._rows(session, found.limit(1))
-            best += [{"identity_uuid": identity, **row} for row in rows]
-        return best
-
-    async def _members_of(self, identities: Sequence[str]) -> dict[str, list[str]]:
-        """The attackers of each canonical identity."""
-        canonical = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
-        query = select(canonical, _IDENTITY.c.attacker_uuid).where(
-            or_(_IDENTITY.c.identity_uuid.in_(identities), _IDENTITY.c.merged_into.in_(identities)),
-            _IDENTITY.c.attacker_uuid.is_not(None),
+        columns = (
+            who.label("identity_uuid"),
+            *secret,
+            names,
+            func.count(_target().distinct()).label("target_count"),
         )
-        out: dict[str, list[str]] = defaultdict(list)
-        async with self._read() as session:
-            for identity, attacker in await session.execute(query):
-                out[identity].append(attacker)
-        return out
+        joined = _CREDENTIAL.join(_IDENTITY, _IDENTITY.c.attacker_uuid == _CREDENTIAL.c.attacker_uuid)
+        best: dict[str, Row] = {}
+        for part in chunks(identities):
+            mine = or_(_IDENTITY.c.identity_uuid.in_(part), _IDENTITY.c.merged_into.in_(part))
+            members = select(_IDENTITY.c.attacker_uuid).where(mine)
+            fresh = _recent([secret[1]], _CREDENTIAL.c.attacker_uuid.in_(members), since)
+            query = select(*columns).select_from(joined).where(mine, secret[1].in_(fresh))
+            found = (
+                query.group_by(who, *secret).having(names >= least_accounts).order_by(names.desc(), secret[1])
+            )
+            async with self._read() as session:
+                for row in await self._rows(session, found):
+                    best.setdefault(row["identity_uuid"], row)
+        return [best[identity] for identity in sorted(best)]
 
     async def reused_credentials(self, attackers: Sequence[str], since: float = 0.0) -> list[Row]:
         """Login name and secret that one attacker tried on several targets, with ``target_count``.
