@@ -89,7 +89,7 @@ class BusSettings(_Section):
 class RuntimeSettings(_Section):
     """Workers and their supervisor."""
 
-    batch_events: int = Field(200, ge=1, le=5000)
+    batch_events: int = Field(500, ge=1, le=5000)
     """Events in one transaction at most."""
     batch_wait_s: float = Field(0.25, gt=0)
     """Seconds a batch waits for more events."""

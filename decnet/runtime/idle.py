@@ -14,7 +14,7 @@ STUCK_S = 60.0
 """Seconds without any progress, with work left, after which waiting is given up."""
 START_S = 300.0
 """Seconds that a worker's start may take before it counts as no progress."""
-_LOOK_S = 0.1
+_LOOK_S = 0.25
 
 
 class Source(Protocol):
