@@ -288,9 +288,15 @@ class DecnetApp(App[str], inherit_bindings=False):
 
     # --- keys and commands
 
-    async def on_key(self, event: events.Key) -> None:
-        """What no widget took."""
-        event.prevent_default()
+    async def on_event(self, event: events.Event) -> None:
+        """Keys are the app's own: on their way through widgets they would wait for the loop at each."""
+        if isinstance(event, events.Key):
+            self.on_key(event)
+        else:
+            await super().on_event(event)
+
+    def on_key(self, event: events.Key) -> None:
+        """A key; while something is waited for, keys wait too."""
         self.touched = True
         if self.desk.waiting:
             self.desk.held.append(event)

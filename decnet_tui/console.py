@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 DEMO_IDLE_S = 3.0
 START_S = 30.0
 """Seconds that an engine left behind may take to be there."""
+_FRAMES_S = "200"
+"""The framework waits so long (a 200th of a second) before it paints: its own 60th is a third of the budget."""
 _MAX_LOG_BYTES = 10 * 2**20
 
 
@@ -86,6 +88,7 @@ async def _plain(settings: Settings, how: How) -> None:
 
 async def _full_screen(settings: Settings, how: How) -> bool:
     """Whether the operator wants the engine to go on without a console."""
+    os.environ.setdefault("TEXTUAL_FPS", _FRAMES_S)
     gc.disable()  # until the console stands: start-up leaves no garbage, and collections were a sixth of it
     from decnet_tui.app import DecnetApp
 

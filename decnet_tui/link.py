@@ -14,7 +14,8 @@ from decnet_tui.feed import Feed
 READ_BACK = 500
 _WATCH_S = 0.5
 _BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
-_YIELD_EVERY = 200
+_YIELD_EVERY = 25
+"""Events taken in at once: a key passes through several turns of the loop, and waits for these in each."""
 log = get_logger(__name__)
 
 

@@ -29,6 +29,8 @@ class Terminal:
         self.screen.write_process_input = self._answer
         self._stream = pyte.ByteStream(self.screen)
         self.raw = bytearray()
+        self.blind = False
+        self._unseen = bytearray()
         self.rate = 0.0
         """Bytes a second that the line carries; 0 for any number."""
 
@@ -55,9 +57,16 @@ class Terminal:
             return b""
         if self.rate:
             time.sleep(len(data) / self.rate)
-        self._stream.feed(data)
+        self._unseen += data
+        if not self.blind:
+            self.look()
         self.raw += data
         return data
+
+    def look(self) -> None:
+        """Draws what came; drawing takes longer than reading, so that one who measures does it later."""
+        data, self._unseen = bytes(self._unseen), bytearray()
+        self._stream.feed(data)
 
     def press(self, *keys: str) -> None:
         """Keys by name, or text as typed."""
@@ -98,6 +107,7 @@ def terminal(
     child = pexpect.spawn(
         PROGRAM, [str(a) for a in arguments], env=env, dimensions=(size[1], size[0]), timeout=5
     )
+    child.delaybeforesend = None  # it waits 50 ms before every key by itself
     screen = Terminal(child, *size)
     try:
         yield screen
