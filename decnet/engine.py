@@ -44,6 +44,7 @@ from decnet.ttp.worker import TtpWorker
 
 log = get_logger(__name__)
 PURGE_INTERVAL_S = 60.0
+GC_THRESHOLDS = (10_000, 20, 50)
 
 
 class Engine:
@@ -70,8 +71,10 @@ class Engine:
             await self._undo.aclose()
             raise
         # What was loaded until now lives as long as the process: the collector need not walk it again and again.
+        # Batches make and drop much at once; looking after every 700 of them costs a tenth of the time.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
 
     async def _start(self) -> None:
         self._undo.callback(configure_tracing(self.settings.telemetry))
