@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from decnet.keyed import load_key
 from tests.cowriegen import write_log
 from tests.programkit import daemon, listed, run_until_idle, until, without
 
@@ -34,28 +37,32 @@ def _works_off(tmp_path: Path, lines: int, timeout: float) -> None:
 
 
 def test_every_session_once_and_a_second_run_adds_nothing(tmp_path: Path) -> None:
-    _works_off(tmp_path, 3000, timeout=60)
+    _works_off(tmp_path, 3000, timeout=150)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 def test_a_large_log(tmp_path: Path) -> None:
-    _works_off(tmp_path, SLOW_LINES, timeout=280)
+    _works_off(tmp_path, SLOW_LINES, timeout=900)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_sigkill_in_the_middle_changes_nothing(tmp_path: Path) -> None:
     log = tmp_path / "cowrie.json"
     written = write_log(log, 8000, seed=11)
     calm, killed = tmp_path / "calm", tmp_path / "killed"
-    assert run_until_idle(log, calm, timeout=90).returncode == 0
+    killed.mkdir()
+    load_key(killed)
+    shutil.copytree(killed, calm)  # ids of credentials are made with the key of the data directory
+    assert run_until_idle(log, calm, timeout=200).returncode == 0
 
     with daemon(killed, tmp_path / "engine.log", "--sensor", f"cowrie={log}") as engine:
         until(lambda: listed("sessions", killed, "--limit", "1"), 30, "a first session", pause=0)
         engine.kill()
     before = len(listed("sessions", killed))
     assert 0 < before < len(written.sessions), "the kill was to hit the middle of the work"
-    done = run_until_idle(log, killed, timeout=90)
+    done = run_until_idle(log, killed, timeout=200)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
 
     assert {row["session_id"] for row in listed("sessions", killed)} == {
@@ -63,5 +70,16 @@ def test_sigkill_in_the_middle_changes_nothing(tmp_path: Path) -> None:
     }
     assert len(listed("sessions", killed)) == len(written.sessions)
     for what in LISTS:
-        assert without(listed(what, killed), "created_at") == without(listed(what, calm), "created_at"), what
+        assert _settled(listed(what, killed)) == _settled(listed(what, calm)), what
     assert listed("deadletters", killed) == []
+
+
+def _settled(rows: list[dict[str, Any]]) -> set[str]:
+    """Rows without what the order of delivery decides: when a tag was made, and which of several earlier events
+
+    a sequence names beside the one that completed it (a tag that is written is never moved).
+    """
+    for row in rows:
+        if "within_s" in (row.get("evidence") or {}):
+            row["evidence"] = {"field": row["evidence"]["field"]}
+    return without(rows, "created_at")
