@@ -94,7 +94,8 @@ class DecnetApp(App[str], inherit_bindings=False):
         self.pace = Pace(lambda: clipboard.ask_position(self))
         self._stale = False
         self._ticks = 0
-        self.touched = False
+        self.touched = 0.0
+        """When the last key came (monotonic seconds); 0 before the first."""
 
     def get_default_screen(self) -> Screen[None]:
         """A screen without bindings of its own."""
@@ -297,7 +298,7 @@ class DecnetApp(App[str], inherit_bindings=False):
 
     def on_key(self, event: events.Key) -> None:
         """A key; while something is waited for, keys wait too."""
-        self.touched = True
+        self.touched = time.monotonic()
         if self.desk.waiting:
             self.desk.held.append(event)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from typing import TYPE_CHECKING
 
 from decnet_tui import lastlook
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 STORE_WAIT_S, STORE_OPEN_S = 1.0, 10.0
 """Seconds that live events wait for the store to be read first, and that the first screen waits without them."""
+
+COLLECT_S, QUIET_S = 120.0, 5.0
+"""Seconds between full collections, and without a key before one."""
+FULL_BY_ITSELF = 100_000
+"""Middle collections until the interpreter makes a full one by itself: practically never."""
 
 
 async def begin(app: DecnetApp) -> None:
@@ -31,13 +37,27 @@ async def begin(app: DecnetApp) -> None:
         _follow_bus(app)
     elif app.feed.name_sources():
         app.traffic.set_scope(app.scope)
-    if not gc.isenabled():
-        gc.freeze()  # what stands now stays: later collections pass it by, and no key waits for them
-        gc.enable()
+    if not gc.isenabled():  # the program switched it off while it started; tests do not
+        app.run_worker(_collect(app), name="collect")
     since = app.view_of(SinceView)
     since.start_with(lastlook.read(app.settings.data_dir, app.session.operator), app.session.demo)
     if stored and not app.touched:
         app.show_view(since.name)
+
+
+async def _collect(app: DecnetApp) -> None:
+    """Full collections while nobody types: with a full ring one takes a tenth of a second."""
+    gc.freeze()  # what stands now stays; collections pass it by
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, FULL_BY_ITSELF)
+    gc.enable()
+    last = time.monotonic()
+    while True:
+        await asyncio.sleep(QUIET_S)
+        now = time.monotonic()
+        if now - last >= COLLECT_S and now - app.touched >= QUIET_S:
+            gc.collect()
+            last = now
 
 
 def _follow_bus(app: DecnetApp) -> None:

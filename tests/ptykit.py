@@ -90,7 +90,7 @@ class Terminal:
         while not look():
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {limit:.0f} s: {what}\n{self.text}")
-            self.read(0.1)
+            self.read(0.02)
 
     def shows(self, text: str, limit: float = 10.0) -> None:
         """Reads until the text stands on the screen."""
