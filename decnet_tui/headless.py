@@ -47,6 +47,7 @@ class _Signals:
         self.engine = engine
         self.stop = asyncio.Event()
         self.started = False
+        self._reload_waits = False
         self._insist: asyncio.Task[None] | None = None
         self._reload: asyncio.Task[None] | None = None
 
@@ -56,6 +57,12 @@ class _Signals:
             loop.add_signal_handler(sig, self._asked)
         loop.add_signal_handler(signal.SIGHUP, self._hup)
 
+    def begin(self) -> None:
+        """The engine has started: what was asked for meanwhile is done now."""
+        self.started = True
+        if self._reload_waits:
+            self._hup()
+
     def _asked(self) -> None:
         if self.stop.is_set() and self.started:
             log.warning("second signal: running batches are cut")
@@ -64,7 +71,9 @@ class _Signals:
 
     def _hup(self) -> None:
         if not self.started:
+            self._reload_waits = True
             return
+        self._reload_waits = False
         self._reload = asyncio.get_running_loop().create_task(self._reload_rules(), name="reload-rules")
 
     async def _reload_rules(self) -> None:
@@ -85,7 +94,7 @@ async def run_headless(settings: Settings, until_idle: float | None = None) -> N
     signals = _Signals(engine)
     signals.install()  # first: the connection file tells others of us before the start is over
     await engine.start()
-    signals.started = True
+    signals.begin()
     sd_notify(f"READY=1\nSTATUS={len(engine.supervisor.runners)} workers")
     watchdog = asyncio.create_task(_watchdog(), name="watchdog")
     try:

@@ -45,6 +45,7 @@ def test_sighup_reads_the_rules_again_and_refuses_to_lose_them_all(tmp_path: Pat
     config = tmp_path / "settings.yaml"
     config.write_text("ttp: {rescan_s: 3600}\n", "utf-8")
     with daemon(tmp_path / "data", tmp_path / "log", "--rules", rules, "--config", config) as engine:
+        until(lambda: "ttp worker started" in engine.said(), 60, "the first load")
         (rules / "b.yaml").write_text(RULE.replace("A1", "B1").replace("a1", "b1"), "utf-8")
         os.kill(engine.process.pid, signal.SIGHUP)
         until(lambda: "rules=2" in engine.said(), 30, "two rules in the log")
