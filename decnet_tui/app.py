@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -249,7 +250,7 @@ class DecnetApp(App[str], inherit_bindings=False):
         if name not in self.views:
             return False
         self.show_view(name)
-        self.run_worker(self._go_to(self.view, key), name="open", group="open", exclusive=True)
+        self.run_worker(partial(self._go_to, self.view, key), name="open", group="open", exclusive=True)  # type: ignore[arg-type]
         return True
 
     async def _go_to(self, view: View, key: Any) -> None:

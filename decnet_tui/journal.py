@@ -48,7 +48,7 @@ def _expiry(entry: Mapping[str, Any], at: float) -> dict[str, Any]:
         "operator": NOBODY,
         "kind": rulechanges.KIND,
         "target": entry["target"],
-        "what": f"{entry['target']} enabled again by itself",
+        "what": f"{entry['target']} enabled again",
         "before": entry.get("after"),
         "after": {"state": "enabled"},
         "reason": None,

@@ -26,7 +26,7 @@ class Terminal:
     def __init__(self, child: pexpect.spawn, columns: int, rows: int) -> None:
         self.child = child
         self.screen = pyte.Screen(columns, rows)
-        self.screen.write_process_input = self._answer
+        self.screen.write_process_input = self._answer  # type: ignore[method-assign]
         self._stream = pyte.ByteStream(self.screen)
         self.raw = bytearray()
         self.blind = False

@@ -103,7 +103,7 @@ def retry_letter(app: DecnetApp, text: str) -> None:
 
 def undo(app: DecnetApp, text: str) -> None:
     """Takes back the journal line under the cursor, the one with that number, or the operator's last change."""
-    app.run_worker(_undo(app, text.strip()), name="undo", group="undo", exclusive=True)
+    app.run_worker(partial(_undo, app, text.strip()), name="undo", group="undo", exclusive=True)  # type: ignore[arg-type]
 
 
 async def _undo(app: DecnetApp, wanted: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from decnet_tui import clipboard, export
@@ -65,7 +66,7 @@ def copy(app: DecnetApp, _: str) -> None:
 
 def export_shown(app: DecnetApp, _: str) -> None:
     """Writes what is shown to a file of mode 0600 and says which."""
-    app.run_worker(_export(app), name="export", group="export", exclusive=True)
+    app.run_worker(partial(_export, app), name="export", group="export", exclusive=True)  # type: ignore[arg-type]
 
 
 async def _export(app: DecnetApp) -> None:

@@ -120,7 +120,7 @@ class WorkersView(SectionsView):
             return [heading(LETTERS, f"dead letters: {self.problem}")]
         if not self.letters:
             return [heading(LETTERS, "", [("no dead letters", FAINT)])]
-        head = f"{'letter':<7} {'age':>6} {'worker':<11} {'topic':<28} reason        (R tries again)"
+        head = f"{'letter':<7} {'age':>6} {'worker':<11} {'topic':<28} reason"
         rows = [heading(LETTERS, head, [(head, FAINT)])]
         return rows + [Entry(LETTERS, r["id"], _letter_line(r), r, bad=True) for r in self.letters]
 

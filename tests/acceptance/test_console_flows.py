@@ -6,8 +6,9 @@ import json
 import os
 import re
 import signal
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,7 @@ def test_disable_a_rule_for_an_hour_and_for_a_moment(engine: Daemon) -> None:
         screen.shows("Type y to disable for 1h", STEP_S)
         screen.press("y")
         screen.shows("R0012 disabled: verified", STEP_S)
-        assert re.search(r"R0012 .*OFF .*(59m\d\ds|60m00s)", screen.text), screen.text
+        screen.until(lambda: re.search(r"R0012 .*OFF .*(59m\d\ds|60m00s)", screen.text), STEP_S, "the row")
         journalled(screen, "R0012 disabled", "verified")
 
         screen.press("4")
@@ -143,7 +144,7 @@ def test_a_rotation_is_followed_and_a_silent_mutator_is_unknown(engine: Daemon, 
     done = cli("fleet", "apply", tmp_path / "fleet.yaml", "--data-dir", engine.data_dir)
     assert done.returncode == 0, done.stderr.decode()
     config = tmp_path / "settings.yaml"
-    config.write_text("mutator: {apply_timeout_s: 3}\n", "utf-8")
+    config.write_text("mutator: {apply_timeout_s: 5}\n", "utf-8")
     with console(engine.data_dir, "--config", config) as screen:
         screen.press("5")
         screen.until(lambda: line_with(screen, "web-01", " http ", "running"), STEP_S, "the decky running")
@@ -157,7 +158,7 @@ def test_a_rotation_is_followed_and_a_silent_mutator_is_unknown(engine: Daemon, 
         screen.shows("rotate web-01: verified (http -> ftp)", STEP_S)
         screen.until(lambda: line_with(screen, "web-01", " ftp "), STEP_S, "the new service in the list")
 
-        os.kill(engine.process.pid, signal.SIGSTOP)
+        stopped(engine)
         try:
             screen.press("M", "silence", "enter", "y")
             screen.shows("rotate web-01: UNKNOWN", STEP_S)
@@ -196,6 +197,19 @@ def test_one_attacker_is_followed_through_all_views(engine: Daemon) -> None:
         screen.until(lambda: line_with(screen, MULTI), STEP_S, "events of the one that is followed")
         screen.press("F")
         screen.until(lambda: "follow" not in screen.lines[0], STEP_S, "everybody again")
+
+
+def stopped(engine: Daemon) -> None:
+    """Holds the engine still at a moment when it is not writing."""
+    for _ in range(50):
+        os.kill(engine.process.pid, signal.SIGSTOP)
+        with closing(sqlite3.connect(engine.data_dir / "decnet.sqlite", timeout=0.1)) as database:
+            try:
+                database.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError:
+                os.kill(engine.process.pid, signal.SIGCONT)
+    raise AssertionError("the engine writes all the time")
 
 
 def _titles(keys: str) -> list[str]:
@@ -256,7 +270,7 @@ def test_pause_filter_inspect_export_while_events_go_by(tmp_path: Path) -> None:
         screen.press("1", "p")
         screen.shows("PAUSED", STEP_S)
         screen.until(lambda: re.search(r"\+\d+ new", screen.text), STEP_S, "how many are new")
-        screen.press("/", "seq:7", "enter")
+        screen.press("/", "\x15", "seq:7", "enter")
         screen.read(1.0)
         held = screen.lines[3:20]
         screen.read(1.0)

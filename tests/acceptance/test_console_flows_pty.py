@@ -54,7 +54,7 @@ def test_a_rule_is_disabled_for_some_seconds_and_comes_back_by_itself(engine: Da
         assert rule(engine, "R0012")["state"] == "disabled"
         console.until(lambda: " on " in console.lines[4], 20, "the rule by itself on again")
         console.press("8")
-        console.shows("R0012 enabled again by", 10)
+        console.shows("R0012 enabled again", 10)
         assert any("verified" in line and "R0012 disabled" in line for line in console.lines)
     assert rule(engine, "R0012")["state"] == "enabled"
 

@@ -121,7 +121,7 @@ def until_seen(screen: Terminal, key: str, wanted: bytes) -> float:
     return taken
 
 
-def plain(data: bytes) -> bytes:
+def plain(data: bytes | bytearray) -> bytes:
     """Without the escape sequences between the letters."""
     return re.sub(rb"\x1b\[[\d;?]*[A-Za-z]", b"", data)
 

@@ -13,6 +13,9 @@ import pytest
 
 from decnet.bus.base import Event
 from decnet.config import ConsoleSettings, Settings
+from decnet.ids import attacker_id, identity_id
+from decnet.mutator.fleet import load_fleet
+from decnet.mutator.rows import Tools, apply_fleet
 from decnet_tui.app import DecnetApp
 from decnet_tui.screens.journal import JournalView
 from tests.consolekit import StoreSession, screen_text, shows
@@ -24,13 +27,26 @@ NOW = datetime(2026, 3, 4, 14, 2, 11, tzinfo=UTC).timestamp()
 KEYS = (
     ("0", "since"),
     ("1", "traffic"),
+    ("2", "alerts"),
+    ("3", "actors"),
     ("4", "rules"),
+    ("5", "fleet"),
     ("6", "workers"),
+    ("7", "coverage"),
     ("8", "journal"),
 )
+FLEET = """\
+fleet: lab
+substrate: dry_run
+mutate_interval: never
+deckies:
+  - {name: web-07, archetype: web-server, services: [http]}
+  - {name: db-02, pool: [redis, mysql], services: [redis]}
+"""
 CASES = [
     ((80, 24), "ascii"),
     ((80, 24), "unicode"),
+    pytest.param((120, 30), "ascii", marks=pytest.mark.slow),
     pytest.param((120, 30), "unicode", marks=pytest.mark.slow),
     ((160, 48), "unicode"),
     pytest.param((160, 48), "ascii", marks=pytest.mark.slow),
@@ -67,6 +83,31 @@ async def journalled(repo: Any) -> None:
     await repo.journal_end(second, "NOT APPLIED", "disk full")
 
 
+async def suspected(repo: Any) -> None:
+    """An alert on the attacker."""
+    why = {"claim": "several operators, or one with two toolkits", "score": 12.3, "threshold": 4.2, "sessions": 9, "switches": 5,
+           "support": [{"family": "client", "agreement": 1.0}], "against": ["typing is alike"], "cannot_tell": ["two people alike"]}  # fmt: skip
+    await repo.raise_alert({"identity_uuid": identity_id(attacker_id(IP)), "attacker_uuids": [attacker_id(IP)], "families": ["client", "tempo"],
+                            "primitives": ["session.client"], "sides": [["s1"], ["s2"]], "confidence": 0.6, "ts": NOW - 90, "explanation": why})  # fmt: skip
+
+
+async def applied(repo: Any, folder: Path) -> None:
+    """Two deckies that are wanted and do not run yet."""
+    (folder / "fleet.yaml").write_text(FLEET, "utf-8")
+    tools = Tools.of(Settings())
+    await apply_fleet(repo, load_fleet(folder / "fleet.yaml", tools.catalogue, tools.defaults), tools)
+
+
+def nothing_is_lacking(lines: list[str], size: tuple[int, int]) -> None:
+    """No line over the width, no cut word in the fixed lines or titles, no empty box, keys in the last line."""
+    assert len(lines) == size[1]
+    assert {len(line) for line in lines} <= {size[0], size[0] - 1}
+    fixed = [*lines[:3], lines[-1]]
+    assert not [line for line in fixed if "\u2026" in line or "~" in line]
+    assert any(line.strip() for line in lines[3:-1])
+    assert "? help" in lines[-1]
+
+
 def settled(app: DecnetApp, name: str) -> Callable[[], object]:
     """Whether a view has read the store and painted what it read."""
     view = app.views[name]
@@ -87,6 +128,8 @@ async def test_views(
     async with open_repo("sqlite", tmp_path) as repo:
         await filled(repo, NOW)
         await journalled(repo)
+        await suspected(repo)
+        await applied(repo, tmp_path)
         session = StoreSession(repo)
         session.bus.past = events()
         settings = Settings(console=ConsoleSettings(glyphs=glyphs), data_dir=tmp_path)
@@ -99,10 +142,7 @@ async def test_views(
                 await shows(app, pilot, settled(app, name))
                 await pilot.pause(0.15)
                 lines = screen_text(app)
-                assert (len(lines), {len(line) for line in lines} <= {size[0], size[0] - 1}) == (
-                    size[1],
-                    True,
-                )
+                nothing_is_lacking(lines, size)
                 seen += [f"--- {name}", *(line.rstrip() for line in lines)]
             assert app.view_of(JournalView).count() == 3
     compare(FOLDER / f"{size[0]}x{size[1]}-{glyphs}.txt", "\n".join(seen) + "\n")

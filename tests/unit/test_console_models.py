@@ -306,7 +306,7 @@ def expiring(minutes: float) -> dict[str, Any]:
 
 def test_the_journal_says_what_ended_by_itself() -> None:
     rows = journal.with_expiries([entry(1, 0, after=expiring(5))], NOW + 600)
-    assert [r["what"] for r in rows] == ["R0001 enabled again by itself", "x"]
+    assert [r["what"] for r in rows] == ["R0001 enabled again", "x"]
     assert journal.with_expiries([entry(1, 0, after=expiring(5))], NOW + 60)[0]["id"] == 1
 
 
