@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -342,3 +344,39 @@ def test_two_consoles_see_each_other_change_things(engine: Daemon) -> None:
         two.press("y")
         two.shows("R0098 enabled: verified", STEP_S)
         one.until(lambda: re.search(r"R0098 .* on ", one.text), 10, "on again")
+
+
+def kept(data_dir: Path) -> dict[str, list[str]]:
+    """What operators can change, as the store holds it."""
+    with closing(sqlite3.connect(data_dir / "decnet.sqlite")) as database:
+        wanted = ("journal", "ttp_rule_state", "attribution_alert", "mutation")
+        return {table: sorted(map(str, database.execute(f"SELECT * FROM {table}"))) for table in wanted}
+
+
+def test_sixty_seconds_of_random_keys_without_write_mode_change_nothing(engine: Daemon) -> None:
+    dice = random.Random(60)
+    keys = [chr(c) for c in range(33, 127) if chr(c) != "Q"] + [
+        "up",
+        "down",
+        "left",
+        "right",
+        "enter",
+        "tab",
+        "ctrl+p",
+    ]
+    before, files = kept(engine.data_dir), names_of(engine.data_dir)
+    with console(engine.data_dir, "--read-only") as screen:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            screen.press(*dice.choices(keys, k=10))
+            if dice.random() < 0.3:
+                back(screen)
+        assert screen.child.isalive(), screen.text
+        assert "Type y for write mode" not in bytes(screen.raw).decode(errors="replace")
+    assert kept(engine.data_dir) == before
+    assert names_of(engine.data_dir) - files <= {"console.log", "exports"}
+
+
+def names_of(data_dir: Path) -> set[str]:
+    """Files and directories of the data directory; the database's own come and go."""
+    return {path.name for path in data_dir.iterdir() if not path.name.startswith("decnet.sqlite")}

@@ -204,7 +204,7 @@ def test_a_slow_line(tmp_path: Path, table: Table) -> None:
 @pytest.mark.parametrize("what", ["a bus", "an engine"])
 def test_the_first_useful_frame(tmp_path: Path, table: Table, what: str) -> None:
     """Time and processor time until events stand on the screen (the second start: files are in the cache)."""
-    from tests.programkit import daemon
+    from tests.programkit import daemon, listed, until
 
     if what == "a bus":
         with nats_server(tmp_path / "nats") as url:
@@ -214,6 +214,7 @@ def test_the_first_useful_frame(tmp_path: Path, table: Table, what: str) -> None
                     taken, cpu = time.monotonic() - started, cpu_seconds(screen.child.pid)
     else:
         with daemon(tmp_path / "data", tmp_path / "engine.log", "--demo"):
+            until(lambda: listed("alerts", tmp_path / "data"), 200, "the demo played", pause=2.0)
             for _ in range(2):
                 started = time.monotonic()
                 with terminal("--data-dir", tmp_path / "data") as screen:
