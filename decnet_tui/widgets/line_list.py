@@ -6,6 +6,8 @@ on its row, and a layout for every batch of events would cost more than painting
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 from textual import events
 
 from decnet_tui.screens.base import View
@@ -36,7 +38,8 @@ class LineList(StripWidget, can_focus=True):
         if view is None:
             return []
         if not view.count():
-            return [[(f" {text}", FAINT)] for text in view.empty(width)]
+            advice = [part for text in view.empty(width) for part in wrap(text, max(width - 2, 20)) or [""]]
+            return [[(f" {text}", FAINT)] for text in advice]
         titles = view.titles(width)
         view.settle(self.rows)
         last = min(view.top + self.rows, view.count())
