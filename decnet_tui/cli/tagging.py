@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain, islice
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
 from decnet.errors import DecnetError
 from decnet_tui.cli import common
 
+if TYPE_CHECKING:
+    from decnet.ttp.offline import OfflineTagger
+
 _CHUNK = 1000
 """Lines answered in one write: steady output for pipes without a system call a line."""
+_EVENT_MARK = "source_kind"
+_ALONE = 20_000
+"""Lines answered before other processes help; below, their start costs more than they save."""
+
+_tagger: OfflineTagger | None = None
 
 
 def _lines(stream: BinaryIO) -> Iterator[str]:
@@ -47,20 +60,50 @@ def tag(
         stream = sys.stdin.buffer if source == "-" else Path(source).open("rb")
     except OSError as error:
         common.fail(f"{source}: cannot be read: {error.strerror}")
+    global _tagger  # noqa: PLW0603 - children of this process find it there without a copy being sent
+    _tagger = tagger
     with stream:
-        _answer(tagger.tag_line, stream)
+        _answer(stream)
 
 
-def _answer(tag_line: object, stream: BinaryIO) -> None:
-    out, encode = [], json.JSONEncoder(ensure_ascii=True).encode
-    for line in _lines(stream):
-        out.append(encode({"input": line, "tags": tag_line(line)}))  # type: ignore[operator]
-        if len(out) >= _CHUNK:
-            sys.stdout.write("\n".join(out) + "\n")
-            out.clear()
-    if out:
-        sys.stdout.write("\n".join(out) + "\n")
+def _answers(lines: list[str]) -> str:
+    """The output for a chunk of lines; the tagger is the process's own, inherited by its children."""
+    assert _tagger is not None
+    encode = json.JSONEncoder(ensure_ascii=True).encode
+    return "".join(encode({"input": line, "tags": _tagger.tag_line(line)}) + "\n" for line in lines)
+
+
+def _answer(stream: BinaryIO) -> None:
+    """Answers a short input here, a long one with every processor of the machine, in order."""
+    lines = _lines(stream)
+    for chunk in _chunks(islice(lines, _ALONE)):
+        sys.stdout.write(_answers(chunk))
+    rest = _chunks(lines)
+    following = next(rest, None)
+    if following is not None:
+        _answer_together(chain([following], rest))
     sys.stdout.flush()
+
+
+def _answer_together(chunks: Iterator[list[str]]) -> None:
+    """Events are judged here, in order: windows and sequences remember what came before; commands have no past."""
+    cores = len(os.sched_getaffinity(0))
+    waiting: deque[Callable[[], str]] = deque()
+    with get_context("fork").Pool(cores) as pool:
+        for chunk in chunks:
+            if any(_EVENT_MARK in line for line in chunk):
+                waiting.append(partial(str, _answers(chunk)))
+            else:
+                waiting.append(pool.apply_async(_answers, (chunk,)).get)
+            if len(waiting) > cores * 2:
+                sys.stdout.write(waiting.popleft()())
+        while waiting:
+            sys.stdout.write(waiting.popleft()())
+
+
+def _chunks(lines: Iterator[str]) -> Iterator[list[str]]:
+    while chunk := list(islice(lines, _CHUNK)):
+        yield chunk
 
 
 def register(app: typer.Typer) -> None:

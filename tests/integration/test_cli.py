@@ -286,3 +286,17 @@ def test_the_table_of_commands_names_what_the_modules_register() -> None:
         import_module(f"decnet_tui.cli.{module}").register(part)
         part.callback()(lambda: None)
         assert set(get_group(part).commands) == set(names), module
+
+
+def test_tag_answers_a_long_input_in_order_with_every_processor(tmp_path: Path) -> None:
+    lines = [f"wget http://203.0.113.9/{i}" if i % 7 else f"crontab -l; echo {i}" for i in range(24_000)]
+    event = {"source_kind": "command", "payload": {"command_text": "crontab -l"}}
+    lines[22_222] = json.dumps(event)
+    source = tmp_path / "lines.txt"
+    source.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    done = cli("tag", source, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [a["input"] for a in answers] == lines
+    assert all(a["tags"] for a in answers)
+    assert {t["technique_id"] for t in answers[22_222]["tags"]} == {"T1053"}
