@@ -299,4 +299,4 @@ def test_tag_answers_a_long_input_in_order_with_every_processor(tmp_path: Path) 
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [a["input"] for a in answers] == lines
     assert all(a["tags"] for a in answers)
-    assert {t["technique_id"] for t in answers[22_222]["tags"]} == {"T1053"}
+    assert "T1053" in {t["technique_id"] for t in answers[22_222]["tags"]}
