@@ -31,7 +31,9 @@ def _nats(client_name: str, settings: Settings) -> BaseBus:
     if not bus.url:
         connection = read_connection(settings.data_dir)
         if connection is None or not connection.bus_url:
-            raise ConfigError(f"no bus URL, and no engine runs on {settings.data_dir}: start one or set bus.url")
+            raise ConfigError(
+                f"no bus URL, and no engine runs on {settings.data_dir}: start one or set bus.url"
+            )
         bus = connection.bus_settings(bus)
     assert bus.url is not None
     token = bus.token.get_secret_value() if bus.token else None

@@ -70,11 +70,11 @@ def test_sigkill_in_the_middle_changes_nothing(tmp_path: Path) -> None:
     }
     assert len(listed("sessions", killed)) == len(written.sessions)
     for what in LISTS:
-        assert _settled(listed(what, killed)) == _settled(listed(what, calm)), what
+        assert settled(listed(what, killed)) == settled(listed(what, calm)), what
     assert listed("deadletters", killed) == []
 
 
-def _settled(rows: list[dict[str, Any]]) -> set[str]:
+def settled(rows: list[dict[str, Any]]) -> set[str]:
     """Rows without what the order of delivery decides: when a tag was made, and which of several earlier events
 
     a sequence names beside the one that completed it (a tag that is written is never moved).
