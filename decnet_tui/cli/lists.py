@@ -16,6 +16,13 @@ Session = Annotated[str | None, typer.Option("--session", help="Session id.")]
 Technique = Annotated[str | None, typer.Option("--technique", help="ATT&CK id, for example T1105.")]
 
 _EMPTY = "nothing yet: give the engine a log with --sensor cowrie=PATH, or try --demo"
+_NO_MATCH = "nothing matches: ask without"
+
+
+def _empty(filters: Mapping[str, Any]) -> str:
+    """What fills an empty list; with filters it may be they that emptied it."""
+    used = [f"--{name}" for name in ("since", "attacker", "session", "technique") if filters.get(name)]
+    return f"{_NO_MATCH} {' '.join(used)} to see more" if used else _EMPTY
 
 
 def tags(
@@ -51,7 +58,9 @@ def tags(
         "attacker_ip",
         "evidence",
     )
-    common.print_rows(named if as_json else [_with_evidence(r) for r in shown], columns, as_json, _EMPTY)
+    common.print_rows(
+        named if as_json else [_with_evidence(r) for r in shown], columns, as_json, _empty(filters)
+    )
 
 
 def _with_evidence(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,7 +97,7 @@ def sessions(
         "end_reason",
         "session_id",
     )
-    common.print_rows(rows, columns, as_json, _EMPTY)
+    common.print_rows(rows, columns, as_json, _empty(filters))
 
 
 def attackers(
@@ -120,7 +129,7 @@ def attackers(
         "techniques",
         "attacker_uuid",
     )
-    common.print_rows(rows, columns, as_json, _EMPTY)
+    common.print_rows(rows, columns, as_json, _empty(filters))
 
 
 def _query(

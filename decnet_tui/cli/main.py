@@ -15,6 +15,16 @@ from decnet_tui.cli.sensor_option import parse_sensors
 
 _SCHEMES = ("nats://", "tls://", "ws://", "wss://")
 
+_SHARED = {
+    "config": "config",
+    "data_dir": "data_dir",
+    "db": "db",
+    "rules_dir": "rules",
+    "sensor": "sensor",
+    "bus": "bus",
+}
+"""Options that commands have as well: the name here, and the one there."""
+
 
 class _Root(LazyGroup):
     """Lets ``--attach`` stand with and without its URL."""
@@ -89,6 +99,7 @@ def root(
     """Console on the engine of this host; starts one inside itself when none runs."""
     if ctx.invoked_subcommand is not None:
         configure_logging(level="WARNING")  # stdout belongs to the command's answer
+        _hand_on(ctx)
         return
     if until_idle is not None and not headless:
         raise typer.BadParameter("--until-idle goes with --headless")
@@ -109,6 +120,17 @@ def root(
         _headless(settings, demo, until_idle)
     else:
         _console(settings, attach, demo=demo, read_only=read_only)
+
+
+def _hand_on(ctx: typer.Context) -> None:
+    """Options before a command count as if they stood behind it; those of the engine alone are wrong there."""
+    given = {name: value for name, value in ctx.params.items() if value and name != "_"}
+    if own := [name for name in given if name not in _SHARED]:
+        raise typer.BadParameter(f"--{own[0].replace('_', '-')} goes without a command")
+    named = {_SHARED[name]: value for name, value in given.items()}
+    command = ctx.command.get_command(ctx, ctx.invoked_subcommand)  # type: ignore[attr-defined]
+    parts = command.list_commands(ctx) if hasattr(command, "list_commands") else ()
+    ctx.default_map = {str(ctx.invoked_subcommand): {**named, **dict.fromkeys(parts, named)}}
 
 
 def _headless(settings: Settings, demo: bool, until_idle: float | None) -> None:

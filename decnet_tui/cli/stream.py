@@ -11,6 +11,7 @@ import typer
 
 from decnet.bus.base import BaseBus, Event, matches
 from decnet.bus.factory import get_bus
+from decnet.bus.wire import check_pattern
 from decnet.config import Settings
 from decnet.errors import DecnetError
 from decnet.hostile import visible
@@ -47,6 +48,10 @@ def watch(
     db: common.DbUrl = None,
 ) -> None:
     """Shows events as they come, until interrupted."""
+    try:
+        check_pattern(pattern)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; write 'ttp.>' or 'system.*.health'") from error
     settings = common.settings_of(config, data_dir=data_dir, db=db)
 
     async def follow() -> None:

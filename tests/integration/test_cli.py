@@ -47,6 +47,23 @@ def test_sensor_with_a_start_that_is_no_date(tmp_path: Path) -> None:
     assert "ISO date" in _error("--headless", "--sensor", "cowrie=/x,from=monday", "--data-dir", tmp_path)
 
 
+def test_options_before_a_command_are_the_commands_own(tmp_path: Path) -> None:
+    for command in (["tags"], ["fleet", "list"]):
+        done = cli("--data-dir", tmp_path / "here", *command)
+        assert done.returncode == 1
+        assert f"no database in {tmp_path / 'here'}" in done.stderr.decode()
+    (tmp_path / "rules").mkdir()
+    assert "0 rules" in cli("--rules", tmp_path / "rules", "rules", "check").stdout.decode()
+
+
+def test_an_option_of_the_engine_before_a_command_is_wrong(tmp_path: Path) -> None:
+    assert "--headless goes without a command" in _error("--headless", "tags", "--data-dir", tmp_path)
+
+
+def test_watch_names_a_wrong_pattern() -> None:
+    assert "not a topic pattern: 'a..b'" in _error("watch", "a..b")
+
+
 @pytest.mark.parametrize("command", ["tags", "sessions", "attackers", "workers", "deadletters"])
 def test_since_that_is_no_time(command: str, tmp_path: Path) -> None:
     said = _error(command, "--since", "yesterday", "--data-dir", tmp_path)
