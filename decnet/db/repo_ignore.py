@@ -7,6 +7,7 @@ afterwards; taking an entry away takes its marks away.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -27,18 +28,25 @@ _IDENTITY = table_of(Identity)
 _IGNORED, _TAG = table_of(IgnoredSource), table_of(TTPTag)
 _ATTACKER, _SESSION, _CREDENTIAL = table_of(Attacker), table_of(SessionRow), table_of(Credential)
 _PAGE = 5000
+_LIKE_ADDRESS = re.compile(r"\d+(\.\d+){3}(/.*)?|[0-9a-fA-F]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(/.*)?")
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
 
 def parse_source(text: str) -> tuple[str, str]:
-    """("cidr", network) for an address or a network, else ("user", login name). ValueError for empty text."""
+    """("cidr", network) for an address or a network, else ("user", login name).
+
+    ValueError for empty text, and for what looks like an address but is none: taken for a login name it
+    would hide nothing, and nobody would notice.
+    """
     wanted = storable_text(text).strip()
     if not wanted:
         raise ValueError("an ignored source is a network, an address or a login name")
     try:
         return "cidr", str(ip_network(normalize_ip(wanted), strict=False))
     except ValueError:
+        if _LIKE_ADDRESS.fullmatch(wanted):
+            raise ValueError(f"{wanted!r:.60} is no address and no network") from None
         return "user", wanted
 
 

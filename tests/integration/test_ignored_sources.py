@@ -127,6 +127,9 @@ async def test_taking_one_of_two_away_leaves_the_other_in_force(repo: BaseReposi
 
 
 def test_sources() -> None:
+    for wrong in ("192.0.2.0/33", "300.1.1.1", "192.0.2.0/x", "2001:db8::/200"):
+        with pytest.raises(ValueError, match="no address and no network"):
+            parse_source(wrong)
     assert parse_source("192.0.2.7") == ("cidr", "192.0.2.7/32")
     assert parse_source("192.0.2.7/24") == ("cidr", "192.0.2.0/24")
     assert parse_source(" 2001:db8::/32 ") == ("cidr", "2001:db8::/32")
