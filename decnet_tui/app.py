@@ -319,7 +319,11 @@ class DecnetApp(App[str], inherit_bindings=False):
         elif self.read_only and ALL_KEYS.find(event.key, self.view.name) is not None:
             self.say("this run is --read-only", bad=True)
         elif where := self.keys.elsewhere(event.key):
-            self.say(f"{event.character or event.key} works in {', '.join(where)}")
+            self.say(f"{event.character or event.key} works in {', '.join(map(self._named, where))}")
+
+    def _named(self, name: str) -> str:
+        """A view as its key and its name."""
+        return f"view {key} ({name})" if (key := self.views[name].key) else name
 
     def on_paste(self, event: events.Paste) -> None:
         """A paste fills lines and fields; it is never a command and never a yes."""

@@ -123,7 +123,10 @@ class IgnoreForm(Form):
 
     def effect(self) -> list[str]:
         """What that means."""
-        return ["its events are still stored and tagged, but left out of counts, lists, alerts and exports"]
+        return [
+            "its events are still stored and tagged,",
+            "but left out of counts, lists, alerts and exports",
+        ]
 
     def question(self) -> str:
         """What ``y`` does."""

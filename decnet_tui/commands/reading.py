@@ -85,7 +85,7 @@ COMMANDS = (
     Command("detail", "detail pane on or off", "Reading", detail, keys="v"),
     Command("zoom", "this pane alone", "Reading", zoom, keys="z"),
     Command("time", "time format: clock, date, age", "Reading", time_format, keys="t"),
-    Command("copy", "copy the line's data, or the marked lines, to the clipboard (OSC 52)", "Reading", copy,
+    Command("copy", "copy the line's data, or the marked lines (OSC 52)", "Reading", copy,
             keys="y", foot="copy"),
     Command("export", "export what is shown to a private file", "Reading", export_shown, keys="e", foot="export"),
 )  # fmt: skip

@@ -12,7 +12,7 @@ from decnet_tui.feed import Feed
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.evidence import CommandsLevel
 from decnet_tui.screens.levels import LevelsView, TableLevel
-from decnet_tui.screens.table import Column, Row
+from decnet_tui.screens.table import Column, Row, WordsColumn
 from decnet_tui.session import Session
 from decnet_tui.times import clock
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, WARN
@@ -40,7 +40,7 @@ class AlertsLevel(TableLevel):
             Column("state", "state", 14, text=_state, style=lambda r: _STATES.get(r["state"], PLAIN)),
             Column("confidence", "conf", 4, right=True),
             Column("sizes", "sides", 7, text=_sizes, right=True),
-            Column("families", "what differs", 14, grow=True),
+            WordsColumn("families", "what differs", 14, grow=True),
         )
 
     def _time(self, row: Row) -> str:

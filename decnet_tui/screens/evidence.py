@@ -151,7 +151,7 @@ class CommandsLevel(TableLevel):
 
     def about(self) -> str:
         """Whether it can be watched."""
-        own = f"{len(self._others)} tags of the session itself  " if self._others else ""
+        own = f"session itself: {len(self._others)} tagged  " if self._others else ""
         return own + ("w: watch the recording" if self.has_recording else "no recording")
 
     def row_detail(self, row: Row) -> list[str]:

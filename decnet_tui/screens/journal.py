@@ -37,7 +37,7 @@ class JournalView(TableView):
             Column("ts", "when", 14, text=self._time),
             Column("operator", "who", 13),
             Column("what", "what", 16, grow=True),
-            Column("outcome", "outcome", 25, text=_outcome, style=_style),
+            Column("outcome", "outcome", 15, text=_outcome, style=_style),
             Column("reason", "reason", 24, wide=True),
             Column("detail", "detail", 30, wide=True),
         )
@@ -71,6 +71,7 @@ class JournalView(TableView):
 
 
 def _outcome(row: Row) -> str:
+    """The outcome's first words; the rest stands in the detail."""
     g = glyphs.current()
     glyph = {
         BY_ITSELF: g.on,
@@ -78,7 +79,7 @@ def _outcome(row: Row) -> str:
         End.SAVED.value: g.partly,
         End.REFUTED.value: g.failed,
     }
-    return f"{glyph.get(row['outcome'], g.unknown)} {row['outcome']}"
+    return f"{glyph.get(row['outcome'], g.unknown)} {str(row['outcome']).partition(',')[0]}"
 
 
 def _style(row: Row) -> Style:

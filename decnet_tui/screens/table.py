@@ -63,6 +63,21 @@ class Column:
         return value is None, value
 
 
+class WordsColumn(Column):
+    """A column whose text is words: as many whole ones as fit, then how many more there are."""
+
+    def cell(self, row: Row, width: int) -> str:
+        """``client +5`` rather than ``client creden…``; one that alone is too long is cut."""
+        text = visible(self.text(row) if self.text else cell_text(row.get(self.id)))
+        words = text.split(" ")
+        for kept in range(len(words), 0, -1):
+            left = len(words) - kept
+            shown = " ".join(words[:kept]) + (f" +{left}" if left else "")
+            if len(shown) <= width:
+                return shown.ljust(width)
+        return fit(text, width)
+
+
 def cell_text(value: Any) -> str:
     """A plain value as a cell."""
     if value is None or value == "":
@@ -197,9 +212,11 @@ class TableView(View):
     # --- sort, columns, marks
 
     def sort(self, by: int) -> str:
-        """The next or last column to sort by; what is sorted by now."""
+        """The next or last column to sort by, numbers from the greatest; what is sorted by now."""
         ids = ["", *(c.id for c in self.columns)]
         self.sort_by = ids[(ids.index(self.sort_by) + by) % len(ids)]
+        column = next((c for c in self.columns if c.id == self.sort_by), None)
+        self.descending = column is not None and column.right  # numbers: the greatest is what one looks for
         self.select()
         return self._order()
 
@@ -211,7 +228,10 @@ class TableView(View):
         return self._order()
 
     def _order(self) -> str:
-        return f"{self.sort_by}{' down' if self.descending else ' up'}" if self.sort_by else "its own order"
+        title = next((c.title for c in self.columns if c.id == self.sort_by), "")
+        return (
+            f"{title}{' down' if self.descending else ' up'}; r turns it round" if title else "its own order"
+        )
 
     def choose_columns(self, names: Collection[str]) -> None:
         """Shows these columns only. Raises FilterError for one that there is not, or none at all."""
@@ -251,7 +271,9 @@ class TableView(View):
         arrow = "v" if self.descending else "^"
         texts = []
         for column, size in self.layout(width):
-            text = column.title + (arrow if column.id == self.sort_by else "")
+            text = column.title
+            if column.id == self.sort_by:
+                text = text[: size - 1] + arrow
             texts.append(text[:size].rjust(size) if column.right else fit(text, size))
         return [(" " + GAP.join(texts), FAINT)]
 

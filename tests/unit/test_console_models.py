@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from decnet.bus.base import Event
+from decnet.hostile import visible
 from decnet.ids import attacker_id, identity_id
 from decnet_tui import commandline, export, glyphs, journal, lastlook, whatsnew
 from decnet_tui.changes import End
@@ -25,7 +26,7 @@ from decnet_tui.rulechanges import RuleChange
 from decnet_tui.ruleform import RuleForm, stepped
 from decnet_tui.scope import scope_of
 from decnet_tui.screens.palette import score
-from decnet_tui.screens.table import Column, TableView
+from decnet_tui.screens.table import Column, TableView, WordsColumn
 from decnet_tui.screens.traffic import TrafficView
 from decnet_tui.screens.workers import WorkersView
 from decnet_tui.session import RuleRow
@@ -176,15 +177,37 @@ def test_the_cursor_stays_on_its_row_through_sort_filter_and_reload() -> None:
     view = things()
     view.move(1, 10)
     view.sort(1), view.sort(1)
-    assert [r["id"] for r in view.rows] == ["b", "a", "c"]
+    assert [r["id"] for r in view.rows] == ["a", "b", "c"], "numbers: the greatest first"
     view.reverse()
-    assert [r["id"] for r in view.rows] == ["a", "b", "c"]
+    assert [r["id"] for r in view.rows] == ["b", "a", "c"]
     assert view.current is not None
     assert view.current["id"] == "b"
     view.load([{"id": "z", "size": 9}, {"id": "b", "size": 1}])
     assert view.current["id"] == "b"
     view.set_filter("id:b")
     assert view.count() == 1
+
+
+def test_the_column_that_sorts_is_named_by_its_title_and_marked_in_the_narrowest() -> None:
+    view = Things(Feed())
+    view.columns = (Column("count", "tech", 4, right=True), Column("name", "name", 6, grow=True))
+    assert view.sort(1).startswith("tech down")
+    assert view.titles(40)[0][0].startswith(" tecv "), "the arrow is not cut off"  # type: ignore[index]
+    assert view.sort(1).startswith("name up")
+    assert view.sort(1) == "its own order"
+
+
+def test_words_that_do_not_fit_are_counted() -> None:
+    words = WordsColumn("w", "w", 14)
+    row = {"w": "client credentials habit"}
+    assert [words.cell(row, n).rstrip() for n in (24, 21, 12, 9, 6)] == [
+        "client credentials habit",
+        "client credentials +1",
+        "client +2",
+        "client +2",
+        visible("client credentials habit", 6),
+    ]
+    assert len(words.cell(row, 30)) == 30
 
 
 def test_columns_fit_and_can_be_chosen() -> None:
