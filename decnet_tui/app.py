@@ -276,9 +276,9 @@ class DecnetApp(App[str], inherit_bindings=False):
         self.follow(scope_of({key: name}))
 
     def _take_news(self) -> None:
-        """Alerts get a message and perhaps the bell, never the focus; merged identities stay followed."""
+        """Alerts and expiries get a message and perhaps the bell, never the focus; merged identities stay followed."""
         if self.feed.notices:
-            self.say(self.feed.notices[-1] + "  (2 shows it)", bad=True)
+            self.say(self.feed.notices[-1], bad=True)
             self.feed.notices.clear()
             if self.settings.console.bell:
                 self.bell()

@@ -140,11 +140,11 @@ class Feed:
         if root == "system":
             self._reduce_system(event, now)
         elif root == "ttp":
-            self._reduce_ttp(event, now)
+            self._reduce_ttp(event, now, live)
         elif root == "decky":
             self._reduce_decky(event)
         elif event.topic == _ALERT and live:
-            self.notices.append(f"multi-actor alert: {source} {self.ring[-1].summary}")
+            self.notices.append(f"multi-actor alert: {source} {self.ring[-1].summary}  (2 shows it)")
         elif event.topic == _MERGED:
             self.merges.append((str(payload.get("winner_uuid")), str(payload.get("loser_uuid"))))
 
@@ -257,14 +257,18 @@ class Feed:
             if len(self.mutations) > KNOWN_MUTATIONS:
                 self.mutations.pop(next(iter(self.mutations)))
 
-    def _reduce_ttp(self, event: Event, now: float) -> None:
+    def _reduce_ttp(self, event: Event, now: float, live: bool) -> None:
         if event.topic.startswith("ttp.rule.fired."):
             rules = event.payload.get("rule_ids")
             if isinstance(rules, list) and event.ts > now - FIRED_SECONDS:
                 self._fired.append((event.ts, tuple(str(r) for r in rules)))
         elif event.topic.startswith(("ttp.rule.state.", "ttp.rule.reloaded.")):
             if event.topic.startswith("ttp.rule.state."):
-                self.rule_news[event.topic.removeprefix("ttp.rule.state.")] = (now, event.payload)
+                rule = event.topic.removeprefix("ttp.rule.state.")
+                self.rule_news[rule] = (now, event.payload)
+                if live and event.payload.get("auto_revert"):
+                    # An alert that came in the same moment is the last one, and so the one that is shown.
+                    self.notices.appendleft(f"{rule} is enabled again: its time is over  (8 shows it)")
             self.rules_version += 1
 
 

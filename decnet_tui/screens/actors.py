@@ -182,6 +182,14 @@ class FiredLevel(TableLevel):
             ]
         )
 
+    def row_detail(self, row: Row) -> list[str]:
+        """What it matched, and the way to the rule itself."""
+        return [
+            f"{row['rule_id']}  {row['technique']} {row['name']}  {row['count']} tags",
+            f"for example: {row['example'] or '-'}",
+            f"the rule itself, and D to turn it off: 4, then / {row['rule_id']}",
+        ]
+
     def unfilled(self) -> list[str]:
         """No rule fired."""
         return ["No rule has fired on this attacker."]

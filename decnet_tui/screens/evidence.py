@@ -44,7 +44,14 @@ def tag_lines(tag: Row) -> list[str]:
     rest = {
         k: v for k, v in evidence.items() if k not in ("matched", "field", "span", "view", "command_text")
     }
-    return [*lines, *([f"  {json.dumps(rest, default=plain_value)}"] if rest else [])]
+    return [*lines, *(f"  {name}: {_brief(value)}" for name, value in rest.items())]
+
+
+def _brief(value: Any) -> str:
+    """Evidence beside the match, for people: lists as their members, the rest as JSON."""
+    if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    return value if isinstance(value, str) else json.dumps(value, default=plain_value)
 
 
 def _when(form: str, moment: Any) -> str:

@@ -60,6 +60,16 @@ def test_an_older_heartbeat_from_the_database_does_not_win() -> None:
     assert feed.workers["ttp"].status(NOW, 10) == "ok"
 
 
+def test_a_rule_that_comes_back_by_itself_is_told_once_and_never_from_the_past() -> None:
+    feed = Feed()
+    back = Event("ttp.rule.state.R0001", {"state": "enabled", "auto_revert": True})
+    feed.add(back, now=NOW, live=False)
+    feed.add(Event("ttp.rule.state.R0002", {"state": "disabled", "auto_revert": False}), now=NOW)
+    assert not feed.notices
+    feed.add(back, now=NOW)
+    assert list(feed.notices) == ["R0001 is enabled again: its time is over  (8 shows it)"]
+
+
 def test_fired_rules_count_for_five_minutes() -> None:
     feed = Feed()
     feed.add(Event("ttp.rule.fired.T1105", {"rule_ids": ["R1", "R2"]}, ts=NOW), now=NOW)

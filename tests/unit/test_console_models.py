@@ -154,7 +154,7 @@ def test_a_full_ring_is_filtered_in_pieces_and_the_cursor_finds_its_event() -> N
 class Things(TableView):
     name = "things"
     unit = "things"
-    columns = (
+    columns: tuple[Column, ...] = (
         Column("id", "id", 4),
         Column("size", "size", 5, right=True),
         Column("name", "name", 6, grow=True),
