@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _CHUNK = 1000
 """Lines answered in one write: steady output for pipes without a system call a line."""
 _EVENT_MARK = "source_kind"
-_ALONE = 20_000
+_ALONE = 4_000
 """Lines answered before other processes help; below, their start costs more than they save."""
 
 _tagger: OfflineTagger | None = None
