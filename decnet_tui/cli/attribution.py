@@ -199,24 +199,26 @@ def _explained(row: Mapping[str, Any]) -> list[str]:
 def ack(
     ctx: typer.Context,
     alert_id: AlertId,
+    as_json: common.AsJson = False,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
     """Notes that somebody looks into an alert."""
-    _set_state(ctx, alert_id, ACKNOWLEDGED, config, data_dir, db)
+    _say(alert_id, _set_state(ctx, alert_id, ACKNOWLEDGED, config, data_dir, db), as_json)
 
 
 @alerts_app.command("resolve")
 def resolve(
     ctx: typer.Context,
     alert_id: AlertId,
+    as_json: common.AsJson = False,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
     """Closes an alert; it stays closed while the evidence is the same."""
-    _set_state(ctx, alert_id, RESOLVED, config, data_dir, db)
+    _say(alert_id, _set_state(ctx, alert_id, RESOLVED, config, data_dir, db), as_json)
 
 
 def _own_or_given(ctx: typer.Context, *own: Any) -> tuple[Any, ...]:
@@ -224,7 +226,8 @@ def _own_or_given(ctx: typer.Context, *own: Any) -> tuple[Any, ...]:
     return tuple(mine or given for mine, given in zip(own, ctx.obj or (None, None, None), strict=True))
 
 
-def _set_state(ctx: typer.Context, alert_id: str, state: str, config: Any, data_dir: Any, db: Any) -> None:
+def _set_state(ctx: typer.Context, alert_id: str, state: str, config: Any, data_dir: Any, db: Any) -> str:
+    """The state that the alert has now."""
     config, data_dir, db = _own_or_given(ctx, config, data_dir, db)
     settings = common.settings_of(config, data_dir=data_dir, db=db)
 
@@ -236,9 +239,13 @@ def _set_state(ctx: typer.Context, alert_id: str, state: str, config: Any, data_
                 raise DecnetError(str(error)) from error
             if row is None:
                 raise DecnetError(_UNKNOWN.format(alert_id))
-            return f"{alert_id}: {row['state']}"
+            return str(row["state"])
 
-    typer.echo(common.run(change))
+    return common.run(change)
+
+
+def _say(alert_id: str, state: str, as_json: bool) -> None:
+    typer.echo(common.to_json({"alert_id": alert_id, "state": state}) if as_json else f"{alert_id}: {state}")
 
 
 def register(app: typer.Typer) -> None:

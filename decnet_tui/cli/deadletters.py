@@ -43,6 +43,7 @@ def deadletters(
 @app.command()
 def retry(
     letter_id: Annotated[int, typer.Argument(metavar="ID", help="Number of the dead letter.")],
+    as_json: common.AsJson = False,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
@@ -61,7 +62,9 @@ def retry(
             finally:
                 await bus.close()
 
-    typer.echo(f"dead letter {letter_id}: {common.run(again)} is on the bus again")
+    topic = common.run(again)
+    said = {"id": letter_id, "topic": topic}
+    typer.echo(common.to_json(said) if as_json else f"dead letter {letter_id}: {topic} is on the bus again")
 
 
 def register(parent: typer.Typer) -> None:

@@ -229,6 +229,7 @@ async def _result(
 def interval(
     name: Name,
     every: Annotated[str, typer.Argument(metavar="INTERVAL", help="30m, 12h, 7d, never or inherit.")],
+    as_json: common.AsJson = False,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
@@ -243,7 +244,8 @@ def interval(
             await set_interval(repo, name, every, Tools.of(settings))
 
     common.run(write)
-    typer.echo(f"{visible(name)}: {visible(every)}")
+    said = {"name": name, "mutate_interval": every}
+    typer.echo(common.to_json(said) if as_json else f"{visible(name)}: {visible(every)}")
 
 
 @group.command()

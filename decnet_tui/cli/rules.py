@@ -135,6 +135,7 @@ def disable(
     rule_id: RuleId,
     for_: For = None,
     reason: Reason = None,
+    as_json: common.AsJson = False,
     rules: common.RulesDir = None,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
@@ -142,7 +143,7 @@ def disable(
 ) -> None:
     """Stops a rule from firing, for a time or until enabled."""
     settings = common.settings_of(config, data_dir=data_dir, db=db, rules=rules)
-    _set(settings, rule_id, "disabled", None, for_, reason)
+    _done(_set(settings, rule_id, "disabled", None, for_, reason), as_json)
 
 
 @app.command()
@@ -150,6 +151,7 @@ def enable(
     rule_id: RuleId,
     for_: For = None,
     reason: Reason = None,
+    as_json: common.AsJson = False,
     rules: common.RulesDir = None,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
@@ -157,7 +159,7 @@ def enable(
 ) -> None:
     """Lets a rule fire again."""
     settings = common.settings_of(config, data_dir=data_dir, db=db, rules=rules)
-    _set(settings, rule_id, "enabled", None, for_, reason)
+    _done(_set(settings, rule_id, "enabled", None, for_, reason), as_json)
 
 
 @app.command()
@@ -166,6 +168,7 @@ def clip(
     ceiling: Annotated[float, typer.Option("--max", min=0.0, max=1.0, help="Highest confidence.")],
     for_: For = None,
     reason: Reason = None,
+    as_json: common.AsJson = False,
     rules: common.RulesDir = None,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
@@ -173,12 +176,13 @@ def clip(
 ) -> None:
     """Lowers the confidence of a rule's tags to at most --max."""
     settings = common.settings_of(config, data_dir=data_dir, db=db, rules=rules)
-    _set(settings, rule_id, "clipped", ceiling, for_, reason)
+    _done(_set(settings, rule_id, "clipped", ceiling, for_, reason), as_json)
 
 
 def _set(
     settings: Settings, rule_id: str, state: str, ceiling: float | None, for_: str | None, reason: str | None
-) -> None:
+) -> dict[str, Any]:
+    """The state as it was read back; ``expires_at`` in epoch seconds."""
     expires = None if for_ is None else time.time() + common.parse_duration(for_).total_seconds()
 
     async def write() -> dict[str, Any]:
@@ -186,7 +190,21 @@ def _set(
             return await _written(repo, settings, rule_id, (state, ceiling, expires, reason))
 
     row = common.run(write)
-    until = "" if expires is None else f" until {datetime.fromtimestamp(expires, UTC):%Y-%m-%d %H:%M:%SZ}"
+    return {
+        "rule_id": row["rule_id"],
+        "state": row["state"],
+        "confidence_max": ceiling,
+        "expires_at": expires,
+        "reason": reason,
+    }
+
+
+def _done(row: dict[str, Any], as_json: bool) -> None:
+    expires = None if row["expires_at"] is None else datetime.fromtimestamp(row["expires_at"], UTC)
+    if as_json:
+        typer.echo(common.to_json({**row, "expires_at": expires}))
+        return
+    until = "" if expires is None else f" until {expires:%Y-%m-%d %H:%M:%SZ}"
     typer.echo(f"{row['rule_id']} {row['state']}{until}")
 
 

@@ -21,6 +21,7 @@ from decnet_tui.workerforms import ACTIONS, WorkerControl
 def worker(
     action: Annotated[str, typer.Argument(help="stop, start, restart, pause or resume")],
     name: Annotated[str, typer.Argument(help="worker")],
+    as_json: common.AsJson = False,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
@@ -35,7 +36,8 @@ def worker(
     outcome = common.run(lambda: _perform(settings, change))
     if outcome.end is not End.VERIFIED:
         common.fail(outcome.text(change.what))
-    typer.echo(outcome.text(change.what))
+    said = {"worker": name, "action": action, "outcome": outcome.end.value}
+    typer.echo(common.to_json(said) if as_json else outcome.text(change.what))
 
 
 async def _perform(settings: Settings, change: WorkerControl) -> Outcome:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import typer
 from typer.main import get_group
 
 from decnet import __version__
+from decnet.db.repository import BaseRepository
 from decnet_tui.cli.lazy import MODULES
 from tests.programkit import cli, surroundings
 
@@ -54,6 +57,17 @@ def test_options_before_a_command_are_the_commands_own(tmp_path: Path) -> None:
         assert f"no database in {tmp_path / 'here'}" in done.stderr.decode()
     (tmp_path / "rules").mkdir()
     assert "0 rules" in cli("--rules", tmp_path / "rules", "rules", "check").stdout.decode()
+
+
+def test_a_changed_rule_as_json(tmp_path: Path) -> None:
+    async def make() -> None:
+        await (await BaseRepository.open(f"sqlite:///{tmp_path / 'decnet.sqlite'}")).close()
+
+    asyncio.run(make())
+    done = cli("rules", "clip", "R0012", "--max", "0.4", "--for", "1h", "--json", "--data-dir", tmp_path)
+    found = json.loads(done.stdout)
+    assert (found["rule_id"], found["state"], found["confidence_max"]) == ("R0012", "clipped", 0.4)
+    assert datetime.fromisoformat(found["expires_at"]) > datetime.now(UTC)
 
 
 def test_an_option_of_the_engine_before_a_command_is_wrong(tmp_path: Path) -> None:
