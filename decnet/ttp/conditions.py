@@ -78,6 +78,13 @@ def options() -> Any:
     return opts
 
 
+def _searching() -> Any:
+    """Options of a pattern that is searched: the span is all that is asked for."""
+    opts = options()
+    opts.never_capture = True
+    return opts
+
+
 def compile_pattern(pattern: str) -> Any:
     """The compiled pattern. Raises PatternError."""
     if _LOOKAROUND.search(pattern):
@@ -85,7 +92,7 @@ def compile_pattern(pattern: str) -> Any:
     if _BACKREF.search(pattern):
         raise PatternError("back-references are not supported by RE2: matching must be linear in time")
     try:
-        return re2.compile(pattern, options=options())
+        return re2.compile(pattern, options=_searching())
     except (re2.error, UnicodeEncodeError) as error:
         text = error.args[0] if error.args else error
         reason = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
@@ -103,7 +110,8 @@ class Pattern:
     def find(self, fields: Fields) -> Found | None:
         """The leftmost match in the first element that has one."""
         for text in _texts(fields(self.field)):
-            match = self.regex.search(text)
+            # Bytes spare the library the way back from byte to character offsets; in ASCII they are the same.
+            match = self.regex.search(text.encode() if text.isascii() else text)
             if match is not None:
                 start, end = match.span()
                 return Found(self.field, text[start : min(end, start + MATCHED_CHARS)], start, end)
