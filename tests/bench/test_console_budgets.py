@@ -203,7 +203,7 @@ def test_a_slow_line(tmp_path: Path, table: Table) -> None:
 
 @pytest.mark.parametrize("what", ["a bus", "an engine"])
 def test_the_first_useful_frame(tmp_path: Path, table: Table, what: str) -> None:
-    """Time and processor time until events stand on the screen (the second start: files are in the cache)."""
+    """Time and processor time until what is new stands on the screen (the second start: files are in the cache)."""
     from tests.programkit import daemon, listed, until
 
     if what == "a bus":
@@ -218,7 +218,9 @@ def test_the_first_useful_frame(tmp_path: Path, table: Table, what: str) -> None
             for _ in range(2):
                 started = time.monotonic()
                 with terminal("--data-dir", tmp_path / "data") as screen:
-                    screen.until(lambda: " LIVE " in screen.text and "attacker." in screen.text, 60, "events")
+                    screen.until(
+                        lambda: " LIVE " in screen.text and "T1082" in screen.text, 60, "what is new"
+                    )
                     taken, cpu = time.monotonic() - started, cpu_seconds(screen.child.pid)
     table.add(f"first useful frame, attached to {what}", taken, 1.0, "s")
     table.add(f"its processor time, attached to {what}", cpu, 1.0, "s")
