@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -15,11 +17,14 @@ from tests.democommands import demo_commands
 
 pytestmark = pytest.mark.bench
 FEW = 25
-MOST_TIMES = 2.5
-"""On long honeypot commands the full pack costs 1.3 times as much as 25 rules; the demo's are short, and most of them
+MOST_TIMES = 1.5
+"""The full pack within one and a half times the cost of 25 rules, on the commands of a honeypot corpus."""
+CORPUS = "DECNET_BENCH_COMMANDS"
+"""Environment variable: a file of such commands, one a line. Without it the demo's are taken, which are shorter and
 
-hit something, which is what costs.
+mostly hit something; a hit is what costs, so that they are not what the bound speaks of.
 """
+MOST_TIMES_DEMO = 2.5
 _ROUNDS = 5
 
 
@@ -37,11 +42,13 @@ def medians_us(indexes: Sequence[RuleIndex], lines: Sequence[str]) -> list[float
 
 
 def test_the_whole_pack_costs_little_more_than_a_few_rules() -> None:
-    lines = sorted(set(demo_commands()))
+    given = os.environ.get(CORPUS)
+    lines = Path(given).read_text("utf-8").splitlines() if given else sorted(set(demo_commands()))
+    bound = MOST_TIMES if given else MOST_TIMES_DEMO
     rules = sorted(
         (r for r in load_dir(packaged_rules_dir()).rules if "command" in r.applies_to and r.lifter is None),
         key=lambda rule: rule.rule_id,
     )
     few, every = medians_us([RuleIndex(rules[:FEW]), RuleIndex(rules)], lines)
     print(f"{FEW} rules {few:.1f} us, {len(rules)} rules {every:.1f} us, ratio {every / few:.2f}")
-    assert every <= MOST_TIMES * few
+    assert every <= bound * few
