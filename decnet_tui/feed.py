@@ -269,6 +269,9 @@ class Feed:
                 if live and event.payload.get("auto_revert"):
                     # An alert that came in the same moment is the last one, and so the one that is shown.
                     self.notices.appendleft(f"{rule} is enabled again: its time is over  (8 shows it)")
+            elif live and not event.payload.get("deleted"):
+                rule = event.topic.removeprefix("ttp.rule.reloaded.")
+                self.notices.appendleft(f"{rule} was changed: B on it in view 4 judges the past by it")
             self.rules_version += 1
 
 

@@ -70,6 +70,16 @@ def test_a_rule_that_comes_back_by_itself_is_told_once_and_never_from_the_past()
     assert list(feed.notices) == ["R0001 is enabled again: its time is over  (8 shows it)"]
 
 
+def test_a_changed_rule_offers_to_judge_the_past_by_it() -> None:
+    feed = Feed()
+    changed = Event("ttp.rule.reloaded.R0001", {"rule_id": "R0001", "rule_version": 2, "deleted": False})
+    feed.add(changed, now=NOW, live=False)
+    feed.add(Event("ttp.rule.reloaded.R0002", {"rule_id": "R0002", "deleted": True}), now=NOW)
+    assert not feed.notices
+    feed.add(changed, now=NOW)
+    assert list(feed.notices) == ["R0001 was changed: B on it in view 4 judges the past by it"]
+
+
 def test_fired_rules_count_for_five_minutes() -> None:
     feed = Feed()
     feed.add(Event("ttp.rule.fired.T1105", {"rule_ids": ["R1", "R2"]}, ts=NOW), now=NOW)
