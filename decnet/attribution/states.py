@@ -45,14 +45,16 @@ async def recompute(
     ``states`` are the rows to start from; read when not given. Belongs in a write transaction.
     """
     old = await repo.attribution_states(keys) if states is None else states
-    wanted = {key: _wanted(key, times, old.get(key)) for key, times in keys.items()}
-    windows = await repo.observation_windows(wanted)
+    late = {key for key, times in keys.items() if _is_late(times, old.get(key))}
+    windows = await repo.observation_windows(_wanted(keys, old, late))
+    moved = {key for key in keys.keys() - late if _is_gone(old.get(key), windows[key][0])}
+    windows |= await repo.observation_windows(_wanted({key: keys[key] for key in moved}, old, moved))
     changed, told = [], []
     for key in sorted(keys):
         rows, total = windows[key]
         steps = replayed(key, old.get(key), rows, total, keys[key])
         if steps:
-            since = _since(key, rows, steps[-1][1]) if _is_late(keys[key], old.get(key)) else {}
+            since = _since(key, rows, steps[-1][1]) if key in late | moved else {}
             changed.append({**steps[-1][1], **since})
         told += [(was, is_) for was, is_ in steps if was is None or was["state"] != is_["state"]]
     members = await repo.members_of({new["identity_uuid"] for _, new in told})
@@ -79,10 +81,16 @@ def united(winner: str, states: Sequence[Row]) -> tuple[dict[Key, list[float]], 
     return times, old
 
 
-def _wanted(key: Key, times: Collection[float], old: Row | None) -> tuple[int, float]:
-    last = old["last_observation_ts"] if old else None
-    count = th.LATE_ROWS_READ if _is_late(times, old) else 0
-    return max(rows_read(key[1]) + len(times), count), max([*times, *([last] if last is not None else [])])
+def _wanted(
+    keys: Mapping[Key, Collection[float]], old: Mapping[Key, Row], whole: Collection[Key]
+) -> dict[Key, tuple[int, float]]:
+    """How many rows to read and until when; of ``whole`` ones enough to find the last change anew."""
+    out = {}
+    for key, times in keys.items():
+        last = old[key]["last_observation_ts"] if key in old else None
+        count = max(rows_read(key[1]) + len(times), th.LATE_ROWS_READ if key in whole else 0)
+        out[key] = count, max([*times, *([last] if last is not None else [])])
+    return out
 
 
 def _is_late(times: Collection[float], old: Row | None) -> bool:
@@ -92,6 +100,15 @@ def _is_late(times: Collection[float], old: Row | None) -> bool:
         and old["last_observation_ts"] is not None
         and min(times) <= old["last_observation_ts"]
     )
+
+
+def _is_gone(old: Row | None, rows: Sequence[Row]) -> bool:
+    """Whether the observation that the state ended with is no longer there.
+
+    The summary of a day moves with the day's last session: what followed from it before is not to stay.
+    """
+    last = old["last_observation_ts"] if old else None
+    return last is not None and all(row["ts"] != last for row in rows)
 
 
 def _since(key: Key, rows: Sequence[Row], state: Row) -> Row:

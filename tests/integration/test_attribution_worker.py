@@ -258,6 +258,22 @@ async def test_a_row_that_our_extractor_replaced_is_not_brought_back(lite: BaseR
     assert (await state(lite))["observation_count"] == 1
 
 
+async def test_a_summary_that_moves_leaves_no_trace_of_where_it_was(lite: BaseRepository) -> None:
+    """As if only its last form had been heard, whether its value is another one or not."""
+    refs = {f"attacker:{A1}#behave-1/2026-11-0{day}": day for day in range(1, 5)}
+    for ref, day in refs.items():
+        for hour, value in ((3, "b" if day == 4 else "a"), (9, "a")):
+            row = {"evidence_ref": ref, "primitive": P, "attacker_uuid": A1, "value": value}
+            row |= {"identity_uuid": I1, "session_id": None, "confidence": 1.0, "source": "behave"}
+            ts = day * 24.0 + hour
+            row |= {"ts": ts, "window_start": 0.0, "window_end": ts}
+            await lite.replace_observations([row], refs=[ref], sessions=(), source="behave")
+            await deliver(lite, [[observed(int(ts), value, evidence_ref=ref)]])
+        found = await state(lite)
+        assert found["last_change_ts"] == (33.0 if day < 3 else 81.0)
+        assert found["observation_count"] == day
+
+
 async def test_reads_are_bounded(lite: BaseRepository) -> None:
     rows = [
         {"evidence_ref": f"r{n:05}", "primitive": P, "attacker_uuid": A1, "value": "a", "ts": float(n)}
