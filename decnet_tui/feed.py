@@ -24,9 +24,12 @@ RATE_SECONDS = 60
 FIRED_SECONDS = 300.0
 GAP_TOPIC = "(gap)"
 KNOWN_MUTATIONS = 200
+KNOWN_WORKERS = 200
+"""Workers of which heartbeats are kept; there are six, and the name comes from a subject."""
 KNOWN_ROOTS = 32
 """Topic families that have a rate of their own."""
 STALE_BEATS = 3
+_LAST_S = 1e15
 _MERGED = "identity.merged"
 _ALERT = "attribution.profile.multi_actor_suspected"
 _REPORTED = frozenset({"failed", "paused", "waiting_for_bus", "degraded", "starting", "stopping"})
@@ -245,7 +248,12 @@ class Feed:
 
     def _heartbeat(self, worker: str, payload: dict[str, Any], ts: float) -> None:
         old = self.workers.get(worker)
+        if old is None and len(self.workers) >= KNOWN_WORKERS:
+            return
         if old is None or ts >= old.seen_at:
+            said = payload.get("ts")
+            if said is not None and not (isinstance(said, (int, float)) and abs(said) < _LAST_S):
+                payload = {**payload, "ts": None}  # who asks when it was sent may take this for a time
             self.workers[worker] = WorkerModel(worker, ts, payload)
             self.workers_version += 1
 

@@ -12,6 +12,8 @@ LIMIT = 240
 SOURCE_LIMIT = 45
 UNNAMED = ("id:", "at:")
 """How the source of an event begins whose address is not known (yet)."""
+_MOST = 1e15
+"""Beyond, a number is no duration or confidence; an integer of JSON may be too long to be written as one."""
 Payload = Mapping[str, Any]
 
 
@@ -84,7 +86,11 @@ def _session_ended(_: str, p: Payload) -> str:
 
 
 def _number(value: Any) -> str:
-    return f"{value:.0f}" if isinstance(value, (int, float)) and not isinstance(value, bool) else "?"
+    return f"{value:.0f}" if _is_number(value) else "?"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _MOST
 
 
 def _observation(topic: str, p: Payload) -> str:
@@ -94,7 +100,7 @@ def _observation(topic: str, p: Payload) -> str:
 
 def _confidence(p: Payload) -> str:
     value = p.get("confidence")
-    return f"{value:.2f}" if isinstance(value, (int, float)) and not isinstance(value, bool) else ""
+    return f"{value:.2f}" if _is_number(value) else ""
 
 
 def _credential(_: str, p: Payload) -> str:

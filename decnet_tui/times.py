@@ -6,6 +6,10 @@ import time
 from datetime import UTC, datetime
 
 
+_LONGEST_S, _MOST = 99_999 * 86_400, 999_000_000_000
+"""What is shown at most: heartbeats may hold any number that JSON can write, also no number at all (NaN)."""
+
+
 def clock(ts: float, form: str = "clock", now: float | None = None) -> str:
     """A moment (epoch seconds) as UTC clock, date and clock, or age."""
     if form == "age":
@@ -19,7 +23,7 @@ def clock(ts: float, form: str = "clock", now: float | None = None) -> str:
 
 def span(seconds: float) -> str:
     """A duration in at most six characters."""
-    s = int(max(seconds, 0))
+    s = int(min(_LONGEST_S, max(0, seconds)))
     if s < 100:
         return f"{s}s"
     if s < 6000:
@@ -28,7 +32,10 @@ def span(seconds: float) -> str:
 
 
 def count_short(value: float) -> str:
-    """A number in at most five characters."""
+    """A number in at most five characters; what is too large for that looks like the largest one."""
+    if value != value:  # noqa: PLR0124 - not a number, of any kind
+        return "?"
+    value = min(_MOST, max(-999, value))
     for limit, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (10_000, "k")):
         if value >= limit:
             return f"{value / (1000 if unit == 'k' else limit):.0f}{unit}"
