@@ -1,7 +1,8 @@
 """Attacker text becomes printable text here and nowhere else.
 
 :func:`visible` replaces everything that a terminal could obey instead of show: control bytes, C1,
-ESC, bidirectional overrides, zero-width and other format characters, surrogates, separators.
+ESC, bidirectional overrides, zero-width and other format characters, surrogates, separators, and what
+takes no cell of its own or looks like none: combining marks, Hangul fillers and half letters.
 :func:`storable` makes text fit for both databases without hiding what it was.
 """
 
@@ -14,7 +15,13 @@ from typing import Any
 
 ELLIPSIS = "…"
 _PLAIN = re.compile(r"[ -~]*\Z")
-_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Mn", "Me", "Mc"})
+_HIDDEN_LETTERS = re.compile("[\u115f-\u11ff\ud7b0-\ud7ff\u2800\u3164\uffa0\U0001f1e6-\U0001f1ff\U0001f3fb-\U0001f3ff]")
+"""Letters and symbols by category, yet blank (Hangul fillers, empty Braille), without a cell of their own (Hangul
+
+vowels and finals, skin tones) or of a width that terminals do not agree on (halves of flags): a name of these
+looks like another one, and a line of 100,000 is no wider than one of none.
+"""
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\x1b": "\\e", "\x00": "\\0"}
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _MAX_INT = 2**63 - 1
@@ -22,11 +29,12 @@ _MAX_INT = 2**63 - 1
 
 @lru_cache(maxsize=8192)
 def _shown(char: str) -> str:
-    """One character as it may stand on a terminal; combining marks without end are cut elsewhere."""
+    """One character as it may stand on a terminal."""
     if char in _SHORT:
         return _SHORT[char]
     category = unicodedata.category(char)
-    if category in _HIDDEN_CATEGORIES or (category == "Zs" and char != " ") or category in ("Mn", "Me"):
+    hidden = category in _HIDDEN_CATEGORIES or (category == "Zs" and char != " ")
+    if hidden or _HIDDEN_LETTERS.match(char):
         code = ord(char)
         return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
     return char
