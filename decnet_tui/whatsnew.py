@@ -116,7 +116,8 @@ def _sensors(found: Found) -> tuple[Item, ...]:
         if state not in ("ok", "stopped"):
             why = payload.get("note") or ""
             items.append(Item(name, f"worker {name} is {state}  {why}", payload, ("workers", name), bad=True))
-        for row in payload.get("sensors") or ():
+        sensors = payload.get("sensors")
+        for row in sensors if isinstance(sensors, list) else ():
             if isinstance(row, Mapping) and row.get("state") != "ok":
                 age = row.get("age")
                 last = f"last line {span(age)} ago" if isinstance(age, (int, float)) else "no line yet"
