@@ -1,7 +1,8 @@
 """The one way a change takes: plan, confirm, send, verify, journal.
 
 A form (:mod:`decnet_tui.forms`) plans and asks; :func:`perform` writes the journal, sends, reads back,
-waits for the news and says which of four ends it had. Nothing else in the console changes anything.
+waits for the news and says which of four ends it had. Nothing else in the console changes anything, and
+the commands of the shell come the same way (:mod:`decnet_tui.cli.changing`).
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Outcome:
 
     end: End
     detail: str = ""
+    error: Exception | None = None
+    """What store or bus raised, when that is why."""
 
     def text(self, what: str) -> str:
         """The message line."""
@@ -93,7 +96,7 @@ async def perform(session: Session, feed: Feed, change: Change) -> Outcome:
     try:
         entry = await _begin(session, change)
     except store_errors() as error:
-        return Outcome(End.REFUTED, f"the journal cannot be written: {error}")
+        return Outcome(End.REFUTED, f"the journal cannot be written: {error}", error)
     outcome = await _sent(session, feed, change)
     try:
         if entry is not None and session.repo is not None:
@@ -124,8 +127,8 @@ async def _sent(session: Session, feed: Feed, change: Change) -> Outcome:
         await change.send(session)
         instead = await change.held(session)
     except store_errors() as error:
-        log.warning("change failed", change=change.what, error=str(error))
-        return Outcome(End.REFUTED, str(error))
+        log.info("change failed", change=change.what, error=str(error))
+        return Outcome(End.REFUTED, str(error), error)
     if instead:
         return Outcome(End.REFUTED, instead)
     deadline = time.monotonic() + change.wait_s

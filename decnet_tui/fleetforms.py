@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from decnet.bus import topics
 from decnet.config import Settings
+from decnet.errors import BusError
 from decnet.hostile import visible
 from decnet_tui.changes import Change, End, Outcome, need_store
 from decnet_tui.feed import Feed
 from decnet_tui.forms import Field, Form
 from decnet_tui.session import Session
+
+if TYPE_CHECKING:
+    from decnet.mutator.fleet import FleetSpec
+    from decnet.mutator.rows import Tools
 
 INTERVALS = ("inherit", "30m", "1h", "12h", "7d", "never")
 INTERVAL = "decky.interval"
@@ -26,12 +31,14 @@ def listed(services: Sequence[Any] | None) -> str:
 
 @dataclass
 class Rotation(Change):
-    """A request on the bus, followed by its id: requested, applying, then applied or failed; silence is UNKNOWN."""
+    """A request, followed by its id: requested, applying, then applied or failed; silence is UNKNOWN."""
 
     decky: str
     wait_s: float
     reason: str | None = None
     request_id: str = field(default_factory=lambda: uuid4().hex)
+    stored: str = ""
+    """The ``mutation_id`` once the request is a row: the mutator finds it there even if no bus tells it."""
     kind = "decky.mutate"
 
     @property
@@ -49,7 +56,24 @@ class Rotation(Change):
         return {"request_id": self.request_id}
 
     async def send(self, session: Session) -> None:
-        """Publishes the request. Raises BusError."""
+        """Stores the request where there is a database, and publishes it. Raises BusError when neither worked."""
+        if session.repo is not None:
+            from decnet.mutator.queue import request_rotation  # here: the console starts without the planes
+
+            self.stored = await request_rotation(
+                session.repo,
+                self.decky,
+                requested_by=session.operator,
+                reason=self.reason or "",
+                request_id=self.request_id,
+            )
+        try:
+            await self._publish(session)
+        except BusError:
+            if not self.stored:
+                raise
+
+    async def _publish(self, session: Session) -> None:
         payload = {
             "request_id": self.request_id,
             "requested_by": session.operator,
@@ -70,6 +94,8 @@ class Rotation(Change):
 
     def silence(self) -> Outcome:
         """Nobody knows; the request is a row and may still be served."""
+        if not self.wait_s:
+            return Outcome(End.SAVED, "requested; view 5 shows what becomes of it")
         return Outcome(End.UNKNOWN, f"no answer within {self.wait_s:.0f}s; view 5 shows what becomes of it")
 
 
@@ -143,6 +169,53 @@ class IntervalChange(Change):
         row = await need_store(session).decky_get(self.decky)
         stored = (row["mutate_interval"] or "inherit") if row else "no such decky"
         return "" if stored == self.every else f"the store reads back {stored}"
+
+
+@dataclass
+class FleetApply(Change):
+    """Makes the fleet what a file says; ``tools`` are :class:`decnet.mutator.rows.Tools`."""
+
+    fleet: FleetSpec
+    tools: Tools
+    done: dict[str, Any] = field(default_factory=dict)
+    """The names that were added, changed and removed, and those that stay as they are."""
+    kind = "fleet.apply"
+
+    @property
+    def target(self) -> str:  # type: ignore[override]
+        """The fleet."""
+        return str(self.fleet.name)
+
+    @property
+    def what(self) -> str:
+        """The fleet."""
+        return f"fleet {self.target} applied"
+
+    async def before(self, session: Session) -> dict[str, Any] | None:
+        """The deckies that are wanted now."""
+        rows = await need_store(session).deckies()
+        return {"deckies": sorted(row["name"] for row in rows if row["wanted"])}
+
+    def after(self) -> dict[str, Any]:
+        """The deckies that the file names."""
+        return {"deckies": sorted(decky.name for decky in self.fleet.deckies)}
+
+    async def send(self, session: Session) -> None:
+        """Writes it. Raises FleetError for a fleet that does not fit."""
+        from decnet.mutator.rows import apply_fleet  # here: the console starts without the planes
+
+        done = await apply_fleet(need_store(session), self.fleet, self.tools, actor=session.operator)
+        self.done = {
+            "fleet": self.fleet.name, "added": done.added, "changed": done.changed, "removed": done.removed,
+            "unchanged": done.unchanged,
+        }  # fmt: skip
+
+    def reported(self, feed: Feed, sent_at: float) -> Outcome:
+        """The rows are written; the deckies themselves follow."""
+        moved = [
+            f"{len(self.done[what])} {what}" for what in ("added", "changed", "removed") if self.done[what]
+        ]
+        return Outcome(End.SAVED, ", ".join(moved) or "nothing to change")
 
 
 class IntervalForm(Form):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from decnet.errors import DecnetError
 from decnet_tui.changes import Change, need_store
 from decnet_tui.forms import Field, Form, parse_duration
 from decnet_tui.session import Session
@@ -23,6 +24,8 @@ class IgnoreSource(Change):
     source: str
     expires_at: float | None = None
     reason: str | None = None
+    entry: Mapping[str, Any] = field(default_factory=dict)
+    """The entry as it was written; ``marked`` is the number of sessions that it marked."""
     kind = KIND
 
     @property
@@ -37,22 +40,21 @@ class IgnoreSource(Change):
 
     async def before(self, session: Session) -> dict[str, Any] | None:
         """Whether it was ignored, and how."""
-        entry = await _entry(session, self.source)
-        if entry is None:
-            return {"ignored": False}
-        ends = entry["expires_at"]
-        return {"ignored": True, "expires_at": ends.timestamp() if ends else None, "reason": entry["reason"]}
+        return await _state(session, self.source)
 
     def after(self) -> dict[str, Any]:
         """Ignored."""
         return {"ignored": True, "expires_at": self.expires_at, "reason": self.reason}
 
     async def send(self, session: Session) -> None:
-        """Writes the entry and marks what is stored. Raises what the store raises."""
+        """Writes the entry and marks what is stored. Raises DecnetError for what is no source."""
         ends = None if self.expires_at is None else datetime.fromtimestamp(self.expires_at, UTC)
-        await need_store(session).ignore_add(
-            self.source, reason=self.reason, set_by=session.operator, expires_at=ends
-        )
+        try:
+            self.entry = await need_store(session).ignore_add(
+                self.source, reason=self.reason, set_by=session.operator, expires_at=ends
+            )
+        except ValueError as error:
+            raise DecnetError(str(error)) from error
 
     async def held(self, session: Session) -> str:
         """Empty when the entry is there."""
@@ -77,6 +79,10 @@ class NoticeSource(Change):
         """What it does."""
         return f"ignore {self.source} no longer"
 
+    async def before(self, session: Session) -> dict[str, Any] | None:
+        """Whether it was ignored, and how."""
+        return await _state(session, self.source)
+
     def after(self) -> dict[str, Any]:
         """Not ignored."""
         return {"ignored": False}
@@ -93,9 +99,23 @@ class NoticeSource(Change):
 
 
 async def _entry(session: Session, source: str) -> Mapping[str, Any] | None:
-    wanted = {source, f"{source}/32", f"{source}/128"}
+    """The entry of a source in any of its spellings: a network is stored in its shortest."""
+    from decnet.db.repo_ignore import parse_source  # here: the console starts without the database library
+
+    try:
+        wanted = parse_source(source)
+    except ValueError:
+        return None
     rows = await need_store(session).ignored_sources()
-    return next((row for row in rows if row["value"] in wanted), None)
+    return next((row for row in rows if (row["kind"], row["value"]) == wanted), None)
+
+
+async def _state(session: Session, source: str) -> dict[str, Any]:
+    entry = await _entry(session, source)
+    if entry is None:
+        return {"ignored": False}
+    ends = entry["expires_at"]
+    return {"ignored": True, "expires_at": ends.timestamp() if ends else None, "reason": entry["reason"]}
 
 
 def undo(entry: Mapping[str, Any]) -> Change:

@@ -30,7 +30,6 @@ class WorkerControl(Change):
 
     worker: str
     action: str
-    by: str = "console"
     kind = "worker.control"
     wait_s = CONTROL_WAIT_S
 
@@ -50,7 +49,7 @@ class WorkerControl(Change):
 
     async def send(self, session: Session) -> None:
         """Publishes the request. Raises BusError."""
-        payload = {"action": self.action, "requested_by": self.by, "ts": time.time()}
+        payload = {"action": self.action, "requested_by": session.operator, "ts": time.time()}
         await session.bus.publish(topics.system_control(self.worker), payload, event_type="control")
 
     def reported(self, feed: Feed, sent_at: float) -> Outcome | None:
@@ -128,7 +127,8 @@ class LetterRetry(Change):
 
     def silence(self) -> Outcome:
         """No new failure; success is not announced."""
-        return Outcome(End.SAVED, f"it is on the bus again; no new failure within {self.wait_s:.0f}s")
+        waited = f"; no new failure within {self.wait_s:.0f}s" if self.wait_s else ""
+        return Outcome(End.SAVED, f"it is on the bus again{waited}")
 
 
 async def retry_letter(repo: Any, bus: Any, letter_id: int) -> str:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from decnet.db.repo_alerts import ACKNOWLEDGED, RESOLVED, STATES
-from decnet.db.repository import BaseRepository
 from decnet.errors import DecnetError
 from decnet.hostile import visible
+from decnet_tui.actornames import actor_label, addresses
 from decnet_tui.cli import common
+from decnet_tui.summary import short
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
 
 Attacker = Annotated[str | None, typer.Option("--attacker", help="Address or uuid.")]
 Session = Annotated[str | None, typer.Option("--session", help="Session id.")]
@@ -136,19 +138,33 @@ def alerts(
     if ctx.invoked_subcommand is not None:
         ctx.obj = (config, data_dir, db)
         return
+    from decnet.db.repo_alerts import STATES
+
     if state is not None and state not in STATES:
         raise typer.BadParameter(f"{state!r}: use {', '.join(STATES)}")
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     newest = common.parse_since(since)
 
-    async def ask() -> list[dict[str, Any]]:
+    async def ask() -> tuple[list[dict[str, Any]], Mapping[str, str]]:
         async with common.repository(settings) as repo:
-            return await repo.list_alerts(newest, attacker, session, state, limit, ignored)
+            rows = await repo.list_alerts(newest, attacker, session, state, limit, ignored)
+            return rows, {} if as_json else await addresses(repo, rows)
 
-    rows = [{name: row[name] for name in ALERT_ROW} for row in common.run(ask)]
-    columns = ("ts", "state", "confidence", "families", "sessions", "identity_uuid", "alert_id")
-    shown = rows if as_json else [{**row, "sessions": _sizes(row)} for row in rows]
+    found, known = common.run(ask)
+    rows = [{name: row[name] for name in ALERT_ROW} for row in found]
+    columns = ("ts", "state", "confidence", "families", "sessions", "actor", "identity", "alert_id")
+    shown = rows if as_json else [_for_people(row, known) for row in rows]
     common.print_rows(shown, columns, as_json, _NO_ALERTS)
+
+
+def _for_people(row: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
+    """With the actor's addresses; a short id tells two identities behind one address apart."""
+    return {
+        **row,
+        "sessions": _sizes(row),
+        "actor": actor_label(row, known),
+        "identity": short(row["identity_uuid"]),
+    }
 
 
 def _sizes(row: Mapping[str, Any]) -> str:
@@ -168,21 +184,22 @@ def show(
     config, data_dir, db = _own_or_given(ctx, config, data_dir, db)
     settings = common.settings_of(config, data_dir=data_dir, db=db)
 
-    async def ask() -> dict[str, Any]:
+    async def ask() -> tuple[dict[str, Any], Mapping[str, str]]:
         async with common.repository(settings) as repo:
             row = await repo.get_alert(alert_id)
             if row is None:
-                raise DecnetError(_UNKNOWN.format(alert_id))
-            return row
+                raise DecnetError(_UNKNOWN.format(visible(alert_id, 80)))
+            return row, {} if as_json else await addresses(repo, [row])
 
-    row = common.run(ask)
-    typer.echo(common.to_json(row) if as_json else "\n".join(_explained(row)))
+    row, known = common.run(ask)
+    typer.echo(common.to_json(row) if as_json else "\n".join(_explained(row, known)))
 
 
-def _explained(row: Mapping[str, Any]) -> list[str]:
+def _explained(row: Mapping[str, Any], known: Mapping[str, str]) -> list[str]:
     told = row["explanation"] or {}
     lines = [
-        f"{row['state']}, {len(row['sides'] or ())} sides of {_sizes(row)} sessions: {told.get('claim')}"
+        f"{actor_label(row, known, limit=0)}  identity {row['identity_uuid']}",
+        f"{row['state']}, {len(row['sides'] or ())} sides of {_sizes(row)} sessions: {told.get('claim')}",
     ]
     lines += [
         f"  for: {item['family']} follows the sides in {item['agreement']:.0%} of sessions"
@@ -205,7 +222,7 @@ def ack(
     db: common.DbUrl = None,
 ) -> None:
     """Notes that somebody looks into an alert."""
-    _say(alert_id, _set_state(ctx, alert_id, ACKNOWLEDGED, config, data_dir, db), as_json)
+    _say(alert_id, _set_state(ctx, alert_id, "acknowledged", config, data_dir, db), as_json)
 
 
 @alerts_app.command("resolve")
@@ -218,7 +235,7 @@ def resolve(
     db: common.DbUrl = None,
 ) -> None:
     """Closes an alert; it stays closed while the evidence is the same."""
-    _say(alert_id, _set_state(ctx, alert_id, RESOLVED, config, data_dir, db), as_json)
+    _say(alert_id, _set_state(ctx, alert_id, "resolved", config, data_dir, db), as_json)
 
 
 def _own_or_given(ctx: typer.Context, *own: Any) -> tuple[Any, ...]:
@@ -231,17 +248,19 @@ def _set_state(ctx: typer.Context, alert_id: str, state: str, config: Any, data_
     config, data_dir, db = _own_or_given(ctx, config, data_dir, db)
     settings = common.settings_of(config, data_dir=data_dir, db=db)
 
-    async def change() -> str:
-        async with common.repository(settings) as repo:
-            try:
-                row = await repo.set_alert_state(alert_id, state, getpass.getuser())
-            except ValueError as error:
-                raise DecnetError(str(error)) from error
-            if row is None:
-                raise DecnetError(_UNKNOWN.format(alert_id))
-            return str(row["state"])
+    async def change() -> None:
+        from decnet_tui.alertchanges import AlertState
+        from decnet_tui.cli import changing
 
-    return common.run(change)
+        async with changing.opened(settings) as session:
+            row = await session.store.get_alert(alert_id)
+            if row is None:
+                raise DecnetError(_UNKNOWN.format(visible(alert_id, 80)))
+            known = await addresses(session.store, [row])
+            await changing.perform(session, AlertState(alert_id, actor_label(row, known), state))
+
+    common.run(change)
+    return state
 
 
 def _say(alert_id: str, state: str, as_json: bool) -> None:

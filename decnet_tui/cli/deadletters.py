@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from decnet.bus.factory import get_bus
+from decnet.errors import DecnetError
 from decnet_tui.cli import common
-from decnet_tui.cli.stream import bus_settings
 
 app = typer.Typer(
     help="Events that a worker gave up, newest first; retry ID tries one again.", rich_markup_mode=None
@@ -49,18 +48,20 @@ def retry(
     db: common.DbUrl = None,
 ) -> None:
     """Puts one dead letter on the bus of the running engine again; it gives it up anew if it fails anew."""
-    from decnet_tui.workerforms import retry_letter
+    from decnet_tui.cli import changing
+    from decnet_tui.workerforms import LetterRetry
 
     settings = common.settings_of(config, data_dir=data_dir, db=db)
 
     async def again() -> str:
-        bus = get_bus(client_name="cli", settings=bus_settings(settings, None))
-        async with common.repository(settings) as repo:
-            await bus.connect()
-            try:
-                return await retry_letter(repo, bus, letter_id)
-            finally:
-                await bus.close()
+        async with changing.opened(settings, engine=True) as session:
+            letter = await session.store.dead_letter_get(letter_id)
+            if letter is None:
+                raise DecnetError(f"no dead letter {letter_id}: see `decnet-tui deadletters`")
+            change = LetterRetry(letter)
+            change.wait_s = 0.0  # a new failure makes a new letter; the shell does not wait to see that
+            await changing.perform(session, change)
+            return str(letter["topic"])
 
     topic = common.run(again)
     said = {"id": letter_id, "topic": topic}

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from uuid import uuid4
 
 import typer
 
 from decnet.config import Settings
-from decnet.errors import BusError, ConfigError, DecnetError
+from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from decnet.db.repository import BaseRepository
 
@@ -29,7 +27,6 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The decky.")]
 _KEYS = (
     "name", "archetype", "substrate", "desired", "observed", "state", "mutate_interval", "last_mutated", "next_due",
 )  # fmt: skip
-_LOOK_S = 0.2
 _ENDED = ("applied", "failed")
 
 
@@ -61,17 +58,16 @@ def apply(
 
 async def _apply(settings: Settings, file: Path) -> dict[str, Any]:
     from decnet.mutator.fleet import load_fleet
-    from decnet.mutator.rows import Tools, apply_fleet
+    from decnet.mutator.rows import Tools
+    from decnet_tui.cli import changing
+    from decnet_tui.fleetforms import FleetApply
 
     settings, engine = common.reach(settings)
     tools = Tools.of(settings)
-    fleet = load_fleet(file, tools.catalogue, tools.defaults)
-    async with _opened(settings) as repo:
-        done = await apply_fleet(repo, fleet, tools, actor=_actor())
-    return {
-        "fleet": fleet.name, "added": done.added, "changed": done.changed, "removed": done.removed,
-        "unchanged": done.unchanged, "engine": engine is not None,
-    }  # fmt: skip
+    change = FleetApply(load_fleet(file, tools.catalogue, tools.defaults), tools)
+    async with changing.opened(settings, store=_opened) as session:
+        await changing.perform(session, change)
+    return {**change.done, "engine": engine is not None}
 
 
 @asynccontextmanager
@@ -84,14 +80,6 @@ async def _opened(settings: Settings) -> AsyncIterator[BaseRepository]:
         yield repo
     finally:
         await repo.close()
-
-
-def _actor() -> str:
-    """Who asks, as far as the system knows."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):
-        return "cli"
 
 
 @group.command("list")
@@ -165,63 +153,46 @@ def _list(services: Sequence[str]) -> str:
 
 
 async def _mutate(settings: Settings, name: str, *, wait: bool, force: bool, reason: str) -> dict[str, Any]:
-    from decnet.mutator.queue import request_rotation
+    from decnet_tui.cli import changing
+    from decnet_tui.fleetforms import Rotation
 
-    async with common.repository(settings) as repo:
-        decky = await repo.decky_get(name)
-        if decky is None or not decky["wanted"]:
-            raise DecnetError(f"no decky {visible(name, 80)}: see `decnet-tui fleet list`")
-        live = await repo.live_sessions(name, time.time() - settings.mutator.quiet_session_s)
-        if live and not force:
-            sessions = f"{live} attacker session{'s are' if live > 1 else ' is'} live on {visible(name)}"
-            raise DecnetError(f"{sessions} and would be cut off: wait, or repeat with --force")
-        request = uuid4().hex
-        key = await request_rotation(repo, name, requested_by=_actor(), reason=reason, request_id=request)
-        reached = await _announce(settings, name, request, reason)
-        if wait and not reached:
+    async with changing.opened(settings, news=True) as session:
+        await _may_rotate(session.store, settings, name, force)
+        limit = settings.mutator.apply_timeout_s if wait else 0.0
+        change = Rotation(name, limit, reason or None)
+        refused: DecnetError | None = None
+        try:
+            await changing.perform(session, change)
+        except DecnetError as error:
+            refused = error
+        row = await session.store.mutation_get(change.stored) if change.stored else None
+        if refused is not None and (row or {}).get("state") != "failed":
+            raise refused
+        if wait and not session.live:
             raise DecnetError("no engine runs here: the request is stored and served when one starts")
-        return await _result(repo, settings, key, wait, reached)
+        if wait and (row or {}).get("state") not in _ENDED:
+            raise DecnetError(f"not done in {limit:.0f} s: see `decnet-tui fleet list`")
+        return _result(row or {}, session.live)
 
 
-async def _announce(settings: Settings, name: str, request: str, reason: str) -> bool:
-    """Tells the engine; False when none can be reached. It would find the row by itself, only later."""
-    from decnet.bus import topics
-    from decnet.bus.factory import get_bus
-    from decnet_tui.cli.stream import bus_settings
-
-    try:
-        bus = get_bus("fleet", bus_settings(settings, None))
-    except (ConfigError, DecnetError):
-        return False
-    try:
-        await bus.connect()
-        payload = {"request_id": request, "requested_by": _actor(), "reason": reason}
-        await bus.publish(topics.decky(name, topics.DECKY_MUTATE_REQUEST), payload, event_id=request)
-    except BusError:
-        return False
-    finally:
-        await bus.close()
-    return True
+async def _may_rotate(repo: BaseRepository, settings: Settings, name: str, force: bool) -> None:
+    """Raises DecnetError for an unknown decky, and for one on which sessions are live unless forced."""
+    decky = await repo.decky_get(name)
+    if decky is None or not decky["wanted"]:
+        raise DecnetError(f"no decky {visible(name, 80)}: see `decnet-tui fleet list`")
+    live = await repo.live_sessions(name, time.time() - settings.mutator.quiet_session_s)
+    if live and not force:
+        sessions = f"{live} attacker session{'s are' if live > 1 else ' is'} live on {visible(name)}"
+        raise DecnetError(f"{sessions} and would be cut off: wait, or repeat with --force")
 
 
-async def _result(
-    repo: BaseRepository, settings: Settings, key: str, wait: bool, reached: bool
-) -> dict[str, Any]:
-    """What became of the request; waits for as long as one change may take."""
-    deadline = time.monotonic() + settings.mutator.apply_timeout_s
-    while True:
-        row = await repo.mutation_get(key) or {}
-        if not wait or row.get("state") in _ENDED:
-            break
-        if time.monotonic() > deadline:
-            raise DecnetError(
-                f"not done in {settings.mutator.apply_timeout_s:.0f} s: see `decnet-tui fleet list`"
-            )
-        await asyncio.sleep(_LOOK_S)
+def _result(row: Mapping[str, Any], engine: bool) -> dict[str, Any]:
+    """What became of the request."""
     told = row.get("outcome") or {}
     return {
-        "name": row.get("target"), "mutation_id": key, "state": row.get("state"), "reason": row.get("reason") or "",
-        "old_services": list(told.get("old") or ()), "new_services": list(told.get("new") or ()), "engine": reached,
+        "name": row.get("target"), "mutation_id": row.get("mutation_id"), "state": row.get("state"),
+        "reason": row.get("reason") or "", "old_services": list(told.get("old") or ()),
+        "new_services": list(told.get("new") or ()), "engine": engine,
     }  # fmt: skip
 
 
@@ -235,13 +206,14 @@ def interval(
     db: common.DbUrl = None,
 ) -> None:
     """Sets how often a decky rotates."""
-    from decnet.mutator.rows import Tools, set_interval
+    from decnet_tui.cli import changing
+    from decnet_tui.fleetforms import IntervalChange
 
     settings = common.settings_of(config, data_dir=data_dir, db=db)
 
     async def write() -> None:
-        async with common.repository(settings) as repo:
-            await set_interval(repo, name, every, Tools.of(settings))
+        async with changing.opened(settings) as session:
+            await changing.perform(session, IntervalChange(name, every, settings))
 
     common.run(write)
     said = {"name": name, "mutate_interval": every}

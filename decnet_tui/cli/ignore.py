@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from decnet.config import Settings
 from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
@@ -47,7 +48,7 @@ def ignore(
         common.run(lambda: _add(settings, what, expires, reason, as_json))
 
 
-async def _list(settings: Any, since: datetime | None, limit: int, as_json: bool) -> None:
+async def _list(settings: Settings, since: datetime | None, limit: int, as_json: bool) -> None:
     async with common.repository(settings) as repo:
         found = await repo.ignored_sources()
     now = datetime.now(UTC)
@@ -62,13 +63,15 @@ def _state(row: dict[str, Any], now: datetime) -> str:
 
 
 async def _add(
-    settings: Any, source: str, expires: datetime | None, reason: str | None, as_json: bool
+    settings: Settings, source: str, expires: datetime | None, reason: str | None, as_json: bool
 ) -> None:
-    async with common.repository(settings) as repo:
-        try:
-            row = await repo.ignore_add(source, reason=reason, set_by="cli", expires_at=expires)
-        except ValueError as error:
-            raise DecnetError(str(error)) from error
+    from decnet_tui.cli import changing
+    from decnet_tui.sourceforms import IgnoreSource
+
+    change = IgnoreSource(source, expires.timestamp() if expires else None, reason)
+    async with changing.opened(settings) as session:
+        await changing.perform(session, change)
+    row = change.entry
     if as_json:
         typer.echo(common.to_json(row))
         return
@@ -79,10 +82,15 @@ async def _add(
     )
 
 
-async def _remove(settings: Any, entry: str, as_json: bool) -> None:
-    async with common.repository(settings) as repo:
-        if not await repo.ignore_remove(entry):
+async def _remove(settings: Settings, entry: str, as_json: bool) -> None:
+    from decnet_tui.cli import changing
+    from decnet_tui.sourceforms import NoticeSource
+
+    async with changing.opened(settings) as session:
+        known = {row["ignore_id"]: str(row["value"]) for row in await session.store.ignored_sources()}
+        if entry not in known:
             raise DecnetError(f"no entry {visible(entry, 40)}: see `decnet-tui ignore list`")
+        await changing.perform(session, NoticeSource(known[entry]))
     typer.echo(common.to_json({"removed": entry}) if as_json else f"{visible(entry, 40)}: no longer ignored")
 
 

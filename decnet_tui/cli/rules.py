@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from decnet.config import Settings
-from decnet.db.repository import BaseRepository
 from decnet.errors import DecnetError
 from decnet.hostile import visible
-from decnet.ttp.loader import load_dir
 from decnet_tui.cli import common
 from decnet_tui.cli.coverage import coverage
-from decnet_tui.store import RepositoryRules
+
+if TYPE_CHECKING:
+    from decnet_tui.rulechanges import RuleChange
 
 app = typer.Typer(
     help="The rules: list, show, check, coverage, disable, enable, clip.",
@@ -110,6 +110,7 @@ def check(
     db: common.DbUrl = None,
 ) -> None:
     """Reports every error of every file with its place and runs the rules' own tests; exit 1 if any."""
+    from decnet.ttp.loader import load_dir
     from decnet.ttp.selftest import run_rule_tests
 
     settings = common.settings_of(config, data_dir=data_dir, db=db, rules=directory or rules)
@@ -182,21 +183,23 @@ def clip(
 def _set(
     settings: Settings, rule_id: str, state: str, ceiling: float | None, for_: str | None, reason: str | None
 ) -> dict[str, Any]:
-    """The state as it was read back; ``expires_at`` in epoch seconds."""
+    """The state as it was read back; ``expires_at`` in epoch seconds. Exit code 1 when it did not hold."""
+    from decnet_tui.rulechanges import RuleChange
+
     expires = None if for_ is None else time.time() + common.parse_duration(for_).total_seconds()
+    change = RuleChange(rule_id, state, ceiling, expires, reason)
+    common.run(lambda: _change(settings, change))
+    return {"rule_id": rule_id, **change.after()}
 
-    async def write() -> dict[str, Any]:
-        async with common.repository(settings) as repo:
-            return await _written(repo, settings, rule_id, (state, ceiling, expires, reason))
 
-    row = common.run(write)
-    return {
-        "rule_id": row["rule_id"],
-        "state": row["state"],
-        "confidence_max": ceiling,
-        "expires_at": expires,
-        "reason": reason,
-    }
+async def _change(settings: Settings, change: RuleChange) -> None:
+    """Raises DecnetError for an unknown rule or a write that did not hold."""
+    from decnet_tui.cli import changing
+
+    async with changing.opened(settings, news=True) as session:
+        if change.rule_id not in {row["rule_id"] for row in await session.list_rules()}:
+            raise DecnetError(f"no rule {visible(change.rule_id, 80)}: see `decnet-tui rules list`")
+        await changing.perform(session, change)
 
 
 def _done(row: dict[str, Any], as_json: bool) -> None:
@@ -206,28 +209,6 @@ def _done(row: dict[str, Any], as_json: bool) -> None:
         return
     until = "" if expires is None else f" until {expires:%Y-%m-%d %H:%M:%SZ}"
     typer.echo(f"{row['rule_id']} {row['state']}{until}")
-
-
-async def _written(
-    repo: BaseRepository,
-    settings: Settings,
-    rule_id: str,
-    change: tuple[str, float | None, float | None, str | None],
-) -> dict[str, Any]:
-    """Writes the state and reads it back. Raises DecnetError for an unknown rule or a write that did not hold."""
-    from decnet_tui.rulelist import rule_rows
-
-    engine = common.reach(settings)[1] is not None
-    known = {row["rule_id"] for row in await rule_rows(settings, repo, engine=engine)}
-    if rule_id not in known:
-        raise DecnetError(f"no rule {visible(rule_id, 80)}: see `decnet-tui rules list`")
-    state, ceiling, expires, reason = change
-    access = RepositoryRules(repo, actor="cli")
-    await access.set_rule_state(rule_id, state, ceiling, expires, reason)
-    row = next(r for r in await rule_rows(settings, repo, engine=engine) if r["rule_id"] == rule_id)
-    if row["state"] != state:
-        raise DecnetError(f"NOT APPLIED: {rule_id} reads back as {row['state']}")
-    return row
 
 
 def register(parent: typer.Typer) -> None:

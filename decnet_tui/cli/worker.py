@@ -5,16 +5,14 @@ It takes the console's way: journal, send, and the heartbeat that shows the stat
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
 
 from decnet.config import Settings
 from decnet.runtime import KNOWN_WORKERS
-from decnet_tui.changes import End, Outcome, perform
+from decnet_tui.changes import End, Outcome
 from decnet_tui.cli import common
-from decnet_tui.feed import Feed
 from decnet_tui.workerforms import ACTIONS, WorkerControl
 
 
@@ -32,7 +30,7 @@ def worker(
     if name not in KNOWN_WORKERS:
         raise typer.BadParameter(f"unknown worker {name!r}; known: {', '.join(KNOWN_WORKERS)}")
     settings = common.settings_of(config, data_dir=data_dir, db=db)
-    change = WorkerControl(name, action, by="cli")
+    change = WorkerControl(name, action)
     outcome = common.run(lambda: _perform(settings, change))
     if outcome.end is not End.VERIFIED:
         common.fail(outcome.text(change.what))
@@ -41,24 +39,10 @@ def worker(
 
 
 async def _perform(settings: Settings, change: WorkerControl) -> Outcome:
-    from decnet_tui.attach import attach
-    from decnet_tui.link import Link
+    from decnet_tui.cli import changing
 
-    session = attach(settings)
-    session.operator = session.operator.replace("@console", "@cli")
-    feed = Feed(ring=1000, heartbeat_s=settings.runtime.heartbeat_s)
-    link = Link(session.bus, feed)
-    try:
-        await session.open_store()
-        async with asyncio.TaskGroup() as group:
-            reading = group.create_task(link.run(), name="link")
-            async with asyncio.timeout(settings.bus.connect_timeout_s):
-                await link.up.wait()
-            outcome = await perform(session, feed, change)
-            reading.cancel()
-        return outcome
-    finally:
-        await session.close()
+    async with changing.opened(settings, engine=True) as session:
+        return await changing.perform(session, change)
 
 
 def register(app: typer.Typer) -> None:

@@ -302,10 +302,14 @@ def test_until_idle_on_a_log_that_is_not_there_fails(tmp_path: Path) -> None:
     assert b"no.json: missing" in done.stderr.splitlines()[-1]
 
 
-def test_tag_starts_without_database_and_bus() -> None:
+@pytest.mark.parametrize(
+    "arguments", [["tag", "-"], *([*name.split(), "--help"] for name in ("rules list", "rules disable", "alerts ack", "ignore", "fleet mutate", "deadletters retry"))],
+    ids=" ".join,
+)  # fmt: skip
+def test_commands_start_without_database_and_bus(arguments: list[str]) -> None:
     """They cost most of a second."""
     code = (
-        "import sys\nfrom decnet_tui.cli.main import app\napp(['tag', '-'], standalone_mode=False)\n"
+        f"import sys\nfrom decnet_tui.cli.main import app\napp({arguments!r}, standalone_mode=False)\n"
         "assert not {'sqlalchemy', 'nats', 'alembic'} & set(sys.modules)"
     )
     _loaded_by(code)

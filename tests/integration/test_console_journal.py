@@ -1,13 +1,33 @@
-"""The journal on both databases."""
+"""The journal on both databases, and what commands of the shell write into it."""
 
 from __future__ import annotations
 
+import asyncio
+import getpass
+import json
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from decnet.bus.connection import Connection, write_connection
+from decnet.bus.embedded import EmbeddedServer
+from decnet.bus.nats import NatsBus
+from decnet.config import BusSettings
+from decnet.db.repository import BaseRepository
+from decnet.ids import attacker_id
+from decnet_tui import workerforms
+from decnet_tui.cli.main import app
+from decnet_tui.journal import undoable
 from tests.dbkit import KINDS, open_repo
+from tests.integration.test_console_flows import IP, filled
+
+FLEET = "fleet: lab\nsubstrate: dry_run\ndeckies:\n  - {name: a-01, archetype: printer}\n"
+ME = f"{getpass.getuser()}@cli"
+SAVED, VERIFIED = "saved, not yet reported", "verified"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -25,3 +45,170 @@ async def test_a_change_is_written_before_and_completed_after(kind: str, tmp_pat
         assert await repo.journal_get(first) == oldest
         assert await repo.journal_get(10_000) is None
         assert [row["id"] for row in await repo.journal(limit=1)] == [second]
+
+
+def on(folder: Path, do: Callable[[BaseRepository], Awaitable[Any]]) -> Any:
+    """What a function says of the database of a data directory."""
+
+    async def ask() -> Any:
+        repo = await BaseRepository.open(f"sqlite:///{folder / 'decnet.sqlite'}")
+        try:
+            return await do(repo)
+        finally:
+            await repo.close()
+
+    return asyncio.run(ask())
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    on(tmp_path, lambda repo: filled(repo, time.time()))
+    return tmp_path
+
+
+def run(data: Path, *words: str | Path, code: int = 0) -> str:
+    done = CliRunner().invoke(app, [*map(str, words), "--data-dir", str(data)])
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def newest(data: Path) -> dict[str, Any]:
+    """The newest entry, without what differs from run to run."""
+    entry: dict[str, Any] = on(data, lambda repo: repo.journal(limit=1))[0]
+    assert entry["operator"] == ME
+    return entry
+
+
+def test_a_rule_changed_by_a_command_stands_in_the_journal(data: Path) -> None:
+    assert run(data, "rules", "clip", "R0012", "--max", "0.4", "--reason", "noisy") == "R0012 clipped\n"
+    entry = newest(data)
+    assert (entry["kind"], entry["target"], entry["what"]) == (
+        "rule.state",
+        "R0012",
+        "R0012 clipped to 0.40",
+    )
+    assert entry["before"]["state"] == "enabled"
+    assert (entry["after"]["state"], entry["after"]["confidence_max"]) == ("clipped", 0.4)
+    assert (entry["reason"], entry["outcome"]) == ("noisy", SAVED)
+    assert not undoable(entry)
+    assert run(data, "rules", "disable", "R0012", "--for", "1h").startswith("R0012 disabled until ")
+    assert (newest(data)["before"]["confidence_max"], newest(data)["after"]["state"]) == (0.4, "disabled")
+    assert run(data, "rules", "enable", "R0012") == "R0012 enabled\n"
+    (row,) = [r for r in json.loads(run(data, "rules", "list", "--json")) if r["rule_id"] == "R0012"]
+    assert (row["state"], row["set_by"]) == ("enabled", ME)
+
+
+def test_what_was_never_tried_is_no_entry(data: Path) -> None:
+    assert "no rule R9999" in run(data, "rules", "disable", "R9999", code=1)
+    assert "no entry x" in run(data, "ignore", "remove", "x", code=1)
+    assert "no decky x" in run(data, "fleet", "mutate", "x", code=1)
+    assert "no alert x" in run(data, "alerts", "ack", "x", code=1)
+    assert on(data, lambda repo: repo.journal()) == []
+
+
+def test_an_ignored_source_and_its_end(data: Path) -> None:
+    assert "1 sessions marked" in run(data, "ignore", "203.0.113.9/24", "--for", "1h", "--reason", "ours")
+    entry = newest(data)
+    assert (entry["target"], entry["before"], entry["outcome"]) == (
+        "203.0.113.9/24",
+        {"ignored": False},
+        VERIFIED,
+    )
+    assert (entry["after"]["ignored"], entry["reason"]) == (True, "ours")
+    (row,) = json.loads(run(data, "ignore", "list", "--json"))
+    run(data, "ignore", "remove", row["ignore_id"])
+    entry = newest(data)
+    assert (entry["what"], entry["outcome"]) == ("ignore 203.0.113.0/24 no longer", VERIFIED)
+    assert (entry["before"]["reason"], entry["after"]) == ("ours", {"ignored": False})
+    assert not undoable(entry)
+
+
+def test_what_is_no_source_is_refused_and_said(data: Path) -> None:
+    assert "is no address and no network" in run(data, "ignore", "192.0.2.999", code=1)
+    assert newest(data)["outcome"] == "NOT APPLIED"
+
+
+def test_fleet_commands(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "fleet.yaml").write_text(FLEET)
+    run(data, "fleet", "apply", tmp_path / "fleet.yaml")
+    entry = newest(data)
+    assert (entry["target"], entry["after"], entry["outcome"], entry["detail"]) == (
+        "lab",
+        {"deckies": ["a-01"]},
+        SAVED,
+        "1 added",
+    )
+    run(data, "fleet", "interval", "a-01", "12h")
+    entry = newest(data)
+    assert (entry["before"], entry["after"]) == (
+        {"mutate_interval": "inherit"},
+        {"mutate_interval": "12h"},
+    )
+    assert entry["outcome"] == VERIFIED
+    assert "soon" in run(data, "fleet", "interval", "a-01", "soon", code=1)
+    assert newest(data)["outcome"] == "NOT APPLIED"
+    said = json.loads(run(data, "fleet", "mutate", "a-01", "--reason", "drill", "--json"))
+    assert (said["state"], said["engine"], said["reason"]) == ("enqueued", False, "drill")
+    entry = newest(data)
+    assert (entry["kind"], entry["target"], entry["reason"], entry["outcome"]) == ("decky.mutate", "a-01", "drill", SAVED)  # fmt: skip
+    row = on(data, lambda repo: repo.mutation_get(said["mutation_id"]))
+    assert (row["requested_by"], row["payload"]["request_id"]) == (ME, entry["after"]["request_id"])
+
+
+def test_an_alert_is_acknowledged_and_resolved_by_its_actors_address(data: Path) -> None:
+    async def suspect(repo: BaseRepository) -> None:
+        await repo.raise_alert({"alert_id": "a1", "identity_uuid": "7c1e9a02-0", "attacker_uuids": [attacker_id(IP)],
+                                "sides": [["s1"]], "families": ["client"], "primitives": [], "confidence": 0.6,
+                                "explanation": {}, "ts": time.time(), "evidence_key": "k"})  # fmt: skip
+
+    on(data, suspect)
+    alert = json.loads(run(data, "alerts", "--json"))[0]["alert_id"]
+    assert run(data, "alerts", "ack", alert) == f"{alert}: acknowledged\n"
+    assert (newest(data)["what"], newest(data)["outcome"]) == (f"alert on {IP} acknowledged", VERIFIED)
+    assert run(data, "alerts", "resolve", alert) == f"{alert}: resolved\n"
+    assert newest(data)["what"] == f"alert on {IP} resolved"
+    assert run(data, "alerts", "ack", alert, code=1) == f"error: alert {alert} is resolved already\n"
+    assert newest(data)["outcome"] == "NOT APPLIED"
+
+
+async def test_with_an_engine_the_news_verify_and_a_dead_letter_goes_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workerforms, "DUPLICATE_WINDOW_S", 0.0)
+    url = f"sqlite:///{tmp_path / 'decnet.sqlite'}"
+    repo = await BaseRepository.open(url)
+    await filled(repo, time.time())
+    server = EmbeddedServer(tmp_path, BusSettings())
+    await server.start()
+    bus = NatsBus(server.url, token=server.token, settings=BusSettings())
+    await bus.connect()
+    write_connection(tmp_path, Connection(server.url, url, server.token))
+    try:
+        async with asyncio.TaskGroup() as group:
+            reporting = group.create_task(_report_states(repo, bus))
+            await asyncio.to_thread(run, tmp_path, "rules", "disable", "R0001", "--reason", "noisy")
+            reporting.cancel()
+        (entry,) = await repo.journal()
+        assert (entry["outcome"], entry["detail"]) == (
+            VERIFIED,
+            "store and ttp.rule.state.R0001 agree",
+        )
+        (letter,) = await repo.dead_letters(None, 0)
+        said = await asyncio.to_thread(run, tmp_path, "deadletters", "retry", str(letter["id"]))
+        assert said == f"dead letter {letter['id']}: attacker.observed is on the bus again\n"
+        assert await repo.dead_letters(None, 0) == []
+        newest, _ = await repo.journal()
+        assert (newest["kind"], newest["operator"], newest["outcome"]) == ("deadletter.retry", ME, SAVED)
+        assert newest["detail"] == "it is on the bus again"
+    finally:
+        await bus.close()
+        await server.stop()
+        await repo.close()
+
+
+async def _report_states(repo: BaseRepository, bus: NatsBus) -> None:
+    """What the engine's rule store does: it tells of states that it finds."""
+    while not (states := await repo.rule_states()):
+        await asyncio.sleep(0.05)
+    for rule_id, row in states.items():
+        await bus.publish(f"ttp.rule.state.{rule_id}", {"rule_id": rule_id, "state": row["state"]})

@@ -1,0 +1,32 @@
+"""What an actor is called for people: its addresses, else the beginning of its id. Knows no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from decnet.hostile import visible
+from decnet_tui.summary import short
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
+
+SHOWN = 2
+"""Addresses that stand in a list; how many more there are is said."""
+
+
+async def addresses(repo: BaseRepository, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The addresses of all attackers in ``attacker_uuids`` of some rows. Raises what the store raises."""
+    wanted = {uuid for row in rows for uuid in row["attacker_uuids"] or ()}
+    if not wanted:
+        return {}
+    found = await repo.list_attackers(limit=0, ignored=True)
+    return {row["attacker_uuid"]: row["attacker_ip"] for row in found if row["attacker_uuid"] in wanted}
+
+
+def actor_label(row: Mapping[str, Any], known: Mapping[str, str], limit: int = SHOWN) -> str:
+    """The addresses of a row with ``attacker_uuids``, at most ``limit`` (0: all); else its identity's beginning."""
+    found = [visible(known[uuid], 45) for uuid in row.get("attacker_uuids") or () if known.get(uuid)]
+    shown = found[: limit or None]
+    more = f" +{len(found) - len(shown)}" if len(found) > len(shown) else ""
+    return " ".join(shown) + more if shown else f"id:{short(row.get('identity_uuid'))}"

@@ -1,0 +1,140 @@
+"""How a command changes something: the console's way, over the engine of a data directory or its database alone.
+
+Journal, send, read back and the news are :mod:`decnet_tui.changes`; here is the session that they need in
+a shell, and what a change that was refused means for the command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import cast
+
+from decnet.bus.base import BaseBus, Subscription
+from decnet.bus.factory import get_bus
+from decnet.bus.null import NullBus
+from decnet.config import Settings
+from decnet.db.repository import BaseRepository
+from decnet.errors import BusError, ConfigError, DecnetError
+from decnet.ttp.loader import LoadResult, load_dir
+from decnet_tui import changes
+from decnet_tui.cli import common
+from decnet_tui.cli.stream import bus_settings
+from decnet_tui.feed import Feed
+from decnet_tui.rulelist import all_rows
+from decnet_tui.session import RuleRow
+from decnet_tui.store import RepositoryRules
+
+Store = Callable[[Settings], AbstractAsyncContextManager[BaseRepository]]
+
+
+def operator() -> str:
+    """Who gives the command, for the journal and ``set_by``."""
+    try:
+        return f"{getpass.getuser()}@cli"
+    except (KeyError, OSError):
+        return "cli"
+
+
+class ShellSession:
+    """A :class:`decnet_tui.session.Session` for one command. ``live``: an engine is there and its news come."""
+
+    demo = False
+    engine_inside = False
+    opening = False
+
+    def __init__(self, settings: Settings, repo: BaseRepository, bus: BaseBus, *, live: bool) -> None:
+        self.settings, self.live, self.bus = settings, live, bus
+        self.repo: BaseRepository | None = repo
+        self.store = repo
+        self.host = socket.gethostname()
+        self.operator = operator()
+        self._engine = common.reach(settings)[1] is not None
+        self._files: LoadResult | None = None
+
+    async def open_store(self) -> None:
+        """It is open."""
+
+    async def list_rules(self) -> list[RuleRow]:
+        """As the engine has them; without one from the files, which are read once."""
+        if not self._engine and self._files is None:
+            self._files = load_dir(self.settings.rules)
+        rows = await all_rows(self.settings, self.store, engine=self._engine, loaded=self._files)
+        return [cast("RuleRow", row) for row in rows]
+
+    async def set_rule_state(
+        self,
+        rule_id: str,
+        state: str,
+        confidence_max: float | None = None,
+        expires_at: float | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Writes a state. Raises what the store raises."""
+        access = RepositoryRules(self.store, self.operator)
+        await access.set_rule_state(rule_id, state, confidence_max, expires_at, reason)
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, *, news: bool = False, engine: bool = False, store: Store = common.repository
+) -> AsyncIterator[ShellSession]:
+    """The session of a command. ``news``: on the bus if an engine runs; ``engine``: DecnetError if none does."""
+    bus = await _bus(settings, needed=engine) if news or engine else None
+    try:
+        async with store(settings) as repo:
+            yield ShellSession(settings, repo, bus or NullBus("cli"), live=bus is not None)
+    finally:
+        if bus is not None:
+            await bus.close()
+
+
+async def _bus(settings: Settings, *, needed: bool) -> BaseBus | None:
+    """Connected to the engine; None when there is none and it is not ``needed``."""
+    bus: BaseBus | None = None
+    try:
+        bus = get_bus("cli", bus_settings(settings, None))
+        await bus.connect()
+    except (BusError, ConfigError, DecnetError):
+        if bus is not None:
+            await bus.close()
+        if needed:
+            raise
+        return None
+    return bus
+
+
+async def perform(session: ShellSession, change: changes.Change) -> changes.Outcome:
+    """Does it, waiting for news only when an engine can tell some. Raises DecnetError when it was not applied."""
+    feed = Feed(1000, session.settings.runtime.heartbeat_s)
+    if session.live:
+        outcome = await _with_news(session, feed, change)
+    else:
+        change.wait_s = 0.0
+        outcome = await changes.perform(session, feed, change)
+    if outcome.end is changes.End.REFUTED:
+        if isinstance(outcome.error, DecnetError):
+            raise outcome.error
+        raise DecnetError(outcome.text(change.what))
+    return outcome
+
+
+async def _with_news(session: ShellSession, feed: Feed, change: changes.Change) -> changes.Outcome:
+    async with session.bus.subscribe(">") as news, asyncio.TaskGroup() as group:
+        reading = group.create_task(_read(news, feed), name="news")
+        try:
+            return await changes.perform(session, feed, change)
+        finally:
+            reading.cancel()
+
+
+async def _read(news: Subscription, feed: Feed) -> None:
+    """Until it is cancelled, or the bus goes away: then no news come, and the change says so."""
+    try:
+        async for event in news:
+            feed.add(event)
+    except BusError:
+        return
