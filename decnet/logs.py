@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from typing import Any, TextIO
 
 from decnet.hostile import visible
@@ -37,11 +38,23 @@ def get_logger(name: str) -> Any:
 
 
 def _visible_fields(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Log fields may hold attacker text; a terminal must not obey it."""
+    """Log fields may hold attacker text, and so may the messages of libraries; a terminal must not obey it."""
     return {
-        k: visible(v, 2000) if isinstance(v, str) and k not in ("exception", "event") else v
+        k: (_visible_lines(v) if k in ("exception", "event") else visible(v, 2000)) if isinstance(v, str) else v
         for k, v in event.items()
     }
+
+
+def _visible_lines(text: str) -> str:
+    """Each line by itself: line ends stay."""
+    return "\n".join(visible(line) for line in text.split("\n"))
+
+
+def _visible_traceback(out: TextIO, error: Any) -> None:
+    """A traceback whose message may quote attacker text."""
+    text = StringIO()
+    structlog.dev.plain_traceback(text, error)
+    out.write(_visible_lines(text.getvalue()))
 
 
 _SHARED: list[Any] = [
@@ -67,7 +80,7 @@ def configure_logging(fmt: str = "console", level: str = "INFO", stream: TextIO 
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if fmt == "json"
-        else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+        else structlog.dev.ConsoleRenderer(colors=False, exception_formatter=_visible_traceback)
     )
     handler = logging.StreamHandler(stream or sys.stderr)
     processors: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]

@@ -39,7 +39,8 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 def fail(message: str, code: int = 1) -> NoReturn:
     """One clear line (or one per located error) on stderr, then the exit code."""
-    typer.echo(f"error: {message}", err=True)
+    text = "\n".join(visible(line) for line in message.split("\n"))
+    typer.echo(f"error: {text}", err=True)
     raise typer.Exit(code)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from decnet.errors import DecnetError
+from decnet.hostile import visible
 from decnet_tui.cli import common
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def tag(
     except DecnetError as error:
         common.fail(str(error))
     for problem in tagger.errors:
-        typer.echo(f"warning: {problem}", err=True)
+        typer.echo(f"warning: {visible(problem)}", err=True)
     try:
         stream = sys.stdin.buffer if source == "-" else Path(source).open("rb")
     except OSError as error:
