@@ -8,7 +8,6 @@ of a batch, so that a batch tells of the same transitions as its observations on
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from decnet.attribution import thresholds as th
@@ -20,6 +19,7 @@ from decnet.db.repository import BaseRepository
 from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.runtime.worker import TxBus
+from decnet.turns import in_turns
 
 log = get_logger(__name__)
 STATE_CHANGED = topics.attribution(topics.ATTRIBUTION_PROFILE_STATE_CHANGED)
@@ -49,12 +49,11 @@ async def recompute(
     windows = await repo.observation_windows(_wanted(keys, old, late))
     moved = {key for key in keys.keys() - late if _is_gone(old.get(key), windows[key][0])}
     windows |= await repo.observation_windows(_wanted({key: keys[key] for key in moved}, old, moved))
+    walk = lambda key: replayed(key, old.get(key), *windows[key], keys[key])  # noqa: E731
     changed, told = [], []
-    for key in sorted(keys):
-        rows, total = windows[key]
-        steps = replayed(key, old.get(key), rows, total, keys[key])
+    for key, steps in zip(sorted(keys), await in_turns(walk, sorted(keys)), strict=True):
         if steps:
-            since = _since(key, rows, steps[-1][1]) if key in late | moved else {}
+            since = _since(key, windows[key][0], steps[-1][1]) if key in late | moved else {}
             changed.append({**steps[-1][1], **since})
         told += [(was, is_) for was, is_ in steps if was is None or was["state"] != is_["state"]]
     members = await repo.members_of({new["identity_uuid"] for _, new in told})
@@ -145,13 +144,15 @@ def replayed(
 
 
 def _state(key: Key, old: Row | None, seen: Sequence[Row], count: int) -> Row:
-    profile = asdict(merge_primitive(key[1], seen))
+    profile = merge_primitive(key[1], seen)
     last = float(seen[-1]["ts"])
-    same = old is not None and old["state"] == profile["state"]
+    same = old is not None and old["state"] == profile.state
     return {
-        **profile,
         "identity_uuid": key[0],
         "primitive": key[1],
+        "current_value": profile.current_value,
+        "state": profile.state,
+        "confidence": profile.confidence,
         "observation_count": count,
         "last_observation_ts": last,
         "last_change_ts": old["last_change_ts"] if old is not None and same else last,

@@ -22,6 +22,7 @@ from decnet.behave.summaries import DAY_S, Visit, days_to_do, summarise, summary
 from decnet.bus import topics
 from decnet.ids import event_id, identity_id
 from decnet.runtime.worker import TxBus
+from decnet.turns import in_turns
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -81,21 +82,19 @@ async def _tell(
 ) -> int:
     """Publishes the observations whose rows are new or changed."""
     changed = {(row["evidence_ref"], row["primitive"]) for row in fresh}
-    told = 0
-    for item in observations:
-        observation, attacker, session = item
-        if (observation.evidence_ref, observation.primitive) not in changed:
-            continue
-        told += 1
-        payload = {**to_event_payload(observation), "attacker_uuid": attacker, "session_id": session}
-        await bus.publish(
-            topics.attacker_observation(observation.primitive),
-            payload,
-            event_type=observation.primitive,
-            event_id=_news_id(observation),
-            ts=observation.ts,
-        )
-    return told
+    fit = [item for item in observations if (item[0].evidence_ref, item[0].primitive) in changed]
+    for (observation, *_), (payload, ident) in zip(fit, await in_turns(_news, fit), strict=True):
+        kind = observation.primitive
+        topic = topics.attacker_observation(kind)
+        await bus.publish(topic, payload, event_type=kind, event_id=ident, ts=observation.ts)
+    return len(fit)
+
+
+def _news(item: tuple[Observation, str, str | None]) -> tuple[Row, str]:
+    """Payload and id of what is told of one observation."""
+    observation, attacker, session = item
+    payload = {**to_event_payload(observation), "attacker_uuid": attacker, "session_id": session}
+    return payload, _news_id(observation)
 
 
 def _news_id(observation: Observation) -> str:

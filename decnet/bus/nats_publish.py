@@ -22,6 +22,9 @@ from decnet.bus.wire import outgoing
 from decnet.config import BusSettings
 from decnet.errors import BusError, BusUnavailable
 
+_YIELD_EVERY = 25
+"""Events put on the wire at once: encoding hundreds of them holds the event loop."""
+
 
 class StreamMissing(BusUnavailable):
     """No stream takes the subject: it vanished with the server's store and must be made again."""
@@ -70,7 +73,9 @@ class Publisher:
         flight = _Flight()
         tokens: list[str] = []
         try:
-            for event in events:
+            for number, event in enumerate(events, start=1):
+                if number % _YIELD_EVERY == 0:
+                    await asyncio.sleep(0)
                 if flight.left >= self._settings.publish_window:
                     await self._room(flight, self._settings.publish_window // 2)
                 await self._send(event, flight, tokens)

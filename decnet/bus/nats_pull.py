@@ -25,6 +25,7 @@ from decnet.bus.wire import incoming_headers
 from decnet.config import BusSettings
 from decnet.errors import BusError, BusUnavailable, MalformedEvent
 from decnet.logs import get_logger
+from decnet.turns import in_turns
 
 log = get_logger(__name__)
 
@@ -141,7 +142,7 @@ class NatsConsumer:
         if self._client is None or self._client.is_closed:
             await self.open()
         try:
-            return [NatsDelivery(message) for message in await self._collect(max_events, timeout)]
+            return await in_turns(NatsDelivery, await self._collect(max_events, timeout))
         except ConsumerGone as gone:
             log.info("durable consumer is made again", consumer=self.name, reason=str(gone))
             await self._ensure_stream()

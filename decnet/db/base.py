@@ -16,11 +16,14 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.engine import Database, translated
+from decnet.turns import in_turns
 
 Row = dict[str, Any]
 Merge = Callable[[Any, Any, str], ColumnElement[Any]]
 """(stored column, new value, dialect) → the value that stays."""
 CHUNK = 500
+WRITTEN_AT_ONCE = 100
+"""Rows of one statement: their values are bound in one go, and the event loop waits for it."""
 LOCK_RULES, LOCK_MERGES = 0x0DEC_0001, 0x0DEC_0002
 
 
@@ -121,8 +124,11 @@ class RepositoryBase:
 
         ``where`` gets the new row and limits the merge. Rows of a batch need the same keys.
         """
-        if rows:
-            await session.execute(self._upsert_statement(table, merge, where), _sorted(table, rows))
+        if not rows:
+            return
+        statement = self._upsert_statement(table, merge, where)
+        for part in chunks(_sorted(table, rows), WRITTEN_AT_ONCE):
+            await session.execute(statement, part)
 
     def _upsert_statement(
         self,
@@ -142,7 +148,7 @@ class RepositoryBase:
 
     async def _rows(self, session: AsyncSession, statement: Any) -> list[Row]:
         result = await session.execute(statement)
-        return [dict(row) for row in result.mappings()]
+        return await in_turns(dict, result.mappings())
 
     async def _serialise(self, session: AsyncSession, key: int) -> None:
         """Makes transactions of this kind commit one after the other (SQLite has one writer anyway)."""

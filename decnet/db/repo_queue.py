@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, literal_column, or_, select
 
 from decnet.bus.base import Event
-from decnet.db.base import RepositoryBase, Row, chunks, insert_for, replace
+from decnet.db.base import WRITTEN_AT_ONCE, RepositoryBase, Row, chunks, insert_for, replace
 from decnet.db.tables import (
     DeadLetter,
     FailureCount,
@@ -22,6 +22,7 @@ from decnet.db.tables import (
     table_of,
 )
 from decnet.db.types import as_utc, utcnow
+from decnet.turns import in_turns
 
 _OUTBOX, _DEAD, _FAILURE = table_of(Outbox), table_of(DeadLetter), table_of(FailureCount)
 _LEASE, _BEAT, _CHECKPOINT = table_of(Lease), table_of(WorkerHeartbeat), table_of(SensorCheckpoint)
@@ -36,16 +37,16 @@ class QueueMixin(RepositoryBase):
 
     async def outbox_add_many(self, events: Sequence[Event]) -> None:
         """Puts events on the outbox, in order."""
-        rows = [{"topic": e.topic, "body": e.to_bytes(), "headers": dict(e.headers)} for e in events]
-        if rows:
-            async with self._write() as session:
-                await session.execute(insert(_OUTBOX), rows)
+        rows = await in_turns(_outbox_row, events)
+        async with self._write() as session:
+            for part in chunks(rows, WRITTEN_AT_ONCE):
+                await session.execute(insert(_OUTBOX), part)
 
     async def outbox_take(self, limit: int) -> list[tuple[int, Event]]:
         """The oldest ``limit`` events with their row ids; they stay until deleted."""
         async with self._read() as session:
             rows = await self._rows(session, select(_OUTBOX).order_by(_OUTBOX.c.row_id).limit(limit))
-        return [(r["row_id"], Event.from_bytes(r["topic"], r["body"], r["headers"] or {})) for r in rows]
+        return await in_turns(_waiting, rows)
 
     async def outbox_delete(self, ids: Iterable[int]) -> None:
         """Forgets relayed events; ids that are gone already do no harm."""
@@ -159,3 +160,11 @@ class QueueMixin(RepositoryBase):
     async def _count(self, query: Any) -> int:
         async with self._read() as session:
             return int((await session.execute(query)).scalar_one())
+
+
+def _outbox_row(event: Event) -> Row:
+    return {"topic": event.topic, "body": event.to_bytes(), "headers": dict(event.headers)}
+
+
+def _waiting(row: Row) -> tuple[int, Event]:
+    return row["row_id"], Event.from_bytes(row["topic"], row["body"], row["headers"] or {})

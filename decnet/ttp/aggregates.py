@@ -9,6 +9,7 @@ the same whatever was known first. What a number must reach is a rule's business
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -255,6 +256,7 @@ async def _auth(repo: BaseRepository, marks: Sequence[Row]) -> list[TaggerEvent]
             _log.warning("attempts beyond the bound are not counted", bound=MAX_ATTEMPTS)
         for attacker, own in groupby(rows, key=lambda row: str(row["attacker_uuid"])):
             out += auth_events(attacker, own, *spans[attacker])
+            await asyncio.sleep(0)  # thousands of attempts are no single turn of the event loop
     return out
 
 

@@ -23,6 +23,7 @@ from decnet.ttp.windows import (
     facts,
     superfluous,
 )
+from decnet.turns import in_turns
 
 if TYPE_CHECKING:
     from decnet.bus.base import BaseBus
@@ -111,13 +112,16 @@ async def _stored(
     repo: BaseRepository, slots: Sequence[str]
 ) -> tuple[Mapping[str, list[StoredHit]], Mapping[str, list[float]]]:
     hits: dict[str, list[StoredHit]] = {}
-    for row in await repo.window_hits(slots):
-        values = {name: row[name] for name in StoredHit._fields}
-        hits.setdefault(row["slot"], []).append(StoredHit(**values))
+    for slot, hit in await in_turns(_stored_hit, await repo.window_hits(slots)):
+        hits.setdefault(slot, []).append(hit)
     fires: dict[str, list[float]] = {}
     for row in await repo.window_fires(slots):
         fires.setdefault(row["slot"], []).append(row["ts"])
     return hits, fires
+
+
+def _stored_hit(row: Row) -> tuple[str, StoredHit]:
+    return row["slot"], StoredHit(**{name: row[name] for name in StoredHit._fields})
 
 
 def _fire(slot: str, hit: StoredHit) -> Row:

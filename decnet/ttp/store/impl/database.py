@@ -65,6 +65,8 @@ class DatabaseRuleStore(RuleStore):
         self._compiling = threading.Lock()
         self._feeding = asyncio.Lock()
         self._tailing = asyncio.Lock()
+        self._fed: tuple[tuple[dict[str, str], tuple[str, ...]], int] | None = None
+        """Files and sequence number of the rows when they were last made equal."""
         self._seq = 0
 
     async def load_compiled(self) -> list[CompiledRule]:
@@ -189,6 +191,8 @@ class DatabaseRuleStore(RuleStore):
         """Makes the stored definitions those of the files, broken files included, in one transaction."""
         async with self._feeding:
             await self.fs.rescan(settle=not at_start, allow_shrink=allow_shrink)
+            if not (at_start or allow_shrink) and await self._fed_already():
+                return
             wanted = {rule.rule_id: _row_of(rule) for rule in self.fs.rules()}
             async with self.repo.transaction() as tx:
                 known = {row["rule_id"]: row for row in await tx.rule_definitions()}
@@ -200,6 +204,15 @@ class DatabaseRuleStore(RuleStore):
                         await tx.upsert_rule_definition(rule_id, **row)
                 for rule_id in known.keys() - wanted.keys() if not refused else ():
                     await tx.remove_rule_definition(rule_id)
+                self._fed = self._files(), await tx.rule_change_seq()
+
+    def _files(self) -> tuple[dict[str, str], tuple[str, ...]]:
+        """What the rows were made from."""
+        return self.fs.directory.digests(), tuple(map(str, self.fs.errors()))
+
+    async def _fed_already(self) -> bool:
+        """Whether neither files nor rows changed since the last time: reading every row costs the loop too much."""
+        return self._fed == (self._files(), await self.repo.rule_change_seq())
 
     def _shrunk(self, known: Mapping[str, Row], at_start: bool) -> str | None:
         """Why stored rules may not go; a start with another directory may have fewer rules, but not none."""

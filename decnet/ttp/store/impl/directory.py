@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -68,7 +69,11 @@ class RuleDirectory:
 
     def news(self, plan: Plan) -> bool:
         """Whether the files differ from what is in force."""
-        return plan.digests() != {name: seen.digest for name, seen in self._seen.items()}
+        return plan.digests() != self.digests()
+
+    def digests(self) -> dict[str, str]:
+        """The content hash of each file in force."""
+        return {name: seen.digest for name, seen in self._seen.items()}
 
     def swap(self, plan: Plan, *, allow_shrink: bool = False) -> list[RuleChange]:
         """Puts a plan in force; the changes by rule id. An empty or halved set is refused unless allowed."""
@@ -124,7 +129,7 @@ class RuleDirectory:
     async def hints(self, debounce_s: float, rescan_s: float) -> AsyncIterator[None]:
         """Yields when a look is worth it: after a change, and every ``rescan_s`` seconds anyway."""
         while True:
-            stamp, looked = self._stamp(), time.monotonic()
+            stamp, looked = await asyncio.to_thread(self._stamp), time.monotonic()
             if self._inode() is None:
                 await asyncio.sleep(_LOOK_S)
                 yield
@@ -141,7 +146,7 @@ class RuleDirectory:
             inode = self._inode()
             try:
                 async for found in watch:
-                    now, due = self._stamp(), time.monotonic() - looked >= rescan_s
+                    now, due = await asyncio.to_thread(self._stamp), time.monotonic() - looked >= rescan_s
                     if found or due or now != stamp:
                         stamp, looked = now, time.monotonic()
                         yield
@@ -158,12 +163,21 @@ class RuleDirectory:
         return stat.st_dev, stat.st_ino
 
     def _stamp(self) -> object:
-        """Cheap sign of change: names, sizes, times and inodes."""
+        """Cheap sign of change: names, sizes, times and inodes; with many files too dear for the event loop."""
         try:
-            files = [(p.name, p.stat()) for p in rule_files(self.path)]
+            with os.scandir(self.path) as found:
+                return self._inode(), sorted(_mark(e) for e in found if FILE_NAME.match(e.name))
         except OSError:
             return None
-        return self._inode(), [(name, s.st_mtime_ns, s.st_size, s.st_ino) for name, s in files]
+
+
+def _mark(entry: os.DirEntry[str]) -> tuple[str | int, ...]:
+    """Name, time, size and inode; the name alone of a file that is just gone, or of a link to nothing."""
+    try:
+        stat = entry.stat()
+    except OSError:
+        return (entry.name,)
+    return entry.name, stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def _of_rules(_change: Change, path: str) -> bool:
