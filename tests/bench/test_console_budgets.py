@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.consoleload import big_event, publisher
+from tests.bench.figures import Table, key_to_screen, p95, until_seen
 from tests.natskit import PASSWORD, USER, nats_server
 from tests.ptykit import Terminal, terminal
 
@@ -27,40 +28,6 @@ SIZES = [(80, 24), (160, 48)]
 OUTPUT_KB = {80: 30.0, 160: 100.0}
 SLOW_LINE = 16_000
 """Bytes a second of a line of 128 kbit/s."""
-
-
-class Table:
-    """Figures beside their budgets."""
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[str, float, float, str]] = []
-
-    def add(self, name: str, value: float, budget: float, unit: str) -> None:
-        """One figure; a value over its budget fails the test at its end."""
-        self.rows.append((name, value, budget, f"{unit:<5} load {os.getloadavg()[0]:.1f}"))
-
-    def late(self, since: int = 0) -> list[str]:
-        """Names of figures over their budget."""
-        return [f"{name}: {value:.1f}" for name, value, budget, _ in self.rows[since:] if value > budget]
-
-
-@pytest.fixture(scope="module")
-def everything() -> Iterator[Table]:
-    """The table of this module, printed once."""
-    table = Table()
-    yield table
-    sys.stdout.write("\n\nconsole\n")
-    for name, value, budget, unit in table.rows:
-        verdict = "" if value <= budget else "  OVER"
-        sys.stdout.write(f"  {name:<46} {value:>9.1f}  budget {budget:<7g} {unit}{verdict}\n")
-
-
-@pytest.fixture
-def table(everything: Table) -> Iterator[Table]:
-    """The same; a test fails with the figures of its own that are over their budgets."""
-    since = len(everything.rows)
-    yield everything
-    assert not everything.late(since)
 
 
 @contextmanager
@@ -95,40 +62,6 @@ def shares(screen: Terminal, seconds: float) -> tuple[float, float]:
         100 * (cpu_seconds(screen.child.pid) - cpu) / taken,
         (len(screen.raw) - written) / taken / 1000,
     )
-
-
-def key_to_screen(screen: Terminal, presses: int) -> list[float]:
-    """Milliseconds from a key to the frame that shows what it does, in ascending order."""
-    taken = []
-    for i in range(presses):
-        wanted = b"6*Workers" if i % 2 == 0 else b"1*Traffic"
-        screen.read(0.15)
-        taken.append(until_seen(screen, "6" if i % 2 == 0 else "1", wanted))
-    return sorted(taken)
-
-
-def until_seen(screen: Terminal, key: str, wanted: bytes) -> float:
-    """Milliseconds from a key to these bytes; nothing is drawn meanwhile."""
-    screen.blind = True
-    started, seen = time.monotonic(), bytearray()
-    screen.child.send(key)
-    while wanted not in plain(seen):
-        seen += screen.read_some(0.01)
-        assert time.monotonic() - started < 20, screen.text
-    taken = 1000 * (time.monotonic() - started)
-    screen.blind = False
-    screen.look()
-    return taken
-
-
-def plain(data: bytes | bytearray) -> bytes:
-    """Without the escape sequences between the letters."""
-    return re.sub(rb"\x1b\[[\d;?]*[A-Za-z]", b"", data)
-
-
-def p95(values: list[float]) -> float:
-    """The 95th percentile of sorted values."""
-    return values[min(int(len(values) * 0.95), len(values) - 1)]
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
