@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import bisect
 import time
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import pyte
+from pyte.screens import wcwidth
 
 from decnet.behave.ttylog import OUTPUT, ReadState, chunks
 from decnet.hostile import visible
@@ -25,6 +27,8 @@ PIECE = 64
 LONGEST_PAUSE_S = 3.0
 """A pause in the recording is shortened to so many seconds."""
 SPEEDS = (0.5, 1.0, 2.0, 5.0, 20.0)
+SEQUENCE = 64
+"""Pieces after which a control sequence that does not end is given up, so that it cannot swallow all that follows."""
 COLUMNS, ROWS = (20, 200), (5, 100)
 
 
@@ -63,8 +67,28 @@ def screen_size(size: Any) -> tuple[int, int]:
     return min(max(columns, COLUMNS[0]), COLUMNS[1]), min(max(rows, ROWS[0]), ROWS[1])
 
 
+def _drawn(text: str) -> str:
+    """What stands on cells of its own, as a terminal shows it.
+
+    The emulator leaves out what follows an invisible character, which would hide it from the operator, and
+    piles up marks on one cell without end, at a cost that grows with the pile.
+    """
+    if text.isascii():
+        return text
+    return "".join(c for c in unicodedata.normalize("NFC", text) if wcwidth(c) > 0)
+
+
 class _Screen(pyte.Screen):
     """Without the sequences that repaint or resize the whole screen at will: no shell session needs them."""
+
+    def draw(self, data: str) -> None:
+        """Text."""
+        super().draw(_drawn(data))
+
+    def save_cursor(self) -> None:
+        """One place is kept, as in a terminal, rather than one for each time it is asked for."""
+        self.savepoints.clear()
+        super().save_cursor()
 
     def alignment_display(self) -> None:
         """DECALN fills the screen with E."""
@@ -94,7 +118,7 @@ class Player:
         self._screen = _Screen(*self.size)
         self._screen.set_mode(pyte.modes.LNM)  # Cowrie records a bare line feed where a terminal got both
         self._stream = pyte.ByteStream(self._screen)
-        self._frame, self._offset = 0, 0
+        self._frame, self._offset, self._inside = 0, 0, 0
 
     @property
     def length(self) -> float:
@@ -135,6 +159,9 @@ class Player:
             self._stream.feed(data)
         except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError):
             self._stream = pyte.ByteStream(self._screen)
+        self._inside = 0 if self._stream._taking_plain_text else self._inside + 1
+        if self._inside > SEQUENCE:
+            self._stream, self._inside = pyte.ByteStream(self._screen), 0
 
     def faster(self, by: int) -> float:
         """The next or last speed."""

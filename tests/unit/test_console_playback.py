@@ -84,18 +84,46 @@ def test_sizes_stay_in_bounds(size: str | None, wanted: tuple[int, int]) -> None
 @pytest.mark.parametrize(
     "bomb",
     [b"\x1b[999999999@" * 50, b"\x1b[2147483647;2147483647H\x1b[999999999M" * 50, b"\x1b]52;c;" + b"A" * 10_000,
-     b"\x1b[" + b"9;" * 5000 + b"m", b"\x1b[?3h\x1b[?5h\x1b#8" * 500, b"\x1b[" + b"9" * 5000 + b"C", b"\x1b[2J\x1bM" * 500],
-    ids=["insert", "delete", "clipboard", "colours", "whole screen", "digits", "erase"],
+     b"\x1b[" + b"9;" * 5000 + b"m", b"\x1b[?3h\x1b[?5h\x1b#8" * 500, b"\x1b[" + b"9" * 5000 + b"C", b"\x1b[2J\x1bM" * 500,
+     ("e" + "\u0301" * 200_000).encode(), b"\x1b7" * 200_000, b"\x1b[" + b"1;" * 400_000 + b"m\x18"],
+    ids=["insert", "delete", "clipboard", "colours", "whole screen", "digits", "erase", "marks", "places", "parameters"],
 )  # fmt: skip
 def test_bombs_cost_little_and_show_nothing_dangerous(bomb: bytes) -> None:
     player = Player(recording((1.0, bomb), (1.0, b"\x1b[1;1Hend")))
     started = time.perf_counter()
     while not player.ended:
-        tick = time.perf_counter()
+        tick = time.process_time()
         player.advance(1)
-        assert time.perf_counter() - tick < 0.5, "one tick must not hold up the console"
+        assert time.process_time() - tick < 0.05, "one tick must not hold up the console"
     assert time.perf_counter() - started < 10
     assert not re.search(r"[\x00-\x1f\x7f-\x9f]", "".join(player.lines()))
+
+
+@pytest.mark.parametrize(
+    "veil", ["\u200b", "\u200d", "\u202e", "\u0301" * 50, "\x1b]0;never ended", "\x1bP", "\x1b[1;", "\u1160"]
+)
+def test_no_character_hides_what_follows_it(veil: str) -> None:
+    """The emulator by itself drops the rest of a text after an invisible character."""
+    lines = ("." * 60 + "\r\n") * 100
+    player = Player(recording((1.0, f"before{veil}rm -rf /var/log\r\n{lines}shown".encode())))
+    while not player.ended:
+        player.advance(1)
+    text = "\n".join(player.lines())
+    assert "shown" in text
+    if "\x1b" not in veil:
+        first = Player(recording((1.0, f"before{veil}rm -rf /var/log".encode())))
+        while not first.ended:
+            first.advance(1)
+        assert first.lines()[0].startswith("befor")
+        assert first.lines()[0].endswith("rm -rf /var/log")
+
+
+def test_an_accent_is_one_letter_and_saved_places_are_one() -> None:
+    player = Player(recording((1.0, "cafe\u0301 ".encode() + b"\x1b7" * 1000)))
+    while not player.ended:
+        player.advance(1)
+    assert player.lines()[0] == "caf\u00e9"
+    assert len(player._screen.savepoints) == 1
 
 
 @settings(max_examples=60, deadline=None)
