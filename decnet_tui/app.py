@@ -28,6 +28,7 @@ from decnet_tui.commands.base import Command
 from decnet_tui.desk import Desk
 from decnet_tui.feed import Feed
 from decnet_tui.keymap import Keys
+from decnet_tui.lastwords import error_console
 from decnet_tui.link import Link
 from decnet_tui.loading import Loader
 from decnet_tui.pacing import Pace
@@ -70,6 +71,7 @@ class DecnetApp(App[str], inherit_bindings=False):
 
     def __init__(self, settings: Settings, *, session: Session, read_only: bool = False) -> None:
         super().__init__(ansi_color=True)
+        self.error_console = error_console()
         glyphs.use(settings.console.glyphs, os.environ)
         use_colour(not self.no_color)
         self.settings, self.session, self.read_only = settings, session, read_only
