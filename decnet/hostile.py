@@ -16,7 +16,9 @@ from typing import Any
 ELLIPSIS = "…"
 _PLAIN = re.compile(r"[ -~]*\Z")
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Mn", "Me", "Mc"})
-_HIDDEN_LETTERS = re.compile("[\u115f-\u11ff\ud7b0-\ud7ff\u2800\u3164\uffa0\U0001f1e6-\U0001f1ff\U0001f3fb-\U0001f3ff]")
+_HIDDEN_LETTERS = re.compile(
+    "[\u115f-\u11ff\ud7b0-\ud7ff\u2800\u3164\uffa0\U0001f1e6-\U0001f1ff\U0001f3fb-\U0001f3ff]"
+)
 """Letters and symbols by category, yet blank (Hangul fillers, empty Braille), without a cell of their own (Hangul
 
 vowels and finals, skin tones) or of a width that terminals do not agree on (halves of flags): a name of these

@@ -40,7 +40,9 @@ def get_logger(name: str) -> Any:
 def _visible_fields(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
     """Log fields may hold attacker text, and so may the messages of libraries; a terminal must not obey it."""
     return {
-        k: (_visible_lines(v) if k in ("exception", "event") else visible(v, 2000)) if isinstance(v, str) else v
+        k: (_visible_lines(v) if k in ("exception", "event") else visible(v, 2000))
+        if isinstance(v, str)
+        else v
         for k, v in event.items()
     }
 
