@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-
 _LONGEST_S, _MOST = 99_999 * 86_400, 999_000_000_000
 """What is shown at most: heartbeats may hold any number that JSON can write, also no number at all (NaN)."""
 
