@@ -28,8 +28,8 @@ class AlertState(Change):
 
     @property
     def what(self) -> str:
-        """Alert and state."""
-        return f"alert on {self.label} {self.state}"
+        """Actor and state, short enough for a line of the journal at 80 columns."""
+        return f"alert {self.label} {self.state}"
 
     def after(self) -> dict[str, Any]:
         """The state asked for."""
@@ -68,7 +68,7 @@ class AlertNote(Change):
     @property
     def what(self) -> str:
         """The alert."""
-        return f"note on the alert on {self.label}"
+        return f"note on alert {self.label}"
 
     async def send(self, session: Session) -> None:
         """Nothing more than the journal's line, which is written already."""

@@ -251,7 +251,9 @@ class DecnetApp(App[str], inherit_bindings=False):
         """Goes to a view and the row with that key; says so when the view has no such row (yet)."""
         if name not in self.views:
             return False
+        before = self.view.name
         self.show_view(name)
+        self.view.came_from = before if before != name else ""
         self.run_worker(partial(self._go_to, self.view, key), name="open", group="open", exclusive=True)  # type: ignore[arg-type]
         return True
 
@@ -262,6 +264,7 @@ class DecnetApp(App[str], inherit_bindings=False):
             await self.loader.load(view)
         if isinstance(view, TableView | LevelsView) and not view.go_to(key):
             self.say(f"{view.title} shows no line {key}")
+        view.entered_at = view.depth
         self.repaint()
 
     def follow(self, scope: Scope | None) -> None:

@@ -21,7 +21,6 @@ from decnet_tui.summary import UNNAMED, source_of, summarise
 KNOWN_IPS = 20_000
 """Attackers whose address is remembered for events that name them by id only."""
 RATE_SECONDS = 60
-FIRED_SECONDS = 300.0
 GAP_TOPIC = "(gap)"
 KNOWN_MUTATIONS = 200
 KNOWN_WORKERS = 200
@@ -125,7 +124,6 @@ class Feed:
         self.rules_version = 0
         self.rule_news: dict[str, tuple[float, dict[str, Any]]] = {}
         self._ips: dict[str, str] = {}
-        self._fired: deque[tuple[float, tuple[str, ...]]] = deque(maxlen=100_000)
 
     def add(self, event: Event, *, live: bool = True, now: float | None = None) -> None:
         """Takes one event in; ``live`` is false for what was read back from the stream."""
@@ -184,12 +182,6 @@ class Feed:
     def first_seq(self) -> int:
         """Number of the oldest row still held."""
         return self.total - len(self.ring)
-
-    def fired_recently(self, now: float) -> Counter[str]:
-        """Firings of each rule in the last five minutes."""
-        while self._fired and self._fired[0][0] < now - FIRED_SECONDS:
-            self._fired.popleft()
-        return Counter(rule for _, rules in self._fired for rule in rules)
 
     def load_heartbeats(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Heartbeats from the database: they show workers that fell silent before we came."""
@@ -266,11 +258,7 @@ class Feed:
                 self.mutations.pop(next(iter(self.mutations)))
 
     def _reduce_ttp(self, event: Event, now: float, live: bool) -> None:
-        if event.topic.startswith("ttp.rule.fired."):
-            rules = event.payload.get("rule_ids")
-            if isinstance(rules, list) and event.ts > now - FIRED_SECONDS:
-                self._fired.append((event.ts, tuple(str(r) for r in rules)))
-        elif event.topic.startswith(("ttp.rule.state.", "ttp.rule.reloaded.")):
+        if event.topic.startswith(("ttp.rule.state.", "ttp.rule.reloaded.")):
             if event.topic.startswith("ttp.rule.state."):
                 rule = event.topic.removeprefix("ttp.rule.state.")
                 self.rule_news[rule] = (now, event.payload)

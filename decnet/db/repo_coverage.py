@@ -6,7 +6,7 @@ A tag counts at the time of its session, not at the time of tagging: an old log 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +34,9 @@ _BEHIND = (
     "session_id",
     "attacker_uuid",
     "decky_id",
+    "tactic",
+    "technique_id",
+    "sub_technique_id",
     "confidence",
     "rule_id",
     "evidence",
@@ -70,13 +73,18 @@ class CoverageMixin(RepositoryBase):
         where = [or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique)]
         if tactic is not None:
             where.append(_TAG.c.tactic == tactic)
+        return await self._tags([*where, *_shown(since, names)], limit)
+
+    async def tags_of_rule(self, rule_id: str, names: Names = None, limit: int = 500) -> list[Row]:
+        """The tags that a rule gave, as :meth:`tags_behind` gives those of a technique."""
+        return await self._tags([_TAG.c.rule_id == rule_id, *_shown(None, names)], limit)
+
+    async def _tags(self, where: Sequence[ColumnElement[bool]], limit: int) -> list[Row]:
         joined = _FROM.outerjoin(_COMMAND, _COMMAND.c.command_id == _TAG.c.source_id)
         columns = [_TAG.c[name] for name in _BEHIND]
         named = (_ATTACKER.c.ip.label("attacker_ip"), _WHO.label("identity_uuid"), _SEEN.label("seen"))
         query = select(*columns, *named, _COMMAND.c.command_text).select_from(joined)
-        query = (
-            query.where(and_(*where, *_shown(since, names))).order_by(_SEEN.desc(), _TAG.c.uuid).limit(limit)
-        )
+        query = query.where(and_(*where)).order_by(_SEEN.desc(), _TAG.c.uuid).limit(limit)
         async with self._read() as session:
             rows = await self._rows(session, query)
         return [{**row, "seen": as_utc(row["seen"])} for row in rows]

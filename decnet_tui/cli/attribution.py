@@ -257,7 +257,7 @@ def _set_state(ctx: typer.Context, alert_id: str, state: str, config: Any, data_
             if row is None:
                 raise DecnetError(_UNKNOWN.format(visible(alert_id, 80)))
             known = await addresses(session.store, [row])
-            await changing.perform(session, AlertState(alert_id, actor_label(row, known), state))
+            await changing.perform(session, AlertState(alert_id, actor_label(row, known, 1), state))
 
     common.run(change)
     return state

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from decnet_tui.commands.base import Command
-from decnet_tui.screens.actors import ActorsView, CompareLevel, FiredLevel
-from decnet_tui.screens.coverage import CoverageView
-from decnet_tui.screens.evidence import CommandsLevel, SessionsLevel
+from decnet_tui.screens.actors import ActorsView, CompareLevel, FiredLevel, TagRulesLevel, TechniqueRulesLevel
+from decnet_tui.screens.coverage import CoverageView, MatrixLevel
+from decnet_tui.screens.evidence import CommandsLevel, RuleTagsLevel, SessionsLevel, TagsLevel
 from decnet_tui.screens.levels import Level, LevelsView
 from decnet_tui.screens.playback import PlaybackLevel
+from decnet_tui.screens.rules import RulesView
 
 if TYPE_CHECKING:
     from decnet_tui.app import DecnetApp
@@ -18,9 +19,10 @@ _LEVELLED = ("actors", "coverage")
 
 
 def _enter(app: DecnetApp, level: Level) -> None:
-    view = app.view if isinstance(app.view, LevelsView) else app.view_of(ActorsView)
-    if view is not app.view:
+    view, before = app.view if isinstance(app.view, LevelsView) else app.view_of(ActorsView), app.view
+    if view is not before:
         view.home()
+        view.came_from, view.entered_at = before.name, 2
     view.enter(app, level)
 
 
@@ -49,9 +51,34 @@ def sessions(app: DecnetApp, text: str) -> None:
 
 
 def fired(app: DecnetApp, _: str) -> None:
-    """The rules that fired on this line's actor."""
-    if (found := _attacker(app)) is not None:
-        _enter(app, FiredLevel(app.feed, *found))
+    """The rules that fired on this line: its own on a tag, command or technique, else those on its actor."""
+    level = app.view.level if isinstance(app.view, LevelsView) else None
+    if isinstance(level, MatrixLevel):
+        if isinstance(behind := level.below(), TagsLevel):
+            _enter(app, TechniqueRulesLevel(app.feed, behind))
+        return
+    tags = level.tags() if level is not None else None
+    if tags is None:
+        if (found := _attacker(app)) is not None:
+            _enter(app, FiredLevel(app.feed, *found))
+        return
+    rules = {str(tag["rule_id"]) for tag in tags}
+    if len(rules) > 1:
+        _enter(app, TagRulesLevel(app.feed, tags))
+    elif rules:
+        app.open_in("rules", rules.pop())
+    else:
+        app.say("no rule fired on this line")
+
+
+def rule_tags(app: DecnetApp, _: str) -> None:
+    """The tags that the rule under the cursor gave."""
+    row = app.view_of(RulesView).current
+    if row is None:
+        app.say("there is no rule under the cursor")
+        return
+    names = app.scope.names if app.scope is not None else None
+    _enter(app, RuleTagsLevel(app.feed, str(row["rule_id"]), str(row.get("name") or ""), names))
 
 
 def compare(app: DecnetApp, _: str) -> None:
@@ -94,7 +121,11 @@ def span(app: DecnetApp, _: str) -> None:
 
 COMMANDS = (
     Command("sessions", "the sessions of this line's actor", "Evidence", sessions, keys="i", argument="[SESSION]"),
-    Command("fired", "the rules that fired on this line's actor", "Evidence", fired, keys="o"),
+    Command("fired", "the rules behind this tag, command or technique, else those that fired on the actor", "Evidence",
+            fired, keys="o", foot="rules", views=(*_LEVELLED, "alerts")),
+    Command("fired.actor", "the rules that fired on this line's actor", "Evidence", fired, keys="o",
+            views=("since", "traffic", "found")),
+    Command("rule.tags", "the tags that the rule gave", "Evidence", rule_tags, keys="o", foot="tags", views=("rules",)),
     Command("compare", "compare two actors", "Evidence", compare, keys="equals_sign", views=("actors",)),
     Command("watch", "play the session's recording", "Evidence", watch, keys="w", foot="watch",
             views=(*_LEVELLED, "alerts")),

@@ -18,7 +18,7 @@ _ASK_OR_LEAVE = "The engine inside stops too: y quit  h leave it headless  anyth
 def leave(app: DecnetApp, _: str) -> None:
     """Back; at the top it says how to quit."""
     inside = app.detail.has_focus or app.screen.has_class("detailed") or app.screen.has_class("zoomed")
-    if inside or app.view.name == "help" or app.view.opened:
+    if inside or app.view.name == "help" or app.view.opened or app.view.came_from:
         escape(app, "")
     else:
         app.say("nothing to go back to; Q quits")

@@ -55,9 +55,19 @@ def escape(app: DecnetApp, _: str) -> None:
         app.screen.remove_class("detailed")
         app.pane.focus()
     elif app.view.back():
+        if app.view.came_from and app.view.depth < app.view.entered_at:
+            _return(app)
         app.repaint()
+    elif app.view.came_from:
+        _return(app)
     elif app.view.name == "help":
         app.show_view(app.last_view)
+
+
+def _return(app: DecnetApp) -> None:
+    """To the line that led here."""
+    name, app.view.came_from = app.view.came_from, ""
+    app.show_view(name, remember=False)
 
 
 COMMANDS = (

@@ -15,6 +15,11 @@ def _show(name: str) -> Command:
     view = next(v for v in VIEWS if v.name == name)
 
     def run(app: DecnetApp, _: str) -> None:
+        """Shows it as it was left; from inside it, its first level."""
+        shown = app.views[name]
+        if app.view is shown:
+            shown.home()
+        shown.came_from = ""
         app.show_view(name)
 
     return Command(f"view.{name}", view.says, "Views", run, keys=view.key, name=name)

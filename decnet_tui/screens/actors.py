@@ -11,7 +11,7 @@ from decnet.attack.catalogue import load_catalogue
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
 from decnet_tui.screens.base import TIME_WIDTHS, View
-from decnet_tui.screens.evidence import CommandsLevel, SessionsLevel
+from decnet_tui.screens.evidence import CommandsLevel, SessionsLevel, TagsLevel
 from decnet_tui.screens.levels import LevelsView, TableLevel
 from decnet_tui.screens.table import Column, Row
 from decnet_tui.session import Session
@@ -20,6 +20,7 @@ from decnet_tui.widgets.strips import PLAIN, WARN
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
+    from decnet_tui.app import DecnetApp
 
 MAX_ACTORS = 2000
 MAX_PRIMITIVES = 200
@@ -178,7 +179,7 @@ class FiredLevel(TableLevel):
                     "count": count,
                     "example": example[rule, tech],
                 }
-                for (rule, tech), count in counts.most_common()
+                for (rule, tech), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
             ]
         )
 
@@ -187,12 +188,48 @@ class FiredLevel(TableLevel):
         return [
             f"{row['rule_id']}  {row['technique']} {row['name']}  {row['count']} tags",
             f"for example: {row['example'] or '-'}",
-            f"the rule itself, and D to turn it off: 4, then / {row['rule_id']}",
+            "Enter goes to the rule itself, and D there turns it off",
         ]
+
+    def about(self) -> str:
+        """Where the row leads."""
+        return "Enter: the rule itself"
+
+    def tags(self) -> Sequence[Row]:
+        """The row names the rule."""
+        return [] if self.current is None else [self.current]
+
+    def open(self, app: DecnetApp) -> bool:
+        """The rule itself."""
+        return self.current is not None and app.open_in("rules", self.current["rule_id"])
 
     def unfilled(self) -> list[str]:
         """No rule fired."""
-        return ["No rule has fired on this attacker."]
+        return ["No rule has fired here."]
+
+
+class TagRulesLevel(FiredLevel):
+    """The rules behind some tags that are known already: those of one command."""
+
+    def __init__(self, feed: Feed, tags: Sequence[Row]) -> None:
+        super().__init__(feed, "", "this command")
+        self._given = tags
+
+    async def fetch(self, session: Session) -> Any:
+        """Nothing new."""
+        return self._given
+
+
+class TechniqueRulesLevel(FiredLevel):
+    """The rules behind the newest tags of one technique."""
+
+    def __init__(self, feed: Feed, behind: TagsLevel) -> None:
+        super().__init__(feed, "", behind.technique)
+        self._behind = behind
+
+    async def fetch(self, session: Session) -> Any:
+        """Its tags. Raises what the store raises."""
+        return await self._behind.fetch(session)
 
 
 class CompareLevel(TableLevel):

@@ -57,6 +57,9 @@ class View(ABC):
         self.problem = ""
         self.loaded_at = 0.0
         self.paused = False
+        self.came_from = ""
+        """The view whose line led here; Esc goes back to it from the level that it led to."""
+        self.entered_at = 1
 
     @abstractmethod
     def sync(self, now: float) -> bool:
@@ -85,6 +88,10 @@ class View(ABC):
     def status(self) -> tuple[str, str]:
         """Line 3: what is shown, and how much of it."""
         return "", ""
+
+    def crumbs(self) -> list[str]:
+        """The way from the view's first level to what is shown; line 3 begins with it."""
+        return []
 
     def detail_key(self) -> object:
         """Changes when the detail does."""
@@ -115,6 +122,11 @@ class View(ABC):
         """Whether the view shows something inside a row; :meth:`back` leaves it."""
         return False
 
+    @property
+    def depth(self) -> int:
+        """Levels, the first included."""
+        return 1
+
     def open(self, app: DecnetApp) -> bool:
         """Enter on a row; False when the detail pane is all there is to open."""
         return False
@@ -122,6 +134,11 @@ class View(ABC):
     def back(self) -> bool:
         """One level back inside the view; False at its top."""
         return False
+
+    def home(self) -> None:
+        """To the view's first level."""
+        while self.back():
+            pass
 
     def go_to(self, key: Any) -> bool:
         """Puts the cursor on what a key names; False when it is not shown."""

@@ -100,7 +100,7 @@ class SessionsLevel(TableLevel):
 
     def about(self) -> str:
         """What can be opened."""
-        return "Enter: commands  w: watch the recording"
+        return "Enter: commands  o: rules  w: watch"
 
 
 def _lasted(row: Row) -> str:
@@ -157,9 +157,14 @@ class CommandsLevel(TableLevel):
         ]
 
     def about(self) -> str:
-        """Whether it can be watched."""
-        own = f"session itself: {len(self._others)} tagged  " if self._others else ""
-        return own + ("w: watch the recording" if self.has_recording else "no recording")
+        """Which rules can be seen, and whether it can be watched."""
+        own = f"{len(self._others)} on the session  " if self._others else ""
+        return f"{own}o: rules  {'w: watch' if self.has_recording else 'no recording'}"
+
+    def tags(self) -> Sequence[Row]:
+        """Of the command; where no command is tagged, of the session itself."""
+        own = self.current["tags"] if self.current else ()
+        return own or (() if any(row["tags"] for row in self.rows) else self._others)
 
     def row_detail(self, row: Row) -> list[str]:
         """The command whole, then each of its tags with the span that matched; then the session's."""
@@ -219,6 +224,14 @@ class TagsLevel(TableLevel):
         """Nothing behind the cell."""
         return [f"No tag names {self.technique} here."]
 
+    def about(self) -> str:
+        """Where the row leads."""
+        return "Enter: session  o: rule"
+
+    def tags(self) -> Sequence[Row]:
+        """The row is one."""
+        return [] if self.current is None else [self.current]
+
     def below(self) -> View | None:
         """The session that it was seen in."""
         row = self.current
@@ -229,8 +242,26 @@ class TagsLevel(TableLevel):
     def row_detail(self, row: Row) -> list[str]:
         """Why the tag was given, and the whole command."""
         text = row.get("command_text")
-        own = {**row, "technique_id": self.technique, "tactic": self.tactic}
+        own = {"technique_id": self.technique, "tactic": self.tactic, **row}
         return [*([str(text), ""] if text else []), *tag_lines(own)]
+
+
+class RuleTagsLevel(TagsLevel):
+    """The tags that one rule gave, newest first; those of a followed actor alone when one is followed."""
+
+    def __init__(self, feed: Feed, rule_id: str, name: str, names: frozenset[str] | None) -> None:
+        super().__init__(feed, "", None, 0.0, names)
+        self.rule_id, self.crumb = rule_id, f"tags of {rule_id} {name}".rstrip()
+        technique = Column("technique", "technique", 10, text=technique_of)
+        self.columns = tuple(technique if c.id == "rule_id" else c for c in self.columns)
+
+    async def fetch(self, session: Session) -> Any:
+        """The newest tags. Raises what the store raises."""
+        return await need_store(session).tags_of_rule(self.rule_id, self.names, MAX_ROWS)
+
+    def unfilled(self) -> list[str]:
+        """It may be new, or the past was not judged by it."""
+        return [f"{self.rule_id} has given no tag yet.", "B on it in view 4 judges the past by it."]
 
 
 def _matched(row: Row) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from decnet.hostile import visible
+from decnet.hostile import ELLIPSIS, visible
 from decnet_tui import glyphs
 from decnet_tui.feed import Feed
 from decnet_tui.link import Link
@@ -17,6 +17,8 @@ from decnet_tui.times import clock, count_short, span
 from decnet_tui.widgets.strips import BAD, BOLD, CURSOR, FAINT, GOOD, PLAIN, WARN, Line, spread
 
 STRIP_ROOTS = 4
+MIN_CRUMB = 16
+"""Characters of the way here that stay whatever else line 3 says."""
 STRIP_HEIGHT = STRIP_ROOTS + 2
 
 
@@ -82,7 +84,22 @@ def shown_line(view: View, width: int) -> Line:
     """Line 3."""
     left, right = view.status()
     held = "PAUSED  " if view.paused and "PAUSED" not in left else ""
-    return spread([(held, WARN), (left, FAINT)], [(right, FAINT)] if right else [], width)
+    room = width - len(held) - len(left) - len(right) - 3
+    way = shortened(view.crumbs(), room)
+    line: Line = [(held, WARN), (f"{way}  " if way else "", PLAIN), (left, FAINT)]
+    return spread(line, [(right, FAINT)] if right else [], width)
+
+
+def shortened(crumbs: Sequence[str], room: int) -> str:
+    """The way here in ``room`` characters: its beginning gives way first, the last part only when it must."""
+    parts = [visible(crumb, 120) for crumb in crumbs]
+    for first in range(len(parts)):
+        way = " > ".join([ELLIPSIS] * bool(first) + parts[first:])
+        if len(way) <= room:
+            return way
+    return (
+        visible(" > ".join([ELLIPSIS] * (len(parts) > 1) + parts[-1:]), max(room, MIN_CRUMB)) if parts else ""
+    )
 
 
 def strip_lines(feed: Feed, now: float, width: int) -> Sequence[Line]:

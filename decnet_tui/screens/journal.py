@@ -35,9 +35,9 @@ class JournalView(TableView):
         super().__init__(feed)
         self.columns = (
             Column("ts", "when", 14, text=self._time),
-            Column("operator", "who", 13),
+            Column("operator", "who", 12),
             Column("what", "what", 16, grow=True),
-            Column("outcome", "outcome", 15, text=_outcome, style=_style),
+            Column("outcome", "outcome", 13, text=_outcome, style=_style),
             Column("reason", "reason", 24, wide=True),
             Column("detail", "detail", 30, wide=True),
         )

@@ -6,12 +6,13 @@ there in line 3. What is read from the store belongs to the level that asked for
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from decnet_tui.feed import Feed
 from decnet_tui.scope import Scope
 from decnet_tui.screens.base import View
-from decnet_tui.screens.table import TableView
+from decnet_tui.screens.table import Row, TableView
 from decnet_tui.widgets.strips import Line
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ class Level(View):
 
     def below(self) -> View | None:
         """The level inside the row under the cursor; None when there is none."""
+        return None
+
+    def tags(self) -> Sequence[Row] | None:
+        """The tags of the row under the cursor; None when its rows are not what rules fire on."""
         return None
 
 
@@ -98,6 +103,11 @@ class LevelsView(View):
         """Whether a level stands above the root."""
         return len(self.levels) > 1
 
+    @property
+    def depth(self) -> int:
+        """Levels, the root included."""
+        return len(self.levels)
+
     def back(self) -> bool:
         """To the level before."""
         if not self.opened:
@@ -152,10 +162,13 @@ class LevelsView(View):
         return [*self.level.empty(width), *(["Esc goes back"] if self.opened else [])]
 
     def status(self) -> tuple[str, str]:
-        """The way here, then the level's."""
+        """The level's; below the first level room is short, and no filter is nothing to say."""
         left, right = self.level.status()
-        crumbs = " > ".join(level.crumb for level in self.levels if level.crumb)
-        return (f"{crumbs}  {left}" if crumbs else left), right
+        return (left.removeprefix("filter -").lstrip() if self.opened else left), right
+
+    def crumbs(self) -> list[str]:
+        """The way here."""
+        return [level.crumb for level in self.levels if level.crumb]
 
     def detail_key(self) -> object:
         """The level's."""

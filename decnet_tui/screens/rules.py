@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from pathlib import PurePath
 from typing import Any, cast
 
@@ -15,6 +14,8 @@ from decnet_tui.screens.table import Column, Row, TableView
 from decnet_tui.session import RuleRow, Session
 from decnet_tui.times import clock, span
 from decnet_tui.widgets.strips import BAD, GOOD, PLAIN, WARN
+
+FIRED_SECONDS = 300.0
 
 
 class RulesView(TableView):
@@ -30,27 +31,27 @@ class RulesView(TableView):
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)
-        self._fired: Counter[str] = Counter()
         self.columns = (
             Column("rule_id", "id", 8),
             Column("name", "name", 12, text=lambda r: r.get("name") or r.get("file") or "", grow=True),
             Column("state", "state", 14, text=lambda r: state_text(r)[0], style=lambda r: state_text(r)[1]),
             Column("confidence_max", "max", 4, right=True),
             Column("expires_at", "expires", 8, text=_expires, right=True),
-            Column("fired_5m", "5m", 4, text=self._fired_text, sort=self._fired_count, right=True),
+            Column("fired_5m", "5m", 4, text=lambda r: str(r.get("fired_5m", 0)), right=True),
             Column("fired_24h", "24h", 5, text=lambda r: str(r.get("fired_24h", 0)), right=True),
             Column("set_by", "by", 14, wide=True),
         )
 
-    def _fired_count(self, row: Row) -> int:
-        return self._fired[row["rule_id"]]
+    async def fetch(self, session: Session) -> list[Row]:
+        """All rules with the tags that each gave in five minutes and a day. Raises what the store raises.
 
-    def _fired_text(self, row: Row) -> str:
-        return str(self._fired_count(row))
-
-    async def fetch(self, session: Session) -> list[RuleRow]:
-        """All rules. Raises what the store raises."""
-        return await session.list_rules()
+        Both are asked of the store, of the same tags and by the time of tagging, the shorter span first:
+        so it never holds more than the longer one.
+        """
+        recent = {}
+        if session.repo is not None:
+            recent = await session.repo.rule_fired_counts(time.time() - FIRED_SECONDS)
+        return [{**row, "fired_5m": recent.get(row["rule_id"], 0)} for row in await session.list_rules()]
 
     def row_key(self, row: Row) -> Any:
         """A bad file of a rule that is loaded in an older version has the rule's id: one row."""
@@ -65,14 +66,14 @@ class RulesView(TableView):
         return cast("RuleRow | None", self.find(rule_id))
 
     def fired_recently(self, rule_id: str) -> int:
-        """Firings in the last five minutes."""
-        return self._fired[rule_id]
+        """Tags that the rule gave in the last five minutes."""
+        return int((self.find(rule_id) or {}).get("fired_5m", 0))
 
-    def sync(self, now: float) -> bool:
-        """Counts firings; expiries count down."""
-        if not self.paused:
-            self._fired = self.feed.fired_recently(now)
-        return False
+    def go_to(self, key: Any) -> bool:
+        """A rule that is asked for by its id is shown whatever the filter hides."""
+        if not super().go_to(key) and self.find(key) is not None:
+            self.set_filter("")
+        return super().go_to(key)
 
     def gutter(self, index: int) -> str:
         """A bad file is marked."""

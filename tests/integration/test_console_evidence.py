@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from decnet.db.repository import BaseRepository
 from decnet.db.tables import TTPTag
 from decnet.ids import attacker_id
 from decnet_tui.app import DecnetApp
-from tests.consolekit import FakeSession, screen_text
+from decnet_tui.screens.levels import LevelsView
+from tests.consolekit import FakeSession, StoreSession, screen_text
 from tests.dbkit import open_repo
 from tests.integration.test_console_app import SETTINGS
 
@@ -59,11 +60,11 @@ def app_on(repo: BaseRepository | None) -> DecnetApp:
     return DecnetApp(SETTINGS, session=session)
 
 
-async def shows(app: DecnetApp, pilot: Any, *words: str) -> str:
-    """The screen once all words stand on it."""
+async def shows(app: DecnetApp, pilot: Any, *words: str | Callable[[], bool]) -> str:
+    """The screen once all words stand on it and all conditions hold."""
     for _ in range(100):
         text = "\n".join(screen_text(app))
-        if all(word in text for word in words):
+        if all(word in text if isinstance(word, str) else word() for word in words):
             return text
         await pilot.pause(0.05)
     raise AssertionError(f"{words} not on:\n{text}")
@@ -138,3 +139,139 @@ async def test_without_a_database_the_views_say_so() -> None:
         for key in "37":
             await pilot.press(key)
             await shows(app, pilot, "--db")
+
+
+@pytest.fixture
+async def ruled(repo: BaseRepository) -> BaseRepository:
+    """With the rule behind the tag, another that hit the same command, and a filter's worth of others."""
+    for number in range(1, 5):
+        await repo.upsert_rule_definition(f"R000{number}", 1, f"rule_{number}", "", f"R000{number}.yaml")
+    second = TTPTag(source_kind="command", source_id="c2", attacker_uuid=A, session_id="s1", tactic="TA0002",
+                    technique_id="T1059", confidence=0.5, rule_id="R0003", rule_version=1, evidence={})  # fmt: skip
+    third = TTPTag(source_kind="command", source_id="c2", attacker_uuid=A, session_id="s1", tactic="TA0007",
+                   technique_id="T1082", confidence=0.5, rule_id="R0004", rule_version=1, evidence={})  # fmt: skip
+    await repo.insert_tags([second, third])
+    return repo
+
+
+async def on_the_commands(app: DecnetApp, pilot: Any) -> None:
+    await pilot.press("3")
+    await shows(app, pilot, IP)
+    app.open_in("actors", A)
+    await pilot.press("enter")
+    await shows(app, pilot, "Enter: commands")
+    await pilot.press("enter")
+    await shows(app, pilot, "session s1", "echo hi", "o rules")
+
+
+def ruled_app(repo: BaseRepository) -> DecnetApp:
+    return DecnetApp(SETTINGS, session=StoreSession(repo))
+
+
+async def test_from_a_tag_to_its_rule_and_back_to_the_same_row(ruled: BaseRepository) -> None:
+    app = ruled_app(ruled)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("4")
+        await shows(app, pilot, "R0004")
+        await pilot.press("slash", *"R0004", "enter")
+        await on_the_commands(app, pilot)
+        await pilot.press("o")
+        await shows(app, pilot, "4*Rules", ">R0002")
+        await pilot.press("escape")
+        await shows(app, pilot, "session s1", ">00:16:41")
+        await pilot.press("j", "o")
+        await shows(app, pilot, "rules on this command", "R0003", "R0004", "Enter: the rule")
+        await pilot.press("G", "enter")
+        await shows(app, pilot, "4*Rules", ">R0004")
+        await pilot.press("q", "q")
+        await shows(app, pilot, "session s1", ">00:17:00")
+        assert app.view.name == "actors"
+
+
+async def test_from_a_technique_to_a_tags_rule_and_from_a_rule_to_its_tags(ruled: BaseRepository) -> None:
+    app = ruled_app(ruled)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("7")
+        await shows(app, pilot, "3 techniques  3 tags")
+        app.open_in("coverage", "T1105")
+        await pilot.press("o")
+        await shows(app, pilot, "rules on T1105", ">R0002", "Enter: the rule")
+        await pilot.press("escape", "enter")
+        await shows(app, pilot, "wget http", "o: rule", "o rules")
+        await pilot.press("o")
+        await shows(app, pilot, ">R0002", "o tags")
+        await pilot.press("o")
+        await shows(app, pilot, "tags of R0002 rule_2", "T1105", "wget http", "1/1")
+        await pilot.press("v")
+        await shows(app, pilot, "T1105 Ingress Tool Transfer", "rule R0002")
+        await pilot.press("escape", "escape")
+        await shows(app, pilot, "4*Rules", ">R0002")
+        await pilot.press("g", "o")
+        await shows(app, pilot, "R0001 has given no tag yet", "Esc goes back")
+
+
+async def test_esc_goes_back_by_the_levels_that_were_seen(ruled: BaseRepository) -> None:
+    app = ruled_app(ruled)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("6")
+        app.open_in("actors", A)
+        await shows(app, pilot, f">{IP}")
+        await pilot.press("enter")
+        await shows(app, pilot, "Enter: commands")
+        await pilot.press("escape")
+        assert (app.view.name, app.view.opened) == ("actors", False)
+        await pilot.press("escape")
+        assert app.view.name == "workers"
+        app.open_in("actors", "s1")
+        await shows(app, pilot, "session s1")
+        await pilot.press("escape")
+        assert app.view.name == "workers"
+
+
+@pytest.mark.parametrize(("key", "opens"), [("3", 3), ("7", 1), ("2", 0)])
+async def test_the_key_of_a_view_goes_to_its_first_level(ruled: BaseRepository, key: str, opens: int) -> None:
+    app = ruled_app(ruled)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press(key)
+        await pilot.pause(0.5)
+        for _ in range(opens):
+            await pilot.press("enter")
+            await pilot.pause(0.3)
+        assert app.view.opened == bool(opens)
+        await pilot.press("4", key)
+        assert app.view.opened == bool(opens), "coming back finds what was left"
+        await pilot.press(key)
+        assert not app.view.opened
+        assert app.view.crumbs() == []
+
+
+async def test_the_last_crumb_and_the_counts_stay_whole_in_80_columns(ruled: BaseRepository) -> None:
+    app = ruled_app(ruled)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await on_the_commands(app, pilot)
+        assert isinstance(app.view, LevelsView)
+        app.view.levels[1].crumb = "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"
+        await pilot.pause(0.7)
+        line = screen_text(app)[2]
+        assert line.startswith("~ > session s1  o: rules  w: watch ")
+        assert line.rstrip().endswith("0 hidden  2/2")
+
+
+async def test_what_fired_in_five_minutes_is_never_more_than_in_a_day(ruled: BaseRepository) -> None:
+    """Tags of ignored sources count in neither; one event about many tags is many tags."""
+    app = ruled_app(ruled)
+    session = app.session
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("4")
+        await shows(app, pilot, "R0002")
+        for _ in range(3):
+            session.bus.put("ttp.rule.fired.T1105", {"rule_ids": ["R0002"]})  # type: ignore[attr-defined]
+        await pilot.pause(0.8)
+        counts = {r["rule_id"]: (r["fired_5m"], r["fired_24h"]) for r in app.view.records()}
+        assert counts == {"R0001": (0, 0), "R0002": (1, 1), "R0003": (1, 1), "R0004": (1, 1)}
+        await ruled.ignore_add(IP)
+        await pilot.press("3", "4")
+        app.read_now()
+        await shows(
+            app, pilot, lambda: {(r["fired_5m"], r["fired_24h"]) for r in app.view.records()} == {(0, 0)}
+        )

@@ -83,7 +83,7 @@ async def test_acknowledging_and_resolving_are_read_back_and_journalled(
         await shows(app, pilot, IP)
         await pilot.press(key, "y")
         await pilot.press(*"seen", "enter", "y")
-        await shows(app, pilot, f"alert on {IP} {state}: verified")
+        await shows(app, pilot, f"alert {IP} {state}: verified")
     (alert,) = await repo.list_alerts()
     assert (alert["state"], alert[f"{state}_by"]) == (state, "eve@console")
     (entry,) = await repo.journal()

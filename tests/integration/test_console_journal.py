@@ -164,9 +164,9 @@ def test_an_alert_is_acknowledged_and_resolved_by_its_actors_address(data: Path)
     on(data, suspect)
     alert = json.loads(run(data, "alerts", "--json"))[0]["alert_id"]
     assert run(data, "alerts", "ack", alert) == f"{alert}: acknowledged\n"
-    assert (newest(data)["what"], newest(data)["outcome"]) == (f"alert on {IP} acknowledged", VERIFIED)
+    assert (newest(data)["what"], newest(data)["outcome"]) == (f"alert {IP} acknowledged", VERIFIED)
     assert run(data, "alerts", "resolve", alert) == f"{alert}: resolved\n"
-    assert newest(data)["what"] == f"alert on {IP} resolved"
+    assert newest(data)["what"] == f"alert {IP} resolved"
     assert run(data, "alerts", "ack", alert, code=1) == f"error: alert {alert} is resolved already\n"
     assert newest(data)["outcome"] == "NOT APPLIED"
 

@@ -80,13 +80,6 @@ def test_a_changed_rule_offers_to_judge_the_past_by_it() -> None:
     assert list(feed.notices) == ["R0001 was changed: B on it in view 4 judges the past by it"]
 
 
-def test_fired_rules_count_for_five_minutes() -> None:
-    feed = Feed()
-    feed.add(Event("ttp.rule.fired.T1105", {"rule_ids": ["R1", "R2"]}, ts=NOW), now=NOW)
-    assert feed.fired_recently(NOW + 299)["R1"] == 1
-    assert not feed.fired_recently(NOW + 301)
-
-
 def test_address_is_remembered_for_events_that_name_the_attacker_by_id() -> None:
     feed = Feed()
     feed.add(Event("attacker.observed", {"attacker_uuid": "a", "attacker_ip": "203.0.113.7"}), now=NOW)
