@@ -17,7 +17,7 @@ SHOWN = 2
 
 async def addresses(repo: BaseRepository, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """The addresses of all attackers in ``attacker_uuids`` of some rows. Raises what the store raises."""
-    wanted = {uuid for row in rows for uuid in row["attacker_uuids"] or ()}
+    wanted = {uuid for row in rows for uuid in row.get("attacker_uuids") or ()}
     if not wanted:
         return {}
     found = await repo.list_attackers(limit=0, ignored=True)
@@ -30,3 +30,9 @@ def actor_label(row: Mapping[str, Any], known: Mapping[str, str], limit: int = S
     shown = found[: limit or None]
     more = f" +{len(found) - len(shown)}" if len(found) > len(shown) else ""
     return " ".join(shown) + more if shown else f"id:{short(row.get('identity_uuid'))}"
+
+
+def actor_and_id(row: Mapping[str, Any], known: Mapping[str, str]) -> str:
+    """The addresses and the beginning of the identity, which tells two behind one address apart."""
+    label, ident = actor_label(row, known), f"id:{short(row.get('identity_uuid'))}"
+    return label if label == ident else f"{label} {ident}"

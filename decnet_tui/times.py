@@ -30,6 +30,11 @@ def span(seconds: float) -> str:
     return f"{s // 3600}h{s % 3600 // 60:02d}m" if s < 360_000 else f"{s // 86_400}d"
 
 
+def ago(seconds: float | None) -> str:
+    """How long ago something was; a dash when it never was."""
+    return "-" if seconds is None else f"{span(seconds)} ago"
+
+
 def count_short(value: float) -> str:
     """A number in at most five characters; what is too large for that looks like the largest one."""
     if value != value:  # noqa: PLR0124 - not a number, of any kind

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.runtime.health import status_of
+from decnet_tui.actornames import actor_and_id, addresses
 from decnet_tui.times import clock, span
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Found:
     techniques: Sequence[Row] = ()
     sessions: Sequence[Row] = ()
     alerts: Sequence[Row] = ()
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """Of the attackers that the alerts name, by their uuid."""
     rules: Sequence[Row] = ()
     states: Mapping[str, Row] = field(default_factory=dict)
     heartbeats: Sequence[Row] = ()
@@ -62,13 +65,15 @@ class Found:
 
 async def gather(repo: BaseRepository, since: float, heartbeat_s: float, now: float | None = None) -> Found:
     """Everything that :func:`tell` needs. Raises what the store raises."""
+    alerts = await repo.list_alerts(limit=0)
     return Found(
         time.time() if now is None else now,
         since,
+        alerts=alerts,
+        addresses=await addresses(repo, [row for row in alerts if row["state"] != "resolved"]),
         attackers=await repo.new_attackers(since),
         techniques=await repo.new_techniques(since),
         sessions=await repo.sessions_worth_reading(since, MAX_SESSIONS),
-        alerts=await repo.list_alerts(limit=0),
         rotations=await repo.mutations(states=("applied", "failed"), since=since, limit=0),
         rules=await repo.rule_definitions(),
         states=await repo.rule_states(),
@@ -101,8 +106,8 @@ def _ago(found: Found, moment: Any) -> str:
 
 def _alerts(found: Found) -> tuple[Item, ...]:
     return tuple(
-        Item(str(row.get("alert_id")), f"{_ago(found, row.get('ts'))}  {' '.join(map(str, row.get('families') or ()))} "
-             f"{row.get('confidence') or 0.0:.2f}  id:{str(row.get('identity_uuid'))[:8]}",
+        Item(str(row.get("alert_id")), f"{_ago(found, row.get('ts'))}  {actor_and_id(row, found.addresses)}  "
+             f"{row.get('confidence') or 0.0:.2f}  {' '.join(map(str, row.get('families') or ()))}",
              row, ("alerts", row.get("alert_id")), bad=True)
         for row in found.alerts if row.get("state") != "resolved"
     )  # fmt: skip

@@ -10,6 +10,7 @@ import typer
 
 from decnet.runtime.health import status_of
 from decnet_tui.cli import common
+from decnet_tui.times import ago
 
 Attacker = Annotated[str | None, typer.Option("--attacker", help="Address or uuid.")]
 Session = Annotated[str | None, typer.Option("--session", help="Session id.")]
@@ -169,8 +170,9 @@ def workers(
         if newest is None or float(p.get("ts") or 0) >= newest.timestamp()
     ]
     rows = rows[: limit or None]
-    columns = ("worker", "status", "age_s", "processed", "failed", "dead_lettered", "lag", "note")
-    common.print_rows(rows, columns, as_json, "no worker has run yet: start `decnet-tui --headless`")
+    columns = ("worker", "status", "heartbeat", "processed", "failed", "dead_lettered", "lag", "note")
+    shown = rows if as_json else [{**row, "heartbeat": ago(row["age_s"])} for row in rows]
+    common.print_rows(shown, columns, as_json, "no worker has run yet: start `decnet-tui --headless`")
 
 
 def register(app: typer.Typer) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from decnet.runtime.health import status_of
 from decnet_tui.cli import common
+from decnet_tui.times import ago
 
 KEYS = (
     "kind",
@@ -26,7 +27,7 @@ KEYS = (
     "rotations",
     "problems",
 )
-_COLUMNS = ("kind", "state", "age_s", "lines", "bytes_behind", "refused", "path", "why")
+_COLUMNS = ("kind", "state", "last line", "lines", "bytes_behind", "refused", "path", "why")
 
 
 def sensors(
@@ -51,7 +52,7 @@ def sensors(
         for row in rows_of(payload, time.time(), settings.runtime.heartbeat_s)
         if newest is None or (row["last_line"] is not None and row["last_line"] >= newest)
     ][: limit or None]
-    shown = rows if as_json else [{**row, "why": _why(row)} for row in rows]
+    shown = rows if as_json else [{**row, "last line": ago(row["age_s"]), "why": _why(row)} for row in rows]
     common.print_rows(shown, _COLUMNS, as_json, "no sensor: give the engine a log with --sensor cowrie=PATH")
 
 

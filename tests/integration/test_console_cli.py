@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from decnet.db.repository import BaseRepository
+from decnet.ids import attacker_id
 from decnet_tui import console
 from decnet_tui.cli.main import app
 from tests.integration.test_console_flows import IP, filled
@@ -68,6 +70,44 @@ def test_sensors_says_what_is_refused_and_why(data: Path) -> None:
     assert "bad json 2" in run("sensors", "--data-dir", data)
     (row,) = json.loads(run("sensors", "--json", "--data-dir", data))
     assert (row["state"], row["refused"], row["age_s"], row["last_line"]) == ("missing", 2, None, None)
+
+
+def test_ages_are_told_as_people_do(data: Path) -> None:
+    async def beat() -> None:
+        repo = await BaseRepository.open(f"sqlite:///{data / 'decnet.sqlite'}")
+        sensor = {**SENSORS[0], "state": "ok", "last_line_ts": time.time() - 192}
+        await repo.heartbeat_write(
+            "sensors", {"worker": "sensors", "state": "ok", "ts": time.time() - 192, "sensors": [sensor]}
+        )
+        await repo.close()
+
+    asyncio.run(beat())
+    for command in ("sensors", "workers"):
+        assert re.search(r" 3m1[2-9]s ago ", run(command, "--data-dir", data)), command
+        (row,) = json.loads(run(command, "--json", "--data-dir", data))
+        assert 192 <= row["age_s"] < 200
+
+
+def test_alerts_are_told_by_address_and_a_short_id(data: Path) -> None:
+    identity = "7c1e9a02-0000-0000-0000-000000000000"
+
+    async def suspect() -> None:
+        repo = await BaseRepository.open(f"sqlite:///{data / 'decnet.sqlite'}")
+        await repo.raise_alert({"identity_uuid": identity, "attacker_uuids": [attacker_id(IP), attacker_id("192.0.2.77")],
+                                "sides": [["s1"], ["s2"]], "families": ["client"], "primitives": [], "confidence": 0.6,
+                                "explanation": {}, "ts": time.time(), "evidence_key": "k"})  # fmt: skip
+        await repo.close()
+
+    asyncio.run(suspect())
+    (row,) = json.loads(run("alerts", "--json", "--data-dir", data))
+    assert (row["identity_uuid"], "actor" in row) == (identity, False)
+    listed, shown, told = run("alerts", "--data-dir", data), run("alerts", "show", row["alert_id"], "--data-dir", data), run("summary", "--data-dir", data)  # fmt: skip
+    assert IP in listed
+    assert "7c1e9a02 " in listed
+    assert identity not in listed
+    assert row["alert_id"] in listed
+    assert f"{IP}  identity {identity}" in shown
+    assert f"{IP} id:7c1e9a02  0.60  client" in told
 
 
 def test_dead_letters_are_listed_and_one_needs_an_engine_to_be_tried_again(data: Path) -> None:
