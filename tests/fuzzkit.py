@@ -40,12 +40,29 @@ FORMATS = (
     "\U000e0041\U000e007f", "\U000e0100", "\ufff9\ufffb", "\ue000", "\U0010fffe", "\ufffe", "e" + "\u0301" * 40, "\u20dd" * 9, "\u0903" * 20,
     "\u1161\u11a8" * 9, "\U0001f3fb", "\U0001f1e6", "\U0001f468\u200d\U0001f469\u200d\U0001f467",
 )  # fmt: skip
-WIDE = ("漢字", "ｆｕｌｌ", "🦊", "é", "한글", "Ω", "\u05d0\u05d1", "ﷺ", "…")
+WIDE = ("漢字", "\uff46\uff4c", "🦊", "é", "한글", "Ω", "\u05d0\u05d1", "ﷺ", "…")
 MARKUP = (
     "[@click=app.quit]q[/]", "[@click=app.bell()]b[/]", "[/x]", "[/]", "[", "]", "[link=http://203.0.113.1]y[/link]", "[bold red on blue]", "[$primary]",
     "\\[x]", "{0}", "{a.__class__}", "%s%n%1000000d", "$(id)", "`id`", "'; DROP TABLE tag;--", "=cmd|' /C calc'!A0", "</script>", "\\e]0;x",
 )  # fmt: skip
-ODD = (None, True, -1, 2**70, 10**400, -(10**4000), 1e308, float("nan"), float("inf"), -0.0, 0.5, "", [], {}, "0", "1e999")
+ODD = (
+    None,
+    True,
+    -1,
+    2**70,
+    10**400,
+    -(10**4000),
+    1e308,
+    float("nan"),
+    float("inf"),
+    -0.0,
+    0.5,
+    "",
+    [],
+    {},
+    "0",
+    "1e999",
+)
 PLAIN = ("root", "admin", "uname -a", "web-01", "SSH-2.0-Go", "203.0.113.7", "ls", "x" * 30)
 TOPICS = (
     "attacker.observed", "attacker.session.started", "attacker.session.ended", "attacker.scored", "attacker.fingerprinted",
@@ -55,7 +72,17 @@ TOPICS = (
     "canary.token.triggered", "decky.web-01.mutation", "decky.web-01.state", "decky.web-01.traffic", "system.ttp.health",
     "system.recorder.health", "system.sensors.health", "system.bus.health", "system.deadletter.ttp", "topology.lab.status", "new.family.of.topics",
 )  # fmt: skip
-SEGMENTS = ("\x1b]0;t\x07", "\x9b2J", "\u202e", "\u200b", "[@click=app.quit]", "漢", "\x07\x08", "\U000e0041", "\x7f")
+SEGMENTS = (
+    "\x1b]0;t\x07",
+    "\x9b2J",
+    "\u202e",
+    "\u200b",
+    "[@click=app.quit]",
+    "漢",
+    "\x07\x08",
+    "\U000e0041",
+    "\x7f",
+)
 """Parts of subjects that the broker lets through."""
 KEYS = (
     "attacker_uuid", "identity_uuid", "attacker_uuids", "session_id", "decky_id", "service", "protocol", "username", "rule_ids", "rule_id", "primitive",
@@ -84,7 +111,9 @@ class Dice(random.Random):
         """A short text of any kind."""
         if not self.hostile:
             return self.choice(PLAIN)
-        kind = self.choice((CONTROLS, SEQUENCES, SEQUENCES, FORMATS, WIDE, MARKUP, PLAIN, ("\ud800", "\udfff", "\ud83d")))
+        kind = self.choice(
+            (CONTROLS, SEQUENCES, SEQUENCES, FORMATS, WIDE, MARKUP, PLAIN, ("\ud800", "\udfff", "\ud83d"))
+        )
         return self.choice(kind)
 
     def text(self) -> str:
@@ -111,9 +140,18 @@ def canary(number: int, dice: Dice) -> str:
 def _structured(topic: str, dice: Dice) -> dict[str, Any]:
     """Fields in the shape in which the views look into them."""
     if topic == "attacker.session.ended":
-        return {"commands": [{"id": dice.text(), "command_text": dice.text(), "ts": dice.value()} for _ in range(2)], "command_count": 2}
+        return {
+            "commands": [
+                {"id": dice.text(), "command_text": dice.text(), "ts": dice.value()} for _ in range(2)
+            ],
+            "command_count": 2,
+        }
     if topic == "system.sensors.health":
-        row = {key: dice.choice(ODD) for key in ("age", "lines", "bytes_behind", "refused")} if dice.hostile else {"age": 3}
+        row = (
+            {key: dice.choice(ODD) for key in ("age", "lines", "bytes_behind", "refused")}
+            if dice.hostile
+            else {"age": 3}
+        )
         words = {key: dice.text() for key in ("kind", "path", "state", "waiting")}
         return {"state": "ok", "sensors": [{**row, **words, "reasons": {dice.text(): 3}}]}
     if topic.endswith("multi_actor_suspected"):
@@ -138,13 +176,30 @@ def payloads(count: int, dice: Dice) -> Iterator[tuple[str, bytes]]:
         if number % 2500 == 7:
             payload["blob"] = dice.text() * (100_000 // 30)
         ts = 1.8e9 + number if number % 20 else dice.choice((0.0, -5.0, 1e14, 253402300800.0, 1.5))
-        body = {"v": 1, "id": f"{number:032x}", "topic": topic, "type": dice.text()[:20], "ts": ts, "payload": payload}
+        body = {
+            "v": 1,
+            "id": f"{number:032x}",
+            "topic": topic,
+            "type": dice.text()[:20],
+            "ts": ts,
+            "payload": payload,
+        }
         yield topic, json.dumps(body).encode()
 
 
 def malformed() -> Iterator[tuple[str, bytes]]:
     """Bodies that are no events; they may cost a log line and nothing else."""
-    for body in (b"", b"\xff\xfe", b"{", b"[" * 50_000, b"null", b'{"payload": 1}', b"9" * 5000, b'{"payload":' + b'{"a":' * 20_000, b"\x1b]0;x\x07"):
+    for body in (
+        b"",
+        b"\xff\xfe",
+        b"{",
+        b"[" * 50_000,
+        b"null",
+        b'{"payload": 1}',
+        b"9" * 5000,
+        b'{"payload":' + b'{"a":' * 20_000,
+        b"\x1b]0;x\x07",
+    ):
         yield "attacker.observed", body
     deep = b'{"payload": {"a": ' + b"[" * 900 + b"]" * 900 + b"}}"
     yield "attacker.observed", deep
@@ -154,7 +209,9 @@ def malformed() -> Iterator[tuple[str, bytes]]:
 def publish(url: str, messages: Iterable[tuple[str, bytes]]) -> int:
     """Publishes on a server of :mod:`tests.natskit` byte by byte: no client stands between. How many were sent."""
     place = urlsplit(url)
-    hello = json.dumps({"user": USER, "pass": PASSWORD, "verbose": False, "pedantic": False, "lang": "test", "version": "1"})
+    hello = json.dumps(
+        {"user": USER, "pass": PASSWORD, "verbose": False, "pedantic": False, "lang": "test", "version": "1"}
+    )
     sent = 0
     with socket.create_connection((place.hostname, place.port or 0), 20) as line:
         line.settimeout(60)
@@ -232,7 +289,10 @@ class Written:
         name = f"CSI {private}{found['inter']}{final}"
         if final in "hl":
             name = f"CSI {private}{args}{final}"
-            self.modes.update(dict.fromkeys(f"{private}{n}" for n in args.split(";")) | {f"{private}{n}": final for n in args.split(";")})
+            self.modes.update(
+                dict.fromkeys(f"{private}{n}" for n in args.split(";"))
+                | {f"{private}{n}": final for n in args.split(";")}
+            )
         elif final in "tupcq":
             name = f"CSI {private}{args}{found['inter']}{final}"
         elif final == "m" and not private:
@@ -242,8 +302,12 @@ class Written:
 
 # --- the store
 
-_KEPT = re.compile(r"(uuids?|_id|_ref|^key|^name|^worker|^sensor_key|state|status|kind|tactic|substrate|mutate_interval|outcome|address)$")
+_KEPT = re.compile(
+    r"(uuids?|_id|_ref|^key|^name|^worker|^sensor_key|state|status|kind|tactic|substrate|mutate_interval|outcome|address)$"
+)
 """Columns by which rows find each other or which decide what is shown: few of their rows are changed."""
+_NEVER = {("recording", "key"), ("session", "keystrokes_ref")}
+"""Else no recording would be played."""
 _LEFT = {"alembic_version", "schema_meta", "lease", "outbox", "rule_change", "failure_count"}
 
 
@@ -251,11 +315,15 @@ def poison(database: Path, dice: Dice) -> int:
     """Adds hostile text to every text and JSON column of every table; how many values were changed."""
     changed = 0
     with closing(sqlite3.connect(database)) as connection, connection:
-        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        tables = [
+            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ]
         for table in sorted(set(tables) - _LEFT):
-            columns = [(row[1], row[2].upper()) for row in connection.execute(f'PRAGMA table_info("{table}")')]
+            columns = [
+                (row[1], row[2].upper()) for row in connection.execute(f'PRAGMA table_info("{table}")')
+            ]
             for column, kind in columns:
-                if kind in ("TEXT", "JSON"):
+                if kind in ("TEXT", "JSON") and (table, column) not in _NEVER:
                     changed += _poison_column(connection, table, column, kind, dice)
     return changed
 
@@ -266,8 +334,14 @@ def _poison_column(connection: sqlite3.Connection, table: str, column: str, kind
     for number, old in connection.execute(f'SELECT rowid, "{column}" FROM "{table}"').fetchall():
         if old is None or dice.random() > share:
             continue
-        new = _storable(old + dice.text()) if kind == "TEXT" else json.dumps(_poisoned(json.loads(old), dice, share))
-        with suppress(sqlite3.IntegrityError):  # another row may be called so already, or the table knows its words
+        new = (
+            _storable(old + dice.text())
+            if kind == "TEXT"
+            else json.dumps(_poisoned(json.loads(old), dice, share))
+        )
+        with suppress(
+            sqlite3.IntegrityError
+        ):  # another row may be called so already, or the table knows its words
             connection.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', (new, number))
             changed += 1
     return changed
