@@ -137,6 +137,7 @@ async def test_views(
         seen = []
         async with app.run_test(size=size) as pilot:
             await shows(app, pilot, lambda: app.feed.total >= len(events()) and app.view.name == "since")
+            await shows(app, pilot, "ALERTS 1")
             for key, name in KEYS:
                 await pilot.press(key)
                 await shows(app, pilot, settled(app, name))
