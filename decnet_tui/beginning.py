@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 STORE_WAIT_S, STORE_OPEN_S = 1.0, 10.0
 """Seconds that live events wait for the store to be read first, and that the first screen waits without them."""
 
+LIVE_WAIT_S = 1.0
+"""Seconds that the database waits for the bus; it has to tell its story without one too."""
 COLLECT_S, QUIET_S = 120.0, 5.0
 """Seconds between full collections, and without a key before one."""
 FULL_BY_ITSELF = 100_000
@@ -32,15 +34,26 @@ async def begin(app: DecnetApp) -> None:
     late = app.session.opening
     if late:
         _follow_bus(app)
+        await _until_live(app)
     stored = await _read_store(app)
     if not late:
+        await _read_addresses(app)
         _follow_bus(app)
-    elif app.feed.name_sources():
-        app.traffic.set_scope(app.scope)
+    await _show_news(app, stored)
+    if late:
+        await _read_addresses(app)
+        if app.feed.name_sources():
+            app.traffic.set_scope(app.scope)
     if not gc.isenabled():  # the program switched it off while it started; tests do not
         app.run_worker(_collect(app), name="collect")
+
+
+async def _show_news(app: DecnetApp, stored: bool) -> None:
+    """The first screen where something is stored, unless somebody went elsewhere meanwhile."""
     since = app.view_of(SinceView)
     since.start_with(lastlook.read(app.settings.data_dir, app.session.operator), app.session.demo)
+    if stored and not app.touched and app.loader.due(since):
+        await app.loader.load(since)
     if stored and not app.touched:
         app.show_view(since.name)
 
@@ -60,13 +73,22 @@ async def _collect(app: DecnetApp) -> None:
             last = now
 
 
+async def _until_live(app: DecnetApp) -> None:
+    """What goes by is seen first: the database's library takes as long to load as all the rest."""
+    try:
+        async with asyncio.timeout(LIVE_WAIT_S):
+            await app.link.up.wait()
+    except TimeoutError:
+        return
+
+
 def _follow_bus(app: DecnetApp) -> None:
     app.run_worker(app.link.run(), name="link")
     app.run_worker(app.link.watch(), name="link-watch")
 
 
 async def _read_store(app: DecnetApp) -> bool:
-    """Heartbeats and addresses of before we came; whether sessions are stored."""
+    """Heartbeats of before we came; whether sessions are stored."""
     wait = STORE_OPEN_S if app.session.opening else STORE_WAIT_S
     try:
         await app.session.open_store()
@@ -75,8 +97,18 @@ async def _read_store(app: DecnetApp) -> bool:
         app.loader.recount()
         async with asyncio.timeout(wait):
             app.feed.load_heartbeats(await repo.heartbeats())
-            app.feed.load_addresses(await repo.list_attackers(limit=KNOWN_IPS))
             return bool(await repo.list_sessions(limit=1))
     except store_errors() as error:
         app.say(f"the database cannot be read: {error or 'too slow'}", bad=True)
         return False
+
+
+async def _read_addresses(app: DecnetApp) -> None:
+    """Who is behind the ids that events name."""
+    if (repo := app.session.repo) is None:
+        return
+    try:
+        async with asyncio.timeout(STORE_WAIT_S):
+            app.feed.load_addresses(await repo.list_attackers(limit=KNOWN_IPS))
+    except store_errors() as error:
+        app.say(f"the database cannot be read: {error or 'too slow'}", bad=True)

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from importlib import import_module
 from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Table, func, text
-from sqlalchemy.dialects.postgresql import insert as pg_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.engine import Database, translated
@@ -52,7 +51,8 @@ def chunks(items: Sequence[Any], size: int = CHUNK) -> Iterator[Sequence[Any]]:
 
 def insert_for(dialect: str, table: Table) -> Any:
     """An INSERT that knows ON CONFLICT."""
-    return pg_insert(table) if dialect == "postgresql" else sqlite_insert(table)
+    module = import_module(f"sqlalchemy.dialects.{dialect}")  # the other one takes long to load
+    return module.insert(table)
 
 
 class RepositoryBase:

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Float, Integer, Text
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator
 
 from decnet.hostile import storable, storable_text
@@ -115,8 +114,11 @@ class SafeJson(TypeDecorator[Any]):
 
     def load_dialect_impl(self, dialect: Dialect) -> Any:
         """JSONB on PostgreSQL, where it compares and indexes."""
-        kind: Any = JSONB(none_as_null=True) if dialect.name == "postgresql" else JSON(none_as_null=True)
-        return dialect.type_descriptor(kind)
+        if dialect.name != "postgresql":
+            return dialect.type_descriptor(JSON(none_as_null=True))
+        from sqlalchemy.dialects.postgresql import JSONB  # here: a console on SQLite starts sooner
+
+        return dialect.type_descriptor(JSONB(none_as_null=True))
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         """See :func:`decnet.hostile.storable`."""
