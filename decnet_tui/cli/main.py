@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from decnet.logs import configure_logging
 from decnet_tui.cli import common
 from decnet_tui.cli.lazy import LazyGroup
 from decnet_tui.cli.sensor_option import parse_sensors
+from decnet_tui.cli.usage import one_line
 
 _SCHEMES = ("nats://", "tls://", "ws://", "wss://")
 
@@ -27,7 +28,17 @@ _SHARED = {
 
 
 class _Root(LazyGroup):
-    """Lets ``--attach`` stand with and without its URL."""
+    """Lets ``--attach`` stand with and without its URL, and says in one line what was wrongly used."""
+
+    def make_context(self, *args: Any, **extra: Any) -> typer.Context:  # type: ignore[override]
+        """Options before a command are read here."""
+        with one_line():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Everything else of a command line is read and done here."""
+        with one_line():
+            return super().invoke(ctx)
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """A bare ``--attach`` means the engine of the data directory."""

@@ -28,10 +28,38 @@ def _error(*arguments: str | Path) -> str:
     done = cli(*arguments)
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stdout == b""
-    said = [line for line in done.stderr.decode().splitlines() if line.lower().startswith("error: ")]
-    assert len(said) == 1, done.stderr.decode()
-    assert "Traceback" not in done.stderr.decode()
-    return said[0]
+    (said,) = done.stderr.decode().splitlines()
+    assert said.startswith("error: ")
+    return said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ("rules", "disabel", "R0001"),
+            ("'disabel'", "Did you mean 'disable'?", "try 'decnet-tui rules --help'"),
+        ),
+        (("tags", "--limit", "x"), ("'--limit'", "valid integer", "try 'decnet-tui tags --help'")),
+        (("nosuch\n\x1b[2J",), ("No such command 'nosuch", "; try 'decnet-tui --help'")),
+        (("--nosuch",), ("--nosuch", "try 'decnet-tui --help'")),
+        (("rules", "disable"), ("Missing argument 'ID'", "try 'decnet-tui rules disable --help'")),
+        (("rules", "clip", "R0001", "--max", "2"), ("'--max'", "try 'decnet-tui rules clip --help'")),
+        (("worker", "fly", "ttp"), ("'fly': use stop, start", "try 'decnet-tui worker --help'")),
+    ],
+)
+def test_wrong_usage_is_one_line_that_says_where_help_is(
+    arguments: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    said = _error(*arguments)
+    assert all(word in said for word in words), said
+    assert "\x1b" not in said
+
+
+def test_a_group_without_a_command_shows_its_help() -> None:
+    done = cli("rules")
+    assert done.returncode == 2
+    assert "disable " in (done.stdout + done.stderr).decode()
 
 
 def test_unknown_sensor_kind_names_the_known_ones(tmp_path: Path) -> None:
