@@ -30,7 +30,7 @@ _SHARED = {
 class _Root(LazyGroup):
     """Lets ``--attach`` stand with and without its URL, and says in one line what was wrongly used."""
 
-    def make_context(self, *args: Any, **extra: Any) -> typer.Context:  # type: ignore[override]
+    def make_context(self, *args: Any, **extra: Any) -> Any:
         """Options before a command are read here."""
         with one_line():
             return super().make_context(*args, **extra)
