@@ -45,7 +45,7 @@ MARKUP = (
     "[@click=app.quit]q[/]", "[@click=app.bell()]b[/]", "[/x]", "[/]", "[", "]", "[link=http://203.0.113.1]y[/link]", "[bold red on blue]", "[$primary]",
     "\\[x]", "{0}", "{a.__class__}", "%s%n%1000000d", "$(id)", "`id`", "'; DROP TABLE tag;--", "=cmd|' /C calc'!A0", "</script>", "\\e]0;x",
 )  # fmt: skip
-ODD = (
+ODD: tuple[Any, ...] = (
     None,
     True,
     -1,
@@ -289,10 +289,7 @@ class Written:
         name = f"CSI {private}{found['inter']}{final}"
         if final in "hl":
             name = f"CSI {private}{args}{final}"
-            self.modes.update(
-                dict.fromkeys(f"{private}{n}" for n in args.split(";"))
-                | {f"{private}{n}": final for n in args.split(";")}
-            )
+            self.modes |= {f"{private}{number}": final for number in args.split(";")}
         elif final in "tupcq":
             name = f"CSI {private}{args}{found['inter']}{final}"
         elif final == "m" and not private:

@@ -122,7 +122,7 @@ def said(word: str) -> tuple[str, bytes]:
 def test_no_stream_writes_what_a_terminal_obeys(hostile: World) -> None:
     """``watch`` as text and as JSON, and the console in plain mode."""
     place = hostile
-    bus = [
+    bus: list[str | Path] = [
         "--bus",
         place.url,
         "--config",
