@@ -19,11 +19,10 @@ _LEVELLED = ("actors", "coverage")
 
 
 def _enter(app: DecnetApp, level: Level) -> None:
-    view, before = app.view if isinstance(app.view, LevelsView) else app.view_of(ActorsView), app.view
-    if view is not before:
-        view.home()
-        view.came_from, view.entered_at = before.name, 2
-    view.enter(app, level)
+    if isinstance(app.view, LevelsView):
+        app.view.enter(app, level)
+    else:
+        app.view_of(ActorsView).enter_from(app.view, app, level)
 
 
 def _attacker(app: DecnetApp) -> tuple[str, str] | None:

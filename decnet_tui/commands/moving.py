@@ -66,8 +66,7 @@ def escape(app: DecnetApp, _: str) -> None:
 
 def _return(app: DecnetApp) -> None:
     """To the line that led here."""
-    name, app.view.came_from = app.view.came_from, ""
-    app.show_view(name, remember=False)
+    app.show_view(app.view.leave_to(), remember=False)
 
 
 COMMANDS = (

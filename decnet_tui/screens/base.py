@@ -127,6 +127,11 @@ class View(ABC):
         """Levels, the first included."""
         return 1
 
+    def leave_to(self) -> str:
+        """The view whose line led here, once: to be shown now."""
+        name, self.came_from = self.came_from, ""
+        return name
+
     def open(self, app: DecnetApp) -> bool:
         """Enter on a row; False when the detail pane is all there is to open."""
         return False

@@ -158,7 +158,7 @@ class CommandsLevel(TableLevel):
 
     def about(self) -> str:
         """Which rules can be seen, and whether it can be watched."""
-        own = f"{len(self._others)} on the session  " if self._others else ""
+        own = f"{len(self._others)} session tag{'s' * (len(self._others) > 1)}  " if self._others else ""
         return f"{own}o: rules  {'w: watch' if self.has_recording else 'no recording'}"
 
     def tags(self) -> Sequence[Row]:

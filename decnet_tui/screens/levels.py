@@ -64,6 +64,7 @@ class LevelsView(View):
 
     def __init__(self, feed: Feed, root: Level) -> None:
         self.levels: list[Level] = [root]
+        self._kept: tuple[list[Level], str, int] = [], "", 1
         super().__init__(feed)
 
     @property
@@ -89,6 +90,21 @@ class LevelsView(View):
         self.levels.append(level)
         app.show_view(self.name, remember=app.view is not self)
         app.read_now()
+
+    def enter_from(self, before: View, app: DecnetApp, level: Level) -> None:
+        """Shows a level that a line of another view opens; what was open here is there again afterwards."""
+        self._kept = self.levels[1:], self.came_from, self.entered_at
+        self.levels = [self.levels[0]]
+        self.came_from, self.entered_at = before.name, 2
+        self.enter(app, level)
+
+    def leave_to(self) -> str:
+        """As the base; and as it was before it was entered from there."""
+        name = super().leave_to()
+        levels, self.came_from, self.entered_at = self._kept
+        self.levels += levels
+        self._kept = [], "", 1
+        return name
 
     def open(self, app: DecnetApp) -> bool:
         """Into the row under the cursor."""
@@ -116,8 +132,9 @@ class LevelsView(View):
         return True
 
     def home(self) -> None:
-        """To the root."""
+        """To the root; nothing is kept."""
         del self.levels[1:]
+        self._kept = [], "", 1
 
     # --- the store
 

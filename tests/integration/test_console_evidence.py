@@ -183,6 +183,10 @@ async def test_from_a_tag_to_its_rule_and_back_to_the_same_row(ruled: BaseReposi
         await shows(app, pilot, "rules on this command", "R0003", "R0004", "Enter: the rule")
         await pilot.press("G", "enter")
         await shows(app, pilot, "4*Rules", ">R0004")
+        await pilot.press("o")
+        await shows(app, pilot, "tags of R0004")
+        await pilot.press("escape")
+        await shows(app, pilot, "4*Rules", ">R0004")
         await pilot.press("q", "q")
         await shows(app, pilot, "session s1", ">00:17:00")
         assert app.view.name == "actors"
