@@ -208,25 +208,24 @@ def malformed() -> Iterator[tuple[str, bytes]]:
 
 def publish(url: str, messages: Iterable[tuple[str, bytes]]) -> int:
     """Publishes on a server of :mod:`tests.natskit` byte by byte: no client stands between. How many were sent."""
+    lines = [b"PUB %s %d\r\n%s\r\n" % (subject.encode(), len(body), body) for subject, body in messages]
+    send(url, lines)
+    return len(lines)
+
+
+def send(url: str, lines: Iterable[bytes]) -> None:
+    """Says these lines of the protocol to a server; returns when it has taken them."""
     place = urlsplit(url)
-    hello = json.dumps(
-        {"user": USER, "pass": PASSWORD, "verbose": False, "pedantic": False, "lang": "test", "version": "1"}
-    )
-    sent = 0
+    hello = {"user": USER, "pass": PASSWORD, "verbose": False, "pedantic": False, "headers": True, "lang": "test", "version": "1"}  # fmt: skip
     with socket.create_connection((place.hostname, place.port or 0), 20) as line:
         line.settimeout(60)
-        line.sendall(f"CONNECT {hello}\r\n".encode())
-        for subject, body in messages:
-            line.sendall(b"PUB %s %d\r\n%s\r\n" % (subject.encode(), len(body), body))
-            sent += 1
-        line.sendall(b"PING\r\n")
+        line.sendall(b"CONNECT %s\r\n%sPING\r\n" % (json.dumps(hello).encode(), b"".join(lines)))
         answer = b""
         while b"PONG\r\n" not in answer:
             more = line.recv(65_536)
             assert more, answer
             answer += more
     assert b"-ERR" not in answer, answer
-    return sent
 
 
 # --- what came out

@@ -30,6 +30,26 @@ _FULL = ("maximum bytes", "maximum messages", "insufficient", "resource limits",
 _AUTH = ("authorization violation", "authentication", "authorization", "user authentication")
 
 
+class _SteadyClient(Client):
+    """One message that the library cannot decode ends its reading for good, while it still says that it is connected."""
+
+    def _build_message(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any) -> Any:
+        """Bytes of a subject that are no UTF-8 come as U+FFFD: the server lets them through."""
+        return super()._build_message(sid, _decodable(subject), _decodable(reply), data, headers)
+
+    async def _process_headers(self, headers: bytes) -> Any:
+        """A header block that makes no sense is as good as none."""
+        try:
+            return await super()._process_headers(headers)
+        except (UnicodeDecodeError, IndexError) as error:
+            log.warning("message with broken headers", reason=str(error))
+            return None
+
+
+def _decodable(text: bytes) -> bytes:
+    return text if text.isascii() else bytes(text).decode("utf-8", "replace").encode()
+
+
 @dataclass(frozen=True, slots=True)
 class Callbacks:
     """What the owner of a client wants to hear."""
@@ -65,7 +85,7 @@ async def open_client(
         log.debug("nats client", reason=str(error), kind=type(error).__name__)
 
     options = _options(url, name, token, settings)
-    client = Client()
+    client = _SteadyClient()
     attempt = loop.create_task(
         client.connect(
             error_cb=on_error,
