@@ -234,7 +234,7 @@ _TOKEN = re.compile(
     r"\x1b\[(?P<private>[<-?]*)(?P<args>[0-9;:]*)(?P<inter>[ -/]*)(?P<final>[@-~])"
     r"|\x1b\](?P<osc>[^\x07\x1b]*)(?:\x07|\x1b\\)"
     r"|\x1b(?P<string>[PX^_])[^\x1b]*\x1b\\"
-    r"|\x1b(?P<escape>[ -/]*[0-~])"
+    r"|\x1b(?P<escape>[ -/]+[0-~]|[0-OQ-WYZ\\`-~])"
     r"|(?P<control>[\x00-\x1f\x7f-\x9f])"
     r"|(?P<text>[^\x00-\x1f\x7f-\x9f]+)"
 )

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzzkit import MARK, Written, malformed, obeyed, payloads, publish
+from tests.fuzzkit import MARK, Written, malformed, obeyed, payloads, publish, send
 from tests.fuzzworld import World, build, world
 from tests.ptykit import KEYS, Terminal, terminal
 
@@ -196,10 +196,11 @@ def run(place: World, count: int) -> Run:
                 ("system.mutator.health", json.dumps(beat).encode()),
             ],
         )
+        send(place.url, [b'PUB decky.\xff\x9b2J.traffic 14\r\n{"payload":{}}\r\n'])
         look_around(hand, GLANCE)
         hand.resize(160, 48)
         hand.press("1", "\\", limit=0.5)
-        hand.until(f"ring {count + 2}/".encode(), START_S)
+        hand.until(f"ring {count + 3}/".encode(), START_S)
         page_up(hand, count)
         look_around(hand, LOOK)
         find_things(hand)

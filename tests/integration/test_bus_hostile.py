@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from decnet.bus.base import Event
 from decnet.bus.nats import NatsBus
 from decnet.config import BusSettings
 from tests.fuzzkit import malformed, publish, send
@@ -52,7 +53,7 @@ async def test_no_subject_or_header_makes_a_subscriber_deaf(bus: tuple[NatsBus, 
     async with made.subscribe(">") as live, asyncio.timeout(10):
         await asyncio.to_thread(publish, url, malformed())
         await asyncio.to_thread(send, url, LINES)
-        heard = []
+        heard: list[Event] = []
         while not heard or heard[-1].payload.get("n") != 5:
             heard.append(await anext(aiter(live)))
     assert SHOWN in {event.topic for event in heard}
