@@ -235,7 +235,7 @@ _TOKEN = re.compile(
     r"|\x1b\](?P<osc>[^\x07\x1b]*)(?:\x07|\x1b\\)"
     r"|\x1b(?P<string>[PX^_])[^\x1b]*\x1b\\"
     r"|\x1b(?P<escape>[ -/]+[0-~]|[0-OQ-WYZ\\`-~])"
-    r"|(?P<control>[\x00-\x1f\x7f-\x9f])"
+    r"|(?P<control>[\x00-\x1a\x1c-\x1f\x7f-\x9f])"
     r"|(?P<text>[^\x00-\x1f\x7f-\x9f]+)"
 )
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Mn", "Me", "Mc"})
