@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programkit import daemon, until
+from tests.programkit import Daemon, cli, daemon, until
 
 pytestmark = pytest.mark.timeout(120)
 RULE = """\
@@ -36,6 +37,28 @@ def test_systemd_hears_of_start_life_and_end(tmp_path: Path, monkeypatch: pytest
             assert "WATCHDOG=1" in heard
             assert engine.stop() == 0, engine.said()
             until(lambda: ear.recv(1000) == b"STOPPING=1", 30, "STOPPING=1", pause=0)
+
+
+def _rules(engine: Daemon) -> int:
+    """How many the running engine lists; a line about a file is none."""
+    listed = json.loads(cli("rules", "list", "--json", "--limit", "0", "--data-dir", engine.data_dir).stdout)
+    return sum(1 for row in listed if row["state"] != "failed")
+
+
+def test_a_halved_set_is_taken_when_sighup_asks_for_it(tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    for name in "ABCDE":
+        text = RULE.replace("A1", f"{name}1").replace("a1", f"{name.lower()}1")
+        (rules / f"{name.lower()}.yaml").write_text(text, "utf-8")
+    with daemon(tmp_path / "data", tmp_path / "log", "--rules", rules) as engine:
+        until(lambda: _rules(engine) == 5, 60, "five rules")
+        for name in "abc":
+            (rules / f"{name}.yaml").unlink()
+        until(lambda: "2 of 5 rules left: refused" in engine.said(), 60, "the refusal in the log")
+        assert _rules(engine) == 5
+        os.kill(engine.process.pid, signal.SIGHUP)
+        until(lambda: _rules(engine) == 2, 30, "two rules")
 
 
 def test_sighup_reads_the_rules_again_and_refuses_to_lose_them_all(tmp_path: Path) -> None:

@@ -67,8 +67,11 @@ class RuleStore(ABC):
         """The errors of the files that did not load."""
 
     @abstractmethod
-    async def reload(self) -> None:
-        """Looks at the files now and announces what changed; bad ones keep their last good version."""
+    async def reload(self, *, allow_shrink: bool = False) -> None:
+        """Looks at the files now and announces what changed; bad ones keep their last good version.
+
+        A set that lost half of its rules counts only with ``allow_shrink``, an empty one never.
+        """
 
     @abstractmethod
     async def follow(self) -> None:

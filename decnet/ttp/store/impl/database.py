@@ -197,7 +197,7 @@ class DatabaseRuleStore(RuleStore):
             async with self.repo.transaction() as tx:
                 known = {row["rule_id"]: row for row in await tx.rule_definitions()}
                 _add_broken(wanted, by_file(self.fs.errors()), known)
-                refused = self._shrunk(known, at_start) if not allow_shrink else None
+                refused = self._shrunk(known, at_start, allow_shrink)
                 self._refused = RuleError(refused, Place(str(self.fs.directory.path))) if refused else None
                 for rule_id, row in wanted.items():
                     if any(known.get(rule_id, {}).get(key) != value for key, value in row.items()):
@@ -214,10 +214,10 @@ class DatabaseRuleStore(RuleStore):
         """Whether neither files nor rows changed since the last time: reading every row costs the loop too much."""
         return self._fed == (self._files(), await self.repo.rule_change_seq())
 
-    def _shrunk(self, known: Mapping[str, Row], at_start: bool) -> str | None:
+    def _shrunk(self, known: Mapping[str, Row], at_start: bool, allow_shrink: bool) -> str | None:
         """Why stored rules may not go; a start with another directory may have fewer rules, but not none."""
         fresh, before = len(self.fs.rules()), sum(1 for row in known.values() if row["yaml"])
-        return None if at_start and fresh else shrunk(before, fresh)
+        return None if at_start and fresh else shrunk(before, fresh, asked_for=allow_shrink)
 
     # -- rows → rules and states
 

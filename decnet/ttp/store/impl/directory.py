@@ -76,9 +76,9 @@ class RuleDirectory:
         return {name: seen.digest for name, seen in self._seen.items()}
 
     def swap(self, plan: Plan, *, allow_shrink: bool = False) -> list[RuleChange]:
-        """Puts a plan in force; the changes by rule id. An empty or halved set is refused unless allowed."""
+        """Puts a plan in force; the changes by rule id. A halved set is refused unless allowed, an empty one anyway."""
         with self._lock:
-            refused = None if allow_shrink else shrunk(len(self.by_id), len(plan.rules))
+            refused = shrunk(len(self.by_id), len(plan.rules), asked_for=allow_shrink)
             if refused:
                 self.errors = [*plan.errors, RuleError(refused, Place(str(self.path)))]
                 return []
@@ -184,10 +184,14 @@ def _of_rules(_change: Change, path: str) -> bool:
     return FILE_NAME.match(Path(path).name) is not None
 
 
-def shrunk(before: int, now: int) -> str | None:
+def shrunk(before: int, now: int, *, asked_for: bool = False) -> str | None:
     """Why a set of ``now`` rules may not replace one of ``before``; None when it may."""
-    if before and (not now or (before >= _GUARDED_FROM and now * 2 <= before)):
-        return f"{now} of {before} rules left: refused, the old set stays"
+    if before and not now:
+        return f"0 of {before} rules left: refused, the old set stays"
+    if not asked_for and before >= _GUARDED_FROM and now * 2 <= before:
+        return (
+            f"{now} of {before} rules left: refused, the old set stays; SIGHUP to the engine takes this one"
+        )
     return None
 
 

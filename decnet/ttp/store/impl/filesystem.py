@@ -114,9 +114,9 @@ class FilesystemRuleStore(RuleStore):
         """Yields when the files are worth a look."""
         return self.directory.hints(self.debounce_s, self.rescan_s)
 
-    async def reload(self) -> None:
+    async def reload(self, *, allow_shrink: bool = False) -> None:
         """Scans the files now."""
-        await self.rescan(settle=True)
+        await self.rescan(settle=True, allow_shrink=allow_shrink)
 
     async def _follow_expiries(self) -> None:
         while True:
