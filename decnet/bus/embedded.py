@@ -32,6 +32,8 @@ STOP_S = 5.0
 """Seconds a server may take to end after SIGTERM."""
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds between restarts; the last one repeats."""
+SYNC_S = 1
+"""Seconds of events that a power cut may take: sensors do not read again what the server has accepted."""
 LOG_BYTES = 4 * 2**20
 """Size at which the server's log is rotated; one old file is kept."""
 STORE_SLACK = 64 * 2**20
@@ -204,7 +206,7 @@ class EmbeddedServer:
                 f"  store_dir: {json.dumps(str(self.dir / 'store'))}",
                 f"  max_file_store: {wanted.max_stream_bytes + wanted.max_blob_store_bytes + STORE_SLACK}",
                 f"  max_memory_store: {STORE_SLACK}",
-                '  sync_interval: "10s"',
+                f'  sync_interval: "{SYNC_S}s"',
                 "}",
                 f"max_payload: {max(2**20, 2 * wanted.max_event_bytes)}",
                 f"log_file: {json.dumps(str(self.log_path))}",
