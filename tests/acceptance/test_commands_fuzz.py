@@ -150,6 +150,7 @@ def test_no_stream_writes_what_a_terminal_obeys(hostile: World) -> None:
         assert not obeyed(written.text), [hex(ord(c)) for c in obeyed(written.text)]
         assert len({int(n) for n in MARK.findall(written.text)}) >= least
     assert as_json.raw.isascii()
+    assert dumb.raw.isascii()
 
 
 def read_until(screens: Sequence[Terminal], ready: Callable[[Terminal], object], limit: float) -> None:

@@ -291,6 +291,13 @@ def test_exports_are_plain_ascii(runs: tuple[Run, Run]) -> None:
     assert any(b"]777;C" in line for line in lines)
 
 
+def test_the_log_of_the_console_is_visible_text(worlds: tuple[World, World], runs: tuple[Run, Run]) -> None:
+    for place in worlds:
+        for path in place.folder.rglob("*.log"):
+            if path.name != "nats.log":
+                assert not obeyed(path.read_text("utf-8").replace("\n", "")), path
+
+
 def test_the_terminal_is_left_as_it_was(runs: tuple[Run, Run]) -> None:
     """Beside the line discipline, which the run itself looks at: every mode that was set was reset."""
     for each in runs:
