@@ -194,12 +194,15 @@ def _set(
 
 async def _change(settings: Settings, change: RuleChange) -> None:
     """Raises DecnetError for an unknown rule or a write that did not hold."""
+    from decnet_tui.changes import End
     from decnet_tui.cli import changing
 
     async with changing.opened(settings, news=True) as session:
         if change.rule_id not in {row["rule_id"] for row in await session.list_rules()}:
             raise DecnetError(f"no rule {visible(change.rule_id, 80)}: see `decnet-tui rules list`")
-        await changing.perform(session, change)
+        outcome = await changing.perform(session, change)
+    if session.live and outcome.end is not End.VERIFIED:
+        typer.echo(f"note: {outcome.text(change.what)}; does the worker ttp run?", err=True)
 
 
 def _done(row: dict[str, Any], as_json: bool) -> None:

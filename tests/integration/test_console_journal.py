@@ -22,6 +22,7 @@ from decnet.ids import attacker_id
 from decnet_tui import workerforms
 from decnet_tui.cli.main import app
 from decnet_tui.journal import undoable
+from decnet_tui.rulechanges import RuleChange
 from tests.dbkit import KINDS, open_repo
 from tests.integration.test_console_flows import IP, filled
 
@@ -193,11 +194,14 @@ async def test_with_an_engine_the_news_verify_and_a_dead_letter_goes_out(
             VERIFIED,
             "store and ttp.rule.state.R0001 agree",
         )
+        monkeypatch.setattr(RuleChange, "wait_s", 0.2)
+        said = await asyncio.to_thread(run, tmp_path, "rules", "enable", "R0001")
+        assert "note: R0001 enabled: saved, not yet reported; does the worker ttp run?" in said
         (letter,) = await repo.dead_letters(None, 0)
         said = await asyncio.to_thread(run, tmp_path, "deadletters", "retry", str(letter["id"]))
         assert said == f"dead letter {letter['id']}: attacker.observed is on the bus again\n"
         assert await repo.dead_letters(None, 0) == []
-        newest, _ = await repo.journal()
+        newest, _, _ = await repo.journal()
         assert (newest["kind"], newest["operator"], newest["outcome"]) == ("deadletter.retry", ME, SAVED)
         assert newest["detail"] == "it is on the bus again"
     finally:
