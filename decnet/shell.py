@@ -76,6 +76,8 @@ _KEYWORDS = frozenset(
     ]
 )
 _NUMBER = re.compile(r"\d+(?:\.\d+)?[smhd]?\Z")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
+_BRACES = re.compile(r"\{[\w./-]+(?:,[^\s{}]*)+\}\Z")
 _SHELLS = frozenset({"sh", "bash", "dash", "ash"})
 # Wrapper → its options that take a value, so that the value is not taken for the command.
 _WRAPPERS: dict[str, frozenset[str]] = {
@@ -123,7 +125,14 @@ _WRAPPERS: dict[str, frozenset[str]] = {
     ),
     "stdbuf": frozenset(["-i", "-o", "-e", "--input", "--output", "--error"]),
     "busybox": frozenset(),
+    "setsid": frozenset(),
+    "doas": frozenset(("-u", "-C")),
+    "ionice": frozenset(("-c", "-n", "-p", "--class", "--classdata", "--pid")),
+    "command": frozenset(),
+    "builtin": frozenset(),
 }
+_ASKS = (["-v"], ["-V"])
+"""What makes ``command`` tell where a program is instead of running it."""
 LOOKED_THROUGH = frozenset(_WRAPPERS) | _SHELLS | {"su"}
 
 
@@ -176,9 +185,14 @@ def views(line: str) -> Views:
     """All views of ``line``: itself, its simple commands from left to right, its decoded texts."""
     if _SIMPLE.match(line):
         words = line.split()
-        if not words or (words[0] not in _KEYWORDS and words[0].rpartition("/")[2] not in LOOKED_THROUGH):
+        if not words or not _runs_another(words[0]):
             return Views((View("line", line, tuple(words)),))
     return _Builder().build(line)
+
+
+def _runs_another(word: str) -> bool:
+    """Whether a command that begins so may hold the words of another one."""
+    return word in _KEYWORDS or word[0] == "{" or word.rpartition("/")[2] in LOOKED_THROUGH
 
 
 class _Builder:
@@ -198,6 +212,8 @@ class _Builder:
         self.capped |= capped
         for text in decoded:
             self._add(View("decoded", text, _plain_argv(text)))
+            if not _is_binary(text[:4096]):
+                self._commands(text, 0, "decoded")
         self.found.pop(line, None)
         return Views((whole, *self.found.values()), self.capped)
 
@@ -210,7 +226,7 @@ class _Builder:
         self.found[view.text] = view
         self.room -= len(view.text)
 
-    def _commands(self, text: str, depth: int) -> None:
+    def _commands(self, text: str, depth: int, kind: ViewKind = "command") -> None:
         splitter = _Splitter(text, self.tokens)
         commands = splitter.run()
         self.tokens = splitter.tokens
@@ -221,17 +237,22 @@ class _Builder:
                 return
             rest, script = look_through(command.words)
             text = " ".join((command.text, *" ".join(command.more).split()))
-            self._add(View("command", text, tuple(rest)))
+            self._add(View(kind, text, tuple(rest)))
             if rest and len(rest) < len(command.words):
-                self._add(View("command", " ".join(rest), tuple(rest)))
+                self._add(View(kind, " ".join(rest), tuple(rest)))
             if script is not None:
-                self._script(script, depth)
+                self._script(script, depth, kind)
 
-    def _script(self, script: str, depth: int) -> None:
+    def _script(self, script: str, depth: int, kind: ViewKind) -> None:
         if depth >= MAX_NESTING:
             self.capped = True
         else:
-            self._commands(script, depth + 1)
+            self._commands(script, depth + 1, kind)
+
+
+def _is_binary(text: str) -> bool:
+    """Whether decoded text is a program's bytes, which are no commands: more than one control in sixteen."""
+    return len(_CONTROL.findall(text)) * 16 > len(text)
 
 
 def _plain_argv(text: str) -> tuple[str, ...]:
@@ -251,7 +272,7 @@ def look_through(words: list[str]) -> tuple[list[str], str | None]:
         if name in _SHELLS or name == "su":
             script = _script_of(words, i)
             return words[i:], script
-        if name not in _WRAPPERS:
+        if name not in _WRAPPERS or (name == "command" and words[i + 1 : i + 2] in _ASKS):
             break
         if name == "eval":
             script = " ".join(words[i + 1 :])
@@ -418,6 +439,9 @@ class _Splitter:
         leading = next((i for i, word in enumerate(words) if word not in _KEYWORDS), len(words))
         if leading:
             words, text = words[leading:], text[sum(len(word) + 1 for word in words[:leading]) :].lstrip()
+        if len(words) == 1 and text == words[0] and _BRACES.match(text):
+            words = text[1:-1].split(",")
+            text = " ".join(words)
         if words and text:
             self.commands.append(_Command(frame.start, text, words))
         frame.words, frame.pieces, frame.redirect, frame.start = [], [], False, pos

@@ -22,6 +22,9 @@ _TOOL_CHARS = 200
 _ESCAPES = re.compile(
     r"""(?:\\x[0-9a-fA-F]{1,2}|\\0?[0-7]{3}){2,}|\b(?:echo|printf)\b[^|;&\n]*|\$'(?:[^'\\]|\\.)*'"""
 )
+_ARGUMENT = re.compile(r"""(?:echo|printf)[ \t]+(?:-\w+[ \t]+)*(?:'([^']*)|"([^"]*)|(.*))""", re.DOTALL)
+_BRACES = re.compile(r"\{((?:\S*/)?(?:echo|printf|base64|openssl|xxd)(?:,[^\s{}|;&]*)+)\}")
+"""A command without a space, as in ``{echo,aWQ=}|{base64,-d}``."""
 _ONE = re.compile(r"\\(?:x([0-9a-fA-F]{1,2})|0?([0-7]{3}))")
 _DECODE_FLAG = re.compile(r"(?:^|\s)(?:-[a-zA-Z]*[dD][a-zA-Z]*|--decode)\b")
 _PLAIN_FLAG = re.compile(r"\s-(?:r|p|ps|rp|pr|rps|psr|r\s+-ps?|ps?\s+-r)\b")
@@ -31,6 +34,8 @@ def decoded_texts(line: str, limit: int) -> tuple[list[str], bool]:
     """Decoded texts in ``line`` and whether more than ``limit`` characters of them were cut."""
     if not _MARK.search(line):
         return [], False
+    if "{" in line:
+        line = _BRACES.sub(lambda match: match[1].replace(",", " "), line)
     out: dict[str, None] = {}
     room = limit
     for count, text in enumerate(_candidates(line)):
@@ -56,6 +61,8 @@ def _candidates(line: str) -> Iterator[str]:
         for match in _ESCAPES.finditer(line):
             if _ONE.search(match.group()):
                 yield _unescape(match.group())
+                argument = _ARGUMENT.match(match.group())
+                yield _unescape(next(filter(None, argument.groups()), "")) if argument else ""
 
 
 def _unquote(arg: str) -> str:

@@ -20,6 +20,7 @@ from decnet.errors import RuleStoreError
 from decnet.logs import get_logger
 from decnet.runtime.worker import transaction
 from decnet.ttp.aggregates import AT_ONCE, due_events
+from decnet.ttp.lifter_registry import known_kinds
 from decnet.ttp.loader import load_bytes, load_dir
 from decnet.ttp.rule_engine import RuleEngineTagger
 from decnet.ttp.rules import CompiledRule, RuleState
@@ -91,8 +92,9 @@ async def run_backfill(
         for pattern in STREAM_TOPICS:
             await run.judge("stream", [e for e in await bus.read_back(pattern, READ_BACK) if run.covers(e)])
     superseded = sum([await repo.supersede_tags(rule.rule_id, rule.rule_version) for rule in chosen])
-    _log.info("back-fill done", judged=run.done, tags=run.tags, superseded=superseded, rules=len(chosen))
-    return BackfillReport(run.done, run.tags, superseded, len(chosen))
+    count = len(set(rules)) if rules else len(chosen)
+    _log.info("back-fill done", judged=run.done, tags=run.tags, superseded=superseded, rules=count)
+    return BackfillReport(run.done, run.tags, superseded, count)
 
 
 async def _rules(
@@ -105,7 +107,13 @@ async def _rules(
     unknown = sorted(set(wanted or ()) - found.keys())
     if unknown:
         raise RuleStoreError(f"no rule {', '.join(unknown)}: see `decnet-tui rules list`")
-    return [rule for rule_id, rule in sorted(found.items()) if not wanted or rule_id in wanted]
+    # What changes the confidence of others goes along, else their tags would come out otherwise than live.
+    return [r for rule_id, r in sorted(found.items()) if not wanted or rule_id in wanted or _adjusts(r)]
+
+
+def _adjusts(rule: CompiledRule) -> bool:
+    kind = known_kinds().get(rule.lifter or "")
+    return kind is not None and kind.adjust is not None
 
 
 async def _worker(repo: BaseRepository, settings: Settings, rules: Sequence[CompiledRule]) -> TtpWorker:

@@ -13,43 +13,18 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Annotated, Any, TypedDict, get_type_hints
 
-import re2
 from pydantic import AfterValidator, BeforeValidator, StrictBool, StrictFloat, StrictInt, TypeAdapter
 from pydantic import ValidationError as Mismatch
 
 from decnet.hostile import storable, storable_text
-from decnet.ttp.conditions import options
 from decnet.ttp.kinds import KNOWN_SOURCE_KINDS
+from decnet.ttp.masking import masked
 
 MAX_TEXT = 2000
 MAX_ITEMS = 100
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,79}\Z")
 _DOMAIN = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?\Z")
 _HEX = re.compile(r"[0-9a-f]{8,128}\Z")
-_SECRETS = tuple(
-    re2.compile(pattern, options=options())
-    for pattern in (
-        r"(://[^\s/:@]{0,200}:)[^\s/@]{1,200}(@)",
-        r"(?i)(\bsshpass\s+-p\s*)\S+()",
-        r"(?i)(\b(?:passwd|password|pass|pwd|secret|token)=)[^\s&'\"]+()",
-        r"(?i)(--?(?:passwd|password|pass)[ =]+)[^\s'\"]+()",
-        r"([\w.-]{1,64}:)[^\s|'\"]{1,200}(['\"]?\s*\|\s*(?:sudo\s+)?chpasswd\b)",
-    )
-)
-"""Places of passwords; linear in time, since the text is an attacker's."""
-
-
-_HINT = re2.compile(r"(?i)://|pass|pwd|secret|token", options=options())
-"""What every one of them needs: most texts hold none of it, and one search costs less than five."""
-
-
-def masked(text: str) -> str:
-    """``text`` without the passwords that stand in known places: URLs, options, form fields, chpasswd."""
-    if _HINT.search(text) is None:
-        return text
-    for pattern in _SECRETS:
-        text = pattern.sub(r"\1***\2", text)
-    return text
 
 
 def sha256_of(text: str) -> str:

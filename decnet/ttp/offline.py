@@ -10,7 +10,7 @@ from typing import Any
 
 from decnet.errors import RuleError
 from decnet.ttp.kinds import KNOWN_SOURCE_KINDS
-from decnet.ttp.lifter_registry import adjusted
+from decnet.ttp.lifter_registry import Finding, Lift, adjusted
 from decnet.ttp.lifting import lifts
 from decnet.ttp.loader import load_dir
 from decnet.ttp.matcher import Failures, Hit, RuleIndex
@@ -51,9 +51,10 @@ class OfflineTagger:
             return []
         hits, capped = self.index.hits(kind, payload, self._failures)
         self.views_capped += capped
-        out = self._fired(hits)
+        out: list[dict[str, Any]] = []
+        own = [Lift(h.rule, Finding(h.found.field, h.found.text), h.rule.emits) for h in hits if not h.marks]
         found = lifts(self.index.lifted_rules(kind), payload, self._failures)
-        for rule, finding, emits in adjusted(found, payload) if found else ():
+        for rule, finding, emits in adjusted([*own, *found], payload):
             out += self._tags(rule, emits, finding.text)
         return out + self._came_true(event, kind, payload, hits)
 

@@ -15,6 +15,7 @@ from decnet.ttp.base import KNOWN_SOURCE_KINDS, TaggerEvent, TolerantTagger, TTP
 from decnet.ttp.evidence import checked_evidence
 from decnet.ttp.lifter_registry import Finding, Lift, adjusted
 from decnet.ttp.lifting import lifts
+from decnet.ttp.masking import concealed
 from decnet.ttp.matcher import Failures, Hit, RuleIndex
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, Emit, RuleState
 from decnet.ttp.schema import RuleSchema
@@ -24,6 +25,8 @@ from decnet.ttp.windows import WHO, Subject, WindowHit, event_time, window_hit
 __all__ = ["Collected", "CompiledRule", "RuleEngine", "RuleEngineTagger", "RuleIndex", "RuleSchema"]
 
 _FIELD_CHARS = 2000
+_SECRET_CHARS = 8192
+"""Characters of a command line that are searched for passwords; evidence shows 2,000 at most."""
 
 
 class Collected:
@@ -230,7 +233,9 @@ def evidence(hit: Hit, payload: Mapping[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {"field": found.field, "matched": found.text, "span": [found.start, found.end]}
     if hit.view:
         out["view"] = hit.view
-    return _with_fields(out, hit.rule, payload)
+    out = _with_fields(out, hit.rule, payload)
+    line = payload.get("command_text")
+    return concealed(out, line[:_SECRET_CHARS]) if isinstance(line, str) else out
 
 
 def _with_fields(why: dict[str, Any], rule: CompiledRule, payload: Mapping[str, Any]) -> dict[str, Any]:

