@@ -8,11 +8,18 @@ from __future__ import annotations
 from ipaddress import ip_address
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from decnet.hostile import storable_text
+
 _ATTACKER_NS = uuid5(NAMESPACE_URL, "decnet:attacker:v1")
 _IDENTITY_NS = uuid5(NAMESPACE_URL, "decnet:identity:v1")
 _SESSION_NS = uuid5(NAMESPACE_URL, "decnet:session:v1")
 _EVENT_NS = uuid5(NAMESPACE_URL, "decnet:event:v1")
 TTP_TAG_NS: UUID = uuid5(NAMESPACE_URL, "decnet:ttp_tag:v1")
+
+
+def _derived(namespace: UUID, name: str) -> UUID:
+    """Of the text as both databases store it: an event may hold lone surrogates, which have no bytes."""
+    return uuid5(namespace, storable_text(name))
 
 
 def normalize_ip(ip: str) -> str:
@@ -30,12 +37,12 @@ def normalize_ip(ip: str) -> str:
 
 def attacker_id(ip: str) -> str:
     """Id of the attacker behind one source address."""
-    return str(uuid5(_ATTACKER_NS, normalize_ip(ip)))
+    return str(_derived(_ATTACKER_NS, normalize_ip(ip)))
 
 
 def identity_id(attacker_uuid: str) -> str:
     """Id of the stub identity that one attacker starts with."""
-    return str(uuid5(_IDENTITY_NS, str(attacker_uuid)))
+    return str(_derived(_IDENTITY_NS, str(attacker_uuid)))
 
 
 def session_id(kind: str, decky_id: str, native_id: str) -> str:
@@ -43,7 +50,7 @@ def session_id(kind: str, decky_id: str, native_id: str) -> str:
 
     ``kind`` is the sensor kind, ``native_id`` the honeypot's own session id.
     """
-    return str(uuid5(_SESSION_NS, "|".join((kind, decky_id, native_id))))
+    return str(_derived(_SESSION_NS, "|".join((kind, decky_id, native_id))))
 
 
 def tag_id(
@@ -56,9 +63,9 @@ def tag_id(
 ) -> str:
     """Id of a tag; nothing else takes part, the tactic neither."""
     parts = (source_kind, source_id, rule_id, str(rule_version), technique_id, sub_technique_id or "")
-    return str(uuid5(TTP_TAG_NS, "|".join(parts)))
+    return str(_derived(TTP_TAG_NS, "|".join(parts)))
 
 
 def event_id(producer: str, subject_key: str, version: str | int = 1) -> str:
     """Hex id of a durable event: producer, the subject's own key and the version of its content."""
-    return uuid5(_EVENT_NS, f"{producer}|{subject_key}|{version}").hex
+    return _derived(_EVENT_NS, f"{producer}|{subject_key}|{version}").hex

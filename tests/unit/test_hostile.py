@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decnet.bus.base import Event
-from decnet.hostile import visible
+from decnet.hostile import storable_text, visible
+from decnet.ids import attacker_id, event_id, session_id
 from decnet_tui.feed import KNOWN_WORKERS, Feed
 from decnet_tui.summary import summarise
 from decnet_tui.times import count_short, span
@@ -55,6 +56,16 @@ def test_a_heartbeat_may_hold_anything(value: Any) -> None:
     assert model.payload["ts"] is None or math.isfinite(float(model.payload["ts"]))
     beats = [{"worker": "ttp", "payload": model.payload}]
     tell(Found(100.0, 0.0, heartbeats=beats))
+
+
+def test_a_lone_surrogate_has_an_id_and_it_is_that_of_the_stored_text() -> None:
+    """An ``attacker_ip`` with one was a dead letter, with its whole session."""
+    for text in ("203.0.113.7\ud83d", "a\0b", "\udfff"):
+        stored = storable_text(text)
+        assert attacker_id(text) == attacker_id(stored)
+        assert session_id("cowrie", text, text) == session_id("cowrie", stored, stored)
+        assert event_id("sensor", text) == event_id("sensor", stored)
+    assert attacker_id("203.0.113.7") == "6dd21fc3-121b-5123-aaa0-18e21dfe5b91"
 
 
 def test_workers_that_no_one_runs_do_not_fill_the_memory() -> None:
