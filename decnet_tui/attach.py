@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import socket
 from contextlib import AsyncExitStack
 from importlib import import_module
@@ -14,20 +13,12 @@ from decnet.bus.connection import read_connection
 from decnet.bus.factory import get_bus
 from decnet.config import Settings
 from decnet.errors import DecnetError, EngineError
-from decnet_tui.session import RuleRow
+from decnet_tui.session import RuleRow, operator
 from decnet_tui.store import RepositoryRules
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
     from decnet.engine import Engine
-
-
-def operator() -> str:
-    """Who sits at this terminal, for ``set_by``."""
-    try:
-        return f"{getpass.getuser()}@console"
-    except (KeyError, OSError):
-        return "console"
 
 
 class ConsoleSession:
@@ -43,7 +34,7 @@ class ConsoleSession:
         self.engine_inside = engine is not None
         self._engine = engine
         self.host = socket.gethostname()
-        self.operator = operator()
+        self.operator = operator("console")
         self._db_url = db_url
         self._rules: RepositoryRules | None = None
         self._undo = AsyncExitStack()

@@ -25,6 +25,8 @@ GAP_TOPIC = "(gap)"
 KNOWN_MUTATIONS = 200
 KNOWN_WORKERS = 200
 """Workers of which heartbeats are kept; there are six, and the name comes from a subject."""
+KNOWN_RULES = 2_000
+"""Rules of which the last news are kept; these names come from subjects too."""
 KNOWN_ROOTS = 32
 """Topic families that have a rate of their own."""
 STALE_BEATS = 3
@@ -135,7 +137,8 @@ class Feed:
             event.ts, visible(event.topic, 255), source, summarise(event.topic, payload), _raw(event)
         )
         root = event.topic.partition(".")[0]
-        self.by_root[root] += 1
+        if root in self.by_root or len(self.by_root) < KNOWN_ROOTS:
+            self.by_root[root] += 1
         if live:
             self._rate(root, now)
         if root == "system":
@@ -261,7 +264,10 @@ class Feed:
         if event.topic.startswith(("ttp.rule.state.", "ttp.rule.reloaded.")):
             if event.topic.startswith("ttp.rule.state."):
                 rule = event.topic.removeprefix("ttp.rule.state.")
+                self.rule_news.pop(rule, None)
                 self.rule_news[rule] = (now, event.payload)
+                if len(self.rule_news) > KNOWN_RULES:
+                    del self.rule_news[next(iter(self.rule_news))]
                 if live and event.payload.get("auto_revert"):
                     # An alert that came in the same moment is the last one, and so the one that is shown.
                     self.notices.appendleft(f"{rule} is enabled again: its time is over  (8 shows it)")

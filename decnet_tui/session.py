@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from decnet.bus.base import BaseBus
@@ -9,6 +10,14 @@ from decnet.errors import DecnetError
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
+
+
+def operator(where: str) -> str:
+    """Who gives orders here, for the journal and ``set_by``: the login name at ``where`` (console, cli)."""
+    try:
+        return f"{getpass.getuser()}@{where}"
+    except (KeyError, OSError):
+        return where
 
 
 def store_errors() -> tuple[type[Exception], ...]:

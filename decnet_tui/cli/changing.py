@@ -7,7 +7,6 @@ a shell, and what a change that was refused means for the command.
 from __future__ import annotations
 
 import asyncio
-import getpass
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -25,18 +24,10 @@ from decnet_tui.cli import common
 from decnet_tui.cli.stream import bus_settings
 from decnet_tui.feed import Feed
 from decnet_tui.rulelist import all_rows
-from decnet_tui.session import RuleRow
+from decnet_tui.session import RuleRow, operator
 from decnet_tui.store import RepositoryRules
 
 Store = Callable[[Settings], AbstractAsyncContextManager[BaseRepository]]
-
-
-def operator() -> str:
-    """Who gives the command, for the journal and ``set_by``."""
-    try:
-        return f"{getpass.getuser()}@cli"
-    except (KeyError, OSError):
-        return "cli"
 
 
 class ShellSession:
@@ -51,7 +42,7 @@ class ShellSession:
         self.repo: BaseRepository | None = repo
         self.store = repo
         self.host = socket.gethostname()
-        self.operator = operator()
+        self.operator = operator("cli")
         self._engine = common.reach(settings)[1] is not None
         self._files: LoadResult | None = None
 

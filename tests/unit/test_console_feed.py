@@ -7,7 +7,7 @@ import pytest
 from decnet.bus.base import Event
 from decnet_tui.clipboard import MAX_BYTES, osc52
 from decnet_tui.commands import COMMANDS
-from decnet_tui.feed import Feed
+from decnet_tui.feed import KNOWN_ROOTS, KNOWN_RULES, Feed
 from decnet_tui.filters import FilterError, parse_filter
 from decnet_tui.forms import parse_duration
 from decnet_tui.keymap import Keys, problems
@@ -85,6 +85,17 @@ def test_address_is_remembered_for_events_that_name_the_attacker_by_id() -> None
     feed.add(Event("attacker.observed", {"attacker_uuid": "a", "attacker_ip": "203.0.113.7"}), now=NOW)
     feed.add(Event("credential.captured", {"attacker_uuid": "a"}), now=NOW)
     assert feed.ring[-1].source == "203.0.113.7"
+
+
+def test_names_from_the_bus_are_bounded_and_the_newest_rules_stay() -> None:
+    feed = Feed()
+    for n in range(KNOWN_RULES + 50):
+        feed.add(Event(f"root{n}.x", {}, "", f"r{n}", 1.0))
+        feed.add(Event(f"ttp.rule.state.R{n}", {"state": "disabled"}, "", f"s{n}", 1.0))
+    assert len(feed.by_root) == len(feed.root_rates) == KNOWN_ROOTS
+    assert feed.by_root["ttp"] == KNOWN_RULES + 50
+    assert len(feed.rule_news) == KNOWN_RULES
+    assert f"R{KNOWN_RULES + 49}" in feed.rule_news
 
 
 def test_rates_roll_over_silent_seconds() -> None:
