@@ -6,16 +6,17 @@ Order of precedence: flag > environment (``DECNET_…``, nested by ``__``) > ``-
 from __future__ import annotations
 
 import os
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from decnet.attack.catalogue import use_bundle
 from decnet.errors import ConfigError
+from decnet.yaml_places import Document, parse_strict
 
 
 def default_data_dir() -> Path:
@@ -33,6 +34,11 @@ def packaged_rules_dir() -> Path:
 def packaged_demo_dir() -> Path:
     """The demo recording that ships with the package."""
     return Path(str(files("decnet"))) / "_data" / "demo"
+
+
+BUS_SCHEMES = ("nats", "tls", "ws", "wss")
+INTERVAL = re.compile(r"never|[1-9]\d{0,8}[smhdw]")
+"""How a mutate interval is written; how long it may be is left to the mutator."""
 
 
 class _Section(BaseModel):
@@ -84,6 +90,17 @@ class BusSettings(_Section):
     """Copies of a new stream in a cluster."""
     server_start_timeout_s: float = Field(60.0, gt=0)
     """Seconds the embedded server may take to start; it reads its store first."""
+
+    @field_validator("url")
+    @classmethod
+    def _reachable_kind(cls, url: str | None) -> str | None:
+        for part in (url or "").split(","):
+            scheme, found, _ = part.strip().partition("://")
+            if found and scheme not in BUS_SCHEMES:
+                raise ValueError(
+                    f"'{scheme}://' is no bus; write nats://HOST:PORT (or tls://, ws://, wss://)"
+                )
+        return url
 
 
 class RuntimeSettings(_Section):
@@ -185,7 +202,7 @@ class MutatorSettings(_Section):
 
     substrate: Literal["compose", "opencanary", "dry_run"] = "opencanary"
     """What runs the deckies of a fleet that names none."""
-    mutate_interval: str = "never"
+    mutate_interval: str = Field("never", pattern=rf"^({INTERVAL.pattern})$")
     """How often the deckies of a fleet that says nothing rotate: 30m, 12h, 7d or never."""
     catalogue: Path | None = None
     """A file of the shape of the packaged service catalogue, laid over it."""
@@ -378,6 +395,7 @@ class Settings(BaseSettings):
 
 
 _config_values: dict[str, Any] = {}
+_NESTED = re.compile(r"DECNET_([A-Z0-9]+(?:_[A-Z0-9]+)*)__\w")
 
 
 class _ConfigFileSource(PydanticBaseSettingsSource):
@@ -395,57 +413,92 @@ def load_settings(config: Path | None = None, **flags: Any) -> Settings:
 
     Raises ConfigError that names every wrong key, with the file's place where it has one.
     """
-    values = _read_config(config) if config else {}
+    _check_environment()
+    document = _read_config(config) if config else None
     _config_values.clear()
-    _config_values.update(values)
+    _config_values.update(document.value if document else {})
     try:
         settings = Settings(**{k: v for k, v in flags.items() if v is not None})
         use_bundle(settings.ttp.attack_bundle)
         return settings
     except ValidationError as error:
-        raise ConfigError(_explain(error, config)) from error
+        raise ConfigError(_explain(error, document, flags)) from error
+    except SettingsError as error:
+        raise ConfigError(_unreadable_variable(error)) from error
     finally:
         _config_values.clear()
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _check_environment() -> None:
+    """A nested variable that names no section would be passed over without a word. Raises ConfigError."""
+    known = Settings.model_fields
+    wrong = sorted(
+        name
+        for name in os.environ
+        if (nested := _NESTED.match(name.upper())) is not None and nested[1].lower() not in known
+    )
+    if wrong:
+        sections = ", ".join(name for name, info in known.items() if _is_section(info.annotation))
+        raise ConfigError(
+            "\n".join(f"{name}: no such section of settings; known: {sections}" for name in wrong)
+        )
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, _Section)
+
+
+def _unreadable_variable(error: SettingsError) -> str:
+    """The variable whose text is not the JSON that its setting needs."""
+    named = re.search(r'field "(\w+)"', str(error))
+    field = named[1] if named else ""
+    name = f"DECNET_{field.upper()}"
+    if field == "sensors":
+        return f'{name}: write it as JSON: [{{"kind": "cowrie", "path": "/path/cowrie.json"}}]'
+    if field in Settings.model_fields and _is_section(Settings.model_fields[field].annotation):
+        return f"{name}: a section takes a JSON object, or set one of its settings by {name}__NAME"
+    return f"{name}: write it as JSON"
+
+
+def _read_config(path: Path) -> Document | None:
+    """The file's settings with their places; None when it is empty. Raises ConfigError with every fault."""
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise ConfigError(f"{place}: {error.problem or 'not YAML'}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from error
-    if raw is None:
-        return {}
-    if not isinstance(raw, dict):
+        raw = path.read_bytes()
+        text = raw.decode("utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}:{raw[: error.start].count(10) + 1}:1: not UTF-8") from error
+    if not any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines()):
+        return None
+    document, flaws = parse_strict(text, str(path))
+    if flaws:
+        raise ConfigError("\n".join(f"{flaw.place}: {flaw.message}" for flaw in flaws))
+    if document is None or document.value is None:
+        return None
+    if not isinstance(document.value, dict):
         raise ConfigError(f"{path}:1:1: the file must be a mapping of settings")
-    return {str(k): v for k, v in raw.items()}
+    return document
 
 
-def _explain(error: ValidationError, config: Path | None) -> str:
+def _explain(error: ValidationError, document: Document | None, flags: dict[str, Any]) -> str:
+    """One line for each fault, those of the file first and in its order."""
     lines = []
     for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"])
-        place = _place_of(config, item["loc"]) if config else ""
-        known = f"; known: {', '.join(Settings.model_fields)}" if item["type"] == "extra_forbidden" else ""
-        lines.append(f"{place}{key}: {item['msg']}{known}")
-    return "\n".join(lines)
+        loc = item["loc"]
+        key = ".".join(str(part) for part in loc)
+        place = document.keys.get(loc) if document and flags.get(str(loc[0])) is None else None
+        text = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            text = f"unknown key; known: {', '.join(_known_beside(loc))}"
+        order = (place.line, place.column) if place else (1 << 30, 0)
+        lines.append((order, f"{place}: {key}: {text}" if place else f"{key}: {text}"))
+    return "\n".join(line for _, line in sorted(lines, key=lambda found: found[0]))
 
 
-def _place_of(config: Path, loc: tuple[int | str, ...]) -> str:
-    """``file:line:column: `` of a key in the config file, empty when the key is not from it."""
-    node = yaml.compose(config.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    found = None
-    for part in loc:
-        if isinstance(node, yaml.MappingNode):
-            pairs = [(k, v) for k, v in node.value if k.value == str(part)]
-            if not pairs:
-                break
-            found, node = pairs[0]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            found = node = node.value[part]
-    return f"{config}:{found.start_mark.line + 1}:{found.start_mark.column + 1}: " if found else ""
+def _known_beside(loc: tuple[int | str, ...]) -> list[str]:
+    """The settings of the section in which an unknown key stands."""
+    if loc[0] == "sensors":
+        return list(SensorSpec.model_fields)
+    section = Settings.model_fields[str(loc[0])].annotation if len(loc) > 1 else Settings
+    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []

@@ -19,7 +19,7 @@ from nats.js import JetStreamContext
 
 from decnet.bus.base import BaseBus, Consumer, ConsumerInfo, Event, Subscription
 from decnet.bus.live import LiveSubscription
-from decnet.bus.nats_client import Callbacks, abandon, open_client, translated
+from decnet.bus.nats_client import Attempts, Callbacks, abandon, open_client, translated
 from decnet.bus.nats_publish import Publisher, StreamMissing
 from decnet.bus.nats_pull import NatsConsumer, to_info
 from decnet.bus.nats_store import Blobs, Reader, ensure_stream
@@ -53,22 +53,33 @@ class NatsBus(BaseBus):
         self._live: dict[LiveSubscription, RawSubscription | None] = {}
         self._registering: set[asyncio.Task[None]] = set()
         self._opening = asyncio.Lock()
+        self._attempts = Attempts()
         self._wanted = False
 
     async def connect(self) -> None:
-        """Connects and makes sure that the stream exists. Raises BusUnavailable or BusAuthError."""
+        """Connects and makes sure that the stream exists. Raises BusUnavailable or BusAuthError.
+
+        Who comes while an attempt is under way shares what becomes of it.
+        """
+        self._wanted = True
+        before = self._attempts.failed
         async with self._opening:
-            self._wanted = True
             if self._client is not None and not self._client.is_closed:
                 return
-            callbacks = Callbacks(lost=self._on_lost, back=self._on_back, closed=self._on_closed)
-            client = await open_client(self._url, self.client_name, self._token, self.settings, callbacks)
-            try:
-                await self._adopt(client)
-            except BusError:
-                self._client = None
-                await abandon(client)
-                raise
+            if self._attempts.failed != before:
+                self._attempts.repeat()
+            with self._attempts.watched():
+                await self._open()
+
+    async def _open(self) -> None:
+        callbacks = Callbacks(lost=self._on_lost, back=self._on_back, closed=self._on_closed)
+        client = await open_client(self._url, self.client_name, self._token, self.settings, callbacks)
+        try:
+            await self._adopt(client)
+        except BusError:
+            self._client = None
+            await abandon(client)
+            raise
 
     async def _adopt(self, client: Client) -> None:
         """Takes a fresh client into use and puts the live subscriptions on it."""
@@ -105,7 +116,8 @@ class NatsBus(BaseBus):
     async def _on_lost(self) -> None:
         if self._publisher is not None:
             self._publisher.drop()
-        if self._wanted:
+        had_one = self._client is not None and not self._client.is_closed
+        if self._wanted and had_one:
             log.warning("bus connection lost", client=self.client_name)
 
     async def _on_back(self) -> None:
@@ -126,6 +138,8 @@ class NatsBus(BaseBus):
         if not self._wanted:
             raise BusUnavailable("the bus is not connected")
         if self._client is None or self._client.is_closed:
+            if self._attempts.fresh():
+                self._attempts.repeat()
             await self.connect()
         assert self._client is not None
         assert self._js is not None

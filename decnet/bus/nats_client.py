@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,8 @@ PENDING_BYTES = 8 * 2**20
 """Bytes the client buffers while it reconnects."""
 PING_S = 10
 """Seconds between pings; two unanswered ones are a lost connection."""
+REMEMBERED_S = 2.0
+"""Seconds beyond its own length for which a failed attempt answers for the next one."""
 _FULL = ("maximum bytes", "maximum messages", "insufficient", "resource limits", "no space left")
 _AUTH = ("authorization violation", "authentication", "authorization", "user authentication")
 
@@ -57,6 +60,38 @@ class Callbacks:
     lost: Callable[[], Awaitable[None]]
     back: Callable[[], Awaitable[None]]
     closed: Callable[[], Awaitable[None]]
+
+
+class Attempts:
+    """What became of the last attempt to connect, so that many who need the bus do not each wait for one of their own."""
+
+    def __init__(self) -> None:
+        self.failed = 0
+        self._error: BusError | None = None
+        self._until = 0.0
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Around one attempt: a failure is remembered for as long as it took and a little longer."""
+        began = time.monotonic()
+        try:
+            yield
+        except BusError as error:
+            self.failed += 1
+            self._error = error
+            now = time.monotonic()
+            self._until = now + (now - began) + REMEMBERED_S
+            raise
+        self._error = None
+
+    def fresh(self) -> bool:
+        """Whether the last attempt failed a short time ago."""
+        return self._error is not None and time.monotonic() < self._until
+
+    def repeat(self) -> None:
+        """Raises what the last attempt failed with."""
+        if self._error is not None:
+            raise type(self._error)(str(self._error)) from self._error
 
 
 def is_auth_error(error: BaseException | None) -> bool:

@@ -96,9 +96,7 @@ class MutatorWorker(Worker):
         async def run() -> None:
             while True:
                 self._bells[number].clear()
-                while await _whole(
-                    self.service.serve_one(operators_only=number == 0), f"mutator:change-{number}"
-                ):
+                while await self._one(number):
                     self.ring()
                 if number == 0 and await self.service.anything_pending():
                     self.ring(self._bells[1:])

@@ -221,7 +221,8 @@ class WorkerRunner:
         """One heartbeat now."""
         await self._measure_lag()
         payload = health_payload(self.worker.name, self.shown_state(), self.stats, self._extra())
-        await publish_safely(self.bus, topics.system_health(self.worker.name), payload, "health")
+        if self.bus.connected:  # else the database has it, and the loss of the bus was told once
+            await publish_safely(self.bus, topics.system_health(self.worker.name), payload, "health")
         try:
             await self.repo.heartbeat_write(self.worker.name, payload)
         except DatabaseError as error:

@@ -73,7 +73,8 @@ async def test_stale_server_is_ended_and_its_events_are_there(tmp_path: Path) ->
         assert [e.payload for e in await again.read_back(ENDED, 5)] == [{"n": 1}]
         await again.close()
         await new.stop()
-        await old._process.wait()
+        if old._process is not None:
+            await old._process.wait()
 
 
 async def stored(bus: NatsBus, events: list[Event]) -> None:
@@ -193,3 +194,18 @@ async def test_server_ends_with_a_killed_engine(tmp_path: Path) -> None:
         await engine.wait()
         while process_alive(pid):
             await asyncio.sleep(0.01)
+
+
+async def test_many_who_need_a_bus_that_never_was_do_not_queue_for_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bus = NatsBus("nats://127.0.0.1:1", settings=SETTINGS)
+    started = time.monotonic()
+    with pytest.raises(BusUnavailable):
+        await bus.connect()
+    tries = [bus.publish(ENDED, {"n": n}) for n in range(20)]
+    found = await asyncio.gather(*tries, bus.connect(), bus.connect(), return_exceptions=True)
+    assert all(isinstance(error, BusUnavailable) and "cannot be reached" in str(error) for error in found)
+    assert time.monotonic() - started < 3 * SETTINGS.connect_timeout_s
+    assert "bus connection lost" not in caplog.text
+    await bus.close()

@@ -18,7 +18,7 @@ from decnet.logs import configure_logging
 from decnet.mutator import mutate_decky, run_watch_loop
 from decnet.mutator.queue import enqueue_op, request_rotation
 from decnet.mutator.rows import Tools
-from decnet.mutator.worker import MutatorWorker
+from decnet.mutator.worker import GIVE_WAY_S, MutatorWorker
 from decnet.runtime.supervisor import Supervisor
 from tests.dbkit import open_repo
 from tests.mutatorkit import Scripted, applied, drain, service_for, settings_for
@@ -189,3 +189,30 @@ async def test_mutate_decky_tells_the_bus(repo: BaseRepository, tmp_path: Path) 
         await mutate_decky("x", repo, bus, settings=settings, service=service)
     ).reason == "no decky 'x' in the fleet"
     await bus.close()
+
+
+async def test_the_clocks_lanes_wait_a_moment_after_an_operator_asked(
+    repo: BaseRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, bus = settings_for(tmp_path), MemoryBus("engine")
+    looked: list[tuple[bool, float]] = []
+    async with running(repo, settings, Scripted(tmp_path / "dry"), bus) as worker:
+        while not hasattr(worker, "service"):
+            await asyncio.sleep(0.01)
+        real = worker.service.serve_one
+
+        async def serve_one(*, operators_only: bool = False) -> bool:
+            looked.append((operators_only, time.monotonic()))
+            return await real(operators_only=operators_only)
+
+        monkeypatch.setattr(worker.service, "serve_one", serve_one)
+        before = worker._asked_at
+        await bus.publish("decky.nobody.mutate_request", {})
+        async with asyncio.timeout(10):
+            while worker._asked_at == before or not any(
+                at > worker._asked_at for only, at in looked if not only
+            ):
+                await asyncio.sleep(0.02)
+        asked = worker._asked_at
+    assert min(at for only, at in looked if only and at > asked) < asked + GIVE_WAY_S
+    assert min(at for only, at in looked if not only and at > asked) >= asked + GIVE_WAY_S * 0.9
