@@ -8,8 +8,9 @@ Statements live in the repository, the schema in ``migrate.py``.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,16 @@ def _driver_url(url: str) -> URL:
     if kind not in _DRIVERS:
         raise DatabaseError(f"unknown database {kind!r}; known: {', '.join(_DRIVERS)}")
     return parsed.set(drivername=_DRIVERS[kind])
+
+
+def _make_private(path: Path) -> None:
+    """The file, if there is none yet, for its owner only; SQLite's side files take its mode over.
+
+    Its directory may be open to others: systemd makes a state directory that everybody can read.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -162,7 +173,7 @@ class Database:
         if migrate and await self._is_current():
             return
         if self.path is not None:
-            await asyncio.to_thread(self.path.parent.mkdir, parents=True, exist_ok=True)
+            await asyncio.to_thread(_make_private, self.path)
         await self._first_contact(self._writer)
         if migrate:
             from decnet.db.migrate import migrate_database  # here: most starts find the schema current

@@ -21,6 +21,8 @@ from decnet.runtime.worker import Job, Worker
 
 log = get_logger(__name__)
 MAX_BACKOFF_S = 60.0
+FIRST_BEAT_S = 1.0
+"""Pause after the first beat, in seconds; it doubles up to the interval."""
 LEASE_LOOK_S = 0.2
 """Seconds between looks at a lease that is waited for."""
 
@@ -209,13 +211,19 @@ class WorkerRunner:
                 await self._halt.wait()
 
     async def heartbeats(self) -> None:
-        """For ever: one beat at each change of state and every interval, on the bus and in the database."""
+        """For ever: one beat at each change of state and every interval, on the bus and in the database.
+
+        The first ones come sooner: who has just started an engine looks whether it reads.
+        """
+        interval = self.settings.runtime.heartbeat_s
+        pause = min(FIRST_BEAT_S, interval)
         while True:
             self._changed.clear()
             await self.beat()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self.settings.runtime.heartbeat_s):
+                async with asyncio.timeout(pause):
                     await self._changed.wait()
+            pause = min(pause * 2, interval)
 
     async def beat(self) -> None:
         """One heartbeat now."""

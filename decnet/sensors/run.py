@@ -25,6 +25,8 @@ _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 _SAVE_SHARE = 20
 """A checkpoint may cost one part in this many of the time."""
+REFUSALS_TOLD_S = 10.0
+"""Seconds between warnings about refused lines at least: a log may be nothing else."""
 
 
 class SensorRun:
@@ -45,6 +47,7 @@ class SensorRun:
         self._dirty = False
         self._next_save = 0.0
         self._last_read = time.monotonic()
+        self._told_at = float("-inf")
         self.waiting = ""
         """Why publishing is on hold; empty when it is not."""
         self.published = 0
@@ -55,6 +58,7 @@ class SensorRun:
         spec = self.spec
         self.tailer = Tailer(spec.path, self._settings.sensor, spec.start)
         self.source: Source = make_source(spec, self._settings, self._secret)
+        self._told = 0
 
     async def run(self) -> None:
         """Works until cancelled. Raises SensorError or DatabaseError for a checkpoint that is no good."""
@@ -111,6 +115,7 @@ class SensorRun:
             files, source = unpack(state)
             self.tailer.restore(files)
             self.source.restore(source)
+            self._told = sum(self.source.refused.values())
         self._loaded = True
 
     def _advance(self) -> tuple[int, list[Event]]:
@@ -119,7 +124,16 @@ class SensorRun:
             self.source.refuse("too_long", place)
         if batch.lines:
             self._last_read = time.monotonic()
-        return batch.consumed, self.source.feed(batch.lines)
+        events = self.source.feed(batch.lines)
+        self._tell_refusals()
+        return batch.consumed, events
+
+    def _tell_refusals(self) -> None:
+        """One warning for many lines: how many since the last one, and the newest with its place."""
+        count, now = sum(self.source.refused.values()), time.monotonic()
+        if count > self._told and now >= self._told_at + REFUSALS_TOLD_S:
+            _log.warning("lines refused", count=count - self._told, last=self.source.last_refusal)
+            self._told, self._told_at = count, now
 
     async def _save(self) -> None:
         started = time.monotonic()

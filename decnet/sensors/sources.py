@@ -89,13 +89,17 @@ class Source(ABC):
 
     def to_state(self) -> Data:
         """Plain JSON for a checkpoint."""
-        return {"lines": self.lines, "refused": dict(self.refused), "newest": self.newest}
+        return {
+            "lines": self.lines, "refused": dict(self.refused), "newest": self.newest,
+            "last_refusal": self.last_refusal,
+        }  # fmt: skip
 
     def restore(self, state: Data) -> None:
         """Takes up the state of :meth:`to_state`."""
         self.lines = int(state.get("lines", 0))
         self.refused = Counter(state.get("refused", {}))
         self.newest = state.get("newest")
+        self.last_refusal = str(state.get("last_refusal", ""))
 
 
 class CowrieSource(Source):

@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from decnet.hostile import visible
 from decnet.runtime.health import status_of
 from decnet_tui.cli import common
 from decnet_tui.times import ago
@@ -24,6 +25,7 @@ KEYS = (
     "bytes_behind",
     "refused",
     "reasons",
+    "last_refusal",
     "rotations",
     "problems",
 )
@@ -54,6 +56,9 @@ def sensors(
     ][: limit or None]
     shown = rows if as_json else [{**row, "last line": ago(row["age_s"]), "why": _why(row)} for row in rows]
     common.print_rows(shown, _COLUMNS, as_json, "no sensor: give the engine a log with --sensor cowrie=PATH")
+    for row in () if as_json else rows:
+        if row["last_refusal"]:
+            typer.echo(f"last line refused: {visible(row['last_refusal'], 500)}")
 
 
 def rows_of(payload: Mapping[str, Any], now: float, heartbeat_s: float) -> list[dict[str, Any]]:

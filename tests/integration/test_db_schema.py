@@ -186,3 +186,13 @@ async def test_a_current_schema_is_opened_while_somebody_writes(tmp_path: Path) 
         assert await reader.list_tags() == []
         await reader.close()
     await writer.close()
+
+
+async def test_a_new_database_file_is_private_in_an_open_directory(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    database = Database(f"sqlite:///{tmp_path / 'd.sqlite'}")
+    await database.open()
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    await database.close()
+    assert modes["d.sqlite"] == 0o600
+    assert set(modes.values()) == {0o600}

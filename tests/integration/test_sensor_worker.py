@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ import pytest
 from decnet.bus.base import Event
 from decnet.config import SensorSettings, SensorSpec, Settings
 from decnet.errors import BusUnavailable
+from decnet.logs import configure_logging
 from decnet.sensors.checkpoint import FileStore
 from decnet.sensors.replay import iter_events
+from decnet.sensors.run import SensorRun
 from decnet.sensors.tailer import Tailer
 from decnet.sensors.worker import SensorsWorker
 
@@ -260,3 +263,21 @@ async def test_missing_file_is_reported_and_taken_up_when_it_comes(tmp_path: Pat
     await worker.runs[0].step()
     await until_end(worker)
     assert len([e for e in bus.events if e.topic == "attacker.session.ended"]) == 7
+
+
+async def test_refused_lines_are_told_with_the_place_of_the_newest(tmp_path: Path) -> None:
+    out = StringIO()
+    configure_logging("json", stream=out)
+    log = tmp_path / "cowrie.json"
+    log.write_text('no json\n{"eventid": 5}\n[1]\n')
+    settings = Settings(data_dir=tmp_path, sensor=LIMITS)
+    store = FileStore(tmp_path / "state")
+    for _ in range(2):  # the second one starts where the first one ended
+        run = SensorRun(SensorSpec(kind="cowrie", path=log), settings, b"k", ListBus(), store)  # type: ignore[arg-type]
+        while await run.step():
+            pass
+        assert run.status()["last_refusal"] == f"{log}:3: not_object"
+    told = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [(t["event"], t["count"], t["last"]) for t in told] == [
+        ("lines refused", 3, f"{log}:3: not_object")
+    ]
