@@ -7,6 +7,7 @@ Two kinds of reading: ``subscribe`` is live news (nothing is kept for a reader t
 from __future__ import annotations
 
 import json
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,8 +17,11 @@ from typing import Any, Protocol, Self
 from uuid import uuid4
 
 from decnet.errors import MalformedEvent
+from decnet.hostile import storable
 
 SCHEMA_VERSION = 1
+_DOUBTFUL = re.compile(rb"\\u(?:[dD][89a-fA-F]|0000)|\xed[\xa0-\xbf]|NaN|Infinity|[eE][+]?\d{3}|\d{19}")
+"""Bodies that may hold what no database stores; the others need no walk through their payload."""
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -53,6 +57,9 @@ class Event:
     def from_bytes(cls, topic: str, body: bytes, headers: Mapping[str, str] | None = None) -> Event:
         """The event in ``body``; the topic is the transport's, never the body's.
 
+        What no database stores (NUL, lone surrogates, integers beyond 63 bits) is made storable here:
+        any producer's text could otherwise cost the whole event.
+
         Raises MalformedEvent when the body is no envelope with an object as payload.
         """
         try:
@@ -61,11 +68,12 @@ class Event:
             raise MalformedEvent(f"not JSON: {str(error)[:200]}") from error
         if not isinstance(raw, dict):
             raise MalformedEvent(f"envelope is {type(raw).__name__}, not an object")
-        if not isinstance(raw.get("payload"), dict):
+        payload = raw.get("payload")
+        if not isinstance(payload, dict):
             raise MalformedEvent("payload is not an object")
         return cls(
             topic=topic,
-            payload=raw["payload"],
+            payload=storable(payload) if _DOUBTFUL.search(body) else payload,
             type=_checked(raw, "type", str, ""),
             id=_checked(raw, "id", str, "") or uuid4().hex,
             ts=_finite(raw.get("ts")),

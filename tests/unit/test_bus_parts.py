@@ -164,3 +164,25 @@ async def test_control_listener_signal_sends_sigterm() -> None:
     await asyncio.wait_for(got.wait(), 5)
     await listener
     loop.remove_signal_handler(signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (r'"a\ud800b"', "a\ufffdb"),
+        (r'"a\u0000"', "a\ufffd"),
+        ("1" + "0" * 30, "1" + "0" * 30),
+        ("NaN", None),
+        ("1e999", None),
+        (r'"\ud83d\ude00"', "\U0001f600"),
+    ],
+)
+def test_what_no_database_stores_is_made_storable_at_the_bus(text: str, value: object) -> None:
+    event = Event.from_bytes("attacker.session.ended", b'{"payload": {"commands": [' + text.encode() + b"]}}")
+    assert event.payload == {"commands": [value]}
+
+
+def test_a_surrogate_in_raw_bytes_is_made_storable_at_the_bus() -> None:
+    event = Event.from_bytes("attacker.observed", b'{"payload": {"user": "\xed\xa0\x80"}}')
+    assert event.payload["user"].isprintable()
+    event.payload["user"].encode()
