@@ -173,7 +173,6 @@ async def test_control_listener_signal_sends_sigterm() -> None:
         (r'"a\u0000"', "a\ufffd"),
         ("1" + "0" * 30, "1" + "0" * 30),
         ("NaN", None),
-        ("1e999", None),
         (r'"\ud83d\ude00"', "\U0001f600"),
     ],
 )
