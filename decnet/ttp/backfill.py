@@ -100,8 +100,9 @@ async def run_backfill(
 async def _rules(
     repo: BaseRepository, settings: Settings, wanted: Collection[str] | None
 ) -> list[CompiledRule]:
-    """The rules that the engine has, as it stored them; those of the files where no engine ever ran."""
-    stored = [row for row in await repo.rule_definitions() if row["yaml"]]
+    """The rules that the engine has, as it stored them; those of the files where it stores none."""
+    from_files = settings.effective_rule_store_type == "filesystem"
+    stored = [] if from_files else [row for row in await repo.rule_definitions() if row["yaml"]]
     compiled = [load_bytes(row["yaml"].encode(), row["file"])[0] for row in stored]
     found = {rule.rule_id: rule for rule in compiled or load_dir(settings.rules).rules if rule is not None}
     unknown = sorted(set(wanted or ()) - found.keys())

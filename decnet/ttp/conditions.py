@@ -264,7 +264,8 @@ def _cidr_test(value: Any) -> Callable[[Any], bool]:
             address = ip_address(str(item).partition("%")[0])
         except ValueError:
             return False
-        return any(address in net for net in nets)
+        mapped = getattr(address, "ipv4_mapped", None)  # what a socket for both families tells of IPv4
+        return any(address in net or (mapped is not None and mapped in net) for net in nets)
 
     return inside
 

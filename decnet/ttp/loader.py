@@ -180,12 +180,14 @@ class _Compiler:
                 self._error(message, place)
 
     def _explain(self, kind: str, message: str, path: Loc, noun: str) -> tuple[str, Place]:
-        key = str(path[-1]) if path else ""
+        key = _key(path)
         if kind == "extra_forbidden":
             return f"unknown {noun} '{key}'", self.document.key_place(path)
         if kind == "missing":
             return f"missing {noun} '{key}'", self.document.value_place(path[:-1])
         text = message.removeprefix("Value error, ")
+        if not path:
+            path = next((where for start, where in _WHOLE if text.startswith(start)), path)
         return (f"{key}: {text}" if key else text), self.document.value_place(path)
 
     def _lifter(self, schema: RuleSchema) -> tuple[str | None, Knobs | None]:
@@ -277,6 +279,22 @@ class _Compiler:
 
     def _pattern(self, field_name: str, pattern: str) -> Condition:
         return Pattern(field_name, pattern, compile_pattern(pattern))
+
+
+_WHOLE: tuple[tuple[str, Loc], ...] = (
+    ("two emits", ("emits",)),
+    ("a rule emits", ("emits",)),
+    ("pattern needs", ("match",)),
+    ("a step's", ("match", "sequence", "steps")),
+)
+"""Where to look for what is wrong with the rule as a whole, by how it is told."""
+
+
+def _key(path: Loc) -> str:
+    """The last key of a path; an element of a list goes by the list's name."""
+    if len(path) > 1 and isinstance(path[-1], int):
+        return f"{path[-2]}[{path[-1]}]"
+    return str(path[-1]) if path else ""
 
 
 def _real_path(loc: tuple[Any, ...], document: Document) -> Loc:

@@ -72,7 +72,13 @@ BROKEN: dict[str, tuple[str | bytes, str, int]] = {
     "two_emits_alike": (
         _changed("tests:", "  - {tactic: TA0011, technique_id: T1105, confidence: 0.5}\ntests:"),
         "two emits of one technique",
-        1,
+        8,
+    ),
+    "no_default_field": (_changed("[command]", "[session]"), "pattern needs a field", 6),
+    "foreign_sub_technique": (
+        _changed("technique_id: T1105", "technique_id: T1105, sub_technique_id: T1059.004"),
+        "emits[0]: T1059.004 is no sub-technique of T1105",
+        8,
     ),
     "two_forms": (_changed(MATCH, "{pattern: a, any: [{pattern: b}]}"), "exactly one of", 6),
     "bad_duration": (_changed(MATCH, "{pattern: a, window: {count: 2, within: 5x}}"), "duration", 6),

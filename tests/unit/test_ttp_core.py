@@ -16,6 +16,7 @@ from decnet.config import packaged_rules_dir
 from decnet.ids import tag_id
 from decnet.shell import views
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, TaggerEvent
+from decnet.ttp.conditions import compare
 from decnet.ttp.events import tagger_events
 from decnet.ttp.loader import load_bytes, load_dir
 from decnet.ttp.offline import OfflineTagger
@@ -205,3 +206,17 @@ def test_session_gives_session_commands_and_auth():
 def test_the_worker_does_not_hear_itself():
     published = ("ttp.tagged", "ttp.rule.fired.T1105")
     assert not any(matches(p, t) for p in _TOPICS for t in published)
+
+
+@pytest.mark.parametrize(
+    ("address", "inside"),
+    [
+        ("192.0.2.7", True),
+        ("::ffff:192.0.2.7", True),
+        ("::ffff:198.51.100.7", False),
+        ("fe80::1%eth0", False),
+    ],
+)
+def test_an_address_range_holds_what_a_socket_for_both_families_tells(address: str, inside: bool) -> None:
+    found = compare("src", "cidr", "192.0.2.0/24").find({"src": address}.get)
+    assert (found is not None) is inside
