@@ -46,7 +46,7 @@ class Place(Protocol):
 
 
 async def tend(place: Place) -> Row:
-    """One round over everything; counts for health: ``deckies``, ``pending``, ``failing``, ``reason``."""
+    """One round over everything; what :func:`counts` says of the deckies before it."""
     await free_dead(place)
     await _end_left_ops(place)
     rows = await place.repo.deckies()
@@ -62,6 +62,11 @@ async def tend(place: Place) -> Row:
     for topology in await place.repo.topologies():
         async with place.repo.transaction() as tx:
             await refresh_status(tx, topology["topology_id"])
+    return counts(rows)
+
+
+def counts(rows: Sequence[Row]) -> Row:
+    """What health says of deckies: how many, how many to change, how many fail, and why the first one does."""
     failing = [row for row in rows if row["failures"]]
     return {
         "deckies": len(rows),

@@ -17,7 +17,7 @@ from decnet.bus.null import NullBus
 from decnet.config import Settings, load_settings
 from decnet.errors import BusUnavailable
 from decnet.logs import get_logger
-from decnet.mutator.observe import free_dead, tend
+from decnet.mutator.observe import counts, free_dead, tend
 from decnet.mutator.queue import request_rotation
 from decnet.mutator.service import MutationService, Outcome
 from decnet.runtime.relay import OutboxRelay
@@ -96,8 +96,12 @@ class MutatorWorker(Worker):
         async def run() -> None:
             while True:
                 self._bells[number].clear()
+                changed = False
                 while await self._one(number):
                     self.ring()
+                    changed = True
+                if changed:  # health does not wait for the next look at everything
+                    self._counts = counts(await self.service.repo.deckies())
                 if number == 0 and await self.service.anything_pending():
                     self.ring(self._bells[1:])
                 await self._rest(number)

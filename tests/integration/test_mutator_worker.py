@@ -14,6 +14,7 @@ import pytest
 from decnet.bus.memory import Broker, MemoryBus
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
+from decnet.errors import SubstrateError
 from decnet.logs import configure_logging
 from decnet.mutator import mutate_decky, run_watch_loop
 from decnet.mutator.queue import enqueue_op, request_rotation
@@ -216,3 +217,16 @@ async def test_the_clocks_lanes_wait_a_moment_after_an_operator_asked(
         asked = worker._asked_at
     assert min(at for only, at in looked if only and at > asked) < asked + GIVE_WAY_S
     assert min(at for only, at in looked if not only and at > asked) >= asked + GIVE_WAY_S * 0.9
+
+
+async def test_health_tells_of_a_failing_decky_before_the_next_look_at_everything(
+    repo: BaseRepository, tmp_path: Path
+) -> None:
+    settings = settings_for(tmp_path, observe_s=600, retry_backoff_s=600, retry_backoff_max_s=600)
+    substrate = Scripted(tmp_path / "dry")
+    await applied(repo, settings)
+    substrate.faults["web-01"] = [SubstrateError("port taken")]
+    async with running(repo, settings, substrate, MemoryBus("engine")) as worker, asyncio.timeout(10):
+        while not worker.health()["failing"]:
+            await asyncio.sleep(0.02)
+        assert "port taken" in worker.health()["degraded"]
