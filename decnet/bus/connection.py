@@ -6,6 +6,7 @@ It holds a token, so it is mode 0600 and appears in one step.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -31,9 +32,23 @@ def _plain(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def process_mark(pid: int) -> str:
+    """Boot and start of a process: ids are used again, most of all in containers. Empty where it cannot be told."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        started = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+    return f"{boot}:{started.decode('ascii', 'replace')}"
+
+
+def _own_mark() -> str:
+    return process_mark(os.getpid())
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Where a running engine is; ``started_at`` is epoch seconds."""
+    """Where a running engine is; ``started_at`` is epoch seconds, ``mark`` tells its process from a later one."""
 
     bus_url: str
     db_url: str
@@ -43,6 +58,7 @@ class Connection:
     started_at: float = field(default_factory=time.time)
     credentials: dict[str, str] = field(default_factory=dict, repr=False)
     """What else an external server asks for: ``user``, ``password``, ``nkeys_seed``, ``tls_ca``."""
+    mark: str = field(default_factory=_own_mark)
 
     @classmethod
     def of(cls, bus: BusSettings, db_url: str) -> Connection:
@@ -93,7 +109,7 @@ def read_connection(data_dir: Path) -> Connection | None:
         log.warning("connection file cannot be used", path=str(connection_path(data_dir)), reason=str(error))
         return None
     connection = _parse(raw)
-    return connection if connection is not None and _alive(connection) else None
+    return connection if connection is not None and _alive(connection, data_dir) else None
 
 
 def _parse(raw: Any) -> Connection | None:
@@ -106,16 +122,31 @@ def _parse(raw: Any) -> Connection | None:
     secrets = known.get("credentials", {})
     if not isinstance(secrets, dict) or not all(isinstance(v, str) for v in secrets.values()):
         return None
+    if not isinstance(known.get("mark", ""), str):
+        return None
+    known.setdefault("mark", "")
     if not texts or not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0:
         return None
     return Connection(**known)
 
 
-def _alive(connection: Connection) -> bool:
-    """Whether its process runs; a process of another host cannot be asked and counts as alive."""
+def _alive(connection: Connection, data_dir: Path) -> bool:
+    """Whether its process runs; one of another host cannot be asked, but may have left its lock."""
     if connection.host != socket.gethostname():
-        return True
-    return process_alive(connection.pid)
+        return not _lock_is_free(data_dir / "bus" / "lock")
+    now = process_mark(connection.pid)
+    same = not connection.mark or not now or connection.mark == now
+    return process_alive(connection.pid) and same
+
+
+def _lock_is_free(path: Path) -> bool:
+    """Whether the lock of an engine's own bus server is there and nobody's: a container that ended comes back renamed."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def process_alive(pid: int) -> bool:

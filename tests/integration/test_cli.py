@@ -138,8 +138,8 @@ def test_wrong_value_in_the_config_file_has_its_place(tmp_path: Path) -> None:
         (b"bus: [1,\n", ":2:1"),
         (b"bus:\n\tstream: X\n", ":2:1"),
         (b"- a\n", ":1:1"),
-        (b"bus: \x01\n", ""),
-        (b"bus: \xff\n", ""),
+        (b"bus: \x01\n", ":1:6"),
+        (b"bus: \xff\n", ":1:1"),
     ],
 )
 def test_config_file_that_is_no_yaml(text: bytes, place: str, tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,33 @@ def test_connection_of_a_dead_engine_is_none(tmp_path: Path) -> None:
         os._exit(0)
     os.waitpid(child, 0)
     path.write_text(json.dumps({**json.loads(path.read_text()), "pid": child}))
+    assert read_connection(tmp_path) is None
+
+
+def test_connection_of_a_dead_engine_whose_process_id_is_used_again_is_none(tmp_path: Path) -> None:
+    path = write_connection(tmp_path, Connection("nats://x:1", "sqlite:///a"))
+    with subprocess.Popen(["sleep", "60"]) as other:
+        path.write_text(json.dumps({**json.loads(path.read_text()), "pid": other.pid}))
+        found = read_connection(tmp_path)
+        other.kill()
+    assert found is None
+
+
+def test_connection_of_an_earlier_version_counts_while_its_process_runs(tmp_path: Path) -> None:
+    path = write_connection(tmp_path, Connection("nats://x:1", "sqlite:///a"))
+    body = json.loads(path.read_text())
+    del body["mark"]
+    path.write_text(json.dumps(body))
+    assert read_connection(tmp_path) is not None
+
+
+def test_an_engine_of_another_host_counts_until_its_lock_is_free(tmp_path: Path) -> None:
+    write_connection(tmp_path, Connection("nats://x:1", "sqlite:///a", host="elsewhere"))
+    assert read_connection(tmp_path) is not None  # it may have a bus of its own and no lock
+    (tmp_path / "bus").mkdir()
+    with (tmp_path / "bus" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert read_connection(tmp_path) is not None
     assert read_connection(tmp_path) is None
 
 
