@@ -31,6 +31,7 @@ _TOKEN = re.compile(
   | (?P<ifs>\$\{IFS[^}$]{0,64}\}|\$IFS(?![A-Za-z0-9_]))
   | (?P<ansi>\$'(?:[^'\\]|\\.)*'|\$'[^'\n]*)
   | (?P<sub>\$\()
+  | (?P<nil>\$[@*](?=\w))
   | (?P<tick>`)
   | (?P<dq>")
   | (?P<esc>\\.)
@@ -78,7 +79,7 @@ _KEYWORDS = frozenset(
 _NUMBER = re.compile(r"\d+(?:\.\d+)?[smhd]?\Z")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
 _BRACES = re.compile(r"\{[\w./-]+(?:,[^\s{}]*)+\}\Z")
-_SHELLS = frozenset({"sh", "bash", "dash", "ash"})
+_SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"})
 # Wrapper → its options that take a value, so that the value is not taken for the command.
 _WRAPPERS: dict[str, frozenset[str]] = {
     "sudo": frozenset(
@@ -170,6 +171,8 @@ class _Frame:
     pieces: list[str] = field(default_factory=list)
     word: list[str] | None = None
     redirect: bool = False
+    given: str | None = None
+    """A here-string; empty while it is awaited."""
 
 
 @dataclass(slots=True)
@@ -179,6 +182,8 @@ class _Command:
     words: list[str]
     more: list[str] = field(default_factory=list)
     """Here-documents: text of the command."""
+    given: str | None = None
+    """A here-string, which stands in the text already."""
 
 
 def views(line: str) -> Views:
@@ -240,14 +245,22 @@ class _Builder:
             self._add(View(kind, text, tuple(rest)))
             if rest and len(rest) < len(command.words):
                 self._add(View(kind, " ".join(rest), tuple(rest)))
-            if script is not None:
-                self._script(script, depth, kind)
+            for inner in (script, *_scripts(command, rest)):
+                if inner:
+                    self._script(inner, depth, kind)
 
     def _script(self, script: str, depth: int, kind: ViewKind) -> None:
         if depth >= MAX_NESTING:
             self.capped = True
         else:
             self._commands(script, depth + 1, kind)
+
+
+def _scripts(command: _Command, rest: list[str]) -> list[str]:
+    """What a shell reads from here-documents and here-strings."""
+    if not rest or rest[0].rpartition("/")[2] not in _SHELLS:
+        return []
+    return [*command.more, *([command.given] if command.given else [])]
 
 
 def _is_binary(text: str) -> bool:
@@ -403,6 +416,8 @@ class _Splitter:
             self._quote(frame, pos)
         elif kind == "redir":
             self._redirect(frame, value, pos)
+        elif kind == "nil":  # nothing inside a word, as in w$@get
+            self._put(frame, value if frame.word is None else "")
         else:
             self._bracket(frame, kind, value, pos)
 
@@ -429,6 +444,7 @@ class _Splitter:
         word, frame.word = "".join(frame.word), None
         if frame.redirect:
             frame.redirect = False
+            frame.given = word if frame.given == "" else frame.given
         else:
             frame.words.append(word)
 
@@ -443,8 +459,9 @@ class _Splitter:
             words = text[1:-1].split(",")
             text = " ".join(words)
         if words and text:
-            self.commands.append(_Command(frame.start, text, words))
+            self.commands.append(_Command(frame.start, text, words, given=frame.given))
         frame.words, frame.pieces, frame.redirect, frame.start = [], [], False, pos
+        frame.given = None
 
     def _redirect(self, frame: _Frame, value: str, pos: int) -> None:
         if frame.word is not None and "".join(frame.word).isdigit():
@@ -455,6 +472,8 @@ class _Splitter:
             self._push(frame, ")", pos)
             return
         frame.redirect = True
+        if value == "<<<":
+            frame.given = ""
         if value in ("<<", "<<-"):
             match = _HEREDOC.match(self.text, pos - len(value))
             self.heredoc = match["tag"] if match else None

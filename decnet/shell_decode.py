@@ -7,6 +7,8 @@ import binascii
 import re
 from collections.abc import Iterator
 
+import re2
+
 MAX_TEXTS = 1024
 """Literals that are decoded in one line."""
 _MARK = re.compile(r"base64|xxd|\\x[0-9a-fA-F]|\\0?[0-7]{3}|\$'|openssl")
@@ -22,6 +24,11 @@ _TOOL_CHARS = 200
 _ESCAPES = re.compile(
     r"""(?:\\x[0-9a-fA-F]{1,2}|\\0?[0-7]{3}){2,}|\b(?:echo|printf)\b[^|;&\n]*|\$'(?:[^'\\]|\\.)*'"""
 )
+_TO_SHELL = re2.compile(
+    r"""\b(?:echo|printf)(?:[ \t]+-\w+)*[ \t]+(?:'([^']*)'|"([^"]*)"|([^|;&'"\n]*))"""
+    r"""[ \t]*\|[ \t]*(?:sudo[ \t]+)?(?:[\w./-]*/)?(?:ba|da|a|z|k)?sh(?:[ \t]+-\w*)*[ \t]*(?:$|[;&|)>"'\n])"""
+)
+"""Text that a shell is given to read; RE2, since spaces could be split between its parts in many ways."""
 _ARGUMENT = re.compile(r"""(?:echo|printf)[ \t]+(?:-\w+[ \t]+)*(?:'([^']*)|"([^"]*)|(.*))""", re.DOTALL)
 _BRACES = re.compile(r"\{((?:\S*/)?(?:echo|printf|base64|openssl|xxd)(?:,[^\s{}|;&]*)+)\}")
 """A command without a space, as in ``{echo,aWQ=}|{base64,-d}``."""
@@ -32,7 +39,7 @@ _PLAIN_FLAG = re.compile(r"\s-(?:r|p|ps|rp|pr|rps|psr|r\s+-ps?|ps?\s+-r)\b")
 
 def decoded_texts(line: str, limit: int) -> tuple[list[str], bool]:
     """Decoded texts in ``line`` and whether more than ``limit`` characters of them were cut."""
-    if not _MARK.search(line):
+    if not _MARK.search(line) and not _feeds_a_shell(line):
         return [], False
     if "{" in line:
         line = _BRACES.sub(lambda match: match[1].replace(",", " "), line)
@@ -50,6 +57,12 @@ def decoded_texts(line: str, limit: int) -> tuple[list[str], bool]:
     return list(out), False
 
 
+def _feeds_a_shell(line: str) -> bool:
+    """Whether it is worth while to look for text that a shell is given."""
+    bar = line.find("|")
+    return bar > 0 and "sh" in line[bar:] and ("echo" in line or "printf" in line)
+
+
 def _candidates(line: str) -> Iterator[str]:
     if "base64" in line or "xxd" in line or "openssl" in line:
         for match in _PIPED.finditer(line):
@@ -57,6 +70,9 @@ def _candidates(line: str) -> Iterator[str]:
         for match in _HERE.finditer(line):
             tool = _TOOL.search(line[max(0, match.start() - _TOOL_CHARS) : match.start()])
             yield (_decode(_unquote(match["arg"]), tool.group()) or "") if tool else ""
+    if _feeds_a_shell(line):
+        for match in _TO_SHELL.finditer(line):
+            yield next(filter(None, match.groups()), "")
     if "\\" in line:
         for match in _ESCAPES.finditer(line):
             if _ONE.search(match.group()):

