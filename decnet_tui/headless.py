@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from contextlib import suppress
+from typing import Any
 
 from decnet.config import Settings
 from decnet.engine import Engine
@@ -111,17 +112,22 @@ async def run_headless(settings: Settings, until_idle: float | None = None) -> N
 
 
 async def _work(engine: Engine, stop: asyncio.Event, until_idle: float | None) -> None:
-    if until_idle is None:
-        await stop.wait()
-        return
-    idle = asyncio.create_task(engine.until_idle(until_idle), name="until-idle")
+    """Until a signal, idleness, or a bus that refuses us from the start. Raises EngineError for the last one."""
+    refused = asyncio.create_task(engine.supervisor.refused.wait(), name="until-refused")
     asked = asyncio.create_task(stop.wait(), name="until-signal")
-    await asyncio.wait((idle, asked), return_when=asyncio.FIRST_COMPLETED)
-    for task in (idle, asked):
+    tasks: list[asyncio.Task[Any]] = [refused, asked]
+    idle = None
+    if until_idle is not None:
+        idle = asyncio.create_task(engine.until_idle(until_idle), name="until-idle")
+        tasks.append(idle)
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
         if not task.done():
             task.cancel()
-    await asyncio.gather(idle, asked, return_exceptions=True)
-    if idle.done() and not idle.cancelled():
+    await asyncio.gather(*tasks, return_exceptions=True)
+    if not refused.cancelled():
+        raise EngineError("the bus refused the credentials: check bus.token, bus.user and bus.nkeys_seed")
+    if idle is not None and idle.done() and not idle.cancelled():
         _judge(engine, idle.result())
 
 

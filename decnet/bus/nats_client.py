@@ -207,6 +207,8 @@ def translate(error: BaseException) -> BusError:
 
 def api_error(code: int | None, description: str | None) -> BusError:
     """Our error for an answer of JetStream."""
+    if code is None and description is None:
+        return BusUnavailable("JetStream does not answer: is it turned on in the server (nats-server -js)?")
     text = description or f"JetStream answered {code}"
     if any(word in text.lower() for word in _FULL):
         return BusFull(text)

@@ -28,6 +28,8 @@ class Supervisor:
         self.settings = settings
         self.relay = OutboxRelay(repo, bus, settings)
         self.runners = {w.name: WorkerRunner(w, repo, bus, settings, self.relay.wake) for w in workers}
+        self.refused = asyncio.Event()
+        """Set when the bus refused the credentials of the very first connection: waiting will not help."""
         self._lives: list[asyncio.Task[None]] = []
         self._services: list[asyncio.Task[None]] = []
 
@@ -63,7 +65,9 @@ class Supervisor:
         try:
             await self.bus.connect()
         except BusAuthError as error:
-            log.error("bus refuses the credentials", reason=str(error))
+            if not self.refused.is_set():
+                log.error("bus refuses the credentials", reason=str(error))
+                self.refused.set()
             raise
 
     async def _control(self) -> None:

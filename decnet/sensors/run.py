@@ -12,7 +12,7 @@ from typing import Any
 
 from decnet.bus.base import BaseBus, Event
 from decnet.config import SensorSpec, Settings
-from decnet.errors import BusError, BusFull, BusUnavailable, DatabaseError, SensorError
+from decnet.errors import BusError, DatabaseError, SensorError
 from decnet.logs import get_logger
 from decnet.sensors.checkpoint import CheckpointStore, pack, sensor_key, unpack
 from decnet.sensors.recordings import attach_recording
@@ -154,7 +154,7 @@ class SensorRun:
         while self._pending:
             try:
                 await self._publish(self._pending[:_PUBLISH_SLICE])
-            except (BusUnavailable, BusFull) as error:
+            except BusError as error:
                 self._hold(error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE_S)

@@ -15,7 +15,7 @@ import pytest
 
 from decnet.bus.base import Consumer, Event
 from decnet.bus.connection import process_alive
-from decnet.bus.embedded import EmbeddedServer
+from decnet.bus.embedded import EmbeddedServer, free_port
 from decnet.bus.nats import NatsBus
 from decnet.bus.purge import purge_stream
 from decnet.config import BusSettings
@@ -171,7 +171,7 @@ async def test_a_consumer_at_its_limit_waits_and_goes_on(server: EmbeddedServer)
 _ENGINE = """
 import asyncio, sys
 from pathlib import Path
-from decnet.bus.embedded import EmbeddedServer
+from decnet.bus.embedded import EmbeddedServer, free_port
 
 async def main():
     server = EmbeddedServer(Path(sys.argv[1]))
@@ -209,3 +209,17 @@ async def test_many_who_need_a_bus_that_never_was_do_not_queue_for_it(
     assert time.monotonic() - started < 3 * SETTINGS.connect_timeout_s
     assert "bus connection lost" not in caplog.text
     await bus.close()
+
+
+async def test_a_server_without_jetstream_is_told_what_it_lacks(tmp_path: Path) -> None:
+    port = free_port()
+    program = Path(sys.executable).with_name("nats-server")
+    child = await asyncio.create_subprocess_exec(
+        str(program), "-a", "127.0.0.1", "-p", str(port), stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        with pytest.raises(BusUnavailable, match="nats-server -js"):
+            await NatsBus(f"nats://127.0.0.1:{port}", settings=SETTINGS).connect()
+    finally:
+        child.terminate()
+        await child.wait()

@@ -77,3 +77,18 @@ def test_sighup_reads_the_rules_again_and_refuses_to_lose_them_all(tmp_path: Pat
         os.kill(engine.process.pid, signal.SIGHUP)
         until(lambda: "refused" in engine.said(), 30, "the refusal in the log")
         assert engine.process.poll() is None
+
+
+def test_a_bus_that_refuses_the_credentials_ends_the_daemon_with_one_line(tmp_path: Path) -> None:
+    config = tmp_path / "settings.yaml"
+    with daemon(tmp_path / "other", tmp_path / "log"):
+        url = json.loads((tmp_path / "other" / "connection.json").read_text())["bus_url"]
+        config.write_text("bus: {token: wrong}\n", "utf-8")
+        done = cli("--headless", "--bus", url, "--config", config, "--data-dir", tmp_path / "d")
+    told = done.stderr.decode()
+    assert done.returncode == 1
+    assert (
+        told.strip().splitlines()[-1]
+        == "error: the bus refused the credentials: check bus.token, bus.user and bus.nkeys_seed"
+    )
+    assert "Traceback" not in told

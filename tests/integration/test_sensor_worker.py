@@ -17,7 +17,7 @@ import pytest
 
 from decnet.bus.base import Event
 from decnet.config import SensorSettings, SensorSpec, Settings
-from decnet.errors import BusUnavailable
+from decnet.errors import BusAuthError, BusUnavailable
 from decnet.logs import configure_logging
 from decnet.sensors.checkpoint import FileStore
 from decnet.sensors.replay import iter_events
@@ -281,3 +281,23 @@ async def test_refused_lines_are_told_with_the_place_of_the_newest(tmp_path: Pat
     assert [(t["event"], t["count"], t["last"]) for t in told] == [
         ("lines refused", 3, f"{log}:3: not_object")
     ]
+
+
+async def test_a_bus_that_refuses_the_sensor_holds_it_and_is_named(tmp_path: Path) -> None:
+    class Refusing(ListBus):
+        async def publish_events(self, events: Sequence[Event]) -> None:
+            raise BusAuthError("refused the credentials")
+
+    log = tmp_path / "cowrie.json"
+    shutil.copy(RECORDED / "cowrie.json", log)
+    settings = Settings(data_dir=tmp_path, sensor=LIMITS)
+    bus: Any = Refusing()
+    run = SensorRun(SensorSpec(kind="cowrie", path=log), settings, b"k", bus, FileStore(tmp_path / "s"))
+    task = asyncio.create_task(run.run())
+    async with asyncio.timeout(10):
+        while not run.waiting:
+            await asyncio.sleep(0.01)
+    assert not task.done()
+    assert run.status()["waiting"] == "refused the credentials"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
