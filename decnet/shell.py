@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Literal
 
 from decnet.shell_decode import decoded_texts
@@ -17,7 +18,7 @@ MAX_VIEWS = 256
 MAX_DECODED = 65_536
 MAX_TOKENS = 10_000
 """Tokens looked at in one line, scripts within it included: what bounds the time."""
-MAX_VIEW_TEXT = 131_072
+MAX_VIEW_TEXT = 196_608
 """Characters in all views beside the line itself."""
 
 ViewKind = Literal["line", "command", "decoded"]
@@ -76,6 +77,7 @@ _KEYWORDS = frozenset(
         "coproc",
     ]
 )
+_EXECS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
 _NUMBER = re.compile(r"\d+(?:\.\d+)?[smhd]?\Z")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
 _BRACES = re.compile(r"\{[\w./-]+(?:,[^\s{}]*)+\}\Z")
@@ -245,9 +247,18 @@ class _Builder:
             self._add(View(kind, text, tuple(rest)))
             if rest and len(rest) < len(command.words):
                 self._add(View(kind, " ".join(rest), tuple(rest)))
+            if rest and rest[0].endswith("find"):
+                self._found(rest, kind)
             for inner in (script, *_scripts(command, rest)):
                 if inner:
                     self._script(inner, depth, kind)
+
+    def _found(self, words: list[str], kind: ViewKind) -> None:
+        """What find runs on the files that it finds."""
+        rest = iter(words)
+        for word in rest:
+            if word in _EXECS and (inner := list(takewhile(lambda w: w not in (";", "+"), rest))):
+                self._add(View(kind, " ".join(inner), tuple(look_through(inner)[0])))
 
     def _script(self, script: str, depth: int, kind: ViewKind) -> None:
         if depth >= MAX_NESTING:

