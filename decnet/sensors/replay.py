@@ -18,10 +18,13 @@ from decnet.sensors.tailer import Batch, Tailer
 _SNIFFED_LINES = 1000
 
 
-def iter_events(path: Path, settings: Settings | None = None) -> Iterator[Event]:
+def iter_events(
+    path: Path, settings: Settings | None = None, refused: list[str] | None = None
+) -> Iterator[Event]:
     """The events of one file or directory: recorded bus events, or a log of Cowrie or OpenCanary (told apart by content).
 
-    Sessions without a close line end as ``eof``. Raises SensorError when nothing can be read.
+    Sessions without a close line end as ``eof``; terminal recordings are left to who publishes. ``refused`` gets,
+    at the end, what was wrong with lines and files. Raises SensorError when nothing can be read.
     """
     settings = settings or Settings()
     tailer = Tailer(Path(path), settings.sensor)
@@ -35,10 +38,23 @@ def iter_events(path: Path, settings: Settings | None = None) -> Iterator[Event]
             raise SensorError(f"{path}: {why}")
         source = make_source(SensorSpec(kind=kind, path=Path(path)), settings, load_key(settings.data_dir))
         for batch in chain([first], _batches(tailer)):
+            for place in batch.too_long:
+                source.refuse("too_long", place)
             yield from source.feed(batch.lines)
-        yield from _last(source)
+        yield from source.end_all("eof")
+        if refused is not None:
+            refused += _faults(source, tailer)
     finally:
         tailer.close()
+
+
+def _faults(source: Source, tailer: Tailer) -> list[str]:
+    """What could not be used: lines by reason with the place of the last one, and files."""
+    faults = [f"{name}: {why}" for name, why in tailer.problems.items()]
+    if count := sum(source.refused.values()):
+        reasons = ", ".join(f"{reason} {number}" for reason, number in source.refused.items())
+        faults.append(f"{count} lines refused ({reasons}), the last one {source.last_refusal}")
+    return faults
 
 
 def detect(batch: Batch) -> Literal["cowrie", "opencanary", "jsonl"] | None:
@@ -60,12 +76,3 @@ def detect(batch: Batch) -> Literal["cowrie", "opencanary", "jsonl"] | None:
 def _batches(tailer: Tailer) -> Iterator[Batch]:
     while (batch := tailer.read()).consumed:
         yield batch
-
-
-def _last(source: Source) -> list[Event]:
-    return [_without_tty(e) for e in source.end_all("eof")]
-
-
-def _without_tty(event: Event) -> Event:
-    event.payload.pop("ttylog", None)
-    return event

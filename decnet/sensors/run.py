@@ -25,6 +25,8 @@ _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
 _SAVE_SHARE = 20
 """A checkpoint may cost one part in this many of the time."""
+PROBLEMS_TOLD = 10
+"""Files of one sensor that are told of at once at most."""
 REFUSALS_TOLD_S = 10.0
 """Seconds between warnings about refused lines at least: a log may be nothing else."""
 
@@ -48,6 +50,7 @@ class SensorRun:
         self._next_save = 0.0
         self._last_read = time.monotonic()
         self._told_at = float("-inf")
+        self._problems: dict[str, str] = {}
         self.waiting = ""
         """Why publishing is on hold; empty when it is not."""
         self.published = 0
@@ -126,6 +129,7 @@ class SensorRun:
             self._last_read = time.monotonic()
         events = self.source.feed(batch.lines)
         self._tell_refusals()
+        self._tell_problems()
         return batch.consumed, events
 
     def _tell_refusals(self) -> None:
@@ -134,6 +138,16 @@ class SensorRun:
         if count > self._told and now >= self._told_at + REFUSALS_TOLD_S:
             _log.warning("lines refused", count=count - self._told, last=self.source.last_refusal)
             self._told, self._told_at = count, now
+
+    def _tell_problems(self) -> None:
+        """A file that cannot be read is told of once, and once more when nothing is wrong any longer."""
+        now = dict(self.tailer.problems)
+        for path, why in list(now.items())[:PROBLEMS_TOLD]:
+            if self._problems.get(path) != why:
+                _log.warning("log cannot be read", path=path, reason=why)
+        if self._problems and not now:
+            _log.info("log can be read again", sensor=str(self.spec.path))
+        self._problems = now
 
     async def _save(self) -> None:
         started = time.monotonic()

@@ -99,15 +99,19 @@ def replay(
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     factor = _factor(speed)
 
+    refused: list[str] = []
+
     async def play() -> int:
         client = get_bus(client_name="replay", settings=bus_settings(settings, bus))
         await client.connect()
         try:
-            return sum([await _play(client, settings, path, factor) for path in files])
+            return sum([await _play(client, settings, path, factor, refused) for path in files])
         finally:
             await client.close()
 
     typer.echo(f"{common.run(play)} events on the bus")
+    for fault in refused:
+        typer.echo(f"warning: {visible(fault, 500)}", err=True)
 
 
 def _factor(speed: str) -> float:
@@ -123,11 +127,14 @@ def _factor(speed: str) -> float:
     return factor
 
 
-async def _play(client: BaseBus, settings: Settings, path: Path, factor: float) -> int:
+async def _play(client: BaseBus, settings: Settings, path: Path, factor: float, refused: list[str]) -> int:
+    from decnet.sensors.recordings import attach_recording
     from decnet.sensors.replay import iter_events
 
     count, batch, clock = 0, [], None
-    for event in iter_events(path, settings):
+    for event in iter_events(path, settings, refused):
+        if "ttylog" in event.payload:
+            await attach_recording(event, client, path, settings.sensor.max_tty_bytes)
         if factor:
             pause = 0.0 if clock is None else min(max(event.ts - clock, 0.0) / factor, _MAX_PAUSE_S)
             clock = event.ts if clock is None else max(clock, event.ts)

@@ -301,3 +301,30 @@ async def test_a_bus_that_refuses_the_sensor_holds_it_and_is_named(tmp_path: Pat
     assert run.status()["waiting"] == "refused the credentials"
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_log_that_is_not_there_is_told_of_once_and_so_is_its_coming(tmp_path: Path) -> None:
+    out = StringIO()
+    configure_logging("json", stream=out)
+    log, bus = tmp_path / "cowrie.json", ListBus()
+    settings = Settings(data_dir=tmp_path, sensor=LIMITS)
+    worker = SensorsWorker(settings.model_copy(update={"sensors": (SensorSpec(kind="cowrie", path=log),)}), FileStore(tmp_path / "s"))  # fmt: skip
+    await worker.start(None, bus)  # type: ignore[arg-type]
+    for _ in range(3):
+        await worker.runs[0].step()
+    log.write_text("")
+    await worker.runs[0].step()
+    told = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [(t["event"], t.get("reason")) for t in told if "log c" in t["event"]] == [
+        ("log cannot be read", "missing"), ("log can be read again", None)
+    ]  # fmt: skip
+
+
+def test_replay_says_what_it_could_not_use(tmp_path: Path) -> None:
+    log = tmp_path / "e.jsonl"
+    log.write_text('{"topic": "attacker.observed", "payload": {}}\nxx\n' + "a" * 300_000 + "\n")
+    refused: list[str] = []
+    assert len(list(iter_events(log, config(tmp_path), refused))) == 1
+    assert len(refused) == 1
+    assert "2 lines refused" in refused[0]
+    assert f"{log}:" in refused[0]
