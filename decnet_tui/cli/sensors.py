@@ -55,7 +55,10 @@ def sensors(
         if newest is None or (row["last_line"] is not None and row["last_line"] >= newest)
     ][: limit or None]
     shown = rows if as_json else [{**row, "last line": ago(row["age_s"]), "why": _why(row)} for row in rows]
-    common.print_rows(shown, _COLUMNS, as_json, "no sensor: give the engine a log with --sensor cowrie=PATH")
+    empty = "no sensor: give the engine a log with --sensor cowrie=PATH"
+    if newest is not None:
+        empty = "no sensor has a line so young: ask without --since to see them all"
+    common.print_rows(shown, _COLUMNS, as_json, empty)
     for row in () if as_json else rows:
         if row["last_refusal"]:
             typer.echo(f"last line refused: {visible(row['last_refusal'], 500)}")
