@@ -19,7 +19,7 @@ from nats.js import JetStreamContext
 
 from decnet.bus.base import BaseBus, Consumer, ConsumerInfo, Event, Subscription
 from decnet.bus.live import LiveSubscription
-from decnet.bus.nats_client import Attempts, Callbacks, abandon, open_client, translated
+from decnet.bus.nats_client import Attempts, Callbacks, abandon, is_plumbing, open_client, translated
 from decnet.bus.nats_publish import Publisher, StreamMissing
 from decnet.bus.nats_pull import NatsConsumer, to_info
 from decnet.bus.nats_store import Blobs, Reader, ensure_stream
@@ -196,6 +196,8 @@ class NatsBus(BaseBus):
             return
 
         async def arrived(message: Msg) -> None:
+            if is_plumbing(message):
+                return
             try:
                 headers = incoming_headers(message.headers)
                 subscription.offer(Event.from_bytes(message.subject, message.data, headers))

@@ -16,6 +16,7 @@ from typing import Any
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from decnet.config import BusSettings
 from decnet.errors import BusAuthError, BusError, BusFull, BusUnavailable
@@ -92,6 +93,14 @@ class Attempts:
         """Raises what the last attempt failed with."""
         if self._error is not None:
             raise type(self._error)(str(self._error)) from self._error
+
+
+def is_plumbing(message: Msg) -> bool:
+    """Whether a message is the server's own traffic, which a subscription to ``>`` sees as well.
+
+    Each delivery to a durable consumer is among it, under the event's own subject: only the reply tells it apart.
+    """
+    return message.reply.startswith("$JS.") or message.subject.startswith(("_INBOX.", "$"))
 
 
 def is_auth_error(error: BaseException | None) -> bool:

@@ -72,6 +72,28 @@ async def test_subscription_gets_the_envelope_as_published(bus: BaseBus) -> None
     )
 
 
+async def test_who_follows_everything_sees_each_event_once_whoever_else_consumes_it(bus: BaseBus) -> None:
+    first, second = await bus.consume("one", ["attacker.>"]), await bus.consume("two", ["attacker.>"])
+    async with bus.subscribe(">") as sub, asyncio.timeout(20):
+        for number in range(3):
+            await bus.publish(ENDED, {"n": number})
+        for consumer in (first, second):
+            got = 0
+            while got < 3:
+                deliveries = await consumer.fetch(10, 0.5)
+                got += len(deliveries)
+                for delivery in deliveries:
+                    await delivery.ack()
+        await bus.publish("system.ttp.health", {"n": "last"})
+        seen = []
+        while "last" not in seen:
+            seen.append((await anext(sub)).payload["n"])
+    assert seen == [0, 1, 2, "last"]
+    assert getattr(sub, "malformed", 0) == 0
+    await first.close()
+    await second.close()
+
+
 async def test_subscribe_then_publish_without_a_pause(bus: BaseBus) -> None:
     sub = bus.subscribe("decky.*.traffic")
     await bus.publish("decky.web.traffic", {"n": 1})
