@@ -52,6 +52,8 @@ from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, TextLines, use_co
 TICK_S = 0.1
 SLOW_TICKS = 5
 WIDE, TALL = 120, 40
+MESSAGE_S = 5.0
+"""Seconds that a message stays at least; afterwards the next key takes it away unless it warns."""
 MIN_WIDTH, MIN_HEIGHT = 60, 12
 ALL_KEYS = Keys(COMMANDS)
 V = TypeVar("V", bound=View)
@@ -96,6 +98,7 @@ class DecnetApp(App[str], inherit_bindings=False):
         self._detail_for: object = None
         self.pace = Pace(lambda: clipboard.ask_position(self))
         self._stale = False
+        self._fades = 0.0
         self._ticks = 0
         self.touched = 0.0
         """When the last key came (monotonic seconds); 0 before the first."""
@@ -202,7 +205,7 @@ class DecnetApp(App[str], inherit_bindings=False):
         if self.screen.has_class("tall"):
             self._lines("strip").show(*header.strip_lines(self.feed, now, width))
         self._lines("narrow").show([(f"{width}x{self.size.height}: needs 60x12; still receiving", PLAIN)])
-        self._lines("foot").show([(self.keys.footer(self.view.name, width), FAINT)])
+        self._lines("foot").show([(self.keys.footer(self.view.keys_of(), width), FAINT)])
 
     def repaint_soon(self) -> None:
         """Paints once the new layout is known."""
@@ -221,7 +224,8 @@ class DecnetApp(App[str], inherit_bindings=False):
         self.detail.repaint()
 
     def say(self, text: str, *, bad: bool = False, good: bool = False) -> None:
-        """The message line; it stays until the next message."""
+        """The message line; it stays until the next message, one that warns of nothing until a key comes later."""
+        self._fades = 0.0 if bad or not text else time.monotonic() + MESSAGE_S
         style = BAD if bad else GOOD if good else PLAIN
         self._lines("message").show([(visible(text, 400), style)])
 
@@ -318,7 +322,9 @@ class DecnetApp(App[str], inherit_bindings=False):
         if self.form.form is not None:
             self.form.take(event)
             return
-        command = self.keys.find(event.key, self.view.name)
+        if self._fades and time.monotonic() > self._fades:
+            self.say("")
+        command = self.keys.find(event.key, self.view.keys_of())
         if command is not None:
             self.run_command(command, "")
         elif self.read_only and ALL_KEYS.find(event.key, self.view.name) is not None:

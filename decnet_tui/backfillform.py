@@ -78,7 +78,7 @@ class BackfillForm(Form):
 
     def effect(self) -> list[str]:
         """What it does to tags."""
-        return ["stored events are judged by this rule of today; doing it twice changes nothing"]
+        return ["what is stored is judged by this rule as it is now; twice is as once"]
 
     def question(self) -> str:
         """What ``y`` does."""

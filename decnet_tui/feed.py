@@ -148,7 +148,9 @@ class Feed:
         elif root == "decky":
             self._reduce_decky(event)
         elif event.topic == _ALERT and live:
-            self.notices.append(f"multi-actor alert: {source} {self.ring[-1].summary}  (2 shows it)")
+            sure = payload.get("confidence")
+            shown = f"{sure:.2f}" if isinstance(sure, (int, float)) else "?"
+            self.notices.append(f"multi-actor alert: {source} confidence {shown}  (2 shows it)")
         elif event.topic == _MERGED:
             self.merges.append((str(payload.get("winner_uuid")), str(payload.get("loser_uuid"))))
 

@@ -31,10 +31,12 @@ class Glyphs(NamedTuple):
     arrow: str
     rule: str
     spark: str
+    up: str
+    down: str
 
 
-ASCII = Glyphs("ascii", "+", "-", "~", "!", "?", "*", "x", ">", "#", "->", "-", " .,-=+*#")
-UNICODE = Glyphs("unicode", "●", "○", "◐", "▲", "?", "◆", "✗", "▸", "■", "→", "─", " ▁▂▃▄▅▆▇█")
+ASCII = Glyphs("ascii", "+", "-", "~", "!", "?", "*", "x", ">", "#", "->", "-", " .,-=+*#", "^", "v")
+UNICODE = Glyphs("unicode", "●", "○", "◐", "▲", "?", "◆", "✗", "▸", "■", "→", "─", " ▁▂▃▄▅▆▇█", "↑", "↓")
 _UTF8 = re.compile(r"utf-?8", re.I)
 _NOT_ASCII = re.compile(r"[^ -~]")
 _in_use = [ASCII]

@@ -60,7 +60,9 @@ def _expiry(entry: Mapping[str, Any], at: float) -> dict[str, Any]:
 
 def undoable(entry: Mapping[str, Any]) -> str:
     """Why this row cannot be undone; empty when it can."""
-    if entry.get("kind") not in UNDO or entry.get("operator") == NOBODY:
+    if entry.get("operator") == NOBODY:
+        return "it came by itself"
+    if entry.get("kind") not in UNDO:
         return "this kind of change has no way back"
     return cannot_undo(entry)
 

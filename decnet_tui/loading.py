@@ -23,6 +23,7 @@ class _Seen:
     at: float = 0.0
     news: int = -1
     running: bool = False
+    depth: int = 1
 
 
 class Loader:
@@ -42,9 +43,12 @@ class Loader:
         news = sum(self._feed.by_root[root] for root in view.roots)
         age = time.monotonic() - seen.at
         wanted = not view.loaded_at or (news != seen.news and age >= SOON_S) or age >= EVERY_S
+        # A level that one comes back to may be as old as what was done above it.
+        wanted |= view.depth < seen.depth
+        seen.depth = max(view.depth, seen.depth)
         if not wanted or seen.running or (not view.loaded_at and age < SOON_S):
             return False
-        seen.at, seen.news, seen.running = time.monotonic(), news, True
+        seen.at, seen.news, seen.running, seen.depth = time.monotonic(), news, True, view.depth
         return True
 
     def badge_due(self) -> bool:

@@ -55,7 +55,11 @@ def _expiry(value: str) -> str:
         seconds = parse_duration(value)
     except ValueError:
         return "or type 5s, 90m, 2d, until 18:00"
-    return "until changed" if seconds is None else f"expires {clock(time.time() + seconds, 'date')}Z"
+    if seconds is None:
+        return "until changed"
+    now = time.time()
+    day, moment = clock(now, "date")[:10], clock(now + seconds, "date")
+    return f"expires {moment.removeprefix(day).strip()}Z  or type 90m"
 
 
 class RuleForm(Form):

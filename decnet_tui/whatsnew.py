@@ -109,7 +109,7 @@ def _alerts(found: Found) -> tuple[Item, ...]:
         Item(str(row.get("alert_id")), f"{_ago(found, row.get('ts'))}  {actor_and_id(row, found.addresses)}  "
              f"{row.get('confidence') or 0.0:.2f}  {' '.join(map(str, row.get('families') or ()))}",
              row, ("alerts", row.get("alert_id")), bad=True)
-        for row in found.alerts if row.get("state") != "resolved"
+        for row in found.alerts if row.get("state") == "open"
     )  # fmt: skip
 
 

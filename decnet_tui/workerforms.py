@@ -70,7 +70,8 @@ class WorkerControl(Change):
 class WorkerForm(Form):
     """The choice of what a worker shall do."""
 
-    def __init__(self, worker: str, state: str, lag: Any, action: str = ACTIONS[2]) -> None:
+    def __init__(self, worker: str, state: str, lag: Any, action: str = "") -> None:
+        action = action or {"stopped": "start", "paused": "resume"}.get(state, "restart")
         self.worker, self.state, self.lag = worker, state, lag
         self.title = f"WORKER {worker}"
         super().__init__([Field("action", action, choices=ACTIONS)])
@@ -88,6 +89,8 @@ class WorkerForm(Form):
         action = self.value("action").strip().lower()
         if action not in ACTIONS:
             raise ValueError(f"there are {', '.join(ACTIONS)}")
+        if self.state == "stopped" and action in ("pause", "resume"):
+            raise ValueError("it is stopped: start it first")
         return WorkerControl(self.worker, action)
 
 

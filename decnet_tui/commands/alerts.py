@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 from decnet_tui.alertchanges import AlertForm
 from decnet_tui.commands.base import Command
-from decnet_tui.commands.evidence import next_tagged
 from decnet_tui.screens.alerts import AlertsView, label_of
-from decnet_tui.screens.playback import PlaybackLevel
 
 if TYPE_CHECKING:
     from decnet_tui.app import DecnetApp
@@ -19,9 +17,6 @@ _HERE = ("alerts",)
 
 def handle(verb: str, app: DecnetApp, _: str) -> None:
     """The form for the alert under the cursor."""
-    if isinstance(app.view, AlertsView) and isinstance(app.view.level, PlaybackLevel):
-        next_tagged(app, "")
-        return
     row = app.view_of(AlertsView).chosen
     if row is None:
         app.say("there is no alert under the cursor")

@@ -124,7 +124,7 @@ async def _undo(app: DecnetApp, wanted: str) -> None:
             f"no change {wanted} in the journal" if wanted else "you have changed nothing that can be undone"
         )
     elif why := journal.undoable(entry):
-        app.say(f"entry {entry['id']} cannot be undone: {why}", bad=True)
+        app.say(f"cannot be undone: {entry['what']}: {why}", bad=True)
     else:
         before, after = entry["before"], entry.get("after")
         effect = [f"from {_state(after)}", f"back to {_state(before)}"]

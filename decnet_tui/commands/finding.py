@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 def ask_filter(app: DecnetApp, text: str) -> None:
     """Types a filter, which applies while it is typed; Esc restores the former one. A second / searches."""
     view, before = app.view, app.view.filter_text
+    begun = f"{before} " if before else ""  # what is typed is one more part of it
     keys_pressed = 0
 
     def changed(typed: str) -> str:
         nonlocal keys_pressed
         keys_pressed += 1
-        if keys_pressed == 1 and typed == f"{before}/":
+        if keys_pressed == 1 and typed == f"{begun}/":
             ask_search(app)
             return ""
         try:
-            view.set_filter(typed)
+            view.set_filter(typed.strip())
         except FilterError as error:
             return str(error)
         finally:
@@ -34,14 +35,14 @@ def ask_filter(app: DecnetApp, text: str) -> None:
     def done(accepted: bool, typed: str) -> None:
         if not accepted:
             view.set_filter(before)
-        elif typed:
-            app.filters_typed.append(typed)
+        elif typed.strip():
+            app.filters_typed.append(typed.strip())
         app.repaint()
 
     if text:
         app.say(changed(text), bad=True)
     else:
-        app.ask(Question("/ ", done, before, changed=changed, history=app.filters_typed))
+        app.ask(Question("/ ", done, begun, changed=changed, history=app.filters_typed))
 
 
 def ask_search(app: DecnetApp) -> None:

@@ -11,7 +11,7 @@ from decnet_tui.widgets.prompt import Question
 if TYPE_CHECKING:
     from decnet_tui.app import DecnetApp
 
-_ASK = "The engine runs inside and stops too. Type y to quit, anything else stays: "
+_ASK = "The demo ends, its data and exports are deleted. y quits, anything else stays: "
 _ASK_OR_LEAVE = "The engine inside stops too: y quit  h leave it headless  anything else stays: "
 
 

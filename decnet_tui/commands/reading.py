@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from decnet.hostile import ELLIPSIS
 from decnet_tui import clipboard, export
 from decnet_tui.commands.base import Command
 from decnet_tui.screens.base import TIME_FORMATS
@@ -60,7 +62,11 @@ def time_format(app: DecnetApp, _: str) -> None:
 
 def copy(app: DecnetApp, _: str) -> None:
     """The data of the line under the cursor, to the terminal's clipboard."""
-    taken = clipboard.copy(app, app.view.copy_text())
+    text = app.view.copy_text()
+    if not text:
+        app.say("there is nothing to copy here")
+        return
+    taken = clipboard.copy(app, text)
     app.say(f"copied {taken} characters (if the terminal allows OSC 52)")
 
 
@@ -75,7 +81,17 @@ async def _export(app: DecnetApp) -> None:
     except OSError as error:
         app.say(f"not exported: {error.strerror}: {error.filename}", bad=True)
     else:
-        app.say(f"exported {count} lines to {path}", good=True)
+        head = f"exported {count} line{'s' * (count != 1)} to "
+        app.say(head + short_path(path, app.size.width - len(head) - 1), good=True)
+
+
+def short_path(path: Path, room: int) -> str:
+    """A path in at most ``room`` characters: ``~`` for home, else its end, which names the file."""
+    text = str(path)
+    home = str(Path.home())
+    if text.startswith(home + "/"):
+        text = "~" + text.removeprefix(home)
+    return text if len(text) <= room else ELLIPSIS + text[len(text) - room + 1 :]
 
 
 COMMANDS = (

@@ -14,15 +14,19 @@ if TYPE_CHECKING:
 def _show(name: str) -> Command:
     view = next(v for v in VIEWS if v.name == name)
 
-    def run(app: DecnetApp, _: str) -> None:
-        """Shows it as it was left; from inside it, its first level."""
+    def run(app: DecnetApp, text: str) -> None:
+        """Shows it as it was left; from inside it, its first level. A text is the row to go to."""
+        if text:
+            app.open_in(name, text)
+            return
         shown = app.views[name]
         if app.view is shown:
             shown.home()
         shown.came_from = ""
         app.show_view(name)
 
-    return Command(f"view.{name}", view.says, "Views", run, keys=view.key, name=name)
+    return Command(f"view.{name}", view.says, "Views", run, keys=view.key, name=name,
+                   argument="[LINE]")  # fmt: skip
 
 
 def last_view(app: DecnetApp, _: str) -> None:

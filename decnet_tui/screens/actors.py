@@ -262,7 +262,8 @@ class CompareLevel(TableLevel):
         """Counts, techniques, then primitives that at least one has."""
         one, two = self.pair
         rows: list[tuple[str, Any, Any]] = [
-            (what, one[what], two[what]) for what in ("session_count", "decky_count", "technique_count")
+            (what, one[f"{key}_count"], two[f"{key}_count"])
+            for key, what in (("session", "sessions"), ("decky", "deckies"), ("technique", "techniques"))
         ]
         name = load_catalogue().name
         for technique in sorted({*one["techniques"], *two["techniques"]}):

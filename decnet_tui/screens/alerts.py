@@ -10,7 +10,7 @@ from decnet_tui import glyphs
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
 from decnet_tui.screens.base import TIME_WIDTHS, View
-from decnet_tui.screens.evidence import CommandsLevel
+from decnet_tui.screens.evidence import CommandsLevel, lasted
 from decnet_tui.screens.levels import LevelsView, TableLevel
 from decnet_tui.screens.table import Column, Row, WordsColumn
 from decnet_tui.session import Session
@@ -85,7 +85,7 @@ class AlertsLevel(TableLevel):
 
     def about(self) -> str:
         """What can be done."""
-        return "Enter: sessions by side"
+        return "Enter: sessions by side  v: for and against"
 
     def gutter(self, index: int) -> str:
         """An open alert."""
@@ -158,7 +158,7 @@ class SidesLevel(TableLevel):
             Column("side", "side", 4, style=lambda r: GOOD if r["side"] == "A" else WARN),
             Column("started_at", "started", TIME_WIDTHS["date"], text=lambda r: _stamp(r["started_at"])[:-1]),
             Column("decky_id", "decky", 10),
-            Column("duration_s", "lasted", 7, text=lambda r: f"{r['duration_s'] or 0:.0f}s", right=True),
+            Column("duration_s", "lasted", 7, text=lasted, right=True),
             Column("command_count", "cmds", 5, right=True),
             Column("client", "client", 20, text=_client, grow=True),
             Column("users", "user", 10, text=_users),
@@ -187,6 +187,19 @@ class SidesLevel(TableLevel):
     def about(self) -> str:
         """What can be opened."""
         return "side A and B  Enter: commands  w: recording"
+
+    def row_detail(self, row: Row) -> list[str]:
+        """The session as sentences: whose side, where, with what, as whom, and what was typed."""
+        client = row.get("client") or {}
+        typed = [str(c.get("command_text")) for c in row.get("commands") or ()]
+        return [
+            f"side {row['side']}  session {row['session_id']}",
+            f"{_stamp(row['started_at'])}  {row.get('decky_id')} {row.get('service')}  lasted {lasted(row)}",
+            f"client {_client(row)}  hassh {client.get('hassh') or '-'}",
+            f"user {_users(row)}  refused log-ins {(row.get('auth') or {}).get('fail_count', 0)}",
+            "",
+            *(typed or ["no command was typed"]),
+        ]
 
     def below(self) -> View | None:
         """The session's commands."""

@@ -122,6 +122,10 @@ class View(ABC):
         """Whether the view shows something inside a row; :meth:`back` leaves it."""
         return False
 
+    def keys_of(self) -> str:
+        """The name of the view whose keys it has."""
+        return self.name
+
     @property
     def depth(self) -> int:
         """Levels, the first included."""

@@ -191,11 +191,14 @@ class MatrixLevel(Level):
             ]
         here = self.tactics[self.column]
         before, after = (self.tactics[(self.column + by) % len(self.tactics)] for by in (-1, 1))
-        return [
-            (f" < {_SHORT.get(before.name, before.name)}   ", FAINT),
-            (f"{here.name} {self.column + 1}/{len(self.tactics)}", BOLD),
-            (f"   {_SHORT.get(after.name, after.name)} >", FAINT),
-        ]
+        left, middle = (
+            f" < {_SHORT.get(before.name, before.name)}   ",
+            f"{here.name} {self.column + 1}/{len(self.tactics)}",
+        )
+        right = f"   {_SHORT.get(after.name, after.name)} >"
+        room = width - len(left + middle + right) - 2  # the rows end there
+        counts = "tags actors".rjust(room) if room > len("tags actors") else ""
+        return [(left, FAINT), (middle, BOLD), (right + counts, FAINT)]
 
     def _step(self, width: int) -> int:
         return max((width - 1) // max(len(self.tactics), 1), 8)
@@ -224,12 +227,12 @@ class MatrixLevel(Level):
             return []
         cell = cells[index]
         counts = (
-            f"{count_short(cell.tags):>5} {count_short(cell.actors):>4}"
+            f"{count_short(cell.tags):>5} {count_short(cell.actors):>6}"
             if cell.tags
-            else f"{'-':>5} {'-':>4}"
+            else f"{'-':>5} {'-':>6}"
         )
         bar = (glyphs.current().spark[-1] * cell.heat).ljust(8)
-        name = fit(cell.name, max(width - 33, 8))
+        name = fit(cell.name, max(width - 35, 8))
         return [
             (f"{cell.technique:<10} {name} ", heat_style(cell)),
             (bar, heat_style(cell)),

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from decnet.attack.catalogue import load_catalogue
-from decnet_tui import glyphs
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
 from decnet_tui.screens.base import TIME_WIDTHS, View
@@ -21,6 +20,7 @@ from decnet_tui.times import clock, span
 from decnet_tui.widgets.strips import KEY, PLAIN
 
 MAX_ROWS = 1000
+_VIEWS = {"command": "one command of the line", "line": "the line"}
 
 
 def technique_of(tag: Row) -> str:
@@ -34,13 +34,14 @@ def tag_lines(tag: Row) -> list[str]:
     technique = technique_of(tag)
     place: Sequence[Any] = evidence.get("span") or ()
     at = f" at {place[0]}-{place[1]}" if len(place) == 2 else ""
-    view = f" of {evidence['view']}" if evidence.get("view") else ""
+    name = str(evidence.get("view") or "")
+    view = f" of {_VIEWS.get(name, name)}" if name else ""
     lines = [
         f"{technique} {load_catalogue().name(technique)}  ({load_catalogue().tactic_name(tag.get('tactic') or '')})",
         f"  rule {tag['rule_id']}  confidence {tag['confidence']:.2f}",
     ]
     if "matched" in evidence:
-        lines.append(f"  {evidence.get('field', 'field')}{at}{view}: {evidence['matched']}")
+        lines.append(f"  matched {evidence['matched']}  ({evidence.get('field', 'field')}{at}{view})")
     rest = {
         k: v for k, v in evidence.items() if k not in ("matched", "field", "span", "view", "command_text")
     }
@@ -73,7 +74,7 @@ class SessionsLevel(TableLevel):
             Column("started_at", "started", TIME_WIDTHS["date"], text=lambda r: _when(self.time_format, r["started_at"])),
             Column("decky_id", "decky", 10, grow=True),
             Column("service", "service", 7),
-            Column("duration_s", "lasted", 7, text=_lasted, right=True),
+            Column("duration_s", "lasted", 7, text=lasted, right=True),
             Column("command_count", "cmds", 5, right=True),
             Column("tag_count", "tags", 5, right=True),
             Column("end_reason", "end", 6),
@@ -103,7 +104,8 @@ class SessionsLevel(TableLevel):
         return "Enter: commands  o: rules  w: watch"
 
 
-def _lasted(row: Row) -> str:
+def lasted(row: Row) -> str:
+    """How long a session took, or that it is open."""
     return "open" if row.get("ended_at") is None else span(row.get("duration_s") or 0.0)
 
 
@@ -142,10 +144,6 @@ class CommandsLevel(TableLevel):
         super().load(data.commands())
         if self._first is not None and self.go_to(self._first):
             self._first = None
-
-    def gutter(self, index: int) -> str:
-        """A tagged command."""
-        return glyphs.current().mark if self.rows[index]["tags"] else super().gutter(index)
 
     def unfilled(self) -> list[str]:
         """A session without commands is the usual one."""

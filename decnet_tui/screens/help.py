@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 from decnet_tui.feed import Feed
 from decnet_tui.keymap import Keys
 from decnet_tui.screens.base import TextView
 from decnet_tui.widgets.strips import BOLD, KEY, PLAIN, Line
+
+WIDTH = 80 - 17
+"""Columns for what a key does, on the narrowest usual screen."""
 
 
 class HelpView(TextView):
@@ -16,7 +21,11 @@ class HelpView(TextView):
 
     def __init__(self, feed: Feed, keys: Keys) -> None:
         super().__init__(feed)
-        self._pairs = keys.help_lines()
+        self._pairs = [
+            (key if not at else "", part, bool(keys_) or at > 0)
+            for keys_, says in keys.help_lines()
+            for at, (key, part) in enumerate((keys_, part) for part in wrap(says, WIDTH))
+        ]
 
     def count(self) -> int:
         """Lines."""
@@ -24,8 +33,8 @@ class HelpView(TextView):
 
     def line(self, index: int, width: int) -> Line:
         """Keys and meaning, or a group's title."""
-        keys, says = self._pairs[index]
-        return [(says, BOLD)] if not keys else [(f"  {keys:<12} ", KEY), (says, PLAIN)]
+        keys, says, inside = self._pairs[index]
+        return [(f"  {keys:<12} ", KEY), (says, PLAIN)] if inside else [(says, BOLD)]
 
     def status(self) -> tuple[str, str]:
         """How to leave."""

@@ -72,6 +72,10 @@ class LevelsView(View):
         """The one on top."""
         return self.levels[-1]
 
+    def keys_of(self) -> str:
+        """The level's, else its own."""
+        return self.level.keys_of() or self.name
+
     @property
     def time_format(self) -> str:
         """One for all levels."""

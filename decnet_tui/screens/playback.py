@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,8 +28,13 @@ class PlaybackLevel(Level):
         self.session_id = session_id
         self.player: Player | None = None
         self.none = ""
+        self._typed: dict[float, str] = {}
         self._lines: list[str] = []
         self._last = 0.0
+
+    def keys_of(self) -> str:
+        """Those of Actors wherever it plays: elsewhere n is another key."""
+        return "actors"
 
     async def fetch(self, session: Session) -> SessionData | None:
         """The session, once. Raises what the store raises."""
@@ -40,6 +46,11 @@ class PlaybackLevel(Level):
         if data is None:
             return
         size = (data.payload.get("client") or {}).get("size")
+        self._typed = {
+            float(c["ts"]): f": {_techniques(c['tags'])}  {c['command_text']}"
+            for c in data.commands()
+            if c["tags"] and c["ts"]
+        }
         self.player = Player(data.recording or b"", screen_size(size), data.tagged_at())
         if not self.player.frames:
             self.player, self.none = None, "This session has no recording of its terminal."
@@ -77,7 +88,7 @@ class PlaybackLevel(Level):
         mark = self.player.next_mark() if self.player is not None else None
         if mark is None:
             return "no command of this session has a tag"
-        return f"tagged command at {_clock(mark)}"
+        return f"tagged command at {_clock(mark)}{self._typed.get(mark, '')}"
 
     def count(self) -> int:
         """The screen's lines."""
@@ -112,7 +123,7 @@ class PlaybackLevel(Level):
         moment = _clock(player.moment) if player.moment else "-"
         cut = "  (cut: too long or torn)" if player.cut else ""
         right = f"{state} {player.speed:g}x {span(player.at)}/{span(player.length)} {moment[11:]}"
-        return f"p < > n next tagged{cut}", right
+        return f"< > speed  n next tagged{cut}", right
 
     def copy_text(self) -> str:
         """The screen as it stands."""
@@ -121,6 +132,11 @@ class PlaybackLevel(Level):
     def records(self) -> list[Any]:
         """The screen as it stands, a line each."""
         return [{"line": line} for line in self.copy_text().split("\n")]
+
+
+def _techniques(tags: Sequence[Mapping[str, Any]]) -> str:
+    names = (str(tag.get("sub_technique_id") or tag["technique_id"]) for tag in tags)
+    return " ".join(dict.fromkeys(names))
 
 
 def _clock(ts: float) -> str:

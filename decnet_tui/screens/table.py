@@ -212,12 +212,17 @@ class TableView(View):
     # --- sort, columns, marks
 
     def sort(self, by: int) -> str:
-        """The next or last column to sort by, numbers from the greatest; what is sorted by now."""
+        """The next or last column to sort by, numbers and times from the greatest; what is sorted by now.
+
+        The cursor goes to the first row: who sorts wants to see the top.
+        """
         ids = ["", *(c.id for c in self.columns)]
         self.sort_by = ids[(ids.index(self.sort_by) + by) % len(ids)]
         column = next((c for c in self.columns if c.id == self.sort_by), None)
-        self.descending = column is not None and column.right  # numbers: the greatest is what one looks for
+        # The greatest number and the newest time are what one looks for.
+        self.descending = column is not None and (column.right or self._is_time(column))
         self.select()
+        self.cursor = 0
         return self._order()
 
     def reverse(self) -> str:
@@ -225,7 +230,11 @@ class TableView(View):
         self.sort_by = self.sort_by or self.columns[0].id
         self.descending = not self.descending
         self.select()
+        self.cursor = 0
         return self._order()
+
+    def _is_time(self, column: Column) -> bool:
+        return any(isinstance(row.get(column.id), datetime) for row in self._all[:20])
 
     def _order(self) -> str:
         title = next((c.title for c in self.columns if c.id == self.sort_by), "")
@@ -267,15 +276,19 @@ class TableView(View):
         return [(c, c.width + (max(room, 0) if c.grow else 0)) for c in chosen]
 
     def titles(self, width: int) -> Line | None:
-        """Column titles; the one that sorts has an arrow."""
-        arrow = "v" if self.descending else "^"
-        texts = []
+        """Column titles; the one that sorts is in capitals and has an arrow."""
+        g = glyphs.current()
+        text = " "
         for column, size in self.layout(width):
-            text = column.title
-            if column.id == self.sort_by:
-                text = text[: size - 1] + arrow
-            texts.append(text[:size].rjust(size) if column.right else fit(text, size))
-        return [(" " + GAP.join(texts), FAINT)]
+            sorts = column.id == self.sort_by
+            title = (column.title.upper() if sorts else column.title)[:size]
+            arrow = (g.down if self.descending else g.up) if sorts else ""
+            # A title that fills its column has its arrow in the gap behind it.
+            if column.right:
+                text += title.rjust(size) + (arrow or GAP)
+            else:
+                text += fit(title + arrow, size) + GAP if len(title) < size else title + (arrow or GAP)
+        return [(text[: width - 1], FAINT)]
 
     def line(self, index: int, width: int) -> Line:
         """One row."""

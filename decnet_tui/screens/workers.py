@@ -136,7 +136,10 @@ class WorkersView(SectionsView):
         well, known = self.feed.worker_counts(time.time())
         silent = self.feed.silent_sensors()
         more = f"  {silent} sensors not ok" if silent else ""
-        return f"{self.filter_part()}  {well} of {known} ok{more}", self.shown_counts()
+        return (
+            f"{self.filter_part()}  {well} of {known} ok{' beside the bus' * ('bus' in self.feed.workers)}{more}",
+            self.shown_counts(),
+        )
 
 
 def _worker_line(model: WorkerModel, state: str, now: float) -> Line:

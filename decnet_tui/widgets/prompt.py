@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from textual import events
 
 from decnet.hostile import visible
-from decnet_tui.widgets.strips import BAD, BOLD, CURSOR, FAINT, PLAIN, Line, StripWidget
+from decnet_tui.widgets.strips import BAD, BOLD, CURSOR, FAINT, PLAIN, Line, StripWidget, fit
 
 MAX_TEXT = 400
+LEAST = 16
+"""Columns of the typed text that stay when an explanation needs room."""
 
 
 @dataclass
@@ -62,7 +64,11 @@ class Prompt(StripWidget):
         """Label, the end of the text, a cursor, the explanation."""
         label = self.question.label if self.question else ""
         tail = self.error or self.hint
-        room = max(width - len(label) - 2 - (min(len(tail) + 2, width // 2) if tail else 0), 8)
+        # What is wrong is said whole; of the text its end is enough meanwhile.
+        room = max(
+            width - len(label) - 2 - (len(tail) + 2 if tail else 0), LEAST if self.error else width // 2
+        )
+        tail = fit(tail, max(width - len(label) - 3 - min(len(visible(self.text)), room), 0)).rstrip()
         shown = visible(self.text)[-room:]
         return [[(label, BOLD), (shown, PLAIN), (" ", CURSOR), (f"  {tail}", BAD if self.error else FAINT)]]
 

@@ -251,7 +251,7 @@ def test_the_alert_is_told_when_it_comes_and_takes_no_focus(tmp_path: Path) -> N
         assert "4*Rules" in screen.text
         screen.shows("ALERTS 1", STEP_S)
         screen.press("Q")
-        screen.shows("The engine runs inside and stops too", STEP_S)
+        screen.shows("The demo ends, its data and exports are deleted", STEP_S)
         screen.press("n")
         screen.shows("still here", STEP_S)
         screen.press("Q", "y")

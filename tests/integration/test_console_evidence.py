@@ -11,7 +11,7 @@ import pytest
 
 from decnet.db.repository import BaseRepository
 from decnet.db.tables import TTPTag
-from decnet.ids import attacker_id
+from decnet.ids import attacker_id, identity_id
 from decnet_tui.app import DecnetApp
 from decnet_tui.screens.levels import LevelsView
 from tests.consolekit import FakeSession, StoreSession, screen_text
@@ -89,7 +89,7 @@ async def test_from_an_actor_to_the_command_its_tag_and_its_recording(
         await pilot.press("escape", "w")
         await shows(app, pilot, "recording", "motd")
         await pilot.press("n")
-        await shows(app, pilot, "$ wget", "tagged command at 1970-01-01 00:16:41")
+        await shows(app, pilot, "$ wget", "tagged command at 1970-01-01 00:16:41: T1105  wget")
         await pilot.press("greater_than_sign")
         await shows(app, pilot, "speed 2x")
         for _ in range(3):
@@ -104,7 +104,7 @@ async def test_compare_rules_and_traffic_of_an_actor(repo: BaseRepository) -> No
         await pilot.press("3")
         await shows(app, pilot, IP)
         await pilot.press("g", "space", "G", "equals_sign")
-        await shows(app, pilot, "technique_count", "T1105 Ingress Tool Transfer", "yes", "no")
+        await shows(app, pilot, "techniques", "T1105 Ingress Tool Transfer", "yes", "no")
         await pilot.press("escape")
         app.view.go_to(A)
         await pilot.press("o")
@@ -279,3 +279,91 @@ async def test_what_fired_in_five_minutes_is_never_more_than_in_a_day(ruled: Bas
         await shows(
             app, pilot, lambda: {(r["fired_5m"], r["fired_24h"]) for r in app.view.records()} == {(0, 0)}
         )
+
+
+async def suspect(repo: BaseRepository) -> str:
+    """An alert whose sides are the one session and one that is not stored; its id."""
+    row = await repo.raise_alert({
+        "identity_uuid": identity_id(A), "attacker_uuids": [A], "families": ["client"], "primitives": ["session.client"],
+        "sides": [["s1"], ["s2"]], "confidence": 0.6, "ts": 1030.0, "explanation": {},
+    })  # fmt: skip
+    return str(row["alert_id"])
+
+
+async def test_an_alert_done_with_in_its_sessions_is_done_with_in_the_list(
+    repo: BaseRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("decnet_tui.loading.EVERY_S", 1e6)  # nothing but the way back makes it read
+    alert = await suspect(repo)
+    app = app_on(repo)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await shows(app, pilot, "open", "v: for and against")
+        await pilot.press("enter")
+        await shows(app, pilot, "side A and B", "web-01")
+        await pilot.press("v")
+        await shows(app, pilot, "side A  session s1", "lasted 30s", "[@click=app.quit]")
+        await repo.set_alert_state(alert, "acknowledged", "bob")
+        await pilot.press("escape", "escape")
+        assert not app.view.opened
+        await shows(app, pilot, "acknowledged")
+        await pilot.press("0")
+        await shows(app, pilot, "no open alert")
+
+
+async def test_n_jumps_in_a_recording_that_an_alert_led_to_and_asks_for_nothing(repo: BaseRepository) -> None:
+    await suspect(repo)
+    app = app_on(repo)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await shows(app, pilot, "open")
+        await pilot.press("enter")
+        await shows(app, pilot, "web-01")
+        await pilot.press("w")
+        text = await shows(app, pilot, "motd", "n next tagged")
+        assert "ack" not in text
+        await pilot.press("n")
+        await shows(app, pilot, "tagged command at")
+        await pilot.press("R")
+        await shows(app, pilot, "R works in")
+
+
+async def test_a_marked_command_shows_its_mark_and_a_tagged_one_only_its_techniques(
+    repo: BaseRepository,
+) -> None:
+    app = app_on(repo)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("3")
+        await shows(app, pilot, IP)
+        app.open_in("actors", "s1")
+        await shows(app, pilot, "echo hi", "T1105")
+        await pilot.press("g", "down")
+        assert not [line for line in screen_text(app) if line.startswith("#")]
+        await pilot.press("space", "up")
+        await shows(app, pilot, lambda: any(line.startswith("#") for line in screen_text(app)))
+
+
+async def test_a_view_by_its_name_goes_to_the_line_that_is_named(repo: BaseRepository) -> None:
+    app = app_on(repo)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("colon", *"coverage T1105", "enter")
+        await shows(app, pilot, "1 techniques", lambda: app.view.record().get("technique") == "T1105")
+        await pilot.press("colon", *"actors 203.0.113.8", "enter")
+        await shows(app, pilot, lambda: app.view.record().get("attacker_ip") == "203.0.113.8")
+
+
+async def test_a_message_goes_with_a_later_key_unless_it_warns(repo: BaseRepository) -> None:
+    app = app_on(repo)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("3")
+        await shows(app, pilot, IP)
+        await pilot.press("equals_sign")
+        await shows(app, pilot, "mark one actor with space")
+        await pilot.press("down")
+        await shows(app, pilot, "mark one actor with space")
+        app._fades = 0.001
+        await pilot.press("down")
+        await shows(app, pilot, lambda: "mark one actor" not in "\n".join(screen_text(app)))
+        app.say("multi-actor alert", bad=True)
+        await pilot.press("down")
+        await shows(app, pilot, "multi-actor alert")

@@ -290,4 +290,4 @@ async def test_the_journal_names_no_row_that_cannot_be_undone(tmp_path: Path) ->
             await pilot.press("8")
             await shows(app, pilot, lambda: app.view_of(JournalView).count() == 1)
             await pilot.press("U", "y")
-            await shows(app, pilot, "cannot be undone: this kind of change has no way back")
+            await shows(app, pilot, "cannot be undone: ttp stop: this kind of change has no way back")

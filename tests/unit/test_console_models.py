@@ -17,6 +17,7 @@ from decnet.ids import attacker_id, identity_id
 from decnet_tui import commandline, export, glyphs, journal, lastlook, whatsnew
 from decnet_tui.changes import End
 from decnet_tui.commands import COMMANDS
+from decnet_tui.commands.reading import short_path
 from decnet_tui.feed import Feed
 from decnet_tui.filters import FilterError, parse_filter
 from decnet_tui.forms import PlainForm, _until
@@ -25,11 +26,13 @@ from decnet_tui.plain import PlainReader
 from decnet_tui.rulechanges import RuleChange
 from decnet_tui.ruleform import RuleForm, stepped
 from decnet_tui.scope import scope_of
+from decnet_tui.screens.help import HelpView
 from decnet_tui.screens.palette import score
 from decnet_tui.screens.table import Column, TableView, WordsColumn
 from decnet_tui.screens.traffic import TrafficView
 from decnet_tui.screens.workers import WorkersView
 from decnet_tui.session import RuleRow
+from decnet_tui.widgets.prompt import Prompt, Question
 from decnet_tui.workerforms import WorkerForm
 
 NOW = 1_700_000_000.0
@@ -192,7 +195,7 @@ def test_the_column_that_sorts_is_named_by_its_title_and_marked_in_the_narrowest
     view = Things(Feed())
     view.columns = (Column("count", "tech", 4, right=True), Column("name", "name", 6, grow=True))
     assert view.sort(1).startswith("tech down")
-    assert view.titles(40)[0][0].startswith(" tecv "), "the arrow is not cut off"  # type: ignore[index]
+    assert view.titles(40)[0][0].startswith(" TECHvname"), "its name is whole"  # type: ignore[index]
     assert view.sort(1).startswith("name up")
     assert view.sort(1) == "its own order"
 
@@ -505,3 +508,61 @@ def test_plain_mode_writes_events_and_states_once() -> None:
     for _ in range(150):
         feed.add(Event("ttp.tagged", {}), now=NOW)
     assert "(50 events came faster" in reader.lines(NOW)[0]
+
+
+# --- what a first morning with it showed
+
+
+def test_sorting_goes_to_the_top_and_begins_with_the_newest_time() -> None:
+    view = Things(Feed())
+    view.columns = (Column("seen", "last seen", 19), Column("size", "size", 5, right=True))
+    days = [datetime(2026, 11, day, tzinfo=UTC) for day in (3, 9, 6)]
+    view.load([{"id": f"t{i}", "size": i, "seen": day} for i, day in enumerate(days)])
+    view.cursor = 2
+    assert view.sort(1).startswith("last seen down")
+    assert [r["id"] for r in view.rows] == ["t1", "t2", "t0"]
+    assert view.cursor == 0
+    view.cursor = 2
+    view.reverse()
+    assert (view.cursor, view.rows[0]["id"]) == (0, "t0")
+
+
+def test_help_cuts_no_word_in_80_columns() -> None:
+    view = HelpView(Feed(), Keys(COMMANDS))
+    shown = ["".join(text for text, _ in view.line(i, 79)) for i in range(view.count())]
+    assert max(map(len, shown)) <= 79
+    assert "those that fired on the actor" in " ".join(" ".join(shown).split())
+
+
+def test_a_path_that_does_not_fit_keeps_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/bob")
+    assert short_path(Path("/home/bob/data/a.jsonl"), 40) == "~/data/a.jsonl"
+    cut = short_path(Path("/srv/a/very/long/directory/actors-20261121T201750Z.jsonl"), 36)
+    assert len(cut) == 36
+    assert cut.endswith("/actors-20261121T201750Z.jsonl")
+
+
+def test_a_worker_that_stands_is_offered_to_start() -> None:
+    assert [WorkerForm("ttp", s, 0).value("action") for s in ("ok", "stopped", "paused")] == [
+        "restart", "start", "resume"]  # fmt: skip
+    with pytest.raises(ValueError, match="start it first"):
+        WorkerForm("ttp", "stopped", 0, "pause").change(NOW)
+
+
+def test_a_line_that_came_by_itself_says_why_it_cannot_be_undone() -> None:
+    row = {"kind": "rule.state", "operator": journal.NOBODY}
+    assert journal.undoable(row) == "it came by itself"
+
+
+def test_what_is_wrong_with_a_line_is_said_whole() -> None:
+    prompt = Prompt(id="prompt")
+    prompt.question = Question("/ ", lambda accepted, text: None)
+    prompt.text, prompt.error = (
+        "> -system.> ttp.rule.> -ttp.rule.fired.T1110 curl",
+        "ttp.>.x: > stands alone at the end",
+    )
+    line = "".join(text for text, _ in prompt.build(80, 1)[0])
+    assert prompt.error in line
+    assert "curl" in line
+    prompt.error, prompt.hint = "", "  ".join(f"L{n:04}" for n in range(40))
+    assert sum(len(text) for text, _ in prompt.build(80, 1)[0]) <= 80
