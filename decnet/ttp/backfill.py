@@ -83,7 +83,9 @@ async def run_backfill(
     """
     settings = settings or load_settings()
     chosen = await _rules(repo, settings, rules)
-    run = _Run(repo, await _worker(repo, settings, chosen), since, until, progress)
+    worker = await _worker(repo, settings, chosen)
+    worker.marks_sessions = not rules
+    run = _Run(repo, worker, since, until, progress)
     await run.measure()
     for kind in repo.replay_kinds:
         await run.stored(kind)

@@ -80,6 +80,8 @@ class TtpWorker(Worker):
             Job("suppressed", self.settings.ttp.suppressed_window_s, self.suppression.tell),
         )
         self.inserted = 0
+        self.marks_sessions = True
+        """Whether what was judged counts as tagged; not so where only some of the rules judge."""
         self.sweep = UntaggedSweep(self.handle, self.settings.runtime.poll_interval_s)
 
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
@@ -105,7 +107,8 @@ class TtpWorker(Worker):
         times = {tagged: event.ts for event in known for tagged in tagger_events(event)}
         sources = IgnoredSources.of_batch(batch, await tx.repo.ignore_set())
         await self.judge(times, tx, sources)
-        if done := {str(event.payload["session_id"]) for event in ended if _is_last_part(event)}:
+        done = {str(event.payload["session_id"]) for event in ended if _is_last_part(event)}
+        if done and self.marks_sessions:
             await tx.repo.mark_sessions_tagged(sorted(done), datetime.now(UTC))
 
     async def judge(

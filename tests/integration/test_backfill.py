@@ -127,6 +127,45 @@ async def test_what_was_never_tagged_gets_what_live_gives(repo: BaseRepository, 
     assert await repo.outbox_count() == len(news)
 
 
+async def test_some_rules_do_not_make_a_session_tagged(repo: BaseRepository, tmp_path: Path) -> None:
+    """Else the sweep would pass over it, and the other rules would never see it."""
+    settings = rules(tmp_path, RULE, FILE_RULE)
+    await store(repo, [session(1)])
+    assert (await run_backfill(START, END, ["R9001"], repo=repo, settings=settings)).tags == 1
+    assert await repo.untagged_count() == 1
+    assert (await run_backfill(START, END, repo=repo, settings=settings)).tags == 1
+    assert await repo.untagged_count() == 0
+
+
+BUMP = """rule_id: L9002
+rule_version: 1
+name: bump
+description: The verdict of all together.
+applies_to: [intel]
+match: {kind: "lifter:intel_aggregate_bump", knobs: {raise_by: 0.1}}
+emits: []
+"""
+SEEN = """rule_id: R9003
+rule_version: 1
+name: seen
+description: A provider says malicious.
+applies_to: [intel]
+match: {field: aggregate_verdict, op: equals, value: malicious}
+emits: [{tactic: TA0043, technique_id: T1595, confidence: 0.5}]
+"""
+
+
+async def test_some_rules_have_the_confidence_that_they_have_live(
+    repo: BaseRepository, tmp_path: Path
+) -> None:
+    settings = rules(tmp_path, SEEN, BUMP)
+    payload = {"attacker_ip": IP, "aggregate_verdict": "malicious"}
+    await store(repo, [Event("attacker.intel.enriched", payload, "", "i1", 50.0)])
+    report = await run_backfill(START, END, ["R9003"], repo=repo, settings=settings)
+    assert (report.tags, report.rules) == (1, 1)
+    assert [round(row["confidence"], 3) for row in await repo.list_tags(limit=0)] == [0.6]
+
+
 async def test_a_raised_version_supersedes_the_older_tag(repo: BaseRepository, tmp_path: Path) -> None:
     settings = rules(tmp_path, RULE, FILE_RULE)
     await live(repo, settings, [session(1), session(2)])

@@ -25,6 +25,7 @@ from decnet.ttp.rules import RuleState
 from decnet.ttp.selftest import run_rule_tests
 from decnet.ttp.store.impl.filesystem import FilesystemRuleStore
 from decnet.ttp.worker import _TOPICS
+from tests.packkit import pack
 
 GOOD = """rule_id: R0001
 rule_version: 1
@@ -220,3 +221,22 @@ def test_the_worker_does_not_hear_itself():
 def test_an_address_range_holds_what_a_socket_for_both_families_tells(address: str, inside: bool) -> None:
     found = compare("src", "cidr", "192.0.2.0/24").find({"src": address}.get)
     assert (found is not None) is inside
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'echo "root:hunter2hunter"|chpasswd|bash',
+        'echo -e "hunter2hunter\\nhunter2hunter" | passwd bob',
+        "useradd -o -u 0 -p hunter2hunter bob",
+        "mysqldump -u root -phunter2hunter --all-databases > /tmp/x",
+        "sshpass -p hunter2hunter ssh -o StrictHostKeyChecking=no root@192.0.2.1",
+        "echo aHVudGVy | base64 -d; zip -P hunter2hunter /tmp/x.zip /etc/shadow",
+    ],
+)
+def test_no_evidence_of_the_shipped_rules_shows_a_password_that_was_typed(line: str) -> None:
+    engine = RuleEngine()
+    engine.replace(pack().rules, {})
+    tags = engine.evaluate(TaggerEvent("command", "c", "a", payload={"command_text": line}))
+    assert tags
+    assert not [tag.rule_id for tag in tags if "hunter2" in str(tag.evidence)]
