@@ -182,7 +182,7 @@ def _rotations(found: Found) -> tuple[Item, ...]:
     for row in found.rotations:
         outcome = row.get("outcome") or {}
         text = f"{_ago(found, row.get('finished_at') or row.get('created_at'))}  {row.get('target')}: "
-        text += f"{_services(outcome.get('old_services'))} to {_services(outcome.get('new_services'))}"
+        text += f"{_services(outcome.get('old'))} to {_services(outcome.get('new'))}"
         if failed := row.get("state") == "failed":
             text += f"  failed: {row.get('reason')}"
         items.append(Item(str(row.get("mutation_id")), text, row, ("fleet", row.get("target")), bad=failed))

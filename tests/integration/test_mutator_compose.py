@@ -155,7 +155,7 @@ async def test_what_wants_the_same_port_goes_first(docker: Docker, tmp_path: Pat
         ("manifest for dtagdevsec/cowrie:1 not found: manifest unknown", "image missing"),
         ("Bind for 0.0.0.0:80 failed: port is already allocated", "port taken"),
         ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?", "cannot be reached"),
-        ("docker: unknown command: docker compose", "plugin is missing"),
+        ("docker: unknown command: docker compose\n\nRun 'docker --help' for more information", r"plugin is missing: install docker-compose-plugin \(docker: unknown command: docker compose\)$"),
         ("something else", "something else"),
     ],
 )  # fmt: skip

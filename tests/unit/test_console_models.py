@@ -475,7 +475,7 @@ def test_what_is_new_is_told_in_sections_that_open_their_views() -> None:
         heartbeats=[{"worker": "ttp", "payload": {"state": "ok", "ts": NOW - 500}},
                     {"worker": "sensors", "payload": {"state": "ok", "ts": NOW, "sensors": [{"path": "/l", "state": "silent"}]}}],
         alerts=[{"alert_id": "x", "state": "open", "families": ["tempo"], "ts": moment(5)}, {"state": "resolved"}],
-        rotations=[{"target": "web-1", "state": "applied", "finished_at": moment(5), "outcome": {"old_services": ["ssh"], "new_services": ["ftp"]}}],
+        rotations=[{"target": "web-1", "state": "applied", "finished_at": moment(5), "outcome": {"old": ["ssh"], "new": ["ftp"]}}],
     )  # fmt: skip
     told = {s.name: s for s in whatsnew.tell(found)}
     assert [i.key for i in told["rules"].items] == ["R1", "R2"]

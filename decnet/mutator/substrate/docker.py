@@ -24,8 +24,8 @@ _MAX_OUTPUT = 1 << 20
 _MEANINGS = (
     (re.compile(r"no such image|manifest (?:unknown|for .* not found)|pull access denied|repository does not exist", re.I), "image missing"),
     (re.compile(r"port is already allocated|address already in use|bind for .* failed", re.I), "port taken"),
-    (re.compile(r"cannot connect to the docker daemon|is the docker daemon running|permission denied.*docker", re.I), "the Docker engine cannot be reached"),
-    (re.compile(r"unknown command: docker compose|'compose' is not a docker command|unknown shorthand flag: 'p'", re.I), "the compose plugin is missing"),
+    (re.compile(r"cannot connect to the docker daemon|is the docker daemon running|permission denied.*docker", re.I), "the Docker engine cannot be reached: is it running, and may this user use it"),
+    (re.compile(r"unknown command: docker compose|'compose' is not a docker command|unknown shorthand flag: 'p'", re.I), "the compose plugin is missing: install docker-compose-plugin"),
 )  # fmt: skip
 _MAY_PASS = re.compile(
     r"tls handshake timeout|i/o timeout|connection (?:reset|refused)|temporary failure|deadline exceeded|too many requests|unexpected eof|50[234] ",
@@ -99,8 +99,8 @@ def _failure(command: str, said: str, code: int) -> SubstrateError:
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     last = lines[-1][:300] if lines else f"exit code {code}"
     for pattern, meaning in _MEANINGS:
-        if pattern.search(said):
-            return SubstrateError(f"{meaning}: {last}")
+        if telling := [line for line in lines if pattern.search(line)]:
+            return SubstrateError(f"{meaning} ({telling[0][:300]})")
     kind = _MayPass if _MAY_PASS.search(said) else SubstrateError
     return kind(f"{command}: {last}")
 
