@@ -114,6 +114,12 @@ def _alerts(found: Found) -> tuple[Item, ...]:
 
 
 def _sensors(found: Found) -> tuple[Item, ...]:
+    beats = [beat.get("payload") or {} for beat in found.heartbeats if beat.get("worker") != "bus"]
+    if beats and all(status_of(beat, found.now, found.heartbeat_s) == "stopped" for beat in beats):
+        # Its server went with it and could not say so: one line tells it all.
+        return (
+            Item("engine", "no engine runs here: every worker is stopped", {}, ("workers", None), bad=True),
+        )
     items = []
     for beat in found.heartbeats:
         payload = beat.get("payload") or {}

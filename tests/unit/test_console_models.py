@@ -488,6 +488,13 @@ def test_what_is_new_is_told_in_sections_that_open_their_views() -> None:
     assert whatsnew.is_empty(whatsnew.tell(whatsnew.Found(NOW, NOW)))
 
 
+def test_a_stopped_engine_is_no_engine_that_is_well() -> None:
+    beats = [{"worker": "ttp", "payload": {"state": "stopped", "ts": NOW - 500}},
+             {"worker": "bus", "payload": {"state": "ok", "ts": NOW - 500}}]  # fmt: skip
+    sections = {s.name: s for s in whatsnew.tell(whatsnew.Found(NOW, NOW - 3600, heartbeats=beats))}
+    assert [i.text for i in sections["sensors"].items] == ["no engine runs here: every worker is stopped"]
+
+
 # --- plain mode
 
 
