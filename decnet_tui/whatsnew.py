@@ -104,11 +104,15 @@ def _ago(found: Found, moment: Any) -> str:
     return span(found.now - moment.timestamp()) + " ago" if isinstance(moment, datetime) else "?"
 
 
+def _address(found: Found, alert: Row) -> str | None:
+    return next((ip for a in alert.get("attacker_uuids") or () if (ip := found.addresses.get(a))), None)
+
+
 def _alerts(found: Found) -> tuple[Item, ...]:
     return tuple(
         Item(str(row.get("alert_id")), f"{_ago(found, row.get('ts'))}  {actor_and_id(row, found.addresses)}  "
              f"{row.get('confidence') or 0.0:.2f}  {' '.join(map(str, row.get('families') or ()))}",
-             row, ("alerts", row.get("alert_id")), bad=True)
+             {**row, "attacker_ip": _address(found, row)}, ("alerts", row.get("alert_id")), bad=True)
         for row in found.alerts if row.get("state") == "open"
     )  # fmt: skip
 

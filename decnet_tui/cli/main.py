@@ -65,7 +65,13 @@ def _version(value: bool) -> None:
 
 
 def _workers(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+    """The names after ``--workers``; none would mean all of them. Raises typer.BadParameter."""
+    if text is None:
+        return None
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise typer.BadParameter("--workers names none; write for example sensors,recorder,ttp")
+    return names
 
 
 @app.callback(invoke_without_command=True)

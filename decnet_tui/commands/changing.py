@@ -132,11 +132,14 @@ async def _undo(app: DecnetApp, wanted: str) -> None:
         app.propose(PlainForm(title, "restore the former state", effect, journal.undo_of(entry)))
 
 
+_WORDS = {"expires_at": "until", "confidence_max": "max"}
+
+
 def _state(fields: object) -> str:
     if not isinstance(fields, dict):
         return "?"
     shown = {k: f"{clock(v, 'date')}Z" if k == "expires_at" and v else v for k, v in fields.items()}
-    return "  ".join(f"{k} {v}" for k, v in shown.items() if v is not None)
+    return "  ".join(f"{_WORDS.get(k, k)} {v}" for k, v in shown.items() if v is not None)
 
 
 def next_span(app: DecnetApp, _: str) -> None:

@@ -12,7 +12,7 @@ from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.evidence import CommandsLevel, SessionsLevel, TagsLevel
-from decnet_tui.screens.levels import LevelsView, TableLevel
+from decnet_tui.screens.levels import LevelsView, TableLevel, left_out
 from decnet_tui.screens.table import Column, Row
 from decnet_tui.session import Session
 from decnet_tui.times import clock
@@ -36,6 +36,8 @@ class ActorsLevel(TableLevel):
         super().__init__(feed)
         self.profiles: dict[str, Sequence[Mapping[str, Any]]] = {}
         self.suspected: set[str] = set()
+        self.ignored = 0
+        """Sources that are left out here."""
         self.columns = (
             Column("attacker_ip", "attacker", 15),
             Column("last_seen", "last seen", TIME_WIDTHS["date"], text=lambda r: self._time(r["last_seen"])),
@@ -61,8 +63,8 @@ class ActorsLevel(TableLevel):
         """The attacker's id."""
         return row["attacker_uuid"]
 
-    async def fetch(self, session: Session) -> tuple[list[dict[str, Any]], dict[str, Any], set[str]]:
-        """Attackers, the profile of the one under the cursor, identities with open alerts."""
+    async def fetch(self, session: Session) -> tuple[list[dict[str, Any]], dict[str, Any], set[str], int]:
+        """Attackers, the profile of the one under the cursor, identities with open alerts, ignored sources."""
         repo = need_store(session)
         rows = await repo.list_attackers(limit=MAX_ACTORS)
         identity = (
@@ -70,11 +72,12 @@ class ActorsLevel(TableLevel):
         )
         profile = {str(identity): await _profile(repo, str(identity))} if identity else {}
         alerts = await repo.list_alerts(state="open", limit=0)
-        return rows, profile, {str(alert["identity_uuid"]) for alert in alerts}
+        ignored = len(await repo.ignored_sources())
+        return rows, profile, {str(alert["identity_uuid"]) for alert in alerts}, ignored
 
     def load(self, data: Any) -> None:
         """Rows with the number of techniques."""
-        rows, profile, self.suspected = data
+        rows, profile, self.suspected, self.ignored = data
         self.profiles = profile
         super().load([{**row, "technique_count": len(row["techniques"])} for row in rows])
 
@@ -87,7 +90,12 @@ class ActorsLevel(TableLevel):
 
     def about(self) -> str:
         """What can be done."""
-        return "Enter: sessions  o: rules  =: compare two"
+        fewer = f"{self.ignored} ignored  " if self.ignored else ""
+        return f"{fewer}Enter: sessions  o: rules  =: compare two"
+
+    def empty(self, width: int) -> list[str]:
+        """As every table; and that a source which is ignored is not listed."""
+        return super().empty(width) + left_out(self.ignored)
 
     def below(self) -> View | None:
         """The sessions."""

@@ -11,7 +11,7 @@ from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.evidence import CommandsLevel, lasted
-from decnet_tui.screens.levels import LevelsView, TableLevel
+from decnet_tui.screens.levels import LevelsView, TableLevel, left_out
 from decnet_tui.screens.table import Column, Row, WordsColumn
 from decnet_tui.session import Session
 from decnet_tui.times import clock
@@ -34,6 +34,7 @@ class AlertsLevel(TableLevel):
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)
+        self.ignored = 0
         self.columns = (
             Column("ts", "when", TIME_WIDTHS["date"], text=self._time),
             Column("label", "actor", 15, text=label_of),
@@ -55,6 +56,7 @@ class AlertsLevel(TableLevel):
         """Alerts with their actors' addresses. Raises what the store raises."""
         repo = need_store(session)
         rows = await repo.list_alerts(limit=MAX_ALERTS)
+        self.ignored = 0 if rows else len(await repo.ignored_sources())
         known = (
             {
                 row["attacker_uuid"]: row["attacker_ip"]
@@ -81,6 +83,7 @@ class AlertsLevel(TableLevel):
         return [
             "No alert: no identity looks like several operators.",
             "It takes 6 sessions of one identity and two kinds of evidence that agree; view 3 has the profiles.",
+            *left_out(self.ignored),
         ]
 
     def about(self) -> str:
@@ -96,31 +99,36 @@ class AlertsLevel(TableLevel):
         return None if self.current is None else SidesLevel(self.feed, self.current)
 
     def row_detail(self, row: Row) -> list[str]:
-        """Claim, evidence, counter-evidence, what it cannot tell apart, who did what to it."""
-        why: Mapping[str, Any] = row["explanation"] or {}
-        sides = row["sides"] or []
-        lines = [
-            f"{label_of(row)}: {why.get('claim') or 'several operators, or one with two toolkits'}",
-            f"confidence {row['confidence']:.2f}  log10 Bayes factor {_number(why.get('score'))}"
-            f" (needs {_number(why.get('threshold'))})",
-            f"{why.get('sessions', '?')} sessions, side changes {why.get('switches', '?')} times,"
-            f" {' and '.join(str(len(side)) for side in sides)} on each side",
-            "",
-            "for it:",
-            *(_support(item) for item in why.get("support") or ()),
-            "",
-            "against it:",
-            *(f"  {text}" for text in why.get("against") or ["nothing found"]),
-            "",
-            "cannot be told apart:",
-            *(f"  {text}" for text in why.get("cannot_tell") or ()),
-        ]
-        done = [
-            f"{what} by {row[f'{what}_by']} {_stamp(row.get(f'{what}_at'))}"
-            for what in ("acknowledged", "resolved")
-            if row.get(f"{what}_by")
-        ]
-        return [*lines, *done, f"identity {row['identity_uuid']}  alert {row['alert_id']}"]
+        """Why, what speaks against it, who did what to it."""
+        return alert_lines(row)
+
+
+def alert_lines(row: Row) -> list[str]:
+    """An alert as sentences: claim, evidence, counter-evidence, what it cannot tell apart, who did what to it."""
+    why: Mapping[str, Any] = row["explanation"] or {}
+    sides = row["sides"] or []
+    lines = [
+        f"{label_of(row)}: {why.get('claim') or 'several operators, or one with two toolkits'}",
+        f"confidence {row['confidence']:.2f}  log10 Bayes factor {_number(why.get('score'))}"
+        f" (needs {_number(why.get('threshold'))})",
+        f"{why.get('sessions', '?')} sessions, side changes {why.get('switches', '?')} times,"
+        f" {' and '.join(str(len(side)) for side in sides)} on each side",
+        "",
+        "for it:",
+        *(_support(item) for item in why.get("support") or ()),
+        "",
+        "against it:",
+        *(f"  {text}" for text in why.get("against") or ["nothing found"]),
+        "",
+        "cannot be told apart:",
+        *(f"  {text}" for text in why.get("cannot_tell") or ()),
+    ]
+    done = [
+        f"{what} by {row[f'{what}_by']} {_stamp(row.get(f'{what}_at'))}"
+        for what in ("acknowledged", "resolved")
+        if row.get(f"{what}_by")
+    ]
+    return [*lines, *done, f"identity {row['identity_uuid']}  alert {row['alert_id']}"]
 
 
 def _state(row: Row) -> str:

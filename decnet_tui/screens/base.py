@@ -22,12 +22,21 @@ TIME_WIDTHS = {"clock": 8, "date": 19, "age": 6}
 
 
 def wrapped(lines: list[str], width: int) -> list[str]:
-    """Visible lines of at most ``width`` cells; wide characters get half as many to a line."""
+    """Visible lines of at most ``width`` cells; wide characters get half as many to a line.
+
+    A line ends behind a space where one is near; not a character is left out.
+    """
     out: list[str] = []
     for line in lines:
         text = visible(line)
         step = width if text.isascii() else max(width // 2, 1)
-        out.extend(text[i : i + step] for i in range(0, len(text), step)) if text else out.append("")
+        at = 0
+        while len(text) - at > step:
+            space = text.rfind(" ", at + step - step // 4, at + step)
+            end = space + 1 if space >= 0 else at + step
+            out.append(text[at:end])
+            at = end
+        out.append(text[at:])
     return out
 
 

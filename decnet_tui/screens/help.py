@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from textwrap import wrap
 
+from decnet.hostile import visible
+from decnet_tui import glyphs
 from decnet_tui.feed import Feed
 from decnet_tui.keymap import Keys
 from decnet_tui.screens.base import TextView
@@ -13,17 +15,38 @@ WIDTH = 80 - 17
 """Columns for what a key does, on the narrowest usual screen."""
 
 
+def _signs() -> list[tuple[str, str]]:
+    g = glyphs.current()
+    return [
+        ("", "Signs"),
+        (g.cursor, "the line that keys are for"),
+        (g.mark, "marked with space"),
+        (g.stale, "needs attention: an open alert, a stale worker, a silent sensor"),
+        ("!", "behind an identity: an alert on it is open"),
+        (f"{g.on} {g.partly} {g.off}", "on, limited or under way, off"),
+    ]
+
+
+def _run(data_dir: str) -> list[tuple[str, str]]:
+    if not data_dir:
+        return []
+    return [
+        ("", "This run"),
+        ("--data-dir", f"{visible(data_dir)}: where commands find this engine and exports go"),
+    ]
+
+
 class HelpView(TextView):
     """The keys by group."""
 
     name = "help"
     title = "Help"
 
-    def __init__(self, feed: Feed, keys: Keys) -> None:
+    def __init__(self, feed: Feed, keys: Keys, data_dir: str = "") -> None:
         super().__init__(feed)
         self._pairs = [
             (key if not at else "", part, bool(keys_) or at > 0)
-            for keys_, says in keys.help_lines()
+            for keys_, says in [*keys.help_lines(), *_signs(), *_run(data_dir)]
             for at, (key, part) in enumerate((keys_, part) for part in wrap(says, WIDTH))
         ]
 

@@ -35,6 +35,13 @@ class Level(View):
         return None
 
 
+def left_out(ignored: int) -> list[str]:
+    """What an empty list says about sources that are ignored: the one looked for may be among them."""
+    return (
+        [f"{ignored} ignored source{'s' * (ignored > 1)} left out: decnet-tui ignore list"] if ignored else []
+    )
+
+
 class TableLevel(TableView, Level):
     """A table as a level."""
 

@@ -68,13 +68,17 @@ class SectionsView(View):
 
     def shows(self, entry: Entry) -> bool:
         """Whether filter and scope let an entry through."""
-        names = ("attacker_ip", "attacker_uuid", "identity_uuid", "attacker_uuids")
-        values = [entry.data[n] for n in names if entry.data.get(n)]
-        if self.scope is not None and values and not self.scope.covers(values):
+        if not self.covers(entry.data):
             return False
         return not self._filter.tests or self._filter.shows_row(
             {"section": entry.section, "text": " ".join(text for text, _ in entry.line)}
         )
+
+    def covers(self, data: Mapping[str, Any]) -> bool:
+        """Whether the scope lets something through; what names no actor is everybody's."""
+        names = ("attacker_ip", "attacker_uuid", "identity_uuid", "attacker_uuids")
+        values = [data[n] for n in names if data.get(n)]
+        return self.scope is None or not values or self.scope.covers(values)
 
     def set_filter(self, text: str) -> None:
         """Entries that hold all parts of it. Raises FilterError."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from decnet.hostile import visible
 from decnet_tui import whatsnew
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
+from decnet_tui.scope import Scope
+from decnet_tui.screens.alerts import alert_lines
 from decnet_tui.screens.sections import Entry, SectionsView, heading
 from decnet_tui.session import Session
 from decnet_tui.times import clock, span
@@ -39,6 +42,7 @@ class SinceView(SectionsView):
         self.last_look: float | None = None
         self.choice = 0
         self.nothing = False
+        self._sections: Sequence[whatsnew.Section] = ()
 
     def start_with(self, last_look: float | None, demo: bool) -> None:
         """The span to begin with: since the last look; everything at a first one, and in a demo of old events."""
@@ -75,7 +79,25 @@ class SinceView(SectionsView):
         """The sections as entries."""
         self.problem, self.loaded_at = "", time.monotonic()
         self.nothing = whatsnew.is_empty(data)
-        self.put([entry for section in data for entry in _entries(section)] if not self.nothing else [])
+        self._sections = () if self.nothing else data
+        self._tell()
+
+    def _tell(self) -> None:
+        """The followed actor is looked for before the lines of a section are limited."""
+        shown = [replace(s, items=tuple(i for i in s.items if self.covers(i.data))) for s in self._sections]
+        self.put([entry for section in shown for entry in _entries(section)])
+
+    def set_scope(self, scope: Scope | None) -> None:
+        """One actor only, or everybody again."""
+        self.scope = scope
+        self._tell()
+
+    def detail(self) -> list[str]:
+        """An alert as its own view tells it; of the rest what is behind the line."""
+        entry = self.current
+        if entry is not None and entry.section == "alerts" and entry.data:
+            return alert_lines(entry.data)
+        return super().detail()
 
     def open(self, app: DecnetApp) -> bool:
         """The view that tells more about the line."""

@@ -352,6 +352,18 @@ async def test_a_view_by_its_name_goes_to_the_line_that_is_named(repo: BaseRepos
         await shows(app, pilot, lambda: app.view.record().get("attacker_ip") == "203.0.113.8")
 
 
+async def test_a_source_that_is_ignored_is_said_to_be_left_out(repo: BaseRepository) -> None:
+    await repo.ignore_add(IP, reason="own scanner", set_by="bob")
+    app = app_on(repo)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("3")
+        await shows(app, pilot, "1 ignored  Enter: sessions", "203.0.113.8")
+        await pilot.press("slash", *f"ip:{IP} ", "enter")
+        await shows(app, pilot, f"No attackers hold: ip:{IP}", "1 ignored source left out")
+        await pilot.press("2")
+        await shows(app, pilot, "No alert", "1 ignored source left out")
+
+
 async def test_a_message_goes_with_a_later_key_unless_it_warns(repo: BaseRepository) -> None:
     app = app_on(repo)
     async with app.run_test(size=(80, 24)) as pilot:

@@ -26,8 +26,10 @@ from decnet_tui.plain import PlainReader
 from decnet_tui.rulechanges import RuleChange
 from decnet_tui.ruleform import RuleForm, stepped
 from decnet_tui.scope import scope_of
+from decnet_tui.screens.base import wrapped
 from decnet_tui.screens.help import HelpView
 from decnet_tui.screens.palette import score
+from decnet_tui.screens.since import SinceView
 from decnet_tui.screens.table import Column, TableView, WordsColumn
 from decnet_tui.screens.traffic import TrafficView
 from decnet_tui.screens.workers import WorkersView
@@ -573,3 +575,38 @@ def test_what_is_wrong_with_a_line_is_said_whole() -> None:
     assert "curl" in line
     prompt.error, prompt.hint = "", "  ".join(f"L{n:04}" for n in range(40))
     assert sum(len(text) for text, _ in prompt.build(80, 1)[0]) <= 80
+
+
+def test_help_explains_the_signs_and_where_this_run_keeps_its_data() -> None:
+    view = HelpView(Feed(), Keys(COMMANDS), "/srv/decnet")
+    shown = "\n".join("".join(text for text, _ in view.line(i, 79)) for i in range(view.count()))
+    assert "#            marked with space" in shown
+    assert "/srv/decnet: where commands find this engine" in shown
+
+
+def test_since_looks_for_the_followed_actor_before_it_limits_a_section() -> None:
+    view = SinceView(Feed())
+    found = whatsnew.Found(NOW, 0.0, attackers=[
+        {"attacker_uuid": f"a{n}", "attacker_ip": f"192.0.2.{n}", "first_seen": None, "identity_uuid": None} for n in range(20)
+    ])  # fmt: skip
+    view.load(whatsnew.tell(found))
+
+    def lines() -> list[str]:
+        return ["".join(text for text, _ in view.line(i, 79)) for i in range(view.count())]
+
+    assert "  and 8 more" in lines()
+    view.set_scope(scope_of({"attacker_ip": "192.0.2.19"}))
+    assert any("192.0.2.19" in line for line in lines())
+    assert "new attackers and identities 1" in lines()
+    assert "  and 8 more" not in lines()
+    view.set_scope(None)
+    assert "  and 8 more" in lines()
+
+
+def test_a_wrapped_line_ends_at_a_space_that_is_near_and_loses_nothing() -> None:
+    text = "one person who always pairs the same tool with the same account and way of working"
+    lines = wrapped([text, "", "x" * 45, "a b" + "c" * 30], 24)
+    assert "".join(lines) == text + "x" * 45 + "a b" + "c" * 30
+    assert lines[0] == "one person who always "
+    assert max(map(len, lines)) <= 24
+    assert lines.count("") == 1
