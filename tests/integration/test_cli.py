@@ -363,3 +363,8 @@ def test_tag_answers_a_long_input_in_order_with_every_processor(tmp_path: Path) 
     assert [a["input"] for a in answers] == lines
     assert all(a["tags"] for a in answers)
     assert "T1053" in {t["technique_id"] for t in answers[22_222]["tags"]}
+
+
+@pytest.mark.parametrize("text", ["", ",", " , "])
+def test_workers_that_name_none_do_not_mean_all(text: str, tmp_path: Path) -> None:
+    assert "--workers names none" in _error("--headless", "--workers", text, "--data-dir", tmp_path)
