@@ -25,7 +25,7 @@ from decnet.bus.publish import publish_safely
 from decnet.bus.purge import purge_stream
 from decnet.config import BusSettings, Settings
 from decnet.db.repository import BaseRepository
-from decnet.errors import ConfigError, EngineError
+from decnet.errors import ConfigError, DatabaseError, EngineError
 from decnet.logs import get_logger
 from decnet.mutator.worker import MutatorWorker
 from decnet.recorder.worker import RecorderWorker
@@ -44,6 +44,8 @@ from decnet.ttp.worker import TtpWorker
 
 log = get_logger(__name__)
 PURGE_INTERVAL_S = 60.0
+BUS_LOOK_S = 0.5
+"""Seconds until a bus that went or came back shows in its heartbeat."""
 GC_THRESHOLDS = (5_000, 3, 200)
 """A young collection walks 5,000 objects and a middle one 20,000: some 3 and 12 ms that the event loop waits for."""
 
@@ -151,13 +153,26 @@ class Engine:
 
     async def _bus_health(self) -> None:
         """The server's own heartbeat, on ``system.bus.health`` and in the database."""
+        looks = max(int(self.settings.runtime.heartbeat_s / BUS_LOOK_S), 1)
         while True:
-            stats = WorkerStats(restarts=self.server.restarts if self.server else 0)
-            state = "ok" if self.bus.connected else "failed"
-            payload = health_payload("bus", state, stats, {"url": self.settings.bus.url})
-            await publish_safely(self.bus, topics.system(topics.SYSTEM_BUS_HEALTH), payload, "health")
-            await self.repo.heartbeat_write("bus", payload)
-            await asyncio.sleep(self.settings.runtime.heartbeat_s)
+            connected = self.bus.connected
+            await self._beat("ok" if connected else "failed")
+            for _ in range(looks):
+                await asyncio.sleep(self.settings.runtime.heartbeat_s / looks)
+                if self.bus.connected != connected:
+                    break
+
+    async def _last_beat(self) -> None:
+        try:
+            await self._beat("stopped")
+        except DatabaseError as error:
+            log.debug("last heartbeat of the bus not stored", reason=str(error))
+
+    async def _beat(self, state: str) -> None:
+        stats = WorkerStats(restarts=self.server.restarts if self.server else 0)
+        payload = health_payload("bus", state, stats, {"url": self.settings.bus.url})
+        await publish_safely(self.bus, topics.system(topics.SYSTEM_BUS_HEALTH), payload, "health")
+        await self.repo.heartbeat_write("bus", payload)
 
     async def _purge(self, bus: NatsBus) -> None:
         while True:
@@ -192,6 +207,7 @@ class Engine:
         """Ends workers within ``grace_s`` seconds, then bus, server, database and connection file."""
         try:
             await self.supervisor.stop(grace_s)
+            await self._last_beat()
         finally:
             await self._undo.aclose()
         log.info("engine stopped", pid=os.getpid())

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from decnet.bus.base import Event
 from decnet.hostile import visible
+from decnet.runtime.health import process_gone
 from decnet_tui.summary import UNNAMED, source_of, summarise
 
 KNOWN_IPS = 20_000
@@ -64,7 +65,7 @@ class WorkerModel:
         state = str(self.payload.get("state") or "ok")
         if state == "stopped":
             return state
-        if self.age(now) > STALE_BEATS * heartbeat_s:
+        if self.age(now) > STALE_BEATS * heartbeat_s or process_gone(self.payload):
             return "stale"
         if state in _REPORTED:
             return state

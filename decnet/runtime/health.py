@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from decnet.bus.connection import process_alive
 
 STALE_BEATS = 3
 """A worker is stale after this many missed heartbeats."""
@@ -50,4 +53,11 @@ def status_of(payload: dict[str, Any], now: float, heartbeat_s: float) -> str:
     state = str(payload.get("state", "unknown"))
     ts = payload.get("ts")
     age = now - ts if isinstance(ts, (int, float)) else float("inf")
-    return "stale" if state != "stopped" and age > STALE_BEATS * heartbeat_s else state
+    silent = age > STALE_BEATS * heartbeat_s or process_gone(payload)
+    return "stale" if state != "stopped" and silent else state
+
+
+def process_gone(payload: Mapping[str, Any]) -> bool:
+    """Whether the process that sent this heartbeat ran here and is dead: no need to wait for beats then."""
+    pid = payload.get("pid")
+    return isinstance(pid, int) and payload.get("host") == socket.gethostname() and not process_alive(pid)
