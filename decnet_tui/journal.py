@@ -63,7 +63,7 @@ def undoable(entry: Mapping[str, Any]) -> str:
     if entry.get("operator") == NOBODY:
         return "it came by itself"
     if entry.get("kind") not in UNDO:
-        return "this kind of change has no way back"
+        return "nothing takes it back"
     return cannot_undo(entry)
 
 

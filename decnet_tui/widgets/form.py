@@ -35,7 +35,7 @@ class FormPane(StripWidget):
         lines += [self._field(form, field, width) for field in form.fields]
         for i, text in enumerate(form.effect()):
             lines.append([("  effect  " if not i else " " * 10, FAINT), (visible(text, width - 11), PLAIN)])
-        lines.append([(_keys(form), FAINT)])
+        lines.append([(_keys(form, width), FAINT)])
         lines.append(_last(form))
         return lines
 
@@ -81,11 +81,12 @@ def _choices(field: Field, here: bool) -> Line:
     ]
 
 
-def _keys(form: Form) -> str:
+def _keys(form: Form, width: int) -> str:
     if form.step == "confirm":
         return "  Esc back" if form.fields else ""
     turn = "   left/right choose" if any(f.choices or f.step for f in form.fields) else ""
-    return f"  Tab next field{turn}   Enter review   Esc cancel"
+    text = f"  Tab next field{turn}   Enter review   Esc cancel"
+    return text if len(text) < width else "  Tab next   Enter review   Esc cancel"
 
 
 def _last(form: Form) -> Line:

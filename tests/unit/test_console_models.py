@@ -34,6 +34,7 @@ from decnet_tui.screens.table import Column, TableView, WordsColumn
 from decnet_tui.screens.traffic import TrafficView
 from decnet_tui.screens.workers import WorkersView
 from decnet_tui.session import RuleRow
+from decnet_tui.widgets.form import FormPane
 from decnet_tui.widgets.prompt import Prompt, Question
 from decnet_tui.workerforms import WorkerForm
 
@@ -610,3 +611,14 @@ def test_a_wrapped_line_ends_at_a_space_that_is_near_and_loses_nothing() -> None
     assert lines[0] == "one person who always "
     assert max(map(len, lines)) <= 24
     assert lines.count("") == 1
+
+
+def test_the_keys_of_a_form_are_whole_on_a_narrow_screen() -> None:
+    pane = FormPane(id="form")
+    pane.form = WorkerForm("ttp", "ok", 0)
+    for width, words in (
+        (80, "left/right choose   Enter review   Esc cancel"),
+        (60, "Enter review   Esc cancel"),
+    ):
+        lines = ["".join(text for text, _ in line) for line in pane.build(width, 8)]
+        assert any(line.endswith(words) and len(line) < width for line in lines)
