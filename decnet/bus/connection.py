@@ -150,14 +150,17 @@ def _lock_is_free(path: Path) -> bool:
 
 
 def process_alive(pid: int) -> bool:
-    """Whether a process with this id exists."""
+    """Whether a process with this id runs; one that ended and is not yet collected does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):
         return True
-    return True
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
+    except (OSError, IndexError):
+        return True
 
 
 def remove_connection(data_dir: Path) -> None:

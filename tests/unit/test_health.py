@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -35,6 +36,8 @@ def test_status(payload: dict[str, object], status: str) -> None:
 
 def test_a_dead_process_of_this_host_is_stale_at_once_and_one_of_another_host_when_it_is_silent() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    assert status_of(beat(pid=ended.pid), NOW, 10.0) == "stale", "ended, but its parent has not looked"
     ended.wait()
     assert status_of(beat(pid=ended.pid), NOW, 10.0) == "stale"
     assert status_of(beat("stopped", pid=ended.pid), NOW, 10.0) == "stopped"
