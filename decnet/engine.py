@@ -80,6 +80,7 @@ class Engine:
         gc.set_threshold(*GC_THRESHOLDS)
 
     async def _start(self) -> None:
+        self._check_rules()
         self._undo.callback(configure_tracing(self.settings.telemetry))
         self._claim_data_dir(self.settings.data_dir)
         self.repo = await BaseRepository.open(self.settings.db_url)
@@ -104,6 +105,12 @@ class Engine:
         log.info(
             "engine started", data_dir=str(self.settings.data_dir), workers=list(self.supervisor.runners)
         )
+
+    def _check_rules(self) -> None:
+        """A mistyped directory is said at once: without it the rules of an earlier run would go on in silence."""
+        wanted = self.settings.workers or KNOWN_WORKERS
+        if "ttp" in wanted and not self.settings.rules.is_dir():
+            raise ConfigError(f"rules: {self.settings.rules} is no directory; give one with --rules DIR")
 
     def _claim_data_dir(self, path: Path) -> None:
         try:

@@ -33,7 +33,7 @@ ALERT_ROW = (
     "state",
     "ts",
 )
-_EMPTY = "nothing yet: attribution needs observations; give the engine a log with --sensor cowrie=PATH, or try --demo"
+_EMPTY = "nothing yet that fits: attribution needs observations; give the engine a log with --sensor cowrie=PATH, or try --demo"
 _NO_ALERTS = "no alerts: no identity looks like several operators"
 _UNKNOWN = "no alert {}; `decnet-tui alerts` lists them"
 alerts_app = typer.Typer(

@@ -92,3 +92,14 @@ def test_a_bus_that_refuses_the_credentials_ends_the_daemon_with_one_line(tmp_pa
         == "error: the bus refused the credentials: check bus.token, bus.user and bus.nkeys_seed"
     )
     assert "Traceback" not in told
+
+
+def test_a_rule_directory_that_is_none_is_one_line_and_no_engine(tmp_path: Path) -> None:
+    done = cli(
+        "--headless", "--data-dir", tmp_path / "data", "--rules", tmp_path / "rulez", "--until-idle", "1"
+    )
+    assert done.returncode == 2
+    assert done.stderr.decode().splitlines() == [
+        f"error: rules: {tmp_path / 'rulez'} is no directory; give one with --rules DIR"
+    ]
+    assert not (tmp_path / "data" / "connection.json").exists()
