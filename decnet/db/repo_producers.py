@@ -20,6 +20,7 @@ from decnet.db.tables import table_of
 from decnet.db.tables_ignore import Announcement, AttackerIntel, ProducerDue
 from decnet.db.types import as_utc
 from decnet.ids import identity_id
+from decnet.turns import in_turns
 
 _DUE, _TOLD, _INTEL = table_of(ProducerDue), table_of(Announcement), table_of(AttackerIntel)
 _SESSION, _CREDENTIAL, _IDENTITY = table_of(SessionRow), table_of(Credential), table_of(Identity)
@@ -117,7 +118,7 @@ class ProducersMixin(RepositoryBase):
         order = (_CREDENTIAL.c.attacker_uuid, time, _CREDENTIAL.c.credential_id)
         async with self._read() as session:
             rows = await self._rows(session, query.order_by(*order).limit(limit))
-        return [{**row, "first_seen": row["first_seen"].timestamp()} for row in rows]
+        return await in_turns(lambda row: {**row, "first_seen": row["first_seen"].timestamp()}, rows)
 
     async def session_starts(self, attackers: Sequence[str], newest: int) -> dict[str, list[float]]:
         """Start times (epoch seconds, rising) of the ``newest`` sessions of each attacker."""

@@ -25,9 +25,11 @@ from tests.ptykit import terminal
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
 EVENTS = 500
-LINES = 110
-"""A second; each becomes about five events."""
+LINES = 170
+"""A second; each becomes about three events."""
 BUSY_S = 20.0
+SETTLED_S = 9.0
+"""Seconds after the start: rules are compiled, libraries loaded, and nobody has seen a screen yet."""
 
 
 @contextmanager
@@ -89,8 +91,8 @@ async def test_the_engine_holds_the_loop_for_moments_only(
     await engine.start()
     try:
         async with asyncio.timeout(60), engine.bus.subscribe(">") as live:
-            with growing(log, LINES, BUSY_S + 10):
-                await asyncio.sleep(3)
+            with growing(log, LINES, BUSY_S + 20):
+                await asyncio.sleep(SETTLED_S)
                 monkeypatch.setattr(events.Handle, "_run", timed)
                 started = time.monotonic()
                 async for _ in live:
