@@ -49,8 +49,8 @@ from decnet_tui.widgets.line_list import LineList
 from decnet_tui.widgets.prompt import Prompt, Question
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, TextLines, use_colour
 
-TICK_S = 0.1
-SLOW_TICKS = 5
+TICK_S = 0.125
+SLOW_TICKS = 4
 WIDE, TALL = 120, 40
 MESSAGE_S = 5.0
 """Seconds that a message stays at least; afterwards the next key takes it away unless it warns."""

@@ -21,6 +21,7 @@ from decnet.hostile import storable
 SCHEMA_VERSION = 1
 _DIGITS = bytes.maketrans(b"0123456789", b"0000000000")
 _LONG_INTEGER = b"0" * 19
+_BEFORE_NUMBERS = (b":", b",", b"[", b"-", b" ", b"\n", b"\t", b"\r")
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -90,8 +91,14 @@ def _doubtful(body: bytes) -> bool:
         or b"\xed" in body
         or b"NaN" in body
         or b"Infinity" in body
-        or _LONG_INTEGER in body.translate(_DIGITS)
+        or _has_long_integer(body)
     )
+
+
+def _has_long_integer(body: bytes) -> bool:
+    """Nineteen digits that no quotation mark stands before: those of ids and hashes are text."""
+    folded = body.translate(_DIGITS)
+    return _LONG_INTEGER in folded and any(before + _LONG_INTEGER in folded for before in _BEFORE_NUMBERS)
 
 
 def _checked(raw: dict[str, Any], key: str, kind: type, default: Any) -> Any:

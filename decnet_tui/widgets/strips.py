@@ -44,11 +44,16 @@ def _bare(style: Style) -> Style:
 
 def strip_of(line: Line, width: int) -> Strip:
     """A strip of exactly ``width`` cells."""
-    bare = _colourless[0]
+    return _strip(tuple(line), max(width, 0), _colourless[0], glyphs.current().name)
+
+
+@lru_cache(maxsize=1024)
+def _strip(line: tuple[Cell, ...], width: int, bare: bool, _glyphs: str) -> Strip:
+    """Remembered: in a moving list nearly every line stood elsewhere on the last frame."""
     segments = [
         Segment(glyphs.plain(visible(text)), _bare(style) if bare else style) for text, style in line if text
     ]
-    return Strip(segments).adjust_cell_length(max(width, 0), _bare(PLAIN) if bare else PLAIN)
+    return Strip(segments).adjust_cell_length(width, _bare(PLAIN) if bare else PLAIN)
 
 
 def fit(text: str, width: int) -> str:
