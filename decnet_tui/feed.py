@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from decnet.bus.base import Event
 from decnet.hostile import visible
-from decnet.runtime.health import process_gone
+from decnet.runtime.health import STALE_BEATS, process_gone
 from decnet_tui.summary import UNNAMED, source_of, summarise
 
 KNOWN_IPS = 20_000
@@ -30,7 +30,6 @@ KNOWN_RULES = 2_000
 """Rules of which the last news are kept; these names come from subjects too."""
 KNOWN_ROOTS = 32
 """Topic families that have a rate of their own."""
-STALE_BEATS = 3
 _LAST_S = 1e15
 _MERGED = "identity.merged"
 _ALERT = "attribution.profile.multi_actor_suspected"

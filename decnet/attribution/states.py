@@ -48,10 +48,14 @@ async def recompute(
     late = {key for key, times in keys.items() if _is_late(times, old.get(key))}
     windows = await repo.observation_windows(_wanted(keys, old, late))
     moved = {key for key in keys.keys() - late if _is_gone(old.get(key), windows[key][0])}
-    windows |= await repo.observation_windows(_wanted({key: keys[key] for key in moved}, old, moved))
-    walk = lambda key: replayed(key, old.get(key), *windows[key], keys[key])  # noqa: E731
+    if moved:
+        windows |= await repo.observation_windows(_wanted({key: keys[key] for key in moved}, old, moved))
+
+    def walked(key: Key) -> tuple[Key, list[tuple[Row | None, Row]]]:
+        return key, replayed(key, old.get(key), *windows[key], keys[key])
+
     changed, told = [], []
-    for key, steps in zip(sorted(keys), await in_turns(walk, sorted(keys)), strict=True):
+    for key, steps in await in_turns(walked, sorted(keys)):
         if steps:
             since = _since(key, windows[key][0], steps[-1][1]) if key in late | moved else {}
             changed.append({**steps[-1][1], **since})

@@ -36,10 +36,14 @@ def process_mark(pid: int) -> str:
     """Boot and start of a process: ids are used again, most of all in containers. Empty where it cannot be told."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        started = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19]
+        return f"{boot}:{_stat(pid)[19]}"
     except (OSError, IndexError):
         return ""
-    return f"{boot}:{started.decode('ascii', 'replace')}"
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of ``/proc/PID/stat`` after the name, the state first (proc(5)). Raises OSError."""
+    return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
 
 
 def _own_mark() -> str:
@@ -158,7 +162,7 @@ def process_alive(pid: int) -> bool:
     except (PermissionError, OverflowError):
         return True
     try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
+        return _stat(pid)[0] != "Z"
     except (OSError, IndexError):
         return True
 

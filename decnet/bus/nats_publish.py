@@ -21,9 +21,7 @@ from decnet.bus.topics import is_durable
 from decnet.bus.wire import outgoing
 from decnet.config import BusSettings
 from decnet.errors import BusError, BusUnavailable
-
-_YIELD_EVERY = 25
-"""Events put on the wire at once: encoding hundreds of them holds the event loop."""
+from decnet.turns import TURN
 
 
 class StreamMissing(BusUnavailable):
@@ -74,7 +72,7 @@ class Publisher:
         tokens: list[str] = []
         try:
             for number, event in enumerate(events, start=1):
-                if number % _YIELD_EVERY == 0:
+                if number % TURN == 0:
                     await asyncio.sleep(0)
                 if flight.left >= self._settings.publish_window:
                     await self._room(flight, self._settings.publish_window // 2)

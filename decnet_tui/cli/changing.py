@@ -30,7 +30,7 @@ from decnet_tui.store import RepositoryRules
 Store = Callable[[Settings], AbstractAsyncContextManager[BaseRepository]]
 
 
-class ShellSession:
+class ShellSession(RepositoryRules):
     """A :class:`decnet_tui.session.Session` for one command. ``live``: an engine is there and its news come."""
 
     demo = False
@@ -38,11 +38,12 @@ class ShellSession:
     opening = False
 
     def __init__(self, settings: Settings, repo: BaseRepository, bus: BaseBus, *, live: bool) -> None:
+        self.operator = operator("cli")
+        super().__init__(repo, self.operator)
         self.settings, self.live, self.bus = settings, live, bus
         self.repo: BaseRepository | None = repo
         self.store = repo
         self.host = socket.gethostname()
-        self.operator = operator("cli")
         self._engine = common.reach(settings)[1] is not None
         self._files: LoadResult | None = None
 
@@ -55,18 +56,6 @@ class ShellSession:
             self._files = load_dir(self.settings.rules)
         rows = await all_rows(self.settings, self.store, engine=self._engine, loaded=self._files)
         return [cast("RuleRow", row) for row in rows]
-
-    async def set_rule_state(
-        self,
-        rule_id: str,
-        state: str,
-        confidence_max: float | None = None,
-        expires_at: float | None = None,
-        reason: str | None = None,
-    ) -> None:
-        """Writes a state. Raises what the store raises."""
-        access = RepositoryRules(self.store, self.operator)
-        await access.set_rule_state(rule_id, state, confidence_max, expires_at, reason)
 
 
 @asynccontextmanager
