@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check bench screenshots lock format clean
+.PHONY: run test check bench mutants screenshots lock format clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed" if sys.version_info < (3, 11) else 0)'
@@ -36,6 +36,10 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pytest -m bench -s tests/bench $(ARGS)
+
+# Puts faults into guards, one at a time, and asks whether a test notices; the verdicts are kept.
+mutants: $(VENV)/.dev
+	$(BIN)/python -m tests.mutants.run $(ARGS)
 
 screenshots: $(VENV)/.dev
 	$(BIN)/decnet-tui screenshots --out screenshots
