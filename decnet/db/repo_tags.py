@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import NAMESPACE_URL, uuid5
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 
-from decnet.db.base import RepositoryBase, Row, insert_for
+from decnet.db.base import RepositoryBase, Row, chunks, insert_for
 from decnet.db.evidence import Attacker, ObservationRow, SessionRow
 from decnet.db.repo_ignore import tag_is_shown
 from decnet.db.tables import TTPTag, table_of
@@ -36,6 +36,24 @@ class TagsMixin(RepositoryBase):
             # Sorted: two transactions that insert the same tags then cannot wait for each other in a ring.
             done = await session.execute(fresh.returning(_TAG.c.uuid), [rows[key] for key in sorted(rows)])
             return list(done.scalars())
+
+    async def tag_evidence(self, uuids: Sequence[str]) -> dict[str, Row]:
+        """The stored evidence of tags, by uuid."""
+        out: dict[str, Row] = {}
+        async with self._read() as session:
+            for part in chunks(uuids):
+                query = select(_TAG.c.uuid, _TAG.c.evidence).where(_TAG.c.uuid.in_(part))
+                out |= {uuid: why or {} for uuid, why in await session.execute(query)}
+        return out
+
+    async def renew_evidence(self, evidence: Mapping[str, Row]) -> None:
+        """Gives stored tags (by uuid) other evidence."""
+        if not evidence:
+            return
+        rows = [{"tag": uuid, "why": evidence[uuid]} for uuid in sorted(evidence)]
+        renewed = update(_TAG).where(_TAG.c.uuid == bindparam("tag")).values(evidence=bindparam("why"))
+        async with self._write() as session:
+            await (await session.connection()).execute(renewed, rows)
 
     async def supersede_tags(self, rule_id: str, version: int) -> int:
         """Marks tags of older versions of a rule whose source has one of ``version``; how many.

@@ -40,6 +40,7 @@ NEWEST_STARTS = 500
 MAX_ATTEMPTS = 50_000
 MAX_NAMED = 50
 AT_ONCE = 100
+_SPREAD = ("account_count", "target_count")
 
 
 class Attempt(NamedTuple):
@@ -213,6 +214,14 @@ def beacon_event(attacker: str, starts: Sequence[float]) -> list[TaggerEvent]:
         "beacon_returns": RETURNS,
     }
     return [TaggerEvent("session", f"{attacker}#beacon", attacker, payload=payload)]
+
+
+def grown(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether the evidence ``new`` of an aggregate takes the place of ``old``: not when it counts less.
+
+    A later look at spraying sees the secrets that are new only; the most that was ever seen stays.
+    """
+    return all((new.get(name) or 0) >= (old.get(name) or 0) for name in _SPREAD)
 
 
 def spraying_event(row: Row, attackers: Iterable[str]) -> TaggerEvent:

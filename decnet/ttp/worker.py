@@ -15,7 +15,7 @@ from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.runtime.worker import Job, Transaction, Worker, transaction
 from decnet.telemetry import batch_span
-from decnet.ttp.aggregates import AT_ONCE, due_events
+from decnet.ttp.aggregates import AT_ONCE, due_events, grown
 from decnet.ttp.base import TaggerEvent, TTPTag
 from decnet.ttp.events import attacker_of, tagger_events
 from decnet.ttp.factory import CompositeTagger, get_tagger
@@ -112,15 +112,26 @@ class TtpWorker(Worker):
             await tx.repo.mark_sessions_tagged(sorted(done), datetime.now(UTC))
 
     async def judge(
-        self, times: Mapping[TaggerEvent, float], tx: Transaction, sources: IgnoredSources | None = None
+        self,
+        times: Mapping[TaggerEvent, float],
+        tx: Transaction,
+        sources: IgnoredSources | None = None,
+        *,
+        renew: bool = False,
     ) -> int:
-        """Tags events (with the event time of each), stores and tells what is new; how many tags were."""
+        """Tags events (with the event time of each), stores and tells what is new; how many tags were.
+
+        ``renew`` is for events that are computed again when more is known: the last look's evidence stays,
+        whenever the looks before it were.
+        """
         collected = Collected(times)
         tags = await self.tagger.tag_batch(list(times), collected, tx.repo)
         for windows in self.windows:
             tags += await windows.apply(tx.repo, collected.hits)
         fresh = set(await tx.repo.insert_tags(tags)) if tags else set()
         self.inserted += len(fresh)
+        if renew:
+            await _renew({tag.uuid: tag.evidence or {} for tag in tags if tag.uuid not in fresh}, tx.repo)
         new = {tag.uuid: tag for tag in tags if tag.uuid in fresh}
         await _publish(self.suppression.shown(new.values(), sources or IgnoredSources()), tx)
         return len(fresh)
@@ -133,7 +144,8 @@ class TtpWorker(Worker):
             newest = max(times.values())
             async with transaction(repo) as tx:
                 hidden = IgnoredSources(await tx.repo.ignored_attackers(times))
-                await self.judge({e: times.get(e.attacker_uuid or "", newest) for e in events}, tx, hidden)
+                known = {e: times.get(e.attacker_uuid or "", newest) for e in events}
+                await self.judge(known, tx, hidden, renew=True)
                 await tx.repo.due_done(self.name, marks)
             if len(marks) < AT_ONCE:
                 return
@@ -187,6 +199,17 @@ async def _stored_intel(ended: Sequence[Event], repo: BaseRepository) -> list[Ev
     """What is known about the attackers of ended sessions, as the events that it once came in."""
     owners = {owner for event in ended if (owner := attacker_of(event.payload)) is not None}
     return [Event(_ENRICHED, payload, "", "", ts) for ts, payload in await repo.intel_of(owners)]
+
+
+async def _renew(evidence: Mapping[str, dict[str, Any]], repo: BaseRepository) -> None:
+    stored = await repo.tag_evidence(sorted(evidence))
+    await repo.renew_evidence(
+        {
+            uuid: why
+            for uuid, why in evidence.items()
+            if why != stored.get(uuid) and grown(stored.get(uuid, {}), why)
+        }
+    )
 
 
 async def _publish(tags: Iterable[TTPTag], tx: Transaction) -> None:

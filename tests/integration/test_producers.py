@@ -164,6 +164,46 @@ async def test_aggregates_become_tags_in_any_order(repo: BaseRepository, tmp_pat
     assert await repo.due_count("ttp") == 0
 
 
+async def test_evidence_of_aggregates_is_that_of_all_rows_whenever_they_were_looked_at(
+    repo: BaseRepository, tmp_path: Path
+) -> None:
+    """A look in the middle (a restart, a busy machine) once left its own count in the tag for ever."""
+    worker = tagger(repo, load_settings(data_dir=tmp_path))
+    await worker.start(repo, NullBus())
+    events = [captured(n, 10_000.0 + 15 * n) for n in range(12)]
+    told: list[Event] = []
+    for some in (events[:6], events[6:9], events[9:]):
+        await record(repo, some)
+        told += await judged(worker, repo)
+    counts = {
+        (row["rule_id"], row["source_id"]): (
+            row["evidence"].get("fail_count"),
+            row["evidence"].get("secret_count"),
+        )
+        for row in await repo.list_tags(limit=0)
+    }
+    assert counts == {
+        ("L0601", f"{A}#auth#33"): (12, None),
+        ("L0602", f"{A}#auth#33"): (None, 12),
+    }
+    uuids = [uuid for event in told if event.topic == "ttp.tagged" for uuid in event.payload["tag_uuids"]]
+    assert len(uuids) == len(set(uuids)) == 2, "news of a tag is told once, however often its numbers grow"
+
+
+async def test_a_smaller_spread_of_a_newer_secret_does_not_take_the_place_of_the_greatest(
+    repo: BaseRepository, tmp_path: Path
+) -> None:
+    worker = tagger(repo, load_settings(data_dir=tmp_path))
+    await worker.start(repo, NullBus())
+    wide = [captured(n, 1000.0 + n, username=f"u{n}", secret_hmac="wide") for n in range(9)]
+    narrow = [captured(n, 90_000.0 + n, username=f"u{n}", secret_hmac="narrow") for n in range(3)]
+    for some in (wide, narrow):
+        await record(repo, some)
+        await judged(worker, repo)
+    (spraying,) = [row for row in await repo.list_tags(limit=0) if row["source_kind"] == "identity"]
+    assert spraying["evidence"]["account_count"] == 9
+
+
 async def test_a_cap_on_one_look_loses_nothing(repo: BaseRepository, monkeypatch: pytest.MonkeyPatch) -> None:
     """Buckets of a span that is looked at in pieces are those of the whole."""
     await record(repo, [captured(n, 10_000.0 + 100 * n) for n in range(200)])
