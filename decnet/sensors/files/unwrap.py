@@ -153,8 +153,8 @@ class Unwrapper:
     def _text(self, path: str, data: bytes) -> Found:
         """Text around or across lines: a list, commas, pretty-printed objects, a prefix of syslog's."""
         if path not in self._open:
-            if events := self._after_prefix(data):
-                return Found(tuple(events))
+            if carried := self._after_prefix(data):
+                return Found(tuple(carried))
             data = data.lstrip(_GAP)
             if not data.startswith(b"{"):
                 return Found(reason=name_of_text(data)) if data else Found()
