@@ -1,0 +1,97 @@
+"""Attackers: first sight, score, fingerprints, what others say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from decnet.events.fields import Epoch
+from decnet.events.record import FromAttacker
+
+
+class Observed(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
+    """``attacker.observed``: an attacker was seen on a decky for the first time."""
+
+    decky_id: str | None = None
+    service: str | None = None
+    first_seen: Epoch | None = None
+
+
+class Scored(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
+    """``attacker.scored``: a threshold was crossed upwards; ``score`` is 0 to 100."""
+
+    score: float
+    threshold: float
+    event_count: int = 0
+    service_count: int = 0
+    decky_count: int = 0
+    credential_count: int = 0
+
+
+class Fingerprinted(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
+    """``attacker.fingerprinted``: ``type`` is the kind; its value stands in ``value`` or under the kind's own name."""
+
+    ANCHORED_BY_IDENTITY: ClassVar = True
+
+    type: str
+    decky_id: str | None = None
+    session_id: str | None = None
+    service: str | None = None
+    source_id: str | None = None
+    value: str | None = None
+    hassh: str | None = None
+    version: str | None = None
+    kex: list[str] = []
+    jarm: str | None = None
+    ja4: str | None = None
+    ja4h: str | None = None
+    h2: str | None = None
+    """SETTINGS|WINDOW_UPDATE|PRIORITY|pseudo-header order."""
+    quic: str | None = None
+    tcpfp: str | None = None
+    """window_options_mss_scale, as JA4T."""
+    public_key: str | None = None
+    client_var: str | None = None
+    """An environment variable that the client set, ``NAME=value``."""
+    address: str | None = None
+    addresses: list[str] = []
+    method: str | None = None
+    host: str | None = None
+    raw_url: str | None = None
+    status: int | None = None
+    user_agent: str | None = None
+    bytes_out: int | None = None
+    request_count: int | None = None
+    op_text: str | None = None
+    note_text: str | None = None
+    signals: list[str] = []
+
+    @classmethod
+    def settled(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """An ``ipv6_leak`` may have its address in ``addr``."""
+        known = super().settled(raw)
+        if known.get("address") is None and known.get("addr") is not None:
+            return {**known, "address": known["addr"]}
+        return known
+
+
+class IntelEnriched(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
+    """``attacker.intel.enriched``: what providers say about an address; scores are 0 to 100."""
+
+    ANCHORED_BY_IDENTITY: ClassVar = True
+
+    aggregate_verdict: str = "unknown"
+    providers: list[str] = []
+    abuseipdb_score: float | None = None
+    abuseipdb_categories: list[int] = []
+    greynoise_classification: str | None = None
+    greynoise_name: str | None = None
+    greynoise_tags: list[str] = []
+    feodo_listed: bool = False
+    feodo_malware_family: str | None = None
+    threatfox_listed: bool = False
+    threatfox_threat_types: list[str] = []
+    threatfox_ioc_types: list[str] = []
+    threatfox_malware_families: list[str] = []
+    ptr: str | None = None
+    """The name that the address has in the DNS."""

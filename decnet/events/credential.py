@@ -1,0 +1,39 @@
+"""Credentials: one attempt with one secret, and reuse of one; the secret itself is never on the bus."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from decnet.events.record import FromAttacker
+
+
+class Captured(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
+    """``credential.captured``: ``secret_hmac`` is a keyed hash in hex."""
+
+    decky_id: str | None = None
+    service: str | None = None
+    session_id: str | None = None
+    source_id: str | None = None
+    username: str | None = None
+    secret_hmac: str | None = None
+    secret_kind: str | None = None
+    success: bool | None = None
+
+
+class ReuseDetected(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
+    """``credential.reuse.detected``: one login name and secret on several targets."""
+
+    ANCHORED_BY_IDENTITY: ClassVar = True
+
+    credential_id: str
+    username: str | None = None
+    secret_kind: str | None = None
+    reuse_count: int = 0
+    target_count: int = 0
+    attacker_uuids: list[str] = []
+    deckies: list[str] = []
+    services: list[str] = []
+
+    def __post_init__(self) -> None:
+        if not self.attacker_uuid and not self.identity_uuid and not any(self.attacker_uuids):
+            raise ValueError("neither attacker_uuid nor attacker_uuids")

@@ -1,0 +1,79 @@
+"""The readers that everybody needs: text, whole number, moment, address, attacker; strict about what comes out.
+
+What a producer meant is read where producers differ (a time as a number or as ISO 8601, an address with a zone);
+what cannot be read is None here and a complaint where a record needs it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from decnet.hostile import storable_text
+from decnet.ids import attacker_id, normalize_ip
+
+LATEST = 253_402_300_799.0
+"""The last second of the year 9999 (epoch seconds): beyond it no database and no calendar goes."""
+MAX_BITS_31 = 2**31
+
+
+class Epoch(float):
+    """A moment in epoch seconds (UTC), 0 to the end of the year 9999."""
+
+    __slots__ = ()
+
+
+def text(value: Any) -> str | None:
+    """Text that says something, as both databases store it."""
+    return storable_text(value) if isinstance(value, str) and value else None
+
+
+def number(value: Any) -> float | None:
+    """A finite number from a number or from its text; a boolean is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def integer(value: Any) -> int | None:
+    """A whole number of at most 31 bits, from a number or from its text."""
+    found = number(value)
+    return int(found) if found is not None and abs(found) < MAX_BITS_31 else None
+
+
+def epoch(value: Any) -> Epoch | None:
+    """Epoch seconds from a number or ISO 8601 text (without a zone it is UTC)."""
+    found = None if isinstance(value, str) and "T" in value else number(value)
+    if found is None and isinstance(value, datetime):
+        found = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    if found is None and isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value.strip())
+            found = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            return None
+    return Epoch(found) if found is not None and 0 <= found <= LATEST else None
+
+
+@lru_cache(maxsize=65_536)
+def _address(value: str) -> str:
+    return normalize_ip(storable_text(value))
+
+
+def address(value: Any) -> str | None:
+    """The canonical text of an address; text that is none stays what it is, since a log may hold anything."""
+    return _address(value) if isinstance(value, str) and value.strip() else None
+
+
+def attacker_of(payload: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """(attacker_uuid, address) of a payload: the id is derived from the address where only that is given."""
+    ip = address(payload.get("attacker_ip"))
+    uuid = text(payload.get("attacker_uuid"))
+    return uuid or (attacker_id(ip) if ip else None), ip

@@ -1,0 +1,215 @@
+"""Sessions: their start, and everything that was seen in them at their end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import msgspec
+
+from decnet.events.fields import Epoch
+from decnet.events.record import FromAttacker, settled_list
+
+MAX_PARTS = 100_000
+
+
+class Element(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing in a list of a session."""
+
+
+class Command(Element, frozen=True, kw_only=True, omit_defaults=True):
+    """One command line. Without an id it gets ``<session>#cmd<position>``."""
+
+    command_text: str
+    id: str | None = None
+    ts: Epoch | None = None
+    user: str | None = None
+    uid: str | None = None
+    src: str | None = None
+    pwd: str | None = None
+    success: bool | None = None
+    """Whether the honeypot knew the program; None when nobody said."""
+
+    @classmethod
+    def settled(cls, item: Any) -> Any:
+        """A bare string is a command; ``uuid`` and ``command_id`` are ids of one."""
+        if isinstance(item, str):
+            return {"command_text": item}
+        if isinstance(item, Mapping) and item.get("id") is None:
+            given = item.get("uuid") or item.get("command_id")
+            return item if given is None else {**item, "id": given}
+        return item
+
+
+class Input(Element, frozen=True, kw_only=True, omit_defaults=True):
+    """A line that a program of the honeypot read from its standard input; ``realm`` is the program."""
+
+    text: str
+    realm: str | None = None
+    ts: Epoch | None = None
+
+
+class Download(Element, frozen=True, kw_only=True, omit_defaults=True):
+    """A file that came in: fetched from ``url``, or written through a redirect (then without one).
+
+    ``outfile`` is where the honeypot keeps it, ``destfile`` where the attacker wanted it.
+    """
+
+    url: str = ""
+    sha256: str | None = None
+    outfile: str | None = None
+    destfile: str | None = None
+    failed: bool = False
+    error: str | None = None
+    duplicate: bool | None = None
+    ts: Epoch | None = None
+
+
+class Upload(Element, frozen=True, kw_only=True, omit_defaults=True):
+    """A file that the attacker sent (SFTP, SCP)."""
+
+    filename: str = ""
+    sha256: str | None = None
+    outfile: str | None = None
+    destfile: str | None = None
+    duplicate: bool | None = None
+    ts: Epoch | None = None
+
+
+class Forward(Element, frozen=True, kw_only=True, omit_defaults=True):
+    """A connection that the attacker asked to be made from the honeypot, and what was sent through it."""
+
+    host: str = ""
+    port: int | None = None
+    data: str | None = None
+    ja4: str | None = None
+    ja4h: str | None = None
+    orig_ip: str | None = None
+    orig_port: int | None = None
+    new_ip: str | None = None
+    """Where the honeypot really connected, when it was told to redirect or tunnel."""
+    new_port: int | None = None
+    ts: Epoch | None = None
+
+
+class Exploit(Element, frozen=True, kw_only=True, omit_defaults=True):
+    """An attempt at a known weakness; ``value`` is what was sent, ``command`` what it was to run."""
+
+    cve: str | None = None
+    name: str | None = None
+    value: str | None = None
+    username: str | None = None
+    command: str | None = None
+    success: bool = False
+    ts: Epoch | None = None
+
+
+class Joined(Element, frozen=True, kw_only=True, omit_defaults=True):
+    """A command that was logged as several lines: its text, and the ids of the lines in order."""
+
+    id: str
+    command_text: str
+    lines: list[str] = []
+    ts: Epoch | None = None
+
+
+class Extra(Element, frozen=True, kw_only=True, omit_defaults=True):
+    """An event of the honeypot's that has no home of its own, with its own id and fields."""
+
+    eventid: str
+    fields: dict[str, Any] = {}
+    ts: Epoch | None = None
+
+
+class Client(Element, frozen=True, kw_only=True):
+    """What the client said of itself; ``size`` is that of its terminal in characters."""
+
+    version: str | None = None
+    hassh: str | None = None
+    kex: list[str] = []
+    size: dict[str, int] | None = None
+
+
+class Auth(Element, frozen=True, kw_only=True):
+    """How the attacker got in, or not."""
+
+    fail_count: int = 0
+    success: bool = False
+    usernames: list[str] = []
+
+
+class SessionStarted(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
+    """``attacker.session.started``."""
+
+    session_id: str
+    decky_id: str | None = None
+    service: str | None = None
+    protocol: str | None = None
+    started_at: Epoch | None = None
+    sensor_session: str | None = None
+    """The honeypot's own id: what stands in its log."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.session_id:
+            raise ValueError("session_id is empty")
+
+
+class SessionEnded(SessionStarted, frozen=True, kw_only=True, omit_defaults=True):
+    """``attacker.session.ended``: one part of a session's end; the last part has the totals.
+
+    ``op_text`` to ``tftp_filename`` are what decoys other than shells count and are asked for.
+    """
+
+    LISTS: ClassVar = {
+        "commands": Command,
+        "inputs": Input,
+        "downloads": Download,
+        "uploads": Upload,
+        "forwards": Forward,
+        "exploits": Exploit,
+        "joined": Joined,
+        "extras": Extra,
+    }
+
+    ended_at: Epoch
+    end_reason: str = "closed"
+    duration_s: float | None = None
+    part: int = 1
+    parts: int = 1
+    command_count: int | None = None
+    commands_dropped: int = 0
+    commands: list[Command] = []
+    inputs: list[Input] = []
+    downloads: list[Download] = []
+    uploads: list[Upload] = []
+    forwards: list[Forward] = []
+    exploits: list[Exploit] = []
+    joined: list[Joined] = []
+    extras: list[Extra] = []
+    client: Client | None = None
+    auth: Auth | None = None
+    keystrokes_ref: str | None = None
+    op_text: str | None = None
+    note_text: str | None = None
+    bytes_out: int | None = None
+    request_count: int | None = None
+    rows_read: int | None = None
+    bytes_read: int | None = None
+    path: str | None = None
+    signals: list[str] = []
+    llmnr_poison_count: int | None = None
+    tftp_filename: str | None = None
+
+    @classmethod
+    def settled(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """With ids and texts of commands where other producers write them."""
+        known = super().settled(raw)
+        if known.get("commands") is None:
+            return {key: value for key, value in known.items() if key != "commands"}
+        return {**known, "commands": settled_list(known, "commands", Command.settled)}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.part <= self.parts <= MAX_PARTS:
+            raise ValueError(f"part {self.part} of {self.parts}")

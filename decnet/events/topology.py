@@ -1,0 +1,23 @@
+"""Topologies: operations on the fleet's wiring, and its status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from decnet.events.record import Record
+
+
+class Mutation(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """``topology.<id>.mutation.<state>``; ``payload`` is the operation's own."""
+
+    mutation_id: str
+    op: str
+    payload: dict[str, Any] = {}
+    reason: str | None = None
+
+
+class Status(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """``topology.<id>.status``."""
+
+    state: str
+    reason: str = ""
