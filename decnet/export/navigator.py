@@ -32,8 +32,16 @@ def navigator_layer(
     cells: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
         cells[str(row["sub_technique_id"] or row["technique_id"]), str(row["tactic"])].append(row)
+    parents = {(technique.partition(".")[0], tactic) for technique, tactic in cells if "." in technique}
     techniques = [
-        _cell(technique, tactic, seen, known) for (technique, tactic), seen in sorted(cells.items())
+        _cell(
+            technique,
+            tactic,
+            cells.get((technique, tactic), []),
+            known,
+            opened=(technique, tactic) in parents,
+        )
+        for technique, tactic in sorted(parents | cells.keys())
     ]
     return {
         "name": visible(name, 200),
@@ -46,22 +54,24 @@ def navigator_layer(
         "gradient": {
             "colors": _COLOURS,
             "minValue": 0,
-            "maxValue": max((cell["score"] for cell in techniques), default=1),
+            "maxValue": max((len(seen) for seen in cells.values()), default=1),
         },
     }
 
 
-def _cell(technique: str, tactic: str, rows: list[Row], known: Catalogue) -> dict[str, Any]:
-    rules = sorted({str(row["rule_id"]) for row in rows})
-    named = ", ".join(rules[:_RULES_NAMED]) + (" …" if len(rules) > _RULES_NAMED else "")
-    actors = {row.get("identity_uuid") or row.get("attacker_uuid") for row in rows}
-    cell: dict[str, Any] = {
-        "techniqueID": technique,
-        "score": len(rows),
-        "comment": f"{len(rows)} tags of {len(actors)} identities by {visible(named, 400)}",
-        "enabled": True,
-        "showSubtechniques": "." in technique,
-    }
+def _cell(technique: str, tactic: str, rows: list[Row], known: Catalogue, *, opened: bool) -> dict[str, Any]:
+    """One technique in one tactic; ``opened`` is a parent of tagged sub-techniques, which Navigator folds otherwise."""
+    cell: dict[str, Any] = {"techniqueID": technique, "enabled": True}
+    if opened:
+        cell["showSubtechniques"] = True
+    if rows:
+        rules = sorted({str(row["rule_id"]) for row in rows})
+        named = ", ".join(rules[:_RULES_NAMED]) + (" …" if len(rules) > _RULES_NAMED else "")
+        actors = {row.get("identity_uuid") or row.get("attacker_uuid") for row in rows}
+        cell |= {
+            "score": len(rows),
+            "comment": f"{len(rows)} tags of {len(actors)} identities by {visible(named, 400)}",
+        }
     if tactic in known.tactics:
         cell["tactic"] = known.tactics[tactic][0]
     return cell

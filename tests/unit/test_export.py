@@ -29,12 +29,32 @@ def test_a_layer_scores_techniques_by_tactic() -> None:
     layer = navigator_layer(rows, description="all")
     assert layer["domain"] == "enterprise-attack"
     assert layer["versions"]["layer"] == "4.5"
-    assert {(c["techniqueID"], c["tactic"]): c["score"] for c in layer["techniques"]} == {
+    assert {(c["techniqueID"], c["tactic"]): c.get("score") for c in layer["techniques"]} == {
+        ("T1053", "execution"): None,
         ("T1053.003", "execution"): 1,
+        ("T1053", "persistence"): None,
         ("T1053.003", "persistence"): 2,
         ("T1105", "command-and-control"): 1,
     }
     assert layer["gradient"]["maxValue"] == 2
+
+
+def test_parents_of_sub_techniques_are_open_when_the_layer_is_loaded() -> None:
+    """Layer format 4.5 folds sub-techniques unless their parent, in the same tactic, says otherwise."""
+    rows = [
+        row(1, "T1059", "T1059.004"),
+        row(2, "T1059", None),
+        row(3, "T1059", "T1059.006", tactic="TA0005"),
+        row(4, "T1105", None),
+    ]
+    opened = {
+        (c["techniqueID"], c["tactic"]): c.get("showSubtechniques")
+        for c in navigator_layer(rows)["techniques"]
+    }
+    assert opened == {
+        ("T1059", "persistence"): True, ("T1059.004", "persistence"): None, ("T1059", "defense-evasion"): True,
+        ("T1059.006", "defense-evasion"): None, ("T1105", "persistence"): None,
+    }  # fmt: skip
 
 
 def test_an_empty_layer_is_a_layer() -> None:
