@@ -266,7 +266,7 @@ def test_pause_filter_inspect_export_while_events_go_by(tmp_path: Path) -> None:
     with (
         nats_server(tmp_path / "nats") as url,
         terminal("--attach", url, "--config", config, "--data-dir", data) as screen,
-        publisher(url, 5000),
+        publisher(url, 500),
     ):
         screen.until(lambda: re.search(r"LIVE [1-9]", screen.lines[0]), START_S, "events")
         screen.press("1", "p")
