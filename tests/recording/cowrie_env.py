@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.alone import alone
+
 DEFAULT_VERSION = "3.1.4"
 UNPRIVILEGED = 65534
 """User and group id that Cowrie runs as when we are root."""
@@ -101,12 +103,12 @@ def ensure_environment(version: str = DEFAULT_VERSION, *, cache: Path | None = N
     there.
     """
     target = (cache or cache_root()) / "cowrie" / version
-    if (target / "complete").exists():
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _uv("venv", "--clear", "--python", _interpreter(), str(target))
-    _uv("pip", "install", "--python", str(target / "bin/python"), f"cowrie=={version}")
-    (target / "complete").touch()
+    with alone("cowrie"):
+        if not (target / "complete").exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _uv("venv", "--clear", "--python", _interpreter(), str(target))
+            _uv("pip", "install", "--python", str(target / "bin/python"), f"cowrie=={version}")
+            (target / "complete").touch()
     return target
 
 
