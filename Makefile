@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check bench mutants screenshots lock format clean
+.PHONY: run test check bench mutants schemas screenshots lock format clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed" if sys.version_info < (3, 11) else 0)'
@@ -40,6 +40,10 @@ bench: $(VENV)/.dev
 # Puts faults into guards, one at a time, and asks whether a test notices; the verdicts are kept.
 mutants: $(VENV)/.dev
 	$(BIN)/python -m tests.mutants.run $(ARGS)
+
+# The JSON Schemas that ship with the package, from the records in decnet/events.
+schemas: $(VENV)/.dev
+	$(BIN)/python -m decnet.events.schema
 
 screenshots: $(VENV)/.dev
 	$(BIN)/decnet-tui screenshots --out screenshots

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from decnet.events.fields import Epoch
+from decnet.events.fields import Count, Epoch, Percent
 from decnet.events.record import FromAttacker
 
 
@@ -20,12 +20,12 @@ class Observed(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
 class Scored(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
     """``attacker.scored``: a threshold was crossed upwards; ``score`` is 0 to 100."""
 
-    score: float
-    threshold: float
-    event_count: int = 0
-    service_count: int = 0
-    decky_count: int = 0
-    credential_count: int = 0
+    score: Percent
+    threshold: Percent
+    event_count: Count = 0
+    service_count: Count = 0
+    decky_count: Count = 0
+    credential_count: Count = 0
 
 
 class Fingerprinted(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
@@ -60,8 +60,8 @@ class Fingerprinted(FromAttacker, frozen=True, kw_only=True, omit_defaults=True)
     raw_url: str | None = None
     status: int | None = None
     user_agent: str | None = None
-    bytes_out: int | None = None
-    request_count: int | None = None
+    bytes_out: Count | None = None
+    request_count: Count | None = None
     op_text: str | None = None
     note_text: str | None = None
     signals: list[str] = []
@@ -82,7 +82,7 @@ class IntelEnriched(FromAttacker, frozen=True, kw_only=True, omit_defaults=True)
 
     aggregate_verdict: str = "unknown"
     providers: list[str] = []
-    abuseipdb_score: float | None = None
+    abuseipdb_score: Percent | None = None
     abuseipdb_categories: list[int] = []
     greynoise_classification: str | None = None
     greynoise_name: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from decnet.events.fields import Epoch
+from decnet.events.fields import Epoch, Share
 from decnet.events.record import Record
 
 
@@ -17,7 +17,7 @@ class StateChanged(Record, frozen=True, kw_only=True, omit_defaults=True):
     old_state: str | None = None
     new_state: str
     current_value: Any = None
-    confidence: float = 0.0
+    confidence: Share = 0.0
     observation_count: int = 0
     ts: Epoch
     seq: int
@@ -34,6 +34,6 @@ class MultiActorSuspected(Record, frozen=True, kw_only=True, omit_defaults=True)
     against: list[str] = []
     cannot_tell: list[str] = []
     evidence_summary: str = ""
-    confidence: float = 0.0
+    confidence: Share = 0.0
     alert_id: str | None = None
     ts: Epoch

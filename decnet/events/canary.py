@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from decnet.events.fields import Epoch
+from decnet.events.fields import Count, Epoch
 from decnet.events.record import FromAttacker, Record
 
 
 class Placed(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """``canary.<token>.placed``."""
+    """``canary.<token>.placed``: a token lies where somebody may find it."""
 
     token_id: str
     kind: str | None = None
@@ -19,7 +19,7 @@ class Placed(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Revoked(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """``canary.<token>.revoked``."""
+    """``canary.<token>.revoked``: a token counts no longer."""
 
     token_id: str
     reason: str | None = None
@@ -42,7 +42,7 @@ class Triggered(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
     navigator_webdriver: bool | None = None
     automation_hash: str | None = None
     webrtc_geo_mismatch: bool | None = None
-    tz_mismatch_zones: int | None = None
+    tz_mismatch_zones: Count | None = None
     lang_country_mismatch: bool | None = None
     platform_mismatch: bool | None = None
     ua_signature: str | None = None

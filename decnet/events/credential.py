@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from decnet.events.fields import Count
 from decnet.events.record import FromAttacker
 
 
@@ -28,8 +29,8 @@ class ReuseDetected(FromAttacker, frozen=True, kw_only=True, omit_defaults=True)
     credential_id: str
     username: str | None = None
     secret_kind: str | None = None
-    reuse_count: int = 0
-    target_count: int = 0
+    reuse_count: Count = 0
+    target_count: Count = 0
     attacker_uuids: list[str] = []
     deckies: list[str] = []
     services: list[str] = []

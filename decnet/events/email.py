@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
+from decnet.events.fields import Count, Domain, Sha256, Simhash
 from decnet.events.record import FromAttacker
+
+Marker = Literal[
+    "ransom", "decrypt", "bitcoin", "monero", "wallet", "pay_to_recover", "btc_address", "xmr_address",
+    "wire_transfer", "bank_details", "gift_card", "payroll", "invoice", "urgent", "confidential",
+    "change_of_account",
+]  # fmt: skip
+"""Words that a producer may find in a body; the body itself stays where it is."""
 
 
 class Received(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
@@ -17,24 +26,30 @@ class Received(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
     service: str | None = None
     session_id: str | None = None
     subject: str = ""
-    from_domain: str = ""
-    mail_from_domain: str = ""
-    return_path_domain: str = ""
-    rcpt_count: int = 0
-    rcpt_domains: list[str] = []
+    from_domain: Domain = ""
+    mail_from_domain: Domain = ""
+    return_path_domain: Domain = ""
+    rcpt_count: Count = 0
+    rcpt_domains: list[Domain] = []
     x_mailer: str = ""
     dkim_signed: bool | None = None
     dkim_pass: bool | None = None
     spf_pass: bool | None = None
-    urls: list[str] = []
-    attachment_count: int = 0
-    attachment_sha256s: list[str] = []
+    urls: list[Domain] = []
+    attachment_count: Count = 0
+    attachment_sha256s: list[Sha256] = []
     attachment_extensions: list[str] = []
     attachment_macros: bool = False
     attachment_password_protected: bool = False
     html_smuggling: bool = False
     mal_hash_match: bool = False
-    body_simhash: str = ""
-    body_sha256: str = ""
-    body_base64_bytes: int = 0
-    body_markers: list[str] = []
+    body_simhash: Simhash = ""
+    body_sha256: Sha256 | None = None
+    body_base64_bytes: Count = 0
+    body_markers: list[Marker] = []
+
+    @classmethod
+    def settled(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """No body has no hash, whichever way that is written."""
+        known = super().settled(raw)
+        return {**known, "body_sha256": None} if known.get("body_sha256") == "" else known

@@ -10,7 +10,9 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from decnet.hostile import storable_text
 from decnet.ids import attacker_id, normalize_ip
@@ -18,6 +20,15 @@ from decnet.ids import attacker_id, normalize_ip
 LATEST = 253_402_300_799.0
 """The last second of the year 9999 (epoch seconds): beyond it no database and no calendar goes."""
 MAX_BITS_31 = 2**31
+
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
+Domain = Annotated[str, msgspec.Meta(pattern=r"^[^@\s/]{0,253}$")]
+"""A host name, or nothing; never an address with somebody in front of the ``@``."""
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Simhash = Annotated[str, msgspec.Meta(pattern=r"^(?:[0-9a-f]{8,64})?$")]
 
 
 class Epoch(float):

@@ -6,7 +6,7 @@ from decnet.events.record import Record
 
 
 class Formed(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """``identity.formed``."""
+    """``identity.formed``: an attacker has an identity of its own now."""
 
     identity_uuid: str
     attacker_uuids: list[str] = []

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from decnet.events.fields import Epoch
+from decnet.events.fields import Epoch, Share
 from decnet.events.record import FromAttacker
 
 
@@ -22,7 +22,7 @@ class Observation(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
 
     value: Any
     primitive: str | None = None
-    confidence: float | None = None
+    confidence: Share | None = None
     window: Window | None = None
     ts: Epoch | None = None
     source: str | None = None
@@ -34,5 +34,3 @@ class Observation(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
         super().__post_init__()
         if self.value is None:
             raise ValueError("no value")
-        if self.confidence is not None and not 0 <= self.confidence <= 1:
-            raise ValueError("confidence is not between 0 and 1")

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import count
 from typing import Any, ClassVar, NamedTuple, Self
 
 import msgspec
@@ -18,6 +19,9 @@ from decnet.errors import MalformedEvent
 from decnet.events.fields import Epoch, attacker_of, epoch
 
 _VALUE_CHARS = 200
+_ONE_BY_ONE = 32
+"""Bad elements of plain lists that are left out singly; then the whole list goes, so that time stays linear."""
+_STEP = re.compile(r"\.?([^.\[]+)(?:\[(\d+)\]$)?")
 _PLACE = re.compile(r" - at `(?:key in )?`?\$?(?P<path>[^`]*)`")
 
 
@@ -69,10 +73,23 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                     for i, item in enumerate(items)
                     if (found := _one(kind, f"{name}[{i}]", item, faults))
                 ]
-        try:
-            return msgspec.convert(kept, cls, dec_hook=_decoded)
-        except msgspec.ValidationError as error:
-            raise MalformedEvent(_said(error)) from error
+        return cls._field_by_field(kept, faults)
+
+    @classmethod
+    def _field_by_field(cls, kept: dict[str, Any], faults: list[Fault]) -> Self:
+        """Sets aside one bad value after the other, until the rest is a record or a key field is bad."""
+        for turn in count():
+            try:
+                return msgspec.convert(kept, cls, dec_hook=_decoded)
+            except msgspec.ValidationError as error:
+                path, reason = _split(error)
+                name = _STEP.match(path)
+                if name is None or name[1] in _required(cls):
+                    raise MalformedEvent(_said(error)) from error
+                faults.append(Fault(path.lstrip("."), _shown(_at(kept, path)), reason))
+                if turn >= _ONE_BY_ONE or not _left_out(kept, name[1], path):
+                    del kept[name[1]]
+        raise AssertionError("unreachable")
 
     def build(self) -> dict[str, Any]:
         """The payload, plain JSON; what is at its default is left out."""
@@ -142,12 +159,30 @@ def _one(kind: type[msgspec.Struct], path: str, item: Any, faults: list[Fault]) 
         return None
 
 
-def _at(item: Any, inner: str) -> Any:
-    """The value at a path like ``.ts`` of an element, as far as it can be followed."""
-    for key in inner.strip(".").split("."):
-        if key and isinstance(item, Mapping):
+def _at(item: Any, path: str) -> Any:
+    """The value at a path like ``.auth.usernames[3]``, as far as it can be followed."""
+    for key in re.findall(r"[^.\[\]]+", path):
+        if isinstance(item, Mapping):
             item = item.get(key)
+        elif isinstance(item, (list, tuple)) and key.isdigit() and int(key) < len(item):
+            item = item[int(key)]
     return item
+
+
+def _left_out(kept: dict[str, Any], name: str, path: str) -> bool:
+    """Takes one element out of a plain list; False when the path names none."""
+    step = _STEP.fullmatch(path)
+    if step is None or step[2] is None:
+        return False
+    items = list(kept[name])
+    del items[int(step[2])]
+    kept[name] = items
+    return True
+
+
+@cache
+def _required(cls: type[Record]) -> frozenset[str]:
+    return frozenset(field.encode_name for field in msgspec.structs.fields(cls) if field.required)
 
 
 def _shown(value: Any) -> str:

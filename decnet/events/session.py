@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from decnet.events.fields import Epoch
+from decnet.events.fields import Count, Epoch
 from decnet.events.record import FromAttacker, settled_list
 
 MAX_PARTS = 100_000
@@ -133,13 +133,13 @@ class Client(Element, frozen=True, kw_only=True):
 class Auth(Element, frozen=True, kw_only=True):
     """How the attacker got in, or not."""
 
-    fail_count: int = 0
+    fail_count: Count = 0
     success: bool = False
     usernames: list[str] = []
 
 
 class SessionStarted(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
-    """``attacker.session.started``."""
+    """``attacker.session.started``: somebody has connected."""
 
     session_id: str
     decky_id: str | None = None
@@ -177,8 +177,8 @@ class SessionEnded(SessionStarted, frozen=True, kw_only=True, omit_defaults=True
     duration_s: float | None = None
     part: int = 1
     parts: int = 1
-    command_count: int | None = None
-    commands_dropped: int = 0
+    command_count: Count | None = None
+    commands_dropped: Count = 0
     commands: list[Command] = []
     inputs: list[Input] = []
     downloads: list[Download] = []
@@ -192,13 +192,13 @@ class SessionEnded(SessionStarted, frozen=True, kw_only=True, omit_defaults=True
     keystrokes_ref: str | None = None
     op_text: str | None = None
     note_text: str | None = None
-    bytes_out: int | None = None
-    request_count: int | None = None
-    rows_read: int | None = None
-    bytes_read: int | None = None
+    bytes_out: Count | None = None
+    request_count: Count | None = None
+    rows_read: Count | None = None
+    bytes_read: Count | None = None
     path: str | None = None
     signals: list[str] = []
-    llmnr_poison_count: int | None = None
+    llmnr_poison_count: Count | None = None
     tftp_filename: str | None = None
 
     @classmethod

@@ -58,15 +58,20 @@ RECORDS: Mapping[str, type[Record]] = {
 
 
 @lru_cache(maxsize=4096)
+def pattern_of(topic: str) -> str | None:
+    """The pattern that covers a topic (a pattern covers itself); None for topics without a record."""
+    if topic in RECORDS:
+        return topic
+    words = topic.split(".")
+    for pattern in RECORDS:
+        wanted = pattern.split(".")
+        fits = len(words) >= len(wanted) if wanted[-1] == ">" else len(words) == len(wanted)
+        if fits and all(w in ("*", ">", have) for w, have in zip(wanted, words, strict=False)):
+            return pattern
+    return None
+
+
 def record_of(topic: str) -> type[Record] | None:
     """The record of a topic; None for topics without one (probes' own, traffic)."""
-    if topic in RECORDS:
-        return RECORDS[topic]
-    words = topic.split(".")
-    for pattern, record in RECORDS.items():
-        wanted = pattern.split(".")
-        open_end = wanted[-1] == ">"
-        same_length = len(words) >= len(wanted) if open_end else len(words) == len(wanted)
-        if same_length and all(w in ("*", ">", have) for w, have in zip(wanted, words, strict=False)):
-            return record
-    return None
+    pattern = pattern_of(topic)
+    return None if pattern is None else RECORDS[pattern]

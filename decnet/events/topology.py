@@ -17,7 +17,7 @@ class Mutation(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Status(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """``topology.<id>.status``."""
+    """``topology.<id>.status``: how a topology is doing, and why."""
 
     state: str
     reason: str = ""

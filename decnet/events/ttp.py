@@ -36,7 +36,7 @@ class RuleSuppressed(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RuleReloaded(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """``ttp.rule.reloaded.<rule>``."""
+    """``ttp.rule.reloaded.<rule>``: its file has changed, or is gone."""
 
     rule_id: str
     rule_version: int | None = None

@@ -29,6 +29,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "purge": ("purge",),
     "unit": ("unit",),
     "doctor": ("doctor",),
+    "schema": ("schema",),
     "screenshots": ("screenshots",),
 }
 """Module to the commands that it registers, in the order of ``--help``."""

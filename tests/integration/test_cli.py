@@ -368,3 +368,14 @@ def test_tag_answers_a_long_input_in_order_with_every_processor(tmp_path: Path) 
 @pytest.mark.parametrize("text", ["", ",", " , "])
 def test_workers_that_name_none_do_not_mean_all(text: str, tmp_path: Path) -> None:
     assert "--workers names none" in _error("--headless", "--workers", text, "--data-dir", tmp_path)
+
+
+def test_schemas_are_told_by_topic() -> None:
+    listed_all = cli("schema")
+    assert listed_all.returncode == 0
+    assert b"attacker.session.ended" in listed_all.stdout
+    one = cli("schema", "canary.tok1.triggered")
+    assert json.loads(one.stdout)["title"] == "canary.*.triggered"
+    unknown = cli("schema", "no.such")
+    assert (unknown.returncode, unknown.stdout) == (2, b"")
+    assert b"no event has the topic 'no.such'" in unknown.stderr

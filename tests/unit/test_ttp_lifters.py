@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -19,7 +18,6 @@ from decnet.ttp.lifter_registry import Finding, known_kinds
 from decnet.ttp.lifters.intel_maps import PROVIDERS, intel_dir, read_map, shipped_map
 from decnet.ttp.lifters.taggers import all_lifters
 from decnet.ttp.loader import load_bytes
-from decnet.ttp.payloads import payload_errors, schema_files, schemas_dir
 from decnet.ttp.rule_engine import RuleEngine
 from decnet.ttp.selftest import run_rule_tests
 from tests.ruledrive import shipped
@@ -148,22 +146,6 @@ def test_a_wrong_map_names_everything_that_is_wrong(tmp_path: Path) -> None:
     path.write_text("entries: 1")
     with pytest.raises(ConfigError, match="no intel map"):
         read_map(path)
-
-
-def test_shipped_schemas_are_those_of_the_models() -> None:
-    shipped = {path.name: json.loads(path.read_text("utf-8")) for path in schemas_dir().glob("*.json")}
-    for name, text in schema_files().items():
-        assert shipped.get(name) == json.loads(text), f"run: python -m decnet.ttp.payloads ({name})"
-
-
-def test_payload_models_say_what_is_wrong() -> None:
-    good = {"token_id": "t", "trigger_id": "x", "attacker_ip": "203.0.113.1"}
-    assert payload_errors("canary.t.triggered", good) == []
-    assert payload_errors("canary.t.placed", {}) == []
-    wrong = payload_errors("canary.t.triggered", good | {"navigator_webdriver": "yes"})
-    assert len(wrong) == 1
-    assert wrong[0].startswith("navigator_webdriver: ")
-    assert payload_errors("email.received", {"source_id": "m", "decky_id": "d", "service": "smtp"})
 
 
 def test_every_kind_has_a_shipped_rule_and_every_rule_passes_its_tests() -> None:

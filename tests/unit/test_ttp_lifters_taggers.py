@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from decnet.config import load_settings
 from decnet.db.repository import BaseRepository
 from decnet.db.tables import TTPTag
+from decnet.events.topics import RECORDS
 from decnet.keyed import keyed_hash, load_key
 from decnet.ttp import lifter_registry
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, Tagger, TaggerEvent, TolerantTagger
@@ -26,7 +27,6 @@ from decnet.ttp.lifter_registry import LifterKind, NoKnobs, known_kinds
 from decnet.ttp.lifters.taggers import CredentialLifter, EmailLifter, IntelLifter, all_lifters
 from decnet.ttp.loader import load_bytes
 from decnet.ttp.masking import concealed, masked
-from decnet.ttp.payloads import MODELS
 from decnet.ttp.rule_engine import RuleEngine, RuleEngineTagger
 from decnet.ttp.rules import RuleState
 from tests.dbkit import KINDS, open_repo
@@ -54,7 +54,7 @@ TAGGERS: list[Tagger] = [
 
 def _facts() -> list[str]:
     """Names that predicates and rules look at."""
-    names = {name for model in MODELS.values() for name in model.model_fields}
+    names = {name for record in RECORDS.values() for name in record.__struct_fields__}
     names |= {name for rule in LIFTED for name in rule.evidence_fields}
     for rule in LIFTED:
         for example in (*rule.tests_match, *rule.tests_no_match):
