@@ -12,7 +12,6 @@ import json
 import os
 import stat
 import zlib
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -68,7 +67,6 @@ class Tailer:
         self._first_scan = True
         self.problems: dict[str, str] = {}
         """Path to what is wrong with it, of the last look."""
-        self.refused: Counter[str] = Counter()
 
     def to_state(self) -> dict[str, Any]:
         """Plain JSON for a checkpoint."""
@@ -258,7 +256,6 @@ class Tailer:
         record.line += 1
         if record.skipping or len(data) > self._limits.max_line_bytes:
             record.skipping = False
-            self.refused["too_long"] += 1
             batch.too_long.append(f"{record.path}:{record.line}")
         elif data and not data.isspace():
             batch.lines.append(Line(record.path, record.line, offset, data))
