@@ -583,6 +583,8 @@ def test_rotated_neighbours_of_a_file_are_read_only_if_they_came_later(make: Mak
     reader = make(log)
     assert numbers(reader) == list(range(5, 10))
     (tmp_path / "cowrie.json.2").write_bytes(lines(20, 25))
+    (tmp_path / "cowrie.json.bak2").write_bytes(lines(810, 815))
+    (tmp_path / "other.json.1").write_bytes(lines(910, 915))
     assert numbers(reader) == list(range(20, 25))
     assert numbers(make(tmp_path)) != list(range(5, 10)), "of a directory all are asked for"
 
@@ -701,12 +703,23 @@ def test_the_last_line_of_a_compressed_log_needs_no_newline(make: Make, tmp_path
     assert texts(make(tmp_path, reader.to_state())) == []
 
 
-def test_a_closed_reader_lets_go_of_a_compressed_file_and_goes_on(make: Make, tmp_path: Path) -> None:
+def test_a_closed_reader_lets_go_of_a_compressed_file_and_goes_on(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "cowrie.json.1.gz").write_bytes(gzip.compress(lines(0, 300)))
+    true_open, opened = builtins.open, list[Any]()
+
+    def spying(*args: Any, **kwargs: Any) -> Any:
+        opened.append(true_open(*args, **kwargs))
+        return opened[-1]
+
+    monkeypatch.setattr(builtins, "open", spying)
     reader = make(tmp_path)
     first = [line.number for line in reader.read().lines]
     reader.close()
     reader.close()
+    assert opened
+    assert all(handle.closed for handle in opened)
     assert first + [line.number for b in drained(reader) for line in b.lines] == list(range(1, 301))
 
 
