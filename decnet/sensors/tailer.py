@@ -30,6 +30,8 @@ from decnet.sensors.logfiles import (
 )
 
 _GZIP_ERRORS = (OSError, EOFError, zlib.error)
+HEADS_KEPT = 10_000
+"""Beginnings of files kept so that a file that has not changed is not read again."""
 
 
 class Line(NamedTuple):
@@ -204,7 +206,7 @@ class Tailer:
             return known[1]
         with _opened(path) as handle:
             head = handle.read(HEAD_BYTES)
-        if len(self._heads) > 10_000:
+        if len(self._heads) > HEADS_KEPT:
             self._heads.clear()
         self._heads[path] = (mark, head)
         return head

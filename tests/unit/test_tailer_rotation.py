@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from decnet.config import SensorSettings
+from decnet.sensors import tailer
 from decnet.sensors.logfiles import HEAD_BYTES, MAX_GONE, group_of, has_identity, is_log_name, reading_order
 from decnet.sensors.tailer import Batch, Tailer
 
@@ -734,3 +735,19 @@ def test_bytes_behind_are_those_on_disk_that_were_not_read(make: Make, tmp_path:
     assert reader.bytes_behind() == log.stat().st_size
     consumed = reader.read().consumed
     assert reader.bytes_behind() == log.stat().st_size - consumed
+
+
+def test_beginnings_that_are_kept_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tailer, "HEADS_KEPT", 2)
+    reader, kept = Tailer(tmp_path, LIMITS), []
+    for i in range(6):
+        (tmp_path / f"{i}.json").write_bytes(lines(i, i + 1))
+        assert numbers(reader) == [i]
+        kept.append(len(reader._heads))
+    assert kept[:3] == [1, 2, 3]
+    assert max(kept) <= 6
+    for i in range(5):
+        (tmp_path / f"{i}.json").unlink()
+    append(tmp_path / "5.json", lines(9, 10))
+    assert numbers(reader) == [9]
+    assert len(reader._heads) <= 3
