@@ -189,6 +189,39 @@ def test_a_short_log_cut_and_written_with_the_same_first_line_goes_on_from_its_n
     assert numbers(reader) == list(range(9, 30))
 
 
+@pytest.mark.parametrize("in_place", [False, True], ids=["another file", "the same file"])
+def test_a_log_of_the_same_length_with_other_lines_is_a_new_one(
+    make: Make, tmp_path: Path, in_place: bool
+) -> None:
+    log, new = tmp_path / "cowrie.json", tmp_path / "draft"
+    log.write_bytes(lines(10, 40))
+    os.utime(log, ns=(5, 5))
+    reader = make(log)
+    numbers(reader)
+    if in_place:
+        log.write_bytes(lines(50, 80))
+    else:
+        new.write_bytes(lines(50, 80))
+        new.rename(log)
+        os.utime(log, ns=(5, 5))
+    assert numbers(reader) == list(range(50, 80))
+
+
+def test_a_log_that_grows_is_known_by_more_of_its_beginning(make: Make, tmp_path: Path) -> None:
+    log, old = tmp_path / "cowrie.json", tmp_path / "cowrie.json.1"
+    log.write_bytes(lines(0, 1))
+    reader = make(log)
+    assert numbers(reader) == [0]
+    append(log, lines(1, 60))
+    assert numbers(reader) == list(range(1, 60))
+    log.rename(old)
+    log.write_bytes(lines(0, 1) + lines(100, 160))
+    assert numbers(reader) == [0, *range(100, 160)], "it begins with the same line and goes on otherwise"
+    again = make(log, reader.to_state())
+    append(log, lines(160, 162))
+    assert numbers(again) == [160, 161]
+
+
 def test_renamed_between_the_look_and_the_read_nothing_is_taken_from_the_wrong_file(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
