@@ -204,6 +204,7 @@ def test_text_can_be_stored_whatever_it_was() -> None:
 
 
 def test_every_field_has_its_limit() -> None:
+    assert (MAX_NAME, MAX_URL, MAX_ALGORITHMS) == (256, 4096, 128)
     long = "x" * 70_000
     fact = parse_line(row("session.connect", session=long, sensor=long, protocol=long))
     assert isinstance(fact, Fact)

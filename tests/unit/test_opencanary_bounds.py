@@ -88,6 +88,7 @@ def request(number: int, at: float = 0.0, agent: str = "x") -> bytes:
 
 
 def test_requests_are_told_of_up_to_the_limit_in_each_visit_and_across_a_restart() -> None:
+    assert MAX_REQUESTS == 200
     source = made()
     told = of(fed(source, *(request(i) for i in range(MAX_REQUESTS - 1))), "attacker.fingerprinted")
     assert len(told) == MAX_REQUESTS - 1

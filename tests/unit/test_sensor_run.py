@@ -463,6 +463,7 @@ async def test_a_checkpoint_that_is_no_good_ends_the_sensor_and_is_not_written_o
 
 
 async def test_refused_lines_are_told_of_together_and_not_too_often(scene: Scene, told: StringIO) -> None:
+    assert REFUSALS_TOLD_S == 10
     run = scene.run()
     for at, lines in ((0.0, b"x\n" * 3), (1.0, b"y\n"), (REFUSALS_TOLD_S - 0.1, b"z\n"), (REFUSALS_TOLD_S, b"\n"), (50.0, b"\n")):  # fmt: skip
         scene.clock.now = 1000.0 + at
@@ -488,6 +489,7 @@ async def test_refused_lines_are_told_of_together_and_not_too_often(scene: Scene
 
 
 async def test_files_that_cannot_be_read_are_told_of_once_and_only_some(scene: Scene, told: StringIO) -> None:
+    assert PROBLEMS_TOLD == 10
     scene.log = scene.log.parent / "logs"
     scene.log.mkdir()
     for i in range(PROBLEMS_TOLD + 2):

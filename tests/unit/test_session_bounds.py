@@ -45,6 +45,17 @@ def size_of_all(source: CowrieSource) -> int:
     return sum(s["size_bytes"] for where in ("open", "dormant", "closed") for s in state[where])
 
 
+def test_the_limits_are_those_that_are_promised() -> None:
+    assert (assembly.SEEN_LIMIT, CLOSED_KEPT_S, JUMP_S) == (10_000, 30, 86_400)
+    assert (MAX_LIST, MAX_USERNAMES, OVERLAP) == (1000, 200, 256)
+    limits = SensorSettings().model_dump()
+    assert limits == {
+        "max_line_bytes": 262_144, "read_bytes": 2**20, "poll_s": 0.5, "idle_session_s": 3600, "probe_idle_s": 60,
+        "max_open_sessions": 20_000, "max_commands": 20_000, "max_text": 65_536, "max_session_bytes": 16 * 2**20,
+        "max_open_bytes": 128 * 2**20, "reopen_s": 86_400, "checkpoint_s": 1, "silent_s": 21_600, "max_tty_bytes": 8 * 2**20,
+    }  # fmt: skip
+
+
 # --- too many, too much
 
 
@@ -72,6 +83,9 @@ def test_sessions_that_ended_are_forgotten_before_an_open_one_has_to_end() -> No
     assert (held(source, "dormant"), held(source, "closed")) == (["s0"], [])
     assert ends(feed(source, connect(4, 5))) == []
     assert (held(source, "dormant"), held(source, "open")) == ([], ["s2", "s3", "s4"])
+    feed(source, row("session.closed", 6, session="s2"))
+    assert ends(feed(source, connect(5, 7))) == []
+    assert (held(source, "closed"), held(source, "open")) == ([], ["s3", "s4", "s5"])
     assert source.assembler.evicted == 0
 
 
@@ -336,6 +350,23 @@ def test_lines_with_a_sensor_join_the_session_that_began_without_one() -> None:
     source = make()
     feed(source, connect(0, 0, sensor=None) + typed(0, 1, "id"))
     assert [(s["decky_id"], s["lines"]) for s in source.to_state()["sessions"]["open"]] == [("cowrie", 2)]
+
+
+def test_a_line_without_a_sensor_joins_no_session_that_is_forgotten() -> None:
+    source = make(reopen_s=10)
+    feed(source, connect(0, 0))
+    source.end_all()
+    feed(source, connect(0, 5, sensor="d2") + connect(1, 20))
+    assert held(source, "dormant") == []
+    feed(source, typed(0, 21, "id").replace(b'"d1"', b"null"))
+    assert [(s["decky_id"], s["lines"]) for s in source.to_state()["sessions"]["open"]] == [
+        ("d1", 1),
+        ("d2", 2),
+    ]
+    source.end_all()
+    feed(source, connect(1, 60) + connect(1, 61, sensor="d2"))
+    feed(source, typed(0, 62, "id").replace(b'"d1"', b"null"))
+    assert [s["decky_id"] for s in source.to_state()["sessions"]["open"]] == ["d1", "d2", "cowrie"]
 
 
 @pytest.mark.parametrize(

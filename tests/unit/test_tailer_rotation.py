@@ -265,6 +265,7 @@ def test_cut_between_the_look_and_the_read_nothing_is_taken_and_it_is_read_from_
 def test_of_rotated_logs_that_are_gone_the_newest_are_known_when_they_come_back(
     make: Make, tmp_path: Path
 ) -> None:
+    assert (MAX_GONE, HEAD_BYTES) == (256, 1024)
     log = tmp_path / "cowrie.json"
     reader = make(log)
     for turn in range(MAX_GONE + 1):
