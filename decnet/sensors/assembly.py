@@ -82,11 +82,17 @@ class Assembler:
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._bytes = 0
         self.evicted = 0
+        """Sessions that had to end early because there were too many, or too much text in them."""
 
     @property
     def open_sessions(self) -> int:
         """Sessions that have not ended."""
         return len(self._open)
+
+    @property
+    def held_bytes(self) -> int:
+        """Text kept of all sessions that can still be gone on with, in bytes (estimated)."""
+        return self._bytes
 
     @property
     def newest(self) -> float | None:
@@ -128,6 +134,7 @@ class Assembler:
             "closed": [s.to_state() for s in self._closed.values()],
             "clocks": {d: [c.now, c.pending] for d, c in self._clocks.items()},
             "seen": list(self._seen),
+            "evicted": self.evicted,
         }
 
     def restore(self, state: Data) -> None:
@@ -144,6 +151,7 @@ class Assembler:
             self._clocks[decky] = _Clock(now)
             self._clocks[decky].pending = pending
         self._seen = OrderedDict.fromkeys(state.get("seen", ()))
+        self.evicted = int(state.get("evicted", 0))
 
     @staticmethod
     def _key_of(session: Session) -> SessionKey:

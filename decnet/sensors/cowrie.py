@@ -62,6 +62,14 @@ def parse_line(line: bytes) -> Fact | Refusal:
 
 def parse_object(raw: Data) -> Fact | Refusal:
     """The fact in one decoded log object. Never raises."""
+    try:
+        return _fact(raw)
+    except RecursionError:
+        # Just shallow enough to be decoded, a value can still be too deep to be written out as text.
+        return Refusal("too_deep")
+
+
+def _fact(raw: Data) -> Fact | Refusal:
     eventid = raw.get("eventid")
     if not isinstance(eventid, str):
         return Refusal("no_eventid")
@@ -73,7 +81,7 @@ def parse_object(raw: Data) -> Fact | Refusal:
     session = as_text(raw.get("session"), 128)
     if not session:
         return Refusal("no_session")
-    kind, extract = _EVENTS.get(eventid[7:], _OTHER)
+    kind, extract = _EVENTS.get(eventid[7:]) or (_OTHER if eventid[7:] in _UNREAD else _UNKNOWN)
     # In a forward's line the source is what the client claims.
     ip = None if kind == "forward" else _address(as_text(raw.get("src_ip"), 64))
     protocol = as_text(raw.get("protocol"), 32)
@@ -159,6 +167,10 @@ def _nothing(_: Data) -> Data:
     return {}
 
 
+def _unknown(_: Data) -> Data:
+    return {"unknown": True}
+
+
 def _client(raw: Data) -> Data:
     data: Data = {
         "version": _banner(raw.get("version")),
@@ -234,6 +246,12 @@ def _closed(raw: Data) -> Data:
 
 
 _OTHER: tuple[str, Callable[[Data], Data]] = ("other", _nothing)
+_UNKNOWN: tuple[str, Callable[[Data], Data]] = ("other", _unknown)
+_UNREAD = frozenset({
+    "session.params", "client.var", "log.open", "direct-tcpip.data", "direct-tcpip.ja4", "direct-tcpip.ja4h",
+    "virustotal.scanfile", "virustotal.scanurl", "reversedns.connect", "greynoise.result", "abusedb.report",
+})  # fmt: skip
+"""Events of Cowrie that nothing is read from; any other one without a reader is counted as unknown."""
 _EVENTS: dict[str, tuple[str, Callable[[Data], Data]]] = {
     "session.connect": ("connect", _connect),
     "client.version": ("client", _client),

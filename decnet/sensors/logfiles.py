@@ -105,7 +105,8 @@ def matching(
 ) -> tuple[dict[str, FileRecord], list[FoundFile]]:
     """Which record each file goes on with (by path), and the files that are new.
 
-    Of several files with the same beginning one is read and the others are copies of it, in neither result.
+    Of several files with the same beginning one is read and the others are copies of it, in neither result. So
+    is a copy that is shorter than what was read: it may still be in the making.
     """
     by_print: dict[tuple[int, str], FileRecord] = {(r.fp_len, r.fp): r for r in records}
     lengths = sorted({length for length, _ in by_print}, reverse=True)
@@ -115,6 +116,8 @@ def matching(
     for file in found:
         record = _record_of(file, by_print, lengths)
         if record is not None:
+            if not _reaches(file, record):
+                continue
             owners[id(record)] = record
             claims.setdefault(id(record), []).append(file)
         elif has_identity(file.head):
@@ -129,9 +132,19 @@ def _record_of(
     for length in lengths:
         if len(file.head) >= length:
             record = by_print.get((length, fingerprint(file.head[:length])))
-            if record is not None and (file.gz or file.size >= record.offset):
+            if record is not None and (_reaches(file, record) or not _is_its_own(file, record)):
                 return record
     return None
+
+
+def _reaches(file: FoundFile, record: FileRecord) -> bool:
+    """Whether a file holds all that was read."""
+    return file.gz or file.size >= record.offset
+
+
+def _is_its_own(file: FoundFile, record: FileRecord) -> bool:
+    """Whether it is the file that was read itself: if it is shorter now, it was cut and begins anew."""
+    return (file.dev, file.inode) == (record.dev, record.inode) or file.path == record.path
 
 
 def _owner(files: Sequence[FoundFile], record: FileRecord) -> FoundFile:

@@ -22,7 +22,7 @@ from decnet.config import SensorSettings, Settings
 from decnet.sensors.assembly import Assembler
 from decnet.sensors.cowrie import MAX_NAME, MAX_URL, Data, Fact, Refusal, as_int, as_text, parse_time
 from decnet.sensors.session import Session
-from decnet.sensors.sources import Source
+from decnet.sensors.sources import SessionSource
 
 KIND = "opencanary"
 MAX_REQUESTS = 200
@@ -34,6 +34,7 @@ _REST_S = 5.0
 _NOT_SUPPLIED = "<not supplied>"
 _VNC_UNKNOWN = "<Password was not in the common list>"
 _DETAIL = "request"
+_UNKNOWN = "unknown"
 
 
 class Visit(NamedTuple):
@@ -55,6 +56,14 @@ def parse_line(line: bytes) -> Visit | Refusal | None:
         return Refusal("not_json")
     if not isinstance(raw, dict):
         return Refusal("not_object")
+    try:
+        return _visit(raw)
+    except RecursionError:
+        # Just shallow enough to be decoded, a value can still be too deep to be written out as text.
+        return Refusal("too_deep")
+
+
+def _visit(raw: Data) -> Visit | Refusal | None:
     logtype = as_int(raw.get("logtype"))
     if logtype is None or not isinstance(raw.get("node_id"), str):
         return Refusal("not_opencanary")
@@ -63,7 +72,7 @@ def parse_line(line: bytes) -> Visit | Refusal | None:
     ts = parse_time(raw.get("utc_time"))
     if ts is None:
         return Refusal("no_time")
-    service, extract = _LOGTYPES.get(logtype) or (_FAMILIES.get(logtype // 1000, "unknown"), _touched)
+    service, extract = _LOGTYPES.get(logtype) or (_FAMILIES.get(logtype // 1000, _UNKNOWN), _touched)
     data = raw.get("logdata")
     facts = extract(data if isinstance(data, dict) else {}, logtype)
     node = as_text(raw["node_id"], MAX_NAME) or KIND
@@ -210,15 +219,14 @@ class _CanaryAssembler(Assembler):
         return [Event(topic, payload, "http_request", ids.event_id("sensors", mark), fact.ts)]
 
 
-class OpenCanarySource(Source):
+class OpenCanarySource(SessionSource):
     """An OpenCanary JSON log, or a directory with one for each decky."""
 
     def __init__(self, settings: Settings, key: bytes, since: float | None = None) -> None:
-        super().__init__(since)
+        limits = _limits(settings.sensor)
+        super().__init__(_CanaryAssembler(limits, key, settings.bus.max_event_bytes, KIND), since)
         self._idle_s = settings.sensor.probe_idle_s
         self._max_visits = settings.sensor.max_open_sessions
-        limits = _limits(settings.sensor)
-        self.assembler = _CanaryAssembler(limits, key, settings.bus.max_event_bytes, KIND)
         self._visits: OrderedDict[tuple[str, str, int, str], tuple[str, float]] = OrderedDict()
 
     def _one(self, data: bytes) -> list[Event] | Refusal:
@@ -229,6 +237,7 @@ class OpenCanarySource(Source):
             return visit
         if not self._saw(visit.ts):
             return []
+        self.unknown += visit.service == _UNKNOWN
         native = self._native(visit)
         events: list[Event] = []
         for kind, detail in visit.facts:
@@ -251,21 +260,15 @@ class OpenCanarySource(Source):
         """Ends visits that have been quiet too long by now: a live log that is silent says that time went by."""
         return self.assembler.quiet_since(now - self._idle_s - _REST_S)
 
-    def end_all(self, reason: str = "eof") -> list[Event]:
-        """Ends every open visit."""
-        return self.assembler.end_all(reason)
-
     def to_state(self) -> Data:
         """Counters, visits and open sessions."""
-        visits = [[*key, *value] for key, value in self._visits.items()]
-        return {**super().to_state(), "visits": visits, "sessions": self.assembler.to_state()}
+        return {**super().to_state(), "visits": [[*key, *value] for key, value in self._visits.items()]}
 
     def restore(self, state: Data) -> None:
         """Takes up the state of :meth:`to_state`."""
         super().restore(state)
         for decky, ip, port, service, native, ts in state.get("visits", ()):
             self._visits[(decky, ip, int(port), service)] = (native, float(ts))
-        self.assembler.restore(state.get("sessions", {}))
 
 
 def _limits(settings: SensorSettings) -> SensorSettings:

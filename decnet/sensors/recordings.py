@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from decnet.bus.base import BaseBus, Event
+from decnet.bus.wire import MAX_BLOB_BYTES
 from decnet.logs import get_logger
 
 _log = get_logger(__name__)
@@ -45,12 +46,12 @@ def read_recording(log: Path, ttylog: str, max_bytes: int) -> bytes | None:
 async def attach_recording(event: Event, bus: BaseBus, log: Path, max_bytes: int) -> None:
     """Replaces ``ttylog`` in the payload by ``keystrokes_ref``, once the blob is stored.
 
-    Raises BusUnavailable or BusFull; then nothing has changed.
+    No bus takes more than ``MAX_BLOB_BYTES``. Raises BusUnavailable or BusFull; then nothing has changed.
     """
     ttylog = event.payload.get("ttylog")
     if not isinstance(ttylog, str):
         return
-    data = await asyncio.to_thread(read_recording, log, ttylog, max_bytes)
+    data = await asyncio.to_thread(read_recording, log, ttylog, min(max_bytes, MAX_BLOB_BYTES))
     if data is not None:
         key = hashlib.sha256(data).hexdigest()
         await bus.put_blob(key, data)

@@ -14,7 +14,7 @@ from decnet.bus.base import BaseBus, Event
 from decnet.config import SensorSpec, Settings
 from decnet.errors import BusError, DatabaseError, SensorError
 from decnet.logs import get_logger
-from decnet.sensors.checkpoint import CheckpointStore, pack, sensor_key, unpack
+from decnet.sensors.checkpoint import CheckpointStore, State, pack, sensor_key, unpack
 from decnet.sensors.recordings import attach_recording
 from decnet.sensors.sources import Source, make_source
 from decnet.sensors.tailer import Tailer
@@ -115,11 +115,17 @@ class SensorRun:
         self._pending = []
         state = await self._store.load(sensor_key(self.spec))
         if state is not None:
-            files, source = unpack(state)
-            self.tailer.restore(files)
-            self.source.restore(source)
+            self._restore(state)
             self._told = sum(self.source.refused.values())
         self._loaded = True
+
+    def _restore(self, state: State) -> None:
+        files, source = unpack(state)
+        try:
+            self.tailer.restore(files)
+            self.source.restore(source)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise SensorError(f"damaged checkpoint: {error}") from error
 
     def _advance(self) -> tuple[int, list[Event]]:
         batch = self.tailer.read()
@@ -222,6 +228,8 @@ class SensorRun:
             "reasons": dict(source.refused),
             "last_refusal": source.last_refusal,
             "bad_utf8": source.bad_utf8,
+            "unknown": source.unknown,
+            **source.sessions(),
             "problems": dict(list(problems.items())[:10]),
             "published": self.published,
             "unpublishable": self.unpublishable,

@@ -40,6 +40,9 @@ class Source(ABC):
         """Older lines are passed over (epoch seconds)."""
         self.lines = 0
         self.bad_utf8 = 0
+        """Lines with bytes that are no UTF-8: read, with marks in their place."""
+        self.unknown = 0
+        """Lines of a kind that no reader knows."""
         self.refused: Counter[str] = Counter()
         self.last_refusal = ""
         self.newest: float | None = None
@@ -91,7 +94,7 @@ class Source(ABC):
         """Plain JSON for a checkpoint."""
         return {
             "lines": self.lines, "refused": dict(self.refused), "newest": self.newest,
-            "last_refusal": self.last_refusal,
+            "last_refusal": self.last_refusal, "bad_utf8": self.bad_utf8, "unknown": self.unknown,
         }  # fmt: skip
 
     def restore(self, state: Data) -> None:
@@ -100,20 +103,24 @@ class Source(ABC):
         self.refused = Counter(state.get("refused", {}))
         self.newest = state.get("newest")
         self.last_refusal = str(state.get("last_refusal", ""))
+        self.bad_utf8 = int(state.get("bad_utf8", 0))
+        self.unknown = int(state.get("unknown", 0))
+
+    def sessions(self) -> dict[str, int]:
+        """How many sessions are open, and how many had to end early for want of room."""
+        return {"open_sessions": 0, "evicted": 0}
 
 
-class CowrieSource(Source):
-    """A Cowrie JSON log."""
+class SessionSource(Source):
+    """A log whose lines become sessions."""
 
-    def __init__(self, settings: Settings, key: bytes, since: float | None = None) -> None:
+    def __init__(self, assembler: Assembler, since: float | None = None) -> None:
         super().__init__(since)
-        self.assembler = Assembler(settings.sensor, key, settings.bus.max_event_bytes)
+        self.assembler = assembler
 
-    def _one(self, data: bytes) -> list[Event] | Refusal:
-        fact = parse_line(data)
-        if isinstance(fact, Refusal):
-            return fact
-        return self.assembler.feed(fact) if self._saw(fact.ts) else []
+    def sessions(self) -> dict[str, int]:
+        """How many sessions are open, and how many had to end early for want of room."""
+        return {"open_sessions": self.assembler.open_sessions, "evicted": self.assembler.evicted}
 
     def end_all(self, reason: str = "eof") -> list[Event]:
         """Ends every open session."""
@@ -127,6 +134,22 @@ class CowrieSource(Source):
         """Takes up the state of :meth:`to_state`."""
         super().restore(state)
         self.assembler.restore(state.get("sessions", {}))
+
+
+class CowrieSource(SessionSource):
+    """A Cowrie JSON log."""
+
+    def __init__(self, settings: Settings, key: bytes, since: float | None = None) -> None:
+        super().__init__(Assembler(settings.sensor, key, settings.bus.max_event_bytes), since)
+
+    def _one(self, data: bytes) -> list[Event] | Refusal:
+        fact = parse_line(data)
+        if isinstance(fact, Refusal):
+            return fact
+        if not self._saw(fact.ts):
+            return []
+        self.unknown += fact.kind == "other" and bool(fact.data)
+        return self.assembler.feed(fact)
 
 
 def recorded_event(line: bytes, max_bytes: int = 262_144) -> Event | Refusal:
@@ -144,7 +167,11 @@ def recorded_event(line: bytes, max_bytes: int = 262_144) -> Event | Refusal:
     reason = _topic_fault(topic)
     if reason or not isinstance(payload, dict):
         return Refusal(reason or "no_payload")
-    event = Event(str(topic), storable(payload), **_envelope(raw, line))
+    try:
+        event = Event(str(topic), storable(payload), **_envelope(raw, line))
+    except RecursionError:
+        # Just shallow enough to be decoded, a value can still be too deep to be written out as text.
+        return Refusal("too_deep")
     return Refusal("too_large") if len(event.to_bytes()) > max_bytes - _ENVELOPE_BYTES else event
 
 

@@ -12,7 +12,6 @@ import json
 import os
 import stat
 import zlib
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -31,6 +30,8 @@ from decnet.sensors.logfiles import (
 )
 
 _GZIP_ERRORS = (OSError, EOFError, zlib.error)
+HEADS_KEPT = 10_000
+"""Beginnings of files kept so that a file that has not changed is not read again."""
 
 
 class Line(NamedTuple):
@@ -62,13 +63,13 @@ class Tailer:
         self._records: list[FileRecord] = []
         self._current: dict[str, tuple[FoundFile, FileRecord]] = {}
         self._heads: dict[str, tuple[tuple[int, ...], bytes]] = {}
-        self._stuck: dict[str, tuple[int, ...]] = {}
+        self._stuck: dict[str, tuple[tuple[int, ...], str]] = {}
+        """Path to the state in which a file gives nothing more, and what is wrong with it, if anything."""
         self._gz: tuple[str, int, BinaryIO] | None = None
         self._turn = 0
         self._first_scan = True
         self.problems: dict[str, str] = {}
         """Path to what is wrong with it, of the last look."""
-        self.refused: Counter[str] = Counter()
 
     def to_state(self) -> dict[str, Any]:
         """Plain JSON for a checkpoint."""
@@ -134,9 +135,18 @@ class Tailer:
         if record.fp_len < len(file.head):
             record.fp, record.fp_len = fingerprint(file.head), len(file.head)
         self._current[file.path] = (file, record)
+        why = self._stuck_why(file, record)
+        if why:
+            self.problems[file.path] = why
+
+    def _stuck_why(self, file: FoundFile, record: FileRecord) -> str | None:
+        """What is wrong with a file that gave nothing and has not changed since; None when it is to be read."""
+        mark, why = self._stuck.get(file.path, ((), ""))
+        return why if mark == _mark(file, record) else None
 
     def _prune(self) -> None:
         """Forgets the oldest records of files that are gone."""
+        self._stuck = {path: why for path, why in self._stuck.items() if path in self._current}
         here = {id(r) for _, r in self._current.values()}
         gone = [r for r in self._records if id(r) not in here]
         drop = {id(r) for r in gone[: max(len(gone) - MAX_GONE, 0)]}
@@ -196,7 +206,7 @@ class Tailer:
             return known[1]
         with _opened(path) as handle:
             head = handle.read(HEAD_BYTES)
-        if len(self._heads) > 10_000:
+        if len(self._heads) > HEADS_KEPT:
             self._heads.clear()
         self._heads[path] = (mark, head)
         return head
@@ -216,7 +226,7 @@ class Tailer:
         """The next lines of one log: the oldest file that has some."""
         mine = [(f, r) for f, r in self._current.values() if group_of(f.name) == group]
         for file, record in sorted(mine, key=lambda pair: reading_order(pair[0].name)):
-            if _remaining(file, record) and self._stuck.get(file.path) != _mark(file, record):
+            if _remaining(file, record) and self._stuck_why(file, record) is None:
                 self._read_file(file, record, batch)
                 if batch.consumed:
                     return
@@ -233,7 +243,7 @@ class Tailer:
         batch.consumed += record.offset - before
         record.done = file.gz and ended and record.offset == before + len(data)
         if record.offset == before and not record.done:
-            self._stuck[file.path] = _mark(file, record)
+            self._stuck[file.path] = (_mark(file, record), self.problems.get(file.path, ""))
 
     def _cut(self, file: FoundFile, record: FileRecord, data: bytes, ended: bool, batch: Batch) -> None:
         """Cuts data at newlines; what has no newline yet stays for the next time."""
@@ -258,7 +268,6 @@ class Tailer:
         record.line += 1
         if record.skipping or len(data) > self._limits.max_line_bytes:
             record.skipping = False
-            self.refused["too_long"] += 1
             batch.too_long.append(f"{record.path}:{record.line}")
         elif data and not data.isspace():
             batch.lines.append(Line(record.path, record.line, offset, data))

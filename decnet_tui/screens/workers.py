@@ -23,6 +23,18 @@ _SAID = frozenset(
     {"worker", "ts", "pid", "host", "state", "processed", "failed", "dead_lettered", "lag"}
     | {"last_event_ts", "degraded", "note", "sensors"}
 )
+_EARLY, _KIND, _UTF8 = (
+    "sessions ended early for want of room",
+    "lines of an unknown kind",
+    "lines not in UTF-8",
+)
+_REFUSED, _OPEN = "events the bus refused for good", "sessions open"
+_WORDS = {
+    "sessions_evicted": _EARLY, "evicted": _EARLY, "lines_unknown": _KIND, "unknown": _KIND,
+    "lines_bad_utf8": _UTF8, "bad_utf8": _UTF8, "events_unpublishable": _REFUSED, "unpublishable": _REFUSED,
+    "sessions_open": _OPEN, "open_sessions": _OPEN,
+}  # fmt: skip
+"""Counts of the sensors worker, and of one sensor, that are told of in words, and only when there are any."""
 
 
 def state_text(model: WorkerModel, now: float, heartbeat_s: float) -> tuple[str, Style]:
@@ -124,6 +136,12 @@ class WorkersView(SectionsView):
         rows = [heading(LETTERS, head, [(head, FAINT)])]
         return rows + [Entry(LETTERS, r["id"], _letter_line(r), r, bad=True) for r in self.letters]
 
+    def detail(self) -> list[str]:
+        """Counts that are worth a word, then what is behind the entry."""
+        entry = self.current
+        counted = entry is not None and entry.section in (WORKERS, SENSORS)
+        return [*(_words(entry.data) if entry is not None and counted else []), *super().detail()]
+
     def empty(self, width: int) -> list[str]:
         """Silence."""
         return [
@@ -164,7 +182,8 @@ def _sensor_line(row: Mapping[str, Any]) -> Line:
     )
     reasons = row.get("reasons")
     why = " ".join(f"{k} {v}" for k, v in reasons.items()) if isinstance(reasons, Mapping) else ""
-    where = visible(f"{row.get('path')}  {row.get('waiting') or ''} {why}", 400)
+    told = "  ".join(_words(row))
+    where = visible(f"{row.get('path')}  {row.get('waiting') or ''} {why}  {told}".rstrip(), 400)
     return [
         (fit(str(row.get("kind")), 11) + " ", PLAIN),
         (f"{text:<12}", style),
@@ -184,8 +203,15 @@ def _count(payload: Mapping[str, object], key: str) -> str:
     return count_short(value) if isinstance(value, (int, float)) else "-"
 
 
+def _words(payload: Mapping[str, object]) -> list[str]:
+    """The counts of a worker or a sensor that are more than nothing, in plain words."""
+    found = [(payload.get(key), words) for key, words in _WORDS.items()]
+    return [f"{value} {words}" for value, words in found if isinstance(value, int) and value > 0]
+
+
 def _notes(payload: Mapping[str, object]) -> str:
     """Why it is degraded first, then the worker's own figures."""
-    own = [f"{k} {v}" for k, v in payload.items() if k not in _SAID and isinstance(v, (int, float, str))]
+    plain = [(k, v) for k, v in payload.items() if k not in _SAID and k not in _WORDS]
+    own = [f"{k} {v}" for k, v in plain if isinstance(v, (int, float, str))]
     reason = payload.get("degraded") or payload.get("note")
-    return "  ".join([*([str(reason)] if reason else []), *own])
+    return "  ".join([*([str(reason)] if reason else []), *_words(payload), *own])

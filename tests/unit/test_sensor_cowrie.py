@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from decnet.bus.base import Event
 from decnet.config import SensorSettings, Settings
+from decnet.ids import session_id
 from decnet.sensors.cowrie import Fact, Refusal, parse_line, parse_time
 from decnet.sensors.sources import CowrieSource, JsonlSource, recorded_event
 from decnet.sensors.tailer import Line
@@ -146,8 +147,15 @@ def test_bounds_still_count() -> None:
 
 def test_too_many_open_sessions_end_the_longest_idle_one() -> None:
     source = make(max_open_sessions=3)
-    data = b"".join(row("session.connect", i, session=f"s{i}") for i in range(5))
-    assert len(of(feed(source, data), "session.ended")) == 2
+    data = b"".join(row("session.connect", i, session=f"s{i}") for i in range(3))
+    assert of(feed(source, data + row("command.input", 3, session="s0", input="id")), "session.ended") == []
+    data = b"".join(row("session.connect", i, session=f"s{i}") for i in (4, 5))
+    ended = of(feed(source, data), "session.ended")
+    assert [(p["session_id"], p["end_reason"], p["ended_at"]) for p in ended] == [
+        (session_id("cowrie", "d1", "s1"), "idle", 1_600_000_001.0),
+        (session_id("cowrie", "d1", "s2"), "idle", 1_600_000_002.0),
+    ]
+    assert source.sessions() == {"open_sessions": 3, "evicted": 2}
 
 
 def test_secrets_leave_only_as_keyed_hmac() -> None:
