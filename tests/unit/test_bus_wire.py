@@ -70,8 +70,20 @@ def test_headers_for_the_server_are_ours_alone(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("", "x"), ("a b", "x"), ("a:", "x"), ("k" * 65, "x"), ("é", "x"), ("k\n", "x")]
-    + [("k", "a\r\nb"), ("k", "a\nb"), ("k", "a\x00"), ("k", "é"), ("k", "\x7f"), ("k", "\u202e")],
+    [
+        ("", "x"),
+        ("a b", "x"),
+        ("a:", "x"),
+        ("k" * 65, "x"),
+        ("é", "x"),
+        ("k\n", "x"),
+        ("k", "a\r\nb"),
+        ("k", "a\nb"),
+        ("k", "a\x00"),
+        ("k", "é"),
+        ("k", "\x7f"),
+        ("k", "\u202e"),
+    ],
 )
 def test_headers_that_could_upset_the_protocol_are_refused(key: str, value: str) -> None:
     with pytest.raises(ValueError, match="not a header"):
