@@ -187,9 +187,9 @@ class EmbeddedServer:
             self._write_config()
             try:
                 await self._launch()
-            except EngineError:
+            except EngineError as error:  # it has the end of the log, which is read once
                 await self._end_process()
-                if attempt == 2 or "address already in use" not in self._log_tail():
+                if attempt == 2 or "address already in use" not in str(error):
                     raise
             else:
                 return
