@@ -333,11 +333,13 @@ async def test_a_server_that_ran_for_a_while_is_started_again_at_once(
     looks: list[int] = []
     failures: list[int] = []
 
-    async def look() -> None:
+    async def look(silent: int) -> int:
+        assert silent == 0  # a new process has not been silent yet
         looks.append(len(failures))
         process = world.server._process
         assert process is not None
         process.end(1)  # type: ignore[attr-defined]
+        return 3
 
     async def again(number: int) -> int:
         failures.append(number)
@@ -347,7 +349,7 @@ async def test_a_server_that_ran_for_a_while_is_started_again_at_once(
             world.server._process = Process()  # type: ignore[assignment]
         return number + 1
 
-    monkeypatch.setattr(world.server, "_look_for_wedge", look)
+    monkeypatch.setattr(world.server, "_look", look)
     monkeypatch.setattr(world.server, "_again", again)
     world.server._process = Process()  # type: ignore[assignment]
     with pytest.raises(asyncio.CancelledError):
@@ -355,6 +357,29 @@ async def test_a_server_that_ran_for_a_while_is_started_again_at_once(
             await world.server._watch()
     assert looks == [0, 2]
     assert failures == [0, 1, 0]
+
+
+async def test_a_server_that_hangs_is_started_again_after_five_silent_looks(world: World) -> None:
+    world.server._process = process = Process()  # type: ignore[assignment]
+    silent = 0
+    for expected in (1, 2, 3, 4):
+        world.ready = False
+        silent = await world.server._look(silent)
+        assert (silent, process.asked) == (expected, [])
+    world.ready = True
+    assert await world.server._look(silent) == 0
+    world.ready = False
+    assert await world.server._look(subject.SILENT_LOOKS - 1) == 0
+    assert (process.asked, world.server.last_error) == (["terminate"], "the server does not answer")
+    assert await world.server._look(subject.SILENT_LOOKS - 1) == 0  # it ended: the watcher starts it
+    assert (process.asked, subject.SILENT_LOOKS, subject.WATCH_S) == (["terminate"], 5, 2.0)
+
+
+async def test_looking_at_a_server_looks_for_a_wedged_store(world: World) -> None:
+    world.server._process = process = Process()  # type: ignore[assignment]
+    world.server.log_path.write_text("no space left on device\n")
+    assert await world.server._look(0) == 0
+    assert process.asked == ["terminate"]
 
 
 async def test_a_restart_names_its_reason_and_leaves_the_start_to_the_watcher(world: World) -> None:
