@@ -46,7 +46,9 @@ def kill_that_raises(error: type[OSError] | type[OverflowError]) -> Callable[[in
     return kill
 
 
-def test_a_process_of_another_user_is_alive_and_one_that_is_gone_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_of_another_user_is_alive_and_one_that_is_gone_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert process_alive(os.getpid())
     monkeypatch.setattr(subject.os, "kill", kill_that_raises(ProcessLookupError))
     assert not process_alive(os.getpid())
@@ -93,7 +95,9 @@ def test_the_mark_tells_boot_and_start_of_a_process() -> None:
     assert process_mark(2**22 + 1) == ""
 
 
-def test_a_process_id_that_is_used_again_is_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_id_that_is_used_again_is_no_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rewrite(tmp_path, mark="another boot:1")
     assert read_connection(tmp_path) is None
     rewrite(tmp_path, mark="")
@@ -161,7 +165,9 @@ def test_a_file_that_cannot_be_read_is_none_and_not_an_error(tmp_path: Path) -> 
     assert read_connection(tmp_path) is None
 
 
-def test_a_private_file_is_private_from_its_first_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_private_file_is_private_from_its_first_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "secret"
     path.write_text("old")
     path.chmod(0o644)
@@ -233,7 +239,12 @@ def test_credentials_travel_but_are_not_shown() -> None:
         tls_ca=Path("ca.pem"),
     )
     made = Connection.of(bus, "sqlite:///a")
-    assert made.credentials == {"user": "u", "password": "pass-word", "nkeys_seed": "seed", "tls_ca": "ca.pem"}
+    assert made.credentials == {
+        "user": "u",
+        "password": "pass-word",
+        "nkeys_seed": "seed",
+        "tls_ca": "ca.pem",
+    }
     assert (made.token, made.host, made.pid) == ("to-ken", socket.gethostname(), os.getpid())
     assert "pass-word" not in repr(made)
     assert "to-ken" not in repr(made)

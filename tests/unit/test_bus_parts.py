@@ -146,7 +146,9 @@ def test_the_short_form_of_the_bus_type_wins_and_nats_is_the_default(tmp_path: P
     assert isinstance(get_bus(settings=Settings(bus=BusSettings(type="memory"))), MemoryBus)
 
 
-def test_without_a_url_the_engine_of_the_data_directory_is_used_and_with_one_it_is_not(tmp_path: Path) -> None:
+def test_without_a_url_the_engine_of_the_data_directory_is_used_and_with_one_it_is_not(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(ConfigError, match="no bus URL, and no engine runs on"):
         get_bus(settings=Settings(data_dir=tmp_path))
     write_connection(tmp_path, Connection("", "sqlite:///a"))

@@ -53,7 +53,13 @@ async def test_news_arrive_with_their_type(failures: Any) -> None:
 
 
 async def test_each_failure_is_counted_under_its_name_and_warned_of(failures: Any) -> None:
-    errors = [BusUnavailable("gone"), BusFull("full"), BusUnavailable("gone"), ValueError("bad"), KeyError("x")]
+    errors = [
+        BusUnavailable("gone"),
+        BusFull("full"),
+        BusUnavailable("gone"),
+        ValueError("bad"),
+        KeyError("x"),
+    ]
     with capture_logs() as logs:
         for error in errors:
             assert await safely(Wire(error)) is False
@@ -136,7 +142,9 @@ async def test_extras_that_fail_degrade_the_beat_and_do_not_stop_it(monkeypatch:
         raise KeyError("x")
 
     found, _ = await beats(monkeypatch, Wire(), 2, extra=broken)
-    assert [(beat["state"], beat["note"]) for beat in found] == [("degraded", "health fields failed: KeyError")] * 2
+    assert [(beat["state"], beat["note"]) for beat in found] == [
+        ("degraded", "health fields failed: KeyError")
+    ] * 2
 
 
 @pytest.fixture

@@ -118,7 +118,11 @@ async def test_it_listens_on_the_loopback_behind_a_token_and_within_its_room(wor
     assert (int(found["max_memory_store"]), STORE_SLACK) == (STORE_SLACK, 64 * 2**20)
     assert int(found["max_payload"]) == 2**20
     assert found["sync_interval"] == '"1s"'
-    assert (int(found["logfile_size_limit"]), found["logfile_max_num"], LOG_BYTES) == (LOG_BYTES, "2", 4 * 2**20)
+    assert (int(found["logfile_size_limit"]), found["logfile_max_num"], LOG_BYTES) == (
+        LOG_BYTES,
+        "2",
+        4 * 2**20,
+    )
     assert world.server.url == "nats://127.0.0.1:40001"
 
 
@@ -466,7 +470,9 @@ def test_only_a_nats_server_on_our_own_file_is_ours(world: World, monkeypatch: p
     assert [pid for pid in range(1, 7) if world.server._is_ours(pid)] == [1]
 
 
-async def test_a_stale_server_is_ended_before_ours_starts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stale_server_is_ended_before_ours_starts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     order: list[str] = []
 
     async def end_stale() -> None:
@@ -503,7 +509,13 @@ async def greeted(greeting: bytes | None, tmp_path: Path) -> bool:
 
 @pytest.mark.parametrize(
     ("greeting", "counts"),
-    [(b'INFO {"a":1}\r\n', True), (b"SSH-2.0-x\r\n", False), (b"", False), (b"INFO\r\n", False), (b"x" * 70_000, False)],
+    [
+        (b'INFO {"a":1}\r\n', True),
+        (b"SSH-2.0-x\r\n", False),
+        (b"", False),
+        (b"INFO\r\n", False),
+        (b"x" * 70_000, False),
+    ],
 )
 async def test_only_what_greets_like_a_nats_server_takes_clients(
     tmp_path: Path, greeting: bytes, counts: bool
@@ -541,7 +553,9 @@ def test_the_log_is_read_from_where_it_was_read_last_and_bounded(world: World) -
     assert server._log_tail() == "x" * 200 + " | three"
 
 
-def test_the_wheels_own_server_is_used_before_one_of_the_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_wheels_own_server_is_used_before_one_of_the_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(subject.sys, "executable", str(tmp_path / "python"))
     monkeypatch.setattr(subject.shutil, "which", lambda name: f"/path/{name}")
     assert subject.server_binary() == "/path/nats-server"
@@ -556,7 +570,9 @@ def test_the_wheels_own_server_is_used_before_one_of_the_path(monkeypatch: pytes
         subject.server_binary()
 
 
-def test_a_child_ends_with_its_parent_and_at_once_when_that_is_gone_already(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_ends_with_its_parent_and_at_once_when_that_is_gone_already(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     told: list[tuple[int, ...]] = []
     library = SimpleNamespace(prctl=lambda *arguments: told.append(arguments))
     monkeypatch.setattr(subject.ctypes, "CDLL", lambda name, use_errno: library)

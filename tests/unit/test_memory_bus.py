@@ -16,7 +16,9 @@ from decnet.config import BusSettings
 from decnet.errors import BusFull, BusUnavailable
 
 ENDED = "attacker.session.ended"
-SETTINGS = BusSettings(type="memory", ack_wait_s=30.0, max_ack_pending=4, max_stream_bytes=2**20, live_queue=3)
+SETTINGS = BusSettings(
+    type="memory", ack_wait_s=30.0, max_ack_pending=4, max_stream_bytes=2**20, live_queue=3
+)
 
 
 class Clock:
@@ -128,7 +130,12 @@ async def test_no_more_is_out_at_once_than_the_setting_says(bus: MemoryBus, cloc
     await first[1].ack()
     assert [seq for seq, _ in numbers(await consumer.fetch(9, 0))] == [5]
     clock.now += 30
-    assert [seq for seq, _ in numbers(await consumer.fetch(9, 0))] == [1, 3, 4, 5]  # redelivery is no new work
+    assert [seq for seq, _ in numbers(await consumer.fetch(9, 0))] == [
+        1,
+        3,
+        4,
+        5,
+    ]  # redelivery is no new work
 
 
 async def test_the_backlog_is_told_as_it_is(bus: MemoryBus) -> None:
@@ -164,7 +171,10 @@ async def test_news_are_not_kept_and_ids_are_stored_once(bus: MemoryBus) -> None
         await bus.publish(topic, {}, event_id="same")
     await bus.publish(ENDED, {}, event_id="other")
     assert [stored.topic for stored in bus.broker.stream] == [ENDED, ENDED]
-    assert [stored.headers for stored in bus.broker.stream] == [{MSG_ID_HEADER: "same"}, {MSG_ID_HEADER: "other"}]
+    assert [stored.headers for stored in bus.broker.stream] == [
+        {MSG_ID_HEADER: "same"},
+        {MSG_ID_HEADER: "other"},
+    ]
 
 
 def test_a_full_stream_refuses_the_first_byte_too_many_and_keeps_what_it_has() -> None:

@@ -217,7 +217,9 @@ async def test_closing_without_a_connection_or_a_flush_that_works_still_closes(w
     assert (world.client.flushed, world.client.closed) == ([], 1)
 
 
-async def test_reconnections_are_counted_and_a_loss_is_warned_of_once_there_was_a_connection(world: World) -> None:
+async def test_reconnections_are_counted_and_a_loss_is_warned_of_once_there_was_a_connection(
+    world: World,
+) -> None:
     world.fail = BusUnavailable("away")
     with pytest.raises(BusUnavailable):
         await world.bus.connect()

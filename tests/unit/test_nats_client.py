@@ -106,7 +106,9 @@ class Clock:
         monkeypatch.setattr(nats_client, "time", SimpleNamespace(monotonic=lambda: self.now))
 
 
-def test_a_failure_answers_for_as_long_as_it_took_and_two_seconds_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_answers_for_as_long_as_it_took_and_two_seconds_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     clock, attempts = Clock(monkeypatch), Attempts()
     assert not attempts.fresh()
     attempts.repeat()  # nothing to repeat
@@ -122,7 +124,9 @@ def test_a_failure_answers_for_as_long_as_it_took_and_two_seconds_more(monkeypat
     assert not attempts.fresh()
 
 
-def test_an_attempt_that_works_is_no_failure_and_forgets_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_attempt_that_works_is_no_failure_and_forgets_the_last_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     Clock(monkeypatch)
     attempts = Attempts()
     with pytest.raises(BusUnavailable), attempts.watched():
@@ -287,7 +291,9 @@ def test_a_subject_that_no_database_stores_is_made_storable() -> None:
     assert (plain.subject, plain.reply) == ("attacker.é", "")
 
 
-@pytest.mark.parametrize("broken", [b"NATS/1.0\r\n\xff\xfe: \xfd\r\n\r\n", b"NATS/1.0 503\xff \xff\r\n\r\n", b""])
+@pytest.mark.parametrize(
+    "broken", [b"NATS/1.0\r\n\xff\xfe: \xfd\r\n\r\n", b"NATS/1.0 503\xff \xff\r\n\r\n", b""]
+)
 async def test_broken_headers_cost_the_headers_and_not_the_message(broken: bytes) -> None:
     client = nats_client._SteadyClient()
     found = await client._process_headers(broken)

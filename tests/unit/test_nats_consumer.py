@@ -159,7 +159,9 @@ async def test_nothing_there_is_an_empty_batch_after_its_time(world: World, code
     assert world.slept == [2.0]  # refused early: the reader's loop does not spin
 
 
-@pytest.mark.parametrize("reason", ["Exceeded MaxAckPending", "Exceeded MaxWaiting", "Exceeded MaxRequestBatch of 1"])
+@pytest.mark.parametrize(
+    "reason", ["Exceeded MaxAckPending", "Exceeded MaxWaiting", "Exceeded MaxRequestBatch of 1"]
+)
 async def test_a_busy_consumer_is_not_made_again(world: World, reason: str) -> None:
     world.answer(status("409", reason), status("409", reason))
     assert await world.numbers(5, 2.0) == []
@@ -183,14 +185,18 @@ async def test_other_signs_of_life_are_no_answer(world: World) -> None:
     assert await world.numbers(5, 2.0) == [1]
 
 
-@pytest.mark.parametrize("end", [status("409", "Consumer Deleted"), status("503"), status("408"), status("409", "Exceeded x")])
+@pytest.mark.parametrize(
+    "end", [status("409", "Consumer Deleted"), status("503"), status("408"), status("409", "Exceeded x")]
+)
 async def test_what_came_before_a_bad_answer_is_delivered(world: World, end: Msg) -> None:
     world.answer(world.message(1), world.message(2), end)
     assert await world.numbers(5, 2.0) == [1, 2]
     assert world.streams == 0
 
 
-@pytest.mark.parametrize("error", [nats.errors.TimeoutError(), TimeoutError(), nats.errors.ConnectionClosedError()])
+@pytest.mark.parametrize(
+    "error", [nats.errors.TimeoutError(), TimeoutError(), nats.errors.ConnectionClosedError()]
+)
 async def test_silence_is_a_lost_connection_and_not_an_empty_batch(world: World, error: Exception) -> None:
     world.answer(error)
     with pytest.raises(BusUnavailable):

@@ -213,7 +213,8 @@ async def test_what_is_no_event_is_left_out_of_the_tail() -> None:
 
 @settings(max_examples=60)
 @given(
-    gaps=st.lists(st.tuples(st.integers(1, 3), st.integers(0, 3)), min_size=1, max_size=20), cutoff=st.integers(0, 60)
+    gaps=st.lists(st.tuples(st.integers(1, 3), st.integers(0, 3)), min_size=1, max_size=20),
+    cutoff=st.integers(0, 60),
 )
 def test_the_first_event_since_a_time_is_found_across_gaps(gaps: list[tuple[int, int]], cutoff: int) -> None:
     log = Log([])
@@ -329,7 +330,9 @@ async def test_a_blob_is_stored_once_and_compressed_in_a_bucket_of_a_bounded_siz
     assert (bucket, config.max_bytes, config.replicas, config.ttl) == ("DECNET_blobs", 2**25, 1, None)
 
 
-async def test_a_blob_of_8_mib_goes_both_ways_and_one_byte_more_goes_nowhere(blobs: Blobs, shelf: Shelf) -> None:
+async def test_a_blob_of_8_mib_goes_both_ways_and_one_byte_more_goes_nowhere(
+    blobs: Blobs, shelf: Shelf
+) -> None:
     data = bytes(MAX_BLOB_BYTES)
     await blobs.put(keyed(data), data)
     assert await blobs.get(keyed(data)) == data
@@ -340,7 +343,9 @@ async def test_a_blob_of_8_mib_goes_both_ways_and_one_byte_more_goes_nowhere(blo
     assert await blobs.get(keyed(more)) is None
 
 
-async def test_a_blob_that_is_not_what_its_key_names_is_none_and_no_outage(blobs: Blobs, shelf: Shelf) -> None:
+async def test_a_blob_that_is_not_what_its_key_names_is_none_and_no_outage(
+    blobs: Blobs, shelf: Shelf
+) -> None:
     data = b"recording" * 100
     packed = zlib.compress(data)
     for wrong in (b"", b"no zlib", packed[:-20], zlib.compress(b"other")):
