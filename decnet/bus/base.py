@@ -19,8 +19,10 @@ from decnet.errors import MalformedEvent
 from decnet.hostile import storable
 
 SCHEMA_VERSION = 1
-_DIGITS = bytes.maketrans(b"0123456789", b"0000000000")
+_DIGITS = bytes.maketrans(b"0123456789E", b"0000000000e")
 _LONG_INTEGER = b"0" * 19
+_GREAT_EXPONENTS = (b"0e000", b"0e+000")
+_MANTISSA = 40
 _BEFORE_NUMBERS = (b":", b",", b"[", b"-", b" ", b"\n", b"\t", b"\r")
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -57,8 +59,8 @@ class Event:
     def from_bytes(cls, topic: str, body: bytes, headers: Mapping[str, str] | None = None) -> Event:
         """The event in ``body``; the topic is the transport's, never the body's.
 
-        What no database stores (NUL, lone surrogates, integers beyond 63 bits) is made storable here:
-        any producer's text could otherwise cost the whole event.
+        What no database stores (NUL, lone surrogates, integers beyond 63 bits, infinities) is made storable
+        here: any producer's text could otherwise cost the whole event.
 
         Raises MalformedEvent when the body is no envelope with an object as payload.
         """
@@ -71,11 +73,14 @@ class Event:
         payload = raw.get("payload")
         if not isinstance(payload, dict):
             raise MalformedEvent("payload is not an object")
+        kind, name = _checked(raw, "type", str, ""), _checked(raw, "id", str, "")
+        if _doubtful(body):
+            payload, kind, name = map(storable, (payload, kind, name))
         return cls(
             topic=topic,
-            payload=storable(payload) if _doubtful(body) else payload,
-            type=_checked(raw, "type", str, ""),
-            id=_checked(raw, "id", str, "") or uuid4().hex,
+            payload=payload,
+            type=kind,
+            id=name or uuid4().hex,
             ts=_finite(raw.get("ts")),
             v=_checked(raw, "v", int, SCHEMA_VERSION),
             headers=headers or _NO_HEADERS,
@@ -85,20 +90,34 @@ class Event:
 def _doubtful(body: bytes) -> bool:
     """Whether a body may hold what no database stores; only then its payload is walked through."""
     return (
-        b"\\ud" in body
+        b"\0" in body  # UTF-16 or UTF-32, which JSON may be: none of the marks below would be found
+        or b"\\ud" in body
         or b"\\uD" in body
         or b"\\u0000" in body
         or b"\xed" in body
         or b"NaN" in body
         or b"Infinity" in body
-        or _has_long_integer(body)
+        or _has_great_number(body)
     )
 
 
-def _has_long_integer(body: bytes) -> bool:
-    """Nineteen digits that no quotation mark stands before: those of ids and hashes are text."""
+def _has_great_number(body: bytes) -> bool:
+    """Nineteen digits, or an exponent of three, that no quotation mark stands before: ids and hashes are text."""
     folded = body.translate(_DIGITS)
-    return _LONG_INTEGER in folded and any(before + _LONG_INTEGER in folded for before in _BEFORE_NUMBERS)
+    if _LONG_INTEGER in folded and any(before + _LONG_INTEGER in folded for before in _BEFORE_NUMBERS):
+        return True
+    return any(_has_exponent(folded, mark) for mark in _GREAT_EXPONENTS)
+
+
+def _has_exponent(folded: bytes, mark: bytes) -> bool:
+    """Whether ``mark`` ends the digits of a number; such a number may be infinite."""
+    at = folded.find(mark)
+    while at >= 0:
+        before = folded[max(0, at - _MANTISSA) : at].rstrip(b"0.")
+        if not before or before[-1:] in _BEFORE_NUMBERS:
+            return True
+        at = folded.find(mark, at + 1)
+    return False
 
 
 def _checked(raw: dict[str, Any], key: str, kind: type, default: Any) -> Any:

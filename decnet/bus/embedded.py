@@ -41,7 +41,9 @@ STORE_SLACK = 64 * 2**20
 MIN_FREE_BYTES = 64 * 2**20
 """Free disk space below which a wedged server is not restarted: it would wedge again."""
 WATCH_S = 2.0
-"""Seconds between looks at the log for signs of a wedged store."""
+"""Seconds between looks at the server: signs of a wedged store in its log, and whether it answers."""
+SILENT_LOOKS = 5
+"""Looks in a row without an answer after which the server counts as hung."""
 _WEDGED = (b"no space left on device", b"out of resources", b"Critical write error", b"will be DISABLED")
 _PR_SET_PDEATHSIG = 1
 
@@ -187,9 +189,9 @@ class EmbeddedServer:
             self._write_config()
             try:
                 await self._launch()
-            except EngineError:
+            except EngineError as error:  # it has the end of the log, which is read once
                 await self._end_process()
-                if attempt == 2 or "address already in use" not in self._log_tail():
+                if attempt == 2 or "address already in use" not in str(error):
                     raise
             else:
                 return
@@ -263,8 +265,8 @@ class EmbeddedServer:
                 await writer.wait_closed()
 
     async def _watch(self) -> None:
-        """For ever: starts the server again when it ended, and ends it when its store is wedged."""
-        failures = 0
+        """For ever: starts the server again when it ended, and ends it when it is wedged or hangs."""
+        failures = silent = 0
         while True:
             assert self._process is not None
             try:
@@ -272,8 +274,9 @@ class EmbeddedServer:
                     await self._process.wait()
             except TimeoutError:
                 failures = 0
-                await self._look_for_wedge()
+                silent = await self._look(silent)
                 continue
+            silent = 0
             failures = await self._again(failures)
 
     async def _again(self, failures: int) -> int:
@@ -292,6 +295,16 @@ class EmbeddedServer:
         else:
             self.last_error = ""
         return failures + 1
+
+    async def _look(self, silent: int) -> int:
+        """One look at a running server; the new number of looks in a row without an answer."""
+        await self._look_for_wedge()
+        if self.pid is None or await self._answers():
+            return 0
+        if silent + 1 < SILENT_LOOKS:
+            return silent + 1
+        await self.restart("the server does not answer")
+        return 0
 
     async def _look_for_wedge(self) -> None:
         """A full disk stops a stream until the server restarts, even when there is room again."""

@@ -269,8 +269,9 @@ class MemoryBus(BaseBus):
         return MemoryConsumer(name, self, durable)
 
     async def read_back(self, pattern: str, last: int) -> list[Event]:
-        """The newest ``last`` durable events that match, oldest first."""
+        """The newest ``last`` durable events that match, oldest first, at most ``read_back_window``."""
         check_pattern(pattern)
+        last = min(last, self.settings.read_back_window)
         found: list[Event] = []
         for stored in reversed(self.broker.stream):
             if len(found) >= last:
@@ -288,5 +289,6 @@ class MemoryBus(BaseBus):
         self.broker.blobs[key] = data
 
     async def get_blob(self, key: str) -> bytes | None:
-        """A stored blob or None."""
+        """A stored blob or None. Raises ValueError for a bad key."""
+        check_blob(key)
         return self.broker.blobs.get(key)

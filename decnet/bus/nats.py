@@ -268,12 +268,13 @@ class NatsBus(BaseBus):
         """State of every durable consumer of the stream by name. Raises BusUnavailable."""
         _, js = await self._ready()
         found: dict[str, ConsumerInfo] = {}
+        seen: set[str] = set()  # temporary ones too: a page of them alone is not the last page
         with translated():
-            while page := await js.consumers_info(self.settings.stream, offset=len(found)):
-                new = {info.name: to_info(info) for info in page if info.config.durable_name}
-                if not new.keys() - found.keys():
+            while page := await js.consumers_info(self.settings.stream, offset=len(seen)):
+                if seen.issuperset(info.name for info in page):
                     break
-                found |= new
+                seen.update(info.name for info in page)
+                found |= {info.name: to_info(info) for info in page if info.config.durable_name}
         return found
 
     async def first_since(self, cutoff: float) -> int:

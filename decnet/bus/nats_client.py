@@ -38,7 +38,7 @@ class _SteadyClient(Client):
     """One message that the library cannot decode ends its reading for good, while it still says that it is connected."""
 
     def _build_message(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any) -> Any:
-        """Bytes of a subject that are no UTF-8 come as U+FFFD: the server lets them through."""
+        """NUL and what is no UTF-8 in a subject come as U+FFFD: the server lets both through, no database does."""
         return super()._build_message(sid, _decodable(subject), _decodable(reply), data, headers)
 
     async def _process_headers(self, headers: bytes) -> Any:
@@ -51,7 +51,9 @@ class _SteadyClient(Client):
 
 
 def _decodable(text: bytes) -> bytes:
-    return text if text.isascii() else bytes(text).decode("utf-8", "replace").encode()
+    if text.isascii() and b"\0" not in text:
+        return text
+    return bytes(text).decode("utf-8", "replace").replace("\0", "\ufffd").encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,23 +78,23 @@ DURABLE_PATTERNS: tuple[str, ...] = (
 )
 """What the JetStream stream holds; disjoint, as the server demands. The rest is live news only."""
 
+_DURABLE_RULE_NEWS = (TTP_RULE_FIRED, TTP_RULE_RELOADED, TTP_RULE_STATE)
+_DURABLE_DECKY_NEWS = (DECKY_STATE, DECKY_MUTATE_REQUEST, DECKY_MUTATION)
 _FORBIDDEN = re.compile(r"[.*>\s]")
 
 
 def is_durable(topic: str) -> bool:
-    """Whether the stream keeps events of this topic."""
+    """Whether the stream keeps events of this topic: exactly what ``DURABLE_PATTERNS`` cover."""
     root, _, rest = topic.partition(".")
     if not rest:
         return False
     if root in (ATTACKER, CREDENTIAL, IDENTITY, EMAIL, CANARY, ATTRIBUTION, TOPOLOGY):
         return True
     if root == TTP:
-        return rest == TTP_TAGGED or rest.startswith(
-            (f"{TTP_RULE_FIRED}.", f"{TTP_RULE_RELOADED}.", f"{TTP_RULE_STATE}.")
-        )
+        return rest == TTP_TAGGED or rest.rpartition(".")[0] in _DURABLE_RULE_NEWS
     if root == DECKY:
-        return rest.rpartition(".")[2] in (DECKY_STATE, DECKY_MUTATE_REQUEST, DECKY_MUTATION)
-    return root == SYSTEM and rest.startswith(f"{SYSTEM_DEADLETTER}.")
+        return rest.partition(".")[2] in _DURABLE_DECKY_NEWS
+    return root == SYSTEM and rest.rpartition(".")[0] == SYSTEM_DEADLETTER
 
 
 def _segment(value: str, what: str) -> str:

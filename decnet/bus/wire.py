@@ -21,8 +21,10 @@ MAX_BLOB_BYTES = 8 * 2**20
 MAX_ID_LENGTH = 200
 """Characters of an event id."""
 
-_TOKEN = re.compile(r"[^\s.*>\x00-\x20\x7f]+")
-_PATTERN_TOKEN = re.compile(r"\*|>|[^\s.*>\x00-\x20\x7f]+")
+_PLAIN = r"[^\s.*>\x00-\x20\x7f\ud800-\udfff]+"
+"""One token; half of a surrogate pair has no bytes to send."""
+_TOKEN = re.compile(_PLAIN)
+_PATTERN_TOKEN = re.compile(rf"\*|>|{_PLAIN}")
 _HEADER_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _BLOB_KEY = re.compile(r"[0-9a-f]{64}")

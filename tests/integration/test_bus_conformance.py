@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import nats
@@ -12,10 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from decnet.bus.base import BaseBus, Event, matches
+from decnet.bus.base import BaseBus, Delivery, Event, matches
 from decnet.bus.embedded import EmbeddedServer
 from decnet.bus.memory import Broker, MemoryBus
 from decnet.bus.nats import NatsBus
+from decnet.bus.topics import DURABLE_PATTERNS
 from decnet.config import BusSettings
 from decnet.errors import BusFull
 
@@ -136,6 +138,49 @@ async def test_nak_and_silence_lead_to_redelivery(bus: BaseBus) -> None:
     assert await consumer.fetch(5, 1.5) == []
 
 
+async def test_redelivery_has_no_end_and_waits_for_its_delay(bus: BaseBus) -> None:
+    await bus.publish(ENDED, {})
+    consumer = await bus.consume("ttp", [ENDED])
+    async with asyncio.timeout(20):
+        for number in range(1, 9):
+            found: Sequence[Delivery] = []
+            while not found:
+                found = await consumer.fetch(5, 1.0)
+            assert [delivery.num_delivered for delivery in found] == [number]
+            await found[0].nak()
+        while not (found := await consumer.fetch(5, 1.0)):
+            pass
+        asked = time.monotonic()
+        await found[0].nak(0.3)
+        while not (found := await consumer.fetch(5, 1.0)):
+            pass
+    assert time.monotonic() - asked >= 0.25
+    await found[0].ack()
+
+
+async def test_an_event_of_the_greatest_size_and_the_longest_topic_is_stored(bus: BaseBus) -> None:
+    longest = "attacker." + "x" * 246
+    empty = Event(longest, {"x": ""}, id="abc", ts=1.0)
+    room = SETTINGS.max_event_bytes - len(empty.to_bytes()) - 64 - len("Nats-Msg-Id") - len("abc") - 4
+    await bus.publish(longest, {"x": "y" * room}, event_id="abc", ts=1.0)
+    with pytest.raises(ValueError):
+        await bus.publish(longest, {"x": "y" * (room + 1)}, event_id="abd", ts=1.0)
+    with pytest.raises(ValueError):
+        await bus.publish(longest + "x", {})
+    (event,) = await bus.read_back("attacker.*", 5)
+    assert (event.topic, len(event.payload["x"]), event.id) == (longest, room, "abc")
+
+
+@pytest.mark.parametrize(
+    "topic", ["decky.state", "decky.web.more.state", "ttp.rule.fired.T1059.001", "ttp.tagged.x"]
+)
+async def test_a_topic_that_only_looks_durable_is_news(bus: BaseBus, topic: str) -> None:
+    async with bus.subscribe(">") as sub, asyncio.timeout(5):
+        await bus.publish(topic, {"n": 1})
+        assert (await anext(sub)).payload == {"n": 1}
+    assert await bus.read_back(">", 5) == []
+
+
 async def test_two_readers_share_one_durable(bus: BaseBus) -> None:
     await bus.publish_events([Event(topic=ENDED, payload={"n": n}) for n in range(20)])
     one, two = await bus.consume("ttp", [ENDED]), await bus.consume("ttp", [ENDED])
@@ -200,6 +245,23 @@ async def test_blobs_survive_the_trip(bus: BaseBus) -> None:
     assert await bus.get_blob("0" * 64) is None
     with pytest.raises(ValueError):
         await bus.put_blob(key, b"x" * (8 * 2**20 + 1))
+    with pytest.raises(ValueError):
+        await bus.get_blob("../etc")
+
+
+@pytest.mark.parametrize("bus", ["nats"], indirect=True)
+async def test_the_server_has_the_settings_that_keep_evidence(bus: BaseBus) -> None:
+    assert isinstance(bus, NatsBus)
+    await bus.consume("ttp", [ENDED, "identity.>"])
+    _, js = await bus._ready()
+    stream = (await js.stream_info(SETTINGS.stream)).config
+    assert (stream.discard, stream.retention, stream.storage) == ("new", "limits", "file")
+    assert (stream.max_age or 0, stream.max_bytes, stream.max_msgs) == (0, 2**20, -1)
+    assert sorted(stream.subjects or []) == sorted(DURABLE_PATTERNS)
+    durable = (await js.consumer_info(SETTINGS.stream, "ttp")).config
+    assert (durable.max_deliver, durable.ack_policy, durable.deliver_policy) == (-1, "explicit", "all")
+    assert (durable.ack_wait, durable.max_ack_pending) == (1.0, SETTINGS.max_ack_pending)
+    assert sorted(durable.filter_subjects or []) == [ENDED, "identity.>"]
 
 
 _token = st.sampled_from(["a", "b", "*", ">"])

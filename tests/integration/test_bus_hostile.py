@@ -33,6 +33,7 @@ LINES = [
     message(b"attacker.observed", 2, b"NATS/1.0 \xff\xfe\xfd\r\n\r\n"),
     message(b"attacker.observed", 3, b"NATS/1.0 503\xff \xff\r\nx\xff: \x1b]0;y\r\n\r\n"),
     message(b"attacker.observed", 4, b"NATS/1.0\r\n: \r\nno colon\r\n\x80: z\r\n\r\n"),
+    message(b"attacker.nul.\x00", 6),
     message(b"attacker.observed", 5),
 ]
 
@@ -72,3 +73,4 @@ async def test_no_subject_or_header_makes_a_consumer_deaf(bus: tuple[NatsBus, st
                     found[delivery.event.payload["n"]] = delivery.topic
                 await delivery.ack()
     assert found[1] == SHOWN
+    assert found.get(6, "attacker.nul.\ufffd") == "attacker.nul.\ufffd"  # when the server takes it at all

@@ -152,13 +152,16 @@ async def test_purge_leaves_what_is_unread(server: EmbeddedServer) -> None:
     await bus.close()
 
 
-async def test_a_consumer_at_its_limit_waits_and_goes_on(server: EmbeddedServer) -> None:
+async def test_a_consumer_at_its_limit_waits_and_goes_on(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bus = NatsBus(server.url, token=server.token, settings=SETTINGS.model_copy(update={"max_ack_pending": 3}))
     await bus.connect()
     consumer = await bus.consume("ttp", [ENDED])
     await bus.publish_events([Event(topic=ENDED, payload={"n": n}) for n in range(5)])
     first = await consumer.fetch(10, 0.5)
     assert len(first) == 3
+    monkeypatch.setattr(consumer, "open", lambda: pytest.fail("a busy consumer was taken for a gone one"))
     started = time.monotonic()
     assert await consumer.fetch(10, 0.3) == []
     assert time.monotonic() - started >= 0.25

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from decnet.bus import publish
 from decnet.bus.base import ConsumerInfo, Event
@@ -122,6 +123,46 @@ def test_factory(tmp_path: Path) -> None:
         get_bus(settings=Settings(data_dir=tmp_path))
     write_connection(tmp_path, Connection("nats://127.0.0.1:1", "sqlite:///a"))
     assert isinstance(get_bus(settings=Settings(data_dir=tmp_path)), NatsBus)
+
+
+def test_an_unknown_bus_type_is_an_error_that_lists_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Later(Settings):
+        """Settings of a later version."""
+
+        @property
+        def effective_bus_type(self) -> str:
+            return "kafka"
+
+    with pytest.raises(ConfigError, match="'kafka'; known: memory, nats, null"):
+        get_bus(settings=Later())
+    monkeypatch.setenv("DECNET_BUS_TYPE", "kafka")
+    with pytest.raises(ConfigError, match="'nats', 'memory' or 'null'"):
+        get_bus()
+
+
+def test_the_short_form_of_the_bus_type_wins_and_nats_is_the_default(tmp_path: Path) -> None:
+    assert Settings().effective_bus_type == "nats"
+    assert isinstance(get_bus(settings=Settings(bus_type="null", bus=BusSettings(type="memory"))), NullBus)
+    assert isinstance(get_bus(settings=Settings(bus=BusSettings(type="memory"))), MemoryBus)
+
+
+def test_without_a_url_the_engine_of_the_data_directory_is_used_and_with_one_it_is_not(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ConfigError, match="no bus URL, and no engine runs on"):
+        get_bus(settings=Settings(data_dir=tmp_path))
+    write_connection(tmp_path, Connection("", "sqlite:///a"))
+    with pytest.raises(ConfigError, match="no bus URL"):
+        get_bus(settings=Settings(data_dir=tmp_path))
+    write_connection(tmp_path, Connection("nats://127.0.0.1:1", "sqlite:///a", token="engine's"))
+    found = get_bus("ttp", Settings(data_dir=tmp_path, bus=BusSettings(stream="S")))
+    assert isinstance(found, NatsBus)
+    assert (found._url, found._token, found.client_name) == ("nats://127.0.0.1:1", "engine's", "ttp")
+    assert found.settings.stream == "S"
+    own = BusSettings(url="nats://127.0.0.1:2", token=SecretStr("own"))
+    chosen = get_bus(settings=Settings(data_dir=tmp_path, bus=own))
+    assert isinstance(chosen, NatsBus)
+    assert (chosen._url, chosen._token) == ("nats://127.0.0.1:2", "own")
 
 
 async def test_null_bus_ends_at_once() -> None:
