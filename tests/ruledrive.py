@@ -113,6 +113,19 @@ def scripted(log: CowrieLog) -> None:
     log.session("guesses, then at work", *work, ip="198.19.0.3", at=60.0)
     for hassh in ("b5752e36ba6c5979a575e43178908adf", "16f898dd8ed8279e1055350b4e20666c"):
         log.session("client library", (1.0, hello(hassh)))
+    key = {
+        "eventid": "cowrie.session.file_download",
+        "destfile": "/root/.ssh/authorized_keys",
+        "shasum": "cd" * 32,
+    }
+    log.session("key through a redirect", (1.0, login("root", "a", True)), (2.0, key))
+    flaw = {
+        "eventid": "cowrie.telnet.exploit_attempt",
+        "cve": "CVE-2026-24061",
+        "name": "USER",
+        "value": "-f root",
+    }
+    log.session("flaw tried", (1.0, flaw))
 
 
 def examples(log: CowrieLog, rules: Iterable[CompiledRule]) -> None:

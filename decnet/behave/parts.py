@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 MAX_PARTS = 100_000
-_LISTS = ("commands", "downloads", "uploads", "forwards")
+_LISTS = ("commands", "downloads", "uploads", "forwards", "inputs", "exploits", "extras")
 
 
 class NotASession(ValueError):

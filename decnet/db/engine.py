@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 from decnet.errors import DatabaseError, DiskFull
 
-SCHEMA = "0007"
+SCHEMA = "0008"
 """The newest revision in ``migrations``; a test holds the two together."""
 BUSY_TIMEOUT_MS = 5000
 READERS = 4

@@ -60,6 +60,7 @@ class SessionRow(SQLModel, table=True):
         Index("ix_session_started", "started_at"),
         Index("ix_session_tagged", "tagged_at", "ended_at"),
         Index("ix_session_keystrokes", "keystrokes_ref"),
+        Index("ix_session_sensor_session", "sensor_session"),
     )
     session_id: str = text_key()
     attacker_uuid: str | None = text(None)
@@ -77,6 +78,11 @@ class SessionRow(SQLModel, table=True):
     downloads: list[Any] | None = json_column()
     uploads: list[Any] | None = json_column()
     forwards: list[Any] | None = json_column()
+    inputs: list[Any] | None = json_column()
+    exploits: list[Any] | None = json_column()
+    joined: list[Any] | None = json_column()
+    extras: list[Any] | None = json_column()
+    sensor_session: str | None = text(None)
     keystrokes_ref: str | None = text(None)
     tagged_at: datetime | None = moment(None)
     ignored_by: str | None = text(None)

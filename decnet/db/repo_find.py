@@ -20,7 +20,7 @@ from decnet.hostile import storable_text
 
 _ATTACKER, _SESSION, _COMMAND = table_of(Attacker), table_of(SessionRow), table_of(Command)
 _CREDENTIAL, _PRINT = table_of(Credential), table_of(Fingerprint)
-_FILES = ("downloads", "uploads", "forwards")
+_FILES = ("downloads", "uploads", "forwards", "inputs", "exploits", "extras")
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 FIND_COLUMNS = ("ts", "kind", "value", "attacker_ip", "attacker_uuid", "session_id")
 
@@ -31,7 +31,7 @@ class FindMixin(RepositoryBase):
     async def find(
         self, text: str, since: datetime | float | None = None, limit: int = 100, ignored: bool = False
     ) -> list[Row]:
-        """Rows ts (aware), kind (command, address, user, hash, url, file, forward), value, attacker_ip,
+        """Rows ts (aware), kind (command, address, user, hash, url, file, forward, input, exploit, other), value, attacker_ip,
         attacker_uuid, session_id, newest first; limit 0 is all. Empty text finds nothing.
         """
         text = storable_text(text)
@@ -109,7 +109,9 @@ def _prints(text: str) -> _Query:
 
 def _files(text: str) -> _Query:
     columns = [_SESSION.c.started_at.label("ts"), *(_SESSION.c[name] for name in _FILES), *_who(_SESSION)]
+    columns.append(_SESSION.c.sensor_session)
     wanted = or_(*(_has(cast(_SESSION.c[name], String), text) for name in _FILES))
+    wanted = or_(wanted, _SESSION.c.sensor_session == text)
     return select(*columns).where(wanted), _SESSION.c.started_at, _SESSION.c.ignored_by
 
 
@@ -126,7 +128,11 @@ def _credential_kind(text: str) -> Any:
     return shape
 
 
-_KIND_OF = {"url": "url", "sha256": "hash", "filename": "file", "host": "forward"}
+_KIND_OF = {
+    "url": "url", "sha256": "hash", "filename": "file", "destfile": "file", "outfile": "file", "host": "forward",
+    "data": "forward", "text": "input", "realm": "input", "cve": "exploit", "name": "exploit", "value": "exploit",
+    "command": "exploit", "username": "exploit", "error": "file", "fields": "other", "eventid": "other",
+}  # fmt: skip
 
 
 def _json_items(text: str) -> Any:
@@ -136,6 +142,8 @@ def _json_items(text: str) -> Any:
     def shape(row: Row) -> list[Row]:
         lists = [row[name] for name in (*_FILES, "fields") if row.get(name)]
         hits = {hit for found in lists for hit in _texts(found, "hash") if wanted in hit[1].casefold()}
+        if row.get("sensor_session") == text:
+            hits.add(("session", text))
         return [{**row, "kind": kind, "value": value} for kind, value in sorted(hits)]
 
     return shape
@@ -144,9 +152,11 @@ def _json_items(text: str) -> Any:
 def _texts(value: Any, kind: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, str):
         yield kind, value
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield kind, str(value)
     elif isinstance(value, dict):
         for key, inner in value.items():
-            yield from _texts(inner, _KIND_OF.get(key, kind))
+            yield from _texts(inner, kind if kind == "other" else _KIND_OF.get(key, kind))
     elif isinstance(value, list):
         yield from _each(value, kind)
 

@@ -23,9 +23,11 @@ from decnet.db.types import as_utc
 from decnet.hostile import storable_text
 
 _SESSION, _PART, _COMMAND = table_of(SessionRow), table_of(SessionPart), table_of(Command)
-_BASE = ("session_id", "attacker_uuid", "attacker_ip", "decky_id", "service", "protocol", "started_at")
+_BASE = (
+    "session_id", "attacker_uuid", "attacker_ip", "decky_id", "service", "protocol", "sensor_session", "started_at",
+)  # fmt: skip
 _LAST = ("end_reason", "duration_s", "command_count", "client", "auth", "keystrokes_ref")
-_LISTS = ("downloads", "uploads", "forwards")
+_LISTS = ("downloads", "uploads", "forwards", "inputs", "exploits", "joined", "extras")
 _COMMAND_TEXTS = ("user", "uid", "src", "pwd")
 _PAYLOAD = (*_BASE, "ended_at", *_LAST, *_LISTS)
 _UNTAGGED = (

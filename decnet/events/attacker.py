@@ -42,6 +42,12 @@ class Fingerprinted(FromAttacker, frozen=True, kw_only=True, omit_defaults=True)
     hassh: str | None = None
     version: str | None = None
     kex: list[str] = []
+    hassh_algorithms: str | None = None
+    key_algs: list[str] = []
+    enc_algs: list[str] = []
+    mac_algs: list[str] = []
+    comp_algs: list[str] = []
+    languages: list[str] = []
     jarm: str | None = None
     ja4: str | None = None
     ja4h: str | None = None
@@ -53,6 +59,8 @@ class Fingerprinted(FromAttacker, frozen=True, kw_only=True, omit_defaults=True)
     public_key: str | None = None
     client_var: str | None = None
     """An environment variable that the client set, ``NAME=value``."""
+    ptr: str | None = None
+    """The name that the address has in the DNS."""
     address: str | None = None
     addresses: list[str] = []
     method: str | None = None

@@ -179,6 +179,8 @@ class SessionEnded(SessionStarted, frozen=True, kw_only=True, omit_defaults=True
     parts: int = 1
     command_count: Count | None = None
     commands_dropped: Count = 0
+    items_dropped: Count = 0
+    """Things other than commands that found no room."""
     commands: list[Command] = []
     inputs: list[Input] = []
     downloads: list[Download] = []

@@ -31,6 +31,17 @@ JUMP_S = 86_400.0
 _ENVELOPE_BYTES = 4096
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
+_PRINTS: dict[str, tuple[str, ...]] = {
+    "client": ("hassh",),
+    "through": ("ja4", "ja4h"),
+    "var": ("client_var",),
+    "ptr": ("ptr",),
+}
+"""Kind of fact → the fields of it that are fingerprints of the client."""
+_REMARKS = frozenset({"extra", "var", "ptr"})
+"""What the honeypot says about a session beside what happened in it; at times long after its end."""
+_OFFERED = ("hassh_algorithms", "key_algs", "enc_algs", "mac_algs", "comp_algs", "languages")
+
 SessionKey = tuple[str, str]
 
 
@@ -83,6 +94,8 @@ class Assembler:
         self._bytes = 0
         self.evicted = 0
         """Sessions that had to end early because there were too many, or too much text in them."""
+        self.homeless = 0
+        """Remarks of the honeypot on sessions that are not known (any longer)."""
 
     @property
     def open_sessions(self) -> int:
@@ -103,6 +116,7 @@ class Assembler:
         """Takes one fact in; the events that follow from it, in order."""
         session = self._session_of(fact)
         if session is None:
+            self.homeless += fact.kind in _REMARKS
             return []
         before = session.size_bytes
         session.absorb(fact, self._limits)
@@ -114,9 +128,9 @@ class Assembler:
         """What one fact tells beside the session itself."""
         if fact.kind == "login" and fact.data["secret"] is not None:
             return [self._credential(session, fact)]
-        if fact.kind == "client" and "hassh" in fact.data:
-            return self._fingerprint(session, fact)
-        return self._end(session, "closed") if fact.kind == "closed" else []
+        if fact.kind == "closed":
+            return self._end(session, "closed")
+        return self._fingerprints(session, fact)
 
     def quiet_since(self, moment: float) -> list[Event]:
         """Ends the sessions whose last line is older than ``moment`` (epoch seconds of log time), as idle."""
@@ -135,6 +149,7 @@ class Assembler:
             "clocks": {d: [c.now, c.pending] for d, c in self._clocks.items()},
             "seen": list(self._seen),
             "evicted": self.evicted,
+            "homeless": self.homeless,
         }
 
     def restore(self, state: Data) -> None:
@@ -152,6 +167,7 @@ class Assembler:
             self._clocks[decky].pending = pending
         self._seen = OrderedDict.fromkeys(state.get("seen", ()))
         self.evicted = int(state.get("evicted", 0))
+        self.homeless = int(state.get("homeless", 0))
 
     @staticmethod
     def _key_of(session: Session) -> SessionKey:
@@ -181,9 +197,9 @@ class Assembler:
 
     @staticmethod
     def _takes_up(fact: Fact, ended: Session | None) -> bool:
-        """Whether a fact opens a session; a close line counts once, a remark of Cowrie's never."""
-        if fact.kind == "other":
-            return False
+        """Whether a fact opens a session; a close line counts once, and a remark opens none that is not known."""
+        if fact.kind in _REMARKS:
+            return ended is not None
         return fact.kind != "closed" or ended is None or ended.closed_at is None
 
     def _find(self, fact: Fact) -> SessionKey:
@@ -248,9 +264,14 @@ class Assembler:
         payload = {k: head[k] for k in ("attacker_uuid", "attacker_ip", "decky_id", "service")}
         return [_event(topics.ATTACKER_OBSERVED, {**payload, "first_seen": ts}, mark, ts)]
 
-    def _fingerprint(self, session: Session, fact: Fact) -> list[Event]:
-        head, hassh = self._head(session), fact.data["hassh"]
-        mark = f"{session.decky_id}|{head['attacker_uuid']}|hassh|{hassh}"
+    def _fingerprints(self, session: Session, fact: Fact) -> list[Event]:
+        """What a line tells of the client's software, once for each decky and attacker."""
+        kinds = _PRINTS.get(fact.kind, ())
+        return [e for kind in kinds if fact.data.get(kind) for e in self._fingerprint(session, fact, kind)]
+
+    def _fingerprint(self, session: Session, fact: Fact, kind: str) -> list[Event]:
+        head, value = self._head(session), fact.data[kind]
+        mark = f"{session.decky_id}|{head['attacker_uuid']}|{kind}|{value}"
         if not self._first_time(mark):
             return []
         payload = {
@@ -258,12 +279,13 @@ class Assembler:
             "attacker_ip": head["attacker_ip"],
             "decky_id": session.decky_id,
             "session_id": session.session_id,
-            "type": "hassh",
-            "hassh": hassh,
-            "version": session.client.get("version"),
-            "kex": session.client.get("kex", []),
+            "type": kind,
+            kind: value,
         }
-        return [_event(topics.ATTACKER_FINGERPRINTED, payload, mark, fact.ts, "hassh")]
+        if kind == "hassh":
+            payload |= {"version": session.client.get("version"), "kex": session.client.get("kex", [])}
+            payload |= {name: fact.data[name] for name in _OFFERED if fact.data.get(name)}
+        return [_event(topics.ATTACKER_FINGERPRINTED, payload, mark, fact.ts, kind)]
 
     def _credential(self, session: Session, fact: Fact) -> Event:
         head, data = self._head(session), fact.data

@@ -229,6 +229,7 @@ class SensorRun:
             "last_refusal": source.last_refusal,
             "bad_utf8": source.bad_utf8,
             "unknown": source.unknown,
+            "unknown_ids": dict(source.unknown_ids.most_common(20)),
             **source.sessions(),
             "problems": dict(list(problems.items())[:10]),
             "published": self.published,

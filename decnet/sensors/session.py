@@ -20,7 +20,9 @@ _PIECE_BYTES = 98_304
 _PIECE_CHARS = 8_192
 _HEAD_BYTES = 12_288
 _ITEM_COST = 256
-_LISTS = ("commands", "downloads", "uploads", "forwards")
+_LISTS = ("commands", "inputs", "downloads", "uploads", "forwards", "exploits", "extras")
+_ALWAYS = frozenset({"commands", "downloads", "uploads", "forwards"})
+"""Lists that are told even when they are empty."""
 
 
 def encoded_size(value: Any) -> int:
@@ -74,6 +76,11 @@ class Session:
     downloads: list[Data] = field(default_factory=list)
     uploads: list[Data] = field(default_factory=list)
     forwards: list[Data] = field(default_factory=list)
+    inputs: list[Data] = field(default_factory=list)
+    exploits: list[Data] = field(default_factory=list)
+    extras: list[Data] = field(default_factory=list)
+    dropped: int = 0
+    """Things other than commands that found no room."""
     tty: Data = field(default_factory=dict)
     requests: int = 0
     """HTTP requests told of on their own."""
@@ -122,7 +129,9 @@ class Session:
             self.protocol = "telnet"
 
     def _client(self, fact: Fact, _: SensorSettings) -> None:
-        for key, value in fact.data.items():
+        for key in ("version", "hassh", "kex"):
+            if (value := fact.data.get(key)) is None:
+                continue
             self.client.setdefault(key, _within(value, _HEAD_BYTES) if isinstance(value, list) else value)
 
     def _size(self, fact: Fact, _: SensorSettings) -> None:
@@ -160,9 +169,16 @@ class Session:
             last["success"] = fact.data["success"] and last.get("success", True)
 
     def _item(self, items: list[Data], fact: Fact, limits: SensorSettings) -> None:
-        cost = sum(len(v) for v in fact.data.values() if isinstance(v, str))
-        if fact.data not in items[-8:] and self._room(items, MAX_LIST, cost, limits):
-            items.append(fact.data)
+        self._keep(items, fact.data, limits)
+
+    def _keep(self, items: list[Data], item: Data, limits: SensorSettings) -> None:
+        cost = sum(len(v) for v in item.values() if isinstance(v, str))
+        if item in items[-8:]:
+            return
+        if self._room(items, MAX_LIST, cost, limits):
+            items.append(item)
+        else:
+            self.dropped += 1
 
     def _download(self, fact: Fact, limits: SensorSettings) -> None:
         self._item(self.downloads, fact, limits)
@@ -171,7 +187,55 @@ class Session:
         self._item(self.uploads, fact, limits)
 
     def _forward(self, fact: Fact, limits: SensorSettings) -> None:
-        self._item(self.forwards, fact, limits)
+        """A redirect or a tunnel tells where the connection asked for last really went."""
+        moved, last = "new_ip" in fact.data, self.forwards[-1] if self.forwards else {}
+        if moved and (last.get("host"), last.get("port")) == (fact.data["host"], fact.data["port"]):
+            last.update(fact.data)
+        else:
+            self._item(self.forwards, fact, limits)
+
+    def _through(self, fact: Fact, limits: SensorSettings) -> None:
+        """What went through a connection belongs to the newest request for it that has none of it yet."""
+        data = fact.data
+        own: Data = {name: data[name] for name in ("data", "ja4", "ja4h") if name in data}
+        for item in reversed(self.forwards):
+            same = (item["host"], item["port"]) == (data["host"], data["port"]) or not data["host"]
+            if same and not own.keys() & item.keys():
+                cost = sum(map(len, own.values()))
+                if self.size_bytes + cost > limits.max_session_bytes:
+                    self.dropped += 1
+                else:
+                    item.update(own)
+                    self.size_bytes += cost
+                return
+        self._keep(self.forwards, data, limits)
+
+    def _input(self, fact: Fact, limits: SensorSettings) -> None:
+        if not fact.data.get("hidden"):
+            for text in pieces(fact.data.get("text", ""), limits.max_text):
+                self._keep(self.inputs, {**fact.data, "text": text, "ts": fact.ts}, limits)
+
+    def _exploit(self, fact: Fact, limits: SensorSettings) -> None:
+        """A successful one is a log-in, and what it was to run is a command."""
+        self._keep(self.exploits, {**fact.data, "ts": fact.ts}, limits)
+        if fact.data["success"]:
+            self.login = True
+            name = fact.data.get("username", "")
+            if name and name not in self.usernames and len(self.usernames) < MAX_USERNAMES:
+                self.usernames.append(name)
+        if text := fact.data.get("command"):
+            self._command(fact._replace(data={"text": text}), limits)
+
+    def _extra(self, fact: Fact, limits: SensorSettings) -> None:
+        own = {name: fact.data[name] for name in ("eventid", "fields")}
+        self._keep(self.extras, {**own, "ts": fact.ts}, limits)
+
+    def _unknown_command(self, fact: Fact, limits: SensorSettings) -> None:
+        """Kippo tells a program that it does not know instead of the command, or after it."""
+        text = fact.data["text"].strip()
+        if not (self.commands and text and text in self.commands[-1]["command_text"]):
+            self._command(fact, limits)
+        self._result(fact, limits)
 
     def _tty(self, fact: Fact, _: SensorSettings) -> None:
         """The largest recording counts; one marked duplicate holds the timings of another session."""
@@ -192,7 +256,15 @@ class Session:
         """
         base = {**head, **self._totals(reason)}
         groups = self._packed(max_bytes - encoded_size(base) - 512)
-        parts = [{**base, "part": i, "parts": len(groups), **g} for i, g in enumerate(groups, start=1)]
+        parts = [
+            {
+                **base,
+                "part": i,
+                "parts": len(groups),
+                **{name: items for name, items in g.items() if items or name in _ALWAYS},
+            }
+            for i, g in enumerate(groups, start=1)
+        ]
         if self.tty:
             parts[-1]["ttylog"] = self.tty["path"]
         return parts
@@ -207,6 +279,8 @@ class Session:
             "duration_s": span if self.duration is None else self.duration,
             "command_count": self.command_count,
             "commands_dropped": self.commands_dropped,
+            "sensor_session": self.native_id,
+            **({"items_dropped": self.dropped} if self.dropped else {}),
             "client": {"version": None, "hassh": None, "kex": [], "size": None, **self.client},
             "auth": {
                 "fail_count": self.fail_count,
@@ -240,6 +314,13 @@ _HANDLERS: dict[str, Any] = {
     "download": Session._download,
     "upload": Session._upload,
     "forward": Session._forward,
+    "through": Session._through,
+    "input": Session._input,
+    "exploit": Session._exploit,
+    "extra": Session._extra,
+    "var": Session._extra,
+    "ptr": Session._extra,
+    "unknown_command": Session._unknown_command,
     "tty": Session._tty,
     "closed": Session._closed,
 }

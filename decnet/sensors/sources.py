@@ -22,7 +22,7 @@ from decnet.config import SensorSpec, Settings
 from decnet.errors import SensorError
 from decnet.hostile import storable
 from decnet.sensors.assembly import Assembler
-from decnet.sensors.cowrie import Data, Refusal, parse_line, parse_time
+from decnet.sensors.cowrie import Data, Refusal, is_known, parse_line, parse_time
 from decnet.sensors.tailer import Line
 
 EVIDENCE_ROOTS = frozenset(
@@ -30,6 +30,8 @@ EVIDENCE_ROOTS = frozenset(
 )
 """Roots a recording may publish to; ``system`` holds commands to workers and stays out."""
 _ENVELOPE_BYTES = 1024
+MAX_UNKNOWN_IDS = 100
+"""Names of unknown kinds that are counted each; a log can be made up."""
 
 
 class Source(ABC):
@@ -42,7 +44,8 @@ class Source(ABC):
         self.bad_utf8 = 0
         """Lines with bytes that are no UTF-8: read, with marks in their place."""
         self.unknown = 0
-        """Lines of a kind that no reader knows."""
+        """Lines of a kind that no reader knows: kept, and counted by its name."""
+        self.unknown_ids: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.last_refusal = ""
         self.newest: float | None = None
@@ -66,6 +69,11 @@ class Source(ABC):
         """Counts one refused line."""
         self.refused[reason] += 1
         self.last_refusal = f"{place}: {reason}"
+
+    def note_unknown(self, name: str) -> None:
+        """Counts a kind by its name; of very many names only the number."""
+        if name in self.unknown_ids or len(self.unknown_ids) < MAX_UNKNOWN_IDS:
+            self.unknown_ids[name] += 1
 
     def _check_utf8(self, data: bytes) -> None:
         try:
@@ -95,6 +103,7 @@ class Source(ABC):
         return {
             "lines": self.lines, "refused": dict(self.refused), "newest": self.newest,
             "last_refusal": self.last_refusal, "bad_utf8": self.bad_utf8, "unknown": self.unknown,
+            "unknown_ids": dict(self.unknown_ids),
         }  # fmt: skip
 
     def restore(self, state: Data) -> None:
@@ -105,10 +114,11 @@ class Source(ABC):
         self.last_refusal = str(state.get("last_refusal", ""))
         self.bad_utf8 = int(state.get("bad_utf8", 0))
         self.unknown = int(state.get("unknown", 0))
+        self.unknown_ids = Counter(state.get("unknown_ids", {}))
 
     def sessions(self) -> dict[str, int]:
         """How many sessions are open, and how many had to end early for want of room."""
-        return {"open_sessions": 0, "evicted": 0}
+        return {"open_sessions": 0, "evicted": 0, "homeless": 0}
 
 
 class SessionSource(Source):
@@ -120,7 +130,8 @@ class SessionSource(Source):
 
     def sessions(self) -> dict[str, int]:
         """How many sessions are open, and how many had to end early for want of room."""
-        return {"open_sessions": self.assembler.open_sessions, "evicted": self.assembler.evicted}
+        made = self.assembler
+        return {"open_sessions": made.open_sessions, "evicted": made.evicted, "homeless": made.homeless}
 
     def end_all(self, reason: str = "eof") -> list[Event]:
         """Ends every open session."""
@@ -148,7 +159,9 @@ class CowrieSource(SessionSource):
             return fact
         if not self._saw(fact.ts):
             return []
-        self.unknown += fact.kind == "other" and bool(fact.data)
+        if fact.kind == "extra" and not is_known(fact.data["eventid"]):
+            self.unknown += 1
+            self.note_unknown(fact.data["eventid"])
         return self.assembler.feed(fact)
 
 

@@ -115,6 +115,7 @@ class SensorsWorker(Worker):
             "events_unpublishable": _total(rows, "unpublishable"),
             "sessions_open": _total(rows, "open_sessions"),
             "sessions_evicted": _total(rows, "evicted"),
+            "lines_homeless": _total(rows, "homeless"),
             "last_line_age": min(ages, default=None),
             "sensors": rows,
             "degraded": _degraded(rows),

@@ -21,7 +21,7 @@ MAX_FACTS = 200
 def session_facts(payload: Mapping[str, Any]) -> dict[str, Any]:
     """The payload with flat facts about files and forwards, where it has any."""
     downloads, uploads = _items(payload, "downloads"), _items(payload, "uploads")
-    forwards = _items(payload, "forwards")
+    forwards, exploits = _items(payload, "forwards"), _items(payload, "exploits")
     facts: dict[str, Any] = {}
     if downloads:
         urls = _distinct(item.get("url") for item in downloads)
@@ -30,13 +30,30 @@ def session_facts(payload: Mapping[str, Any]) -> dict[str, Any]:
             "download_urls": urls,
             "download_hosts": _distinct(host_of(url) for url in urls),
             "download_names": _distinct(name_of(url) for url in urls),
+            **_came_in(downloads),
         }
     if uploads:
         names = _distinct(name_of(item.get("filename")) for item in uploads)
         facts |= {"upload_count": len(uploads), "upload_names": names}
     if forwards:
         facts |= _forward_facts(forwards)
+    if exploits:
+        facts |= {
+            "exploit_count": len(exploits),
+            "exploit_cves": _distinct(item.get("cve") for item in exploits),
+            "exploit_values": _distinct(item.get("value") for item in exploits),
+        }
     return {**payload, **facts} if facts else dict(payload)
+
+
+def _came_in(downloads: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Files that were really fetched, that could not be, and where what was written went."""
+    done = [item for item in downloads if item.get("failed") is not True]
+    return {
+        "fetched_count": sum(1 for item in done if "://" in _text(item.get("url"))),
+        "fetch_failed_count": len(downloads) - len(done),
+        "written_paths": _distinct(item.get("destfile") for item in done),
+    }
 
 
 def _forward_facts(forwards: list[Mapping[str, Any]]) -> dict[str, Any]:
@@ -47,6 +64,20 @@ def _forward_facts(forwards: list[Mapping[str, Any]]) -> dict[str, Any]:
         "forward_ports": sorted(set(ports))[:MAX_FACTS],
         "forward_targets": _distinct(f"{item.get('host')}:{item.get('port')}" for item in forwards),
     }
+
+
+def input_events(base: TaggerEvent) -> list[TaggerEvent]:
+    """What programs of the honeypot read from their standard input, line by line as commands.
+
+    A script typed into ``cat > x.sh`` says what it would do.
+    """
+    found = []
+    for item in _items(base.payload, "inputs")[:MAX_FACTS]:
+        if text := _text(item.get("text")):
+            source = f"{base.session_id or base.source_id}#in{_short_hash(str(item.get('ts')) + text)[:12]}"
+            payload = {"command_text": text, "ts": item.get("ts"), "realm": item.get("realm")}
+            found.append(base._replace(source_kind="command", source_id=source, payload=payload))
+    return found
 
 
 def payload_events(base: TaggerEvent) -> list[TaggerEvent]:
@@ -65,7 +96,7 @@ def payload_events(base: TaggerEvent) -> list[TaggerEvent]:
 def _file(direction: str, item: Mapping[str, Any]) -> dict[str, Any]:
     """What is known about one file; empty when neither place, name nor hash is."""
     url, given, digest = (_text(item.get(name)) for name in ("url", "filename", "sha256"))
-    text = url or given or digest
+    text = url or given or _text(item.get("destfile")) or digest
     if not text:
         return {}
     fact = {
@@ -74,7 +105,9 @@ def _file(direction: str, item: Mapping[str, Any]) -> dict[str, Any]:
         "url": url,
         "url_host": host_of(url),
         "url_scheme": _scheme(url),
-        "name": name_of(url or given),
+        "name": name_of(url or given or _text(item.get("destfile"))),
+        "destfile": _text(item.get("destfile")),
+        "failed": "yes" if item.get("failed") is True else "",
         "sha256": digest.lower(),
     }
     return {key: value for key, value in fact.items() if value}

@@ -287,7 +287,9 @@ def test_what_the_other_lines_say() -> None:
         False,
         True,
     ]
-    assert data_of("session.file_download.failed", url="u") == {"url": "u", "sha256": None}
+    assert data_of("session.file_download.failed", url="u", error="404") == {
+        "url": "u", "sha256": None, "failed": True, "error": "404",
+    }  # fmt: skip
     assert data_of("session.connect", dst_port=2223) == {"dst_port": 2223}
 
 

@@ -67,7 +67,7 @@ def test_silence_counts_only_beyond_the_limit_and_some_seconds_more(now: float, 
     source = made(probe_idle_s=60)
     fed(source, attempt())
     assert bool(source.at_rest(START + now)) is over
-    assert source.sessions() == {"open_sessions": int(not over), "evicted": 0}
+    assert source.sessions() == {"open_sessions": int(not over), "evicted": 0, "homeless": 0}
 
 
 def test_a_visit_is_not_taken_up_long_after_its_end() -> None:
@@ -297,7 +297,7 @@ def test_too_many_visits_end_the_longest_idle_one() -> None:
         source, attempt(0, src="192.0.2.1"), attempt(1, src="192.0.2.2"), attempt(2, src="192.0.2.3")
     )
     assert [p["attacker_ip"] for p in of(events, "attacker.session.ended")] == ["192.0.2.1"]
-    assert source.sessions() == {"open_sessions": 2, "evicted": 1}
+    assert source.sessions() == {"open_sessions": 2, "evicted": 1, "homeless": 0}
     again = made(max_open_sessions=2)
     again.restore(json.loads(json.dumps(source.to_state())))
-    assert again.sessions() == {"open_sessions": 2, "evicted": 1}
+    assert again.sessions() == {"open_sessions": 2, "evicted": 1, "homeless": 0}

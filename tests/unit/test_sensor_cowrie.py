@@ -55,7 +55,9 @@ def test_every_recorded_version_gives_the_same_sessions(path: Path) -> None:
     assert typed["client"]["size"] == {"width": 120, "height": 40}
     assert typed["client"]["hassh"] == "f7add09247ea0d1ce316bb0f45028c68"
     assert typed["commands"][0]["id"] == typed["session_id"] + "#cmd0"
-    assert next(p for p in ended if p["forwards"])["forwards"] == [{"host": "198.51.100.80", "port": 80}]
+    (forward,) = next(p for p in ended if p["forwards"])["forwards"]
+    assert (forward["host"], forward["port"]) == ("198.51.100.80", 80)
+    assert forward["data"] == "b'GET / HTTP/1.0\\r\\nHost: www.example\\r\\n\\r\\n'"
     assert any(p["service"] == "telnet" for p in ended)
     text = json.dumps([e.payload for e in events])
     assert "hunter22" not in text
@@ -155,7 +157,7 @@ def test_too_many_open_sessions_end_the_longest_idle_one() -> None:
         (session_id("cowrie", "d1", "s1"), "idle", 1_600_000_001.0),
         (session_id("cowrie", "d1", "s2"), "idle", 1_600_000_002.0),
     ]
-    assert source.sessions() == {"open_sessions": 3, "evicted": 2}
+    assert source.sessions() == {"open_sessions": 3, "evicted": 2, "homeless": 0}
 
 
 def test_secrets_leave_only_as_keyed_hmac() -> None:

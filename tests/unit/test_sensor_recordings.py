@@ -38,7 +38,7 @@ def test_a_recording_outside_its_folder_is_looked_for_inside(name: str) -> None:
         ("v2_text_duration", 1, 1, [1.4]),
         ("no_duration", 3, 1, [7, 1, 1.5]),
         ("numbers_as_text", 1, 2, [4]),
-        ("eventids", 1, 2, [8]),
+        ("eventids", 1, 3, [8]),
         ("broken_lines", 1, 2, [3]),
     ],
 )
