@@ -807,6 +807,7 @@ def test_bytes_behind_are_those_on_disk_that_were_not_read(make: Make, tmp_path:
 
 
 def test_beginnings_that_are_kept_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tailer.HEADS_KEPT == 10_000
     monkeypatch.setattr(tailer, "HEADS_KEPT", 2)
     reader, kept = Tailer(tmp_path, LIMITS), []
     for i in range(6):
