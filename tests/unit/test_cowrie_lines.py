@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -152,6 +153,17 @@ def test_a_command_without_its_text_is_the_one_of_the_message() -> None:
 )  # fmt: skip
 def test_times(value: object, seconds: float | None) -> None:
     assert parse_time(value) == seconds
+
+
+def test_a_time_without_a_zone_is_utc_wherever_the_machine_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        found = [parse_time("2018-01-02T03:04:05"), parse_time("2018-01-02T12:04:05+0900")]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert found == [1514862245.0, 1514862245.0]
 
 
 @pytest.mark.parametrize(

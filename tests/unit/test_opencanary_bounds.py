@@ -229,6 +229,14 @@ def test_every_kind_of_line_has_its_service_and_unknown_ones_are_counted() -> No
     assert (source.unknown, dict(source.refused), source.lines) == (2, {}, len(SERVICES))
 
 
+@pytest.mark.parametrize("data", [None, [], ["USERNAME"], "USERNAME", 5])
+def test_details_that_are_no_object_say_nothing(data: object) -> None:
+    raw = {**json.loads(line(2000)), "logdata": data}
+    visit = parse_line(json.dumps(raw).encode())
+    assert isinstance(visit, Visit)
+    assert visit.facts == (("connect", {"dst_port": None}),)
+
+
 def test_lines_that_are_refused_are_counted_by_reason_with_their_place() -> None:
     source = made()
     node = line(2000).replace(b'"web-01"', b"5")

@@ -533,6 +533,8 @@ async def test_the_state_of_a_sensor(scene: Scene) -> None:
     assert run.status()["state"] == "ok"
     scene.clock.now = -(10**9)
     assert run.status()["age"] == 0.0, "a log of tomorrow is not younger than now"
+    run.tailer.problems = {"/gone": "missing"}
+    assert run.status()["state"] == "unreadable", "one of several is gone"
 
 
 async def test_sessions_that_had_to_end_early_are_told_of(scene: Scene) -> None:

@@ -567,6 +567,30 @@ def test_the_first_word_of_a_client_counts_and_its_last_window() -> None:
     assert len(one.client["kex"]) == 12_288 // 203
 
 
+@pytest.mark.parametrize(("longer", "kept"), [(-1, 48), (0, 48), (1, 47)])
+def test_names_fill_their_part_of_an_event_to_the_last_byte(longer: int, kept: int) -> None:
+    one = session()
+    for i in range(48):
+        take(
+            one, "login", {"username": f"{i:02d}" + "x" * (251 + (longer if i == 0 else 0)), "success": False}
+        )
+    take(one, "login", {"username": "y" * 253, "success": False})
+    assert len(ended(one)["auth"]["usernames"]) == kept
+
+
+def test_a_connection_names_the_address_until_it_was_told_of() -> None:
+    def seen(one: Session, kind: str, ip: str) -> str | None:
+        one.absorb(Fact(kind, START, "s0", "d1", ip, None, {"dst_port": None}), SensorSettings())
+        return one.ip
+
+    one = session()
+    assert seen(one, "other", "192.0.2.1") == "192.0.2.1"
+    assert seen(one, "other", "192.0.2.2") == "192.0.2.1"
+    assert seen(one, "connect", "192.0.2.3") == "192.0.2.3"
+    one.announced = True
+    assert seen(one, "connect", "192.0.2.4") == "192.0.2.3"
+
+
 def test_a_state_with_keys_of_another_version_is_taken_up() -> None:
     one = session(command_count=3)
     assert Session.from_state({**one.to_state(), "of_tomorrow": 1}) == one

@@ -312,6 +312,17 @@ def test_the_oldest_is_read_first_and_the_live_one_last(make: Make, tmp_path: Pa
     assert reader.files == 6
 
 
+def test_a_log_that_was_named_is_read_whatever_its_name(make: Make, tmp_path: Path) -> None:
+    log = tmp_path / "honeypot"
+    log.write_bytes(lines(0, 3))
+    (tmp_path / "honeypot2").write_bytes(lines(50, 53))
+    reader = make(log)
+    assert numbers(reader) == [0, 1, 2]
+    append(log, lines(3, 5))
+    assert numbers(reader) == [3, 4]
+    assert numbers(make(tmp_path)) == [], "in a directory only logs are"
+
+
 def test_several_logs_of_a_directory_are_read_in_turn(make: Make, tmp_path: Path) -> None:
     for name, first in (("a.json", 0), ("b.json", 1000)):
         (tmp_path / name).write_bytes(lines(first, first + 300))
@@ -349,6 +360,30 @@ def test_a_copy_in_the_making_is_not_read_and_goes_on_where_the_log_stopped(
     assert numbers(reader) == list(range(105, 110))
     append(log, lines(110, 120))
     assert numbers(reader) == list(range(110, 120))
+
+
+def test_a_shorter_copy_of_a_log_that_is_gone_is_not_read(make: Make, tmp_path: Path) -> None:
+    log, copy = tmp_path / "cowrie.json", tmp_path / "cowrie.json.1"
+    log.write_bytes(lines(0, 100))
+    reader = make(log)
+    numbers(reader)
+    copy.write_bytes(lines(0, 50))
+    log.unlink()
+    for _ in range(3):
+        assert numbers(reader) == []
+    assert reader.bytes_behind() == 0
+    append(copy, lines(50, 103))
+    assert numbers(reader) == [100, 101, 102]
+
+
+def test_a_log_that_was_moved_and_cut_is_a_new_one(make: Make, tmp_path: Path) -> None:
+    log, moved = tmp_path / "a.json", tmp_path / "b.json"
+    log.write_bytes(lines(0, 60))
+    reader = make(tmp_path)
+    numbers(reader)
+    log.rename(moved)
+    os.truncate(moved, len(lines(0, 40)))
+    assert numbers(reader) == list(range(40))
 
 
 def test_a_log_put_in_the_place_of_another_and_shorter_is_a_new_one(make: Make, tmp_path: Path) -> None:
@@ -772,6 +807,7 @@ def test_bytes_behind_are_those_on_disk_that_were_not_read(make: Make, tmp_path:
 
 
 def test_beginnings_that_are_kept_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tailer.HEADS_KEPT == 10_000
     monkeypatch.setattr(tailer, "HEADS_KEPT", 2)
     reader, kept = Tailer(tmp_path, LIMITS), []
     for i in range(6):
