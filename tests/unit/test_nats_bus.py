@@ -338,6 +338,14 @@ async def test_a_subscription_closed_while_the_server_is_told_leaves_the_server(
     assert world.bus._live == {}
 
 
+async def test_closing_leaves_no_subscription_under_way(world: World) -> None:
+    await world.bus.connect()
+    world.bus.subscribe(LIVE)
+    assert len(world.bus._registering) == 1
+    await world.bus.close()
+    assert (world.bus._registering, world.heard(LIVE)) == (set(), [])
+
+
 async def test_leaving_never_fails(world: World) -> None:
     await world.bus.connect()
     one, other = world.bus.subscribe(LIVE), world.bus.subscribe(LIVE)
