@@ -176,6 +176,12 @@ async def refuse(raw: Raw) -> None:
     await asyncio.Event().wait()  # the library tries again for ever
 
 
+async def refuse_then_break_off(raw: Raw) -> None:
+    await raw.options["error_cb"](nats.errors.AuthorizationError())
+    await raw.options["error_cb"](nats.errors.UnexpectedEOF())
+    await asyncio.Event().wait()
+
+
 async def find_nobody(raw: Raw) -> None:
     await raw.options["error_cb"](ConnectionRefusedError("nobody there"))
     await asyncio.Event().wait()
@@ -224,7 +230,7 @@ async def test_a_connected_client_is_given_and_not_closed(monkeypatch: pytest.Mo
     assert raw.closed == 0
 
 
-@pytest.mark.parametrize("way", [refuse, fail_to_log_in])
+@pytest.mark.parametrize("way", [refuse, refuse_then_break_off, fail_to_log_in])
 async def test_refused_credentials_end_the_attempt_at_once(monkeypatch: pytest.MonkeyPatch, way: Any) -> None:
     began = time.monotonic()
     with pytest.raises(BusAuthError) as raised:
