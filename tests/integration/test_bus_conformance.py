@@ -141,12 +141,14 @@ async def test_nak_and_silence_lead_to_redelivery(bus: BaseBus) -> None:
 async def test_redelivery_has_no_end_and_waits_for_its_delay(bus: BaseBus) -> None:
     await bus.publish(ENDED, {})
     consumer = await bus.consume("ttp", [ENDED])
+    found: Sequence[Delivery] = []
+    last = 0
     async with asyncio.timeout(20):
-        for number in range(1, 9):
-            found: Sequence[Delivery] = []
-            while not found:
-                found = await consumer.fetch(5, 1.0)
-            assert [delivery.num_delivered for delivery in found] == [number]
+        while last < 8:
+            while not (found := await consumer.fetch(5, 1.0)):
+                pass
+            assert found[0].num_delivered > last
+            last = found[0].num_delivered
             await found[0].nak()
         while not (found := await consumer.fetch(5, 1.0)):
             pass

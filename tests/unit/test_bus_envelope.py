@@ -178,6 +178,13 @@ def test_ids_and_types_are_made_storable_too() -> None:
     assert (event.id, event.type) == ("\ufffd", "\ufffd")
 
 
+def test_an_infinite_number_is_found_behind_text_that_looks_like_one() -> None:
+    event = Event.from_bytes(
+        TOPIC, b'{"payload":{"a":"1e400","b":"x9e+999","c":1e400,"d":"' + b"9" * 30 + b'"}}'
+    )
+    assert event.payload == {"a": "1e400", "b": "x9e+999", "c": None, "d": "9" * 30}
+
+
 def test_an_id_or_a_hash_is_no_great_number() -> None:
     digits = "1" * 40
     event = Event.from_bytes(TOPIC, body(payload={"id": digits, "deep": json.loads("[" * 60 + "]" * 60)}))

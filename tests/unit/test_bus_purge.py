@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -131,6 +132,13 @@ async def test_the_stream_is_read_before_the_consumers_and_age_counts_from_now()
         "info",
     ]
     assert (report.below, report.events, report.blobs, report.alert) == (21, 20, 3, False)
+
+
+async def test_without_a_time_the_age_counts_from_the_wall_clock() -> None:
+    stream, before = Stream([consumer()]), time.time()
+    await purge_stream(stream)  # type: ignore[arg-type]
+    ((_, cutoff),) = [call for call in stream.calls if call[0] == "since"]
+    assert before - 1000.0 <= cutoff <= time.time() - 1000.0
 
 
 async def test_nothing_old_purges_nothing() -> None:

@@ -249,10 +249,12 @@ async def watched(world: World, until: Callable[[], bool]) -> None:
 async def test_a_server_that_ends_is_started_again_with_its_port_and_token(world: World) -> None:
     await world.server.start()
     before = world.server.config_path.read_text()
+    reasons: list[str] = []
+    world.made = lambda process: reasons.append(world.server.last_error)
     world.processes[0].end(7)
     with capture_logs() as logs:
         await watched(world, lambda: len(world.launched) == 2)
-    assert (world.server.restarts, world.server.last_error) == (1, "")
+    assert (world.server.restarts, world.server.last_error, reasons) == (1, "", ["exit code 7"])
     assert world.server.config_path.read_text() == before
     assert [(line["code"], line["restarts"]) for line in logs if "restarts" in line] == [(7, 1)]
     assert world.server.pid == 4_000_001
@@ -269,6 +271,7 @@ async def test_restarts_in_a_row_wait_longer_and_longer(world: World) -> None:
         assert (failures, world.server.restarts) == (number, number)
     assert world.slept == [0, *BACKOFF_S, BACKOFF_S[-1], BACKOFF_S[-1]]
     assert list(BACKOFF_S) == sorted(BACKOFF_S)
+    assert (BACKOFF_S[0], BACKOFF_S[-1], subject.STOP_S) == (0.2, 10.0, 5.0)
 
 
 async def test_a_restart_that_fails_says_why_and_leaves_no_process(world: World) -> None:

@@ -298,6 +298,20 @@ async def test_a_subscription_hears_from_its_call_on(world: World) -> None:
         world.bus.subscribe("a..b")
 
 
+async def test_settling_asks_for_at_least_a_second_and_fails_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(monkeypatch, request_timeout_s=0.5)
+    await world.bus.connect()
+    live = world.bus.subscribe(LIVE)
+    await turns()
+    world.client.error = nats.errors.FlushTimeoutError()
+    async with live:
+        assert world.client.flushed == [1]  # the library refuses a limit of 0
+        world.client.error = None
+    world.client.is_connected = False
+    async with world.bus.subscribe(LIVE):
+        assert world.client.flushed == [1]
+
+
 async def test_a_subscription_made_before_the_connection_is_put_on_it(world: World) -> None:
     async with world.bus.subscribe(LIVE):
         assert world.attempts == 0
@@ -322,6 +336,14 @@ async def test_a_subscription_closed_while_the_server_is_told_leaves_the_server(
     await turns()
     assert [raw.left for raw in world.heard(LIVE)] == [1]
     assert world.bus._live == {}
+
+
+async def test_closing_leaves_no_subscription_under_way(world: World) -> None:
+    await world.bus.connect()
+    world.bus.subscribe(LIVE)
+    assert len(world.bus._registering) == 1
+    await world.bus.close()
+    assert (world.bus._registering, world.heard(LIVE)) == (set(), [])
 
 
 async def test_leaving_never_fails(world: World) -> None:

@@ -141,8 +141,8 @@ async def test_no_stream_is_told_apart_from_no_answer(world: World) -> None:
 
 async def test_after_a_refusal_nothing_more_is_sent_and_the_first_reason_counts(world: World) -> None:
     task = await world.start(events(7))
-    await world.answer(world.replies[0], REFUSALS[0][0])
-    await world.answer(world.replies[1], REFUSALS[2][0])
+    answers = zip(world.replies, (REFUSALS[0][0], REFUSALS[2][0], STORED), strict=False)
+    await asyncio.gather(*(world.answer(reply, answer) for reply, answer in answers))
     with pytest.raises(BusFull):
         await ended(task)
     assert len(world.replies) == 4
