@@ -7,13 +7,15 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, Engine, event, inspect, text
 from sqlmodel import SQLModel
 
+import decnet
 from decnet.db import engine, migrate
 from decnet.db.engine import Database
 from decnet.db.repository import BaseRepository
@@ -69,9 +71,30 @@ async def test_a_newer_schema_is_refused_with_its_version(url: str) -> None:
 
 
 async def test_engines_that_start_together_migrate_once(url: str) -> None:
-    databases = [Database(url) for _ in range(4)]
-    await asyncio.gather(*(db.open() for db in databases))
-    await asyncio.gather(*(db.close() for db in databases))
+    """Each revision runs in one engine only, and every engine finds a schema that it can use."""
+    made: list[str] = []
+
+    def hear(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.strip().startswith("CREATE TABLE"):
+            made.append(statement.split()[2])
+
+    event.listen(Engine, "after_cursor_execute", hear)
+    repos = [BaseRepository(Database(url)) for _ in range(4)]
+    try:
+        await asyncio.gather(*(repo.db.open() for repo in repos))
+    finally:
+        event.remove(Engine, "after_cursor_execute", hear)
+    assert "attacker" in made
+    assert len(made) == len(set(made)), "no table was made twice"
+    async with repos[0].db.read() as session:
+        stamps = (await session.execute(text("SELECT version_num FROM alembic_version"))).scalars().all()
+        query = text("SELECT value FROM schema_meta WHERE key = 'app_version'")
+        assert stamps == [engine.SCHEMA]
+        assert (await session.execute(query)).scalars().all() == [decnet.__version__]
+    for n, repo in enumerate(repos):
+        await repo.upsert_attacker(f"a{n}", None, 1.0)
+        assert len(await repo.list_attackers()) == n + 1
+    await asyncio.gather(*(repo.close() for repo in repos))
 
 
 async def test_closed_database_says_so(url: str) -> None:
@@ -90,6 +113,42 @@ async def test_concurrent_writers_lose_nothing(url: str) -> None:
     await first.close()
     await second.close()
     assert sorted(counts) == list(range(1, 31))
+
+
+async def test_a_failed_start_on_a_newer_schema_changes_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'new.sqlite'}"
+    repo = await BaseRepository.open(url)
+    async with repo.db.write() as session:
+        await session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        await session.execute(text("DELETE FROM schema_meta"))
+    await repo.close()
+    with pytest.raises(SchemaTooNew, match=r"9999, written by version unknown") as said:
+        await Database(url).open()
+    assert isinstance(said.value, DatabaseError)
+    assert list(tmp_path.glob("*.bak")) == [], "what is refused is not copied either"
+    with closing(sqlite3.connect(tmp_path / "new.sqlite")) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
+
+
+async def test_a_current_file_is_neither_copied_nor_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'x.sqlite'}"
+    await (await BaseRepository.open(url)).close()
+
+    def never(*_: object) -> None:
+        raise AssertionError("a current schema was migrated")
+
+    monkeypatch.setattr(migrate, "_upgrade", never)
+    db = Database(url)
+    await db.open()
+    await db.close()
+    slow = Database(url)  # the long way round: somebody migrated between the look and the lock
+    await slow.open(migrate=False)
+    assert slow._writer is not None
+    await migrate.migrate_database(slow._writer, slow.path)
+    await slow.close()
+    assert list(tmp_path.glob("*.bak")) == []
 
 
 async def test_an_older_file_is_copied_before_it_is_migrated(

@@ -17,8 +17,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from decnet.db import engine, migrate
 from decnet.db.base import CHUNK, WRITTEN_AT_ONCE, _sorted, chunks
 from decnet.db.engine import Database, _driver_url, translated
-from decnet.db.repository import BaseRepository
 from decnet.db.evidence import SessionRow
+from decnet.db.repository import BaseRepository
 from decnet.db.tables import Lease, table_of
 from decnet.errors import DatabaseError, DiskFull
 from tests.dbkit import open_repo
@@ -139,7 +139,7 @@ async def statements(database: Database, *, reads: bool = False) -> AsyncIterato
     heard: list[str] = []
 
     def hear(_c: Any, _cur: Any, statement: str, *_: Any) -> None:
-        heard.append(statement.split(" (")[0])
+        heard.append(statement.split(" (", maxsplit=1)[0])
 
     event.listen(chosen.sync_engine, "before_cursor_execute", hear)
     try:
@@ -208,7 +208,9 @@ async def test_a_read_is_one_moment(repo: BaseRepository) -> None:
     async with repo.db.read() as session:
         assert (await session.execute(table_of(SessionRow).select())).all() == []
         await repo.upsert_session({"session_id": "s", "attacker_uuid": "a", "started_at": 1.0})
-        assert (await session.execute(table_of(SessionRow).select())).all() == [], "what came since is not seen"
+        assert (await session.execute(table_of(SessionRow).select())).all() == [], (
+            "what came since is not seen"
+        )
     assert len(await repo.list_sessions()) == 1
 
 

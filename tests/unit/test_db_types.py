@@ -17,8 +17,8 @@ from decnet.errors import SensorError
 from decnet.ids import attacker_id, event_id, identity_id, normalize_ip, session_id, tag_id
 from decnet.keyed import KEY_BYTES, KEY_FILE, keyed_hash, load_key
 
-SQLITE = cast(Dialect, sqlite.dialect())  # type: ignore[no-untyped-call]
-POSTGRES = cast(Dialect, postgresql.dialect())  # type: ignore[no-untyped-call]
+SQLITE = cast("Dialect", sqlite.dialect())  # type: ignore[no-untyped-call]
+POSTGRES = cast("Dialect", postgresql.dialect())  # type: ignore[no-untyped-call]
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -85,9 +85,9 @@ def test_texts_and_json_are_storable_the_same_way_for_both() -> None:
         assert text(5, dialect) == "5"
         assert text(["\x00"], dialect) == "['\\x00']"
         assert blob(None, dialect) is None
-        assert blob({"\x00": ["\ud800", 2**63, 2**63 - 1, -(2**63) - 1, -(2**63), float("nan")]}, dialect) == {
-            "\ufffd": ["\ufffd", str(2**63), 2**63 - 1, str(-(2**63) - 1), -(2**63), None]
-        }
+        assert blob(
+            {"\x00": ["\ud800", 2**63, 2**63 - 1, -(2**63) - 1, -(2**63), float("nan")]}, dialect
+        ) == {"\ufffd": ["\ufffd", str(2**63), 2**63 - 1, str(-(2**63) - 1), -(2**63), None]}
         deep: Any = "\x00"
         for _ in range(900):
             deep = [deep]
@@ -144,7 +144,9 @@ def test_ids_never_move() -> None:
     assert normalize_ip(" no address ") == " no address "
     assert identity_id("a") != attacker_id("a")
     assert session_id("cowrie", "d", "s") != session_id("cowrie", "d|s", "")
-    kinds = {session_id(*parts) for parts in (("a", "d", "s"), ("b", "d", "s"), ("a", "e", "s"), ("a", "d", "t"))}
+    kinds = {
+        session_id(*parts) for parts in (("a", "d", "s"), ("b", "d", "s"), ("a", "e", "s"), ("a", "d", "t"))
+    }
     assert len(kinds) == 4
     assert event_id("recorder", "k") == event_id("recorder", "k", 1) != event_id("recorder", "k", 2)
     assert event_id("a", "k") != event_id("b", "k")
