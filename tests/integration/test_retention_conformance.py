@@ -13,18 +13,16 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlmodel import SQLModel
 
-import decnet.db.repository  # noqa: F401  every table is known
 from decnet.bus.null import NullBus
 from decnet.config import load_settings
 from decnet.db import repo_retention
 from decnet.db.repository import BaseRepository
 from decnet.recorder.worker import RecorderWorker
 from tests.dbkit import KINDS, open_repo
+from tests.rowkit import TABLES, emptied, left, put
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-TABLES = SQLModel.metadata.tables
 STEP = 0.001
 CUTOFF = 1_700_000_000.0
 OLD, AT, FRESH = CUTOFF - STEP, CUTOFF, CUTOFF + STEP
@@ -32,7 +30,6 @@ SESSION_TABLES = {
     "behave_part", "behave_session", "command", "credential", "email_body", "observation", "session_feature",
     "session_part", "ttp_tag",
 }  # fmt: skip
-KEEP = ("schema_meta",)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=KINDS)
@@ -47,52 +44,8 @@ async def database(
 @pytest_asyncio.fixture(loop_scope="module")
 async def repo(database: BaseRepository) -> BaseRepository:
     """The same database for all, empty again."""
-    async with database.db.write() as session:
-        for name, table in TABLES.items():
-            if name not in KEEP:
-                await session.execute(table.delete())
+    await emptied(database)
     return database
-
-
-FILL: dict[str, dict[str, Any]] = {
-    "credential": {"attacker_uuid": "nobody"},
-    "fingerprint": {"attacker_uuid": "nobody", "kind": "hassh"},
-    "observation": {"primitive": "p", "evidence_ref": "?"},
-    "attacker_intel": {"version": "1"},
-    "email_body": {"attacker_uuid": "nobody", "simhash": "h", "rcpt_count": 1},
-    "dead_letter": {"worker": "w", "topic": "t", "reason": "r", "body": b""},
-    "mutation": {"kind": "rotate", "target": "d", "state": "applied", "created_at": 1.0, "trigger": "operator",
-                 "requested_by": "", "reason": ""},
-    "ttp_tag": {"source_kind": "command", "source_id": "c", "tactic": "TA0002", "technique_id": "T1059", "rule_id": "R1",
-                "rule_version": 1, "confidence": 0.5, "attack_release": "", "mitre_url": "", "attacker_uuid": "nobody"},
-    "session_part": {"generation": "g", "part": 1, "parts": 1, "digest": "d"},
-    "behave_part": {"generation": "g", "part": 1, "parts": 1},
-    "behave_session": {"attacker_uuid": "a", "rank": "1", "version": 1, "started_at": 1.0, "ended_at": 1.0},
-    "session_feature": {"attacker_uuid": "a", "identity_uuid": "i", "ended_at": 1.0, "rank": "1"},
-    "command": {"command_text": "id"},
-    "recording": {"data": b"tty"},
-    "producer_due": {"consumer": "recorder", "seq": 1, "since": 1.0, "until": 1.0},
-    "announcement": {"ts": 1.0},
-    "attribution_state": {"primitive": "p", "state": "stable", "confidence": 1.0, "observation_count": 1, "seq": 1},
-    "multi_actor_evidence": {"version": 1, "due": False, "suspected": True},
-    "attribution_alert": {"ordinal": 1, "revision": 1, "confidence": 1.0, "state": "open", "standing": True, "ts": 1.0},
-    "ignored_source": {"kind": "cidr", "value": "192.0.2.0/24", "set_at": 1.0},
-    "journal": {"ts": 1.0, "operator": "o", "kind": "k", "target": "t", "what": "w", "outcome": "sent"},
-    "rule_change": {"rule_id": "R1", "kind": "state", "ts": 1.0},
-    "worker_heartbeat": {"ts": 1.0},
-}  # fmt: skip
-"""What a row needs besides what a test is about."""
-
-
-async def put(repo: BaseRepository, table: str, *rows: dict[str, Any]) -> None:
-    async with repo.db.write() as session:
-        for row in rows:
-            await session.execute(TABLES[table].insert().values({**FILL.get(table, {}), **row}))
-
-
-async def left(repo: BaseRepository, table: str, column: str) -> set[Any]:
-    async with repo.db.read() as session:
-        return set((await session.execute(TABLES[table].select())).scalars(column))
 
 
 def three(key: str, time: str, names: Iterable[Any] = ("old", "at", "fresh")) -> list[dict[str, Any]]:
