@@ -180,6 +180,7 @@ async def test_what_is_known_of_an_attacker_leaves_with_it_and_can_be_told_anew(
         )
         await put(repo, "announcement", *({"key": f"scored|{name}|{n}"} for n in (25, 50)))
     await put(repo, "announcement", {"key": "reuse|a_1|2"})
+    await put(repo, "attacker_intel", {"attacker_uuid": "ab1", "ts": OLD})
     await repo.purge_older(CUTOFF)
     for table in ("identity", "attribution_state", "multi_actor_evidence"):
         assert await left(repo, table, "identity_uuid") == {"i-ab1", "i-a_12"}, table
@@ -280,6 +281,7 @@ async def test_marks_make_no_difference_and_what_operators_did_stays(repo: BaseR
 async def test_pages_are_transactions_of_their_own_and_the_next_run_goes_on(
     repo: BaseRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert repo_retention.AT_ONCE == 500
     monkeypatch.setattr(repo_retention, "AT_ONCE", 2)
     names = [f"s{n}" for n in range(4)]
     await put(repo, "session", *({"session_id": name, "ended_at": OLD} for name in names))
