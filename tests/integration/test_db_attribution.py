@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
 
-from decnet.db import repo_alerts, repo_attribution, repo_lifters
+from decnet.db import repo_alerts, repo_attribution, repo_fleet, repo_lifters
+from decnet.db.base import LOCK_MERGES
 from decnet.db.repo_alerts import ACKNOWLEDGED, OPEN, RESOLVED
+from decnet.db.repo_observations import _lock_key
 from decnet.db.repository import BaseRepository
 from decnet.ids import attacker_id, identity_id
 from tests.dbkit import KINDS, open_repo
@@ -435,3 +438,38 @@ async def test_mails_of_one_body_end_the_same_in_any_order_and_the_newest_count(
     monkeypatch.setattr(repo_lifters, "MAX_BODIES", 2)
     assert [r["source_id"] for r in await repo.email_bodies([(A, "h"), (A, "other")])] == ["x", "l", "n"]
     assert await repo.email_bodies([]) == []
+
+
+async def _held(repo: BaseRepository, key: int) -> bool:
+    """Whether another transaction has this lock, asked without waiting."""
+    async with repo.db.write() as session:
+        asked = await session.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": key})
+        return not asked.scalar_one()
+
+
+async def test_what_must_not_interleave_is_held_until_the_transaction_ends(repo: BaseRepository) -> None:
+    """On PostgreSQL; SQLite has one writer, which holds everything."""
+    if repo.db.dialect != "postgresql":
+        async with repo.db.write():
+            assert repo.db._lock.locked()
+        return
+    await repo.upsert_attackers([(A, IPS[0], T), (B, IPS[1], T)])
+    await repo.form_identities([A, B])
+    work: list[tuple[int, Any]] = [
+        (repo_fleet.LOCK_FLEET, lambda bound: bound.fleet_lock()),
+        (LOCK_MERGES, lambda bound: bound.merge_identities(IA, IB)),
+        (repo_lifters.LOCK_MAILS, lambda bound: bound.remember_email_bodies([mail("m", T)])),
+        (_lock_key(A), lambda bound: bound.lock_attackers([A])),
+    ]
+    for key, take in work:
+        assert not await _held(repo, key)
+        async with repo.transaction() as bound:
+            await take(bound)
+            assert await _held(repo, key), key
+        assert not await _held(repo, key)
+    assert len({key for key, _ in work} | {_lock_key(B)}) == 5, "each has a lock of its own"
+    async with repo.transaction() as bound:
+        assert await bound.lock_identities([IA])
+        async with repo.db.write() as other:
+            free = text("SELECT identity_uuid FROM identity FOR UPDATE SKIP LOCKED")
+            assert list((await other.execute(free)).scalars()) == [IB]

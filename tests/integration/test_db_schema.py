@@ -13,6 +13,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, event, inspect, text
+from sqlalchemy.exc import OperationalError
 from sqlmodel import SQLModel
 
 import decnet
@@ -20,7 +21,7 @@ from decnet.db import engine, migrate
 from decnet.db.engine import Database
 from decnet.db.repository import BaseRepository
 from decnet.errors import DatabaseError, DiskFull, SchemaTooNew
-from tests.dbkit import KINDS, database_url
+from tests.dbkit import KINDS, database_url, open_repo
 
 
 @pytest.fixture(params=KINDS)
@@ -255,3 +256,33 @@ async def test_a_new_database_file_is_private_in_an_open_directory(tmp_path: Pat
     await database.close()
     assert modes["d.sqlite"] == 0o600
     assert set(modes.values()) == {0o600}
+
+
+async def test_a_lost_connection_is_said_and_work_resumes(tmp_path: Path) -> None:
+    async with open_repo("postgresql", tmp_path) as repo:
+        with pytest.raises(DatabaseError, match="cannot be reached"):  # noqa: PT012
+            async with repo.transaction() as bound, bound._write() as session:
+                await bound.upsert_attacker("a", None, 1.0)
+                own = (await session.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+                async with repo.db.write() as other:
+                    await other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": own})
+                await bound.upsert_attacker("b", None, 1.0)
+        assert await repo.list_attackers() == [], "nothing of it was kept"
+        await repo.upsert_attacker("c", None, 1.0)
+        assert len(await repo.list_attackers()) == 1
+
+
+async def test_a_locked_database_is_no_database_that_is_away(tmp_path: Path) -> None:
+    """Another process holds the writer's lock for longer than we wait: the statement fails, work goes on."""
+    repo = await BaseRepository.open(f"sqlite:///{tmp_path / 'x.sqlite'}")
+    async with repo.db.write() as session:
+        await session.execute(text("PRAGMA busy_timeout=0"))
+    with closing(sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OperationalError, match="locked"):
+            await repo.upsert_attacker("a", None, 1.0)
+        assert await repo.list_attackers() == [], "readers do not wait for a writer"
+        other.execute("ROLLBACK")
+    await repo.upsert_attacker("a", None, 1.0)
+    assert len(await repo.list_attackers()) == 1
+    await repo.close()
