@@ -79,7 +79,7 @@ class RetentionMixin(RepositoryBase):
                 ids = list((await session.execute(select(key).where(old).limit(AT_ONCE))).scalars())
                 counts = await also(session, table, ids) if ids else {}
                 # A key may be shared (two tellings of one mail): only what is old itself leaves.
-                gone = await session.execute(delete(table).where(key.in_(ids), old))
+                gone: Any = await session.execute(delete(table).where(key.in_(ids), old))
             for name, count in {table.name: gone.rowcount, **counts}.items():
                 done[name] = done.get(name, 0) + count
             if progress and ids:

@@ -268,9 +268,7 @@ async def test_an_identity_is_formed_once_whoever_comes_first(repo: BaseReposito
     assert await repo.canonical_identity("nobody") == "nobody"
 
 
-async def test_merges_are_worked_out_from_all_that_were_told(
-    repo: BaseRepository, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_merges_are_worked_out_from_all_that_were_told(repo: BaseRepository) -> None:
     cases: list[tuple[list[tuple[str, str]], str]] = [
         ([("b", "a")], "b"),
         ([("b", "a"), ("c", "b")], "c"),
@@ -280,23 +278,29 @@ async def test_merges_are_worked_out_from_all_that_were_told(
         ([("d", "a"), ("c", "b"), ("d", "b")], "c"),
         ([("a", "a")], "a"),
     ]
-    for n, (merges, wanted) in enumerate(cases):
-        for k, order in enumerate(itertools.permutations(merges)):
-
-            def name(who: str, n: int = n, k: int = k) -> str:
-                return f"{n}.{k}.{who}"
-
-            for winner, loser in order:
-                last = await repo.merge_identities(name(winner), name(loser))
-            assert last == name(wanted)
-            rows = await rows_of(repo, "identity", "identity_uuid")
-            for member in {who for pair in merges for who in pair}:
-                merged = None if member == wanted else name(wanted)
-                assert rows[name(member)]["merged_into"] == merged, (merges, order, member)
+    ends: list[tuple[dict[str, str | None], str]] = []
+    async with repo.transaction() as bound:
+        for n, (merges, wanted) in enumerate(cases):
+            for k, order in enumerate(itertools.permutations(merges)):
+                for winner, loser in order:
+                    last = await bound.merge_identities(f"{n}.{k}.{winner}", f"{n}.{k}.{loser}")
+                assert last == f"{n}.{k}.{wanted}"
+                members = {who for pair in merges for who in pair}
+                into = {f"{n}.{k}.{who}": None if who == wanted else last for who in members}
+                ends.append((into, f"{merges} as {order}"))
+    rows = await rows_of(repo, "identity", "identity_uuid")
+    for into, how in ends:
+        assert {who: rows[who]["merged_into"] for who in into} == into, how
     assert "6.0.a" not in await rows_of(repo, "identity_merge", "loser_uuid"), "nobody is merged into itself"
-    monkeypatch.setattr(repo_attackers, "MAX_GROUP", 3)
-    for n in range(8):
-        await repo.merge_identities(f"chain{n + 1}", f"chain{n}")
+
+
+async def test_a_search_for_a_group_is_bounded(repo: BaseRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = [{"winner_uuid": f"c{n + 1}", "loser_uuid": f"c{n}"} for n in range(8)]
+    await put(repo, "identity_merge", *chain)
+    async with repo.db.read() as session:
+        assert len(await repo._merge_group(session, "c0")) == 8
+        monkeypatch.setattr(repo_attackers, "MAX_GROUP", 3)
+        assert len(await repo._merge_group(session, "c0")) == 3
 
 
 async def test_one_credential_is_one_row_and_a_success_stays(repo: BaseRepository) -> None:
