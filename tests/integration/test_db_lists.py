@@ -307,6 +307,27 @@ async def test_an_entry_that_has_expired_marks_nothing_and_is_not_revived(repo: 
         wide = await repo.ignore_add("192.0.0.0/16")
 
 
+async def test_an_expired_login_name_marks_nothing_and_keeps_what_it_marked(
+    repo: BaseRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def marked() -> set[str]:
+        rows = await rows_of(repo, "session", "session_id")
+        return {key for key, row in rows.items() if row["ignored_by"]}
+
+    await put(repo, "session", {"session_id": "u", "attacker_uuid": C, "auth": {"usernames": ["nagios"]}})
+    assert (await repo.ignore_add("nagios", expires_at=NOW))["marked"] == 0
+    other = await repo.ignore_add(IPS[0])
+    await repo.ignore_remove(other["ignore_id"])
+    assert await marked() == set(), "taking another entry away revives none"
+    assert (await repo.ignore_add("nagios", expires_at=NOW + timedelta(seconds=1)))["marked"] == 1
+    other = await repo.ignore_add(IPS[0])
+    monkeypatch.setattr(repo_ignore, "utcnow", lambda: NOW + timedelta(hours=1))
+    await put(repo, "session", {"session_id": "later", "attacker_uuid": C, "auth": {"usernames": ["nagios"]}})
+    assert await marked() == {"u", "s0"}
+    await repo.ignore_remove(other["ignore_id"])
+    assert await marked() == {"u"}, "what happened while it was in force stays marked"
+
+
 async def test_marking_goes_through_every_page(repo: BaseRepository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repo_ignore, "_PAGE", 3)
     for count in (3, 4, 7):
