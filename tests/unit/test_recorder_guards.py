@@ -92,6 +92,10 @@ def test_event_time_is_the_sighting_when_nothing_better_is_said() -> None:
     assert plan_of([observed]).sightings == [(A, IP, at(5.0))]
     given = {"attacker_uuid": "mine", "attacker_ip": "::ffff:192.0.2.1"}
     assert plan_of([Event("attacker.observed", given, "", "e", T)]).sightings == [("mine", IP, at(T))]
+    unnamed = {"attacker_uuid": "", "attacker_ip": IP}
+    assert plan_of([Event("attacker.observed", unnamed, "", "e", T)]).sightings == [(A, IP, at(T))]
+    other = plan_of([Event("attacker.scored", unnamed, "", "e", T), ended()])
+    assert (len(other.sightings), other.refused) == (2, []), "other topics are not ours"
     first = plan_of([Event("attacker.observed", {"attacker_ip": IP}, "", str(n), T + n) for n in range(3)])
     assert first.formed_at == {A: T}, "the first event of a batch tells when"
     assert first.attackers == [A]
@@ -124,7 +128,10 @@ REFUSED: dict[str, Event] = {
     "ended_at is missing": ended(ended_at=None),
     "neither attacker_uuid nor attacker_ip": ended(attacker_ip=None),
     "neither": ended(attacker_ip=["x"], attacker_uuid=5),
+    "nor attacker_ip": ended(attacker_ip="", attacker_uuid=""),
     "commands is no list": ended(commands={"0": {}}),
+    "no list of objects": ended(commands={}),
+    "no list": ended(commands=5),
     "commands is no list of objects": ended(commands=[{}, "id"]),
     "not a time": ended(commands=[{}, {"ts": {}}]),
     "time out of range|year": ended(started_at=1e300),
