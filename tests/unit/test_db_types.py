@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, cast
@@ -36,6 +37,18 @@ def test_every_way_to_write_a_time_is_one_aware_utc_time(value: Any) -> None:
     assert stored == NOON.replace(tzinfo=None), "SQLite keeps a text without zone, which sorts right"
     assert UtcTime().process_bind_param(value, POSTGRES) == NOON
     assert UtcTime().process_result_value(stored, SQLITE) == NOON
+
+
+def test_a_time_without_zone_is_utc_wherever_the_host_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "America/New_York")
+        time.tzset()
+        try:
+            assert as_utc("2026-01-01T12:00:00") == as_utc(NOON.replace(tzinfo=None)) == NOON
+            assert as_utc(NOON.timestamp()) == NOON
+        finally:
+            patch.undo()
+            time.tzset()
 
 
 @pytest.mark.parametrize("bad", [True, [], {}, b"x", "yesterday", 1e300, float("nan"), float("inf"), 2**70])
