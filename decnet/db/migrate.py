@@ -7,6 +7,7 @@ is touched; a schema that a later version wrote is refused.
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from contextlib import closing
 from importlib.resources import files
@@ -72,9 +73,11 @@ def _writer_version(connection: Connection) -> str:
 def _copy(path: Path, revision: str) -> Path:
     """A consistent copy of a live SQLite file beside it; an earlier copy of that revision is replaced."""
     target = path.with_name(f"{path.name}.{revision}.bak")
+    target.unlink(missing_ok=True)
+    # Private before there is anything in it: the directory may be open to others.
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as copy:
         source.backup(copy)
-    target.chmod(0o600)
     return target
 
 

@@ -149,10 +149,8 @@ class IgnoreMixin(RepositoryBase):
                 await session.execute(
                     update(table).where(table.c.ignored_by == ignore_id).values(ignored_by=None)
                 )
-            now = utcnow()
             for entry in await self._rows(session, select(_IGNORED)):
-                if entry["expires_at"] is None or entry["expires_at"] > now:
-                    await self._mark(session, entry)
+                await self._mark(session, entry)
         return True
 
     async def ignored_sources(self) -> list[Row]:
@@ -178,6 +176,9 @@ class IgnoreMixin(RepositoryBase):
         return found
 
     async def _mark(self, session: AsyncSession, entry: Row) -> int:
+        """Marks what is stored; an entry that has expired marks nothing."""
+        if not IgnoreSet([entry]):
+            return 0
         if entry["kind"] == "cidr":
             return await self._mark_network(session, entry)
         ids = await self._sessions_of_user(session, entry["value"])

@@ -78,8 +78,9 @@ class RetentionMixin(RepositoryBase):
             async with self.transaction() as bound, bound._write() as session:
                 ids = list((await session.execute(select(key).where(old).limit(AT_ONCE))).scalars())
                 counts = await also(session, table, ids) if ids else {}
-                await session.execute(delete(table).where(key.in_(ids)))
-            for name, count in {table.name: len(ids), **counts}.items():
+                # A key may be shared (two tellings of one mail): only what is old itself leaves.
+                gone: Any = await session.execute(delete(table).where(key.in_(ids), old))
+            for name, count in {table.name: gone.rowcount, **counts}.items():
                 done[name] = done.get(name, 0) + count
             if progress and ids:
                 progress(table.name, len(ids))
@@ -98,13 +99,9 @@ class RetentionMixin(RepositoryBase):
         if table is not _ATTACKER:
             return {}
         await session.execute(delete(_DUE).where(_DUE.c.attacker_uuid.in_(ids)))
-        gone = select(_IDENTITY.c.identity_uuid).where(_IDENTITY.c.attacker_uuid.in_(ids))
-        for name in _OF_IDENTITIES:
-            found = SQLModel.metadata.tables[name]
+        gone = list((await session.execute(_needed_no_more(ids))).scalars())
+        for found in (*(SQLModel.metadata.tables[name] for name in _OF_IDENTITIES), _IDENTITY):
             await session.execute(delete(found).where(found.c.identity_uuid.in_(gone)))
-        members = _IDENTITY.alias()
-        needed = select(1).where(members.c.merged_into == _IDENTITY.c.identity_uuid).exists()
-        await session.execute(delete(_IDENTITY).where(_IDENTITY.c.attacker_uuid.in_(ids), ~needed))
         for uuid in ids:
             await session.execute(
                 delete(_TOLD).where(_TOLD.c.key.startswith(f"scored|{uuid}|", autoescape=True))
@@ -118,18 +115,34 @@ def _of_sessions() -> list[Table]:
     return [t for t in tables if "session_id" in t.columns and t not in (_SESSION, _RECORDING)]
 
 
+def _needed_no_more(attackers: list[str]) -> Any:
+    """Identities of attackers that leave, but for those that the identity of another one was merged into."""
+    members = _IDENTITY.alias()
+    others = or_(members.c.attacker_uuid.is_(None), members.c.attacker_uuid.not_in(attackers))
+    needed = select(1).where(members.c.merged_into == _IDENTITY.c.identity_uuid, others).exists()
+    return select(_IDENTITY.c.identity_uuid).where(_IDENTITY.c.attacker_uuid.in_(attackers), ~needed)
+
+
 def _forgotten(moment: datetime) -> Any:
-    """An attacker last seen before, of whom no session or credential is left."""
-    left = [
+    """An attacker last seen before, of whom no session or credential is left.
+
+    One that was never seen itself is known from its intel alone, and stays as long as that.
+    """
+    sessions, credentials, intel = (
         select(1).where(table.c.attacker_uuid == _ATTACKER.c.attacker_uuid).exists()
-        for table in (_SESSION, _CREDENTIAL)
-    ]
-    seen = or_(_ATTACKER.c.last_seen < moment, _ATTACKER.c.last_seen.is_(None))
-    return seen & ~left[0] & ~left[1]
+        for table in (_SESSION, _CREDENTIAL, _INTEL)
+    )
+    seen = or_(_ATTACKER.c.last_seen < moment, _ATTACKER.c.last_seen.is_(None) & ~intel)
+    return seen & ~sessions & ~credentials
 
 
 def _orphaned(moment: datetime) -> Any:
-    """An old tag without session whose attacker is gone, or was never more than a name in a mail or a canary."""
-    known = select(1).where(_ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid).exists()
+    """An old tag without session whose attacker is gone, or was never more than a name in a mail or a canary.
+
+    A tag of an identity alone goes by that one.
+    """
+    attacker = select(1).where(_ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid).exists()
+    identity = select(1).where(_IDENTITY.c.identity_uuid == _TAG.c.identity_uuid).exists()
     settled = _TAG.c.created_at < min(moment, utcnow() - GRACE)
-    return settled & _TAG.c.attacker_uuid.is_not(None) & _TAG.c.session_id.is_(None) & ~known
+    known = attacker | (_TAG.c.attacker_uuid.is_(None) & identity)
+    return settled & _TAG.c.session_id.is_(None) & ~known

@@ -7,18 +7,21 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, Engine, event, inspect, text
+from sqlalchemy.exc import OperationalError
 from sqlmodel import SQLModel
 
+import decnet
 from decnet.db import engine, migrate
 from decnet.db.engine import Database
 from decnet.db.repository import BaseRepository
 from decnet.errors import DatabaseError, DiskFull, SchemaTooNew
-from tests.dbkit import KINDS, database_url
+from tests.dbkit import KINDS, database_url, open_repo
 
 
 @pytest.fixture(params=KINDS)
@@ -69,9 +72,30 @@ async def test_a_newer_schema_is_refused_with_its_version(url: str) -> None:
 
 
 async def test_engines_that_start_together_migrate_once(url: str) -> None:
-    databases = [Database(url) for _ in range(4)]
-    await asyncio.gather(*(db.open() for db in databases))
-    await asyncio.gather(*(db.close() for db in databases))
+    """Each revision runs in one engine only, and every engine finds a schema that it can use."""
+    made: list[str] = []
+
+    def hear(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.strip().startswith("CREATE TABLE"):
+            made.append(statement.split()[2])
+
+    event.listen(Engine, "after_cursor_execute", hear)
+    repos = [BaseRepository(Database(url)) for _ in range(4)]
+    try:
+        await asyncio.gather(*(repo.db.open() for repo in repos))
+    finally:
+        event.remove(Engine, "after_cursor_execute", hear)
+    assert "attacker" in made
+    assert len(made) == len(set(made)), "no table was made twice"
+    async with repos[0].db.read() as session:
+        stamps = (await session.execute(text("SELECT version_num FROM alembic_version"))).scalars().all()
+        query = text("SELECT value FROM schema_meta WHERE key = 'app_version'")
+        assert stamps == [engine.SCHEMA]
+        assert (await session.execute(query)).scalars().all() == [decnet.__version__]
+    for n, repo in enumerate(repos):
+        await repo.upsert_attacker(f"a{n}", None, 1.0)
+        assert len(await repo.list_attackers()) == n + 1
+    await asyncio.gather(*(repo.close() for repo in repos))
 
 
 async def test_closed_database_says_so(url: str) -> None:
@@ -90,6 +114,42 @@ async def test_concurrent_writers_lose_nothing(url: str) -> None:
     await first.close()
     await second.close()
     assert sorted(counts) == list(range(1, 31))
+
+
+async def test_a_failed_start_on_a_newer_schema_changes_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'new.sqlite'}"
+    repo = await BaseRepository.open(url)
+    async with repo.db.write() as session:
+        await session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        await session.execute(text("DELETE FROM schema_meta"))
+    await repo.close()
+    with pytest.raises(SchemaTooNew, match=r"9999, written by version unknown") as said:
+        await Database(url).open()
+    assert isinstance(said.value, DatabaseError)
+    assert list(tmp_path.glob("*.bak")) == [], "what is refused is not copied either"
+    with closing(sqlite3.connect(tmp_path / "new.sqlite")) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
+
+
+async def test_a_current_file_is_neither_copied_nor_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'x.sqlite'}"
+    await (await BaseRepository.open(url)).close()
+
+    def never(*_: object) -> None:
+        raise AssertionError("a current schema was migrated")
+
+    monkeypatch.setattr(migrate, "_upgrade", never)
+    db = Database(url)
+    await db.open()
+    await db.close()
+    slow = Database(url)  # the long way round: somebody migrated between the look and the lock
+    await slow.open(migrate=False)
+    assert slow._writer is not None
+    await migrate.migrate_database(slow._writer, slow.path)
+    await slow.close()
+    assert list(tmp_path.glob("*.bak")) == []
 
 
 async def test_an_older_file_is_copied_before_it_is_migrated(
@@ -196,3 +256,33 @@ async def test_a_new_database_file_is_private_in_an_open_directory(tmp_path: Pat
     await database.close()
     assert modes["d.sqlite"] == 0o600
     assert set(modes.values()) == {0o600}
+
+
+async def test_a_lost_connection_is_said_and_work_resumes(tmp_path: Path) -> None:
+    async with open_repo("postgresql", tmp_path) as repo:
+        with pytest.raises(DatabaseError, match="cannot be reached"):  # noqa: PT012
+            async with repo.transaction() as bound, bound._write() as session:
+                await bound.upsert_attacker("a", None, 1.0)
+                own = (await session.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+                async with repo.db.write() as other:
+                    await other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": own})
+                await bound.upsert_attacker("b", None, 1.0)
+        assert await repo.list_attackers() == [], "nothing of it was kept"
+        await repo.upsert_attacker("c", None, 1.0)
+        assert len(await repo.list_attackers()) == 1
+
+
+async def test_a_locked_database_is_no_database_that_is_away(tmp_path: Path) -> None:
+    """Another process holds the writer's lock for longer than we wait: the statement fails, work goes on."""
+    repo = await BaseRepository.open(f"sqlite:///{tmp_path / 'x.sqlite'}")
+    async with repo.db.write() as session:
+        await session.execute(text("PRAGMA busy_timeout=0"))
+    with closing(sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OperationalError, match="locked"):
+            await repo.upsert_attacker("a", None, 1.0)
+        assert await repo.list_attackers() == [], "readers do not wait for a writer"
+        other.execute("ROLLBACK")
+    await repo.upsert_attacker("a", None, 1.0)
+    assert len(await repo.list_attackers()) == 1
+    await repo.close()

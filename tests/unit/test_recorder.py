@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,37 +67,74 @@ HISTORY = [
 ]
 
 
+TABLES = (
+    "attacker", "identity", "identity_merge", "session", "session_part", "command", "credential", "fingerprint",
+    "recording", "attacker_intel",
+)  # fmt: skip
+
+
 async def snapshot(repo: BaseRepository) -> dict[str, list[str]]:
-    """All rows of all evidence tables, as text."""
-    names = ("attacker", "identity", "identity_merge", "session", "session_part", "command")
+    """All rows of all evidence tables, as text; of a bound repository as its transaction sees them."""
     out = {}
-    async with repo.db.read() as reader:
-        for name in (*names, "credential", "fingerprint", "recording", "attacker_intel"):
+    async with repo._read() as reader:
+        for name in TABLES:
             rows = (await reader.execute(SQLModel.metadata.tables[name].select())).mappings()
             out[name] = sorted(str(dict(row)) for row in rows)
     return out
 
 
-async def play(repo: BaseRepository, batches: list[list[Event]]) -> tuple[list[Event], int]:
-    """Runs batches as the runtime does; (published, dead-lettered)."""
-    worker, published, dead = RecorderWorker(), [], 0
+async def play(repo: BaseRepository, batches: list[list[Event]]) -> tuple[list[Event], list[str]]:
+    """Runs batches as the runtime does; (published, reasons of the dead letters)."""
+    worker, published, dead = RecorderWorker(), [], list[str]()
     for batch in batches:
         async with repo.transaction() as bound:
             tx = Transaction(bound)
             await worker.handle(batch, tx)
         published += tx.bus.events
-        dead += len(tx.dead)
+        dead += [letter.reason for letter in tx.dead]
     return published, dead
 
 
-async def played(batches: list[list[Event]]) -> tuple[dict[str, list[str]], list[Event], int]:
-    with tempfile.TemporaryDirectory() as folder:
-        async with open_repo("sqlite", Path(folder)) as repo:
-            published, dead = await play(repo, batches)
-            return await snapshot(repo), published, dead
+Stage = tuple[dict[str, list[str]], list[Event], list[str]]
+"""Rows, published events, reasons of dead letters."""
 
 
-_expected: list[dict[str, list[str]]] = []
+class Shared:
+    """One database for all examples of a property, each in a transaction that is rolled back."""
+
+    def __init__(self, folder: Path) -> None:
+        self.runner = asyncio.Runner()
+        self.repo = self.runner.run(BaseRepository.open(f"sqlite:///{folder / 'shared.sqlite'}"))
+        self.history = self.played([HISTORY])[0][0]
+
+    def close(self) -> None:
+        self.runner.run(self.repo.close())
+        self.runner.close()
+
+    def played(self, batches: list[list[Event]], *later: list[list[Event]]) -> list[Stage]:
+        """What there is after these batches on an empty database, and after each later lot of them."""
+        return self.runner.run(self._played([batches, *later]))
+
+    async def _played(self, lots: list[list[list[Event]]]) -> list[Stage]:
+        out: list[Stage] = []
+        with suppress(_Undo):
+            async with self.repo.transaction() as bound:
+                for batches in lots:
+                    published, dead = await play(bound, batches)
+                    out.append((await snapshot(bound), published, dead))
+                raise _Undo
+        return out
+
+
+class _Undo(Exception):
+    """Rolls an example back."""
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    world = Shared(tmp_path_factory.mktemp("recorder"))
+    yield world
+    world.close()
 
 
 @given(
@@ -105,15 +143,16 @@ _expected: list[dict[str, list[str]]] = []
     size=st.integers(1, 12),
 )
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-def test_order_and_duplicates_change_nothing(order: list[int], again: list[int], size: int) -> None:
-    if not _expected:
-        _expected.append(asyncio.run(played([HISTORY]))[0])
+def test_order_and_duplicates_change_nothing(
+    shared: Shared, order: list[int], again: list[int], size: int
+) -> None:
+    assert {name for name, rows in shared.history.items() if not rows} == {"recording"}
     deliveries = [HISTORY[n] for n in (*order, *again)]
     batches = [deliveries[i : i + size] for i in range(0, len(deliveries), size)]
-    rows, published, dead = asyncio.run(played(batches))
-    assert rows == _expected[0]
+    ((rows, published, dead),) = shared.played(batches)
+    assert rows == shared.history
     assert sorted(e.payload["identity_uuid"] for e in published) == sorted([I1, I2])
-    assert dead == 0
+    assert dead == []
 
 
 async def test_rows_of_a_history(tmp_path: Path) -> None:
@@ -151,11 +190,11 @@ async def test_merge_before_the_first_sight_still_forms_the_identity(tmp_path: P
         event("attacker.observed", attacker_ip="192.0.2.1", first_seen="yesterday"),
     ],
 )
-async def test_one_unreadable_event_costs_only_itself(tmp_path: Path, bad: Event) -> None:
-    async with open_repo("sqlite", tmp_path) as repo:
-        _, dead = await play(repo, [[HISTORY[1], bad, HISTORY[6]]])
-        assert dead == 1
-        assert len(await repo.list_sessions()) == 2
+def test_one_unreadable_event_costs_only_itself(shared: Shared, bad: Event) -> None:
+    ((rows, _, dead),) = shared.played([[HISTORY[1], bad, HISTORY[6]]])
+    assert len(dead) == 1
+    assert dead[0]
+    assert {_kept_session(row) for row in rows["session"]} == {"s1", "s2"}
 
 
 JSON = st.recursive(
@@ -181,11 +220,31 @@ MORE = ("part", "parts", "command_count", "client", "auth", "downloads", "durati
     command=st.dictionaries(st.sampled_from(("id", "command_text", "ts", "user", "success")), JSON),
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-def test_hostile_payloads_never_fail_a_batch(payload: dict[str, Any], command: dict[str, Any]) -> None:
+def test_hostile_payloads_never_fail_a_batch(
+    shared: Shared, payload: dict[str, Any], command: dict[str, Any]
+) -> None:
+    """Each event becomes rows or one dead letter with a reason; its neighbours are kept; twice is once."""
     ok = {"session_id": "s\x00\ud800", "attacker_uuid": "a\ud800", "ended_at": 5.0}
     batch = [Event(topic, {**payload, **fix}) for topic in RecorderWorker.topics for fix in ({}, ok)]
     batch.append(Event("attacker.session.ended", {**payload, **ok, "commands": [command]}))
-    asyncio.run(played([batch, batch]))
+    refused = len(plan_of(batch).refused)
+    first, second = shared.played([[HISTORY[1], *batch, HISTORY[4]]], [batch])
+    rows, published, dead = first
+    assert len(dead) == refused < len(batch), "an observed attacker with ids of its own can always be read"
+    assert all(dead)
+    assert {"s1", "s2"} <= {_kept_session(row) for row in rows["session"]}, "the good neighbours"
+    formed = {e.payload["identity_uuid"] for e in published}
+    assert len(formed) == len(published) == len(rows["identity"]) - _bare(rows)
+    assert second == (rows, [], dead), "the same rows, no news, the same complaints"
+
+
+def _kept_session(row: str) -> str:
+    return row.split("'session_id': '", 1)[1].split("'", 1)[0]
+
+
+def _bare(rows: dict[str, list[str]]) -> int:
+    """Identities that only a merge names: nobody has seen their attacker."""
+    return sum("'attacker_uuid': None" in row for row in rows["identity"])
 
 
 class _Blobs:
