@@ -294,7 +294,9 @@ class _Reader:
         return str(value)
 
     def _address(self, value: Any, path: Path) -> str:
-        plain = value if isinstance(value, str) and "%" not in value else ""  # sockets are told without a zone
+        plain = (
+            value if isinstance(value, str) and "%" not in value else ""
+        )  # sockets are told without a zone
         try:
             return str(ip_address(plain))
         except ValueError:

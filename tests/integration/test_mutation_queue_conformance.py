@@ -425,7 +425,7 @@ async def test_an_operation_is_checked_on_what_the_queue_will_have_made(
         "one under way still counts and still holds"
     )
     third = await ask("remove_decky", "db-01")
-    with pytest.raises(FleetError, match="^3 changes wait already$"):
+    with pytest.raises(FleetError, match=r"^3 changes wait already$"):
         await ask("add_network", "x")
     assert await keys(repo, topology_id="lab", newest_first=False) == [first, second, third]
     told = [(event.topic, event.payload["mutation_id"]) for _, event in await repo.outbox_take(100)]

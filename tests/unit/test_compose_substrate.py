@@ -112,8 +112,7 @@ async def test_a_decky_whose_name_begins_like_anothers_keeps_its_containers(
 ) -> None:
     every = [target(name) for name in ("a", "a--b", "a-b", "a-")]
     for number, decky in enumerate(every):
-        decky = target(decky.name, address=f"127.0.0.{number + 1}")
-        await made.apply(decky, ["ftp"])
+        await made.apply(target(decky.name, address=f"127.0.0.{number + 1}"), ["ftp"])
     await made.apply(target("a"), ["ssh"])
     everybody = {"a--ssh", "a--b--ftp", "a-b--ftp", "a---ftp"}
     assert engine.up_now["decnet-lab"] == everybody

@@ -189,7 +189,7 @@ def test_every_section_and_the_whole_refuse_unknown_keys_and_changes() -> None:
         Settings(nonsense=1)
     with pytest.raises(ValidationError, match="frozen"):
         settings.db = "x"
-    with pytest.raises(ConfigError, match="sensors.0.colour"):
+    with pytest.raises(ConfigError, match=r"sensors.0.colour"):
         load_settings(sensors=[{"kind": "cowrie", "path": "x", "colour": "red"}])
 
 

@@ -200,8 +200,8 @@ async def test_what_the_client_says_is_bounded_whatever_it_says(client: Client) 
     client.children = [ended(1, b"no such image\n" + b"x" * docker._MAX_OUTPUT)]
     with pytest.raises(SubstrateError, match="config --quiet: x"):
         await client.compose().check()
+    client.children = [ended(1, b"")]
     with pytest.raises(SubstrateError) as caught:
-        client.children = [ended(1, b"")]
         await client.compose().up(["a" * 300])
     assert len(str(caught.value)) == 200 + len(": exit code 1")
     assert docker._MAX_OUTPUT == 1 << 20
@@ -215,7 +215,7 @@ async def test_a_client_that_is_not_there_is_told_once(
         raise FileNotFoundError(2, "No such file or directory")
 
     monkeypatch.setattr(docker.asyncio, "create_subprocess_exec", refuse)
-    with pytest.raises(SubstrateError, match="^dk: No such file or directory$"):
+    with pytest.raises(SubstrateError, match=r"^dk: No such file or directory$"):
         await client.compose().check()
     assert len(client.words) == 1
 

@@ -100,9 +100,6 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
 
     monkeypatch.setattr(opencanary.os, "posix_spawn", spawn)
 
-    class Loop:
-        time = made.time
-
     class Asyncio:
         """The substrate's own clock and pauses."""
 
@@ -189,7 +186,7 @@ async def test_the_old_decoy_comes_back_when_the_new_one_ends_at_once(
 ) -> None:
     await made.apply(WEB, ["http"])
     host.broken = ["dies"]
-    with pytest.raises(SubstrateError, match="^the decoy ended at once: it left no reason$"):
+    with pytest.raises(SubstrateError, match=r"^the decoy ended at once: it left no reason$"):
         await made.apply(WEB, ["ftp"])
     assert await made.observe(WEB) == ["http"]
     assert json.loads((home(tmp_path) / "opencanary.conf").read_text())["http.enabled"] is True
@@ -275,7 +272,7 @@ async def test_what_listens_elsewhere_is_not_this_deckys_service(
     host.living[5] = (
         mark,
         {("tcp", "0.0.0.0", 18080), ("tcp", "127.0.0.1", 12122), ("tcp", "127.0.0.1", 5060), FTP},
-    )  # noqa: S104  an address to be told apart
+    )
     assert await made.observe(WEB) == ["ftp"]
 
 
@@ -347,7 +344,7 @@ async def test_a_process_that_cannot_be_started_is_a_reason(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(opencanary.os, "posix_spawn", refuse)
-    with pytest.raises(SubstrateError, match="^the decoy cannot be started: Permission denied$"):
+    with pytest.raises(SubstrateError, match=r"^the decoy cannot be started: Permission denied$"):
         await made.apply(WEB, ["http"])
 
 
@@ -408,7 +405,7 @@ def test_where_a_process_listens_is_what_its_own_sockets_say(proc: Path) -> None
     (proc / "10/net/tcp").write_text(head + tcp + "short line\n")
     (proc / "10/net/tcp6").write_text(head + row("00000000000000000000000001000000:0050", "0A", "9"))
     (proc / "10/net/udp").write_text(head + row("00000000:13C4", "07", "11"))
-    assert process.listening(10) == {("tcp", "127.0.0.1", 8080), ("tcp", "::1", 80), ("udp", "0.0.0.0", 5060)}  # noqa: S104  what the table says
+    assert process.listening(10) == {("tcp", "127.0.0.1", 8080), ("tcp", "::1", 80), ("udp", "0.0.0.0", 5060)}
     assert process.listening(11) == set()
     (proc / "10/net/tcp").write_bytes(b"\xff\xff")
     assert ("tcp", "127.0.0.1", 8080) not in process.listening(10)
@@ -487,7 +484,7 @@ def test_the_environment_is_made_once_and_again_for_another_version(steps: Steps
 
 def test_an_environment_that_was_not_finished_does_not_count(steps: Steps, tmp_path: Path) -> None:
     steps.lacks = "twistd"
-    with pytest.raises(SubstrateError, match="OpenCanary was installed, but .*twistd is missing"):
+    with pytest.raises(SubstrateError, match=r"OpenCanary was installed, but .*twistd is missing"):
         setup.make_environment(MutatorSettings(), tmp_path)
     assert not (steps.environment / setup.MARK).exists()
     assert setup.installed_version(steps.environment) is None
@@ -519,5 +516,5 @@ def test_a_step_that_fails_says_its_last_words(steps: Steps, tmp_path: Path) -> 
     assert str(caught.value) == "-m venv failed: " + "x" * 500
     for trouble in (subprocess.TimeoutExpired("venv", 900), OSError(12, "Cannot allocate memory")):
         steps.answer = trouble
-        with pytest.raises(SubstrateError, match="^-m venv: "):
+        with pytest.raises(SubstrateError, match=r"^-m venv: "):
             setup.make_environment(MutatorSettings(), tmp_path)

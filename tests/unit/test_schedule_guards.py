@@ -143,7 +143,7 @@ def test_nothing_else_to_choose_tells_of_the_ports_of_others() -> None:
     assert str(caught.value) == (
         "nothing else to choose: pool ftp, ssh; pinned none; running ssh; ports taken by others: ftp"
     )
-    with pytest.raises(FleetError, match="pool empty; pinned none; running nothing$"):
+    with pytest.raises(FleetError, match=r"pool empty; pinned none; running nothing$"):
         choose((), [], [], {}, Random(1))
 
 
