@@ -527,6 +527,74 @@ async def test_a_decoy_leaves_its_old_substrate_before_it_comes_up_on_the_new_on
     assert (await lab.decky())["cause"] is None
 
 
+async def test_a_wish_that_was_fulfilled_meanwhile_is_not_done_again(lab: Lab) -> None:
+    assert not await lab.one._go_on("web"), "another engine was faster"
+    assert await lab.repo.lease_owners() == set()
+    assert not await lab.one._go_on("nobody")
+    assert await lab.repo.decky_claim("web", lab.two.owner, 60.0, lab.two.site)
+    await lab.repo.decky_update("web", None, pending=True)
+    assert not await lab.one._go_on("web")
+    assert lab.world.calls == []
+
+
+async def test_a_row_of_a_change_under_way_says_who_is_at_it_and_since_when(lab: Lab) -> None:
+    seen: list[Row] = []
+
+    async def watch(_: Target) -> None:
+        seen.extend(await lab.repo.mutations(states=("pending",)))
+
+    lab.world.during = watch
+    why = {"trigger": "creation", "actor": "ann", "payload": {"request_id": "r"}}
+    await lab.repo.decky_update("web", None, pending=True, observed=[], cause=why)
+    assert await lab.one.serve_one()
+    (row,) = seen
+    assert (row["kind"], row["trigger"], row["requested_by"], row["topology_id"]) == (
+        "creation",
+        "creation",
+        "ann",
+        "lab",
+    )
+    assert (row["lease_owner"], row["lease_until"]) == (lab.one.owner, lab.clock.now + 360)
+    assert row["started_at"] == moment(lab.clock.now)
+    assert row["payload"] == {"request_id": "r", "old": [], "new": ["http", "ftp"]}
+
+
+async def test_a_rotation_differs_from_what_runs_and_not_from_what_was_wished_for(lab: Lab) -> None:
+    await lab.repo.decky_update("db", None, desired=["mysql"], pending=True, retry_at=START + 900, failures=1)
+    row = await lab.ask("db")
+    assert await lab.one.serve_one()
+    assert (await lab.mutation(row["mutation_id"]))["outcome"] == {"old": ["redis"], "new": ["mysql"]}
+
+
+async def test_a_repair_that_fails_is_no_mutation_either(lab: Lab) -> None:
+    await lab.repo.decky_update("web", None, pending=True, failures=1, cause={"trigger": "repair"})
+    lab.world.faults = [fails("port taken")]
+    assert await lab.one.serve_one()
+    assert [topic for topic, _ in await lab.topics() if topic.startswith("decky.")] == []
+    now = await lab.decky()
+    assert (now["failures"], now["retry_at"]) == (2, moment(lab.clock.now + 60))
+
+
+@pytest.mark.parametrize("how", ["file", "update", "remove"])
+async def test_a_new_wish_of_an_operator_is_tried_at_once_whatever_failed_before(lab: Lab, how: str) -> None:
+    failing = {"pending": True, "failures": 9, "retry_at": START + 9e5, "reason": "port taken"}
+    await lab.repo.decky_update("web", None, **failing)
+    if how == "file":
+        tools = lab.one.tools
+        await apply_fleet(
+            lab.repo, parse_fleet(LAB.replace("[http, ftp]", "[http, ssh]"), "f", tools.catalogue), tools
+        )
+        now = await lab.decky()
+        assert (now["failures"], now["retry_at"], now["reason"]) == (0, None, "")
+    else:
+        payload = {"services": ["http", "ssh"]} if how == "update" else None
+        await lab.op(f"{how}_decky", "web", payload)
+    assert await lab.one.serve_one()
+    assert len(lab.world.calls) == 1
+    row = await lab.repo.decky_get("web")
+    assert (row is None) if how == "remove" else (row is not None and row["failures"] == 0)
+
+
 # --- refusals ------------------------------------------------------------------------------------------------------
 
 
