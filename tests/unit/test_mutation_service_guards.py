@@ -21,6 +21,7 @@ from decnet.mutator.rows import apply_fleet
 from decnet.mutator.service import Job, MutationService, Outcome
 from decnet.mutator.substrate.base import Target
 from tests.mutatorkit import (
+    LAB,
     LAB_UP,
     START,
     Clock,
@@ -420,7 +421,8 @@ async def test_a_substrate_that_does_not_end_is_cut_at_its_time(tmp_path: Path, 
     hasty = engine(lab.repo, calm(tmp_path, apply_timeout_s=0.01), lab.world, "host-a:1:hasty")
     lab.world.during = for_ever
     row = await lab.ask()
-    assert (await hasty.serve_request(row["mutation_id"])).reason == "not done in 0 s"
+    async with asyncio.timeout(5):
+        assert (await hasty.serve_request(row["mutation_id"])).reason == "not done in 0 s"
     assert await lab.state(row["mutation_id"]) == "failed"
 
 
