@@ -37,12 +37,12 @@ def packaged_demo_dir() -> Path:
 
 
 BUS_SCHEMES = ("nats", "tls", "ws", "wss")
-INTERVAL = re.compile(r"never|[1-9]\d{0,8}[smhdw]")
+INTERVAL = re.compile(r"never|[1-9][0-9]{0,8}[smhdw]")
 """How a mutate interval is written; how long it may be is left to the mutator."""
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class BusSettings(_Section):

@@ -158,8 +158,8 @@ class _Reader:
         path = ("services", name)
         body = self._mapping(body, path)
         self._known(body, _SERVICE_KEYS, path)
-        if not NAME.match(name):
-            self._flaw(f"'{name}' is no service name: a-z, 0-9 and '-', at most 63", path)
+        if not NAME.match(name) or "--" in name:  # two of them part decky and service in a container's name
+            self._flaw(f"'{name}' is no service name: a-z, 0-9 and single '-', at most 63", path)
         if body.get("transport", "tcp") not in ("tcp", "udp"):
             self._flaw("transport must be tcp or udp", (*path, "transport"))
         played = self._mapping(body.get("opencanary"), (*path, "opencanary"))

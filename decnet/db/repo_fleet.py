@@ -237,7 +237,7 @@ class FleetMixin(RepositoryBase):
         """Moves an enqueued change, or one whose lease has run out, to ``state`` under a lease; its row or None."""
         now = time.time()
         expired = or_(_MUTATION.c.lease_owner.is_(None), _MUTATION.c.lease_until < now)
-        takeover = and_(_MUTATION.c.state == state, expired)
+        takeover = and_(_MUTATION.c.state == state, _MUTATION.c.state.in_(OPEN_STATES), expired)
         statement = (
             update(_MUTATION)
             .where(_MUTATION.c.mutation_id == mutation_id, or_(_MUTATION.c.state == "enqueued", takeover))

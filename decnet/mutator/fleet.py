@@ -294,8 +294,11 @@ class _Reader:
         return str(value)
 
     def _address(self, value: Any, path: Path) -> str:
+        plain = (
+            value if isinstance(value, str) and "%" not in value else ""
+        )  # sockets are told without a zone
         try:
-            return str(ip_address(value if isinstance(value, str) else ""))
+            return str(ip_address(plain))
         except ValueError:
             self._flaw(f"'{value!s:.60}' is no IP address", path)
             return LOOPBACK

@@ -387,25 +387,26 @@ class MutationService:
             ]  # fmt: skip
             now = await tx.decky_get(job.name)
             assert now is not None, "its lease is ours"
-            news.append(await self._settle(tx, job, now, observed))
+            settled = _fulfils(job, now)
+            news.append(await self._settle(tx, job, now, observed, settled=settled))
             await tx.mutation_finish(
                 job.mutation["mutation_id"], "applied", "", {"old": job.old, "new": observed}
             )
-            if not now["wanted"] or set(now["desired"] or ()) == set(observed):
+            if settled:  # an operation that came meanwhile is not done by this
                 await self._finish_ops(tx, job.name, "")
             await tx.outbox_add_many(news)
             await refresh_status(tx, job.decky["topology_id"])
         self.rotations += 1
         log.info("decky changed", decky=job.name, old=job.old, new=observed, trigger=job.mutation["trigger"])
 
-    async def _settle(self, tx: BaseRepository, job: Job, now: Row, observed: list[str]) -> Event:
+    async def _settle(
+        self, tx: BaseRepository, job: Job, now: Row, observed: list[str], *, settled: bool
+    ) -> Event:
         """The decky's row after a success; a wish that came meanwhile stays pending."""
         moment = time.time()
-        if not job.decky["wanted"] and not now["wanted"]:
+        if settled and not now["wanted"]:
             await tx.decky_delete(job.name)
             return events.state(job.name, [], "retired", moment)
-        same = ("desired", "wanted", "spec", "networks")
-        settled = all(now[key] == job.decky[key] for key in same)
         values: Row = {
             "pending": not settled, "failures": 0, "retry_at": None, "reason": "", "since": as_utc(moment),
             "state": "running" if settled else "pending", "lease_owner": None,
@@ -481,3 +482,10 @@ class MutationService:
         if follows:
             await self._go_on(row["target"])
         return True
+
+
+def _fulfils(job: Job, now: Row) -> bool:
+    """Whether a change did what is wished for now; a wish that came while it ran it did not know of."""
+    if not now["wanted"]:
+        return not job.decky["wanted"]
+    return all(now[key] == job.decky[key] for key in ("desired", "wanted", "spec", "networks"))

@@ -233,8 +233,9 @@ async def test_a_change_of_the_file_moves_only_its_decky(
 
 
 async def test_a_decky_that_moves_to_another_substrate_leaves_the_old_one(
-    repo: BaseRepository, settings: Settings
+    repo: BaseRepository, tmp_path: Path
 ) -> None:
+    settings = settings_for(tmp_path, retry_backoff_s=600, retry_backoff_max_s=600)
     made = service_for(repo, settings)
     old, new = Scripted(settings.data_dir / "old"), Scripted(settings.data_dir / "new")
     made.substrates = {"dry_run": old, "opencanary": new}

@@ -29,7 +29,7 @@ _HEAD = "# Made by decnet-tui from the fleet in its database. Changes here are l
 _PIDS = 256
 _MEMORY = "512m"
 _SEPARATOR = "--"
-"""Between decky and service in a container's name; a decky's own name may hold single ones."""
+"""Between decky and service in a container's name: the last one counts, since no service's name holds any."""
 
 Project = dict[str, Any]
 
@@ -37,6 +37,11 @@ Project = dict[str, Any]
 def container(decky: str, service: str) -> str:
     """The name of a decky's service within the project."""
     return f"{decky}{_SEPARATOR}{service}"
+
+
+def _owner(name: str) -> str:
+    """The decky of a container; its own name may hold the separator, so a prefix says nothing."""
+    return name.rpartition(_SEPARATOR)[0]
 
 
 def render_services(
@@ -77,10 +82,7 @@ def _service(decky: Target, name: str, catalogue: Catalogue, logs: Callable[[str
 
 def changed(project: Project, decky: str, fresh: Project) -> Project:
     """The project with one decky's services replaced; networks are those that services name."""
-    prefix = decky + _SEPARATOR
-    kept = {
-        name: body for name, body in (project.get("services") or {}).items() if not name.startswith(prefix)
-    }
+    kept = {name: body for name, body in (project.get("services") or {}).items() if _owner(name) != decky}
     services = dict(sorted({**kept, **fresh}.items()))
     networks = sorted({network for body in services.values() for network in body.get("networks", ())})
     return {"services": services, **({"networks": {name: {} for name in networks}} if networks else {})}
@@ -219,5 +221,4 @@ class ComposeSubstrate(Substrate):
 
 
 def _mine(project: Project, decky: str) -> dict[str, dict[str, Any]]:
-    prefix = decky + _SEPARATOR
-    return {name: body for name, body in project["services"].items() if name.startswith(prefix)}
+    return {name: body for name, body in project["services"].items() if _owner(name) == decky}

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +81,7 @@ class DockerCompose:
             child = await asyncio.create_subprocess_exec(
                 self._settings.docker, *arguments,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+                env=_surroundings(),
             )  # fmt: skip
         except OSError as error:
             raise SubstrateError(f"{self._settings.docker}: {error.strerror or error}") from error
@@ -88,11 +92,18 @@ class DockerCompose:
             raise _MayPass(f"{command}: no answer in {self._settings.docker_timeout_s:.0f} s") from error
         finally:
             if child.returncode is None:
-                child.kill()
+                # Compose is a child of the client's: alive, it would hold the pipes and with them this call.
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
                 await child.wait()
         if child.returncode:
             raise _failure(command, err[-_MAX_OUTPUT:].decode("utf-8", "replace"), child.returncode)
         return out[:_MAX_OUTPUT].decode("utf-8", "replace")
+
+
+def _surroundings() -> dict[str, str]:
+    """The client's environment: ours without our own settings, which may hold passwords and tokens."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("DECNET_")}
 
 
 def _failure(command: str, said: str, code: int) -> SubstrateError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from decnet.errors import SubstrateError
@@ -23,6 +24,8 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600, sync: bool = True
         if sync:
             _sync_directory(path.parent)
     except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise SubstrateError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 

@@ -1,0 +1,48 @@
+"""The exception tree: what a caller may catch, places as they are written, many errors in their order."""
+
+from __future__ import annotations
+
+import pytest
+
+from decnet import errors
+from decnet.errors import DecnetError, Place, RuleError, RuleErrors
+
+PARENTS = {
+    "ConfigError": "DecnetError", "BusError": "DecnetError", "BusUnavailable": "BusError", "BusAuthError": "BusError",
+    "BusFull": "BusError", "MalformedEvent": "BusError", "DatabaseError": "DecnetError", "SchemaTooNew": "DatabaseError",
+    "DiskFull": "DatabaseError", "RuleError": "DecnetError", "RuleErrors": "DecnetError", "RuleStoreError": "DecnetError",
+    "SensorError": "DecnetError", "FleetError": "DecnetError", "SubstrateError": "DecnetError", "EngineError": "DecnetError",
+    "ExportError": "DecnetError", "DecnetError": "Exception",
+}  # fmt: skip
+
+
+def test_who_catches_whom() -> None:
+    found = {
+        name: kind.__bases__[0].__name__
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    }
+    assert found == PARENTS
+    assert all(issubclass(getattr(errors, name), DecnetError) for name in PARENTS)
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [(Place("f"), "f"), (Place("f", 3), "f:3"), (Place("f", 3, 7), "f:3:7"), (Place("f", 1, 1), "f:1:1")],
+)
+def test_a_place_is_written_without_its_unknown_parts(place: Place, text: str) -> None:
+    assert str(place) == text
+
+
+def test_many_errors_come_in_the_order_of_file_line_and_column() -> None:
+    made = [RuleError("m", Place(*where)) for where in (("b", 1, 1), ("a", 10, 1), ("a", 2, 9), ("a", 2, 3))]
+    told = RuleErrors(made)
+    assert str(told) == "a:2:3: m\na:2:9: m\na:10:1: m\nb:1:1: m"
+    assert [error.place.line for error in told.errors] == [2, 2, 10, 1]
+    assert (made[0].message, made[0].place, made[0].rule_id, str(made[0])) == (
+        "m",
+        Place("b", 1, 1),
+        None,
+        "b:1:1: m",
+    )
+    assert RuleError("m", Place("b"), "R1").rule_id == "R1"
