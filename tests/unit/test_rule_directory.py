@@ -129,6 +129,27 @@ def test_a_directory_that_is_none_is_an_error_and_takes_no_rule_away(tmp_path: P
     assert [e.message for e in missing.errors] == ["no such rule directory"]
 
 
+def test_the_first_owner_of_an_id_keeps_it_and_a_file_that_claims_anothers_keeps_its_own_rule(
+    tmp_path: Path,
+) -> None:
+    for name in ("X1", "X2", "X3"):
+        (tmp_path / f"{name}.yaml").write_text(rule(name))
+    found = RuleDirectory(tmp_path)
+    found.scan()
+    (tmp_path / "A0.yaml").write_text(rule("X3", 9))
+    (tmp_path / "X2.yaml").write_text(rule("X3", 8))
+    assert found.scan() == []
+    assert {r.rule_id: (r.rule_version, Path(r.file).name) for r in found.by_id.values()} == {
+        name: (1, f"{name}.yaml") for name in ("X1", "X2", "X3")
+    }
+    assert {Path(e.place.file).name for e in found.errors} == {"A0.yaml", "X2.yaml"}
+    (tmp_path / "X3.yaml").unlink()
+    (tmp_path / "X2.yaml").write_text(rule("X2", 2))
+    found.scan()
+    assert found.by_id["X3"].rule_version == 9, "a free id goes to who claims it"
+    assert found.by_id["X2"].rule_version == 2
+
+
 # -- hints
 
 
