@@ -511,6 +511,22 @@ def test_capped_lines_are_counted_and_states_are_swapped_alone() -> None:
     assert engine.evaluate(command("wget")) == []
 
 
+async def test_a_batch_is_judged_by_the_snapshot_that_it_was_given() -> None:
+    """Rules that are swapped meanwhile judge the next batch."""
+    lifted = made("{kind: 'lifter:credential_reuse'}", "L1", "[credential]")
+    engine = engine_of(made("{pattern: wget}"), lifted)
+    before, event = engine.snapshot(), command("wget")
+    reuse = TaggerEvent("credential", "c", "a", payload={"reuse_count": 1})
+    tagger = RuleEngineTagger(None, engine)
+    assert [t.rule_id for t in await tagger.tag_batch([event])] == ["R1"]
+    assert [t.rule_id for t in engine.lift(reuse, "credential")] == ["L1"]
+    engine.replace([], {})
+    assert engine.evaluate(event) == engine.lift(reuse, "credential") == await tagger.tag_batch([event]) == []
+    assert [t.rule_id for t in engine.evaluate(event, before)] == ["R1"]
+    assert [t.rule_id for t in engine.lift(reuse, "credential", before)] == ["L1"]
+    assert [t.rule_id for t in await tagger.tag_batch([event, event], None, before)] == ["R1", "R1"]
+
+
 # -- evidence
 
 
