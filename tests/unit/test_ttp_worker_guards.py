@@ -17,13 +17,15 @@ from structlog.testing import capture_logs
 from decnet.bus.base import Event
 from decnet.bus.publish import publish_failures
 from decnet.config import load_settings
+from decnet.db.repo_replay import Page
 from decnet.db.tables import TTPTag
-from decnet.errors import BusError, DatabaseError, Place, RuleError
+from decnet.errors import BusError, DatabaseError, Place, RuleError, RuleStoreError
 from decnet.ids import attacker_id, event_id
 from decnet.runtime.worker import TxBus
+from decnet.ttp import backfill as backfill_module
 from decnet.ttp import sweep as sweep_module
 from decnet.ttp import worker as worker_module
-from decnet.ttp.backfill import READ_BACK, STREAM_TOPICS, Progress, _Run
+from decnet.ttp.backfill import READ_BACK, STREAM_TOPICS, Progress, _Run, run_backfill
 from decnet.ttp.base import TaggerEvent
 from decnet.ttp.events import attacker_of, tagger_events
 from decnet.ttp.facts import MAX_FACTS, host_of, name_of, payload_events, session_facts
@@ -518,6 +520,115 @@ async def test_progress_never_says_more_than_all_and_the_span_has_both_its_ends(
         "email.received",
         "canary.*.triggered",
     )
+
+
+async def test_aggregates_of_a_span_are_judged_in_lots_with_its_end_as_their_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+    judged: list[Any] = []
+
+    class Active:
+        async def attackers_active(self, since: datetime, until: datetime) -> list[str]:
+            assert (since.timestamp(), until.timestamp()) == (10.0, 20.0)
+            return [f"a{i:03}" for i in range(101)]
+
+        async def ignored_attackers(self, who: list[str]) -> set[str]:
+            return {who[0]}
+
+    class Judge:
+        inserted = 0
+
+        async def judge(self, times: dict[TaggerEvent, float], tx: Any, hidden: IgnoredSources) -> int:
+            judged.append((times, set(hidden.attackers)))
+            return 0
+
+    @asynccontextmanager
+    async def bound(repo: Any) -> Any:
+        yield SimpleNamespace(repo=repo, bus=TxBus())
+
+    async def events(repo: Any, marks: list[dict[str, Any]]) -> list[TaggerEvent]:
+        asked.append([(m["attacker_uuid"], m["since"], m["until"]) for m in marks])
+        return [TaggerEvent("session", "x", marks[0]["attacker_uuid"])]
+
+    monkeypatch.setattr(backfill_module, "transaction", bound)
+    monkeypatch.setattr(backfill_module, "due_events", events)
+    run = run_of(10.0, 20.0, [])
+    run.repo, run.worker = Active(), Judge()  # type: ignore[assignment]
+    await run.aggregates()
+    assert [len(lot) for lot in asked] == [100, 1]
+    assert asked[1] == [("a100", 10.0, 20.0)]
+    assert [(list(times.values()), hidden) for times, hidden in judged] == [
+        ([20.0], {"a000"}),
+        ([20.0], {"a100"}),
+    ]
+
+
+async def test_a_back_fill_reads_what_only_the_stream_keeps_within_the_span(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    judged: list[list[str]] = []
+    read: list[tuple[str, int]] = []
+
+    class Stored:
+        replay_kinds = ("sessions",)
+
+        async def rule_definitions(self) -> list[dict[str, Any]]:
+            texts = {"R1": RULE.format(id="R1", confidence=0.8), "R2": RULE.format(id="R2", confidence=0.8)}
+            rows = [{"rule_id": r, "yaml": text, "file": f"{r}.yaml"} for r, text in texts.items()]
+            return [*rows, {"rule_id": "bad", "yaml": "", "file": "bad.yaml"}]
+
+        async def rule_states(self) -> dict[str, dict[str, Any]]:
+            off = {"state": "disabled", "confidence_max": None, "expires_at": None}
+            return {"R2": off | {"reason": None, "set_by": None, "set_at": None}, "R3": {"state": "nonsense"}}
+
+        async def replay_count(self, kind: str, since: Any, until: Any) -> int:
+            return 2
+
+        async def replay_page(self, kind: str, since: Any, until: Any, after: Any, limit: int) -> Page:
+            assert (kind, limit) == ("sessions", 100)
+            event = ended("s1" if after is None else "s2")
+            return Page([event], 1, None if after else (1.0, "s1"))
+
+        async def attackers_active(self, since: Any, until: Any) -> list[str]:
+            return []
+
+        async def supersede_tags(self, rule_id: str, version: int) -> int:
+            return {"R1": 3, "R2": 4}[rule_id]
+
+    class Bus:
+        async def read_back(self, pattern: str, limit: int) -> list[Event]:
+            read.append((pattern, limit))
+            return [Event("email.received", {"n": ts}, ts=ts) for ts in (9.0, 10.0, 21.0)]
+
+    @asynccontextmanager
+    async def bound(repo: Any) -> Any:
+        yield SimpleNamespace(repo=repo, bus=TxBus())
+
+    marks: list[bool] = []
+
+    async def handle(self: TtpWorker, batch: Sequence[Event], tx: Any) -> None:
+        judged.append([str(e.payload.get("session_id", e.ts)) for e in batch])
+        marks.append(self.marks_sessions)
+        (lifter,) = self._engines()
+        assert sorted(lifter.engine.snapshot().rules.by_id) in (["R1", "R2"], ["R1"])
+        assert {r: s.state for r, s in lifter.engine.snapshot().states.items()} == {"R2": "disabled"}
+
+    monkeypatch.setattr(backfill_module, "transaction", bound)
+    monkeypatch.setattr(TtpWorker, "handle", handle)
+    span = (datetime.fromtimestamp(10.0, UTC), datetime.fromtimestamp(20.0, UTC))
+    told: list[Progress] = []
+    report = await run_backfill(*span, repo=Stored(), bus=Bus(), progress=told.append)  # type: ignore[arg-type]
+    assert judged == [["s1"], ["s2"], *[["10.0"]] * 4]
+    assert marks == [True] * 6
+    assert read == [(pattern, READ_BACK) for pattern in STREAM_TOPICS]
+    assert (report.judged, report.tags, report.superseded, report.rules) == (6, 0, 7, 2)
+    assert [(p.done, p.total) for p in told] == [(1, 2), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6)]
+    some = await run_backfill(*span, ["R1", "R1"], repo=Stored())  # type: ignore[arg-type]
+    assert (some.superseded, some.rules) == (3, 1)
+    assert marks[6:] == [False] * 2
+    with pytest.raises(RuleStoreError, match="no rule R8, R9"):
+        await run_backfill(*span, ["R9", "R1", "R8"], repo=Stored())  # type: ignore[arg-type]
 
 
 # -- following a store
