@@ -595,6 +595,44 @@ async def test_looking_at_rows_goes_on_after_a_database_that_was_away(
     assert heard.take() == [("state", "X1"), ("state", "X1")], "taken over, then ended"
 
 
+async def test_files_are_fed_after_each_hint_by_who_holds_the_lease_and_an_outage_ends_nothing(
+    lite: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, heard = await opened(lite)
+    real, turns = lite.repo.rule_changes_since, list[str]()
+
+    async def away(_: int) -> Sequence[Any]:
+        monkeypatch.setattr(lite.repo, "rule_changes_since", real)
+        raise DatabaseError("away")
+
+    async def hints() -> AsyncIterator[None]:
+        for version, (turn, feeding) in enumerate((("away", True), ("fed", True), ("not ours", False)), 2):
+            turns.append(turn)
+            written(lite, X1=rule("X1", version))
+            store.feeding = feeding
+            if turn == "away":
+                monkeypatch.setattr(lite.repo, "rule_changes_since", away)
+            yield
+
+    monkeypatch.setattr(store.fs, "hints", hints)
+    monkeypatch.setattr(store.fs, "debounce_s", 0.0)
+    await store._follow_files()
+    assert turns == ["away", "fed", "not ours"]
+    assert versions(store)["X1"] == 3
+    assert [kind for kind, _ in heard.take()] == ["definition"]
+
+
+async def test_who_listens_no_more_gets_nothing_more(made: Stores) -> None:
+    store = made.make()
+    changes = store.subscribe_changes()
+    await store.load_compiled()
+    await store.set_state("X1", RuleState("disabled"))
+    assert (await anext(changes)).rule_id == "X1"
+    await changes.aclose()  # type: ignore[attr-defined]
+    assert store._queues == []
+    assert store._unsent == [], "without a bus there is no news"
+
+
 async def test_the_end_of_following_gives_the_lease_back(
     lite: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:

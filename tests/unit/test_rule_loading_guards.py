@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +287,27 @@ def test_own_tests_judge_lists_by_their_times_and_show_a_bounded_part() -> None:
     (error,) = run_rule_tests([made(tests=f"{{match: [{'a' * 300}]}}")])
     assert error.message.endswith("a…")
     assert len(error.message) < 260
+
+
+def test_a_rule_that_cannot_judge_its_own_example_says_so() -> None:
+    class Broken:
+        def find(self, fields: Any) -> None:
+            raise ZeroDivisionError("x")
+
+        def prefilters(self) -> None:
+            return None
+
+    plain = replace(made(tests="{match: [wget]}"), condition=Broken())
+    (error,) = run_rule_tests([plain])
+    assert (
+        error.message == "own test fails: the rule fails on 'wget': ValueError: a condition cannot be judged"
+    )
+    lifted = made(
+        applies_to="[credential]",
+        match="{kind: 'lifter:credential_reuse'}",
+        tests="{match: [{reuse_count: 1}, text], no_match: [{reuse_count: 0}]}",
+    )
+    assert [e.message for e in run_rule_tests([lifted])] == ["own test fails: the rule does not match 'text'"]
 
 
 # -- YAML

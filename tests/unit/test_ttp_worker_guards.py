@@ -28,6 +28,7 @@ from decnet.ttp import worker as worker_module
 from decnet.ttp.backfill import READ_BACK, STREAM_TOPICS, Progress, _Run, run_backfill
 from decnet.ttp.base import TaggerEvent
 from decnet.ttp.events import attacker_of, tagger_events
+from decnet.ttp.factory import CompositeTagger
 from decnet.ttp.facts import MAX_FACTS, host_of, name_of, payload_events, session_facts
 from decnet.ttp.loader import load_bytes
 from decnet.ttp.offline import OfflineTagger
@@ -36,7 +37,7 @@ from decnet.ttp.rules import CompiledRule, RuleState
 from decnet.ttp.store.base import RuleChange
 from decnet.ttp.suppression import IGNORED, IgnoredSources, SuppressionNews
 from decnet.ttp.sweep import UntaggedSweep
-from decnet.ttp.worker import _TOPICS, TtpWorker
+from decnet.ttp.worker import _TOPICS, TtpWorker, run_ttp_worker_loop
 
 RULE = """rule_id: {id}
 rule_version: 1
@@ -643,6 +644,7 @@ class Store:
         self.known = [made("R1")]
         self.news: asyncio.Queue[RuleChange] = asyncio.Queue()
         self.loads = 0
+        self.followed = False
 
     async def load_compiled(self) -> None:
         self.loads += 1
@@ -654,6 +656,7 @@ class Store:
         return self.held
 
     async def follow(self) -> None:
+        self.followed = True
         await asyncio.Event().wait()
 
     async def subscribe(self) -> Any:
@@ -695,6 +698,7 @@ async def test_changes_are_taken_in_their_order_and_one_reload_is_one_swap() -> 
         while len(engine.snapshot().rules):
             await asyncio.sleep(0)
     assert swaps == [1, 3, 0]
+    assert store.followed
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await RuleEngineTagger().watch_store()
@@ -710,6 +714,36 @@ async def test_a_start_gives_the_store_the_bus_and_loads_the_rules_before_the_fi
     store.bus = "its own"
     await worker.start(Untagged(0), "the bus")  # type: ignore[arg-type]
     assert store.bus == "its own"
+
+
+async def test_the_worker_alone_polls_as_often_as_was_said_and_always_stops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[Any] = []
+
+    class Supervising:
+        def __init__(self, workers: list[TtpWorker], repo: Any, bus: Any, settings: Any) -> None:
+            calls.append(
+                (workers[0].sweep.interval_s, workers[0].tagger, repo, bus, settings.runtime.poll_interval_s)
+            )
+
+        async def start(self) -> None:
+            calls.append("start")
+
+        async def stop(self) -> None:
+            calls.append("stop")
+
+    monkeypatch.setattr("decnet.runtime.supervisor.Supervisor", Supervising)
+    shutdown, tagger = asyncio.Event(), CompositeTagger([])
+    shutdown.set()
+    await run_ttp_worker_loop("repo", poll_interval_secs=7.5, tagger=tagger, shutdown=shutdown, bus="bus")  # type: ignore[arg-type]
+    assert calls == [(7.5, tagger, "repo", "bus", 7.5), "start", "stop"]
+    alone = asyncio.create_task(run_ttp_worker_loop("repo", tagger=tagger, bus="bus"))  # type: ignore[arg-type]
+    while len(calls) < 5:
+        await asyncio.sleep(0)
+    alone.cancel()
+    await asyncio.gather(alone, return_exceptions=True)
+    assert calls[3:] == [(60.0, tagger, "repo", "bus", 60.0), "start", "stop"]
 
 
 # -- events
