@@ -911,3 +911,25 @@ def test_offline_tagging_keeps_the_floor_and_takes_events_and_lines(tmp_path: Pa
     assert tagger.tag_line("wget y")[0]["rule_id"] == "R1", "what was handed out is no part of the cache"
     assert json.loads(tagger.answer("wget ä")) == {"input": "wget ä", "tags": tagger.tag_line("wget ä")}
     assert tagger.answer("wget ä").isascii()
+
+
+def test_offline_lifters_look_at_their_kind_and_verdicts_raise_there_too(tmp_path: Path) -> None:
+    def lifted(rule_id: str, kind: str, source: str, emits: str) -> None:
+        text = f"rule_id: {rule_id}\nrule_version: 1\nname: n\ndescription: d\napplies_to: [{source}]\n"
+        (tmp_path / f"{rule_id}.yaml").write_text(f"{text}match: {{kind: 'lifter:{kind}'}}\nemits: {emits}\n")
+
+    lifted("L1", "credential_reuse", "credential", "[{tactic: TA0006, technique_id: T1110, confidence: 0.8}]")
+    lifted("L2", "intel_abuseipdb", "intel", "[]")
+    lifted("L3", "intel_aggregate_bump", "intel", "[]")
+    tagger = OfflineTagger(tmp_path)
+
+    def tags(kind: str, **payload: Any) -> list[tuple[str, float]]:
+        found = tagger.tag_event({"source_kind": kind, "payload": payload})
+        return [(t["rule_id"], round(t["confidence"], 3)) for t in found]
+
+    both = {"reuse_count": 1, "abuseipdb_score": 50, "abuseipdb_categories": [18]}
+    assert tags("credential", **both) == [("L1", 0.8)]
+    assert tags("intel", **both) == [("L2", 0.4)]
+    assert tags("intel", **both, aggregate_verdict="malicious") == [("L2", 0.55)]
+    assert tags("auth_attempt", **both) == []
+    assert [rule.rule_id for rule in tagger.index.lifted_rules("intel")] == ["L2", "L3"]
