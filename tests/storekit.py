@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import subprocess
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from decnet.bus.base import Event
 from decnet.db.repository import BaseRepository
 from decnet.ttp.store.base import RuleChange, RuleStore
 from decnet.ttp.store.impl.database import DatabaseRuleStore
@@ -32,12 +33,12 @@ def rule(rule_id: str, version: int = 1) -> str:
     return RULE.format(id=rule_id, version=version)
 
 
-def filesystem(folder: Path) -> FilesystemRuleStore:
-    return FilesystemRuleStore(folder, debounce_s=0.1, rescan_s=1.0)
+def filesystem(folder: Path, states: Path | None = None) -> FilesystemRuleStore:
+    return FilesystemRuleStore(folder, debounce_s=0.06, rescan_s=1.0, states_s=0.05, states=states)
 
 
 def database(repo: BaseRepository, folder: Path) -> DatabaseRuleStore:
-    return DatabaseRuleStore(repo, filesystem(folder), tail_s=0.1, lease_s=1.5)
+    return DatabaseRuleStore(repo, filesystem(folder), tail_s=0.05, lease_s=1.5)
 
 
 class Stores:
@@ -47,7 +48,9 @@ class Stores:
         self.kind, self.rules, self.repo = kind, rules, repo
 
     def make(self) -> RuleStore:
-        return filesystem(self.rules) if self.repo is None else database(self.repo, self.rules)
+        if self.repo is not None:
+            return database(self.repo, self.rules)
+        return filesystem(self.rules, self.rules.parent / "data" / "rule_state.json")
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[tuple[RuleStore, Heard]]:
@@ -56,7 +59,7 @@ class Stores:
         heard = Heard(store)
         await store.load_compiled()
         task = asyncio.create_task(store.follow())
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.15)
         heard.by_rule.clear()
         try:
             yield store, heard
@@ -64,6 +67,35 @@ class Stores:
             task.cancel()
             heard.task.cancel()
             await asyncio.gather(task, heard.task, return_exceptions=True)
+
+
+class Told:
+    """What a subscriber is told by a store that is driven by hand."""
+
+    def __init__(self, store: RuleStore) -> None:
+        store.subscribe_changes()
+        self._queue = store._queues[-1]
+
+    def take(self) -> list[tuple[str, str]]:
+        """(kind, rule id) of what came since the last time."""
+        return [(change.change_kind, change.rule_id) for change in self.changes()]
+
+    def changes(self) -> list[RuleChange]:
+        """What came since the last time."""
+        return [self._queue.get_nowait() for _ in range(self._queue.qsize())]
+
+
+class Wire:
+    """The publishing half of a bus; refuses while ``down``."""
+
+    def __init__(self, down: Exception | None = None) -> None:
+        self.down = down
+        self.events: list[Event] = []
+
+    async def publish_events(self, events: Sequence[Event]) -> None:
+        if self.down is not None:
+            raise self.down
+        self.events += events
 
 
 class Heard:

@@ -56,6 +56,8 @@ _PATTERNS = tuple(re2.compile(pattern, options=options()) for pattern in _PLACES
 _SHOWN = "***"
 _OURS = frozenset({"field", "view", "span"})
 """Words of the engine, not the attacker's."""
+_LINE_ENDS = re.compile(r"\\[nr]")
+"""Written out between two lines of one text: a password that is typed twice, or an old and a new one."""
 _SHORT = 4
 """Shorter secrets are hidden as words only: one letter is part of everything."""
 
@@ -97,7 +99,9 @@ def secrets_in(text: str) -> tuple[str, ...]:
     """The passwords in known places of ``text``, longest first."""
     found: set[str] = set()
     for number in _places(text):
-        found.update(match.group(2).strip().strip("'\"") for match in _PATTERNS[number].finditer(text))
+        for match in _PATTERNS[number].finditer(text):
+            whole = match.group(2).strip().strip("'\"")
+            found.update((whole, *_LINE_ENDS.split(whole)))
     return tuple(sorted(found - {"", _SHOWN}, key=lambda secret: (-len(secret), secret)))
 
 

@@ -15,6 +15,7 @@ from decnet.db.repository import BaseRepository
 from decnet.runtime.worker import Transaction
 from decnet.ttp.rules import RuleState
 from decnet.ttp.store.factory import get_rule_store
+from decnet.ttp.windows import slot_of
 from decnet.ttp.worker import TtpWorker
 from tests.dbkit import KINDS, open_repo
 
@@ -132,8 +133,43 @@ async def test_a_late_event_moves_no_tag(repo, tmp_path):
 async def test_engines_side_by_side_agree(repo, tmp_path):
     workers = [await worker_of(repo, tmp_path) for _ in range(3)]
     events = [ended(f"s{i:02}", float(i), [(float(i), "uname")]) for i in range(12)]
-    await asyncio.gather(*(feed(workers[i % 3], repo, [event]) for i, event in enumerate(events)))
-    await asyncio.gather(*(feed(workers[(i + 1) % 3], repo, [event]) for i, event in enumerate(events)))
+    first = await asyncio.gather(*(feed(workers[i % 3], repo, [e]) for i, e in enumerate(events)))
+    second = await asyncio.gather(*(feed(workers[(i + 1) % 3], repo, [e]) for i, e in enumerate(events)))
+    (tag,) = await tags_of(repo, "W1")
+    completing = tag["source_id"]
+    # Which three come first is the order of the transactions; what they give is one tag, told once, for all.
+    assert completing in {f"s{i:02}-{i}" for i in range(2, 12)}
+    parts = tag["evidence"]["sources"]
+    assert (parts[-1], len(parts), parts) == (completing, tag["evidence"]["count"], sorted(parts))
+    assert len(parts) >= 3
+    assert (tag["session_id"], tag["evidence"]["within_s"]) == (completing.partition("-")[0], 60.0)
+    assert [topic for told in first for topic in told] == ["ttp.tagged", "ttp.rule.fired.T1082"]
+    assert not any(second)
+    assert sum(worker.health()["windows_fired"] for worker in workers) == 1
+    assert sum(worker.health()["tags_inserted"] for worker in workers) == 1
+    assert (
+        len(
+            await repo.window_fires(
+                [slot_of(workers[0].windows[0].engine.snapshot().rules.by_id["W1"], [tag["attacker_uuid"]])]
+            )
+        )
+        == 1
+    )
+
+
+async def test_two_engines_by_turns_give_the_tag_of_the_third_event_once(repo, tmp_path):
+    """Each engine sees what the other has counted; the one that completes it tells, the other stays silent."""
+    one, two = await worker_of(repo, tmp_path), await worker_of(repo, tmp_path)
+    assert await feed(one, repo, UNAMES[:1]) == []
+    assert await feed(two, repo, UNAMES[1:2]) == []
+    assert (await feed(one, repo, UNAMES[2:])).count("ttp.tagged") == 1
+    for worker in (two, one):
+        assert await feed(worker, repo, UNAMES) == []
+    assert [t["source_id"] for t in await tags_of(repo, "W1")] == ["s2-2"]
+    assert (one.health()["windows_fired"], two.health()["windows_fired"]) == (1, 0)
+    assert await feed(two, repo, [ended("s62", 62.0, [(62.0, "uname")])]) == [], (
+        "a minute of rest has its end in it"
+    )
     assert len(await tags_of(repo, "W1")) == 1
 
 

@@ -52,8 +52,9 @@ async def test_redelivery_tags_once_and_states_are_shared(tmp_path):
 
 async def stored_session(repo: BaseRepository, session: str, commands: list[dict]) -> None:
     payload = {**PAYLOAD, "session_id": session, "attacker_uuid": "a1", "started_at": 1.0, "ended_at": 9.0}
-    await repo.upsert_session({**payload, "commands": [], "end_reason": "closed"})
-    await repo.insert_commands(session, commands)
+    async with repo.transaction() as bound:  # as the recorder does: nobody sees the one without the other
+        await bound.upsert_session({**payload, "commands": [], "end_reason": "closed"})
+        await bound.insert_commands(session, commands)
 
 
 async def until(condition, seconds: float = 30.0) -> None:

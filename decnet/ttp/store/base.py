@@ -6,7 +6,6 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from decnet.bus import topics
@@ -138,22 +137,3 @@ def state_payload(state: RuleState) -> dict[str, object]:
         "reason": state.reason,
         "set_by": state.set_by,
     }
-
-
-class Expiries:
-    """Finds states that have ended since the last look, so that each ends with one event."""
-
-    def __init__(self) -> None:
-        self._told: dict[str, datetime] = {}
-
-    def due(self, states: Mapping[str, RuleState], now: datetime | None = None) -> list[str]:
-        """Rules whose state ended and was not told yet; ``now`` is an aware time."""
-        moment = now or datetime.now(UTC)
-        # A clock that was set back makes a state hold again; its second end is told too.
-        self._told = {r: t for r, t in self._told.items() if r in states and states[r].expired(moment)}
-        due = [r for r, s in states.items() if s.expired(moment) and self._told.get(r) != s.expires_at]
-        for rule_id in due:
-            ended = states[rule_id].expires_at
-            if ended is not None:
-                self._told[rule_id] = ended
-        return due

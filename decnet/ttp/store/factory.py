@@ -9,6 +9,7 @@ from decnet.config import Settings, load_settings
 from decnet.ttp.store.base import RuleStore
 from decnet.ttp.store.impl.database import DatabaseRuleStore
 from decnet.ttp.store.impl.filesystem import FilesystemRuleStore
+from decnet.ttp.store.impl.states import FILE_NAME
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -26,6 +27,7 @@ def get_rule_store(
         debounce_s=settings.ttp.reload_debounce_s,
         rescan_s=settings.ttp.rescan_s,
         max_bytes=settings.ttp.max_rule_file_bytes,
+        states=settings.data_dir / FILE_NAME if kind == "filesystem" else None,
     )
     if kind == "filesystem":
         return fs

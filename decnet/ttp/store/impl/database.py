@@ -188,13 +188,19 @@ class DatabaseRuleStore(RuleStore):
                     _log.warning("rule files not stored", reason=str(error))
 
     async def feed(self, *, at_start: bool = False, allow_shrink: bool = False) -> None:
-        """Makes the stored definitions those of the files, broken files included, in one transaction."""
+        """Makes the stored definitions those of the files, broken files included, in one transaction.
+
+        The lease is renewed in it: whoever stalled and lost it writes nothing over what its successor stored.
+        """
         async with self._feeding:
             await self.fs.rescan(settle=not at_start, allow_shrink=allow_shrink)
             if not (at_start or allow_shrink) and await self._fed_already():
                 return
             wanted = {rule.rule_id: _row_of(rule) for rule in self.fs.rules()}
             async with self.repo.transaction() as tx:
+                if not await tx.lease_acquire(LEASE, self.owner, self.lease_s):
+                    self.feeding = False
+                    return
                 known = {row["rule_id"]: row for row in await tx.rule_definitions()}
                 _add_broken(wanted, by_file(self.fs.errors()), known)
                 refused = self._shrunk(known, at_start, allow_shrink)
@@ -221,13 +227,16 @@ class DatabaseRuleStore(RuleStore):
 
     # -- rows → rules and states
 
-    async def tail(self) -> None:
-        """Reads what changed since the last look, in the order of the sequence; a bad row holds up no other."""
+    async def tail(self, now: datetime | None = None) -> None:
+        """Reads what changed since the last look, in the order of the sequence; a bad row holds up no other.
+
+        ``now`` (aware) tells a state that has ended from one that was taken away.
+        """
         async with self._tailing:
-            await self._take_changes()
+            await self._take_changes(now)
         await self._send_news()
 
-    async def _take_changes(self) -> None:
+    async def _take_changes(self, now: datetime | None) -> None:
         changes = await self.repo.rule_changes_since(self._seq)
         if not changes:
             return
@@ -237,7 +246,7 @@ class DatabaseRuleStore(RuleStore):
             for rule_id, seq in _last(changes, ("definition", "removed")).items():
                 self._tell_definition(rule_id, before.get(rule_id), seq)
         for rule_id, seq in _last(changes, ("state",)).items():
-            await self._take_state(rule_id, seq)
+            await self._take_state(rule_id, seq, now)
         self._seq = max(int(row["seq"]) for row in changes)
 
     def _tell_definition(self, rule_id: str, before: CompiledRule | None, seq: int) -> None:
@@ -247,13 +256,13 @@ class DatabaseRuleStore(RuleStore):
         elif rule is not None and (before is None or before.content_hash != rule.content_hash):
             self._announce(RuleChange("definition", rule_id, rule), seq=seq)
 
-    async def _take_state(self, rule_id: str, seq: int) -> None:
+    async def _take_state(self, rule_id: str, seq: int, now: datetime | None) -> None:
         row = await self.repo.rule_state_get(rule_id)
         state, known = state_of(row) if row else DEFAULT_STATE, self._states.get(rule_id, DEFAULT_STATE)
         if state is None or state == known:
             return
         self._states = {**self._states, rule_id: state}
-        ended = row is None and known.expired()
+        ended = row is None and known.expired(now)
         self._announce(RuleChange("state", rule_id, state), auto_revert=ended, seq=seq)
 
     async def _read_states(self) -> dict[str, RuleState]:
@@ -313,7 +322,7 @@ class DatabaseRuleStore(RuleStore):
         due = [(r, s.expires_at) for r, s in self._states.items() if s.expired(moment)]
         ended = [r for r, at in due if at is not None and await self.repo.expire_rule_state(r, at)]
         if due:
-            await self.tail()
+            await self.tail(moment)
         return ended
 
 
