@@ -93,7 +93,13 @@ async def test_sessions_that_come_while_a_verdict_is_made_keep_it_due(either: Ba
     assert await either.due_identities(9) == [(I1, I1, 1)]
     await either.upsert_session_features([feature(2)])
     assert await either.due_identities(9) == [(I1, I1, 2)]
-    verdict = {"identity_uuid": I1, "suspected": False, "reason": "too_few", "primitives": [], "verdict": {"n": 1}}
+    verdict = {
+        "identity_uuid": I1,
+        "suspected": False,
+        "reason": "too_few",
+        "primitives": [],
+        "verdict": {"n": 1},
+    }
     await either.store_verdicts([verdict], [(I1, 1)])
     assert await either.due_identities(9) == [(I1, I1, 2)], "it was looked at before the second session"
     assert await either.verdict_of(I1) == {"n": 1}
@@ -130,7 +136,9 @@ async def test_a_merge_reads_the_last_rows_in_order_of_time_and_reference(either
     await either.merge_identities(I1, I2)
     rows = [observation(n, float(n // 3), n, (A1, A2)[n % 2]) for n in range(24)]
     await either.insert_observations(rows[::-1])
-    assert [r["value"] for r in await either.observations_for_identity_primitive(I1, P)] == list(range(14, 24))
+    assert [r["value"] for r in await either.observations_for_identity_primitive(I1, P)] == list(
+        range(14, 24)
+    )
     found = await either.observations_for_identity_primitive(I1, P, limit=4, until=5.0)
     assert [r["value"] for r in found] == [14, 15, 16, 17], "until a time, that time included"
     assert [r["evidence_ref"] for r in found] == ["r0014", "r0015", "r0016", "r0017"]
@@ -195,7 +203,14 @@ async def test_equal_times_in_two_batches_end_like_one(lite: BaseRepository) -> 
     one, other = [await lite.get_attribution_state(I1, primitive) for primitive in (P, Q)]
     assert one is not None
     assert other is not None
-    names = ("state", "current_value", "confidence", "observation_count", "last_change_ts", "last_observation_ts")
+    names = (
+        "state",
+        "current_value",
+        "confidence",
+        "observation_count",
+        "last_change_ts",
+        "last_observation_ts",
+    )
     assert [one[name] for name in names] == [other[name] for name in names]
     assert (one["state"], one["last_change_ts"]) == ("stable", 3.0)
 
@@ -209,7 +224,9 @@ async def paired(repo: BaseRepository) -> None:
     await repo.form_identities([A1])
 
 
-async def test_two_ticks_at_once_tell_an_alert_once(either: BaseRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_ticks_at_once_tell_an_alert_once(
+    either: BaseRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The lease may be lost in the middle of a tick: what has fired is read in the transaction that tells."""
     await paired(either)
     slow, fast = AttributionWorker(), AttributionWorker()

@@ -216,7 +216,10 @@ def test_moments_are_numbers_or_dates_and_else_nothing() -> None:
 
 
 def test_equal_times_are_ordered_by_their_reference() -> None:
-    seen = [{"value": v, "ts": 1.0, "confidence": 1.0, "evidence_ref": ref} for v, ref in zip("xab", "cab", strict=True)]
+    seen = [
+        {"value": v, "ts": 1.0, "confidence": 1.0, "evidence_ref": ref}
+        for v, ref in zip("xab", "cab", strict=True)
+    ]
     assert merge_hash(seen).current_value == "x"
     assert merge_hash(seen[::-1]).current_value == "x"
 

@@ -9,7 +9,15 @@ import pytest
 
 from decnet.attribution import multi_actor
 from decnet.attribution import thresholds as th
-from decnet.attribution.multi_actor import CHANGES, NO_RETURN, ONE_FAMILY, ONE_SOURCE, SUSPECTED, TOO_FEW, examine
+from decnet.attribution.multi_actor import (
+    CHANGES,
+    NO_RETURN,
+    ONE_FAMILY,
+    ONE_SOURCE,
+    SUSPECTED,
+    TOO_FEW,
+    examine,
+)
 from decnet.attribution.readings import Reading, readings_of
 from decnet.attribution.sides import Board, agreement
 
@@ -28,7 +36,9 @@ def history(pattern: str, new_each_time: str = "") -> list[Row]:
 
 
 def by_code(codes: list[int | None], family: str = "client", *, rare: bool = False) -> Reading:
-    return Reading(family, (f"session.{family}",), tuple(codes), max(c for c in codes if c is not None) + 1, rare)
+    return Reading(
+        family, (f"session.{family}",), tuple(codes), max(c for c in codes if c is not None) + 1, rare
+    )
 
 
 def test_six_sessions_are_looked_at_and_five_are_not() -> None:
@@ -38,7 +48,9 @@ def test_six_sessions_are_looked_at_and_five_are_not() -> None:
 
 def test_not_more_than_sixty_four_sessions_are_looked_at() -> None:
     assert examine(history("AB" * 33)).sessions == 64
-    assert {s for side in examine(history("AB" * 33)).sides for s in side} == {f"s{n:02}" for n in range(2, 66)}
+    assert {s for side in examine(history("AB" * 33)).sides for s in side} == {
+        f"s{n:02}" for n in range(2, 66)
+    }
 
 
 @pytest.mark.parametrize("pattern", ["ABABABABABABABAB", "BABABABABABABABA"])
@@ -91,7 +103,9 @@ def test_a_few_exceptions_are_one_operator(pattern: str, few: bool) -> None:
     assert multi_actor._exceptions([1 - side for side in sides]) is few
 
 
-def judged(pattern: str, *, threshold: float = -100.0, cut: float = 0.0, exceptions: bool = False, patch: Any) -> Any:
+def judged(
+    pattern: str, *, threshold: float = -100.0, cut: float = 0.0, exceptions: bool = False, patch: Any
+) -> Any:
     """The verdict when nothing but the number of switches and the score decides."""
     sides = [int(who == "B") for who in pattern]
     sessions = history(pattern)
@@ -108,14 +122,18 @@ def test_three_switches_are_enough_and_two_are_not(monkeypatch: pytest.MonkeyPat
     assert (found.reason, found.switches, found.suspected) == (CHANGES, 2, False)
 
 
-def test_the_score_pays_the_threshold_with_and_without_the_rival_story(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_score_pays_the_threshold_with_and_without_the_rival_story(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     score = judged("ABABABAB", patch=monkeypatch).score
     assert judged("ABABABAB", threshold=score, patch=monkeypatch).reason == SUSPECTED
     below = judged("ABABABAB", threshold=score + 1e-6, patch=monkeypatch)
     assert (below.reason, below.score) == (ONE_SOURCE, score)
     rival = judged("ABABABAB", threshold=score - 1.0, cut=1.5, patch=monkeypatch)
     assert (rival.reason, rival.score) == (CHANGES, pytest.approx(score - 1.5))
-    assert judged("ABABABAB", threshold=score - 2.0, cut=1.5, patch=monkeypatch).score == pytest.approx(score - 1.5)
+    assert judged("ABABABAB", threshold=score - 2.0, cut=1.5, patch=monkeypatch).score == pytest.approx(
+        score - 1.5
+    )
     assert judged("ABABABAB", exceptions=True, patch=monkeypatch).reason == CHANGES
 
 
@@ -126,10 +144,15 @@ def test_one_witness_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_pairs_that_were_tried_are_paid_for() -> None:
     assert examine(history("AB" * 6)).threshold == pytest.approx(3.0)
-    more = [{**row, "playbook": {"session.playbook": row["client"]["session.client"]}} for row in history("AB" * 6)]
+    more = [
+        {**row, "playbook": {"session.playbook": row["client"]["session.client"]}}
+        for row in history("AB" * 6)
+    ]
     assert examine(more).threshold == pytest.approx(3.0 + log10(3))
     assert multi_actor._pairs([by_code([0, 1], f) for f in ("playbook", "tempo", "habit", "hours")]) == 0
-    assert multi_actor._pairs([by_code([0, 1], f) for f in ("client", "client", "credentials", "typing")]) == 3
+    assert (
+        multi_actor._pairs([by_code([0, 1], f) for f in ("client", "client", "credentials", "typing")]) == 3
+    )
     alone = [{**row, "credentials": None} for row in history("AB" * 6)]
     assert (examine(alone).reason, examine(alone).decidable) == (ONE_FAMILY, False)
 
@@ -195,13 +218,18 @@ def test_a_family_that_does_not_follow_is_told_against() -> None:
 
 
 def test_values_that_occur_once_are_one_class_and_one_class_tells_nothing() -> None:
-    (client,) = readings_of([{"ended_at": n, "client": {"session.client": v}} for n, v in enumerate("aabbxy")])
+    (client,) = readings_of(
+        [{"ended_at": n, "client": {"session.client": v}} for n, v in enumerate("aabbxy")]
+    )
     assert (client.codes, client.classes, client.rare) == ((1, 1, 2, 2, 0, 0), 3, True)
     (both,) = readings_of([{"ended_at": n, "client": {"session.client": v}} for n, v in enumerate("aabb")])
     assert (both.codes, both.classes, both.rare) == ((0, 0, 1, 1), 2, False)
     assert readings_of([{"ended_at": n, "client": {"session.client": v}} for n, v in enumerate("wxyz")]) == []
     assert readings_of([{"ended_at": n, "client": {"session.client": "a"}} for n in range(4)]) == []
-    unsaid = [{"ended_at": n, "client": {"session.client": v}} for n, v in enumerate(["unknown", "a", "b", "a", "b"])]
+    unsaid = [
+        {"ended_at": n, "client": {"session.client": v}}
+        for n, v in enumerate(["unknown", "a", "b", "a", "b"])
+    ]
     assert readings_of(unsaid)[0].codes[0] is None, "the label unknown is no evidence"
 
 
@@ -223,10 +251,13 @@ def test_numbers_are_parted_only_when_two_sessions_are_on_either_side(
     assert ([reading.codes for reading in found] == [codes]) if codes else found == []
 
 
-@pytest.mark.parametrize(("sessions", "days", "counts"), [(19, 10, False), (20, 5, True), (20, 4, False), (21, 21, True)])
+@pytest.mark.parametrize(
+    ("sessions", "days", "counts"), [(19, 10, False), (20, 5, True), (20, 4, False), (21, 21, True)]
+)
 def test_hours_count_from_twenty_sessions_on_five_days(sessions: int, days: int, counts: bool) -> None:
     rows = [
-        {"ended_at": (n % days) * DAY + n, "hours": {"session.hour_utc": (2, 14)[n % 2]}} for n in range(sessions)
+        {"ended_at": (n % days) * DAY + n, "hours": {"session.hour_utc": (2, 14)[n % 2]}}
+        for n in range(sessions)
     ]
     assert bool(readings_of(rows)) is counts
 
@@ -235,7 +266,9 @@ def test_hours_count_from_twenty_sessions_on_five_days(sessions: int, days: int,
 def test_rhythms_within_six_bits_are_one_hand(bits: int, hands: int) -> None:
     one, other = f"{0:016x}", f"{(1 << bits) - 1:016x}"
     rows = [{"ended_at": n, "typing": {"motor.digraph_simhash": (one, other)[n % 2]}} for n in range(6)]
-    assert len({code for reading in readings_of(rows) for code in reading.codes}) == (hands if hands > 1 else 0)
+    assert len({code for reading in readings_of(rows) for code in reading.codes}) == (
+        hands if hands > 1 else 0
+    )
 
 
 def test_moving_a_session_counts_what_a_fresh_count_would() -> None:

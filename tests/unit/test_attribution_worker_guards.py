@@ -28,7 +28,9 @@ Row = dict[str, Any]
 # --- what is heard --------------------------------------------------------------------------------
 
 
-def event(payload: Row, topic: str = f"attacker.observation.{P}", ts: float = 9.0, ident: str = "e1") -> Event:
+def event(
+    payload: Row, topic: str = f"attacker.observation.{P}", ts: float = 9.0, ident: str = "e1"
+) -> Event:
     return Event(topic, payload, "", ident, ts)
 
 
@@ -37,7 +39,9 @@ def body(**more: Any) -> Row:
 
 
 def test_an_observation_becomes_its_row_field_by_field() -> None:
-    found = heard(event(body(confidence=0.5, session_id="s1", source="x", window={"start_ts": 1.0, "end_ts": 4.0})))
+    found = heard(
+        event(body(confidence=0.5, session_id="s1", source="x", window={"start_ts": 1.0, "end_ts": 4.0}))
+    )
     assert found == Heard(A, P, 5.0, found.row)
     assert found.row == {
         "evidence_ref": "r1",
@@ -104,7 +108,10 @@ def test_an_attacker_is_known_by_the_address_and_a_row_by_its_content() -> None:
     assert same is not None
     assert other is not None
     assert one["evidence_ref"] == same["evidence_ref"] != other["evidence_ref"]
-    assert heard({"topic": f"attacker.observation.{P}", "payload": body(primitive=None), "ts": 1.0}).primitive == P
+    assert (
+        heard({"topic": f"attacker.observation.{P}", "payload": body(primitive=None), "ts": 1.0}).primitive
+        == P
+    )
 
 
 # --- put off, given up ----------------------------------------------------------------------------
@@ -225,7 +232,9 @@ async def test_known_and_unknown_attackers_of_one_batch_go_apart(monkeypatch: py
     assert [row["evidence_ref"] for row in repo.stored] == ["r1", "r2"]
 
 
-async def test_identities_are_looked_up_again_once_their_rows_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_identities_are_looked_up_again_once_their_rows_are_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A merge may have come between the look and the lock."""
     seen: list[Any] = []
 
@@ -245,7 +254,12 @@ async def test_identities_are_looked_up_again_once_their_rows_are_held(monkeypat
 
 def test_the_tick_runs_under_its_lease_at_the_configured_interval() -> None:
     (job,) = waiting_worker([0.0]).jobs
-    assert (job.name, job.lease, job.interval_s, job.by_data) == ("multi-actor", "attribution.tick", 60.0, True)
+    assert (job.name, job.lease, job.interval_s, job.by_data) == (
+        "multi-actor",
+        "attribution.tick",
+        60.0,
+        True,
+    )
     assert AttributionWorker(Settings(), 0.5).jobs[0].interval_s == 0.5
     assert AttributionWorker(Settings(), 0.0).jobs[0].interval_s == 0.0
     assert AttributionWorker.topics == ("attacker.observation.>", "identity.merged")
@@ -254,7 +268,10 @@ def test_the_tick_runs_under_its_lease_at_the_configured_interval() -> None:
 @pytest.mark.parametrize("payload", [{}, {"winner_uuid": "w"}, {"winner_uuid": "", "loser_uuid": "l"}, {"winner_uuid": 5, "loser_uuid": "l"}])  # fmt: skip
 def test_a_merge_needs_both_names(payload: Row) -> None:
     assert module._merge(event(payload, topic="identity.merged")) is None
-    assert module._merge(event({"winner_uuid": "w", "loser_uuid": "l"}, topic="identity.merged")) == ("w", "l")
+    assert module._merge(event({"winner_uuid": "w", "loser_uuid": "l"}, topic="identity.merged")) == (
+        "w",
+        "l",
+    )
 
 
 # --- states ---------------------------------------------------------------------------------------
@@ -262,7 +279,8 @@ def test_a_merge_needs_both_names(payload: Row) -> None:
 
 def seen(*items: tuple[float, str]) -> list[Row]:
     return [
-        {"ts": ts, "value": value, "confidence": 1.0, "evidence_ref": f"r{n}"} for n, (ts, value) in enumerate(items)
+        {"ts": ts, "value": value, "confidence": 1.0, "evidence_ref": f"r{n}"}
+        for n, (ts, value) in enumerate(items)
     ]
 
 
@@ -367,7 +385,9 @@ def test_the_number_of_a_state_grows_with_changes_only() -> None:
 
 def test_older_news_is_not_replayed_and_the_newest_is_read_once_more() -> None:
     rows = seen((1.0, "a"), (2.0, "a"), (3.0, "a"))
-    assert [new["last_observation_ts"] for _, new in states.replayed(("i", P), stored(), rows, 3, [1.0, 3.0])] == [3.0]
+    assert [
+        new["last_observation_ts"] for _, new in states.replayed(("i", P), stored(), rows, 3, [1.0, 3.0])
+    ] == [3.0]
     assert [new["last_observation_ts"] for _, new in states.replayed(("i", P), stored(last=2.0), rows, 3, [1.0, 3.0])] == [3.0]  # fmt: skip
     assert states.replayed(("i", P), None, [], 0, [1.0]) == []
     (step,) = states.replayed(("i", P), stored(), rows, 1000, [3.0])
@@ -404,7 +424,11 @@ async def test_a_transition_is_told_with_its_number_and_a_bounded_list() -> None
     rows = seen((1.0, "a"), (2.0, "a"), (3.0, "a"))
     (told,) = await recomputed(StateRepo(rows, old=stored("unknown", last=2.0)), 3.0)
     assert len(told.payload["attacker_uuids"]) == 500
-    assert (told.payload["old_state"], told.payload["new_state"], told.payload["seq"]) == ("unknown", "stable", 3)
+    assert (told.payload["old_state"], told.payload["new_state"], told.payload["seq"]) == (
+        "unknown",
+        "stable",
+        3,
+    )
     assert told.id == event_id("attribution", f"i|{P}", 3)
     assert (told.ts, told.payload["ts"], told.type) == (99.0, 99.0, "state_changed")
     assert await recomputed(StateRepo(rows, old=stored("stable", last=2.0)), 3.0) == []
@@ -422,7 +446,11 @@ class AlertRepo:
         self.suspects, self.ignored = suspects, set(ignored)
         self.did: list[Any] = []
         self.members = [f"a{n:04}" for n in range(3)]
-        self.verdict: Row | None = {"families": ["work", "client"], "sides": [["s"] * 501, ["t"]], "confidence": 0.5}
+        self.verdict: Row | None = {
+            "families": ["work", "client"],
+            "sides": [["s"] * 501, ["t"]],
+            "confidence": 0.5,
+        }
 
     async def list_multi_actor_identities(self) -> list[Row]:
         return [{"identity_uuid": k, "primitives": list(v)} for k, v in self.suspects.items()]
@@ -448,7 +476,9 @@ class AlertRepo:
         return self.ignored & set(attackers)
 
 
-async def settled(repo: AlertRepo, fired: Mapping[str, Sequence[str]], fresh: Iterable[str] = ()) -> tuple[Any, list[Event]]:
+async def settled(
+    repo: AlertRepo, fired: Mapping[str, Sequence[str]], fresh: Iterable[str] = ()
+) -> tuple[Any, list[Event]]:
     bus = TxBus()
     before = {identity: frozenset(names) for identity, names in fired.items()}
     standing = await alerts.settle(bus, repo, before, set(fresh), 77.0)  # type: ignore[arg-type]
@@ -503,7 +533,9 @@ async def test_lists_of_an_alert_are_bounded_and_its_event_has_its_revision() ->
     assert (told.payload["primitives"], told.payload["families"]) == (["p", "q"], ["client", "work"])
     assert (told.payload["confidence"], told.payload["ts"], told.ts) == (0.5, 77.0, 77.0)
     assert told.id == event_id("attribution.alert", "al-i", 4)
-    assert told.payload["evidence_summary"].startswith("2 primitives flagged multi_actor: several operators, or one")
+    assert told.payload["evidence_summary"].startswith(
+        "2 primitives flagged multi_actor: several operators, or one"
+    )
     repo.verdict = None
     _, (bare,) = await settled(repo, {})
     assert (bare.payload["confidence"], bare.payload["sides"]) == (0.0, [])
@@ -558,7 +590,9 @@ class Recording:
     async def execute(self, statement: Any, values: Any = None) -> Any:
         from sqlalchemy.dialects import postgresql
 
-        compiled = statement.compile(dialect=postgresql.dialect(), compile_kwargs={"render_postcompile": True})
+        compiled = statement.compile(
+            dialect=postgresql.dialect(), compile_kwargs={"render_postcompile": True}
+        )
         self.did.append((str(compiled), values if values is not None else list(compiled.params.values())))
 
 
@@ -643,19 +677,26 @@ async def test_a_merge_holds_the_group_before_it_reads_and_forgets_the_losers() 
         ("close_alerts", ["l"], "attribution"),
         ("mark_due", ["i"]),
     ]
-    assert [(row["identity_uuid"], row["seq"], row["last_observation_ts"]) for row in repo.written] == [("i", 5, 3.0)]
+    assert [(row["identity_uuid"], row["seq"], row["last_observation_ts"]) for row in repo.written] == [
+        ("i", 5, 3.0)
+    ]
 
 
 # --- one tick -------------------------------------------------------------------------------------
 
 
-async def test_what_a_tick_tells_is_in_the_outbox_of_its_transaction_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_a_tick_tells_is_in_the_outbox_of_its_transaction_and_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class TickRepo(AlertRepo):
         async def due_identities(self, limit: int) -> list[Any]:
             return []
 
         async def standing_alerts(self) -> list[Row]:
-            return [{"identity_uuid": "j", "primitives": ["p", "q"]}, {"identity_uuid": "k", "primitives": None}]
+            return [
+                {"identity_uuid": "j", "primitives": ["p", "q"]},
+                {"identity_uuid": "k", "primitives": None},
+            ]
 
         @asynccontextmanager
         async def transaction(self) -> AsyncIterator[TickRepo]:

@@ -17,7 +17,18 @@ from decnet.behave.extract import extract
 from decnet.behave.keys import KeyFacts, read_keys
 from decnet.behave.parts import MAX_PARTS, NotASession, joined, place_of
 from decnet.behave.prompts import mode_after
-from decnet.behave.ttylog import HEADER, INPUT, INTERACT, OP_CLOSE, OP_EXEC, OP_OPEN, OP_WRITE, OUTPUT, ReadState, chunks
+from decnet.behave.ttylog import (
+    HEADER,
+    INPUT,
+    INTERACT,
+    OP_CLOSE,
+    OP_EXEC,
+    OP_OPEN,
+    OP_WRITE,
+    OUTPUT,
+    ReadState,
+    chunks,
+)
 from decnet.bus.base import Event
 from decnet.ids import attacker_id
 from tests.behavekit import START, Tape, session
@@ -68,7 +79,9 @@ def test_a_recording_is_read_up_to_its_bound_and_no_record_more(monkeypatch: pyt
         (record(1.0, b"a", 0) + record(2.0, b"b", OUTPUT), [b"b"], False),
     ],
 )
-def test_what_is_whole_is_read_and_what_is_not_is_said(content: bytes, data: list[bytes], truncated: bool) -> None:
+def test_what_is_whole_is_read_and_what_is_not_is_said(
+    content: bytes, data: list[bytes], truncated: bool
+) -> None:
     state = ReadState()
     assert [said for *_, said in chunks(content, state)] == data
     assert (state.truncated, state.capped) == (truncated, False)
@@ -87,9 +100,15 @@ def test_opening_closing_and_exec_are_noted() -> None:
 
 
 def test_microseconds_beyond_a_second_stay_within_it() -> None:
-    content = b"".join(HEADER.pack(OP_WRITE, 0, 1, INPUT, 7, micros) + b"a" for micros in (999_999, 1_000_000, 2**32 - 1))
+    content = b"".join(
+        HEADER.pack(OP_WRITE, 0, 1, INPUT, 7, micros) + b"a" for micros in (999_999, 1_000_000, 2**32 - 1)
+    )
     assert [now for now, *_ in chunks(content)] == [7.999999, 7.999999, 7.999999]
-    assert [now for now, *_ in chunks(record(5.0, b"a") + record(4.0, b"b") + record(6.0, b"c"))] == [5.0, 5.0, 6.0]
+    assert [now for now, *_ in chunks(record(5.0, b"a") + record(4.0, b"b") + record(6.0, b"c"))] == [
+        5.0,
+        5.0,
+        6.0,
+    ]
 
 
 def test_input_is_read_up_to_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +176,9 @@ def test_a_slip_is_noticed_at_once_within_a_second(wait: float, immediate: int) 
 
 
 def test_a_run_of_deletions_is_one_slip() -> None:
-    facts = struck((1.0, b"abc"), (2.0, b"\x7f"), (3.5, b"\x7f"), (5.0, b"d"), (7.0, b"\x08"), (7.5, b"\x1b[3~"))
+    facts = struck(
+        (1.0, b"abc"), (2.0, b"\x7f"), (3.5, b"\x7f"), (5.0, b"d"), (7.0, b"\x08"), (7.5, b"\x1b[3~")
+    )
     assert (facts.immediate, facts.deferred) == (1, 1)
 
 
@@ -294,7 +315,9 @@ def test_a_query_of_the_history_is_bounded() -> None:
     assert len(line.text()) == 4096
 
 
-def test_the_history_is_kept_up_to_twice_its_bound_and_recalled_within_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_history_is_kept_up_to_twice_its_bound_and_recalled_within_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert editing.MAX_HISTORY == 500
     monkeypatch.setattr(editing, "MAX_HISTORY", 3)
     line = LineEditor()
@@ -365,7 +388,9 @@ def test_commands_are_read_up_to_their_bounds(monkeypatch: pytest.MonkeyPatch) -
     found = evidence_of(session(["a", "b", "c", "d"]))
     assert ([c.parsed.text for c in found.commands], found.command_count) == (["a", "b", "c"], 4)
     blanks = session([" "] * 11 + ["x", "y"])
-    assert [c.parsed.text for c in evidence_of(blanks).commands] == ["x"], "four times as many rows are looked at"
+    assert [c.parsed.text for c in evidence_of(blanks).commands] == ["x"], (
+        "four times as many rows are looked at"
+    )
     monkeypatch.setattr(t, "MAX_COMMANDS", 5_000)
     monkeypatch.setattr(t, "MAX_COMMAND_TEXT", 4)
     assert [c.parsed.text for c in evidence_of(session(["abcd", "abcde"])).commands] == ["abcd", "abcd"]
@@ -425,13 +450,19 @@ def test_an_account_is_known_only_when_one_was_tried_and_let_in(auth: Row, accou
     ("before", "after", "foreign"),
     [(300.0, 0.0, False), (301.0, 0.0, True), (0.0, 300.0, False), (0.0, 301.0, True), (0.0, 0.0, False)],
 )
-def test_a_recording_may_lie_five_minutes_beside_its_session(before: float, after: float, foreign: bool) -> None:
+def test_a_recording_may_lie_five_minutes_beside_its_session(
+    before: float, after: float, foreign: bool
+) -> None:
     payload = session(["id"], started=1000.0)
     end = payload["ended_at"]
     at = 1000.0 - before if before else end + after
     content = record(at, PROMPT, OUTPUT) + record(at, b"i")
     found = evidence_of(payload, content)
-    assert (found.foreign_recording, found.keys is None, found.has_terminal) == (foreign, foreign, not foreign)
+    assert (found.foreign_recording, found.keys is None, found.has_terminal) == (
+        foreign,
+        foreign,
+        not foreign,
+    )
 
 
 def test_a_recording_without_input_measures_no_keys() -> None:

@@ -85,7 +85,11 @@ def test_a_torn_recording_gives_what_is_there(path: Path) -> None:
     ends = list(accumulate(HEADER.size + len(r.data) for r in whole))
     for cut in [*range(0, len(content), max(len(content) // 7, 1)), ends[0], ends[0] + 1, ends[-1] - 1]:
         kept = [r for r, end in zip(whole, ends, strict=True) if end <= cut]
-        data = [r for r in kept if r.operation == recorder.WRITE and r.direction in (recorder.INPUT, recorder.OUTPUT)]
+        data = [
+            r
+            for r in kept
+            if r.operation == recorder.WRITE and r.direction in (recorder.INPUT, recorder.OUTPUT)
+        ]
         state = ReadState()
         assert [(round(now * 1e6), way, said) for now, way, said in chunks(content[:cut], state)] == [
             (r.at, r.direction, r.data) for r in data
