@@ -171,8 +171,8 @@ def test_the_kind_of_jitter_needs_twenty_intervals(gaps: list[float], skew: str 
     [
         (range(0, 22, 1), {}, "no_weekend"),
         (range(0, 21, 1), {}, None),  # a span of twenty days
-        ([*range(0, 8), 21], {}, None),  # nine days
-        ([*range(0, 9), 21], {}, "no_weekend"),
+        ([*range(8), 21], {}, None),  # nine days
+        ([*range(9), 21], {}, "no_weekend"),
         ([d for d in range(22) if d % 7 < 5], {}, "sat_sun"),
     ],
 )
