@@ -253,6 +253,8 @@ class AttributionSettings(_Section):
 
     multi_actor_tick_secs: float = Field(60.0, gt=0)
     """Seconds between looks for identities that several operators share."""
+    observation_wait: float = Field(3600.0, ge=0)
+    """Seconds that an observation of an attacker whom nobody knows yet is put off; then it is a dead letter."""
 
 
 class ConsoleSettings(_Section):

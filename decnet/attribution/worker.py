@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from decnet.attribution.alerts import examine_due, settle
@@ -33,6 +33,8 @@ MERGED = topics.identity(topics.IDENTITY_MERGED)
 STARTED = f"attribution worker started pattern={PATTERN}"
 CLIENT_NAME = "attribution-correlator"
 LEASE = "attribution.tick"
+MAX_WAITING = 10_000
+"""Put-off observations whose first delivery is remembered; beyond, the wait of the oldest starts anew."""
 AnyBus = BaseBus | TxBus | None
 
 
@@ -47,9 +49,16 @@ class AttributionWorker(Worker):
     name = "attribution"
     topics = (PATTERN, MERGED)
 
-    def __init__(self, settings: Settings | None = None, tick_secs: float | None = None) -> None:
-        configured = (settings or load_settings()).attribution.multi_actor_tick_secs
-        every = configured if tick_secs is None else tick_secs
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        tick_secs: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        configured = (settings or load_settings()).attribution
+        every = configured.multi_actor_tick_secs if tick_secs is None else tick_secs
+        self.wait, self.clock = configured.observation_wait, clock
+        self._waiting: dict[str, float] = {}
         self.jobs = (Job("multi-actor", every, self._tick, lease=LEASE, by_data=True),)
         self.malformed = self.deferred = self.alerts = 0
 
@@ -59,16 +68,39 @@ class AttributionWorker(Worker):
 
     async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
         """States after a batch; observations of attackers that nobody knows yet come again later."""
-        told = [event for event in batch if event.topic != MERGED]
-        known = [(event, found) for event in told if (found := _heard(event)) is not None]
-        self.malformed += len(told) - len(known)
+        known = self._readable([event for event in batch if event.topic != MERGED], tx)
         merges = [pair for event in batch if event.topic == MERGED and (pair := _merge(event))]
         await follow_merges(tx.repo, tx.bus, merges)
         unknown = await observe(tx.repo, tx.bus, [found for _, found in known])
         for event, found in known:
             if found.attacker_uuid in unknown:
-                self.deferred += 1
-                tx.defer(event)
+                self._put_off(event, tx)
+            else:
+                self._waiting.pop(event.id, None)
+
+    def _readable(self, events: Sequence[Event], tx: Transaction) -> list[tuple[Event, Heard]]:
+        """The observations of events; one that cannot be read is a dead letter."""
+        out = []
+        for event in events:
+            try:
+                out.append((event, heard(event)))
+            except ValueError as error:
+                _skipped(error)
+                self.malformed += 1
+                tx.dead_letter(event, f"malformed observation: {error}")
+        return out
+
+    def _put_off(self, event: Event, tx: Transaction) -> None:
+        """Again later, but not for ever: what is put off takes room that other events need."""
+        now = self.clock()
+        if now - self._waiting.setdefault(event.id, now) >= self.wait:
+            del self._waiting[event.id]
+            tx.dead_letter(event, f"its attacker stayed unknown for {self.wait:g} s")
+            return
+        while len(self._waiting) > MAX_WAITING:
+            del self._waiting[next(iter(self._waiting))]
+        self.deferred += 1
+        tx.defer(event)
 
     async def _tick(self, repo: BaseRepository, bus: BaseBus) -> None:
         """One tick with its news in the outbox; what fired before is read from the alerts."""
@@ -88,13 +120,8 @@ class AttributionWorker(Worker):
         log.info("attribution worker stopped")
 
 
-def _heard(event: Event | Mapping[str, Any]) -> Heard | None:
-    """The observation, or None for one that cannot be read."""
-    try:
-        return heard(event)
-    except ValueError as error:
-        log.debug("malformed observation skipped", reason=str(error))
-        return None
+def _skipped(error: ValueError) -> None:
+    log.debug("malformed observation skipped", reason=str(error))
 
 
 def _merge(event: Event) -> tuple[str, str] | None:
@@ -153,8 +180,10 @@ async def handle_observation_event(
 
     False when it cannot be read, or when its attacker is not known yet: then it has to come again.
     """
-    found = _heard(event)
-    if found is None:
+    try:
+        found = heard(event)
+    except ValueError as error:
+        _skipped(error)
         return False
     out = TxBus()
     async with repo.transaction() as bound:

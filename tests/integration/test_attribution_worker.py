@@ -497,7 +497,9 @@ async def test_acknowledge_and_resolve(lite: BaseRepository) -> None:
     assert await lite.list_alerts(attacker=IPS[1]) == []
 
 
-async def test_the_loop_runs_alone_and_ends_clean(lite: BaseRepository, tmp_path: Path) -> None:
+async def test_the_loop_runs_alone_and_ends_clean(
+    lite: BaseRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bus = get_bus(module.CLIENT_NAME, Settings(data_dir=tmp_path, bus_type="memory"))
     await bus.connect()
     assert bus.client_name == "attribution-correlator"
@@ -514,8 +516,16 @@ async def test_the_loop_runs_alone_and_ends_clean(lite: BaseRepository, tmp_path
         await asyncio.wait_for(loop, 20)
     assert topics == {"attribution.profile.state_changed", "attribution.profile.multi_actor_suspected"}
     assert any(line["event"] == "attribution worker started pattern=attacker.observation.>" for line in said)
+    running = asyncio.Event()
+    original = AttributionWorker.start
+
+    async def noted(self: AttributionWorker, *args: Any) -> None:
+        await original(self, *args)
+        running.set()
+
+    monkeypatch.setattr(AttributionWorker, "start", noted)
     cancelled = asyncio.create_task(run_attribution_loop(lite, bus=bus), name="cancelled")
-    await asyncio.sleep(0.05)
+    await asyncio.wait_for(running.wait(), 20)
     cancelled.cancel()
     with pytest.raises(asyncio.CancelledError):
         await cancelled

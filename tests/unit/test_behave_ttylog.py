@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -78,9 +79,29 @@ def test_absurd_times_do_no_harm() -> None:
 
 @pytest.mark.parametrize("path", RECORDINGS[:40], ids=lambda path: path.name[:8])
 def test_a_torn_recording_gives_what_is_there(path: Path) -> None:
+    """Whole records before the tear are read as ever, the torn one is left out, and the tear is said."""
     content = path.read_bytes()
-    for cut in range(0, len(content), max(len(content) // 7, 1)):
-        read_keys(content[:cut])
+    whole = list(recorder.read(content))
+    ends = list(accumulate(HEADER.size + len(r.data) for r in whole))
+    for cut in [*range(0, len(content), max(len(content) // 7, 1)), ends[0], ends[0] + 1, ends[-1] - 1]:
+        kept = [r for r, end in zip(whole, ends, strict=True) if end <= cut]
+        data = [
+            r
+            for r in kept
+            if r.operation == recorder.WRITE and r.direction in (recorder.INPUT, recorder.OUTPUT)
+        ]
+        state = ReadState()
+        assert [(round(now * 1e6), way, said) for now, way, said in chunks(content[:cut], state)] == [
+            (r.at, r.direction, r.data) for r in data
+        ]
+        assert state.truncated == (cut not in (0, *ends))
+        assert not state.capped
+        facts = read_keys(content[:cut])
+        assert facts.state.truncated == state.truncated
+        assert facts.events == sum(r.direction == recorder.INPUT for r in data)
+        assert facts.first_at == (data[0].at / 1e6 if data else None)
+        assert facts.last_at == (data[-1].at / 1e6 if data else 0.0)
+        assert facts.live + facts.pasted <= sum(len(r.data) for r in data if r.direction == recorder.INPUT)
 
 
 record = st.builds(
