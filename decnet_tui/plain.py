@@ -69,7 +69,7 @@ def _event(row: EventRow) -> str:
 
 
 async def run_plain(settings: Settings, session: Session, out: TextIO | None = None) -> None:
-    """Writes lines until SIGINT or SIGTERM, or until the reader of the output is gone."""
+    """Writes lines until SIGINT or SIGTERM. Raises BrokenPipeError when the reader of the output is gone."""
     glyphs.use(settings.console.glyphs, {})
     feed = Feed(settings.console.ring, settings.runtime.heartbeat_s)
     link = Link(session.bus, feed)
@@ -78,15 +78,20 @@ async def run_plain(settings: Settings, session: Session, out: TextIO | None = N
         with suppress(*store_errors()):
             feed.load_heartbeats(await session.repo.heartbeats())
     reader = PlainReader(feed, link, session.host)
+    gone: BrokenPipeError | None = None
     async with asyncio.TaskGroup() as group:
         jobs = [
             group.create_task(job, name=name) for name, job in (("link", link.run()), ("watch", link.watch()))
         ]
         try:
             await _write(reader, out or sys.stdout, _stop())
+        except BrokenPipeError as error:
+            gone = error  # raised after the group, which would wrap it
         finally:
             for job in jobs:
                 job.cancel()
+    if gone is not None:
+        raise gone
 
 
 def _stop() -> asyncio.Event:

@@ -122,7 +122,7 @@ def _factor(speed: str) -> float:
         factor = float(speed.removesuffix("x"))
     except ValueError:
         factor = 0.0
-    if factor <= 0:
+    if not 0 < factor < float("inf"):  # neither NaN, which is less than nothing
         raise typer.BadParameter(f"--speed {speed!r}: write max, 1x or 10x")
     return factor
 
