@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TextIO
 
 from decnet.config import Settings
+from decnet.hostile import visible
 from decnet_tui import glyphs
 from decnet_tui.feed import EventRow, Feed
 from decnet_tui.filters import parse_filter
@@ -51,11 +52,11 @@ class PlainReader:
         out = []
         connected = "LIVE" if self._link.live else "DISCONNECTED" if self._link.retries else ""
         if connected and self._changed("", connected):
-            out.append(f"{clock(now)} {self._host} {connected}")
+            out.append(f"{clock(now)} {visible(self._host, 40)} {connected}")
         for name, model in sorted(self._feed.workers.items()):
             state = model.status(now, self._feed.heartbeat_s)
             if self._changed(name, state):
-                out.append(f"{clock(now)} worker {name}: {state}")
+                out.append(f"{clock(now)} worker {visible(name, 40)}: {state}")
         return out
 
     def _changed(self, key: str, value: str) -> bool:

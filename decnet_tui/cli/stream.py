@@ -77,6 +77,9 @@ async def _follow(client: BaseBus, pattern: str, last: int, as_json: bool) -> No
 
 
 def _show(event: Event, as_json: bool) -> None:
+    from decnet_tui.feed import bounded
+
+    event, _ = bounded(event)
     if as_json:
         fields = {"topic": event.topic, "type": event.type, "id": event.id, "ts": event.ts, "v": event.v}
         typer.echo(common.to_json({**fields, "payload": event.payload}))
