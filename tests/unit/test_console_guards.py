@@ -8,7 +8,7 @@ import io
 import json
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -811,10 +811,10 @@ class Opened:
 
 
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Opened]]:
+def opened(monkeypatch: pytest.MonkeyPatch) -> type[Opened]:
     monkeypatch.setattr("decnet.db.repository.BaseRepository", Opened)
     Opened.opened, Opened.closed, Opened.fails = 0, 0, False
-    yield Opened
+    return Opened
 
 
 async def test_a_store_is_opened_once_and_closed_with_the_session(opened: type[Opened]) -> None:
