@@ -7,6 +7,9 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 
+from textual import events
+from textual.keys import _character_to_key
+
 from decnet.bus.base import Event
 from decnet.db.repository import BaseRepository
 from decnet_tui.app import DecnetApp
@@ -129,6 +132,11 @@ class StoreSession(FakeSession):
         await self._rules.set_rule_state(rule_id, state, confidence_max, expires_at, reason)
         if self.reports:
             self.bus.put(f"ttp.rule.state.{rule_id}", {"rule_id": rule_id, "state": state})
+
+
+def pressed(key: str) -> events.Key:
+    """A key as the terminal's driver tells of it."""
+    return events.Key(_character_to_key(key), key) if len(key) == 1 else events.Key(key, None)
 
 
 def screen_text(app: DecnetApp) -> list[str]:

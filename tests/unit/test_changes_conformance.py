@@ -397,14 +397,15 @@ def test_a_read_only_run_knows_no_command_that_changes() -> None:
     assert Keys(COMMANDS, {}, CHANGES).find("W", "traffic") is None
 
 
-async def test_the_actor_of_a_failed_yes_types_into_nothing() -> None:
+async def test_what_follows_a_failed_yes_reaches_no_command() -> None:
     """The whole way through the app: neither a command nor a form takes what follows a failed yes."""
     session = FakeSession()
     app = console()
     app.session = session
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("W", "n", "o", "Q", "4")
+        await pilot.press("W", "n", "4")
         assert app.view.name == "traffic"
+        await pilot.press("Q")
         assert app.prompt.question is None
         await pilot.press("enter", "4")
         assert app.view.name == "rules"
@@ -670,6 +671,32 @@ async def test_each_change_finds_its_row_in_the_journal_when_it_is_sent(
             )
             assert row["outcome"] == outcome.end.value != "sent"
             assert outcome.end is not End.REFUTED, (change.kind, outcome)
+
+
+async def test_a_change_whose_row_is_something_else_by_now_is_not_held(tmp_path: Path) -> None:
+    async with open_repo("sqlite", tmp_path) as repo:
+        await stocked(repo)
+        session = StoreSession(repo)
+        alert = str((await repo.list_alerts())[0]["alert_id"])
+        acknowledged, ignored = AlertState(alert, "L", "acknowledged"), IgnoreSource("192.0.2.0/24")
+        noticed, interval = NoticeSource("198.51.100.9"), IntervalChange("web-01", "12h", Settings())
+        rule = RuleChange("R0001", "disabled")
+        assert await acknowledged.held(session) == "the store reads back open"
+        assert await AlertState("none", "L", "resolved").held(session) == "the store reads back no such alert"
+        assert await ignored.held(session) == "the store does not have it"
+        assert await noticed.held(session) == "the store still has it"
+        assert await interval.held(session) == "the store reads back no such decky"
+        assert await rule.held(session) == "the store reads back enabled"
+        assert await RuleChange("R9", "disabled").held(session) == "the store reads back no such rule"
+        for change in (acknowledged, ignored, noticed, rule):
+            await change.send(session)
+            assert await change.held(session) == "", change.kind
+        for change in (AlertState("none", "L", "resolved"), IgnoreSource("192.0.2.999")):
+            with pytest.raises(DecnetError):
+                await change.send(session)
+        await AlertState(alert, "L", "resolved").send(session)
+        with pytest.raises(DecnetError, match="resolved already"):
+            await acknowledged.send(session)
 
 
 def rule_row(**over: Any) -> RuleRow:
