@@ -17,6 +17,16 @@ from decnet_tui.session import RuleRow
 from decnet_tui.store import RepositoryRules
 
 
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self, at: float = 1000.0) -> None:
+        self.at = at
+
+    def __call__(self) -> float:
+        return self.at
+
+
 class FakeSubscription:
     def __init__(self) -> None:
         self.queue: asyncio.Queue[Event] = asyncio.Queue()

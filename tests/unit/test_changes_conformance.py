@@ -39,22 +39,12 @@ from decnet_tui.sourceforms import IgnoreSource, NoticeSource
 from decnet_tui.widgets.prompt import Question
 from decnet_tui.workerforms import LetterRetry, WorkerControl
 from decnet_tui.writemode import WriteMode
-from tests.consolekit import FakeSession, StoreSession
+from tests.consolekit import Clock, FakeSession, StoreSession
 from tests.dbkit import open_repo
 from tests.integration.test_console_flows import filled
 
 NOW = 1_700_000_000.0
 MINUTES = 15.0
-
-
-class Clock:
-    """Seconds that pass when they are told to."""
-
-    def __init__(self, at: float = 1000.0) -> None:
-        self.at = at
-
-    def __call__(self) -> float:
-        return self.at
 
 
 # --- write mode
