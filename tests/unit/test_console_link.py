@@ -211,9 +211,9 @@ async def test_a_view_is_read_when_it_is_shown_and_then_every_few_seconds() -> N
     assert not load.due(view), "one read at a time"
     await load.load(view)
     assert view.loads == ["data"]
-    for step, due in ((EVERY_S - 0.01, False), (0.01, True)):
+    for step, due in ((EVERY_S - 0.01, False), (0.01, True), (EVERY_S, False)):
         clock.at += step
-        assert load.due(view) is due
+        assert load.due(view) is due, "and not while it is being read"
 
 
 async def test_news_make_it_read_soon_but_not_at_once() -> None:
