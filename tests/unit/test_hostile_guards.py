@@ -29,7 +29,8 @@ def depth_of(value: Any) -> int:
 @pytest.mark.parametrize("mapping", [False, True])
 def test_a_value_is_kept_to_the_last_level_and_is_text_below_it(mapping: bool) -> None:
     whole = nest(MAX_DEPTH + 1, mapping=mapping)
-    assert storable(whole) == whole
+    same = storable(whole) == whole
+    assert same  # not compared in the assertion: explaining where such values differ takes minutes
     cut = storable(nest(MAX_DEPTH + 2, mapping=mapping))
     assert depth_of(cut) == MAX_DEPTH + 1
     for _ in range(MAX_DEPTH + 1):
