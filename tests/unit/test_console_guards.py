@@ -8,12 +8,8 @@ from typing import Any
 
 import pytest
 
-from decnet_tui import (
-    glyphs,
-    journal,
-    loading,
-    playback,
-)
+from decnet.hostile import MAX_DEPTH
+from decnet_tui import clipboard, feed, forms, glyphs, journal, link, loading, pacing, playback, summary
 from decnet_tui.feed import Feed
 from decnet_tui.filters import Filter, FilterError, parse_filter
 from decnet_tui.playback import (
@@ -30,6 +26,7 @@ from decnet_tui.scope import scope_of
 from decnet_tui.screens.base import View
 from decnet_tui.store import RepositoryRules, effective_state, epoch
 from decnet_tui.summary import short
+from decnet_tui.widgets import prompt
 from tests.consolekit import Clock
 from tests.fuzzkit import obeyed
 from tests.unit.test_console_playback import recording, shown
@@ -280,3 +277,25 @@ def test_glyphs_are_what_the_terminal_can_show(environ: dict[str, str], name: st
 
 def test_loading_knows_its_times() -> None:
     assert (loading.EVERY_S, loading.BADGE_S, loading.SOON_S) == (5.0, 15.0, 0.5)
+
+
+def test_the_limits_of_the_console_are_these() -> None:
+    """Other tests ask at the limit, wherever it lies; here is where."""
+    assert (forms.MAX_TEXT, prompt.MAX_TEXT, clipboard.MAX_BYTES) == (200, 400, 65_536)
+    assert forms.MAX_SECONDS == 3650 * 86_400
+    assert (feed.KNOWN_IPS, feed.KNOWN_RULES, feed.KNOWN_WORKERS, feed.KNOWN_MUTATIONS, feed.KNOWN_ROOTS) == (
+        20_000,
+        2_000,
+        200,
+        200,
+        32,
+    )
+    assert (feed.DEEP, feed.RATE_SECONDS, Feed().ring.maxlen) == (100, 60, 50_000)
+    assert (playback.MAX_OUTPUT, playback.LONGEST_PAUSE_S, playback.SEQUENCE, playback.PIECE) == (
+        4 * 2**20,
+        3.0,
+        64,
+        64,
+    )
+    assert (pacing.GIVE_UP_S, pacing.LAST_S, link.READ_BACK) == (3.0, 0.5, 500)
+    assert (summary.LIMIT, summary.SOURCE_LIMIT, MAX_DEPTH) == (240, 45, 32)
