@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +28,8 @@ looks like another one, and a line of 100,000 is no wider than one of none.
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\x1b": "\\e", "\x00": "\\0"}
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _MAX_INT = 2**63 - 1
+MAX_DEPTH = 32
+"""Levels that a stored value may lie below the first one."""
 
 
 @lru_cache(maxsize=8192)
@@ -48,7 +51,7 @@ def visible(text: object, limit: int | None = None) -> str:
     ``limit`` is the greatest length of the result in characters; a cut ends in an ellipsis.
     Accepts any object, since log fields may hold any JSON value. Never raises.
     """
-    raw = text if isinstance(text, str) else "" if text is None else str(text)
+    raw = text if isinstance(text, str) else "" if text is None else _written(text)
     if limit is not None and len(raw) > limit:
         raw = raw[: limit + 1]
     out = raw if _PLAIN.match(raw) else "".join(map(_shown, raw))
@@ -57,27 +60,35 @@ def visible(text: object, limit: int | None = None) -> str:
     return out
 
 
+def _written(value: object, write: Callable[[object], str] = str) -> str:
+    """``value`` as text; what no one can write out (too deep, too many digits) by its kind."""
+    try:
+        return write(value)
+    except (RecursionError, ValueError):
+        return f"({type(value).__name__} that cannot be written out)"
+
+
 def storable(value: Any, *, depth: int = 0) -> Any:
     """A JSON-like value that SQLite and PostgreSQL both take, changed the same way for both.
 
     NUL and lone surrogates become U+FFFD, integers beyond 63 bits become text, NaN and infinities
-    become None, nesting beyond 32 levels becomes text.
+    become None, nesting beyond :data:`MAX_DEPTH` levels becomes text.
     """
     if isinstance(value, str):
         return storable_text(value)
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int):
-        return value if -_MAX_INT - 1 <= value <= _MAX_INT else str(value)
+        return value if -_MAX_INT - 1 <= value <= _MAX_INT else _written(value)
     if isinstance(value, float):
         return value if abs(value) < float("inf") else None
-    if depth > 32:
-        return storable_text(repr(value)[:1000])
+    if depth > MAX_DEPTH:
+        return storable_text(_written(value, repr)[:1000])
     if isinstance(value, dict):
         return {storable_text(str(k)): storable(v, depth=depth + 1) for k, v in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [storable(v, depth=depth + 1) for v in value]
-    return storable_text(str(value))
+    return storable_text(_written(value))
 
 
 def storable_text(text: str) -> str:

@@ -316,6 +316,8 @@ class DecnetApp(App[str], inherit_bindings=False):
 
     def take_key(self, event: events.Key) -> None:
         """A key for the question or form that is open, or the command that it means in this view."""
+        if self.desk.swallows(event.key):
+            return
         if self.prompt.question is not None:
             self.prompt.take(event)
             return

@@ -59,7 +59,10 @@ class Backfill(Change):
         if process.returncode:
             said = err.decode(errors="replace").strip().splitlines() or ["no reason given"]
             raise DecnetError(visible(said[-1], 300))
-        self.report = json.loads(out)
+        try:
+            self.report = dict(json.loads(out))
+        except (ValueError, TypeError) as error:
+            raise DecnetError("it ended without a report") from error
 
     def reported(self, feed: Feed, sent_at: float) -> Outcome | None:
         """Its own report."""

@@ -107,9 +107,10 @@ async def perform(session: Session, feed: Feed, change: Change) -> Outcome:
 
 
 async def _begin(session: Session, change: Change) -> int | None:
-    if session.repo is None:
+    """The journal's row, written before anything is sent; None for an attachment that has no journal at all."""
+    if session.repo is None and not session.opening:
         return None
-    return await session.repo.journal_add(
+    row: int = await need_store(session).journal_add(
         operator=session.operator,
         kind=change.kind,
         target=change.target,
@@ -119,6 +120,7 @@ async def _begin(session: Session, change: Change) -> int | None:
         reason=change.reason,
         undoes=change.undoes,
     )
+    return row
 
 
 async def _sent(session: Session, feed: Feed, change: Change) -> Outcome:

@@ -94,8 +94,11 @@ async def _full_screen(settings: Settings, how: How) -> bool:
 
     async with _session(settings, how) as session:
         _starting("")
-        wanted = await DecnetApp(settings, session=session, read_only=how.read_only).run_async()
-        if not how.read_only:
+        app = DecnetApp(settings, session=session, read_only=how.read_only)
+        wanted = await app.run_async()
+        if app.return_code:
+            raise EngineError("the console ended by a fault of its own; what it says stands above")
+        if wanted is not None and not how.read_only:  # who did not leave by himself has not looked
             lastlook.write(settings.data_dir, session.operator)
         return wanted == "headless"
 

@@ -26,6 +26,7 @@ class Desk:
         self.waiting = False
         """Whether a command waits for the store; keys are held back until it goes on."""
         self.held: list[events.Key] = []
+        self._swallowing = False
 
     def switch_write_mode(self, after: Callable[[], None] | None = None) -> None:
         """Asks for write mode, then does ``after``; without that, write mode that is on ends."""
@@ -38,9 +39,9 @@ class Desk:
             app.say("read-only again")
             return
 
-        def done(accepted: bool, _: str) -> None:
+        def done(accepted: bool, typed: str) -> None:
             if not accepted:
-                app.say("still read-only")
+                self._refused("still read-only", typed)
                 return
             self.write.start()
             app.say(f"write mode for {self.write.minutes:.0f} min; W ends it")
@@ -80,12 +81,35 @@ class Desk:
         app = self._app
         app.screen.remove_class("asking-form")
         if not sent:
-            app.say("nothing changed")
+            self._refused("nothing changed", form.typed)
         elif not self.write.on:
             app.say("write mode ended meanwhile: nothing changed", bad=True)
         else:
-            app.run_worker(self._send(form.change(app.now())), name="change")
+            self._begin(form)
         app.repaint_soon()
+
+    def _begin(self, form: Form) -> None:
+        """What held when the form was reviewed may be over by now, such as the moment of ``until 18:00``."""
+        try:
+            change = form.change(self._app.now())
+        except ValueError as error:
+            self._app.say(f"nothing changed: {error}", bad=True)
+        else:
+            self._app.run_worker(self._send(change), name="change")
+
+    def _refused(self, said: str, typed: str) -> None:
+        """Who types on after a failed confirmation means it for the form: it must not become commands."""
+        self._swallowing = bool(typed) and typed.isprintable()
+        self._app.say(f"{said}; Esc or Enter goes on" if self._swallowing else said)
+
+    def swallows(self, key: str) -> bool:
+        """Whether a key is dropped, since a confirmation failed and neither Esc nor Enter came yet."""
+        if not self._swallowing:
+            return False
+        if key in ("escape", "enter"):
+            self._swallowing = False
+            self._app.say("")
+        return True
 
     async def _send(self, change: changes.Change) -> None:
         app = self._app

@@ -10,12 +10,12 @@ import json
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
 from decnet.bus.base import Event
-from decnet.hostile import visible
+from decnet.hostile import storable, visible
 from decnet.runtime.health import STALE_BEATS, process_gone
 from decnet_tui.summary import UNNAMED, source_of, summarise
 
@@ -30,6 +30,8 @@ KNOWN_RULES = 2_000
 """Rules of which the last news are kept; these names come from subjects too."""
 KNOWN_ROOTS = 32
 """Topic families that have a rate of their own."""
+DEEP = 100
+"""Levels of a payload that are kept as they came."""
 _LAST_S = 1e15
 _MERGED = "identity.merged"
 _ALERT = "attribution.profile.multi_actor_suspected"
@@ -89,7 +91,7 @@ class Rates:
         second = int(now)
         if not self._second:
             self._second = second
-        for _ in range(min(max(second - self._second, 0), RATE_SECONDS)):
+        for _ in range(min(max(second - self._second, 0), RATE_SECONDS + 1)):
             self.slots.append(self.current)
             self.current = 0
         self._second = max(self._second, second)
@@ -130,12 +132,11 @@ class Feed:
     def add(self, event: Event, *, live: bool = True, now: float | None = None) -> None:
         """Takes one event in; ``live`` is false for what was read back from the stream."""
         now = time.time() if now is None else now
+        event, raw = bounded(event)
         payload = event.payload
         self._learn_ip(payload)
         source = source_of(event.topic, payload, self._ips)
-        self._append(
-            event.ts, visible(event.topic, 255), source, summarise(event.topic, payload), _raw(event)
-        )
+        self._append(event.ts, visible(event.topic, 255), source, summarise(event.topic, payload), raw)
         root = event.topic.partition(".")[0]
         if root in self.by_root or len(self.by_root) < KNOWN_ROOTS:
             self.by_root[root] += 1
@@ -279,11 +280,30 @@ class Feed:
             self.rules_version += 1
 
 
-def _raw(event: Event) -> bytes:
+def bounded(event: Event) -> tuple[Event, bytes]:
+    """The event and its JSON; a payload nested beyond :data:`DEEP` levels as a store would keep it.
+
+    Who shows it stands deeper in the stack than who took it from the wire, where it was just readable.
+    """
     try:
-        return event.to_bytes()
+        raw = event.to_bytes()
+        if raw.count(b"{") + raw.count(b"[") <= DEEP or not _deeper(event.payload):
+            return event, raw
     except (ValueError, RecursionError):
-        return json.dumps({"topic": event.topic, "payload": repr(event.payload)[:100_000]}).encode()
+        raw = b""
+    kept = replace(event, payload=storable(event.payload), ts=storable(float(event.ts)) or 0.0)
+    return kept, kept.to_bytes()
+
+
+def _deeper(payload: Mapping[str, Any]) -> bool:
+    """Whether there are more than :data:`DEEP` levels below the first."""
+    level: list[Any] = [payload]
+    for _ in range(DEEP):
+        inside = (value.values() if isinstance(value, Mapping) else value for value in level)
+        level = [child for children in inside for child in children if isinstance(child, (dict, list))]
+        if not level:
+            return False
+    return True
 
 
 def _epoch(value: Any) -> float:

@@ -22,16 +22,16 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 MAX_SECONDS = 3650 * 86_400.0
 
 
-def parse_duration(text: str) -> float | None:
+def parse_duration(text: str, now: datetime | None = None) -> float | None:
     """Seconds of ``1h30m``, ``5s``, ``2d``, ``until 18:00`` (UTC, today or tomorrow) or ``until`` an ISO date;
 
-    None for ``forever``. Raises ValueError that says the shape.
+    None for ``forever``; ``now`` is aware. Raises ValueError that says the shape.
     """
     cleaned = text.strip().lower()
     if cleaned in ("forever", "never"):
         return None
     if cleaned.startswith("until"):
-        return _until(cleaned.removeprefix("until").strip(), datetime.now(UTC))
+        return _until(cleaned.removeprefix("until").strip(), now or datetime.now(UTC))
     if not _DURATION.match(cleaned):
         raise ValueError(
             f"for how long? write 5s, 15m, 1h30m, 2d, until 18:00 or forever, not {cleaned or 'nothing'}"
@@ -108,6 +108,8 @@ class Form(ABC):
         self.step = "edit" if self.fields else "confirm"
         self.error = ""
         self.warning = ""
+        self.typed = ""
+        """What was typed instead of a yes, when the question was answered with something else."""
 
     @abstractmethod
     def change(self, now: float) -> Change:
@@ -159,6 +161,7 @@ class Form(ABC):
     def _confirm(self, key: str, character: str | None) -> str:
         if character == "y":
             return "send"
+        self.typed = "" if key in ("escape", "enter") else character or ""
         self.step = "edit"
         return "" if key == "escape" and self.fields else "cancel"
 
@@ -171,9 +174,10 @@ class Form(ABC):
             self.step = "confirm"
 
     def paste(self, text: str) -> None:
-        """A paste goes into a free field only; it never confirms."""
+        """A paste goes into a free field only, without what no key could type; it never confirms."""
         if self.step == "edit" and self.field is not None and self.field.free:
-            self.field.value = (self.field.value + " ".join(text.split()))[:MAX_TEXT]
+            typed = "".join(filter(str.isprintable, " ".join(text.split())))
+            self.field.value = (self.field.value + typed)[:MAX_TEXT]
 
 
 class PlainForm(Form):

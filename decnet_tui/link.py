@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from decnet.bus.base import BaseBus, Event
 from decnet.errors import BusError
@@ -22,9 +22,10 @@ log = get_logger(__name__)
 class Link:
     """Feeds one :class:`Feed` from one bus."""
 
-    def __init__(self, bus: BaseBus, feed: Feed) -> None:
+    def __init__(self, bus: BaseBus, feed: Feed, clock: Callable[[], float] = time.monotonic) -> None:
         self._bus = bus
         self._feed = feed
+        self._clock = clock
         self._down_since: float | None = None
         self._following = False
         self._was_up = False
@@ -39,7 +40,7 @@ class Link:
 
     def down_for(self) -> float:
         """Seconds since the connection went away."""
-        return 0.0 if self._down_since is None else time.monotonic() - self._down_since
+        return 0.0 if self._down_since is None else self._clock() - self._down_since
 
     async def run(self) -> None:
         """Follows the bus for ever; ends by cancellation only."""
@@ -58,11 +59,11 @@ class Link:
             seen = await self._catch_up()
             self._following = True
             self._returned()
-            count = 0
+            count, before = 0, self._feed.lost  # a new subscription counts from 0 again
             async for event in live:
                 if event.id not in seen:
                     self._feed.add(event)
-                self._feed.lost = int(getattr(live, "lost", 0))
+                self._feed.lost = before + int(getattr(live, "lost", 0))
                 count += 1
                 if count % _YIELD_EVERY == 0:
                     await asyncio.sleep(0)
@@ -92,7 +93,7 @@ class Link:
 
     def _lost(self) -> None:
         if self._down_since is None:
-            self._down_since = time.monotonic()
+            self._down_since = self._clock()
 
     def _returned(self) -> None:
         if self._was_up and self._down_since is not None:

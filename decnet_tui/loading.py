@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from decnet.hostile import visible
@@ -29,8 +30,9 @@ class _Seen:
 class Loader:
     """Reads the store for views. One read of a view at a time."""
 
-    def __init__(self, session: Session, feed: Feed) -> None:
+    def __init__(self, session: Session, feed: Feed, clock: Callable[[], float] = time.monotonic) -> None:
         self._session = session
+        self._clock = clock
         self._feed = feed
         self._seen: dict[str, _Seen] = {}
         self._badge = _Seen()
@@ -41,23 +43,23 @@ class Loader:
             return False
         seen = self._seen.setdefault(view.name, _Seen())
         news = sum(self._feed.by_root[root] for root in view.roots)
-        age = time.monotonic() - seen.at
+        age = self._clock() - seen.at
         wanted = not view.loaded_at or (news != seen.news and age >= SOON_S) or age >= EVERY_S
         # A level that one comes back to may be as old as what was done above it.
         wanted |= view.depth < seen.depth
         seen.depth = max(view.depth, seen.depth)
         if not wanted or seen.running or (not view.loaded_at and age < SOON_S):
             return False
-        seen.at, seen.news, seen.running, seen.depth = time.monotonic(), news, True, view.depth
+        seen.at, seen.news, seen.running, seen.depth = self._clock(), news, True, view.depth
         return True
 
     def badge_due(self) -> bool:
         """Whether open alerts should be counted again; saying so, it counts as begun."""
         news = self._feed.by_root["attribution"]
-        age = time.monotonic() - self._badge.at
+        age = self._clock() - self._badge.at
         if self._badge.running or not ((news != self._badge.news and age >= SOON_S) or age >= BADGE_S):
             return False
-        self._badge = _Seen(time.monotonic(), news, running=True)
+        self._badge = _Seen(self._clock(), news, running=True)
         return True
 
     def recount(self) -> None:

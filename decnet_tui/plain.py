@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TextIO
 
 from decnet.config import Settings
+from decnet.hostile import visible
 from decnet_tui import glyphs
 from decnet_tui.feed import EventRow, Feed
 from decnet_tui.filters import parse_filter
@@ -51,11 +52,11 @@ class PlainReader:
         out = []
         connected = "LIVE" if self._link.live else "DISCONNECTED" if self._link.retries else ""
         if connected and self._changed("", connected):
-            out.append(f"{clock(now)} {self._host} {connected}")
+            out.append(f"{clock(now)} {visible(self._host, 40)} {connected}")
         for name, model in sorted(self._feed.workers.items()):
             state = model.status(now, self._feed.heartbeat_s)
             if self._changed(name, state):
-                out.append(f"{clock(now)} worker {name}: {state}")
+                out.append(f"{clock(now)} worker {visible(name, 40)}: {state}")
         return out
 
     def _changed(self, key: str, value: str) -> bool:
@@ -69,7 +70,7 @@ def _event(row: EventRow) -> str:
 
 
 async def run_plain(settings: Settings, session: Session, out: TextIO | None = None) -> None:
-    """Writes lines until SIGINT or SIGTERM, or until the reader of the output is gone."""
+    """Writes lines until SIGINT or SIGTERM. Raises BrokenPipeError when the reader of the output is gone."""
     glyphs.use(settings.console.glyphs, {})
     feed = Feed(settings.console.ring, settings.runtime.heartbeat_s)
     link = Link(session.bus, feed)
@@ -78,15 +79,20 @@ async def run_plain(settings: Settings, session: Session, out: TextIO | None = N
         with suppress(*store_errors()):
             feed.load_heartbeats(await session.repo.heartbeats())
     reader = PlainReader(feed, link, session.host)
+    gone: BrokenPipeError | None = None
     async with asyncio.TaskGroup() as group:
         jobs = [
             group.create_task(job, name=name) for name, job in (("link", link.run()), ("watch", link.watch()))
         ]
         try:
             await _write(reader, out or sys.stdout, _stop())
+        except BrokenPipeError as error:
+            gone = error  # raised after the group, which would wrap it
         finally:
             for job in jobs:
                 job.cancel()
+    if gone is not None:
+        raise gone
 
 
 def _stop() -> asyncio.Event:

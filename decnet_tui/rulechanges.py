@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from decnet.errors import DecnetError
 from decnet_tui.changes import Change, End, Outcome
 from decnet_tui.feed import Feed
 from decnet_tui.session import RuleRow, Session
@@ -25,6 +26,8 @@ class RuleChange(Change):
     expires_at: float | None = None
     reason: str | None = None
     undoes: int | None = None
+    expected: RuleRow | None = None
+    """The row that the operator decided on; when the store holds another state, nothing is written."""
     kind = KIND
 
     @property
@@ -48,7 +51,9 @@ class RuleChange(Change):
         return {name: getattr(self, name) for name in _FIELDS}
 
     async def send(self, session: Session) -> None:
-        """Writes the state. Raises what the store raises."""
+        """Writes the state. Raises what the store raises, and DecnetError when somebody else was faster."""
+        if self.expected is not None and (why := meanwhile(self.expected, await _row(session, self.rule_id))):
+            raise DecnetError(why)
         await session.set_rule_state(
             self.rule_id, self.state, self.confidence_max, self.expires_at, self.reason
         )
@@ -78,6 +83,18 @@ class RuleChange(Change):
 
 async def _row(session: Session, rule_id: str) -> RuleRow | None:
     return next((row for row in await session.list_rules() if row["rule_id"] == rule_id), None)
+
+
+def meanwhile(seen: RuleRow, row: RuleRow | None) -> str:
+    """What became of a rule since ``seen``; empty when it still has that state."""
+    if row is None:
+        return "this rule is gone"
+    same = (
+        row["state"] == seen["state"]
+        and _near(row.get("confidence_max"), seen.get("confidence_max"), 1e-6)
+        and _near(row.get("expires_at"), seen.get("expires_at"), 1.0)
+    )
+    return "" if same else f"changed meanwhile by {row.get('set_by') or 'somebody else'}: now {row['state']}"
 
 
 def _near(a: float | None, b: float | None, tolerance: float) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from decnet_tui.forms import Field, Form, parse_duration
-from decnet_tui.rulechanges import RuleChange
+from decnet_tui.rulechanges import RuleChange, meanwhile
 from decnet_tui.session import RuleRow
 from decnet_tui.times import clock
 
@@ -71,6 +71,8 @@ class RuleForm(Form):
 
     def __init__(self, row: RuleRow, verb: str, *, fired: int = 0, floor: float = 0.3) -> None:
         self.row, self.verb, self.fired, self.floor = row, verb, fired, floor
+        self.seen = row
+        """The row as the form has shown it."""
         self.emits = emitted(row.get("yaml", ""))
         self.base = base_confidence(row.get("yaml", ""))
         self.title = f"{self.word.upper()} {row['rule_id']} {row.get('name', '')}"
@@ -129,7 +131,9 @@ class RuleForm(Form):
         seconds = None if self.verb == "E" else parse_duration(self.value("for"))
         expires = None if seconds is None else now + seconds
         reason = self.value("reason").strip() or None
-        return RuleChange(self.row["rule_id"], VERBS[self.verb][1], ceiling, expires, reason)
+        return RuleChange(
+            self.row["rule_id"], VERBS[self.verb][1], ceiling, expires, reason, expected=self.seen
+        )
 
     def _ceiling(self) -> float:
         try:
@@ -142,9 +146,7 @@ class RuleForm(Form):
         return value
 
     def notice(self, row: RuleRow | None) -> None:
-        """The store's row now: says so when somebody else changed it meanwhile."""
-        if row is None:
-            self.warning = "this rule is gone"
-        elif any(row.get(k) != self.row.get(k) for k in ("state", "confidence_max", "expires_at")):
-            who: Any = row.get("set_by") or "somebody else"
-            self.warning = f"changed meanwhile by {who}: now {row['state']}"
+        """The store's row now: says so when somebody else changed it meanwhile; who goes on then, means it."""
+        if why := meanwhile(self.row, row):
+            self.warning = why
+        self.seen = row or self.seen

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 
 class WriteMode:
     """The clock of write mode. ``never`` is for ``--read-only``."""
 
-    def __init__(self, minutes: float, *, never: bool = False) -> None:
+    def __init__(
+        self, minutes: float, *, never: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.minutes = minutes
         self.never = never
+        self._clock = clock
         self._until = 0.0
 
     @property
     def left(self) -> float:
         """Seconds that it still lasts; 0 when it is off."""
-        return max(self._until - time.monotonic(), 0.0)
+        return max(self._until - self._clock(), 0.0)
 
     @property
     def on(self) -> bool:
@@ -25,7 +29,7 @@ class WriteMode:
 
     def start(self) -> None:
         """On, from now."""
-        self._until = time.monotonic() + self.minutes * 60
+        self._until = self._clock() + self.minutes * 60
 
     def stop(self) -> None:
         """Off."""

@@ -7,11 +7,24 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 
+from textual import events
+from textual.keys import _character_to_key
+
 from decnet.bus.base import Event
 from decnet.db.repository import BaseRepository
 from decnet_tui.app import DecnetApp
 from decnet_tui.session import RuleRow
 from decnet_tui.store import RepositoryRules
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self, at: float = 1000.0) -> None:
+        self.at = at
+
+    def __call__(self) -> float:
+        return self.at
 
 
 class FakeSubscription:
@@ -129,6 +142,11 @@ class StoreSession(FakeSession):
         await self._rules.set_rule_state(rule_id, state, confidence_max, expires_at, reason)
         if self.reports:
             self.bus.put(f"ttp.rule.state.{rule_id}", {"rule_id": rule_id, "state": state})
+
+
+def pressed(key: str) -> events.Key:
+    """A key as the terminal's driver tells of it."""
+    return events.Key(_character_to_key(key), key) if len(key) == 1 else events.Key(key, None)
 
 
 def screen_text(app: DecnetApp) -> list[str]:

@@ -34,6 +34,8 @@ Since = Annotated[str | None, typer.Option("--since", help="Only newer: 90s, 15m
 Ignored = Annotated[bool, typer.Option("--ignored", help="Ignored sources too.")]
 Limit = Annotated[int, typer.Option("--limit", min=0, help="At most so many rows; 0 is all.")]
 
+LONGEST = timedelta(days=36_500)
+"""Ages and durations lie within a century: beyond, calendars end."""
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -42,6 +44,17 @@ def fail(message: str, code: int = 1) -> NoReturn:
     text = "\n".join(visible(line) for line in message.split("\n"))
     typer.echo(f"error: {text}", err=True)
     raise typer.Exit(code)
+
+
+def confirm(question: str, sure: bool) -> None:
+    """Asks a person at a terminal before what no one can take back; a script has said what it means.
+
+    Anything but a yes ends the command with exit code 1, and so does Ctrl-C.
+    """
+    if sure or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    if not typer.confirm(question, err=True):
+        fail("nothing was done")
 
 
 def run(main: Callable[[], Awaitable[T]]) -> T:
@@ -97,11 +110,22 @@ async def repository(settings: Settings) -> AsyncIterator[BaseRepository]:
 
 
 def parse_duration(text: str) -> timedelta:
-    """``90s``, ``15m``, ``24h``, ``7d``. Raises typer.BadParameter (exit code 2)."""
+    """``90s``, ``15m``, ``24h``, ``7d``, at most :data:`LONGEST`. Raises typer.BadParameter (exit code 2)."""
     match = re.fullmatch(r"(\d{1,9})\s*([smhdw])", text.strip())
     if not match:
         raise typer.BadParameter(f"{text!r} is no duration; write 90s, 15m, 24h or 7d")
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+    seconds = int(match[1]) * _UNITS[match[2]]
+    if seconds > LONGEST.total_seconds():
+        raise typer.BadParameter(f"{text!r} is too long; at most {LONGEST.days}d")
+    return timedelta(seconds=seconds)
+
+
+def parse_expiry(text: str) -> timedelta:
+    """A duration after which a state ends by itself: not 0, which ends it at once. Raises typer.BadParameter."""
+    found = parse_duration(text)
+    if not found:
+        raise typer.BadParameter(f"{text!r} is over at once; write 90s, 15m, 24h or 7d")
+    return found
 
 
 def parse_since(text: str | None) -> datetime | None:

@@ -97,8 +97,9 @@ def _write(output: Path, pieces: Iterable[str]) -> None:
             file.writelines(pieces)
         draft.replace(output)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise ExportError(f"{output} cannot be written: {error.strerror}") from error
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -44,7 +44,7 @@ def ignore(
     else:
         if entry is not None:
             raise typer.BadParameter(f"unexpected {entry!r}: one source at a time")
-        expires = datetime.now(UTC) + common.parse_duration(for_) if for_ else None
+        expires = datetime.now(UTC) + common.parse_expiry(for_) if for_ else None
         common.run(lambda: _add(settings, what, expires, reason, as_json))
 
 

@@ -120,6 +120,8 @@ def root(
         return
     if until_idle is not None and not headless:
         raise typer.BadParameter("--until-idle goes with --headless")
+    if read_only and headless:
+        raise typer.BadParameter("--read-only is for the console: --headless has none")
     if attach is not None and (headless or demo):
         raise typer.BadParameter("--attach goes with neither --headless nor --demo")
     settings = common.settings_of(

@@ -13,6 +13,7 @@ from decnet_tui.cli.bar import Bar
 
 def purge(
     older_than: Annotated[str, typer.Option("--older-than", help="Age of what leaves: 90d, 12w.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Without the question that a person is asked.")] = False,
     as_json: common.AsJson = False,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
@@ -21,6 +22,7 @@ def purge(
     """Deletes sessions and what belongs to them when they ended longer ago, in small transactions."""
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     before = datetime.now(UTC) - common.parse_duration(older_than)
+    common.confirm(f"Delete all sessions that ended before {before:%Y-%m-%d %H:%M}Z, for good?", yes)
 
     async def work() -> dict[str, int]:
         async with common.repository(settings) as repo:

@@ -186,7 +186,7 @@ def _set(
     """The state as it was read back; ``expires_at`` in epoch seconds. Exit code 1 when it did not hold."""
     from decnet_tui.rulechanges import RuleChange
 
-    expires = None if for_ is None else time.time() + common.parse_duration(for_).total_seconds()
+    expires = None if for_ is None else time.time() + common.parse_expiry(for_).total_seconds()
     change = RuleChange(rule_id, state, ceiling, expires, reason)
     common.run(lambda: _change(settings, change))
     return {"rule_id": rule_id, **change.after()}

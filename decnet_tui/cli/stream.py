@@ -77,6 +77,9 @@ async def _follow(client: BaseBus, pattern: str, last: int, as_json: bool) -> No
 
 
 def _show(event: Event, as_json: bool) -> None:
+    from decnet_tui.feed import bounded
+
+    event, _ = bounded(event)
     if as_json:
         fields = {"topic": event.topic, "type": event.type, "id": event.id, "ts": event.ts, "v": event.v}
         typer.echo(common.to_json({**fields, "payload": event.payload}))
@@ -122,7 +125,7 @@ def _factor(speed: str) -> float:
         factor = float(speed.removesuffix("x"))
     except ValueError:
         factor = 0.0
-    if factor <= 0:
+    if not 0 < factor < float("inf"):  # neither NaN, which is less than nothing
         raise typer.BadParameter(f"--speed {speed!r}: write max, 1x or 10x")
     return factor
 

@@ -123,7 +123,10 @@ def _text(program: str, folder: str, options: list[str], groups: list[str], netw
 def _word(text: str) -> str:
     """One argument for a unit file; ``%`` of a path stays itself, the state directory's does not."""
     body = text if text.startswith("%S/") else text.replace("%", "%%").replace("$", "$$")
-    return body if shlex.quote(body) == body or body.startswith("%S/") else f'"{body}"'
+    if shlex.quote(body) == body or body.startswith("%S/"):
+        return body
+    escaped = body.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
 def register(app: typer.Typer) -> None:

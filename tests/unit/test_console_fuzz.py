@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual import events
-from textual.keys import _character_to_key
 
 from decnet.bus.base import Event
 from decnet.config import ConsoleSettings, Settings
@@ -26,7 +24,7 @@ from decnet_tui.screens.base import TextView, wrapped
 from decnet_tui.screens.traffic import TrafficView
 from decnet_tui.screens.workers import WorkersView
 from decnet_tui.widgets.strips import strip_of
-from tests.consolekit import StoreSession, screen_text, shows
+from tests.consolekit import StoreSession, pressed, screen_text, shows
 from tests.dbkit import open_repo
 from tests.integration.test_console_flows import filled
 
@@ -211,11 +209,6 @@ NAMED = (
     "ctrl+c",
     "backspace",
 )
-
-
-def pressed(key: str) -> events.Key:
-    """A key as the terminal's driver tells of it."""
-    return events.Key(_character_to_key(key), key) if len(key) == 1 else events.Key(key, None)
 
 
 def contents(path: Path) -> list[str]:
