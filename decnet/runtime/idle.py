@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from decnet.errors import BusError
@@ -32,18 +33,26 @@ class Source(Protocol):
 class IdleWatch:
     """Watches sensors, consumers, retries and the outbox of one supervisor."""
 
-    def __init__(self, supervisor: Supervisor, source: Source | None) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        source: Source | None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """``clock`` gives seconds that only grow, ``sleep`` waits so many."""
         self.supervisor = supervisor
         self.source = source
+        self._clock, self._sleep = clock, sleep
 
     async def wait(self, seconds: float) -> str | None:
         """Returns None after ``seconds`` of idleness on end, else what has been stuck for a minute."""
         idle_since: float | None = None
-        mark, began = None, time.monotonic()
+        mark, began = None, self._clock()
         moved = began
         while True:
-            work, now = await self.work_left(), time.monotonic()
-            idle_since = None if work else idle_since or now
+            work, now = await self.work_left(), self._clock()
+            idle_since = None if work else now if idle_since is None else idle_since
             if idle_since is not None and now - idle_since >= seconds:
                 return None
             if (fresh := self._progress(work)) != mark:
@@ -52,7 +61,7 @@ class IdleWatch:
                 moved = now
             if work and now - moved > STUCK_S:
                 return "; ".join(f"{what}: {left}" for what, left in work.items())
-            await asyncio.sleep(_LOOK_S)
+            await self._sleep(_LOOK_S)
 
     def _starting(self) -> bool:
         """Whether a worker is on its way: a first start reads hundreds of rules, on a busy machine for long."""

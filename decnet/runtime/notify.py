@@ -12,7 +12,7 @@ import json
 import shlex
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from decnet.attack.catalogue import load_catalogue
@@ -29,7 +29,8 @@ log = get_logger(__name__)
 LEASE = "notify"
 LEASE_S = 30.0
 _MINUTE = 60.0
-_QUEUE = 100
+QUEUE = 100
+"""Notifications that wait for their run at most."""
 _TAGGED = topics.ttp(topics.TTP_TAGGED)
 _ALERT = topics.attribution(topics.ATTRIBUTION_PROFILE_MULTI_ACTOR_SUSPECTED)
 
@@ -59,10 +60,14 @@ class Notifier:
         repo: BaseRepository,
         bus: BaseBus,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        """``clock`` gives seconds that only grow, ``sleep`` waits so many. Raises ConfigError."""
         self.argv = split_command(settings.command)
         self.settings, self.repo, self.bus, self.clock = settings, repo, bus, clock
+        self._sleep = sleep
         self.dropped = 0
+        """Notifications that found the queue full; in the health of the engine."""
         self._pace = Pace(settings.per_minute)
         self._known: set[str] | None = None
         self._waiting: deque[dict[str, Any]] = deque()
@@ -111,7 +116,7 @@ class Notifier:
         ]
 
     def _put(self, message: dict[str, Any]) -> None:
-        if len(self._waiting) >= _QUEUE:
+        if len(self._waiting) >= QUEUE:
             self.dropped += 1
             log.warning("notification dropped", kind=message["kind"], dropped=self.dropped)
             return
@@ -124,7 +129,7 @@ class Notifier:
             while not self._waiting:
                 self._news.clear()
                 await self._news.wait()
-            await asyncio.sleep(self._pace.wait(self.clock()))
+            await self._sleep(self._pace.wait(self.clock()))
             self._pace.ran(self.clock())
             await self._run(self._waiting.popleft())
 

@@ -85,9 +85,11 @@ class Supervisor:
         for runner in self.runners.values():
             runner.end()
         await self._finish(self._lives, grace)
-        for runner in self.runners.values():
-            await runner.beat()
-        await self._finish(self._services, 0)
+        try:
+            for runner in self.runners.values():
+                await runner.beat()
+        finally:
+            await self._finish(self._services, 0)
 
     async def _finish(self, tasks: list[asyncio.Task[None]], grace: float) -> None:
         if tasks and grace > 0:

@@ -21,7 +21,7 @@ WORKERS, SENSORS, LETTERS = "workers", "sensors", "dead letters"
 MAX_LETTERS = 200
 _SAID = frozenset(
     {"worker", "ts", "pid", "host", "state", "processed", "failed", "dead_lettered", "lag"}
-    | {"last_event_ts", "degraded", "note", "sensors"}
+    | {"last_event_ts", "degraded", "note", "sensors", "publish_failures"}
 )
 
 
@@ -188,4 +188,6 @@ def _notes(payload: Mapping[str, object]) -> str:
     """Why it is degraded first, then the worker's own figures."""
     own = [f"{k} {v}" for k, v in payload.items() if k not in _SAID and isinstance(v, (int, float, str))]
     reason = payload.get("degraded") or payload.get("note")
+    if lost := payload.get("publish_failures"):
+        own.insert(0, f"publish_failures {lost}")
     return "  ".join([*([str(reason)] if reason else []), *own])
