@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from decnet.errors import BusError
@@ -38,12 +38,11 @@ class IdleWatch:
         supervisor: Supervisor,
         source: Source | None,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """``clock`` gives seconds that only grow, ``sleep`` waits so many."""
+        """``clock`` gives seconds that only grow."""
         self.supervisor = supervisor
         self.source = source
-        self._clock, self._sleep = clock, sleep
+        self._clock = clock
 
     async def wait(self, seconds: float) -> str | None:
         """Returns None after ``seconds`` of idleness on end, else what has been stuck for a minute."""
@@ -61,7 +60,7 @@ class IdleWatch:
                 moved = now
             if work and now - moved > STUCK_S:
                 return "; ".join(f"{what}: {left}" for what, left in work.items())
-            await self._sleep(_LOOK_S)
+            await asyncio.sleep(_LOOK_S)
 
     def _starting(self) -> bool:
         """Whether a worker is on its way: a first start reads hundreds of rules, on a busy machine for long."""

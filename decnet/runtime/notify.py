@@ -12,7 +12,7 @@ import json
 import shlex
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from decnet.attack.catalogue import load_catalogue
@@ -60,12 +60,10 @@ class Notifier:
         repo: BaseRepository,
         bus: BaseBus,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """``clock`` gives seconds that only grow, ``sleep`` waits so many. Raises ConfigError."""
+        """``clock`` gives seconds that only grow. Raises ConfigError for a command that is none."""
         self.argv = split_command(settings.command)
         self.settings, self.repo, self.bus, self.clock = settings, repo, bus, clock
-        self._sleep = sleep
         self.dropped = 0
         """Notifications that found the queue full; in the health of the engine."""
         self._pace = Pace(settings.per_minute)
@@ -129,7 +127,7 @@ class Notifier:
             while not self._waiting:
                 self._news.clear()
                 await self._news.wait()
-            await self._sleep(self._pace.wait(self.clock()))
+            await asyncio.sleep(self._pace.wait(self.clock()))
             self._pace.ran(self.clock())
             await self._run(self._waiting.popleft())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from decnet.bus.base import BaseBus, Event
 from decnet.config import Settings
@@ -22,15 +22,7 @@ _Waiting = tuple[int, Event]
 class OutboxRelay:
     """Publishes outbox rows and deletes each after the broker has stored it."""
 
-    def __init__(
-        self,
-        repo: BaseRepository,
-        bus: BaseBus,
-        settings: Settings,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        """``sleep`` waits so many seconds while bus or database are in trouble."""
-        self._sleep = sleep
+    def __init__(self, repo: BaseRepository, bus: BaseBus, settings: Settings) -> None:
         self.repo = repo
         self.bus = bus
         self.settings = settings
@@ -50,7 +42,7 @@ class OutboxRelay:
                     await self._nap()
             except (BusError, DatabaseError) as error:
                 log.debug("outbox waits", reason=str(error))
-                await self._sleep(self.settings.runtime.restart_backoff_s)
+                await asyncio.sleep(self.settings.runtime.restart_backoff_s)
 
     async def _nap(self) -> None:
         self._wake.clear()

@@ -39,9 +39,8 @@ class WorkerRunner:
         bus: BaseBus,
         settings: Settings,
         wake: Callable[[], None],
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """``wake`` is called after each commit; ``sleep`` waits so many seconds between two runs or tries."""
+        """``wake`` is called after each commit."""
         self.worker = worker
         self.repo = repo
         self.bus = bus
@@ -49,7 +48,6 @@ class WorkerRunner:
         self.stats = WorkerStats()
         self.consumer: Consumer | None = None
         self.processor = BatchProcessor(worker, repo, settings, self.stats, wake)
-        self._sleep = sleep
         self._state = "starting"
         self._wanted = "running"
         self._halt = asyncio.Event()
@@ -95,7 +93,7 @@ class WorkerRunner:
     def end(self) -> None:
         """No further batch, no further life."""
         self._wanted = "ended"
-        self._go.clear()
+        self._go.set()  # a paused one has to wake up for it
         self._halt.set()
 
     async def run(self) -> None:
@@ -111,6 +109,7 @@ class WorkerRunner:
             if not self._go.is_set():
                 self._become(self._wanted)
                 await self._go.wait()
+                continue  # much may have been said before this wakes up
             self._halt.clear()
             try:
                 await self._life()
@@ -121,8 +120,6 @@ class WorkerRunner:
                 log.error("worker failed", worker=self.worker.name, retry_s=backoff, exc_info=True)
                 await self._pause(backoff)
                 backoff = min(backoff * 2, MAX_BACKOFF_S)
-            if self._wanted == "ended":
-                break
 
     async def _life(self) -> None:
         self._become("starting")
@@ -158,13 +155,13 @@ class WorkerRunner:
                 log.warning("background task failed", worker=self.worker.name, task=name, exc_info=True)
             self.stats.restarting.add(name)
             self._changed.set()
-            await self._sleep(backoff)
+            await asyncio.sleep(backoff)
             self.stats.restarting.discard(name)
             backoff = min(backoff * 2, MAX_BACKOFF_S)
 
     async def _every(self, job: Job) -> None:
         while True:
-            await self._sleep(job.interval_s)
+            await asyncio.sleep(job.interval_s)
             await self.run_job(job)
 
     async def run_job(self, job: Job, *, patient: bool = False) -> None:
@@ -177,7 +174,7 @@ class WorkerRunner:
         while job.lease is not None and not await self.repo.lease_acquire(job.lease, OWNER, ttl):
             if not patient:
                 return
-            await self._sleep(LEASE_LOOK_S)
+            await asyncio.sleep(LEASE_LOOK_S)
         try:
             await job.run(self.repo, self.bus)
         finally:  # a job that failed blocks nobody either

@@ -585,9 +585,9 @@ async def test_keep_alive_ends_with_a_batch_that_fails(bench: Bench) -> None:
 
 async def no_keep_alive_left(bench: Bench) -> bool:
     """Whether no task is left but the test's, and nothing more is said."""
-    before = len(bench.log)
+    before, tasks = len(bench.log), asyncio.all_tasks()
     await bench.ticks.tick()
-    return len(bench.log) == before and asyncio.all_tasks() == {asyncio.current_task()}
+    return len(bench.log) == before and tasks == {asyncio.current_task()}
 
 
 # --- figures
