@@ -615,6 +615,18 @@ async def test_beats_come_sooner_at_first_and_then_every_interval() -> None:
 
 
 @in_skipped_time
+async def test_each_state_of_a_failing_start_is_told_at_once() -> None:
+    world = World(Lively(failures=2))
+    beats = asyncio.create_task(world.runner.heartbeats())
+    await world.until(3.5)
+    told = [(at - 1000, beat["state"]) for at, beat in world.repo.beats]
+    assert [beat for beat in told if beat[1] != "starting"] == [(0, "failed"), (1, "failed"), (3, "ok")]
+    beats.cancel()
+    await asyncio.gather(beats, return_exceptions=True)
+    await world.end()
+
+
+@in_skipped_time
 async def test_a_short_interval_is_kept_from_the_start() -> None:
     world = World(heartbeat_s=0.25)
     beats = asyncio.create_task(world.runner.heartbeats())
