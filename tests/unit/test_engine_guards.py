@@ -152,6 +152,13 @@ async def test_the_bus_beats_every_interval_and_half_a_second_after_it_came_or_w
 
 
 @in_skipped_time
+async def test_a_short_interval_is_kept(tmp_path: Path) -> None:
+    fakes = Fakes(tmp_path, runtime={"heartbeat_s": 0.2})
+    await fakes.run(fakes.engine._bus_health(), 0.5)
+    assert [at for at, _ in fakes.beats] == [0, pytest.approx(0.2), pytest.approx(0.4)]
+
+
+@in_skipped_time
 async def test_what_bites_the_engine_itself_is_in_the_health_of_its_bus(tmp_path: Path) -> None:
     fakes = Fakes(tmp_path)
     await fakes.engine._beat("ok")

@@ -95,6 +95,18 @@ async def test_everything_that_is_left_counts_as_work(change: dict[str, Any], le
 
 
 @in_skipped_time
+async def test_while_logs_are_read_nobody_else_is_asked() -> None:
+    world = World()
+    world.at_the_end, world.retries, world.rows = False, 1, 1
+    watch = IdleWatch(world.supervisor, world)
+    assert list(await watch.work_left()) == ["sensors"]
+    assert world.asked == []
+    world.at_the_end = True
+    assert list(await watch.work_left()) == ["ttp"], "its news are not all there yet"
+    assert world.asked == ["ttp"]
+
+
+@in_skipped_time
 async def test_a_worker_without_a_consumer_yet_is_not_idle_but_one_without_topics_is() -> None:
     world = World()
     world.runner.consumer = None

@@ -627,6 +627,31 @@ async def test_each_state_of_a_failing_start_is_told_at_once() -> None:
 
 
 @in_skipped_time
+async def test_trouble_is_told_at_once() -> None:
+    world = World()
+    tries: list[int] = []
+
+    async def watch() -> None:
+        await asyncio.sleep(20 if not tries else 10_000)
+        tries.append(1)
+
+    world.worker.tasks = {"watch": watch}
+    world.bus.consumer.backlog = ConsumerInfo(pending=1, unacked=0, ack_floor=0, delivered=0)
+    beats = asyncio.create_task(world.runner.heartbeats())
+    await world.until(16)
+    assert world.repo.beats[-1][1]["state"] == "ok"
+    await world.until(20)
+    assert world.repo.beats[-1][0] == 1020
+    assert world.repo.beats[-1][1]["note"] == "watch restarts"
+    world.bus.consumer.results, world.processor.errors = [["kept"]], [DiskFull("no room")]
+    await world.until(22)
+    assert world.repo.beats[-1][1]["note"].startswith("disk full")
+    beats.cancel()
+    await asyncio.gather(beats, return_exceptions=True)
+    await world.end()
+
+
+@in_skipped_time
 async def test_a_short_interval_is_kept_from_the_start() -> None:
     world = World(heartbeat_s=0.25)
     beats = asyncio.create_task(world.runner.heartbeats())
