@@ -12,11 +12,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 
+JUMPS = 20_000
+"""Jumps of the clock in one test; whatever needs more goes on for ever."""
+
+
 class SkippingLoop(asyncio.SelectorEventLoop):
     """Starts at second 1000."""
 
     def __init__(self) -> None:
         self.now = 1000.0
+        self.jumps = 0
         super().__init__()
 
     def time(self) -> float:
@@ -28,6 +33,8 @@ class SkippingLoop(asyncio.SelectorEventLoop):
             timers = [timer.when() for timer in self._scheduled if not timer.cancelled()]  # type: ignore[attr-defined]
             assert timers, "nothing is left that could ever happen"
             self.now = max(self.now, min(timers))
+            self.jumps += 1
+            assert self.jumps < JUMPS, "this goes on for ever"
         super()._run_once()  # type: ignore[misc]
 
 
