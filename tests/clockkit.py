@@ -11,7 +11,6 @@ import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-
 JUMPS = 20_000
 """Jumps of the clock in one test; whatever needs more goes on for ever."""
 
