@@ -61,6 +61,7 @@ class Engine:
         self.rules: RuleStore
         self.sensors: SensorsWorker | None = None
         self.supervisor: Supervisor
+        self.notifier: Notifier | None = None
         self._undo = AsyncExitStack()
 
     async def start(self) -> None:
@@ -98,7 +99,7 @@ class Engine:
         if isinstance(self.bus, NatsBus):
             self.supervisor.serve("purge", lambda bus=self.bus: self._purge(bus))  # type: ignore[misc]
         if self.settings.notify.command is not None:
-            notifier = Notifier(self.settings.notify, self.repo, self.bus)
+            self.notifier = notifier = Notifier(self.settings.notify, self.repo, self.bus)
             self.supervisor.serve("notify-tags", notifier.follow_tags)
             self.supervisor.serve("notify-alerts", notifier.follow_alerts)
             self.supervisor.serve("notify-tell", notifier.tell)
@@ -177,7 +178,10 @@ class Engine:
 
     async def _beat(self, state: str) -> None:
         stats = WorkerStats(restarts=self.server.restarts if self.server else 0)
-        payload = health_payload("bus", state, stats, {"url": self.settings.bus.url})
+        own = {"url": self.settings.bus.url, "outbox": self.supervisor.relay.backlog}
+        if self.notifier is not None:
+            own["notify_dropped"] = self.notifier.dropped
+        payload = health_payload("bus", state, stats, own)
         await publish_safely(self.bus, topics.system(topics.SYSTEM_BUS_HEALTH), payload, "health")
         await self.repo.heartbeat_write("bus", payload)
 

@@ -87,7 +87,7 @@ def configure_logging(fmt: str = "console", level: str = "INFO", stream: TextIO 
     handler = logging.StreamHandler(stream or sys.stderr)
     processors: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if fmt == "json":
-        processors.append(structlog.processors.format_exc_info)
+        processors += [structlog.processors.format_exc_info, _visible_fields]
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(processors=[*processors, renderer], foreign_pre_chain=_SHARED)
     )

@@ -7,14 +7,14 @@ handler count; a delivery that ended in a crash is no failure.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence, Set
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Set
+from contextlib import asynccontextmanager, suppress
 
 from decnet.bus import topics
 from decnet.bus.base import Delivery, Event
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
-from decnet.errors import BusError, DatabaseError
+from decnet.errors import BusError, DatabaseError, MalformedEvent
 from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.runtime.health import WorkerStats
@@ -23,6 +23,10 @@ from decnet.runtime.worker import Transaction, Worker
 log = get_logger(__name__)
 DEFER_S, MAX_DEFER_S = 1.0, 30.0
 """Seconds until a deferred event comes again: doubled each time, to the second."""
+MAX_RETRY_S = 30.0
+"""Longest pause, in seconds, until an event that failed is tried again."""
+MAX_REASON = 500
+"""Characters of a dead letter's reason; it may quote an attacker, and its news has to fit into an event."""
 
 
 class BatchProcessor:
@@ -35,12 +39,16 @@ class BatchProcessor:
         settings: Settings,
         stats: WorkerStats,
         committed: Callable[[], None],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        """``committed`` is called after each commit; ``sleep`` waits so many seconds between two keep-alives."""
         self.worker = worker
         self.repo = repo
         self.settings = settings
         self.stats = stats
         self.committed = committed
+        self._sleep = sleep
+        self._held: dict[int, Delivery] = {}
 
     async def process(self, deliveries: Sequence[Delivery]) -> None:
         """Works off one fetch.
@@ -48,25 +56,36 @@ class BatchProcessor:
         Raises DatabaseError or BusError when nothing can be worked off now; then the rest stays
         unacknowledged and the server delivers it again.
         """
-        async with self._kept_alive(deliveries):
+        self._held = {id(delivery): delivery for delivery in deliveries}
+        async with self._kept_alive():
             await self._refuse_malformed([d for d in deliveries if d.event is None])
             await self._halves([d for d in deliveries if d.event is not None])
 
     @asynccontextmanager
-    async def _kept_alive(self, deliveries: Sequence[Delivery]) -> AsyncIterator[None]:
+    async def _kept_alive(self) -> AsyncIterator[None]:
         """Tells the server that a long batch goes on, so that it is not delivered twice."""
-        task = asyncio.create_task(self._keep_alive(deliveries), name=f"{self.worker.name}:in-progress")
+        task = asyncio.create_task(self._keep_alive(), name=f"{self.worker.name}:in-progress")
         try:
             yield
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _keep_alive(self, deliveries: Sequence[Delivery]) -> None:
+    async def _keep_alive(self) -> None:
+        """For what is still held only: the server would restart the clock of one that waits for its next try."""
         while True:
-            await asyncio.sleep(self.settings.bus.ack_wait_s / 3)
-            for delivery in deliveries:
-                await delivery.in_progress()
+            await self._sleep(self.settings.bus.ack_wait_s / 3)
+            for delivery in list(self._held.values()):
+                with suppress(BusError):  # the next one may get through, and the batch itself sees the outage
+                    await delivery.in_progress()
+
+    async def _ack(self, delivery: Delivery) -> None:
+        self._held.pop(id(delivery), None)
+        await delivery.ack()
+
+    async def _nak(self, delivery: Delivery, delay_s: float) -> None:
+        self._held.pop(id(delivery), None)
+        await delivery.nak(delay_s)
 
     async def _refuse_malformed(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
@@ -94,14 +113,23 @@ class BatchProcessor:
                 tx = Transaction(bound)
                 await self.worker.handle(events, tx)
                 await self._write_news(bound, tx, part)
-        except (DatabaseError, BusError):
-            raise
+                await self._forget_failures(bound, tx, part)
         except Exception as error:
+            if _is_outage(error):
+                raise
             log.error("batch failed", worker=self.worker.name, events=len(part), exc_info=True)
             self.stats.failed += 1
             return error
+        self.stats.dead_lettered += len(tx.dead)
         await self._done(part, [event for event in events if event.id not in tx.deferred], tx.deferred)
         return None
+
+    async def _forget_failures(
+        self, bound: BaseRepository, tx: Transaction, part: Sequence[Delivery]
+    ) -> None:
+        """What is handled after all waits for no other try."""
+        handled = [d.seq for d in part if d.event is not None and d.event.id not in tx.deferred]
+        await bound.failure_clear(self.worker.name, handled)
 
     async def _write_news(self, bound: BaseRepository, tx: Transaction, part: Sequence[Delivery]) -> None:
         seqs = {d.event.id: d for d in part if d.event is not None}
@@ -115,21 +143,24 @@ class BatchProcessor:
         self.stats.last_event_ts = max([self.stats.last_event_ts, *(e.ts for e in events)])
         for delivery in part:
             if delivery.event is not None and delivery.event.id in deferred:
-                await delivery.nak(min(DEFER_S * 2 ** min(delivery.num_delivered - 1, 5), MAX_DEFER_S))
+                delay_s = min(DEFER_S * 2 ** min(delivery.num_delivered - 1, 5), MAX_DEFER_S)
+                await self._nak(delivery, delay_s)
             else:
-                await delivery.ack()
+                await self._ack(delivery)
 
     async def _failed(self, delivery: Delivery, error: Exception) -> None:
         failures = await self.repo.failure_count_add(self.worker.name, delivery.seq)
         if failures >= self.settings.runtime.max_failures:
-            await self._bury(delivery, f"{type(error).__name__}: {error}"[:500])
+            await self._bury(delivery, f"{type(error).__name__}: {error}")
         else:
-            await delivery.nak(min(self.settings.runtime.restart_backoff_s * 2 ** (failures - 1), 30.0))
+            delay_s = self.settings.runtime.restart_backoff_s * 2 ** min(failures - 1, 30)
+            await self._nak(delivery, min(delay_s, MAX_RETRY_S))
 
     async def _bury(self, delivery: Delivery, reason: str) -> None:
         async with self.repo.transaction() as bound:
             await self._write_dead(bound, delivery, reason)
             await bound.failure_clear(self.worker.name, [delivery.seq])
+        self.stats.dead_lettered += 1
         self.committed()
         log.warning(
             "event dead-lettered",
@@ -138,15 +169,19 @@ class BatchProcessor:
             seq=delivery.seq,
             reason=reason,
         )
-        await delivery.ack()
+        await self._ack(delivery)
 
     async def _write_dead(self, bound: BaseRepository, delivery: Delivery, reason: str) -> None:
-        name = self.worker.name
+        name, reason = self.worker.name, reason[:MAX_REASON]
         row = await bound.dead_letter_add(name, delivery.topic, reason, delivery.seq, delivery.body)
         payload = {"dead_letter_id": row, "topic": delivery.topic, "reason": reason}
         key = event_id(name, f"deadletter|{delivery.seq}")
         await bound.outbox_add(Event(topics.system_deadletter(name), payload, "deadletter", key))
-        self.stats.dead_lettered += 1
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether the error is about bus or database as a whole, and no event's fault."""
+    return isinstance(error, (DatabaseError, BusError)) and not isinstance(error, MalformedEvent)
 
 
 def _distinct(part: Sequence[Delivery]) -> list[Event]:

@@ -6,10 +6,11 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from decnet.bus.connection import process_alive
+from decnet.bus.publish import publish_failures
 
 STALE_BEATS = 3
 """A worker is stale after this many missed heartbeats."""
@@ -17,7 +18,10 @@ STALE_BEATS = 3
 
 @dataclass(slots=True)
 class WorkerStats:
-    """Counters of one worker in this process; ``last_event_ts`` is epoch seconds of event time."""
+    """Counters of one worker in this process; ``last_event_ts`` is epoch seconds of event time.
+
+    ``failed`` counts the handler's failed attempts, ``restarting`` names background tasks between two tries.
+    """
 
     processed: int = 0
     failed: int = 0
@@ -26,24 +30,34 @@ class WorkerStats:
     last_event_ts: float = 0.0
     restarts: int = 0
     note: str = ""
+    restarting: set[str] = field(default_factory=set)
+
+    @property
+    def trouble(self) -> str:
+        """Why the worker is not green, as far as the runtime knows; empty when it is."""
+        return self.note or ", ".join(f"{name} restarts" for name in sorted(self.restarting))
 
 
 def health_payload(worker: str, state: str, stats: WorkerStats, extra: dict[str, Any]) -> dict[str, Any]:
-    """The body of ``system.<worker>.health``; a ``degraded`` reason turns a green state yellow."""
-    reason = extra.pop("degraded", "") or ""
+    """The body of ``system.<worker>.health``; a ``degraded`` reason turns a green state yellow.
+
+    ``publish_failures`` is the whole process's count of news that were lost.
+    """
+    reason = extra.pop("degraded", "") or stats.trouble
     return {
         "worker": worker,
         "ts": time.time(),
         "pid": os.getpid(),
         "host": socket.gethostname(),
-        "state": "degraded" if state == "ok" and (reason or stats.note) else state,
+        "state": "degraded" if state == "ok" and reason else state,
         "processed": stats.processed,
         "failed": stats.failed,
         "dead_lettered": stats.dead_lettered,
         "lag": stats.lag,
         "last_event_ts": stats.last_event_ts or None,
         "restarts": stats.restarts,
-        "note": reason or stats.note,
+        "publish_failures": publish_failures.total(),
+        "note": reason,
         **extra,
     }
 

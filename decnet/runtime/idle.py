@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from decnet.errors import BusError
@@ -32,18 +33,25 @@ class Source(Protocol):
 class IdleWatch:
     """Watches sensors, consumers, retries and the outbox of one supervisor."""
 
-    def __init__(self, supervisor: Supervisor, source: Source | None) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        source: Source | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``clock`` gives seconds that only grow."""
         self.supervisor = supervisor
         self.source = source
+        self._clock = clock
 
     async def wait(self, seconds: float) -> str | None:
         """Returns None after ``seconds`` of idleness on end, else what has been stuck for a minute."""
         idle_since: float | None = None
-        mark, began = None, time.monotonic()
+        mark, began = None, self._clock()
         moved = began
         while True:
-            work, now = await self.work_left(), time.monotonic()
-            idle_since = None if work else idle_since or now
+            work, now = await self.work_left(), self._clock()
+            idle_since = None if work else now if idle_since is None else idle_since
             if idle_since is not None and now - idle_since >= seconds:
                 return None
             if (fresh := self._progress(work)) != mark:

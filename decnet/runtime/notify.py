@@ -29,7 +29,8 @@ log = get_logger(__name__)
 LEASE = "notify"
 LEASE_S = 30.0
 _MINUTE = 60.0
-_QUEUE = 100
+QUEUE = 100
+"""Notifications that wait for their run at most."""
 _TAGGED = topics.ttp(topics.TTP_TAGGED)
 _ALERT = topics.attribution(topics.ATTRIBUTION_PROFILE_MULTI_ACTOR_SUSPECTED)
 
@@ -60,9 +61,11 @@ class Notifier:
         bus: BaseBus,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``clock`` gives seconds that only grow. Raises ConfigError for a command that is none."""
         self.argv = split_command(settings.command)
         self.settings, self.repo, self.bus, self.clock = settings, repo, bus, clock
         self.dropped = 0
+        """Notifications that found the queue full; in the health of the engine."""
         self._pace = Pace(settings.per_minute)
         self._known: set[str] | None = None
         self._waiting: deque[dict[str, Any]] = deque()
@@ -111,7 +114,7 @@ class Notifier:
         ]
 
     def _put(self, message: dict[str, Any]) -> None:
-        if len(self._waiting) >= _QUEUE:
+        if len(self._waiting) >= QUEUE:
             self.dropped += 1
             log.warning("notification dropped", kind=message["kind"], dropped=self.dropped)
             return

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
-from decnet.bus.base import BaseBus
+from decnet.bus.base import BaseBus, Event
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
 from decnet.errors import BusError, DatabaseError
 from decnet.logs import get_logger
+from decnet.runtime.batch import MAX_REASON
 from decnet.runtime.leases import OWNER
 
 log = get_logger(__name__)
 LEASE = "outbox"
+"""Also the worker's name in the dead letters of news that no bus takes."""
+_Waiting = tuple[int, Event]
 
 
 class OutboxRelay:
@@ -23,6 +27,7 @@ class OutboxRelay:
         self.bus = bus
         self.settings = settings
         self.backlog = 0
+        """Rows that wait for their broker; in the health of the engine."""
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -54,7 +59,26 @@ class OutboxRelay:
         if not self.backlog or not await self.repo.lease_acquire(LEASE, OWNER, self.settings.runtime.lease_s):
             return 0
         rows = await self.repo.outbox_take(limit)
-        await self.bus.publish_events([event for _, event in rows])
-        await self.repo.outbox_delete([row for row, _ in rows])
+        refused = await self._publish(rows)
+        async with self.repo.transaction() as bound:
+            for (row, event), reason in refused:
+                await bound.dead_letter_add(LEASE, event.topic, reason, row, event.to_bytes())
+            await bound.outbox_delete([row for row, _ in rows])
         self.backlog = max(0, self.backlog - len(rows))
         return len(rows)
+
+    async def _publish(self, rows: Sequence[_Waiting]) -> list[tuple[_Waiting, str]]:
+        """Rows that no bus takes, with the reason: kept, the first of them would hold up all later news."""
+        try:
+            await self.bus.publish_events([event for _, event in rows])
+        except ValueError:
+            return [(row, reason) for row in rows if (reason := await self._refusal(row[1]))]
+        return []
+
+    async def _refusal(self, event: Event) -> str:
+        try:
+            await self.bus.publish_events([event])
+        except ValueError as error:
+            log.error("news cannot be published, dead-lettered", topic=event.topic, reason=str(error))
+            return str(error)[:MAX_REASON]
+        return ""

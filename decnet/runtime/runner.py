@@ -20,6 +20,8 @@ from decnet.runtime.leases import OWNER
 from decnet.runtime.worker import Job, Worker
 
 log = get_logger(__name__)
+ACTIONS = ("stop", "start", "restart", "pause", "resume")
+"""Words that a worker obeys."""
 MAX_BACKOFF_S = 60.0
 FIRST_BEAT_S = 1.0
 """Pause after the first beat, in seconds; it doubles up to the interval."""
@@ -31,8 +33,14 @@ class WorkerRunner:
     """Runs one worker for ever; every task it makes ends with it."""
 
     def __init__(
-        self, worker: Worker, repo: BaseRepository, bus: BaseBus, settings: Settings, wake: Callable[[], None]
+        self,
+        worker: Worker,
+        repo: BaseRepository,
+        bus: BaseBus,
+        settings: Settings,
+        wake: Callable[[], None],
     ) -> None:
+        """``wake`` is called after each commit."""
         self.worker = worker
         self.repo = repo
         self.bus = bus
@@ -58,7 +66,18 @@ class WorkerRunner:
             self._changed.set()
 
     def control(self, action: str) -> bool:
-        """Carries out stop, start, restart, pause or resume; False for any other word."""
+        """Carries out stop, start, restart, pause or resume; False for any other word.
+
+        After :meth:`end` no word brings the worker back.
+        """
+        if action not in ACTIONS:
+            return False
+        if self._wanted != "ended":
+            self._obey(action)
+            log.info("worker control", worker=self.worker.name, action=action)
+        return True
+
+    def _obey(self, action: str) -> None:
         if action in ("stop", "pause"):
             self._wanted = "stopped" if action == "stop" else "paused"
             self._go.clear()
@@ -66,28 +85,31 @@ class WorkerRunner:
         elif action in ("start", "resume"):
             self._wanted = "running"
             self._go.set()
-        elif action == "restart":
+        else:
             self._wanted = "running"
             self._go.set()
             self._halt.set()
-        else:
-            return False
-        log.info("worker control", worker=self.worker.name, action=action)
-        return True
 
     def end(self) -> None:
         """No further batch, no further life."""
         self._wanted = "ended"
-        self._go.clear()
+        self._go.set()  # a paused one has to wake up for it
         self._halt.set()
 
     async def run(self) -> None:
         """Lives until :meth:`end`; a life that fails is followed by another after a pause."""
+        try:
+            await self._lives()
+        finally:  # also when it was cut: the last beat tells the truth
+            self._become("stopped")
+
+    async def _lives(self) -> None:
         backoff = self.settings.runtime.restart_backoff_s
         while self._wanted != "ended":
             if not self._go.is_set():
                 self._become(self._wanted)
                 await self._go.wait()
+                continue  # much may have been said before this wakes up
             self._halt.clear()
             try:
                 await self._life()
@@ -98,12 +120,10 @@ class WorkerRunner:
                 log.error("worker failed", worker=self.worker.name, retry_s=backoff, exc_info=True)
                 await self._pause(backoff)
                 backoff = min(backoff * 2, MAX_BACKOFF_S)
-            if self._wanted == "ended":
-                break
-        self._become("stopped")
 
     async def _life(self) -> None:
         self._become("starting")
+        self.stats.restarting.clear()
         await self.worker.start(self.repo, self.bus)
         tasks = [
             asyncio.create_task(self._forever(name, body), name=f"{self.worker.name}:{name}")
@@ -133,9 +153,10 @@ class WorkerRunner:
                 log.warning("background task ended", worker=self.worker.name, task=name)
             except Exception:
                 log.warning("background task failed", worker=self.worker.name, task=name, exc_info=True)
-            self.stats.note = f"{name} restarts"
+            self.stats.restarting.add(name)
+            self._changed.set()
             await asyncio.sleep(backoff)
-            self.stats.note = ""
+            self.stats.restarting.discard(name)
             backoff = min(backoff * 2, MAX_BACKOFF_S)
 
     async def _every(self, job: Job) -> None:
@@ -154,9 +175,11 @@ class WorkerRunner:
             if not patient:
                 return
             await asyncio.sleep(LEASE_LOOK_S)
-        await job.run(self.repo, self.bus)
-        if job.lease is not None and job.by_data:
-            await self.repo.lease_release(job.lease, OWNER)
+        try:
+            await job.run(self.repo, self.bus)
+        finally:  # a job that failed blocks nobody either
+            if job.lease is not None and job.by_data:
+                await self.repo.lease_release(job.lease, OWNER)
 
     async def _consume(self) -> None:
         if not self.worker.topics:
@@ -180,7 +203,7 @@ class WorkerRunner:
             self._bus_is_back()
             if deliveries:
                 await self.processor.process(deliveries)
-            self.stats.note = ""
+                self.stats.note = ""
         except BusError as error:
             self._bus_is_gone(error)
             await self._pause(runtime.restart_backoff_s)
@@ -252,3 +275,5 @@ class WorkerRunner:
             with suppress(BusError):
                 info = await self.consumer.info()
                 self.stats.lag = info.pending + info.unacked
+                if not self.stats.lag:  # somebody has worked off what the trouble was about
+                    self.stats.note = ""

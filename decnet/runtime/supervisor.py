@@ -15,6 +15,8 @@ from decnet.runtime.runner import WorkerRunner
 from decnet.runtime.worker import Worker
 
 log = get_logger(__name__)
+DEADLINE_S = 10.0
+"""Seconds that a task may take to end after it was cut."""
 
 
 class Supervisor:
@@ -85,18 +87,23 @@ class Supervisor:
         for runner in self.runners.values():
             runner.end()
         await self._finish(self._lives, grace)
-        for runner in self.runners.values():
-            await runner.beat()
-        await self._finish(self._services, 0)
+        try:
+            for runner in self.runners.values():
+                await runner.beat()
+        finally:
+            await self._finish(self._services, 0)
 
     async def _finish(self, tasks: list[asyncio.Task[None]], grace: float) -> None:
         if tasks and grace > 0:
             await asyncio.wait(tasks, timeout=grace)
         for task in tasks:
             task.cancel()
-        for result in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(result, Exception):
-                log.error("task ended badly", exc_info=result)
+        done, hung = await asyncio.wait(tasks, timeout=DEADLINE_S) if tasks else (set(), set())
+        for task in done:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("task ended badly", exc_info=error)
+        for task in hung:
+            log.error("task does not end and is left behind", task=task.get_name())
         tasks.clear()
 
     async def cut(self) -> None:

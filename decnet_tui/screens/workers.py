@@ -32,8 +32,9 @@ _HOMELESS = "remarks on sessions not known"
 _REFUSED, _OPEN = "events the bus refused for good", "sessions open"
 _WORDS = {
     "sessions_evicted": _EARLY, "evicted": _EARLY, "lines_unknown": _KIND, "unknown": _KIND,
-    "lines_homeless": _HOMELESS, "homeless": _HOMELESS, "lines_bad_utf8": _UTF8, "bad_utf8": _UTF8, "events_unpublishable": _REFUSED, "unpublishable": _REFUSED,
-    "sessions_open": _OPEN, "open_sessions": _OPEN,
+    "lines_homeless": _HOMELESS, "homeless": _HOMELESS, "lines_bad_utf8": _UTF8, "bad_utf8": _UTF8,
+    "events_unpublishable": _REFUSED, "unpublishable": _REFUSED,
+    "sessions_open": _OPEN, "open_sessions": _OPEN, "publish_failures": "publish failures",
 }  # fmt: skip
 """Counts of the sensors worker, and of one sensor, that are told of in words, and only when there are any."""
 

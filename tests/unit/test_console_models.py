@@ -268,6 +268,18 @@ def test_workers_with_sensors_and_dead_letters() -> None:
     assert view.current.key == 3
 
 
+def test_news_that_were_lost_show_with_the_worker_that_lost_them_and_only_then() -> None:
+    feed = Feed()
+    for worker, lost in (("recorder", 0), ("ttp", 3), ("behave", None)):
+        payload = {"state": "ok", "note": "slow", "restarts": 1, "publish_failures": lost}
+        feed.add(Event(f"system.{worker}.health", payload, ts=NOW), now=NOW)
+    view = WorkersView(feed)
+    view.sync(NOW)
+    lines = {entry.key: text_of(view, i, 200) for i, entry in enumerate(view.entries) if entry.key}
+    assert lines["ttp"].rstrip().endswith("slow  3 publish failures  restarts 1")
+    assert "publish failures" not in lines["recorder"] + lines["behave"]
+
+
 # --- forms
 
 

@@ -6,9 +6,12 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
+from decnet.bus.memory import MemoryBus
+from decnet.bus.publish import publish_failures, publish_safely
 from decnet.runtime.health import WorkerStats, health_payload, status_of
 
 NOW = 1_000_000.0
@@ -23,7 +26,15 @@ def beat(state: str = "ok", **more: object) -> dict[str, object]:
     [
         (beat(), "ok"),
         (beat("paused"), "paused"),
-        (beat(ts=NOW - 31), "stale"),
+        (beat(ts=NOW - 30), "ok"),
+        (beat(ts=NOW - 30.001), "stale"),
+        (beat("failed", ts=NOW - 30.001), "stale"),
+        (beat("failed"), "failed"),
+        (beat("degraded"), "degraded"),
+        (beat("waiting_for_bus"), "waiting_for_bus"),
+        (beat(ts=NOW + 500), "ok"),
+        (beat(ts=None), "stale"),
+        ({"ts": NOW}, "unknown"),
         (beat("stopped", ts=NOW - 31), "stopped"),
         (beat(ts="soon"), "stale"),
         (beat(pid=10**30), "ok"),
@@ -32,6 +43,54 @@ def beat(state: str = "ok", **more: object) -> dict[str, object]:
 )
 def test_status(payload: dict[str, object], status: str) -> None:
     assert status_of(payload, NOW, 10.0) == status
+
+
+def test_the_payload_has_every_figure_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    publish_failures.clear()
+    publish_failures.update(BusUnavailable=2, BusFull=1)
+    stats = WorkerStats(processed=1, failed=2, dead_lettered=3, lag=4, last_event_ts=5.0, restarts=6)
+    assert health_payload("ttp", "ok", stats, {"rules_loaded": 7}) == {
+        "worker": "ttp", "ts": NOW, "pid": os.getpid(), "host": socket.gethostname(), "state": "ok", "processed": 1,
+        "failed": 2, "dead_lettered": 3, "lag": 4, "last_event_ts": 5.0, "restarts": 6, "publish_failures": 3,
+        "note": "", "rules_loaded": 7,
+    }  # fmt: skip
+    publish_failures.clear()
+    assert beat()["publish_failures"] == 0
+    assert beat()["last_event_ts"] is None, "no event yet is no event of 1970"
+
+
+@pytest.mark.parametrize(
+    ("state", "note", "restarting", "extra", "shown"),
+    [
+        ("ok", "", (), {}, ("ok", "")),
+        ("ok", "disk full", (), {}, ("degraded", "disk full")),
+        ("ok", "", ("b", "a"), {}, ("degraded", "a restarts, b restarts")),
+        ("ok", "disk full", ("a",), {}, ("degraded", "disk full")),
+        ("ok", "", (), {"degraded": "no rules"}, ("degraded", "no rules")),
+        ("ok", "disk full", (), {"degraded": "no rules"}, ("degraded", "no rules")),
+        ("ok", "disk full", (), {"degraded": ""}, ("degraded", "disk full")),
+        ("ok", "", (), {"degraded": ""}, ("ok", "")),
+        ("failed", "disk full", (), {"degraded": "no rules"}, ("failed", "no rules")),
+        ("paused", "", ("a",), {}, ("paused", "a restarts")),
+    ],
+)
+def test_any_reason_turns_green_yellow_and_only_green(
+    state: str, note: str, restarting: tuple[str, ...], extra: dict[str, object], shown: tuple[str, str]
+) -> None:
+    payload = health_payload("ttp", state, WorkerStats(note=note, restarting=set(restarting)), extra)
+    assert (payload["state"], payload["note"]) == shown
+    assert "degraded" not in payload
+
+
+async def test_news_that_are_lost_reach_the_health_of_the_process() -> None:
+    publish_failures.clear()
+    bus = MemoryBus()  # never connected
+    assert not await publish_safely(bus, "ttp.tagged", {})
+    assert not await publish_safely(bus, "no topic", {})
+    assert not await publish_safely(None, "ttp.tagged", {})
+    assert beat()["publish_failures"] == 2
+    publish_failures.clear()
 
 
 def test_a_dead_process_of_this_host_is_stale_at_once_and_one_of_another_host_when_it_is_silent() -> None:
