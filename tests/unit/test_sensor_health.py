@@ -161,6 +161,7 @@ async def test_logs_of_own_decoys_are_read_once_there_are_any_and_by_one_sensor(
     assert [(run.spec.kind, run.spec.path) for run in worker.runs] == [
         ("opencanary", settings.fleet_logs_dir)
     ]
+    assert worker.runs[0].was_run == 2  # type: ignore[attr-defined]
     own = SensorSpec(kind="opencanary", path=settings.fleet_logs_dir)
     assert not SensorsWorker(settings.model_copy(update={"sensors": (own,)}))._fleet_due()
 
@@ -172,10 +173,12 @@ async def test_figures_of_a_real_log_reach_the_heartbeat_and_the_screen(tmp_path
     settings = Settings(data_dir=tmp_path, sensors=(spec,), sensor=SensorSettings(max_open_sessions=2))
     bus = Bus([])
     bus.poison = {"attacker.session.ended"}
-    worker = SensorsWorker(settings, Store([]))  # type: ignore[arg-type]
+    store = Store([])
+    worker = SensorsWorker(settings, store)  # type: ignore[arg-type]
     await worker.start(None, bus)  # type: ignore[arg-type]
     while await worker.runs[0].step():
         pass
+    assert list(store.states) == [f"cowrie={log}"], "the store that was given is used"
     health = json.loads(json.dumps(worker.health()))
     told = {
         k: health[k]
