@@ -294,11 +294,11 @@ async def test_two_endings_in_one_batch_end_as_the_greater_one(repo: BaseReposit
 
 
 async def test_a_changed_summary_is_news_and_an_unchanged_one_is_not(repo: BaseRepository) -> None:
-    worker = await started(repo)
+    worker, noon = await started(repo), START - START % 86_400.0 + 43_200.0
     told = [
         {
             e.id: e.topic
-            for e in (await fed(worker, repo, session(RECON, n=n, started=START + n * 3600.0))).bus.events
+            for e in (await fed(worker, repo, session(RECON, n=n, started=noon + n * 3600.0))).bus.events
         }
         for n in range(3)
     ]
@@ -309,7 +309,7 @@ async def test_a_changed_summary_is_news_and_an_unchanged_one_is_not(repo: BaseR
     async with repo.db.write() as writing:
         for table in ("observation", "session_feature", "behave_session"):
             await writing.execute(text(f"DELETE FROM {table}"))
-    once = await fed(again, repo, session(RECON, n=0, started=START))
+    once = await fed(again, repo, session(RECON, n=0, started=noon))
     assert {e.id for e in once.bus.events} == set(told[0]), "the same content has the same id in every run"
 
 
