@@ -38,6 +38,8 @@ PG_POOL = 8
 PG_OVERFLOW = 8
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 _PG_DISK_FULL = "53100"
+_BUSY_STATES = ("40001", "40P01", "55P03", "53")
+"""Somebody else was first, or the server has too much to do: never the fault of what was to be written."""
 _UNREACHABLE_STATES = ("08", "57P", "28", "3D")
 
 
@@ -93,9 +95,20 @@ def _is_unreachable(error: BaseException) -> bool:
     return any(s.startswith(_UNREACHABLE_STATES) for s in states) or "unable to open database" in str(error)
 
 
+def _is_locked(error: BaseException) -> bool:
+    return any(
+        isinstance(e, (sqlite3.OperationalError, OperationalError)) and "is locked" in str(e)
+        for e in _chain(error)
+    )
+
+
+def _is_busy(error: BaseException) -> bool:
+    return any(str(getattr(e, "sqlstate", None) or "").startswith(_BUSY_STATES) for e in _chain(error))
+
+
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns a driver's words for "no room" and "not there" into DiskFull and DatabaseError.
+    """Turns a driver's words for "no room", "not there" and "in use" into DiskFull and DatabaseError.
 
     Every other database error passes unchanged: it is about one statement, not about the database.
     """
@@ -108,6 +121,10 @@ def translated() -> Iterator[None]:
             ) from error
         if _is_unreachable(error):
             raise DatabaseError(f"the database cannot be reached: {type(error).__name__}") from error
+        if _is_locked(error):
+            raise DatabaseError("the database is locked by another process") from error
+        if _is_busy(error):
+            raise DatabaseError("the database is too busy: a conflict or no resources") from error
         raise
 
 

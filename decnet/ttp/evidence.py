@@ -139,6 +139,12 @@ class SessionEvidence(Why, total=False):
     download_names: Texts
     upload_count: Number
     upload_names: Texts
+    fetched_count: Number
+    fetch_failed_count: Number
+    written_paths: Texts
+    exploit_count: Number
+    exploit_cves: Texts
+    exploit_values: Texts
     version: Text
     hassh: Hex
 

@@ -79,6 +79,7 @@ BOUNDS: list[tuple[str, float, float, float | None]] = [
     ("mutator.docker_timeout_s", 120.0, ABOVE_0, None),
     ("mutator.docker_tries", 3, 1, 10),
     ("attribution.multi_actor_tick_secs", 60.0, ABOVE_0, None),
+    ("attribution.observation_wait", 3600.0, 0, None),
     ("console.ring", 50000, 100, None),
     ("console.write_mode_min", 15.0, ABOVE_0, None),
     ("notify.per_minute", 6, 1, 600),

@@ -89,8 +89,8 @@ def test_a_database_that_is_away_is_one_error(raised: Exception) -> None:
     [
         wrapped(sqlite3.IntegrityError("UNIQUE constraint failed"), IntegrityError),
         wrapped(DriverError("duplicate key", "23505"), IntegrityError),
-        wrapped(sqlite3.OperationalError("database is locked")),
-        *(wrapped(DriverError("x", state)) for state in ("40001", "40P01", "53200", "53000", "57014", "2D000", None)),
+        wrapped(sqlite3.OperationalError("no such table: is")),
+        *(wrapped(DriverError("x", state)) for state in ("40002", "42P01", "57014", "2D000", None)),
         ValueError("ours"),
         RuntimeError("ours"),
     ],
@@ -99,6 +99,22 @@ def test_an_error_about_one_statement_passes_as_it_is(raised: Exception) -> None
     with pytest.raises(type(raised)) as said, translated():
         raise raised
     assert said.value is raised
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (wrapped(sqlite3.OperationalError("database is locked")), "locked by another process"),
+        (wrapped(sqlite3.OperationalError("database table is locked: x")), "locked by another process"),
+        *((wrapped(DriverError("x", state)), "too busy") for state in ("40001", "40P01", "55P03", "53000", "53200", "53300")),
+    ],
+)  # fmt: skip
+def test_a_database_that_others_use_is_an_outage_and_no_fault_of_what_was_written(
+    raised: Exception, said: str
+) -> None:
+    with pytest.raises(DatabaseError, match=said) as told, translated():
+        raise raised
+    assert not isinstance(told.value, DiskFull)
 
 
 def test_a_ring_of_errors_ends() -> None:

@@ -361,7 +361,8 @@ async def test_due_attackers_are_taken_in_lots_and_their_marks_go_with_the_tags(
 
     worker = worker_with()
 
-    async def judge(times: Any, tx: Any, hidden: IgnoredSources) -> int:
+    async def judge(times: Any, tx: Any, hidden: IgnoredSources, *, renew: bool) -> int:
+        assert renew, "what is computed again takes the place of what was"
         judged.append((times, hidden.attackers))
         return 0
 
