@@ -134,6 +134,17 @@ def test_a_checkpoint_between_any_two_lines_changes_nothing(found: list[Any], wr
     assert got + [e for line in lines[cut:] for e in second.feed("a", line).events] == found
 
 
+@pytest.mark.parametrize("wrap", ["cri_cut", "docker_cut", "pretty"])
+def test_a_checkpoint_within_any_event_changes_nothing(wrap: str) -> None:
+    found = events(2)
+    lines = WRAPPERS[wrap](found).encode().split(b"\n")
+    for cut in range(len(lines)):
+        first, second = Unwrapper(wanted, LIMIT), Unwrapper(wanted, LIMIT)
+        got = [e for line in lines[:cut] for e in first.feed("a", line).events]
+        second.restore(json.loads(json.dumps(first.to_state())))
+        assert got + [e for line in lines[cut:] for e in second.feed("a", line).events] == found
+
+
 @given(st.lists(st.binary(max_size=60), max_size=10))
 def test_never_raises(lines: list[bytes]) -> None:
     reader = Unwrapper(wanted, 100)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,13 +93,14 @@ class Unwrapper:
 
     def to_state(self) -> Data:
         """Plain JSON for a checkpoint."""
-        return {path: b"\n".join(p.parts).decode("latin-1") for path, p in self._open.items()}
+        return {path: [part.decode("latin-1") for part in p.parts] for path, p in self._open.items()}
 
-    def restore(self, state: Mapping[str, str]) -> None:
+    def restore(self, state: Mapping[str, Sequence[str]]) -> None:
         """Takes up the state of :meth:`to_state`."""
-        for path, text in state.items():
-            self._open[path] = _Pending()
-            self._open[path].add(text.encode("latin-1"))
+        for path, parts in state.items():
+            pending = self._open[path] = _Pending()
+            for part in parts:
+                pending.add(part.encode("latin-1"))
 
     def _after_broken(self, path: str, found: Found) -> Found:
         """A whole event on a line of its own ends whatever was left unfinished before it."""
