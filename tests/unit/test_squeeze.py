@@ -38,9 +38,8 @@ def test_any_json_in_any_pieces_stays_json_of_the_same_shape(
 
 
 def shape(value: object) -> object:
-    if isinstance(value, list):
-        return [shape(item) for item in value]
-    return len(value) if isinstance(value, dict) and len(set(map(len, value))) == len(value) else type(value)
+    """Lists with what is in them; of a dictionary only that it is one, since names lose their middles as well."""
+    return [shape(item) for item in value] if isinstance(value, list) else type(value)
 
 
 @pytest.mark.parametrize(("size", "cut"), [(15, 0), (16, 0), (17, 1), (1000, 984)])
