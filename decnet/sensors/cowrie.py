@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import ip_address
@@ -51,15 +51,9 @@ class Refusal(NamedTuple):
     reason: str
 
 
-def parse_line(line: bytes) -> Fact | Refusal:
-    """The fact in one line without its newline. Never raises; bad UTF-8 is replaced, not refused."""
-    try:
-        raw = json.loads(line.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return Refusal("not_json")
-    if not isinstance(raw, dict):
-        return Refusal("not_object")
-    return parse_object(raw)
+def is_cowrie(raw: Mapping[str, Any]) -> bool:
+    """Whether an object claims to be an event of Cowrie's."""
+    return "eventid" in raw
 
 
 def parse_object(raw: Data) -> Fact | Refusal:

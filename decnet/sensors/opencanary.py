@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from decnet.bus.base import Event
 from decnet.config import SensorSettings, Settings
 from decnet.sensors.assembly import Assembler
 from decnet.sensors.cowrie import MAX_NAME, MAX_URL, Data, Fact, Refusal, as_int, as_text, parse_time
+from decnet.sensors.files.unwrap import Unwrapper
 from decnet.sensors.session import Session
 from decnet.sensors.sources import SessionSource
 
@@ -48,14 +49,13 @@ class Visit(NamedTuple):
     facts: tuple[tuple[str, Data], ...]
 
 
-def parse_line(line: bytes) -> Visit | Refusal | None:
-    """The visit in one line without its newline; None for OpenCanary's talk about itself. Never raises."""
-    try:
-        raw = json.loads(line.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return Refusal("not_json")
-    if not isinstance(raw, dict):
-        return Refusal("not_object")
+def is_opencanary(raw: Mapping[str, Any]) -> bool:
+    """Whether an object claims to be a line of OpenCanary's."""
+    return "logtype" in raw and "node_id" in raw
+
+
+def parse_object(raw: Data) -> Visit | Refusal | None:
+    """The visit in one decoded line; None for OpenCanary's talk about itself. Never raises."""
     try:
         return _visit(raw)
     except RecursionError:
@@ -69,7 +69,8 @@ def _visit(raw: Data) -> Visit | Refusal | None:
         return Refusal("not_opencanary")
     if 1000 <= logtype < 2000:
         return None
-    ts = parse_time(raw.get("utc_time"))
+    # Before 0.6 there was no utc_time, and local_time was UTC.
+    ts = parse_time(raw.get("utc_time", raw.get("local_time")))
     if ts is None:
         return Refusal("no_time")
     service, extract = _LOGTYPES.get(logtype) or (_FAMILIES.get(logtype // 1000, _UNKNOWN), _touched)
@@ -224,13 +225,15 @@ class OpenCanarySource(SessionSource):
 
     def __init__(self, settings: Settings, key: bytes, since: float | None = None) -> None:
         limits = _limits(settings.sensor)
-        super().__init__(_CanaryAssembler(limits, key, settings.bus.max_event_bytes, KIND), since)
+        made = _CanaryAssembler(limits, key, settings.bus.max_event_bytes, KIND)
+        unwrapper = Unwrapper(is_opencanary, settings.sensor.max_line_bytes, "not_opencanary")
+        super().__init__(made, unwrapper, since)
         self._idle_s = settings.sensor.probe_idle_s
         self._max_visits = settings.sensor.max_open_sessions
         self._visits: OrderedDict[tuple[str, str, int, str], tuple[str, float]] = OrderedDict()
 
-    def _one(self, data: bytes) -> list[Event] | Refusal:
-        visit = parse_line(data)
+    def _one(self, raw: Data) -> list[Event] | Refusal:
+        visit = parse_object(raw)
         if visit is None:
             return []
         if isinstance(visit, Refusal):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -12,10 +11,20 @@ from decnet.bus.base import Event
 from decnet.config import SensorSpec, Settings
 from decnet.errors import SensorError
 from decnet.keyed import load_key
+from decnet.sensors.cowrie import is_cowrie
+from decnet.sensors.files.unwrap import Unwrapper, Wanted
+from decnet.sensors.opencanary import is_opencanary
 from decnet.sensors.sources import Source, make_source
 from decnet.sensors.tailer import Batch, Tailer
 
 _SNIFFED_LINES = 1000
+_SNIFFED_BYTES = 1 << 20
+Kind = Literal["cowrie", "opencanary", "jsonl"]
+_KINDS: dict[Kind, Wanted] = {
+    "cowrie": is_cowrie,
+    "opencanary": is_opencanary,
+    "jsonl": lambda raw: "topic" in raw,
+}
 
 
 def iter_events(
@@ -54,22 +63,18 @@ def _faults(source: Source, tailer: Tailer) -> list[str]:
     if count := sum(source.refused.values()):
         reasons = ", ".join(f"{reason} {number}" for reason, number in source.refused.items())
         faults.append(f"{count} lines refused ({reasons}), the last one {source.last_refusal}")
+    if torn := source.sessions()["unfinished"]:
+        faults.append(f"{torn} lines are not finished")
     return faults
 
 
-def detect(batch: Batch) -> Literal["cowrie", "opencanary", "jsonl"] | None:
+def detect(batch: Batch) -> Kind | None:
     """The kind of log that the first telling line belongs to."""
+    readers = {kind: Unwrapper(wanted, _SNIFFED_BYTES) for kind, wanted in _KINDS.items()}
     for line in batch.lines[:_SNIFFED_LINES]:
-        try:
-            raw = json.loads(line.data)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(raw, dict) and "eventid" in raw:
-            return "cowrie"
-        if isinstance(raw, dict) and "logtype" in raw and "node_id" in raw:
-            return "opencanary"
-        if isinstance(raw, dict) and "topic" in raw:
-            return "jsonl"
+        for kind, reader in readers.items():
+            if reader.feed(line.path, line.data).events:
+                return kind
     return None
 
 

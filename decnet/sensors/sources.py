@@ -12,7 +12,7 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from decnet import ids
@@ -22,7 +22,8 @@ from decnet.config import SensorSpec, Settings
 from decnet.errors import SensorError
 from decnet.hostile import storable
 from decnet.sensors.assembly import Assembler
-from decnet.sensors.cowrie import Data, Refusal, is_known, parse_line, parse_time
+from decnet.sensors.cowrie import Data, Refusal, is_cowrie, is_known, parse_object, parse_time
+from decnet.sensors.files.unwrap import Unwrapper
 from decnet.sensors.tailer import Line
 
 EVIDENCE_ROOTS = frozenset(
@@ -58,11 +59,11 @@ class Source(ABC):
             self.lines += 1
             if not line.data.isascii():
                 self._check_utf8(line.data)
-            made = self._one(line.data)
-            if isinstance(made, Refusal):
-                self.refuse(made.reason, f"{line.path}:{line.number}")
-            else:
-                events += made
+            for made in self._of(line):
+                if isinstance(made, Refusal):
+                    self.refuse(made.reason, f"{line.path}:{line.number}")
+                else:
+                    events += made
         return events
 
     def refuse(self, reason: str, place: str) -> None:
@@ -87,8 +88,8 @@ class Source(ABC):
         return self.since is None or ts >= self.since
 
     @abstractmethod
-    def _one(self, data: bytes) -> list[Event] | Refusal:
-        """The events of one line."""
+    def _of(self, line: Line) -> Iterator[list[Event] | Refusal]:
+        """The events of one line, object by object, and why something in it gives none."""
 
     def end_all(self, reason: str = "eof") -> list[Event]:
         """Events for what is still open."""
@@ -118,20 +119,37 @@ class Source(ABC):
 
     def sessions(self) -> dict[str, int]:
         """How many sessions are open, and how many had to end early for want of room."""
-        return {"open_sessions": 0, "evicted": 0, "homeless": 0}
+        return {"open_sessions": 0, "evicted": 0, "homeless": 0, "unfinished": 0}
 
 
 class SessionSource(Source):
-    """A log whose lines become sessions."""
+    """A log whose lines become sessions, in whatever they are wrapped."""
 
-    def __init__(self, assembler: Assembler, since: float | None = None) -> None:
+    def __init__(self, assembler: Assembler, unwrapper: Unwrapper, since: float | None = None) -> None:
         super().__init__(since)
         self.assembler = assembler
+        self.unwrapper = unwrapper
+
+    def _of(self, line: Line) -> Iterator[list[Event] | Refusal]:
+        found = self.unwrapper.feed(line.path, line.data)
+        for raw in found.events:
+            yield self._one(raw)
+        if found.reason:
+            yield Refusal(found.reason)
+
+    @abstractmethod
+    def _one(self, raw: Data) -> list[Event] | Refusal:
+        """The events of one object that a honeypot wrote."""
 
     def sessions(self) -> dict[str, int]:
         """How many sessions are open, and how many had to end early for want of room."""
         made = self.assembler
-        return {"open_sessions": made.open_sessions, "evicted": made.evicted, "homeless": made.homeless}
+        return {
+            "open_sessions": made.open_sessions,
+            "evicted": made.evicted,
+            "homeless": made.homeless,
+            "unfinished": self.unwrapper.unfinished,
+        }
 
     def end_all(self, reason: str = "eof") -> list[Event]:
         """Ends every open session."""
@@ -139,22 +157,28 @@ class SessionSource(Source):
 
     def to_state(self) -> Data:
         """Counters and open sessions."""
-        return {**super().to_state(), "sessions": self.assembler.to_state()}
+        return {
+            **super().to_state(),
+            "sessions": self.assembler.to_state(),
+            "unfinished": self.unwrapper.to_state(),
+        }
 
     def restore(self, state: Data) -> None:
         """Takes up the state of :meth:`to_state`."""
         super().restore(state)
         self.assembler.restore(state.get("sessions", {}))
+        self.unwrapper.restore(state.get("unfinished", {}))
 
 
 class CowrieSource(SessionSource):
     """A Cowrie JSON log."""
 
     def __init__(self, settings: Settings, key: bytes, since: float | None = None) -> None:
-        super().__init__(Assembler(settings.sensor, key, settings.bus.max_event_bytes), since)
+        made = Assembler(settings.sensor, key, settings.bus.max_event_bytes)
+        super().__init__(made, Unwrapper(is_cowrie, settings.sensor.max_line_bytes), since)
 
-    def _one(self, data: bytes) -> list[Event] | Refusal:
-        fact = parse_line(data)
+    def _one(self, raw: Data) -> list[Event] | Refusal:
+        fact = parse_object(raw)
         if isinstance(fact, Refusal):
             return fact
         if not self._saw(fact.ts):
@@ -221,11 +245,12 @@ class JsonlSource(Source):
         super().__init__(since)
         self._max_bytes = settings.bus.max_event_bytes
 
-    def _one(self, data: bytes) -> list[Event] | Refusal:
-        event = recorded_event(data, self._max_bytes)
+    def _of(self, line: Line) -> Iterator[list[Event] | Refusal]:
+        event = recorded_event(line.data, self._max_bytes)
         if isinstance(event, Refusal):
-            return event
-        return [event] if self._saw(event.ts) else []
+            yield event
+        elif self._saw(event.ts):
+            yield [event]
 
 
 def make_source(spec: SensorSpec, settings: Settings, key: bytes) -> Source:

@@ -116,6 +116,7 @@ class SensorsWorker(Worker):
             "sessions_open": _total(rows, "open_sessions"),
             "sessions_evicted": _total(rows, "evicted"),
             "lines_homeless": _total(rows, "homeless"),
+            "lines_unfinished": _total(rows, "unfinished"),
             "last_line_age": min(ages, default=None),
             "sensors": rows,
             "degraded": _degraded(rows),

@@ -13,8 +13,9 @@ from decnet.behave.extract import Extraction, extract
 from decnet.behave.summaries import DAY_S, Visit, summarise
 from decnet.config import SensorSettings
 from decnet.sensors.assembly import Assembler
-from decnet.sensors.cowrie import Fact, parse_line
+from decnet.sensors.cowrie import Fact
 from decnet.sensors.recordings import read_recording
+from tests.linekit import cowrie_line
 
 LOG = Path(__file__).parents[2] / "decnet" / "_data" / "demo" / "cowrie.json"
 
@@ -23,7 +24,7 @@ LOG = Path(__file__).parents[2] / "decnet" / "_data" / "demo" / "cowrie.json"
 def demo() -> dict[str, list[tuple[dict[str, Any], Extraction]]]:
     """Payload and extraction of every session, by address."""
     sensor, out = Assembler(SensorSettings(), b"k" * 32), defaultdict(list)
-    facts = [fact for line in LOG.read_bytes().splitlines() if isinstance(fact := parse_line(line), Fact)]
+    facts = [fact for line in LOG.read_bytes().splitlines() if isinstance(fact := cowrie_line(line), Fact)]
     events = [event for fact in facts for event in sensor.feed(fact)] + sensor.end_all()
     for event in events:
         if event.topic == "attacker.session.ended":

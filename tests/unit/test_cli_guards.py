@@ -688,7 +688,7 @@ def test_the_doctor_wants_a_terminal_of_a_size(
     monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], tty: bool, term: str, wanted: str
 ) -> None:
     monkeypatch.setenv("TERM", term)
-    monkeypatch.setattr(doctor.shutil, "get_terminal_size", lambda: Size(*size))
+    monkeypatch.setattr(doctor, "shutil", SimpleNamespace(get_terminal_size=lambda: Size(*size)))
     monkeypatch.setattr(doctor, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: tty)))
     assert result(doctor._terminal(Settings())) == wanted
 

@@ -11,10 +11,9 @@ import pytest
 
 from decnet.bus.base import Event
 from decnet.bus.topics import MAX_TOPIC_LENGTH
-from decnet.config import BusSettings, SensorSpec, Settings
+from decnet.config import SensorSpec, Settings
 from decnet.errors import SensorError
 from decnet.hostile import storable
-from decnet.sensors import opencanary
 from decnet.sensors.cowrie import (
     MAX_ALGORITHMS,
     MAX_NAME,
@@ -25,7 +24,6 @@ from decnet.sensors.cowrie import (
     as_number,
     as_text,
     duration_of,
-    parse_line,
     parse_time,
 )
 from decnet.sensors.sources import (
@@ -36,27 +34,30 @@ from decnet.sensors.sources import (
     recorded_event,
     start_time,
 )
+from tests.linekit import cowrie_line, opencanary_line
 from tests.unit.test_sensor_cowrie import KEY, feed, make, of, row
 
 LATEST = 253_402_300_799.0
 
 
 def data_of(event: str, **more: Any) -> dict[str, Any]:
-    fact = parse_line(row(event, **more))
+    fact = cowrie_line(row(event, **more))
     assert isinstance(fact, Fact)
     return fact.data
 
 
 # --- refused, unknown, passed over
 
+TORN = b'{"eventid": "cowrie.x"'
+
 
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
         (b"no json", "not_json"),
-        (b'{"eventid": "cowrie.x"', "not_json"),
-        (b"[]", "not_object"),
-        (b'"x"', "not_object"),
+        (TORN, "not_json"),
+        (b"[1]", "not_object"),
+        (b'"x"', "not_json"),
         (b"{}", "no_eventid"),
         (b'{"eventid": 5}', "no_eventid"),
         (b'{"eventid": "other.x"}', "not_cowrie"),
@@ -69,8 +70,13 @@ def data_of(event: str, **more: Any) -> dict[str, Any]:
     ],
 )
 def test_a_line_that_is_refused_is_counted_by_its_reason_with_its_place(line: bytes, reason: str) -> None:
-    assert parse_line(line) == Refusal(reason)
     source = make()
+    if line == TORN:  # said when the next one comes
+        assert feed(source, line + b"\n" + line + b"\n" + line) == []
+        assert (source.refused, source.sessions()["unfinished"]) == ({reason: 2}, 1)
+        assert source.last_refusal == f"f:3: {reason}"
+        return
+    assert cowrie_line(line) == Refusal(reason)
     assert feed(source, b'{"eventid": "cowrie.x", "time": 5, "session": "s"}\n' + line + b"\n" + line) == []
     assert source.refused == {reason: 2}
     assert source.last_refusal == f"f:3: {reason}"
@@ -218,7 +224,7 @@ def test_text_can_be_stored_whatever_it_was() -> None:
 def test_every_field_has_its_limit() -> None:
     assert (MAX_NAME, MAX_URL, MAX_ALGORITHMS) == (256, 4096, 128)
     long = "x" * 70_000
-    fact = parse_line(row("session.connect", session=long, sensor=long, protocol=long))
+    fact = cowrie_line(row("session.connect", session=long, sensor=long, protocol=long))
     assert isinstance(fact, Fact)
     assert (len(fact.session), len(fact.sensor or ""), len(fact.protocol or "")) == (128, MAX_NAME, 32)
     lengths = {
@@ -260,7 +266,7 @@ def test_banners_lose_the_quotes_of_old_versions(given: str, shown: str) -> None
 
 def test_addresses_are_addresses_or_nothing() -> None:
     def seen(event: str, address: object) -> object:
-        fact = parse_line(row(event, src_ip=address))
+        fact = cowrie_line(row(event, src_ip=address))
         assert isinstance(fact, Fact)
         return fact.src_ip
 
@@ -311,9 +317,9 @@ def test_what_the_other_lines_say() -> None:
 @pytest.mark.parametrize(
     ("read", "around"),
     [
-        (parse_line, b'{"eventid": "cowrie.command.input", "timestamp": 1, "session": "a", "input": %s}'),
-        (parse_line, b'{"eventid": "cowrie.login.failed", "timestamp": 1, "session": %s}'),
-        (opencanary.parse_line, b'{"logtype": 2000, "node_id": "x", "utc_time": 1, "logdata": {"USERNAME": %s}}'),
+        (cowrie_line, b'{"eventid": "cowrie.command.input", "timestamp": 1, "session": "a", "input": %s}'),
+        (cowrie_line, b'{"eventid": "cowrie.login.failed", "timestamp": 1, "session": %s}'),
+        (opencanary_line, b'{"logtype": 2000, "node_id": "x", "utc_time": 1, "logdata": {"USERNAME": %s}}'),
         (recorded_event, b'{"topic": "attacker.observed", "ts": 1, "payload": {"a": %s}}'),
     ],
 )  # fmt: skip
@@ -367,7 +373,7 @@ def test_a_recorded_event_may_be_as_large_as_the_bus_takes(more: int) -> None:
     line = json.dumps(
         {"topic": "attacker.observed", "payload": {"x": "y" * (room + more)}, "id": "a1", "ts": 5}
     ).encode()
-    found = JsonlSource(Settings(bus=BusSettings(max_event_bytes=4096)))._one(line)
+    found = recorded_event(line, 4096)
     assert (found == Refusal("too_large")) == (more > 0)
 
 

@@ -12,7 +12,8 @@ from decnet.config import SensorSettings, Settings
 from decnet.hostile import storable
 from decnet.keyed import keyed_hash
 from decnet.sensors.cowrie import Refusal
-from decnet.sensors.opencanary import MAX_REQUESTS, OpenCanarySource, Visit, parse_line
+from decnet.sensors.opencanary import MAX_REQUESTS, OpenCanarySource, Visit
+from tests.linekit import opencanary_line
 from tests.unit.test_opencanary_sensor import KEY, START, fed, line, of
 
 
@@ -67,7 +68,7 @@ def test_silence_counts_only_beyond_the_limit_and_some_seconds_more(now: float, 
     source = made(probe_idle_s=60)
     fed(source, attempt())
     assert bool(source.at_rest(START + now)) is over
-    assert source.sessions() == {"open_sessions": int(not over), "evicted": 0, "homeless": 0}
+    assert source.sessions() == {"open_sessions": int(not over), "evicted": 0, "homeless": 0, "unfinished": 0}
 
 
 def test_a_visit_is_not_taken_up_long_after_its_end() -> None:
@@ -171,7 +172,7 @@ def test_a_try_without_a_secret_is_counted(logtype: int, data: dict[str, Any]) -
     ],
 )  # fmt: skip
 def test_a_line_that_says_nothing_is_a_touch(logtype: int, data: dict[str, Any]) -> None:
-    visit = parse_line(line(logtype, data))
+    visit = opencanary_line(line(logtype, data))
     assert isinstance(visit, Visit)
     assert visit.facts == (("connect", {"dst_port": None}),)
 
@@ -198,7 +199,7 @@ def test_commands(logtype: int, data: dict[str, Any], text: str) -> None:
     [("b'SSH-2.0-Go'", "SSH-2.0-Go"), ('b"x"', "x"), ("SSH-2.0-Go", "SSH-2.0-Go"), ("b'x\"", "b'x\"")],
 )
 def test_banners_lose_the_quotes_around_them(given: str, shown: str) -> None:
-    visit = parse_line(line(4001, {"REMOTEVERSION": given}))
+    visit = opencanary_line(line(4001, {"REMOTEVERSION": given}))
     assert isinstance(visit, Visit)
     assert visit.facts == (("client", {"version": shown}),)
 
@@ -208,7 +209,7 @@ def test_banners_lose_the_quotes_around_them(given: str, shown: str) -> None:
 
 @pytest.mark.parametrize(("logtype", "silent"), [(999, False), (1000, True), (1999, True), (2000, False)])
 def test_its_talk_about_itself_is_passed_over(logtype: int, silent: bool) -> None:
-    assert (parse_line(line(logtype)) is None) is silent
+    assert (opencanary_line(line(logtype)) is None) is silent
 
 
 SERVICES = {
@@ -220,7 +221,7 @@ SERVICES = {
 
 
 def test_every_kind_of_line_has_its_service_and_unknown_ones_are_counted() -> None:
-    found = {logtype: parse_line(line(logtype)) for logtype in SERVICES}
+    found = {logtype: opencanary_line(line(logtype)) for logtype in SERVICES}
     assert {
         logtype: visit.service for logtype, visit in found.items() if isinstance(visit, Visit)
     } == SERVICES
@@ -232,7 +233,7 @@ def test_every_kind_of_line_has_its_service_and_unknown_ones_are_counted() -> No
 @pytest.mark.parametrize("data", [None, [], ["USERNAME"], "USERNAME", 5])
 def test_details_that_are_no_object_say_nothing(data: object) -> None:
     raw = {**json.loads(line(2000)), "logdata": data}
-    visit = parse_line(json.dumps(raw).encode())
+    visit = opencanary_line(json.dumps(raw).encode())
     assert isinstance(visit, Visit)
     assert visit.facts == (("connect", {"dst_port": None}),)
 
@@ -245,7 +246,7 @@ def test_lines_that_are_refused_are_counted_by_reason_with_their_place() -> None
         source,
         line(2000),
         b"junk",
-        b"[]",
+        b"[1]",
         b'{"logtype": "x", "node_id": "x"}',
         node,
         late,
@@ -254,7 +255,7 @@ def test_lines_that_are_refused_are_counted_by_reason_with_their_place() -> None
     assert source.refused == {"not_json": 1, "not_object": 1, "not_opencanary": 3, "no_time": 1}
     assert source.last_refusal == "log:7: not_opencanary"
     assert source.bad_utf8 == 1
-    assert parse_line(late) == Refusal("no_time")
+    assert opencanary_line(late) == Refusal("no_time")
 
 
 @pytest.mark.parametrize(("at", "taken"), [(-0.5, False), (0.0, True)])
@@ -267,7 +268,7 @@ def test_lines_older_than_the_start_are_passed_over(at: float, taken: bool) -> N
 
 def test_every_field_has_its_limit() -> None:
     def size(logtype: int, field: str, limit: int, name: str) -> int:
-        visit = parse_line(line(logtype, {"CMD": "K", field: "x" * (limit + 1)}))
+        visit = opencanary_line(line(logtype, {"CMD": "K", field: "x" * (limit + 1)}))
         assert isinstance(visit, Visit)
         return len(visit.facts[0][1][name])
 
@@ -305,7 +306,7 @@ def test_too_many_visits_end_the_longest_idle_one() -> None:
         source, attempt(0, src="192.0.2.1"), attempt(1, src="192.0.2.2"), attempt(2, src="192.0.2.3")
     )
     assert [p["attacker_ip"] for p in of(events, "attacker.session.ended")] == ["192.0.2.1"]
-    assert source.sessions() == {"open_sessions": 2, "evicted": 1, "homeless": 0}
+    assert source.sessions() == {"open_sessions": 2, "evicted": 1, "homeless": 0, "unfinished": 0}
     again = made(max_open_sessions=2)
     again.restore(json.loads(json.dumps(source.to_state())))
-    assert again.sessions() == {"open_sessions": 2, "evicted": 1, "homeless": 0}
+    assert again.sessions() == {"open_sessions": 2, "evicted": 1, "homeless": 0, "unfinished": 0}

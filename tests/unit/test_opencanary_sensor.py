@@ -17,10 +17,11 @@ from decnet.config import Settings
 from decnet.ids import attacker_id
 from decnet.keyed import keyed_hash
 from decnet.sensors.cowrie import Refusal
-from decnet.sensors.opencanary import MAX_REQUESTS, OpenCanarySource, Visit, parse_line
+from decnet.sensors.opencanary import MAX_REQUESTS, OpenCanarySource, Visit
 from decnet.sensors.replay import iter_events
 from decnet.sensors.tailer import Line
 from decnet.ttp.events import tagger_events
+from tests.linekit import opencanary_line
 
 KEY = b"k" * 32
 START = 1_700_000_000.0
@@ -153,10 +154,10 @@ def test_its_talk_about_itself_is_no_event_and_no_fault() -> None:
 
 @pytest.mark.parametrize(
     ("data", "reason"),
-    [(b"junk", "not_json"), (b"[]", "not_object"), (b"{}", "not_opencanary"), (b'{"logtype": 2000, "node_id": "x"}', "no_time")],
+    [(b"junk", "not_json"), (b"[1]", "not_object"), (b"{}", "not_opencanary"), (b'{"logtype": 2000, "node_id": "x"}', "no_time")],
 )  # fmt: skip
 def test_what_is_no_line_is_refused(data: bytes, reason: str) -> None:
-    assert parse_line(data) == Refusal(reason)
+    assert opencanary_line(data) == Refusal(reason)
 
 
 _values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3), max_leaves=6)  # fmt: skip
@@ -171,7 +172,7 @@ _fields = st.dictionaries(st.sampled_from(["USERNAME", "PASSWORD", "PATH", "USER
 )
 def test_no_line_breaks_it(logtype: int, data: dict[str, Any], src: str, node: str) -> None:
     raw = {"logtype": logtype, "logdata": data, "src_host": src, "dst_port": 1, "node_id": node, "utc_time": "2026-01-01 00:00:00"}  # fmt: skip
-    found = parse_line(json.dumps(raw).encode())
+    found = opencanary_line(json.dumps(raw).encode())
     assert found is None or isinstance(found, (Visit, Refusal))
     made = source()
     for event in [*fed(made, json.dumps(raw).encode()), *made.end_all()]:
@@ -180,7 +181,7 @@ def test_no_line_breaks_it(logtype: int, data: dict[str, Any], src: str, node: s
 
 @given(st.binary(max_size=200))
 def test_no_bytes_break_it(data: bytes) -> None:
-    parse_line(data)
+    opencanary_line(data)
 
 
 @given(st.lists(st.integers(1, 12), max_size=6))

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from decnet.bus.base import Event
 from decnet.config import SensorSettings, Settings
 from decnet.ids import session_id
-from decnet.sensors.cowrie import Fact, Refusal, parse_line, parse_time
+from decnet.sensors.cowrie import Fact, Refusal, parse_time
 from decnet.sensors.sources import CowrieSource, JsonlSource, recorded_event
 from decnet.sensors.tailer import Line
+from tests.linekit import cowrie_line
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "cowrie"
 RECORDED = sorted((FIXTURES / "recorded").glob("*/cowrie.json"))
@@ -157,7 +158,7 @@ def test_too_many_open_sessions_end_the_longest_idle_one() -> None:
         (session_id("cowrie", "d1", "s1"), "idle", 1_600_000_001.0),
         (session_id("cowrie", "d1", "s2"), "idle", 1_600_000_002.0),
     ]
-    assert source.sessions() == {"open_sessions": 3, "evicted": 2, "homeless": 0}
+    assert source.sessions() == {"open_sessions": 3, "evicted": 2, "homeless": 0, "unfinished": 0}
 
 
 def test_secrets_leave_only_as_keyed_hmac() -> None:
@@ -194,7 +195,7 @@ FIELDS = st.sampled_from(
 
 @given(st.binary(max_size=200))
 def test_any_bytes_never_raise(data: bytes) -> None:
-    assert isinstance(parse_line(data), (Fact, Refusal))
+    assert isinstance(cowrie_line(data), (Fact, Refusal))
     recorded_event(data)
 
 

@@ -63,14 +63,14 @@ def test_one_session_too_many_ends_the_one_that_is_idle_longest() -> None:
     source = make(max_open_sessions=3)
     events = feed(source, connect(0, 0) + connect(1, 1) + connect(2, 2) + typed(0, 3, "id"))
     assert ends(events) == []
-    assert source.sessions() == {"open_sessions": 3, "evicted": 0, "homeless": 0}
+    assert source.sessions() == {"open_sessions": 3, "evicted": 0, "homeless": 0, "unfinished": 0}
     events = feed(source, connect(3, 4))
     assert ends(events) == [("s1", "idle")]
     assert of(events, "session.ended")[0]["ended_at"] == START + 1
-    assert source.sessions() == {"open_sessions": 3, "evicted": 1, "homeless": 0}
+    assert source.sessions() == {"open_sessions": 3, "evicted": 1, "homeless": 0, "unfinished": 0}
     assert held(source, "open") == ["s2", "s0", "s3"]
     assert ends(feed(source, connect(4, 5) + connect(5, 6))) == [("s2", "idle"), ("s0", "idle")]
-    assert source.sessions() == {"open_sessions": 3, "evicted": 3, "homeless": 0}
+    assert source.sessions() == {"open_sessions": 3, "evicted": 3, "homeless": 0, "unfinished": 0}
 
 
 def test_sessions_that_ended_are_forgotten_before_an_open_one_has_to_end() -> None:
@@ -148,7 +148,11 @@ def test_figures_survive_a_restart() -> None:
     )
     again = make(max_open_sessions=1)
     again.restore(json.loads(json.dumps(source.to_state())))
-    assert again.sessions() == source.sessions() == {"open_sessions": 1, "evicted": 1, "homeless": 0}
+    assert (
+        again.sessions()
+        == source.sessions()
+        == {"open_sessions": 1, "evicted": 1, "homeless": 0, "unfinished": 0}
+    )
     assert (again.lines, again.bad_utf8, again.unknown) == (5, 1, 1)
     assert again.refused == source.refused == {"not_json": 1, "not_cowrie": 1}
     assert again.last_refusal == "f:5: not_cowrie"

@@ -74,8 +74,10 @@ class _Pending:
 class Unwrapper:
     """Unwraps the lines of one sensor; unfinished pieces are kept for each file, ``max_bytes`` of each at most."""
 
-    def __init__(self, wanted: Wanted, max_bytes: int) -> None:
+    def __init__(self, wanted: Wanted, max_bytes: int, otherwise: str = "no_eventid") -> None:
+        """``otherwise`` is the reason for an object that is no event and looks like nobody's."""
         self._wanted = wanted
+        self._otherwise = otherwise
         self._max_bytes = max_bytes
         self._open: dict[str, _Pending] = {}
         self.dropped = 0
@@ -90,6 +92,11 @@ class Unwrapper:
         if not data.strip() or (data.strip() in _PUNCTUATION and path not in self._open):
             return Found()
         return self._carried(path, data, whole)
+
+    @property
+    def unfinished(self) -> int:
+        """Texts that wait for their other end: a line being written, or one that was torn."""
+        return len(self._open)
 
     def to_state(self) -> Data:
         """Plain JSON for a checkpoint."""
@@ -115,7 +122,7 @@ class Unwrapper:
             if carried is not None:
                 return carried
             events = tuple(self._within(whole, 0))
-            return Found(events) if events else Found(reason=name_of(whole))
+            return Found(events) if events else Found(reason=name_of(whole) or self._otherwise)
         if (cri := _CRI.match(data)) is not None:
             return self._piece(f"{path}#{cri['stream'].decode()}", cri["text"], last=cri["tag"] == b"F")
         return self._text(path, data)
@@ -153,6 +160,10 @@ class Unwrapper:
 
     def _text(self, path: str, data: bytes) -> Found:
         """Text around or across lines: a list, commas, pretty-printed objects, a prefix of syslog's."""
+        if data.startswith(b'{"') and path in self._open and self._open[path].parts[0].startswith(b'{"'):
+            # Objects of one line each: the one before was torn, and this one is the next.
+            del self._open[path]
+            return Found(self._text(path, data).events, "not_json")
         if path not in self._open:
             if carried := self._after_prefix(data):
                 return Found(tuple(carried))
@@ -165,7 +176,9 @@ class Unwrapper:
             return Found()
         objects, good = split(b"\n".join(self._open.pop(path).parts))
         events = tuple(event for found in objects for event in self._within(found, 0))
-        return Found(events, "not_json" if not good else "" if events else name_of(objects))
+        return Found(
+            events, "not_json" if not good else "" if events else name_of(objects) or self._otherwise
+        )
 
     def _after_prefix(self, data: bytes) -> list[Data]:
         """The event behind a prefix (syslog, journald, any logger): the text from a brace on to the end."""
@@ -258,9 +271,9 @@ _TEXTS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
 
 
 def name_of(value: Any) -> str:
-    """What an object that is no event looks like, as a reason: ``a_suricata_log``; else ``no_eventid``."""
+    """What an object that is no event looks like, as a reason: ``a_suricata_log``; else nothing."""
     if isinstance(value, list):
-        return name_of(value[0]) if value else "no_eventid"
+        return name_of(value[0]) if value else ""
     if not isinstance(value, dict):
         return "not_object"
     for name, keys in _FOREIGN:
@@ -272,7 +285,7 @@ def name_of(value: Any) -> str:
             return name_of(found)
         if isinstance(inner, dict):
             return name_of(inner)
-    return "no_eventid"
+    return ""
 
 
 def name_of_text(data: bytes) -> str:
