@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Tests run side by side, since many of them wait: three processes keep two cores busy. JOBS=0 is one process.
+JOBS ?= 3
+SPREAD := -n $(JOBS) --dist worksteal
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: run test check bench mutants schemas screenshots lock format clean
@@ -25,14 +28,14 @@ run: $(VENV)/.run
 	$(BIN)/decnet-tui $(if $(SENSOR),--sensor $(SENSOR),$(if $(DECNET_SENSORS),,--demo)) $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow and not bench" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not bench" $(SPREAD) $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check decnet decnet_tui tests
 	$(BIN)/ruff check decnet decnet_tui tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not bench" $(ARGS)
+	$(BIN)/python -m pytest -m "not bench" $(SPREAD) $(ARGS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pytest -m bench -s tests/bench $(ARGS)
