@@ -49,6 +49,10 @@ def _row_id(*parts: object) -> str:
     return str(uuid5(_ROW_NS, json.dumps(parts, sort_keys=True, default=str, ensure_ascii=True)))
 
 
+_ADDED = frozenset({"hassh_algorithms", "key_algs", "enc_algs", "mac_algs", "comp_algs", "languages"})
+"""Fields of fingerprints that came later: ids of what is stored stay what they are."""
+
+
 class ActorsMixin(RepositoryBase):
     """``attacker``, ``identity``, ``identity_merge``, ``credential``, ``fingerprint``, ``recording``."""
 
@@ -180,14 +184,15 @@ class ActorsMixin(RepositoryBase):
     async def upsert_fingerprint(
         self, attacker_uuid: str, kind: str, fields: Row, ts: datetime | float | None
     ) -> str:
-        """Keeps one fingerprint of an attacker; its id, which is derived from all but the time."""
-        row = {"fingerprint_id": _row_id("fingerprint", attacker_uuid, kind, fields)}
-        row |= {"attacker_uuid": attacker_uuid, "kind": kind, "fields": fields}  # type: ignore[dict-item]
+        """Keeps one fingerprint of an attacker; its id, which is derived from all but the time and ``_ADDED``."""
+        known = {name: value for name, value in fields.items() if name not in _ADDED}
+        row: Row = {"fingerprint_id": _row_id("fingerprint", attacker_uuid, kind, known)}
+        row |= {"attacker_uuid": attacker_uuid, "kind": kind, "fields": fields}
         async with self._write() as session:
             times = {"first_seen": ts, "last_seen": ts}
             merge = {"first_seen": least, "last_seen": greatest}
             await self._upsert(session, _FINGERPRINT, [{**row, **times}], merge)
-        return row["fingerprint_id"]
+        return str(row["fingerprint_id"])
 
     async def upsert_recording(self, key: str, session_id: str, data: bytes) -> None:
         """Keeps a recording under its sha256; the same one twice is one row."""
