@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
@@ -19,8 +20,19 @@ from decnet import ids
 from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.config import SensorSettings, Settings
+from decnet.hostile import storable
 from decnet.sensors.assembly import Assembler
-from decnet.sensors.cowrie import MAX_NAME, MAX_URL, Data, Fact, Refusal, as_int, as_text, parse_time
+from decnet.sensors.cowrie import (
+    MAX_DATA,
+    MAX_NAME,
+    MAX_URL,
+    Data,
+    Fact,
+    Refusal,
+    as_int,
+    as_text,
+    parse_time,
+)
 from decnet.sensors.files.unwrap import Unwrapper
 from decnet.sensors.session import Session
 from decnet.sensors.sources import SessionSource
@@ -75,7 +87,8 @@ def _visit(raw: Data) -> Visit | Refusal | None:
         return Refusal("no_time")
     service, extract = _LOGTYPES.get(logtype) or (_FAMILIES.get(logtype // 1000, _UNKNOWN), _touched)
     data = raw.get("logdata")
-    facts = extract(data if isinstance(data, dict) else {}, logtype)
+    said = data if isinstance(data, dict) else {}
+    facts = [*extract(said, logtype), *_details(said, logtype)]
     node = as_text(raw["node_id"], MAX_NAME) or KIND
     return Visit(
         ts, node, _address(raw.get("src_host")), as_int(raw.get("dst_port")) or 0, service, tuple(facts)
@@ -171,6 +184,38 @@ def _mongodb(data: Data, _logtype: int) -> Facts:
     return _touched(data, 0)
 
 
+def _details(data: Data, logtype: int) -> Facts:
+    """What a line says beside the log-in, request or command that it is; a secret is none of it."""
+    if logtype in _TOLD:
+        return []
+    own = {
+        str(key)[:MAX_NAME]: as_text(value, MAX_DATA)
+        for key, value in data.items()
+        if not _SECRET.search(str(key))
+    }
+    fields = storable({key: value for key, value in own.items() if value and value != _NOT_SUPPLIED})
+    return [("extra", {"eventid": f"{KIND}.{logtype}", "fields": fields})] if fields else []
+
+
+def _smb(data: Data, _logtype: int) -> Facts:
+    """A file on a share that was opened, by whom."""
+    name = _text(data, "FILENAME", limit=MAX_URL)
+    return [*_touched(data, 0), ("fact", {"path": name})] if name else _touched(data, 0)
+
+
+def _tftp(data: Data, _logtype: int) -> Facts:
+    name = _text(data, "FILENAME", limit=MAX_URL)
+    return (
+        [*_touched(data, 0), ("fact", {"tftp_filename": name, "path": name})] if name else _touched(data, 0)
+    )
+
+
+def _llmnr(data: Data, _logtype: int) -> Facts:
+    """Somebody answered a question for a name that nobody has."""
+    return [*_touched(data, 0), ("fact", {"llmnr_poison_count": 1})]
+
+
+_SECRET = re.compile(r"pass|secret|community|token", re.IGNORECASE)
 _FAMILIES = {
     2: "ftp", 3: "http", 4: "ssh", 5: "portscan", 6: "telnet", 7: "httpproxy", 8: "mysql", 9: "mssql", 10: "tftp",
     11: "ntp", 12: "vnc", 13: "snmp", 14: "rdp", 15: "sip", 16: "git", 17: "redis", 18: "tcp", 19: "llmnr",
@@ -186,20 +231,47 @@ _LOGTYPES: dict[int, tuple[str, Callable[[Data, int], Facts]]] = {
     3003: ("http", _http),
     4001: ("ssh", _ssh_version),
     4002: ("ssh", _login),
-    5000: ("smb", _touched),
+    5000: ("smb", _smb),
     6001: ("telnet", _login),
     7001: ("httpproxy", _login),
     8001: ("mysql", _login),
     9001: ("mssql", _login),
     9002: ("mssql", _login),
     9003: ("mysql", _touched),
+    10001: ("tftp", _tftp),
     12001: ("vnc", _vnc),
     13001: ("snmp", _community),
     14001: ("rdp", _login),
     16001: ("git", _git),
     17001: ("redis", _redis),
+    19001: ("llmnr", _llmnr),
     20001: ("mongodb", _mongodb),
 }
+
+
+_TOLD = frozenset(
+    {
+        2000,
+        3000,
+        3001,
+        3002,
+        3003,
+        4001,
+        4002,
+        6001,
+        7001,
+        8001,
+        9001,
+        9002,
+        12001,
+        13001,
+        14001,
+        16001,
+        17001,
+        20001,
+    }
+)
+"""Log types whose reader tells all there is; of the others the rest is kept beside."""
 
 
 class _CanaryAssembler(Assembler):

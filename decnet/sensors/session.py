@@ -20,6 +20,8 @@ _PIECE_BYTES = 98_304
 _PIECE_CHARS = 8_192
 _HEAD_BYTES = 12_288
 _ITEM_COST = 256
+_SAME_AGAIN = 32
+"""Extras that are looked back at: what is said again and again is kept once."""
 _LISTS = ("commands", "inputs", "downloads", "uploads", "forwards", "exploits", "extras")
 _ALWAYS = frozenset({"commands", "downloads", "uploads", "forwards"})
 """Lists that are told even when they are empty."""
@@ -79,6 +81,8 @@ class Session:
     inputs: list[Data] = field(default_factory=list)
     exploits: list[Data] = field(default_factory=list)
     extras: list[Data] = field(default_factory=list)
+    facts: Data = field(default_factory=dict)
+    """Fields of the end that decoys other than shells have."""
     dropped: int = 0
     """Things other than commands that found no room."""
     tty: Data = field(default_factory=dict)
@@ -228,7 +232,17 @@ class Session:
 
     def _extra(self, fact: Fact, limits: SensorSettings) -> None:
         own = {name: fact.data[name] for name in ("eventid", "fields")}
+        if any(own == {name: item[name] for name in own} for item in self.extras[-_SAME_AGAIN:]):
+            return
         self._keep(self.extras, {**own, "ts": fact.ts}, limits)
+
+    def _fact(self, fact: Fact, _: SensorSettings) -> None:
+        """What a decoy counts (numbers add up) or was asked for (the first counts)."""
+        for name, value in fact.data.items():
+            if isinstance(value, int):
+                self.facts[name] = self.facts.get(name, 0) + value
+            else:
+                self.facts.setdefault(name, value)
 
     def _unknown_command(self, fact: Fact, limits: SensorSettings) -> None:
         """Kippo tells a program that it does not know instead of the command, or after it."""
@@ -279,6 +293,7 @@ class Session:
             "duration_s": span if self.duration is None else self.duration,
             "command_count": self.command_count,
             "commands_dropped": self.commands_dropped,
+            **self.facts,
             "sensor_session": self.native_id,
             **({"items_dropped": self.dropped} if self.dropped else {}),
             "client": {"version": None, "hassh": None, "kex": [], "size": None, **self.client},
@@ -320,6 +335,7 @@ _HANDLERS: dict[str, Any] = {
     "extra": Session._extra,
     "var": Session._extra,
     "ptr": Session._extra,
+    "fact": Session._fact,
     "unknown_command": Session._unknown_command,
     "tty": Session._tty,
     "closed": Session._closed,

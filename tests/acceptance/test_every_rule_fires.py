@@ -24,6 +24,8 @@ from tests.ruledrive import EVENTS, CowrieLog, examples, recorded_addresses, scr
 
 RULES = shipped()
 IDLE_S = 0.4
+CANARY = EVENTS.parent / "cases" / "11-opencanary-detail.txt"
+CANARY_ADDRESSES = ("192.0.2.7", "2001:db8::5")
 
 
 def _log() -> CowrieLog:
@@ -42,7 +44,11 @@ def _settings(folder: Path, log: CowrieLog) -> Settings:
         bus={"type": "memory"},
         workers=("sensors", "recorder", "ttp"),
         ttp_rule_store_type="filesystem",
-        sensors=[{"kind": "cowrie", "path": str(path)}, *recorded],
+        sensors=[
+            {"kind": "cowrie", "path": str(path)},
+            {"kind": "opencanary", "path": str(CANARY)},
+            *recorded,
+        ],
     )
 
 
@@ -63,6 +69,7 @@ async def _tags(settings: Settings) -> list[dict[str, Any]]:
 def _producers(log: CowrieLog) -> dict[str, str]:
     """Anchor of a tag → what produced the evidence."""
     found = recorded_addresses() | {attacker_id(ip): "cowrie" for ip in log.addresses}
+    found |= {attacker_id(ip): "opencanary" for ip in CANARY_ADDRESSES}
     return found | {identity_id(uuid): name for uuid, name in found.items()}
 
 

@@ -52,7 +52,8 @@ async def known(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Known
         bus={"type": "memory"},
         workers=("sensors", "recorder", "ttp"),
         ttp_rule_store_type="filesystem",
-        sensors=[{"kind": "cowrie", "path": str(path)} for path in logs],
+        sensors=[{"kind": "cowrie", "path": str(path)} for path in logs]
+        + [{"kind": "opencanary", "path": str(CASES / "11-opencanary-detail.txt")}],
     )
     engine = Engine(settings)
     await engine.start()
@@ -109,3 +110,18 @@ async def test_09_redirects_and_input_of_programs_are_facts(known: Known) -> Non
     ]  # fmt: skip
     assert await known.kinds("/root/.ssh/authorized_keys") == {"file"}
     assert known.techniques("192.0.2.63") >= {"T1098.004", "T1105", "T1222.002", "T1059.004"}
+
+
+async def test_11_details_of_opencanary_are_kept_and_judged(known: Known) -> None:
+    assert known.techniques("192.0.2.7") >= {"T1046", "T1602.002", "T1557.001", "T1039", "T1105"}
+    for text, kind in (
+        ("passwords.docx", "other"),
+        ("myshare", "other"),
+        ("friendly-scanner", "other"),
+        ("running-config", "other"),
+        ("WPAD", "other"),
+        ("SLAVEOF 203.0.113.9 6379", "command"),
+        ("zgrab/0.x", "hash"),
+    ):
+        assert kind in await known.kinds(text), text
+    assert await known.kinds('"zz"') == set(), "a password is nowhere in clear"

@@ -174,7 +174,7 @@ def test_a_try_without_a_secret_is_counted(logtype: int, data: dict[str, Any]) -
 def test_a_line_that_says_nothing_is_a_touch(logtype: int, data: dict[str, Any]) -> None:
     visit = opencanary_line(line(logtype, data))
     assert isinstance(visit, Visit)
-    assert visit.facts == (("connect", {"dst_port": None}),)
+    assert [fact for fact in visit.facts if fact[0] != "extra"] == [("connect", {"dst_port": None})]
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_details_that_are_no_object_say_nothing(data: object) -> None:
     raw = {**json.loads(line(2000)), "logdata": data}
     visit = opencanary_line(json.dumps(raw).encode())
     assert isinstance(visit, Visit)
-    assert visit.facts == (("connect", {"dst_port": None}),)
+    assert [fact for fact in visit.facts if fact[0] != "extra"] == [("connect", {"dst_port": None})]
 
 
 def test_lines_that_are_refused_are_counted_by_reason_with_their_place() -> None:
@@ -310,3 +310,25 @@ def test_too_many_visits_end_the_longest_idle_one() -> None:
     again = made(max_open_sessions=2)
     again.restore(json.loads(json.dumps(source.to_state())))
     assert again.sessions() == {"open_sessions": 2, "evicted": 1, "homeless": 0, "unfinished": 0}
+
+
+def test_details_are_kept_and_secrets_are_none_of_them() -> None:
+    visit = opencanary_line(
+        line(5000, {"FILENAME": "a.docx", "USER": "guest", "PASSWORD": "hunter2", "apiToken": "t"})
+    )
+    assert isinstance(visit, Visit)
+    assert dict(visit.facts)["extra"] == {
+        "eventid": "opencanary.5000",
+        "fields": {"FILENAME": "a.docx", "USER": "guest"},
+    }
+    assert dict(visit.facts)["fact"] == {"path": "a.docx"}
+
+
+def test_what_is_said_again_and_again_is_kept_once() -> None:
+    source = made()
+    ended = [
+        e
+        for e in [*fed(source, *[line(5001, {"PROTO": "TCP"})] * 50), *source.end_all()]
+        if e.topic.endswith("ended")
+    ]
+    assert [x["fields"] for x in ended[-1].payload["extras"]] == [{"PROTO": "TCP"}]
