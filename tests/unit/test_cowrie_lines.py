@@ -408,3 +408,13 @@ def test_every_kind_has_its_source_and_a_start() -> None:
     assert start_time("start") is start_time("end") is None
     with pytest.raises(SensorError, match="from=soon: neither start, end nor an ISO date"):
         start_time("soon")
+
+
+@pytest.mark.parametrize("realm", ["passwd", "SUDO", "su", "login"])
+def test_input_at_a_password_prompt_is_kept_nowhere(realm: str) -> None:
+    source = make()
+    feed(source, row("session.connect") + row("session.input", 1, realm=realm, input="hunter2"))
+    feed(source, row("session.input", 2, realm="cat", input="#!/bin/sh"))
+    (ended,) = [e.payload for e in source.end_all() if e.topic == "attacker.session.ended"]
+    assert [(i["realm"], i["text"]) for i in ended["inputs"]] == [("cat", "#!/bin/sh")]
+    assert "hunter2" not in json.dumps(ended)
