@@ -141,7 +141,7 @@ class SensorSettings(_Section):
     """Log reading."""
 
     max_line_bytes: int = Field(262_144, ge=1024)
-    """A longer line is refused and counted."""
+    """A longer line loses the middles of its strings; one that is too long even so is refused. Both are counted."""
     read_bytes: int = Field(1_048_576, ge=4096)
     """Bytes read from one file in one go."""
     poll_s: float = Field(0.5, gt=0)

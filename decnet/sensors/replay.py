@@ -49,6 +49,7 @@ def iter_events(
         for batch in chain([first], _batches(tailer)):
             for place in batch.too_long:
                 source.refuse("too_long", place)
+            source.cut += len(batch.cut)
             yield from source.feed(batch.lines)
         yield from source.end_all("eof")
         if refused is not None:
@@ -63,6 +64,8 @@ def _faults(source: Source, tailer: Tailer) -> list[str]:
     if count := sum(source.refused.values()):
         reasons = ", ".join(f"{reason} {number}" for reason, number in source.refused.items())
         faults.append(f"{count} lines refused ({reasons}), the last one {source.last_refusal}")
+    if source.cut:
+        faults.append(f"{source.cut} long lines lost the middles of their strings")
     if torn := source.sessions()["unfinished"]:
         faults.append(f"{torn} lines are not finished")
     return faults

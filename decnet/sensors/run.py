@@ -131,6 +131,7 @@ class SensorRun:
         batch = self.tailer.read()
         for place in batch.too_long:
             self.source.refuse("too_long", place)
+        self.source.cut += len(batch.cut)
         if batch.lines:
             self._last_read = time.monotonic()
         events = self.source.feed(batch.lines)
@@ -228,6 +229,7 @@ class SensorRun:
             "reasons": dict(source.refused),
             "last_refusal": source.last_refusal,
             "bad_utf8": source.bad_utf8,
+            "cut": source.cut,
             "unknown": source.unknown,
             "unknown_ids": dict(source.unknown_ids.most_common(20)),
             **source.sessions(),

@@ -44,6 +44,8 @@ class Source(ABC):
         self.lines = 0
         self.bad_utf8 = 0
         """Lines with bytes that are no UTF-8: read, with marks in their place."""
+        self.cut = 0
+        """Lines over the limit that lost the middles of their strings."""
         self.unknown = 0
         """Lines of a kind that no reader knows: kept, and counted by its name."""
         self.unknown_ids: Counter[str] = Counter()
@@ -104,7 +106,7 @@ class Source(ABC):
         return {
             "lines": self.lines, "refused": dict(self.refused), "newest": self.newest,
             "last_refusal": self.last_refusal, "bad_utf8": self.bad_utf8, "unknown": self.unknown,
-            "unknown_ids": dict(self.unknown_ids),
+            "unknown_ids": dict(self.unknown_ids), "cut": self.cut,
         }  # fmt: skip
 
     def restore(self, state: Data) -> None:
@@ -115,6 +117,7 @@ class Source(ABC):
         self.last_refusal = str(state.get("last_refusal", ""))
         self.bad_utf8 = int(state.get("bad_utf8", 0))
         self.unknown = int(state.get("unknown", 0))
+        self.cut = int(state.get("cut", 0))
         self.unknown_ids = Counter(state.get("unknown_ids", {}))
 
     def sessions(self) -> dict[str, int]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from decnet.config import SensorSettings
+from decnet.sensors.files.squeeze import Squeezer
 from decnet.sensors.logfiles import (
     HEAD_BYTES,
     MAX_GONE,
@@ -45,10 +46,11 @@ class Line(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """What one read gave; ``too_long`` are the places of lines that were skipped."""
+    """What one read gave; ``too_long`` are the places of lines that were skipped, ``cut`` of those that were shortened."""
 
     lines: list[Line] = field(default_factory=list)
     too_long: list[str] = field(default_factory=list)
+    cut: list[str] = field(default_factory=list)
     consumed: int = 0
     """Bytes that the offsets moved on."""
 
@@ -65,6 +67,8 @@ class Tailer:
         self._heads: dict[str, tuple[tuple[int, ...], bytes]] = {}
         self._stuck: dict[str, tuple[tuple[int, ...], str]] = {}
         """Path to the state in which a file gives nothing more, and what is wrong with it, if anything."""
+        self._long: dict[str, Squeezer] = {}
+        """What is kept so far of lines over the limit, by path."""
         self._gz: tuple[str, int, BinaryIO] | None = None
         self._turn = 0
         self._first_scan = True
@@ -253,8 +257,12 @@ class Tailer:
             pos = end + 1
         rest = data[pos:]
         if record.skipping or len(rest) > self._limits.max_line_bytes:
+            if not record.skipping:
+                self._long[record.path] = Squeezer(self._limits.max_line_bytes)
             record.skipping = True
             record.offset += len(rest)
+            if (long := self._long.get(record.path)) is not None:
+                long.feed(rest)
         elif rest and ((ended and file.gz) or _is_whole(rest)):
             self._take(record, rest, 0, batch)
             record.open_end = True
@@ -267,10 +275,25 @@ class Tailer:
             return
         record.line += 1
         if record.skipping or len(data) > self._limits.max_line_bytes:
-            record.skipping = False
-            batch.too_long.append(f"{record.path}:{record.line}")
+            self._take_long(record, offset, data, batch)
         elif data and not data.isspace():
             batch.lines.append(Line(record.path, record.line, offset, data))
+
+    def _take_long(self, record: FileRecord, offset: int, data: bytes, batch: Batch) -> None:
+        """The end of a line over the limit: its strings lose their middles, or it is given up.
+
+        After a restart within it the beginning is gone, and the line is given up as well.
+        """
+        long = self._long.pop(record.path, None) if record.skipping else Squeezer(self._limits.max_line_bytes)
+        record.skipping = False
+        place = f"{record.path}:{record.line}"
+        if long is not None:
+            long.feed(data)
+        if long is None or long.failed or not long.cut:
+            batch.too_long.append(place)
+            return
+        batch.cut.append(place)
+        batch.lines.append(Line(record.path, record.line, offset, long.line()))
 
     def _gz_bytes(self, file: FoundFile, record: FileRecord, size: int) -> tuple[bytes, bool]:
         """Uncompressed bytes from the record's offset; True when the stream has ended there.

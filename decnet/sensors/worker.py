@@ -109,6 +109,7 @@ class SensorsWorker(Worker):
             "bytes_behind": _total(rows, "bytes_behind"),
             "lines_read": _total(rows, "lines"),
             "lines_refused": _total(rows, "refused"),
+            "lines_cut": _total(rows, "cut"),
             "lines_unknown": _total(rows, "unknown"),
             "lines_bad_utf8": _total(rows, "bad_utf8"),
             "events_published": _total(rows, "published"),

@@ -33,7 +33,7 @@ _UNFINISHED = "lines not finished"
 _REFUSED, _OPEN = "events the bus refused for good", "sessions open"
 _WORDS = {
     "sessions_evicted": _EARLY, "evicted": _EARLY, "lines_unknown": _KIND, "unknown": _KIND,
-    "lines_homeless": _HOMELESS, "homeless": _HOMELESS, "lines_unfinished": _UNFINISHED, "unfinished": _UNFINISHED, "lines_bad_utf8": _UTF8, "bad_utf8": _UTF8,
+    "lines_cut": "long lines cut", "cut": "long lines cut", "lines_homeless": _HOMELESS, "homeless": _HOMELESS, "lines_unfinished": _UNFINISHED, "unfinished": _UNFINISHED, "lines_bad_utf8": _UTF8, "bad_utf8": _UTF8,
     "events_unpublishable": _REFUSED, "unpublishable": _REFUSED,
     "sessions_open": _OPEN, "open_sessions": _OPEN, "publish_failures": "publish failures",
 }  # fmt: skip

@@ -125,3 +125,13 @@ async def test_11_details_of_opencanary_are_kept_and_judged(known: Known) -> Non
     ):
         assert kind in await known.kinds(text), text
     assert await known.kinds('"zz"') == set(), "a password is nowhere in clear"
+
+
+async def test_21_a_very_long_line_is_cut_and_kept(known: Known) -> None:
+    session = await known.session("1000000000a1")
+    first, long, last = (c["command_text"] for c in session["commands"])
+    assert (first, last) == ("id", "uname -a")
+    assert long.startswith("echo QUJDQUJD")
+    assert "bytes cut]" in long
+    assert len(long) < 65_536
+    assert "T1140" in known.techniques(session["attacker_ip"]), "what it is fed to stands at its end"

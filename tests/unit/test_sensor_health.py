@@ -68,7 +68,7 @@ def test_health_is_the_sum_of_all_sensors() -> None:
     assert [r["path"] for r in rows] == ["/a", "/b", "/c"]
     assert health == {
         "files": 3, "bytes_behind": 30, "lines_read": 300, "lines_refused": 4, "lines_unknown": 6, "lines_bad_utf8": 7,
-        "events_published": 8, "events_unpublishable": 3, "sessions_open": 9, "sessions_evicted": 10, "lines_homeless": 0, "lines_unfinished": 0,
+        "events_published": 8, "events_unpublishable": 3, "sessions_open": 9, "sessions_evicted": 10, "lines_homeless": 0, "lines_unfinished": 0, "lines_cut": 0,
         "last_line_age": 9.5, "degraded": "",
     }  # fmt: skip
     assert worker_of(FakeRun("/c")).health()["last_line_age"] is None

@@ -520,7 +520,7 @@ async def test_the_state_of_a_sensor(scene: Scene) -> None:
     assert status == {
         "kind": "cowrie", "path": str(scene.log), "state": "ok", "age": 1_700_002_000 - newest, "last_line_ts": newest,
         "files": 1, "bytes_behind": 0, "lines": 3, "refused": 1, "reasons": {"not_json": 1},
-        "last_refusal": f"{scene.log}:3: not_json", "bad_utf8": 1, "unknown": 1, "unknown_ids": {"cowrie.brand.new": 1},
+        "last_refusal": f"{scene.log}:3: not_json", "bad_utf8": 1, "cut": 0, "unknown": 1, "unknown_ids": {"cowrie.brand.new": 1},
         "open_sessions": 1, "evicted": 0, "homeless": 1, "unfinished": 0,
         "problems": {}, "published": 2, "unpublishable": 0, "waiting": "",
     }  # fmt: skip
@@ -545,3 +545,17 @@ async def test_sessions_that_had_to_end_early_are_told_of(scene: Scene) -> None:
     again = scene.run(max_open_sessions=2)
     await settled(again)
     assert (again.status()["evicted"], again.status()["open_sessions"]) == (3, 2)
+
+
+async def test_lines_that_were_cut_are_counted(scene: Scene) -> None:
+    run = scene.run(max_line_bytes=100_000)
+    long = {
+        "eventid": "cowrie.command.input",
+        "session": "s",
+        "timestamp": 1_600_000_000,
+        "input": "A" * 200_000,
+    }
+    append(scene.log, json.dumps(long).encode() + b"\n")
+    await settled(run)
+    status = run.status()
+    assert (status["cut"], status["refused"], status["lines"]) == (1, 0, 1)

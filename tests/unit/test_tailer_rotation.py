@@ -821,3 +821,35 @@ def test_beginnings_that_are_kept_are_bounded(tmp_path: Path, monkeypatch: pytes
     append(tmp_path / "5.json", lines(9, 10))
     assert numbers(reader) == [9]
     assert len(reader._heads) <= 3
+
+
+@pytest.mark.parametrize("part", [4096, 65_536, 1 << 22])
+def test_a_long_line_is_cut_whether_it_comes_at_once_or_in_pieces(tmp_path: Path, part: int) -> None:
+    log, limit = tmp_path / "cowrie.json", 100_000
+    long = {"input": "A" * 300_000 + "| sh", "session": "s"}
+    log.write_bytes(b'{"n": 1}\n' + json.dumps(long).encode() + b'\n{"n": 2}\n')
+    reader = Tailer(log, SensorSettings(read_bytes=part, max_line_bytes=limit))
+    batches = drained(reader)
+    first, cut, last = [json.loads(line.data) for batch in batches for line in batch.lines]
+    assert (first, last) == ({"n": 1}, {"n": 2})
+    assert cut["session"] == "s"
+    assert cut["input"].startswith("AAAA")
+    assert cut["input"].endswith("AA| sh")
+    assert [place for batch in batches for place in batch.cut] == [f"{log}:2"]
+    assert [place for batch in batches for place in batch.too_long] == []
+    assert [line.number for batch in batches for line in batch.lines] == [1, 2, 3]
+
+
+def test_a_long_line_that_a_restart_cuts_in_two_is_refused_and_told(tmp_path: Path) -> None:
+    log, limits = tmp_path / "cowrie.json", SensorSettings(read_bytes=4096, max_line_bytes=100_000)
+    log.write_bytes(b'{"input": "' + b"A" * 200_000)
+    first = Tailer(log, limits)
+    drained(first)
+    state = first.to_state()
+    with log.open("ab") as file:
+        file.write(b'"}\n{"n": 2}\n')
+    second = Tailer(log, limits)
+    second.restore(json.loads(json.dumps(state)))
+    batches = drained(second)
+    assert [place for batch in batches for place in batch.too_long] == [f"{log}:1"]
+    assert [json.loads(line.data) for batch in batches for line in batch.lines] == [{"n": 2}]
