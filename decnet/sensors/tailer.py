@@ -7,6 +7,7 @@ cannot be read is in :meth:`Tailer.problems` and is tried again.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import os
@@ -251,6 +252,9 @@ class Tailer:
 
     def _cut(self, file: FoundFile, record: FileRecord, data: bytes, ended: bool, batch: Batch) -> None:
         """Cuts data at newlines; what has no newline yet stays for the next time."""
+        if (encoding := _wide(file.head)) is not None:
+            self._cut_wide(file, record, data, ended, batch, encoding)
+            return
         pos = 0
         while (end := data.find(b"\n", pos)) >= 0:
             self._take(record, data[pos:end], 1, batch)
@@ -267,9 +271,30 @@ class Tailer:
             self._take(record, rest, 0, batch)
             record.open_end = True
 
-    def _take(self, record: FileRecord, data: bytes, newline: int, batch: Batch) -> None:
+    def _cut_wide(
+        self, file: FoundFile, record: FileRecord, data: bytes, ended: bool, batch: Batch, encoding: str
+    ) -> None:
+        """The same for UTF-16, where a newline is two bytes at an even place; lines are given as UTF-8."""
+        newline, pos = "\n".encode(encoding), 0
+        while (end := _even(data, newline, pos)) >= 0:
+            self._take(record, data[pos:end], 2, batch, _narrow(data[pos:end], encoding))
+            pos = end + 2
+        rest = data[pos:]
+        text = _narrow(rest, encoding)
+        if record.skipping or len(rest) > 2 * self._limits.max_line_bytes:
+            record.skipping = True
+            record.offset += len(rest) // 2 * 2
+        elif rest and ((ended and file.gz) or _is_whole(text)):
+            self._take(record, rest, 0, batch, text)
+            record.open_end = True
+
+    def _take(
+        self, record: FileRecord, data: bytes, newline: int, batch: Batch, text: bytes | None = None
+    ) -> None:
+        """One line; ``text`` is what it says where the bytes on disk are others."""
         offset = record.offset
         record.offset += len(data) + newline
+        data = data if text is None else text
         late_newline, record.open_end = record.open_end and not data.strip(), False
         if late_newline:
             return
@@ -354,6 +379,23 @@ def _remaining(file: FoundFile, record: FileRecord) -> int:
 
 def _mark(file: FoundFile, record: FileRecord) -> tuple[int, ...]:
     return (file.inode, file.size, file.mtime_ns, record.offset)
+
+
+def _wide(head: bytes) -> str | None:
+    """The encoding of a file that begins with the mark of UTF-16; None for any other."""
+    return {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}.get(head[:2])
+
+
+def _even(data: bytes, mark: bytes, start: int) -> int:
+    """The first even place of ``mark`` from ``start`` (even) on; -1 when there is none."""
+    at = data.find(mark, start)
+    while at >= 0 and at % 2:
+        at = data.find(mark, at + 1)
+    return at
+
+
+def _narrow(data: bytes, encoding: str) -> bytes:
+    return data.decode(encoding, "replace").removeprefix("\ufeff").encode("utf-8", "replace")
 
 
 def _is_whole(rest: bytes) -> bool:

@@ -853,3 +853,24 @@ def test_a_long_line_that_a_restart_cuts_in_two_is_refused_and_told(tmp_path: Pa
     batches = drained(second)
     assert [place for batch in batches for place in batch.too_long] == [f"{log}:1"]
     assert [json.loads(line.data) for batch in batches for line in batch.lines] == [{"n": 2}]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("part", [4096, 4098, 1 << 20])
+def test_utf_16_is_read_as_what_it_says(tmp_path: Path, encoding: str, part: int) -> None:
+    """Characters whose bytes look like a newline (U+0A0A, U+010A, U+0A01) end no line."""
+    log = tmp_path / "cowrie.json"
+    found = [{"n": i, "text": "\u0a0a\u010a\u0a01 é" * 40} for i in range(60)]
+    text = "\ufeff" + "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in found)
+    whole = text.encode(encoding)
+    log.write_bytes(whole[: len(whole) // 2])
+    limits = SensorSettings(read_bytes=part, max_line_bytes=2048)
+    first = Tailer(log, limits)
+    got = [line for batch in drained(first) for line in batch.lines]
+    log.write_bytes(whole)
+    second = Tailer(log, limits)
+    second.restore(json.loads(json.dumps(first.to_state())))
+    got += [line for batch in drained(second) for line in batch.lines]
+    assert [json.loads(line.data) for line in got] == found
+    assert [line.number for line in got] == list(range(1, 61))
+    assert second.bytes_behind() == 0
