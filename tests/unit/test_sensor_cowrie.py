@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from decnet.bus.base import Event
 from decnet.config import SensorSettings, Settings
 from decnet.ids import session_id
+from decnet.sensors import assembly
 from decnet.sensors.cowrie import Fact, Refusal, parse_time
 from decnet.sensors.sources import CowrieSource, JsonlSource, recorded_event
 from decnet.sensors.tailer import Line
@@ -22,6 +23,12 @@ FIXTURES = Path(__file__).parent.parent / "fixtures" / "cowrie"
 RECORDED = sorted((FIXTURES / "recorded").glob("*/cowrie.json"))
 HANDMADE = sorted((FIXTURES / "handmade").glob("*.json"))
 KEY = b"k" * 32
+
+
+@pytest.fixture(autouse=True)
+def forgets_by_time_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log's time is what these tests are about; how much was read has tests of its own."""
+    monkeypatch.setattr(assembly, "FORGET_LINES", 0)
 
 
 def make(**sensor: Any) -> CowrieSource:

@@ -22,6 +22,12 @@ START = 1_600_000_000.0
 EVENT_BYTES = 262_144
 
 
+@pytest.fixture(autouse=True)
+def forgets_by_time_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log's time is what these tests are about; how much was read has tests of its own."""
+    monkeypatch.setattr(assembly, "FORGET_LINES", 0)
+
+
 def ends(events: list[Event]) -> list[tuple[str, str]]:
     """Which sessions ended, by the honeypot's own id, and why."""
     names = {session_id("cowrie", "d1", f"s{i}"): f"s{i}" for i in range(60)}
