@@ -19,8 +19,8 @@ MAX_GONE = 256
 
 _NAME = re.compile(
     r"(?P<base>.+?\.(?:json|jsonl|ndjson))"
-    r"(?:[._-](?P<date>\d{4}[-_]?\d{2}[-_]?\d{2}(?:[-_T.]?\d{1,6})?)|\.(?P<number>\d{1,6}))?"
-    r"(?P<gz>\.gz)?\Z"
+    r"(?:[._-](?P<date>(?:\d{4}[-_]\d{1,2}[-_]\d{1,2}|\d{8})(?:[-_T.]?\d{1,6})?)|\.(?P<number>\d{1,6}))?"
+    r"(?P<gz>(?:\.\d{1,6})?(?:\.gz|\.bz2|\.xz)(?:\.\d{1,6}(?:\.gz|\.bz2|\.xz)?)*)?\Z"
 )
 
 
@@ -55,7 +55,7 @@ class FileRecord:
 
 @dataclass(slots=True)
 class FoundFile:
-    """One file on disk; ``head`` is its first uncompressed bytes, ``size`` its bytes on disk."""
+    """One file on disk; ``head`` is its first uncompressed bytes that say something, ``size`` its bytes on disk."""
 
     path: str
     name: str
@@ -65,6 +65,8 @@ class FoundFile:
     mtime_ns: int
     head: bytes
     gz: bool
+    padding: int = 0
+    """NUL bytes before the first one that says something."""
 
 
 def is_log_name(name: str) -> bool:
@@ -84,10 +86,18 @@ def reading_order(name: str) -> tuple[str, int, str, int, str]:
     if match is None:
         return (name, 3, "", 0, name)
     if match["date"]:
-        return (match["base"], 0, re.sub(r"\D", "", match["date"]), 0, name)
+        return (match["base"], 0, _day_of(match["date"]), 0, name)
     if match["number"]:
         return (match["base"], 1, "", -int(match["number"]), name)
     return (match["base"], 1 if match["gz"] else 2, "", 0, name)
+
+
+def _day_of(date: str) -> str:
+    """A date as text that sorts by time, whether its parts have leading zeros or not: ``2016_4_3``."""
+    parts = re.split(r"[-_T.]", date)
+    if len(parts) < 3 or len(parts[0]) != 4:
+        return re.sub(r"\D", "", date)
+    return "".join((parts[0], parts[1].zfill(2), parts[2].zfill(2), *parts[3:]))
 
 
 def fingerprint(head: bytes) -> str:

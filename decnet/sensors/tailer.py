@@ -7,9 +7,11 @@ cannot be read is in :meth:`Tailer.problems` and is tried again.
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import gzip
 import json
+import lzma
 import os
 import stat
 import zlib
@@ -31,7 +33,8 @@ from decnet.sensors.logfiles import (
     reading_order,
 )
 
-_GZIP_ERRORS = (OSError, EOFError, zlib.error)
+_GZIP_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
+_PADDING_CHUNK = 65_536
 HEADS_KEPT = 10_000
 """Beginnings of files kept so that a file that has not changed is not read again."""
 
@@ -65,7 +68,7 @@ class Tailer:
         self._start = start
         self._records: list[FileRecord] = []
         self._current: dict[str, tuple[FoundFile, FileRecord]] = {}
-        self._heads: dict[str, tuple[tuple[int, ...], bytes]] = {}
+        self._heads: dict[str, tuple[tuple[int, ...], tuple[bytes, int, bool]]] = {}
         self._stuck: dict[str, tuple[tuple[int, ...], str]] = {}
         """Path to the state in which a file gives nothing more, and what is wrong with it, if anything."""
         self._long: dict[str, Squeezer] = {}
@@ -116,7 +119,8 @@ class Tailer:
         for path, record in matched.items():
             self._follow(by_path[path], record)
         for file in fresh:
-            record = FileRecord(fingerprint(file.head), len(file.head), file.dev, file.inode, file.path)
+            mark = fingerprint(file.head)
+            record = FileRecord(mark, len(file.head), file.dev, file.inode, file.path, offset=file.padding)
             self._records.append(record)
             if self._first_scan and self._skipped_at_first(file):
                 self._to_end(file, record)
@@ -193,28 +197,33 @@ class Tailer:
                 if path == str(self._path):
                     self.problems[path] = "not a regular file"
                 return None
-            head = self._head(path, info)
+            head, padding, gz = self._head(path, info)
         except EOFError:
             return None
-        except (OSError, zlib.error) as error:
+        except (OSError, zlib.error, lzma.LZMAError) as error:
             self.problems[path] = _reason(error)
             return None
-        gz = path.endswith(".gz")
         name = os.path.basename(path)
-        return FoundFile(path, name, info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, head, gz)
+        return FoundFile(
+            path, name, info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, head, gz, padding
+        )
 
-    def _head(self, path: str, info: os.stat_result) -> bytes:
-        """First uncompressed bytes; read again only when the file has changed."""
+    def _head(self, path: str, info: os.stat_result) -> tuple[bytes, int, bool]:
+        """First uncompressed bytes that say something, the padding before them, whether it is compressed.
+
+        Read again only when the file has changed.
+        """
         mark = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
         known = self._heads.get(path)
         if known is not None and known[0] == mark:
             return known[1]
-        with _opened(path) as handle:
-            head = handle.read(HEAD_BYTES)
+        handle, packed = _opened(path)
+        with handle:
+            head, padding = _after_padding(handle)
         if len(self._heads) > HEADS_KEPT:
             self._heads.clear()
-        self._heads[path] = (mark, head)
-        return head
+        self._heads[path] = (mark, (head, padding, packed))
+        return head, padding, packed
 
     def _to_end(self, file: FoundFile, record: FileRecord) -> None:
         """Marks a file as read up to its last whole line."""
@@ -327,7 +336,7 @@ class Tailer:
         """
         if self._gz is None or self._gz[:2] != (file.path, record.offset):
             self.close()
-            handle = _opened(file.path)
+            handle, _ = _opened(file.path)
             self._gz = (file.path, record.offset, handle)
             _skip(handle, record.offset)
         handle = self._gz[2]
@@ -350,8 +359,45 @@ class Tailer:
         return data, got < size
 
 
-def _opened(path: str) -> BinaryIO:
-    return gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb")  # type: ignore[return-value]
+_PACKERS: tuple[tuple[str, bytes, Any], ...] = (
+    (".gz", b"\x1f\x8b", gzip.open),
+    (".bz2", b"BZh", bz2.open),
+    (".xz", b"\xfd7zXZ\0", lzma.open),
+)
+"""End of the name, or first bytes, of a compressed file (``x.1.gz.1`` is one as well), and what reads it."""
+
+
+def _opened(path: str) -> tuple[BinaryIO, bool]:
+    """The uncompressed bytes of a file, and whether it is a compressed one."""
+    handle = open(path, "rb")
+    try:
+        start = handle.read(6)
+        for ending, mark, reader in _PACKERS:
+            if path.endswith(ending) or start.startswith(mark):
+                handle.close()
+                return reader(path, "rb"), True
+        handle.seek(0)
+    except BaseException:
+        handle.close()
+        raise
+    return handle, False
+
+
+def _after_padding(handle: BinaryIO) -> tuple[bytes, int]:
+    """The first bytes that say something, and how many NUL bytes stand before them.
+
+    A writer that does not append goes on at its old place after a ``copytruncate``: before it the file is empty.
+    """
+    padding, size = 0, HEAD_BYTES
+    while chunk := handle.read(size):
+        size = _PADDING_CHUNK
+        head = chunk.lstrip(b"\0")
+        padding += len(chunk) - len(head)
+        if head:
+            if padding and len(head) < HEAD_BYTES:
+                head += handle.read(HEAD_BYTES - len(head))
+            return head[:HEAD_BYTES], padding
+    return b"", padding
 
 
 def _skip(handle: BinaryIO, offset: int) -> None:

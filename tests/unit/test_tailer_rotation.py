@@ -7,9 +7,11 @@ Another reader is held to it by one more line in ``READERS``: it takes a path, l
 from __future__ import annotations
 
 import builtins
+import bz2
 import gzip
 import hashlib
 import json
+import lzma
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -293,7 +295,7 @@ def test_names_of_rotated_logs() -> None:
     ]  # fmt: skip
     assert sorted(set(names), key=reading_order) == names
     assert all(is_log_name(name) and group_of(name) == base for name in names)
-    others = ["cowrie.log", "cowrie.json.bak", "cowrie.json.1.bz2", "cowrie.json.1234567", ".json", "json"]
+    others = ["cowrie.log", "cowrie.json.bak", "cowrie.json.1.zip", "cowrie.json.1234567", ".json", "json"]
     assert [name for name in others if is_log_name(name)] == []
     assert group_of("other.jsonl.2026-01-01.gz") == "other.jsonl"
     assert group_of("cowrie.log") == "cowrie.log"
@@ -874,3 +876,41 @@ def test_utf_16_is_read_as_what_it_says(tmp_path: Path, encoding: str, part: int
     assert [json.loads(line.data) for line in got] == found
     assert [line.number for line in got] == list(range(1, 61))
     assert second.bytes_behind() == 0
+
+
+def test_every_style_of_rotation_is_a_log_and_read_oldest_first() -> None:
+    oldest_first = [
+        "cowrie.json.2016_4_3", "cowrie.json.2016_4_25", "cowrie.json.2020-11-25", "cowrie.json-20260301",
+        "cowrie.json.2026-03-02.gz", "cowrie.json.3.xz", "cowrie.json.2.bz2", "cowrie.json.1.gz.1.gz", "cowrie.json",
+    ]  # fmt: skip
+    assert all(is_log_name(name) and group_of(name) == "cowrie.json" for name in oldest_first)
+    assert sorted(oldest_first[::-1], key=reading_order) == oldest_first
+
+
+@pytest.mark.parametrize(
+    "name", ["cowrie.json.1.gz", "cowrie.json.2.bz2", "cowrie.json.3.xz", "cowrie.json.4"]
+)
+@pytest.mark.parametrize("padding", [0, 1, 5000, 70_000])
+def test_packed_and_padded_files_give_their_lines(tmp_path: Path, name: str, padding: int) -> None:
+    """Also one whose name does not say that it is packed; NUL bytes at its head are none of the text."""
+    pack = {"cowrie.json.2.bz2": bz2.compress, "cowrie.json.3.xz": lzma.compress}.get(name, gzip.compress)
+    (tmp_path / name).write_bytes(pack(b"\0" * padding + lines(0, 40)))
+    reader = Tailer(tmp_path, LIMITS)
+    found = [line for batch in drained(reader) for line in batch.lines]
+    assert [json.loads(line.data)["n"] for line in found] == list(range(40))
+    assert (found[0].number, reader.bytes_behind(), reader.problems) == (1, 0, {})
+
+
+def test_a_writer_that_does_not_append_is_read_after_each_copytruncate(tmp_path: Path) -> None:
+    """It goes on at its old place: the file under it is padding and then what is new."""
+    log = tmp_path / "cowrie.json"
+    reader, got = Tailer(log, LIMITS), []
+    with log.open("wb") as writer:
+        for turn in range(5):
+            writer.write(lines(turn * 10, turn * 10 + 10))
+            writer.flush()
+            got += [json.loads(line.data)["n"] for batch in drained(reader) for line in batch.lines]
+            shutil.copy(log, tmp_path / f"old{turn}.txt")
+            os.truncate(log, 0)
+            drained(reader)
+    assert got == list(range(50))
