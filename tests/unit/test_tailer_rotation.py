@@ -884,7 +884,8 @@ def test_every_style_of_rotation_is_a_log_and_read_oldest_first() -> None:
         "cowrie.json.2026-03-02.gz", "cowrie.json.3.xz", "cowrie.json.2.bz2", "cowrie.json.1.gz.1.gz", "cowrie.json",
     ]  # fmt: skip
     assert all(is_log_name(name) and group_of(name) == "cowrie.json" for name in oldest_first)
-    assert sorted(oldest_first[::-1], key=reading_order) == oldest_first
+    newest_first = oldest_first[::-1]
+    assert sorted(newest_first, key=reading_order) == oldest_first
 
 
 @pytest.mark.parametrize(

