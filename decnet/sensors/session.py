@@ -12,6 +12,7 @@ from typing import Any
 
 from decnet.config import SensorSettings
 from decnet.sensors.cowrie import Data, Fact
+from decnet.shell_join import joined
 
 MAX_LIST = 1000
 MAX_USERNAMES = 200
@@ -22,7 +23,7 @@ _HEAD_BYTES = 12_288
 _ITEM_COST = 256
 _SAME_AGAIN = 32
 """Extras that are looked back at: what is said again and again is kept once."""
-_LISTS = ("commands", "inputs", "downloads", "uploads", "forwards", "exploits", "extras")
+_LISTS = ("commands", "joined", "inputs", "downloads", "uploads", "forwards", "exploits", "extras")
 _ALWAYS = frozenset({"commands", "downloads", "uploads", "forwards"})
 """Lists that are told even when they are empty."""
 
@@ -111,6 +112,22 @@ class Session:
     def service(self) -> str:
         """Service and protocol of the session: what the log says, SSH where it does not."""
         return self.protocol or "ssh"
+
+    @property
+    def joined(self) -> list[Data]:
+        """Commands that were logged as several lines, as the shell saw them; named after their first line."""
+        found = joined([command["command_text"] for command in self.commands])
+        parts = [(self.commands[one.first : one.last + 1], one.text) for one in found[:MAX_LIST]]
+        return [
+            {
+                "id": f"{lines[0]['id']}+{len(lines) - 1}",
+                "command_text": text,
+                "lines": [line["id"] for line in lines],
+                "ts": lines[0]["ts"],
+            }
+            for lines, text in parts
+            if encoded_size(text) <= _PIECE_BYTES
+        ]
 
     def absorb(self, fact: Fact, limits: SensorSettings) -> None:
         """Takes one line in."""

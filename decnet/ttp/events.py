@@ -10,7 +10,7 @@ from typing import Any
 from decnet.bus.base import Event
 from decnet.ids import attacker_id
 from decnet.ttp.base import TaggerEvent
-from decnet.ttp.facts import input_events, payload_events, session_facts
+from decnet.ttp.facts import input_events, joined_events, payload_events, session_facts
 
 _FINGERPRINT_KINDS = {"ipv6_leak": "ipv6_leak", "payload": "payload", "http_request": "http_request"}
 _LONGEST_VALUE = 500
@@ -63,6 +63,7 @@ def _session_ended(event: Event) -> list[TaggerEvent]:
     base = out[0]
     out += payload_events(base)
     out += input_events(base)
+    out += joined_events(base)
     commands = payload.get("commands")
     for i, command in enumerate(commands if isinstance(commands, list) else ()):
         if isinstance(command, Mapping):

