@@ -121,8 +121,11 @@ def _in_child(said: Path, tests: Sequence[str]) -> None:
 def judge(tree: Path, mutant: Mutant) -> Verdict:
     """Puts the fault in, runs its tests, takes it out again."""
     began = time.monotonic()
-    with faulty(tree, mutant):
-        code, said = run_tests(tree, mutant.tests)
+    try:
+        with faulty(tree, mutant):
+            code, said = run_tests(tree, mutant.tests)
+    except ValueError as error:
+        return Verdict(mutant, "broken", str(error), 0.0)
     seconds = time.monotonic() - began
     if code == 0:
         return Verdict(mutant, "survived", "", seconds)
@@ -185,16 +188,19 @@ def report(verdicts: Sequence[Verdict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def judged(mutants: Sequence[Mutant], jobs: int) -> list[Verdict]:
-    """All verdicts, in the order of the table; each is told as it comes."""
-    verdicts = {}
-    for verdict in spread(mutants, jobs):
-        verdicts[verdict.mutant.id] = verdict
-        print(
-            f"{verdict.outcome:9}{verdict.mutant.id:60}{verdict.seconds:5.1f} s  {verdict.by[-90:]}",
-            flush=True,
-        )
-    return [verdicts[mutant.id] for mutant in mutants]
+def judged(mutants: Sequence[Mutant], jobs: int) -> tuple[list[str], list[Verdict]]:
+    """What the tests say without a fault, and all verdicts in the order of the table; each is told as it comes.
+
+    Both in one go, so that all of it is about one state of the tree.
+    """
+    complaints, verdicts = [], {}
+    for found in spread([*sorted({t for m in mutants for t in m.tests}), *mutants], jobs):
+        if isinstance(found, str):
+            complaints += [found] if found else []
+            continue
+        verdicts[found.mutant.id] = found
+        print(f"{found.outcome:9}{found.mutant.id:60}{found.seconds:5.1f} s  {found.by[-90:]}", flush=True)
+    return complaints, [verdicts[mutant.id] for mutant in mutants]
 
 
 def main() -> int:
@@ -212,12 +218,11 @@ def main() -> int:
         from tests.dbkit import pg_server_url
 
         os.environ["DECNET_TEST_PG_URL"] = pg_server_url()  # one server for all runs
-    complaints = [said for said in spread(sorted({t for m in chosen for t in m.tests}), args.jobs) if said]
+    complaints, verdicts = judged(chosen, args.jobs)
     for complaint in complaints:
         print("fails without a fault:", complaint)
-    if complaints or not chosen:
+    if complaints or not verdicts:
         return 1
-    verdicts = judged(chosen, args.jobs)
     if not args.area and not args.id:
         (FOLDER / "verdicts.md").write_text(report(verdicts), "utf-8")
     killed = sum(v.outcome == "killed" for v in verdicts)
