@@ -95,3 +95,12 @@ def test_an_id_that_comes_again_is_another_session_and_the_same_one_when_read_ag
     assert outcome([*first, *second, *first, *second]).keys() == once.keys()
     alone = outcome(first)
     assert alone.keys() < once.keys(), "the first keeps the plain id"
+
+
+@pytest.mark.parametrize("order", [(3, 2, 1, 0), (1, 3, 0, 2)], ids=str)
+def test_the_past_is_read_as_the_past_and_ends_no_session_between_its_lines(order: tuple[int, ...]) -> None:
+    source = CowrieSource(Settings(), KEY)
+    lines = [data for i in order for data in FILES[i]]
+    events = source.feed(Line("f", n, 0, data) for n, data in enumerate(lines, 1))
+    ended = [e.payload["session_id"] for e in events if e.topic == "attacker.session.ended"]
+    assert len(ended) == len(set(ended)) == 4, "each once, by its own close line"
