@@ -188,6 +188,19 @@ def report(verdicts: Sequence[Verdict]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def stored(page: str) -> dict[str, tuple[str, str]]:
+    """Outcome and reason by mutant, as an earlier run left them."""
+    rows = (line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| "))
+    return {row[0]: (row[2], row[3] if len(row) > 3 else "") for row in rows if len(row) >= 3}
+
+
+def together(before: dict[str, tuple[str, str]], now: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts of this run, and of earlier ones for what it left out, in the order of the table."""
+    fresh = {verdict.mutant.id: verdict for verdict in now}
+    known = [(m, fresh.get(m.id) or before.get(m.id)) for m in load()]
+    return [v if isinstance(v, Verdict) else Verdict(m, v[0], v[1], 0.0) for m, v in known if v]
+
+
 def judged(mutants: Sequence[Mutant], jobs: int) -> tuple[list[str], list[Verdict]]:
     """What the tests say without a fault, and all verdicts in the order of the table; each is told as it comes.
 
@@ -223,8 +236,8 @@ def main() -> int:
         print("fails without a fault:", complaint)
     if complaints or not verdicts:
         return 1
-    if not args.area and not args.id:
-        (FOLDER / "verdicts.md").write_text(report(verdicts), "utf-8")
+    page = FOLDER / "verdicts.md"
+    page.write_text(report(together(stored(page.read_text("utf-8")), verdicts)), "utf-8")
     killed = sum(v.outcome == "killed" for v in verdicts)
     print(f"{killed} of {len(verdicts)} killed in {(time.monotonic() - began) / 60:.1f} minutes")
     for verdict in (bad := [v for v in verdicts if v.outcome != "killed" and not v.mutant.survives]):
