@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import shutil
 import signal
 import socket
@@ -40,12 +42,19 @@ def _uv(*arguments: str) -> None:
     subprocess.run([program, "--quiet", *arguments], check=True)
 
 
+_WORKER_PORTS = 1_500
+_worker = int(re.sub(r"\D", "", os.environ.get("PYTEST_XDIST_WORKER", "")) or 7) % 8
+_candidates = itertools.cycle(
+    range(20_000 + _worker * _WORKER_PORTS + os.getpid() % 500, 20_000 + (_worker + 1) * _WORKER_PORTS)
+)
+"""Ports below those that the system gives out to clients; processes that test side by side share none."""
+
+
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody has; outside the range that the system gives out to clients by itself."""
+    """Loopback ports that nobody has, and that were not given out a moment ago."""
     found: list[int] = []
-    start = 20_000 + os.getpid() % 9_000
     with ExitStack() as held:
-        for port in range(start, 32_000):
+        for port in itertools.islice(_candidates, _WORKER_PORTS):
             sock = held.enter_context(socket.socket())
             with suppress(OSError):
                 sock.bind(("127.0.0.1", port))
