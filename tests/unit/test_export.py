@@ -40,7 +40,7 @@ def test_a_layer_scores_techniques_by_tactic() -> None:
 
 
 def test_parents_of_sub_techniques_are_open_when_the_layer_is_loaded() -> None:
-    """Layer format 4.5 folds sub-techniques unless their parent, in the same tactic, says otherwise."""
+    """Case 25-navigator: layer format 4.5 folds sub-techniques unless their parent, in the same tactic, says otherwise."""
     rows = [
         row(1, "T1059", "T1059.004"),
         row(2, "T1059", None),
