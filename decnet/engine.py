@@ -18,9 +18,9 @@ from decnet.behave.worker import BehaveWorker
 from decnet.bus import topics
 from decnet.bus.base import BaseBus
 from decnet.bus.connection import Connection, read_connection, remove_connection, write_connection
-from decnet.bus.embedded import EmbeddedServer
 from decnet.bus.factory import get_bus
-from decnet.bus.nats import NatsBus
+from decnet.bus.nats.connection import NatsBus
+from decnet.bus.nats.server import EmbeddedServer
 from decnet.bus.publish import publish_safely
 from decnet.bus.purge import purge_stream
 from decnet.config import BusSettings, Settings

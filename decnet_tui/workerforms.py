@@ -9,7 +9,7 @@ from typing import Any
 
 from decnet.bus import topics
 from decnet.bus.base import Event
-from decnet.bus.nats_store import DUPLICATE_WINDOW_S
+from decnet.bus.nats.store import DUPLICATE_WINDOW_S
 from decnet.errors import DecnetError, MalformedEvent
 from decnet.hostile import visible
 from decnet_tui.changes import Change, End, Outcome, need_store

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from decnet.config import MutatorSettings, RuntimeSettings, Settings
-from decnet.db import repo_fleet
 from decnet.db.repository import BaseRepository
+from decnet.db.repository import fleet as repo_fleet
 from decnet.errors import SubstrateError
 from decnet.mutator import observe, rows, service
 from decnet.mutator.fleet import parse_fleet

@@ -14,8 +14,8 @@ from decnet.attribution import thresholds as th
 from decnet.attribution.kinds import HASH, value_kind
 from decnet.attribution.mergers import merge_primitive
 from decnet.bus import topics
-from decnet.db.repo_attribution import Key
 from decnet.db.repository import BaseRepository
+from decnet.db.repository.attribution import Key
 from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.runtime.worker import TxBus

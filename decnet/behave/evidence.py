@@ -18,7 +18,8 @@ from decnet.behave import thresholds as t
 from decnet.behave.keys import KeyFacts, read_keys
 from decnet.hostile import storable_text
 from decnet.ids import attacker_id
-from decnet.shell import look_through, split_commands
+from decnet.shell.split import split_commands
+from decnet.shell.wrappers import look_through
 
 Row = dict[str, Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from decnet.bus.base import BaseBus
 from decnet.bus.connection import read_connection
 from decnet.bus.memory import MemoryBus
-from decnet.bus.nats import NatsBus
+from decnet.bus.nats.connection import NatsBus
 from decnet.bus.null import NullBus
 from decnet.config import Settings, load_settings
 from decnet.errors import ConfigError

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from decnet.bus.base import ConsumerInfo
-from decnet.bus.nats import NatsBus
+from decnet.bus.nats.connection import NatsBus
 from decnet.logs import get_logger
 
 log = get_logger(__name__)

@@ -12,10 +12,10 @@ from decnet.config import SensorSpec, Settings
 from decnet.errors import SensorError
 from decnet.keyed import load_key
 from decnet.sensors.cowrie import is_cowrie
+from decnet.sensors.files.tailer import Batch, Tailer
 from decnet.sensors.files.unwrap import Unwrapper, Wanted
 from decnet.sensors.opencanary import is_opencanary
 from decnet.sensors.sources import Source, make_source
-from decnet.sensors.tailer import Batch, Tailer
 
 _SNIFFED_LINES = 1000
 _SNIFFED_BYTES = 1 << 20

@@ -14,10 +14,10 @@ from decnet.bus.base import BaseBus, Event
 from decnet.config import SensorSpec, Settings
 from decnet.errors import BusError, DatabaseError, SensorError
 from decnet.logs import get_logger
-from decnet.sensors.checkpoint import CheckpointStore, State, pack, sensor_key, unpack
+from decnet.sensors.files.checkpoint import CheckpointStore, State, pack, sensor_key, unpack
+from decnet.sensors.files.tailer import Tailer
 from decnet.sensors.recordings import attach_recording
 from decnet.sensors.sources import Source, make_source
-from decnet.sensors.tailer import Tailer
 
 _log = get_logger(__name__)
 _PUBLISH_SLICE = 500

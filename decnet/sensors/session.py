@@ -12,7 +12,7 @@ from typing import Any
 
 from decnet.config import SensorSettings
 from decnet.sensors.cowrie import Data, Fact
-from decnet.shell_join import joined
+from decnet.shell.script import joined
 
 MAX_LIST = 1000
 MAX_USERNAMES = 200

@@ -15,7 +15,7 @@ from decnet.errors import SensorError
 from decnet.keyed import load_key
 from decnet.logs import get_logger
 from decnet.runtime.worker import Transaction, Worker
-from decnet.sensors.checkpoint import CheckpointStore, FileStore, RepoStore
+from decnet.sensors.files.checkpoint import CheckpointStore, FileStore, RepoStore
 from decnet.sensors.run import SensorRun
 
 if TYPE_CHECKING:

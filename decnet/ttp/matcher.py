@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import re2
 
 from decnet.hostile import storable_text
-from decnet.shell import View, views
+from decnet.shell.views import View, views
 from decnet.ttp.conditions import CAPPED_MARK, Fields, Found, dig, options
 from decnet.ttp.kinds import CAPPED_FIELD, COMMAND_FIELDS
 from decnet.ttp.lifter_registry import known_kinds

@@ -17,8 +17,8 @@ from decnet.ttp.base import TTPTag
 from decnet.ttp.rule_engine import RuleEngine
 
 if TYPE_CHECKING:
-    from decnet.db.repo_ignore import IgnoreSet
     from decnet.db.repository import BaseRepository
+    from decnet.db.repository.ignore import IgnoreSet
 
 IGNORED = "ignored_source"
 _TOPIC = topics.ttp(topics.TTP_RULE_SUPPRESSED)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from decnet.bus.base import Event
-from decnet.bus.nats import NatsBus
+from decnet.bus.nats.connection import NatsBus
 from decnet.config import BusSettings
 from decnet.db.repository import BaseRepository
 from decnet.keyed import load_key

@@ -15,8 +15,8 @@ from decnet.config import SensorSpec, load_settings
 from decnet.db.repository import BaseRepository
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime.worker import Transaction, Worker
+from decnet.sensors.files.tailer import Line
 from decnet.sensors.sources import make_source
-from decnet.sensors.tailer import Line
 from decnet.ttp.store.factory import get_rule_store
 from decnet.ttp.worker import TtpWorker
 from tests.cowriegen import lines

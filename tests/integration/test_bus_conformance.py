@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from decnet.bus.base import BaseBus, Delivery, Event, matches
-from decnet.bus.embedded import EmbeddedServer
 from decnet.bus.memory import Broker, MemoryBus
-from decnet.bus.nats import NatsBus
+from decnet.bus.nats.connection import NatsBus
+from decnet.bus.nats.server import EmbeddedServer
 from decnet.bus.topics import DURABLE_PATTERNS
 from decnet.config import BusSettings
 from decnet.errors import BusFull

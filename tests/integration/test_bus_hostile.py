@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from decnet.bus.base import Event
-from decnet.bus.nats import NatsBus
+from decnet.bus.nats.connection import NatsBus
 from decnet.config import BusSettings
 from tests.fuzzkit import malformed, publish, send
 from tests.natskit import PASSWORD, USER, nats_server

@@ -15,8 +15,8 @@ import pytest
 
 from decnet.bus.base import Consumer, Event
 from decnet.bus.connection import process_alive
-from decnet.bus.embedded import EmbeddedServer, free_port
-from decnet.bus.nats import NatsBus
+from decnet.bus.nats.connection import NatsBus
+from decnet.bus.nats.server import EmbeddedServer, free_port
 from decnet.bus.purge import purge_stream
 from decnet.config import BusSettings
 from decnet.errors import BusAuthError, BusUnavailable, EngineError
@@ -174,7 +174,7 @@ async def test_a_consumer_at_its_limit_waits_and_goes_on(
 _ENGINE = """
 import asyncio, sys
 from pathlib import Path
-from decnet.bus.embedded import EmbeddedServer, free_port
+from decnet.bus.nats.server import EmbeddedServer, free_port
 
 async def main():
     server = EmbeddedServer(Path(sys.argv[1]))

@@ -14,8 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from decnet.bus.connection import Connection, write_connection
-from decnet.bus.embedded import EmbeddedServer
-from decnet.bus.nats import NatsBus
+from decnet.bus.nats.connection import NatsBus
+from decnet.bus.nats.server import EmbeddedServer
 from decnet.config import BusSettings
 from decnet.db.repository import BaseRepository
 from decnet.ids import attacker_id

@@ -10,11 +10,14 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
-from decnet.db import repo_alerts, repo_attribution, repo_fleet, repo_lifters
-from decnet.db.base import LOCK_MERGES
-from decnet.db.repo_alerts import ACKNOWLEDGED, OPEN, RESOLVED
-from decnet.db.repo_observations import _lock_key
 from decnet.db.repository import BaseRepository
+from decnet.db.repository import alerts as repo_alerts
+from decnet.db.repository import attribution as repo_attribution
+from decnet.db.repository import fleet as repo_fleet
+from decnet.db.repository import lifters as repo_lifters
+from decnet.db.repository.alerts import ACKNOWLEDGED, OPEN, RESOLVED
+from decnet.db.repository.base import LOCK_MERGES
+from decnet.db.repository.observations import _lock_key
 from decnet.ids import attacker_id, identity_id
 from tests.dbkit import KINDS, open_repo
 from tests.rowkit import emptied, put, rows_of

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from decnet.db import repo_fleet
 from decnet.db.repository import BaseRepository
+from decnet.db.repository import fleet as repo_fleet
 from tests.dbkit import KINDS, open_repo
 from tests.rowkit import emptied, put, rows_of
 

@@ -13,7 +13,8 @@ from sqlalchemy.exc import IntegrityError
 
 from decnet.bus.base import Event
 from decnet.db.repository import BaseRepository
-from decnet.db.tables import TTPTag, table_of
+from decnet.db.schema.columns import table_of
+from decnet.db.schema.ttp import TTPTag
 from decnet.ids import attacker_id, identity_id
 from tests.dbkit import KINDS, open_repo
 

@@ -13,7 +13,7 @@ from sqlmodel import SQLModel
 from decnet.bus.base import Event
 from decnet.config import load_settings
 from decnet.db.repository import BaseRepository
-from decnet.db.tables import TTPTag
+from decnet.db.schema.ttp import TTPTag
 from decnet.db.types import utcnow
 from decnet.ids import attacker_id
 from decnet.recorder.worker import RecorderWorker
@@ -138,7 +138,7 @@ async def test_the_old_leaves_whole_and_the_new_stays_whole(repo: BaseRepository
 
 
 async def test_more_than_one_page_leaves(repo: BaseRepository, monkeypatch: pytest.MonkeyPatch) -> None:
-    from decnet.db import repo_retention
+    from decnet.db.repository import retention as repo_retention
 
     monkeypatch.setattr(repo_retention, "AT_ONCE", 3)
     async with repo.transaction() as bound:

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from decnet.db import repo_fleet
 from decnet.db.repository import BaseRepository
+from decnet.db.repository import fleet as repo_fleet
 from decnet.errors import FleetError
 from decnet.mutator.queue import enqueue_op, request_key, request_rotation
 from decnet.mutator.rows import Tools

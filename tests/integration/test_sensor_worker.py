@@ -19,10 +19,10 @@ from decnet.bus.base import Event
 from decnet.config import SensorSettings, SensorSpec, Settings
 from decnet.errors import BusAuthError, BusUnavailable
 from decnet.logs import configure_logging
-from decnet.sensors.checkpoint import FileStore
+from decnet.sensors.files.checkpoint import FileStore
+from decnet.sensors.files.tailer import Tailer
 from decnet.sensors.replay import iter_events
 from decnet.sensors.run import SensorRun
-from decnet.sensors.tailer import Tailer
 from decnet.sensors.worker import SensorsWorker
 
 RECORDED = Path(__file__).parent.parent / "fixtures" / "cowrie" / "recorded" / "3.1"

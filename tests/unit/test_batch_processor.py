@@ -21,7 +21,8 @@ from decnet.bus.base import Event
 from decnet.config import BusSettings, RuntimeSettings, Settings
 from decnet.db import engine
 from decnet.db.repository import BaseRepository
-from decnet.db.tables import FailureCount, table_of
+from decnet.db.schema.columns import table_of
+from decnet.db.schema.runtime import FailureCount
 from decnet.errors import BusFull, BusUnavailable, DatabaseError, DiskFull, MalformedEvent
 from decnet.runtime.batch import BatchProcessor
 from decnet.runtime.health import WorkerStats

@@ -22,7 +22,7 @@ from decnet.bus.connection import Connection, read_connection, remove_connection
 from decnet.bus.factory import get_bus
 from decnet.bus.live import LiveSubscription
 from decnet.bus.memory import Broker, MemoryBus
-from decnet.bus.nats import NatsBus
+from decnet.bus.nats.connection import NatsBus
 from decnet.bus.null import NullBus
 from decnet.bus.purge import StreamState, acknowledged_to, purge_below
 from decnet.config import BusSettings, Settings

@@ -15,11 +15,12 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from decnet.db import engine, migrate
-from decnet.db.base import CHUNK, WRITTEN_AT_ONCE, _sorted, chunks
 from decnet.db.engine import Database, _driver_url, translated
-from decnet.db.evidence import SessionRow
 from decnet.db.repository import BaseRepository
-from decnet.db.tables import Lease, table_of
+from decnet.db.repository.base import CHUNK, WRITTEN_AT_ONCE, _sorted, chunks
+from decnet.db.schema.columns import table_of
+from decnet.db.schema.recorder import SessionRow
+from decnet.db.schema.runtime import Lease
 from decnet.errors import DatabaseError, DiskFull
 from tests.dbkit import open_repo
 

@@ -17,8 +17,15 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from decnet.bus import embedded as subject
-from decnet.bus.embedded import BACKOFF_S, LOG_BYTES, MIN_FREE_BYTES, STORE_SLACK, EmbeddedServer, free_port
+from decnet.bus.nats import server as subject
+from decnet.bus.nats.server import (
+    BACKOFF_S,
+    LOG_BYTES,
+    MIN_FREE_BYTES,
+    STORE_SLACK,
+    EmbeddedServer,
+    free_port,
+)
 from decnet.config import BusSettings
 from decnet.errors import EngineError
 

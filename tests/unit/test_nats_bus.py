@@ -14,12 +14,12 @@ from nats.aio.msg import Msg
 from nats.js import api
 from structlog.testing import capture_logs
 
-from decnet.bus import nats as subject
-from decnet.bus import nats_client
 from decnet.bus.base import Event
 from decnet.bus.live import LiveSubscription
-from decnet.bus.nats import NatsBus
-from decnet.bus.nats_client import Callbacks
+from decnet.bus.nats import client as nats_client
+from decnet.bus.nats import connection as subject
+from decnet.bus.nats.client import Callbacks
+from decnet.bus.nats.connection import NatsBus
 from decnet.config import BusSettings
 from decnet.errors import BusAuthError, BusError, BusUnavailable
 from tests.natsfakes import ENDED, FakeClient, FakeSubscription, durable
@@ -439,7 +439,7 @@ async def test_no_more_is_read_back_than_the_window(world: World, monkeypatch: p
         asked.append((pattern, last))
         return []
 
-    monkeypatch.setattr("decnet.bus.nats_store.Reader.tail", tail)
+    monkeypatch.setattr("decnet.bus.nats.store.Reader.tail", tail)
     await world.bus.connect()
     for last in (6, 7, 8):
         await world.bus.read_back(ENDED, last)

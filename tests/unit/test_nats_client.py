@@ -15,8 +15,8 @@ import pytest
 from nats.aio.msg import Msg
 from pydantic import SecretStr
 
-from decnet.bus import nats_client
-from decnet.bus.nats_client import (
+from decnet.bus.nats import client as nats_client
+from decnet.bus.nats.client import (
     PENDING_BYTES,
     PING_S,
     REMEMBERED_S,

@@ -10,8 +10,8 @@ import pytest
 from nats.aio.msg import Msg
 from nats.js import api
 
-from decnet.bus import nats_pull
-from decnet.bus.nats_pull import (
+from decnet.bus.nats import consumer as nats_pull
+from decnet.bus.nats.consumer import (
     GAP_S,
     LINGER_S,
     SILENCE_S,

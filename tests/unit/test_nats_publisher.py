@@ -11,7 +11,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from decnet.bus.base import Event
-from decnet.bus.nats_publish import Publisher, StreamMissing
+from decnet.bus.nats.publisher import Publisher, StreamMissing
 from decnet.bus.wire import HEADER_OVERHEAD
 from decnet.config import BusSettings
 from decnet.errors import BusFull, BusUnavailable

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nats.js import api
 
-from decnet.bus import nats_store
 from decnet.bus.base import Event, matches
-from decnet.bus.nats_store import BLOB_CALL_S, Blobs, Reader, ensure_stream, stream_config
+from decnet.bus.nats import store as nats_store
+from decnet.bus.nats.store import BLOB_CALL_S, Blobs, Reader, ensure_stream, stream_config
 from decnet.bus.topics import DURABLE_PATTERNS
 from decnet.bus.wire import MAX_BLOB_BYTES
 from decnet.config import BusSettings

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decnet.config import Settings
+from decnet.sensors.files.tailer import Line
 from decnet.sensors.sources import CowrieSource
-from decnet.sensors.tailer import Line
 
 KEY = b"k" * 32
 DAY = 86_400.0

@@ -11,8 +11,8 @@ import typer
 
 from decnet.config import SensorSettings, Settings
 from decnet.errors import SensorError
+from decnet.sensors.files.tailer import Batch, Line, Tailer
 from decnet.sensors.replay import detect, iter_events
-from decnet.sensors.tailer import Batch, Line, Tailer
 from decnet_tui.cli.sensor_option import parse_sensor, parse_sensors
 from tests.unit.test_sensor_cowrie import row
 from tests.unit.test_sensor_run import visits

@@ -11,7 +11,7 @@ import pytest
 
 from decnet.config import SensorSpec
 from decnet.errors import DatabaseError, SensorError
-from decnet.sensors.checkpoint import FileStore, RepoStore, pack, sensor_key, unpack
+from decnet.sensors.files.checkpoint import FileStore, RepoStore, pack, sensor_key, unpack
 
 KEY = "cowrie=/var/log/cowrie.json"
 

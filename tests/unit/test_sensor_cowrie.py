@@ -15,8 +15,8 @@ from decnet.config import SensorSettings, Settings
 from decnet.ids import session_id
 from decnet.sensors import assembly
 from decnet.sensors.cowrie import Fact, Refusal, parse_time
+from decnet.sensors.files.tailer import Line
 from decnet.sensors.sources import CowrieSource, JsonlSource, recorded_event
-from decnet.sensors.tailer import Line
 from tests.linekit import cowrie_line
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "cowrie"

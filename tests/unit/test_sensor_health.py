@@ -14,7 +14,7 @@ import pytest
 from decnet.bus.base import Event
 from decnet.config import SensorSettings, SensorSpec, Settings
 from decnet.sensors import worker as worker_module
-from decnet.sensors.checkpoint import FileStore, RepoStore
+from decnet.sensors.files.checkpoint import FileStore, RepoStore
 from decnet.sensors.worker import SensorsWorker, unread
 from decnet_tui.feed import Feed
 from decnet_tui.screens.workers import WorkersView

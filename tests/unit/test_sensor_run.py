@@ -17,7 +17,7 @@ from decnet.config import SensorSettings, SensorSpec, Settings
 from decnet.errors import BusAuthError, BusFull, BusUnavailable, DatabaseError, SensorError
 from decnet.logs import configure_logging
 from decnet.sensors import run as run_module
-from decnet.sensors.checkpoint import pack
+from decnet.sensors.files.checkpoint import pack
 from decnet.sensors.run import PROBLEMS_TOLD, REFUSALS_TOLD_S, SensorRun
 from tests.unit.test_sensor_cowrie import KEY, row
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decnet.shell import MAX_VIEWS, View, Views, views
+from decnet.shell.views import MAX_VIEWS, View, Views, views
 from decnet.ttp.matcher import Failures, RuleIndex
 from tests.packkit import index as pack_index
 

@@ -7,20 +7,12 @@ from typing import Any
 
 import pytest
 
-from decnet import shell, shell_decode
-from decnet.shell import (
-    MAX_DECODED,
-    MAX_NESTING,
-    MAX_TOKENS,
-    MAX_VIEW_TEXT,
-    MAX_VIEWS,
-    View,
-    ansi_c,
-    look_through,
-    split_commands,
-    views,
-)
-from decnet.shell_decode import MAX_TEXTS, decoded_texts
+from decnet.shell import decode as shell_decode
+from decnet.shell import views as shell_views
+from decnet.shell.decode import MAX_TEXTS, decoded_texts
+from decnet.shell.split import MAX_NESTING, MAX_TOKENS, Splitter, ansi_c, split_commands
+from decnet.shell.views import MAX_DECODED, MAX_VIEW_TEXT, MAX_VIEWS, View, views
+from decnet.shell.wrappers import look_through
 
 
 def texts(line: str, kind: str = "command") -> list[str]:
@@ -56,7 +48,7 @@ def test_a_view_that_is_there_already_takes_no_room() -> None:
 
 @pytest.mark.parametrize(("over", "capped"), [(-1, False), (0, False), (1, True)])
 def test_views_hold_so_much_text_together(monkeypatch: pytest.MonkeyPatch, over: int, capped: bool) -> None:
-    monkeypatch.setattr(shell, "MAX_VIEW_TEXT", 10)
+    monkeypatch.setattr(shell_views, "MAX_VIEW_TEXT", 10)
     found = views("x" * 4 + ";" + "y" * (6 + over))
     assert found.capped is capped
     assert found.views[0].text == "x" * 4 + ";" + "y" * (6 + over), "the line itself is whole in any case"
@@ -67,10 +59,10 @@ def test_views_hold_so_much_text_together(monkeypatch: pytest.MonkeyPatch, over:
 def test_tokens_are_looked_at_up_to_their_bound(
     monkeypatch: pytest.MonkeyPatch, tokens: int, capped: bool
 ) -> None:
-    monkeypatch.setattr(shell, "MAX_TOKENS", tokens)
+    monkeypatch.setattr(shell_views, "MAX_TOKENS", tokens)
     found = views("a b;c")
     assert found.capped is capped
-    splitter = shell._Splitter("a b;c", tokens)
+    splitter = Splitter("a b;c", tokens)
     splitter.run()
     assert splitter.tokens == max(tokens - 5, 0)
 
@@ -80,7 +72,7 @@ def test_tokens_of_scripts_within_count_for_the_whole_line() -> None:
     needed = 8 + 3
     for bound, capped in ((needed, False), (needed - 1, True)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(shell, "MAX_TOKENS", bound)
+            patch.setattr(shell_views, "MAX_TOKENS", bound)
             assert views(line).capped is capped, bound
 
 

@@ -21,9 +21,16 @@ from typing import Any
 import pytest
 
 from decnet.config import SensorSettings
-from decnet.sensors import tailer
-from decnet.sensors.logfiles import HEAD_BYTES, MAX_GONE, group_of, has_identity, is_log_name, reading_order
-from decnet.sensors.tailer import Batch, Tailer
+from decnet.sensors.files import tailer
+from decnet.sensors.files.rotation import (
+    HEAD_BYTES,
+    MAX_GONE,
+    group_of,
+    has_identity,
+    is_log_name,
+    reading_order,
+)
+from decnet.sensors.files.tailer import Batch, Tailer
 
 READERS = [Tailer]
 LONGEST = 1024

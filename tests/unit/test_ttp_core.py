@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from decnet.bus.base import Event, matches
 from decnet.config import packaged_rules_dir
 from decnet.ids import tag_id
-from decnet.shell import views
+from decnet.shell.views import views
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, TaggerEvent
 from decnet.ttp.conditions import compare
 from decnet.ttp.events import tagger_events

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decnet.config import packaged_demo_dir, packaged_rules_dir
-from decnet.shell import views
+from decnet.shell.views import views
 from decnet.ttp.conditions import _without_anchors
 from decnet.ttp.loader import load_bytes, load_dir
 from decnet.ttp.matcher import Failures, RuleIndex, _command_fields, _first_hit

@@ -5,8 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlmodel import SQLModel
 
-import decnet.db.evidence
-import decnet.db.tables  # noqa: F401  fills the metadata
+import decnet.db.schema  # noqa: F401  fills the metadata
 
 connection = context.config.attributes.get("connection")
 if connection is None:

@@ -1,0 +1,206 @@
+"""Repository, part alerts: what the multi-actor test raised, what operators made of it, and the lists.
+
+An alert is a row, so that a restart repeats nothing. Operators acknowledge and resolve; attribution
+alone opens alerts and closes them when the evidence is gone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from sqlalchemy import ColumnElement, func, or_, select, update
+
+from decnet.db.repository.base import RepositoryBase, Row, replace
+from decnet.db.repository.ignore import identity_is_shown
+from decnet.db.repository.lists import _attacker_is
+from decnet.db.schema.attribution import AttributionAlert, AttributionState
+from decnet.db.schema.columns import table_of
+from decnet.db.schema.recorder import Identity
+from decnet.db.types import as_utc, utcnow
+
+_STATE, _ALERT, _IDENTITY = table_of(AttributionState), table_of(AttributionAlert), table_of(Identity)
+_ALERT_NS = uuid5(NAMESPACE_URL, "decnet:alert:v1")
+_COLUMNS = tuple(_ALERT.c.keys())
+OPEN, ACKNOWLEDGED, RESOLVED = "open", "acknowledged", "resolved"
+STATES = (OPEN, ACKNOWLEDGED, RESOLVED)
+_STATE_ROW = (
+    "identity_uuid",
+    "primitive",
+    "state",
+    "current_value",
+    "confidence",
+    "observation_count",
+    "last_change_ts",
+    "last_observation_ts",
+)
+
+
+class AlertsMixin(RepositoryBase):
+    """``attribution_alert``, and the lists of states and alerts."""
+
+    async def standing_alerts(self) -> list[Row]:
+        """Alerts whose evidence stands, whatever an operator made of them; at most one for an identity."""
+        query = select(_ALERT).where(_ALERT.c.standing).order_by(_ALERT.c.identity_uuid, _ALERT.c.ordinal)
+        async with self._read() as session:
+            return await self._rows(session, query)
+
+    async def raise_alert(self, alert: Row) -> Row:
+        """Opens an alert of an identity, or brings its standing one up to date; the row as it is then.
+
+        Needs identity_uuid, attacker_uuids, primitives, families, sides, confidence, ts, explanation. A
+        standing alert that an operator resolved stays as it is and a new one is opened.
+        """
+        async with self.transaction() as bound, bound._write() as session:
+            last = await bound._newest_alert(alert["identity_uuid"])
+            if last and last["standing"] and last["state"] != RESOLVED:
+                row = {**last, **alert, "state": OPEN, "revision": last["revision"] + 1}
+                row |= {"acknowledged_by": None, "acknowledged_at": None}
+            else:
+                await bound.close_alerts([alert["identity_uuid"]], "attribution")
+                row = _fresh(alert, last["ordinal"] + 1 if last else 1)
+            await bound._upsert(session, _ALERT, [row], dict.fromkeys(_COLUMNS[1:], replace))
+        return row
+
+    async def refresh_alert(self, alert: Row) -> None:
+        """Brings the sessions of an identity's standing alert up to date, unless an operator resolved it."""
+        names = ("attacker_uuids", "families", "sides", "confidence", "ts", "explanation")
+        where = (
+            _ALERT.c.identity_uuid == alert["identity_uuid"],
+            _ALERT.c.standing,
+            _ALERT.c.state != RESOLVED,
+        )
+        async with self._write() as session:
+            values = {name: alert[name] for name in names}
+            await session.execute(update(_ALERT).where(*where).values(values))
+
+    async def _newest_alert(self, identity: str) -> Row | None:
+        query = select(_ALERT).where(_ALERT.c.identity_uuid == identity)
+        async with self._read() as session:
+            rows = await self._rows(session, query.order_by(_ALERT.c.ordinal.desc()).limit(1))
+        return rows[0] if rows else None
+
+    async def close_alerts(self, identities: Sequence[str], by: str) -> int:
+        """The evidence of these identities stands no longer: alerts are resolved and armed again; how many."""
+        now = utcnow()
+        values = {
+            "standing": False,
+            "state": RESOLVED,
+            "resolved_by": func.coalesce(_ALERT.c.resolved_by, by),
+            "resolved_at": func.coalesce(_ALERT.c.resolved_at, now),
+        }
+        where = (_ALERT.c.identity_uuid.in_(identities), _ALERT.c.standing)
+        async with self._write() as session:
+            done = await session.execute(
+                update(_ALERT).where(*where).values(values).returning(_ALERT.c.alert_id)
+            )
+            return len(done.all())
+
+    async def set_alert_state(self, alert_id: str, state: str, by: str) -> Row | None:
+        """Acknowledges or resolves an alert; the row afterwards, None when there is no such alert.
+
+        Raises ValueError for another state, and for acknowledging what is resolved already.
+        """
+        if state not in (ACKNOWLEDGED, RESOLVED):
+            raise ValueError(f"an alert can be {ACKNOWLEDGED} or {RESOLVED}, not {state!r}")
+        async with self.transaction() as bound, bound._write() as session:
+            row = await bound.get_alert(alert_id)
+            if row is None or row["state"] == state:
+                return row
+            if row["state"] == RESOLVED:
+                raise ValueError(f"alert {alert_id} is resolved already")
+            values = {"state": state, f"{state}_by": by, f"{state}_at": utcnow()}
+            await session.execute(update(_ALERT).where(_ALERT.c.alert_id == alert_id).values(values))
+            return await bound.get_alert(alert_id)
+
+    async def get_alert(self, alert_id: str) -> Row | None:
+        """One alert with all its columns, or None."""
+        async with self._read() as session:
+            rows = await self._rows(session, select(_ALERT).where(_ALERT.c.alert_id == alert_id))
+        return rows[0] if rows else None
+
+    async def list_alerts(
+        self,
+        since: datetime | float | None = None,
+        attacker: str | None = None,
+        session: str | None = None,
+        state: str | None = None,
+        limit: int = 100,
+        ignored: bool = False,
+    ) -> list[Row]:
+        """Alerts, newest first, with all their columns; ``session`` asks for one of the sessions behind it."""
+        where = [] if since is None else [_ALERT.c.ts >= as_utc(since)]
+        if state is not None:
+            where.append(_ALERT.c.state == state)
+        if not ignored:
+            where.append(identity_is_shown(_ALERT.c.identity_uuid))
+        if attacker is not None:
+            where.append(_identity_of(_ALERT.c.identity_uuid, attacker))
+        order = (_ALERT.c.ts.desc(), _ALERT.c.alert_id)
+        query = select(_ALERT).where(*where).order_by(*order)
+        async with self._read() as db:
+            rows = await self._rows(db, query.limit(limit) if limit > 0 and session is None else query)
+        if session is not None:
+            rows = [row for row in rows if any(session in side for side in row["sides"] or ())]
+        return rows[:limit] if limit > 0 else rows
+
+    async def list_attribution(
+        self,
+        since: datetime | float | None = None,
+        attacker: str | None = None,
+        identity: str | None = None,
+        limit: int = 100,
+        ignored: bool = False,
+    ) -> list[Row]:
+        """States of primitives, the last observed first; times are aware."""
+        where = _state_filter(since, attacker, identity)
+        if not ignored:
+            where.append(identity_is_shown(_STATE.c.identity_uuid))
+        order = (_STATE.c.last_observation_ts.desc(), _STATE.c.identity_uuid, _STATE.c.primitive)
+        query = select(*(_STATE.c[name] for name in _STATE_ROW)).where(*where).order_by(*order)
+        async with self._read() as session:
+            rows = await self._rows(session, query.limit(limit) if limit > 0 else query)
+        times = ("last_change_ts", "last_observation_ts")
+        return [{**row, **{name: as_utc(row[name]) for name in times}} for row in rows]
+
+    async def state_counts(self, identities: Sequence[str]) -> dict[str, dict[str, int]]:
+        """How many primitives of each identity are in which state."""
+        uuid, state = _STATE.c.identity_uuid, _STATE.c.state
+        query = select(uuid, state, func.count()).where(uuid.in_(identities)).group_by(uuid, state)
+        out: dict[str, dict[str, int]] = defaultdict(dict)
+        async with self._read() as session:
+            for identity, name, count in await session.execute(query):
+                out[identity][name] = int(count)
+        return out
+
+
+def _fresh(alert: Row, number: int) -> Row:
+    empty: Row = dict.fromkeys(_COLUMNS)
+    alert_id = str(uuid5(_ALERT_NS, f"{alert['identity_uuid']}|{number}"))
+    own = {"alert_id": alert_id, "ordinal": number, "revision": 1, "state": OPEN, "standing": True}
+    return {**empty, **alert, **own}
+
+
+def _identity_of(column: Any, attacker: str) -> ColumnElement[bool]:
+    """The canonical identity of an attacker (address or uuid)."""
+    canonical = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
+    wanted = select(canonical).where(*_attacker_is(_IDENTITY.c.attacker_uuid, attacker))
+    return column.in_(wanted)  # type: ignore[no-any-return]
+
+
+def _state_filter(since: datetime | float | None, attacker: str | None, identity: str | None) -> list[Any]:
+    where: list[Any] = []
+    if since is not None:
+        moment = as_utc(since)
+        assert moment is not None
+        where.append(_STATE.c.last_observation_ts >= moment.timestamp())
+    if attacker is not None:
+        where.append(_identity_of(_STATE.c.identity_uuid, attacker))
+    if identity is not None:
+        own = or_(_IDENTITY.c.identity_uuid == identity, _IDENTITY.c.merged_into == identity)
+        winner = select(func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)).where(own)
+        where.append(_STATE.c.identity_uuid.in_(winner))
+    return where

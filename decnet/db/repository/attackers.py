@@ -1,0 +1,249 @@
+"""Repository, part actors: attackers, identities and merges, credentials, fingerprints, recordings.
+
+Everything is commutative and idempotent: first and last times widen, merges are worked out from all
+that were ever announced.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from uuid import NAMESPACE_URL, uuid5
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from decnet.db.repository.base import (
+    LOCK_MERGES,
+    RepositoryBase,
+    Row,
+    chunks,
+    greatest,
+    insert_for,
+    least,
+    replace,
+)
+from decnet.db.schema.columns import table_of
+from decnet.db.schema.recorder import (
+    Attacker,
+    Credential,
+    Fingerprint,
+    Identity,
+    IdentityMerge,
+    Recording,
+    SessionRow,
+)
+from decnet.db.types import as_utc
+from decnet.hostile import storable_text
+from decnet.ids import identity_id, normalize_ip
+
+_ATTACKER, _IDENTITY, _MERGE = table_of(Attacker), table_of(Identity), table_of(IdentityMerge)
+_CREDENTIAL, _FINGERPRINT, _RECORDING = table_of(Credential), table_of(Fingerprint), table_of(Recording)
+_SESSION = table_of(SessionRow)
+_ROW_NS = uuid5(NAMESPACE_URL, "decnet:row:v1")
+_CREDENTIAL_KEY = (
+    "attacker_uuid",
+    "decky_id",
+    "service",
+    "session_id",
+    "username",
+    "secret_kind",
+    "secret_hmac",
+)
+MAX_GROUP = 10_000
+
+
+def _row_id(*parts: object) -> str:
+    return str(uuid5(_ROW_NS, json.dumps(parts, sort_keys=True, default=str, ensure_ascii=True)))
+
+
+_ADDED = frozenset({"hassh_algorithms", "key_algs", "enc_algs", "mac_algs", "comp_algs", "languages"})
+"""Fields of fingerprints that came later: ids of what is stored stay what they are."""
+
+
+class ActorsMixin(RepositoryBase):
+    """``attacker``, ``identity``, ``identity_merge``, ``credential``, ``fingerprint``, ``recording``."""
+
+    async def upsert_attacker(self, attacker_uuid: str, ip: str | None, ts: datetime | float | None) -> None:
+        """Sees an attacker at ``ts``: first and last sight widen."""
+        await self.upsert_attackers([(attacker_uuid, ip, ts)])
+
+    async def upsert_attackers(
+        self,
+        sightings: Iterable[tuple[str, str | None, datetime | float | None]],
+        ignored: Mapping[str, str] | None = None,
+    ) -> None:
+        """Many sightings (attacker_uuid, ip, time) in one statement.
+
+        ``ignored`` names the entry that marks an attacker; a sighting outside of every entry ends the mark.
+        """
+        marks = ignored or {}
+        rows = [{**row, "ignored_by": marks.get(row["attacker_uuid"])} for row in _widest(sightings)]
+        merge = {"ip": greatest, "first_seen": least, "last_seen": greatest, "ignored_by": replace}
+        async with self._write() as session:
+            await self._upsert(session, _ATTACKER, rows, merge)
+
+    async def form_identities(self, attacker_uuids: Iterable[str]) -> list[tuple[str, str]]:
+        """Gives every attacker its stub identity; (identity_uuid, attacker_uuid) of the new ones only."""
+        members = {identity_id(uuid): uuid for uuid in sorted(set(map(storable_text, attacker_uuids)))}
+        formed: list[str] = []
+        async with self._write() as session:
+            for part in chunks(sorted(members)):
+                formed += await self._form(session, {key: members[key] for key in part})
+            if formed:
+                await self._apply_merges(session, formed)
+        return [(identity, members[identity]) for identity in sorted(formed)]
+
+    async def _form(self, session: AsyncSession, members: dict[str, str]) -> list[str]:
+        """A row that a merge made first has no attacker yet, so that forming it still counts as new."""
+        fresh = insert_for(self.db.dialect, _IDENTITY).values(
+            [{"identity_uuid": i, "attacker_uuid": a} for i, a in members.items()]
+        )
+        statement = fresh.on_conflict_do_update(
+            index_elements=["identity_uuid"],
+            set_={"attacker_uuid": fresh.excluded.attacker_uuid},
+            where=_IDENTITY.c.attacker_uuid.is_(None),
+        ).returning(_IDENTITY.c.identity_uuid)
+        return list((await session.execute(statement)).scalars())
+
+    async def ensure_stub_identity_for_attacker(self, attacker_uuid: str) -> str | None:
+        """The canonical identity of an attacker, formed when need be; None while the attacker is unknown.
+
+        Deterministic, race-free, follows merges. An identity formed here announces nothing: the
+        recorder forms one for every attacker it writes.
+        """
+        async with self.transaction() as bound, bound._write() as session:
+            known = select(_ATTACKER.c.attacker_uuid).where(_ATTACKER.c.attacker_uuid == attacker_uuid)
+            if (await session.execute(known)).first() is None:
+                return None
+            await bound.form_identities([attacker_uuid])
+            return await bound.canonical_identity(identity_id(storable_text(attacker_uuid)))
+
+    async def canonical_identity(self, identity_uuid: str) -> str:
+        """The identity that this one was merged into, itself when it was not."""
+        query = select(_IDENTITY.c.merged_into).where(_IDENTITY.c.identity_uuid == identity_uuid)
+        async with self._read() as session:
+            return (await session.execute(query)).scalar_one_or_none() or identity_uuid
+
+    async def attackers_of_identity(self, identity_uuid: str) -> list[str]:
+        """All attackers of a canonical identity, sorted."""
+        own = or_(_IDENTITY.c.identity_uuid == identity_uuid, _IDENTITY.c.merged_into == identity_uuid)
+        query = select(_IDENTITY.c.attacker_uuid).where(own, _IDENTITY.c.attacker_uuid.is_not(None))
+        async with self._read() as session:
+            return sorted((await session.execute(query)).scalars())
+
+    async def merge_identities(self, winner_uuid: str, loser_uuid: str) -> str:
+        """Records a merge; the canonical identity of the group. The order of merges does not matter.
+
+        Chains, contradictions and rings end the same way for everyone: the identity that never lost,
+        the least of several, the least of all in a ring.
+        """
+        async with self._write() as session:
+            await self._serialise(session, LOCK_MERGES)
+            if winner_uuid != loser_uuid:
+                row = {"loser_uuid": loser_uuid, "winner_uuid": winner_uuid}
+                await self._upsert(session, _MERGE, [row])
+            await self._upsert(session, _IDENTITY, [{"identity_uuid": u} for u in {winner_uuid, loser_uuid}])
+            await self._apply_merges(session, [winner_uuid])
+        return await self.canonical_identity(winner_uuid)
+
+    async def _apply_merges(self, session: AsyncSession, identities: Sequence[str]) -> None:
+        done: set[str] = set()
+        for identity in identities:
+            if identity not in done and (edges := await self._merge_group(session, identity)):
+                done |= await self._point_at_canonical(session, edges)
+
+    async def _merge_group(self, session: AsyncSession, identity: str) -> set[tuple[str, str]]:
+        """All merges (loser, winner) that hang together with an identity."""
+        edges: set[tuple[str, str]] = set()
+        seen: set[str] = set()
+        todo = {identity}
+        while todo and len(seen) < MAX_GROUP:
+            near = sorted(todo)[:400]
+            touching = or_(_MERGE.c.loser_uuid.in_(near), _MERGE.c.winner_uuid.in_(near))
+            found = await session.execute(select(_MERGE.c.loser_uuid, _MERGE.c.winner_uuid).where(touching))
+            edges |= {(loser, winner) for loser, winner in found}
+            seen |= set(near)
+            todo = {member for edge in edges for member in edge} - seen
+        return edges
+
+    async def _point_at_canonical(self, session: AsyncSession, edges: set[tuple[str, str]]) -> set[str]:
+        members = {member for edge in edges for member in edge}
+        canonical = min(members - {loser for loser, _ in edges} or members)
+        for part in chunks(sorted(members)):
+            target = func.nullif(canonical, _IDENTITY.c.identity_uuid)
+            await session.execute(
+                update(_IDENTITY).where(_IDENTITY.c.identity_uuid.in_(part)).values(merged_into=target)
+            )
+        return members
+
+    async def upsert_credential(self, credential: Row) -> str:
+        """Keeps one captured credential (keys of ``credential.captured`` and ``ts``); its id."""
+        return (await self.upsert_credentials([credential]))[0]
+
+    async def upsert_credentials(self, credentials: Sequence[Row]) -> list[str]:
+        """Many of them; their ids. A success seen once stays."""
+        rows = [_credential_row(credential) for credential in credentials]
+        merge = {"success": greatest, "first_seen": least, "last_seen": greatest}
+        async with self._write() as session:
+            await self._upsert(session, _CREDENTIAL, rows, merge)
+        return [row["credential_id"] for row in rows]
+
+    async def upsert_fingerprint(
+        self, attacker_uuid: str, kind: str, fields: Row, ts: datetime | float | None
+    ) -> str:
+        """Keeps one fingerprint of an attacker; its id, which is derived from all but the time and ``_ADDED``."""
+        known = {name: value for name, value in fields.items() if name not in _ADDED}
+        row: Row = {"fingerprint_id": _row_id("fingerprint", attacker_uuid, kind, known)}
+        row |= {"attacker_uuid": attacker_uuid, "kind": kind, "fields": fields}
+        async with self._write() as session:
+            times = {"first_seen": ts, "last_seen": ts}
+            merge = {"first_seen": least, "last_seen": greatest}
+            await self._upsert(session, _FINGERPRINT, [{**row, **times}], merge)
+        return str(row["fingerprint_id"])
+
+    async def upsert_recording(self, key: str, session_id: str, data: bytes) -> None:
+        """Keeps a recording under its sha256; the same one twice is one row."""
+        async with self._write() as session:
+            row = {"key": key, "session_id": session_id, "data": data}
+            await self._upsert(session, _RECORDING, [row], {"session_id": least})
+
+    async def recording(self, key: str) -> bytes | None:
+        """The bytes of a recording, or None."""
+        async with self._read() as session:
+            found = await session.execute(select(_RECORDING.c.data).where(_RECORDING.c.key == key))
+            return found.scalar_one_or_none()
+
+    async def missing_recordings(self, limit: int) -> list[tuple[str, str]]:
+        """(key, session_id) of recordings that sessions name and nobody has copied yet, newest first."""
+        here = select(_RECORDING.c.key).where(_RECORDING.c.key == _SESSION.c.keystrokes_ref).exists()
+        query = select(_SESSION.c.keystrokes_ref, _SESSION.c.session_id)
+        query = query.where(_SESSION.c.keystrokes_ref.is_not(None), ~here)
+        async with self._read() as session:
+            rows = await session.execute(query.order_by(_SESSION.c.ended_at.desc()).limit(limit))
+            return [(key, session_id) for key, session_id in rows]
+
+
+def _widest(sightings: Iterable[tuple[str, str | None, datetime | float | None]]) -> list[Row]:
+    """One row for each attacker: a busy one would otherwise cost a statement for every event."""
+    rows: dict[str, Row] = {}
+    for uuid, ip, ts in sightings:
+        moment, address = as_utc(ts), normalize_ip(ip) if ip else None
+        row = rows.setdefault(
+            uuid, {"attacker_uuid": uuid, "ip": address, "first_seen": moment, "last_seen": moment}
+        )
+        row["ip"] = max(row["ip"] or "", address or "") or None
+        for name, pick in (("first_seen", min), ("last_seen", max)):
+            known = [t for t in (row[name], moment) if t is not None]
+            row[name] = pick(known, default=None)
+    return list(rows.values())
+
+
+def _credential_row(credential: Row) -> Row:
+    row = {key: credential.get(key) for key in _CREDENTIAL_KEY}
+    success = credential.get("success")
+    row["credential_id"] = _row_id("credential", *row.values())
+    row["success"] = success if isinstance(success, bool) else None
+    row["first_seen"] = row["last_seen"] = credential.get("ts")
+    return row

@@ -1,0 +1,306 @@
+"""Repository, part attribution: observations as the mergers read them, states, session features, verdicts.
+
+Every read is bounded by a number of rows for each attacker, so that a long history costs no more
+than a short one. Alerts and lists are in ``alerts.py``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import bindparam, column, func, or_, select, text, true, update
+
+from decnet.db.repository.attackers import ActorsMixin
+from decnet.db.repository.base import RepositoryBase, Row, chunks, insert_for, replace
+from decnet.db.schema.attribution import AttributionState, MultiActorEvidence, SessionFeature
+from decnet.db.schema.columns import table_of
+from decnet.db.schema.recorder import Attacker, Identity
+from decnet.db.types import SafeFloat, SafeJson
+from decnet.hostile import storable_text
+
+_ATTACKER, _IDENTITY, _STATE = table_of(Attacker), table_of(Identity), table_of(AttributionState)
+_FEATURE, _EVIDENCE = table_of(SessionFeature), table_of(MultiActorEvidence)
+FAMILY_COLUMNS = ("client", "playbook", "tempo", "credentials", "typing", "habit", "hours")
+_FEATURE_COLUMNS = ("session_id", "attacker_uuid", "identity_uuid", "started_at", "ended_at", "rank")
+_STATE_COLUMNS = tuple(_STATE.c.keys())
+ROWS_READ = 10
+"""Observations read for a merge; attribution.md, "bounded reads"."""
+SESSIONS_READ = 64
+"""Sessions read for the multi-actor test (MULTI_ACTOR_SESSIONS)."""
+COUNTED = 1000
+"""Observations are counted up to here: beyond, the count says "this many or more"."""
+_PARTS = 60
+_ROWS_OF = """SELECT * FROM (SELECT {i} AS part, value, ts, confidence, evidence_ref,
+ (SELECT count(*) FROM (SELECT 1 FROM observation WHERE attacker_uuid = :a{i} AND primitive = :p{i} AND ts <= :t{i} LIMIT {counted}) AS c{i}) AS total
+ FROM observation WHERE attacker_uuid = :a{i} AND primitive = :p{i} AND ts <= :t{i}
+ ORDER BY ts DESC, evidence_ref DESC LIMIT :n{i}) AS q{i}"""
+Key = tuple[str, str]
+"""(identity_uuid, primitive)."""
+
+
+class AttributionMixin(ActorsMixin, RepositoryBase):
+    """``attribution_state``, ``session_feature``, ``multi_actor_evidence``; reads ``observation``."""
+
+    async def identities_of_attackers(self, attacker_uuids: Iterable[str]) -> dict[str, str]:
+        """Canonical identity of every attacker that is known, formed when need be; the others are left out."""
+        wanted = sorted(set(map(storable_text, attacker_uuids)))
+        async with self.transaction() as bound:
+            found = await bound._formed(wanted)
+            missing = [attacker for attacker, identity in found.items() if identity is None]
+            if missing:
+                await bound.form_identities(missing)
+                found |= await bound._formed(missing)
+        return {attacker: identity for attacker, identity in sorted(found.items()) if identity is not None}
+
+    async def _formed(self, attacker_uuids: Sequence[str]) -> dict[str, str | None]:
+        """Known attackers with their canonical identity, None when it is not formed yet."""
+        out: dict[str, str | None] = {}
+        own = _IDENTITY.c.attacker_uuid == _ATTACKER.c.attacker_uuid
+        canonical = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
+        async with self._read() as session:
+            for part in chunks(attacker_uuids):
+                query = select(_ATTACKER.c.attacker_uuid, canonical).outerjoin(_IDENTITY, own)
+                rows = await session.execute(query.where(_ATTACKER.c.attacker_uuid.in_(part)))
+                out |= dict(rows.tuples().all())
+        return out
+
+    async def members_of(self, identities: Iterable[str]) -> dict[str, list[str]]:
+        """The attackers of canonical identities, each list sorted."""
+        out: dict[str, list[str]] = {identity: [] for identity in identities}
+        columns = (_IDENTITY.c.identity_uuid, _IDENTITY.c.merged_into, _IDENTITY.c.attacker_uuid)
+        async with self._read() as session:
+            for part in chunks(sorted(out)):
+                own = or_(_IDENTITY.c.identity_uuid.in_(part), _IDENTITY.c.merged_into.in_(part))
+                query = select(*columns).where(own, _IDENTITY.c.attacker_uuid.is_not(None))
+                for identity, winner, attacker in await session.execute(query):
+                    for owner in {identity, winner} & out.keys():
+                        out[owner].append(attacker)
+        return {identity: sorted(attackers) for identity, attackers in out.items()}
+
+    async def lock_identities(self, identities: Iterable[str]) -> bool:
+        """Holds the rows of identities, taken sorted, until the transaction ends.
+
+        False on SQLite, where it is not needed: there is one writer.
+        """
+        if self.db.dialect != "postgresql":
+            return False
+        async with self._write() as session:
+            for part in chunks(sorted(set(identities))):
+                rows = select(_IDENTITY.c.identity_uuid).where(_IDENTITY.c.identity_uuid.in_(part))
+                await session.execute(rows.order_by(_IDENTITY.c.identity_uuid).with_for_update())
+        return True
+
+    async def group_of_identity(self, identity_uuid: str) -> list[str]:
+        """The identity and all that were merged into it, sorted."""
+        own = or_(_IDENTITY.c.identity_uuid == identity_uuid, _IDENTITY.c.merged_into == identity_uuid)
+        async with self._read() as session:
+            found = (await session.execute(select(_IDENTITY.c.identity_uuid).where(own))).scalars()
+            return sorted({identity_uuid, *found})
+
+    async def observations_for_identity_primitive(
+        self, identity: str, primitive: str, limit: int = ROWS_READ, until: float | None = None
+    ) -> list[Row]:
+        """The last observations of all attackers of an identity, in order of (ts, evidence_ref).
+
+        Rows {value, ts, confidence, evidence_ref}; ``until`` (epoch seconds) leaves later ones out.
+        """
+        end = float("inf") if until is None else until
+        found = await self.observation_windows({(identity, primitive): (limit, end)})
+        return found[identity, primitive][0]
+
+    async def observation_windows(
+        self, wanted: Mapping[Key, tuple[int, float]]
+    ) -> dict[Key, tuple[list[Row], int]]:
+        """Last rows and count (up to 1,000) of many keys; each key says how many rows and until when."""
+        members = {
+            identity: await self.attackers_of_identity(identity) for identity in {k[0] for k in wanted}
+        }
+        parts = [
+            (key, attacker, limit, min(until, 1e300))
+            for key, (limit, until) in wanted.items()
+            for attacker in members[key[0]]
+        ]
+        rows: dict[Key, list[Row]] = {key: [] for key in wanted}
+        totals: dict[Key, dict[str, int]] = defaultdict(dict)
+        async with self._read() as session:
+            for some in chunks(parts, _PARTS):
+                found = await session.execute(_windows_statement(len(some)), _window_values(some))
+                for part, value, ts, confidence, ref, total in found:
+                    key, attacker = some[part][:2]
+                    totals[key][attacker] = total
+                    rows[key].append(
+                        {"value": value, "ts": ts, "confidence": confidence, "evidence_ref": ref}
+                    )
+        return {key: (_last(rows[key], wanted[key][0]), sum(totals[key].values())) for key in wanted}
+
+    async def get_attribution_state(self, identity: str, primitive: str) -> Row | None:
+        """One state row, or None."""
+        return (await self.attribution_states([(identity, primitive)])).get((identity, primitive))
+
+    async def attribution_states(self, keys: Iterable[Key]) -> dict[Key, Row]:
+        """The state rows of these keys that exist."""
+        wanted = set(keys)
+        out: dict[Key, Row] = {}
+        async with self._read() as session:
+            for part in chunks(sorted({identity for identity, _ in wanted})):
+                for row in await self._rows(session, select(_STATE).where(_STATE.c.identity_uuid.in_(part))):
+                    out[row["identity_uuid"], row["primitive"]] = row
+        return {key: row for key, row in out.items() if key in wanted}
+
+    async def states_of_identities(self, identities: Iterable[str]) -> list[Row]:
+        """All state rows of some identities."""
+        out: list[Row] = []
+        async with self._read() as session:
+            for part in chunks(sorted(set(identities))):
+                out += await self._rows(session, select(_STATE).where(_STATE.c.identity_uuid.in_(part)))
+        return out
+
+    async def upsert_attribution_state(self, state: Row) -> None:
+        """Writes one state row (column names as keys) as it is."""
+        await self.upsert_attribution_states([state])
+
+    async def upsert_attribution_states(self, states: Sequence[Row]) -> None:
+        """Writes many."""
+        rows = [{name: state.get(name) for name in _STATE_COLUMNS} for state in states]
+        rows = [{**row, "seq": row["seq"] or 0} for row in rows]
+        merge = dict.fromkeys(_STATE_COLUMNS[2:], replace)
+        async with self._write() as session:
+            await self._upsert(session, _STATE, rows, merge)
+
+    async def delete_attribution_states(self, identities: Iterable[str]) -> None:
+        """Forgets the states of identities that were merged into another one."""
+        async with self._write() as session:
+            for part in chunks(sorted(set(identities))):
+                await session.execute(_STATE.delete().where(_STATE.c.identity_uuid.in_(part)))
+
+    async def upsert_session_features(self, rows: Sequence[Row]) -> None:
+        """Keeps the features of sessions and marks their identities as due for the multi-actor test.
+
+        Keys: session_id, attacker_uuid, identity_uuid (stub), started_at, ended_at (epoch seconds), rank,
+        and one per family: a flat dict of feature names, or None. A row replaces the stored one of its
+        session when its rank is not lower. Raises KeyError when one of the first keys is missing.
+        """
+        kept: dict[str, Row] = {}
+        for row in sorted(rows, key=lambda row: str(row["rank"])):
+            kept[row["session_id"]] = _feature_row(row)
+        if not kept:
+            return
+        names = (*_FEATURE_COLUMNS[1:], *FAMILY_COLUMNS)
+        merge = dict.fromkeys(names, replace)
+        async with self.transaction() as bound, bound._write() as session:
+            newer = lambda new: new.rank >= _FEATURE.c.rank  # noqa: E731
+            await bound._upsert(session, _FEATURE, list(kept.values()), merge, newer)
+            await bound.mark_due({row["identity_uuid"] for row in kept.values()})
+
+    async def mark_due(self, identities: Iterable[str]) -> None:
+        """The multi-actor test has to look at these identities again."""
+        rows = [
+            {"identity_uuid": uuid, "version": 1, "due": True, "suspected": False}
+            for uuid in sorted(set(identities))
+        ]
+        fresh = insert_for(self.db.dialect, _EVIDENCE)
+        statement = fresh.on_conflict_do_update(
+            index_elements=["identity_uuid"], set_={"version": _EVIDENCE.c.version + 1, "due": true()}
+        )
+        if rows:
+            async with self._write() as session:
+                await session.execute(statement, rows)
+
+    async def session_features(self, identity: str, limit: int = SESSIONS_READ) -> list[Row]:
+        """The last sessions of an identity with their features, in order of (ended_at, session_id)."""
+        order = (_FEATURE.c.ended_at.desc(), _FEATURE.c.session_id.desc())
+        out: list[Row] = []
+        async with self._read() as session:
+            for attacker in await self.attackers_of_identity(identity):
+                query = select(_FEATURE).where(_FEATURE.c.attacker_uuid == attacker)
+                out += await self._rows(session, query.order_by(*order).limit(limit))
+        out.sort(key=lambda row: (row["ended_at"], row["session_id"]))
+        return out[-limit:]
+
+    async def due_identities(self, limit: int) -> list[tuple[str, str, int]]:
+        """(identity, its canonical one, version) of formed identities that the test has to look at."""
+        joined = _EVIDENCE.join(_IDENTITY, _IDENTITY.c.identity_uuid == _EVIDENCE.c.identity_uuid)
+        canonical = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
+        query = select(_EVIDENCE.c.identity_uuid, canonical, _EVIDENCE.c.version).select_from(joined)
+        formed = or_(_IDENTITY.c.attacker_uuid.is_not(None), _IDENTITY.c.merged_into.is_(None))
+        query = query.where(_EVIDENCE.c.due, formed).order_by(_EVIDENCE.c.identity_uuid).limit(limit)
+        async with self._read() as session:
+            return [(own, winner, int(version)) for own, winner, version in await session.execute(query)]
+
+    async def store_verdicts(self, verdicts: Sequence[Row], seen: Sequence[tuple[str, int]]) -> None:
+        """Keeps verdicts {identity_uuid, suspected, reason, primitives, verdict}.
+
+        ``seen`` (identity, version) are no longer due, unless sessions came since that version.
+        """
+        rows = [{**row, "version": 0, "due": False} for row in verdicts]
+        names = ("suspected", "reason", "primitives", "verdict")
+        done = (
+            update(_EVIDENCE)
+            .where(_EVIDENCE.c.identity_uuid == bindparam("who"), _EVIDENCE.c.version == bindparam("seen"))
+            .values(due=False)
+        )
+        marks = [{"who": identity, "seen": version} for identity, version in sorted(seen)]
+        async with self.transaction() as bound, bound._write() as session:
+            await bound._upsert(session, _EVIDENCE, rows, dict.fromkeys(names, replace))
+            if marks:
+                await (await session.connection()).execute(done, marks)
+
+    async def verdict_of(self, identity: str) -> Row | None:
+        """The last verdict on an identity, or None."""
+        query = select(_EVIDENCE.c.verdict).where(_EVIDENCE.c.identity_uuid == identity)
+        async with self._read() as session:
+            found = (await session.execute(query)).scalar_one_or_none()
+        return dict(found) if found else None
+
+    async def list_multi_actor_identities(self) -> list[Row]:
+        """{identity_uuid, primitives} of the identities that the multi-actor test suspects."""
+        query = select(_EVIDENCE.c.identity_uuid, _EVIDENCE.c.primitives).where(_EVIDENCE.c.suspected)
+        async with self._read() as session:
+            return await self._rows(session, query.order_by(_EVIDENCE.c.identity_uuid))
+
+    async def drop_evidence(self, identities: Iterable[str]) -> None:
+        """Forgets the verdicts on identities that were merged into another one."""
+        gone = {"suspected": False, "primitives": None, "verdict": None, "reason": "merged"}
+        async with self._write() as session:
+            for part in chunks(sorted(set(identities))):
+                where = _EVIDENCE.c.identity_uuid.in_(part)
+                await session.execute(update(_EVIDENCE).where(where).values(gone))
+
+
+def _feature_row(row: Row) -> Row:
+    out = {name: row[name] for name in _FEATURE_COLUMNS if name != "started_at"}
+    return {
+        **out,
+        "started_at": row.get("started_at"),
+        "rank": str(row["rank"]),
+        **{family: row.get(family) or None for family in FAMILY_COLUMNS},
+    }
+
+
+@cache
+def _windows_statement(parts: int) -> Any:
+    """One statement for many windows: a limited read for each, so that none looks at its whole history."""
+    statement = text(" UNION ALL ".join(_ROWS_OF.format(i=i, counted=COUNTED) for i in range(parts)))
+    return statement.columns(
+        column("part"),
+        column("value", SafeJson),
+        column("ts", SafeFloat),
+        column("confidence", SafeFloat),
+        column("evidence_ref"),
+        column("total"),
+    )
+
+
+def _window_values(parts: Sequence[tuple[Key, str, int, float]]) -> Row:
+    values: Row = {}
+    for i, ((_, primitive), attacker, limit, until) in enumerate(parts):
+        values |= {f"a{i}": attacker, f"p{i}": storable_text(primitive), f"t{i}": until, f"n{i}": limit}
+    return values
+
+
+def _last(rows: list[Row], limit: int) -> list[Row]:
+    rows.sort(key=lambda row: (row["ts"], row["evidence_ref"]))
+    return rows[-limit:]

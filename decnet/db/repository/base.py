@@ -1,0 +1,162 @@
+"""What the repository's parts share: sessions, upserts for both dialects, batches.
+
+A repository is either free (every method is a transaction of its own) or bound to one write
+transaction (:meth:`RepositoryBase.transaction`), which all its methods then join.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from importlib import import_module
+from typing import Any, Self
+
+from sqlalchemy import ColumnElement, Table, func, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from decnet.db.engine import Database, translated
+from decnet.turns import in_turns
+
+Row = dict[str, Any]
+Merge = Callable[[Any, Any, str], ColumnElement[Any]]
+"""(stored column, new value, dialect) → the value that stays."""
+CHUNK = 500
+WRITTEN_AT_ONCE = 100
+"""Rows of one statement: their values are bound in one go, and the event loop waits for it."""
+LOCK_RULES, LOCK_MERGES = 0x0DEC_0001, 0x0DEC_0002
+
+
+def greatest(old: Any, new: Any, dialect: str) -> ColumnElement[Any]:
+    """The greater of both; NULL loses. Commutative, so the order of deliveries does not matter."""
+    pick = func.greatest if dialect == "postgresql" else func.max
+    return pick(func.coalesce(old, new), func.coalesce(new, old))
+
+
+def least(old: Any, new: Any, dialect: str) -> ColumnElement[Any]:
+    """The lesser of both; NULL loses."""
+    pick = func.least if dialect == "postgresql" else func.min
+    return pick(func.coalesce(old, new), func.coalesce(new, old))
+
+
+def replace(_old: Any, new: Any, _dialect: str) -> ColumnElement[Any]:
+    """The new value."""
+    return new  # type: ignore[no-any-return]
+
+
+def chunks(items: Sequence[Any], size: int = CHUNK) -> Iterator[Sequence[Any]]:
+    """Pieces small enough for the bound parameters of one statement."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def insert_for(dialect: str, table: Table) -> Any:
+    """An INSERT that knows ON CONFLICT."""
+    module = import_module(f"sqlalchemy.dialects.{dialect}")  # the other one takes long to load
+    return module.insert(table)
+
+
+class RepositoryBase:
+    """Sessions and statements; the subjects are in the modules beside this one."""
+
+    def __init__(self, db: Database, session: AsyncSession | None = None) -> None:
+        """``session`` binds the repository to a running write transaction."""
+        self.db = db
+        self._session = session
+
+    @classmethod
+    async def open(cls, url: str, **options: Any) -> Self:
+        """A repository on its own database, migrated to this version; end it with :meth:`close`.
+
+        Raises what :meth:`decnet.db.engine.Database.open` raises.
+        """
+        db = Database(url, **options)
+        await db.open()
+        return cls(db)
+
+    async def close(self) -> None:
+        """Closes the database behind it."""
+        await self.db.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Self]:
+        """A repository bound to one write transaction; inside a bound one that one itself."""
+        if self._session is not None:
+            yield self
+            return
+        async with self.db.write() as session:
+            yield type(self)(self.db, session)
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[Self]:
+        """Undoes only what happened inside when it fails. Raises RuntimeError when not bound."""
+        if self._session is None:
+            raise RuntimeError("a savepoint needs a bound repository: use transaction() first")
+        with translated():
+            async with self._session.begin_nested():
+                yield self
+
+    @asynccontextmanager
+    async def _write(self) -> AsyncIterator[AsyncSession]:
+        if self._session is not None:
+            with translated():
+                yield self._session
+            return
+        async with self.db.write() as session:
+            yield session
+
+    @asynccontextmanager
+    async def _read(self) -> AsyncIterator[AsyncSession]:
+        if self._session is not None:
+            yield self._session
+            return
+        async with self.db.read() as session:
+            yield session
+
+    async def _upsert(
+        self,
+        session: AsyncSession,
+        table: Table,
+        rows: Sequence[Row],
+        merge: Mapping[str, Merge] | None = None,
+        where: Callable[[Any], Any] | None = None,
+    ) -> None:
+        """Inserts rows; one that is there already is merged column by column, or kept as it is.
+
+        ``where`` gets the new row and limits the merge. Rows of a batch need the same keys.
+        """
+        if not rows:
+            return
+        statement = self._upsert_statement(table, merge, where)
+        for part in chunks(_sorted(table, rows), WRITTEN_AT_ONCE):
+            await session.execute(statement, part)
+
+    def _upsert_statement(
+        self,
+        table: Table,
+        merge: Mapping[str, Merge] | None = None,
+        where: Callable[[Any], Any] | None = None,
+    ) -> Any:
+        statement = insert_for(self.db.dialect, table)
+        keys = list(table.primary_key.columns)
+        if not merge:
+            return statement.on_conflict_do_nothing(index_elements=keys)
+        new = statement.excluded
+        values = {name: how(table.c[name], new[name], self.db.dialect) for name, how in merge.items()}
+        return statement.on_conflict_do_update(
+            index_elements=keys, set_=values, where=where(new) if where else None
+        )
+
+    async def _rows(self, session: AsyncSession, statement: Any) -> list[Row]:
+        result = await session.execute(statement)
+        return await in_turns(dict, result.mappings())
+
+    async def _serialise(self, session: AsyncSession, key: int) -> None:
+        """Makes transactions of this kind commit one after the other (SQLite has one writer anyway)."""
+        if self.db.dialect == "postgresql":
+            await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
+
+def _sorted(table: Table, rows: Iterable[Row]) -> list[Row]:
+    """Rows in the order of their keys: two transactions that lock in one order cannot deadlock."""
+    names = [column.name for column in table.primary_key.columns]
+    return sorted(rows, key=lambda row: tuple(str(row.get(name)) for name in names))

@@ -1,0 +1,115 @@
+"""Repository, part coverage: how often which technique was seen, and the tags behind one of them.
+
+A tag counts at the time of its session, not at the time of tagging: an old log may be read today.
+``names`` are attacker uuids, identity uuids or addresses of one actor; None is everybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+
+from decnet.db.repository.base import RepositoryBase, Row
+from decnet.db.repository.ignore import tag_is_shown
+from decnet.db.schema.columns import table_of
+from decnet.db.schema.recorder import Attacker, Command, Identity, SessionRow
+from decnet.db.schema.ttp import TTPTag
+from decnet.db.types import as_utc
+
+_TAG, _SESSION, _COMMAND = table_of(TTPTag), table_of(SessionRow), table_of(Command)
+_ATTACKER, _IDENTITY = table_of(Attacker), table_of(Identity)
+_SEEN = func.coalesce(_SESSION.c.started_at, _TAG.c.created_at)
+_WHO = func.coalesce(
+    _IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid, _TAG.c.identity_uuid, _TAG.c.attacker_uuid
+)
+_FROM = (
+    _TAG.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid)
+    .outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _TAG.c.attacker_uuid)
+    .outerjoin(_SESSION, _SESSION.c.session_id == _TAG.c.session_id)
+)
+_BEHIND = (
+    "uuid",
+    "session_id",
+    "attacker_uuid",
+    "decky_id",
+    "tactic",
+    "technique_id",
+    "sub_technique_id",
+    "confidence",
+    "rule_id",
+    "evidence",
+    "source_kind",
+    "source_id",
+)
+
+Since = datetime | float | None
+Names = Collection[str] | None
+
+
+class CoverageMixin(RepositoryBase):
+    """What the coverage matrix is made of."""
+
+    async def technique_counts(self, since: Since = None, names: Names = None) -> list[Row]:
+        """One row by tactic and technique: tags, actors, last (aware datetime)."""
+        cell = (_TAG.c.tactic, _TAG.c.technique_id, _TAG.c.sub_technique_id)
+        counts = (func.count().label("tags"), func.count(_WHO.distinct()).label("actors"))
+        query = select(*cell, *counts, func.max(_SEEN).label("last")).select_from(_FROM)
+        query = query.where(and_(*_shown(since, names))).group_by(*cell)
+        async with self._read() as session:
+            rows = await self._rows(session, query)
+        return [{**row, "last": as_utc(row["last"])} for row in rows]
+
+    async def tags_behind(
+        self,
+        technique: str,
+        tactic: str | None = None,
+        since: Since = None,
+        names: Names = None,
+        limit: int = 500,
+    ) -> list[Row]:
+        """Tags of a technique (its sub-techniques included), newest first, with address, time and command."""
+        where = [or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique)]
+        if tactic is not None:
+            where.append(_TAG.c.tactic == tactic)
+        return await self._tags([*where, *_shown(since, names)], limit)
+
+    async def tags_of_rule(self, rule_id: str, names: Names = None, limit: int = 500) -> list[Row]:
+        """The tags that a rule gave, as :meth:`tags_behind` gives those of a technique."""
+        return await self._tags([_TAG.c.rule_id == rule_id, *_shown(None, names)], limit)
+
+    async def _tags(self, where: Sequence[ColumnElement[bool]], limit: int) -> list[Row]:
+        joined = _FROM.outerjoin(_COMMAND, _COMMAND.c.command_id == _TAG.c.source_id)
+        columns = [_TAG.c[name] for name in _BEHIND]
+        named = (_ATTACKER.c.ip.label("attacker_ip"), _WHO.label("identity_uuid"), _SEEN.label("seen"))
+        query = select(*columns, *named, _COMMAND.c.command_text).select_from(joined)
+        query = query.where(and_(*where)).order_by(_SEEN.desc(), _TAG.c.uuid).limit(limit)
+        async with self._read() as session:
+            rows = await self._rows(session, query)
+        return [{**row, "seen": as_utc(row["seen"])} for row in rows]
+
+    async def sessions_by_decky(self) -> dict[str, int]:
+        """Sessions of each decky, ignored sources left out."""
+        query = select(_SESSION.c.decky_id, func.count()).where(_SESSION.c.ignored_by.is_(None))
+        query = query.where(_SESSION.c.decky_id.is_not(None)).group_by(_SESSION.c.decky_id)
+        async with self._read() as session:
+            return {str(decky): int(count) for decky, count in await session.execute(query)}
+
+
+def _shown(since: Since, names: Names) -> list[ColumnElement[bool]]:
+    where: list[Any] = [_TAG.c.superseded_by.is_(None), tag_is_shown()]
+    if since:
+        where.append(as_utc(since) <= _SEEN)
+    if names is not None:
+        known = sorted(names)
+        where.append(
+            or_(
+                _TAG.c.attacker_uuid.in_(known),
+                _TAG.c.identity_uuid.in_(known),
+                _ATTACKER.c.ip.in_(known),
+                _WHO.in_(known),
+            )
+        )
+    return where

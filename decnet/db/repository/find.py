@@ -1,0 +1,166 @@
+"""Repository, part search: one text in commands, addresses, login names, hashes and URLs, newest first.
+
+Plain substring search, case-insensitive where the database folds case; ignored sources are left out
+unless asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, String, cast, or_, select
+
+from decnet.db.repository.base import RepositoryBase, Row
+from decnet.db.schema.columns import table_of
+from decnet.db.schema.recorder import Attacker, Command, Credential, Fingerprint, SessionRow
+from decnet.db.types import as_utc
+from decnet.hostile import storable_text
+
+_ATTACKER, _SESSION, _COMMAND = table_of(Attacker), table_of(SessionRow), table_of(Command)
+_CREDENTIAL, _PRINT = table_of(Credential), table_of(Fingerprint)
+_FILES = ("downloads", "uploads", "forwards", "inputs", "exploits", "extras")
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+FIND_COLUMNS = ("ts", "kind", "value", "attacker_ip", "attacker_uuid", "session_id")
+
+
+class FindMixin(RepositoryBase):
+    """Search over what the recorder wrote."""
+
+    async def find(
+        self, text: str, since: datetime | float | None = None, limit: int = 100, ignored: bool = False
+    ) -> list[Row]:
+        """Rows ts (aware), kind (command, address, user, hash, url, file, forward, input, exploit, other), value, attacker_ip,
+        attacker_uuid, session_id, newest first; limit 0 is all. Empty text finds nothing.
+        """
+        text = storable_text(text)
+        if not text:
+            return []
+        rows: list[Row] = []
+        for query, shape in (
+            (_commands(text), _plain("command")),
+            (_addresses(text), _plain("address")),
+            (_users(text), _credential_kind(text)),
+            (_prints(text), _json_items(text)),
+            (_files(text), _json_items(text)),
+        ):
+            rows += await self._found(query, shape, since, limit, ignored)
+        newest = sorted(rows, key=lambda row: (row["ts"] or _EVER, row["kind"], row["value"]), reverse=True)
+        return newest[:limit] if limit else newest
+
+    async def _found(self, query: _Query, shape: Any, since: Any, limit: int, ignored: bool) -> list[Row]:
+        statement, time, mark = query
+        if since is not None:
+            statement = statement.where(time >= as_utc(since))
+        if not ignored:
+            statement = statement.where(mark.is_(None))
+        statement = statement.order_by(time.desc())
+        async with self._read() as session:
+            found = await self._rows(session, statement.limit(limit) if limit else statement)
+        return [{name: row.get(name) for name in FIND_COLUMNS} for raw in found for row in shape(raw)]
+
+
+_Query = tuple[Any, Any, Any]
+
+
+def _has(column: Any, text: str) -> ColumnElement[bool]:
+    return column.icontains(text, autoescape=True)  # type: ignore[no-any-return]
+
+
+def _who(source: Any) -> list[Any]:
+    return [_SESSION.c.attacker_ip, _SESSION.c.attacker_uuid, source.c.session_id]
+
+
+def _commands(text: str) -> _Query:
+    columns = [_COMMAND.c.ts.label("ts"), _COMMAND.c.command_text.label("value"), *_who(_COMMAND)]
+    joined = _COMMAND.outerjoin(_SESSION, _SESSION.c.session_id == _COMMAND.c.session_id)
+    statement = select(*columns).select_from(joined).where(_has(_COMMAND.c.command_text, text))
+    return statement, _COMMAND.c.ts, _SESSION.c.ignored_by
+
+
+def _addresses(text: str) -> _Query:
+    columns = [
+        _ATTACKER.c.last_seen.label("ts"),
+        _ATTACKER.c.ip.label("value"),
+        _ATTACKER.c.ip.label("attacker_ip"),
+    ]
+    statement = select(*columns, _ATTACKER.c.attacker_uuid).where(
+        or_(_has(_ATTACKER.c.ip, text), _ATTACKER.c.attacker_uuid == text)
+    )
+    return statement, _ATTACKER.c.last_seen, _ATTACKER.c.ignored_by
+
+
+def _users(text: str) -> _Query:
+    columns = [_CREDENTIAL.c.last_seen.label("ts"), _CREDENTIAL.c.username, _CREDENTIAL.c.secret_hmac]
+    columns += [_ATTACKER.c.ip.label("attacker_ip"), _CREDENTIAL.c.attacker_uuid, _CREDENTIAL.c.session_id]
+    joined = _CREDENTIAL.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _CREDENTIAL.c.attacker_uuid)
+    wanted = or_(_has(_CREDENTIAL.c.username, text), _CREDENTIAL.c.secret_hmac == text.lower())
+    return select(*columns).select_from(joined).where(wanted), _CREDENTIAL.c.last_seen, _ATTACKER.c.ignored_by
+
+
+def _prints(text: str) -> _Query:
+    columns = [_PRINT.c.last_seen.label("ts"), _PRINT.c.kind, _PRINT.c.fields]
+    columns += [_ATTACKER.c.ip.label("attacker_ip"), _PRINT.c.attacker_uuid]
+    joined = _PRINT.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _PRINT.c.attacker_uuid)
+    statement = select(*columns).select_from(joined).where(_has(cast(_PRINT.c.fields, String), text))
+    return statement, _PRINT.c.last_seen, _ATTACKER.c.ignored_by
+
+
+def _files(text: str) -> _Query:
+    columns = [_SESSION.c.started_at.label("ts"), *(_SESSION.c[name] for name in _FILES), *_who(_SESSION)]
+    columns.append(_SESSION.c.sensor_session)
+    wanted = or_(*(_has(cast(_SESSION.c[name], String), text) for name in _FILES))
+    wanted = or_(wanted, _SESSION.c.sensor_session == text)
+    return select(*columns).where(wanted), _SESSION.c.started_at, _SESSION.c.ignored_by
+
+
+def _plain(kind: str) -> Any:
+    return lambda row: [{**row, "kind": kind}]
+
+
+def _credential_kind(text: str) -> Any:
+    def shape(row: Row) -> list[Row]:
+        if row["secret_hmac"] == text.lower():
+            return [{**row, "kind": "hash", "value": row["secret_hmac"]}]
+        return [{**row, "kind": "user", "value": row["username"]}]
+
+    return shape
+
+
+_KIND_OF = {
+    "url": "url", "sha256": "hash", "filename": "file", "destfile": "file", "outfile": "file", "host": "forward",
+    "data": "forward", "text": "input", "realm": "input", "cve": "exploit", "name": "exploit", "value": "exploit",
+    "command": "exploit", "username": "exploit", "error": "file", "fields": "other", "eventid": "other",
+}  # fmt: skip
+
+
+def _json_items(text: str) -> Any:
+    """The texts inside the JSON that really hold what was looked for, each once."""
+    wanted = text.casefold()
+
+    def shape(row: Row) -> list[Row]:
+        lists = [row[name] for name in (*_FILES, "fields") if row.get(name)]
+        hits = {hit for found in lists for hit in _texts(found, "hash") if wanted in hit[1].casefold()}
+        if row.get("sensor_session") == text:
+            hits.add(("session", text))
+        return [{**row, "kind": kind, "value": value} for kind, value in sorted(hits)]
+
+    return shape
+
+
+def _texts(value: Any, kind: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield kind, value
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield kind, str(value)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _texts(inner, kind if kind == "other" else _KIND_OF.get(key, kind))
+    elif isinstance(value, list):
+        yield from _each(value, kind)
+
+
+def _each(values: Iterable[Any], kind: str) -> Iterator[tuple[str, str]]:
+    for value in values:
+        yield from _texts(value, kind)

@@ -1,0 +1,52 @@
+"""Repository, part lifters: the little that predicates need to know of the past."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, select, tuple_
+
+from decnet.db.repository.base import RepositoryBase, Row, chunks, greatest, least
+from decnet.db.schema.columns import table_of
+from decnet.db.schema.ttp import EmailBody
+from decnet.hostile import storable_text
+
+_BODY = table_of(EmailBody)
+_NEWEST = (
+    func.row_number()
+    .over(
+        partition_by=(_BODY.c.attacker_uuid, _BODY.c.simhash),
+        order_by=(_BODY.c.ts.desc(), _BODY.c.source_id.desc()),
+    )
+    .label("rank")
+)
+LOCK_MAILS = 0x0DEC_0E01
+MAX_BODIES = 2000
+"""E-mails with one body that are looked at for one attacker, the newest."""
+
+
+class LiftersMixin(RepositoryBase):
+    """``email_body``."""
+
+    async def remember_email_bodies(self, rows: Sequence[Row]) -> None:
+        """Keeps e-mails (column names of ``email_body`` as keys); the same one twice is one row.
+
+        Transactions that do this commit one after the other, so that of two e-mails with one body the
+        later transaction sees both. Two tellings of one e-mail that differ end the same way in any order: least time, greatest count.
+        """
+        merge = {"ts": least, "rcpt_count": greatest, "session_id": greatest, "decky_id": greatest}
+        async with self._write() as session:
+            await self._serialise(session, LOCK_MAILS)
+            await self._upsert(session, _BODY, rows, merge)
+
+    async def email_bodies(self, keys: Sequence[tuple[str, str]]) -> list[Row]:
+        """E-mails of the given (attacker_uuid, simhash) pairs by (ts, source_id), the newest of many."""
+        wanted = sorted({(storable_text(a), storable_text(s)) for a, s in keys})
+        out: list[Row] = []
+        async with self._read() as session:
+            for some in chunks(wanted, 200):
+                same = tuple_(_BODY.c.attacker_uuid, _BODY.c.simhash).in_(some)
+                ranked = select(_BODY, _NEWEST).where(same).subquery()
+                columns = [ranked.c[column.name] for column in _BODY.columns]
+                out += await self._rows(session, select(*columns).where(ranked.c.rank <= MAX_BODIES))
+        return sorted(out, key=lambda row: (row["ts"], row["source_id"]))

@@ -1,0 +1,246 @@
+"""Repository, part lists: rows for the command line and the console, newest first.
+
+``since`` is an aware datetime or epoch seconds, ``attacker`` an address or a uuid, ``limit`` 0 is
+all. Superseded tags are left out everywhere, ignored sources unless ``ignored`` asks for them too.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from decnet.db.repository.base import RepositoryBase, Row, chunks
+from decnet.db.repository.ignore import tag_is_shown
+from decnet.db.schema.columns import table_of
+from decnet.db.schema.recorder import Attacker, Identity, SessionRow
+from decnet.db.schema.ttp import TTPTag
+from decnet.db.types import as_utc
+from decnet.ids import attacker_id, normalize_ip
+
+_TAG, _SESSION = table_of(TTPTag), table_of(SessionRow)
+_ATTACKER, _IDENTITY = table_of(Attacker), table_of(Identity)
+_CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
+_TAG_ROW = (
+    "uuid",
+    "source_kind",
+    "source_id",
+    "attacker_uuid",
+    "session_id",
+    "decky_id",
+    "tactic",
+    "technique_id",
+    "sub_technique_id",
+    "confidence",
+    "rule_id",
+    "rule_version",
+    "evidence",
+    "attack_release",
+    "created_at",
+)
+_SESSION_ROW = (
+    "session_id",
+    "attacker_uuid",
+    "attacker_ip",
+    "decky_id",
+    "service",
+    "protocol",
+    "started_at",
+    "ended_at",
+    "end_reason",
+    "duration_s",
+    "command_count",
+)
+Since = datetime | float | None
+
+
+class ListsMixin(RepositoryBase):
+    """Rows exactly as the command line's contract names them."""
+
+    async def list_tags(
+        self,
+        since: Since = None,
+        attacker: str | None = None,
+        session: str | None = None,
+        technique: str | None = None,
+        limit: int = 100,
+        ignored: bool = False,
+    ) -> list[Row]:
+        """Tags; ``technique`` may be a technique or a sub-technique. technique_name is the caller's."""
+        where = [_TAG.c.superseded_by.is_(None), *_attacker_is(_TAG.c.attacker_uuid, attacker)]
+        if since is not None:
+            where.append(_TAG.c.created_at >= as_utc(since))
+        if session is not None:
+            where.append(_TAG.c.session_id == session)
+        if technique is not None:
+            where.append(or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique))
+        if not ignored:
+            where.append(tag_is_shown())
+        identity = func.coalesce(_TAG.c.identity_uuid, _CANONICAL).label("identity_uuid")
+        query = select(*(_TAG.c[name] for name in _TAG_ROW), _ATTACKER.c.ip.label("attacker_ip"), identity)
+        joined = _TAG.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid)
+        joined = joined.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _TAG.c.attacker_uuid)
+        joined = joined.outerjoin(_SESSION, _SESSION.c.session_id == _TAG.c.session_id)
+        query = query.select_from(joined).where(and_(*where))
+        rows = await self._listed(query.order_by(_TAG.c.created_at.desc(), _TAG.c.uuid), limit)
+        return [{**row, "technique_name": None} for row in rows]
+
+    async def list_sessions(
+        self,
+        since: Since = None,
+        attacker: str | None = None,
+        session: str | None = None,
+        technique: str | None = None,
+        limit: int = 100,
+        ignored: bool = False,
+    ) -> list[Row]:
+        """Sessions that were alive at ``since`` or later; ``technique`` asks for a tag of it."""
+        tags = and_(_TAG.c.session_id == _SESSION.c.session_id, _TAG.c.superseded_by.is_(None))
+        where = [_SESSION.c.attacker_uuid.is_not(None), *_attacker_is(_SESSION.c.attacker_uuid, attacker)]
+        where += _not_marked(_SESSION.c.ignored_by, ignored)
+        if since is not None:
+            where.append(func.coalesce(_SESSION.c.ended_at, _SESSION.c.started_at) >= as_utc(since))
+        if session is not None:
+            where.append(_SESSION.c.session_id == session)
+        if technique is not None:
+            wanted = or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique)
+            where.append(select(_TAG.c.uuid).where(tags, wanted).exists())
+        count = select(func.count()).select_from(_TAG).where(tags).scalar_subquery().label("tag_count")
+        columns = [_SESSION.c[name] for name in _SESSION_ROW]
+        query = select(*columns, _CANONICAL.label("identity_uuid"), count)
+        joined = _SESSION.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _SESSION.c.attacker_uuid)
+        query = query.select_from(joined).where(and_(*where))
+        rows = await self._listed(
+            query.order_by(_newest(_SESSION.c.started_at), _SESSION.c.session_id), limit
+        )
+        return [{**row, "command_count": row["command_count"] or 0} for row in rows]
+
+    async def list_attackers(
+        self,
+        since: Since = None,
+        attacker: str | None = None,
+        technique: str | None = None,
+        limit: int = 100,
+        ignored: bool = False,
+    ) -> list[Row]:
+        """Attackers last seen at ``since`` or later; ``techniques`` is sorted."""
+        where = _attacker_is(_ATTACKER.c.attacker_uuid, attacker)
+        where += _not_marked(_ATTACKER.c.ignored_by, ignored)
+        if since is not None:
+            where.append(_ATTACKER.c.last_seen >= as_utc(since))
+        if technique is not None:
+            wanted = or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique)
+            own = and_(_TAG.c.attacker_uuid == _ATTACKER.c.attacker_uuid, _TAG.c.superseded_by.is_(None))
+            where.append(select(_TAG.c.uuid).where(own, wanted).exists())
+        query = select(
+            _ATTACKER.c.attacker_uuid,
+            _ATTACKER.c.ip.label("attacker_ip"),
+            _CANONICAL.label("identity_uuid"),
+            _ATTACKER.c.first_seen,
+            _ATTACKER.c.last_seen,
+        )
+        joined = _ATTACKER.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _ATTACKER.c.attacker_uuid)
+        query = query.select_from(joined).where(and_(True, *where))
+        rows = await self._listed(
+            query.order_by(_newest(_ATTACKER.c.last_seen), _ATTACKER.c.attacker_uuid), limit
+        )
+        return await self._with_counts(rows, ignored)
+
+    async def list_identities(
+        self, since: Since = None, limit: int = 100, ignored: bool = False
+    ) -> list[Row]:
+        """Identities with their attackers; a merged one has its canonical identity in ``merged_into``.
+
+        An identity whose own attacker is ignored is left out.
+        """
+        seen = func.max(_ATTACKER.c.last_seen)
+        joined = _IDENTITY.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _IDENTITY.c.attacker_uuid)
+        columns = (_IDENTITY.c.identity_uuid, _IDENTITY.c.attacker_uuid, _IDENTITY.c.merged_into)
+        query = select(*columns).select_from(joined).group_by(*columns)
+        query = query.where(and_(True, *_not_marked(_ATTACKER.c.ignored_by, ignored)))
+        if since is not None:
+            query = query.having(seen >= as_utc(since))
+        rows = await self._listed(query.order_by(_newest(seen), _IDENTITY.c.identity_uuid), limit)
+        members = await self._members([row["identity_uuid"] for row in rows])
+        return [_identity_row(row, members) for row in rows]
+
+    async def _members(self, identities: Sequence[str]) -> dict[str, list[str]]:
+        members: dict[str, list[str]] = defaultdict(list)
+        async with self._read() as session:
+            for part in chunks(identities):
+                query = select(_IDENTITY.c.merged_into, _IDENTITY.c.attacker_uuid).where(
+                    _IDENTITY.c.merged_into.in_(part), _IDENTITY.c.attacker_uuid.is_not(None)
+                )
+                for canonical, attacker in await session.execute(query):
+                    members[canonical].append(attacker)
+        return members
+
+    async def _with_counts(self, rows: list[Row], ignored: bool) -> list[Row]:
+        counts: dict[str, tuple[int, int]] = {}
+        techniques: dict[str, set[str]] = defaultdict(set)
+        async with self._read() as session:
+            for part in chunks([row["attacker_uuid"] for row in rows]):
+                counts |= await _session_counts(session, part, ignored)
+                for attacker, technique in await session.execute(_techniques_of(part)):
+                    techniques[attacker].add(technique)
+        return [_attacker_row(row, counts, techniques) for row in rows]
+
+    async def _listed(self, query: Any, limit: int) -> list[Row]:
+        async with self._read() as session:
+            return await self._rows(session, query.limit(limit) if limit > 0 else query)
+
+
+def _newest(column: Any) -> ColumnElement[Any]:
+    """PostgreSQL would put rows without a time first, SQLite puts them last."""
+    return func.coalesce(column, as_utc(0)).desc()
+
+
+def _attacker_is(column: Any, attacker: str | None) -> list[ColumnElement[bool]]:
+    """The filter for an address or a uuid."""
+    if attacker is None:
+        return []
+    try:
+        return [column == str(UUID(attacker))]
+    except ValueError:
+        address = normalize_ip(attacker)
+        by_ip = select(_ATTACKER.c.attacker_uuid).where(_ATTACKER.c.ip == address)
+        return [or_(column == attacker_id(address), column.in_(by_ip))]
+
+
+def _not_marked(column: Any, ignored: bool) -> list[ColumnElement[bool]]:
+    return [] if ignored else [column.is_(None)]
+
+
+async def _session_counts(
+    session: AsyncSession, attackers: Sequence[str], ignored: bool
+) -> dict[str, tuple[int, int]]:
+    uuid, decky = _SESSION.c.attacker_uuid, _SESSION.c.decky_id
+    chosen = and_(uuid.in_(attackers), *_not_marked(_SESSION.c.ignored_by, ignored))
+    query = select(uuid, func.count(), func.count(decky.distinct())).where(chosen).group_by(uuid)
+    return {key: (int(sessions), int(deckies)) for key, sessions, deckies in await session.execute(query)}
+
+
+def _techniques_of(attackers: Sequence[str]) -> Any:
+    chosen = and_(_TAG.c.attacker_uuid.in_(attackers), _TAG.c.superseded_by.is_(None))
+    return select(_TAG.c.attacker_uuid, _TAG.c.technique_id).where(chosen).distinct()
+
+
+def _attacker_row(row: Row, counts: dict[str, tuple[int, int]], techniques: dict[str, set[str]]) -> Row:
+    sessions, deckies = counts.get(row["attacker_uuid"], (0, 0))
+    found = sorted(techniques.get(row["attacker_uuid"], ()))
+    return {**row, "session_count": sessions, "decky_count": deckies, "techniques": found}
+
+
+def _identity_row(row: Row, members: dict[str, list[str]]) -> Row:
+    own = [row["attacker_uuid"]] if row["attacker_uuid"] else []
+    attackers = sorted({*own, *members.get(row["identity_uuid"], ())})
+    return {
+        "identity_uuid": row["identity_uuid"],
+        "attacker_uuids": attackers,
+        "merged_into": row["merged_into"],
+    }

@@ -1,0 +1,245 @@
+"""Repository, part producers: due marks, things told once, intel, and the facts that aggregates are made of.
+
+Whoever writes evidence marks its attackers as due in the same transaction. A producer recomputes what
+it needs from stored rows and takes the mark back, so that it does not matter which event came first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import String, and_, cast, delete, func, or_, select, tuple_
+
+from decnet.db.repository.base import RepositoryBase, Row, chunks, greatest, insert_for, least, replace
+from decnet.db.schema.columns import table_of
+from decnet.db.schema.recorder import AttackerIntel, Credential, Identity, SessionRow
+from decnet.db.schema.runtime import Announcement, ProducerDue
+from decnet.db.types import as_utc
+from decnet.ids import identity_id
+from decnet.turns import in_turns
+
+_DUE, _TOLD, _INTEL = table_of(ProducerDue), table_of(Announcement), table_of(AttackerIntel)
+_SESSION, _CREDENTIAL, _IDENTITY = table_of(SessionRow), table_of(Credential), table_of(Identity)
+_ATTEMPT = ("credential_id", "attacker_uuid", "decky_id", "service", "session_id", "username",
+            "secret_kind", "secret_hmac", "success", "first_seen")  # fmt: skip
+CONSUMERS = ("recorder", "ttp")
+"""Who recomputes something when an attacker's rows change."""
+Span = tuple[float, float]
+"""Event time, epoch seconds: from, to."""
+
+
+def widened(spans: Iterable[tuple[str, float]]) -> dict[str, Span]:
+    """(attacker, time) pairs as the span of each attacker."""
+    out: dict[str, Span] = {}
+    for uuid, ts in spans:
+        since, until = out.get(uuid, (ts, ts))
+        out[uuid] = (min(since, ts), max(until, ts))
+    return out
+
+
+class ProducersMixin(RepositoryBase):
+    """``producer_due``, ``announcement``, ``attacker_intel``, and reads over evidence."""
+
+    async def due_mark(self, spans: Mapping[str, Span], consumers: Sequence[str] = CONSUMERS) -> None:
+        """Marks attackers whose rows of that time changed."""
+        rows = [
+            {"consumer": consumer, "attacker_uuid": uuid, "seq": 1, "since": since, "until": until}
+            for consumer in consumers
+            for uuid, (since, until) in spans.items()
+        ]
+        merge = {"seq": lambda old, _new, _dialect: old + 1, "since": least, "until": greatest}
+        async with self._write() as session:
+            await self._upsert(session, _DUE, rows, merge)
+
+    async def due_take(self, consumer: str, limit: int) -> list[Row]:
+        """Marks of a consumer (attacker_uuid, seq, since, until), by attacker; they stay until done."""
+        query = select(_DUE).where(_DUE.c.consumer == consumer).order_by(_DUE.c.attacker_uuid).limit(limit)
+        async with self._read() as session:
+            return await self._rows(session, query)
+
+    async def due_done(self, consumer: str, marks: Iterable[Row]) -> None:
+        """Takes marks back, unless the attacker changed again meanwhile."""
+        async with self._write() as session:
+            for part in chunks(list(marks), 200):
+                seen = [
+                    and_(_DUE.c.attacker_uuid == m["attacker_uuid"], _DUE.c.seq == m["seq"]) for m in part
+                ]
+                await session.execute(delete(_DUE).where(_DUE.c.consumer == consumer, or_(*seen)))
+
+    async def due_count(self, consumer: str) -> int:
+        """Attackers that wait for a consumer."""
+        query = select(func.count()).select_from(_DUE).where(_DUE.c.consumer == consumer)
+        async with self._read() as session:
+            return int((await session.execute(query)).scalar_one())
+
+    async def announce(self, keys: Mapping[str, float]) -> list[str]:
+        """Keeps keys (with the event time of each); those that nobody had told before, sorted."""
+        if not keys:
+            return []
+        rows = [{"key": key, "ts": keys[key]} for key in sorted(keys)]
+        fresh = insert_for(self.db.dialect, _TOLD).on_conflict_do_nothing(index_elements=["key"])
+        async with self._write() as session:
+            done = await session.execute(fresh.returning(_TOLD.c.key), rows)
+            return sorted(done.scalars())
+
+    async def upsert_intel(self, intel: Iterable[tuple[str, float, Row]]) -> None:
+        """Keeps enrichments (attacker_uuid, time, payload); the newest counts, whatever order they come in."""
+        newest: dict[str, Row] = {}
+        for uuid, ts, payload in intel:
+            row: Row = {"attacker_uuid": uuid, "version": _version(ts, payload), "ts": ts, "payload": payload}
+            if uuid not in newest or row["version"] > newest[uuid]["version"]:
+                newest[uuid] = row
+        merge = dict.fromkeys(("version", "ts", "payload"), replace)
+        async with self._write() as session:
+            await self._upsert(
+                session, _INTEL, list(newest.values()), merge, lambda new: new.version > _INTEL.c.version
+            )
+
+    async def intel_of(self, attacker_uuids: Iterable[str]) -> list[tuple[float, Row]]:
+        """The stored enrichments (time, payload) of attackers that have one, by attacker."""
+        found: list[tuple[float, Row]] = []
+        async with self._read() as session:
+            for part in chunks(sorted(set(attacker_uuids))):
+                query = select(_INTEL.c.ts, _INTEL.c.payload).where(_INTEL.c.attacker_uuid.in_(part))
+                rows = await session.execute(query.order_by(_INTEL.c.attacker_uuid))
+                found += rows.tuples().all()
+        return found
+
+    async def attempts(self, attackers: Sequence[str], since: float, until: float, limit: int) -> list[Row]:
+        """Credentials first tried in a span, in order of (attacker, time, id); ``first_seen`` is epoch seconds."""
+        time = _CREDENTIAL.c.first_seen
+        query = select(*(_CREDENTIAL.c[name] for name in _ATTEMPT)).where(
+            _CREDENTIAL.c.attacker_uuid.in_(attackers), time >= as_utc(max(since, 0.0)), time <= as_utc(until)
+        )
+        order = (_CREDENTIAL.c.attacker_uuid, time, _CREDENTIAL.c.credential_id)
+        async with self._read() as session:
+            rows = await self._rows(session, query.order_by(*order).limit(limit))
+        return await in_turns(lambda row: {**row, "first_seen": row["first_seen"].timestamp()}, rows)
+
+    async def session_starts(self, attackers: Sequence[str], newest: int) -> dict[str, list[float]]:
+        """Start times (epoch seconds, rising) of the ``newest`` sessions of each attacker."""
+        rank = func.row_number().over(
+            partition_by=_SESSION.c.attacker_uuid,
+            order_by=(_SESSION.c.started_at.desc(), _SESSION.c.session_id),
+        )
+        ranked = select(_SESSION.c.attacker_uuid, _SESSION.c.started_at, rank.label("place")).where(
+            _SESSION.c.attacker_uuid.in_(attackers), _SESSION.c.started_at.is_not(None)
+        ).subquery()  # fmt: skip
+        query = select(ranked.c.attacker_uuid, ranked.c.started_at).where(ranked.c.place <= newest)
+        out: dict[str, list[float]] = defaultdict(list)
+        async with self._read() as session:
+            for uuid, start in await session.execute(query):
+                out[uuid].append(start.timestamp())
+        return {uuid: sorted(starts) for uuid, starts in out.items()}
+
+    async def identities_of(self, attackers: Sequence[str]) -> dict[str, str]:
+        """The canonical identity of each attacker; the stub where none was formed yet."""
+        canonical = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
+        query = select(_IDENTITY.c.attacker_uuid, canonical).where(_IDENTITY.c.attacker_uuid.in_(attackers))
+        async with self._read() as session:
+            found = dict((await session.execute(query)).tuples().all())
+        return {uuid: found.get(uuid) or identity_id(uuid) for uuid in attackers}
+
+    async def spread_of_secrets(
+        self, identities: Sequence[str], since: float = 0.0, least_accounts: int = 2
+    ) -> list[Row]:
+        """For each identity the secret that most login names were tried with, from ``least_accounts`` names on.
+
+        Only secrets of which something is new from ``since`` on (epoch seconds) are looked at.
+        """
+        names = func.count(_CREDENTIAL.c.username.distinct()).label("account_count")
+        who = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
+        secret = (_CREDENTIAL.c.secret_kind, _CREDENTIAL.c.secret_hmac)
+        columns = (
+            who.label("identity_uuid"),
+            *secret,
+            names,
+            func.count(_target().distinct()).label("target_count"),
+        )
+        joined = _CREDENTIAL.join(_IDENTITY, _IDENTITY.c.attacker_uuid == _CREDENTIAL.c.attacker_uuid)
+        best: dict[str, Row] = {}
+        for part in chunks(identities):
+            mine = or_(_IDENTITY.c.identity_uuid.in_(part), _IDENTITY.c.merged_into.in_(part))
+            members = select(_IDENTITY.c.attacker_uuid).where(mine)
+            fresh = _recent([secret[1]], _CREDENTIAL.c.attacker_uuid.in_(members), since)
+            query = select(*columns).select_from(joined).where(mine, secret[1].in_(fresh))
+            found = (
+                query.group_by(who, *secret).having(names >= least_accounts).order_by(names.desc(), secret[1])
+            )
+            async with self._read() as session:
+                for row in await self._rows(session, found):
+                    best.setdefault(row["identity_uuid"], row)
+        return [best[identity] for identity in sorted(best)]
+
+    async def reused_credentials(self, attackers: Sequence[str], since: float = 0.0) -> list[Row]:
+        """Login name and secret that one attacker tried on several targets, with ``target_count``.
+
+        Only those of which something is new from ``since`` on (epoch seconds) are looked at.
+        """
+        targets = func.count(_target().distinct()).label("target_count")
+        columns = [_CREDENTIAL.c[n] for n in ("attacker_uuid", "username", "secret_kind", "secret_hmac")]
+        # The keyed hash has the kind in it, so that it tells secrets apart by itself.
+        mine, pair = _CREDENTIAL.c.attacker_uuid.in_(attackers), (columns[0], columns[3])
+        query = select(*columns, targets).where(mine, tuple_(*pair).in_(_recent(pair, mine, since)))
+        async with self._read() as session:
+            return await self._rows(session, query.group_by(*columns).having(targets >= 2).order_by(*columns))
+
+    async def credential_users(
+        self, username: str | None, kind: str | None, secret: str, limit: int
+    ) -> list[Row]:
+        """Who tried a credential where: attacker_uuid, decky_id, service, each once."""
+        columns = [_CREDENTIAL.c[name] for name in ("attacker_uuid", "decky_id", "service")]
+        query = select(*columns).where(
+            _CREDENTIAL.c.secret_hmac == secret,
+            _CREDENTIAL.c.secret_kind == kind,
+            _CREDENTIAL.c.username == username,
+        )
+        async with self._read() as session:
+            return await self._rows(session, query.distinct().order_by(*columns).limit(limit))
+
+    async def score_counts(self, attackers: Sequence[str]) -> dict[str, Row]:
+        """What an attacker's score is made of: event_count, service_count, decky_count, credential_count."""
+        uuid = _SESSION.c.attacker_uuid
+        events = func.count() + func.coalesce(func.sum(_SESSION.c.command_count), 0)
+        query = select(
+            uuid, events, func.count(_SESSION.c.service.distinct()), func.count(_SESSION.c.decky_id.distinct())
+        ).where(uuid.in_(attackers)).group_by(uuid)  # fmt: skip
+        owner = _CREDENTIAL.c.attacker_uuid
+        secrets = select(owner, func.count()).where(owner.in_(attackers)).group_by(owner)
+        async with self._read() as session:
+            credentials = dict((await session.execute(secrets)).tuples().all())
+            sessions = {row[0]: row[1:] for row in await session.execute(query)}
+        return {
+            uuid: {
+                **dict(zip(("event_count", "service_count", "decky_count"), map(int, sessions.get(uuid, (0, 0, 0))), strict=True)),
+                "credential_count": int(credentials.get(uuid, 0)),
+            }
+            for uuid in attackers
+        }  # fmt: skip
+
+
+def _recent(columns: Sequence[Any], mine: Any, since: float) -> Any:
+    """The secrets of some attackers that were tried from a moment on."""
+    moment = as_utc(max(since, 0.0))
+    return select(*columns).where(
+        mine, _CREDENTIAL.c.secret_hmac.is_not(None), _CREDENTIAL.c.first_seen >= moment
+    )
+
+
+def _target() -> Any:
+    """Decky and service as one text, for counting them distinct."""
+    return (
+        func.coalesce(cast(_CREDENTIAL.c.decky_id, String), "")
+        + "|"
+        + func.coalesce(_CREDENTIAL.c.service, "")
+    )
+
+
+def _version(ts: float, payload: Row) -> str:
+    """Sorts by time, then by content, so that every order of deliveries ends with the same row."""
+    body = json.dumps(payload, sort_keys=True, default=str, ensure_ascii=True).encode()
+    return f"{max(ts, 0.0):020.6f}|{hashlib.sha256(body).hexdigest()}"

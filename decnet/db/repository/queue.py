@@ -1,0 +1,170 @@
+"""Repository, part work: outbox, dead letters, failures, leases, heartbeats, checkpoints."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, func, insert, literal_column, or_, select
+
+from decnet.bus.base import Event
+from decnet.db.repository.base import WRITTEN_AT_ONCE, RepositoryBase, Row, chunks, insert_for, replace
+from decnet.db.schema.columns import table_of
+from decnet.db.schema.runtime import (
+    DeadLetter,
+    FailureCount,
+    Lease,
+    Outbox,
+    SensorCheckpoint,
+    WorkerHeartbeat,
+)
+from decnet.db.types import as_utc, utcnow
+from decnet.turns import in_turns
+
+_OUTBOX, _DEAD, _FAILURE = table_of(Outbox), table_of(DeadLetter), table_of(FailureCount)
+_LEASE, _BEAT, _CHECKPOINT = table_of(Lease), table_of(WorkerHeartbeat), table_of(SensorCheckpoint)
+
+
+class QueueMixin(RepositoryBase):
+    """Rows about work, not about attackers."""
+
+    async def outbox_add(self, event: Event) -> None:
+        """Puts one event on the outbox of the running transaction."""
+        await self.outbox_add_many([event])
+
+    async def outbox_add_many(self, events: Sequence[Event]) -> None:
+        """Puts events on the outbox, in order."""
+        rows = await in_turns(_outbox_row, events)
+        async with self._write() as session:
+            for part in chunks(rows, WRITTEN_AT_ONCE):
+                await session.execute(insert(_OUTBOX), part)
+
+    async def outbox_take(self, limit: int) -> list[tuple[int, Event]]:
+        """The oldest ``limit`` events with their row ids; they stay until deleted."""
+        async with self._read() as session:
+            rows = await self._rows(session, select(_OUTBOX).order_by(_OUTBOX.c.row_id).limit(limit))
+        return await in_turns(_waiting, rows)
+
+    async def outbox_delete(self, ids: Iterable[int]) -> None:
+        """Forgets relayed events; ids that are gone already do no harm."""
+        async with self._write() as session:
+            for part in chunks(list(ids)):
+                await session.execute(delete(_OUTBOX).where(_OUTBOX.c.row_id.in_(part)))
+
+    async def outbox_count(self) -> int:
+        """Events that wait for the relay."""
+        return await self._count(select(func.count()).select_from(_OUTBOX))
+
+    async def dead_letter_add(self, worker: str, topic: str, reason: str, seq: int, body: bytes) -> int:
+        """Keeps an event that cannot be digested; the same worker and sequence is one row. Its id."""
+        row = {"worker": worker, "topic": topic, "reason": reason, "seq": seq, "body": body, "ts": utcnow()}
+        fresh = insert_for(self.db.dialect, _DEAD).on_conflict_do_nothing(index_elements=["worker", "seq"])
+        known = select(_DEAD.c.id).where(_DEAD.c.worker == worker, _DEAD.c.seq == seq)
+        async with self._write() as session:
+            await session.execute(fresh, [row])
+            return int((await session.execute(known)).scalar_one())
+
+    async def dead_letters(self, since: datetime | float | None = None, limit: int = 100) -> list[Row]:
+        """Rows id, worker, topic, reason, seq, ts (aware), newest first; limit 0 is all."""
+        columns = [_DEAD.c[name] for name in ("id", "worker", "topic", "reason", "seq", "ts")]
+        query = select(*columns).order_by(_DEAD.c.id.desc())
+        if since is not None:
+            query = query.where(_DEAD.c.ts >= as_utc(since))
+        async with self._read() as session:
+            return await self._rows(session, query.limit(limit) if limit else query)
+
+    async def dead_letter_get(self, letter_id: int) -> Row | None:
+        """One dead letter with its ``body``."""
+        async with self._read() as session:
+            rows = await self._rows(session, select(_DEAD).where(_DEAD.c.id == letter_id))
+        return rows[0] if rows else None
+
+    async def dead_letter_delete(self, letter_id: int) -> None:
+        """Forgets a dead letter, after it was put on the bus again."""
+        async with self._write() as session:
+            await session.execute(delete(_DEAD).where(_DEAD.c.id == letter_id))
+
+    async def failure_count_add(self, worker: str, seq: int) -> int:
+        """Counts one failure of a worker on the event ``seq``; the new count.
+
+        A transaction of its own, since the failed one is rolled back: never call it inside another.
+        """
+        fresh = insert_for(self.db.dialect, _FAILURE)
+        statement = fresh.on_conflict_do_update(
+            index_elements=["worker", "seq"], set_={"count": _FAILURE.c.count + 1}
+        ).returning(_FAILURE.c.count)
+        async with self.db.write() as session:
+            result = await session.execute(statement.values(worker=worker, seq=seq, count=1))
+            return int(result.scalar_one())
+
+    async def failure_clear(self, worker: str, seqs: Iterable[int]) -> None:
+        """The events were handled or dead-lettered after all."""
+        async with self._write() as session:
+            for part in chunks(list(seqs)):
+                await session.execute(
+                    delete(_FAILURE).where(_FAILURE.c.worker == worker, _FAILURE.c.seq.in_(part))
+                )
+
+    async def failures_waiting(self, worker: str) -> int:
+        """Events of a worker that failed and wait for another try."""
+        return await self._count(
+            select(func.count()).select_from(_FAILURE).where(_FAILURE.c.worker == worker)
+        )
+
+    async def lease_acquire(self, name: str, owner: str, ttl_s: float) -> bool:
+        """Takes or renews a lease for ``ttl_s`` seconds; False while another owner holds it."""
+        now: Any = time.time()
+        if self.db.dialect == "postgresql":
+            # one clock for all hosts
+            now = literal_column("extract(epoch from clock_timestamp())::double precision")
+        fresh = insert_for(self.db.dialect, _LEASE).values(name=name, owner=owner, expires_at=now + ttl_s)
+        free = or_(_LEASE.c.owner == owner, _LEASE.c.expires_at < now)
+        values = {"owner": fresh.excluded.owner, "expires_at": fresh.excluded.expires_at}
+        statement = fresh.on_conflict_do_update(index_elements=["name"], set_=values, where=free)
+        async with self._write() as session:
+            return (await session.execute(statement.returning(_LEASE.c.name))).first() is not None
+
+    async def lease_release(self, name: str, owner: str) -> None:
+        """Gives a lease back; one that is not ours stays."""
+        async with self._write() as session:
+            await session.execute(delete(_LEASE).where(_LEASE.c.name == name, _LEASE.c.owner == owner))
+
+    async def heartbeat_write(self, worker: str, payload: Row) -> None:
+        """The worker's last health, stamped with the wall clock."""
+        async with self._write() as session:
+            row = {"worker": worker, "payload": payload, "ts": utcnow()}
+            await self._upsert(session, _BEAT, [row], {"payload": replace, "ts": replace})
+
+    async def heartbeats(self) -> list[Row]:
+        """Rows worker, payload, ts (aware), by worker."""
+        async with self._read() as session:
+            return await self._rows(session, select(_BEAT).order_by(_BEAT.c.worker))
+
+    async def checkpoint_load(self, sensor_key: str) -> Row | None:
+        """What a sensor saved, or None."""
+        query = select(_CHECKPOINT.c.state).where(_CHECKPOINT.c.sensor_key == sensor_key)
+        async with self._read() as session:
+            state = (await session.execute(query)).scalar_one_or_none()
+        return dict(state) if state is not None else None
+
+    async def checkpoint_save(self, sensor_key: str, state: Row) -> None:
+        """Remembers how far a sensor has read. Raises ValueError for a state that is no JSON."""
+        json.dumps(state, allow_nan=False)  # a checkpoint must not be changed to fit
+        async with self._write() as session:
+            row = {"sensor_key": sensor_key, "state": state, "updated_at": utcnow()}
+            await self._upsert(session, _CHECKPOINT, [row], {"state": replace, "updated_at": replace})
+
+    async def _count(self, query: Any) -> int:
+        async with self._read() as session:
+            return int((await session.execute(query)).scalar_one())
+
+
+def _outbox_row(event: Event) -> Row:
+    return {"topic": event.topic, "body": event.to_bytes(), "headers": dict(event.headers)}
+
+
+def _waiting(row: Row) -> tuple[int, Event]:
+    return row["row_id"], Event.from_bytes(row["topic"], row["body"], row["headers"] or {})

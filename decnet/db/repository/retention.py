@@ -1,0 +1,149 @@
+"""Repository, part retention: what is older than a moment leaves, in small transactions.
+
+A session leaves with its commands, credentials, tags, parts and observations; an attacker when nothing
+of it is left. Event time decides, except for what has only the wall clock (dead letters).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Table, delete, func, or_, select
+from sqlmodel import SQLModel
+
+from decnet.db.repository.base import RepositoryBase, Row
+from decnet.db.schema.behave import ObservationRow
+from decnet.db.schema.columns import table_of
+from decnet.db.schema.fleet import Mutation
+from decnet.db.schema.recorder import (
+    Attacker,
+    AttackerIntel,
+    Credential,
+    Fingerprint,
+    Identity,
+    Recording,
+    SessionRow,
+)
+from decnet.db.schema.runtime import Announcement, DeadLetter, ProducerDue
+from decnet.db.schema.ttp import EmailBody, TTPTag
+from decnet.db.types import as_utc, utcnow
+
+_ATTACKER, _SESSION = table_of(Attacker), table_of(SessionRow)
+_CREDENTIAL, _PRINT = table_of(Credential), table_of(Fingerprint)
+_OBSERVATION, _RECORDING, _TAG = table_of(ObservationRow), table_of(Recording), table_of(TTPTag)
+_IDENTITY, _DEAD, _TOLD = table_of(Identity), table_of(DeadLetter), table_of(Announcement)
+_MUTATION = table_of(Mutation)
+_INTEL, _DUE, _MAIL = table_of(AttackerIntel), table_of(ProducerDue), table_of(EmailBody)
+AT_ONCE = 500
+"""Rows of one transaction; SQLite's other writers wait for it."""
+_OF_IDENTITIES = ("attribution_state", "multi_actor_evidence")
+GRACE = timedelta(hours=1)
+"""A younger tag may be ahead of its attacker's row."""
+Progress = Callable[[str, int], None]
+
+
+class RetentionMixin(RepositoryBase):
+    """Deletes by age."""
+
+    async def purge_older(self, before: datetime | float, progress: Progress | None = None) -> dict[str, int]:
+        """Deletes what ended before a moment; rows deleted by table. Interrupted, it goes on next time."""
+        moment = as_utc(before)
+        assert moment is not None
+        done: dict[str, int] = {}
+        last = func.coalesce(_SESSION.c.ended_at, _SESSION.c.started_at)
+        await self._purge(done, progress, _SESSION.c.session_id, last < moment, self._with_session)
+        epoch = moment.timestamp()
+        for key, old in (
+            (_CREDENTIAL.c.credential_id, _CREDENTIAL.c.last_seen < moment),
+            (_PRINT.c.fingerprint_id, _PRINT.c.last_seen < moment),
+            (_OBSERVATION.c.observation_id, _OBSERVATION.c.ts < epoch),
+            (_INTEL.c.attacker_uuid, _INTEL.c.ts < epoch),
+            (_MAIL.c.source_id, _MAIL.c.ts < epoch),
+            (_DEAD.c.id, _DEAD.c.ts < moment),
+            (_ATTACKER.c.attacker_uuid, _forgotten(moment)),
+            (_TAG.c.uuid, _orphaned(moment)),
+            (_MUTATION.c.seq, _MUTATION.c.finished_at < moment),
+            (_RECORDING.c.key, ~select(1).where(_SESSION.c.keystrokes_ref == _RECORDING.c.key).exists()),
+        ):
+            await self._purge(done, progress, key, old, self._with_attacker)
+        return done
+
+    async def _purge(
+        self, done: dict[str, int], progress: Progress | None, key: Any, old: Any, also: Any
+    ) -> None:
+        """Pages of one table, each with what hangs on it, each in a transaction of its own."""
+        table = key.table
+        while True:
+            async with self.transaction() as bound, bound._write() as session:
+                ids = list((await session.execute(select(key).where(old).limit(AT_ONCE))).scalars())
+                counts = await also(session, table, ids) if ids else {}
+                # A key may be shared (two tellings of one mail): only what is old itself leaves.
+                gone: Any = await session.execute(delete(table).where(key.in_(ids), old))
+            for name, count in {table.name: gone.rowcount, **counts}.items():
+                done[name] = done.get(name, 0) + count
+            if progress and ids:
+                progress(table.name, len(ids))
+            if len(ids) < AT_ONCE:
+                return
+
+    async def _with_session(self, session: Any, _table: Table, ids: list[str]) -> Row:
+        counts = {}
+        for table in _of_sessions():
+            gone = delete(table).where(table.c.session_id.in_(ids))
+            counts[table.name] = (await session.execute(gone)).rowcount
+        return counts
+
+    async def _with_attacker(self, session: Any, table: Table, ids: list[str]) -> Row:
+        """What is told once may be told again of an attacker that is as good as new."""
+        if table is not _ATTACKER:
+            return {}
+        await session.execute(delete(_DUE).where(_DUE.c.attacker_uuid.in_(ids)))
+        gone = list((await session.execute(_needed_no_more(ids))).scalars())
+        for found in (*(SQLModel.metadata.tables[name] for name in _OF_IDENTITIES), _IDENTITY):
+            await session.execute(delete(found).where(found.c.identity_uuid.in_(gone)))
+        for uuid in ids:
+            await session.execute(
+                delete(_TOLD).where(_TOLD.c.key.startswith(f"scored|{uuid}|", autoescape=True))
+            )
+        return {}
+
+
+def _of_sessions() -> list[Table]:
+    """Every table that names sessions, whoever it belongs to; recordings may be shared and go by themselves."""
+    tables = SQLModel.metadata.tables.values()
+    return [t for t in tables if "session_id" in t.columns and t not in (_SESSION, _RECORDING)]
+
+
+def _needed_no_more(attackers: list[str]) -> Any:
+    """Identities of attackers that leave, but for those that the identity of another one was merged into."""
+    members = _IDENTITY.alias()
+    others = or_(members.c.attacker_uuid.is_(None), members.c.attacker_uuid.not_in(attackers))
+    needed = select(1).where(members.c.merged_into == _IDENTITY.c.identity_uuid, others).exists()
+    return select(_IDENTITY.c.identity_uuid).where(_IDENTITY.c.attacker_uuid.in_(attackers), ~needed)
+
+
+def _forgotten(moment: datetime) -> Any:
+    """An attacker last seen before, of whom no session or credential is left.
+
+    One that was never seen itself is known from its intel alone, and stays as long as that.
+    """
+    sessions, credentials, intel = (
+        select(1).where(table.c.attacker_uuid == _ATTACKER.c.attacker_uuid).exists()
+        for table in (_SESSION, _CREDENTIAL, _INTEL)
+    )
+    seen = or_(_ATTACKER.c.last_seen < moment, _ATTACKER.c.last_seen.is_(None) & ~intel)
+    return seen & ~sessions & ~credentials
+
+
+def _orphaned(moment: datetime) -> Any:
+    """An old tag without session whose attacker is gone, or was never more than a name in a mail or a canary.
+
+    A tag of an identity alone goes by that one.
+    """
+    attacker = select(1).where(_ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid).exists()
+    identity = select(1).where(_IDENTITY.c.identity_uuid == _TAG.c.identity_uuid).exists()
+    settled = _TAG.c.created_at < min(moment, utcnow() - GRACE)
+    known = attacker | (_TAG.c.attacker_uuid.is_(None) & identity)
+    return settled & _TAG.c.session_id.is_(None) & ~known

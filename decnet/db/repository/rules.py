@@ -1,0 +1,111 @@
+"""Repository, part rules: definitions, states and the change sequence that other engines follow."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from decnet.db.repository.base import LOCK_RULES, RepositoryBase, Row, replace
+from decnet.db.schema.columns import table_of
+from decnet.db.schema.ttp import RuleChangeRow, TTPRule, TTPRuleState
+from decnet.db.types import utcnow
+
+_RULE, _STATE, _CHANGE = table_of(TTPRule), table_of(TTPRuleState), table_of(RuleChangeRow)
+_COMPARED = ("version", "name", "yaml", "file", "error")
+_STATE_COLUMNS = ("state", "confidence_max", "expires_at", "reason", "set_by", "set_at")
+
+
+class RulesMixin(RepositoryBase):
+    """``ttp_rule``, ``ttp_rule_state``, ``rule_change``."""
+
+    async def rule_definitions(self) -> list[Row]:
+        """Rows rule_id, version, name, yaml, file, error, updated_at, by rule id."""
+        async with self._read() as session:
+            return await self._rows(session, select(_RULE).order_by(_RULE.c.rule_id))
+
+    async def upsert_rule_definition(
+        self, rule_id: str, version: int, name: str, yaml: str, file: str, error: str | None = None
+    ) -> bool:
+        """Stores a definition; False, and no change is announced, when it was stored just so before."""
+        row = {
+            "rule_id": rule_id,
+            "version": version,
+            "name": name,
+            "yaml": yaml,
+            "file": file,
+            "error": error,
+        }
+        async with self._write() as session:
+            await self._serialise(session, LOCK_RULES)
+            known = await self._rows(session, select(_RULE).where(_RULE.c.rule_id == rule_id))
+            if known and all(known[0][key] == row[key] for key in _COMPARED):
+                return False
+            merge = dict.fromkeys((*_COMPARED, "updated_at"), replace)
+            await self._upsert(session, _RULE, [{**row, "updated_at": utcnow()}], merge)
+            await self._changed(session, rule_id, "definition")
+        return True
+
+    async def remove_rule_definition(self, rule_id: str) -> bool:
+        """Deletes a definition, its state stays; False when there was none."""
+        async with self._write() as session:
+            await self._serialise(session, LOCK_RULES)
+            gone = delete(_RULE).where(_RULE.c.rule_id == rule_id).returning(_RULE.c.rule_id)
+            if (await session.execute(gone)).first() is None:
+                return False
+            await self._changed(session, rule_id, "removed")
+        return True
+
+    async def rule_state_get(self, rule_id: str) -> Row | None:
+        """The stored state with its times aware, expired or not; None when none was ever set."""
+        async with self._read() as session:
+            rows = await self._rows(session, select(_STATE).where(_STATE.c.rule_id == rule_id))
+        return rows[0] if rows else None
+
+    async def rule_states(self) -> dict[str, Row]:
+        """All stored states by rule id."""
+        async with self._read() as session:
+            return {row["rule_id"]: row for row in await self._rows(session, select(_STATE))}
+
+    async def rule_state_set(
+        self,
+        rule_id: str,
+        *,
+        state: str,
+        confidence_max: float | None = None,
+        expires_at: datetime | float | None = None,
+        reason: str | None = None,
+        set_by: str | None = None,
+        set_at: datetime | float | None = None,
+    ) -> None:
+        """Stores a state and announces it, in one transaction; ``set_at`` is now when not given."""
+        row = {
+            "rule_id": rule_id,
+            "state": state,
+            "confidence_max": confidence_max,
+            "expires_at": expires_at,
+            "reason": reason,
+            "set_by": set_by,
+            "set_at": utcnow() if set_at is None else set_at,
+        }
+        async with self._write() as session:
+            await self._serialise(session, LOCK_RULES)
+            await self._upsert(session, _STATE, [row], dict.fromkeys(_STATE_COLUMNS, replace))
+            await self._changed(session, rule_id, "state")
+
+    async def rule_changes_since(self, seq: int, limit: int = 10_000) -> list[Row]:
+        """Rows seq, rule_id, kind (definition, state, removed) after ``seq``, in order."""
+        query = select(_CHANGE.c.seq, _CHANGE.c.rule_id, _CHANGE.c.kind).where(_CHANGE.c.seq > seq)
+        async with self._read() as session:
+            return await self._rows(session, query.order_by(_CHANGE.c.seq).limit(limit))
+
+    async def rule_change_seq(self) -> int:
+        """The last sequence number, 0 when nothing has changed yet."""
+        async with self._read() as session:
+            return int(
+                (await session.execute(select(func.coalesce(func.max(_CHANGE.c.seq), 0)))).scalar_one()
+            )
+
+    async def _changed(self, session: AsyncSession, rule_id: str, kind: str) -> None:
+        await session.execute(insert(_CHANGE), [{"rule_id": rule_id, "kind": kind, "ts": utcnow()}])

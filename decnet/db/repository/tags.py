@@ -1,0 +1,113 @@
+"""Repository, part tags and observations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import NAMESPACE_URL, uuid5
+
+from sqlalchemy import bindparam, func, select, update
+
+from decnet.db.repository.base import RepositoryBase, Row, chunks, insert_for
+from decnet.db.repository.ignore import tag_is_shown
+from decnet.db.schema.behave import ObservationRow
+from decnet.db.schema.columns import table_of
+from decnet.db.schema.recorder import Attacker, SessionRow
+from decnet.db.schema.ttp import TTPTag
+from decnet.db.types import as_utc
+
+_SESSION, _ATTACKER = table_of(SessionRow), table_of(Attacker)
+_TAG, _OBSERVATION = table_of(TTPTag), table_of(ObservationRow)
+_TAG_COLUMNS = tuple(_TAG.c.keys())
+_OBSERVATION_COLUMNS = tuple(
+    column.name for column in _OBSERVATION.columns if column.name != "observation_id"
+)
+_OBSERVATION_NS = uuid5(NAMESPACE_URL, "decnet:observation:v1")
+
+
+class TagsMixin(RepositoryBase):
+    """``ttp_tag`` and ``observation``."""
+
+    async def insert_tags(self, tags: Sequence[TTPTag]) -> list[str]:
+        """Stores tags; the uuids of the rows that were really inserted, in no order."""
+        rows = {tag.uuid: {name: getattr(tag, name) for name in _TAG_COLUMNS} for tag in tags}
+        if not rows:
+            return []
+        fresh = insert_for(self.db.dialect, _TAG).on_conflict_do_nothing(index_elements=["uuid"])
+        async with self._write() as session:
+            # Sorted: two transactions that insert the same tags then cannot wait for each other in a ring.
+            done = await session.execute(fresh.returning(_TAG.c.uuid), [rows[key] for key in sorted(rows)])
+            return list(done.scalars())
+
+    async def tag_evidence(self, uuids: Sequence[str]) -> dict[str, Row]:
+        """The stored evidence of tags, by uuid."""
+        out: dict[str, Row] = {}
+        async with self._read() as session:
+            for part in chunks(uuids):
+                query = select(_TAG.c.uuid, _TAG.c.evidence).where(_TAG.c.uuid.in_(part))
+                out |= {uuid: why or {} for uuid, why in await session.execute(query)}
+        return out
+
+    async def renew_evidence(self, evidence: Mapping[str, Row]) -> None:
+        """Gives stored tags (by uuid) other evidence."""
+        if not evidence:
+            return
+        rows = [{"tag": uuid, "why": evidence[uuid]} for uuid in sorted(evidence)]
+        renewed = update(_TAG).where(_TAG.c.uuid == bindparam("tag")).values(evidence=bindparam("why"))
+        async with self._write() as session:
+            await (await session.connection()).execute(renewed, rows)
+
+    async def supersede_tags(self, rule_id: str, version: int) -> int:
+        """Marks tags of older versions of a rule whose source has one of ``version``; how many.
+
+        A mark names the newer tag.
+        """
+        newer = _TAG.alias("newer")
+        same = (
+            newer.c.rule_id == _TAG.c.rule_id,
+            newer.c.source_kind == _TAG.c.source_kind,
+            newer.c.source_id == _TAG.c.source_id,
+            newer.c.rule_version == version,
+        )
+        newest = select(func.min(newer.c.uuid)).where(*same).scalar_subquery()
+        old = (_TAG.c.rule_id == rule_id, _TAG.c.rule_version < version, _TAG.c.superseded_by.is_(None))
+        has_newer = select(newer.c.uuid).where(*same).exists()
+        statement = update(_TAG).where(*old, has_newer).values(superseded_by=newest).returning(_TAG.c.uuid)
+        async with self._write() as session:
+            return len((await session.execute(statement)).all())
+
+    async def rule_fired_counts(self, since: datetime | float) -> dict[str, int]:
+        """Tags that stand and are not of an ignored source, by rule id, stored at ``since`` or later."""
+        joined = _TAG.outerjoin(_SESSION, _SESSION.c.session_id == _TAG.c.session_id)
+        joined = joined.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid)
+        query = (
+            select(_TAG.c.rule_id, func.count())
+            .select_from(joined)
+            .where(_TAG.c.created_at >= as_utc(since), _TAG.c.superseded_by.is_(None), tag_is_shown())
+        )
+        async with self._read() as session:
+            return {rule: int(count) for rule, count in await session.execute(query.group_by(_TAG.c.rule_id))}
+
+    async def insert_observations(self, observations: Sequence[Row]) -> list[str]:
+        """Stores observations (column names as keys); ids of those really inserted.
+
+        Needs evidence_ref, primitive and ts (epoch seconds); the first two are the identity.
+        Raises ValueError when one is missing.
+        """
+        rows = {row["observation_id"]: row for row in map(_observation_row, observations)}
+        if not rows:
+            return []
+        fresh = insert_for(self.db.dialect, _OBSERVATION).on_conflict_do_nothing()
+        async with self._write() as session:
+            ordered = [rows[key] for key in sorted(rows)]
+            done = await session.execute(fresh.returning(_OBSERVATION.c.observation_id), ordered)
+            return list(done.scalars())
+
+
+def _observation_row(observation: Row) -> Row:
+    missing = [name for name in ("evidence_ref", "primitive", "ts") if observation.get(name) is None]
+    if missing:
+        raise ValueError(f"an observation needs {', '.join(missing)}")
+    key = f"{observation['evidence_ref']}|{observation['primitive']}".encode("utf-8", "replace").decode()
+    row = {name: observation.get(name) for name in _OBSERVATION_COLUMNS}
+    return {**row, "observation_id": str(uuid5(_OBSERVATION_NS, key))}

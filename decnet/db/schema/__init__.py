@@ -1,0 +1,14 @@
+"""The tables, one module a subject; importing this fills the metadata."""
+
+from decnet.db.schema import (
+    attribution,
+    behave,
+    fleet,
+    ignored,
+    journal,
+    recorder,
+    runtime,
+    ttp,
+)
+
+__all__ = ["attribution", "behave", "fleet", "ignored", "journal", "recorder", "runtime", "ttp"]

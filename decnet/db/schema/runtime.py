@@ -1,0 +1,106 @@
+"""The tables of the machinery: outbox, dead letters, failures, leases, heartbeats, checkpoints, and what is due."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, LargeBinary, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from decnet.db.schema.columns import counter, json_column, moment, number, real, text, text_key
+
+
+class Outbox(SQLModel, table=True):
+    """Events to publish, written with the effect they tell of."""
+
+    __tablename__ = "outbox"
+    __table_args__ = {"sqlite_autoincrement": True}
+    row_id: int | None = counter()
+    topic: str = text()
+    body: bytes = Field(sa_type=LargeBinary)
+    headers: dict[str, str] | None = json_column()
+
+
+class DeadLetter(SQLModel, table=True):
+    """An event that a worker cannot digest, with the reason and its bytes."""
+
+    __tablename__ = "dead_letter"
+    __table_args__ = (
+        UniqueConstraint("worker", "seq", name="uq_dead_letter_worker_seq"),
+        Index("ix_dead_letter_ts", "ts"),
+        {"sqlite_autoincrement": True},
+    )
+    id: int | None = counter()
+    worker: str = text()
+    topic: str = text()
+    reason: str = text()
+    seq: int = number()
+    body: bytes = Field(sa_type=LargeBinary)
+    ts: datetime = moment(nullable=False)
+
+
+class FailureCount(SQLModel, table=True):
+    """Failures of a worker's handler on one event, by stream sequence."""
+
+    __tablename__ = "failure_count"
+    worker: str = text_key()
+    seq: int = number(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    count: int = number()
+
+
+class Lease(SQLModel, table=True):
+    """Who does a job that must run once; ``expires_at`` is epoch seconds."""
+
+    __tablename__ = "lease"
+    name: str = text_key()
+    owner: str = text()
+    expires_at: float = real()
+
+
+class WorkerHeartbeat(SQLModel, table=True):
+    """The last heartbeat of each worker."""
+
+    __tablename__ = "worker_heartbeat"
+    worker: str = text_key()
+    payload: dict[str, Any] | None = json_column()
+    ts: datetime = moment(nullable=False)
+
+
+class SensorCheckpoint(SQLModel, table=True):
+    """How far a sensor has read."""
+
+    __tablename__ = "sensor_checkpoint"
+    sensor_key: str = text_key()
+    state: dict[str, Any] | None = json_column()
+    updated_at: datetime = moment(nullable=False)
+
+
+class SchemaMeta(SQLModel, table=True):
+    """Facts about the schema itself: the version of the program that wrote it."""
+
+    __tablename__ = "schema_meta"
+    key: str = text_key()
+    value: str = text()
+
+
+class ProducerDue(SQLModel, table=True):
+    """An attacker whose rows changed since a producer last looked; ``since`` and ``until`` are event time.
+
+    ``seq`` grows with each change, so that a producer takes back only the mark it has seen.
+    """
+
+    __tablename__ = "producer_due"
+    consumer: str = text_key()
+    attacker_uuid: str = text_key()
+    seq: int = number()
+    since: float = real()
+    until: float = real()
+
+
+class Announcement(SQLModel, table=True):
+    """Something that is told once; the row is written with the news."""
+
+    __tablename__ = "announcement"
+    key: str = text_key()
+    ts: float = real()
