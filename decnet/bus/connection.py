@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from decnet.config import BusSettings
 from decnet.logs import get_logger
+from decnet.processes import process_alive, process_mark
 
 log = get_logger(__name__)
 FILE_NAME = "connection.json"
@@ -30,20 +31,6 @@ def _plain(value: Any) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     return "" if value is None else str(value)
-
-
-def process_mark(pid: int) -> str:
-    """Boot and start of a process: ids are used again, most of all in containers. Empty where it cannot be told."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        return f"{boot}:{_stat(pid)[19]}"
-    except (OSError, IndexError):
-        return ""
-
-
-def _stat(pid: int) -> list[str]:
-    """The fields of ``/proc/PID/stat`` after the name, the state first (proc(5)). Raises OSError."""
-    return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
 
 
 def _own_mark() -> str:
@@ -151,20 +138,6 @@ def _lock_is_free(path: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def process_alive(pid: int) -> bool:
-    """Whether a process with this id runs; one that ended and is not yet collected does not."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    try:
-        return _stat(pid)[0] != "Z"
-    except (OSError, IndexError):
-        return True
 
 
 def remove_connection(data_dir: Path) -> None:

@@ -5,62 +5,39 @@ Making a decky again what it should be is left to :mod:`decnet.mutator.service`,
 
 from __future__ import annotations
 
-import os
-import socket
 import time
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
-from decnet.bus.connection import process_alive
-from decnet.config import MutatorSettings
 from decnet.db.repository import BaseRepository
 from decnet.db.types import as_utc
 from decnet.errors import SubstrateError
 from decnet.logs import get_logger
 from decnet.mutator import events
+from decnet.mutator.context import MutationContext
 from decnet.mutator.rows import Row, refresh_status
-from decnet.mutator.substrate.base import Substrate, Target
+from decnet.mutator.substrate.base import Target
 from decnet.mutator.topology import OPS
+from decnet.runtime.leases import is_dead
 
 log = get_logger(__name__)
 
 
-class Place(Protocol):
-    """What looking needs to know of the service."""
-
-    repo: BaseRepository
-    settings: MutatorSettings
-    owner: str
-    site: str
-    working: set[str]
-
-    @property
-    def substrates(self) -> Mapping[str, Substrate]:
-        """Substrates by name."""
-        ...
-
-    @property
-    def site_lease_s(self) -> float:
-        """Seconds a site counts as alive."""
-        ...
-
-
-async def tend(place: Place) -> Row:
+async def tend(context: MutationContext) -> Row:
     """One round over everything; what :func:`counts` says of the deckies before it."""
-    await free_dead(place)
-    await _end_left_ops(place)
-    rows = await place.repo.deckies()
-    mine = [row for row in rows if row["site"] == place.site]
+    await free_dead(context)
+    await _end_left_ops(context)
+    rows = await context.repo.deckies()
+    mine = [row for row in rows if row["site"] == context.site]
     if mine:
-        async with place.repo.transaction() as tx:
+        async with context.repo.transaction() as tx:
             await tx.fleet_lock()
-            await tx.site_renew(place.site, time.time() + place.site_lease_s)
+            await tx.site_renew(context.site, time.time() + context.site_lease_s)
     for row, running in await _running(
-        place, [r for r in rows if r["lease_owner"] is None and _ours(place, r)]
+        context, [r for r in rows if r["lease_owner"] is None and _ours(context, r)]
     ):
-        await note(place, row, running)
-    for topology in await place.repo.topologies():
-        async with place.repo.transaction() as tx:
+        await note(context, row, running)
+    for topology in await context.repo.topologies():
+        async with context.repo.transaction() as tx:
             await refresh_status(tx, topology["topology_id"])
     return counts(rows)
 
@@ -76,16 +53,16 @@ def counts(rows: Sequence[Row]) -> Row:
     }
 
 
-def _ours(place: Place, row: Row) -> bool:
+def _ours(context: MutationContext, row: Row) -> bool:
     """Whether this engine can see what a decky runs; nobody looks at one that never ran."""
-    bound = place.substrates[row["substrate"]].host_bound
-    return row["last_mutated"] is not None and (not bound or row["site"] == place.site)
+    bound = context.substrates[row["substrate"]].host_bound
+    return row["last_mutated"] is not None and (not bound or row["site"] == context.site)
 
 
-async def _running(place: Place, rows: Sequence[Row]) -> list[tuple[Row, list[str]]]:
+async def _running(context: MutationContext, rows: Sequence[Row]) -> list[tuple[Row, list[str]]]:
     """What each of them runs; those that cannot be seen now are left out."""
     found: list[tuple[Row, list[str]]] = []
-    for name, substrate in place.substrates.items():
+    for name, substrate in context.substrates.items():
         here = [row for row in rows if row["substrate"] == name]
         if not here:
             continue
@@ -98,21 +75,21 @@ async def _running(place: Place, rows: Sequence[Row]) -> list[tuple[Row, list[st
     return found
 
 
-async def look(place: Place, decky: Row) -> None:
+async def look(context: MutationContext, decky: Row) -> None:
     """Looks at one decky and notes what it runs."""
     try:
-        running = await place.substrates[decky["substrate"]].observe(Target.of(decky))
+        running = await context.substrates[decky["substrate"]].observe(Target.of(decky))
     except SubstrateError as error:
         log.debug("decky not observed", decky=decky["name"], reason=str(error))
         return
-    await note(place, decky, running)
+    await note(context, decky, running)
 
 
-async def note(place: Place, decky: Row, running: list[str]) -> None:
+async def note(context: MutationContext, decky: Row, running: list[str]) -> None:
     """Writes and tells a difference between what runs and what is stored; ``decky`` is the row from before the look."""
     if set(running) == set(decky["observed"] or ()):
         return
-    async with place.repo.transaction() as tx:
+    async with context.repo.transaction() as tx:
         await tx.fleet_lock()
         now = await tx.decky_get(decky["name"])
         # Somebody who works on it, or has done so meanwhile, knows better than an older look.
@@ -134,36 +111,25 @@ async def _differs(tx: BaseRepository, now: Row, running: list[str]) -> None:
     log.warning("decky runs something else", decky=now["name"], running=running, wanted=wanted)
 
 
-async def free_dead(place: Place) -> None:
+async def free_dead(context: MutationContext) -> None:
     """Frees what engines of this host held that are gone, and what a failed task of this one left."""
-    for owner in await place.repo.lease_owners():
-        if owner != place.owner and dead(owner):
+    for owner in await context.repo.lease_owners():
+        if owner != context.owner and is_dead(owner):
             log.warning("an engine is gone, its work is taken over", owner=owner)
-            async with place.repo.transaction() as tx:
+            async with context.repo.transaction() as tx:
                 await tx.fleet_lock()
                 await tx.leases_drop(owner)
-    for row in await place.repo.deckies():
-        if row["lease_owner"] == place.owner and row["name"] not in place.working:
-            await place.repo.decky_update(row["name"], place.owner, lease_owner=None, lease_until=None)
+    for row in await context.repo.deckies():
+        if row["lease_owner"] == context.owner and row["name"] not in context.working:
+            await context.repo.decky_update(row["name"], context.owner, lease_owner=None, lease_until=None)
 
 
-def dead(owner: str) -> bool:
-    """Whether ``host:pid:token`` names a process of this host that does not run; others' leases just run out."""
-    host, _, rest = owner.rpartition(":")[0].rpartition(":")
-    return (
-        host == socket.gethostname()
-        and rest.isdigit()
-        and int(rest) != os.getpid()
-        and not process_alive(int(rest))
-    )
-
-
-async def _end_left_ops(place: Place) -> None:
+async def _end_left_ops(context: MutationContext) -> None:
     """Ends operations whose decky has long done what they wanted: somebody died between the two."""
-    for row in await place.repo.mutations(states=("applying",), limit=0, newest_first=False):
+    for row in await context.repo.mutations(states=("applying",), limit=0, newest_first=False):
         if row["kind"] not in OPS or (row["lease_until"] or 0.0) > time.time():
             continue
-        async with place.repo.transaction() as tx:
+        async with context.repo.transaction() as tx:
             await tx.fleet_lock()
             decky = await tx.decky_get(row["target"])
             if decky is None or not decky["pending"]:

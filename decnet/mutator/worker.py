@@ -17,9 +17,10 @@ from decnet.bus.null import NullBus
 from decnet.config import Settings, load_settings
 from decnet.errors import BusUnavailable
 from decnet.logs import get_logger
+from decnet.mutator.context import Outcome
 from decnet.mutator.observe import counts, free_dead, tend
 from decnet.mutator.queue import request_rotation
-from decnet.mutator.service import MutationService, Outcome
+from decnet.mutator.service import MutationService
 from decnet.runtime.relay import OutboxRelay
 from decnet.runtime.worker import Transaction, Worker
 

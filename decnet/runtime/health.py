@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from decnet.bus.connection import process_alive
 from decnet.bus.publish import publish_failures
+from decnet.processes import process_alive
 
 STALE_BEATS = 3
 """A worker is stale after this many missed heartbeats."""

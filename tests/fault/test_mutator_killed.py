@@ -46,7 +46,7 @@ async def main(when):
     substrate = service.substrates["opencanary"]
     if when == "commit":
         async def killed(*_): os.kill(os.getpid(), signal.SIGKILL)
-        service._succeeded = killed
+        service.succeeded = killed
     else:
         start = substrate._start
         async def killed(*more):

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from decnet.bus.base import Consumer, Event
-from decnet.bus.connection import process_alive
 from decnet.bus.nats.connection import NatsBus
 from decnet.bus.nats.server import EmbeddedServer, free_port
 from decnet.bus.purge import purge_stream
 from decnet.config import BusSettings
 from decnet.errors import BusAuthError, BusUnavailable, EngineError
+from decnet.processes import process_alive
 
 SETTINGS = BusSettings(ack_wait_s=2.0, connect_timeout_s=2.0)
 ENDED = "attacker.session.ended"

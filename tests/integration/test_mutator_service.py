@@ -13,6 +13,7 @@ from decnet.config import Settings
 from decnet.db.repository import BaseRepository
 from decnet.errors import FleetError
 from decnet.mutator import mutate_all, mutate_decky
+from decnet.mutator.apply import apply_change
 from decnet.mutator.observe import free_dead, look, tend
 from decnet.mutator.queue import enqueue_op, request_rotation
 from decnet.mutator.rows import set_interval
@@ -346,10 +347,10 @@ async def test_work_of_a_dead_engine_is_taken_over(
     dying = service_for(repo, settings, substrate, owner=gone)
     row = await repo.mutation_get(await request_rotation(repo, "web-01", request_id="r"))
     assert row is not None
-    job = await dying._begin_request(row)
+    job = await dying.begin_request(row)
     assert not isinstance(job, bool)
     assert job is not None
-    await dying._applied(job)
+    await apply_change(dying.substrates, job, dying.settings.apply_timeout_s)
     assert not await service.serve_one(), "a lease is a lease"
     await news(repo)
     await free_dead(service)

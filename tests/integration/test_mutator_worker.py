@@ -109,7 +109,10 @@ async def test_no_deployment_is_idle_and_said_once(
     settings = settings_for(tmp_path, observe_s=0.05)
     bus = MemoryBus("engine", broker=Broker(settings.bus))
     async with running(repo, settings, Scripted(tmp_path / "dry"), bus) as worker:
-        await asyncio.sleep(0.4)
+        async with asyncio.timeout(10):
+            while not any("no deployment" in record.getMessage() for record in caplog.records):
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)  # a second word about it would come with the next look
         assert not worker.health()["degraded"]
         assert sum("no deployment" in record.getMessage() for record in caplog.records) == 1
         await applied(repo, settings)

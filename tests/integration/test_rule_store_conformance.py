@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -334,7 +335,7 @@ def dead_owner(monkeypatch: pytest.MonkeyPatch, says: BaseException | None) -> N
         if says is not None:
             raise says
 
-    monkeypatch.setattr(database_module.os, "kill", kill)
+    monkeypatch.setattr(os, "kill", kill)
 
 
 HOST = OWNER.partition(":")[0]

@@ -16,19 +16,19 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from decnet import processes
 from decnet.bus import connection as subject
 from decnet.bus.connection import (
     MAX_FILE_BYTES,
     Connection,
     connection_path,
-    process_alive,
-    process_mark,
     read_connection,
     remove_connection,
     write_connection,
     write_private,
 )
 from decnet.config import BusSettings
+from decnet.processes import process_alive, process_mark
 
 GOOD = Connection("nats://127.0.0.1:1", "sqlite:///a", token="secret")
 
@@ -82,7 +82,7 @@ def test_without_proc_a_process_that_takes_signals_is_alive(monkeypatch: pytest.
         def nothing(pid: int, error: Exception = error) -> list[str]:
             raise error
 
-        monkeypatch.setattr(subject, "_stat", nothing)
+        monkeypatch.setattr(processes, "_stat", nothing)
         assert process_alive(os.getpid())
         assert process_mark(os.getpid()) == ""
 

@@ -14,11 +14,13 @@ from decnet.config import Settings
 from decnet.db.repository import BaseRepository
 from decnet.errors import DatabaseError, SubstrateError
 from decnet.mutator import service as service_module
+from decnet.mutator.apply import apply_change
+from decnet.mutator.context import Job, Outcome
 from decnet.mutator.fleet import parse_fleet
 from decnet.mutator.observe import free_dead
 from decnet.mutator.queue import enqueue_op, request_rotation
 from decnet.mutator.rows import apply_fleet
-from decnet.mutator.service import Job, MutationService, Outcome
+from decnet.mutator.service import MutationService
 from decnet.mutator.substrate.base import Target
 from tests.mutatorkit import (
     LAB,
@@ -82,7 +84,7 @@ async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 
 
 async def begun(made: MutationService, row: Row) -> Job:
-    job = await made._begin_request(row)
+    job = await made.begin_request(row)
     assert isinstance(job, Job)
     return job
 
@@ -118,7 +120,7 @@ async def test_who_lost_the_lease_leaves_the_change_to_whom_holds_it_now(lab: La
         lab.clock.now += lab.one.lease_s + 1
         waiting = await lab.repo.decky_candidates(lab.two.site, pending=True, limit=9)
         assert waiting == ["web"]
-        async with lab.two._changing() as tx:
+        async with lab.two.changing() as tx:
             decky = await tx.decky_claim("web", lab.two.owner, lab.two.lease_s, lab.two.site)
             assert decky is not None
             open_row = await lab.two._open_row(tx, "web")
@@ -137,7 +139,7 @@ async def test_who_lost_the_lease_leaves_the_change_to_whom_holds_it_now(lab: La
         lab.clock.now + lab.two.lease_s,
     )
     assert [topic for topic, _ in await lab.topics() if topic.startswith("decky.")] == []
-    assert (await lab.two._carry_out(theirs[0])).applied
+    assert (await lab.two.carry_out(theirs[0])).applied
     assert await lab.state(row["mutation_id"]) == "applied"
 
 
@@ -165,11 +167,11 @@ async def test_a_failure_of_who_lost_the_lease_is_nobodys_failure(lab: Lab) -> N
 async def test_one_request_is_claimed_by_one_engine(lab: Lab) -> None:
     row = await lab.ask()
     job = await begun(lab.one, row)
-    assert await lab.two._begin_request(row) is None
-    assert await lab.one._begin_request(row) is None, "nor by another lane of the same engine"
+    assert await lab.two.begin_request(row) is False
+    assert await lab.one.begin_request(row) is False, "nor by another lane of the same engine"
     assert not await lab.two.serve_one()
     lab.clock.now += lab.one.lease_s
-    assert await lab.two._begin_request(row) is None, "a lease holds to its last moment"
+    assert await lab.two.begin_request(row) is False, "a lease holds to its last moment"
     lab.clock.now += 1
     assert await begun(lab.two, row), "then it is taken over"
     assert job.mutation["lease_until"] == START + 100 + lab.one.lease_s
@@ -179,14 +181,14 @@ async def test_a_finished_request_that_was_seen_waiting_is_not_done_again(lab: L
     row = await lab.ask()
     assert await lab.one.serve_one()
     calls = list(lab.world.calls)
-    assert await lab.two._begin_request(row) is None
+    assert await lab.two.begin_request(row) is False
     assert (await lab.decky())["lease_owner"] is None, "the decky is free again"
-    assert not await lab.two._take_up(row)
+    assert not await lab.two.take_up(row)
     assert lab.world.calls == calls
     failed = await lab.ask("db")
     lab.world.faults = [fails()]
     assert await lab.one.serve_one()
-    assert await lab.two._begin_request(failed) is None
+    assert await lab.two.begin_request(failed) is False
     assert await lab.state(failed["mutation_id"]) == "failed"
 
 
@@ -195,7 +197,7 @@ async def test_a_second_request_waits_for_the_first_and_is_then_a_rotation_of_it
     job = await begun(lab.one, first)
     assert not await lab.two.serve_one()
     assert await lab.state(second["mutation_id"]) == "enqueued"
-    assert (await lab.one._carry_out(job)).applied
+    assert (await lab.one.carry_out(job)).applied
     assert await lab.two.serve_one()
     done = [await lab.mutation(row["mutation_id"]) for row in (first, second)]
     assert [row["state"] for row in done] == ["applied", "applied"]
@@ -218,10 +220,14 @@ async def test_an_interrupted_change_goes_first_and_the_request_stays_in_the_que
 
 async def test_a_due_decky_is_rotated_once_by_two_engines_that_both_saw_it(lab: Lab) -> None:
     lab.clock.now = START + 3600
-    assert await lab.one._rotate_due("web")
-    assert not await lab.two._rotate_due("web")
+    job = await lab.one.begin_rotation("web")
+    assert isinstance(job, Job)
+    await lab.one.carry_out(job)
+    assert not await lab.two.begin_rotation("web")
     await lab.repo.decky_update("web", None, next_due=START + 3600)
-    assert await lab.two._rotate_due("web"), "as if the row of the first had been lost"
+    again = await lab.two.begin_rotation("web")
+    assert isinstance(again, Job), "as if the row of the first had been lost"
+    await lab.two.carry_out(again)
     rotations = await lab.repo.mutations(target="web", states=("applied",), since=START + 1)
     assert len(rotations) == 1, "one slot of the schedule is one row"
 
@@ -232,7 +238,7 @@ async def test_a_lease_lives_longer_than_the_change_it_is_for(lab: Lab) -> None:
     job = await begun(lab.one, row)
     assert (await lab.decky())["lease_until"] == lab.clock.now + 360
     assert "web" in lab.one.working
-    await lab.one._carry_out(job)
+    await lab.one.carry_out(job)
     assert lab.one.working == set()
 
 
@@ -254,7 +260,7 @@ async def test_a_wish_that_came_meanwhile_stays_open(lab: Lab, wish: Row) -> Non
     await lab.repo.decky_update(
         "web", None, pending=True, cause={"trigger": "operator", "actor": "bob"}, **wish
     )
-    assert (await lab.one._carry_out(job)).applied
+    assert (await lab.one.carry_out(job)).applied
     now = await lab.decky()
     assert (now["pending"], now["state"], now["failures"]) == (True, "pending", 0)
     assert now["cause"] == {"trigger": "operator", "actor": "bob"}
@@ -279,7 +285,7 @@ async def test_an_operation_that_came_meanwhile_is_applied_only_when_it_is_done(
     key = await lab.op(kind, "web", payload)
     assert await lab.two.serve_one(operators_only=True)
     assert await lab.state(key) == "applying"
-    assert (await lab.one._carry_out(job)).applied
+    assert (await lab.one.carry_out(job)).applied
     assert await lab.state(key) == "applying", "what has just been done is not what it asked for"
     await drain(lab.two)
     assert await lab.state(key) == "applied"
@@ -530,12 +536,12 @@ async def test_a_decoy_leaves_its_old_substrate_before_it_comes_up_on_the_new_on
 
 
 async def test_a_wish_that_was_fulfilled_meanwhile_is_not_done_again(lab: Lab) -> None:
-    assert not await lab.one._go_on("web"), "another engine was faster"
+    assert not await lab.one.begin_pending("web"), "another engine was faster"
     assert await lab.repo.lease_owners() == set()
-    assert not await lab.one._go_on("nobody")
+    assert not await lab.one.begin_pending("nobody")
     assert await lab.repo.decky_claim("web", lab.two.owner, 60.0, lab.two.site)
     await lab.repo.decky_update("web", None, pending=True)
-    assert not await lab.one._go_on("web")
+    assert not await lab.one.begin_pending("web")
     assert lab.world.calls == []
 
 
@@ -764,7 +770,7 @@ async def test_operations_of_one_fleet_are_done_one_after_the_other(lab: Lab) ->
     assert await lab.one.serve_one(operators_only=True)
     assert [await lab.state(key) for key in (first, second)] == ["applying", "enqueued"]
     assert not await lab.two.serve_one(operators_only=True), "the second waits for the first"
-    assert not await lab.two._begin_op(await lab.mutation(first)), "which nobody begins again"
+    assert not await lab.two.begin_op(await lab.mutation(first)), "which nobody begins again"
     await lab.repo.decky_update("web", None, lease_owner=None)
     assert await lab.one.serve_one()
     assert await lab.one.serve_one()
@@ -778,9 +784,7 @@ async def test_operations_of_one_fleet_are_done_one_after_the_other(lab: Lab) ->
         ("enqueued", first), ("enqueued", second), ("applying", first), ("applied", first), ("applying", second), ("applied", second),
     ]  # fmt: skip
     stale = await lab.mutation(second)
-    assert not await lab.two._begin_op({**stale, "state": "enqueued"}), (
-        "one that has ended is not begun again"
-    )
+    assert not await lab.two.begin_op({**stale, "state": "enqueued"}), "one that has ended is not begun again"
     assert await lab.state(second) == "applied"
 
 
@@ -853,4 +857,4 @@ async def test_an_error_of_the_substrate_type_is_told_as_it_is(lab: Lab) -> None
     assert issubclass(SubstrateError, Exception)
     job = await begun(lab.one, await lab.ask())
     lab.world.faults = [fails("a\u202eb")]
-    assert await lab.one._applied(job) == ([], "a\u202eb")
+    assert await apply_change(lab.one.substrates, job, lab.one.settings.apply_timeout_s) == ([], "a\u202eb")

@@ -15,7 +15,7 @@ from decnet.db.repository import BaseRepository
 from decnet.errors import FleetError, SubstrateError
 from decnet.mutator import events, observe
 from decnet.mutator.fleet import parse_fleet
-from decnet.mutator.observe import counts, dead, free_dead, look, note, tend
+from decnet.mutator.observe import counts, free_dead, look, note, tend
 from decnet.mutator.queue import enqueue_op
 from decnet.mutator.rows import (
     Applied,
@@ -234,16 +234,6 @@ async def test_a_look_sets_the_status_of_every_fleet_right(lab: Lab) -> None:
 
 
 # --- who is dead ---------------------------------------------------------------------------------------------------
-
-
-def test_only_a_process_of_this_host_that_does_not_run_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observe, "process_alive", lambda pid: pid == 11)
-    assert dead(f"{HOST}:12:x")
-    assert not dead(f"{HOST}:11:x")
-    assert not dead(f"{HOST}:{os.getpid()}:another-token"), "that is us"
-    assert not dead("elsewhere:12:x"), "the lease of another host just runs out"
-    for odd in ("", "x", f"{HOST}:12", f"{HOST}:-12:x", f"{HOST}:12a:x", f"{HOST}::x", "::"):
-        assert not dead(odd), odd
 
 
 async def test_what_a_dead_engine_held_is_free_and_nothing_of_the_living(lab: Lab) -> None:

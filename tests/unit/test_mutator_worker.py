@@ -333,7 +333,8 @@ async def test_the_presence_of_a_fleet_is_told_on_the_change_only(
 ) -> None:
     worker, _ = made(tmp_path)
     told: list[str] = []
-    monkeypatch.setattr(worker_module.log, "info", lambda text, **_: told.append(text))
+    # The module's name, not the logger's method: what is put back there would outlive the test.
+    monkeypatch.setattr(worker_module, "log", SimpleNamespace(info=lambda text, **_: told.append(text)))
     for present in (False, False, True, True, False):
         worker._note_deployment(present)
     assert told == [

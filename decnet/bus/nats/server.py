@@ -20,10 +20,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from decnet.bus.connection import process_alive, write_private
+from decnet.bus.connection import write_private
 from decnet.config import BusSettings
 from decnet.errors import EngineError
 from decnet.logs import get_logger
+from decnet.processes import process_alive
 
 log = get_logger(__name__)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from uuid import uuid4
 from decnet.bus.base import BaseBus
 from decnet.errors import DecnetError, Place, RuleError, RuleStoreError
 from decnet.logs import get_logger
-from decnet.runtime.leases import OWNER
+from decnet.runtime.leases import OWNER, is_dead
 from decnet.telemetry import child, span
 from decnet.ttp.loader import load_bytes
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, RuleState
@@ -164,7 +163,7 @@ class DatabaseRuleStore(RuleStore):
         held = await self.repo.lease_acquire(LEASE, self.owner, self.lease_s)
         if not held:
             owner = await self.repo.lease_owner(LEASE)
-            if owner is not None and _is_dead(owner):
+            if owner is not None and is_dead(owner):
                 await self.repo.lease_release(LEASE, owner)
                 held = await self.repo.lease_acquire(LEASE, self.owner, self.lease_s)
         self.feeding = held
@@ -372,21 +371,6 @@ def _stored_errors(row: Row) -> list[RuleError]:
     return [
         RuleError(line.removeprefix(prefix).strip(), Place(row["file"]), row["rule_id"]) for line in lines
     ]
-
-
-def _is_dead(owner: str) -> bool:
-    """Whether the process of a lease's owner (host:pid:…) ran on this host and is gone: it was killed."""
-    host, _, rest = owner.partition(":")
-    pid = rest.partition(":")[0]
-    if host != OWNER.partition(":")[0] or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except (PermissionError, OverflowError):
-        return False
-    return False
 
 
 def state_of(row: Mapping[str, Any]) -> RuleState | None:
