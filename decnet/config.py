@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from decnet.attack.catalogue import use_bundle
+from decnet.durations import parse_duration
 from decnet.errors import ConfigError
 from decnet.yaml_places import Document, parse_strict
 
@@ -37,8 +38,6 @@ def packaged_demo_dir() -> Path:
 
 
 BUS_SCHEMES = ("nats", "tls", "ws", "wss")
-INTERVAL = re.compile(r"never|[1-9][0-9]{0,8}[smhdw]")
-"""How a mutate interval is written; how long it may be is left to the mutator."""
 
 
 class _Section(BaseModel):
@@ -202,7 +201,7 @@ class MutatorSettings(_Section):
 
     substrate: Literal["compose", "opencanary", "dry_run"] = "opencanary"
     """What runs the deckies of a fleet that names none."""
-    mutate_interval: str = Field("never", pattern=rf"^({INTERVAL.pattern})$")
+    mutate_interval: str = "never"
     """How often the deckies of a fleet that says nothing rotate: 30m, 12h, 7d or never."""
     catalogue: Path | None = None
     """A file of the shape of the packaged service catalogue, laid over it."""
@@ -246,6 +245,14 @@ class MutatorSettings(_Section):
     """Seconds one call of the Docker client may take."""
     docker_tries: int = Field(3, ge=1, le=10)
     """Tries of a call that failed for a reason that may pass."""
+
+    @field_validator("mutate_interval")
+    @classmethod
+    def _is_a_duration(cls, text: str) -> str:
+        """How long it may be is left to the mutator."""
+        if parse_duration(text) == 0:
+            raise ValueError("an interval is longer than nothing")
+        return text
 
 
 class AttributionSettings(_Section):

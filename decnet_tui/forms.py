@@ -6,19 +6,16 @@ does). A form without fields starts with the question.
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from datetime import time as clock
 
+from decnet import durations
 from decnet_tui.changes import Change
 
 MAX_TEXT = 200
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+\Z")
-_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 MAX_SECONDS = 3650 * 86_400.0
 
 
@@ -28,16 +25,15 @@ def parse_duration(text: str, now: datetime | None = None) -> float | None:
     None for ``forever``; ``now`` is aware. Raises ValueError that says the shape.
     """
     cleaned = text.strip().lower()
-    if cleaned in ("forever", "never"):
-        return None
     if cleaned.startswith("until"):
         return _until(cleaned.removeprefix("until").strip(), now or datetime.now(UTC))
-    if not _DURATION.match(cleaned):
+    try:
+        seconds = durations.parse_duration(cleaned)
+    except ValueError:
         raise ValueError(
             f"for how long? write 5s, 15m, 1h30m, 2d, until 18:00 or forever, not {cleaned or 'nothing'}"
-        )
-    seconds = sum(float(n) * _UNITS[unit] for n, unit in _PART.findall(cleaned))
-    if not 0 < seconds <= MAX_SECONDS:
+        ) from None
+    if seconds is not None and not 0 < seconds <= MAX_SECONDS:
         raise ValueError("a duration lies between 1s and 3650d")
     return seconds
 

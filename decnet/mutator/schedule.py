@@ -5,15 +5,13 @@ Randomness and the clock are arguments. Carrying a choice out is left to :mod:`d
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import combinations
 from random import Random
 
+from decnet.durations import parse_duration
 from decnet.errors import FleetError
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_INTERVAL = re.compile(r"([0-9]{1,9})([smhdw])\Z")
 MIN_INTERVAL_S = 10.0
 """A shorter interval would keep a decoy from ever being up."""
 MAX_INTERVAL_S = 366 * 86400.0
@@ -21,16 +19,16 @@ _MAX_CHOICES = 20_000
 
 
 def parse_interval(text: str) -> float | None:
-    """Seconds of ``30m``, ``12h``, ``7d``; None for ``never``. Raises FleetError for anything else."""
-    if text == "never":
-        return None
-    match = _INTERVAL.match(text)
-    seconds = int(match[1]) * UNITS[match[2]] if match else 0
-    if not MIN_INTERVAL_S <= seconds <= MAX_INTERVAL_S:
+    """Seconds of ``30m``, ``1h30m``, ``7d``; None for ``never``. Raises FleetError for anything else."""
+    try:
+        seconds = parse_duration(text)
+    except ValueError:
+        seconds = 0.0
+    if seconds is not None and not MIN_INTERVAL_S <= seconds <= MAX_INTERVAL_S:
         raise FleetError(
-            f"'{text[:40]}' is no interval: write a number and a unit (s, m, h, d, w) from 10s to 366d, or never"
+            f"'{text[:40]}' is no interval: write numbers with units (s, m, h, d, w) from 10s to 366d, or never"
         )
-    return float(seconds)
+    return seconds
 
 
 def legal(

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from decnet.attack.catalogue import Catalogue, load_catalogue
+from decnet.durations import parse_finite
 from decnet.errors import Place, RuleError, RuleErrors
 from decnet.ttp.conditions import (
     Condition,
@@ -29,7 +30,7 @@ from decnet.ttp.conditions import (
 from decnet.ttp.kinds import DEFAULT_FIELDS
 from decnet.ttp.lifter_registry import Knobs, find_kind
 from decnet.ttp.rules import CompiledRule, Emit, make_emit
-from decnet.ttp.schema import ConditionSchema, EmitSchema, RuleSchema, duration_s
+from decnet.ttp.schema import ConditionSchema, EmitSchema, RuleSchema
 from decnet.ttp.windows import Correlation, Step
 from decnet.yaml_places import Document, parse_strict
 
@@ -241,7 +242,7 @@ class _Compiler:
         window, sequence = schema.match.window, schema.match.sequence
         if window is not None:
             return Correlation(
-                duration_s(window.within), tuple(window.by), window.count, distinct=window.distinct
+                parse_finite(window.within), tuple(window.by), window.count, distinct=window.distinct
             )
         if sequence is None:
             return None
@@ -251,7 +252,7 @@ class _Compiler:
             condition = self._condition(step, ("match", "sequence", "steps", i), default)
             if condition is not None:
                 steps.append(Step(step.source_kind, condition))
-        return Correlation(duration_s(sequence.within), tuple(sequence.by), steps=tuple(steps))
+        return Correlation(parse_finite(sequence.within), tuple(sequence.by), steps=tuple(steps))
 
     def _condition(self, match: ConditionSchema, path: Loc, default: str) -> Condition | None:
         """The compiled condition; None for forms that no condition judges or that are wrong."""

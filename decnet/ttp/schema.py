@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from decnet.durations import parse_finite
 from decnet.ttp.kinds import DEFAULT_FIELDS, KNOWN_SOURCE_KINDS
 
 Op = Literal[
@@ -25,8 +25,6 @@ Op = Literal[
     "cidr",
 ]
 Scalar = str | int | float | bool
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd])\Z")
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _FORMS = ("pattern", "op", "any", "all", "not_", "kind", "sequence")
 MAX_WITHIN_S = 30 * 86_400.0
 
@@ -36,19 +34,9 @@ class _Strict(BaseModel):
 
 
 def _seconds(text: str) -> str:
-    if not _DURATION.match(text):
-        raise ValueError("a duration is a number with s, m, h or d, such as 60s")
-    if not 0 < duration_s(text) <= MAX_WITHIN_S:
+    if not 0 < parse_finite(text) <= MAX_WITHIN_S:
         raise ValueError("a duration lies above 0 and is 30d at most")
     return text
-
-
-def duration_s(text: str) -> float:
-    """Seconds of a duration such as ``60s``, ``5m``, ``1h``, ``2d``. ValueError when it is none."""
-    match = _DURATION.match(text)
-    if not match:
-        raise ValueError(f"not a duration: {text!r}")
-    return float(match[1]) * _SECONDS[match[2]]
 
 
 Within = Annotated[str, AfterValidator(_seconds)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from decnet import durations
 from decnet.bus.connection import Connection, read_connection
 from decnet.config import Settings, load_settings
 from decnet.errors import ConfigError, DecnetError
@@ -36,7 +36,6 @@ Limit = Annotated[int, typer.Option("--limit", min=0, help="At most so many rows
 
 LONGEST = timedelta(days=36_500)
 """Ages and durations lie within a century: beyond, calendars end."""
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
@@ -110,11 +109,11 @@ async def repository(settings: Settings) -> AsyncIterator[BaseRepository]:
 
 
 def parse_duration(text: str) -> timedelta:
-    """``90s``, ``15m``, ``24h``, ``7d``, at most :data:`LONGEST`. Raises typer.BadParameter (exit code 2)."""
-    match = re.fullmatch(r"(\d{1,9})\s*([smhdw])", text.strip())
-    if not match:
-        raise typer.BadParameter(f"{text!r} is no duration; write 90s, 15m, 24h or 7d")
-    seconds = int(match[1]) * _UNITS[match[2]]
+    """``90s``, ``1h30m``, ``7d``, at most :data:`LONGEST`. Raises typer.BadParameter (exit code 2)."""
+    try:
+        seconds = durations.parse_finite(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     if seconds > LONGEST.total_seconds():
         raise typer.BadParameter(f"{text!r} is too long; at most {LONGEST.days}d")
     return timedelta(seconds=seconds)

@@ -85,7 +85,7 @@ def test_a_command_waits_for_nothing_else_but_programming_errors_are_not_hidden(
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("0s", 0), ("1s", 1), ("90s", 90), (" 15m ", 900), ("24h", 86_400), ("7d", 604_800), ("2w", 1_209_600), ("36500d", 36_500 * 86_400)]
+    ("text", "seconds"), [("0s", 0), ("1s", 1), ("90s", 90), (" 15m ", 900), ("24h", 86_400), ("7d", 604_800), ("2w", 1_209_600), ("1h30m", 5400), ("1.5h", 5400), ("36500d", 36_500 * 86_400)]
 )  # fmt: skip
 def test_durations(text: str, seconds: int) -> None:
     assert common.parse_duration(text) == timedelta(seconds=seconds)
@@ -93,7 +93,7 @@ def test_durations(text: str, seconds: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "1", "s", "-1h", "+1h", "1.5h", "1y", "1h30m", "36501d", "999999999w", "9999999999s", "nan", "h1"],
+    ["", "1", "s", "-1h", "+1h", "1y", "forever", "36501d", "999999999w", "9999999999s", "nan", "h1"],
 )
 def test_durations_that_are_none_or_longer_than_a_century(text: str) -> None:
     for parse in (common.parse_duration, common.parse_expiry, common.parse_since):

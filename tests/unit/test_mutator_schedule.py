@@ -64,12 +64,12 @@ def test_nothing_else_to_choose_says_what_there_is() -> None:
         choose(["ssh"], ["ssh"], [], {}, Random(1))
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("30m", 1800), ("12h", 43_200), ("7d", 604_800), ("10s", 10), ("never", None)])  # fmt: skip
+@pytest.mark.parametrize(("text", "seconds"), [("30m", 1800), ("12h", 43_200), ("7d", 604_800), ("10s", 10), ("1h30m", 5400), ("1.5h", 5400), ("30M", 1800), ("never", None)])  # fmt: skip
 def test_intervals(text: str, seconds: float | None) -> None:
     assert parse_interval(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0m", "9s", "30", "m", "1.5h", "30 m", "-1h", "400d", "٣m", "30M", "999999999w", "1h\n"])  # fmt: skip
+@pytest.mark.parametrize("text", ["", "0m", "9s", "30", "m", "30 m", "-1h", "400d", "٣m", "999999999w", "1h\n2m"])  # fmt: skip
 def test_bad_intervals(text: str) -> None:
     with pytest.raises(FleetError, match="no interval"):
         parse_interval(text)
