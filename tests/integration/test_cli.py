@@ -110,7 +110,7 @@ def test_watch_names_a_wrong_pattern() -> None:
 def test_since_that_is_no_time(command: str, tmp_path: Path) -> None:
     said = _error(command, "--since", "yesterday", "--data-dir", tmp_path)
     assert "'yesterday'" in said
-    assert "24h" in said
+    assert "1h30m" in said
 
 
 def test_options_that_do_not_go_together(tmp_path: Path) -> None:
