@@ -100,7 +100,7 @@ class NoticeSource(Change):
 
 async def _entry(session: Session, source: str) -> Mapping[str, Any] | None:
     """The entry of a source in any of its spellings: a network is stored in its shortest."""
-    from decnet.db.repository.ignore import (
+    from decnet.db.repository.ignored import (
         parse_source,  # here: the console starts without the database library
     )
 

@@ -15,7 +15,7 @@ from decnet.attribution.kinds import HASH, value_kind
 from decnet.attribution.mergers import merge_primitive
 from decnet.bus import topics
 from decnet.db.repository import BaseRepository
-from decnet.db.repository.attribution import Key
+from decnet.db.repository.attribution.states import Key
 from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.runtime.worker import TxBus

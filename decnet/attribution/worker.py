@@ -19,7 +19,7 @@ from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
 from decnet.bus.publish import publish_safely
 from decnet.config import Settings, load_settings
-from decnet.db.repository.attribution import Key
+from decnet.db.repository.attribution.states import Key
 from decnet.ids import identity_id
 from decnet.logs import get_logger
 from decnet.runtime.worker import Job, Transaction, TxBus, Worker

@@ -12,7 +12,7 @@ from typing import Any
 
 from decnet.bus import topics
 from decnet.bus.base import Event
-from decnet.db.repository.ignore import IgnoreSet
+from decnet.db.repository.ignored import IgnoreSet
 from decnet.db.types import as_utc
 from decnet.hostile import storable_text
 from decnet.ids import attacker_id, normalize_ip

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
 from decnet.config import Settings, load_settings
-from decnet.db.repository.producers import widened
+from decnet.db.repository.runtime.due import widened
 from decnet.errors import BusError
 from decnet.ids import event_id
 from decnet.logs import get_logger

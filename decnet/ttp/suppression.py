@@ -18,7 +18,7 @@ from decnet.ttp.rule_engine import RuleEngine
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
-    from decnet.db.repository.ignore import IgnoreSet
+    from decnet.db.repository.ignored import IgnoreSet
 
 IGNORED = "ignored_source"
 _TOPIC = topics.ttp(topics.TTP_RULE_SUPPRESSED)

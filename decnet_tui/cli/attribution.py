@@ -138,7 +138,7 @@ def alerts(
     if ctx.invoked_subcommand is not None:
         ctx.obj = (config, data_dir, db)
         return
-    from decnet.db.repository.alerts import STATES
+    from decnet.db.repository.attribution.alerts import STATES
 
     if state is not None and state not in STATES:
         raise typer.BadParameter(f"{state!r}: use {', '.join(STATES)}")

@@ -123,7 +123,9 @@ async def test_views(
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: NOW)
     monkeypatch.setattr("decnet.db.repository.journal.utcnow", lambda: datetime.fromtimestamp(NOW - 300, UTC))
-    monkeypatch.setattr("decnet.db.repository.queue.utcnow", lambda: datetime.fromtimestamp(NOW - 500, UTC))
+    monkeypatch.setattr(
+        "decnet.db.repository.runtime.work.utcnow", lambda: datetime.fromtimestamp(NOW - 500, UTC)
+    )
     monkeypatch.setattr("decnet.db.schema.ttp.utcnow", lambda: datetime.fromtimestamp(NOW - 40, UTC))
     async with open_repo("sqlite", tmp_path) as repo:
         await filled(repo, NOW)

@@ -11,13 +11,11 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from decnet.db.repository import BaseRepository
-from decnet.db.repository import alerts as repo_alerts
-from decnet.db.repository import attribution as repo_attribution
-from decnet.db.repository import fleet as repo_fleet
-from decnet.db.repository import lifters as repo_lifters
-from decnet.db.repository.alerts import ACKNOWLEDGED, OPEN, RESOLVED
-from decnet.db.repository.base import LOCK_MERGES
-from decnet.db.repository.observations import _lock_key
+from decnet.db.repository.attribution import alerts as repo_alerts
+from decnet.db.repository.attribution import states as repo_attribution
+from decnet.db.repository.attribution.alerts import ACKNOWLEDGED, OPEN, RESOLVED
+from decnet.db.repository.locks import LOCK_FLEET, LOCK_MAILS, LOCK_MERGES, attacker_lock
+from decnet.db.repository.ttp import mails as repo_lifters
 from decnet.ids import attacker_id, identity_id
 from tests.dbkit import KINDS, open_repo
 from tests.rowkit import emptied, put, rows_of
@@ -459,10 +457,10 @@ async def test_what_must_not_interleave_is_held_until_the_transaction_ends(repo:
     await repo.upsert_attackers([(A, IPS[0], T), (B, IPS[1], T)])
     await repo.form_identities([A, B])
     work: list[tuple[int, Any]] = [
-        (repo_fleet.LOCK_FLEET, lambda bound: bound.fleet_lock()),
+        (LOCK_FLEET, lambda bound: bound.fleet_lock()),
         (LOCK_MERGES, lambda bound: bound.merge_identities(IA, IB)),
-        (repo_lifters.LOCK_MAILS, lambda bound: bound.remember_email_bodies([mail("m", T)])),
-        (_lock_key(A), lambda bound: bound.lock_attackers([A])),
+        (LOCK_MAILS, lambda bound: bound.remember_email_bodies([mail("m", T)])),
+        (attacker_lock(A), lambda bound: bound.lock_attackers([A])),
     ]
     for key, take in work:
         assert not await _held(repo, key)
@@ -470,7 +468,7 @@ async def test_what_must_not_interleave_is_held_until_the_transaction_ends(repo:
             await take(bound)
             assert await _held(repo, key), key
         assert not await _held(repo, key)
-    assert len({key for key, _ in work} | {_lock_key(B)}) == 5, "each has a lock of its own"
+    assert len({key for key, _ in work} | {attacker_lock(B)}) == 5, "each has a lock of its own"
     async with repo.transaction() as bound:
         assert await bound.lock_identities([IA])
         async with repo.db.write() as other:

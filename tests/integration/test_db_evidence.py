@@ -13,9 +13,9 @@ import pytest_asyncio
 from sqlalchemy import select
 
 from decnet.db.repository import BaseRepository
-from decnet.db.repository import attackers as repo_attackers
-from decnet.db.repository import sessions as repo_sessions
 from decnet.db.repository.base import greatest, least, replace
+from decnet.db.repository.recorder import attackers as repo_attackers
+from decnet.db.repository.recorder import sessions as repo_sessions
 from decnet.ids import attacker_id, identity_id
 from tests.dbkit import KINDS, open_repo
 from tests.rowkit import TABLES, emptied, put, rows_of
@@ -351,7 +351,7 @@ async def test_fingerprints_and_recordings_are_kept_once(repo: BaseRepository) -
 async def test_the_queue_of_work_outside_the_outbox(
     repo: BaseRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from decnet.db.repository import queue as repo_queue
+    from decnet.db.repository.runtime import work as repo_queue
 
     clock = SimpleNamespace(now=NOW)
     monkeypatch.setattr(repo_queue, "utcnow", lambda: clock.now)

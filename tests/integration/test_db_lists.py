@@ -10,9 +10,9 @@ import pytest
 import pytest_asyncio
 
 from decnet.db.repository import BaseRepository
-from decnet.db.repository import ignore as repo_ignore
+from decnet.db.repository import ignored as repo_ignore
 from decnet.db.repository import journal as repo_journal
-from decnet.db.repository.ignore import parse_source
+from decnet.db.repository.ignored import parse_source
 from decnet.ids import attacker_id, identity_id
 from tests.dbkit import KINDS, open_repo
 from tests.rowkit import TABLES, emptied, put, rows_of

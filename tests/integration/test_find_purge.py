@@ -138,7 +138,7 @@ async def test_the_old_leaves_whole_and_the_new_stays_whole(repo: BaseRepository
 
 
 async def test_more_than_one_page_leaves(repo: BaseRepository, monkeypatch: pytest.MonkeyPatch) -> None:
-    from decnet.db.repository import retention as repo_retention
+    from decnet.db.repository.runtime import retention as repo_retention
 
     monkeypatch.setattr(repo_retention, "AT_ONCE", 3)
     async with repo.transaction() as bound:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from decnet.bus.base import Event
 from decnet.config import load_settings
 from decnet.db.repository import BaseRepository
-from decnet.db.repository.ignore import IgnoreSet, parse_source
+from decnet.db.repository.ignored import IgnoreSet, parse_source
 from decnet.db.schema.ttp import TTPTag
 from decnet.ids import attacker_id, identity_id
 from decnet.recorder.worker import RecorderWorker

@@ -17,7 +17,7 @@ import pytest_asyncio
 from decnet.bus.null import NullBus
 from decnet.config import load_settings
 from decnet.db.repository import BaseRepository
-from decnet.db.repository import retention as repo_retention
+from decnet.db.repository.runtime import retention as repo_retention
 from decnet.recorder.worker import RecorderWorker
 from tests.dbkit import KINDS, open_repo
 from tests.rowkit import TABLES, emptied, left, put

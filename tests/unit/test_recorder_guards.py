@@ -9,8 +9,8 @@ import pytest
 
 from decnet.bus.base import Event
 from decnet.config import load_settings
-from decnet.db.repository.ignore import IgnoreSet
-from decnet.db.repository.producers import widened
+from decnet.db.repository.ignored import IgnoreSet
+from decnet.db.repository.runtime.due import widened
 from decnet.errors import BusUnavailable, DatabaseError
 from decnet.ids import attacker_id, event_id, identity_id
 from decnet.recorder import worker as recorder_worker

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from decnet.bus.base import Event
 from decnet.bus.publish import publish_failures
 from decnet.config import load_settings
-from decnet.db.repository.replay import Page
+from decnet.db.repository.recorder.replay import Page
 from decnet.db.schema.ttp import TTPTag
 from decnet.errors import BusError, DatabaseError, Place, RuleError, RuleStoreError
 from decnet.ids import attacker_id, event_id

@@ -1,27 +1,32 @@
-"""The one door to the rows: everything that reads or writes them goes through this class."""
+"""The one door to the rows: everything that reads or writes them goes through :class:`BaseRepository`.
+
+Queries stand by the subject of the tables that they write, as in :mod:`decnet.db.schema`; what is read for
+people over several subjects is in ``lists``, locks are in ``locks``, what all share is in ``base``.
+"""
 
 from __future__ import annotations
 
-from decnet.db.repository.alerts import AlertsMixin
-from decnet.db.repository.attackers import ActorsMixin
-from decnet.db.repository.attribution import AttributionMixin
-from decnet.db.repository.coverage import CoverageMixin
-from decnet.db.repository.find import FindMixin
+from decnet.db.repository.attribution.alerts import AlertsMixin
+from decnet.db.repository.attribution.states import StatesMixin
+from decnet.db.repository.behave import BehaveMixin
 from decnet.db.repository.fleet import FleetMixin
-from decnet.db.repository.ignore import IgnoreMixin
+from decnet.db.repository.ignored import IgnoredMixin
 from decnet.db.repository.journal import JournalMixin
-from decnet.db.repository.lifters import LiftersMixin
-from decnet.db.repository.lists import ListsMixin
-from decnet.db.repository.observations import ObservationsMixin
-from decnet.db.repository.producers import ProducersMixin
-from decnet.db.repository.queue import QueueMixin
-from decnet.db.repository.replay import ReplayMixin
-from decnet.db.repository.retention import RetentionMixin
-from decnet.db.repository.rules import RulesMixin
-from decnet.db.repository.sessions import SessionsMixin
-from decnet.db.repository.summary import SummaryMixin
-from decnet.db.repository.tagging import WindowsMixin
-from decnet.db.repository.tags import TagsMixin
+from decnet.db.repository.lists.coverage import CoverageMixin
+from decnet.db.repository.lists.evidence import EvidenceMixin
+from decnet.db.repository.lists.find import FindMixin
+from decnet.db.repository.lists.summary import SummaryMixin
+from decnet.db.repository.recorder.attackers import AttackersMixin
+from decnet.db.repository.recorder.facts import FactsMixin
+from decnet.db.repository.recorder.replay import ReplayMixin
+from decnet.db.repository.recorder.sessions import SessionsMixin
+from decnet.db.repository.runtime.due import DueMixin
+from decnet.db.repository.runtime.retention import RetentionMixin
+from decnet.db.repository.runtime.work import WorkMixin
+from decnet.db.repository.ttp.mails import MailsMixin
+from decnet.db.repository.ttp.rules import RulesMixin
+from decnet.db.repository.ttp.tags import TagsMixin
+from decnet.db.repository.ttp.windows import WindowsMixin
 
 
 class BaseRepository(
@@ -29,21 +34,22 @@ class BaseRepository(
     FindMixin,
     CoverageMixin,
     RetentionMixin,
-    ProducersMixin,
-    IgnoreMixin,
-    QueueMixin,
-    AttributionMixin,
+    DueMixin,
+    FactsMixin,
+    IgnoredMixin,
+    WorkMixin,
+    StatesMixin,
     AlertsMixin,
-    ActorsMixin,
+    AttackersMixin,
     ReplayMixin,
     SessionsMixin,
     TagsMixin,
     RulesMixin,
-    ListsMixin,
+    EvidenceMixin,
     JournalMixin,
     SummaryMixin,
-    LiftersMixin,
+    MailsMixin,
     WindowsMixin,
-    ObservationsMixin,
+    BehaveMixin,
 ):
     """Rows of one database, free or bound to a transaction; see :mod:`decnet.db.repository.base`."""

@@ -1,7 +1,7 @@
 """What the repository's parts share: sessions, upserts for both dialects, batches.
 
 A repository is either free (every method is a transaction of its own) or bound to one write
-transaction (:meth:`RepositoryBase.transaction`), which all its methods then join.
+transaction (:meth:`SqlRepository.transaction`), which all its methods then join.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Table, func, text
+from sqlalchemy import ColumnElement, Table, func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.engine import Database, translated
+from decnet.db.repository.locks import advise
 from decnet.turns import in_turns
 
 Row = dict[str, Any]
@@ -23,7 +24,6 @@ Merge = Callable[[Any, Any, str], ColumnElement[Any]]
 CHUNK = 500
 WRITTEN_AT_ONCE = 100
 """Rows of one statement: their values are bound in one go, and the event loop waits for it."""
-LOCK_RULES, LOCK_MERGES = 0x0DEC_0001, 0x0DEC_0002
 
 
 def greatest(old: Any, new: Any, dialect: str) -> ColumnElement[Any]:
@@ -55,7 +55,7 @@ def insert_for(dialect: str, table: Table) -> Any:
     return module.insert(table)
 
 
-class RepositoryBase:
+class SqlRepository:
     """Sessions and statements; the subjects are in the modules beside this one."""
 
     def __init__(self, db: Database, session: AsyncSession | None = None) -> None:
@@ -150,10 +150,10 @@ class RepositoryBase:
         result = await session.execute(statement)
         return await in_turns(dict, result.mappings())
 
-    async def _serialise(self, session: AsyncSession, key: int) -> None:
+    async def _serialise(self, session: AsyncSession, *keys: int) -> None:
         """Makes transactions of this kind commit one after the other (SQLite has one writer anyway)."""
         if self.db.dialect == "postgresql":
-            await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+            await advise(session, keys)
 
 
 def _sorted(table: Table, rows: Iterable[Row]) -> list[Row]:

@@ -13,7 +13,8 @@ from typing import Any
 
 from sqlalchemy import and_, case, delete, func, or_, select, update
 
-from decnet.db.repository.base import RepositoryBase, Row, insert_for
+from decnet.db.repository.base import Row, SqlRepository, insert_for
+from decnet.db.repository.locks import LOCK_FLEET
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.fleet import Decky, Mutation, Topology
 from decnet.db.schema.recorder import SessionRow
@@ -21,12 +22,11 @@ from decnet.db.types import as_utc, utcnow
 
 _TOPOLOGY, _DECKY, _MUTATION = table_of(Topology), table_of(Decky), table_of(Mutation)
 _SESSION = table_of(SessionRow)
-LOCK_FLEET = 0x0DEC_0003
 OPEN_STATES = ("enqueued", "pending", "applying")
 """States of changes that are not done."""
 
 
-class FleetMixin(RepositoryBase):
+class FleetMixin(SqlRepository):
     """``topology``, ``decky``, ``mutation``. Times in are epoch seconds or aware, out they are aware UTC."""
 
     async def fleet_lock(self) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import insert, select, update
 
-from decnet.db.repository.base import RepositoryBase, Row
+from decnet.db.repository.base import Row, SqlRepository
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.journal import JournalEntry
 from decnet.db.types import as_utc, utcnow
@@ -16,7 +16,7 @@ SENT = "sent"
 """Outcome of a change whose end is not known yet."""
 
 
-class JournalMixin(RepositoryBase):
+class JournalMixin(SqlRepository):
     """``journal``."""
 
     async def journal_add(

@@ -1,7 +1,7 @@
-"""Repository, part producers: due marks, things told once, intel, and the facts that aggregates are made of.
+"""Repository, part facts: intel, and what aggregates and scores are made of.
 
-Whoever writes evidence marks its attackers as due in the same transaction. A producer recomputes what
-it needs from stored rows and takes the mark back, so that it does not matter which event came first.
+Everything is read from stored rows, so that it does not matter which event came first; what has to be
+read again is in :mod:`decnet.db.repository.runtime.due`.
 """
 
 from __future__ import annotations
@@ -9,82 +9,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import String, and_, cast, delete, func, or_, select, tuple_
+from sqlalchemy import String, cast, func, or_, select, tuple_
 
-from decnet.db.repository.base import RepositoryBase, Row, chunks, greatest, insert_for, least, replace
+from decnet.db.repository.base import Row, SqlRepository, chunks, replace
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import AttackerIntel, Credential, Identity, SessionRow
-from decnet.db.schema.runtime import Announcement, ProducerDue
 from decnet.db.types import as_utc
 from decnet.ids import identity_id
 from decnet.turns import in_turns
 
-_DUE, _TOLD, _INTEL = table_of(ProducerDue), table_of(Announcement), table_of(AttackerIntel)
+_INTEL = table_of(AttackerIntel)
 _SESSION, _CREDENTIAL, _IDENTITY = table_of(SessionRow), table_of(Credential), table_of(Identity)
 _ATTEMPT = ("credential_id", "attacker_uuid", "decky_id", "service", "session_id", "username",
             "secret_kind", "secret_hmac", "success", "first_seen")  # fmt: skip
-CONSUMERS = ("recorder", "ttp")
-"""Who recomputes something when an attacker's rows change."""
-Span = tuple[float, float]
-"""Event time, epoch seconds: from, to."""
 
 
-def widened(spans: Iterable[tuple[str, float]]) -> dict[str, Span]:
-    """(attacker, time) pairs as the span of each attacker."""
-    out: dict[str, Span] = {}
-    for uuid, ts in spans:
-        since, until = out.get(uuid, (ts, ts))
-        out[uuid] = (min(since, ts), max(until, ts))
-    return out
-
-
-class ProducersMixin(RepositoryBase):
-    """``producer_due``, ``announcement``, ``attacker_intel``, and reads over evidence."""
-
-    async def due_mark(self, spans: Mapping[str, Span], consumers: Sequence[str] = CONSUMERS) -> None:
-        """Marks attackers whose rows of that time changed."""
-        rows = [
-            {"consumer": consumer, "attacker_uuid": uuid, "seq": 1, "since": since, "until": until}
-            for consumer in consumers
-            for uuid, (since, until) in spans.items()
-        ]
-        merge = {"seq": lambda old, _new, _dialect: old + 1, "since": least, "until": greatest}
-        async with self._write() as session:
-            await self._upsert(session, _DUE, rows, merge)
-
-    async def due_take(self, consumer: str, limit: int) -> list[Row]:
-        """Marks of a consumer (attacker_uuid, seq, since, until), by attacker; they stay until done."""
-        query = select(_DUE).where(_DUE.c.consumer == consumer).order_by(_DUE.c.attacker_uuid).limit(limit)
-        async with self._read() as session:
-            return await self._rows(session, query)
-
-    async def due_done(self, consumer: str, marks: Iterable[Row]) -> None:
-        """Takes marks back, unless the attacker changed again meanwhile."""
-        async with self._write() as session:
-            for part in chunks(list(marks), 200):
-                seen = [
-                    and_(_DUE.c.attacker_uuid == m["attacker_uuid"], _DUE.c.seq == m["seq"]) for m in part
-                ]
-                await session.execute(delete(_DUE).where(_DUE.c.consumer == consumer, or_(*seen)))
-
-    async def due_count(self, consumer: str) -> int:
-        """Attackers that wait for a consumer."""
-        query = select(func.count()).select_from(_DUE).where(_DUE.c.consumer == consumer)
-        async with self._read() as session:
-            return int((await session.execute(query)).scalar_one())
-
-    async def announce(self, keys: Mapping[str, float]) -> list[str]:
-        """Keeps keys (with the event time of each); those that nobody had told before, sorted."""
-        if not keys:
-            return []
-        rows = [{"key": key, "ts": keys[key]} for key in sorted(keys)]
-        fresh = insert_for(self.db.dialect, _TOLD).on_conflict_do_nothing(index_elements=["key"])
-        async with self._write() as session:
-            done = await session.execute(fresh.returning(_TOLD.c.key), rows)
-            return sorted(done.scalars())
+class FactsMixin(SqlRepository):
+    """``attacker_intel``, and reads over evidence."""
 
     async def upsert_intel(self, intel: Iterable[tuple[str, float, Row]]) -> None:
         """Keeps enrichments (attacker_uuid, time, payload); the newest counts, whatever order they come in."""

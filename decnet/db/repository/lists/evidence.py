@@ -10,18 +10,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from decnet.db.repository.base import RepositoryBase, Row, chunks
-from decnet.db.repository.ignore import tag_is_shown
+from decnet.db.repository.base import Row, SqlRepository, chunks
+from decnet.db.repository.conditions import attacker_is, tag_is_shown
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Identity, SessionRow
 from decnet.db.schema.ttp import TTPTag
 from decnet.db.types import as_utc
-from decnet.ids import attacker_id, normalize_ip
 
 _TAG, _SESSION = table_of(TTPTag), table_of(SessionRow)
 _ATTACKER, _IDENTITY = table_of(Attacker), table_of(Identity)
@@ -59,7 +57,7 @@ _SESSION_ROW = (
 Since = datetime | float | None
 
 
-class ListsMixin(RepositoryBase):
+class EvidenceMixin(SqlRepository):
     """Rows exactly as the command line's contract names them."""
 
     async def list_tags(
@@ -72,7 +70,7 @@ class ListsMixin(RepositoryBase):
         ignored: bool = False,
     ) -> list[Row]:
         """Tags; ``technique`` may be a technique or a sub-technique. technique_name is the caller's."""
-        where = [_TAG.c.superseded_by.is_(None), *_attacker_is(_TAG.c.attacker_uuid, attacker)]
+        where = [_TAG.c.superseded_by.is_(None), *attacker_is(_TAG.c.attacker_uuid, attacker)]
         if since is not None:
             where.append(_TAG.c.created_at >= as_utc(since))
         if session is not None:
@@ -101,7 +99,7 @@ class ListsMixin(RepositoryBase):
     ) -> list[Row]:
         """Sessions that were alive at ``since`` or later; ``technique`` asks for a tag of it."""
         tags = and_(_TAG.c.session_id == _SESSION.c.session_id, _TAG.c.superseded_by.is_(None))
-        where = [_SESSION.c.attacker_uuid.is_not(None), *_attacker_is(_SESSION.c.attacker_uuid, attacker)]
+        where = [_SESSION.c.attacker_uuid.is_not(None), *attacker_is(_SESSION.c.attacker_uuid, attacker)]
         where += _not_marked(_SESSION.c.ignored_by, ignored)
         if since is not None:
             where.append(func.coalesce(_SESSION.c.ended_at, _SESSION.c.started_at) >= as_utc(since))
@@ -129,7 +127,7 @@ class ListsMixin(RepositoryBase):
         ignored: bool = False,
     ) -> list[Row]:
         """Attackers last seen at ``since`` or later; ``techniques`` is sorted."""
-        where = _attacker_is(_ATTACKER.c.attacker_uuid, attacker)
+        where = attacker_is(_ATTACKER.c.attacker_uuid, attacker)
         where += _not_marked(_ATTACKER.c.ignored_by, ignored)
         if since is not None:
             where.append(_ATTACKER.c.last_seen >= as_utc(since))
@@ -198,18 +196,6 @@ class ListsMixin(RepositoryBase):
 def _newest(column: Any) -> ColumnElement[Any]:
     """PostgreSQL would put rows without a time first, SQLite puts them last."""
     return func.coalesce(column, as_utc(0)).desc()
-
-
-def _attacker_is(column: Any, attacker: str | None) -> list[ColumnElement[bool]]:
-    """The filter for an address or a uuid."""
-    if attacker is None:
-        return []
-    try:
-        return [column == str(UUID(attacker))]
-    except ValueError:
-        address = normalize_ip(attacker)
-        by_ip = select(_ATTACKER.c.attacker_uuid).where(_ATTACKER.c.ip == address)
-        return [or_(column == attacker_id(address), column.in_(by_ip))]
 
 
 def _not_marked(column: Any, ignored: bool) -> list[ColumnElement[bool]]:

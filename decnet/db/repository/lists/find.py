@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, String, cast, or_, select
 
-from decnet.db.repository.base import RepositoryBase, Row
+from decnet.db.repository.base import Row, SqlRepository
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Command, Credential, Fingerprint, SessionRow
 from decnet.db.types import as_utc
@@ -25,7 +25,7 @@ _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 FIND_COLUMNS = ("ts", "kind", "value", "attacker_ip", "attacker_uuid", "session_id")
 
 
-class FindMixin(RepositoryBase):
+class FindMixin(SqlRepository):
     """Search over what the recorder wrote."""
 
     async def find(

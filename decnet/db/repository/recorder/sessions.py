@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from decnet.db.repository.base import RepositoryBase, Row, chunks, greatest, least, replace
+from decnet.db.repository.base import Row, SqlRepository, chunks, greatest, least, replace
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Command, SessionPart, SessionRow
 from decnet.db.types import as_utc
@@ -38,7 +38,7 @@ _UNTAGGED = (
 MAX_PARTS = 100_000
 
 
-class SessionsMixin(RepositoryBase):
+class SessionsMixin(SqlRepository):
     """``session``, ``session_part``, ``command``."""
 
     async def upsert_session(self, payload: Row) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Table, and_, func, or_, select
 from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.db.repository.base import Row
-from decnet.db.repository.sessions import SessionsMixin, payload_of
+from decnet.db.repository.recorder.sessions import SessionsMixin, payload_of
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, AttackerIntel, Credential, Fingerprint, Identity, SessionRow
 from decnet.db.types import as_utc

@@ -14,9 +14,8 @@ from uuid import NAMESPACE_URL, uuid5
 
 from sqlalchemy import ColumnElement, func, or_, select, update
 
-from decnet.db.repository.base import RepositoryBase, Row, replace
-from decnet.db.repository.ignore import identity_is_shown
-from decnet.db.repository.lists import _attacker_is
+from decnet.db.repository.base import Row, SqlRepository, replace
+from decnet.db.repository.conditions import attacker_is, identity_is_shown
 from decnet.db.schema.attribution import AttributionAlert, AttributionState
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Identity
@@ -39,7 +38,7 @@ _STATE_ROW = (
 )
 
 
-class AlertsMixin(RepositoryBase):
+class AlertsMixin(SqlRepository):
     """``attribution_alert``, and the lists of states and alerts."""
 
     async def standing_alerts(self) -> list[Row]:
@@ -187,7 +186,7 @@ def _fresh(alert: Row, number: int) -> Row:
 def _identity_of(column: Any, attacker: str) -> ColumnElement[bool]:
     """The canonical identity of an attacker (address or uuid)."""
     canonical = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
-    wanted = select(canonical).where(*_attacker_is(_IDENTITY.c.attacker_uuid, attacker))
+    wanted = select(canonical).where(*attacker_is(_IDENTITY.c.attacker_uuid, attacker))
     return column.in_(wanted)  # type: ignore[no-any-return]
 
 

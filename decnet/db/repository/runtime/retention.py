@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Table, delete, func, or_, select
 from sqlmodel import SQLModel
 
-from decnet.db.repository.base import RepositoryBase, Row
+from decnet.db.repository.base import Row, SqlRepository
 from decnet.db.schema.behave import ObservationRow
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.fleet import Mutation
@@ -44,7 +44,7 @@ GRACE = timedelta(hours=1)
 Progress = Callable[[str, int], None]
 
 
-class RetentionMixin(RepositoryBase):
+class RetentionMixin(SqlRepository):
     """Deletes by age."""
 
     async def purge_older(self, before: datetime | float, progress: Progress | None = None) -> dict[str, int]:

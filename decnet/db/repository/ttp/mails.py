@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import func, select, tuple_
 
-from decnet.db.repository.base import RepositoryBase, Row, chunks, greatest, least
+from decnet.db.repository.base import Row, SqlRepository, chunks, greatest, least
+from decnet.db.repository.locks import LOCK_MAILS
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.ttp import EmailBody
 from decnet.hostile import storable_text
@@ -20,12 +21,11 @@ _NEWEST = (
     )
     .label("rank")
 )
-LOCK_MAILS = 0x0DEC_0E01
 MAX_BODIES = 2000
 """E-mails with one body that are looked at for one attacker, the newest."""
 
 
-class LiftersMixin(RepositoryBase):
+class MailsMixin(SqlRepository):
     """``email_body``."""
 
     async def remember_email_bodies(self, rows: Sequence[Row]) -> None:

@@ -13,20 +13,18 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, and_, case, cast, delete, select, update
+from sqlalchemy import String, and_, cast, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from decnet.db.repository.base import RepositoryBase, Row, chunks, replace
+from decnet.db.repository.base import Row, SqlRepository, chunks, replace
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.ignored import IgnoredSource
-from decnet.db.schema.recorder import Attacker, Credential, Identity, SessionRow
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.schema.recorder import Attacker, Credential, SessionRow
 from decnet.db.types import utcnow
 from decnet.hostile import storable_text
 from decnet.ids import event_id, normalize_ip
 
-_IDENTITY = table_of(Identity)
-_IGNORED, _TAG = table_of(IgnoredSource), table_of(TTPTag)
+_IGNORED = table_of(IgnoredSource)
 _ATTACKER, _SESSION, _CREDENTIAL = table_of(Attacker), table_of(SessionRow), table_of(Credential)
 _PAGE = 5000
 _LIKE_ADDRESS = re.compile(r"\d+(\.\d+){3}(/.*)?|[0-9a-fA-F]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(/.*)?")
@@ -96,23 +94,7 @@ class IgnoreSet:
         return self.by_address(ip if isinstance(ip, str) else None) or self.by_users(names)
 
 
-def tag_is_shown() -> ColumnElement[bool]:
-    """Condition on ``ttp_tag`` outer-joined with ``session`` and ``attacker``: neither is marked.
-
-    The session's mark decides where there is one, since it tells what was in force at that time.
-    """
-    mark = case((_SESSION.c.session_id.is_not(None), _SESSION.c.ignored_by), else_=_ATTACKER.c.ignored_by)
-    return mark.is_(None)
-
-
-def identity_is_shown(column: Any) -> ColumnElement[bool]:
-    """Condition on a column of identity uuids: the identity's own attacker is not marked."""
-    joined = _IDENTITY.join(_ATTACKER, _ATTACKER.c.attacker_uuid == _IDENTITY.c.attacker_uuid)
-    marked = select(_IDENTITY.c.identity_uuid).select_from(joined).where(_ATTACKER.c.ignored_by.is_not(None))
-    return column.not_in(marked)  # type: ignore[no-any-return]
-
-
-class IgnoreMixin(RepositoryBase):
+class IgnoredMixin(SqlRepository):
     """``ignored_source`` and the marks of ``attacker`` and ``session``."""
 
     async def ignore_add(

@@ -13,8 +13,9 @@ from typing import Any
 
 from sqlalchemy import bindparam, column, func, or_, select, text, true, update
 
-from decnet.db.repository.attackers import ActorsMixin
-from decnet.db.repository.base import RepositoryBase, Row, chunks, insert_for, replace
+from decnet.db.repository.base import Row, SqlRepository, chunks, insert_for, replace
+from decnet.db.repository.locks import lock_rows
+from decnet.db.repository.recorder.attackers import AttackersMixin
 from decnet.db.schema.attribution import AttributionState, MultiActorEvidence, SessionFeature
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Identity
@@ -41,7 +42,7 @@ Key = tuple[str, str]
 """(identity_uuid, primitive)."""
 
 
-class AttributionMixin(ActorsMixin, RepositoryBase):
+class StatesMixin(AttackersMixin, SqlRepository):
     """``attribution_state``, ``session_feature``, ``multi_actor_evidence``; reads ``observation``."""
 
     async def identities_of_attackers(self, attacker_uuids: Iterable[str]) -> dict[str, str]:
@@ -89,8 +90,7 @@ class AttributionMixin(ActorsMixin, RepositoryBase):
             return False
         async with self._write() as session:
             for part in chunks(sorted(set(identities))):
-                rows = select(_IDENTITY.c.identity_uuid).where(_IDENTITY.c.identity_uuid.in_(part))
-                await session.execute(rows.order_by(_IDENTITY.c.identity_uuid).with_for_update())
+                await lock_rows(session, _IDENTITY.c.identity_uuid, part)
         return True
 
     async def group_of_identity(self, identity_uuid: str) -> list[str]:

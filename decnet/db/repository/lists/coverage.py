@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
-from decnet.db.repository.base import RepositoryBase, Row
-from decnet.db.repository.ignore import tag_is_shown
+from decnet.db.repository.base import Row, SqlRepository
+from decnet.db.repository.conditions import tag_is_shown
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Command, Identity, SessionRow
 from decnet.db.schema.ttp import TTPTag
@@ -49,7 +49,7 @@ Since = datetime | float | None
 Names = Collection[str] | None
 
 
-class CoverageMixin(RepositoryBase):
+class CoverageMixin(SqlRepository):
     """What the coverage matrix is made of."""
 
     async def technique_counts(self, since: Since = None, names: Names = None) -> list[Row]:

@@ -6,15 +6,15 @@ a merge never counts it twice.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from sqlalchemy import and_, delete, select, text
+from sqlalchemy import and_, delete, select
 
-from decnet.db.repository.base import RepositoryBase, Row, chunks, replace
+from decnet.db.repository.base import Row, SqlRepository, chunks, insert_for, replace
+from decnet.db.repository.locks import attacker_lock
 from decnet.db.schema.behave import BehavePart, BehaveSession, ObservationRow
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.runtime import SchemaMeta
@@ -22,12 +22,15 @@ from decnet.db.schema.runtime import SchemaMeta
 _OBSERVATION, _META = table_of(ObservationRow), table_of(SchemaMeta)
 _DONE, _PART = table_of(BehaveSession), table_of(BehavePart)
 _OBSERVATION_NS = uuid5(NAMESPACE_URL, "decnet:observation:v1")
+_OBSERVATION_COLUMNS = tuple(
+    column.name for column in _OBSERVATION.columns if column.name != "observation_id"
+)
 _VALUES = ("value", "confidence", "ts", "window_start", "window_end")
 _KEPT = ("identity_uuid", "attacker_uuid", "session_id", "source", *_VALUES)
 _KEY = "hash_key"
 
 
-class ObservationsMixin(RepositoryBase):
+class BehaveMixin(SqlRepository):
     """``behave_session``, ``behave_part``, and ``observation`` as the behave worker writes it."""
 
     async def hash_key(self) -> bytes:
@@ -41,10 +44,8 @@ class ObservationsMixin(RepositoryBase):
         """Makes transactions that summarise the same attackers wait for each other (PostgreSQL)."""
         if self.db.dialect != "postgresql":
             return
-        keys = sorted({_lock_key(attacker) for attacker in attackers})
         async with self._write() as session:
-            for key in keys:
-                await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+            await self._serialise(session, *map(attacker_lock, attackers))
 
     async def extracted_sessions(self, session_ids: Collection[str]) -> dict[str, Row]:
         """The rows of ``behave_session`` of these sessions, by session_id."""
@@ -123,6 +124,21 @@ class ObservationsMixin(RepositoryBase):
             await self._upsert(session, _OBSERVATION, new, merge)
         return list(fresh.values())
 
+    async def insert_observations(self, observations: Sequence[Row]) -> list[str]:
+        """Stores observations (column names as keys); ids of those really inserted.
+
+        Needs evidence_ref, primitive and ts (epoch seconds); the first two are the identity.
+        Raises ValueError when one is missing.
+        """
+        rows = {row["observation_id"]: row for row in map(_observation_row, observations)}
+        if not rows:
+            return []
+        fresh = insert_for(self.db.dialect, _OBSERVATION).on_conflict_do_nothing()
+        async with self._write() as session:
+            ordered = [rows[key] for key in sorted(rows)]
+            done = await session.execute(fresh.returning(_OBSERVATION.c.observation_id), ordered)
+            return list(done.scalars())
+
     async def _stored(
         self, session: Any, refs: Collection[str], sessions: Collection[str], source: str
     ) -> dict[str, Row]:
@@ -135,11 +151,6 @@ class ObservationsMixin(RepositoryBase):
         return out
 
 
-def _lock_key(attacker: str) -> int:
-    digest = hashlib.blake2b(f"behave|{attacker}".encode("utf-8", "replace"), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
-
-
 def _row_id(row: Row) -> str:
     key = f"{row['evidence_ref']}|{row['primitive']}".encode("utf-8", "replace").decode()
     return str(uuid5(_OBSERVATION_NS, key))
@@ -147,3 +158,11 @@ def _row_id(row: Row) -> str:
 
 def _differs(stored: Row | None, row: Row) -> bool:
     return stored is None or any(stored[name] != row[name] for name in _VALUES)
+
+
+def _observation_row(observation: Row) -> Row:
+    missing = [name for name in ("evidence_ref", "primitive", "ts") if observation.get(name) is None]
+    if missing:
+        raise ValueError(f"an observation needs {', '.join(missing)}")
+    row = {name: observation.get(name) for name in _OBSERVATION_COLUMNS}
+    return {**row, "observation_id": _row_id(observation)}

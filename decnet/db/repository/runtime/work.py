@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, literal_column, or_, select
 
 from decnet.bus.base import Event
-from decnet.db.repository.base import WRITTEN_AT_ONCE, RepositoryBase, Row, chunks, insert_for, replace
+from decnet.db.repository.base import WRITTEN_AT_ONCE, Row, SqlRepository, chunks, insert_for, replace
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.runtime import (
     DeadLetter,
@@ -28,7 +28,7 @@ _OUTBOX, _DEAD, _FAILURE = table_of(Outbox), table_of(DeadLetter), table_of(Fail
 _LEASE, _BEAT, _CHECKPOINT = table_of(Lease), table_of(WorkerHeartbeat), table_of(SensorCheckpoint)
 
 
-class QueueMixin(RepositoryBase):
+class WorkMixin(SqlRepository):
     """Rows about work, not about attackers."""
 
     async def outbox_add(self, event: Event) -> None:
@@ -131,6 +131,12 @@ class QueueMixin(RepositoryBase):
         """Gives a lease back; one that is not ours stays."""
         async with self._write() as session:
             await session.execute(delete(_LEASE).where(_LEASE.c.name == name, _LEASE.c.owner == owner))
+
+    async def lease_owner(self, name: str) -> str | None:
+        """Who holds a lease or held it last; None when nobody ever did."""
+        async with self._read() as session:
+            query = select(_LEASE.c.owner).where(_LEASE.c.name == name)
+            return (await session.execute(query)).scalar_one_or_none()
 
     async def heartbeat_write(self, worker: str, payload: Row) -> None:
         """The worker's last health, stamped with the wall clock."""

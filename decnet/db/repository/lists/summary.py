@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import and_, func, select
 
-from decnet.db.repository.base import RepositoryBase, Row
-from decnet.db.repository.ignore import tag_is_shown
+from decnet.db.repository.base import Row, SqlRepository
+from decnet.db.repository.conditions import tag_is_shown
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Identity, SessionRow
 from decnet.db.schema.ttp import TTPTag
@@ -23,7 +23,7 @@ Since = datetime | float
 _CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
 
 
-class SummaryMixin(RepositoryBase):
+class SummaryMixin(SqlRepository):
     """Questions about what is new; ``limit`` 0 is all, ignored sources are left out."""
 
     async def new_attackers(self, since: Since, limit: int = 0) -> list[Row]:

@@ -7,7 +7,8 @@ from datetime import datetime
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from decnet.db.repository.base import LOCK_RULES, RepositoryBase, Row, replace
+from decnet.db.repository.base import Row, SqlRepository, replace
+from decnet.db.repository.locks import LOCK_RULES
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.ttp import RuleChangeRow, TTPRule, TTPRuleState
 from decnet.db.types import utcnow
@@ -17,7 +18,7 @@ _COMPARED = ("version", "name", "yaml", "file", "error")
 _STATE_COLUMNS = ("state", "confidence_max", "expires_at", "reason", "set_by", "set_at")
 
 
-class RulesMixin(RepositoryBase):
+class RulesMixin(SqlRepository):
     """``ttp_rule``, ``ttp_rule_state``, ``rule_change``."""
 
     async def rule_definitions(self) -> list[Row]:
@@ -93,6 +94,16 @@ class RulesMixin(RepositoryBase):
             await self._serialise(session, LOCK_RULES)
             await self._upsert(session, _STATE, [row], dict.fromkeys(_STATE_COLUMNS, replace))
             await self._changed(session, rule_id, "state")
+
+    async def expire_rule_state(self, rule_id: str, expires_at: datetime) -> bool:
+        """Ends a state whose time is over; False when another engine was first or the state is another one now."""
+        async with self._write() as session:
+            await self._serialise(session, LOCK_RULES)
+            gone = delete(_STATE).where(_STATE.c.rule_id == rule_id, _STATE.c.expires_at == expires_at)
+            if (await session.execute(gone.returning(_STATE.c.rule_id))).first() is None:
+                return False
+            await self._changed(session, rule_id, "state")
+        return True
 
     async def rule_changes_since(self, seq: int, limit: int = 10_000) -> list[Row]:
         """Rows seq, rule_id, kind (definition, state, removed) after ``seq``, in order."""

@@ -1,32 +1,26 @@
-"""Repository, part tags and observations."""
+"""Repository, part tags: what was found, its evidence, and which rule of which version stands."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from uuid import NAMESPACE_URL, uuid5
 
 from sqlalchemy import bindparam, func, select, update
 
-from decnet.db.repository.base import RepositoryBase, Row, chunks, insert_for
-from decnet.db.repository.ignore import tag_is_shown
-from decnet.db.schema.behave import ObservationRow
+from decnet.db.repository.base import Row, SqlRepository, chunks, insert_for
+from decnet.db.repository.conditions import tag_is_shown
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, SessionRow
 from decnet.db.schema.ttp import TTPTag
 from decnet.db.types import as_utc
 
 _SESSION, _ATTACKER = table_of(SessionRow), table_of(Attacker)
-_TAG, _OBSERVATION = table_of(TTPTag), table_of(ObservationRow)
+_TAG = table_of(TTPTag)
 _TAG_COLUMNS = tuple(_TAG.c.keys())
-_OBSERVATION_COLUMNS = tuple(
-    column.name for column in _OBSERVATION.columns if column.name != "observation_id"
-)
-_OBSERVATION_NS = uuid5(NAMESPACE_URL, "decnet:observation:v1")
 
 
-class TagsMixin(RepositoryBase):
-    """``ttp_tag`` and ``observation``."""
+class TagsMixin(SqlRepository):
+    """``ttp_tag``."""
 
     async def insert_tags(self, tags: Sequence[TTPTag]) -> list[str]:
         """Stores tags; the uuids of the rows that were really inserted, in no order."""
@@ -87,27 +81,3 @@ class TagsMixin(RepositoryBase):
         )
         async with self._read() as session:
             return {rule: int(count) for rule, count in await session.execute(query.group_by(_TAG.c.rule_id))}
-
-    async def insert_observations(self, observations: Sequence[Row]) -> list[str]:
-        """Stores observations (column names as keys); ids of those really inserted.
-
-        Needs evidence_ref, primitive and ts (epoch seconds); the first two are the identity.
-        Raises ValueError when one is missing.
-        """
-        rows = {row["observation_id"]: row for row in map(_observation_row, observations)}
-        if not rows:
-            return []
-        fresh = insert_for(self.db.dialect, _OBSERVATION).on_conflict_do_nothing()
-        async with self._write() as session:
-            ordered = [rows[key] for key in sorted(rows)]
-            done = await session.execute(fresh.returning(_OBSERVATION.c.observation_id), ordered)
-            return list(done.scalars())
-
-
-def _observation_row(observation: Row) -> Row:
-    missing = [name for name in ("evidence_ref", "primitive", "ts") if observation.get(name) is None]
-    if missing:
-        raise ValueError(f"an observation needs {', '.join(missing)}")
-    key = f"{observation['evidence_ref']}|{observation['primitive']}".encode("utf-8", "replace").decode()
-    row = {name: observation.get(name) for name in _OBSERVATION_COLUMNS}
-    return {**row, "observation_id": str(uuid5(_OBSERVATION_NS, key))}

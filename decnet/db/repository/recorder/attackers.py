@@ -15,15 +15,15 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import (
-    LOCK_MERGES,
-    RepositoryBase,
     Row,
+    SqlRepository,
     chunks,
     greatest,
     insert_for,
     least,
     replace,
 )
+from decnet.db.repository.locks import LOCK_MERGES
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import (
     Attacker,
@@ -62,7 +62,7 @@ _ADDED = frozenset({"hassh_algorithms", "key_algs", "enc_algs", "mac_algs", "com
 """Fields of fingerprints that came later: ids of what is stored stay what they are."""
 
 
-class ActorsMixin(RepositoryBase):
+class AttackersMixin(SqlRepository):
     """``attacker``, ``identity``, ``identity_merge``, ``credential``, ``fingerprint``, ``recording``."""
 
     async def upsert_attacker(self, attacker_uuid: str, ip: str | None, ts: datetime | float | None) -> None:

@@ -1,0 +1,1 @@
+"""What the machinery keeps about its own work: queues, leases, marks, and the age at which rows leave."""
