@@ -8,13 +8,12 @@ Putting facts together into sessions is left to :mod:`decnet.sensors.assembly`.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, NamedTuple
 
+from decnet.events.fields import epoch, integer, number
 from decnet.hostile import storable, storable_text
 
 MAX_NAME = 256
@@ -22,7 +21,6 @@ MAX_URL = 4096
 MAX_ALGORITHMS = 128
 MAX_DATA = 16_384
 """Characters kept of what was sent through a forwarded connection, and of one field of an extra."""
-_LATEST = 253_402_300_799.0
 _SECRET_REALMS = frozenset({"passwd", "su", "sudo", "ssh", "scp", "sftp", "ftp", "login"})
 """Programs of the honeypot whose input is a password prompt: what is typed there is no command."""
 
@@ -74,7 +72,7 @@ def _fact(raw: Data) -> Fact | Refusal:
     )
     if not name or name == eventid:
         return Refusal("not_cowrie")
-    ts = parse_time(raw.get("timestamp", raw.get("time")))
+    ts = epoch(raw.get("timestamp", raw.get("time")))
     if ts is None:
         return Refusal("no_time")
     session = as_text(raw.get("session"), 128)
@@ -97,18 +95,6 @@ def _address(text: str | None) -> str | None:
         return None
 
 
-def parse_time(value: Any) -> float | None:
-    """Epoch seconds of ISO text (no zone means UTC) or of a number; None when it is no time."""
-    number = None if isinstance(value, str) and "T" in value else as_number(value)
-    if number is None and isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value.strip())
-            number = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, OverflowError):
-            return None
-    return number if number is not None and 0 <= number <= _LATEST else None
-
-
 def as_text(value: Any, limit: int) -> str | None:
     """Storable text of at most ``limit`` characters; None for null and booleans."""
     if isinstance(value, str):
@@ -120,28 +106,11 @@ def as_text(value: Any, limit: int) -> str | None:
     return storable_text(json.dumps(value, default=str)[:limit])
 
 
-def as_number(value: Any) -> float | None:
-    """A finite number from a number or from its text."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def as_int(value: Any) -> int | None:
-    """A whole number of at most 31 bits."""
-    number = as_number(value)
-    return int(number) if number is not None and abs(number) < 2**31 else None
-
-
 def duration_of(raw: Data) -> float | None:
     """Seconds from ``duration`` (number or text, seconds) or ``duration_ms`` (milliseconds)."""
-    seconds = as_number(raw.get("duration"))
+    seconds = number(raw.get("duration"))
     if seconds is None:
-        millis = as_number(raw.get("duration_ms"))
+        millis = number(raw.get("duration_ms"))
         seconds = None if millis is None else millis / 1000.0
     return seconds if seconds is not None and 0 <= seconds < 1e10 else None
 
@@ -178,7 +147,7 @@ def _client(raw: Data) -> Data:
 
 
 def _connect(raw: Data) -> Data:
-    return {"dst_port": as_int(raw.get("dst_port"))}
+    return {"dst_port": integer(raw.get("dst_port"))}
 
 
 def _login(success: bool) -> Callable[[Data], Data]:
@@ -250,12 +219,12 @@ def _upload(raw: Data) -> Data:
 def _forward(raw: Data) -> Data:
     return {
         "host": as_text(raw.get("dst_ip"), MAX_NAME) or "",
-        "port": as_int(raw.get("dst_port")),
+        "port": integer(raw.get("dst_port")),
         **_said(
             orig_ip=as_text(raw.get("orig_ip"), MAX_NAME),
-            orig_port=as_int(raw.get("orig_port")),
+            orig_port=integer(raw.get("orig_port")),
             new_ip=as_text(raw.get("new_ip"), MAX_NAME),
-            new_port=as_int(raw.get("new_port")),
+            new_port=integer(raw.get("new_port")),
         ),
     }
 
@@ -264,7 +233,7 @@ def _through(raw: Data) -> Data:
     """What was sent through a connection that the honeypot was asked for."""
     return {
         "host": as_text(raw.get("dst_ip"), MAX_NAME) or "",
-        "port": as_int(raw.get("dst_port")),
+        "port": integer(raw.get("dst_port")),
         **_said(
             data=as_text(raw.get("data"), MAX_DATA),
             ja4=as_text(raw.get("ja4"), MAX_NAME),
@@ -308,14 +277,14 @@ def _extra(raw: Data) -> Data:
 
 
 def _size(raw: Data) -> Data:
-    width, height = as_int(raw.get("width")), as_int(raw.get("height"))
+    width, height = integer(raw.get("width")), integer(raw.get("height"))
     return {} if width is None or height is None else {"width": width, "height": height}
 
 
 def _tty(raw: Data) -> Data:
     return {
         "path": as_text(raw.get("ttylog"), MAX_URL) or "",
-        "size": as_int(raw.get("size")) or 0,
+        "size": integer(raw.get("size")) or 0,
         "duplicate": raw.get("duplicate") is True,
     }
 

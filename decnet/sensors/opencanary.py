@@ -20,6 +20,7 @@ from decnet import ids
 from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.config import SensorSettings, Settings
+from decnet.events.fields import epoch, integer
 from decnet.hostile import storable
 from decnet.sensors.assembly import Assembler
 from decnet.sensors.cowrie import (
@@ -29,9 +30,7 @@ from decnet.sensors.cowrie import (
     Data,
     Fact,
     Refusal,
-    as_int,
     as_text,
-    parse_time,
 )
 from decnet.sensors.files.unwrap import Unwrapper
 from decnet.sensors.session import Session
@@ -76,13 +75,13 @@ def parse_object(raw: Data) -> Visit | Refusal | None:
 
 
 def _visit(raw: Data) -> Visit | Refusal | None:
-    logtype = as_int(raw.get("logtype"))
+    logtype = integer(raw.get("logtype"))
     if logtype is None or not isinstance(raw.get("node_id"), str):
         return Refusal("not_opencanary")
     if 1000 <= logtype < 2000:
         return None
     # Before 0.6 there was no utc_time, and local_time was UTC.
-    ts = parse_time(raw.get("utc_time", raw.get("local_time")))
+    ts = epoch(raw.get("utc_time", raw.get("local_time")))
     if ts is None:
         return Refusal("no_time")
     service, extract = _LOGTYPES.get(logtype) or (_FAMILIES.get(logtype // 1000, _UNKNOWN), _touched)
@@ -91,7 +90,7 @@ def _visit(raw: Data) -> Visit | Refusal | None:
     facts = [*extract(said, logtype), *_details(said, logtype)]
     node = as_text(raw["node_id"], MAX_NAME) or KIND
     return Visit(
-        ts, node, _address(raw.get("src_host")), as_int(raw.get("dst_port")) or 0, service, tuple(facts)
+        ts, node, _address(raw.get("src_host")), integer(raw.get("dst_port")) or 0, service, tuple(facts)
     )
 
 

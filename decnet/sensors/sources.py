@@ -20,9 +20,10 @@ from decnet.bus.base import Event
 from decnet.bus.topics import MAX_TOPIC_LENGTH
 from decnet.config import SensorSpec, Settings
 from decnet.errors import SensorError
+from decnet.events.fields import epoch
 from decnet.hostile import storable
 from decnet.sensors.assembly import Assembler
-from decnet.sensors.cowrie import Data, Refusal, is_cowrie, is_known, parse_object, parse_time
+from decnet.sensors.cowrie import Data, Refusal, is_cowrie, is_known, parse_object
 from decnet.sensors.files.tailer import Line
 from decnet.sensors.files.unwrap import Unwrapper
 
@@ -233,7 +234,7 @@ def _topic_fault(topic: Any) -> str:
 def _envelope(raw: Data, line: bytes) -> Data:
     given, kind = raw.get("id"), raw.get("type")
     usable = isinstance(given, str) and given.isascii() and given.isalnum() and len(given) <= 64
-    ts = parse_time(raw.get("ts"))
+    ts = epoch(raw.get("ts"))
     return {
         "id": given if usable else ids.event_id("jsonl", hashlib.sha256(line).hexdigest()),
         "type": storable(kind[:128]) if isinstance(kind, str) else "",
@@ -272,7 +273,7 @@ def start_time(start: str) -> float | None:
     """Epoch seconds of a ``from=DATE``; None for start and end. Raises SensorError for anything else."""
     if start in ("start", "end"):
         return None
-    ts = parse_time(start)
+    ts = epoch(start)
     if ts is None:
         raise SensorError(f"from={start[:40]}: neither start, end nor an ISO date")
     return ts

@@ -13,6 +13,7 @@ from decnet.bus.base import Event
 from decnet.bus.topics import MAX_TOPIC_LENGTH
 from decnet.config import SensorSpec, Settings
 from decnet.errors import SensorError
+from decnet.events.fields import epoch, integer, number
 from decnet.hostile import storable
 from decnet.sensors.cowrie import (
     MAX_ALGORITHMS,
@@ -20,11 +21,8 @@ from decnet.sensors.cowrie import (
     MAX_URL,
     Fact,
     Refusal,
-    as_int,
-    as_number,
     as_text,
     duration_of,
-    parse_time,
 )
 from decnet.sensors.sources import (
     EVIDENCE_ROOTS,
@@ -158,14 +156,14 @@ def test_a_command_without_its_text_is_the_one_of_the_message() -> None:
     ],
 )  # fmt: skip
 def test_times(value: object, seconds: float | None) -> None:
-    assert parse_time(value) == seconds
+    assert epoch(value) == seconds
 
 
 def test_a_time_without_a_zone_is_utc_wherever_the_machine_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
-        found = [parse_time("2018-01-02T03:04:05"), parse_time("2018-01-02T12:04:05+0900")]
+        found = [epoch("2018-01-02T03:04:05"), epoch("2018-01-02T12:04:05+0900")]
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -180,11 +178,11 @@ def test_a_time_without_a_zone_is_utc_wherever_the_machine_stands(monkeypatch: p
     ],
 )  # fmt: skip
 def test_whole_numbers(value: object, number: int | None) -> None:
-    assert as_int(value) == number
+    assert integer(value) == number
 
 
 def test_numbers_are_finite() -> None:
-    assert [as_number(v) for v in (1, "2.5", 1e308, "1e309", 10**309, "nan", False)] == [
+    assert [number(v) for v in (1, "2.5", 1e308, "1e309", 10**309, "nan", False)] == [
         1,
         2.5,
         1e308,

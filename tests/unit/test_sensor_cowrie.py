@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from decnet.bus.base import Event
 from decnet.config import SensorSettings, Settings
+from decnet.events.fields import epoch
 from decnet.ids import session_id
 from decnet.sensors import assembly
-from decnet.sensors.cowrie import Fact, Refusal, parse_time
+from decnet.sensors.cowrie import Fact, Refusal
 from decnet.sensors.files.tailer import Line
 from decnet.sensors.sources import CowrieSource, JsonlSource, recorded_event
 from tests.linekit import cowrie_line
@@ -180,7 +181,7 @@ def test_secrets_leave_only_as_keyed_hmac() -> None:
 
 @pytest.mark.parametrize("text", ["2018-01-02T03:04:05Z", "2018-01-02T03:04:05", "2018-01-02T05:04:05+0200"])
 def test_times_with_and_without_zone(text: str) -> None:
-    assert parse_time(text) == 1514862245
+    assert epoch(text) == 1514862245
 
 
 JSON = st.recursive(
