@@ -14,18 +14,7 @@ from decnet.bus.topics import MAX_TOPIC_LENGTH
 from decnet.config import SensorSpec, Settings
 from decnet.errors import SensorError
 from decnet.hostile import storable
-from decnet.sensors.cowrie import (
-    MAX_ALGORITHMS,
-    MAX_NAME,
-    MAX_URL,
-    Fact,
-    Refusal,
-    as_int,
-    as_number,
-    as_text,
-    duration_of,
-    parse_time,
-)
+from decnet.sensors.cowrie import MAX_ALGORITHMS, Fact
 from decnet.sensors.sources import (
     EVIDENCE_ROOTS,
     CowrieSource,
@@ -34,6 +23,16 @@ from decnet.sensors.sources import (
     recorded_event,
     start_time,
 )
+from decnet.sensors.values import (
+    MAX_NAME,
+    MAX_URL,
+    Refusal,
+    as_int,
+    as_number,
+    as_text,
+    duration_of,
+    parse_time,
+)  # fmt: skip
 from tests.linekit import cowrie_line, opencanary_line
 from tests.unit.test_sensor_cowrie import KEY, feed, make, of, row
 
@@ -300,7 +299,9 @@ def test_what_the_other_lines_say() -> None:
         "size": 3,
         "duplicate": True,
     }
-    assert data_of("direct-tcpip.request", dst_ip="h", dst_port="80") == {"host": "h", "port": 80}
+    assert data_of("direct-tcpip.request", dst_ip="h", dst_port="80", src_port=7) == {
+        "host": "h", "port": 80, "orig_ip": "192.0.2.7", "orig_port": 7,
+    }  # fmt: skip
     assert [data_of(f"command.{word}", input="id")["success"] for word in ("failed", "success")] == [
         False,
         True,
