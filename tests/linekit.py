@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from decnet.sensors import cowrie, opencanary
-from decnet.sensors.cowrie import Fact, Refusal
+from decnet.sensors.cowrie import Fact
 from decnet.sensors.files.unwrap import Unwrapper
 from decnet.sensors.opencanary import Visit
+from decnet.sensors.values import Refusal
 
 LIMIT = 1 << 22
 

@@ -18,8 +18,9 @@ from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.config import SensorSettings
 from decnet.keyed import keyed_hash
-from decnet.sensors.cowrie import Data, Fact
+from decnet.sensors.cowrie import Fact
 from decnet.sensors.session import Session
+from decnet.sensors.values import Data
 
 KIND = "cowrie"
 DEFAULT_SENSOR = "cowrie"
@@ -37,6 +38,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
 _PRINTS: dict[str, tuple[str, ...]] = {
     "client": ("hassh",),
+    "login": ("public_key",),
     "through": ("ja4", "ja4h"),
     "var": ("client_var",),
     "ptr": ("ptr",),
@@ -141,7 +143,7 @@ class Assembler:
     def _news(self, session: Session, fact: Fact) -> list[Event]:
         """What one fact tells beside the session itself."""
         if fact.kind == "login" and fact.data["secret"] is not None:
-            return [self._credential(session, fact)]
+            return [self._credential(session, fact), *self._fingerprints(session, fact)]
         if fact.kind == "closed":
             return self._end(session, "closed")
         return self._fingerprints(session, fact)

@@ -23,18 +23,18 @@ from decnet.config import SensorSettings, Settings
 from decnet.events.fields import epoch, integer
 from decnet.hostile import storable
 from decnet.sensors.assembly import Assembler
-from decnet.sensors.cowrie import (
+from decnet.sensors.cowrie import Fact
+from decnet.sensors.files.unwrap import Unwrapper
+from decnet.sensors.session import Session
+from decnet.sensors.sources import SessionSource
+from decnet.sensors.values import (
     MAX_DATA,
     MAX_NAME,
     MAX_URL,
     Data,
-    Fact,
     Refusal,
     as_text,
-)
-from decnet.sensors.files.unwrap import Unwrapper
-from decnet.sensors.session import Session
-from decnet.sensors.sources import SessionSource
+)  # fmt: skip
 
 KIND = "opencanary"
 MAX_REQUESTS = 200

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from decnet.config import SensorSettings
-from decnet.sensors.cowrie import Data, Fact
+from decnet.sensors.cowrie import Fact
+from decnet.sensors.values import MAX_DATA, Data
 from decnet.shell.script import joined
 
 MAX_LIST = 1000
@@ -23,6 +24,8 @@ _HEAD_BYTES = 12_288
 _ITEM_COST = 256
 _SAME_AGAIN = 32
 """Extras that are looked back at: what is said again and again is kept once."""
+_LAST_COMMANDS = 8
+"""Commands that what a program's end says may be about."""
 _LISTS = ("commands", "joined", "inputs", "downloads", "uploads", "forwards", "exploits", "extras")
 _ALWAYS = frozenset({"commands", "downloads", "uploads", "forwards"})
 """Lists that are told even when they are empty."""
@@ -141,6 +144,8 @@ class Session:
         handler = _HANDLERS.get(fact.kind)
         if handler:
             handler(self, fact, limits)
+        if fact.rest:
+            self._beside(fact, fact.rest, limits)
 
     def _room(self, items: list[Data], limit: int, cost: int, limits: SensorSettings) -> bool:
         if len(items) >= limit or self.size_bytes + cost > limits.max_session_bytes:
@@ -185,13 +190,19 @@ class Session:
             ident = f"{self.session_id}#cmd{number}" + (f".{k}" if k else "")
             self.commands.append({"id": ident, "command_text": text, "ts": fact.ts})
 
-    def _result(self, fact: Fact, _: SensorSettings) -> None:
-        """A part that was not found makes its command a failed one; a later good part does not undo it."""
-        if not self.commands:
-            return
-        last, text = self.commands[-1], fact.data["text"].strip()
+    def _result(self, fact: Fact, limits: SensorSettings) -> None:
+        """A part that was not found makes its command a failed one; a later good part does not undo it.
+
+        A program of which no command has told is kept as what was logged.
+        """
+        text = fact.data["text"].strip()
+        last = self.commands[-1] if self.commands else {"command_text": ""}
         if text and text in last["command_text"]:
             last["success"] = fact.data["success"] and last.get("success", True)
+        elif text and not any(text.split()[0] in c["command_text"] for c in self.commands[-_LAST_COMMANDS:]):
+            name = "success" if fact.data["success"] else "failed"
+            told = {"eventid": f"cowrie.command.{name}", "fields": {"input": text[:MAX_DATA]}}
+            self._extra(fact._replace(data=told), limits)
 
     def _item(self, items: list[Data], fact: Fact, limits: SensorSettings) -> None:
         self._keep(items, fact.data, limits)
@@ -213,8 +224,8 @@ class Session:
 
     def _forward(self, fact: Fact, limits: SensorSettings) -> None:
         """A redirect or a tunnel tells where the connection asked for last really went."""
-        moved, last = "new_ip" in fact.data, self.forwards[-1] if self.forwards else {}
-        if moved and (last.get("host"), last.get("port")) == (fact.data["host"], fact.data["port"]):
+        moved, last = "new_ip" in fact.data, self.forwards[-1] if self.forwards else {"host": None}
+        if moved and all(last.get(name, value) == value for name, value in fact.data.items()):
             last.update(fact.data)
         else:
             self._item(self.forwards, fact, limits)
@@ -256,6 +267,12 @@ class Session:
         if any(own == {name: item[name] for name in own} for item in self.extras[-_SAME_AGAIN:]):
             return
         self._keep(self.extras, {**own, "ts": fact.ts}, limits)
+
+    def _beside(self, fact: Fact, rest: Data, limits: SensorSettings) -> None:
+        """What a line says beside its fact; an address that is the session's own says nothing."""
+        fields = {key: value for key, value in rest["fields"].items() if key != "src_ip" or value != self.ip}
+        if fields:
+            self._extra(fact._replace(data={**rest, "fields": fields}), limits)
 
     def _fact(self, fact: Fact, _: SensorSettings) -> None:
         """What a decoy counts (numbers add up) or was asked for (the first counts)."""

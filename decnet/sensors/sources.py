@@ -23,9 +23,10 @@ from decnet.errors import SensorError
 from decnet.events.fields import epoch
 from decnet.hostile import storable
 from decnet.sensors.assembly import Assembler
-from decnet.sensors.cowrie import Data, Refusal, is_cowrie, is_known, parse_object
+from decnet.sensors.cowrie import is_cowrie, is_known, parse_object
 from decnet.sensors.files.tailer import Line
 from decnet.sensors.files.unwrap import Unwrapper
+from decnet.sensors.values import Data, Refusal
 
 EVIDENCE_ROOTS = frozenset(
     ("attacker", "credential", "identity", "email", "canary", "attribution", "ttp", "decky", "topology")

@@ -15,15 +15,7 @@ from decnet.config import SensorSpec, Settings
 from decnet.errors import SensorError
 from decnet.events.fields import epoch, integer, number
 from decnet.hostile import storable
-from decnet.sensors.cowrie import (
-    MAX_ALGORITHMS,
-    MAX_NAME,
-    MAX_URL,
-    Fact,
-    Refusal,
-    as_text,
-    duration_of,
-)
+from decnet.sensors.cowrie import MAX_ALGORITHMS, Fact
 from decnet.sensors.sources import (
     EVIDENCE_ROOTS,
     CowrieSource,
@@ -32,6 +24,13 @@ from decnet.sensors.sources import (
     recorded_event,
     start_time,
 )
+from decnet.sensors.values import (
+    MAX_NAME,
+    MAX_URL,
+    Refusal,
+    as_text,
+    duration_of,
+)  # fmt: skip
 from tests.linekit import cowrie_line, opencanary_line
 from tests.unit.test_sensor_cowrie import KEY, feed, make, of, row
 
@@ -298,7 +297,9 @@ def test_what_the_other_lines_say() -> None:
         "size": 3,
         "duplicate": True,
     }
-    assert data_of("direct-tcpip.request", dst_ip="h", dst_port="80") == {"host": "h", "port": 80}
+    assert data_of("direct-tcpip.request", dst_ip="h", dst_port="80", src_port=7) == {
+        "host": "h", "port": 80, "orig_ip": "192.0.2.7", "orig_port": 7,
+    }  # fmt: skip
     assert [data_of(f"command.{word}", input="id")["success"] for word in ("failed", "success")] == [
         False,
         True,

@@ -12,8 +12,8 @@ from decnet.config import SensorSettings, Settings
 from decnet.hostile import storable
 from decnet.keyed import keyed_hash
 from decnet.sensors import assembly
-from decnet.sensors.cowrie import Refusal
 from decnet.sensors.opencanary import MAX_REQUESTS, OpenCanarySource, Visit
+from decnet.sensors.values import Refusal
 from tests.linekit import opencanary_line
 from tests.unit.test_opencanary_sensor import KEY, START, fed, line, of
 

@@ -16,10 +16,10 @@ from decnet.bus.base import Event
 from decnet.config import Settings
 from decnet.ids import attacker_id
 from decnet.keyed import keyed_hash
-from decnet.sensors.cowrie import Refusal
 from decnet.sensors.files.tailer import Line
 from decnet.sensors.opencanary import MAX_REQUESTS, OpenCanarySource, Visit
 from decnet.sensors.replay import iter_events
+from decnet.sensors.values import Refusal
 from decnet.ttp.events import tagger_events
 from tests.linekit import opencanary_line
 

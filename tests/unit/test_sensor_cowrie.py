@@ -15,9 +15,10 @@ from decnet.config import SensorSettings, Settings
 from decnet.events.fields import epoch
 from decnet.ids import session_id
 from decnet.sensors import assembly
-from decnet.sensors.cowrie import Fact, Refusal
+from decnet.sensors.cowrie import Fact
 from decnet.sensors.files.tailer import Line
 from decnet.sensors.sources import CowrieSource, JsonlSource, recorded_event
+from decnet.sensors.values import Refusal
 from tests.linekit import cowrie_line
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "cowrie"
