@@ -12,12 +12,14 @@ import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import Any, NamedTuple
 
+from decnet.addresses import fold
 from decnet.hostile import storable, storable_text
+from decnet.names import bounded
 
 MAX_NAME = 256
+_LONGEST_NAME = 65_536
 MAX_URL = 4096
 MAX_ALGORITHMS = 128
 MAX_DATA = 16_384
@@ -84,17 +86,14 @@ def _fact(raw: Data) -> Fact | Refusal:
     # In a forward's line the source is what the client claims.
     ip = None if kind in ("forward", "through") else _address(as_text(raw.get("src_ip"), 64))
     protocol = as_text(raw.get("protocol"), 32)
-    sensor = as_text(raw.get("sensor"), MAX_NAME)
-    return Fact(kind, ts, session, sensor or None, ip or None, protocol or None, extract(raw))
+    sensor = as_name(raw.get("sensor"))
+    return Fact(kind, ts, session, sensor, ip or None, protocol or None, extract(raw))
 
 
 @lru_cache(maxsize=65_536)
 def _address(text: str | None) -> str | None:
     """An IP address, or None for text that is none."""
-    try:
-        return None if text is None else str(ip_address(text.strip()))
-    except ValueError:
-        return None
+    return None if text is None else fold(text)
 
 
 def parse_time(value: Any) -> float | None:
@@ -118,6 +117,12 @@ def as_text(value: Any, limit: int) -> str | None:
     if isinstance(value, (int, float)):
         return str(value)[:limit]
     return storable_text(json.dumps(value, default=str)[:limit])
+
+
+def as_name(value: Any) -> str | None:
+    """The name of a sensor; of a very long one the beginning and what tells it from others."""
+    text = as_text(value, _LONGEST_NAME)
+    return bounded(text) if text else None
 
 
 def as_number(value: Any) -> float | None:

@@ -13,10 +13,10 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from decnet import ids
+from decnet.addresses import fold
 from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.config import SensorSettings, Settings
@@ -30,6 +30,7 @@ from decnet.sensors.cowrie import (
     Fact,
     Refusal,
     as_int,
+    as_name,
     as_text,
     parse_time,
 )
@@ -89,17 +90,14 @@ def _visit(raw: Data) -> Visit | Refusal | None:
     data = raw.get("logdata")
     said = data if isinstance(data, dict) else {}
     facts = [*extract(said, logtype), *_details(said, logtype)]
-    node = as_text(raw["node_id"], MAX_NAME) or KIND
+    node = as_name(raw["node_id"]) or KIND
     return Visit(
         ts, node, _address(raw.get("src_host")), as_int(raw.get("dst_port")) or 0, service, tuple(facts)
     )
 
 
 def _address(value: Any) -> str | None:
-    try:
-        return str(ip_address(value.strip())) if isinstance(value, str) else None
-    except ValueError:
-        return None
+    return fold(value) if isinstance(value, str) else None
 
 
 def _text(data: Data, *keys: str, limit: int = MAX_NAME) -> str:

@@ -12,6 +12,7 @@ from decnet.db.repository.ignore import IgnoreMixin
 from decnet.db.repository.journal import JournalMixin
 from decnet.db.repository.lifters import LiftersMixin
 from decnet.db.repository.lists import ListsMixin
+from decnet.db.repository.names import NamesMixin
 from decnet.db.repository.observations import ObservationsMixin
 from decnet.db.repository.producers import ProducersMixin
 from decnet.db.repository.queue import QueueMixin
@@ -32,6 +33,7 @@ class BaseRepository(
     ProducersMixin,
     IgnoreMixin,
     QueueMixin,
+    NamesMixin,
     AttributionMixin,
     AlertsMixin,
     ActorsMixin,
