@@ -45,7 +45,7 @@ _ATTACKER = sa.table(
 
 
 def upgrade() -> None:
-    """Makes the table of names, gives deckies theirs, and joins attackers."""
+    """Makes the table of names, gives deckies theirs, joins attackers, and has a place for look-ups of them."""
     op.create_table(
         "sensor_name",
         sa.Column("name", sa.Text(), nullable=False),
@@ -54,6 +54,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name"),
         sa.UniqueConstraint("token", name="uq_sensor_name_token"),
     )
+    op.add_column("attacker", sa.Column("told_at", sa.DateTime(timezone=True), nullable=True))
     bound = op.get_bind()
     bound.execute(
         sa.text("INSERT INTO sensor_name (name, token, ts) SELECT name, name, CURRENT_TIMESTAMP FROM decky")
@@ -63,7 +64,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drops the names."""
+    """Drops the names and what was told of attackers."""
+    op.drop_column("attacker", "told_at")
     op.drop_table("sensor_name")
 
 
