@@ -5,9 +5,9 @@ All are UUIDv5, so replay, redelivery and back-fill write the same rows again in
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from decnet.addresses import fold
 from decnet.hostile import storable_text
 
 _ATTACKER_NS = uuid5(NAMESPACE_URL, "decnet:attacker:v1")
@@ -23,21 +23,21 @@ def _derived(namespace: UUID, name: str) -> UUID:
 
 
 def normalize_ip(ip: str) -> str:
-    """The canonical text of an address; an IPv4-mapped IPv6 address is its IPv4 one.
+    """The canonical text of an address (:func:`decnet.addresses.fold`).
 
     Text that is no address comes back unchanged: a log may hold anything.
     """
-    try:
-        parsed = ip_address(ip.strip())
-    except ValueError:
-        return ip
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return str(mapped or parsed)
+    return fold(ip) or ip
 
 
 def attacker_id(ip: str) -> str:
     """Id of the attacker behind one source address."""
     return str(_derived(_ATTACKER_NS, normalize_ip(ip)))
+
+
+def attacker_id_as_written(ip: str) -> str:
+    """The id that versions before the folding of addresses gave one that they left unfolded."""
+    return str(_derived(_ATTACKER_NS, ip))
 
 
 def identity_id(attacker_uuid: str) -> str:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import msgspec
 
 from decnet.hostile import storable_text
-from decnet.ids import attacker_id, normalize_ip
+from decnet.ids import attacker_id, attacker_id_as_written, normalize_ip
 
 LATEST = 253_402_300_799.0
 """The last second of the year 9999 (epoch seconds): beyond it no database and no calendar goes."""
@@ -84,7 +84,13 @@ def address(value: Any) -> str | None:
 
 
 def attacker_of(payload: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """(attacker_uuid, address) of a payload: the id is derived from the address where only that is given."""
-    ip = address(payload.get("attacker_ip"))
-    uuid = text(payload.get("attacker_uuid"))
-    return uuid or (attacker_id(ip) if ip else None), ip
+    """(attacker_uuid, address) of a payload: the id is derived from the address where only that is given.
+
+    An id that an earlier version derived from the address before it was folded is derived anew.
+    """
+    raw = payload.get("attacker_ip")
+    ip, uuid = address(raw), text(payload.get("attacker_uuid"))
+    if ip is None:
+        return uuid, None
+    unfolded = uuid is not None and ip != raw and uuid == attacker_id_as_written(str(raw))
+    return attacker_id(ip) if uuid is None or unfolded else uuid, ip

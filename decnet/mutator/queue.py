@@ -13,7 +13,7 @@ from decnet.db.repository import BaseRepository
 from decnet.errors import FleetError
 from decnet.ids import event_id
 from decnet.mutator import events
-from decnet.mutator.rows import MAX_TEXT, Row, Tools, cause, put_decky, retire
+from decnet.mutator.rows import MAX_TEXT, Row, Tools, cause, name_taken, put_decky, retire
 from decnet.mutator.topology import OPS, Op, Shape, check_op, shape_of
 from decnet.services import NAME
 
@@ -76,6 +76,8 @@ async def enqueue_op(
         for row in queued:
             shape = _after(shape, row, tools)
         op = check_op(shape, kind, target, dict(payload or {}), tools.catalogue, tools.defaults)
+        if op.spec is not None and (why := await name_taken(tx, target)):
+            raise FleetError(why)
         row = _op_row(topology_id, op, requested_by, reason)
         await tx.mutation_add(row)
         await tx.outbox_add(events.topology_change(row, "enqueued"))

@@ -15,6 +15,7 @@ from decnet.config import Settings
 from decnet.db.repository import BaseRepository
 from decnet.db.types import utcnow
 from decnet.errors import FleetError
+from decnet.hostile import visible
 from decnet.mutator import events
 from decnet.mutator.fleet import DeckySpec, Defaults, FleetSpec
 from decnet.mutator.schedule import choose, legal, next_due, parse_interval
@@ -125,7 +126,7 @@ class _FleetWriter:
 
     async def write(self) -> Applied:
         rows = {row["name"]: row for row in await self.tx.deckies()}
-        self._check_names(rows)
+        await self._check_names(rows)
         await self._topology()
         for spec in self.fleet.deckies:
             await self._decky(spec, rows.get(spec.name))
@@ -137,12 +138,14 @@ class _FleetWriter:
         await refresh_status(self.tx, self.fleet.name)
         return self.done
 
-    def _check_names(self, rows: Mapping[str, Row]) -> None:
+    async def _check_names(self, rows: Mapping[str, Row]) -> None:
         foreign = [
             f"decky '{spec.name}' belongs to the fleet '{rows[spec.name]['topology_id']}'"
             for spec in self.fleet.deckies
             if spec.name in rows and rows[spec.name]["topology_id"] != self.fleet.name
         ]
+        new = [spec.name for spec in self.fleet.deckies if spec.name not in rows]
+        foreign += [why for name in new if (why := await name_taken(self.tx, name))]
         if foreign:
             raise FleetError("\n".join(foreign))
 
@@ -175,6 +178,14 @@ class _FleetWriter:
         await put_decky(self.tx, topology, spec, old, self.tools, self.actor)
 
 
+async def name_taken(tx: BaseRepository, name: str) -> str:
+    """Why a decky cannot have a name: what a sensor of another one logs is kept under it. Empty when it can."""
+    holder = await tx.name_holder(name)
+    if holder is None or holder == name:
+        return ""
+    return f"decky '{name}': the sensor '{visible(holder, 80)}' is known under this name; choose another one"
+
+
 async def put_decky(
     tx: BaseRepository,
     topology: Mapping[str, Any],
@@ -192,6 +203,9 @@ async def put_decky(
     taken = await taken_sockets(tx, row, tools.catalogue)
     row["desired"] = _desired(spec, old, blocked(row, taken, tools.catalogue), tools)
     if old is None:
+        if why := await name_taken(tx, spec.name):
+            raise FleetError(why)
+        await tx.name_claim(spec.name)
         row |= {"observed": [], "state": "pending", "since": utcnow(), "cause": cause("creation", actor)}
         await tx.decky_put(row)
         return

@@ -14,8 +14,9 @@ from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.db.repository.ignored import IgnoreSet
 from decnet.db.types import as_utc
+from decnet.events.fields import attacker_of
+from decnet.events.topics import pattern_of
 from decnet.hostile import storable_text
-from decnet.ids import attacker_id, normalize_ip
 
 Row = dict[str, Any]
 
@@ -25,6 +26,9 @@ ENDED = topics.attacker(topics.ATTACKER_SESSION_ENDED)
 FINGERPRINTED = topics.attacker(topics.ATTACKER_FINGERPRINTED)
 CAPTURED = topics.credential(topics.CREDENTIAL_CAPTURED)
 MERGED = topics.identity(topics.IDENTITY_MERGED)
+MAILED = topics.email_topic(topics.EMAIL_RECEIVED)
+TRIGGERED = "canary.*.triggered"
+REUSED = topics.credential(topics.CREDENTIAL_REUSE_DETECTED)
 ENRICHED = topics.attacker(topics.ATTACKER_INTEL_ENRICHED)
 _FINGERPRINT_FRAME = frozenset({"attacker_uuid", "attacker_ip", "type", "decky_id", "session_id", "service"})
 
@@ -40,6 +44,8 @@ class Plan:
     fingerprints: list[tuple[str, str, Row, datetime | None]] = field(default_factory=list)
     merges: list[tuple[str, str]] = field(default_factory=list)
     intel: list[tuple[str, float, Row]] = field(default_factory=list)
+    mentions: dict[str, datetime] = field(default_factory=dict)
+    """When attackers were first spoken of by somebody who did not see them: a look-up is no sighting."""
     formed_at: dict[str, float] = field(default_factory=dict)
     changed: list[tuple[str, float]] = field(default_factory=list)
     """Attackers with new sessions or credentials, and the event time of each."""
@@ -70,7 +76,7 @@ def plan_of(batch: Sequence[Event]) -> Plan:
     """What a batch has to write. Never raises; unreadable events are in ``refused``."""
     plan = Plan()
     for event in batch:
-        take = _TAKERS.get(event.topic)
+        take = _TAKERS.get(event.topic) or _TAKERS.get(pattern_of(event.topic) or "")
         if take is None:
             continue
         try:
@@ -89,14 +95,16 @@ def _text(payload: Mapping[str, Any], key: str) -> str:
 
 def _anchor(payload: Mapping[str, Any]) -> tuple[str, str | None]:
     """(attacker_uuid, address): the id is derived from the address when it is not given."""
-    ip = payload.get("attacker_ip")
-    address = normalize_ip(storable_text(ip)) if isinstance(ip, str) and ip else None
-    uuid = payload.get("attacker_uuid")
-    if isinstance(uuid, str) and uuid:
-        return storable_text(uuid), address
-    if address is None:
+    uuid, address = attacker_of(payload)
+    if uuid is None:
         raise ValueError("neither attacker_uuid nor attacker_ip")
-    return attacker_id(address), address
+    return uuid, address
+
+
+def _nobody(payload: Mapping[str, Any]) -> bool:
+    """Whether an event is about an identity alone: then there is no attacker to write down."""
+    identity = payload.get("identity_uuid")
+    return attacker_of(payload)[0] is None and isinstance(identity, str) and identity != ""
 
 
 def _see(plan: Plan, event: Event, *times: Any) -> str:
@@ -138,7 +146,21 @@ def _commands(session_id: str, commands: Any) -> list[tuple[str, int, Row]]:
     return [(session_id, position, command) for position, command in enumerate(commands)]
 
 
+def _take_sighting(plan: Plan, event: Event) -> None:
+    """Events that others judge: of their attacker the address and the times are written down."""
+    if not _nobody(event.payload):
+        _see(plan, event)
+
+
+def _take_reuse(plan: Plan, event: Event) -> None:
+    """Our own names attackers that have rows; one from elsewhere may bring an address."""
+    if attacker_of(event.payload)[1] is not None:
+        _see(plan, event)
+
+
 def _take_fingerprint(plan: Plan, event: Event) -> None:
+    if _nobody(event.payload):
+        return
     kind = event.payload.get("type") or event.type
     if not isinstance(kind, str) or not kind:
         raise ValueError("the fingerprint has no type")
@@ -154,8 +176,12 @@ def _take_credential(plan: Plan, event: Event) -> None:
 
 
 def _take_intel(plan: Plan, event: Event) -> None:
+    if _nobody(event.payload):
+        return
     uuid, ip = _anchor(event.payload)
     plan.sightings.append((uuid, ip, None))
+    if (moment := as_utc(event.ts)) is not None:
+        plan.mentions[uuid] = min(moment, plan.mentions.get(uuid, moment))
     plan.formed_at.setdefault(uuid, event.ts)
     plan.intel.append((uuid, event.ts, dict(event.payload)))
 
@@ -172,5 +198,8 @@ _TAKERS: dict[str, Callable[[Plan, Event], None]] = {
     CAPTURED: _take_credential,
     MERGED: _take_merge,
     ENRICHED: _take_intel,
+    MAILED: _take_sighting,
+    TRIGGERED: _take_sighting,
+    REUSED: _take_reuse,
 }
 TOPICS = tuple(_TAKERS)

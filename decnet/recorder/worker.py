@@ -64,7 +64,8 @@ class RecorderWorker(Worker):
         self.derived += await derive_due(repo, self.settings.score_thresholds)
 
     async def _write(self, plan: Plan, repo: BaseRepository) -> None:
-        await repo.upsert_attackers(plan.sightings, plan.ignored(await repo.ignore_set()))
+        ignored = plan.ignored(await repo.ignore_set())
+        await repo.upsert_attackers(plan.sightings, ignored, plan.mentions)
         await repo.upsert_sessions(plan.sessions)
         await repo.insert_command_rows(plan.commands)
         await repo.upsert_credentials(plan.credentials)

@@ -8,8 +8,8 @@ the log's own, kept per sensor name.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -18,12 +18,12 @@ from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.config import SensorSettings
 from decnet.keyed import keyed_hash
+from decnet.names import DEFAULT_NAME, NameBook
 from decnet.sensors.cowrie import Fact
 from decnet.sensors.session import Session
 from decnet.sensors.values import Data
 
 KIND = "cowrie"
-DEFAULT_SENSOR = "cowrie"
 SEEN_LIMIT = 10_000
 FORGET_LINES = 2_000
 """Lines that have to be read before a session that is over by the log's time is forgotten."""
@@ -34,7 +34,8 @@ CLOSED_KEPT_S = 30.0
 JUMP_S = 86_400.0
 """A clock jump beyond this many seconds counts only when a second line says so too."""
 _ENVELOPE_BYTES = 4096
-_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+NAMES_SHOWN = 100
+"""Names of sensors that were changed, kept to be shown."""
 
 _PRINTS: dict[str, tuple[str, ...]] = {
     "client": ("hassh",),
@@ -49,12 +50,6 @@ _REMARKS = frozenset({"extra", "var", "ptr"})
 _OFFERED = ("hassh_algorithms", "key_algs", "enc_algs", "mac_algs", "comp_algs", "languages")
 
 SessionKey = tuple[str, str]
-
-
-@lru_cache(maxsize=1024)
-def safe_token(name: str) -> str:
-    """A sensor name as one topic token of at most 63 characters."""
-    return _UNSAFE.sub("-", name).strip("-")[:63] or DEFAULT_SENSOR
 
 
 @lru_cache(maxsize=65_536)
@@ -89,6 +84,12 @@ class Assembler:
     def __init__(
         self, limits: SensorSettings, key: bytes, max_event_bytes: int = 262_144, kind: str = KIND
     ) -> None:
+        self.name_token: Callable[[str], str] = NameBook().token
+        """Gives the name of a sensor its token; the first that comes to one keeps it."""
+        self.names: dict[str, str] = {}
+        """Names that are not their own token → the token."""
+        self._nameless = DEFAULT_NAME
+        """Token of the lines that name no sensor."""
         self._kind = kind
         self._limits = limits
         self._key = key
@@ -166,6 +167,8 @@ class Assembler:
             "seen": list(self._seen),
             "evicted": self.evicted,
             "homeless": self.homeless,
+            "names": self.names,
+            "nameless": self._nameless,
             "lines": self._lines,
             "starts": [[*key, ts] for key, ts in self._starts.items()],
             "current": [[*key, variant] for key, variant in self._current.items()],
@@ -187,6 +190,8 @@ class Assembler:
         self._seen = OrderedDict.fromkeys(state.get("seen", ()))
         self.evicted = int(state.get("evicted", 0))
         self.homeless = int(state.get("homeless", 0))
+        self.names = dict(state.get("names", {}))
+        self._nameless = str(state.get("nameless", DEFAULT_NAME))
         self._starts = OrderedDict(
             ((decky, native), float(ts)) for decky, native, ts in state.get("starts", ())
         )
@@ -231,10 +236,17 @@ class Assembler:
         """Key of a fact; without a sensor name it joins the session that has its id."""
         known = self._native.get(fact.session)
         if fact.sensor is None:
-            return (known[0] if known else DEFAULT_SENSOR, fact.session)
-        key = (safe_token(fact.sensor), fact.session)
-        nameless = known is not None and known[0] == DEFAULT_SENSOR
-        return (DEFAULT_SENSOR, fact.session) if nameless else key
+            self._nameless = self._token(DEFAULT_NAME)
+            return (known[0] if known else self._nameless, fact.session)
+        nameless = known is not None and known[0] == self._nameless
+        return (self._nameless if nameless else self._token(fact.sensor), fact.session)
+
+    def _token(self, name: str) -> str:
+        """The token of a sensor's name; one that is not the name itself is kept to be shown."""
+        token = self.name_token(name)
+        if token != name and len(self.names) < NAMES_SHOWN:
+            self.names[name] = token
+        return token
 
     def _which(self, base: SessionKey, fact: Fact) -> SessionKey:
         """Which of the sessions with one id a line belongs to: the one that its honeypot connected last.

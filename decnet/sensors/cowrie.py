@@ -20,6 +20,7 @@ from decnet.sensors.values import (
     Data,
     Refusal,
     address,
+    as_name,
     as_text,
     duration_of,
 )  # fmt: skip
@@ -79,10 +80,10 @@ def _fact(raw: Data) -> Fact | Refusal:
     # In a forward's line the source is what the client claims.
     ip = None if kind in ("forward", "through") else address(as_text(raw.get("src_ip"), 64))
     protocol = as_text(raw.get("protocol"), 32)
-    sensor = as_text(raw.get("sensor"), MAX_NAME)
+    sensor = as_name(raw.get("sensor"))
     data = reader.read(raw)
     rest = reader.rest(raw, data)
-    return Fact(kind, ts, session, sensor or None, ip or None, protocol or None, data, rest)
+    return Fact(kind, ts, session, sensor, ip or None, protocol or None, data, rest)
 
 
 def _name_of(eventid: str) -> str:

@@ -13,10 +13,10 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from decnet import ids
+from decnet.addresses import fold
 from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.config import SensorSettings, Settings
@@ -33,6 +33,7 @@ from decnet.sensors.values import (
     MAX_URL,
     Data,
     Refusal,
+    as_name,
     as_text,
 )  # fmt: skip
 
@@ -88,17 +89,14 @@ def _visit(raw: Data) -> Visit | Refusal | None:
     data = raw.get("logdata")
     said = data if isinstance(data, dict) else {}
     facts = [*extract(said, logtype), *_details(said, logtype)]
-    node = as_text(raw["node_id"], MAX_NAME) or KIND
+    node = as_name(raw["node_id"]) or KIND
     return Visit(
         ts, node, _address(raw.get("src_host")), integer(raw.get("dst_port")) or 0, service, tuple(facts)
     )
 
 
 def _address(value: Any) -> str | None:
-    try:
-        return str(ip_address(value.strip())) if isinstance(value, str) else None
-    except ValueError:
-        return None
+    return fold(value) if isinstance(value, str) else None
 
 
 def _text(data: Data, *keys: str, limit: int = MAX_NAME) -> str:

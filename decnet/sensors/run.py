@@ -16,6 +16,7 @@ from decnet.errors import BusError, DatabaseError, SensorError
 from decnet.logs import get_logger
 from decnet.sensors.files.checkpoint import CheckpointStore, State, pack, sensor_key, unpack
 from decnet.sensors.files.tailer import Tailer
+from decnet.sensors.names import Names
 from decnet.sensors.recordings import attach_recording
 from decnet.sensors.sources import Source, make_source
 
@@ -35,13 +36,21 @@ class SensorRun:
     """State and loop of one sensor spec."""
 
     def __init__(
-        self, spec: SensorSpec, settings: Settings, key: bytes, bus: BaseBus, store: CheckpointStore
+        self,
+        spec: SensorSpec,
+        settings: Settings,
+        key: bytes,
+        bus: BaseBus,
+        store: CheckpointStore,
+        names: Names | None = None,
     ) -> None:
+        """``names`` keeps the names of sensors; without it each run has its own."""
         self.spec = spec
         self._settings = settings
         self._secret = key
         self._bus = bus
         self._store = store
+        self._names = names
         self._lock = asyncio.Lock()
         self._pending: list[Event] = []
         self._loaded = False
@@ -61,6 +70,8 @@ class SensorRun:
         spec = self.spec
         self.tailer = Tailer(spec.path, self._settings.sensor, spec.start)
         self.source: Source = make_source(spec, self._settings, self._secret)
+        if self._names is not None:
+            self.source.use_names(self._names.token)
         self._told = 0
 
     async def run(self) -> None:
@@ -81,7 +92,11 @@ class SensorRun:
         await self._flush()
         # Cut here by a cancellation, memory could be ahead of the bus: then the checkpoint is read again.
         self._loaded = False
-        consumed, events = await asyncio.to_thread(self._advance)
+        try:
+            consumed, events = await asyncio.to_thread(self._advance)
+        except (DatabaseError, SensorError):
+            self._at_end = False  # a name could not be claimed: the lines are read again
+            raise
         if not consumed:
             events = self.source.at_rest(time.time())
         self._pending = events
@@ -233,6 +248,7 @@ class SensorRun:
             "unknown": source.unknown,
             "unknown_ids": dict(source.unknown_ids.most_common(20)),
             **source.sessions(),
+            "names": [{"name": name, "token": token} for name, token in source.names().items()],
             "problems": dict(list(problems.items())[:10]),
             "published": self.published,
             "unpublishable": self.unpublishable,

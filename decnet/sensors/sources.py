@@ -12,7 +12,7 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from decnet import ids
@@ -122,6 +122,13 @@ class Source(ABC):
         self.cut = int(state.get("cut", 0))
         self.unknown_ids = Counter(state.get("unknown_ids", {}))
 
+    def use_names(self, token: Callable[[str], str]) -> None:  # noqa: B027  a recording has tokens already
+        """Where the tokens of sensors' names come from."""
+
+    def names(self) -> dict[str, str]:
+        """Names of sensors that are not their own token → the token."""
+        return {}
+
     def sessions(self) -> dict[str, int]:
         """How many sessions are open, and how many had to end early for want of room."""
         return {"open_sessions": 0, "evicted": 0, "homeless": 0, "unfinished": 0}
@@ -145,6 +152,14 @@ class SessionSource(Source):
     @abstractmethod
     def _one(self, raw: Data) -> list[Event] | Refusal:
         """The events of one object that a honeypot wrote."""
+
+    def use_names(self, token: Callable[[str], str]) -> None:
+        """Where the tokens of sensors' names come from."""
+        self.assembler.name_token = token
+
+    def names(self) -> dict[str, str]:
+        """Names of sensors that are not their own token → the token."""
+        return dict(self.assembler.names)
 
     def sessions(self) -> dict[str, int]:
         """How many sessions are open, and how many had to end early for want of room."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import Any, NamedTuple
 
+from decnet.addresses import fold
 from decnet.events.fields import number
 from decnet.hostile import storable_text
+from decnet.names import bounded
 
 MAX_NAME = 256
+_LONGEST_NAME = 65_536
 MAX_URL = 4096
 MAX_DATA = 16_384
 """Characters kept of what was sent through a forwarded connection, and of one field of an extra."""
@@ -30,11 +32,8 @@ class Refusal(NamedTuple):
 
 @lru_cache(maxsize=65_536)
 def address(text: str | None) -> str | None:
-    """An IP address, or None for text that is none."""
-    try:
-        return None if text is None else str(ip_address(text.strip()))
-    except ValueError:
-        return None
+    """The one spelling of an IP address, or None for text that is none."""
+    return None if text is None else fold(text)
 
 
 def as_text(value: Any, limit: int) -> str | None:
@@ -46,6 +45,12 @@ def as_text(value: Any, limit: int) -> str | None:
     if isinstance(value, (int, float)):
         return str(value)[:limit]
     return storable_text(json.dumps(value, default=str)[:limit])
+
+
+def as_name(value: Any) -> str | None:
+    """The name of a sensor; of a very long one the beginning and what tells it from others."""
+    text = as_text(value, _LONGEST_NAME)
+    return bounded(text) if text else None
 
 
 def duration_of(raw: Data) -> float | None:

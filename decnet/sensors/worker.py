@@ -16,6 +16,7 @@ from decnet.keyed import load_key
 from decnet.logs import get_logger
 from decnet.runtime.worker import Transaction, Worker
 from decnet.sensors.files.checkpoint import CheckpointStore, FileStore, RepoStore
+from decnet.sensors.names import FileNames, Names, RepoNames
 from decnet.sensors.run import SensorRun
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class SensorsWorker(Worker):
         key = await asyncio.to_thread(load_key, self._settings.data_dir)
         store = self._store or self._default_store(repo)
         self.runs, self._broken, self._fleet_read = [], {}, False
-        self._make = lambda spec: self._add(spec, key, bus, store)
+        names = self._names(repo)
+        self._make = lambda spec: self._add(spec, key, bus, store, names)
         for spec in self._settings.sensors:
             self._make(spec)
         _log.info("sensors worker started", sensors=len(self.runs))
@@ -51,9 +53,14 @@ class SensorsWorker(Worker):
     def _default_store(self, repo: BaseRepository | None) -> CheckpointStore:
         return FileStore(self._settings.data_dir / "sensors") if repo is None else RepoStore(repo)
 
-    def _add(self, spec: SensorSpec, key: bytes, bus: BaseBus, store: CheckpointStore) -> None:
+    def _names(self, repo: BaseRepository | None) -> Names:
+        if repo is None:
+            return FileNames(self._settings.data_dir / "sensors")
+        return RepoNames(repo, asyncio.get_running_loop())
+
+    def _add(self, spec: SensorSpec, key: bytes, bus: BaseBus, store: CheckpointStore, names: Names) -> None:
         try:
-            self.runs.append(SensorRun(spec, self._settings, key, bus, store))
+            self.runs.append(SensorRun(spec, self._settings, key, bus, store, names))
         except SensorError as error:
             _log.warning("sensor not started", sensor=str(spec.path), error=str(error))
             self._broken[f"{spec.kind}={spec.path}"] = str(error)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from decnet.bus.base import Event
+from decnet.events import fields
 from decnet.ids import attacker_id
 from decnet.ttp.base import TaggerEvent
 from decnet.ttp.facts import input_events, joined_events, payload_events, session_facts
@@ -34,7 +35,7 @@ def _text(payload: Mapping[str, Any], name: str) -> str | None:
 
 
 def attacker_of(payload: Mapping[str, Any]) -> str | None:
-    """The attacker's id; derived from the address when the event names neither attacker nor identity."""
+    """Whose id names a source: derived from the address when the event names neither attacker nor identity."""
     given, ip = _text(payload, "attacker_uuid"), _text(payload, "attacker_ip")
     if given or not ip or _text(payload, "identity_uuid"):
         return given
@@ -46,7 +47,7 @@ def _one(
 ) -> list[TaggerEvent]:
     """One TaggerEvent; empty when nothing anchors it."""
     data = event.payload if payload is None else payload
-    attacker, identity = attacker_of(event.payload), _text(event.payload, "identity_uuid")
+    attacker, identity = fields.attacker_of(event.payload)[0], _text(event.payload, "identity_uuid")
     if attacker is None and identity is None:
         return []
     source = _text(data, "source_id") or fallback or event.id

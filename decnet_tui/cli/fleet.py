@@ -26,6 +26,7 @@ group = typer.Typer(
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The decky.")]
 _KEYS = (
     "name", "archetype", "substrate", "desired", "observed", "state", "mutate_interval", "last_mutated", "next_due",
+    "logged_as",
 )  # fmt: skip
 _ENDED = ("applied", "failed")
 
@@ -95,24 +96,28 @@ def list_deckies(
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     start = common.parse_since(since)
 
-    async def read() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    async def read() -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, str]]:
         async with common.repository(settings) as repo:
-            return await repo.deckies(), await repo.topologies()
+            logged = {row["token"]: row["name"] for row in await repo.names()}
+            return await repo.deckies(), await repo.topologies(), logged
 
-    found, topologies = common.run(read)
+    found, topologies, logged = common.run(read)
     inherited = {row["topology_id"]: row["mutate_interval"] for row in topologies}
     rows = [row for row in found if start is None or (row["last_mutated"] and row["last_mutated"] >= start)]
     rows = rows[: limit or None]
     for row in rows:
         row["mutate_interval"] = row["mutate_interval"] or inherited.get(row["topology_id"], "never")
+        row["logged_as"] = logged.get(row["name"], row["name"])
     shown = [{key: row[key] for key in _KEYS} for row in rows]
-    common.print_rows(shown, _KEYS, as_json, "no deckies: `decnet-tui fleet apply FILE` makes some")
+    common.print_rows(shown, _KEYS[:-1], as_json, "no deckies: `decnet-tui fleet apply FILE` makes some")
     if not as_json:
         _notes(rows, topologies)
 
 
 def _notes(rows: Sequence[dict[str, Any]], topologies: Sequence[dict[str, Any]]) -> None:
     for row in rows:
+        if row["logged_as"] != row["name"]:
+            typer.echo(f"{visible(row['name'])}: its log says {visible(row['logged_as'], 80)}")
         if row["reason"]:
             typer.echo(f"{visible(row['name'])}: {visible(row['reason'], 300)}")
     for row in topologies:

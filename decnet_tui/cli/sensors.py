@@ -28,6 +28,7 @@ KEYS = (
     "last_refusal",
     "rotations",
     "problems",
+    "names",
 )
 _COLUMNS = ("kind", "state", "last line", "lines", "bytes_behind", "refused", "path", "why")
 
@@ -62,6 +63,8 @@ def sensors(
     for row in () if as_json else rows:
         if row["last_refusal"]:
             typer.echo(f"last line refused: {visible(row['last_refusal'], 500)}")
+        for name in row["names"] or ():
+            typer.echo(f"sensor {visible(name['name'], 80)} is called {visible(name['token'])} here")
 
 
 def rows_of(payload: Mapping[str, Any], now: float, heartbeat_s: float) -> list[dict[str, Any]]:

@@ -108,6 +108,7 @@ def test_credentials_intel_and_merges() -> None:
     assert plan.changed == [(A, T)]
     plan = plan_of([Event("attacker.intel.enriched", {"attacker_ip": IP, "x": 1}, "", "e", T)])
     assert plan.sightings == [(A, IP, None)], "a look-up is no sighting"
+    assert plan.mentions == {A: at(T)}, "but it says when somebody spoke of the attacker"
     assert plan.intel == [(A, T, {"attacker_ip": IP, "x": 1})]
     assert plan.changed == []
     plan = plan_of([Event("identity.merged", {"winner_uuid": "w", "loser_uuid": "l"})])

@@ -11,8 +11,9 @@ from decnet.bus.base import Event
 from decnet.config import BusSettings, SensorSettings, Settings
 from decnet.ids import attacker_id, session_id
 from decnet.keyed import keyed_hash
+from decnet.names import token_of
 from decnet.sensors import assembly
-from decnet.sensors.assembly import CLOSED_KEPT_S, JUMP_S, Assembler, safe_token
+from decnet.sensors.assembly import CLOSED_KEPT_S, JUMP_S, Assembler
 from decnet.sensors.cowrie import Fact
 from decnet.sensors.session import MAX_LIST, MAX_USERNAMES, OVERLAP, Session, encoded_size, pieces
 from decnet.sensors.sources import CowrieSource
@@ -383,7 +384,7 @@ def test_a_line_without_a_sensor_joins_no_session_that_is_forgotten() -> None:
     ("name", "token"), [("web-01", "web-01"), ("a.b > *", "a-b"), ("...", "cowrie"), ("x" * 70, "x" * 63), ("é", "cowrie")]
 )  # fmt: skip
 def test_the_name_of_a_sensor_is_one_token_of_a_topic(name: str, token: str) -> None:
-    assert safe_token(name) == token
+    assert token_of(name) == token
 
 
 def test_a_session_without_any_address_is_its_own_attacker() -> None:

@@ -221,7 +221,11 @@ def test_an_identity_needs_no_address_and_no_event_goes_without_an_anchor() -> N
     (event,) = tagger_events(
         Event("email.received", {"identity_uuid": "i", "attacker_ip": "203.0.113.1"}, ts=5.0)
     )
-    assert (event.attacker_uuid, event.identity_uuid, event.payload["ts"]) == (None, "i", 5.0)
+    assert (event.attacker_uuid, event.identity_uuid, event.payload["ts"]) == (
+        attacker_id("203.0.113.1"),
+        "i",
+        5.0,
+    )
     assert tagger_events(Event("email.received", {"subject": "x"})) == []
 
 

@@ -21,6 +21,7 @@ from decnet.db.repository.recorder.facts import FactsMixin
 from decnet.db.repository.recorder.replay import ReplayMixin
 from decnet.db.repository.recorder.sessions import SessionsMixin
 from decnet.db.repository.runtime.due import DueMixin
+from decnet.db.repository.runtime.names import NamesMixin
 from decnet.db.repository.runtime.retention import RetentionMixin
 from decnet.db.repository.runtime.work import WorkMixin
 from decnet.db.repository.ttp.mails import MailsMixin
@@ -38,6 +39,7 @@ class BaseRepository(
     FactsMixin,
     IgnoredMixin,
     WorkMixin,
+    NamesMixin,
     StatesMixin,
     AlertsMixin,
     AttackersMixin,

@@ -15,7 +15,11 @@ from decnet.db.schema.columns import json_column, moment, number, real, text, te
 
 
 class Attacker(SQLModel, table=True):
-    """One source address; ``ignored_by`` is the entry that marked it (``tables_ignore``), of sessions too."""
+    """One source address; ``ignored_by`` is the entry that marked it (``tables_ignore``), of sessions too.
+
+    ``told_at`` is when somebody first spoke of it without having seen it (a look-up): what stands for both times
+    as long as nobody saw it.
+    """
 
     __tablename__ = "attacker"
     __table_args__ = (Index("ix_attacker_ip", "ip"), Index("ix_attacker_last_seen", "last_seen"))
@@ -24,6 +28,7 @@ class Attacker(SQLModel, table=True):
     first_seen: datetime | None = moment(None)
     last_seen: datetime | None = moment(None)
     ignored_by: str | None = text(None)
+    told_at: datetime | None = moment(None)
 
 
 class AttackerIntel(SQLModel, table=True):

@@ -76,6 +76,16 @@ class SensorCheckpoint(SQLModel, table=True):
     updated_at: datetime = moment(nullable=False)
 
 
+class SensorName(SQLModel, table=True):
+    """The token that a sensor's or a decky's name has in ids and topics; ``name`` is as its log wrote it."""
+
+    __tablename__ = "sensor_name"
+    __table_args__ = (UniqueConstraint("token", name="uq_sensor_name_token"),)
+    name: str = text_key()
+    token: str = text()
+    ts: datetime = moment(nullable=False)
+
+
 class SchemaMeta(SQLModel, table=True):
     """Facts about the schema itself: the version of the program that wrote it."""
 

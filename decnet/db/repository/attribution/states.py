@@ -57,15 +57,20 @@ class StatesMixin(AttackersMixin, SqlRepository):
         return {attacker: identity for attacker, identity in sorted(found.items()) if identity is not None}
 
     async def _formed(self, attacker_uuids: Sequence[str]) -> dict[str, str | None]:
-        """Known attackers with their canonical identity, None when it is not formed yet."""
+        """Known attackers with their canonical identity, None when it is not formed yet.
+
+        An attacker whose address was folded lives on in its identity alone.
+        """
         out: dict[str, str | None] = {}
-        own = _IDENTITY.c.attacker_uuid == _ATTACKER.c.attacker_uuid
         canonical = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
         async with self._read() as session:
             for part in chunks(attacker_uuids):
-                query = select(_ATTACKER.c.attacker_uuid, canonical).outerjoin(_IDENTITY, own)
-                rows = await session.execute(query.where(_ATTACKER.c.attacker_uuid.in_(part)))
+                formed = select(_IDENTITY.c.attacker_uuid, canonical)
+                rows = await session.execute(formed.where(_IDENTITY.c.attacker_uuid.in_(part)))
                 out |= dict(rows.tuples().all())
+                if left := [attacker for attacker in part if attacker not in out]:
+                    seen = select(_ATTACKER.c.attacker_uuid).where(_ATTACKER.c.attacker_uuid.in_(left))
+                    out |= dict.fromkeys((await session.execute(seen)).scalars())
         return out
 
     async def members_of(self, identities: Iterable[str]) -> dict[str, list[str]]:

@@ -24,6 +24,7 @@ from decnet.db.types import as_utc
 _TAG, _SESSION = table_of(TTPTag), table_of(SessionRow)
 _ATTACKER, _IDENTITY = table_of(Attacker), table_of(Identity)
 _CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
+_seen_last = func.coalesce(_ATTACKER.c.last_seen, _ATTACKER.c.told_at)
 _TAG_ROW = (
     "uuid",
     "source_kind",
@@ -130,7 +131,7 @@ class EvidenceMixin(SqlRepository):
         where = attacker_is(_ATTACKER.c.attacker_uuid, attacker)
         where += _not_marked(_ATTACKER.c.ignored_by, ignored)
         if since is not None:
-            where.append(_ATTACKER.c.last_seen >= as_utc(since))
+            where.append(_seen_last >= as_utc(since))
         if technique is not None:
             wanted = or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique)
             own = and_(_TAG.c.attacker_uuid == _ATTACKER.c.attacker_uuid, _TAG.c.superseded_by.is_(None))
@@ -139,14 +140,12 @@ class EvidenceMixin(SqlRepository):
             _ATTACKER.c.attacker_uuid,
             _ATTACKER.c.ip.label("attacker_ip"),
             _CANONICAL.label("identity_uuid"),
-            _ATTACKER.c.first_seen,
-            _ATTACKER.c.last_seen,
+            func.coalesce(_ATTACKER.c.first_seen, _ATTACKER.c.told_at).label("first_seen"),
+            _seen_last.label("last_seen"),
         )
         joined = _ATTACKER.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _ATTACKER.c.attacker_uuid)
         query = query.select_from(joined).where(and_(True, *where))
-        rows = await self._listed(
-            query.order_by(_newest(_ATTACKER.c.last_seen), _ATTACKER.c.attacker_uuid), limit
-        )
+        rows = await self._listed(query.order_by(_newest(_seen_last), _ATTACKER.c.attacker_uuid), limit)
         return await self._with_counts(rows, ignored)
 
     async def list_identities(
@@ -156,7 +155,7 @@ class EvidenceMixin(SqlRepository):
 
         An identity whose own attacker is ignored is left out.
         """
-        seen = func.max(_ATTACKER.c.last_seen)
+        seen = func.max(_seen_last)
         joined = _IDENTITY.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _IDENTITY.c.attacker_uuid)
         columns = (_IDENTITY.c.identity_uuid, _IDENTITY.c.attacker_uuid, _IDENTITY.c.merged_into)
         query = select(*columns).select_from(joined).group_by(*columns)

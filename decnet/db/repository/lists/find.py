@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, cast, or_, select
+from sqlalchemy import ColumnElement, String, cast, func, or_, select
 
 from decnet.db.repository.base import Row, SqlRepository
 from decnet.db.schema.columns import table_of
@@ -80,15 +80,16 @@ def _commands(text: str) -> _Query:
 
 
 def _addresses(text: str) -> _Query:
+    seen = func.coalesce(_ATTACKER.c.last_seen, _ATTACKER.c.told_at)
     columns = [
-        _ATTACKER.c.last_seen.label("ts"),
+        seen.label("ts"),
         _ATTACKER.c.ip.label("value"),
         _ATTACKER.c.ip.label("attacker_ip"),
     ]
     statement = select(*columns, _ATTACKER.c.attacker_uuid).where(
         or_(_has(_ATTACKER.c.ip, text), _ATTACKER.c.attacker_uuid == text)
     )
-    return statement, _ATTACKER.c.last_seen, _ATTACKER.c.ignored_by
+    return statement, seen, _ATTACKER.c.ignored_by
 
 
 def _users(text: str) -> _Query:

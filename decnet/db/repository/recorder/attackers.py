@@ -73,14 +73,20 @@ class AttackersMixin(SqlRepository):
         self,
         sightings: Iterable[tuple[str, str | None, datetime | float | None]],
         ignored: Mapping[str, str] | None = None,
+        mentions: Mapping[str, datetime] | None = None,
     ) -> None:
         """Many sightings (attacker_uuid, ip, time) in one statement.
 
         ``ignored`` names the entry that marks an attacker; a sighting outside of every entry ends the mark.
+        ``mentions`` says when somebody spoke of an attacker without having seen it.
         """
-        marks = ignored or {}
-        rows = [{**row, "ignored_by": marks.get(row["attacker_uuid"])} for row in _widest(sightings)]
+        marks, told = ignored or {}, mentions or {}
+        rows = [
+            {**row, "ignored_by": marks.get(row["attacker_uuid"]), "told_at": told.get(row["attacker_uuid"])}
+            for row in _widest(sightings)
+        ]
         merge = {"ip": greatest, "first_seen": least, "last_seen": greatest, "ignored_by": replace}
+        merge["told_at"] = least
         async with self._write() as session:
             await self._upsert(session, _ATTACKER, rows, merge)
 

@@ -1,0 +1,64 @@
+"""Repository, part names: which sensor or decky holds which token.
+
+A token is held for good: what is stored under it would otherwise belong to two.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from decnet.db.repository.base import Row, SqlRepository, insert_for
+from decnet.db.schema.columns import table_of
+from decnet.db.schema.runtime import SensorName
+from decnet.db.types import utcnow
+from decnet.hostile import storable_text
+from decnet.names import bounded, candidates, surest
+
+_NAME = table_of(SensorName)
+MAX_NAMES = 10_000
+"""Rows; beyond, a token is the digest of its name, and so needs no row."""
+
+
+class NamesMixin(SqlRepository):
+    """``sensor_name``."""
+
+    async def name_claim(self, name: str) -> str:
+        """The token of a name, given at the first call; engines that ask at once agree."""
+        wanted = storable_text(bounded(name))
+        known = await self._token(wanted)
+        if known is not None:
+            return known
+        if await self._names_held() >= MAX_NAMES:
+            return surest(wanted)
+        for token in candidates(wanted):
+            async with self._write() as session:
+                await self._claim(session, wanted, token)
+            if (known := await self._token(wanted)) is not None:
+                return known
+        return surest(wanted)
+
+    async def name_holder(self, token: str) -> str | None:
+        """The name that holds a token, None when nobody does."""
+        async with self._read() as session:
+            found = await session.execute(select(_NAME.c.name).where(_NAME.c.token == token))
+            return found.scalar_one_or_none()
+
+    async def names(self) -> list[Row]:
+        """Rows name, token, ts (aware), by token."""
+        async with self._read() as session:
+            return await self._rows(session, select(_NAME).order_by(_NAME.c.token))
+
+    async def _claim(self, session: AsyncSession, name: str, token: str) -> None:
+        """A name that has a token, and a token that somebody has, stay as they are."""
+        fresh = insert_for(self.db.dialect, _NAME).on_conflict_do_nothing()
+        await session.execute(fresh, [{"name": name, "token": token, "ts": utcnow()}])
+
+    async def _token(self, name: str) -> str | None:
+        async with self._read() as session:
+            found = await session.execute(select(_NAME.c.token).where(_NAME.c.name == name))
+            return found.scalar_one_or_none()
+
+    async def _names_held(self) -> int:
+        async with self._read() as session:
+            return int((await session.execute(select(func.count()).select_from(_NAME))).scalar_one())

@@ -1,0 +1,141 @@
+"""Whatever an event is about, its attacker is written down with address and times, and its tags show the address."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decnet.bus.base import Event, matches
+from decnet.db.repository import BaseRepository
+from decnet.engine import Engine
+from decnet.events.topics import RECORDS
+from decnet.ids import attacker_id
+from decnet.recorder.plan import TOPICS, plan_of
+from decnet.recorder.worker import RecorderWorker
+from decnet.runtime.worker import Transaction
+from tests.dbkit import KINDS, migrated_url
+from tests.golden import settings
+
+T = 1_700_000_000.0
+AT = datetime.fromtimestamp(T, UTC)
+BODIES: dict[str, dict[str, Any]] = {
+    "canary.tok.triggered": {"token_id": "tok", "user_agent": "HeadlessChrome/120 Selenium"},
+    "email.received": {"source_id": "m-1", "subject": "x", "rcpt_count": 3},
+    "attacker.intel.enriched": {"aggregate_verdict": "malicious", "providers": ["abuseipdb"]},
+    "attacker.fingerprinted": {"type": "hassh", "hassh": "aa"},
+    "credential.reuse.detected": {"credential_id": "c"},
+}
+LATER = {
+    "attacker.session.started": {"session_id": "s", "decky_id": "d", "service": "ssh", "started_at": T + 60}
+}
+
+
+@pytest.fixture(params=KINDS)
+async def repo(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BaseRepository]:
+    async with migrated_url(request.param, tmp_path) as url:
+        opened = await BaseRepository.open(url)
+        yield opened
+        await opened.close()
+
+
+async def recorded(repo: BaseRepository, *events: Event) -> list[str]:
+    async with repo.transaction() as bound:
+        tx = Transaction(bound)
+        await RecorderWorker().handle(events, tx)
+    return [letter.reason for letter in tx.dead]
+
+
+def event(topic: str, ip: str | None, **more: Any) -> Event:
+    who = {} if ip is None else {"attacker_ip": ip}
+    return Event(topic, {**BODIES.get(topic, {}), **who, **more}, "", f"{topic}{ip}", T)
+
+
+async def test_an_address_alone_is_enough(repo: BaseRepository) -> None:
+    ips = {topic: f"203.0.113.{n}" for n, topic in enumerate(BODIES, 1)}
+    assert await recorded(repo, *(event(topic, ip) for topic, ip in ips.items())) == []
+    rows = {row["attacker_ip"]: row for row in await repo.list_attackers()}
+    assert set(rows) == set(ips.values())
+    for ip, row in rows.items():
+        assert (row["attacker_uuid"], row["first_seen"], row["last_seen"]) == (attacker_id(ip), AT, AT)
+        assert row["identity_uuid"] is not None
+    assert [row["value"] for row in await repo.find("203.0.113.3")] == ["203.0.113.3"], (
+        "known by a look-up alone"
+    )
+    assert len(await repo.list_attackers(since=T)) == len(BODIES)
+    assert await repo.list_attackers(since=T + 1) == []
+
+
+async def test_a_look_up_says_when_only_as_long_as_nobody_saw_the_attacker(repo: BaseRepository) -> None:
+    ip = "203.0.113.9"
+    seen = event("attacker.session.started", ip, **LATER["attacker.session.started"])
+    told = [
+        event("attacker.intel.enriched", ip),
+        Event("attacker.intel.enriched", {"attacker_ip": ip}, ts=T - 9),
+    ]
+    ends = []
+    for order in itertools.permutations([seen, *told]):
+        async with repo.transaction() as bound:
+            for one in order:
+                await RecorderWorker().handle([one], Transaction(bound))
+            (row,) = await bound.list_attackers()
+            ends.append((row["first_seen"], row["last_seen"]))
+    assert set(ends) == {(datetime.fromtimestamp(T + 60, UTC),) * 2}, "in whatever order they come"
+
+
+async def test_an_event_of_an_identity_alone_writes_no_attacker_and_is_no_dead_letter(
+    repo: BaseRepository,
+) -> None:
+    bodies = BODIES.keys() - {"credential.reuse.detected"}
+    events = [event(topic, None, identity_uuid="i-1") for topic in bodies]
+    events.append(event("credential.reuse.detected", None, attacker_uuids=["a", "b"]))
+    assert await recorded(repo, *events) == []
+    assert await repo.list_attackers() == []
+    events = [event(topic, None) for topic in bodies]
+    assert len(await recorded(repo, *events)) == len(bodies), "who names nobody is said"
+
+
+def test_the_recorder_reads_every_topic_whose_record_names_an_attacker() -> None:
+    from decnet.events.record import FromAttacker
+
+    others = {"attacker.scored", "attacker.observation.>"}
+    wanted = {topic for topic, record in RECORDS.items() if issubclass(record, FromAttacker)} - others
+    ours = ("attribution.", "ttp.")
+    missing = {t for t in wanted if t not in TOPICS and not t.startswith(ours)}
+    assert missing == set(), "scores and observations follow from what it wrote itself"
+    assert any(matches(pattern, "canary.a-token.triggered") for pattern in TOPICS)
+    assert plan_of([Event("canary.tok.placed", {"token_id": "tok"}, "", "e", T)]).refused == []
+
+
+async def test_tags_show_the_address_of_an_event_that_names_its_identity_too(tmp_path: Path) -> None:
+    """End to end: recorded events through a whole engine; no tag without the address that its event carried."""
+    log = tmp_path / "events.jsonl"
+    lines = [
+        event("canary.tok.triggered", "203.0.113.1", navigator_webdriver=True),
+        event(
+            "canary.tok2.triggered",
+            "203.0.113.2",
+            navigator_webdriver=True,
+            identity_uuid="i-2",
+            user_agent="x",
+        ),
+        event("email.received", "203.0.113.3", attachment_macros=True, attachment_extensions=["docm"]),
+    ]
+    log.write_text("".join(line.to_bytes().decode() + "\n" for line in lines))
+    engine = Engine(settings(tmp_path, {"kind": "jsonl", "path": str(log)}))
+    await engine.start()
+    try:
+        assert await asyncio.wait_for(engine.until_idle(0.3), 60) is None
+        tags = await engine.repo.list_tags(limit=0)
+        found = {(tag["source_kind"], tag["attacker_ip"]) for tag in tags}
+        attackers = {row["attacker_ip"]: row["first_seen"] for row in await engine.repo.list_attackers()}
+    finally:
+        await engine.stop()
+    assert {kind for kind, _ in found} == {"canary_fingerprint", "email"}
+    assert None not in {ip for _, ip in found}
+    assert attackers == {f"203.0.113.{n}": AT for n in (1, 2, 3)}
