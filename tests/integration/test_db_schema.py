@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -312,7 +313,7 @@ async def test_a_locked_database_is_named_and_work_goes_on(tmp_path: Path) -> No
         await session.execute(text("PRAGMA busy_timeout=0"))
     with closing(sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(DatabaseError, match="locked by another process"):
+        with pytest.raises(DatabaseError, match=rf"locked by process {os.getpid()} "):
             await repo.upsert_attacker("a", None, 1.0)
         assert await repo.list_attackers() == [], "readers do not wait for a writer"
         other.execute("ROLLBACK")
