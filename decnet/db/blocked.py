@@ -57,7 +57,9 @@ def sqlite_blocker(path: Path, patience_s: float = PATIENCE_S) -> str:
 
 
 def _connect(path: Path, patience_s: float) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=patience_s, isolation_level=None)
+    return sqlite3.connect(
+        f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=patience_s, isolation_level=None
+    )
 
 
 def holder(path: Path, locks: Path = _LOCKS) -> str:

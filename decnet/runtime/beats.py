@@ -8,6 +8,7 @@ from typing import Any
 from decnet.db.repository import BaseRepository
 from decnet.errors import DatabaseError
 from decnet.logs import get_logger
+from decnet.runtime.dbwatch import DatabaseWatch
 
 log = get_logger(__name__)
 STORE_S = 2.0
@@ -17,8 +18,9 @@ STORE_S = 2.0
 class StoredBeats:
     """One row a worker, written by one task at a time each."""
 
-    def __init__(self, repo: BaseRepository) -> None:
-        self.repo = repo
+    def __init__(self, repo: BaseRepository, database: DatabaseWatch | None = None) -> None:
+        """Nothing is tried while ``database`` says that it cannot be written."""
+        self.repo, self.database = repo, database
         self.not_stored = 0
         """Beats that found the row before them still on its way, or the database unusable."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -28,6 +30,9 @@ class StoredBeats:
 
         Takes no longer than twice STORE_S.
         """
+        if self.database is not None and self.database.trouble:
+            self.not_stored += 1
+            return
         before = self._tasks.get(worker)
         if before is not None and not before.done():
             await asyncio.wait({before}, timeout=STORE_S)

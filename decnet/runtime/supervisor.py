@@ -32,7 +32,7 @@ class Supervisor:
         self.settings = settings
         self.relay = OutboxRelay(repo, bus, settings)
         self.database = DatabaseWatch(repo)
-        self.beats = StoredBeats(repo)
+        self.beats = StoredBeats(repo, self.database)
         self.runners = {
             w.name: WorkerRunner(w, repo, bus, settings, self.relay.wake, self.database, self.beats)
             for w in workers

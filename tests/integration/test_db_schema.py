@@ -83,7 +83,7 @@ async def test_tags_stored_before_get_the_time_of_their_evidence(url: str) -> No
         ):
             await session.execute(text(statement))
         insert = """INSERT INTO ttp_tag (uuid, source_kind, source_id, session_id, attacker_uuid, tactic, technique_id, confidence,
-            rule_id, rule_version, attack_release, mitre_url, created_at) VALUES (:u, :k, :i, :s, 'a', 't', 'T1', 0.5, 'R', 1, '', '', '%s')"""  # noqa: E501
+            rule_id, rule_version, attack_release, mitre_url, created_at) VALUES (:u, :k, :i, :s, 'a', 't', 'T1', 0.5, 'R', 1, '', '', '%s')"""
         for name, (kind, source, owner, _) in told.items():
             row = {"u": name, "k": kind, "i": source, "s": owner}
             await session.execute(text(insert % made), row)
