@@ -12,28 +12,27 @@ import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 from decnet.attribution.worker import AttributionWorker
 from decnet.behave.worker import BehaveWorker
-from decnet.bus import topics
 from decnet.bus.base import BaseBus
 from decnet.bus.connection import Connection, read_connection, remove_connection, write_connection
 from decnet.bus.factory import get_bus
 from decnet.bus.nats.connection import NatsBus
 from decnet.bus.nats.server import EmbeddedServer
-from decnet.bus.publish import publish_safely
 from decnet.bus.purge import purge_stream
 from decnet.config import BusSettings, Settings
 from decnet.db.repository import BaseRepository
-from decnet.errors import ConfigError, DatabaseError, EngineError
+from decnet.errors import ConfigError, EngineError
 from decnet.logs import get_logger
 from decnet.mutator.worker import MutatorWorker
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime import KNOWN_WORKERS
-from decnet.runtime.health import WorkerStats, health_payload
 from decnet.runtime.idle import IdleWatch
 from decnet.runtime.leases import OWNER
 from decnet.runtime.notify import Notifier
+from decnet.runtime.parts import PartsHealth
 from decnet.runtime.supervisor import Supervisor
 from decnet.runtime.worker import Worker
 from decnet.sensors.worker import SensorsWorker, unread
@@ -44,8 +43,6 @@ from decnet.ttp.worker import TtpWorker
 
 log = get_logger(__name__)
 PURGE_INTERVAL_S = 60.0
-BUS_LOOK_S = 0.5
-"""Seconds until a bus that went or came back shows in its heartbeat."""
 GC_THRESHOLDS = (5_000, 3, 200)
 """A young collection walks 5,000 objects and a middle one 20,000: some 3 and 12 ms that the event loop waits for."""
 
@@ -61,6 +58,7 @@ class Engine:
         self.rules: RuleStore
         self.sensors: SensorsWorker | None = None
         self.supervisor: Supervisor
+        self.parts: PartsHealth
         self.notifier: Notifier | None = None
         self._undo = AsyncExitStack()
 
@@ -95,7 +93,8 @@ class Engine:
         self.rules = get_rule_store(self.settings, repo=self.repo, bus=self.bus)
         self.supervisor = Supervisor(self._workers(), self.repo, self.bus, self.settings)
         await self.supervisor.start()
-        self.supervisor.serve("bus-health", self._bus_health)
+        self.parts = PartsHealth(self.bus, self.supervisor, self.settings, self._own_figures)
+        self.supervisor.serve("parts-health", self.parts.run)
         if isinstance(self.bus, NatsBus):
             self.supervisor.serve("purge", lambda bus=self.bus: self._purge(bus))  # type: ignore[misc]
         if self.settings.notify.command is not None:
@@ -159,31 +158,12 @@ class Engine:
         self.sensors = SensorsWorker(self.settings)
         return self.sensors
 
-    async def _bus_health(self) -> None:
-        """The server's own heartbeat, on ``system.bus.health`` and in the database."""
-        looks = max(int(self.settings.runtime.heartbeat_s / BUS_LOOK_S), 1)
-        while True:
-            connected = self.bus.connected
-            await self._beat("ok" if connected else "failed")
-            for _ in range(looks):
-                await asyncio.sleep(self.settings.runtime.heartbeat_s / looks)
-                if self.bus.connected != connected:
-                    break
-
-    async def _last_beat(self) -> None:
-        try:
-            await self._beat("stopped")
-        except DatabaseError as error:
-            log.debug("last heartbeat of the bus not stored", reason=str(error))
-
-    async def _beat(self, state: str) -> None:
-        stats = WorkerStats(restarts=self.server.restarts if self.server else 0)
-        own = {"url": self.settings.bus.url, "outbox": self.supervisor.relay.backlog}
+    def _own_figures(self) -> dict[str, Any]:
+        """What bites the engine itself, for the health of its bus."""
+        own: dict[str, Any] = {"restarts": self.server.restarts if self.server else 0}
         if self.notifier is not None:
             own["notify_dropped"] = self.notifier.dropped
-        payload = health_payload("bus", state, stats, own)
-        await publish_safely(self.bus, topics.system(topics.SYSTEM_BUS_HEALTH), payload, "health")
-        await self.repo.heartbeat_write("bus", payload)
+        return own
 
     async def _purge(self, bus: NatsBus) -> None:
         while True:
@@ -218,7 +198,8 @@ class Engine:
         """Ends workers within ``grace_s`` seconds, then bus, server, database and connection file."""
         try:
             await self.supervisor.stop(grace_s)
-            await self._last_beat()
+            await self.parts.beat(stopped=True)
         finally:
+            await self.supervisor.beats.close()
             await self._undo.aclose()
         log.info("engine stopped", pid=os.getpid())

@@ -233,6 +233,14 @@ class BaseBus(ABC):
     def connected(self) -> bool:
         """Whether the transport is up at this moment."""
 
+    def counters(self) -> dict[str, int]:
+        """What this client had to lose, refuse or do again so far, by name; part of the health of the bus."""
+        return {}
+
+    async def fill(self) -> float | None:
+        """How much of the stream's room is used, 0..1; None where nobody knows. Raises BusUnavailable."""
+        return None
+
     @abstractmethod
     async def publish(
         self,

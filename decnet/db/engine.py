@@ -27,19 +27,24 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
+from decnet.db.blocked import APPLICATION, PATIENCE_S, SOMEBODY, holder, postgres_blocker, sqlite_blocker
 from decnet.errors import DatabaseError, DiskFull
 
-SCHEMA = "0014"
+SCHEMA = "0015"
 """The newest revision in ``migrations``; a test holds the two together."""
 BUSY_TIMEOUT_MS = 5000
+READ_TIMEOUT_MS = 2000
+"""Readers wait for nobody but who has the whole file to himself; that is to be said soon."""
 READERS = 4
-CONTACT_TRIES = 50
+CONTACT_TRIES = 25
+CONTACT_S = 2.5
 PG_POOL = 8
 PG_OVERFLOW = 8
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 _PG_DISK_FULL = "53100"
 _BUSY_STATES = ("40001", "40P01", "55P03", "53")
 """Somebody else was first, or the server has too much to do: never the fault of what was to be written."""
+_PG_ARGS = {"timeout": 10, "server_settings": {"application_name": APPLICATION}}
 _UNREACHABLE_STATES = ("08", "57P", "28", "3D")
 
 
@@ -107,10 +112,10 @@ def _is_busy(error: BaseException) -> bool:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated(path: Path | None = None) -> Iterator[None]:
     """Turns a driver's words for "no room", "not there" and "in use" into DiskFull and DatabaseError.
 
-    Every other database error passes unchanged: it is about one statement, not about the database.
+    ``path`` is the SQLite file, whose lock's owner is named. Every other database error passes unchanged: it is about one statement, not about the database.
     """
     try:
         yield
@@ -122,7 +127,8 @@ def translated() -> Iterator[None]:
         if _is_unreachable(error):
             raise DatabaseError(f"the database cannot be reached: {type(error).__name__}") from error
         if _is_locked(error):
-            raise DatabaseError("the database is locked by another process") from error
+            who = holder(path) if path else SOMEBODY
+            raise DatabaseError(f"the database is locked by {who}") from error
         if _is_busy(error):
             raise DatabaseError("the database is too busy: a conflict or no resources") from error
         raise
@@ -135,7 +141,7 @@ def _sqlite_engine(url: URL, *, begin: str, size: int, read_only: bool) -> Async
         pool_size=size,
         max_overflow=0,
         pool_timeout=60,
-        connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_MS / 1000},
+        connect_args={"isolation_level": None, "timeout": 0},  # until the pragmas say how long to wait
     )
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -161,8 +167,10 @@ def _sqlite_engine(url: URL, *, begin: str, size: int, read_only: bool) -> Async
 
 
 def _pragmas(read_only: bool) -> list[str]:
-    shared = [f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON", "temp_store=MEMORY", "cache_size=-16000"]
-    return [*shared, "query_only=ON"] if read_only else [*shared, "journal_mode=WAL", "synchronous=FULL"]
+    """The time-out comes last: the switch to WAL does not wait, who connects tries again for it."""
+    shared = ["foreign_keys=ON", "temp_store=MEMORY", "cache_size=-16000"]
+    own = ["query_only=ON"] if read_only else ["journal_mode=WAL", "synchronous=FULL"]
+    return [*shared, *own, f"busy_timeout={READ_TIMEOUT_MS if read_only else BUSY_TIMEOUT_MS}"]
 
 
 class Database:
@@ -180,6 +188,8 @@ class Database:
         self._lock = asyncio.Lock()
         self._writer: AsyncEngine | None = None
         self._reader: AsyncEngine | None = None
+        self._looker: AsyncEngine | None = None
+        self._writing = False
 
     @property
     def path(self) -> Path | None:
@@ -195,7 +205,7 @@ class Database:
             return
         self._make_engines()
         try:
-            with translated():
+            with translated(self.path):
                 await self._prepare(migrate)
         except BaseException:
             await self.close()
@@ -234,11 +244,12 @@ class Database:
             except OperationalError as error:
                 if "locked" not in str(error) or attempt == CONTACT_TRIES - 1:
                     raise
-            await asyncio.sleep(BUSY_TIMEOUT_MS / 1000 / CONTACT_TRIES)
+            await asyncio.sleep(CONTACT_S / CONTACT_TRIES)
 
     def _make_engines(self) -> None:
         if self.dialect == "sqlite":
             self._writer = _sqlite_engine(self.url, begin="BEGIN IMMEDIATE", size=1, read_only=False)
+            event.listen(self._writer.sync_engine, "begin", self._began)
             self._reader = _sqlite_engine(self.url, begin="BEGIN", size=READERS, read_only=True)
             return
         self._writer = self._reader = create_async_engine(
@@ -246,13 +257,17 @@ class Database:
             pool_size=PG_POOL,
             max_overflow=PG_OVERFLOW,
             pool_pre_ping=True,
-            connect_args={"timeout": 10},
+            connect_args=_PG_ARGS,
         )
+
+    def _began(self, _connection: Connection) -> None:
+        """Called after the write lock is ours."""
+        self._writing = True
 
     async def close(self) -> None:
         """Closes every connection."""
-        engines = {id(e): e for e in (self._reader, self._writer) if e is not None}
-        self._writer = self._reader = None
+        engines = {id(e): e for e in (self._reader, self._writer, self._looker) if e is not None}
+        self._writer = self._reader = self._looker = None
         for engine in engines.values():
             await engine.dispose()
 
@@ -267,8 +282,28 @@ class Database:
             async with self._session(self._writer) as session:
                 yield session
             return
-        async with self._lock, self._session(self._writer) as session:
-            yield session
+        async with self._lock:
+            try:
+                async with self._session(self._writer) as session:
+                    yield session
+            finally:
+                self._writing = False
+
+    async def blocked_by(self, patience_s: float = PATIENCE_S) -> str:
+        """Who else keeps this database from being written for longer than ``patience_s`` seconds; empty for nobody.
+
+        A transaction of this process that is at work is no trouble. Needs none of the connections that writers wait
+        for. Raises DatabaseError when the server cannot be asked.
+        """
+        if self.path is not None:
+            who = await asyncio.to_thread(sqlite_blocker, self.path, patience_s)
+            return "" if self._writing else who
+        if self._looker is None:
+            self._looker = create_async_engine(
+                self.url, pool_size=1, max_overflow=0, pool_pre_ping=True, connect_args=_PG_ARGS
+            )
+        with translated():
+            return await postgres_blocker(self._looker, patience_s)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -280,7 +315,7 @@ class Database:
     async def _session(self, engine: AsyncEngine | None) -> AsyncIterator[AsyncSession]:
         if engine is None:
             raise DatabaseError("the database is not open")
-        with translated():
+        with translated(self.path):
             async with (
                 AsyncSession(engine, expire_on_commit=False, autoflush=False) as session,
                 session.begin(),

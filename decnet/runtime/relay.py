@@ -28,6 +28,8 @@ class OutboxRelay:
         self.settings = settings
         self.backlog = 0
         """Rows that wait for their broker; in the health of the engine."""
+        self.refused = 0
+        """Rows that no bus takes, dead-lettered; in the health of the engine too."""
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -64,6 +66,7 @@ class OutboxRelay:
             for (row, event), reason in refused:
                 await bound.dead_letter_add(LEASE, event.topic, reason, row, event.to_bytes())
             await bound.outbox_delete([row for row, _ in rows])
+        self.refused += len(refused)
         self.backlog = max(0, self.backlog - len(rows))
         return len(rows)
 

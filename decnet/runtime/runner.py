@@ -15,6 +15,8 @@ from decnet.db.repository import BaseRepository
 from decnet.errors import BusError, DatabaseError, DiskFull
 from decnet.logs import get_logger
 from decnet.runtime.batch import BatchProcessor
+from decnet.runtime.beats import StoredBeats
+from decnet.runtime.dbwatch import DatabaseWatch
 from decnet.runtime.health import WorkerStats, health_payload
 from decnet.runtime.leases import OWNER
 from decnet.runtime.worker import Job, Worker
@@ -39,8 +41,10 @@ class WorkerRunner:
         bus: BaseBus,
         settings: Settings,
         wake: Callable[[], None],
+        database: DatabaseWatch | None = None,
+        beats: StoredBeats | None = None,
     ) -> None:
-        """``wake`` is called after each commit."""
+        """``wake`` is called after each commit; ``database`` and ``beats`` are those of the whole supervisor."""
         self.worker = worker
         self.repo = repo
         self.bus = bus
@@ -54,6 +58,9 @@ class WorkerRunner:
         self._go = asyncio.Event()
         self._go.set()
         self._changed = asyncio.Event()
+        self._database = database or DatabaseWatch(repo)
+        self._database.listen(self._changed.set)
+        self._beats = beats or StoredBeats(repo)
 
     @property
     def state(self) -> str:
@@ -252,15 +259,16 @@ class WorkerRunner:
         """One heartbeat now."""
         await self._measure_lag()
         payload = health_payload(self.worker.name, self.shown_state(), self.stats, self._extra())
+        if self._database.trouble:
+            payload["note"] = self._database.trouble
         if self.bus.connected:  # else the database has it, and the loss of the bus was told once
             await publish_safely(self.bus, topics.system_health(self.worker.name), payload, "health")
-        try:
-            await self.repo.heartbeat_write(self.worker.name, payload)
-        except DatabaseError as error:
-            log.warning("heartbeat not stored", worker=self.worker.name, reason=str(error))
+        await self._beats.store(self.worker.name, payload)
 
     def shown_state(self) -> str:
-        """The state as health says it: without a bus no worker is green."""
+        """The state as health says it: without a bus, or with a database that takes nothing, no worker is green."""
+        if self._state == "ok" and self._database.trouble:
+            return "waiting_for_database"
         return "waiting_for_bus" if self._state == "ok" and not self.bus.connected else self._state
 
     def _extra(self) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from decnet.config import Settings
 from decnet.db.repository import BaseRepository
 from decnet.errors import BusAuthError, BusError
 from decnet.logs import get_logger
+from decnet.runtime.beats import StoredBeats
+from decnet.runtime.dbwatch import DatabaseWatch
 from decnet.runtime.relay import OutboxRelay
 from decnet.runtime.runner import WorkerRunner
 from decnet.runtime.worker import Worker
@@ -29,7 +31,12 @@ class Supervisor:
         self.bus = bus
         self.settings = settings
         self.relay = OutboxRelay(repo, bus, settings)
-        self.runners = {w.name: WorkerRunner(w, repo, bus, settings, self.relay.wake) for w in workers}
+        self.database = DatabaseWatch(repo)
+        self.beats = StoredBeats(repo, self.database)
+        self.runners = {
+            w.name: WorkerRunner(w, repo, bus, settings, self.relay.wake, self.database, self.beats)
+            for w in workers
+        }
         self.refused = asyncio.Event()
         """Set when the bus refused the credentials of the very first connection: waiting will not help."""
         self._lives: list[asyncio.Task[None]] = []
@@ -40,6 +47,7 @@ class Supervisor:
         self._serve("bus-connect", self._connect)
         self._serve("outbox-relay", self.relay.run)
         self._serve("control", self._control)
+        self._serve("database-watch", self.database.run)
         for name, runner in self.runners.items():
             self._serve(f"{name}:heartbeat", runner.heartbeats)
             self._lives.append(asyncio.create_task(runner.run(), name=f"{name}:life"))
@@ -92,6 +100,7 @@ class Supervisor:
                 await runner.beat()
         finally:
             await self._finish(self._services, 0)
+            await self.beats.close()
 
     async def _finish(self, tasks: list[asyncio.Task[None]], grace: float) -> None:
         if tasks and grace > 0:

@@ -15,6 +15,7 @@ from decnet.ttp.base import TaggerEvent, TTPTag
 from decnet.ttp.evidence import checked_evidence
 from decnet.ttp.rule_engine import RuleEngine
 from decnet.ttp.rules import CompiledRule
+from decnet.ttp.seen import stamp_one
 from decnet.ttp.windows import (
     Completion,
     StoredHit,
@@ -104,7 +105,10 @@ class WindowEngine:
             )
             # What was stored is checked already; its own words win over the counts.
             why = {**checked_evidence(hit.source_kind, facts(spec, completion)), **hit.why}
-            tags += self.engine.tags_with(event, rule, rule.emits, why, states, now)
+            made = self.engine.tags_with(event, rule, rule.emits, why, states, now)
+            for tag in made:
+                stamp_one(tag, hit.ts)
+            tags += made
         return tags
 
 

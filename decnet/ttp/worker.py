@@ -20,6 +20,7 @@ from decnet.ttp.base import TaggerEvent, TTPTag
 from decnet.ttp.events import attacker_of, tagger_events
 from decnet.ttp.factory import CompositeTagger, get_tagger
 from decnet.ttp.rule_engine import Collected, RuleEngineTagger
+from decnet.ttp.seen import Judged, moment_of, stamp
 from decnet.ttp.store.base import RuleStore
 from decnet.ttp.suppression import IgnoredSources, SuppressionNews
 from decnet.ttp.sweep import UntaggedSweep
@@ -104,9 +105,10 @@ class TtpWorker(Worker):
     async def _handle(self, batch: Sequence[Event], tx: Transaction) -> None:
         ended = [event for event in batch if event.topic == _ENDED]
         known = [*batch, *await _stored_intel(ended, tx.repo)] if ended else batch
-        times = {tagged: event.ts for event in known for tagged in tagger_events(event)}
+        found = [(tagged, event) for event in known for tagged in tagger_events(event)]
+        times = {tagged: event.ts for tagged, event in found}
         sources = IgnoredSources.of_batch(batch, await tx.repo.ignore_set())
-        await self.judge(times, tx, sources)
+        await self.judge(times, tx, sources, judged=((tagged, moment_of(event)) for tagged, event in found))
         done = {str(event.payload["session_id"]) for event in ended if _is_last_part(event)}
         if done and self.marks_sessions:
             await tx.repo.mark_sessions_tagged(sorted(done), datetime.now(UTC))
@@ -118,14 +120,16 @@ class TtpWorker(Worker):
         sources: IgnoredSources | None = None,
         *,
         renew: bool = False,
+        judged: Iterable[Judged] | None = None,
     ) -> int:
         """Tags events (with the event time of each), stores and tells what is new; how many tags were.
 
         ``renew`` is for events that are computed again when more is known: the last look's evidence stays,
-        whenever the looks before it were.
+        whenever the looks before it were. ``judged`` says when each happened, where that is not the event time.
         """
         collected = Collected(times)
         tags = await self.tagger.tag_batch(list(times), collected, tx.repo)
+        stamp(tags, times.items() if judged is None else judged)
         for windows in self.windows:
             tags += await windows.apply(tx.repo, collected.hits)
         fresh = set(await tx.repo.insert_tags(tags)) if tags else set()

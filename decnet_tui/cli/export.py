@@ -49,19 +49,13 @@ def export(
 async def _rows(
     repo: BaseRepository, since: Any, attacker: str | None, identity: str | None, ignored: bool
 ) -> list[dict[str, Any]]:
-    """Tags with their technique's name and the start of their session as ``seen_at``."""
+    """Tags with their technique's name."""
     from decnet.attack.catalogue import load_catalogue
 
     name = load_catalogue().name
     tags = await repo.list_tags(since=since, attacker=attacker, limit=0, ignored=ignored)
-    sessions = await repo.list_sessions(attacker=attacker, limit=0, ignored=True)
-    started = {row["session_id"]: row["started_at"] for row in sessions}
     return [
-        {
-            **tag,
-            "technique_name": name(tag["sub_technique_id"] or tag["technique_id"]),
-            "seen_at": started.get(tag["session_id"]) or tag["created_at"],
-        }
+        {**tag, "technique_name": name(tag["sub_technique_id"] or tag["technique_id"])}
         for tag in tags
         if identity is None or tag["identity_uuid"] == identity
     ]

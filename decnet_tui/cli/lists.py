@@ -8,22 +8,22 @@ from typing import Annotated, Any
 
 import typer
 
+from decnet.config import Settings
 from decnet.runtime.health import status_of
-from decnet_tui.cli import common
+from decnet_tui.cli import common, emptiness
 from decnet_tui.times import ago
 
 Attacker = Annotated[str | None, typer.Option("--attacker", help="Address or uuid.")]
 Session = Annotated[str | None, typer.Option("--session", help="Session id.")]
 Technique = Annotated[str | None, typer.Option("--technique", help="ATT&CK id, for example T1105.")]
 
-_EMPTY = "nothing yet: give the engine a log with --sensor cowrie=PATH, or try --demo"
 _NO_MATCH = "nothing matches: ask without"
 
 
 def _empty(filters: Mapping[str, Any]) -> str:
     """What fills an empty list; with filters it may be they that emptied it."""
     used = [f"--{name}" for name in ("since", "attacker", "session", "technique") if filters.get(name)]
-    return f"{_NO_MATCH} {' '.join(used)} to see more" if used else _EMPTY
+    return f"{_NO_MATCH} {' '.join(used)} to see more" if used else emptiness.NOTHING
 
 
 def tags(
@@ -38,19 +38,21 @@ def tags(
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
-    """Tags, newest first."""
+    """Tags, by when the attacker did it, newest first; --since means that too."""
     from decnet.attack.catalogue import load_catalogue
 
     filters = {
         "since": common.parse_since(since), "attacker": attacker, "session": session, "technique": technique, "limit": limit, "ignored": ignored,
     }  # fmt: skip
-    rows = _query("list_tags", filters, config, data_dir, db)
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    rows, why = common.run(lambda: _tags(settings, filters))
     named = [
         {**row, "technique_name": load_catalogue().name(row["sub_technique_id"] or row["technique_id"])}
         for row in rows
     ]
     shown = [{**row, "technique": row["sub_technique_id"] or row["technique_id"]} for row in named]
     columns = (
+        "seen_at",
         "created_at",
         "technique",
         "technique_name",
@@ -59,9 +61,18 @@ def tags(
         "attacker_ip",
         "evidence",
     )
-    common.print_rows(
-        named if as_json else [_with_evidence(r) for r in shown], columns, as_json, _empty(filters)
-    )
+    common.print_rows(named if as_json else [_with_evidence(r) for r in shown], columns, as_json, why)
+
+
+async def _tags(settings: Settings, filters: Mapping[str, Any]) -> tuple[Sequence[Mapping[str, Any]], str]:
+    """The rows, and what to say when there are none."""
+    async with common.repository(settings) as repo:
+        rows = await repo.list_tags(**filters)
+        if rows:
+            return rows, ""
+        if (why := _empty(filters)) != emptiness.NOTHING and await repo.list_tags(limit=1):
+            return rows, why
+        return rows, await emptiness.why_no_tags(repo, settings.runtime.heartbeat_s)
 
 
 def _with_evidence(row: Mapping[str, Any]) -> dict[str, Any]:

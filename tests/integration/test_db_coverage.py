@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ def tag(
     return TTPTag(
         source_kind="command", source_id=source, attacker_uuid=attacker, session_id=session, tactic="TA0003",
         technique_id=technique, sub_technique_id=sub, confidence=0.8, rule_id="R1", rule_version=1, evidence={"matched": "x"},
+        seen_at=datetime.fromtimestamp(1000.0 if session == "s0" else 2000.0, UTC),
     )  # fmt: skip
 
 

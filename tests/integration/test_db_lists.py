@@ -65,7 +65,8 @@ def tag(key: str, uuid: str | None = A, ts: float = T, **more: Any) -> dict[str,
     base = {
         "uuid": key,
         "attacker_uuid": uuid,
-        "created_at": ts,
+        "seen_at": ts,
+        "created_at": ts + 1e6,
         "session_id": {A: "s0", B: "s1", C: "s2"}.get(uuid or ""),
     }
     return {**base, "technique_id": "T1059", "tactic": "TA0002", **more}
@@ -427,16 +428,16 @@ async def test_what_is_new_since_a_moment(repo: BaseRepository) -> None:
     assert len(await repo.sessions_worth_reading(T, limit=0)) == 4, "one without a command is not worth it"
 
 
-async def test_coverage_counts_by_the_time_of_the_session(repo: BaseRepository) -> None:
+async def test_coverage_counts_by_the_time_of_the_deed(repo: BaseRepository) -> None:
     await put(
         repo, "ttp_tag",
-        tag("a", A, T + 99), tag("b", B, T + 99), tag("c", C, T + 99), tag("d", C, T + 1, session_id=None), tag("e", C, superseded_by="a"),
+        tag("a", A, T - 9), tag("b", B, T - 8), tag("c", C, T - 7), tag("d", C, T + 1, session_id=None), tag("e", C, superseded_by="a"),
         tag("f", None, T + 2, identity_uuid="outer", rule_id="R9"),
     )  # fmt: skip
     (row,) = await repo.technique_counts()
     assert (row["tags"], row["actors"], row["last"]) == (5, 3, NOW + timedelta(seconds=2))
     (row,) = await repo.technique_counts(since=T - 7)
-    assert row["tags"] == 3, "from the start of the third session on"
+    assert row["tags"] == 3, "from the third on"
     (row,) = await repo.technique_counts(names={IA})
     assert (row["tags"], row["actors"]) == (2, 1)
     for who, count in ((IPS[1], 1), (B, 1), ("outer", 1), (IC, 2), ("nobody", 0)):

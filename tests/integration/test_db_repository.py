@@ -320,7 +320,7 @@ async def test_lists_filter_and_leave_superseded_tags_out(repo: BaseRepository) 
     assert set(rows[0]) == {
         "uuid", "source_kind", "source_id", "attacker_uuid", "attacker_ip", "identity_uuid", "session_id",
         "decky_id", "tactic", "technique_id", "technique_name", "sub_technique_id", "confidence", "rule_id",
-        "rule_version", "evidence", "attack_release", "created_at",
+        "rule_version", "evidence", "attack_release", "seen_at", "created_at",
     }  # fmt: skip
     assert [r["source_id"] for r in await repo.list_tags(technique="T1059.004")] == ["c2"]
     assert [r["source_id"] for r in await repo.list_tags(since=at.replace(day=2))] == ["c2"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,39 @@ async def test_head_equals_the_models(url: str) -> None:
         connection = await session.connection()
         assert await connection.run_sync(differences) == []
     await db.close()
+
+
+async def test_tags_stored_before_get_the_time_of_their_evidence(url: str) -> None:
+    """Of their command, credential, session, aggregate or attacker, in that order; else of the tagging."""
+    told = {
+        "command": ("command", "c1", "s1", "2026-01-01 00:00:01"), "joined": ("command", "j1", "s1", "2026-01-01 00:00:05"),
+        "secret": ("auth_attempt", "k1", "s1", "2026-01-01 00:00:03"), "session": ("session", "s1", "s1", "2026-01-01 00:00:05"),
+        "aggregate": ("auth_attempt", "a#auth#4", None, "1970-01-01 00:20:00"), "odd": ("auth_attempt", "a#auth#x", None, None),
+        "sight": ("session", "e", None, "2026-01-01 00:00:07"), "intel": ("intel", "a", None, None), "nobody": ("session", "e2", "gone", None),
+    }  # fmt: skip
+    made = "2027-05-05 05:05:05"
+    db = Database(url)
+    await db.open()
+    async with db.write() as session:
+        connection = await session.connection()
+        await connection.run_sync(migrate.downgrade, "0008")
+        for statement in (
+            "INSERT INTO attacker (attacker_uuid, first_seen) VALUES ('a', '2026-01-01 00:00:07')",
+            "INSERT INTO session (session_id, started_at) VALUES ('s1', '2026-01-01 00:00:05')",
+            "INSERT INTO command (command_id, session_id, command_text, ts) VALUES ('c1', 's1', 'id', '2026-01-01 00:00:01')",
+            "INSERT INTO credential (credential_id, attacker_uuid, first_seen) VALUES ('k1', 'a', '2026-01-01 00:00:03')",
+        ):
+            await session.execute(text(statement))
+        insert = """INSERT INTO ttp_tag (uuid, source_kind, source_id, session_id, attacker_uuid, tactic, technique_id, confidence,
+            rule_id, rule_version, attack_release, mitre_url, created_at) VALUES (:u, :k, :i, :s, 'a', 't', 'T1', 0.5, 'R', 1, '', '', '%s')"""
+        for name, (kind, source, owner, _) in told.items():
+            row = {"u": name, "k": kind, "i": source, "s": owner}
+            await session.execute(text(insert % made), row)
+    await db.close()
+    repo = await BaseRepository.open(url)
+    found = {row["uuid"]: row["seen_at"] for row in await repo.list_tags(limit=0)}
+    await repo.close()
+    assert found == {k: datetime.fromisoformat(v[3] or made).replace(tzinfo=UTC) for k, v in told.items()}
 
 
 async def test_a_newer_schema_is_refused_with_its_version(url: str) -> None:
@@ -278,7 +313,7 @@ async def test_a_locked_database_is_named_and_work_goes_on(tmp_path: Path) -> No
         await session.execute(text("PRAGMA busy_timeout=0"))
     with closing(sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(DatabaseError, match="locked by another process"):
+        with pytest.raises(DatabaseError, match=rf"locked by process {os.getpid()} "):
             await repo.upsert_attacker("a", None, 1.0)
         assert await repo.list_attackers() == [], "readers do not wait for a writer"
         other.execute("ROLLBACK")

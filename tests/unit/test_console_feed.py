@@ -170,7 +170,7 @@ def test_durations(text: str, seconds: float | None) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "1", "h", "-1h", "0s", "1w", "99999999d"])
+@pytest.mark.parametrize("text", ["", "1", "h", "-1h", "0s", "1y", "99999999d"])
 def test_bad_durations(text: str) -> None:
     with pytest.raises(ValueError, match=r"dur|how long"):
         parse_duration(text)

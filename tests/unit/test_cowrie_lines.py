@@ -15,6 +15,7 @@ from decnet.config import SensorSpec, Settings
 from decnet.errors import SensorError
 from decnet.events.fields import epoch, integer, number
 from decnet.hostile import storable
+from decnet.names import bounded
 from decnet.sensors.cowrie import MAX_ALGORITHMS, Fact
 from decnet.sensors.sources import (
     EVIDENCE_ROOTS,
@@ -223,7 +224,11 @@ def test_every_field_has_its_limit() -> None:
     long = "x" * 70_000
     fact = cowrie_line(row("session.connect", session=long, sensor=long, protocol=long))
     assert isinstance(fact, Fact)
-    assert (len(fact.session), len(fact.sensor or ""), len(fact.protocol or "")) == (128, MAX_NAME, 32)
+    assert (len(fact.session), len(fact.sensor or ""), len(fact.protocol or "")) == (
+        128,
+        len(bounded(long)),
+        32,
+    )
     lengths = {
         ("command.input", "input", "text"): 1 << 22, ("command.failed", "input", "text"): 1 << 22,
         ("login.failed", "username", "username"): MAX_NAME, ("login.failed", "password", "secret"): 65_536,

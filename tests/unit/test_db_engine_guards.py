@@ -181,7 +181,7 @@ async def test_the_pragmas_of_writer_and_readers(repo: BaseRepository) -> None:
     async with repo.db.read() as session:
         read = [(await session.execute(text(f"PRAGMA {n}"))).scalar_one() for n in names]
     assert wrote == [5000, 1, "wal", 2, 0, 2]
-    assert (read[0], read[1], read[4]) == (5000, 1, 1)
+    assert (read[0], read[1], read[4]) == (2000, 1, 1)
 
 
 async def test_writers_of_one_process_wait_for_each_other(repo: BaseRepository) -> None:
@@ -322,7 +322,7 @@ async def test_first_contact_waits_as_long_as_a_busy_database_may_be(waits: list
         await database._first_contact(busy)
         assert busy.asked == times + 1
         assert waits == [0.1] * times
-    assert sum(waits) == pytest.approx(engine.BUSY_TIMEOUT_MS / 1000, abs=0.11)
+    assert sum(waits) == pytest.approx(engine.CONTACT_S, abs=0.11)
     busy = _Busy(engine.CONTACT_TRIES)
     with pytest.raises(OperationalError, match="locked"):
         await database._first_contact(busy)

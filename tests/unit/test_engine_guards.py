@@ -21,6 +21,7 @@ from decnet.config import Settings
 from decnet.engine import Engine
 from decnet.errors import ConfigError, DatabaseError, EngineError
 from decnet.runtime.leases import OWNER
+from decnet.runtime.parts import PartsHealth
 from decnet.runtime.worker import Job
 from tests.clockkit import in_skipped_time, now
 
@@ -99,7 +100,7 @@ async def test_the_end_says_stopped_and_closes_everything_even_when_a_last_word_
 
     monkeypatch.setattr(made.repo, "heartbeat_write", heartbeat_write)
     await made.stop()
-    assert said[-2:] == ["recorder stopped", "bus stopped"]
+    assert said[-3:] == ["recorder stopped", "bus stopped", "database stopped"]
     assert not made.bus.connected
     with pytest.raises(DatabaseError, match="not open"):
         await made.repo.heartbeats()
@@ -119,10 +120,27 @@ class Fakes:
         self.asked: list[tuple[str, str, float]] = []
         self.engine = Engine(settings(folder, **more))
         self.engine.bus = self.engine.repo = self  # type: ignore[assignment]
-        self.engine.supervisor = SimpleNamespace(relay=SimpleNamespace(backlog=4), runners={})  # type: ignore[assignment]
+        self.database, self.filled = SimpleNamespace(trouble="", times_blocked=6), 0.5
+        self.engine.supervisor = SimpleNamespace(  # type: ignore[assignment]
+            relay=SimpleNamespace(backlog=4, refused=7), runners={}, database=self.database,
+            beats=SimpleNamespace(store=self.heartbeat_write, not_stored=8),
+        )  # fmt: skip
+        self.parts = PartsHealth(
+            self.engine.bus, self.engine.supervisor, self.engine.settings, self.engine._own_figures
+        )
+
+    def counters(self) -> dict[str, int]:
+        return {"reconnects": 9}
+
+    async def fill(self) -> float:
+        return self.filled
+
+    def of(self, worker: str) -> list[tuple[float, dict[str, Any]]]:
+        """When a part said what."""
+        return [(at, beat) for at, beat in self.beats if beat["worker"] == worker]
 
     async def heartbeat_write(self, worker: str, payload: dict[str, Any]) -> None:
-        assert worker == "bus"
+        assert worker == payload["worker"]
         self.beats.append((now() - 1000, payload))
 
     async def publish(self, topic: str, payload: dict[str, Any], *, event_type: str = "") -> None:
@@ -144,33 +162,64 @@ async def test_the_bus_beats_every_interval_and_half_a_second_after_it_came_or_w
     fakes = Fakes(tmp_path, runtime={"heartbeat_s": 10.0})
     asyncio.get_running_loop().call_later(13.0, setattr, fakes, "connected", False)
     asyncio.get_running_loop().call_later(14.8, setattr, fakes, "connected", True)
-    await fakes.run(fakes.engine._bus_health(), 20)
-    assert [(at, beat["state"]) for at, beat in fakes.beats] == [
+    await fakes.run(fakes.parts.run(), 20)
+    assert [(at, beat["state"]) for at, beat in fakes.of("bus")] == [
         (0, "ok"), (10, "ok"), (pytest.approx(13.25, abs=0.26), "failed"), (pytest.approx(15.0, abs=0.3), "ok")
     ]  # fmt: skip
-    assert fakes.published == [("system.bus.health", beat) for _, beat in fakes.beats]
+    told = [(f"system.{beat['worker']}.health", beat) for _, beat in fakes.beats]
+    assert fakes.published == told
+
+
+@in_skipped_time
+async def test_a_database_that_somebody_locks_beats_half_a_second_after_it_is_known(tmp_path: Path) -> None:
+    fakes = Fakes(tmp_path, runtime={"heartbeat_s": 10.0})
+    said = "the database is locked by process 7 (x), since 00:00:00Z"
+    asyncio.get_running_loop().call_later(3.2, setattr, fakes.database, "trouble", said)
+    asyncio.get_running_loop().call_later(6.2, setattr, fakes.database, "trouble", "")
+    await fakes.run(fakes.parts.run(), 9)
+    assert [(at, beat["state"], beat["note"]) for at, beat in fakes.of("database")] == [
+        (0, "ok", ""), (3.5, "locked", said), (6.5, "ok", ""),
+    ]  # fmt: skip
+    assert fakes.beats[-1][1].items() >= {"times_blocked": 6, "beats_not_stored": 8}.items()
 
 
 @in_skipped_time
 async def test_a_short_interval_is_kept(tmp_path: Path) -> None:
     fakes = Fakes(tmp_path, runtime={"heartbeat_s": 0.2})
-    await fakes.run(fakes.engine._bus_health(), 0.5)
-    assert [at for at, _ in fakes.beats] == [0, pytest.approx(0.2), pytest.approx(0.4)]
+    await fakes.run(fakes.parts.run(), 0.5)
+    assert [at for at, _ in fakes.of("bus")] == [0, pytest.approx(0.2), pytest.approx(0.4)]
 
 
 @in_skipped_time
 async def test_what_bites_the_engine_itself_is_in_the_health_of_its_bus(tmp_path: Path) -> None:
     fakes = Fakes(tmp_path)
-    await fakes.engine._beat("ok")
-    assert fakes.beats[-1][1].items() >= {"outbox": 4, "restarts": 0, "publish_failures": 0}.items()
-    assert "notify_dropped" not in fakes.beats[-1][1], "nobody is to be told"
+    await fakes.parts.beat()
+    (first, *_) = [beat for _, beat in fakes.of("bus")]
+    expected = {"outbox": 4, "outbox_refused": 7, "reconnects": 9, "restarts": 0, "publish_failures": 0}
+    assert first.items() >= expected.items()
+    assert "notify_dropped" not in first, "nobody is to be told"
+    assert "stream_fill_pct" not in first, "not measured yet"
     publish_failures.update(BusFull=2)
     fakes.engine.server = SimpleNamespace(restarts=3)  # type: ignore[assignment]
     fakes.engine.notifier = SimpleNamespace(dropped=5)  # type: ignore[assignment]
-    await fakes.engine._beat("ok")
+    await fakes.parts.beat()
     expected = {"outbox": 4, "restarts": 3, "publish_failures": 2, "notify_dropped": 5}
-    assert fakes.beats[-1][1].items() >= expected.items()
+    assert fakes.of("bus")[-1][1].items() >= expected.items()
     publish_failures.clear()
+
+
+@pytest.mark.parametrize(
+    ("fill", "state", "note"), [(0.79, "ok", ""), (0.8, "degraded", "unread evidence fills the stream (80%)")]
+)
+@in_skipped_time
+async def test_a_stream_that_fills_with_unread_evidence_is_not_well(
+    tmp_path: Path, fill: float, state: str, note: str
+) -> None:
+    fakes = Fakes(tmp_path)
+    fakes.filled = fill
+    await fakes.run(fakes.parts.run(), 0.1)
+    beat = fakes.of("bus")[0][1]
+    assert (beat["state"], beat["note"], beat["stream_fill_pct"]) == (state, note, round(fill * 100))
 
 
 @in_skipped_time

@@ -38,9 +38,7 @@ def test_the_least_and_the_greatest_interval_are_taken(text: str, seconds: float
     assert parse_interval(text) == seconds
 
 
-@pytest.mark.parametrize(
-    "text", ["9s", "0s", "367d", "8785h", "31622401s", "53w", "Never", "never ", "inherit"]
-)
+@pytest.mark.parametrize("text", ["9s", "0s", "367d", "8785h", "31622401s", "53w", "inherit"])
 def test_an_interval_beyond_them_is_refused(text: str) -> None:
     with pytest.raises(FleetError, match="from 10s to 366d, or never"):
         parse_interval(text)

@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from decnet.config import Settings
-from decnet.db.repository import BaseRepository, names
+from decnet.db.repository import BaseRepository
+from decnet.db.repository.runtime import names
 from decnet.errors import DatabaseError, FleetError, SensorError
 from decnet.ids import session_id
 from decnet.mutator.queue import enqueue_op
 from decnet.mutator.rows import Tools, apply_fleet
 from decnet.names import MAX_RAW, MAX_TOKEN, NameBook, bounded, candidates, surest, token_of
 from decnet.sensors import names as kept
-from decnet.sensors.cowrie import as_name
 from decnet.sensors.names import FileNames, RepoNames
+from decnet.sensors.values import as_name
 from decnet_tui.cli.sensors import rows_of
 from tests.dbkit import KINDS, migrated_url
 from tests.unit.test_sensor_cowrie import feed, make, of, row

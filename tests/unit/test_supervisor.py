@@ -31,6 +31,9 @@ class FakeRepo:
             raise self.error
         self.beats.append(payload)
 
+    async def blocked_by(self) -> str:
+        return ""
+
     async def outbox_count(self) -> int:
         return 0
 

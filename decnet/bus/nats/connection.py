@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,6 +46,7 @@ class NatsBus(BaseBus):
         self.client_name = client_name
         self.settings = settings or BusSettings()
         self.reconnects = 0
+        self._left = Counter[str]()
         self._url = url
         self._token = token
         self._client: Client | None = None
@@ -112,6 +114,20 @@ class NatsBus(BaseBus):
     def connected(self) -> bool:
         """Whether the transport is up at this moment."""
         return self._client is not None and bool(self._client.is_connected)
+
+    def counters(self) -> dict[str, int]:
+        """Reconnections, failed connections, and live events that slow readers lost or that were none."""
+        return {
+            "reconnects": self.reconnects,
+            "connect_failures": self._attempts.failed,
+            "live_lost": self._left["live_lost"] + sum(s.lost for s in self._live),
+            "live_malformed": self._left["live_malformed"] + sum(s.malformed for s in self._live),
+        }
+
+    async def fill(self) -> float | None:
+        """How much of the stream's room is used, 0..1. Raises BusUnavailable."""
+        info = await self.stream_info()
+        return info["bytes"] / info["max_bytes"] if info["max_bytes"] > 0 else None
 
     async def _on_lost(self) -> None:
         if self._publisher is not None:
@@ -223,6 +239,7 @@ class NatsBus(BaseBus):
 
     async def _leave(self, subscription: LiveSubscription) -> None:
         raw = self._live.pop(subscription, None)
+        self._left.update(live_lost=subscription.lost, live_malformed=subscription.malformed)
         if raw is not None and self._client is not None and not self._client.is_closed:
             with contextlib.suppress(BusError), translated():
                 await raw.unsubscribe()

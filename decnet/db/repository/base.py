@@ -14,6 +14,7 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Table, func
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from decnet.db.blocked import PATIENCE_S
 from decnet.db.engine import Database, translated
 from decnet.db.repository.locks import advise
 from decnet.turns import in_turns
@@ -76,6 +77,10 @@ class SqlRepository:
     async def close(self) -> None:
         """Closes the database behind it."""
         await self.db.close()
+
+    async def blocked_by(self, patience_s: float = PATIENCE_S) -> str:
+        """Who else keeps the database from being written for longer than that; empty for nobody. Raises DatabaseError."""
+        return await self.db.blocked_by(patience_s)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Self]:

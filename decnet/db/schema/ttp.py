@@ -17,7 +17,10 @@ from decnet.ids import tag_id
 
 
 class TTPTag(SQLModel, table=True):
-    """One technique seen in one piece of evidence; never changes once stored, but for ``superseded_by``."""
+    """One technique seen in one piece of evidence; never changes once stored, but for ``superseded_by``.
+
+    ``seen_at`` is when the attacker did it (event time), ``created_at`` when the tag was made (wall clock).
+    """
 
     __tablename__ = "ttp_tag"
     __table_args__ = (
@@ -29,6 +32,7 @@ class TTPTag(SQLModel, table=True):
         Index("ix_ttp_tag_technique", "technique_id", "created_at"),
         Index("ix_ttp_tag_rule", "rule_id", "created_at"),
         Index("ix_ttp_tag_created", "created_at"),
+        Index("ix_ttp_tag_seen", "seen_at"),
     )
     uuid: str = text_key()
     source_kind: str = text()
@@ -46,11 +50,12 @@ class TTPTag(SQLModel, table=True):
     evidence: dict[str, Any] | None = json_column()
     attack_release: str = text("")
     mitre_url: str = text("")
+    seen_at: datetime | None = moment(None)
     created_at: datetime = moment(nullable=False)
     superseded_by: str | None = text(None)
 
     def __init__(self, **data: Any) -> None:
-        """Fills in ``uuid`` (derived) and ``created_at`` (now) when they are not given.
+        """Fills in ``uuid`` (derived), ``created_at`` (now) and ``seen_at`` (``created_at``) when they are not given.
 
         Raises ValueError without an attacker or identity, or for a confidence outside 0..1.
         """
@@ -60,6 +65,7 @@ class TTPTag(SQLModel, table=True):
         if not isinstance(confidence, (int, float)) or not 0.0 <= confidence <= 1.0:
             raise ValueError(f"confidence {confidence!r} is not within 0..1")
         data.setdefault("created_at", utcnow())
+        data.setdefault("seen_at", data["created_at"])
         if not data.get("uuid"):
             data["uuid"] = _derived_id(data)
         if unknown := data.keys() - type(self).model_fields.keys():

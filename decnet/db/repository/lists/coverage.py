@@ -1,6 +1,6 @@
 """Repository, part coverage: how often which technique was seen, and the tags behind one of them.
 
-A tag counts at the time of its session, not at the time of tagging: an old log may be read today.
+A tag counts at the time at which the attacker did it, not at that of tagging: an old log may be read today.
 ``names`` are attacker uuids, identity uuids or addresses of one actor; None is everybody.
 """
 
@@ -21,7 +21,7 @@ from decnet.db.types import as_utc
 
 _TAG, _SESSION, _COMMAND = table_of(TTPTag), table_of(SessionRow), table_of(Command)
 _ATTACKER, _IDENTITY = table_of(Attacker), table_of(Identity)
-_SEEN = func.coalesce(_SESSION.c.started_at, _TAG.c.created_at)
+_SEEN = _TAG.c.seen_at
 _WHO = func.coalesce(
     _IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid, _TAG.c.identity_uuid, _TAG.c.attacker_uuid
 )

@@ -40,6 +40,7 @@ _TAG_ROW = (
     "rule_version",
     "evidence",
     "attack_release",
+    "seen_at",
     "created_at",
 )
 _SESSION_ROW = (
@@ -70,10 +71,13 @@ class EvidenceMixin(SqlRepository):
         limit: int = 100,
         ignored: bool = False,
     ) -> list[Row]:
-        """Tags; ``technique`` may be a technique or a sub-technique. technique_name is the caller's."""
+        """Tags by the time at which the attacker did it (``seen_at``: order and ``since``).
+
+        ``technique`` may be a technique or a sub-technique. technique_name is the caller's.
+        """
         where = [_TAG.c.superseded_by.is_(None), *attacker_is(_TAG.c.attacker_uuid, attacker)]
         if since is not None:
-            where.append(_TAG.c.created_at >= as_utc(since))
+            where.append(_TAG.c.seen_at >= as_utc(since))
         if session is not None:
             where.append(_TAG.c.session_id == session)
         if technique is not None:
@@ -86,7 +90,7 @@ class EvidenceMixin(SqlRepository):
         joined = joined.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _TAG.c.attacker_uuid)
         joined = joined.outerjoin(_SESSION, _SESSION.c.session_id == _TAG.c.session_id)
         query = query.select_from(joined).where(and_(*where))
-        rows = await self._listed(query.order_by(_TAG.c.created_at.desc(), _TAG.c.uuid), limit)
+        rows = await self._listed(query.order_by(_newest(_TAG.c.seen_at), _TAG.c.uuid), limit)
         return [{**row, "technique_name": None} for row in rows]
 
     async def list_sessions(

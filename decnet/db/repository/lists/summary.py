@@ -45,7 +45,7 @@ class SummaryMixin(SqlRepository):
     async def new_techniques(self, since: Since) -> list[Row]:
         """Techniques whose very first tag is not older than ``since``: technique, first_seen, tags, attackers."""
         technique = func.coalesce(_TAG.c.sub_technique_id, _TAG.c.technique_id)
-        first = func.min(_TAG.c.created_at)
+        first = func.min(_TAG.c.seen_at)
         query = (
             select(
                 technique.label("technique"),

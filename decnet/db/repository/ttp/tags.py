@@ -70,6 +70,16 @@ class TagsMixin(SqlRepository):
         async with self._write() as session:
             return len((await session.execute(statement)).all())
 
+    async def tagging_figures(self) -> dict[str, int]:
+        """How many sessions, sessions that nobody has judged, and tags there are, ignored and open ones too."""
+        counts = {
+            "sessions": select(func.count()).select_from(_SESSION),
+            "unjudged": select(func.count()).select_from(_SESSION).where(_SESSION.c.tagged_at.is_(None)),
+            "tags": select(func.count()).select_from(_TAG),
+        }
+        async with self._read() as session:
+            return {name: int((await session.execute(query)).scalar_one()) for name, query in counts.items()}
+
     async def rule_fired_counts(self, since: datetime | float) -> dict[str, int]:
         """Tags that stand and are not of an ignored source, by rule id, stored at ``since`` or later."""
         joined = _TAG.outerjoin(_SESSION, _SESSION.c.session_id == _TAG.c.session_id)

@@ -1,0 +1,88 @@
+"""Heartbeats of what is no worker but may fail like one: the bus and the database of an engine.
+
+Every counter of the engine's own parts goes out here, under the names that ``workers --json`` shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from decnet.bus import topics
+from decnet.bus.base import BaseBus
+from decnet.bus.publish import publish_safely
+from decnet.config import Settings
+from decnet.errors import BusError
+from decnet.runtime.health import WorkerStats, health_payload
+from decnet.runtime.supervisor import Supervisor
+
+LOOK_S = 0.5
+"""Seconds until a part that went or came back shows in its heartbeat."""
+FULL = 0.8
+"""Fill of the stream, with evidence that nobody has read, from which on the bus is not well."""
+BUS, DATABASE = "bus", "database"
+Own = Callable[[], dict[str, Any]]
+
+
+class PartsHealth:
+    """``own`` gives the engine's further fields for the bus: its server's restarts, what was not told, and the like."""
+
+    def __init__(self, bus: BaseBus, supervisor: Supervisor, settings: Settings, own: Own) -> None:
+        self.bus, self.supervisor, self.settings, self.own = bus, supervisor, settings, own
+        self._fill: float | None = None
+
+    async def run(self) -> None:
+        """For ever: both every interval, and as soon as one of them changes."""
+        interval = self.settings.runtime.heartbeat_s
+        looks = max(int(interval / LOOK_S), 1)
+        while True:
+            state = self._state()
+            await self._measure_fill()
+            await self.beat()
+            for _ in range(looks):
+                await asyncio.sleep(interval / looks)
+                if self._state() != state:
+                    break
+
+    def _state(self) -> tuple[bool, str]:
+        return self.bus.connected, self.supervisor.database.trouble
+
+    async def beat(self, *, stopped: bool = False) -> None:
+        """One heartbeat of both now."""
+        for name, payload in ((BUS, self._bus(stopped)), (DATABASE, self._database(stopped))):
+            topic = topics.system(topics.SYSTEM_BUS_HEALTH) if name == BUS else topics.system_health(name)
+            await publish_safely(self.bus, topic, payload, "health")
+            await self.supervisor.beats.store(name, payload)
+
+    def _bus(self, stopped: bool) -> dict[str, Any]:
+        state = "stopped" if stopped else "ok" if self.bus.connected else "failed"
+        relay = self.supervisor.relay
+        figures = {
+            "url": self.settings.bus.url,
+            "outbox": relay.backlog,
+            "outbox_refused": relay.refused,
+            **self.bus.counters(),
+            **self.own(),
+        }
+        if self._fill is not None:
+            figures["stream_fill_pct"] = round(100 * self._fill)
+            if self._fill >= FULL:
+                figures["degraded"] = f"unread evidence fills the stream ({self._fill:.0%})"
+        stats = WorkerStats(restarts=figures.pop("restarts", 0))
+        return health_payload(BUS, state, stats, figures)
+
+    def _database(self, stopped: bool) -> dict[str, Any]:
+        watch = self.supervisor.database
+        state = "stopped" if stopped else "locked" if watch.trouble else "ok"
+        own = {"times_blocked": watch.times_blocked, "beats_not_stored": self.supervisor.beats.not_stored}
+        payload = health_payload(DATABASE, state, WorkerStats(), own)
+        return {**payload, "note": watch.trouble}
+
+    async def _measure_fill(self) -> None:
+        """How much of the stream's room is used; unknown without a broker that has one."""
+        self._fill = None
+        if self.bus.connected:
+            with suppress(BusError):
+                self._fill = await self.bus.fill()

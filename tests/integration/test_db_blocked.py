@@ -1,0 +1,167 @@
+"""A database that somebody else keeps to himself: who it is, on both databases, without a connection of the writers'."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+from sqlalchemy import make_url, text
+
+from decnet.db import engine
+from decnet.db.blocked import SOMEBODY, holder, sqlite_blocker
+from decnet.db.engine import Database
+from decnet.db.repository import BaseRepository
+from decnet.errors import DatabaseError
+from tests.dbkit import migrated, migrated_url, open_repo
+
+HOLD = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+for statement in sys.argv[2:]: db.execute(statement)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held(path: Path, *statements: str) -> Iterator[int]:
+    """Another process that holds a lock on a SQLite file; its id."""
+    told = statements or ("BEGIN EXCLUSIVE",)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path), *told], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    try:
+        assert process.stdout.readline() == b"held\n"
+        yield process.pid
+    finally:
+        process.stdin.close()
+        process.wait(10)
+        process.stdout.close()
+
+
+async def test_the_process_that_locks_a_file_is_named(tmp_path: Path) -> None:
+    async with open_repo("sqlite", tmp_path) as repo:
+        path = repo.db.path
+        assert path is not None
+        assert await repo.db.blocked_by(0.0) == ""
+        with held(path) as pid:
+            began = time.monotonic()
+            assert await repo.db.blocked_by(0.2) == f"process {pid} (python)"
+            assert 0.15 < time.monotonic() - began < 2.0
+            assert await repo.list_attackers() == [], "readers go on"
+        assert await repo.db.blocked_by(0.0) == ""
+
+
+async def test_our_own_transaction_is_no_trouble(tmp_path: Path) -> None:
+    async with open_repo("sqlite", tmp_path) as repo:
+        async with repo.db.write() as session:
+            await session.execute(text("SELECT 1"))
+            assert await repo.db.blocked_by(0.05) == ""
+            assert sqlite_blocker(repo.db.path, 0.05).startswith(f"process {os.getpid()} ")  # type: ignore[arg-type]
+        with held(repo.db.path) as pid:  # type: ignore[arg-type]
+            assert str(pid) in await repo.db.blocked_by(0.05), "it is over"
+
+
+async def test_a_writer_that_gives_up_names_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("decnet.db.engine.BUSY_TIMEOUT_MS", 100)
+    repo = await BaseRepository.open(await migrated(tmp_path / "x.sqlite"))
+    with held(tmp_path / "x.sqlite") as pid, pytest.raises(DatabaseError, match=f"locked by process {pid} "):
+        await repo.upsert_attacker("a", None, 1.0)
+    await repo.close()
+
+
+def test_a_file_that_is_none_blocks_nobody(tmp_path: Path) -> None:
+    assert sqlite_blocker(tmp_path / "none.sqlite", 0.0) == ""
+    assert not (tmp_path / "none.sqlite").exists(), "looking makes nothing"
+    (tmp_path / "text").write_text("no database at all, only some text that is long enough" * 20)
+    assert sqlite_blocker(tmp_path / "text", 0.0) == ""
+
+
+def test_a_system_that_does_not_tell_leaves_somebody(tmp_path: Path) -> None:
+    file = tmp_path / "x.sqlite"
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        db.execute("CREATE TABLE t (a)")
+        db.execute("BEGIN EXCLUSIVE")
+        assert holder(file, tmp_path / "no-such-table") == SOMEBODY
+        assert holder(file) == f"process {os.getpid()} ({Path('/proc/self/comm').read_text().strip()})"
+    assert holder(file) == SOMEBODY, "nobody holds it any more"
+    inode = file.stat().st_ino
+    table = tmp_path / "locks"
+    for line, who in (
+        (f"1: POSIX  ADVISORY  WRITE -1 fd:01:{inode} 1073741824 1073742335", SOMEBODY),
+        (f"1: POSIX  ADVISORY  READ 1 fd:01:{inode} 1073741824 1073742335", SOMEBODY),
+        (f"1: POSIX  ADVISORY  WRITE 1 fd:01:{inode + 1} 1073741824 1073742335", SOMEBODY),
+        (f"1: POSIX  ADVISORY  WRITE 1 fd:01:{inode} 0 100", SOMEBODY),
+        (f"1: -> POSIX  ADVISORY  WRITE 1 fd:01:{inode} 0 EOF", SOMEBODY),
+        (f"1: POSIX  ADVISORY  WRITE 999999999 fd:01:{inode} 0 EOF", "process 999999999 (gone)"),
+    ):
+        table.write_text(line)
+        assert holder(file, table) == who, line
+
+
+async def test_a_table_locked_on_the_server_is_named(tmp_path: Path) -> None:
+    """Nobody needs to wait for it yet; and it is found while every connection of ours waits."""
+    async with migrated_url("postgresql", tmp_path) as url:
+        repo = await BaseRepository.open(url)
+        other = await _stranger(url)
+        try:
+            assert await repo.db.blocked_by(0.0) == ""
+            async with other.transaction():
+                await other.execute("LOCK TABLE worker_heartbeat IN ACCESS EXCLUSIVE MODE")
+                pid = other.get_server_pid()
+                waiting = asyncio.create_task(repo.heartbeat_write("ttp", {}))
+                assert await repo.db.blocked_by(0.0) == f"process {pid} of the server (a stranger)"
+                assert await repo.db.blocked_by(60.0) == "", "not for long yet"
+            await waiting
+            assert await repo.db.blocked_by(0.0) == ""
+        finally:
+            await other.close()
+            await repo.close()
+
+
+async def test_a_row_locked_on_the_server_is_named_once_somebody_waits(tmp_path: Path) -> None:
+    async with migrated_url("postgresql", tmp_path) as url:
+        repo = await BaseRepository.open(url)
+        other = await _stranger(url)
+        try:
+            await repo.heartbeat_write("ttp", {})
+            async with other.transaction():
+                await other.execute("SELECT * FROM worker_heartbeat FOR UPDATE")
+                assert await repo.db.blocked_by(0.0) == ""
+                waiting = asyncio.create_task(repo.heartbeat_write("ttp", {}))
+                who = ""
+                while not who:
+                    who = await repo.db.blocked_by(0.0)
+                assert who == f"process {other.get_server_pid()} of the server (a stranger)"
+            await waiting
+        finally:
+            await other.close()
+            await repo.close()
+
+
+async def _stranger(url: str) -> asyncpg.Connection:
+    dsn = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    return await asyncpg.connect(dsn, server_settings={"application_name": "a stranger"})
+
+
+async def test_a_file_that_even_readers_may_not_open_says_who_has_it_within_five_seconds(
+    tmp_path: Path,
+) -> None:
+    await migrated(tmp_path / "x.sqlite")
+    told = ("PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=DELETE", "BEGIN EXCLUSIVE")
+    with held(tmp_path / "x.sqlite", *told) as pid:
+        began = time.monotonic()
+        with pytest.raises(DatabaseError, match=f"locked by process {pid} "):
+            await Database(f"sqlite:///{tmp_path / 'x.sqlite'}").open()
+        assert time.monotonic() - began < engine.READ_TIMEOUT_MS / 1000 + engine.CONTACT_S + 0.5 <= 5.0
