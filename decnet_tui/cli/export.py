@@ -16,6 +16,7 @@ from decnet_tui.cli import common
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
+    from decnet.db.rows.lists import ExportedTag
 
 Format = Literal["navigator", "stix", "csv", "jsonl"]
 
@@ -48,7 +49,7 @@ def export(
 
 async def _rows(
     repo: BaseRepository, since: Any, attacker: str | None, identity: str | None, ignored: bool
-) -> list[dict[str, Any]]:
+) -> list[ExportedTag]:
     """Tags with their technique's name and the start of their session as ``seen_at``."""
     from decnet.attack.catalogue import load_catalogue
 
@@ -60,7 +61,7 @@ async def _rows(
         {
             **tag,
             "technique_name": name(tag["sub_technique_id"] or tag["technique_id"]),
-            "seen_at": started.get(tag["session_id"]) or tag["created_at"],
+            "seen_at": started.get(tag["session_id"] or "") or tag["created_at"],
         }
         for tag in tags
         if identity is None or tag["identity_uuid"] == identity
@@ -72,7 +73,7 @@ def _about(attacker: str | None, identity: str | None, since: str | None) -> str
     return ", ".join([*filter(None, parts), f"since {since}" if since else "all that is stored"])
 
 
-def _pieces(what: Format, rows: list[dict[str, Any]], about: str) -> Iterable[str]:
+def _pieces(what: Format, rows: list[ExportedTag], about: str) -> Iterable[str]:
     from decnet.export import csv_lines, json_lines, navigator_layer, stix_bundle
 
     if what == "csv":
