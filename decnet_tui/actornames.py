@@ -21,7 +21,8 @@ async def addresses(repo: BaseRepository, rows: Iterable[Mapping[str, Any]]) -> 
     if not wanted:
         return {}
     found = await repo.list_attackers(limit=0, ignored=True)
-    return {row["attacker_uuid"]: row["attacker_ip"] for row in found if row["attacker_uuid"] in wanted}
+    known = ((row["attacker_uuid"], row["attacker_ip"]) for row in found)
+    return {uuid: ip for uuid, ip in known if ip and uuid in wanted}
 
 
 def actor_label(row: Mapping[str, Any], known: Mapping[str, str], limit: int = SHOWN) -> str:

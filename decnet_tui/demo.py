@@ -8,13 +8,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.config import SensorSpec, Settings, packaged_demo_dir
 from decnet.db.repository import BaseRepository
+from decnet.db.rows.lists import ListedTag
 from decnet.errors import ConfigError
 from decnet.hostile import visible
 
@@ -59,20 +59,20 @@ async def print_summary(settings: Settings) -> None:
         typer.echo(f"{'':<25}{visible(_example(rows), 80)}")
 
 
-def _by_technique(tags: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+def _by_technique(tags: list[ListedTag]) -> dict[str, list[ListedTag]]:
+    found: dict[str, list[ListedTag]] = defaultdict(list)
     for tag in tags:
         found[tag["sub_technique_id"] or tag["technique_id"]].append(tag)
     return dict(found)
 
 
-def _example(rows: list[dict[str, Any]]) -> str:
+def _example(rows: list[ListedTag]) -> str:
     """The shortest evidence tells most at a glance."""
     texts = [str(evidence_text(row["evidence"])) for row in rows]
     return min(texts, key=len)
 
 
-def evidence_text(evidence: Any) -> str:
+def evidence_text(evidence: object) -> str:
     """The matched text of a tag's evidence."""
     if not isinstance(evidence, dict):
         return ""

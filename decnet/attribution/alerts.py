@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from decnet.attribution import thresholds as th
 from decnet.attribution.multi_actor import CLAIM, examine, verdict_row
 from decnet.attribution.states import MAX_ATTACKERS
 from decnet.bus import topics
 from decnet.db.repository import BaseRepository
+from decnet.db.rows.attribution import Alert, AlertFacts, Explanation, VerdictRow
 from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.runtime.worker import TxBus
@@ -24,7 +24,6 @@ SUSPECTED = topics.attribution(topics.ATTRIBUTION_PROFILE_MULTI_ACTOR_SUSPECTED)
 AT_ONCE = 50
 """Identities that are examined between two commits."""
 MAX_SIDE = 500
-Row = dict[str, Any]
 
 
 async def examine_due(repo: BaseRepository) -> set[str]:
@@ -43,11 +42,11 @@ async def examine_due(repo: BaseRepository) -> set[str]:
     return done
 
 
-async def _examined(repo: BaseRepository, identity: str) -> Row:
+async def _examined(repo: BaseRepository, identity: str) -> VerdictRow:
     sessions = await repo.session_features(identity, th.MULTI_ACTOR_SESSIONS)
     verdict = await asyncio.to_thread(examine, sessions)
     last = sessions[-1]["ended_at"] if sessions else None
-    row = dict(verdict_row(identity, verdict))
+    row = verdict_row(identity, verdict)
     return {**row, "verdict": {**row["verdict"], "ts": last}}
 
 
@@ -84,8 +83,8 @@ async def _ignored(repo: BaseRepository, attackers: Sequence[str]) -> bool:
     return bool(attackers) and await repo.ignored_attackers(attackers) == set(attackers)
 
 
-async def _alert(repo: BaseRepository, identity: str, primitives: frozenset[str]) -> Row:
-    verdict = await repo.verdict_of(identity) or {}
+async def _alert(repo: BaseRepository, identity: str, primitives: frozenset[str]) -> AlertFacts:
+    verdict = await repo.verdict_of(identity) or Explanation()
     attackers = await repo.attackers_of_identity(identity)
     return {
         "identity_uuid": identity,
@@ -99,16 +98,19 @@ async def _alert(repo: BaseRepository, identity: str, primitives: frozenset[str]
     }
 
 
-async def _tell(bus: TxBus, alert: Row, now: float) -> None:
-    count, told = len(alert["primitives"]), alert["explanation"] or {}
+async def _tell(bus: TxBus, alert: Alert, now: float) -> None:
+    primitives, families = alert["primitives"] or [], alert["families"] or []
+    sides, told = alert["sides"] or [], alert["explanation"] or Explanation()
     payload = {
-        **{
-            name: alert[name]
-            for name in ("identity_uuid", "attacker_uuids", "primitives", "families", "sides")
-        },
-        **{name: list(told.get(name, ())) for name in ("against", "cannot_tell")},
-        "evidence_summary": f"{count} primitives flagged multi_actor: {CLAIM} "
-        f"({', '.join(alert['families'])}; sides of {' and '.join(str(len(s)) for s in alert['sides'])} sessions)",
+        "identity_uuid": alert["identity_uuid"],
+        "attacker_uuids": alert["attacker_uuids"],
+        "primitives": primitives,
+        "families": families,
+        "sides": sides,
+        "against": list(told.get("against", ())),
+        "cannot_tell": list(told.get("cannot_tell", ())),
+        "evidence_summary": f"{len(primitives)} primitives flagged multi_actor: {CLAIM} "
+        f"({', '.join(families)}; sides of {' and '.join(str(len(s)) for s in sides)} sessions)",
         "confidence": alert["confidence"],
         "alert_id": alert["alert_id"],
         "ts": now,

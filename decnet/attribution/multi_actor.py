@@ -6,15 +6,15 @@ a tool with an account and a way to work cannot be told from two people, and the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations, pairwise
 from math import log10
-from typing import Any
 
 from decnet.attribution import thresholds as th
 from decnet.attribution.readings import GROUPS, Reading, Session, readings_of
 from decnet.attribution.sides import Board, Sides, agreement
+from decnet.db.rows.attribution import Explanation, Support, VerdictRow
 
 CLAIM = "several operators, or one with two toolkits"
 LIMITS = (
@@ -44,7 +44,7 @@ class Verdict:
     families: tuple[str, ...] = ()
     primitives: tuple[str, ...] = ()
     sides: tuple[tuple[str, ...], ...] = ()
-    support: tuple[dict[str, Any], ...] = ()
+    support: tuple[Support, ...] = ()
     against: tuple[str, ...] = ()
 
     @property
@@ -52,9 +52,25 @@ class Verdict:
         """Whether the evidence could have told."""
         return self.reason not in NOT_DECIDABLE
 
-    def explanation(self) -> dict[str, Any]:
+    def explanation(self) -> Explanation:
         """The verdict as plain JSON with its claim and its limits."""
-        return {**asdict(self), "decidable": self.decidable, "claim": CLAIM, "cannot_tell": list(LIMITS)}
+        return {
+            "suspected": self.suspected,
+            "reason": self.reason,
+            "sessions": self.sessions,
+            "score": self.score,
+            "threshold": self.threshold,
+            "switches": self.switches,
+            "confidence": self.confidence,
+            "families": self.families,
+            "primitives": self.primitives,
+            "sides": self.sides,
+            "support": self.support,
+            "against": self.against,
+            "decidable": self.decidable,
+            "claim": CLAIM,
+            "cannot_tell": list(LIMITS),
+        }
 
 
 def examine(sessions: Sequence[Session]) -> Verdict:
@@ -192,7 +208,7 @@ def _whole_agreement(readings: Sequence[Reading], sides: Sides) -> float:
     return sum(agreement(reading, sides) for reading in readings) / len(readings)
 
 
-def _support(reading: Reading, gain: float, sides: Sides) -> dict[str, Any]:
+def _support(reading: Reading, gain: float, sides: Sides) -> Support:
     share = agreement(reading, sides)
     return {
         "family": reading.family,
@@ -217,7 +233,7 @@ def _against(board: Board, chosen: Sequence[Reading], sides: Sides) -> tuple[str
     return tuple(dict.fromkeys(out))
 
 
-def verdict_row(identity: str, verdict: Verdict) -> Mapping[str, Any]:
+def verdict_row(identity: str, verdict: Verdict) -> VerdictRow:
     """The verdict as the repository keeps it."""
     return {
         "identity_uuid": identity,

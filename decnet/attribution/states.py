@@ -8,7 +8,6 @@ of a batch, so that a batch tells of the same transitions as its observations on
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 from decnet.attribution import thresholds as th
 from decnet.attribution.kinds import HASH, value_kind
@@ -16,6 +15,7 @@ from decnet.attribution.mergers import merge_primitive
 from decnet.bus import topics
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.attribution.states import Key
+from decnet.db.rows.attribution import ObservedValue, PrimitiveState
 from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.runtime.worker import TxBus
@@ -25,7 +25,6 @@ log = get_logger(__name__)
 STATE_CHANGED = topics.attribution(topics.ATTRIBUTION_PROFILE_STATE_CHANGED)
 MAX_ATTACKERS = 500
 """Attackers named in one event."""
-Row = dict[str, Any]
 
 
 def rows_read(primitive: str) -> int:
@@ -38,7 +37,7 @@ async def recompute(
     bus: TxBus,
     keys: Mapping[Key, Collection[float]],
     now: float,
-    states: Mapping[Key, Row] | None = None,
+    states: Mapping[Key, PrimitiveState] | None = None,
 ) -> None:
     """Brings the states of ``keys`` up to their observations at these times (epoch seconds) and tells of changes.
 
@@ -51,14 +50,15 @@ async def recompute(
     if moved:
         windows |= await repo.observation_windows(_wanted({key: keys[key] for key in moved}, old, moved))
 
-    def walked(key: Key) -> tuple[Key, list[tuple[Row | None, Row]]]:
+    def walked(key: Key) -> tuple[Key, list[tuple[PrimitiveState | None, PrimitiveState]]]:
         return key, replayed(key, old.get(key), *windows[key], keys[key])
 
     changed, told = [], []
     for key, steps in await in_turns(walked, sorted(keys)):
         if steps:
-            since = _since(key, windows[key][0], steps[-1][1]) if key in late | moved else {}
-            changed.append({**steps[-1][1], **since})
+            new = steps[-1][1]
+            since = _since(key, windows[key][0], new) if key in late | moved else None
+            changed.append(new if since is None else {**new, "last_change_ts": since})
         told += [(was, is_) for was, is_ in steps if was is None or was["state"] != is_["state"]]
     members = await repo.members_of({new["identity_uuid"] for _, new in told})
     for before, after in told:
@@ -66,18 +66,20 @@ async def recompute(
     await repo.upsert_attribution_states(changed)
 
 
-def united(winner: str, states: Sequence[Row]) -> tuple[dict[Key, list[float]], dict[Key, Row]]:
+def united(
+    winner: str, states: Sequence[PrimitiveState]
+) -> tuple[dict[Key, list[float]], dict[Key, PrimitiveState]]:
     """Keys and states to start from when the states of a group become those of its canonical identity.
 
     The winner's own state is the one that may change; numbers go on from the greatest of the group.
     """
     times: dict[Key, list[float]] = {}
-    old: dict[Key, Row] = {}
+    old: dict[Key, PrimitiveState] = {}
     for row in states:
         key = (winner, row["primitive"])
         times.setdefault(key, []).append(row["last_observation_ts"] or 0.0)
         if row["identity_uuid"] == winner:
-            old[key] = dict(row)
+            old[key] = row.copy()
     for row in states:
         if (own := old.get((winner, row["primitive"]))) is not None:
             own["seq"] = max(own["seq"], row["seq"])
@@ -85,7 +87,7 @@ def united(winner: str, states: Sequence[Row]) -> tuple[dict[Key, list[float]], 
 
 
 def _wanted(
-    keys: Mapping[Key, Collection[float]], old: Mapping[Key, Row], whole: Collection[Key]
+    keys: Mapping[Key, Collection[float]], old: Mapping[Key, PrimitiveState], whole: Collection[Key]
 ) -> dict[Key, tuple[int, float]]:
     """How many rows to read and until when; of ``whole`` ones enough to find the last change anew."""
     out = {}
@@ -96,7 +98,7 @@ def _wanted(
     return out
 
 
-def _is_late(times: Collection[float], old: Row | None) -> bool:
+def _is_late(times: Collection[float], old: PrimitiveState | None) -> bool:
     """Whether an observation is not newer than the state: it may change the past."""
     return (
         old is not None
@@ -105,7 +107,7 @@ def _is_late(times: Collection[float], old: Row | None) -> bool:
     )
 
 
-def _is_gone(old: Row | None, rows: Sequence[Row]) -> bool:
+def _is_gone(old: PrimitiveState | None, rows: Sequence[ObservedValue]) -> bool:
     """Whether the observation that the state ended with is no longer there.
 
     The summary of a day moves with the day's last session: what followed from it before is not to stay.
@@ -114,7 +116,7 @@ def _is_gone(old: Row | None, rows: Sequence[Row]) -> bool:
     return last is not None and all(row["ts"] != last for row in rows)
 
 
-def _since(key: Key, rows: Sequence[Row], state: Row) -> Row:
+def _since(key: Key, rows: Sequence[ObservedValue], state: PrimitiveState) -> float | None:
     """The time of the last change as it would be, had every observation come in order.
 
     Changes before the rows that were read stay where they were.
@@ -123,20 +125,20 @@ def _since(key: Key, rows: Sequence[Row], state: Row) -> Row:
     for at in sorted({row["ts"] for row in rows}, reverse=True):
         seen = [row for row in rows if row["ts"] <= at]
         if len(seen) < read and len(rows) >= th.LATE_ROWS_READ:
-            return {}
+            return None
         if merge_primitive(key[1], seen[-read:]).state != state["state"]:
             break
         since = float(at)
-    return {} if since is None else {"last_change_ts": since}
+    return since
 
 
 def replayed(
-    key: Key, old: Row | None, rows: Sequence[Row], total: int, times: Collection[float]
-) -> list[tuple[Row | None, Row]]:
+    key: Key, old: PrimitiveState | None, rows: Sequence[ObservedValue], total: int, times: Collection[float]
+) -> list[tuple[PrimitiveState | None, PrimitiveState]]:
     """(state before, state after) of every step; ``rows`` are the last ones in order, ``total`` their number."""
     last = old["last_observation_ts"] if old else None
     fresh = sorted({at for at in times if last is None or at > last}) or [max([*times, last or 0.0])]
-    out: list[tuple[Row | None, Row]] = []
+    out: list[tuple[PrimitiveState | None, PrimitiveState]] = []
     for at in fresh:
         seen = [row for row in rows if row["ts"] <= at]
         if not seen:
@@ -147,7 +149,7 @@ def replayed(
     return out
 
 
-def _state(key: Key, old: Row | None, seen: Sequence[Row], count: int) -> Row:
+def _state(key: Key, old: PrimitiveState | None, seen: Sequence[ObservedValue], count: int) -> PrimitiveState:
     profile = merge_primitive(key[1], seen)
     last = float(seen[-1]["ts"])
     same = old is not None and old["state"] == profile.state
@@ -164,7 +166,9 @@ def _state(key: Key, old: Row | None, seen: Sequence[Row], count: int) -> Row:
     }
 
 
-async def _tell(bus: TxBus, old: Row | None, new: Row, attackers: Sequence[str], now: float) -> None:
+async def _tell(
+    bus: TxBus, old: PrimitiveState | None, new: PrimitiveState, attackers: Sequence[str], now: float
+) -> None:
     """One transition; its id is derived from the key and its number."""
     payload = {
         "identity_uuid": new["identity_uuid"],
@@ -172,7 +176,10 @@ async def _tell(bus: TxBus, old: Row | None, new: Row, attackers: Sequence[str],
         "primitive": new["primitive"],
         "old_state": old["state"] if old else None,
         "new_state": new["state"],
-        **{name: new[name] for name in ("current_value", "confidence", "observation_count", "seq")},
+        "current_value": new["current_value"],
+        "confidence": new["confidence"],
+        "observation_count": new["observation_count"],
+        "seq": new["seq"],
         "ts": now,
     }
     log.info(

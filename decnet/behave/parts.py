@@ -10,6 +10,8 @@ from decnet.behave import thresholds as t
 from decnet.behave.evidence import attacker_of
 from decnet.behave.extract import ending_of
 from decnet.bus.base import Event
+from decnet.db.rows import JsonObject
+from decnet.db.rows.behave import PartOfSession
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -56,13 +58,19 @@ async def whole_session(event: Event, place: Place, repo: BaseRepository) -> Row
     """A payload with everything in it, or None while parts are missing."""
     if place.parts == 1:
         return event.payload
-    row = {"session_id": place.session_id, "generation": place.ending, "part": place.part}
-    await repo.add_session_parts([{**row, "parts": place.parts, "body": event.payload}])
+    part = PartOfSession(
+        session_id=place.session_id,
+        generation=place.ending,
+        part=place.part,
+        parts=place.parts,
+        body=event.payload,
+    )
+    await repo.add_session_parts([part])
     stored = await repo.session_parts(place.session_id, place.ending)
     return joined([part["body"] for part in stored]) if len(stored) == place.parts else None
 
 
-def joined(bodies: Sequence[Row]) -> Row:
+def joined(bodies: Sequence[JsonObject]) -> Row:
     """One payload of all parts: lists put together (bounded), the rest of the last one."""
     out = dict(bodies[-1])
     for name in _LISTS:

@@ -17,7 +17,6 @@ from behave_shell.spec.event_adapter import to_event_payload
 from decnet.behave import EXTRACTOR_VERSION, SOURCE
 from decnet.behave import thresholds as t
 from decnet.behave.extract import Extraction, evidence_ref
-from decnet.behave.features import FAMILIES
 from decnet.behave.summaries import DAY_S, Visit, days_to_do, summarise, summary_ref
 from decnet.bus import topics
 from decnet.ids import event_id, identity_id
@@ -26,6 +25,8 @@ from decnet.turns import in_turns
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
+    from decnet.db.rows.attribution import SessionFeatures
+    from decnet.db.rows.behave import ExtractedSession, ObservationFacts
 
 Row = dict[str, Any]
 
@@ -78,7 +79,7 @@ async def _summaries(touched: Iterable[tuple[str, float]], repo: BaseRepository,
 
 
 async def _tell(
-    fresh: Iterable[Row], observations: Iterable[tuple[Observation, str, str | None]], bus: TxBus
+    fresh: Iterable[ObservationFacts], observations: Iterable[tuple[Observation, str, str | None]], bus: TxBus
 ) -> int:
     """Publishes the observations whose rows are new or changed."""
     changed = {(row["evidence_ref"], row["primitive"]) for row in fresh}
@@ -104,7 +105,7 @@ def _news_id(observation: Observation) -> str:
     return event_id("behave", f"{observation.evidence_ref}|{observation.primitive}", digest)
 
 
-def _row(observation: Observation, attacker: str, session: str | None) -> Row:
+def _row(observation: Observation, attacker: str, session: str | None) -> ObservationFacts:
     return {
         "evidence_ref": observation.evidence_ref,
         "primitive": observation.primitive,
@@ -120,14 +121,25 @@ def _row(observation: Observation, attacker: str, session: str | None) -> Row:
     }
 
 
-def _features(x: Extraction) -> Row:
-    who = {"session_id": x.session_id, "attacker_uuid": x.attacker_uuid}
-    who["identity_uuid"] = identity_id(x.attacker_uuid)
-    times = {"started_at": x.started_at, "ended_at": x.ended_at, "rank": x.rank}
-    return {**who, **times, **{family: x.features.get(family) for family in FAMILIES}}
+def _features(x: Extraction) -> SessionFeatures:
+    return {
+        "session_id": x.session_id,
+        "attacker_uuid": x.attacker_uuid,
+        "identity_uuid": identity_id(x.attacker_uuid),
+        "started_at": x.started_at,
+        "ended_at": x.ended_at,
+        "rank": x.rank,
+        "client": x.features.get("client"),
+        "playbook": x.features.get("playbook"),
+        "tempo": x.features.get("tempo"),
+        "credentials": x.features.get("credentials"),
+        "typing": x.features.get("typing"),
+        "habit": x.features.get("habit"),
+        "hours": x.features.get("hours"),
+    }
 
 
-def _done(x: Extraction) -> Row:
+def _done(x: Extraction) -> ExtractedSession:
     return {
         "session_id": x.session_id,
         "attacker_uuid": x.attacker_uuid,
@@ -139,5 +151,5 @@ def _done(x: Extraction) -> Row:
     }
 
 
-def _visit(row: Row) -> Visit:
+def _visit(row: ExtractedSession) -> Visit:
     return Visit(row["session_id"], row["started_at"], row["ended_at"], row["hours"] or {})

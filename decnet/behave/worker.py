@@ -146,7 +146,7 @@ class BehaveWorker(Worker):
 
     async def _again(self, ids: Sequence[str], repo: BaseRepository) -> None:
         """Extracts stored sessions; one that is gone from the database is forgotten."""
-        tasks = [Task(payload, 1) for sid in ids if (payload := await repo.session_payload(sid))]
+        tasks = [Task(dict(payload), 1) for sid in ids if (payload := await repo.session_payload(sid))]
         async with repo.transaction() as bound:
             news = TxBus()
             await bound.lock_attackers(

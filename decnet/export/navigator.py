@@ -6,8 +6,8 @@ Format: https://github.com/mitre-attack/attack-navigator/tree/master/layers (lay
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypedDict
 
 from decnet.attack.catalogue import Catalogue, load_catalogue
 from decnet.hostile import visible
@@ -17,11 +17,20 @@ NAVIGATOR = "5.1.0"
 _COLOURS = ["#dbe9f6", "#f6a04d"]
 _RULES_NAMED = 10
 
-Row = Mapping[str, Any]
+
+class LayerRow(TypedDict):
+    """What of a tag a layer tells of."""
+
+    technique_id: str
+    sub_technique_id: str | None
+    tactic: str
+    rule_id: str
+    identity_uuid: str | None
+    attacker_uuid: str | None
 
 
 def navigator_layer(
-    rows: Iterable[Row],
+    rows: Iterable[LayerRow],
     *,
     name: str = "decnet-tui",
     description: str = "",
@@ -29,7 +38,7 @@ def navigator_layer(
 ) -> dict[str, Any]:
     """The layer of ``rows``; a technique of several tactics is scored in each one where it was seen."""
     known = catalogue or load_catalogue()
-    cells: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    cells: dict[tuple[str, str], list[LayerRow]] = defaultdict(list)
     for row in rows:
         cells[str(row["sub_technique_id"] or row["technique_id"]), str(row["tactic"])].append(row)
     parents = {(technique.partition(".")[0], tactic) for technique, tactic in cells if "." in technique}
@@ -59,7 +68,9 @@ def navigator_layer(
     }
 
 
-def _cell(technique: str, tactic: str, rows: list[Row], known: Catalogue, *, opened: bool) -> dict[str, Any]:
+def _cell(
+    technique: str, tactic: str, rows: list[LayerRow], known: Catalogue, *, opened: bool
+) -> dict[str, Any]:
     """One technique in one tactic; ``opened`` is a parent of tagged sub-techniques, which Navigator folds otherwise."""
     cell: dict[str, Any] = {"techniqueID": technique, "enabled": True}
     if opened:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from decnet.attack.catalogue import load_catalogue
+from decnet.db.rows.lists import ListedTag
 from decnet.errors import ExportError
 from decnet.hostile import visible
 
@@ -21,7 +22,7 @@ _NAMESPACE = uuid5(NAMESPACE_URL, "decnet:stix:v1")
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 """Creation time of objects that stand for something timeless: techniques and ourselves."""
 
-Row = Mapping[str, Any]
+Row = ListedTag
 _Actor = str
 _Technique = str
 
@@ -54,8 +55,7 @@ def _id(kind: str, key: str) -> str:
 
 def _seen(row: Row) -> datetime:
     """When it happened (``seen_at``), else when it was tagged: an old log may be tagged today."""
-    when: datetime = row.get("seen_at") or row["created_at"]
-    return when
+    return row.get("seen_at") or row["created_at"]
 
 
 def _technique(row: Row) -> _Technique:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from decnet.db.rows.lists import ListedTag
 from decnet.hostile import visible
 
 COLUMNS = (
@@ -20,16 +21,16 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What makes a spreadsheet evaluate a cell: https://owasp.org/www-community/attacks/CSV_Injection"""
 
 
-def csv_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def csv_lines(rows: Iterable[ListedTag]) -> Iterator[str]:
     """A header, then one line for each tag; text that a spreadsheet would run starts with an apostrophe."""
     yield _line(COLUMNS)
     for row in rows:
-        evidence = row.get("evidence") or {}
+        evidence = row.get("evidence")
         full = {**row, "matched": evidence.get("matched") if isinstance(evidence, Mapping) else None}
         yield _line([_cell(full.get(name)) for name in COLUMNS])
 
 
-def json_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def json_lines(rows: Iterable[ListedTag]) -> Iterator[str]:
     """One JSON object a line, ASCII only, times in ISO 8601 and UTC."""
     for row in rows:
         yield json.dumps(dict(row), default=_plain, ensure_ascii=True) + "\n"

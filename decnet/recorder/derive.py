@@ -6,8 +6,8 @@ redelivery, replay and a second engine change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 from uuid import NAMESPACE_URL, uuid5
 
 from decnet.bus import topics
@@ -17,8 +17,9 @@ from decnet.recorder.scores import crossed, score
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
+    from decnet.db.rows.recorder import ReusedCredential, ScoreCounts
+    from decnet.db.rows.runtime import DueMark
 
-Row = dict[str, Any]
 SCORED = topics.attacker(topics.ATTACKER_SCORED)
 REUSED = topics.credential(topics.CREDENTIAL_REUSE_DETECTED)
 AT_ONCE = 100
@@ -43,7 +44,7 @@ async def derive_due(repo: BaseRepository, thresholds: Sequence[float]) -> int:
     return told
 
 
-async def _derive(repo: BaseRepository, marks: Sequence[Row], thresholds: Sequence[float]) -> list[Event]:
+async def _derive(repo: BaseRepository, marks: Sequence[DueMark], thresholds: Sequence[float]) -> list[Event]:
     times = {mark["attacker_uuid"]: float(mark["until"]) for mark in marks}
     since = min(float(mark["since"]) for mark in marks)
     return await _scored(repo, times, thresholds) + await _reused(repo, times, since)
@@ -60,12 +61,12 @@ async def _scored(repo: BaseRepository, times: dict[str, float], thresholds: Seq
     return [_score_event(key, *news[key], counts[news[key][0]], times[news[key][0]]) for key in fresh]
 
 
-def _score_event(key: str, uuid: str, threshold: float, counts: Row, ts: float) -> Event:
+def _score_event(key: str, uuid: str, threshold: float, counts: ScoreCounts, ts: float) -> Event:
     payload = {"attacker_uuid": uuid, "score": score(counts), "threshold": threshold, **counts}
     return Event(SCORED, payload, "scored", event_id("recorder", key), ts)
 
 
-def reused_id(row: Row) -> str:
+def reused_id(row: ReusedCredential) -> str:
     """Id of one attacker's login name and secret, which is also the tag's source."""
     parts = (row["attacker_uuid"], row["username"] or "", row["secret_kind"] or "", row["secret_hmac"])
     return str(uuid5(_CREDENTIAL_NS, "|".join(parts)))
@@ -84,7 +85,7 @@ async def _reused(repo: BaseRepository, times: dict[str, float], since: float) -
     return [await _reuse_event(repo, key, news[key], times[news[key]["attacker_uuid"]]) for key in fresh]
 
 
-async def _reuse_event(repo: BaseRepository, key: str, row: Row, ts: float) -> Event:
+async def _reuse_event(repo: BaseRepository, key: str, row: ReusedCredential, ts: float) -> Event:
     """``credential.reuse.detected``: whose reuse it is, where, and who else tried the same."""
     users = await repo.credential_users(row["username"], row["secret_kind"], row["secret_hmac"], MAX_USERS)
     own = [user for user in users if user["attacker_uuid"] == row["attacker_uuid"]]
@@ -95,12 +96,12 @@ async def _reuse_event(repo: BaseRepository, key: str, row: Row, ts: float) -> E
         "secret_kind": row["secret_kind"],
         "reuse_count": int(row["target_count"]) - 1,
         "target_count": int(row["target_count"]),
-        "attacker_uuids": _named(users, "attacker_uuid"),
-        "deckies": _named(own, "decky_id"),
-        "services": _named(own, "service"),
+        "attacker_uuids": _named(user["attacker_uuid"] for user in users),
+        "deckies": _named(user["decky_id"] for user in own),
+        "services": _named(user["service"] for user in own),
     }
     return Event(REUSED, payload, "reuse", event_id("recorder", key), ts)
 
 
-def _named(rows: Sequence[Row], name: str) -> list[str]:
-    return sorted({row[name] for row in rows if row[name]})[:MAX_NAMED]
+def _named(values: Iterable[str | None]) -> list[str]:
+    return sorted({value for value in values if value})[:MAX_NAMED]

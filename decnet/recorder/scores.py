@@ -22,13 +22,17 @@ PARTS: dict[str, tuple[float, int]] = {
 """Count → (points, number at which they are all given)."""
 
 
-def score(counts: Mapping[str, int]) -> float:
+def score(counts: Mapping[str, object]) -> float:
     """The score (0..100, one decimal) of the counts that PARTS names; a missing one is 0."""
     total = sum(
-        points * min(1.0, log1p(max(0, counts.get(name, 0))) / log1p(full))
+        points * min(1.0, log1p(max(0, _count(counts.get(name)))) / log1p(full))
         for name, (points, full) in PARTS.items()
     )
     return round(total, 1)
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def crossed(value: float, thresholds: Sequence[float]) -> list[float]:

@@ -21,9 +21,10 @@ from decnet.ttp.base import TaggerEvent
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
+    from decnet.db.rows.recorder import CredentialAttempt, SecretSpread
+    from decnet.db.rows.runtime import DueSpan
 
 _log = get_logger(__name__)
-Row = dict[str, Any]
 WINDOW_S = 300.0
 """Guessing is counted within five minutes (design, credential lifter)."""
 AFTER_S = 3600.0
@@ -54,15 +55,22 @@ class Attempt(NamedTuple):
     session: str
     decky: str
     service: str
-    row: Row
+    row: CredentialAttempt
 
     @classmethod
-    def of(cls, row: Row) -> Attempt:
+    def of(cls, row: CredentialAttempt) -> Attempt:
         """From a row of ``credential``."""
-        names = ("username", "secret_hmac", "session_id", "decky_id", "service")
-        user, secret, session, decky, service = (row[name] or "" for name in names)
-        ok = row["success"] is True
-        return cls(row["first_seen"], row["credential_id"], ok, user, secret, session, decky, service, row)
+        return cls(
+            row["first_seen"],
+            row["credential_id"],
+            row["success"] is True,
+            row["username"] or "",
+            row["secret_hmac"] or "",
+            row["session_id"] or "",
+            row["decky_id"] or "",
+            row["service"] or "",
+            row,
+        )
 
 
 @dataclass
@@ -122,9 +130,9 @@ class _Bucket:
         if (count := window.secrets[attempt.user]) > self.secret_count:
             self.secret_count, self.username = count, attempt.user
 
-    def payload(self, start: float) -> Row:
+    def payload(self, start: float) -> dict[str, Any]:
         """Without ``fail_count`` when all failures are one session's: that session's own event has it."""
-        out: Row = {
+        out: dict[str, Any] = {
             "window_s": WINDOW_S, "window_start": start, "window_end": start + WINDOW_S,
             "attempt_count": self.attempts, "session_count": len(self.sessions),
             "deckies": sorted(filter(None, self.deckies))[:MAX_NAMED],
@@ -134,7 +142,9 @@ class _Bucket:
         return out | ({"fail_count": self.fail_count} if self.fail_count else {})
 
 
-def auth_events(attacker: str, rows: Iterable[Row], since: float, until: float) -> list[TaggerEvent]:
+def auth_events(
+    attacker: str, rows: Iterable[CredentialAttempt], since: float, until: float
+) -> list[TaggerEvent]:
     """The ``auth_attempt`` events of one attacker from its credential rows in order of (time, id).
 
     Only buckets and successes that rows of ``since`` to ``until`` can have changed are given.
@@ -173,7 +183,8 @@ def _success(
     if prior < LEAST or not since <= attempt.ts <= until + AFTER_S:
         return []
     row = attempt.row
-    payload = {name: row[name] for name in ("username", "secret_hmac", "secret_kind", "service")}
+    payload: dict[str, Any] = {"username": row["username"], "secret_hmac": row["secret_hmac"]}
+    payload |= {"secret_kind": row["secret_kind"], "service": row["service"]}
     payload |= {"success": True, "prior_fail_count": prior, "window_s": WINDOW_S, "ts": attempt.ts}
     where = {"session_id": row["session_id"], "decky_id": row["decky_id"]}
     return [TaggerEvent("auth_attempt", attempt.credential_id, attacker, payload=payload, **where)]
@@ -224,14 +235,20 @@ def grown(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return all((new.get(name) or 0) >= (old.get(name) or 0) for name in _SPREAD)
 
 
-def spraying_event(row: Row, attackers: Iterable[str]) -> TaggerEvent:
+def spraying_event(row: SecretSpread, attackers: Iterable[str]) -> TaggerEvent:
     """The ``identity`` event about the secret that most login names were tried with."""
-    keys = ("identity_uuid", "secret_kind", "secret_hmac", "account_count", "target_count")
-    payload = {key: row[key] for key in keys} | {"attacker_uuids": sorted(attackers)[:MAX_NAMED]}
+    payload = {
+        "identity_uuid": row["identity_uuid"],
+        "secret_kind": row["secret_kind"],
+        "secret_hmac": row["secret_hmac"],
+        "account_count": row["account_count"],
+        "target_count": row["target_count"],
+        "attacker_uuids": sorted(attackers)[:MAX_NAMED],
+    }
     return TaggerEvent("identity", row["identity_uuid"], None, row["identity_uuid"], payload=payload)
 
 
-async def due_events(repo: BaseRepository, marks: Sequence[Row]) -> list[TaggerEvent]:
+async def due_events(repo: BaseRepository, marks: Sequence[DueSpan]) -> list[TaggerEvent]:
     """Everything that stored rows say about the attackers of some due marks."""
     attackers = [mark["attacker_uuid"] for mark in marks]
     out = await _auth(repo, marks)
@@ -246,7 +263,7 @@ async def due_events(repo: BaseRepository, marks: Sequence[Row]) -> list[TaggerE
     return out + [spraying_event(row, members[row["identity_uuid"]]) for row in spread]
 
 
-async def _auth(repo: BaseRepository, marks: Sequence[Row]) -> list[TaggerEvent]:
+async def _auth(repo: BaseRepository, marks: Sequence[DueSpan]) -> list[TaggerEvent]:
     """Attackers with too many attempts for one look are looked at alone, over shorter and shorter spans."""
     out: list[TaggerEvent] = []
     todo = [list(marks)]
@@ -269,7 +286,7 @@ async def _auth(repo: BaseRepository, marks: Sequence[Row]) -> list[TaggerEvent]
     return out
 
 
-def _parts(marks: list[Row]) -> list[list[Row]]:
+def _parts(marks: list[DueSpan]) -> list[list[DueSpan]]:
     """Half of the marks each, or one mark as two halves of its span; nothing when that is short already."""
     if len(marks) > 1:
         return [marks[len(marks) // 2 :], marks[: len(marks) // 2]]

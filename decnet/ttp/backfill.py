@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
 from decnet.config import Settings, load_settings
+from decnet.db.rows.runtime import DueSpan
 from decnet.errors import RuleStoreError
 from decnet.logs import get_logger
 from decnet.runtime.worker import transaction
@@ -185,7 +186,7 @@ class _Run:
         since, until = self.since.timestamp(), self.until.timestamp()
         for start in range(0, len(attackers), AT_ONCE):
             some = attackers[start : start + AT_ONCE]
-            marks = [{"attacker_uuid": uuid, "since": since, "until": until} for uuid in some]
+            marks = [DueSpan(attacker_uuid=uuid, since=since, until=until) for uuid in some]
             events = await due_events(self.repo, marks)
             async with transaction(self.repo) as tx:
                 hidden = IgnoredSources(await tx.repo.ignored_attackers(some))

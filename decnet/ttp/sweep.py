@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
 from decnet.db.repository import BaseRepository
+from decnet.db.rows.recorder import EndedPayload
 from decnet.errors import DatabaseError
 from decnet.ids import event_id
 from decnet.logs import get_logger
@@ -68,7 +69,7 @@ class UntaggedSweep:
             done += len(page)
         return done
 
-    async def _page(self, repo: BaseRepository) -> list[dict[str, object]]:
+    async def _page(self, repo: BaseRepository) -> list[EndedPayload]:
         rows = await repo.untagged_sessions(_PAGE + len(self._refused))
         return [row for row in rows if row["session_id"] not in self._refused][:_PAGE]
 
@@ -85,6 +86,6 @@ class UntaggedSweep:
         return True
 
 
-def _as_event(payload: dict[str, object]) -> Event:
-    session = str(payload["session_id"])
-    return Event(_TOPIC, payload, "session.ended", event_id("ttp.sweep", session))
+def _as_event(payload: EndedPayload) -> Event:
+    session = payload["session_id"]
+    return Event(_TOPIC, dict(payload), "session.ended", event_id("ttp.sweep", session))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from decnet.ttp.base import TaggerEvent, TTPTag
 from decnet.ttp.evidence import checked_evidence
@@ -29,8 +29,7 @@ from decnet.turns import in_turns
 if TYPE_CHECKING:
     from decnet.bus.base import BaseBus
     from decnet.db.repository import BaseRepository
-
-Row = dict[str, Any]
+    from decnet.db.rows.ttp import WindowFireFacts, WindowHitFacts
 
 
 class WindowEngine:
@@ -53,7 +52,7 @@ class WindowEngine:
         await repo.add_window_hits(self._rows(hits))
         stored, fires = await _stored(repo, slots)
         done: list[tuple[str, Completion]] = []
-        drop: list[tuple[Any, ...]] = []
+        drop: list[tuple[str, str, str, int]] = []
         for slot in slots:
             spec = rules[slot].correlation
             if spec is None:
@@ -76,15 +75,14 @@ class WindowEngine:
         """Counters for the worker's health."""
         return {"window_hits": self.hits, "windows_fired": self.fired, "window_hits_dropped": self.dropped}
 
-    def _rows(self, hits: Sequence[WindowHit]) -> list[Row]:
+    def _rows(self, hits: Sequence[WindowHit]) -> list[WindowHitFacts]:
         now = time.time()
-        rows: dict[tuple[Any, ...], Row] = {}
+        rows: dict[tuple[str, str, str, int], WindowHitFacts] = {}
         for rule, slot, stored in hits:
             within = rule.correlation.within_s if rule.correlation else 0.0
             until = now + max(self.retention_s, 2 * within)
             for hit in stored:
-                row = {**hit._asdict(), "slot": slot, "keep_until": until}
-                rows[slot, hit.source_kind, hit.source_id, hit.pos] = row
+                rows[slot, hit.source_kind, hit.source_id, hit.pos] = _hit_row(slot, hit, until)
         return [rows[key] for key in sorted(rows)]
 
     def _tags(self, done: Sequence[tuple[CompiledRule, Completion]]) -> list[TTPTag]:
@@ -124,9 +122,34 @@ async def _stored(
     return hits, fires
 
 
-def _stored_hit(row: Row) -> tuple[str, StoredHit]:
-    return row["slot"], StoredHit(**{name: row[name] for name in StoredHit._fields})
+def _hit_row(slot: str, hit: StoredHit, keep_until: float) -> WindowHitFacts:
+    return {
+        "slot": slot,
+        "source_kind": hit.source_kind,
+        "source_id": hit.source_id,
+        "pos": hit.pos,
+        "ts": hit.ts,
+        "steps": hit.steps,
+        "value": hit.value,
+        "who": hit.who,
+        "why": hit.why,
+        "keep_until": keep_until,
+    }
 
 
-def _fire(slot: str, hit: StoredHit) -> Row:
+def _stored_hit(row: WindowHitFacts) -> tuple[str, StoredHit]:
+    hit = StoredHit(
+        ts=row["ts"],
+        source_id=row["source_id"],
+        pos=row["pos"],
+        source_kind=row["source_kind"],
+        steps=row["steps"],
+        value=row["value"],
+        who=row["who"],
+        why=row["why"],
+    )
+    return row["slot"], hit
+
+
+def _fire(slot: str, hit: StoredHit) -> WindowFireFacts:
     return {"slot": slot, "source_kind": hit.source_kind, "source_id": hit.source_id, "ts": hit.ts}

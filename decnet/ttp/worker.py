@@ -202,7 +202,7 @@ def _is_last_part(event: Event) -> bool:
 async def _stored_intel(ended: Sequence[Event], repo: BaseRepository) -> list[Event]:
     """What is known about the attackers of ended sessions, as the events that it once came in."""
     owners = {owner for event in ended if (owner := attacker_of(event.payload)) is not None}
-    return [Event(_ENRICHED, payload, "", "", ts) for ts, payload in await repo.intel_of(owners)]
+    return [Event(_ENRICHED, dict(payload), "", "", ts) for ts, payload in await repo.intel_of(owners)]
 
 
 async def _renew(evidence: Mapping[str, dict[str, Any]], repo: BaseRepository) -> None:

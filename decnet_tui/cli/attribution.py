@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +15,8 @@ from decnet_tui.summary import short
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
+    from decnet.db.rows.attribution import Alert, Explanation, ListedState
+    from decnet.db.rows.lists import ListedIdentity
 
 Attacker = Annotated[str | None, typer.Option("--attacker", help="Address or uuid.")]
 Session = Annotated[str | None, typer.Option("--session", help="Session id.")]
@@ -58,7 +60,7 @@ def identities(
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     newest = common.parse_since(since)
 
-    async def ask() -> list[dict[str, Any]]:
+    async def ask() -> Sequence[Mapping[str, object]]:
         async with common.repository(settings) as repo:
             rows = await _identities(repo, newest, attacker, limit, ignored)
             return rows if as_json else await _with_states(repo, rows)
@@ -69,7 +71,7 @@ def identities(
 
 async def _identities(
     repo: BaseRepository, since: Any, attacker: str | None, limit: int, ignored: bool
-) -> list[dict[str, Any]]:
+) -> list[ListedIdentity]:
     rows = await repo.list_identities(since=since, limit=limit if attacker is None else 0, ignored=ignored)
     if attacker is not None:
         wanted = {
@@ -80,7 +82,7 @@ async def _identities(
     return rows
 
 
-async def _with_states(repo: BaseRepository, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+async def _with_states(repo: BaseRepository, rows: list[ListedIdentity]) -> list[Mapping[str, object]]:
     states = await repo.state_counts([row["identity_uuid"] for row in rows])
     return [{**row, "states": _counts(states.get(row["identity_uuid"], {}))} for row in rows]
 
@@ -102,11 +104,11 @@ def attribution(
 ) -> None:
     """What every primitive of every identity looks like now, the last observed first."""
     settings = common.settings_of(config, data_dir=data_dir, db=db)
-    filters = {"since": common.parse_since(since), "attacker": attacker, "identity": identity, "limit": limit}
+    newest = common.parse_since(since)
 
-    async def ask() -> list[dict[str, Any]]:
+    async def ask() -> list[ListedState]:
         async with common.repository(settings) as repo:
-            return await repo.list_attribution(**filters, ignored=ignored)  # type: ignore[arg-type]
+            return await repo.list_attribution(newest, attacker, identity, limit, ignored)
 
     columns = (
         "identity_uuid",
@@ -145,19 +147,25 @@ def alerts(
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     newest = common.parse_since(since)
 
-    async def ask() -> tuple[list[dict[str, Any]], Mapping[str, str]]:
+    async def ask() -> tuple[list[Alert], Mapping[str, str]]:
         async with common.repository(settings) as repo:
             rows = await repo.list_alerts(newest, attacker, session, state, limit, ignored)
             return rows, {} if as_json else await addresses(repo, rows)
 
     found, known = common.run(ask)
-    rows = [{name: row[name] for name in ALERT_ROW} for row in found]
+    rows: list[Mapping[str, object]] = [alert_fields(row) for row in found]
     columns = ("ts", "state", "confidence", "families", "sessions", "actor", "identity", "alert_id")
-    shown = rows if as_json else [_for_people(row, known) for row in rows]
+    shown = rows if as_json else [_for_people(row, known) for row in found]
     common.print_rows(shown, columns, as_json, _NO_ALERTS)
 
 
-def _for_people(row: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
+def alert_fields(row: Alert) -> Mapping[str, object]:
+    """What the list of alerts says of one."""
+    fields: Mapping[str, object] = row
+    return {name: fields[name] for name in ALERT_ROW}
+
+
+def _for_people(row: Alert, known: Mapping[str, str]) -> Mapping[str, object]:
     """With the actor's addresses; a short id tells two identities behind one address apart."""
     return {
         **row,
@@ -167,7 +175,7 @@ def _for_people(row: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, A
     }
 
 
-def _sizes(row: Mapping[str, Any]) -> str:
+def _sizes(row: Alert) -> str:
     return "+".join(str(len(side)) for side in row["sides"] or ())
 
 
@@ -184,7 +192,7 @@ def show(
     config, data_dir, db = _own_or_given(ctx, config, data_dir, db)
     settings = common.settings_of(config, data_dir=data_dir, db=db)
 
-    async def ask() -> tuple[dict[str, Any], Mapping[str, str]]:
+    async def ask() -> tuple[Alert, Mapping[str, str]]:
         async with common.repository(settings) as repo:
             row = await repo.get_alert(alert_id)
             if row is None:
@@ -195,8 +203,8 @@ def show(
     typer.echo(common.to_json(row) if as_json else "\n".join(_explained(row, known)))
 
 
-def _explained(row: Mapping[str, Any], known: Mapping[str, str]) -> list[str]:
-    told = row["explanation"] or {}
+def _explained(row: Alert, known: Mapping[str, str]) -> list[str]:
+    told: Explanation = row["explanation"] or {}
     lines = [
         f"{actor_label(row, known, limit=0)}  identity {row['identity_uuid']}",
         f"{row['state']}, {len(row['sides'] or ())} sides of {_sizes(row)} sessions: {told.get('claim')}",

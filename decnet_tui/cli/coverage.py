@@ -59,14 +59,16 @@ def coverage_rows(rules: Iterable[CompiledRule], known: Catalogue) -> list[dict[
 
 def coverage_layer(rules: Iterable[CompiledRule], known: Catalogue) -> dict[str, Any]:
     """A Navigator layer whose scores are numbers of rules and whose comments name them."""
-    from decnet.export.navigator import navigator_layer
+    from decnet.export.navigator import LayerRow, navigator_layer
 
-    rows = [
+    rows: list[LayerRow] = [
         {
             "technique_id": emit.technique_id,
             "sub_technique_id": emit.sub_technique_id,
             "tactic": emit.tactic,
             "rule_id": rule.rule_id,
+            "identity_uuid": None,
+            "attacker_uuid": None,
         }
         for rule in rules
         for emit in rule.emits

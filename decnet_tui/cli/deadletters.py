@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from decnet.errors import DecnetError
 from decnet_tui.cli import common
 
+if TYPE_CHECKING:
+    from decnet.db.rows.runtime import DeadLetterLine
+
 app = typer.Typer(
     help="Events that a worker gave up, newest first; retry ID tries one again.", rich_markup_mode=None
 )
-KEYS = ("id", "worker", "topic", "reason", "seq", "ts")
 
 
 @app.callback(invoke_without_command=True)
@@ -31,12 +33,13 @@ def deadletters(
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     moment = common.parse_since(since)
 
-    async def ask() -> list[dict[str, Any]]:
+    async def ask() -> list[DeadLetterLine]:
         async with common.repository(settings) as repo:
             return await repo.dead_letters(moment, limit)
 
-    rows = [{key: row.get(key) for key in KEYS} for row in common.run(ask)]
-    common.print_rows(rows, ("id", "ts", "worker", "topic", "reason", "seq"), as_json, "no dead letters")
+    common.print_rows(
+        common.run(ask), ("id", "ts", "worker", "topic", "reason", "seq"), as_json, "no dead letters"
+    )
 
 
 @app.command()

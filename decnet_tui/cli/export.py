@@ -16,6 +16,7 @@ from decnet_tui.cli import common
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
+    from decnet.db.rows.lists import ListedTag
 
 Format = Literal["navigator", "stix", "csv", "jsonl"]
 
@@ -48,7 +49,7 @@ def export(
 
 async def _rows(
     repo: BaseRepository, since: Any, attacker: str | None, identity: str | None, ignored: bool
-) -> list[dict[str, Any]]:
+) -> list[ListedTag]:
     """Tags with their technique's name."""
     from decnet.attack.catalogue import load_catalogue
 
@@ -66,7 +67,7 @@ def _about(attacker: str | None, identity: str | None, since: str | None) -> str
     return ", ".join([*filter(None, parts), f"since {since}" if since else "all that is stored"])
 
 
-def _pieces(what: Format, rows: list[dict[str, Any]], about: str) -> Iterable[str]:
+def _pieces(what: Format, rows: list[ListedTag], about: str) -> Iterable[str]:
     from decnet.export import csv_lines, json_lines, navigator_layer, stix_bundle
 
     if what == "csv":

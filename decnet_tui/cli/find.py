@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from decnet_tui.cli import common
+
+if TYPE_CHECKING:
+    from decnet.db.rows.lists import Hit
 
 _COLUMNS = ("ts", "kind", "attacker_ip", "value", "session_id")
 
@@ -29,7 +32,7 @@ def find(
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     newest = common.parse_since(since)
 
-    async def ask() -> list[dict[str, Any]]:
+    async def ask() -> list[Hit]:
         async with common.repository(settings) as repo:
             return await repo.find(text, newest, limit, ignored)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,9 @@ from decnet.config import Settings
 from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
+
+if TYPE_CHECKING:
+    from decnet.db.rows.ignored import IgnoredEntry
 
 _COLUMNS = ("ignore_id", "kind", "value", "state", "expires_at", "reason", "set_by", "set_at")
 
@@ -52,12 +56,14 @@ async def _list(settings: Settings, since: datetime | None, limit: int, as_json:
     async with common.repository(settings) as repo:
         found = await repo.ignored_sources()
     now = datetime.now(UTC)
-    rows = [{**row, "state": _state(row, now)} for row in found if since is None or row["set_at"] >= since]
+    rows: list[Mapping[str, object]] = [
+        {**row, "state": _state(row, now)} for row in found if since is None or row["set_at"] >= since
+    ]
     shown = [{name: row[name] for name in _COLUMNS} for row in rows[: limit or None]]
     common.print_rows(shown, _COLUMNS, as_json, "nothing is ignored: add a source with `ignore 192.0.2.0/24`")
 
 
-def _state(row: dict[str, Any], now: datetime) -> str:
+def _state(row: IgnoredEntry, now: datetime) -> str:
     """An expired entry takes no new events; what it marked stays marked until it is removed."""
     return "expired" if row["expires_at"] is not None and row["expires_at"] <= now else "active"
 

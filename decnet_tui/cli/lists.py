@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypedDict, TypeVar
 
 import typer
 
@@ -13,6 +15,13 @@ from decnet.runtime.health import status_of
 from decnet_tui.cli import common, emptiness
 from decnet_tui.times import ago
 
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
+    from decnet.db.rows import JsonObject
+    from decnet.db.rows.lists import ListedTag
+
+R = TypeVar("R")
+
 Attacker = Annotated[str | None, typer.Option("--attacker", help="Address or uuid.")]
 Session = Annotated[str | None, typer.Option("--session", help="Session id.")]
 Technique = Annotated[str | None, typer.Option("--technique", help="ATT&CK id, for example T1105.")]
@@ -20,7 +29,23 @@ Technique = Annotated[str | None, typer.Option("--technique", help="ATT&CK id, f
 _NO_MATCH = "nothing matches: ask without"
 
 
-def _empty(filters: Mapping[str, Any]) -> str:
+class Filters(TypedDict):
+    """What narrows a list of attackers; the keys are the parameters of its query."""
+
+    since: datetime | None
+    attacker: str | None
+    technique: str | None
+    limit: int
+    ignored: bool
+
+
+class SessionFilters(Filters):
+    """What narrows a list of tags or sessions."""
+
+    session: str | None
+
+
+def _empty(filters: Mapping[str, object]) -> str:
     """What fills an empty list; with filters it may be they that emptied it."""
     used = [f"--{name}" for name in ("since", "attacker", "session", "technique") if filters.get(name)]
     return f"{_NO_MATCH} {' '.join(used)} to see more" if used else emptiness.NOTHING
@@ -41,16 +66,16 @@ def tags(
     """Tags, by when the attacker did it, newest first; --since means that too."""
     from decnet.attack.catalogue import load_catalogue
 
-    filters = {
+    filters: SessionFilters = {
         "since": common.parse_since(since), "attacker": attacker, "session": session, "technique": technique, "limit": limit, "ignored": ignored,
     }  # fmt: skip
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     rows, why = common.run(lambda: _tags(settings, filters))
-    named = [
+    named: list[ListedTag] = [
         {**row, "technique_name": load_catalogue().name(row["sub_technique_id"] or row["technique_id"])}
         for row in rows
     ]
-    shown = [{**row, "technique": row["sub_technique_id"] or row["technique_id"]} for row in named]
+    shown = [_for_people(row) for row in named]
     columns = (
         "seen_at",
         "created_at",
@@ -61,10 +86,10 @@ def tags(
         "attacker_ip",
         "evidence",
     )
-    common.print_rows(named if as_json else [_with_evidence(r) for r in shown], columns, as_json, why)
+    common.print_rows(named if as_json else shown, columns, as_json, why)
 
 
-async def _tags(settings: Settings, filters: Mapping[str, Any]) -> tuple[Sequence[Mapping[str, Any]], str]:
+async def _tags(settings: Settings, filters: SessionFilters) -> tuple[list[ListedTag], str]:
     """The rows, and what to say when there are none."""
     async with common.repository(settings) as repo:
         rows = await repo.list_tags(**filters)
@@ -75,10 +100,11 @@ async def _tags(settings: Settings, filters: Mapping[str, Any]) -> tuple[Sequenc
         return rows, await emptiness.why_no_tags(repo, settings.runtime.heartbeat_s)
 
 
-def _with_evidence(row: Mapping[str, Any]) -> dict[str, Any]:
-    evidence = row.get("evidence")
-    text = evidence.get("matched") if isinstance(evidence, dict) else evidence
-    return {**row, "evidence": text}
+def _for_people(row: ListedTag) -> Mapping[str, object]:
+    """With the technique in one column, and of the evidence what matched."""
+    evidence = row["evidence"]
+    matched = evidence.get("matched") if evidence is not None else None
+    return {**row, "technique": row["sub_technique_id"] or row["technique_id"], "evidence": matched}
 
 
 def sessions(
@@ -94,10 +120,10 @@ def sessions(
     db: common.DbUrl = None,
 ) -> None:
     """Sessions, newest first."""
-    filters = {
+    filters: SessionFilters = {
         "since": common.parse_since(since), "attacker": attacker, "session": session, "technique": technique, "limit": limit, "ignored": ignored,
     }  # fmt: skip
-    rows = _query("list_sessions", filters, config, data_dir, db)
+    rows = _query(lambda repo: repo.list_sessions(**filters), config, data_dir, db)
     columns = (
         "started_at",
         "attacker_ip",
@@ -124,14 +150,14 @@ def attackers(
     db: common.DbUrl = None,
 ) -> None:
     """Attackers, last seen first."""
-    filters = {
+    filters: Filters = {
         "since": common.parse_since(since),
         "attacker": attacker,
         "technique": technique,
         "limit": limit,
         "ignored": ignored,
     }
-    rows = _query("list_attackers", filters, config, data_dir, db)
+    rows = _query(lambda repo: repo.list_attackers(**filters), config, data_dir, db)
     columns = (
         "attacker_ip",
         "first_seen",
@@ -145,14 +171,16 @@ def attackers(
 
 
 def _query(
-    method: str, filters: dict[str, Any], config: Any, data_dir: Any, db: Any
-) -> Sequence[Mapping[str, Any]]:
+    query: Callable[[BaseRepository], Awaitable[list[R]]],
+    config: Path | None,
+    data_dir: Path | None,
+    db: str | None,
+) -> list[R]:
     settings = common.settings_of(config, data_dir=data_dir, db=db)
 
-    async def ask() -> Sequence[Mapping[str, Any]]:
+    async def ask() -> list[R]:
         async with common.repository(settings) as repo:
-            rows: Sequence[Mapping[str, Any]] = await getattr(repo, method)(**filters)
-            return rows
+            return await query(repo)
 
     return common.run(ask)
 
@@ -169,21 +197,27 @@ def workers(
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     newest = common.parse_since(since)
 
-    async def ask() -> list[dict[str, Any]]:
+    async def ask() -> list[JsonObject]:
         async with common.repository(settings) as repo:
-            return [row["payload"] for row in await repo.heartbeats()]
+            return [row["payload"] or {} for row in await repo.heartbeats()]
 
     now = time.time()
     beat = settings.runtime.heartbeat_s
     rows = [
-        {**p, "age_s": round(max(now - float(p.get("ts") or 0), 0.0), 1), "status": status_of(p, now, beat)}
+        {**p, "age_s": round(max(now - _beat_at(p), 0.0), 1), "status": status_of(p, now, beat)}
         for p in common.run(ask)
-        if newest is None or float(p.get("ts") or 0) >= newest.timestamp()
+        if newest is None or _beat_at(p) >= newest.timestamp()
     ]
     rows = rows[: limit or None]
     columns = ("worker", "status", "heartbeat", "processed", "failed", "dead_lettered", "lag", "note")
-    shown = rows if as_json else [{**row, "heartbeat": ago(row["age_s"])} for row in rows]
+    shown = rows if as_json else [{**row, "heartbeat": ago(max(now - _beat_at(row), 0.0))} for row in rows]
     common.print_rows(shown, columns, as_json, "no worker has run yet: start `decnet-tui --headless`")
+
+
+def _beat_at(payload: JsonObject) -> float:
+    """When a heartbeat was written (epoch seconds)."""
+    ts = payload.get("ts")
+    return float(ts) if isinstance(ts, (int, float)) else 0.0
 
 
 def register(app: typer.Typer) -> None:

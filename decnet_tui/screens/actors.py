@@ -20,6 +20,7 @@ from decnet_tui.widgets.strips import PLAIN, WARN
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
+    from decnet.db.rows.attribution import ListedState
     from decnet_tui.app import DecnetApp
 
 MAX_ACTORS = 2000
@@ -144,7 +145,7 @@ class ActorsLevel(TableLevel):
         return lines
 
 
-async def _profile(repo: BaseRepository, identity: str) -> list[dict[str, Any]]:
+async def _profile(repo: BaseRepository, identity: str) -> list[ListedState]:
     return await repo.list_attribution(identity=identity, limit=MAX_PRIMITIVES)
 
 
@@ -261,7 +262,7 @@ class CompareLevel(TableLevel):
         """What is compared."""
         return row["what"]
 
-    async def fetch(self, session: Session) -> list[list[dict[str, Any]]]:
+    async def fetch(self, session: Session) -> list[list[ListedState]]:
         """Both profiles. Raises what the store raises."""
         repo = need_store(session)
         return [await _profile(repo, str(row["identity_uuid"])) for row in self.pair]

@@ -402,11 +402,11 @@ def test_only_as_many_rows_as_a_merge_reads_decide() -> None:
 
 def test_since_when_a_state_holds_is_found_in_what_was_read() -> None:
     rows = seen(*((float(n), "a") for n in range(199)))
-    assert states._since(("i", P), rows, {"state": "stable"}) == {"last_change_ts": 2.0}
-    assert states._since(("i", P), seen(*((float(n), "a") for n in range(200))), {"state": "stable"}) == {}
-    assert states._since(("i", P), rows, {"state": "conflicted"}) == {}
+    assert states._since(("i", P), rows, {"state": "stable"}) == 2.0
+    assert states._since(("i", P), seen(*((float(n), "a") for n in range(200))), {"state": "stable"}) is None
+    assert states._since(("i", P), rows, {"state": "conflicted"}) is None
     changed = seen(*((float(n), "b" if n < 150 else "a") for n in range(200)))
-    assert states._since(("i", P), changed, {"state": "stable"}) == {"last_change_ts": 158.0}
+    assert states._since(("i", P), changed, {"state": "stable"}) == 158.0
 
 
 def test_the_numbers_of_a_merged_identity_go_on_from_the_greatest() -> None:

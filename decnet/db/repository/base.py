@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast, overload
 
 from sqlalchemy import ColumnElement, Table, func
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,6 +20,8 @@ from decnet.db.repository.locks import advise
 from decnet.turns import in_turns
 
 Row = dict[str, Any]
+"""A row on its way through the repository; what leaves it has a type of :mod:`decnet.db.rows`."""
+R = TypeVar("R", bound=Mapping[str, object])
 Merge = Callable[[Any, Any, str], ColumnElement[Any]]
 """(stored column, new value, dialect) → the value that stays."""
 CHUNK = 500
@@ -48,6 +50,19 @@ def chunks(items: Sequence[Any], size: int = CHUNK) -> Iterator[Sequence[Any]]:
     """Pieces small enough for the bound parameters of one statement."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def check_keys(kind: type[Mapping[str, object]], keys: Iterable[str]) -> None:
+    """Raises TypeError when columns of a query are not the keys of the typed row that it gives."""
+    wanted = cast("Any", kind).__required_keys__
+    if wrong := wanted.symmetric_difference(keys):
+        raise TypeError(f"{kind.__name__} and its query differ in {', '.join(sorted(wrong))}")
+
+
+def shaped(kind: type[R], row: Row) -> R:
+    """A row that was put together by hand, as what it is. Raises TypeError when its keys are others."""
+    check_keys(kind, row)
+    return cast("R", row)
 
 
 def insert_for(dialect: str, table: Table) -> Any:
@@ -121,7 +136,7 @@ class SqlRepository:
         self,
         session: AsyncSession,
         table: Table,
-        rows: Sequence[Row],
+        rows: Sequence[Mapping[str, object]],
         merge: Mapping[str, Merge] | None = None,
         where: Callable[[Any], Any] | None = None,
     ) -> None:
@@ -151,8 +166,17 @@ class SqlRepository:
             index_elements=keys, set_=values, where=where(new) if where else None
         )
 
-    async def _rows(self, session: AsyncSession, statement: Any) -> list[Row]:
+    @overload
+    async def _rows(self, session: AsyncSession, statement: Any) -> list[Row]: ...
+
+    @overload
+    async def _rows(self, session: AsyncSession, statement: Any, kind: type[R]) -> list[R]: ...
+
+    async def _rows(self, session: AsyncSession, statement: Any, kind: type[R] | None = None) -> list[Any]:
+        """The rows of a statement, as ``kind`` when one is given. Raises TypeError when its columns are not the keys."""
         result = await session.execute(statement)
+        if kind is not None:
+            check_keys(kind, result.keys())
         return await in_turns(dict, result.mappings())
 
     async def _serialise(self, session: AsyncSession, *keys: int) -> None:
@@ -161,7 +185,7 @@ class SqlRepository:
             await advise(session, keys)
 
 
-def _sorted(table: Table, rows: Iterable[Row]) -> list[Row]:
+def _sorted(table: Table, rows: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
     """Rows in the order of their keys: two transactions that lock in one order cannot deadlock."""
     names = [column.name for column in table.primary_key.columns]
     return sorted(rows, key=lambda row: tuple(str(row.get(name)) for name in names))

@@ -7,7 +7,7 @@ a merge never counts it twice.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -15,6 +15,7 @@ from sqlalchemy import and_, delete, select
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, insert_for, replace
 from decnet.db.repository.locks import attacker_lock
+from decnet.db.rows.behave import ExtractedSession, ObservationFacts, PartOfSession
 from decnet.db.schema.behave import BehavePart, BehaveSession, ObservationRow
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.runtime import SchemaMeta
@@ -47,16 +48,17 @@ class BehaveMixin(SqlRepository):
         async with self._write() as session:
             await self._serialise(session, *map(attacker_lock, attackers))
 
-    async def extracted_sessions(self, session_ids: Collection[str]) -> dict[str, Row]:
+    async def extracted_sessions(self, session_ids: Collection[str]) -> dict[str, ExtractedSession]:
         """The rows of ``behave_session`` of these sessions, by session_id."""
-        out: dict[str, Row] = {}
+        out: dict[str, ExtractedSession] = {}
         async with self._read() as session:
             for part in chunks(sorted(session_ids)):
-                rows = await self._rows(session, select(_DONE).where(_DONE.c.session_id.in_(part)))
+                query = select(_DONE).where(_DONE.c.session_id.in_(part))
+                rows = await self._rows(session, query, ExtractedSession)
                 out |= {row["session_id"]: row for row in rows}
         return out
 
-    async def upsert_extracted_sessions(self, rows: Sequence[Row]) -> None:
+    async def upsert_extracted_sessions(self, rows: Sequence[ExtractedSession]) -> None:
         """Keeps rows of ``behave_session``; a row of a lower rank than the stored one changes nothing."""
         merge = {column.name: replace for column in _DONE.columns if column.name != "session_id"}
         async with self._write() as session:
@@ -75,7 +77,9 @@ class BehaveMixin(SqlRepository):
             for part in chunks(session_ids):
                 await session.execute(delete(_DONE).where(_DONE.c.session_id.in_(part)))
 
-    async def sessions_around(self, attacker: str, moment: float, limit: int) -> tuple[list[Row], list[Row]]:
+    async def sessions_around(
+        self, attacker: str, moment: float, limit: int
+    ) -> tuple[list[ExtractedSession], list[ExtractedSession]]:
         """Extracted sessions of an attacker in order of (started_at, session_id).
 
         At most ``limit`` that started before ``moment`` (epoch seconds), and as many from then on.
@@ -86,18 +90,19 @@ class BehaveMixin(SqlRepository):
         before = before.order_by(*(column.desc() for column in order)).limit(limit)
         after = select(_DONE).where(own, _DONE.c.started_at >= moment).order_by(*order).limit(limit)
         async with self._read() as session:
-            return (await self._rows(session, before))[::-1], await self._rows(session, after)
+            earlier = await self._rows(session, before, ExtractedSession)
+            return earlier[::-1], await self._rows(session, after, ExtractedSession)
 
-    async def add_session_parts(self, rows: Sequence[Row]) -> None:
+    async def add_session_parts(self, rows: Sequence[PartOfSession]) -> None:
         """Keeps parts (session_id, generation, part, parts, body); one that is there already stays."""
         async with self._write() as session:
             await self._upsert(session, _PART, rows)
 
-    async def session_parts(self, session_id: str, generation: str) -> list[Row]:
+    async def session_parts(self, session_id: str, generation: str) -> list[PartOfSession]:
         """The parts of one ending that are there, in order."""
         query = select(_PART).where(_PART.c.session_id == session_id, _PART.c.generation == generation)
         async with self._read() as session:
-            return await self._rows(session, query.order_by(_PART.c.part))
+            return await self._rows(session, query.order_by(_PART.c.part), PartOfSession)
 
     async def forget_session_parts(self, session_ids: Sequence[str]) -> None:
         """Deletes the parts of sessions that are extracted."""
@@ -106,8 +111,13 @@ class BehaveMixin(SqlRepository):
                 await session.execute(delete(_PART).where(_PART.c.session_id.in_(part)))
 
     async def replace_observations(
-        self, rows: Sequence[Row], *, refs: Collection[str], sessions: Collection[str], source: str
-    ) -> list[Row]:
+        self,
+        rows: Sequence[ObservationFacts],
+        *,
+        refs: Collection[str],
+        sessions: Collection[str],
+        source: str,
+    ) -> list[ObservationFacts]:
         """Makes ``rows`` the only ones of ``source`` with these evidence_refs or sessions.
 
         Rows have the columns of ``observation`` but its id. Returns those that were not there exactly so.
@@ -124,7 +134,7 @@ class BehaveMixin(SqlRepository):
             await self._upsert(session, _OBSERVATION, new, merge)
         return list(fresh.values())
 
-    async def insert_observations(self, observations: Sequence[Row]) -> list[str]:
+    async def insert_observations(self, observations: Sequence[Mapping[str, object]]) -> list[str]:
         """Stores observations (column names as keys); ids of those really inserted.
 
         Needs evidence_ref, primitive and ts (epoch seconds); the first two are the identity.
@@ -151,16 +161,16 @@ class BehaveMixin(SqlRepository):
         return out
 
 
-def _row_id(row: Row) -> str:
+def _row_id(row: Mapping[str, object]) -> str:
     key = f"{row['evidence_ref']}|{row['primitive']}".encode("utf-8", "replace").decode()
     return str(uuid5(_OBSERVATION_NS, key))
 
 
-def _differs(stored: Row | None, row: Row) -> bool:
+def _differs(stored: Row | None, row: Mapping[str, object]) -> bool:
     return stored is None or any(stored[name] != row[name] for name in _VALUES)
 
 
-def _observation_row(observation: Row) -> Row:
+def _observation_row(observation: Mapping[str, object]) -> Row:
     missing = [name for name in ("evidence_ref", "primitive", "ts") if observation.get(name) is None]
     if missing:
         raise ValueError(f"an observation needs {', '.join(missing)}")

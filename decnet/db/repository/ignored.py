@@ -16,7 +16,8 @@ from typing import Any
 from sqlalchemy import String, and_, cast, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from decnet.db.repository.base import Row, SqlRepository, chunks, replace
+from decnet.db.repository.base import SqlRepository, chunks, replace
+from decnet.db.rows.ignored import AddedEntry, IgnoredEntry
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.ignored import IgnoredSource
 from decnet.db.schema.recorder import Attacker, Credential, SessionRow
@@ -52,7 +53,7 @@ def parse_source(text: str) -> tuple[str, str]:
 class IgnoreSet:
     """The entries in force at one moment, ready to be asked. Pure; falsy without entries."""
 
-    def __init__(self, entries: Iterable[Mapping[str, Any]] = (), now: datetime | None = None) -> None:
+    def __init__(self, entries: Iterable[IgnoredEntry] = (), now: datetime | None = None) -> None:
         moment = now or utcnow()
         self._networks: list[tuple[Network, str]] = []
         self._users: dict[str, str] = {}
@@ -104,14 +105,14 @@ class IgnoredMixin(SqlRepository):
         reason: str | None = None,
         set_by: str | None = None,
         expires_at: datetime | None = None,
-    ) -> Row:
+    ) -> AddedEntry:
         """Ignores a network, address or login name from now on, and marks what is stored already.
 
         The same source again changes reason and expiry. Returns the entry with ``marked``, the number
         of sessions it marked. Raises ValueError for empty text.
         """
         kind, value = parse_source(source)
-        entry = {
+        entry: IgnoredEntry = {
             "ignore_id": event_id("ignore", f"{kind}|{value}")[:12],
             "kind": kind, "value": value, "reason": reason, "set_by": set_by,
             "set_at": utcnow(), "expires_at": expires_at,
@@ -132,16 +133,15 @@ class IgnoredMixin(SqlRepository):
                 await session.execute(
                     update(table).where(table.c.ignored_by == ignore_id).values(ignored_by=None)
                 )
-            for entry in await self._rows(session, select(_IGNORED)):
+            for entry in await self._rows(session, select(_IGNORED), IgnoredEntry):
                 await self._mark(session, entry)
         return True
 
-    async def ignored_sources(self) -> list[Row]:
+    async def ignored_sources(self) -> list[IgnoredEntry]:
         """All entries by age, expired ones too: their marks stand until they are removed."""
         async with self._read() as session:
-            return await self._rows(
-                session, select(_IGNORED).order_by(_IGNORED.c.set_at, _IGNORED.c.ignore_id)
-            )
+            by_age = select(_IGNORED).order_by(_IGNORED.c.set_at, _IGNORED.c.ignore_id)
+            return await self._rows(session, by_age, IgnoredEntry)
 
     async def ignore_set(self) -> IgnoreSet:
         """The entries in force now."""
@@ -158,7 +158,7 @@ class IgnoredMixin(SqlRepository):
                 )
         return found
 
-    async def _mark(self, session: AsyncSession, entry: Row) -> int:
+    async def _mark(self, session: AsyncSession, entry: IgnoredEntry) -> int:
         """Marks what is stored; an entry that has expired marks nothing."""
         if not IgnoreSet([entry]):
             return 0
@@ -167,7 +167,7 @@ class IgnoredMixin(SqlRepository):
         ids = await self._sessions_of_user(session, entry["value"])
         return await _mark_rows(session, _SESSION.c.session_id, ids, entry["ignore_id"])
 
-    async def _mark_network(self, session: AsyncSession, entry: Row) -> int:
+    async def _mark_network(self, session: AsyncSession, entry: IgnoredEntry) -> int:
         rules, last, marked = IgnoreSet([entry]), "", 0
         while True:
             page = select(_ATTACKER.c.attacker_uuid, _ATTACKER.c.ip).where(_ATTACKER.c.attacker_uuid > last)

@@ -6,7 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import insert, select, update
 
-from decnet.db.repository.base import Row, SqlRepository
+from decnet.db.repository.base import SqlRepository
+from decnet.db.rows import JsonObject
+from decnet.db.rows.journal import JournalLine
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.journal import JournalEntry
 from decnet.db.types import as_utc, utcnow
@@ -26,8 +28,8 @@ class JournalMixin(SqlRepository):
         kind: str,
         target: str,
         what: str,
-        before: Row | None,
-        after: Row | None,
+        before: JsonObject | None,
+        after: JsonObject | None,
         reason: str | None = None,
         undoes: int | None = None,
     ) -> int:
@@ -54,16 +56,16 @@ class JournalMixin(SqlRepository):
             ended = update(_JOURNAL).where(_JOURNAL.c.id == entry_id)
             await session.execute(ended.values(outcome=outcome, detail=detail))
 
-    async def journal(self, since: datetime | float | None = None, limit: int = 500) -> list[Row]:
+    async def journal(self, since: datetime | float | None = None, limit: int = 500) -> list[JournalLine]:
         """All columns, newest first; times are aware; limit 0 is all."""
         query = select(_JOURNAL).order_by(_JOURNAL.c.id.desc())
         if since is not None:
             query = query.where(_JOURNAL.c.ts >= as_utc(since))
         async with self._read() as session:
-            return await self._rows(session, query.limit(limit) if limit else query)
+            return await self._rows(session, query.limit(limit) if limit else query, JournalLine)
 
-    async def journal_get(self, entry_id: int) -> Row | None:
+    async def journal_get(self, entry_id: int) -> JournalLine | None:
         """One row, or None."""
         async with self._read() as session:
-            rows = await self._rows(session, select(_JOURNAL).where(_JOURNAL.c.id == entry_id))
+            rows = await self._rows(session, select(_JOURNAL).where(_JOURNAL.c.id == entry_id), JournalLine)
         return rows[0] if rows else None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from decnet.config import SensorSpec
+from decnet.db.rows import JsonObject
 from decnet.errors import SensorError
 
 State = dict[str, Any]
@@ -31,8 +32,8 @@ class CheckpointStore(Protocol):
 
 
 class _Repo(Protocol):
-    async def checkpoint_load(self, sensor_key: str) -> State | None: ...
-    async def checkpoint_save(self, sensor_key: str, state: State) -> None: ...
+    async def checkpoint_load(self, sensor_key: str) -> JsonObject | None: ...
+    async def checkpoint_save(self, sensor_key: str, state: JsonObject) -> None: ...
 
 
 class RepoStore:
@@ -43,7 +44,8 @@ class RepoStore:
 
     async def load(self, key: str) -> State | None:
         """The saved state, or None. Raises DatabaseError."""
-        return await self._repo.checkpoint_load(key)
+        state = await self._repo.checkpoint_load(key)
+        return None if state is None else dict(state)
 
     async def save(self, key: str, state: State) -> None:
         """Replaces the saved state. Raises DatabaseError."""

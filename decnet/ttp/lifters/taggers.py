@@ -29,6 +29,7 @@ from decnet.ttp.rule_engine import RuleEngine, Snapshot
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
+    from decnet.db.rows.ttp import MailBody
 
 _log = get_logger(__name__)
 
@@ -157,7 +158,7 @@ def _body_key(event: TaggerEvent) -> _BodyKey | None:
     return storable_text(event.attacker_uuid), simhash
 
 
-def _body_row(event: TaggerEvent, key: _BodyKey) -> dict[str, Any]:
+def _body_row(event: TaggerEvent, key: _BodyKey) -> MailBody:
     count = facts.number(event.payload, "rcpt_count")
     return {
         "attacker_uuid": key[0],
@@ -170,7 +171,7 @@ def _body_row(event: TaggerEvent, key: _BodyKey) -> dict[str, Any]:
     }
 
 
-def _row_key(row: dict[str, Any]) -> _RowKey:
+def _row_key(row: MailBody) -> _RowKey:
     return row["attacker_uuid"], row["simhash"], row["source_id"]
 
 
@@ -181,9 +182,9 @@ class _Age(NamedTuple):
     after: _RowKey
 
 
-def _ages(rows: Sequence[dict[str, Any]]) -> dict[_RowKey, _Age]:
+def _ages(rows: Sequence[MailBody]) -> dict[_RowKey, _Age]:
     """For rows in order of (ts, source_id); the first one with a body has no age."""
-    last: dict[_BodyKey, dict[str, Any]] = {}
+    last: dict[_BodyKey, MailBody] = {}
     ages: dict[_RowKey, _Age] = {}
     for row in rows:
         before = last.get(key := (row["attacker_uuid"], row["simhash"]))
@@ -193,7 +194,7 @@ def _ages(rows: Sequence[dict[str, Any]]) -> dict[_RowKey, _Age]:
     return ages
 
 
-def _stored_mail(row: dict[str, Any], age: float) -> TaggerEvent:
+def _stored_mail(row: MailBody, age: float) -> TaggerEvent:
     payload = {"body_simhash": row["simhash"], "rcpt_count": row["rcpt_count"], SEEN_AGE: age}
     return TaggerEvent(
         "email", row["source_id"], row["attacker_uuid"], None, row["session_id"], row["decky_id"], payload

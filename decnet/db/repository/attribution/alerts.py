@@ -14,8 +14,9 @@ from uuid import NAMESPACE_URL, uuid5
 
 from sqlalchemy import ColumnElement, func, or_, select, update
 
-from decnet.db.repository.base import Row, SqlRepository, replace
+from decnet.db.repository.base import Row, SqlRepository, replace, shaped
 from decnet.db.repository.conditions import attacker_is, identity_is_shown
+from decnet.db.rows.attribution import Alert, AlertFacts, ListedState
 from decnet.db.schema.attribution import AttributionAlert, AttributionState
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Identity
@@ -41,13 +42,13 @@ _STATE_ROW = (
 class AlertsMixin(SqlRepository):
     """``attribution_alert``, and the lists of states and alerts."""
 
-    async def standing_alerts(self) -> list[Row]:
+    async def standing_alerts(self) -> list[Alert]:
         """Alerts whose evidence stands, whatever an operator made of them; at most one for an identity."""
         query = select(_ALERT).where(_ALERT.c.standing).order_by(_ALERT.c.identity_uuid, _ALERT.c.ordinal)
         async with self._read() as session:
-            return await self._rows(session, query)
+            return await self._rows(session, query, Alert)
 
-    async def raise_alert(self, alert: Row) -> Row:
+    async def raise_alert(self, alert: AlertFacts) -> Alert:
         """Opens an alert of an identity, or brings its standing one up to date; the row as it is then.
 
         Needs identity_uuid, attacker_uuids, primitives, families, sides, confidence, ts, explanation. A
@@ -56,15 +57,15 @@ class AlertsMixin(SqlRepository):
         async with self.transaction() as bound, bound._write() as session:
             last = await bound._newest_alert(alert["identity_uuid"])
             if last and last["standing"] and last["state"] != RESOLVED:
-                row = {**last, **alert, "state": OPEN, "revision": last["revision"] + 1}
-                row |= {"acknowledged_by": None, "acknowledged_at": None}
+                again = {"state": OPEN, "revision": last["revision"] + 1}
+                renewed: Row = {**last, **alert, **again, "acknowledged_by": None, "acknowledged_at": None}
             else:
                 await bound.close_alerts([alert["identity_uuid"]], "attribution")
-                row = _fresh(alert, last["ordinal"] + 1 if last else 1)
-            await bound._upsert(session, _ALERT, [row], dict.fromkeys(_COLUMNS[1:], replace))
-        return row
+                renewed = _fresh(alert, last["ordinal"] + 1 if last else 1)
+            await bound._upsert(session, _ALERT, [renewed], dict.fromkeys(_COLUMNS[1:], replace))
+        return shaped(Alert, renewed)
 
-    async def refresh_alert(self, alert: Row) -> None:
+    async def refresh_alert(self, alert: AlertFacts) -> None:
         """Brings the sessions of an identity's standing alert up to date, unless an operator resolved it."""
         names = ("attacker_uuids", "families", "sides", "confidence", "ts", "explanation")
         where = (
@@ -73,13 +74,13 @@ class AlertsMixin(SqlRepository):
             _ALERT.c.state != RESOLVED,
         )
         async with self._write() as session:
-            values = {name: alert[name] for name in names}
+            values = {name: value for name, value in alert.items() if name in names}
             await session.execute(update(_ALERT).where(*where).values(values))
 
-    async def _newest_alert(self, identity: str) -> Row | None:
+    async def _newest_alert(self, identity: str) -> Alert | None:
         query = select(_ALERT).where(_ALERT.c.identity_uuid == identity)
         async with self._read() as session:
-            rows = await self._rows(session, query.order_by(_ALERT.c.ordinal.desc()).limit(1))
+            rows = await self._rows(session, query.order_by(_ALERT.c.ordinal.desc()).limit(1), Alert)
         return rows[0] if rows else None
 
     async def close_alerts(self, identities: Sequence[str], by: str) -> int:
@@ -98,7 +99,7 @@ class AlertsMixin(SqlRepository):
             )
             return len(done.all())
 
-    async def set_alert_state(self, alert_id: str, state: str, by: str) -> Row | None:
+    async def set_alert_state(self, alert_id: str, state: str, by: str) -> Alert | None:
         """Acknowledges or resolves an alert; the row afterwards, None when there is no such alert.
 
         Raises ValueError for another state, and for acknowledging what is resolved already.
@@ -115,10 +116,10 @@ class AlertsMixin(SqlRepository):
             await session.execute(update(_ALERT).where(_ALERT.c.alert_id == alert_id).values(values))
             return await bound.get_alert(alert_id)
 
-    async def get_alert(self, alert_id: str) -> Row | None:
+    async def get_alert(self, alert_id: str) -> Alert | None:
         """One alert with all its columns, or None."""
         async with self._read() as session:
-            rows = await self._rows(session, select(_ALERT).where(_ALERT.c.alert_id == alert_id))
+            rows = await self._rows(session, select(_ALERT).where(_ALERT.c.alert_id == alert_id), Alert)
         return rows[0] if rows else None
 
     async def list_alerts(
@@ -129,7 +130,7 @@ class AlertsMixin(SqlRepository):
         state: str | None = None,
         limit: int = 100,
         ignored: bool = False,
-    ) -> list[Row]:
+    ) -> list[Alert]:
         """Alerts, newest first, with all their columns; ``session`` asks for one of the sessions behind it."""
         where = [] if since is None else [_ALERT.c.ts >= as_utc(since)]
         if state is not None:
@@ -141,7 +142,8 @@ class AlertsMixin(SqlRepository):
         order = (_ALERT.c.ts.desc(), _ALERT.c.alert_id)
         query = select(_ALERT).where(*where).order_by(*order)
         async with self._read() as db:
-            rows = await self._rows(db, query.limit(limit) if limit > 0 and session is None else query)
+            some = query.limit(limit) if limit > 0 and session is None else query
+            rows = await self._rows(db, some, Alert)
         if session is not None:
             rows = [row for row in rows if any(session in side for side in row["sides"] or ())]
         return rows[:limit] if limit > 0 else rows
@@ -153,7 +155,7 @@ class AlertsMixin(SqlRepository):
         identity: str | None = None,
         limit: int = 100,
         ignored: bool = False,
-    ) -> list[Row]:
+    ) -> list[ListedState]:
         """States of primitives, the last observed first; times are aware."""
         where = _state_filter(since, attacker, identity)
         if not ignored:
@@ -163,7 +165,7 @@ class AlertsMixin(SqlRepository):
         async with self._read() as session:
             rows = await self._rows(session, query.limit(limit) if limit > 0 else query)
         times = ("last_change_ts", "last_observation_ts")
-        return [{**row, **{name: as_utc(row[name]) for name in times}} for row in rows]
+        return [shaped(ListedState, {**row, **{name: as_utc(row[name]) for name in times}}) for row in rows]
 
     async def state_counts(self, identities: Sequence[str]) -> dict[str, dict[str, int]]:
         """How many primitives of each identity are in which state."""
@@ -176,7 +178,7 @@ class AlertsMixin(SqlRepository):
         return out
 
 
-def _fresh(alert: Row, number: int) -> Row:
+def _fresh(alert: AlertFacts, number: int) -> Row:
     empty: Row = dict.fromkeys(_COLUMNS)
     alert_id = str(uuid5(_ALERT_NS, f"{alert['identity_uuid']}|{number}"))
     own = {"alert_id": alert_id, "ordinal": number, "revision": 1, "state": OPEN, "standing": True}

@@ -9,13 +9,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import bindparam, column, func, or_, select, text, true, update
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, insert_for, replace
 from decnet.db.repository.locks import lock_rows
 from decnet.db.repository.recorder.attackers import AttackersMixin
+from decnet.db.rows.attribution import (
+    Explanation,
+    ObservedValue,
+    PrimitiveState,
+    SessionFeatures,
+    SuspectedIdentity,
+    VerdictRow,
+)
 from decnet.db.schema.attribution import AttributionState, MultiActorEvidence, SessionFeature
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Identity
@@ -107,7 +115,7 @@ class StatesMixin(AttackersMixin, SqlRepository):
 
     async def observations_for_identity_primitive(
         self, identity: str, primitive: str, limit: int = ROWS_READ, until: float | None = None
-    ) -> list[Row]:
+    ) -> list[ObservedValue]:
         """The last observations of all attackers of an identity, in order of (ts, evidence_ref).
 
         Rows {value, ts, confidence, evidence_ref}; ``until`` (epoch seconds) leaves later ones out.
@@ -118,7 +126,7 @@ class StatesMixin(AttackersMixin, SqlRepository):
 
     async def observation_windows(
         self, wanted: Mapping[Key, tuple[int, float]]
-    ) -> dict[Key, tuple[list[Row], int]]:
+    ) -> dict[Key, tuple[list[ObservedValue], int]]:
         """Last rows and count (up to 1,000) of many keys; each key says how many rows and until when."""
         members = {
             identity: await self.attackers_of_identity(identity) for identity in {k[0] for k in wanted}
@@ -128,7 +136,7 @@ class StatesMixin(AttackersMixin, SqlRepository):
             for key, (limit, until) in wanted.items()
             for attacker in members[key[0]]
         ]
-        rows: dict[Key, list[Row]] = {key: [] for key in wanted}
+        rows: dict[Key, list[ObservedValue]] = {key: [] for key in wanted}
         totals: dict[Key, dict[str, int]] = defaultdict(dict)
         async with self._read() as session:
             for some in chunks(parts, _PARTS):
@@ -141,33 +149,35 @@ class StatesMixin(AttackersMixin, SqlRepository):
                     )
         return {key: (_last(rows[key], wanted[key][0]), sum(totals[key].values())) for key in wanted}
 
-    async def get_attribution_state(self, identity: str, primitive: str) -> Row | None:
+    async def get_attribution_state(self, identity: str, primitive: str) -> PrimitiveState | None:
         """One state row, or None."""
         return (await self.attribution_states([(identity, primitive)])).get((identity, primitive))
 
-    async def attribution_states(self, keys: Iterable[Key]) -> dict[Key, Row]:
+    async def attribution_states(self, keys: Iterable[Key]) -> dict[Key, PrimitiveState]:
         """The state rows of these keys that exist."""
         wanted = set(keys)
-        out: dict[Key, Row] = {}
+        out: dict[Key, PrimitiveState] = {}
         async with self._read() as session:
             for part in chunks(sorted({identity for identity, _ in wanted})):
-                for row in await self._rows(session, select(_STATE).where(_STATE.c.identity_uuid.in_(part))):
+                query = select(_STATE).where(_STATE.c.identity_uuid.in_(part))
+                for row in await self._rows(session, query, PrimitiveState):
                     out[row["identity_uuid"], row["primitive"]] = row
         return {key: row for key, row in out.items() if key in wanted}
 
-    async def states_of_identities(self, identities: Iterable[str]) -> list[Row]:
+    async def states_of_identities(self, identities: Iterable[str]) -> list[PrimitiveState]:
         """All state rows of some identities."""
-        out: list[Row] = []
+        out: list[PrimitiveState] = []
         async with self._read() as session:
             for part in chunks(sorted(set(identities))):
-                out += await self._rows(session, select(_STATE).where(_STATE.c.identity_uuid.in_(part)))
+                query = select(_STATE).where(_STATE.c.identity_uuid.in_(part))
+                out += await self._rows(session, query, PrimitiveState)
         return out
 
-    async def upsert_attribution_state(self, state: Row) -> None:
+    async def upsert_attribution_state(self, state: PrimitiveState) -> None:
         """Writes one state row (column names as keys) as it is."""
         await self.upsert_attribution_states([state])
 
-    async def upsert_attribution_states(self, states: Sequence[Row]) -> None:
+    async def upsert_attribution_states(self, states: Sequence[PrimitiveState]) -> None:
         """Writes many."""
         rows = [{name: state.get(name) for name in _STATE_COLUMNS} for state in states]
         rows = [{**row, "seq": row["seq"] or 0} for row in rows]
@@ -181,7 +191,7 @@ class StatesMixin(AttackersMixin, SqlRepository):
             for part in chunks(sorted(set(identities))):
                 await session.execute(_STATE.delete().where(_STATE.c.identity_uuid.in_(part)))
 
-    async def upsert_session_features(self, rows: Sequence[Row]) -> None:
+    async def upsert_session_features(self, rows: Sequence[SessionFeatures]) -> None:
         """Keeps the features of sessions and marks their identities as due for the multi-actor test.
 
         Keys: session_id, attacker_uuid, identity_uuid (stub), started_at, ended_at (epoch seconds), rank,
@@ -214,14 +224,14 @@ class StatesMixin(AttackersMixin, SqlRepository):
             async with self._write() as session:
                 await session.execute(statement, rows)
 
-    async def session_features(self, identity: str, limit: int = SESSIONS_READ) -> list[Row]:
+    async def session_features(self, identity: str, limit: int = SESSIONS_READ) -> list[SessionFeatures]:
         """The last sessions of an identity with their features, in order of (ended_at, session_id)."""
         order = (_FEATURE.c.ended_at.desc(), _FEATURE.c.session_id.desc())
-        out: list[Row] = []
+        out: list[SessionFeatures] = []
         async with self._read() as session:
             for attacker in await self.attackers_of_identity(identity):
                 query = select(_FEATURE).where(_FEATURE.c.attacker_uuid == attacker)
-                out += await self._rows(session, query.order_by(*order).limit(limit))
+                out += await self._rows(session, query.order_by(*order).limit(limit), SessionFeatures)
         out.sort(key=lambda row: (row["ended_at"], row["session_id"]))
         return out[-limit:]
 
@@ -235,7 +245,7 @@ class StatesMixin(AttackersMixin, SqlRepository):
         async with self._read() as session:
             return [(own, winner, int(version)) for own, winner, version in await session.execute(query)]
 
-    async def store_verdicts(self, verdicts: Sequence[Row], seen: Sequence[tuple[str, int]]) -> None:
+    async def store_verdicts(self, verdicts: Sequence[VerdictRow], seen: Sequence[tuple[str, int]]) -> None:
         """Keeps verdicts {identity_uuid, suspected, reason, primitives, verdict}.
 
         ``seen`` (identity, version) are no longer due, unless sessions came since that version.
@@ -253,18 +263,18 @@ class StatesMixin(AttackersMixin, SqlRepository):
             if marks:
                 await (await session.connection()).execute(done, marks)
 
-    async def verdict_of(self, identity: str) -> Row | None:
+    async def verdict_of(self, identity: str) -> Explanation | None:
         """The last verdict on an identity, or None."""
         query = select(_EVIDENCE.c.verdict).where(_EVIDENCE.c.identity_uuid == identity)
         async with self._read() as session:
             found = (await session.execute(query)).scalar_one_or_none()
-        return dict(found) if found else None
+        return cast("Explanation", found) if found else None
 
-    async def list_multi_actor_identities(self) -> list[Row]:
+    async def list_multi_actor_identities(self) -> list[SuspectedIdentity]:
         """{identity_uuid, primitives} of the identities that the multi-actor test suspects."""
         query = select(_EVIDENCE.c.identity_uuid, _EVIDENCE.c.primitives).where(_EVIDENCE.c.suspected)
         async with self._read() as session:
-            return await self._rows(session, query.order_by(_EVIDENCE.c.identity_uuid))
+            return await self._rows(session, query.order_by(_EVIDENCE.c.identity_uuid), SuspectedIdentity)
 
     async def drop_evidence(self, identities: Iterable[str]) -> None:
         """Forgets the verdicts on identities that were merged into another one."""
@@ -275,7 +285,7 @@ class StatesMixin(AttackersMixin, SqlRepository):
                 await session.execute(update(_EVIDENCE).where(where).values(gone))
 
 
-def _feature_row(row: Row) -> Row:
+def _feature_row(row: Mapping[str, object]) -> Row:
     out = {name: row[name] for name in _FEATURE_COLUMNS if name != "started_at"}
     return {
         **out,
@@ -306,6 +316,6 @@ def _window_values(parts: Sequence[tuple[Key, str, int, float]]) -> Row:
     return values
 
 
-def _last(rows: list[Row], limit: int) -> list[Row]:
+def _last(rows: list[ObservedValue], limit: int) -> list[ObservedValue]:
     rows.sort(key=lambda row: (row["ts"], row["evidence_ref"]))
     return rows[-limit:]

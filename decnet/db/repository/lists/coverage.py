@@ -12,8 +12,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
-from decnet.db.repository.base import Row, SqlRepository
+from decnet.db.repository.base import SqlRepository
 from decnet.db.repository.conditions import tag_is_shown
+from decnet.db.rows.lists import TagBehind, TechniqueCount
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Command, Identity, SessionRow
 from decnet.db.schema.ttp import TTPTag
@@ -52,14 +53,14 @@ Names = Collection[str] | None
 class CoverageMixin(SqlRepository):
     """What the coverage matrix is made of."""
 
-    async def technique_counts(self, since: Since = None, names: Names = None) -> list[Row]:
+    async def technique_counts(self, since: Since = None, names: Names = None) -> list[TechniqueCount]:
         """One row by tactic and technique: tags, actors, last (aware datetime)."""
         cell = (_TAG.c.tactic, _TAG.c.technique_id, _TAG.c.sub_technique_id)
         counts = (func.count().label("tags"), func.count(_WHO.distinct()).label("actors"))
         query = select(*cell, *counts, func.max(_SEEN).label("last")).select_from(_FROM)
         query = query.where(and_(*_shown(since, names))).group_by(*cell)
         async with self._read() as session:
-            rows = await self._rows(session, query)
+            rows = await self._rows(session, query, TechniqueCount)
         return [{**row, "last": as_utc(row["last"])} for row in rows]
 
     async def tags_behind(
@@ -69,25 +70,25 @@ class CoverageMixin(SqlRepository):
         since: Since = None,
         names: Names = None,
         limit: int = 500,
-    ) -> list[Row]:
+    ) -> list[TagBehind]:
         """Tags of a technique (its sub-techniques included), newest first, with address, time and command."""
         where = [or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique)]
         if tactic is not None:
             where.append(_TAG.c.tactic == tactic)
         return await self._tags([*where, *_shown(since, names)], limit)
 
-    async def tags_of_rule(self, rule_id: str, names: Names = None, limit: int = 500) -> list[Row]:
+    async def tags_of_rule(self, rule_id: str, names: Names = None, limit: int = 500) -> list[TagBehind]:
         """The tags that a rule gave, as :meth:`tags_behind` gives those of a technique."""
         return await self._tags([_TAG.c.rule_id == rule_id, *_shown(None, names)], limit)
 
-    async def _tags(self, where: Sequence[ColumnElement[bool]], limit: int) -> list[Row]:
+    async def _tags(self, where: Sequence[ColumnElement[bool]], limit: int) -> list[TagBehind]:
         joined = _FROM.outerjoin(_COMMAND, _COMMAND.c.command_id == _TAG.c.source_id)
         columns = [_TAG.c[name] for name in _BEHIND]
         named = (_ATTACKER.c.ip.label("attacker_ip"), _WHO.label("identity_uuid"), _SEEN.label("seen"))
         query = select(*columns, *named, _COMMAND.c.command_text).select_from(joined)
         query = query.where(and_(*where)).order_by(_SEEN.desc(), _TAG.c.uuid).limit(limit)
         async with self._read() as session:
-            rows = await self._rows(session, query)
+            rows = await self._rows(session, query, TagBehind)
         return [{**row, "seen": as_utc(row["seen"])} for row in rows]
 
     async def sessions_by_decky(self) -> dict[str, int]:

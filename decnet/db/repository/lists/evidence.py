@@ -14,8 +14,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from decnet.db.repository.base import Row, SqlRepository, chunks
+from decnet.db.repository.base import Row, SqlRepository, chunks, shaped
 from decnet.db.repository.conditions import attacker_is, tag_is_shown
+from decnet.db.rows.lists import ListedAttacker, ListedIdentity, ListedSession, ListedTag
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Identity, SessionRow
 from decnet.db.schema.ttp import TTPTag
@@ -70,7 +71,7 @@ class EvidenceMixin(SqlRepository):
         technique: str | None = None,
         limit: int = 100,
         ignored: bool = False,
-    ) -> list[Row]:
+    ) -> list[ListedTag]:
         """Tags by the time at which the attacker did it (``seen_at``: order and ``since``).
 
         ``technique`` may be a technique or a sub-technique. technique_name is the caller's.
@@ -91,7 +92,7 @@ class EvidenceMixin(SqlRepository):
         joined = joined.outerjoin(_SESSION, _SESSION.c.session_id == _TAG.c.session_id)
         query = query.select_from(joined).where(and_(*where))
         rows = await self._listed(query.order_by(_newest(_TAG.c.seen_at), _TAG.c.uuid), limit)
-        return [{**row, "technique_name": None} for row in rows]
+        return [shaped(ListedTag, {**row, "technique_name": None}) for row in rows]
 
     async def list_sessions(
         self,
@@ -101,7 +102,7 @@ class EvidenceMixin(SqlRepository):
         technique: str | None = None,
         limit: int = 100,
         ignored: bool = False,
-    ) -> list[Row]:
+    ) -> list[ListedSession]:
         """Sessions that were alive at ``since`` or later; ``technique`` asks for a tag of it."""
         tags = and_(_TAG.c.session_id == _SESSION.c.session_id, _TAG.c.superseded_by.is_(None))
         where = [_SESSION.c.attacker_uuid.is_not(None), *attacker_is(_SESSION.c.attacker_uuid, attacker)]
@@ -121,7 +122,7 @@ class EvidenceMixin(SqlRepository):
         rows = await self._listed(
             query.order_by(_newest(_SESSION.c.started_at), _SESSION.c.session_id), limit
         )
-        return [{**row, "command_count": row["command_count"] or 0} for row in rows]
+        return [shaped(ListedSession, {**row, "command_count": row["command_count"] or 0}) for row in rows]
 
     async def list_attackers(
         self,
@@ -130,7 +131,7 @@ class EvidenceMixin(SqlRepository):
         technique: str | None = None,
         limit: int = 100,
         ignored: bool = False,
-    ) -> list[Row]:
+    ) -> list[ListedAttacker]:
         """Attackers last seen at ``since`` or later; ``techniques`` is sorted."""
         where = attacker_is(_ATTACKER.c.attacker_uuid, attacker)
         where += _not_marked(_ATTACKER.c.ignored_by, ignored)
@@ -154,7 +155,7 @@ class EvidenceMixin(SqlRepository):
 
     async def list_identities(
         self, since: Since = None, limit: int = 100, ignored: bool = False
-    ) -> list[Row]:
+    ) -> list[ListedIdentity]:
         """Identities with their attackers; a merged one has its canonical identity in ``merged_into``.
 
         An identity whose own attacker is ignored is left out.
@@ -181,7 +182,7 @@ class EvidenceMixin(SqlRepository):
                     members[canonical].append(attacker)
         return members
 
-    async def _with_counts(self, rows: list[Row], ignored: bool) -> list[Row]:
+    async def _with_counts(self, rows: list[Row], ignored: bool) -> list[ListedAttacker]:
         counts: dict[str, tuple[int, int]] = {}
         techniques: dict[str, set[str]] = defaultdict(set)
         async with self._read() as session:
@@ -219,13 +220,16 @@ def _techniques_of(attackers: Sequence[str]) -> Any:
     return select(_TAG.c.attacker_uuid, _TAG.c.technique_id).where(chosen).distinct()
 
 
-def _attacker_row(row: Row, counts: dict[str, tuple[int, int]], techniques: dict[str, set[str]]) -> Row:
+def _attacker_row(
+    row: Row, counts: dict[str, tuple[int, int]], techniques: dict[str, set[str]]
+) -> ListedAttacker:
     sessions, deckies = counts.get(row["attacker_uuid"], (0, 0))
     found = sorted(techniques.get(row["attacker_uuid"], ()))
-    return {**row, "session_count": sessions, "decky_count": deckies, "techniques": found}
+    counted = {"session_count": sessions, "decky_count": deckies, "techniques": found}
+    return shaped(ListedAttacker, {**row, **counted})
 
 
-def _identity_row(row: Row, members: dict[str, list[str]]) -> Row:
+def _identity_row(row: Row, members: dict[str, list[str]]) -> ListedIdentity:
     own = [row["attacker_uuid"]] if row["attacker_uuid"] else []
     attackers = sorted({*own, *members.get(row["identity_uuid"], ())})
     return {

@@ -12,7 +12,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, String, cast, func, or_, select
 
-from decnet.db.repository.base import Row, SqlRepository
+from decnet.db.repository.base import Row, SqlRepository, shaped
+from decnet.db.rows.lists import Hit
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Command, Credential, Fingerprint, SessionRow
 from decnet.db.types import as_utc
@@ -30,14 +31,14 @@ class FindMixin(SqlRepository):
 
     async def find(
         self, text: str, since: datetime | float | None = None, limit: int = 100, ignored: bool = False
-    ) -> list[Row]:
+    ) -> list[Hit]:
         """Rows ts (aware), kind (command, address, user, hash, url, file, forward, input, exploit, other), value, attacker_ip,
         attacker_uuid, session_id, newest first; limit 0 is all. Empty text finds nothing.
         """
         text = storable_text(text)
         if not text:
             return []
-        rows: list[Row] = []
+        rows: list[Hit] = []
         for query, shape in (
             (_commands(text), _plain("command")),
             (_addresses(text), _plain("address")),
@@ -49,7 +50,7 @@ class FindMixin(SqlRepository):
         newest = sorted(rows, key=lambda row: (row["ts"] or _EVER, row["kind"], row["value"]), reverse=True)
         return newest[:limit] if limit else newest
 
-    async def _found(self, query: _Query, shape: Any, since: Any, limit: int, ignored: bool) -> list[Row]:
+    async def _found(self, query: _Query, shape: Any, since: Any, limit: int, ignored: bool) -> list[Hit]:
         statement, time, mark = query
         if since is not None:
             statement = statement.where(time >= as_utc(since))
@@ -58,7 +59,8 @@ class FindMixin(SqlRepository):
         statement = statement.order_by(time.desc())
         async with self._read() as session:
             found = await self._rows(session, statement.limit(limit) if limit else statement)
-        return [{name: row.get(name) for name in FIND_COLUMNS} for raw in found for row in shape(raw)]
+        kept = ({name: row.get(name) for name in FIND_COLUMNS} for raw in found for row in shape(raw))
+        return [shaped(Hit, row) for row in kept]
 
 
 _Query = tuple[Any, Any, Any]

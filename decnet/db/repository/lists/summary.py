@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import and_, func, select
 
-from decnet.db.repository.base import Row, SqlRepository
+from decnet.db.repository.base import R, SqlRepository, shaped
 from decnet.db.repository.conditions import tag_is_shown
+from decnet.db.rows.lists import NewAttacker, NewTechnique, SessionWorthReading
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Identity, SessionRow
 from decnet.db.schema.ttp import TTPTag
@@ -26,7 +27,7 @@ _CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
 class SummaryMixin(SqlRepository):
     """Questions about what is new; ``limit`` 0 is all, ignored sources are left out."""
 
-    async def new_attackers(self, since: Since, limit: int = 0) -> list[Row]:
+    async def new_attackers(self, since: Since, limit: int = 0) -> list[NewAttacker]:
         """Attackers first seen at ``since`` or later: attacker_uuid, attacker_ip, identity_uuid, first_seen."""
         joined = _ATTACKER.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _ATTACKER.c.attacker_uuid)
         query = (
@@ -40,9 +41,9 @@ class SummaryMixin(SqlRepository):
             .where(_ATTACKER.c.first_seen >= as_utc(since), _ATTACKER.c.ignored_by.is_(None))
             .order_by(_ATTACKER.c.first_seen.desc(), _ATTACKER.c.attacker_uuid)
         )
-        return await self._some(query, limit)
+        return await self._some(query, limit, NewAttacker)
 
-    async def new_techniques(self, since: Since) -> list[Row]:
+    async def new_techniques(self, since: Since) -> list[NewTechnique]:
         """Techniques whose very first tag is not older than ``since``: technique, first_seen, tags, attackers."""
         technique = func.coalesce(_TAG.c.sub_technique_id, _TAG.c.technique_id)
         first = func.min(_TAG.c.seen_at)
@@ -59,9 +60,9 @@ class SummaryMixin(SqlRepository):
             .having(first >= as_utc(since))
             .order_by(func.count().desc(), technique)
         )
-        return await self._some(query, 0)
+        return await self._some(query, 0, NewTechnique)
 
-    async def sessions_worth_reading(self, since: Since, limit: int = 10) -> list[Row]:
+    async def sessions_worth_reading(self, since: Since, limit: int = 10) -> list[SessionWorthReading]:
         """Sessions alive since then: first those with most techniques, then the longest; with downloads (a count)."""
         tags = and_(_TAG.c.session_id == _SESSION.c.session_id, _TAG.c.superseded_by.is_(None))
         technique = func.coalesce(_TAG.c.sub_technique_id, _TAG.c.technique_id)
@@ -83,9 +84,11 @@ class SummaryMixin(SqlRepository):
             .where(_SESSION.c.ignored_by.is_(None))
             .order_by(count.desc(), func.coalesce(_SESSION.c.duration_s, 0).desc(), _SESSION.c.session_id)
         )
-        rows = await self._some(query, limit)
-        return [{**row, "downloads": len(row["downloads"] or ())} for row in rows]
-
-    async def _some(self, query: Any, limit: int) -> list[Row]:
         async with self._read() as session:
-            return await self._rows(session, query.limit(limit) if limit else query)
+            rows = await self._rows(session, query.limit(limit) if limit else query)
+        counted = ({**row, "downloads": len(row["downloads"] or ())} for row in rows)
+        return [shaped(SessionWorthReading, row) for row in counted]
+
+    async def _some(self, query: Any, limit: int, kind: type[R]) -> list[R]:
+        async with self._read() as session:
+            return await self._rows(session, query.limit(limit) if limit else query, kind)

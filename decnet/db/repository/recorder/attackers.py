@@ -184,11 +184,11 @@ class AttackersMixin(SqlRepository):
             )
         return members
 
-    async def upsert_credential(self, credential: Row) -> str:
+    async def upsert_credential(self, credential: Mapping[str, object]) -> str:
         """Keeps one captured credential (keys of ``credential.captured`` and ``ts``); its id."""
         return (await self.upsert_credentials([credential]))[0]
 
-    async def upsert_credentials(self, credentials: Sequence[Row]) -> list[str]:
+    async def upsert_credentials(self, credentials: Sequence[Mapping[str, object]]) -> list[str]:
         """Many of them; their ids. A success seen once stays."""
         rows = [_credential_row(credential) for credential in credentials]
         merge = {"success": greatest, "first_seen": least, "last_seen": greatest}
@@ -197,7 +197,7 @@ class AttackersMixin(SqlRepository):
         return [row["credential_id"] for row in rows]
 
     async def upsert_fingerprint(
-        self, attacker_uuid: str, kind: str, fields: Row, ts: datetime | float | None
+        self, attacker_uuid: str, kind: str, fields: Mapping[str, object], ts: datetime | float | None
     ) -> str:
         """Keeps one fingerprint of an attacker; its id, which is derived from all but the time and ``_ADDED``."""
         known = {name: value for name, value in fields.items() if name not in _ADDED}
@@ -246,7 +246,7 @@ def _widest(sightings: Iterable[tuple[str, str | None, datetime | float | None]]
     return list(rows.values())
 
 
-def _credential_row(credential: Row) -> Row:
+def _credential_row(credential: Mapping[str, object]) -> Row:
     row = {key: credential.get(key) for key in _CREDENTIAL_KEY}
     success = credential.get("success")
     row["credential_id"] = _row_id("credential", *row.values())

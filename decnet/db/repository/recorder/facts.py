@@ -14,7 +14,15 @@ from typing import Any
 
 from sqlalchemy import String, cast, func, or_, select, tuple_
 
-from decnet.db.repository.base import Row, SqlRepository, chunks, replace
+from decnet.db.repository.base import Row, SqlRepository, chunks, replace, shaped
+from decnet.db.rows import JsonObject
+from decnet.db.rows.recorder import (
+    CredentialAttempt,
+    CredentialUser,
+    ReusedCredential,
+    ScoreCounts,
+    SecretSpread,
+)
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import AttackerIntel, Credential, Identity, SessionRow
 from decnet.db.types import as_utc
@@ -30,7 +38,7 @@ _ATTEMPT = ("credential_id", "attacker_uuid", "decky_id", "service", "session_id
 class FactsMixin(SqlRepository):
     """``attacker_intel``, and reads over evidence."""
 
-    async def upsert_intel(self, intel: Iterable[tuple[str, float, Row]]) -> None:
+    async def upsert_intel(self, intel: Iterable[tuple[str, float, JsonObject]]) -> None:
         """Keeps enrichments (attacker_uuid, time, payload); the newest counts, whatever order they come in."""
         newest: dict[str, Row] = {}
         for uuid, ts, payload in intel:
@@ -43,9 +51,9 @@ class FactsMixin(SqlRepository):
                 session, _INTEL, list(newest.values()), merge, lambda new: new.version > _INTEL.c.version
             )
 
-    async def intel_of(self, attacker_uuids: Iterable[str]) -> list[tuple[float, Row]]:
+    async def intel_of(self, attacker_uuids: Iterable[str]) -> list[tuple[float, JsonObject]]:
         """The stored enrichments (time, payload) of attackers that have one, by attacker."""
-        found: list[tuple[float, Row]] = []
+        found: list[tuple[float, JsonObject]] = []
         async with self._read() as session:
             for part in chunks(sorted(set(attacker_uuids))):
                 query = select(_INTEL.c.ts, _INTEL.c.payload).where(_INTEL.c.attacker_uuid.in_(part))
@@ -53,7 +61,9 @@ class FactsMixin(SqlRepository):
                 found += rows.tuples().all()
         return found
 
-    async def attempts(self, attackers: Sequence[str], since: float, until: float, limit: int) -> list[Row]:
+    async def attempts(
+        self, attackers: Sequence[str], since: float, until: float, limit: int
+    ) -> list[CredentialAttempt]:
         """Credentials first tried in a span, in order of (attacker, time, id); ``first_seen`` is epoch seconds."""
         time = _CREDENTIAL.c.first_seen
         query = select(*(_CREDENTIAL.c[name] for name in _ATTEMPT)).where(
@@ -62,7 +72,7 @@ class FactsMixin(SqlRepository):
         order = (_CREDENTIAL.c.attacker_uuid, time, _CREDENTIAL.c.credential_id)
         async with self._read() as session:
             rows = await self._rows(session, query.order_by(*order).limit(limit))
-        return await in_turns(lambda row: {**row, "first_seen": row["first_seen"].timestamp()}, rows)
+        return await in_turns(_attempt, rows)
 
     async def session_starts(self, attackers: Sequence[str], newest: int) -> dict[str, list[float]]:
         """Start times (epoch seconds, rising) of the ``newest`` sessions of each attacker."""
@@ -90,7 +100,7 @@ class FactsMixin(SqlRepository):
 
     async def spread_of_secrets(
         self, identities: Sequence[str], since: float = 0.0, least_accounts: int = 2
-    ) -> list[Row]:
+    ) -> list[SecretSpread]:
         """For each identity the secret that most login names were tried with, from ``least_accounts`` names on.
 
         Only secrets of which something is new from ``since`` on (epoch seconds) are looked at.
@@ -105,7 +115,7 @@ class FactsMixin(SqlRepository):
             func.count(_target().distinct()).label("target_count"),
         )
         joined = _CREDENTIAL.join(_IDENTITY, _IDENTITY.c.attacker_uuid == _CREDENTIAL.c.attacker_uuid)
-        best: dict[str, Row] = {}
+        best: dict[str, SecretSpread] = {}
         for part in chunks(identities):
             mine = or_(_IDENTITY.c.identity_uuid.in_(part), _IDENTITY.c.merged_into.in_(part))
             members = select(_IDENTITY.c.attacker_uuid).where(mine)
@@ -115,11 +125,13 @@ class FactsMixin(SqlRepository):
                 query.group_by(who, *secret).having(names >= least_accounts).order_by(names.desc(), secret[1])
             )
             async with self._read() as session:
-                for row in await self._rows(session, found):
+                for row in await self._rows(session, found, SecretSpread):
                     best.setdefault(row["identity_uuid"], row)
         return [best[identity] for identity in sorted(best)]
 
-    async def reused_credentials(self, attackers: Sequence[str], since: float = 0.0) -> list[Row]:
+    async def reused_credentials(
+        self, attackers: Sequence[str], since: float = 0.0
+    ) -> list[ReusedCredential]:
         """Login name and secret that one attacker tried on several targets, with ``target_count``.
 
         Only those of which something is new from ``since`` on (epoch seconds) are looked at.
@@ -130,11 +142,12 @@ class FactsMixin(SqlRepository):
         mine, pair = _CREDENTIAL.c.attacker_uuid.in_(attackers), (columns[0], columns[3])
         query = select(*columns, targets).where(mine, tuple_(*pair).in_(_recent(pair, mine, since)))
         async with self._read() as session:
-            return await self._rows(session, query.group_by(*columns).having(targets >= 2).order_by(*columns))
+            found = query.group_by(*columns).having(targets >= 2).order_by(*columns)
+            return await self._rows(session, found, ReusedCredential)
 
     async def credential_users(
         self, username: str | None, kind: str | None, secret: str, limit: int
-    ) -> list[Row]:
+    ) -> list[CredentialUser]:
         """Who tried a credential where: attacker_uuid, decky_id, service, each once."""
         columns = [_CREDENTIAL.c[name] for name in ("attacker_uuid", "decky_id", "service")]
         query = select(*columns).where(
@@ -143,27 +156,34 @@ class FactsMixin(SqlRepository):
             _CREDENTIAL.c.username == username,
         )
         async with self._read() as session:
-            return await self._rows(session, query.distinct().order_by(*columns).limit(limit))
+            return await self._rows(session, query.distinct().order_by(*columns).limit(limit), CredentialUser)
 
-    async def score_counts(self, attackers: Sequence[str]) -> dict[str, Row]:
+    async def score_counts(self, attackers: Sequence[str]) -> dict[str, ScoreCounts]:
         """What an attacker's score is made of: event_count, service_count, decky_count, credential_count."""
-        uuid = _SESSION.c.attacker_uuid
-        events = func.count() + func.coalesce(func.sum(_SESSION.c.command_count), 0)
+        owner_of = _SESSION.c.attacker_uuid
+        counted = func.count() + func.coalesce(func.sum(_SESSION.c.command_count), 0)
         query = select(
-            uuid, events, func.count(_SESSION.c.service.distinct()), func.count(_SESSION.c.decky_id.distinct())
-        ).where(uuid.in_(attackers)).group_by(uuid)  # fmt: skip
+            owner_of, counted, func.count(_SESSION.c.service.distinct()), func.count(_SESSION.c.decky_id.distinct())
+        ).where(owner_of.in_(attackers)).group_by(owner_of)  # fmt: skip
         owner = _CREDENTIAL.c.attacker_uuid
         secrets = select(owner, func.count()).where(owner.in_(attackers)).group_by(owner)
         async with self._read() as session:
             credentials = dict((await session.execute(secrets)).tuples().all())
             sessions = {row[0]: row[1:] for row in await session.execute(query)}
-        return {
-            uuid: {
-                **dict(zip(("event_count", "service_count", "decky_count"), map(int, sessions.get(uuid, (0, 0, 0))), strict=True)),
-                "credential_count": int(credentials.get(uuid, 0)),
-            }
-            for uuid in attackers
-        }  # fmt: skip
+        out: dict[str, ScoreCounts] = {}
+        for uuid in attackers:
+            events, services, deckies = map(int, sessions.get(uuid, (0, 0, 0)))
+            out[uuid] = ScoreCounts(
+                event_count=events,
+                service_count=services,
+                decky_count=deckies,
+                credential_count=int(credentials.get(uuid, 0)),
+            )
+        return out
+
+
+def _attempt(row: Row) -> CredentialAttempt:
+    return shaped(CredentialAttempt, {**row, "first_seen": row["first_seen"].timestamp()})
 
 
 def _recent(columns: Sequence[Any], mine: Any, since: float) -> Any:
@@ -183,7 +203,7 @@ def _target() -> Any:
     )
 
 
-def _version(ts: float, payload: Row) -> str:
+def _version(ts: float, payload: JsonObject) -> str:
     """Sorts by time, then by content, so that every order of deliveries ends with the same row."""
     body = json.dumps(payload, sort_keys=True, default=str, ensure_ascii=True).encode()
     return f"{max(ts, 0.0):020.6f}|{hashlib.sha256(body).hexdigest()}"

@@ -5,7 +5,7 @@ What is stored nowhere but in the stream (mail, canaries) is not here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ from decnet.db.repository.recorder.sessions import SessionsMixin, payload_of
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, AttackerIntel, Credential, Fingerprint, Identity, SessionRow
 from decnet.db.types import as_utc
+from decnet.events.credential import Captured
+from decnet.events.identity import Formed
 
 _SESSION, _CREDENTIAL, _PRINT = table_of(SessionRow), table_of(Credential), table_of(Fingerprint)
 _ATTACKER, _IDENTITY, _INTEL = table_of(Attacker), table_of(Identity), table_of(AttackerIntel)
@@ -85,7 +87,8 @@ class ReplayMixin(SessionsMixin):
             )
         async with self._read() as session:
             rows = await self._rows(session, query.order_by(source.time, source.key).limit(limit))
-        events = [source.make(row) for row in rows] if source.make else await self._ended(rows)
+        known = [row for row in rows if row["attacker_uuid"] is not None]
+        events = [source.make(row) for row in known] if source.make else await self._ended(known)
         last = (rows[-1]["replay_time"], rows[-1][source.key.name]) if len(rows) == limit else None
         return Page(events, len(rows), last)
 
@@ -107,7 +110,6 @@ class ReplayMixin(SessionsMixin):
         return [
             _event(topic, payload_of(row, commands[row["session_id"]]), row["ended_at"], "session.ended")
             for row in rows
-            if row["attacker_uuid"] is not None
         ]
 
 
@@ -127,15 +129,15 @@ def _within(source: _Source, since: datetime, until: datetime) -> Iterator[Colum
     yield source.time <= (high.timestamp() if source.epoch else high)
 
 
-def _event(topic: str, payload: Row, moment: Any, kind: str) -> Event:
+def _event(topic: str, payload: Mapping[str, object], moment: Any, kind: str) -> Event:
     ts = moment.timestamp() if isinstance(moment, datetime) else float(moment)
-    return Event(topic, payload, kind, "", ts)
+    return Event(topic, dict(payload), kind, "", ts)
 
 
 def _captured(row: Row) -> Event:
-    payload = {name: row[name] for name in _CAPTURED if row[name] is not None}
+    captured = Captured(**{name: row[name] for name in _CAPTURED})
     topic = topics.credential(topics.CREDENTIAL_CAPTURED)
-    return _event(topic, payload, row["last_seen"], row["secret_kind"] or "")
+    return _event(topic, captured.build(), row["last_seen"], row["secret_kind"] or "")
 
 
 def _fingerprinted(row: Row) -> Event:
@@ -144,8 +146,8 @@ def _fingerprinted(row: Row) -> Event:
 
 
 def _formed(row: Row) -> Event:
-    payload = {"identity_uuid": row["identity_uuid"], "attacker_uuids": [row["attacker_uuid"]]}
-    return _event(topics.identity(topics.IDENTITY_FORMED), payload, row["replay_time"], "formed")
+    formed = Formed(identity_uuid=row["identity_uuid"], attacker_uuids=[row["attacker_uuid"]])
+    return _event(topics.identity(topics.IDENTITY_FORMED), formed.build(), row["replay_time"], "formed")
 
 
 def _enriched(row: Row) -> Event:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from decnet.db.repository.base import Row, SqlRepository, chunks, greatest, least, replace
+from decnet.db.repository.base import Row, SqlRepository, chunks, greatest, least, replace, shaped
+from decnet.db.rows.recorder import EndedPayload, StoredCommand
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Command, SessionPart, SessionRow
 from decnet.db.types import as_utc
@@ -36,19 +37,21 @@ _UNTAGGED = (
     _SESSION.c.attacker_uuid.is_not(None),
 )
 MAX_PARTS = 100_000
+Payload = Mapping[str, object]
+"""What an event says; only what is known of it is kept."""
 
 
 class SessionsMixin(SqlRepository):
     """``session``, ``session_part``, ``command``."""
 
-    async def upsert_session(self, payload: Row) -> None:
+    async def upsert_session(self, payload: Payload) -> None:
         """Takes a ``session.started`` or ``session.ended`` payload; commands in it are not stored here.
 
         Raises ValueError without a session_id or for a time that is none.
         """
         await self.upsert_sessions([payload])
 
-    async def upsert_sessions(self, payloads: Sequence[Row]) -> None:
+    async def upsert_sessions(self, payloads: Sequence[Payload]) -> None:
         """Many of them; the order does not matter, and twice is once."""
         rows = _merged([_base_row(payload) for payload in payloads])
         parts = [_part_row(payload) for payload in payloads if payload.get("ended_at") is not None]
@@ -75,31 +78,32 @@ class SessionsMixin(SqlRepository):
             connection = await session.connection()
             await connection.execute(target.values(values), done)
 
-    async def insert_commands(self, session_id: str, commands: Sequence[Row], *, first: int = 0) -> None:
+    async def insert_commands(self, session_id: str, commands: Sequence[Payload], *, first: int = 0) -> None:
         """Keeps command lines of a session; ``first`` is the position of the first one in it.
 
         A command without an id gets ``<session>#cmd<position>``. Raises ValueError for a bad time.
         """
         await self.insert_command_rows([(session_id, first + i, row) for i, row in enumerate(commands)])
 
-    async def insert_command_rows(self, commands: Iterable[tuple[str, int, Row]]) -> None:
+    async def insert_command_rows(self, commands: Iterable[tuple[str, int, Payload]]) -> None:
         """Commands of many sessions as (session_id, position, command) in one statement."""
         rows = [_command_row(*item) for item in commands]
         async with self._write() as session:
             await self._upsert(session, _COMMAND, rows)
 
-    async def commands_of(self, session_id: str) -> list[Row]:
+    async def commands_of(self, session_id: str) -> list[StoredCommand]:
         """The commands of a session in order, with the keys of ``session.ended``; ``ts`` is aware."""
         return (await self._commands([session_id]))[session_id]
 
-    async def _commands(self, session_ids: Sequence[str]) -> dict[str, list[Row]]:
-        out: dict[str, list[Row]] = defaultdict(list)
+    async def _commands(self, session_ids: Sequence[str]) -> dict[str, list[StoredCommand]]:
+        out: dict[str, list[StoredCommand]] = defaultdict(list)
         order = (_COMMAND.c.session_id, _COMMAND.c.ts, _COMMAND.c.position, _COMMAND.c.command_id)
         async with self._read() as session:
             for part in chunks(session_ids):
                 query = select(_COMMAND).where(_COMMAND.c.session_id.in_(part)).order_by(*order)
                 for row in await self._rows(session, query):
-                    out[row.pop("session_id")].append({"id": row.pop("command_id"), **row})
+                    owner, command = row.pop("session_id"), {"id": row.pop("command_id"), **row}
+                    out[owner].append(shaped(StoredCommand, command))
         return out
 
     async def mark_sessions_tagged(self, ids: Iterable[str], ts: datetime | float) -> None:
@@ -108,7 +112,7 @@ class SessionsMixin(SqlRepository):
         async with self._write() as session:
             await self._upsert(session, _SESSION, rows, {"tagged_at": greatest})
 
-    async def untagged_sessions(self, limit: int) -> list[Row]:
+    async def untagged_sessions(self, limit: int) -> list[EndedPayload]:
         """Ended sessions without a mark, oldest first, as ``session.ended`` payloads (epoch seconds)."""
         query = select(_SESSION).where(*_UNTAGGED)
         async with self._read() as session:
@@ -124,7 +128,7 @@ class SessionsMixin(SqlRepository):
             found = await session.execute(select(func.count()).select_from(_SESSION).where(*_UNTAGGED))
             return int(found.scalar_one())
 
-    async def session_payload(self, session_id: str) -> Row | None:
+    async def session_payload(self, session_id: str) -> EndedPayload | None:
         """One session as a ``session.ended`` payload (epoch seconds), or None."""
         query = select(_SESSION).where(
             _SESSION.c.session_id == session_id, _SESSION.c.attacker_uuid.is_not(None)
@@ -134,7 +138,7 @@ class SessionsMixin(SqlRepository):
         return payload_of(rows[0], await self.commands_of(session_id)) if rows else None
 
 
-def _base_row(payload: Row) -> Row:
+def _base_row(payload: Payload) -> Row:
     if not payload.get("session_id"):
         raise ValueError("session_id is missing")
     row = {name: payload.get(name) for name in (*_BASE, "ignored_by")}
@@ -158,7 +162,7 @@ def _as_text(value: Any) -> str:
     return "" if value is None else storable_text(value if isinstance(value, str) else str(value))
 
 
-def _part_row(payload: Row) -> Row:
+def _part_row(payload: Payload) -> Row:
     ended = as_utc(payload["ended_at"])
     assert ended is not None
     parts = _bounded(payload.get("parts"), 1)
@@ -199,7 +203,7 @@ def _joined(lists: Iterable[Any]) -> list[Any]:
     return list({json.dumps(item, sort_keys=True): item for item in items}.values())
 
 
-def _command_row(session_id: str, position: int, command: Row) -> Row:
+def _command_row(session_id: str, position: int, command: Payload) -> Row:
     success = command.get("success")
     return {
         "command_id": command.get("id") or f"{session_id}#cmd{position}",
@@ -212,14 +216,14 @@ def _command_row(session_id: str, position: int, command: Row) -> Row:
     }
 
 
-def payload_of(row: Row, commands: list[Row]) -> Row:
+def payload_of(row: Row, commands: Sequence[StoredCommand]) -> EndedPayload:
     """A row of ``session`` and its commands as a ``session.ended`` payload (epoch seconds)."""
     out = {name: _epoch(row[name]) for name in _PAYLOAD}
     shown = [
         {k: _epoch(v) for k, v in command.items() if v is not None and k != "position"}
         for command in commands
     ]
-    return out | {"part": 1, "parts": 1, "commands": shown}
+    return shaped(EndedPayload, out | {"part": 1, "parts": 1, "commands": shown})
 
 
 def _epoch(value: Any) -> Any:

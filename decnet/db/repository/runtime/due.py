@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import and_, delete, func, or_, select
 
-from decnet.db.repository.base import Row, SqlRepository, chunks, greatest, insert_for, least
+from decnet.db.repository.base import SqlRepository, chunks, greatest, insert_for, least
+from decnet.db.rows.runtime import DueMark
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.runtime import Announcement, ProducerDue
 
@@ -44,13 +45,13 @@ class DueMixin(SqlRepository):
         async with self._write() as session:
             await self._upsert(session, _DUE, rows, merge)
 
-    async def due_take(self, consumer: str, limit: int) -> list[Row]:
+    async def due_take(self, consumer: str, limit: int) -> list[DueMark]:
         """Marks of a consumer (attacker_uuid, seq, since, until), by attacker; they stay until done."""
         query = select(_DUE).where(_DUE.c.consumer == consumer).order_by(_DUE.c.attacker_uuid).limit(limit)
         async with self._read() as session:
-            return await self._rows(session, query)
+            return await self._rows(session, query, DueMark)
 
-    async def due_done(self, consumer: str, marks: Iterable[Row]) -> None:
+    async def due_done(self, consumer: str, marks: Iterable[DueMark]) -> None:
         """Takes marks back, unless the attacker changed again meanwhile."""
         async with self._write() as session:
             for part in chunks(list(marks), 200):

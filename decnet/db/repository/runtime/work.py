@@ -12,6 +12,8 @@ from sqlalchemy import delete, func, insert, literal_column, or_, select
 
 from decnet.bus.base import Event
 from decnet.db.repository.base import WRITTEN_AT_ONCE, Row, SqlRepository, chunks, insert_for, replace
+from decnet.db.rows import JsonObject
+from decnet.db.rows.runtime import DeadLetterLine, Heartbeat, StoredDeadLetter
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.runtime import (
     DeadLetter,
@@ -67,19 +69,21 @@ class WorkMixin(SqlRepository):
             await session.execute(fresh, [row])
             return int((await session.execute(known)).scalar_one())
 
-    async def dead_letters(self, since: datetime | float | None = None, limit: int = 100) -> list[Row]:
+    async def dead_letters(
+        self, since: datetime | float | None = None, limit: int = 100
+    ) -> list[DeadLetterLine]:
         """Rows id, worker, topic, reason, seq, ts (aware), newest first; limit 0 is all."""
         columns = [_DEAD.c[name] for name in ("id", "worker", "topic", "reason", "seq", "ts")]
         query = select(*columns).order_by(_DEAD.c.id.desc())
         if since is not None:
             query = query.where(_DEAD.c.ts >= as_utc(since))
         async with self._read() as session:
-            return await self._rows(session, query.limit(limit) if limit else query)
+            return await self._rows(session, query.limit(limit) if limit else query, DeadLetterLine)
 
-    async def dead_letter_get(self, letter_id: int) -> Row | None:
+    async def dead_letter_get(self, letter_id: int) -> StoredDeadLetter | None:
         """One dead letter with its ``body``."""
         async with self._read() as session:
-            rows = await self._rows(session, select(_DEAD).where(_DEAD.c.id == letter_id))
+            rows = await self._rows(session, select(_DEAD).where(_DEAD.c.id == letter_id), StoredDeadLetter)
         return rows[0] if rows else None
 
     async def dead_letter_delete(self, letter_id: int) -> None:
@@ -138,25 +142,25 @@ class WorkMixin(SqlRepository):
             query = select(_LEASE.c.owner).where(_LEASE.c.name == name)
             return (await session.execute(query)).scalar_one_or_none()
 
-    async def heartbeat_write(self, worker: str, payload: Row) -> None:
+    async def heartbeat_write(self, worker: str, payload: JsonObject) -> None:
         """The worker's last health, stamped with the wall clock."""
         async with self._write() as session:
             row = {"worker": worker, "payload": payload, "ts": utcnow()}
             await self._upsert(session, _BEAT, [row], {"payload": replace, "ts": replace})
 
-    async def heartbeats(self) -> list[Row]:
+    async def heartbeats(self) -> list[Heartbeat]:
         """Rows worker, payload, ts (aware), by worker."""
         async with self._read() as session:
-            return await self._rows(session, select(_BEAT).order_by(_BEAT.c.worker))
+            return await self._rows(session, select(_BEAT).order_by(_BEAT.c.worker), Heartbeat)
 
-    async def checkpoint_load(self, sensor_key: str) -> Row | None:
+    async def checkpoint_load(self, sensor_key: str) -> JsonObject | None:
         """What a sensor saved, or None."""
         query = select(_CHECKPOINT.c.state).where(_CHECKPOINT.c.sensor_key == sensor_key)
         async with self._read() as session:
             state = (await session.execute(query)).scalar_one_or_none()
         return dict(state) if state is not None else None
 
-    async def checkpoint_save(self, sensor_key: str, state: Row) -> None:
+    async def checkpoint_save(self, sensor_key: str, state: JsonObject) -> None:
         """Remembers how far a sensor has read. Raises ValueError for a state that is no JSON."""
         json.dumps(state, allow_nan=False)  # a checkpoint must not be changed to fit
         async with self._write() as session:

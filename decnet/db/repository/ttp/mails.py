@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import func, select, tuple_
 
-from decnet.db.repository.base import Row, SqlRepository, chunks, greatest, least
+from decnet.db.repository.base import SqlRepository, chunks, greatest, least
 from decnet.db.repository.locks import LOCK_MAILS
+from decnet.db.rows.ttp import MailBody
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.ttp import EmailBody
 from decnet.hostile import storable_text
@@ -28,7 +29,7 @@ MAX_BODIES = 2000
 class MailsMixin(SqlRepository):
     """``email_body``."""
 
-    async def remember_email_bodies(self, rows: Sequence[Row]) -> None:
+    async def remember_email_bodies(self, rows: Sequence[MailBody]) -> None:
         """Keeps e-mails (column names of ``email_body`` as keys); the same one twice is one row.
 
         Transactions that do this commit one after the other, so that of two e-mails with one body the
@@ -39,14 +40,15 @@ class MailsMixin(SqlRepository):
             await self._serialise(session, LOCK_MAILS)
             await self._upsert(session, _BODY, rows, merge)
 
-    async def email_bodies(self, keys: Sequence[tuple[str, str]]) -> list[Row]:
+    async def email_bodies(self, keys: Sequence[tuple[str, str]]) -> list[MailBody]:
         """E-mails of the given (attacker_uuid, simhash) pairs by (ts, source_id), the newest of many."""
         wanted = sorted({(storable_text(a), storable_text(s)) for a, s in keys})
-        out: list[Row] = []
+        out: list[MailBody] = []
         async with self._read() as session:
             for some in chunks(wanted, 200):
                 same = tuple_(_BODY.c.attacker_uuid, _BODY.c.simhash).in_(some)
                 ranked = select(_BODY, _NEWEST).where(same).subquery()
                 columns = [ranked.c[column.name] for column in _BODY.columns]
-                out += await self._rows(session, select(*columns).where(ranked.c.rank <= MAX_BODIES))
+                newest = select(*columns).where(ranked.c.rank <= MAX_BODIES)
+                out += await self._rows(session, newest, MailBody)
         return sorted(out, key=lambda row: (row["ts"], row["source_id"]))

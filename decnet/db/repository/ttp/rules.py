@@ -7,8 +7,9 @@ from datetime import datetime
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from decnet.db.repository.base import Row, SqlRepository, replace
+from decnet.db.repository.base import SqlRepository, replace
 from decnet.db.repository.locks import LOCK_RULES
+from decnet.db.rows.ttp import RuleDefinition, StoredRuleChange, StoredRuleState
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.ttp import RuleChangeRow, TTPRule, TTPRuleState
 from decnet.db.types import utcnow
@@ -21,10 +22,10 @@ _STATE_COLUMNS = ("state", "confidence_max", "expires_at", "reason", "set_by", "
 class RulesMixin(SqlRepository):
     """``ttp_rule``, ``ttp_rule_state``, ``rule_change``."""
 
-    async def rule_definitions(self) -> list[Row]:
+    async def rule_definitions(self) -> list[RuleDefinition]:
         """Rows rule_id, version, name, yaml, file, error, updated_at, by rule id."""
         async with self._read() as session:
-            return await self._rows(session, select(_RULE).order_by(_RULE.c.rule_id))
+            return await self._rows(session, select(_RULE).order_by(_RULE.c.rule_id), RuleDefinition)
 
     async def upsert_rule_definition(
         self, rule_id: str, version: int, name: str, yaml: str, file: str, error: str | None = None
@@ -58,16 +59,19 @@ class RulesMixin(SqlRepository):
             await self._changed(session, rule_id, "removed")
         return True
 
-    async def rule_state_get(self, rule_id: str) -> Row | None:
+    async def rule_state_get(self, rule_id: str) -> StoredRuleState | None:
         """The stored state with its times aware, expired or not; None when none was ever set."""
         async with self._read() as session:
-            rows = await self._rows(session, select(_STATE).where(_STATE.c.rule_id == rule_id))
+            rows = await self._rows(
+                session, select(_STATE).where(_STATE.c.rule_id == rule_id), StoredRuleState
+            )
         return rows[0] if rows else None
 
-    async def rule_states(self) -> dict[str, Row]:
+    async def rule_states(self) -> dict[str, StoredRuleState]:
         """All stored states by rule id."""
         async with self._read() as session:
-            return {row["rule_id"]: row for row in await self._rows(session, select(_STATE))}
+            rows = await self._rows(session, select(_STATE), StoredRuleState)
+        return {row["rule_id"]: row for row in rows}
 
     async def rule_state_set(
         self,
@@ -105,11 +109,11 @@ class RulesMixin(SqlRepository):
             await self._changed(session, rule_id, "state")
         return True
 
-    async def rule_changes_since(self, seq: int, limit: int = 10_000) -> list[Row]:
+    async def rule_changes_since(self, seq: int, limit: int = 10_000) -> list[StoredRuleChange]:
         """Rows seq, rule_id, kind (definition, state, removed) after ``seq``, in order."""
         query = select(_CHANGE.c.seq, _CHANGE.c.rule_id, _CHANGE.c.kind).where(_CHANGE.c.seq > seq)
         async with self._read() as session:
-            return await self._rows(session, query.order_by(_CHANGE.c.seq).limit(limit))
+            return await self._rows(session, query.order_by(_CHANGE.c.seq).limit(limit), StoredRuleChange)
 
     async def rule_change_seq(self) -> int:
         """The last sequence number, 0 when nothing has changed yet."""

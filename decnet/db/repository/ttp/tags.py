@@ -7,8 +7,9 @@ from datetime import datetime
 
 from sqlalchemy import bindparam, func, select, update
 
-from decnet.db.repository.base import Row, SqlRepository, chunks, insert_for
+from decnet.db.repository.base import SqlRepository, chunks, insert_for
 from decnet.db.repository.conditions import tag_is_shown
+from decnet.db.rows import JsonObject
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, SessionRow
 from decnet.db.schema.ttp import TTPTag
@@ -33,16 +34,16 @@ class TagsMixin(SqlRepository):
             done = await session.execute(fresh.returning(_TAG.c.uuid), [rows[key] for key in sorted(rows)])
             return list(done.scalars())
 
-    async def tag_evidence(self, uuids: Sequence[str]) -> dict[str, Row]:
+    async def tag_evidence(self, uuids: Sequence[str]) -> dict[str, JsonObject]:
         """The stored evidence of tags, by uuid."""
-        out: dict[str, Row] = {}
+        out: dict[str, JsonObject] = {}
         async with self._read() as session:
             for part in chunks(uuids):
                 query = select(_TAG.c.uuid, _TAG.c.evidence).where(_TAG.c.uuid.in_(part))
                 out |= {uuid: why or {} for uuid, why in await session.execute(query)}
         return out
 
-    async def renew_evidence(self, evidence: Mapping[str, Row]) -> None:
+    async def renew_evidence(self, evidence: Mapping[str, JsonObject]) -> None:
         """Gives stored tags (by uuid) other evidence."""
         if not evidence:
             return

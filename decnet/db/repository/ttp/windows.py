@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from sqlalchemy import delete, select, tuple_
 
-from decnet.db.repository.base import Row, SqlRepository, chunks
+from decnet.db.repository.base import SqlRepository, chunks
 from decnet.db.repository.locks import window_lock
+from decnet.db.rows.ttp import WindowFire, WindowFireFacts, WindowHitFacts
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.runtime import Lease
 from decnet.db.schema.ttp import RuleChangeRow, TTPRuleState, WindowFireRow, WindowHitRow
@@ -27,21 +27,22 @@ class WindowsMixin(SqlRepository):
         async with self._write() as session:
             await self._serialise(session, *map(window_lock, slots))
 
-    async def add_window_hits(self, rows: Sequence[Row]) -> None:
+    async def add_window_hits(self, rows: Sequence[WindowHitFacts]) -> None:
         """Stores hits (column names as keys); those that are there stay as they are."""
         async with self._write() as session:
             for part in chunks(rows):
                 await self._upsert(session, _HIT, part)
 
-    async def window_hits(self, slots: Sequence[str]) -> list[Row]:
+    async def window_hits(self, slots: Sequence[str]) -> list[WindowHitFacts]:
         """All hits of the slots, in no order."""
         async with self._read() as session:
-            out: list[Row] = []
+            out: list[WindowHitFacts] = []
             for part in chunks(slots):
-                out += await self._rows(session, select(_HIT).where(_HIT.c.slot.in_(part)))
+                found = select(_HIT).where(_HIT.c.slot.in_(part))
+                out += await self._rows(session, found, WindowHitFacts)
         return out
 
-    async def drop_window_hits(self, keys: Sequence[tuple[Any, ...]]) -> None:
+    async def drop_window_hits(self, keys: Sequence[tuple[str, str, str, int]]) -> None:
         """Forgets hits by (slot, source_kind, source_id, pos)."""
         columns = tuple_(_HIT.c.slot, _HIT.c.source_kind, _HIT.c.source_id, _HIT.c.pos)
         async with self._write() as session:
@@ -54,17 +55,17 @@ class WindowsMixin(SqlRepository):
             gone = delete(_HIT).where(_HIT.c.keep_until < now)
             return int((await session.execute(gone)).rowcount)  # type: ignore[attr-defined]
 
-    async def add_window_fires(self, rows: Sequence[Row]) -> None:
+    async def add_window_fires(self, rows: Sequence[WindowFireFacts]) -> None:
         """Stores that rules came true (keys slot, source_kind, source_id, ts)."""
         async with self._write() as session:
             for part in chunks(rows):
                 await self._upsert(session, _FIRE, part)
 
-    async def window_fires(self, slots: Sequence[str]) -> list[Row]:
+    async def window_fires(self, slots: Sequence[str]) -> list[WindowFire]:
         """Rows slot, ts of what has fired."""
         async with self._read() as session:
-            out: list[Row] = []
+            out: list[WindowFire] = []
             for part in chunks(slots):
                 query = select(_FIRE.c.slot, _FIRE.c.ts).where(_FIRE.c.slot.in_(part))
-                out += await self._rows(session, query)
+                out += await self._rows(session, query, WindowFire)
         return out

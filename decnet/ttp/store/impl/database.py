@@ -28,11 +28,13 @@ from decnet.ttp.store.impl.filesystem import FilesystemRuleStore
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
+    from decnet.db.rows.ttp import RuleDefinition, StoredRuleChange
 
 _log = get_logger(__name__)
 _STATE = ("state", "confidence_max", "expires_at", "reason", "set_by")
 LEASE = "ttp-rules"
 Row = dict[str, Any]
+"""A definition that is wanted: the columns that a file decides."""
 
 
 class DatabaseRuleStore(RuleStore):
@@ -205,7 +207,8 @@ class DatabaseRuleStore(RuleStore):
                 refused = self._shrunk(known, at_start, allow_shrink)
                 self._refused = RuleError(refused, Place(str(self.fs.directory.path))) if refused else None
                 for rule_id, row in wanted.items():
-                    if any(known.get(rule_id, {}).get(key) != value for key, value in row.items()):
+                    stored: Mapping[str, object] = known.get(rule_id) or {}
+                    if any(stored.get(key) != value for key, value in row.items()):
                         await tx.upsert_rule_definition(rule_id, **row)
                 for rule_id in known.keys() - wanted.keys() if not refused else ():
                     await tx.remove_rule_definition(rule_id)
@@ -219,7 +222,7 @@ class DatabaseRuleStore(RuleStore):
         """Whether neither files nor rows changed since the last time: reading every row costs the loop too much."""
         return self._fed == (self._files(), await self.repo.rule_change_seq())
 
-    def _shrunk(self, known: Mapping[str, Row], at_start: bool, allow_shrink: bool) -> str | None:
+    def _shrunk(self, known: Mapping[str, RuleDefinition], at_start: bool, allow_shrink: bool) -> str | None:
         """Why stored rules may not go; a start with another directory may have fewer rules, but not none."""
         fresh, before = len(self.fs.rules()), sum(1 for row in known.values() if row["yaml"])
         return None if at_start and fresh else shrunk(before, fresh, asked_for=allow_shrink)
@@ -275,7 +278,7 @@ class DatabaseRuleStore(RuleStore):
         self._rules, self._row_errors = rules, errors
 
     def _compile(
-        self, rows: Iterable[Row], known: Iterable[CompiledRule]
+        self, rows: Iterable[RuleDefinition], known: Iterable[CompiledRule]
     ) -> tuple[dict[str, CompiledRule], list[RuleError]]:
         with self._compiling:
             for rule in known:
@@ -299,7 +302,7 @@ class DatabaseRuleStore(RuleStore):
 
     def _keep(
         self,
-        row: Row,
+        row: RuleDefinition,
         found: tuple[CompiledRule | None, list[RuleError]],
         rules: dict[str, CompiledRule],
         errors: list[RuleError],
@@ -325,7 +328,7 @@ class DatabaseRuleStore(RuleStore):
         return ended
 
 
-def _last(changes: Iterable[Row], kinds: tuple[str, ...]) -> dict[str, int]:
+def _last(changes: Iterable[StoredRuleChange], kinds: tuple[str, ...]) -> dict[str, int]:
     """The last sequence number of each rule, in order of it."""
     out: dict[str, int] = {}
     for row in changes:
@@ -345,13 +348,16 @@ def _row_of(rule: CompiledRule) -> Row:
     }
 
 
-def _add_broken(wanted: dict[str, Row], errors: Mapping[str, str], known: Mapping[str, Row]) -> None:
+def _add_broken(
+    wanted: dict[str, Row], errors: Mapping[str, str], known: Mapping[str, RuleDefinition]
+) -> None:
     """The errors, with the last good version of their files, which may be known from an earlier run only."""
     for file, error in errors.items():
         mine = [row for row in wanted.values() if row["file"] == file]
         stored = [r for r, row in known.items() if row["file"] == file and row["yaml"] and r not in wanted]
         for rule_id in stored if not mine else ():
-            wanted[rule_id] = {key: known[rule_id][key] for key in ("version", "name", "yaml", "file")}
+            last: Mapping[str, object] = known[rule_id]
+            wanted[rule_id] = {key: last[key] for key in ("version", "name", "yaml", "file")}
             mine.append(wanted[rule_id])
         for row in mine:
             row["error"] = error
@@ -364,7 +370,7 @@ def file_id(file: str) -> str:
     return Path(file).name
 
 
-def _stored_errors(row: Row) -> list[RuleError]:
+def _stored_errors(row: RuleDefinition) -> list[RuleError]:
     """The errors in a row, with the file as their place: the text names line and column."""
     prefix = f"{row['file']}:"
     lines = str(row["error"]).splitlines()

@@ -1,0 +1,93 @@
+"""Rows of the fleet: topologies, deckies, and the queue of their changes. Times are aware, ends of leases epoch seconds."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, TypedDict
+
+from decnet.db.rows import JsonObject
+
+
+class TopologyRow(TypedDict):
+    """One fleet; ``wanted`` false means: it is being torn down."""
+
+    topology_id: str
+    status: str
+    reason: str
+    substrate: str
+    mutate_interval: str
+    networks: list[str] | None
+    wanted: bool
+    updated_at: datetime
+
+
+class TopologyTally(TypedDict):
+    """Counts over the deckies of a topology, and the reason of one that fails."""
+
+    deckies: int
+    pending: int
+    failing: int
+    running: int
+    reason: str | None
+
+
+class DeckyRow(TypedDict):
+    """One decky; see :class:`decnet.db.schema.fleet.Decky`."""
+
+    name: str
+    topology_id: str
+    archetype: str | None
+    pool: list[str] | None
+    desired: list[str] | None
+    observed: list[str] | None
+    pinned: list[str] | None
+    networks: list[str] | None
+    ports: dict[str, int] | None
+    spec: dict[str, Any] | None
+    cause: dict[str, Any] | None
+    mutate_interval: str
+    substrate: str
+    address: str
+    wanted: bool
+    pending: bool
+    state: str
+    reason: str
+    since: datetime
+    failures: int
+    retry_at: datetime | None
+    next_due: datetime | None
+    last_mutated: datetime | None
+    site: str | None
+    site_until: float | None
+    lease_owner: str | None
+    lease_until: float | None
+
+
+class DeckyAtAddress(TypedDict):
+    """Where a decky listens, and what it does there."""
+
+    address: str
+    ports: dict[str, int] | None
+    desired: list[str] | None
+    observed: list[str] | None
+
+
+class MutationRow(TypedDict):
+    """One change of a decky or a topology: the queue and its history."""
+
+    seq: int
+    mutation_id: str
+    kind: str
+    topology_id: str | None
+    target: str
+    payload: JsonObject | None
+    state: str
+    trigger: str
+    requested_by: str
+    reason: str
+    outcome: JsonObject | None
+    lease_owner: str | None
+    lease_until: float | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None

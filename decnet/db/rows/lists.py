@@ -1,0 +1,148 @@
+"""Rows for people: what the command line and the console list, search, count and sum up. Times are aware."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TypedDict
+
+from decnet.db.rows import JsonObject
+
+
+class ListedTag(TypedDict):
+    """One tag with whose it is; ``technique_name`` is filled in by who knows the catalogue."""
+
+    uuid: str
+    source_kind: str
+    source_id: str
+    attacker_uuid: str | None
+    session_id: str | None
+    decky_id: str | None
+    tactic: str
+    technique_id: str
+    sub_technique_id: str | None
+    confidence: float
+    rule_id: str
+    rule_version: int
+    evidence: JsonObject | None
+    attack_release: str
+    seen_at: datetime
+    """When the attacker did it; ``created_at`` is when it was judged."""
+    created_at: datetime
+    attacker_ip: str | None
+    identity_uuid: str | None
+    technique_name: str | None
+
+
+class ListedSession(TypedDict):
+    """One session with its identity and the number of its tags."""
+
+    session_id: str
+    attacker_uuid: str
+    attacker_ip: str | None
+    decky_id: str | None
+    service: str | None
+    protocol: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    end_reason: str | None
+    duration_s: float | None
+    command_count: int
+    identity_uuid: str | None
+    tag_count: int
+
+
+class ListedAttacker(TypedDict):
+    """One attacker with what it did."""
+
+    attacker_uuid: str
+    attacker_ip: str | None
+    identity_uuid: str | None
+    first_seen: datetime | None
+    last_seen: datetime | None
+    session_count: int
+    decky_count: int
+    techniques: list[str]
+
+
+class ListedIdentity(TypedDict):
+    """One identity with its attackers, and the identity that it was merged into."""
+
+    identity_uuid: str
+    attacker_uuids: list[str]
+    merged_into: str | None
+
+
+class Hit(TypedDict):
+    """One place that holds the text that was looked for."""
+
+    ts: datetime | None
+    kind: str
+    value: str
+    attacker_ip: str | None
+    attacker_uuid: str | None
+    session_id: str | None
+
+
+class TechniqueCount(TypedDict):
+    """How often a technique was seen under a tactic, of how many actors, and when last."""
+
+    tactic: str
+    technique_id: str
+    sub_technique_id: str | None
+    tags: int
+    actors: int
+    last: datetime | None
+
+
+class TagBehind(TypedDict):
+    """One tag behind a technique or a rule, with the address, the time of its session and the command."""
+
+    uuid: str
+    session_id: str | None
+    attacker_uuid: str | None
+    decky_id: str | None
+    tactic: str
+    technique_id: str
+    sub_technique_id: str | None
+    confidence: float
+    rule_id: str
+    evidence: JsonObject | None
+    source_kind: str
+    source_id: str
+    attacker_ip: str | None
+    identity_uuid: str | None
+    seen: datetime | None
+    command_text: str | None
+
+
+class NewAttacker(TypedDict):
+    """An attacker that was first seen lately."""
+
+    attacker_uuid: str
+    attacker_ip: str | None
+    identity_uuid: str | None
+    first_seen: datetime
+
+
+class NewTechnique(TypedDict):
+    """A technique that was first seen lately."""
+
+    technique: str
+    first_seen: datetime
+    tags: int
+    attackers: int
+
+
+class SessionWorthReading(TypedDict):
+    """A session with commands, with how many techniques and downloads it has."""
+
+    session_id: str
+    attacker_uuid: str
+    attacker_ip: str | None
+    decky_id: str | None
+    service: str | None
+    started_at: datetime | None
+    duration_s: float | None
+    command_count: int
+    downloads: int
+    techniques: int

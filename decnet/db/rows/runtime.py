@@ -1,0 +1,48 @@
+"""Rows of the machinery: dead letters, heartbeats, due marks."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TypedDict
+
+from decnet.db.rows import JsonObject
+
+
+class DeadLetterLine(TypedDict):
+    """An event that a worker could not digest, without its bytes."""
+
+    id: int
+    worker: str
+    topic: str
+    reason: str
+    seq: int
+    ts: datetime
+
+
+class StoredDeadLetter(DeadLetterLine):
+    """The same with its bytes."""
+
+    body: bytes
+
+
+class Heartbeat(TypedDict):
+    """The last heartbeat of a worker; ``payload`` is its health as it said it."""
+
+    worker: str
+    payload: JsonObject | None
+    ts: datetime
+
+
+class DueSpan(TypedDict):
+    """An attacker whose rows of a span of event time (epoch seconds) changed."""
+
+    attacker_uuid: str
+    since: float
+    until: float
+
+
+class DueMark(DueSpan):
+    """The same for one consumer; ``seq`` grows with every change."""
+
+    consumer: str
+    seq: int

@@ -1,0 +1,82 @@
+"""Rows of tagging: rules and their states, hits of window rules, bodies of e-mail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TypedDict
+
+from decnet.db.rows import JsonObject
+
+
+class RuleDefinition(TypedDict):
+    """One rule as its file has it; ``error`` says why a file does not load."""
+
+    rule_id: str
+    version: int
+    name: str
+    yaml: str
+    file: str
+    error: str | None
+    updated_at: datetime
+
+
+class StoredRuleState(TypedDict):
+    """What an operator did to a rule, expired or not."""
+
+    rule_id: str
+    state: str
+    confidence_max: float | None
+    expires_at: datetime | None
+    reason: str | None
+    set_by: str | None
+    set_at: datetime | None
+
+
+class StoredRuleChange(TypedDict):
+    """One step of the change sequence; ``kind`` is definition, state or removed."""
+
+    seq: int
+    rule_id: str
+    kind: str
+
+
+class WindowHitFacts(TypedDict):
+    """One view of one event that counts for a window rule; ``ts`` is event time, ``keep_until`` wall clock."""
+
+    slot: str
+    source_kind: str
+    source_id: str
+    pos: int
+    ts: float
+    steps: int
+    value: str
+    who: Mapping[str, str | None]
+    why: JsonObject
+    keep_until: float
+
+
+class WindowFire(TypedDict):
+    """A window rule came true for one key (slot) at ``ts`` (event time)."""
+
+    slot: str
+    ts: float
+
+
+class WindowFireFacts(WindowFire):
+    """The same with the event that made it true."""
+
+    source_kind: str
+    source_id: str
+
+
+class MailBody(TypedDict):
+    """One e-mail by what its body looks like; ``ts`` is epoch seconds of event time."""
+
+    attacker_uuid: str
+    simhash: str
+    source_id: str
+    ts: float
+    rcpt_count: int
+    session_id: str | None
+    decky_id: str | None
