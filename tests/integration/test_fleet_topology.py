@@ -193,6 +193,31 @@ async def test_the_fleet_view_shows_what_became_of_an_operation(data: Path) -> N
     await repo.close()
 
 
+def test_what_docker_says_of_a_decky_is_printed_as_text(data: Path) -> None:
+    raw = "pull failed: \x1b[2J\x07\u202e"
+
+    async def write() -> None:
+        repo = await BaseRepository.open(Settings(data_dir=data).db_url)
+        await repo.decky_update("web-01", None, reason=raw)
+        await repo.topology_update("lab", reason=raw)
+        row = {
+            "mutation_id": "m",
+            "kind": "add_network",
+            "topology_id": "lab",
+            "target": "d",
+            "state": "failed",
+            "payload": {},
+        }
+        await repo.mutation_add({**row, "reason": raw})
+        await repo.close()
+
+    asyncio.run(write())
+    for words in (("list",), ("topology",), ("list", "--json"), ("topology", "--json")):
+        _, out, _ = run(data, *words)
+        assert "pull failed" in out or words == ("list", "--json")
+        assert not {"\x1b", "\x07", "\u202e"} & set(out)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_with_an_engine_the_command_waits_for_the_end(data: Path, tmp_path: Path) -> None:
