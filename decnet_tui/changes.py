@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Any
 
 from decnet.errors import DecnetError
+from decnet.hostile import visible
 from decnet.logs import get_logger
 from decnet_tui.feed import Feed
 from decnet_tui.session import Session, store_errors
@@ -58,6 +59,8 @@ class Change(ABC):
     reason: str | None = None
     undoes: int | None = None
     """The journal row that it reverses."""
+    replaces: Mapping[str, Any] | None = None
+    """The state that this row left; where another one holds now, somebody changed it since, and nothing is sent."""
     wait_s = NEWS_WAIT_S
     """Seconds that the news may take."""
 
@@ -94,10 +97,10 @@ class Change(ABC):
 async def perform(session: Session, feed: Feed, change: Change) -> Outcome:
     """Sends a confirmed change and finds out what became of it; never raises for store or bus."""
     try:
-        entry = await _begin(session, change)
+        entry, why = await _begin(session, change)
     except store_errors() as error:
         return Outcome(End.REFUTED, f"the journal cannot be written: {error}", error)
-    outcome = await _sent(session, feed, change)
+    outcome = Outcome(End.REFUTED, why) if why else await _sent(session, feed, change)
     try:
         if entry is not None and session.repo is not None:
             await session.repo.journal_end(entry, outcome.end.value, outcome.detail or None)
@@ -106,21 +109,26 @@ async def perform(session: Session, feed: Feed, change: Change) -> Outcome:
     return outcome
 
 
-async def _begin(session: Session, change: Change) -> int | None:
-    """The journal's row, written before anything is sent; None for an attachment that has no journal at all."""
+async def _begin(session: Session, change: Change) -> tuple[int | None, str]:
+    """The journal's row, written before anything is sent, and why nothing may be sent.
+
+    The row is None for an attachment that has no journal at all.
+    """
     if session.repo is None and not session.opening:
-        return None
-    row: int = await need_store(session).journal_add(
+        return None, ""
+    store = need_store(session)
+    before = await change.before(session)
+    row: int = await store.journal_add(
         operator=session.operator,
         kind=change.kind,
         target=change.target,
         what=change.what,
-        before=await change.before(session),
+        before=before,
         after=change.after(),
         reason=change.reason,
         undoes=change.undoes,
     )
-    return row
+    return row, "" if change.replaces is None else changed_since(change.replaces, before)
 
 
 async def _sent(session: Session, feed: Feed, change: Change) -> Outcome:
@@ -139,6 +147,30 @@ async def _sent(session: Session, feed: Feed, change: Change) -> Outcome:
             return change.silence()
         await asyncio.sleep(_POLL_S)
     return outcome
+
+
+def changed_since(left: Mapping[str, Any], now: Mapping[str, Any] | None) -> str:
+    """What another one made of a state since it was ``left``; empty when it holds still, or ended by itself."""
+    if now is None:
+        return "it is gone"
+    ends = left.get("expires_at")
+    if isinstance(ends, (int, float)) and ends <= time.time():
+        return "" if now.get("state", "enabled") == "enabled" and not now.get("ignored") else _changed(now)
+    same = all(_alike(value, now.get(name)) for name, value in left.items() if name != "reason")
+    return "" if same else _changed(now)
+
+
+def _changed(now: Mapping[str, Any]) -> str:
+    said = ", ".join(f"{k} {v}" for k, v in now.items() if v is not None and k != "reason")
+    return f"it was changed since: now {visible(said, 120)}"
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Stores round times and shares; nobody sets two states that are nearer than this."""
+    numbers = [v for v in (one, other) if isinstance(v, (int, float)) and not isinstance(v, bool)]
+    if len(numbers) == 2:
+        return float(abs(one - other)) <= (1.0 if abs(one) > 1e6 else 1e-6)
+    return bool(one == other)
 
 
 def cannot_undo(entry: Mapping[str, Any]) -> str:

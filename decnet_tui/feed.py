@@ -122,6 +122,8 @@ class Feed:
         self.merges: deque[tuple[str, str]] = deque(maxlen=200)
         self.alerts_open: int | None = None
         self.mutations: dict[str, dict[str, Any]] = {}
+        self.topology_ops: dict[str, dict[str, Any]] = {}
+        """How operations on topologies ended, by their id."""
         self.notices: deque[str] = deque(maxlen=20)
         self.workers: dict[str, WorkerModel] = {}
         self.workers_version = 0
@@ -148,6 +150,8 @@ class Feed:
             self._reduce_ttp(event, now, live)
         elif root == "decky":
             self._reduce_decky(event)
+        elif root == "topology":
+            self._reduce_topology(event)
         elif event.topic == _ALERT and live:
             sure = payload.get("confidence")
             shown = f"{sure:.2f}" if isinstance(sure, (int, float)) else "?"
@@ -262,6 +266,14 @@ class Feed:
             self.mutations[request[:128]] = event.payload
             if len(self.mutations) > KNOWN_MUTATIONS:
                 self.mutations.pop(next(iter(self.mutations)))
+
+    def _reduce_topology(self, event: Event) -> None:
+        """How operations on topologies ended, by their id."""
+        name, end = event.payload.get("mutation_id"), event.topic.rpartition(".")[2]
+        if isinstance(name, str) and end in ("applied", "failed"):
+            self.topology_ops[name[:128]] = {**event.payload, "outcome": end}
+            if len(self.topology_ops) > KNOWN_MUTATIONS:
+                self.topology_ops.pop(next(iter(self.topology_ops)))
 
     def _reduce_ttp(self, event: Event, now: float, live: bool) -> None:
         if event.topic.startswith(("ttp.rule.state.", "ttp.rule.reloaded.")):

@@ -78,5 +78,10 @@ def last_undoable(entries: Sequence[Mapping[str, Any]], operator: str) -> Mappin
 
 
 def undo_of(entry: Mapping[str, Any]) -> Change:
-    """The change that brings back what was there before. Raises KeyError for a kind without one."""
-    return UNDO[str(entry["kind"])](entry)
+    """The change that brings back what was there before. Raises KeyError for a kind without one.
+
+    It is refused where somebody has changed the target since.
+    """
+    change = UNDO[str(entry["kind"])](entry)
+    change.replaces = entry.get("after")
+    return change

@@ -34,7 +34,7 @@ STARTED = f"attribution worker started pattern={PATTERN}"
 CLIENT_NAME = "attribution-correlator"
 LEASE = "attribution.tick"
 MAX_WAITING = 10_000
-"""Put-off observations whose first delivery is remembered; beyond, the wait of the oldest starts anew."""
+"""Put-off observations at a time at most; a broker that waits for more of them would deliver nothing else."""
 AnyBus = BaseBus | TxBus | None
 
 
@@ -55,9 +55,11 @@ class AttributionWorker(Worker):
         tick_secs: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        configured = (settings or load_settings()).attribution
+        settings = settings or load_settings()
+        configured = settings.attribution
         every = configured.multi_actor_tick_secs if tick_secs is None else tick_secs
         self.wait, self.clock = configured.observation_wait, clock
+        self.room = min(MAX_WAITING, settings.bus.max_ack_pending // 2)
         self._waiting: dict[str, float] = {}
         self.jobs = (Job("multi-actor", every, self._tick, lease=LEASE, by_data=True),)
         self.malformed = self.deferred = self.alerts = 0
@@ -93,12 +95,15 @@ class AttributionWorker(Worker):
     def _put_off(self, event: Event, tx: Transaction) -> None:
         """Again later, but not for ever: what is put off takes room that other events need."""
         now = self.clock()
+        if event.id not in self._waiting and len(self._waiting) >= self.room:
+            tx.dead_letter(
+                event, f"its attacker is unknown, and {self.room} observations wait for theirs already"
+            )
+            return
         if now - self._waiting.setdefault(event.id, now) >= self.wait:
             del self._waiting[event.id]
             tx.dead_letter(event, f"its attacker stayed unknown for {self.wait:g} s")
             return
-        while len(self._waiting) > MAX_WAITING:
-            del self._waiting[next(iter(self._waiting))]
         self.deferred += 1
         tx.defer(event)
 
@@ -112,8 +117,9 @@ class AttributionWorker(Worker):
         self.alerts += len(out.events)
 
     def health(self) -> dict[str, Any]:
-        """Observations refused and put off, alerts told."""
-        return {"malformed": self.malformed, "deferred": self.deferred, "alerts_told": self.alerts}
+        """Observations refused and put off, those that wait now, alerts told."""
+        counts = {"malformed": self.malformed, "deferred": self.deferred, "alerts_told": self.alerts}
+        return {**counts, "waiting": len(self._waiting)}
 
     async def stop(self) -> None:
         """Says so."""
@@ -220,12 +226,15 @@ async def run_attribution_loop(
     multi_actor_tick_secs: float | None = None,
     bus: BaseBus | None = None,
 ) -> None:
-    """Runs the worker alone until ``shutdown`` is set; ends clean when cancelled."""
-    from decnet.bus.factory import get_bus
+    """Runs the worker alone until ``shutdown`` is set; ends clean when cancelled.
+
+    Without a bus it says so once and is idle until there is one. Raises ConfigError for an unknown type of bus.
+    """
+    from decnet.bus.factory import bus_of_lone_worker
     from decnet.runtime.supervisor import Supervisor, run_until
 
     settings = load_settings()
-    own = bus or get_bus(CLIENT_NAME, settings)
+    own = bus or bus_of_lone_worker(CLIENT_NAME, settings)
     worker = AttributionWorker(settings, multi_actor_tick_secs)
     try:
         await run_until(Supervisor([worker], repo, own, settings), shutdown or asyncio.Event())

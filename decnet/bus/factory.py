@@ -8,7 +8,7 @@ from decnet.bus.base import BaseBus
 from decnet.bus.connection import read_connection
 from decnet.bus.memory import MemoryBus
 from decnet.bus.nats.connection import NatsBus
-from decnet.bus.null import NullBus
+from decnet.bus.null import AbsentBus, NullBus
 from decnet.config import Settings, load_settings
 from decnet.errors import ConfigError
 
@@ -24,6 +24,22 @@ def get_bus(client_name: str = "decnet", settings: Settings | None = None) -> Ba
     if kind not in _ADAPTERS:
         raise ConfigError(f"unknown bus type {kind!r}; known: {', '.join(sorted(_ADAPTERS))}")
     return _ADAPTERS[kind](client_name, settings)
+
+
+def bus_of_lone_worker(client_name: str, settings: Settings) -> BaseBus:
+    """The bus of a worker that no engine runs; an absent one where the settings and the data directory name none.
+
+    Raises ConfigError for an unknown type.
+    """
+    kind = settings.effective_bus_type
+    nowhere = kind == "nats" and not settings.bus.url and not _of_engine(settings)
+    return AbsentBus(client_name) if kind == "null" or nowhere else get_bus(client_name, settings)
+
+
+def _of_engine(settings: Settings) -> str | None:
+    """URL of the bus of the engine that runs on the data directory."""
+    connection = read_connection(settings.data_dir)
+    return connection.bus_url if connection else None
 
 
 def _nats(client_name: str, settings: Settings) -> BaseBus:

@@ -8,6 +8,7 @@ from typing import Any
 
 from decnet.bus.base import BaseBus, Consumer, ConsumerInfo, Delivery, Event, Subscription
 from decnet.bus.live import LiveSubscription
+from decnet.errors import BusUnavailable
 
 
 class NullConsumer:
@@ -83,3 +84,23 @@ class NullBus(BaseBus):
     async def get_blob(self, key: str) -> bytes | None:
         """Nothing was kept."""
         return None
+
+
+class AbsentBus(NullBus):
+    """What a worker that runs alone has where there is no bus: nothing that waits in the outbox is lost.
+
+    It is never connected, so that whoever asks knows that nobody else brings work.
+    """
+
+    @property
+    def connected(self) -> bool:
+        """Never."""
+        return False
+
+    async def publish_events(self, events: Sequence[Event]) -> None:
+        """Refuses, so that the outbox keeps its rows for an engine that has a bus. Raises BusUnavailable."""
+        raise BusUnavailable("running without a bus")
+
+    async def consume(self, name: str, patterns: Sequence[str]) -> Consumer:
+        """Refuses likewise. Raises BusUnavailable."""
+        raise BusUnavailable("running without a bus")

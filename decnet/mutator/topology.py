@@ -73,6 +73,8 @@ class Shape:
     deckies: Mapping[str, Member] = field(default_factory=dict)
     elsewhere: frozenset[str] = frozenset()
     wanted: bool = True
+    substrate: str = ""
+    """What runs a new decky that names nothing else; empty for the settings' own."""
 
 
 class _Payload(BaseModel):
@@ -153,6 +155,8 @@ def _add_decky(
         raise FleetError(
             f"the decky is called '{target[:70]}' here and '{payload['name']!s:.70}' in the payload"
         )
+    if shape.substrate:
+        defaults = replace(defaults, substrate=shape.substrate)
     spec = check_decky(payload, catalogue, defaults)
     if target in shape.deckies or target in shape.elsewhere:
         raise FleetError(f"there is a decky '{target}' already")
@@ -264,4 +268,5 @@ def shape_of(
         members,
         frozenset([*elsewhere, *leaving]),
         bool(topology["wanted"]),
+        str(topology.get("substrate") or ""),
     )

@@ -12,10 +12,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from decnet.bus import topics
-from decnet.bus.base import BaseBus, Consumer, Event
-from decnet.bus.null import NullBus
+from decnet.bus.base import BaseBus, Event
+from decnet.bus.null import AbsentBus
 from decnet.config import Settings, load_settings
-from decnet.errors import BusUnavailable
 from decnet.logs import get_logger
 from decnet.mutator.context import Outcome
 from decnet.mutator.observe import counts, free_dead, tend
@@ -181,18 +180,6 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-class _NoBus(NullBus):
-    """Without a bus nothing is published, and nothing that waits in the outbox is lost either."""
-
-    async def publish_events(self, events: Sequence[Event]) -> None:
-        """Refuses, so that the outbox keeps its rows for an engine that has a bus."""
-        raise BusUnavailable("running without a bus")
-
-    async def consume(self, name: str, patterns: Sequence[str]) -> Consumer:
-        """Refuses likewise."""
-        raise BusUnavailable("running without a bus")
-
-
 async def run_watch_loop(
     repo: BaseRepository,
     *,
@@ -209,7 +196,7 @@ async def run_watch_loop(
     settings = settings.model_copy(update={"mutator": mutator})
     worker = MutatorWorker(settings)
     await run_until(
-        Supervisor([worker], repo, bus or _NoBus("mutator"), settings), shutdown or asyncio.Event()
+        Supervisor([worker], repo, bus or AbsentBus("mutator"), settings), shutdown or asyncio.Event()
     )
 
 

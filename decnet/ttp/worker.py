@@ -259,15 +259,19 @@ async def run_ttp_worker_loop(
     shutdown: asyncio.Event | None = None,
     bus: BaseBus | None = None,
 ) -> None:
-    """Runs the worker alone until ``shutdown`` is set; ends clean when cancelled."""
-    from decnet.bus.factory import get_bus
+    """Runs the worker alone until ``shutdown`` is set; ends clean when cancelled.
+
+    Without a bus it says so once and looks at the database every ``poll_interval_secs``. Raises ConfigError for an
+    unknown type of bus.
+    """
+    from decnet.bus.factory import bus_of_lone_worker
     from decnet.runtime.supervisor import Supervisor
     from decnet.ttp.store.factory import get_rule_store
 
     settings = load_settings()
     runtime = settings.runtime.model_copy(update={"poll_interval_s": poll_interval_secs})
     settings = settings.model_copy(update={"runtime": runtime})
-    bus = bus or get_bus("ttp", settings)
+    bus = bus or bus_of_lone_worker("ttp", settings)
     store = None if tagger is not None else get_rule_store(settings, repo=repo, bus=bus)
     supervisor = Supervisor([TtpWorker(store, settings, tagger)], repo, bus, settings)
     await supervisor.start()

@@ -14,6 +14,7 @@ from decnet.config import Settings
 from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
+from decnet_tui.cli.topology import topology
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
 
 group = typer.Typer(
-    help="The deckies: apply, list, mutate, interval, setup.", no_args_is_help=True, rich_markup_mode=None
+    help="The deckies: apply, list, mutate, interval, topology, setup.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The decky.")]
 _KEYS = (
@@ -33,6 +36,7 @@ _ENDED = ("applied", "failed")
 
 def register(app: typer.Typer) -> None:
     """Adds ``fleet``."""
+    group.command()(topology)
     app.add_typer(group, name="fleet")
 
 

@@ -23,6 +23,18 @@ LIVE_S = 3600.0
 MAX_MUTATIONS = 200
 HISTORY = 10
 _IN_FLIGHT = ("enqueued", "pending", "applying")
+OPS = frozenset(
+    {
+        "add_decky",
+        "remove_decky",
+        "update_decky",
+        "add_network",
+        "remove_network",
+        "attach_decky",
+        "detach_decky",
+    }
+)
+"""Kinds of changes of the wiring; the console starts without the planes, a test compares them."""
 
 
 class FleetView(TableView):
@@ -39,6 +51,8 @@ class FleetView(TableView):
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)
         self.history: dict[str, list[Mapping[str, Any]]] = {}
+        self.operations: dict[str, list[Mapping[str, Any]]] = {}
+        """What was changed in the wiring of each fleet, newest first."""
         self.columns = (
             Column("name", "decky", 12),
             Column("address", "address", 14),
@@ -69,9 +83,11 @@ class FleetView(TableView):
     def load(self, data: Any) -> None:
         """Rows, and each decky's history."""
         rows, mutations = data
-        self.history = {}
+        self.history, self.operations = {}, {}
         for mutation in mutations:
             self.history.setdefault(str(mutation["target"]), []).append(mutation)
+            if mutation["kind"] in OPS:
+                self.operations.setdefault(str(mutation["topology_id"]), []).append(mutation)
         super().load(rows)
 
     def in_flight(self, row: Row) -> Mapping[str, Any] | None:
@@ -125,11 +141,22 @@ class FleetView(TableView):
             lines.append(
                 f"! {row['reason']}" + (f"; tried again {_stamp(row['retry_at'])}" if row["retry_at"] else "")
             )
-        return [*lines, "", "rotations, newest first:", *self._told(row)]
+        wiring = [f"fleet {row['topology_id']}, changes newest first:", *self._rewired(row)]
+        return [*lines, "", "rotations, newest first:", *self._told(row), "", *wiring]
+
+    def _rewired(self, row: Row) -> list[str]:
+        told = [
+            f"  {_stamp(op['created_at'])} {op['kind']} {op['target']} {op['state']}"
+            + (f" by {op['requested_by']}" if op["requested_by"] else "")
+            + (f": {op['reason']}" if op["reason"] else "")
+            for op in self.operations.get(str(row["topology_id"]), ())[:HISTORY]
+        ]
+        return told or ["  none"]
 
     def _told(self, row: Row) -> list[str]:
         told = []
-        for mutation in self.history.get(str(row["name"]), ())[:HISTORY]:
+        rotations = [m for m in self.history.get(str(row["name"]), ()) if m["kind"] not in OPS]
+        for mutation in rotations[:HISTORY]:
             outcome = mutation["outcome"] or {}
             change = (
                 f" {listed(outcome.get('old'))} -> {listed(outcome.get('new'))}" if outcome.get("new") else ""

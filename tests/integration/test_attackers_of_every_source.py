@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from decnet.bus.base import Event, matches
 from decnet.db.repository import BaseRepository
@@ -139,3 +141,35 @@ async def test_tags_show_the_address_of_an_event_that_names_its_identity_too(tmp
     assert {kind for kind, _ in found} == {"canary_fingerprint", "email"}
     assert None not in {ip for _, ip in found}
     assert attackers == {f"203.0.113.{n}": AT for n in (1, 2, 3)}
+
+
+@pytest.mark.slow
+async def test_two_sensors_whose_names_clean_alike_stay_apart_over_restarts(tmp_path: Path) -> None:
+    """End to end: two logs in one engine, then the same logs read again by another engine of the same database."""
+    line = {"eventid": "cowrie.session.connect", "session": "s1", "src_ip": "fe80::7%eth0", "protocol": "ssh"}
+    names = ("k\u00f6der", "k\u00e4der")
+    for number, name in enumerate(names):
+        rows = [{**line, "sensor": name, "timestamp": f"2026-03-01T00:00:0{number}Z"}]
+        rows.append({**rows[0], "eventid": "cowrie.command.input", "input": f"echo {number}"})
+        (tmp_path / f"{number}.json").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    found = []
+    base = settings(tmp_path, {"kind": "cowrie", "path": str(tmp_path / "0.json")})
+    for _ in range(2):
+        second = base.sensors[0].model_copy(update={"path": tmp_path / "1.json"})
+        engine = Engine(base.model_copy(update={"sensors": (*base.sensors, second)}))
+        await engine.start()
+        try:
+            assert await asyncio.wait_for(engine.until_idle(0.3), 60) is None
+            assert engine.sensors is not None
+            shown = [name for row in engine.sensors.status() for name in row["names"]]
+            sessions = await engine.repo.list_sessions()
+            found.append({row["session_id"]: (row["decky_id"], row["attacker_ip"]) for row in sessions})
+            async with engine.repo.db.write() as session:
+                await session.execute(text("DELETE FROM sensor_checkpoint"))
+        finally:
+            await engine.stop()
+    tokens = {name["name"]: name["token"] for name in shown}
+    assert set(tokens) == set(names)
+    assert len(set(tokens.values())) == 2
+    assert sorted(found[0].values()) == sorted((token, "fe80::7") for token in tokens.values())
+    assert found[0] == found[1], "reading again adds nothing and moves nothing"

@@ -288,3 +288,25 @@ async def test_matches_is_the_servers_twin(bus: BaseBus) -> None:
         asyncio.run_coroutine_threadsafe(check(".".join(pattern), ".".join(topic)), loop).result(10)
 
     await asyncio.to_thread(property_)
+
+
+async def test_a_worker_that_reads_more_topics_than_before_gets_them_from_its_old_consumer(
+    bus: BaseBus,
+) -> None:
+    """A new version on a running server: the durable stays, its place stays, its patterns are the new ones."""
+    first = await bus.consume("recorder", [ENDED])
+    await bus.publish(ENDED, {"n": 1}, event_id="a")
+    (old,) = await first.fetch(10, 2.0)
+    await old.ack()
+    await first.close()
+    second = await bus.consume("recorder", [ENDED, "canary.*.triggered", "email.received"])
+    await bus.publish("canary.tok.triggered", {"n": 2}, event_id="b")
+    await bus.publish("email.received", {"n": 3}, event_id="c")
+    await bus.publish("canary.tok.placed", {"n": 4}, event_id="d")
+    got: list[Delivery] = []
+    while len(got) < 2:
+        got += await second.fetch(10, 2.0)
+    assert [d.event.payload["n"] for d in got if d.event is not None] == [2, 3], (
+        "each once, what was done not again"
+    )
+    await second.close()

@@ -169,3 +169,44 @@ async def test_a_wrong_interval_is_refused_with_its_reason(repo: BaseRepository)
         await pilot.press("I", "y")
         await pilot.press("3", "x", "enter", "y")
         await shows(app, pilot, "NOT APPLIED")
+
+
+async def test_an_interval_that_somebody_else_set_since_is_not_undone(repo: BaseRepository) -> None:
+    app = DecnetApp(SETTINGS, session=StoreSession(repo))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("5")
+        await shows(app, pilot, "web-01")
+        await pilot.press("I", "y")
+        await pilot.press(*"45m", "enter", "y")
+        await shows(app, pilot, "web-01 rotates 45m: verified")
+        await repo.decky_update("web-01", None, mutate_interval="2h")
+        await pilot.press("8")
+        await shows(app, pilot, "web-01 rotates 45m")
+        await pilot.press("U", "y")
+        await shows(app, pilot, "it was changed since: now mutate_interval")
+        assert (await repo.decky_get("web-01") or {})["mutate_interval"] == "2h"
+
+
+async def test_what_docker_says_of_a_decky_is_shown_as_text(repo: BaseRepository) -> None:
+    """The reason is raw: a container's output, an error of a daemon, a line of a decoy's own log."""
+    raw = "pull failed: \x1b[2J\x1b]0;own\x07 [bold]tag\u202e"
+    await repo.decky_update("web-01", None, reason=raw, failures=1, state="failed")
+    await repo.topology_update("lab", reason=raw)
+    row = {
+        "mutation_id": "m",
+        "kind": "add_network",
+        "topology_id": "lab",
+        "target": "dmz",
+        "state": "failed",
+        "payload": {},
+    }
+    await repo.mutation_add({**row, "reason": raw})
+    app = DecnetApp(SETTINGS, session=StoreSession(repo))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("5")
+        await shows(app, pilot, "web-01")
+        await pilot.press("enter")
+        await shows(app, pilot, "pull failed: \\e[2J")
+        text = "\n".join(screen_text(app))
+    assert not {"\x1b", "\x07", "\u202e"} & set(text)
+    assert text.count("[bold]tag") >= 2, "nor is it read as markup"

@@ -14,7 +14,7 @@ from decnet.attribution import worker as module
 from decnet.attribution.heard import Heard, heard
 from decnet.attribution.worker import AttributionWorker
 from decnet.bus.base import Event
-from decnet.config import AttributionSettings, Settings
+from decnet.config import AttributionSettings, BusSettings, Settings
 from decnet.db.repository import BaseRepository
 from decnet.ids import attacker_id, event_id, identity_id
 from decnet.runtime.worker import Transaction, TxBus
@@ -154,7 +154,7 @@ async def test_an_unknown_attacker_is_waited_for_an_hour_and_then_given_up() -> 
         now[0] = 100.0 + passed
         tx = await given(worker, repo, late)
         assert (tx.deferred, tx.dead) == ({"e1"}, [])
-    assert worker.health() == {"malformed": 0, "deferred": 3, "alerts_told": 0}
+    assert worker.health() == {"malformed": 0, "deferred": 3, "alerts_told": 0, "waiting": 1}
     now[0] = 3700.0
     tx = await given(worker, repo, late)
     assert tx.deferred == set()
@@ -191,15 +191,28 @@ async def test_every_event_waits_by_its_own_clock() -> None:
     assert ([d.event.id for d in tx.dead], tx.deferred) == (["e1"], {"e2"})
 
 
-async def test_what_is_remembered_of_waiting_events_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_so_many_observations_wait_and_no_more_lest_nothing_else_is_delivered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "MAX_WAITING", 2)
     now = [0.0]
     worker, repo = waiting_worker(now, wait=10.0), NobodyKnown()
-    await given(worker, repo, *(event(body(), ident=f"e{n}") for n in range(3)))
+    tx = await given(worker, repo, *(event(body(), ident=f"e{n}") for n in range(3)))
+    assert tx.deferred == {"e0", "e1"}
+    assert [(d.event.id, d.reason) for d in tx.dead] == [
+        ("e2", "its attacker is unknown, and 2 observations wait for theirs already")
+    ]
+    assert worker.health()["waiting"] == 2
+    tx = await given(worker, repo, event(body(), ident="e0"))
+    assert (tx.deferred, tx.dead) == ({"e0"}, []), "what waits already goes on waiting"
     now[0] = 10.0
-    tx = await given(worker, repo, *(event(body(), ident=f"e{n}") for n in (1, 2)))
-    assert [d.event.id for d in tx.dead] == ["e1", "e2"], "as many as are kept"
-    assert (await given(worker, repo, event(body(), ident="e0"))).deferred == {"e0"}, "the oldest waits anew"
+    await given(worker, repo, event(body(), ident="e0"))
+    assert (await given(worker, repo, event(body(), ident="e2"))).deferred == {"e2"}, "room again"
+
+
+def test_half_of_what_a_broker_delivers_without_an_answer_may_wait() -> None:
+    assert AttributionWorker(Settings()).room == 10_000
+    assert AttributionWorker(Settings(bus=BusSettings(max_ack_pending=9))).room == 4
 
 
 async def test_what_cannot_be_read_is_a_dead_letter_with_its_reason_and_costs_the_others_nothing() -> None:
@@ -210,7 +223,7 @@ async def test_what_cannot_be_read_is_a_dead_letter_with_its_reason_and_costs_th
         (bad, "malformed observation: confidence is not between 0 and 1")
     ]
     assert tx.deferred == {"good"}
-    assert worker.health() == {"malformed": 1, "deferred": 1, "alerts_told": 0}
+    assert worker.health() == {"malformed": 1, "deferred": 1, "alerts_told": 0, "waiting": 1}
 
 
 async def test_known_and_unknown_attackers_of_one_batch_go_apart(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from decnet_tui import changes, journal
 from decnet_tui.alertchanges import AlertNote, AlertState
 from decnet_tui.app import DecnetApp
 from decnet_tui.backfillform import Backfill
-from decnet_tui.changes import Change, End, Outcome, perform
+from decnet_tui.changes import Change, End, Outcome, changed_since, perform
 from decnet_tui.commands import CHANGES, COMMANDS
 from decnet_tui.commands.base import Command
 from decnet_tui.desk import Desk
@@ -950,6 +950,59 @@ async def test_undo_restores_what_was_there_once_and_is_journalled_itself(tmp_pa
             (row,) = await repo.journal(limit=1)
             assert row["undoes"] == entry["id"]
             assert journal.last_undoable(await repo.journal(), "eve@console") is None
+
+
+async def test_undo_is_refused_where_somebody_changed_the_target_since(tmp_path: Path) -> None:
+    async with open_repo("sqlite", tmp_path) as repo:
+        await filled(repo, time.time())
+        session = StoreSession(repo)
+        made: list[tuple[Change, Change]] = [
+            (
+                RuleChange("R0001", "disabled", None, None, "noisy"),
+                RuleChange("R0001", "clipped", 0.3, None, "bob's"),
+            ),
+            (IgnoreSource("192.0.2.0/24", None, "scanner"), NoticeSource("192.0.2.0/24")),
+        ]
+        for mine, theirs in made:
+            for change in (mine, theirs):
+                change.wait_s = 0.0
+                assert (await perform(session, Feed(), change)).end is not End.REFUTED
+            found = next(e for e in await repo.journal() if e["what"] == mine.what and not e["undoes"])
+            held = await state_of(repo)
+            back = journal.undo_of(found)
+            back.wait_s = 0.0
+            outcome = await perform(session, Feed(), back)
+            assert outcome.end is End.REFUTED
+            assert outcome.detail.startswith("it was changed since: now ")
+            assert await state_of(repo) == held, "nothing is written over"
+            (row,) = await repo.journal(limit=1)
+            assert (row["undoes"], row["outcome"], row["detail"]) == (
+                found["id"],
+                "NOT APPLIED",
+                outcome.detail,
+            )
+
+
+@pytest.mark.parametrize(
+    ("left", "now", "same"),
+    [
+        ({"state": "disabled", "reason": "x"}, {"state": "disabled", "reason": None}, True),
+        ({"state": "disabled"}, {"state": "enabled"}, False),
+        ({"confidence_max": 0.4}, {"confidence_max": 0.4000001}, True),
+        ({"confidence_max": 0.4}, {"confidence_max": 0.41}, False),
+        ({"state": "disabled", "expires_at": 4e9}, {"state": "disabled", "expires_at": 4e9 + 1}, True),
+        ({"state": "disabled", "expires_at": 4e9}, {"state": "disabled", "expires_at": 4e9 + 2}, False),
+        ({"state": "disabled", "expires_at": 10.0}, {"state": "enabled", "expires_at": None}, True),
+        ({"state": "disabled", "expires_at": 10.0}, {"state": "clipped", "expires_at": None}, False),
+        ({"ignored": True, "expires_at": 10.0}, {"ignored": False}, True),
+        ({"ignored": True, "expires_at": 10.0}, {"ignored": True, "expires_at": None}, False),
+        ({"mutate_interval": "45m"}, None, False),
+    ],
+)
+def test_what_ended_by_itself_was_changed_by_nobody(
+    left: dict[str, Any], now: dict[str, Any] | None, same: bool
+) -> None:
+    assert (changed_since(left, now) == "") is same
 
 
 def entry(**over: Any) -> dict[str, Any]:

@@ -11,12 +11,13 @@ from typing import Any, cast
 import pytest
 
 from decnet.bus.base import Event
+from decnet.bus.null import AbsentBus
 from decnet.db.repository import BaseRepository
 from decnet.errors import BusUnavailable
 from decnet.mutator import mutate_all, mutate_decky
 from decnet.mutator import worker as worker_module
 from decnet.mutator.service import MutationService, Outcome
-from decnet.mutator.worker import FLOOR_S, GIVE_WAY_S, MutatorWorker, _NoBus, _whole
+from decnet.mutator.worker import FLOOR_S, GIVE_WAY_S, MutatorWorker, _whole
 from tests.mutatorkit import LAB_UP, START, Clock, World, calm, engine, lab_repo, news
 
 Row = dict[str, Any]
@@ -321,7 +322,9 @@ async def test_one_decky_on_request_and_the_trigger_that_is_told(
 
 
 async def test_without_a_bus_nothing_that_waits_is_lost() -> None:
-    bus = _NoBus("mutator")
+    bus = AbsentBus("mutator")
+    await bus.connect()
+    assert not bus.connected
     with pytest.raises(BusUnavailable):
         await bus.publish_events([])
     with pytest.raises(BusUnavailable):

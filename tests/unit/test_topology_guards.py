@@ -190,3 +190,13 @@ def test_one_that_leaves_is_no_member_but_its_name_is_not_free() -> None:
     assert shape.deckies == {"a": Member(("ftp",), ("ftp",), (), {"ftp": 2121}, frozenset())}
     assert shape.elsewhere == {"elsewhere", "b"}
     assert not shape_of({"networks": ["x"], "wanted": False}, [], []).wanted
+
+
+def test_a_new_decky_runs_on_what_its_fleet_runs_on_unless_it_says_otherwise() -> None:
+    dry = shape_of({"networks": [], "wanted": True, "substrate": "dry_run"}, [], [])
+    for shape, said, wanted in (
+        (dry, {}, "dry_run"), (dry, {"substrate": "compose"}, "compose"), (SHAPE, {}, "opencanary"),
+    ):  # fmt: skip
+        spec = tried("add_decky", "db-01", {"pool": ["redis", "mysql"], **said}, shape=shape).spec
+        assert spec is not None
+        assert spec.substrate == wanted

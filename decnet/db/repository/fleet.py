@@ -215,6 +215,7 @@ class FleetMixin(SqlRepository):
         states: Sequence[str] | None = None,
         target: str | None = None,
         topology_id: str | None = None,
+        kinds: Sequence[str] | None = None,
         since: datetime | float | None = None,
         limit: int = 100,
         newest_first: bool = True,
@@ -228,6 +229,8 @@ class FleetMixin(SqlRepository):
             query = query.where(_MUTATION.c.target == target)
         if topology_id is not None:
             query = query.where(_MUTATION.c.topology_id == topology_id)
+        if kinds is not None:
+            query = query.where(_MUTATION.c.kind.in_(list(kinds)))
         if since is not None:
             query = query.where(_MUTATION.c.created_at >= as_utc(since))
         async with self._read() as session:
