@@ -60,7 +60,7 @@ class AttributionWorker(Worker):
         self.wait, self.clock = configured.observation_wait, clock
         self._waiting: dict[str, float] = {}
         self.jobs = (Job("multi-actor", every, self._tick, lease=LEASE, by_data=True),)
-        self.malformed = self.deferred = self.alerts = 0
+        self.malformed = self.deferred = self.alerts = self.forgotten = 0
 
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
         """Says what it listens to."""
@@ -99,6 +99,7 @@ class AttributionWorker(Worker):
             return
         while len(self._waiting) > MAX_WAITING:
             del self._waiting[next(iter(self._waiting))]
+            self.forgotten += 1
         self.deferred += 1
         tx.defer(event)
 
@@ -112,8 +113,13 @@ class AttributionWorker(Worker):
         self.alerts += len(out.events)
 
     def health(self) -> dict[str, Any]:
-        """Observations refused and put off, alerts told."""
-        return {"malformed": self.malformed, "deferred": self.deferred, "alerts_told": self.alerts}
+        """Observations refused and put off, waits that began anew for want of room, alerts told."""
+        return {
+            "malformed": self.malformed,
+            "deferred": self.deferred,
+            "waiting_forgotten": self.forgotten,
+            "alerts_told": self.alerts,
+        }
 
     async def stop(self) -> None:
         """Says so."""

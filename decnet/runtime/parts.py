@@ -15,14 +15,13 @@ from decnet.bus.base import BaseBus
 from decnet.bus.publish import publish_safely
 from decnet.config import Settings
 from decnet.errors import BusError
-from decnet.runtime.health import WorkerStats, health_payload
+from decnet.runtime.health import BUS, DATABASE, WorkerStats, health_payload
 from decnet.runtime.supervisor import Supervisor
 
 LOOK_S = 0.5
 """Seconds until a part that went or came back shows in its heartbeat."""
 FULL = 0.8
 """Fill of the stream, with evidence that nobody has read, from which on the bus is not well."""
-BUS, DATABASE = "bus", "database"
 Own = Callable[[], dict[str, Any]]
 
 
