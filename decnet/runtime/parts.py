@@ -50,10 +50,11 @@ class PartsHealth:
 
     async def beat(self, *, stopped: bool = False) -> None:
         """One heartbeat of both now."""
-        for name, payload in ((BUS, self._bus(stopped)), (DATABASE, self._database(stopped))):
+        said = {BUS: self._bus(stopped), DATABASE: self._database(stopped)}
+        for name, payload in said.items():
             topic = topics.system(topics.SYSTEM_BUS_HEALTH) if name == BUS else topics.system_health(name)
             await publish_safely(self.bus, topic, payload, "health")
-            await self.supervisor.beats.store(name, payload)
+        await asyncio.gather(*(self.supervisor.beats.store(name, payload) for name, payload in said.items()))
 
     def _bus(self, stopped: bool) -> dict[str, Any]:
         state = "stopped" if stopped else "ok" if self.bus.connected else "failed"

@@ -1,17 +1,14 @@
-"""Lists: tags, sessions, attackers, workers."""
+"""Lists: tags, sessions, attackers."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from decnet.config import Settings
-from decnet.runtime.health import status_of
 from decnet_tui.cli import common, emptiness
-from decnet_tui.times import ago
 
 Attacker = Annotated[str | None, typer.Option("--attacker", help="Address or uuid.")]
 Session = Annotated[str | None, typer.Option("--session", help="Session id.")]
@@ -157,36 +154,7 @@ def _query(
     return common.run(ask)
 
 
-def workers(
-    as_json: common.AsJson = False,
-    limit: common.Limit = 100,
-    since: common.Since = None,
-    data_dir: common.DataDir = None,
-    config: common.ConfigFile = None,
-    db: common.DbUrl = None,
-) -> None:
-    """The last heartbeat of every worker and what it means now."""
-    settings = common.settings_of(config, data_dir=data_dir, db=db)
-    newest = common.parse_since(since)
-
-    async def ask() -> list[dict[str, Any]]:
-        async with common.repository(settings) as repo:
-            return [row["payload"] for row in await repo.heartbeats()]
-
-    now = time.time()
-    beat = settings.runtime.heartbeat_s
-    rows = [
-        {**p, "age_s": round(max(now - float(p.get("ts") or 0), 0.0), 1), "status": status_of(p, now, beat)}
-        for p in common.run(ask)
-        if newest is None or float(p.get("ts") or 0) >= newest.timestamp()
-    ]
-    rows = rows[: limit or None]
-    columns = ("worker", "status", "heartbeat", "processed", "failed", "dead_lettered", "lag", "note")
-    shown = rows if as_json else [{**row, "heartbeat": ago(row["age_s"])} for row in rows]
-    common.print_rows(shown, columns, as_json, "no worker has run yet: start `decnet-tui --headless`")
-
-
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for command in (tags, sessions, attackers, workers):
+    for command in (tags, sessions, attackers):
         app.command()(command)

@@ -140,7 +140,11 @@ class WorkersView(SectionsView):
         """Counts that are worth a word, then what is behind the entry."""
         entry = self.current
         counted = entry is not None and entry.section in (WORKERS, SENSORS)
-        words = [*losses(entry.data), *troubles(entry.data), *works(entry.data)] if entry is not None and counted else []
+        words = (
+            [*losses(entry.data), *troubles(entry.data), *works(entry.data)]
+            if entry is not None and counted
+            else []
+        )
         return [*words, *super().detail()]
 
     def empty(self, width: int) -> list[str]:
