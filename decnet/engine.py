@@ -163,6 +163,7 @@ class Engine:
         own: dict[str, Any] = {"restarts": self.server.restarts if self.server else 0}
         if self.notifier is not None:
             own["notify_dropped"] = self.notifier.dropped
+            own["notify_failed"] = self.notifier.failed
         return own
 
     async def _purge(self, bus: NatsBus) -> None:

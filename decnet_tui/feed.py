@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from decnet.bus.base import Event
 from decnet.hostile import storable, visible
-from decnet.runtime.health import STALE_BEATS, process_gone
+from decnet.runtime.health import PARTS, STALE_BEATS, process_gone
+from decnet_tui.figures import losses
 from decnet_tui.summary import UNNAMED, source_of, summarise
 
 KNOWN_IPS = 20_000
@@ -35,7 +36,6 @@ DEEP = 100
 _LAST_S = 1e15
 _MERGED = "identity.merged"
 _ALERT = "attribution.profile.multi_actor_suspected"
-_REPORTED = frozenset({"failed", "paused", "waiting_for_bus", "degraded", "starting", "stopping"})
 
 
 class EventRow(NamedTuple):
@@ -62,15 +62,13 @@ class WorkerModel:
         return max(0.0, now - self.seen_at)
 
     def status(self, now: float, heartbeat_s: float) -> str:
-        """ok, degraded, stale, failed, paused, waiting_for_bus or stopped."""
+        """ok, or as reported: degraded, failed, paused, waiting_for_…, stopped; stale when the beats stopped."""
         state = str(self.payload.get("state") or "ok")
         if state == "stopped":
             return state
         if self.age(now) > STALE_BEATS * heartbeat_s or process_gone(self.payload):
             return "stale"
-        if state in _REPORTED:
-            return state
-        return "degraded" if self.payload.get("degraded") else "ok"
+        return "degraded" if state == "ok" and self.payload.get("degraded") else visible(state, 40)
 
 
 class Rates:
@@ -210,6 +208,13 @@ class Feed:
         """Sensors that are missing, unreadable or silent too long."""
         return sum(str(row.get("state")) not in ("ok", "None") for row in self.sensors())
 
+    def losses(self) -> dict[str, list[str]]:
+        """What workers and the engine's parts say that was lost or limited, in words, by their names."""
+        said = {name: losses(self.workers[name].payload) for name in sorted(self.workers)}
+        if self.lost:
+            said["this console"] = [f"{self.lost} live events not shown"]
+        return {visible(name, 20): words for name, words in said.items() if words}
+
     def load_addresses(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Addresses of attackers that were stored before we came."""
         for row in rows:
@@ -228,8 +233,8 @@ class Feed:
         return named
 
     def worker_counts(self, now: float) -> tuple[int, int]:
-        """Workers that are ok, and all workers known; the bus itself is none."""
-        known = [w for name, w in self.workers.items() if name != "bus"]
+        """Workers that are ok, and all workers known; the bus and the database are none."""
+        known = [w for name, w in self.workers.items() if name not in PARTS]
         return sum(w.status(now, self.heartbeat_s) == "ok" for w in known), len(known)
 
     def address_of(self, attacker_uuid: object) -> str | None:

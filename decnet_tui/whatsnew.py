@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from decnet.attack.catalogue import load_catalogue
-from decnet.runtime.health import status_of
+from decnet.runtime.health import PARTS, status_of
 from decnet_tui.actornames import actor_and_id, addresses
 from decnet_tui.times import clock, span
 
@@ -118,7 +118,7 @@ def _alerts(found: Found) -> tuple[Item, ...]:
 
 
 def _sensors(found: Found) -> tuple[Item, ...]:
-    beats = [beat.get("payload") or {} for beat in found.heartbeats if beat.get("worker") != "bus"]
+    beats = [beat.get("payload") or {} for beat in found.heartbeats if beat.get("worker") not in PARTS]
     if beats and all(status_of(beat, found.now, found.heartbeat_s) == "stopped" for beat in beats):
         # Its server went with it and could not say so: one line tells it all.
         return (
@@ -130,7 +130,8 @@ def _sensors(found: Found) -> tuple[Item, ...]:
         name, state = str(beat.get("worker")), status_of(payload, found.now, found.heartbeat_s)
         if state not in ("ok", "stopped"):
             why = payload.get("note") or ""
-            items.append(Item(name, f"worker {name} is {state}  {why}", payload, ("workers", name), bad=True))
+            what = f"the {name}" if name in PARTS else f"worker {name}"
+            items.append(Item(name, f"{what} is {state}  {why}", payload, ("workers", name), bad=True))
         sensors = payload.get("sensors")
         for row in sensors if isinstance(sensors, list) else ():
             if isinstance(row, Mapping) and row.get("state") != "ok":

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 APPLICATION = "decnet-tui"
 """How our own connections are called on a PostgreSQL server."""
-PATIENCE_S = 2.0
+PATIENCE_S = 1.5
 """Seconds that a lock may be held by somebody else before it is trouble."""
 SOMEBODY = "another process"
 _LOCKS = Path("/proc/locks")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 from uuid import NAMESPACE_URL, uuid5
 
+from decnet.bounds import bit
 from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.ids import event_id
@@ -27,6 +28,8 @@ AT_ONCE = 100
 MAX_USERS = 500
 """Rows looked at to name who else tried a credential, and where."""
 MAX_NAMED = 50
+USERS_CAPPED = "users_capped"
+"""The name in health of looks at a secret that had MAX_USERS users or more."""
 _CREDENTIAL_NS = uuid5(NAMESPACE_URL, "decnet:reused_credential:v1")
 
 
@@ -88,6 +91,7 @@ async def _reused(repo: BaseRepository, times: dict[str, float], since: float) -
 async def _reuse_event(repo: BaseRepository, key: str, row: ReusedCredential, ts: float) -> Event:
     """``credential.reuse.detected``: whose reuse it is, where, and who else tried the same."""
     users = await repo.credential_users(row["username"], row["secret_kind"], row["secret_hmac"], MAX_USERS)
+    bit(USERS_CAPPED, len(users) >= MAX_USERS)
     own = [user for user in users if user["attacker_uuid"] == row["attacker_uuid"]]
     payload = {
         "credential_id": reused_id(row),

@@ -6,9 +6,11 @@ share the stream cannot deadlock. The effects are commutative and idempotent; th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from decnet.bounds import bitten
 from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
 from decnet.config import Settings, load_settings
@@ -16,7 +18,7 @@ from decnet.db.repository.runtime.due import widened
 from decnet.errors import BusError
 from decnet.ids import event_id
 from decnet.logs import get_logger
-from decnet.recorder.derive import derive_due
+from decnet.recorder.derive import USERS_CAPPED, derive_due
 from decnet.recorder.plan import TOPICS, Plan, plan_of
 from decnet.runtime.worker import Job, Transaction, Worker
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 RECORDINGS_EVERY_S = 5.0
 RECORDINGS_AT_ONCE = 20
+LEFT_OUT = ("commands_dropped", "items_dropped")
+"""What a sensor had to leave out of a session, as the session itself says it."""
 IDENTITY_FORMED = topics.identity(topics.IDENTITY_FORMED)
 
 
@@ -40,6 +44,7 @@ class RecorderWorker(Worker):
         self.bus: BaseBus | None = None
         self.recordings_waiting = 0
         self.derived = 0
+        self.left_out = Counter[str]()
         every = self.settings.derive_interval_s
         self.jobs = (
             Job("recordings", RECORDINGS_EVERY_S, copy_recordings, lease="recorder.recordings", by_data=True),
@@ -58,7 +63,15 @@ class RecorderWorker(Worker):
             tx.dead_letter(event, reason)
         await self._write(plan, tx.repo)
         await _announce(plan, tx)
+        self._note_left_out(plan)
         await self._copy(plan.recordings, tx.repo)
+
+    def _note_left_out(self, plan: Plan) -> None:
+        """What the sensors say that the sessions of a batch lack; said once more when a session comes once more."""
+        for row in plan.sessions:
+            for name in LEFT_OUT:
+                if isinstance(count := row.get(name), int):
+                    self.left_out[name] += count
 
     async def _derive(self, repo: BaseRepository, _bus: BaseBus) -> None:
         self.derived += await derive_due(repo, self.settings.score_thresholds)
@@ -88,8 +101,13 @@ class RecorderWorker(Worker):
             log.info("recordings are copied later", error=str(error))
 
     def health(self) -> dict[str, Any]:
-        """How often recordings had to wait for the bus, and events told from stored rows."""
-        return {"recordings_waiting": self.recordings_waiting, "derived": self.derived}
+        """How often recordings had to wait for the bus, events told from stored rows, and what sessions lack."""
+        return {
+            "recordings_waiting": self.recordings_waiting,
+            "derived": self.derived,
+            **{name: self.left_out[name] for name in LEFT_OUT},
+            **bitten(USERS_CAPPED),
+        }
 
     async def stop(self) -> None:
         """Lets the bus go."""

@@ -11,7 +11,7 @@ from decnet.logs import get_logger
 from decnet.runtime.dbwatch import DatabaseWatch
 
 log = get_logger(__name__)
-STORE_S = 2.0
+STORE_S = 1.0
 """Seconds that a beat waits for its row; who is not done by then goes on in the background."""
 
 
@@ -28,7 +28,7 @@ class StoredBeats:
     async def store(self, worker: str, payload: dict[str, Any]) -> None:
         """Writes a beat after the one before it; while that hangs, the beat is left out and counted.
 
-        Takes no longer than twice STORE_S.
+        Takes no longer than twice STORE_S, mostly once.
         """
         if self.database is not None and self.database.trouble:
             self.not_stored += 1

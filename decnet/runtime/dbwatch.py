@@ -14,8 +14,8 @@ from decnet.errors import DatabaseError
 from decnet.logs import get_logger
 
 log = get_logger(__name__)
-LOOK_S = 1.0
-"""Seconds between two looks; with the patience of a look, who locks it is named within three."""
+LOOK_S = 0.5
+"""Seconds between two looks; with the patience of a look, who locks it is known after two."""
 
 
 class Lockable(Protocol):

@@ -12,6 +12,9 @@ from typing import Any
 from decnet.bus.publish import publish_failures
 from decnet.processes import process_alive
 
+BUS, DATABASE = "bus", "database"
+PARTS = frozenset({BUS, DATABASE})
+"""Names in health under which no worker runs, but a part of the engine."""
 STALE_BEATS = 3
 """A worker is stale after this many missed heartbeats."""
 
@@ -63,7 +66,7 @@ def health_payload(worker: str, state: str, stats: WorkerStats, extra: dict[str,
 
 
 def status_of(payload: Mapping[str, object], now: float, heartbeat_s: float) -> str:
-    """ok, degraded, failed, waiting_for_bus, paused, stopped as reported, or stale when the beats stopped."""
+    """ok, degraded, failed, waiting_for_…, paused, stopped as reported, or stale when the beats stopped."""
     state = str(payload.get("state", "unknown"))
     ts = payload.get("ts")
     age = now - ts if isinstance(ts, (int, float)) else float("inf")

@@ -66,6 +66,8 @@ class Notifier:
         self.settings, self.repo, self.bus, self.clock = settings, repo, bus, clock
         self.dropped = 0
         """Notifications that found the queue full; in the health of the engine."""
+        self.failed = 0
+        """Runs that could not be made, took too long or ended badly; there too."""
         self._pace = Pace(settings.per_minute)
         self._known: set[str] | None = None
         self._waiting: deque[dict[str, Any]] = deque()
@@ -139,6 +141,7 @@ class Notifier:
                 *self.argv, stdin=asyncio.subprocess.PIPE, stdout=null, stderr=null
             )
         except OSError as error:
+            self.failed += 1
             log.error("notify command cannot be run", command=self.argv[0], reason=error.strerror)
             return
         try:
@@ -150,6 +153,7 @@ class Notifier:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+        self.failed += bool(process.returncode)
         if process.returncode:
             log.warning("notify command failed", kind=message["kind"], code=process.returncode)
 

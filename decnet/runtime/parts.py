@@ -15,14 +15,13 @@ from decnet.bus.base import BaseBus
 from decnet.bus.publish import publish_safely
 from decnet.config import Settings
 from decnet.errors import BusError
-from decnet.runtime.health import WorkerStats, health_payload
+from decnet.runtime.health import BUS, DATABASE, WorkerStats, health_payload
 from decnet.runtime.supervisor import Supervisor
 
 LOOK_S = 0.5
 """Seconds until a part that went or came back shows in its heartbeat."""
 FULL = 0.8
 """Fill of the stream, with evidence that nobody has read, from which on the bus is not well."""
-BUS, DATABASE = "bus", "database"
 Own = Callable[[], dict[str, Any]]
 
 
@@ -51,10 +50,11 @@ class PartsHealth:
 
     async def beat(self, *, stopped: bool = False) -> None:
         """One heartbeat of both now."""
-        for name, payload in ((BUS, self._bus(stopped)), (DATABASE, self._database(stopped))):
+        said = {BUS: self._bus(stopped), DATABASE: self._database(stopped)}
+        for name, payload in said.items():
             topic = topics.system(topics.SYSTEM_BUS_HEALTH) if name == BUS else topics.system_health(name)
             await publish_safely(self.bus, topic, payload, "health")
-            await self.supervisor.beats.store(name, payload)
+        await asyncio.gather(*(self.supervisor.beats.store(name, payload) for name, payload in said.items()))
 
     def _bus(self, stopped: bool) -> dict[str, Any]:
         state = "stopped" if stopped else "ok" if self.bus.connected else "failed"

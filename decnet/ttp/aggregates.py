@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from decnet.bounds import bit
 from decnet.logs import get_logger
 from decnet.ttp.base import TaggerEvent
 
@@ -40,6 +41,8 @@ MOST_JITTER = 0.5
 NEWEST_STARTS = 500
 MAX_ATTEMPTS = 50_000
 MAX_NAMED = 50
+ATTEMPTS_UNCOUNTED = "attempts_uncounted"
+"""The name in health of looks that had more than MAX_ATTEMPTS before them."""
 AT_ONCE = 100
 _SPREAD = ("account_count", "target_count")
 
@@ -279,6 +282,7 @@ async def _auth(repo: BaseRepository, marks: Sequence[DueSpan]) -> list[TaggerEv
             if parts := _parts(some):
                 todo += parts
                 continue
+            bit(ATTEMPTS_UNCOUNTED)
             _log.warning("attempts beyond the bound are not counted", bound=MAX_ATTEMPTS)
         for attacker, own in groupby(rows, key=lambda row: str(row["attacker_uuid"])):
             out += auth_events(attacker, own, *spans[attacker])

@@ -16,12 +16,15 @@ from typing import Annotated, Any, TypedDict, get_type_hints
 from pydantic import AfterValidator, BeforeValidator, StrictBool, StrictFloat, StrictInt, TypeAdapter
 from pydantic import ValidationError as Mismatch
 
+from decnet.bounds import bit
 from decnet.hostile import storable, storable_text
 from decnet.ttp.kinds import KNOWN_SOURCE_KINDS
 from decnet.ttp.masking import masked
 
 MAX_TEXT = 2000
 MAX_ITEMS = 100
+EVIDENCE_CUT = "evidence_cut"
+"""The name in health of both bounds: texts and lists of evidence that lost their ends."""
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,79}\Z")
 _DOMAIN = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?\Z")
 _HEX = re.compile(r"[0-9a-f]{8,128}\Z")
@@ -42,7 +45,10 @@ def _shaped(pattern: re.Pattern[str]) -> Callable[[str], str]:
 
 
 def _cut_text(value: Any) -> Any:
-    return masked(storable_text(value[:MAX_TEXT])) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    bit(EVIDENCE_CUT, len(value) > MAX_TEXT)
+    return masked(storable_text(value[:MAX_TEXT]))
 
 
 def _kept(pattern: re.Pattern[str]) -> Callable[[Any], Any]:
@@ -58,7 +64,10 @@ def _kept(pattern: re.Pattern[str]) -> Callable[[Any], Any]:
 
 
 def _cut_list(value: Any) -> Any:
-    return list(value[:MAX_ITEMS]) if isinstance(value, (list, tuple)) else value
+    if not isinstance(value, (list, tuple)):
+        return value
+    bit(EVIDENCE_CUT, len(value) > MAX_ITEMS)
+    return list(value[:MAX_ITEMS])
 
 
 Text = Annotated[str, BeforeValidator(_cut_text)]

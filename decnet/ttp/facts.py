@@ -11,11 +11,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from decnet.bounds import bit
 from decnet.hostile import storable_text
 from decnet.ttp.base import TaggerEvent
 
 MAX_FACTS = 200
 """Items of one flat list; a sensor keeps at most 1,000."""
+FACTS_CAPPED = "facts_capped"
+"""The bound's name in health."""
 
 
 def session_facts(payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,7 +64,7 @@ def _forward_facts(forwards: list[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "forward_count": len(forwards),
         "forward_hosts": _distinct(item.get("host") for item in forwards),
-        "forward_ports": sorted(set(ports))[:MAX_FACTS],
+        "forward_ports": _bounded(sorted(set(ports))),
         "forward_targets": _distinct(f"{item.get('host')}:{item.get('port')}" for item in forwards),
     }
 
@@ -72,7 +75,7 @@ def input_events(base: TaggerEvent) -> list[TaggerEvent]:
     A script typed into ``cat > x.sh`` says what it would do.
     """
     found = []
-    for item in _items(base.payload, "inputs")[:MAX_FACTS]:
+    for item in _bounded(_items(base.payload, "inputs")):
         if text := _text(item.get("text")):
             source = f"{base.session_id or base.source_id}#in{_short_hash(str(item.get('ts')) + text)[:12]}"
             payload = {"command_text": text, "ts": item.get("ts"), "realm": item.get("realm")}
@@ -88,7 +91,7 @@ def joined_events(base: TaggerEvent) -> list[TaggerEvent]:
             source_id=_text(item.get("id")),
             payload={"command_text": text, "ts": item.get("ts"), "lines": item.get("lines")},
         )
-        for item in _items(base.payload, "joined")[:MAX_FACTS]
+        for item in _bounded(_items(base.payload, "joined"))
         if (text := _text(item.get("command_text"))) and _text(item.get("id"))
     ]
 
@@ -155,6 +158,11 @@ def _short_hash(text: str) -> str:
     return hashlib.sha256(storable_text(text).encode()).hexdigest()[:32]
 
 
+def _bounded(items: list[Any]) -> list[Any]:
+    bit(FACTS_CAPPED, len(items) - MAX_FACTS)
+    return items[:MAX_FACTS]
+
+
 def _items(payload: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     value = payload.get(name)
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
@@ -162,4 +170,4 @@ def _items(payload: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 
 def _distinct(values: Iterable[Any]) -> list[str]:
     texts = (value for value in values if isinstance(value, str) and value)
-    return list(dict.fromkeys(texts))[:MAX_FACTS]
+    return _bounded(list(dict.fromkeys(texts)))

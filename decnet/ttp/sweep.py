@@ -36,6 +36,11 @@ class UntaggedSweep:
         self._repo: BaseRepository | None = None
         self._bus: BaseBus | None = None
 
+    @property
+    def refused(self) -> int:
+        """Sessions that failed alone; they stay untagged until the next start."""
+        return len(self._refused)
+
     def attach(self, repo: BaseRepository, bus: BaseBus) -> None:
         """Says where the sessions are, and whose absence makes it look again."""
         self._repo, self._bus = repo, bus

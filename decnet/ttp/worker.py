@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from decnet.bounds import bit, bitten
 from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
 from decnet.config import Settings, load_settings
@@ -15,10 +16,12 @@ from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.runtime.worker import Job, Transaction, Worker, transaction
 from decnet.telemetry import batch_span
-from decnet.ttp.aggregates import AT_ONCE, due_events, grown
+from decnet.ttp.aggregates import AT_ONCE, ATTEMPTS_UNCOUNTED, due_events, grown
 from decnet.ttp.base import TaggerEvent, TTPTag
 from decnet.ttp.events import attacker_of, tagger_events
+from decnet.ttp.evidence import EVIDENCE_CUT
 from decnet.ttp.factory import CompositeTagger, get_tagger
+from decnet.ttp.facts import FACTS_CAPPED
 from decnet.ttp.rule_engine import Collected, RuleEngineTagger
 from decnet.ttp.seen import Judged, moment_of, stamp
 from decnet.ttp.store.base import RuleStore
@@ -47,6 +50,8 @@ _TOPICS: tuple[str, ...] = (
 
 _ENDED, _ENRICHED = "attacker.session.ended", "attacker.intel.enriched"
 _MAX_UUIDS = 500
+NEWS_CUT = "news_cut"
+"""The name in health of news that named fewer tags than there were."""
 _Key = tuple[str | None, str | None, str | None]
 
 
@@ -179,6 +184,9 @@ class TtpWorker(Worker):
             "suppressed": sum(sum(engine.engine.suppressed.values()) for engine in engines),
             "views_capped": sum(engine.engine.views_capped for engine in engines),
             "tags_inserted": self.inserted,
+            "tags_ignored": sum(self.suppression.ignored.values()),
+            "sessions_refused": self.sweep.refused,
+            **bitten(FACTS_CAPPED, EVIDENCE_CUT, ATTEMPTS_UNCOUNTED, NEWS_CUT),
             **{key: value for windows in self.windows for key, value in windows.health().items()},
         }
         if not loaded:
@@ -228,6 +236,7 @@ async def _publish(tags: Iterable[TTPTag], tx: Transaction) -> None:
             techniques[tag.technique_id].append(tag)
         names = sorted({tag.sub_technique_id or tag.technique_id for tag in group})
         uuids = sorted(tag.uuid for tag in group)
+        bit(NEWS_CUT, len(uuids) > _MAX_UUIDS)
         payload = {**who, "tag_uuids": uuids[:_MAX_UUIDS], "techniques_added": names[:_MAX_UUIDS]}
         await tx.bus.publish(
             topics.ttp(topics.TTP_TAGGED),

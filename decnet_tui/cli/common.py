@@ -149,7 +149,7 @@ def to_json(value: Any) -> str:
     return json.dumps(value, default=_plain, ensure_ascii=True)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, width: int = 60) -> str:
     if value is None:
         return "-"
     if isinstance(value, datetime):
@@ -157,12 +157,21 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.2f}"
     if isinstance(value, (list, tuple)):
-        return visible(" ".join(map(str, value)), 60)
-    return visible(value, 60)
+        return visible(" ".join(map(str, value)), width)
+    return visible(value, width)
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], as_json: bool, empty: str) -> None:
-    """Rows as one JSON array, or as an aligned table of ``columns``; ``empty`` says what would fill it."""
+def print_rows(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Iterable[str],
+    as_json: bool,
+    empty: str,
+    widths: Mapping[str, int] | None = None,
+) -> None:
+    """Rows as one JSON array, or as an aligned table of ``columns``; ``empty`` says what would fill it.
+
+    A cell of text has 60 characters, or as many as ``widths`` gives its column.
+    """
     if as_json:
         typer.echo(to_json([dict(row) for row in rows]))
         return
@@ -170,7 +179,8 @@ def print_rows(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], as_jso
         typer.echo(empty)
         return
     names = list(columns)
-    table = [names, *([_cell(row.get(name)) for name in names] for row in rows)]
-    widths = [max(len(line[i]) for line in table) for i in range(len(names))]
+    most = widths or {}
+    table = [names, *([_cell(row.get(name), most.get(name, 60)) for name in names] for row in rows)]
+    wide = [max(len(line[i]) for line in table) for i in range(len(names))]
     for line in table:
-        typer.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+        typer.echo("  ".join(text.ljust(width) for text, width in zip(line, wide, strict=True)).rstrip())

@@ -19,6 +19,7 @@ from decnet.config import Settings, packaged_demo_dir
 from decnet.db.repository import BaseRepository
 from decnet.errors import DecnetError
 from decnet.hostile import visible
+from decnet.runtime.dbwatch import locked_by
 from decnet_tui.cli import common
 from decnet_tui.cli.stream import bus_settings
 
@@ -139,9 +140,15 @@ async def _database(settings: Settings) -> Finding:
     if settings.db is None and not Path(settings.data_dir / "decnet.sqlite").exists():
         return "database", "ok", "none yet (made at the first start)"
     try:
-        await (await BaseRepository.open(settings.db_url)).close()
+        repo = await BaseRepository.open(settings.db_url)
+        try:
+            who = await repo.blocked_by()
+        finally:
+            await repo.close()
     except DecnetError as error:
         return "database", "FAIL", str(error)
+    if who:
+        return "database", "FAIL", f"{locked_by(who)}: end it, or wait for it; work goes on by itself then"
     return "database", "ok", "reachable, schema current"
 
 

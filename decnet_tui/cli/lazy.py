@@ -14,7 +14,8 @@ from typer.main import get_group
 MODULES: dict[str, tuple[str, ...]] = {
     "tagging": ("tag",),
     "rules": ("rules",),
-    "lists": ("tags", "sessions", "attackers", "workers"),
+    "lists": ("tags", "sessions", "attackers"),
+    "workers": ("workers",),
     "summary": ("summary",),
     "sensors": ("sensors",),
     "deadletters": ("deadletters",),

@@ -1,8 +1,7 @@
-"""Lists: tags, sessions, attackers, workers."""
+"""Lists: tags, sessions, attackers."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -11,13 +10,10 @@ from typing import TYPE_CHECKING, Annotated, TypedDict, TypeVar
 import typer
 
 from decnet.config import Settings
-from decnet.runtime.health import status_of
 from decnet_tui.cli import common, emptiness
-from decnet_tui.times import ago
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
-    from decnet.db.rows import JsonObject
     from decnet.db.rows.lists import ListedTag
 
 R = TypeVar("R")
@@ -185,42 +181,7 @@ def _query(
     return common.run(ask)
 
 
-def workers(
-    as_json: common.AsJson = False,
-    limit: common.Limit = 100,
-    since: common.Since = None,
-    data_dir: common.DataDir = None,
-    config: common.ConfigFile = None,
-    db: common.DbUrl = None,
-) -> None:
-    """The last heartbeat of every worker and what it means now."""
-    settings = common.settings_of(config, data_dir=data_dir, db=db)
-    newest = common.parse_since(since)
-
-    async def ask() -> list[JsonObject]:
-        async with common.repository(settings) as repo:
-            return [row["payload"] or {} for row in await repo.heartbeats()]
-
-    now = time.time()
-    beat = settings.runtime.heartbeat_s
-    rows = [
-        {**p, "age_s": round(max(now - _beat_at(p), 0.0), 1), "status": status_of(p, now, beat)}
-        for p in common.run(ask)
-        if newest is None or _beat_at(p) >= newest.timestamp()
-    ]
-    rows = rows[: limit or None]
-    columns = ("worker", "status", "heartbeat", "processed", "failed", "dead_lettered", "lag", "note")
-    shown = rows if as_json else [{**row, "heartbeat": ago(max(now - _beat_at(row), 0.0))} for row in rows]
-    common.print_rows(shown, columns, as_json, "no worker has run yet: start `decnet-tui --headless`")
-
-
-def _beat_at(payload: JsonObject) -> float:
-    """When a heartbeat was written (epoch seconds)."""
-    ts = payload.get("ts")
-    return float(ts) if isinstance(ts, (int, float)) else 0.0
-
-
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for command in (tags, sessions, attackers, workers):
+    for command in (tags, sessions, attackers):
         app.command()(command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from decnet.runtime.health import PARTS
 from decnet_tui import journal
 from decnet_tui.commands.base import Command
 from decnet_tui.forms import Form, PlainForm
@@ -68,7 +69,7 @@ def worker(app: DecnetApp, text: str) -> None:
     named = entry.key if entry is not None and entry.section == WORKERS else None
     name = words[0] if words else named
     model = app.feed.workers.get(str(name))
-    if model is None or name == "bus":
+    if model is None or name in PARTS:
         app.say(f"no worker {name}" if words else "S works on a worker in view 6", bad=True)
         return
     state = model.status(app.now(), app.feed.heartbeat_s)
@@ -78,7 +79,7 @@ def worker(app: DecnetApp, text: str) -> None:
 
 
 def _worker_names(app: DecnetApp) -> list[str]:
-    return [name for name in app.feed.workers if name != "bus"]
+    return [name for name in app.feed.workers if name not in PARTS]
 
 
 def retry_letter(app: DecnetApp, text: str) -> None:

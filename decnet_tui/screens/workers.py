@@ -12,6 +12,7 @@ from decnet.hostile import visible
 from decnet_tui import glyphs
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed, WorkerModel
+from decnet_tui.figures import losses, notes, troubles, works
 from decnet_tui.screens.sections import Entry, SectionsView, heading
 from decnet_tui.session import Session
 from decnet_tui.times import count_short, span
@@ -19,25 +20,8 @@ from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, WARN, Line, fit
 
 WORKERS, SENSORS, LETTERS = "workers", "sensors", "dead letters"
 MAX_LETTERS = 200
-_SAID = frozenset(
-    {"worker", "ts", "pid", "host", "state", "processed", "failed", "dead_lettered", "lag"}
-    | {"last_event_ts", "degraded", "note", "sensors"}
-)
-_EARLY, _KIND, _UTF8 = (
-    "sessions ended early for want of room",
-    "lines of an unknown kind",
-    "lines not in UTF-8",
-)
-_HOMELESS = "remarks on sessions not known"
-_UNFINISHED = "lines not finished"
-_REFUSED, _OPEN = "events the bus refused for good", "sessions open"
-_WORDS = {
-    "sessions_evicted": _EARLY, "evicted": _EARLY, "lines_unknown": _KIND, "unknown": _KIND,
-    "lines_cut": "long lines cut", "cut": "long lines cut", "lines_homeless": _HOMELESS, "homeless": _HOMELESS, "lines_unfinished": _UNFINISHED, "unfinished": _UNFINISHED, "lines_bad_utf8": _UTF8, "bad_utf8": _UTF8,
-    "events_unpublishable": _REFUSED, "unpublishable": _REFUSED,
-    "sessions_open": _OPEN, "open_sessions": _OPEN, "publish_failures": "publish failures",
-}  # fmt: skip
-"""Counts of the sensors worker, and of one sensor, that are told of in words, and only when there are any."""
+MAX_NOTES = 400
+LOST = "lost"
 
 
 def state_text(model: WorkerModel, now: float, heartbeat_s: float) -> tuple[str, Style]:
@@ -55,6 +39,9 @@ def state_of(state: str) -> tuple[str, Style]:
         "failed": (f"{g.failed} failed", BAD),
         "paused": (f"{g.off} paused", WARN),
         "waiting_for_bus": (f"{g.partly} no bus", WARN),
+        "waiting_for_rules": (f"{g.partly} no rules", BAD),
+        "waiting_for_database": (f"{g.partly} no db", BAD),
+        "locked": (f"{g.stale} locked", BAD),
         "stopped": (f"{g.off} stopped", WARN),
         "starting": (f"{g.busy} starting", WARN),
         "stopping": (f"{g.busy} stopping", WARN),
@@ -101,7 +88,17 @@ class WorkersView(SectionsView):
     def _entries(self, now: float) -> list[Entry]:
         if not self.feed.workers and not self.letters:
             return []
-        return [*self._workers(now), *self._sensors(), *self._letters()]
+        return [self._lost(), *self._workers(now), *self._sensors(), *self._letters()]
+
+    def _lost(self) -> Entry:
+        """The first line answers the first question."""
+        lost = [f"{name}: {', '.join(said)}" for name, said in self.feed.losses().items()]
+        text = (
+            f"lost or limited  {'; '.join(lost)}"
+            if lost
+            else "nothing lost: no line, event or session was refused, cut or dropped"
+        )
+        return heading(LOST, text, [(visible(text, MAX_NOTES), BAD if lost else GOOD)])
 
     def _workers(self, now: float) -> list[Entry]:
         head = (
@@ -143,7 +140,12 @@ class WorkersView(SectionsView):
         """Counts that are worth a word, then what is behind the entry."""
         entry = self.current
         counted = entry is not None and entry.section in (WORKERS, SENSORS)
-        return [*(_words(entry.data) if entry is not None and counted else []), *super().detail()]
+        words = (
+            [*losses(entry.data), *troubles(entry.data), *works(entry.data)]
+            if entry is not None and counted
+            else []
+        )
+        return [*words, *super().detail()]
 
     def empty(self, width: int) -> list[str]:
         """Silence."""
@@ -172,7 +174,7 @@ def _worker_line(model: WorkerModel, state: str, now: float) -> Line:
         (fit(model.name, 11) + " ", PLAIN),
         (f"{text:<12}", style),
         (numbers, PLAIN),
-        (visible(_notes(p), 400), PLAIN),
+        ("  ".join(notes(p))[:MAX_NOTES], PLAIN),
     ]
 
 
@@ -185,7 +187,7 @@ def _sensor_line(row: Mapping[str, Any]) -> Line:
     )
     reasons = row.get("reasons")
     why = " ".join(f"{k} {v}" for k, v in reasons.items()) if isinstance(reasons, Mapping) else ""
-    told = "  ".join(_words(row))
+    told = "  ".join([*losses(row), *troubles(row), *works({**row, "files": 0, "bytes_behind": 0})])
     where = visible(f"{row.get('path')}  {row.get('waiting') or ''} {why}  {told}".rstrip(), 400)
     return [
         (fit(str(row.get("kind")), 11) + " ", PLAIN),
@@ -204,17 +206,3 @@ def _letter_line(row: Mapping[str, Any]) -> Line:
 def _count(payload: Mapping[str, object], key: str) -> str:
     value = payload.get(key)
     return count_short(value) if isinstance(value, (int, float)) else "-"
-
-
-def _words(payload: Mapping[str, object]) -> list[str]:
-    """The counts of a worker or a sensor that are more than nothing, in plain words."""
-    found = [(payload.get(key), words) for key, words in _WORDS.items()]
-    return [f"{value} {words}" for value, words in found if isinstance(value, int) and value > 0]
-
-
-def _notes(payload: Mapping[str, object]) -> str:
-    """Why it is degraded first, then the worker's own figures."""
-    plain = [(k, v) for k, v in payload.items() if k not in _SAID and k not in _WORDS]
-    own = [f"{k} {v}" for k, v in plain if isinstance(v, (int, float, str))]
-    reason = payload.get("degraded") or payload.get("note")
-    return "  ".join([*([str(reason)] if reason else []), *_words(payload), *own])

@@ -25,7 +25,7 @@ from tests.dbkit import migrated, migrated_url, open_repo
 
 HOLD = """
 import sqlite3, sys
-db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
 for statement in sys.argv[2:]: db.execute(statement)
 print("held", flush=True)
 sys.stdin.read()

@@ -220,8 +220,9 @@ def test_the_time_in_a_heartbeat_is_a_time_or_nothing(said: Any, kept: Any) -> N
     ("payload", "age", "status"),
     [
         ({}, 30.0, "ok"), ({}, 30.01, "stale"), ({"state": "paused"}, 30.0, "paused"), ({"state": "paused"}, 31.0, "stale"),
-        ({"state": "stopped"}, 9e9, "stopped"), ({"state": "odd"}, 0.0, "ok"), ({"state": "ok", "degraded": "x"}, 0.0, "degraded"),
+        ({"state": "stopped"}, 9e9, "stopped"), ({"state": "odd"}, 0.0, "odd"), ({"state": "locked"}, 0.0, "locked"), ({"state": "ok", "degraded": "x"}, 0.0, "degraded"),
         ({"state": "failed", "degraded": "x"}, 0.0, "failed"), ({"state": "waiting_for_bus"}, 0.0, "waiting_for_bus"),
+        ({"state": "waiting_for_rules"}, 0.0, "waiting_for_rules"), ({"state": "waiting_for_database"}, 0.0, "waiting_for_database"),
         ({"state": "starting"}, 0.0, "starting"), ({"state": "stopping"}, 0.0, "stopping"),
     ],
 )  # fmt: skip
@@ -233,9 +234,10 @@ def test_the_state_of_a_worker_and_when_it_is_stale(payload: Any, age: float, st
     assert feed.workers["ttp"].age(NOW - 5) == 0.0
 
 
-def test_the_bus_is_no_worker_and_silent_sensors_are_counted() -> None:
+def test_bus_and_database_are_no_workers_and_silent_sensors_are_counted() -> None:
     feed = Feed()
     feed.add(Event("system.bus.health", {"state": "failed"}, ts=NOW), now=NOW)
+    feed.add(Event("system.database.health", {"state": "locked"}, ts=NOW), now=NOW)
     assert feed.worker_counts(NOW) == (0, 0)
     rows = [{"state": "ok"}, {"state": None}, {"state": "missing"}, {"state": "silent"}, "odd", 7]
     feed.add(Event("system.sensors.health", {"sensors": rows}, ts=NOW), now=NOW)

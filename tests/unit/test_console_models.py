@@ -262,7 +262,7 @@ def test_workers_with_sensors_and_dead_letters() -> None:
     assert "\x1b" not in text
     assert feed.silent_sensors() == 1
     assert [e.key for e in view.entries if e.key is not None] == ["sensors", "/x\x1b[2J", 3]
-    assert view.gutter(3) == "!"
+    assert view.gutter(4) == "!"
     view.move(10, 20)
     assert view.current is not None
     assert view.current.key == 3
@@ -276,7 +276,7 @@ def test_news_that_were_lost_show_with_the_worker_that_lost_them_and_only_then()
     view = WorkersView(feed)
     view.sync(NOW)
     lines = {entry.key: text_of(view, i, 200) for i, entry in enumerate(view.entries) if entry.key}
-    assert lines["ttp"].rstrip().endswith("slow  3 publish failures  restarts 1")
+    assert lines["ttp"].rstrip().endswith("slow  3 publish failures  1 restart")
     assert "publish failures" not in lines["recorder"] + lines["behave"]
 
 

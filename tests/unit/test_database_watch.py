@@ -66,7 +66,7 @@ async def test_a_server_that_cannot_be_asked_is_trouble_too() -> None:
 
 
 @in_skipped_time
-async def test_it_looks_every_second() -> None:
+async def test_it_looks_twice_a_second() -> None:
     repo = Locked()
     task = asyncio.create_task(DatabaseWatch(repo).run())
     await asyncio.sleep(3 * LOOK_S + 0.1)
@@ -126,7 +126,7 @@ async def test_a_row_that_hangs_silences_no_beat() -> None:
 
 
 @in_skipped_time
-async def test_a_row_has_two_seconds_and_goes_on_behind() -> None:
+async def test_a_row_has_one_second_and_goes_on_behind() -> None:
     made = Fixture()
     made.repo.free.clear()
     began = now()

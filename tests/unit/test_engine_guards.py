@@ -201,9 +201,9 @@ async def test_what_bites_the_engine_itself_is_in_the_health_of_its_bus(tmp_path
     assert "stream_fill_pct" not in first, "not measured yet"
     publish_failures.update(BusFull=2)
     fakes.engine.server = SimpleNamespace(restarts=3)  # type: ignore[assignment]
-    fakes.engine.notifier = SimpleNamespace(dropped=5)  # type: ignore[assignment]
+    fakes.engine.notifier = SimpleNamespace(dropped=5, failed=6)  # type: ignore[assignment]
     await fakes.parts.beat()
-    expected = {"outbox": 4, "restarts": 3, "publish_failures": 2, "notify_dropped": 5}
+    expected = {"outbox": 4, "restarts": 3, "publish_failures": 2, "notify_dropped": 5, "notify_failed": 6}
     assert fakes.of("bus")[-1][1].items() >= expected.items()
     publish_failures.clear()
 

@@ -195,14 +195,14 @@ async def test_figures_of_a_real_log_reach_the_heartbeat_and_the_screen(tmp_path
     }  # fmt: skip
     shown = screen({"state": "ok", **health})
     for words in WORDS:
-        assert shown.count(words) == 2, "once for the worker, once for the sensor"
+        assert shown.count(words) >= 2, "once for the worker, once for the sensor"
 
 
 WORDS = (
     "2 sessions ended early for want of room",
     "2 sessions open",
-    "1 lines of an unknown kind",
-    "1 lines not in UTF-8",
+    "1 line of an unknown kind",
+    "1 line not in UTF-8",
     "2 events the bus refused for good",
 )
 
@@ -229,11 +229,11 @@ FIGURES = {"evicted": 4, "unknown": 5, "bad_utf8": 6, "unpublishable": 7, "open_
 def test_details_begin_with_the_counts_that_are_worth_a_word() -> None:
     sensor = {"kind": "cowrie", "path": "/l", "state": "ok", **FIGURES}
     view = view_of({"state": "ok", "sessions_evicted": 1, "lines_unknown": 0, "sensors": [sensor]})
-    assert view.detail()[:2] == ["1 sessions ended early for want of room", "{"]
+    assert view.detail()[:2] == ["1 session ended early for want of room", "{"]
     view.move(1, 20)
     assert view.detail()[:6] == [
-        "4 sessions ended early for want of room", "5 lines of an unknown kind", "6 lines not in UTF-8",
-        "7 events the bus refused for good", "8 sessions open", "{",
+        "4 sessions ended early for want of room", "7 events the bus refused for good", "5 lines of an unknown kind",
+        "6 lines not in UTF-8", "8 sessions open", "{",
     ]  # fmt: skip
     view.move(1, 20)
     assert view.detail()[0] == "{", "a dead letter has none"
@@ -250,7 +250,8 @@ def test_counts_of_nothing_are_not_told() -> None:
     text = "\n".join(text_of(view, i, 400) for i in range(view.count()))
     assert not [words for words in WORDS if words[2:] in text]
     assert "evicted" not in text
-    assert "bytes_behind 0" in text
+    assert "bytes behind" not in text
+    assert text.startswith("nothing lost")
     assert view.detail()[0] == "{"
 
 

@@ -1,0 +1,154 @@
+"""The figures of a heartbeat in plain words: what was lost or limited first, then work done. Knows no terminal.
+
+Figures that are more than nothing are told; all of them are in the JSON. A figure that nobody has put into words
+yet is told by its own name, so that nothing is hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from decnet.hostile import visible
+
+Words = tuple[str, str]
+"""One of them, several of them."""
+LOSS: dict[str, Words] = {
+    "dead_lettered": ("event given up", "events given up"),
+    "outbox_refused": (
+        "piece of news refused by the bus for good",
+        "pieces of news refused by the bus for good",
+    ),
+    "lines_refused": ("line refused", "lines refused"),
+    "sessions_evicted": ("session ended early for want of room", "sessions ended early for want of room"),
+    "evicted": ("session ended early for want of room", "sessions ended early for want of room"),
+    "lines_cut": ("long line cut", "long lines cut"),
+    "cut": ("long line cut", "long lines cut"),
+    "events_unpublishable": ("event the bus refused for good", "events the bus refused for good"),
+    "unpublishable": ("event the bus refused for good", "events the bus refused for good"),
+    "commands_dropped": ("command beyond a session's bound", "commands beyond a session's bound"),
+    "items_dropped": ("fact beyond a session's bound", "facts beyond a session's bound"),
+    "users_capped": ("look at a secret of too many users", "looks at a secret of too many users"),
+    "recordings_missing": ("recording missing", "recordings missing"),
+    "recordings_foreign": ("recording of another session", "recordings of another session"),
+    "sessions_cut": ("session read in part only", "sessions read in part only"),
+    "unreadable": ("session not read again", "sessions not read again"),
+    "views_capped": ("command with too many readings", "commands with too many readings"),
+    "facts_capped": ("fact beyond what rules look at", "facts beyond what rules look at"),
+    "evidence_cut": ("piece of evidence cut", "pieces of evidence cut"),
+    "attempts_uncounted": ("look at more log-ins than are counted", "looks at more log-ins than are counted"),
+    "sessions_refused": ("session that could not be judged", "sessions that could not be judged"),
+    "malformed": ("observation refused", "observations refused"),
+}
+"""What is not in the database, or only in part."""
+TROUBLE: dict[str, Words] = {
+    "publish_failures": ("publish failure", "publish failures"),
+    "beats_not_stored": ("heartbeat not stored", "heartbeats not stored"),
+    "times_blocked": ("time locked by somebody else", "times locked by somebody else"),
+    "notify_dropped": ("notification dropped", "notifications dropped"),
+    "notify_failed": ("notification failed", "notifications failed"),
+    "reconnects": ("reconnection", "reconnections"),
+    "connect_failures": ("connection failed", "connections failed"),
+    "live_lost": ("live event lost by a slow reader", "live events lost by slow readers"),
+    "live_malformed": ("live message that was no event", "live messages that were no events"),
+    "restarts": ("restart", "restarts"),
+    "lines_unknown": ("line of an unknown kind", "lines of an unknown kind"),
+    "unknown": ("line of an unknown kind", "lines of an unknown kind"),
+    "lines_homeless": ("remark on a session not known", "remarks on sessions not known"),
+    "homeless": ("remark on a session not known", "remarks on sessions not known"),
+    "lines_unfinished": ("line not finished", "lines not finished"),
+    "unfinished": ("line not finished", "lines not finished"),
+    "lines_bad_utf8": ("line not in UTF-8", "lines not in UTF-8"),
+    "bad_utf8": ("line not in UTF-8", "lines not in UTF-8"),
+    "recordings_waiting": (
+        "recording that had to wait for the bus",
+        "recordings that had to wait for the bus",
+    ),
+    "rules_failed": ("rule file that does not load", "rule files that do not load"),
+    "rules_tripped": ("rule out of action after failures", "rules out of action after failures"),
+    "rule_failures": ("failure of a rule", "failures of rules"),
+    "news_cut": ("piece of news that names fewer tags", "pieces of news that name fewer tags"),
+    "waiting_forgotten": ("wait begun anew for want of room", "waits begun anew for want of room"),
+    "failed_changes": ("change of a decoy failed", "changes of decoys failed"),
+    "failing": ("decoy failing", "decoys failing"),
+}
+"""What had to be done again, was kept though nobody knew it, or is news only."""
+WORK: dict[str, Words] = {
+    "outbox": ("piece of news waiting for the bus", "pieces of news waiting for the bus"),
+    "stream_fill_pct": ("% of the stream's room used", "% of the stream's room used"),
+    "files": ("file", "files"),
+    "bytes_behind": ("byte behind", "bytes behind"),
+    "lines_read": ("line read", "lines read"),
+    "events_published": ("event published", "events published"),
+    "sessions_open": ("session open", "sessions open"),
+    "open_sessions": ("session open", "sessions open"),
+    "last_line_age": ("second since the last line", "seconds since the last line"),
+    "derived": ("event derived", "events derived"),
+    "observations": ("observation", "observations"),
+    "sessions": ("session", "sessions"),
+    "recordings_read": ("recording read", "recordings read"),
+    "keystroke_events": ("keystroke", "keystrokes"),
+    "rules_loaded": ("rule loaded", "rules loaded"),
+    "rules_superseded": ("rule on an older technique", "rules on older techniques"),
+    "suppressed": ("hit suppressed", "hits suppressed"),
+    "tags_inserted": ("tag stored", "tags stored"),
+    "tags_ignored": ("tag of an ignored source", "tags of ignored sources"),
+    "window_hits": ("hit of a window", "hits of windows"),
+    "windows_fired": ("window fired", "windows fired"),
+    "window_hits_dropped": ("window hit no longer needed", "window hits no longer needed"),
+    "deferred": ("observation put off", "observations put off"),
+    "alerts_told": ("alert told", "alerts told"),
+    "deckies": ("decoy", "decoys"),
+    "pending": ("change waiting", "changes waiting"),
+    "rotations": ("rotation", "rotations"),
+}
+"""What was done, or is under way."""
+_SAID = frozenset(
+    {"worker", "ts", "pid", "host", "state", "processed", "failed", "lag", "last_event_ts", "age"}
+    | {"degraded", "note", "sensors", "url", "age_s", "status", "extractor_version"}
+)
+"""Fields with a column or a place of their own."""
+_KNOWN = _SAID | LOSS.keys() | TROUBLE.keys() | WORK.keys()
+
+
+def told(key: str, value: int | float, words: Mapping[str, Words]) -> str:
+    """``3 lines refused``."""
+    one, several = words[key]
+    shown = value if isinstance(value, int) else round(value)
+    return f"{shown}{'' if one.startswith('%') else ' '}{one if shown == 1 else several}"
+
+
+def losses(payload: Mapping[str, Any]) -> list[str]:
+    """What a worker, a part or a sensor says that was lost or limited, in words."""
+    return [told(key, n, LOSS) for key in LOSS if (n := _amount(payload.get(key)))]
+
+
+def troubles(payload: Mapping[str, Any]) -> list[str]:
+    """What it says that went wrong without a loss, in words."""
+    return [told(key, n, TROUBLE) for key in TROUBLE if (n := _amount(payload.get(key)))]
+
+
+def works(payload: Mapping[str, Any]) -> list[str]:
+    """What it says about its work, in words."""
+    return [told(key, n, WORK) for key in WORK if (n := _amount(payload.get(key)))]
+
+
+def others(payload: Mapping[str, Any]) -> list[str]:
+    """Figures and words without a place here, by their own names."""
+    rest = ((k, v) for k, v in payload.items() if k not in _KNOWN)
+    return [
+        visible(f"{k.replace('_', ' ')} {v}", 80) for k, v in rest if _amount(v) or (isinstance(v, str) and v)
+    ]
+
+
+def _amount(value: Any) -> int | float:
+    """A number that is more than nothing, else 0."""
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e15
+    return value if good else 0
+
+
+def notes(payload: Mapping[str, Any]) -> list[str]:
+    """All that is worth a word: why it is not well, what was lost, what was done."""
+    reason = payload.get("degraded") or payload.get("note")
+    why = [visible(reason, 400)] if reason else []
+    return [*why, *losses(payload), *troubles(payload), *works(payload), *others(payload)]
