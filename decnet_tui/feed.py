@@ -35,7 +35,9 @@ DEEP = 100
 _LAST_S = 1e15
 _MERGED = "identity.merged"
 _ALERT = "attribution.profile.multi_actor_suspected"
-_REPORTED = frozenset({"failed", "paused", "waiting_for_bus", "degraded", "starting", "stopping"})
+_REPORTED = frozenset(
+    {"failed", "paused", "waiting_for_bus", "waiting_for_rules", "degraded", "starting", "stopping"}
+)
 
 
 class EventRow(NamedTuple):
@@ -62,7 +64,7 @@ class WorkerModel:
         return max(0.0, now - self.seen_at)
 
     def status(self, now: float, heartbeat_s: float) -> str:
-        """ok, degraded, stale, failed, paused, waiting_for_bus or stopped."""
+        """ok, degraded, stale, failed, paused, waiting_for_bus, waiting_for_rules or stopped."""
         state = str(self.payload.get("state") or "ok")
         if state == "stopped":
             return state

@@ -19,7 +19,7 @@ from decnet_tui.session import Session
 
 ACTIONS = ("stop", "start", "restart", "pause", "resume")
 _EXPECTED = {"stop": ("stopped",), "pause": ("paused",)}
-_AWAKE = ("ok", "degraded", "waiting_for_bus")
+_AWAKE = ("ok", "degraded", "waiting_for_bus", "waiting_for_rules")
 CONTROL_WAIT_S = 15.0
 """Seconds that a worker may take to obey; a running batch ends first."""
 

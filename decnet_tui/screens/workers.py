@@ -55,6 +55,7 @@ def state_of(state: str) -> tuple[str, Style]:
         "failed": (f"{g.failed} failed", BAD),
         "paused": (f"{g.off} paused", WARN),
         "waiting_for_bus": (f"{g.partly} no bus", WARN),
+        "waiting_for_rules": (f"{g.partly} no rules", BAD),
         "stopped": (f"{g.off} stopped", WARN),
         "starting": (f"{g.busy} starting", WARN),
         "stopping": (f"{g.busy} stopping", WARN),

@@ -221,7 +221,7 @@ def test_the_time_in_a_heartbeat_is_a_time_or_nothing(said: Any, kept: Any) -> N
     [
         ({}, 30.0, "ok"), ({}, 30.01, "stale"), ({"state": "paused"}, 30.0, "paused"), ({"state": "paused"}, 31.0, "stale"),
         ({"state": "stopped"}, 9e9, "stopped"), ({"state": "odd"}, 0.0, "ok"), ({"state": "ok", "degraded": "x"}, 0.0, "degraded"),
-        ({"state": "failed", "degraded": "x"}, 0.0, "failed"), ({"state": "waiting_for_bus"}, 0.0, "waiting_for_bus"),
+        ({"state": "failed", "degraded": "x"}, 0.0, "failed"), ({"state": "waiting_for_bus"}, 0.0, "waiting_for_bus"), ({"state": "waiting_for_rules"}, 0.0, "waiting_for_rules"),
         ({"state": "starting"}, 0.0, "starting"), ({"state": "stopping"}, 0.0, "stopping"),
     ],
 )  # fmt: skip
