@@ -66,7 +66,7 @@ def health_payload(worker: str, state: str, stats: WorkerStats, extra: dict[str,
 
 
 def status_of(payload: Mapping[str, object], now: float, heartbeat_s: float) -> str:
-    """ok, degraded, failed, waiting_for_…, paused, stopped as reported, or stale when the beats stopped."""
+    """The state as reported (ok, degraded, failed, waiting_for_…, paused, stopped); stale when the beats stopped."""
     state = str(payload.get("state", "unknown"))
     ts = payload.get("ts")
     age = now - ts if isinstance(ts, (int, float)) else float("inf")

@@ -29,6 +29,8 @@ FIRST_BEAT_S = 1.0
 """Pause after the first beat, in seconds; it doubles up to the interval."""
 LEASE_LOOK_S = 0.2
 """Seconds between looks at a lease that is waited for."""
+WAIT_LOOK_S = 0.2
+"""Seconds between looks at a worker that lacks what it judges by."""
 
 
 class WorkerRunner:
@@ -64,7 +66,7 @@ class WorkerRunner:
 
     @property
     def state(self) -> str:
-        """ok, starting, waiting_for_bus, failed, paused or stopped."""
+        """ok, starting, waiting_for_bus, waiting_for_rules, failed, paused or stopped."""
         return self._state
 
     def _become(self, state: str) -> None:
@@ -206,6 +208,10 @@ class WorkerRunner:
         try:
             if self.consumer is None:
                 self.consumer = await self.bus.consume(self.worker.name, self.worker.topics)
+            if lacking := self.worker.waiting_for():
+                self._lacks(lacking)
+                await self._pause(WAIT_LOOK_S)
+                return
             deliveries = await self.consumer.fetch(runtime.batch_events, runtime.batch_wait_s)
             self._bus_is_back()
             if deliveries:
@@ -221,6 +227,13 @@ class WorkerRunner:
             self._changed.set()
             log.error("database trouble, batch kept", worker=self.worker.name, reason=str(error))
             await self._pause(runtime.restart_backoff_s)
+
+    def _lacks(self, what: str) -> None:
+        """What is not taken waits in the stream: taken, it would count as judged."""
+        state = f"waiting_for_{what}"
+        if self._state != state:
+            log.warning("worker waits, nothing is judged", worker=self.worker.name, waiting_for=what)
+        self._become(state)
 
     def _bus_is_gone(self, error: BusError) -> None:
         if self._state != "waiting_for_bus":
@@ -266,9 +279,11 @@ class WorkerRunner:
         await self._beats.store(self.worker.name, payload)
 
     def shown_state(self) -> str:
-        """The state as health says it: without a bus, or with a database that takes nothing, no worker is green."""
+        """The state as health says it: without bus, database or what it judges by, no worker is green."""
         if self._state == "ok" and self._database.trouble:
             return "waiting_for_database"
+        if self._state in ("ok", "waiting_for_bus") and (lacking := self.worker.waiting_for()):
+            return f"waiting_for_{lacking}"
         return "waiting_for_bus" if self._state == "ok" and not self.bus.connected else self._state
 
     def _extra(self) -> dict[str, Any]:

@@ -112,6 +112,10 @@ class Worker(ABC):
         """Named tasks that run for ever under supervision, restarted with back-off when they end."""
         return {}
 
+    def waiting_for(self) -> str:
+        """What it lacks to judge anything, as one word for the state (``rules``); no batch is taken until then."""
+        return ""
+
     def health(self) -> dict[str, Any]:
         """Extra health fields; a non-empty ``degraded`` names why this worker is not green."""
         return {}

@@ -108,6 +108,8 @@ async def _rules(
     stored = [] if from_files else [row for row in await repo.rule_definitions() if row["yaml"]]
     compiled = [load_bytes(row["yaml"].encode(), row["file"])[0] for row in stored]
     found = {rule.rule_id: rule for rule in compiled or load_dir(settings.rules).rules if rule is not None}
+    if not found:  # judged by none, everything would count as judged
+        raise RuleStoreError("no rules are loaded: see `decnet-tui rules check`")
     unknown = sorted(set(wanted or ()) - found.keys())
     if unknown:
         raise RuleStoreError(f"no rule {', '.join(unknown)}: see `decnet-tui rules list`")

@@ -20,6 +20,8 @@ from decnet.runtime.worker import Transaction, transaction
 
 _log = get_logger(__name__)
 _PAGE = 100
+WAIT_LOOK_S = 0.2
+"""Seconds between looks while the worker lacks what it judges by."""
 _TOPIC = topics.attacker(topics.ATTACKER_SESSION_ENDED)
 
 Handler = Callable[[Sequence[Event], Transaction], Awaitable[None]]
@@ -28,9 +30,13 @@ Handler = Callable[[Sequence[Event], Transaction], Awaitable[None]]
 class UntaggedSweep:
     """Hands untagged sessions to a worker's own handler, a page a transaction."""
 
-    def __init__(self, handle: Handler, interval_s: float) -> None:
+    def __init__(
+        self, handle: Handler, interval_s: float, waiting_for: Callable[[], str] = lambda: ""
+    ) -> None:
+        """``waiting_for`` says what the worker lacks to judge; it sweeps nothing until that is empty."""
         self.handle = handle
         self.interval_s = interval_s
+        self.waiting_for = waiting_for
         self.swept = asyncio.Event()
         self._refused: set[str] = set()
         self._repo: BaseRepository | None = None
@@ -51,6 +57,9 @@ class UntaggedSweep:
         if repo is None or bus is None:
             raise RuntimeError("attach() comes before run()")
         while True:
+            if self.waiting_for():
+                await asyncio.sleep(WAIT_LOOK_S)
+                continue
             if not self.swept.is_set() or not bus.connected:
                 try:
                     await self.sweep(repo)

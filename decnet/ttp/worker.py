@@ -17,7 +17,7 @@ from decnet.logs import get_logger
 from decnet.runtime.worker import Job, Transaction, Worker, transaction
 from decnet.telemetry import batch_span
 from decnet.ttp.aggregates import AT_ONCE, ATTEMPTS_UNCOUNTED, due_events, grown
-from decnet.ttp.base import TaggerEvent, TTPTag
+from decnet.ttp.base import Tagger, TaggerEvent, TTPTag
 from decnet.ttp.events import attacker_of, tagger_events
 from decnet.ttp.evidence import EVIDENCE_CUT
 from decnet.ttp.factory import CompositeTagger, get_tagger
@@ -56,7 +56,7 @@ _Key = tuple[str | None, str | None, str | None]
 
 
 class TtpWorker(Worker):
-    """Tags batches by one snapshot of rules."""
+    """Tags batches by one snapshot of rules; without any it waits: judged now, an event would pass untagged for good."""
 
     name = "ttp"
     topics = _TOPICS
@@ -66,11 +66,14 @@ class TtpWorker(Worker):
         self,
         store: RuleStore | None = None,
         settings: Settings | None = None,
-        tagger: CompositeTagger | None = None,
+        tagger: Tagger | None = None,
     ) -> None:
+        """``tagger`` is any tagger of the contract; one that is no composite stands alone in one."""
         self.settings = settings or load_settings()
         self.store = store
-        self.tagger = tagger or get_tagger(self.settings, store)
+        given = tagger or get_tagger(self.settings, store)
+        self.tagger_name = given.name
+        self.tagger = given if isinstance(given, CompositeTagger) else CompositeTagger([given])
         self.windows = [
             WindowEngine(engine.engine, retention_s=self.settings.ttp.window_retention_s)
             for engine in self._engines()
@@ -88,7 +91,7 @@ class TtpWorker(Worker):
         self.inserted = 0
         self.marks_sessions = True
         """Whether what was judged counts as tagged; not so where only some of the rules judge."""
-        self.sweep = UntaggedSweep(self.handle, self.settings.runtime.poll_interval_s)
+        self.sweep = UntaggedSweep(self.handle, self.settings.runtime.poll_interval_s, self.waiting_for)
 
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
         """Loads the rules before the first batch."""
@@ -98,12 +101,19 @@ class TtpWorker(Worker):
             await engine.load()
         self.sweep.attach(repo, bus)
         _log.info(
-            f"ttp worker started tagger={self.tagger.name} "
+            f"ttp worker started tagger={self.tagger_name} "
             f"poll_interval_secs={self.settings.runtime.poll_interval_s} topics={len(_TOPICS)}"
         )
 
     async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
-        """Tags a batch, stores the tags, tells of those that are new, and marks the sessions."""
+        """Tags a batch, stores the tags, tells of those that are new, and marks the sessions.
+
+        Without rules it takes nothing: all of it comes again.
+        """
+        if self.waiting_for():
+            for event in batch:
+                tx.defer(event)
+            return
         with batch_span("ttp.worker.batch", (event.headers for event in batch), events=len(batch)):
             await self._handle(batch, tx)
 
@@ -147,7 +157,7 @@ class TtpWorker(Worker):
 
     async def _aggregate(self, repo: BaseRepository, _bus: BaseBus) -> None:
         """Judges what stored rows say about attackers that are due; a mark goes with the tags it gave."""
-        while marks := await repo.due_take(self.name, AT_ONCE):
+        while not self.waiting_for() and (marks := await repo.due_take(self.name, AT_ONCE)):
             times = {mark["attacker_uuid"]: float(mark["until"]) for mark in marks}
             events = await due_events(repo, marks)
             newest = max(times.values())
@@ -165,8 +175,15 @@ class TtpWorker(Worker):
         return {**watches, "sweep": self.sweep.run}
 
     def unfinished(self) -> str:
-        """The first sweep belongs to the work that a start brings."""
+        """The first sweep belongs to the work that a start brings, and no work is done without rules."""
+        if lacking := self.waiting_for():
+            return f"waits for {lacking}: nothing is judged"
         return "" if self.sweep.swept.is_set() else "sessions without tags are looked for"
+
+    def waiting_for(self) -> str:
+        """``rules`` while its tagger judges by rules and none are in force."""
+        engines = list(self._engines())
+        return "rules" if engines and not any(len(e.engine.snapshot().rules) for e in engines) else ""
 
     def health(self) -> dict[str, Any]:
         """Rules and suppressed tags; degraded without rules."""
@@ -189,8 +206,9 @@ class TtpWorker(Worker):
             **bitten(FACTS_CAPPED, EVIDENCE_CUT, ATTEMPTS_UNCOUNTED, NEWS_CUT),
             **{key: value for windows in self.windows for key, value in windows.health().items()},
         }
-        if not loaded:
-            out["degraded"] = "no rules loaded"
+        if self.waiting_for():
+            failed = out["rules_failed"]
+            out["degraded"] = f"no rules loaded: {failed} files failed" if failed else "no rules loaded"
         return out
 
     async def stop(self) -> None:
@@ -264,7 +282,7 @@ async def run_ttp_worker_loop(
     repo: BaseRepository,
     *,
     poll_interval_secs: float = 60.0,
-    tagger: CompositeTagger | None = None,
+    tagger: Tagger | None = None,
     shutdown: asyncio.Event | None = None,
     bus: BaseBus | None = None,
 ) -> None:

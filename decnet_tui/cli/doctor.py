@@ -7,7 +7,8 @@ import platform
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from decnet.db.repository import BaseRepository
 from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet.runtime.dbwatch import locked_by
+from decnet.runtime.health import status_of
+from decnet.ttp.loader import load_dir
 from decnet_tui.cli import common
 from decnet_tui.cli.stream import bus_settings
 
@@ -40,7 +43,8 @@ def doctor(
     settings = common.settings_of(config, data_dir=data_dir, db=db, rules=rules)
 
     async def ask() -> list[Finding]:
-        return [check(settings) for check in _CHECKS] + [await _database(settings), await _bus(settings)]
+        found = [check(settings) for check in _CHECKS]
+        return [*found, await _database(settings), await _bus(settings), await _workers(settings)]
 
     findings = common.run(ask)
     rows = [{"check": subject, "result": result, "detail": detail} for subject, result, detail in findings]
@@ -90,9 +94,14 @@ def _disk(settings: Settings) -> Finding:
 
 
 def _rules(settings: Settings) -> Finding:
-    count = len(list(settings.rules.glob("*.y*ml"))) if settings.rules.is_dir() else 0
-    detail = f"{count} files in {settings.rules}"
-    return "rules", "ok" if count else "FAIL", detail + ("" if count else ": name a directory with --rules")
+    loaded = load_dir(settings.rules)
+    broken = len({error.place.file for error in loaded.errors})
+    detail = f"{len(loaded.rules)} rules in {settings.rules}"
+    if broken:
+        detail += f", {broken} files do not load: see `decnet-tui rules check`"
+    elif not loaded.rules:
+        detail += ": name a directory with --rules"
+    return "rules", "FAIL" if not loaded.rules else "WARN" if broken else "ok", detail
 
 
 def _sensors(settings: Settings) -> Finding:
@@ -165,6 +174,30 @@ async def _bus(settings: Settings) -> Finding:
     finally:
         await client.close()
     return "bus", "ok", "reachable"
+
+
+async def _workers(settings: Settings) -> Finding:
+    """What the heartbeats say that is not well; a worker that waits for rules tags nothing, which is a failure."""
+    settings, _ = common.reach(settings)
+    if settings.db is None and not Path(settings.data_dir / "decnet.sqlite").exists():
+        return "workers", "ok", "no engine ran here yet"
+    try:
+        async with common.repository(settings) as repo:
+            beats = [row["payload"] or {} for row in await repo.heartbeats()]
+    except DecnetError as error:
+        return "workers", "WARN", f"not known: {error}"
+    states = [(beat, status_of(beat, time.time(), settings.runtime.heartbeat_s)) for beat in beats]
+    unwell = [(beat, state) for beat, state in states if state not in ("ok", "stopped")]
+    if not unwell:
+        running = sum(state == "ok" for _, state in states)
+        return "workers", "ok", f"{running} run" if running else "no engine runs"
+    said = [f"{beat.get('worker')} {state}" + _note(beat) for beat, state in unwell]
+    failed = any(state in ("failed", "waiting_for_rules") for _, state in unwell)
+    return "workers", "FAIL" if failed else "WARN", "; ".join(said)
+
+
+def _note(beat: Mapping[str, object]) -> str:
+    return f" ({beat['note']})" if beat.get("note") else ""
 
 
 def register(app: typer.Typer) -> None:

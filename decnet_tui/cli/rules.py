@@ -127,6 +127,8 @@ def check(
         for problem in problems:
             typer.echo(visible(str(problem)))
         typer.echo(f"{len(loaded.rules)} rules, {len(problems)} errors")
+    if not loaded.rules:
+        common.fail(f"no rules in {settings.rules}")
     if problems:
         raise typer.Exit(1)
 

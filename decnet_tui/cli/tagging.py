@@ -47,7 +47,7 @@ def tag(
     db: common.DbUrl = None,
     _: common.AsJson = False,
 ) -> None:
-    """Tags commands offline: one JSON line out for each line in."""
+    """Tags commands offline: one JSON line out for each line in. The rules alone count, no operator's state."""
     from decnet.ttp.offline import OfflineTagger
 
     settings = common.settings_of(config, rules=rules, data_dir=data_dir, db=db)
@@ -57,6 +57,8 @@ def tag(
         common.fail(str(error))
     for problem in tagger.errors:
         typer.echo(f"warning: {visible(problem)}", err=True)
+    if not tagger.index:
+        common.fail(f"no rules loaded from {settings.rules}: nothing is judged")
     try:
         stream = sys.stdin.buffer if source == "-" else Path(source).open("rb")
     except OSError as error:

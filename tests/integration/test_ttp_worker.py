@@ -9,6 +9,7 @@ from decnet.bus.null import NullBus
 from decnet.config import load_settings
 from decnet.db.repository import BaseRepository
 from decnet.runtime.worker import Transaction
+from decnet.ttp.factory import CompositeTagger
 from decnet.ttp.rules import RuleState
 from decnet.ttp.store.factory import get_rule_store
 from decnet.ttp.worker import TtpWorker
@@ -94,7 +95,7 @@ async def test_without_a_bus_stored_sessions_are_tagged_all_the_same(tmp_path):
 
 async def test_a_session_that_cannot_be_tagged_does_not_hold_up_the_sweep(tmp_path):
     repo = await BaseRepository.open(f"sqlite:///{tmp_path / 'd.sqlite'}")
-    worker = TtpWorker(None, load_settings(data_dir=tmp_path))
+    worker = TtpWorker(None, load_settings(data_dir=tmp_path), CompositeTagger())
     for name in ("s1", "bad", "s3"):
         await stored_session(repo, name, [])
     handle = worker.sweep.handle

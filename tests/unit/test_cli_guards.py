@@ -30,6 +30,7 @@ from decnet_tui.cli.bar import Bar
 from decnet_tui.feed import Feed
 from decnet_tui.rulechanges import RuleChange
 from tests.fuzzkit import obeyed
+from tests.storekit import rule
 
 NOW = 1_700_000_000.0
 NASTY = "\x1b[2J\u202e\x9b31m"
@@ -655,6 +656,13 @@ def test_the_doctor_looks_at_each_thing_that_an_engine_needs(
     assert result(doctor._sensors(Settings())) == "WARN"
     assert result(doctor._rules(settings)) == "FAIL"
     (tmp_path / "a.yaml").touch()
+    assert result(doctor._rules(settings)) == "FAIL", "a file that does not load is no rule"
+    (tmp_path / "b.yaml").write_text(rule("R1"), "utf-8")
+    assert doctor._rules(settings)[1:] == (
+        "WARN",
+        f"1 rules in {tmp_path}, 1 files do not load: see `decnet-tui rules check`",
+    )
+    (tmp_path / "a.yaml").unlink()
     assert result(doctor._rules(settings)) == "ok"
 
 

@@ -169,6 +169,8 @@ def test_the_topics_are_those_of_the_design_and_the_jobs_run_where_they_may() ->
     assert worker.windows[0].retention_s == 7 * 86_400.0
     assert (worker.sweep.interval_s, worker.suppression.window_s) == (60.0, 10.0)
     assert set(worker.background()) == {"watch-0", "sweep"}
+    assert worker.unfinished() == "waits for rules: nothing is judged"
+    worker = worker_with(made())
     assert worker.unfinished() == "sessions without tags are looked for"
     worker.sweep.swept.set()
     assert worker.unfinished() == ""
@@ -359,7 +361,7 @@ async def test_due_attackers_are_taken_in_lots_and_their_marks_go_with_the_tags(
             TaggerEvent("identity", "i", None, "i"),
         ]
 
-    worker = worker_with()
+    worker = worker_with(made())
 
     async def judge(times: Any, tx: Any, hidden: IgnoredSources, *, renew: bool) -> int:
         assert renew, "what is computed again takes the place of what was"

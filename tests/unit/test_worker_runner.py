@@ -125,6 +125,10 @@ class Lively(Worker):
         self.stops: list[float] = []
         self.tasks: dict[str, Callable[[], Awaitable[None]]] = {}
         self.own: dict[str, Any] | Exception = {}
+        self.lacks = ""
+
+    def waiting_for(self) -> str:
+        return self.lacks
 
     async def start(self, repo: Any, bus: Any) -> None:
         self.starts.append(now() - 1000)
@@ -689,6 +693,36 @@ async def test_without_a_bus_the_beat_is_in_the_database_and_never_green() -> No
     world.runner.control("pause")
     await world.until(2)
     assert (await world.shown())["state"] == "paused", "what was asked for is said as it is"
+    await world.end()
+
+
+@in_skipped_time
+async def test_a_worker_without_what_it_judges_by_takes_no_batch_and_says_what_it_waits_for(
+    logged: list[Any],
+) -> None:
+    world = World()
+    world.worker.lacks = "rules"
+    world.bus.consumer.results = [["delivery"]]
+    await world.until(5)
+    assert world.bus.consumed, "the stream keeps what this consumer has not read"
+    assert world.bus.consumer.fetches == []
+    assert world.runner.state == "waiting_for_rules"
+    assert (await world.shown())["state"] == "waiting_for_rules"
+    assert sum(e.get("waiting_for") == "rules" for e in logged) == 1, "told once"
+    world.bus.connected = False
+    assert (await world.shown())["state"] == "waiting_for_rules", (
+        "the bus may come back: the rules are what lacks"
+    )
+    world.bus.connected = True
+    world.worker.lacks = ""
+    await world.until(5.5)
+    assert world.processor.batches == [["delivery"]]
+    assert (await world.shown())["state"] == "ok"
+    world.worker.lacks = "rules"
+    assert (await world.shown())["state"] == "waiting_for_rules", "at once, not at the next fetch"
+    world.runner.control("pause")
+    await world.until(6.5)
+    assert (await world.shown())["state"] == "paused"
     await world.end()
 
 
