@@ -117,7 +117,9 @@ class Reader(NamedTuple):
         left = self._left(raw, data)
         if not left and not raw.get("isError"):
             return None
-        told = {str(value) for key, value in data.items() if key not in _NOT_TOLD and self.kind not in _PASSING}
+        told = {
+            str(value) for key, value in data.items() if key not in _NOT_TOLD and self.kind not in _PASSING
+        }
         own = {key: raw[key] for key in left if str(raw[key]) not in told}
         found = _own_fields(own, hidden=data.get("hidden") is True)
         if raw.get("isError"):

@@ -19,7 +19,9 @@ from decnet.sensors.cowrie import EVENTS
 
 IDLE_S = 0.4
 START = 1_772_359_200
-SHA = {name: f"{i:02x}" * 32 for i, name in enumerate(("download", "redirect", "sftp", "scp", "tty", "vt"), 1)}
+SHA = {
+    name: f"{i:02x}" * 32 for i, name in enumerate(("download", "redirect", "sftp", "scp", "tty", "vt"), 1)
+}
 Fields = dict[str, Any]
 
 REFERENCE: tuple[tuple[str, Fields], ...] = (
@@ -144,12 +146,20 @@ def values(fields: Fields) -> list[str]:
     found: list[str] = []
     for key, value in fields.items():
         if key not in CLEAR:
-            some = value if isinstance(value, list) else list(value.items())[0] if isinstance(value, dict) else [value]
+            some = (
+                value
+                if isinstance(value, list)
+                else next(iter(value.items()))
+                if isinstance(value, dict)
+                else [value]
+            )
             found += [str(one) for one in some if not isinstance(one, bool)]
     return found
 
 
-@pytest.mark.parametrize(("name", "fields"), REFERENCE, ids=[f"{i}-{n}" for i, (n, _) in enumerate(REFERENCE)])
+@pytest.mark.parametrize(
+    ("name", "fields"), REFERENCE, ids=[f"{i}-{n}" for i, (n, _) in enumerate(REFERENCE)]
+)
 async def test_every_value_of_every_event_is_found_or_stands_in_the_session(
     engine: Engine, name: str, fields: Fields
 ) -> None:
