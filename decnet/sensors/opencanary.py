@@ -63,7 +63,7 @@ class Visit(NamedTuple):
 
 def is_opencanary(raw: Mapping[str, Any]) -> bool:
     """Whether an object claims to be a line of OpenCanary's."""
-    return "logtype" in raw and "node_id" in raw
+    return "logtype" in raw and ("node_id" in raw or "logdata" in raw)
 
 
 def parse_object(raw: Data) -> Visit | Refusal | None:
@@ -77,19 +77,19 @@ def parse_object(raw: Data) -> Visit | Refusal | None:
 
 def _visit(raw: Data) -> Visit | Refusal | None:
     logtype = integer(raw.get("logtype"))
-    if logtype is None or not isinstance(raw.get("node_id"), str):
+    if logtype is None or not isinstance(raw.get("node_id", KIND), str):
         return Refusal("not_opencanary")
     if 1000 <= logtype < 2000:
         return None
     # Before 0.6 there was no utc_time, and local_time was UTC.
-    ts = epoch(raw.get("utc_time", raw.get("local_time")))
+    ts = epoch(raw.get("utc_time")) or epoch(raw.get("local_time"))
     if ts is None:
         return Refusal("no_time")
-    service, extract = _LOGTYPES.get(logtype) or (_FAMILIES.get(logtype // 1000, _UNKNOWN), _touched)
-    data = raw.get("logdata")
-    said = data if isinstance(data, dict) else {}
-    facts = [*extract(said, logtype), *_details(said, logtype)]
-    node = as_name(raw["node_id"]) or KIND
+    reader = _LOGTYPES.get(logtype) or _probe(_FAMILIES.get(logtype // 1000, _UNKNOWN))
+    service, data = reader.service, raw.get("logdata")
+    said = data if isinstance(data, dict) else {} if data in (None, "") else {"logdata": data}
+    facts = [*reader.read(said, logtype), *_details(said, logtype, reader.homes)]
+    node = as_name(raw.get("node_id")) or KIND
     return Visit(
         ts, node, _address(raw.get("src_host")), integer(raw.get("dst_port")) or 0, service, tuple(facts)
     )
@@ -132,6 +132,12 @@ def _ssh_version(data: Data, _logtype: int) -> Facts:
     return [("client", {"version": version[2:-1] if quoted else version})] if version else _touched(data, 0)
 
 
+def _ssh_login(data: Data, logtype: int) -> Facts:
+    """A log-in attempt, and by what."""
+    client = _ssh_version(data, logtype) if _text(data, "REMOTEVERSION") else []
+    return [*client, *_login(data, logtype)]
+
+
 def _http(data: Data, logtype: int) -> Facts:
     method = _text(data, "REQUEST_TYPE", limit=32) or {3001: "POST"}.get(logtype, "GET")
     request = {
@@ -141,7 +147,15 @@ def _http(data: Data, logtype: int) -> Facts:
         "host": _text(data, "HOSTNAME"),
     }
     tried = _login(data, logtype) if logtype == 3001 else []
-    return [(_DETAIL, request), *tried]
+    return [(_DETAIL, request), ("fact", {"request_count": 1}), *tried]
+
+
+def _proxy(data: Data, logtype: int) -> Facts:
+    return [("fact", {"request_count": 1}), *_login(data, logtype)]
+
+
+def _sip(data: Data, _logtype: int) -> Facts:
+    return [*_touched(data, 0), ("fact", {"request_count": 1})]
 
 
 def _vnc(data: Data, _logtype: int) -> Facts:
@@ -181,17 +195,28 @@ def _mongodb(data: Data, _logtype: int) -> Facts:
     return _touched(data, 0)
 
 
-def _details(data: Data, logtype: int) -> Facts:
+def _details(data: Data, logtype: int, homes: frozenset[str]) -> Facts:
     """What a line says beside the log-in, request or command that it is; a secret is none of it."""
-    if logtype in _TOLD:
-        return []
     own = {
-        str(key)[:MAX_NAME]: as_text(value, MAX_DATA)
+        str(key)[:MAX_NAME]: as_text(_without_secrets(value), MAX_DATA)
         for key, value in data.items()
-        if not _SECRET.search(str(key))
+        if not _SECRET.search(str(key)) and key not in homes
     }
     fields = storable({key: value for key, value in own.items() if value and value != _NOT_SUPPLIED})
     return [("extra", {"eventid": f"{KIND}.{logtype}", "fields": fields})] if fields else []
+
+
+def _without_secrets(value: Any, depth: int = 0) -> Any:
+    """A value without the headers and fields in it that hold passwords."""
+    if depth > _MAX_DEPTH:
+        return None
+    if isinstance(value, dict):
+        known = ((k, v) for k, v in value.items() if not _SECRET.search(str(k)))
+        return {k: _without_secrets(v, depth + 1) for k, v in known}
+    if isinstance(value, list):
+        pair = len(value) == 2 and isinstance(value[0], str) and _SECRET.search(value[0])
+        return [value[0]] if pair else [_without_secrets(item, depth + 1) for item in value]
+    return value
 
 
 def _smb(data: Data, _logtype: int) -> Facts:
@@ -212,7 +237,9 @@ def _llmnr(data: Data, _logtype: int) -> Facts:
     return [*_touched(data, 0), ("fact", {"llmnr_poison_count": 1})]
 
 
-_SECRET = re.compile(r"pass|secret|community|token", re.IGNORECASE)
+_SECRET = re.compile(r"pass|secret|community|token|auth_data|authorization|cookie", re.IGNORECASE)
+"""Names of fields and headers whose values get somebody in."""
+_MAX_DEPTH = 8
 _FAMILIES = {
     2: "ftp", 3: "http", 4: "ssh", 5: "portscan", 6: "telnet", 7: "httpproxy", 8: "mysql", 9: "mssql", 10: "tftp",
     11: "ntp", 12: "vnc", 13: "snmp", 14: "rdp", 15: "sip", 16: "git", 17: "redis", 18: "tcp", 19: "llmnr",
@@ -220,55 +247,50 @@ _FAMILIES = {
 }  # fmt: skip
 """Thousands of a log type to the service; what has no reader below is a probe."""
 
-_LOGTYPES: dict[int, tuple[str, Callable[[Data, int], Facts]]] = {
-    2000: ("ftp", _login),
-    3000: ("http", _http),
-    3001: ("http", _http),
-    3002: ("http", _http),
-    3003: ("http", _http),
-    4001: ("ssh", _ssh_version),
-    4002: ("ssh", _login),
-    5000: ("smb", _smb),
-    6001: ("telnet", _login),
-    7001: ("httpproxy", _login),
-    8001: ("mysql", _login),
-    9001: ("mssql", _login),
-    9002: ("mssql", _login),
-    9003: ("mysql", _touched),
-    10001: ("tftp", _tftp),
-    12001: ("vnc", _vnc),
-    13001: ("snmp", _community),
-    14001: ("rdp", _login),
-    16001: ("git", _git),
-    17001: ("redis", _redis),
-    19001: ("llmnr", _llmnr),
-    20001: ("mongodb", _mongodb),
+
+class _Reader(NamedTuple):
+    """Which service a log type is of, how it is read, and which fields of its data have their home in the facts."""
+
+    service: str
+    read: Callable[[Data, int], Facts]
+    homes: frozenset[str] = frozenset()
+
+
+def _reader(service: str, read: Callable[[Data, int], Facts], homes: str) -> _Reader:
+    return _Reader(service, read, frozenset(homes.split()))
+
+
+def _probe(service: str) -> _Reader:
+    return _Reader(service, _touched)
+
+
+_LOGIN = "USERNAME PASSWORD UserName Password username"
+_HTTP = _reader("http", _http, f"PATH USERAGENT HOSTNAME REQUEST_TYPE {_LOGIN}")
+_LOGTYPES: dict[int, _Reader] = {
+    2000: _reader("ftp", _login, _LOGIN),
+    3000: _HTTP,
+    3001: _HTTP,
+    3002: _HTTP,
+    3003: _HTTP,
+    4001: _reader("ssh", _ssh_version, "REMOTEVERSION"),
+    4002: _reader("ssh", _ssh_login, f"REMOTEVERSION {_LOGIN}"),
+    5000: _Reader("smb", _smb),
+    6001: _reader("telnet", _login, _LOGIN),
+    7001: _reader("httpproxy", _proxy, _LOGIN),
+    8001: _reader("mysql", _login, _LOGIN),
+    9001: _reader("mssql", _login, _LOGIN),
+    9002: _reader("mssql", _login, _LOGIN),
+    9003: _probe("mysql"),
+    10001: _Reader("tftp", _tftp),
+    12001: _Reader("vnc", _vnc),
+    13001: _Reader("snmp", _community),
+    14001: _reader("rdp", _login, _LOGIN),
+    15001: _Reader("sip", _sip),
+    16001: _reader("git", _git, "REPO"),
+    17001: _reader("redis", _redis, "CMD ARGS"),
+    19001: _Reader("llmnr", _llmnr),
+    20001: _reader("mongodb", _mongodb, "action username command query"),
 }
-
-
-_TOLD = frozenset(
-    {
-        2000,
-        3000,
-        3001,
-        3002,
-        3003,
-        4001,
-        4002,
-        6001,
-        7001,
-        8001,
-        9001,
-        9002,
-        12001,
-        13001,
-        14001,
-        16001,
-        17001,
-        20001,
-    }
-)
-"""Log types whose reader tells all there is; of the others the rest is kept beside."""
 
 
 class _CanaryAssembler(Assembler):
@@ -309,24 +331,30 @@ class OpenCanarySource(SessionSource):
             return visit
         if not self._saw(visit.ts):
             return []
-        self.unknown += visit.service == _UNKNOWN
-        native = self._native(visit)
+        self._count_unknown(raw, visit)
+        native, new = self._native(visit)
         events: list[Event] = []
-        for kind, detail in visit.facts:
+        for kind, detail in (*visit.facts, *(_connection(raw) if new else ())):
             fact = Fact(kind, visit.ts, native, visit.decky, visit.src_ip, visit.service, detail)
             events += self.assembler.feed(fact)
         return events
 
-    def _native(self, visit: Visit) -> str:
-        """The name of a visit: who, where, and when it began."""
+    def _count_unknown(self, raw: Data, visit: Visit) -> None:
+        if visit.service == _UNKNOWN:
+            self.unknown += 1
+            self.note_unknown(f"{KIND}.{integer(raw.get('logtype'))}")
+
+    def _native(self, visit: Visit) -> tuple[str, bool]:
+        """The name of a visit (who, where, and when it began), and whether it is new."""
         key = (visit.decky, visit.src_ip or "", visit.port, visit.service)
-        known = self._visits.pop(key, None)
+        known, new = self._visits.pop(key, None), False
         if known is None or visit.ts - known[1] > self._idle_s:
+            new = True
             known = (f"{key[1]}|{visit.port}|{visit.service}|{visit.ts:.6f}", visit.ts)
         self._visits[key] = (known[0], max(known[1], visit.ts))
         if len(self._visits) > self._max_visits:
             self._visits.popitem(last=False)
-        return known[0]
+        return known[0], new
 
     def at_rest(self, now: float) -> list[Event]:
         """Ends visits that have been quiet too long by now: a live log that is silent says that time went by."""
@@ -341,6 +369,13 @@ class OpenCanarySource(SessionSource):
         super().restore(state)
         for decky, ip, port, service, native, ts in state.get("visits", ()):
             self._visits[(decky, ip, int(port), service)] = (native, float(ts))
+
+
+def _connection(raw: Data) -> Facts:
+    """Between which places a visit began."""
+    fields = {key: as_text(raw.get(key), MAX_NAME) for key in ("dst_host", "dst_port", "src_port")}
+    said = {key: value for key, value in fields.items() if value and value != "-1"}
+    return [("extra", {"eventid": f"{KIND}.connection", "fields": said})] if said else []
 
 
 def _limits(settings: SensorSettings) -> SensorSettings:

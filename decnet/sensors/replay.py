@@ -12,8 +12,9 @@ from decnet.config import SensorSpec, Settings
 from decnet.errors import SensorError
 from decnet.keyed import load_key
 from decnet.sensors.cowrie import is_cowrie
+from decnet.sensors.files.carriers import Wanted
 from decnet.sensors.files.tailer import Batch, Tailer
-from decnet.sensors.files.unwrap import Unwrapper, Wanted
+from decnet.sensors.files.unwrap import Unwrapper
 from decnet.sensors.opencanary import is_opencanary
 from decnet.sensors.sources import Source, make_source
 
@@ -78,7 +79,7 @@ def detect(batch: Batch) -> Kind | None:
         for kind, reader in readers.items():
             if reader.feed(line.path, line.data).events:
                 return kind
-    return None
+    return next((kind for kind, reader in readers.items() if reader.flush().events), None)
 
 
 def _batches(tailer: Tailer) -> Iterator[Batch]:

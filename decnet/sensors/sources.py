@@ -172,8 +172,15 @@ class SessionSource(Source):
         }
 
     def end_all(self, reason: str = "eof") -> list[Event]:
-        """Ends every open session."""
-        return self.assembler.end_all(reason)
+        """Ends every open session, after what is whole in a text that breaks off."""
+        events: list[Event] = []
+        for raw in self.unwrapper.flush().events:
+            made = self._one(raw)
+            if isinstance(made, Refusal):
+                self.refuse(made.reason, "the end")
+            else:
+                events += made
+        return events + self.assembler.end_all(reason)
 
     def to_state(self) -> Data:
         """Counters and open sessions."""

@@ -90,6 +90,54 @@ async def test_everything_can_be_found(repo: BaseRepository) -> None:
     assert await found(repo, "smtp.example") == [("forward", "smtp.example")]
 
 
+async def test_every_text_that_is_stored_is_searched(repo: BaseRepository) -> None:
+    hostile = 'say "hi" \\ \u00e9\u4e2d'
+    more = {
+        "inputs": [{"realm": "cat", "text": hostile}],
+        "exploits": [{"cve": "CVE-2026-1", "value": "-f rootx"}],
+        "joined": [
+            {"id": "full#cmd0+1", "command_text": "joined \u00e9 text", "lines": ["full#cmd0", "full#cmd1"]}
+        ],
+        "extras": [{"eventid": "cowrie.x", "fields": {"arch": "riscv-odd"}}],
+        "forwards": [{"host": "h", "port": 25, "data": "b'MAIL'"}],
+        "auth": {"fail_count": 1, "success": False, "usernames": ["only-a-name"]},
+        "client": {"version": "SSH-2.0-odd", "kex": ["odd-kex"]},
+        "path": "plans.docx",
+        "op_text": "DROP DATABASE odd",
+    }
+    events = [
+        session("full", NEW, 9100.0, **more),
+        Event("attacker.intel.enriched", {"attacker_ip": NEW, "greynoise_name": "Odd Scanner"}, "", "i", 9100.0),
+        Event("attacker.fingerprinted", {"attacker_ip": NEW, "type": "public_key", "public_key": "AAAAodd"}, "", "p", 9100.0),
+    ]  # fmt: skip
+    async with repo.transaction() as bound:
+        await RecorderWorker(load_settings()).handle(events, Transaction(bound))
+    mail = {
+        "tactic": "TA0001",
+        "rule_id": "R1",
+        "technique_id": "T1566",
+        "confidence": 0.9,
+        "rule_version": 1,
+    }
+    evidence = {"matched": "odd-kit 2.0"}
+    await repo.insert_tags(
+        [
+            TTPTag(
+                **mail, attacker_uuid=attacker_id(NEW), source_kind="email", source_id="m", evidence=evidence
+            )
+        ]
+    )
+    for text, hits in {
+        hostile: [("input", hostile)], "\u4e2d": [("input", hostile)], '"hi"': [("input", hostile)],
+        "CVE-2026-1": [("exploit", "CVE-2026-1")], "-f rootx": [("exploit", "-f rootx")],
+        "joined \u00e9": [("command", "joined \u00e9 text")], "full#cmd1": [], "riscv-odd": [("other", "riscv-odd")],
+        "b'MAIL'": [("forward", "b'MAIL'")], "only-a-name": [("user", "only-a-name")], "SSH-2.0-odd": [("client", "SSH-2.0-odd")],
+        "odd-kex": [("client", "odd-kex")], "plans.docx": [("other", "plans.docx")], "DROP DATABASE odd": [("other", "DROP DATABASE odd")],
+        "Odd Scanner": [("intel", "Odd Scanner")], "AAAAodd": [("hash", "AAAAodd")], "odd-kit": [("mail", "odd-kit 2.0")],
+    }.items():  # fmt: skip
+        assert await found(repo, text) == hits, text
+
+
 async def test_text_is_text(repo: BaseRepository) -> None:
     """Wildcards and quotes of the database's language mean themselves."""
     assert await found(repo, "100%_a") == [("command", "WGET http://203.0.113.9/100%_a.sh")]

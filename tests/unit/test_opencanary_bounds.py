@@ -338,4 +338,6 @@ def test_what_is_said_again_and_again_is_kept_once() -> None:
         for e in [*fed(source, *[line(5001, {"PROTO": "TCP"})] * 50), *source.end_all()]
         if e.topic.endswith("ended")
     ]
-    assert [x["fields"] for x in ended[-1].payload["extras"]] == [{"PROTO": "TCP"}]
+    assert [x["fields"] for x in ended[-1].payload["extras"]] == [
+        {"PROTO": "TCP"}, {"dst_host": "127.0.0.1", "dst_port": "21", "src_port": "4711"},
+    ]  # fmt: skip

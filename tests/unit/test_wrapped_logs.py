@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,5 +72,53 @@ def test_a_directory_of_rotated_logs_gives_every_session_once(
         native: [text] for native, text in wanted.items()
     }
     assert len(ended) == 3
+    assert {p["end_reason"] for p in ended} == {"closed"}
+    assert refused == []
+
+
+def rows_of_log(sessions: int) -> list[dict[str, Any]]:
+    shared = {"sensor": "p", "src_ip": "192.0.2.7", "protocol": "ssh"}
+    rows: list[dict[str, Any]] = []
+    for i in range(sessions):
+        own = {**shared, "session": f"{i:012x}"}
+        rows += [
+            {"eventid": "cowrie.session.connect", "timestamp": 1e9 + 10 * i, "dst_port": 2222, **own},
+            {
+                "eventid": "cowrie.command.input",
+                "timestamp": 1e9 + 10 * i + 1,
+                "input": f"echo {i} 'é'",
+                **own,
+            },
+            {"eventid": "cowrie.session.closed", "timestamp": 1e9 + 10 * i + 2, "duration": 2.0, **own},
+        ]
+    return rows
+
+
+FORMS: dict[str, Callable[[list[Any]], str]] = {
+    "array": json.dumps,
+    "pretty": lambda rows: json.dumps(rows, indent=1),
+    "elastic": lambda rows: json.dumps({"took": 1, "hits": {"hits": [{"_source": row} for row in rows]}}),
+    "elastic_pretty": lambda rows: json.dumps(
+        {"hits": {"hits": [{"_source": row} for row in rows]}}, indent=1
+    ),
+    "python": lambda rows: "\n".join(map(repr, rows)),
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("sessions", [1, 60])
+def test_16_one_long_line_or_many_in_any_encoding_and_without_a_newline_at_the_end(
+    form: str, encoding: str, sessions: int, tmp_path: Path
+) -> None:
+    """More text than one line may have; the list itself is not what must fit."""
+    log = tmp_path / "cowrie.json"
+    log.write_bytes(FORMS[form](rows_of_log(sessions)).encode(encoding))
+    settings = Settings.model_validate({"data_dir": tmp_path, "sensor": {"max_line_bytes": 4096}})
+    refused: list[str] = []
+    ended = [e.payload for e in iter_events(log, settings, refused) if e.topic == "attacker.session.ended"]
+    assert [[c["command_text"] for c in p["commands"]] for p in ended] == [
+        [f"echo {i} 'é'"] for i in range(sessions)
+    ]
     assert {p["end_reason"] for p in ended} == {"closed"}
     assert refused == []

@@ -41,7 +41,8 @@ class EndedCommand(TypedDict, total=False):
 class EndedPayload(TypedDict):
     """A stored session as the payload of ``attacker.session.ended``; times are epoch seconds.
 
-    The lists hold what :mod:`decnet.events.session` says of their elements.
+    The lists hold what :mod:`decnet.events.session` says of their elements; what decoys other than shells count
+    (``SessionEnded.op_text`` to ``tftp_filename``) stands beside them.
     """
 
     session_id: str

@@ -98,6 +98,8 @@ class SessionRow(SQLModel, table=True):
     exploits: list[Any] | None = json_column()
     joined: list[Any] | None = json_column()
     extras: list[Any] | None = json_column()
+    facts: dict[str, Any] | None = json_column()
+    """What decoys other than shells count or were asked for, and what found no room."""
     sensor_session: str | None = text(None)
     keystrokes_ref: str | None = text(None)
     tagged_at: datetime | None = moment(None)

@@ -107,7 +107,7 @@ def fingerprint(head: bytes) -> str:
 
 def has_identity(head: bytes) -> bool:
     """Whether the first bytes tell files apart: a whole line, or the full length."""
-    return len(head) >= HEAD_BYTES or b"\n" in head or head.rstrip().endswith(b"}")
+    return len(head) >= HEAD_BYTES or b"\n" in head or head.rstrip(b" \t\r\n\0").endswith((b"}", b"]"))
 
 
 def matching(

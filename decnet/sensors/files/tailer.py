@@ -10,7 +10,6 @@ from __future__ import annotations
 import bz2
 import codecs
 import gzip
-import json
 import lzma
 import os
 import stat
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from decnet.config import SensorSettings
+from decnet.sensors.files.carriers import MAX_PREFIX, break_of, decoded, split
 from decnet.sensors.files.rotation import (
     HEAD_BYTES,
     MAX_GONE,
@@ -266,9 +266,9 @@ class Tailer:
             return
         pos = 0
         while (end := data.find(b"\n", pos)) >= 0:
-            self._take(record, data[pos:end], 1, batch)
+            self._take(record, self._in_pieces(record, data[pos:end], batch), 1, batch)
             pos = end + 1
-        rest = data[pos:]
+        rest = self._in_pieces(record, data[pos:], batch)
         if record.skipping or len(rest) > self._limits.max_line_bytes:
             if not record.skipping:
                 self._long[record.path] = Squeezer(self._limits.max_line_bytes)
@@ -280,16 +280,30 @@ class Tailer:
             self._take(record, rest, 0, batch)
             record.open_end = True
 
+    def _in_pieces(self, record: FileRecord, data: bytes, batch: Batch, encoding: str = "utf-8") -> bytes:
+        """Takes a long list of objects on one line object by object; what is left of the line.
+
+        ``encoding`` is that of the file; the data are UTF-8.
+        """
+        limit = self._limits.max_line_bytes
+        while len(data) > limit and not record.skipping and (end := break_of(data, limit)):
+            piece, data = data[:end], data[end:]
+            batch.lines.append(Line(record.path, record.line + 1, record.offset, piece))
+            record.offset += end if encoding == "utf-8" else len(piece.decode().encode(encoding))
+        return data
+
     def _cut_wide(
         self, file: FoundFile, record: FileRecord, data: bytes, ended: bool, batch: Batch, encoding: str
     ) -> None:
         """The same for UTF-16, where a newline is two bytes at an even place; lines are given as UTF-8."""
         newline, pos = "\n".encode(encoding), 0
         while (end := _even(data, newline, pos)) >= 0:
-            self._take(record, data[pos:end], 2, batch, _narrow(data[pos:end], encoding))
+            start = record.offset
+            text = self._in_pieces(record, _narrow(data[pos:end], encoding), batch, encoding)
+            self._take(record, data[pos + record.offset - start : end], 2, batch, text)
             pos = end + 2
-        rest = data[pos:]
-        text = _narrow(rest, encoding)
+        start, text = record.offset, self._in_pieces(record, _narrow(data[pos:], encoding), batch, encoding)
+        rest = data[pos + record.offset - start :]
         if record.skipping or len(rest) > 2 * self._limits.max_line_bytes:
             record.skipping = True
             record.offset += len(rest) // 2 * 2
@@ -428,8 +442,12 @@ def _mark(file: FoundFile, record: FileRecord) -> tuple[int, ...]:
 
 
 def _wide(head: bytes) -> str | None:
-    """The encoding of a file that begins with the mark of UTF-16; None for any other."""
-    return {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}.get(head[:2])
+    """The encoding of a file that begins with the mark of UTF-16, or with JSON in it; None for any other.
+
+    Without its mark the big-endian form is the little-endian one behind a NUL, and that is padding.
+    """
+    marked = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}.get(head[:2])
+    return marked or ("utf-16-le" if head[:1] in (b"{", b"[") and head[1:2] == b"\0" else None)
 
 
 def _even(data: bytes, mark: bytes, start: int) -> int:
@@ -441,17 +459,19 @@ def _even(data: bytes, mark: bytes, start: int) -> int:
 
 
 def _narrow(data: bytes, encoding: str) -> bytes:
-    return data.decode(encoding, "replace").removeprefix("\ufeff").encode("utf-8", "replace")
+    whole = data + b"\0" * (len(data) % 2)  # the last half of a file that began with padding
+    return whole.decode(encoding, "replace").removeprefix("\ufeff").encode("utf-8", "replace")
 
 
 def _is_whole(rest: bytes) -> bool:
-    """Whether text without a newline is a whole JSON object: no beginning of one is one itself."""
-    if not rest.rstrip().endswith(b"}"):
+    """Whether text without a newline is whole JSON, or the end of it: no beginning of an object or list is one itself."""
+    if not rest.rstrip().endswith((b"}", b"]")):
         return False
-    try:
-        return isinstance(json.loads(rest.decode("utf-8", "replace")), dict)
-    except (ValueError, RecursionError):
-        return False
+    start = min((at for at in (rest.find(b"{"), rest.find(b"[")) if 0 <= at <= MAX_PREFIX), default=0)
+    if decoded(rest[start:]) is not None:
+        return True
+    _, left = split(rest[start:])
+    return not left.strip(b"}], \t\r\n")
 
 
 def _reason(error: BaseException) -> str:

@@ -7,31 +7,41 @@ event is for the reader to say (``wanted``). What cannot be unwrapped is named a
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-Data = dict[str, Any]
-Wanted = Callable[[Mapping[str, Any]], bool]
+from decnet.sensors.files.carriers import (
+    CARRIERS,
+    GAP,
+    Data,
+    Wanted,
+    behind_prefix,
+    decoded,
+    is_action,
+    salvaged,
+    split,
+    within,
+)  # fmt: skip
 
-MAX_DEPTH = 6
-"""Wrappers within wrappers that are looked into."""
 MAX_PARTS = 64
 """Streams whose unfinished pieces are kept at a time; the oldest goes first and is counted."""
 BOM = b"\xef\xbb\xbf"
-_CARRIERS = (
-    "_source", "log", "message", "MESSAGE", "event", "original", "json", "_raw", "result", "line", "body", "raw",
-    "msg", "data", "hits", "fields", "cowrie", "opencanary",
-)  # fmt: skip
-"""Keys under which shippers keep what they carry, the likeliest first."""
+_COLOUR = re.compile(rb"\x1b\[[0-9;]*[A-Za-z]")
+"""What ``jq -C`` paints with; within JSON it would be written otherwise."""
 _CRI = re.compile(
     rb"(?P<time>\d{4}-\d\d-\d\dT\S+) (?P<stream>stdout|stderr) (?P<tag>[FP])(?::\S*)? (?P<text>.*)\Z",
     re.DOTALL,
 )
 _TOKENS = re.compile(rb'\\.|["{}\[\]]', re.DOTALL)
-_PUNCTUATION = frozenset((b"[", b"]", b",", b"],", b"[]", b"];"))
+_NOTHING = re.compile(
+    rb"""[\s\[\]},;]*\Z"""  # what is left of a list around objects
+    rb"""|==> .* <==\s*\Z|--(?: .* --)?\s*\Z|```\w*\s*\Z"""  # marks of tail, grep, journalctl, Markdown
+    rb"""|\s*_{0,2}[A-Z][A-Z0-9_]*=(?!.*\{)|.* \[s=[0-9a-f]+;i=[0-9a-f]+;""",  # journalctl -o export and verbose
+    re.DOTALL,
+)
+"""Lines of whatever wrote the log down that hold nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,18 @@ class _Pending:
                 self.depth += 1 if char in b"{[" else -1
 
     @property
+    def torn_before_object(self) -> bool:
+        """Whether no object can come next: the text was an object on a line of its own, and breaks off."""
+        return self.parts[0].startswith(b'{"') and not self.parts[-1].rstrip().endswith((b",", b"[", b":"))
+
+    @property
+    def opens_list(self) -> bool:
+        """Whether the text is no more than the opening of a list over lines (``{"logs": [``)."""
+        return (
+            len(self.parts) == 1 and self.parts[0].rstrip().endswith(b"[") and self.parts[0].count(b":") == 1
+        )
+
+    @property
     def whole(self) -> bool:
         """Whether every bracket has found its other half."""
         return self.depth <= 0 and not self.quoted
@@ -86,12 +108,24 @@ class Unwrapper:
     def feed(self, path: str, data: bytes) -> Found:
         """What one line (without its newline) of a file holds."""
         data = data.removeprefix(BOM).lstrip(b"\0")
-        whole = _object(data)
+        if b"\x1b[" in data:
+            data = _COLOUR.sub(b"", data)
+        whole = decoded(data)
         if isinstance(whole, dict) and self._wanted(whole):
             return self._after_broken(path, Found((whole,)))
-        if not data.strip() or (data.strip() in _PUNCTUATION and path not in self._open):
+        if not data.strip() or (path not in self._open and (_NOTHING.match(data) or is_action(whole))):
             return Found()
         return self._carried(path, data, whole)
+
+    def flush(self) -> Found:
+        """What is whole in texts whose other end has not come; the rest of them goes on waiting."""
+        events: list[Data] = []
+        for key, pending in list(self._open.items()):
+            found, left = salvaged(_glue(key).join(pending.parts), self._wanted)
+            if found:
+                events += found
+                self._wait(key, left)
+        return Found(tuple(events))
 
     @property
     def unfinished(self) -> int:
@@ -111,9 +145,22 @@ class Unwrapper:
 
     def _after_broken(self, path: str, found: Found) -> Found:
         """A whole event on a line of its own ends whatever was left unfinished before it."""
-        if self._open.pop(path, None) is None:
+        if path not in self._open:
             return found
-        return Found(found.events, "not_json")
+        opened = self._open[path].opens_list
+        before = self._broken(path)
+        return Found((*before, *found.events), "" if before or opened else "not_json")
+
+    def _broken(self, path: str) -> list[Data]:
+        """Gives up an unfinished text; what is whole in it."""
+        return salvaged(_glue(path).join(self._open.pop(path).parts), self._wanted)[0]
+
+    def _wait(self, key: str, left: bytes) -> None:
+        """Keeps what is left of a text as its beginning."""
+        del self._open[key]
+        if not _NOTHING.match(left):
+            self._open[key] = _Pending()
+            self._open[key].add(left)
 
     def _carried(self, path: str, data: bytes, whole: Any) -> Found:
         """A line that is no event by itself: a carrier's, a part of a greater text, or something else."""
@@ -121,7 +168,7 @@ class Unwrapper:
             carried = self._part_of_stream(path, whole)
             if carried is not None:
                 return carried
-            events = tuple(self._within(whole, 0))
+            events = tuple(within(whole, self._wanted))
             return Found(events) if events else Found(reason=name_of(whole) or self._otherwise)
         if (cri := _CRI.match(data)) is not None:
             return self._piece(f"{path}#{cri['stream'].decode()}", cri["text"], last=cri["tag"] == b"F")
@@ -139,107 +186,72 @@ class Unwrapper:
         pending = self._open.get(key)
         if last and pending is None:
             return self.feed(key, text)
-        if not self._keep(key, text):
-            return Found(reason="too_long")
+        if (ended := self._keep(key, text)) is not None:
+            return ended
         if not last:
             return Found()
         return self.feed(key, b"".join(self._open.pop(key).parts))
 
-    def _keep(self, key: str, data: bytes) -> bool:
-        """Adds to an unfinished piece; False when that is given up."""
+    def _keep(self, key: str, data: bytes) -> Found | None:
+        """Adds to an unfinished piece; what came of it when that made it too long."""
         pending = self._open.setdefault(key, _Pending())
         pending.add(data)
-        if pending.size > self._max_bytes:
-            del self._open[key]
-            self.dropped += 1
-            return False
         while len(self._open) > MAX_PARTS:
             del self._open[next(iter(self._open))]
             self.dropped += 1
-        return True
+        if pending.size <= self._max_bytes:
+            return None
+        events, left = salvaged(_glue(key).join(pending.parts), self._wanted)
+        self._wait(key, left)
+        if events and len(left) <= self._max_bytes // 2:
+            return Found(tuple(events))
+        self._open.pop(key, None)
+        self.dropped += 1
+        return Found(tuple(events), "too_long")
 
     def _text(self, path: str, data: bytes) -> Found:
         """Text around or across lines: a list, commas, pretty-printed objects, a prefix of syslog's."""
-        if data.startswith(b'{"') and path in self._open and self._open[path].parts[0].startswith(b'{"'):
+        if path in self._open and data.startswith(b'{"') and self._open[path].torn_before_object:
             # Objects of one line each: the one before was torn, and this one is the next.
-            del self._open[path]
-            return Found(self._text(path, data).events, "not_json")
+            before = self._broken(path)
+            return Found((*before, *self._text(path, data).events), "not_json")
         if path not in self._open:
-            if carried := self._after_prefix(data):
+            if carried := behind_prefix(data, self._wanted):
                 return Found(tuple(carried))
-            data = data.lstrip(_GAP)
+            data = data.lstrip(GAP)
             if not data.startswith(b"{"):
                 return Found(reason=name_of_text(data)) if data else Found()
-        if not self._keep(path, data):
-            return Found(reason="too_long")
+            objects, data = split(data)
+            if objects:
+                return self._and_then(path, objects, data)
+        return self._goes_on(path, data)
+
+    def _and_then(self, path: str, objects: list[Any], left: bytes) -> Found:
+        """Whole objects at the beginning of a text; what is left of it may go on in the next line."""
+        events = tuple(event for found in objects for event in within(found, self._wanted))
+        if _NOTHING.match(left):
+            return Found(events, "" if events else name_of(objects) or self._otherwise)
+        after = self._goes_on(path, left) if left.startswith(b"{") else Found(reason="not_json")
+        return Found(events + after.events, after.reason)
+
+    def _goes_on(self, path: str, data: bytes) -> Found:
+        if (ended := self._keep(path, data)) is not None:
+            return ended
         if not self._open[path].whole:
             return Found()
-        objects, good = split(b"\n".join(self._open.pop(path).parts))
-        events = tuple(event for found in objects for event in self._within(found, 0))
-        return Found(
-            events, "not_json" if not good else "" if events else name_of(objects) or self._otherwise
-        )
-
-    def _after_prefix(self, data: bytes) -> list[Data]:
-        """The event behind a prefix (syslog, journald, any logger): the text from a brace on to the end."""
-        start = data.find(b"{")
-        while 0 < start < 512:
-            found = _object(data[start:].rstrip(b", \t\r"))
-            if found is not None:
-                return list(self._within(found, 0))
-            start = data.find(b"{", start + 1)
-        return []
-
-    def _within(self, value: Any, depth: int) -> Iterator[Data]:
-        """The events in a decoded value, in order; text that is JSON is looked into as well."""
-        if depth > MAX_DEPTH:
-            return
-        if isinstance(value, dict):
-            if self._wanted(value):
-                yield value
-                return
-            for key in _CARRIERS:
-                if key in value and (found := list(self._within(value[key], depth + 1))):
-                    yield from found
-                    return
-        elif isinstance(value, list):
-            for item in value:
-                yield from self._within(item, depth + 1)
-        elif isinstance(value, str) and "{" in value:
-            text = value.encode("utf-8", "surrogatepass")
-            inner = _object(text)
-            yield from self._within(inner, depth + 1) if inner is not None else self._after_prefix(text)
+        text = b"\n".join(self._open.pop(path).parts)
+        value = decoded(text)
+        objects, left = ([value], b"") if value is not None else split(text)
+        events = [event for found in objects for event in within(found, self._wanted)]
+        if not _NOTHING.match(left):
+            events += salvaged(left, self._wanted)[0]
+            return Found(tuple(events), "not_json")
+        return Found(tuple(events), "" if events else name_of(objects) or self._otherwise)
 
 
-def _object(data: bytes) -> Any:
-    """The object or list in some text; None when it is neither."""
-    if data.strip()[:1] not in (b"{", b"["):
-        return None
-    try:
-        return json.loads(data.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return None
-
-
-_GAP = b" \t\r\n,[];"
-_DECODER = json.JSONDecoder()
-
-
-def split(text: bytes) -> tuple[list[Any], bool]:
-    """The objects that stand one after the other in a text, and whether that is all there is.
-
-    Between them there may be white space, commas and the brackets of one list around all.
-    """
-    objects: list[Any] = []
-    rest = text.decode("utf-8", "replace").lstrip(_GAP.decode())
-    while rest:
-        try:
-            found, end = _DECODER.raw_decode(rest)
-        except (ValueError, RecursionError):
-            return objects, False
-        objects.append(found)
-        rest = rest[end:].lstrip(_GAP.decode())
-    return objects, True
+def _glue(key: str) -> bytes:
+    """What stood between the pieces of a text: nothing where a container's runtime cut a line."""
+    return b"" if key.endswith(("#stdout", "#stderr")) else b"\n"
 
 
 _FOREIGN: tuple[tuple[str, frozenset[str]], ...] = (
@@ -279,9 +291,9 @@ def name_of(value: Any) -> str:
     for name, keys in _FOREIGN:
         if keys <= value.keys():
             return f"a_{name.replace(' ', '_')}_log"
-    for key in _CARRIERS:
+    for key in CARRIERS:
         inner = value.get(key)
-        if isinstance(inner, str) and (found := _object(inner.encode("utf-8", "replace"))) is not None:
+        if isinstance(inner, str) and (found := decoded(inner.encode("utf-8", "replace"))) is not None:
             return name_of(found)
         if isinstance(inner, dict):
             return name_of(inner)

@@ -6,6 +6,7 @@ unless asked for.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -15,13 +16,17 @@ from sqlalchemy import ColumnElement, String, cast, func, or_, select
 from decnet.db.repository.base import Row, SqlRepository, shaped
 from decnet.db.rows.lists import Hit
 from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Attacker, Command, Credential, Fingerprint, SessionRow
+from decnet.db.schema.recorder import Attacker, AttackerIntel, Command, Credential, Fingerprint, SessionRow
+from decnet.db.schema.ttp import TTPTag
 from decnet.db.types import as_utc
 from decnet.hostile import storable_text
 
 _ATTACKER, _SESSION, _COMMAND = table_of(Attacker), table_of(SessionRow), table_of(Command)
 _CREDENTIAL, _PRINT = table_of(Credential), table_of(Fingerprint)
-_FILES = ("downloads", "uploads", "forwards", "inputs", "exploits", "extras")
+_INTEL, _TAG = table_of(AttackerIntel), table_of(TTPTag)
+_FILES = (
+    "downloads", "uploads", "forwards", "inputs", "exploits", "joined", "extras", "facts", "client", "auth",
+)  # fmt: skip
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 FIND_COLUMNS = ("ts", "kind", "value", "attacker_ip", "attacker_uuid", "session_id")
 
@@ -32,8 +37,8 @@ class FindMixin(SqlRepository):
     async def find(
         self, text: str, since: datetime | float | None = None, limit: int = 100, ignored: bool = False
     ) -> list[Hit]:
-        """Rows ts (aware), kind (command, address, user, hash, url, file, forward, input, exploit, other), value, attacker_ip,
-        attacker_uuid, session_id, newest first; limit 0 is all. Empty text finds nothing.
+        """Rows ts (aware), kind (command, address, user, hash, url, file, forward, input, exploit, client, intel, mail, canary,
+        other), value, attacker_ip, attacker_uuid, session_id, newest first; limit 0 is all. Empty text finds nothing.
         """
         text = storable_text(text)
         if not text:
@@ -45,9 +50,15 @@ class FindMixin(SqlRepository):
             (_users(text), _credential_kind(text)),
             (_prints(text), _json_items(text)),
             (_files(text), _json_items(text)),
+            (_said_by_others(text), _json_items(text)),
+            (_evidence(text), _json_items(text)),
         ):
             rows += await self._found(query, shape, since, limit, ignored)
         newest = sorted(rows, key=lambda row: (row["ts"] or _EVER, row["kind"], row["value"]), reverse=True)
+        once: dict[tuple[object, ...], Hit] = {}
+        for row in newest:  # of those that say the same the newest
+            once.setdefault(tuple(row.values())[1:], row)
+        newest = list(once.values())
         return newest[:limit] if limit else newest
 
     async def _found(self, query: _Query, shape: Any, since: Any, limit: int, ignored: bool) -> list[Hit]:
@@ -70,6 +81,12 @@ def _has(column: Any, text: str) -> ColumnElement[bool]:
     return column.icontains(text, autoescape=True)  # type: ignore[no-any-return]
 
 
+def _in_json(column: Any, text: str) -> ColumnElement[bool]:
+    """Whether some text stands in a column of JSON, where quotes and some letters are written otherwise."""
+    forms = {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    return or_(*(_has(cast(column, String), form) for form in sorted(forms)))
+
+
 def _who(source: Any) -> list[Any]:
     return [_SESSION.c.attacker_ip, _SESSION.c.attacker_uuid, source.c.session_id]
 
@@ -77,7 +94,8 @@ def _who(source: Any) -> list[Any]:
 def _commands(text: str) -> _Query:
     columns = [_COMMAND.c.ts.label("ts"), _COMMAND.c.command_text.label("value"), *_who(_COMMAND)]
     joined = _COMMAND.outerjoin(_SESSION, _SESSION.c.session_id == _COMMAND.c.session_id)
-    statement = select(*columns).select_from(joined).where(_has(_COMMAND.c.command_text, text))
+    places = (_COMMAND.c.command_text, _COMMAND.c.user, _COMMAND.c.src, _COMMAND.c.pwd)
+    statement = select(*columns).select_from(joined).where(or_(*(_has(place, text) for place in places)))
     return statement, _COMMAND.c.ts, _SESSION.c.ignored_by
 
 
@@ -106,16 +124,42 @@ def _prints(text: str) -> _Query:
     columns = [_PRINT.c.last_seen.label("ts"), _PRINT.c.kind, _PRINT.c.fields]
     columns += [_ATTACKER.c.ip.label("attacker_ip"), _PRINT.c.attacker_uuid]
     joined = _PRINT.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _PRINT.c.attacker_uuid)
-    statement = select(*columns).select_from(joined).where(_has(cast(_PRINT.c.fields, String), text))
+    statement = select(*columns).select_from(joined).where(_in_json(_PRINT.c.fields, text))
     return statement, _PRINT.c.last_seen, _ATTACKER.c.ignored_by
 
 
 def _files(text: str) -> _Query:
     columns = [_SESSION.c.started_at.label("ts"), *(_SESSION.c[name] for name in _FILES), *_who(_SESSION)]
     columns.append(_SESSION.c.sensor_session)
-    wanted = or_(*(_has(cast(_SESSION.c[name], String), text) for name in _FILES))
+    wanted = or_(*(_in_json(_SESSION.c[name], text) for name in _FILES))
     wanted = or_(wanted, _SESSION.c.sensor_session == text)
     return select(*columns).where(wanted), _SESSION.c.started_at, _SESSION.c.ignored_by
+
+
+def _said_by_others(text: str) -> _Query:
+    """Intel of attackers."""
+    columns = [
+        _ATTACKER.c.last_seen.label("ts"),
+        _INTEL.c.payload.label("intel"),
+        _ATTACKER.c.ip.label("attacker_ip"),
+    ]
+    joined = _INTEL.join(_ATTACKER, _ATTACKER.c.attacker_uuid == _INTEL.c.attacker_uuid)
+    statement = select(*columns, _INTEL.c.attacker_uuid).select_from(joined)
+    return statement.where(_in_json(_INTEL.c.payload, text)), _ATTACKER.c.last_seen, _ATTACKER.c.ignored_by
+
+
+def _evidence(text: str) -> _Query:
+    """What is stored of mail and canaries: the evidence of their tags."""
+    columns = [
+        _TAG.c.created_at.label("ts"),
+        _TAG.c.source_kind,
+        _TAG.c.evidence,
+        _ATTACKER.c.ip.label("attacker_ip"),
+    ]
+    joined = _TAG.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid)
+    kept = _TAG.c.source_kind.in_(_EVIDENCE_KINDS)
+    statement = select(*columns, _TAG.c.attacker_uuid, _TAG.c.session_id).select_from(joined)
+    return statement.where(kept, _in_json(_TAG.c.evidence, text)), _TAG.c.created_at, _ATTACKER.c.ignored_by
 
 
 def _plain(kind: str) -> Any:
@@ -135,7 +179,14 @@ _KIND_OF = {
     "url": "url", "sha256": "hash", "filename": "file", "destfile": "file", "outfile": "file", "host": "forward",
     "data": "forward", "text": "input", "realm": "input", "cve": "exploit", "name": "exploit", "value": "exploit",
     "command": "exploit", "username": "exploit", "error": "file", "fields": "other", "eventid": "other",
+    "command_text": "command", "usernames": "user", "version": "client", "kex": "client", "size": "client",
 }  # fmt: skip
+_ROOTS = {"facts": "other", "intel": "intel", "client": "hash", "extras": "other"}
+"""Column → kind of what stands in it, where no key says better; elsewhere it is a hash."""
+_EVIDENCE_KINDS = {"email": "mail", "canary_fingerprint": "canary"}
+_IDS = frozenset({"id", "lines"})
+"""Keys of what names rows of ours."""
+_FIXED = frozenset({"other", "intel", "mail", "canary"})
 
 
 def _json_items(text: str) -> Any:
@@ -143,8 +194,10 @@ def _json_items(text: str) -> Any:
     wanted = text.casefold()
 
     def shape(row: Row) -> list[Row]:
-        lists = [row[name] for name in (*_FILES, "fields") if row.get(name)]
-        hits = {hit for found in lists for hit in _texts(found, "hash") if wanted in hit[1].casefold()}
+        roots = {name: _ROOTS.get(name, "hash") for name in (*_FILES, "fields", "intel")}
+        roots["evidence"] = _EVIDENCE_KINDS.get(str(row.get("source_kind")), "other")
+        said = [(row[name], kind) for name, kind in roots.items() if row.get(name)]
+        hits = {hit for value, kind in said for hit in _texts(value, kind) if wanted in hit[1].casefold()}
         if row.get("sensor_session") == text:
             hits.add(("session", text))
         return [{**row, "kind": kind, "value": value} for kind, value in sorted(hits)]
@@ -159,7 +212,8 @@ def _texts(value: Any, kind: str) -> Iterator[tuple[str, str]]:
         yield kind, str(value)
     elif isinstance(value, dict):
         for key, inner in value.items():
-            yield from _texts(inner, kind if kind == "other" else _KIND_OF.get(key, kind))
+            if key not in _IDS:
+                yield from _texts(inner, kind if kind in _FIXED else _KIND_OF.get(key, kind))
     elif isinstance(value, list):
         yield from _each(value, kind)
 

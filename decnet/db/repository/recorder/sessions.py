@@ -11,7 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -28,6 +28,11 @@ _BASE = (
     "session_id", "attacker_uuid", "attacker_ip", "decky_id", "service", "protocol", "sensor_session", "started_at",
 )  # fmt: skip
 _LAST = ("end_reason", "duration_s", "command_count", "client", "auth", "keystrokes_ref")
+_FACTS = (
+    "op_text", "note_text", "bytes_out", "request_count", "rows_read", "bytes_read", "path", "signals",
+    "llmnr_poison_count", "tftp_filename", "commands_dropped", "items_dropped",
+)  # fmt: skip
+"""Keys of the end that few sessions have: kept together in ``facts``."""
 _LISTS = ("downloads", "uploads", "forwards", "inputs", "exploits", "joined", "extras")
 _COMMAND_TEXTS = ("user", "uid", "src", "pwd")
 _PAYLOAD = (*_BASE, "ended_at", *_LAST, *_LISTS)
@@ -73,7 +78,7 @@ class SessionsMixin(SqlRepository):
         updates = [_ending(session_id, by_age) for session_id, by_age in sorted(endings.items())]
         done = [row for row in updates if row]
         if done:
-            values: Row = {name: bindparam(f"new_{name}") for name in ("ended_at", *_LAST, *_LISTS)}
+            values: Row = {name: bindparam(f"new_{name}") for name in ("ended_at", *_LAST, "facts", *_LISTS)}
             target = update(_SESSION).where(_SESSION.c.session_id == bindparam("which"))
             connection = await session.connection()
             await connection.execute(target.values(values), done)
@@ -167,6 +172,8 @@ def _part_row(payload: Payload) -> Row:
     assert ended is not None
     parts = _bounded(payload.get("parts"), 1)
     body = {name: payload.get(name) for name in (*_LAST, *_LISTS)} | {"ended_at": ended.timestamp()}
+    if facts := {name: payload[name] for name in _FACTS if payload.get(name)}:
+        body["facts"] = facts
     return {
         "session_id": payload["session_id"],
         "generation": f"{ended.isoformat(timespec='microseconds')}|{parts:06d}",
@@ -192,6 +199,8 @@ def _ending(session_id: str, by_age: dict[str, list[Row]]) -> Row | None:
     values: Row = {"ended_at": bodies[-1]["ended_at"]}
     for name in _LAST:
         values[name] = next((body[name] for body in reversed(bodies) if body.get(name) is not None), None)
+    facts = {name: value for body in bodies for name, value in (body.get("facts") or {}).items()}
+    values["facts"] = facts or None
     for name in _LISTS:
         values[name] = _joined(body.get(name) for body in bodies)
     return {"which": session_id, **{f"new_{name}": value for name, value in values.items()}}
@@ -223,7 +232,9 @@ def payload_of(row: Row, commands: Sequence[StoredCommand]) -> EndedPayload:
         {k: _epoch(v) for k, v in command.items() if v is not None and k != "position"}
         for command in commands
     ]
-    return shaped(EndedPayload, out | {"part": 1, "parts": 1, "commands": shown})
+    payload = shaped(EndedPayload, out | {"part": 1, "parts": 1, "commands": shown})
+    # What decoys other than shells count stands beside the rest, as it came.
+    return cast("EndedPayload", {**(row.get("facts") or {}), **payload})
 
 
 def _epoch(value: Any) -> Any:
