@@ -59,4 +59,7 @@ def sniffer(kind: Kind) -> Sniff:
 
 def foreign(reason: str) -> str:
     """A reason such as ``a_suricata_log`` in words; empty for one that names nothing."""
-    return f"this is {reason.replace('_', ' ')}" if reason.startswith("a_") else ""
+    if not reason.startswith("a_"):
+        return ""
+    name = reason.removeprefix("a_").replace("_", " ")
+    return f"this is {'an' if name[0] in 'aeiou' else 'a'} {name}"

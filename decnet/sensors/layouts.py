@@ -141,14 +141,12 @@ class Finder:
             data = first_bytes(path)[:SNIFFED_BYTES]
         except FAULTS as error:
             return reason_of(error)
-        why = unreadable(data)
-        for kind, ask in self._asks.items():
-            if why:
-                break
-            if not (said := ask(data)):
-                return kind
-            why = said if said.startswith("this is") else ""
-        return why or f"no log of {' or '.join(self._asks)}"
+        if why := unreadable(data):
+            return why
+        said = [(kind, ask(data)) for kind, ask in self._asks.items()]
+        mine = [kind for kind, no in said if not no]
+        named = [no for _, no in said if no.startswith("this is")]
+        return (mine or named or [f"no log of {' or '.join(self._asks)}"])[0]
 
     def _by_name(self, name: str) -> Kind | str:
         """What an empty file is going to be."""

@@ -27,6 +27,7 @@ _FOLDERS = {
     "dl": "a directory of files that attackers brought: never read as logs",
 }
 _EMPTY = "empty"
+MISSING = "missing"
 
 
 @dataclass(slots=True)
@@ -85,7 +86,7 @@ class Listing:
         if base in names or self._path.exists():
             mine.append(base)
         else:
-            listed.problems[str(self._path)] = "missing"
+            listed.problems[str(self._path)] = MISSING
         for name in names:
             if name.startswith(base) and name not in mine and group_of(name) != base:
                 listed.passed[str(folder / name)] = f"its name is not that of a rotated {base}"
@@ -143,6 +144,6 @@ def is_live(path: str) -> bool:
 def reason_of(error: BaseException) -> str:
     """What went wrong with a file, in a few words."""
     if isinstance(error, FileNotFoundError):
-        return "missing"
+        return MISSING
     text = getattr(error, "strerror", None) or str(error)
     return text[:200] or type(error).__name__

@@ -18,7 +18,7 @@ from decnet.sensors.files.changes import Changes
 from decnet.sensors.files.cutting import Batch, Cutter, Line, wide
 from decnet.sensors.files.disk import DiskLook, tail_at
 from decnet.sensors.files.joining import Joined, Torn, joined, torn_end
-from decnet.sensors.files.listing import Listing, Sniff, is_live, reason_of
+from decnet.sensors.files.listing import MISSING, Listing, Sniff, is_live, reason_of
 from decnet.sensors.files.names import group_of, reading_order
 from decnet.sensors.files.opening import FAULTS, TAIL_BYTES, opened, skip, tail_of, unreadable
 from decnet.sensors.files.rotation import (
@@ -127,7 +127,7 @@ class Tailer:
         self._current = {}
         going_on = {id(r) for r in matched.going_on.values()}
         lost = [r for r in self._records if id(r) not in going_on]
-        self.changes.lost(lost, by_path, self.problems)
+        self.changes.lost(lost, by_path, (path for path, why in self.problems.items() if why != MISSING))
         for path, record in matched.going_on.items():
             self.changes.moved(record, by_path[path])
             self._follow(by_path[path], record)
