@@ -23,20 +23,30 @@ _SAID = frozenset(
     {"worker", "ts", "pid", "host", "state", "processed", "failed", "dead_lettered", "lag"}
     | {"last_event_ts", "degraded", "note", "sensors"}
 )
-_EARLY, _KIND, _UTF8 = (
-    "sessions ended early for want of room",
-    "lines of an unknown kind",
-    "lines not in UTF-8",
+_PAIRS = (
+    ("sessions_evicted", "evicted", "sessions ended early for want of room"),
+    ("sessions_overfull", "overfull", "sessions with more in them than is kept"),
+    ("lines_unknown", "unknown", "lines of an unknown kind"),
+    ("lines_cut", "cut", "long lines cut"),
+    ("lines_homeless", "homeless", "remarks on sessions not known"),
+    ("lines_unfinished", "unfinished", "lines not finished"),
+    ("lines_given_up", "given_up", "unfinished lines given up"),
+    ("lines_bad_utf8", "bad_utf8", "lines not in UTF-8"),
+    ("lines_repeated", "repeated", "lines that came again"),
+    ("lines_joined", "joined_lines", "lines joined across a rotation"),
+    ("events_unpublishable", "unpublishable", "events the bus refused for good"),
+    ("sessions_open", "open_sessions", "sessions open"),
+    ("rotations", "rotations", "rotations"),
+    ("truncations", "truncations", "truncations"),
+    ("files_vanished", "vanished", "files vanished"),
+    ("bytes_lost", "lost_bytes", "bytes gone before they were read"),
+    ("files_passed_over", "passed_over_count", "files passed over"),
+    ("recordings_missing", "recordings_missing", "recordings not found"),
+    ("recordings_too_large", "recordings_too_large", "recordings too large"),
+    ("publish_failures", "publish_failures", "publish failures"),
 )
-_HOMELESS = "remarks on sessions not known"
-_UNFINISHED = "lines not finished"
-_REFUSED, _OPEN = "events the bus refused for good", "sessions open"
-_WORDS = {
-    "sessions_evicted": _EARLY, "evicted": _EARLY, "lines_unknown": _KIND, "unknown": _KIND,
-    "lines_cut": "long lines cut", "cut": "long lines cut", "lines_homeless": _HOMELESS, "homeless": _HOMELESS, "lines_unfinished": _UNFINISHED, "unfinished": _UNFINISHED, "lines_bad_utf8": _UTF8, "bad_utf8": _UTF8,
-    "events_unpublishable": _REFUSED, "unpublishable": _REFUSED,
-    "sessions_open": _OPEN, "open_sessions": _OPEN, "publish_failures": "publish failures",
-}  # fmt: skip
+"""Count of the sensors worker, count of one sensor, and what they are in words."""
+_WORDS = {key: words for worker, sensor, words in _PAIRS for key in (worker, sensor)}
 """Counts of the sensors worker, and of one sensor, that are told of in words, and only when there are any."""
 
 
