@@ -165,6 +165,8 @@ class SensorSettings(_Section):
     """Seconds between checkpoints at least."""
     silent_s: float = Field(6 * 3600.0, gt=0)
     """A sensor without a new line for this many seconds is called silent."""
+    max_files: int = Field(10_000, ge=1)
+    """Files looked at in one sensor's directory; what is beyond is counted and told."""
     max_tty_bytes: int = Field(8 * 2**20, ge=0)
     """Largest tty recording that is put on the bus, in bytes."""
 
@@ -311,8 +313,8 @@ class LogSettings(_Section):
 class SensorSpec(_Section):
     """One ``--sensor KIND=PATH[,from=start|end|DATE]``."""
 
-    kind: Literal["cowrie", "opencanary", "jsonl"]
-    """Parser."""
+    kind: Literal["cowrie", "opencanary", "jsonl", "tpot", "dshield"]
+    """Parser, or the system whose top directory the path is."""
     path: Path
     """File or directory."""
     start: str = "start"

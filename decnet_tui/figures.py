@@ -22,6 +22,13 @@ LOSS: dict[str, Words] = {
     "lines_refused": ("line refused", "lines refused"),
     "sessions_evicted": ("session ended early for want of room", "sessions ended early for want of room"),
     "evicted": ("session ended early for want of room", "sessions ended early for want of room"),
+    "bytes_lost": ("byte gone before it was read", "bytes gone before they were read"),
+    "lost_bytes": ("byte gone before it was read", "bytes gone before they were read"),
+    "lines_given_up": ("unfinished line given up", "unfinished lines given up"),
+    "given_up": ("unfinished line given up", "unfinished lines given up"),
+    "sessions_overfull": ("session with more in it than is kept", "sessions with more in them than is kept"),
+    "overfull": ("session with more in it than is kept", "sessions with more in them than is kept"),
+    "recordings_too_large": ("recording too large", "recordings too large"),
     "lines_cut": ("long line cut", "long lines cut"),
     "cut": ("long line cut", "long lines cut"),
     "events_unpublishable": ("event the bus refused for good", "events the bus refused for good"),
@@ -60,6 +67,11 @@ TROUBLE: dict[str, Words] = {
     "unfinished": ("line not finished", "lines not finished"),
     "lines_bad_utf8": ("line not in UTF-8", "lines not in UTF-8"),
     "bad_utf8": ("line not in UTF-8", "lines not in UTF-8"),
+    "truncations": ("truncation", "truncations"),
+    "files_vanished": ("file vanished", "files vanished"),
+    "vanished": ("file vanished", "files vanished"),
+    "files_passed_over": ("file passed over", "files passed over"),
+    "passed_over_count": ("file passed over", "files passed over"),
     "recordings_waiting": (
         "recording that had to wait for the bus",
         "recordings that had to wait for the bus",
@@ -101,6 +113,10 @@ WORK: dict[str, Words] = {
     "deckies": ("decoy", "decoys"),
     "pending": ("change waiting", "changes waiting"),
     "rotations": ("rotation", "rotations"),
+    "lines_repeated": ("line that came again", "lines that came again"),
+    "repeated": ("line that came again", "lines that came again"),
+    "lines_joined": ("line joined across a rotation", "lines joined across a rotation"),
+    "joined_lines": ("line joined across a rotation", "lines joined across a rotation"),
 }
 """What was done, or is under way."""
 _SAID = frozenset(

@@ -5,27 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Literal
 
 from decnet.bus.base import Event
 from decnet.config import SensorSpec, Settings
 from decnet.errors import SensorError
 from decnet.keyed import load_key
-from decnet.sensors.cowrie import is_cowrie
-from decnet.sensors.files.carriers import Wanted
 from decnet.sensors.files.tailer import Batch, Tailer
-from decnet.sensors.files.unwrap import Unwrapper
-from decnet.sensors.opencanary import is_opencanary
+from decnet.sensors.kinds import kind_of
 from decnet.sensors.sources import Source, make_source
-
-_SNIFFED_LINES = 1000
-_SNIFFED_BYTES = 1 << 20
-Kind = Literal["cowrie", "opencanary", "jsonl"]
-_KINDS: dict[Kind, Wanted] = {
-    "cowrie": is_cowrie,
-    "opencanary": is_opencanary,
-    "jsonl": lambda raw: "topic" in raw,
-}
 
 
 def iter_events(
@@ -40,7 +27,7 @@ def iter_events(
     tailer = Tailer(Path(path), settings.sensor)
     try:
         first = tailer.read()
-        kind = detect(first)
+        kind = kind_of(first.lines)
         if kind is None:
             why = (
                 tailer.problems.get(str(path)) or "neither recorded events nor a log of Cowrie or OpenCanary"
@@ -70,16 +57,6 @@ def _faults(source: Source, tailer: Tailer) -> list[str]:
     if torn := source.sessions()["unfinished"]:
         faults.append(f"{torn} lines are not finished")
     return faults
-
-
-def detect(batch: Batch) -> Kind | None:
-    """The kind of log that the first telling line belongs to."""
-    readers = {kind: Unwrapper(wanted, _SNIFFED_BYTES) for kind, wanted in _KINDS.items()}
-    for line in batch.lines[:_SNIFFED_LINES]:
-        for kind, reader in readers.items():
-            if reader.feed(line.path, line.data).events:
-                return kind
-    return next((kind for kind, reader in readers.items() if reader.flush().events), None)
 
 
 def _batches(tailer: Tailer) -> Iterator[Batch]:

@@ -16,8 +16,9 @@ from decnet.errors import BusError, DatabaseError, SensorError
 from decnet.logs import get_logger
 from decnet.sensors.files.checkpoint import CheckpointStore, State, pack, sensor_key, unpack
 from decnet.sensors.files.tailer import Tailer
+from decnet.sensors.kinds import foreign, plain_kind, sniffer
 from decnet.sensors.names import Names
-from decnet.sensors.recordings import attach_recording
+from decnet.sensors.recordings import TOO_LARGE, attach_recording
 from decnet.sensors.sources import Source, make_source
 
 _log = get_logger(__name__)
@@ -28,6 +29,8 @@ _SAVE_SHARE = 20
 """A checkpoint may cost one part in this many of the time."""
 PROBLEMS_TOLD = 10
 """Files of one sensor that are told of at once at most."""
+PASSED_TOLD = 50
+"""Files passed over that are named; of more the number is told."""
 REFUSALS_TOLD_S = 10.0
 """Seconds between warnings about refused lines at least: a log may be nothing else."""
 
@@ -60,30 +63,38 @@ class SensorRun:
         self._last_read = time.monotonic()
         self._told_at = float("-inf")
         self._problems: dict[str, str] = {}
+        self.unsaved = ""
+        """Why the checkpoint could not be saved; empty when it could."""
         self.waiting = ""
         """Why publishing is on hold; empty when it is not."""
         self.published = 0
         self.unpublishable = 0
+        self.recordings_missing = 0
+        self.recordings_too_large = 0
         self._fresh()
 
     def _fresh(self) -> None:
         spec = self.spec
-        self.tailer = Tailer(spec.path, self._settings.sensor, spec.start)
+        self.tailer = Tailer(spec.path, self._settings.sensor, spec.start, sniffer(plain_kind(spec.kind)))
         self.source: Source = make_source(spec, self._settings, self._secret)
         if self._names is not None:
             self.source.use_names(self._names.token)
         self._told = 0
+        self._changes = 0
 
     async def run(self) -> None:
         """Works until cancelled. Raises SensorError or DatabaseError for a checkpoint that is no good."""
         try:
             while True:
-                async with self._lock:
-                    moved = await self.step()
-                if not moved:
+                if not await self.turn():
                     await asyncio.sleep(self._settings.sensor.poll_s)
         finally:
             await asyncio.to_thread(self.tailer.close)
+
+    async def turn(self) -> bool:
+        """One round, while nobody ends the sessions; False when there was nothing to read."""
+        async with self._lock:
+            return await self.step()
 
     async def step(self) -> bool:
         """One round; False when there was nothing to read."""
@@ -101,7 +112,8 @@ class SensorRun:
             events = self.source.at_rest(time.time())
         self._pending = events
         self._loaded = True
-        self._dirty = self._dirty or consumed > 0 or bool(events)
+        changed, self._changes = self.tailer.changes.count != self._changes, self.tailer.changes.count
+        self._dirty = self._dirty or consumed > 0 or changed or bool(events)
         await self._flush()
         if self._dirty and (not consumed or time.monotonic() >= self._next_save):
             await self._save()
@@ -132,6 +144,7 @@ class SensorRun:
         if state is not None:
             self._restore(state)
             self._told = sum(self.source.refused.values())
+            self._changes = self.tailer.changes.count
         self._loaded = True
 
     def _restore(self, state: State) -> None:
@@ -178,8 +191,9 @@ class SensorRun:
         )
         try:
             await self._store.save(sensor_key(self.spec), state)
-            self._dirty = False
+            self._dirty, self.unsaved = False, ""
         except (DatabaseError, SensorError) as error:
+            self.unsaved = f"checkpoint not saved: {error}"
             _log.warning("checkpoint not saved", sensor=str(self.spec.path), error=str(error))
         cost = time.monotonic() - started
         self._next_save = time.monotonic() + max(self._settings.sensor.checkpoint_s, cost * _SAVE_SHARE)
@@ -210,7 +224,9 @@ class SensorRun:
         for event in events:
             if "ttylog" in event.payload:
                 log, limit = self.spec.path, self._settings.sensor.max_tty_bytes
-                await attach_recording(event, self._bus, log, limit)
+                why = await attach_recording(event, self._bus, log, limit)
+                self.recordings_missing += bool(why)
+                self.recordings_too_large += why == TOO_LARGE
         try:
             await self._bus.publish_events(events)
             self.published += len(events)
@@ -229,16 +245,16 @@ class SensorRun:
 
     def status(self) -> dict[str, Any]:
         """What ``decnet-tui sensors`` shows; ages in seconds, None where no line was seen."""
-        source, problems = self.source, dict(self.tailer.problems)
-        newest = source.newest
+        source, tailer, problems = self.source, self.tailer, dict(self.tailer.problems)
+        newest, changes, passed = source.newest, self.tailer.changes, self._passed()
         return {
             "kind": self.spec.kind,
             "path": str(self.spec.path),
             "state": self._state(problems),
             "age": None if newest is None else max(time.time() - newest, 0.0),
             "last_line_ts": newest,
-            "files": self.tailer.files,
-            "bytes_behind": self.tailer.bytes_behind(),
+            "files": tailer.files,
+            "bytes_behind": tailer.bytes_behind(),
             "lines": source.lines,
             "refused": sum(source.refused.values()),
             "reasons": dict(source.refused),
@@ -249,11 +265,28 @@ class SensorRun:
             "unknown_ids": dict(source.unknown_ids.most_common(20)),
             **source.sessions(),
             "names": [{"name": name, "token": token} for name, token in source.names().items()],
-            "problems": dict(list(problems.items())[:10]),
+            **source.bounds(),
+            "problems": dict(list(problems.items())[:PROBLEMS_TOLD]),
+            "passed_over": dict(list(passed.items())[:PASSED_TOLD]),
+            "passed_over_count": len(passed) + max(tailer.over - 1, 0),
+            "stale": tailer.stale(self._settings.sensor.silent_s),
+            "rotations": changes.rotations,
+            "truncations": changes.truncations,
+            "vanished": changes.vanished,
+            "lost_bytes": changes.lost_bytes,
+            "joined_lines": changes.joined,
+            "changes": list(changes.latest),
             "published": self.published,
             "unpublishable": self.unpublishable,
-            "waiting": self.waiting,
+            "recordings_missing": self.recordings_missing,
+            "recordings_too_large": self.recordings_too_large,
+            "waiting": self.waiting or self.unsaved,
         }
+
+    def _passed(self) -> dict[str, str]:
+        """Path → why it is not read, or why nothing in it can be used."""
+        named = {path: foreign(reason) or reason for path, reason in self.source.foreign.items()}
+        return {**named, **self.tailer.passed}
 
     def _state(self, problems: dict[str, str]) -> str:
         if "missing" in problems.values() and not self.tailer.files:

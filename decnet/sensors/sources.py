@@ -24,6 +24,7 @@ from decnet.events.fields import epoch
 from decnet.hostile import storable
 from decnet.sensors.assembly import Assembler
 from decnet.sensors.cowrie import is_cowrie, is_known, parse_object
+from decnet.sensors.files.repeats import Repeats
 from decnet.sensors.files.tailer import Line
 from decnet.sensors.files.unwrap import Unwrapper
 from decnet.sensors.values import Data, Refusal
@@ -33,6 +34,10 @@ EVIDENCE_ROOTS = frozenset(
 )
 """Roots a recording may publish to; ``system`` holds commands to workers and stays out."""
 _ENVELOPE_BYTES = 1024
+MAX_FOREIGN = 200
+"""Files that are named as logs of another kind."""
+MAX_OVERFULL = 10_000
+"""Sessions that had no room for all of it and are known by name; one that goes on later is counted again then."""
 MAX_UNKNOWN_IDS = 100
 """Names of unknown kinds that are counted each; a log can be made up."""
 
@@ -53,6 +58,10 @@ class Source(ABC):
         self.unknown_ids: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.last_refusal = ""
+        self.foreign: dict[str, str] = {}
+        """Files of which nothing could be used so far, with the reason that their first line was refused for."""
+        self.repeats = Repeats()
+        """Facts that were read before."""
         self.newest: float | None = None
         """Newest log time, epoch seconds."""
 
@@ -66,8 +75,11 @@ class Source(ABC):
             for made in self._of(line):
                 if isinstance(made, Refusal):
                     self.refuse(made.reason, f"{line.path}:{line.number}")
+                    if line.number == 1 and len(self.foreign) < MAX_FOREIGN:
+                        self.foreign[line.path] = made.reason
                 else:
                     events += made
+                    self.foreign.pop(line.path, None)
         return events
 
     def refuse(self, reason: str, place: str) -> None:
@@ -108,7 +120,8 @@ class Source(ABC):
         return {
             "lines": self.lines, "refused": dict(self.refused), "newest": self.newest,
             "last_refusal": self.last_refusal, "bad_utf8": self.bad_utf8, "unknown": self.unknown,
-            "unknown_ids": dict(self.unknown_ids), "cut": self.cut,
+            "unknown_ids": dict(self.unknown_ids), "cut": self.cut, "repeats": self.repeats.to_state(),
+            "foreign": self.foreign,
         }  # fmt: skip
 
     def restore(self, state: Data) -> None:
@@ -121,6 +134,8 @@ class Source(ABC):
         self.unknown = int(state.get("unknown", 0))
         self.cut = int(state.get("cut", 0))
         self.unknown_ids = Counter(state.get("unknown_ids", {}))
+        self.repeats.restore(state.get("repeats", {}))
+        self.foreign = dict(state.get("foreign", {}))
 
     def use_names(self, token: Callable[[str], str]) -> None:  # noqa: B027  a recording has tokens already
         """Where the tokens of sensors' names come from."""
@@ -133,6 +148,10 @@ class Source(ABC):
         """How many sessions are open, and how many had to end early for want of room."""
         return {"open_sessions": 0, "evicted": 0, "homeless": 0, "unfinished": 0}
 
+    def bounds(self) -> dict[str, int]:
+        """What else was left out, and how often."""
+        return {"repeated": self.repeats.count, "given_up": 0, "overfull": 0}
+
 
 class SessionSource(Source):
     """A log whose lines become sessions, in whatever they are wrapped."""
@@ -141,6 +160,22 @@ class SessionSource(Source):
         super().__init__(since)
         self.assembler = assembler
         self.unwrapper = unwrapper
+        self._overfull: set[str] = set()
+        self._overfull_before = 0
+
+    def feed(self, lines: Iterable[Line]) -> list[Event]:
+        """The events that follow from some lines, in order; sessions that had no room for all of it are counted."""
+        events = super().feed(lines)
+        self._overfull |= {e.payload["session_id"] for e in events if _left_out(e.payload)}
+        if len(self._overfull) > MAX_OVERFULL:
+            self._overfull_before += len(self._overfull)
+            self._overfull.clear()
+        return events
+
+    def bounds(self) -> dict[str, int]:
+        """Facts that came again, unfinished texts that were given up, sessions with more in them than is kept."""
+        overfull = self._overfull_before + len(self._overfull)
+        return {**super().bounds(), "given_up": self.unwrapper.dropped, "overfull": overfull}
 
     def _of(self, line: Line) -> Iterator[list[Event] | Refusal]:
         found = self.unwrapper.feed(line.path, line.data)
@@ -188,6 +223,8 @@ class SessionSource(Source):
             **super().to_state(),
             "sessions": self.assembler.to_state(),
             "unfinished": self.unwrapper.to_state(),
+            "given_up": self.unwrapper.dropped,
+            "overfull": self._overfull_before + len(self._overfull),
         }
 
     def restore(self, state: Data) -> None:
@@ -195,6 +232,13 @@ class SessionSource(Source):
         super().restore(state)
         self.assembler.restore(state.get("sessions", {}))
         self.unwrapper.restore(state.get("unfinished", {}))
+        self.unwrapper.dropped = int(state.get("given_up", 0))
+        self._overfull_before = int(state.get("overfull", 0))
+
+
+def _left_out(payload: Data) -> bool:
+    """Whether an event says that its session had more in it than was kept."""
+    return bool(payload.get("items_dropped") or payload.get("commands_dropped"))
 
 
 class CowrieSource(SessionSource):
@@ -208,7 +252,7 @@ class CowrieSource(SessionSource):
         fact = parse_object(raw)
         if isinstance(fact, Refusal):
             return fact
-        if not self._saw(fact.ts):
+        if not self._saw(fact.ts) or self.repeats.seen(fact):
             return []
         if fact.kind == "extra" and not is_known(fact.data["eventid"]):
             self.unknown += 1

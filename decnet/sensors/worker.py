@@ -16,13 +16,26 @@ from decnet.keyed import load_key
 from decnet.logs import get_logger
 from decnet.runtime.worker import Transaction, Worker
 from decnet.sensors.files.checkpoint import CheckpointStore, FileStore, RepoStore
+from decnet.sensors.group import SensorGroup, is_top
 from decnet.sensors.names import FileNames, Names, RepoNames
 from decnet.sensors.run import SensorRun
+from decnet.sensors.sources import start_time
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
 
 _log = get_logger(__name__)
+_TOTALS = {
+    "files": "files", "bytes_behind": "bytes_behind", "lines_read": "lines", "lines_refused": "refused",
+    "lines_cut": "cut", "lines_unknown": "unknown", "lines_bad_utf8": "bad_utf8", "lines_repeated": "repeated",
+    "lines_joined": "joined_lines", "lines_homeless": "homeless", "lines_unfinished": "unfinished",
+    "lines_given_up": "given_up", "events_published": "published", "events_unpublishable": "unpublishable",
+    "sessions_open": "open_sessions", "sessions_evicted": "evicted", "sessions_overfull": "overfull",
+    "recordings_missing": "recordings_missing", "recordings_too_large": "recordings_too_large",
+    "rotations": "rotations", "truncations": "truncations", "files_vanished": "vanished",
+    "bytes_lost": "lost_bytes", "files_passed_over": "passed_over_count",
+}  # fmt: skip
+"""Figure of the worker → figure of each sensor that it is the sum of."""
 
 
 class SensorsWorker(Worker):
@@ -35,7 +48,7 @@ class SensorsWorker(Worker):
         self._settings = settings
         self._store = store
         self._broken: dict[str, str] = {}
-        self.runs: list[SensorRun] = []
+        self.runs: list[SensorRun | SensorGroup] = []
         self._make: Callable[[SensorSpec], None] = lambda spec: None
         self._fleet_read = False
 
@@ -59,8 +72,13 @@ class SensorsWorker(Worker):
         return RepoNames(repo, asyncio.get_running_loop())
 
     def _add(self, spec: SensorSpec, key: bytes, bus: BaseBus, store: CheckpointStore, names: Names) -> None:
+        def make(one: SensorSpec) -> SensorRun:
+            return SensorRun(one, self._settings, key, bus, store, names)
+
         try:
-            self.runs.append(SensorRun(spec, self._settings, key, bus, store, names))
+            start_time(spec.start)
+            top = spec.path != self._settings.fleet_logs_dir and is_top(spec)
+            self.runs.append(SensorGroup(spec, self._settings, make) if top else make(spec))
         except SensorError as error:
             _log.warning("sensor not started", sensor=str(spec.path), error=str(error))
             self._broken[f"{spec.kind}={spec.path}"] = str(error)
@@ -101,7 +119,7 @@ class SensorsWorker(Worker):
 
     def status(self) -> list[dict[str, Any]]:
         """One row for each sensor: kind, path, state, age, bytes_behind, refused, reasons and more."""
-        rows = [run.status() for run in self.runs]
+        rows = [row for run in self.runs for row in _rows(run)]
         for name, error in self._broken.items():
             kind, _, path = name.partition("=")
             rows.append({"kind": kind, "path": path, "state": "unreadable", "problems": {path: error}})
@@ -111,20 +129,12 @@ class SensorsWorker(Worker):
         """Sums over all sensors, the rows of :meth:`status`, and why the worker is not green."""
         rows = self.status()
         ages = [r["age"] for r in rows if r.get("age") is not None]
+        newest = [r["last_line_ts"] for r in rows if r.get("last_line_ts") is not None]
         return {
-            "files": _total(rows, "files"),
-            "bytes_behind": _total(rows, "bytes_behind"),
-            "lines_read": _total(rows, "lines"),
-            "lines_refused": _total(rows, "refused"),
-            "lines_cut": _total(rows, "cut"),
-            "lines_unknown": _total(rows, "unknown"),
-            "lines_bad_utf8": _total(rows, "bad_utf8"),
-            "events_published": _total(rows, "published"),
-            "events_unpublishable": _total(rows, "unpublishable"),
-            "sessions_open": _total(rows, "open_sessions"),
-            "sessions_evicted": _total(rows, "evicted"),
-            "lines_homeless": _total(rows, "homeless"),
-            "lines_unfinished": _total(rows, "unfinished"),
+            "processed": _total(rows, "lines"),
+            "lag": _total(rows, "bytes_behind"),
+            "last_event_ts": max(newest, default=None),
+            **{name: _total(rows, key) for name, key in _TOTALS.items()},
             "last_line_age": min(ages, default=None),
             "sensors": rows,
             "degraded": _degraded(rows),
@@ -139,6 +149,10 @@ class SensorsWorker(Worker):
     async def end_open_sessions(self, reason: str = "eof") -> int:
         """Ends the sessions that are still open; the number of events that gave."""
         return sum([await run.end_open_sessions(reason) for run in self.runs])
+
+
+def _rows(run: SensorRun | SensorGroup) -> list[dict[str, Any]]:
+    return run.rows() if isinstance(run, SensorGroup) else [run.status()]
 
 
 def unread(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -83,7 +83,10 @@ def root(
     rules_dir: common.RulesDir = None,
     sensor: Annotated[
         list[str] | None,
-        typer.Option(help="KIND=PATH[,from=start|end|DATE]; kinds: cowrie, opencanary, jsonl. Repeatable."),
+        typer.Option(
+            help="KIND=PATH[,from=start|end|DATE]; kinds: cowrie, opencanary, jsonl for a log or a directory of logs,"
+            " tpot or dshield for the top directory of such a system, below which all logs are found. Repeatable."
+        ),
     ] = None,
     bus: Annotated[
         str | None, typer.Option(help="URL of a NATS server to use instead of the built-in one.")

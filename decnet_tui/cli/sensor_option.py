@@ -10,7 +10,8 @@ import typer
 
 from decnet.config import SensorSpec
 
-KINDS = ("cowrie", "opencanary", "jsonl")
+KINDS = ("cowrie", "opencanary", "jsonl", "tpot", "dshield")
+"""Three kinds of log, and two systems whose top directory is given."""
 
 
 def parse_sensors(texts: Sequence[str] | None) -> tuple[SensorSpec, ...] | None:

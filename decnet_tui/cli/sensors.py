@@ -12,24 +12,21 @@ import typer
 from decnet.hostile import visible
 from decnet.runtime.health import status_of
 from decnet_tui.cli import common
-from decnet_tui.times import ago
+from decnet_tui.figures import losses, troubles, works
+from decnet_tui.times import ago, span
 
 KEYS = (
-    "kind",
-    "path",
-    "state",
-    "age_s",
-    "last_line",
-    "files",
-    "lines",
-    "bytes_behind",
-    "refused",
-    "reasons",
-    "last_refusal",
-    "rotations",
-    "problems",
-    "names",
-)
+    "kind", "path", "state", "age_s", "last_line", "files", "lines", "bytes_behind", "refused", "reasons",
+    "last_refusal", "rotations", "truncations", "vanished", "lost_bytes", "changes", "problems", "passed_over",
+    "passed_over_count", "stale", "waiting", "repeated", "joined_lines", "cut", "unknown", "unknown_ids", "bad_utf8",
+    "homeless", "unfinished", "given_up", "open_sessions", "evicted", "overfull", "published", "unpublishable",
+    "recordings_missing", "recordings_too_large", "names",
+)  # fmt: skip
+NAMED = 20
+"""Files passed over that are named as text; ``--json`` has more of them."""
+CHANGES_NAMED = 5
+_SHOWN = frozenset({"files", "bytes_behind", "open_sessions", "passed_over_count"})
+"""Counts with a column or a line of their own."""
 _COLUMNS = ("kind", "state", "last line", "lines", "bytes_behind", "refused", "path", "why")
 
 
@@ -41,7 +38,8 @@ def sensors(
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
-    """Every sensor: path, age of the last line, bytes behind, lines refused and why; --since: last line newer."""
+    """Every sensor: path, age of the last line, bytes behind, lines refused and why; rotations, truncations, files that
+    are not read and why not; --since: last line newer."""
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     newest = common.parse_since(since)
 
@@ -56,15 +54,45 @@ def sensors(
         if newest is None or (row["last_line"] is not None and row["last_line"] >= newest)
     ][: limit or None]
     shown = rows if as_json else [{**row, "last line": ago(row["age_s"]), "why": _why(row)} for row in rows]
-    empty = "no sensor: give the engine a log with --sensor cowrie=PATH"
+    empty = "no sensor: give the engine a log with --sensor cowrie=PATH, or T-Pot's top directory with --sensor tpot=/data"
     if newest is not None:
         empty = "no sensor has a line so young: ask without --since to see them all"
     common.print_rows(shown, _COLUMNS, as_json, empty)
     for row in () if as_json else rows:
-        if row["last_refusal"]:
-            typer.echo(f"last line refused: {visible(row['last_refusal'], 500)}")
-        for name in row["names"] or ():
-            typer.echo(f"sensor {visible(name['name'], 80)} is called {visible(name['token'])} here")
+        if more := _more(row):
+            typer.echo(f"\n{visible(str(row['path']), 500)}")
+        for text in more:
+            typer.echo(f"  {visible(text, 1000)}")
+
+
+def _more(row: Mapping[str, Any]) -> list[str]:
+    """What else there is to say of a sensor, a line each: counts, changes of its files, files that are not read."""
+    shown = {key: value for key, value in row.items() if key not in _SHOWN}
+    counts = [*losses(shown), *troubles(shown), *works(shown)]
+    unknown = [f"{name} {count}" for name, count in _items(row["unknown_ids"])]
+    passed = [f"not read: {path}: {why}" for path, why in _items(row["passed_over"])]
+    count = row["passed_over_count"]
+    more = (count if isinstance(count, int) else 0) - len(passed[:NAMED])
+    return [
+        *([", ".join(counts)] if counts else []),
+        *([f"kinds not known: {', '.join(unknown)}"] if unknown else []),
+        *([f"last line refused: {row['last_refusal']}"] if row["last_refusal"] else []),
+        *(_change(change) for change in (row["changes"] or [])[-CHANGES_NAMED:]),
+        *(f"has not grown for {span(float(age))}: {path}" for path, age in _items(row["stale"])),
+        *passed[:NAMED],
+        *([f"not read: {more} more files"] if passed and more > 0 else []),
+    ]
+
+
+def _items(value: Any) -> list[tuple[Any, Any]]:
+    return list(value.items()) if isinstance(value, Mapping) else []
+
+
+def _change(change: Mapping[str, Any]) -> str:
+    """One change of a file: when, what, which, and what was lost with it."""
+    to = f" to {change['to']}" if change.get("to") else ""
+    lost = f", {change['unread_bytes']} bytes had not been read" if change.get("unread_bytes") else ""
+    return f"{change['what']} at {change['ts']:%Y-%m-%d %H:%M:%S} UTC: {change['path']}{to}{lost}"
 
 
 def rows_of(payload: Mapping[str, Any], now: float, heartbeat_s: float) -> list[dict[str, Any]]:
@@ -86,15 +114,27 @@ def _row(row: Mapping[str, Any], instead: str, now: float) -> dict[str, Any]:
         "state": f"worker {instead}" if instead else row.get("state"),
         "age_s": None if last is None else round(now - last, 1),
         "last_line": None if last is None else datetime.fromtimestamp(last, UTC),
+        "changes": _changes(row.get("changes")),
     }
     return {key: extra.get(key, row.get(key)) for key in KEYS}
+
+
+def _changes(found: Any) -> list[dict[str, Any]]:
+    """The changes that a heartbeat tells, with their times; what is no change is left out."""
+    told = [c for c in found if isinstance(c, Mapping)] if isinstance(found, list) else []
+    return [
+        {**c, "ts": datetime.fromtimestamp(c["ts"], UTC)}
+        for c in told
+        if isinstance(c.get("ts"), (int, float))
+    ]
 
 
 def _why(row: Mapping[str, Any]) -> str:
     reasons = row.get("reasons") or {}
     problems = row.get("problems") or {}
-    said = [f"{reason} {count}" for reason, count in reasons.items()] if isinstance(reasons, Mapping) else []
-    return "; ".join([*said, *(map(str, problems.values()) if isinstance(problems, Mapping) else ())])
+    said = [f"{reason} {count}" for reason, count in _items(reasons)]
+    waiting = [str(row["waiting"])] if row.get("waiting") else []
+    return "; ".join([*waiting, *said, *(str(why) for _, why in _items(problems))])
 
 
 def register(app: typer.Typer) -> None:

@@ -42,6 +42,7 @@ BOUNDS: list[tuple[str, float, float, float | None]] = [
     ("recorder.derive_interval_s", 2.0, ABOVE_0, None),
     ("sensor.max_line_bytes", 262144, 1024, None),
     ("sensor.read_bytes", 1048576, 4096, None),
+    ("sensor.max_files", 10000, 1, None),
     ("sensor.poll_s", 0.5, ABOVE_0, None),
     ("sensor.idle_session_s", 3600.0, ABOVE_0, None),
     ("sensor.probe_idle_s", 60.0, ABOVE_0, None),

@@ -12,7 +12,8 @@ import typer
 from decnet.config import SensorSettings, Settings
 from decnet.errors import SensorError
 from decnet.sensors.files.tailer import Batch, Line, Tailer
-from decnet.sensors.replay import detect, iter_events
+from decnet.sensors.kinds import kind_of
+from decnet.sensors.replay import iter_events
 from decnet_tui.cli.sensor_option import parse_sensor, parse_sensors
 from tests.unit.test_sensor_cowrie import row
 from tests.unit.test_sensor_run import visits
@@ -35,12 +36,12 @@ def batch(*lines: bytes) -> Batch:
     ],
 )  # fmt: skip
 def test_the_first_line_that_tells_says_the_kind(lines: list[bytes], kind: str | None) -> None:
-    assert detect(batch(*lines)) == kind
+    assert kind_of(batch(*lines).lines) == kind
 
 
 @pytest.mark.parametrize(("before", "kind"), [(999, "cowrie"), (1000, None)])
 def test_only_the_first_lines_are_asked(before: int, kind: str | None) -> None:
-    assert detect(batch(*[b"{}"] * before, COWRIE)) == kind
+    assert kind_of(batch(*[b"{}"] * before, COWRIE).lines) == kind
 
 
 def test_sessions_without_a_close_line_end_with_the_file(tmp_path: Path) -> None:

@@ -521,8 +521,10 @@ async def test_the_state_of_a_sensor(scene: Scene) -> None:
         "kind": "cowrie", "path": str(scene.log), "state": "ok", "age": 1_700_002_000 - newest, "last_line_ts": newest,
         "files": 1, "bytes_behind": 0, "lines": 3, "refused": 1, "reasons": {"not_json": 1},
         "last_refusal": f"{scene.log}:3: not_json", "bad_utf8": 1, "cut": 0, "unknown": 1, "unknown_ids": {"cowrie.brand.new": 1},
-        "open_sessions": 1, "evicted": 0, "homeless": 1, "unfinished": 0, "names": [],
-        "problems": {}, "published": 2, "unpublishable": 0, "waiting": "",
+        "open_sessions": 1, "evicted": 0, "homeless": 1, "unfinished": 0, "names": [], "repeated": 0, "given_up": 0, "overfull": 0,
+        "problems": {}, "passed_over": {}, "passed_over_count": 0, "stale": {}, "rotations": 0, "truncations": 0,
+        "vanished": 0, "lost_bytes": 0, "joined_lines": 0, "changes": [], "recordings_missing": 0,
+        "recordings_too_large": 0, "published": 2, "unpublishable": 0, "waiting": "",
     }  # fmt: skip
     for at, state in ((2100.0, "ok"), (2100.1, "silent")):
         scene.clock.now = at

@@ -21,15 +21,9 @@ from typing import Any
 import pytest
 
 from decnet.config import SensorSettings
-from decnet.sensors.files import tailer
-from decnet.sensors.files.rotation import (
-    HEAD_BYTES,
-    MAX_GONE,
-    group_of,
-    has_identity,
-    is_log_name,
-    reading_order,
-)
+from decnet.sensors.files import disk
+from decnet.sensors.files.names import group_of, is_log_name, reading_order
+from decnet.sensors.files.rotation import HEAD_BYTES, MAX_GONE, has_identity
 from decnet.sensors.files.tailer import Batch, Tailer
 
 READERS = [Tailer]
@@ -231,8 +225,9 @@ def test_a_log_that_grows_is_known_by_more_of_its_beginning(make: Make, tmp_path
     assert numbers(again) == [160, 161]
 
 
+@pytest.mark.parametrize("opening", [2, 3], ids=["before it is known again", "before it is read"])
 def test_renamed_between_the_look_and_the_read_nothing_is_taken_from_the_wrong_file(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opening: int
 ) -> None:
     log, old, opened = tmp_path / "cowrie.json", tmp_path / "cowrie.json.1", list[int]()
     log.write_bytes(lines(0, 10))
@@ -241,7 +236,7 @@ def test_renamed_between_the_look_and_the_read_nothing_is_taken_from_the_wrong_f
     append(log, lines(10, 12))
 
     def rotate(number: int) -> None:
-        if number == 2:  # the first opening looks at the beginning, the second one reads on
+        if number == opening:  # the first opening looks at the beginning, the third one reads on
             log.rename(old)
             log.write_bytes(lines(500, 520))
 
@@ -251,8 +246,9 @@ def test_renamed_between_the_look_and_the_read_nothing_is_taken_from_the_wrong_f
     assert numbers(reader) == [10, 11, *range(500, 520)]
 
 
+@pytest.mark.parametrize("opening", [2, 3], ids=["before it is known again", "before it is read"])
 def test_cut_between_the_look_and_the_read_nothing_is_taken_and_it_is_read_from_its_start(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opening: int
 ) -> None:
     log, opened = tmp_path / "cowrie.json", list[int]()
     log.write_bytes(lines(0, 10))
@@ -261,7 +257,7 @@ def test_cut_between_the_look_and_the_read_nothing_is_taken_and_it_is_read_from_
     append(log, lines(10, 12))
 
     def cut(number: int) -> None:
-        if number == 2:
+        if number == opening:
             os.truncate(log, 0)
 
     on_open(monkeypatch, log, cut, opened)
@@ -302,7 +298,15 @@ def test_names_of_rotated_logs() -> None:
     ]  # fmt: skip
     assert sorted(set(names), key=reading_order) == names
     assert all(is_log_name(name) and group_of(name) == base for name in names)
-    others = ["cowrie.log", "cowrie.json.bak", "cowrie.json.1.zip", "cowrie.json.1234567", ".json", "json"]
+    others = [
+        "cowrie.log",
+        "cowrie.json~",
+        "cowrie.json.1.zip",
+        "cowrie.json.1234567",
+        ".json",
+        "json",
+        ".cowrie.json",
+    ]
     assert [name for name in others if is_log_name(name)] == []
     assert group_of("other.jsonl.2026-01-01.gz") == "other.jsonl"
     assert group_of("cowrie.log") == "cowrie.log"
@@ -342,14 +346,19 @@ def test_several_logs_of_a_directory_are_read_in_turn(make: Make, tmp_path: Path
     assert who[:4] in ([{"a.json"}, {"b.json"}] * 2, [{"b.json"}, {"a.json"}] * 2)
 
 
-def test_two_copies_of_one_log_are_read_once_from_the_longer_one(make: Make, tmp_path: Path) -> None:
+def test_two_copies_of_one_log_are_read_once_and_of_a_longer_one_the_rest(make: Make, tmp_path: Path) -> None:
     (tmp_path / "cowrie.json").write_bytes(lines(0, 50))
     (tmp_path / "cowrie.json.1").write_bytes(lines(0, 45))
     (tmp_path / "cowrie.json.2.gz").write_bytes(gzip.compress(lines(0, 60)))
     reader = make(tmp_path)
-    assert numbers(reader) == list(range(50)), "a plain file before a compressed one"
+    assert sorted(numbers(reader)) == list(range(60))
     assert numbers(reader) == []
-    assert reader.files == 1
+    assert reader.files == 2
+    ((copy, why),) = reader.passed.items()
+    assert (copy, why.partition("cowrie.json")[0]) == (
+        str(tmp_path / "cowrie.json.1"),
+        f"a copy of {tmp_path}/",
+    )
 
 
 def test_a_copy_in_the_making_is_not_read_and_goes_on_where_the_log_stopped(
@@ -432,11 +441,13 @@ def test_a_copy_takes_the_place_of_the_file_it_is_of_and_not_the_other_way_round
     numbers(reader)
     copy.write_bytes(lines(0, 60))
     append(log, lines(40, 45))
-    assert numbers(reader) == list(range(40, 45)), "the same inode goes before the longer file"
-    log.unlink()
-    assert numbers(reader) == list(range(45, 60)), (
-        "once it is the only one, it goes on where the other stopped"
+    append(copy, lines(60, 62))
+    assert sorted(numbers(reader)) == list(range(40, 62)), (
+        "both are gone on with, and what they share is read once"
     )
+    log.unlink()
+    append(copy, lines(62, 63))
+    assert numbers(reader) == [62]
 
 
 # --- lines
@@ -816,20 +827,20 @@ def test_bytes_behind_are_those_on_disk_that_were_not_read(make: Make, tmp_path:
 
 
 def test_beginnings_that_are_kept_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tailer.HEADS_KEPT == 10_000
-    monkeypatch.setattr(tailer, "HEADS_KEPT", 2)
+    assert disk.HEADS_KEPT == 10_000
+    monkeypatch.setattr(disk, "HEADS_KEPT", 2)
     reader, kept = Tailer(tmp_path, LIMITS), []
     for i in range(6):
         (tmp_path / f"{i}.json").write_bytes(lines(i, i + 1))
         assert numbers(reader) == [i]
-        kept.append(len(reader._heads))
+        kept.append(len(reader._disk._heads))
     assert kept[:3] == [1, 2, 3]
     assert max(kept) <= 6
     for i in range(5):
         (tmp_path / f"{i}.json").unlink()
     append(tmp_path / "5.json", lines(9, 10))
     assert numbers(reader) == [9]
-    assert len(reader._heads) <= 3
+    assert len(reader._disk._heads) <= 3
 
 
 @pytest.mark.parametrize("part", [4096, 65_536, 1 << 22])

@@ -1,27 +1,24 @@
-"""Which files belong to a log, in which order they are read, and which of them were read before; pure.
+"""Which files were read before, which are new, and which are copies of others; pure but for what ``Disk`` tells.
 
-A file's identity is its first bytes (uncompressed) and, among equals, its inode; never its name.
-So a renamed file goes on where it stopped, a copy of what was read is not read again, gzip or not,
-and a truncated file that has grown anew is a new file.
+A file is known again by its first bytes that say something, by the bytes before the place that was reached in it,
+and, among equals, by its inode; never by its name. So a renamed file goes on where it stopped, a copy of what was
+read is not read again, packed or not, and a truncated file that has grown anew is a new file. Bytes at the head that
+many files share tell none of them apart: then their contents are compared.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, NamedTuple, Protocol
 
 HEAD_BYTES = 1024
 MAX_GONE = 256
 """Records kept of files that are no longer there; they may come back compressed."""
 
-_NAME = re.compile(
-    r"(?P<base>.+?\.(?:json|jsonl|ndjson))"
-    r"(?:[._-](?P<date>(?:\d{4}[-_]\d{1,2}[-_]\d{1,2}|\d{8})(?:[-_T.]?\d{1,6})?)|\.(?P<number>\d{1,6}))?"
-    r"(?P<gz>(?:\.\d{1,6})?(?:\.gz|\.bz2|\.xz)(?:\.\d{1,6}(?:\.gz|\.bz2|\.xz)?)*)?\Z"
-)
+MAX_COMPARED = 8
+"""Files that begin alike with which another one is compared; one more is read from its start, twice at worst."""
 
 
 @dataclass(slots=True)
@@ -41,6 +38,16 @@ class FileRecord:
     """The last line was whole but had no newline yet."""
     done: bool = False
     """A compressed file that was read to its end."""
+    tail: str = ""
+    """Digest of the bytes before the offset; empty when nothing was read yet."""
+    size: int = 0
+    """Bytes on disk when it was last seen."""
+    cut: bool = False
+    """The file was truncated or replaced after this was read: only a copy of it can go on here."""
+    gone: bool = False
+    """No file on disk was found to be this one any more, and that was said."""
+    skipped: bool = False
+    """It was there before the sensor, and was not asked for."""
 
     def to_state(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -68,36 +75,43 @@ class FoundFile:
     padding: int = 0
     """NUL bytes before the first one that says something."""
 
-
-def is_log_name(name: str) -> bool:
-    """Whether a file in a log directory is a log: ``x.json``, rotated by date or number, also ``.gz``."""
-    return _NAME.match(name) is not None
-
-
-def group_of(name: str) -> str:
-    """The log that a rotated file belongs to: the name without date, number and ``.gz``."""
-    match = _NAME.match(name)
-    return match["base"] if match else name
+    @property
+    def inode_key(self) -> tuple[int, int]:
+        """What the file is on its disk, whatever its names."""
+        return (self.dev, self.inode)
 
 
-def reading_order(name: str) -> tuple[str, int, str, int, str]:
-    """Sort key: by log, then rotated ones from the oldest on (dates up, numbers down), the live one last."""
-    match = _NAME.match(name)
-    if match is None:
-        return (name, 3, "", 0, name)
-    if match["date"]:
-        return (match["base"], 0, _day_of(match["date"]), 0, name)
-    if match["number"]:
-        return (match["base"], 1, "", -int(match["number"]), name)
-    return (match["base"], 1 if match["gz"] else 2, "", 0, name)
+class Shared(NamedTuple):
+    """How much of its beginning a file has in common with another: whole lines, and their bytes after the padding."""
+
+    copy: bool
+    """There is nothing in it that the other has not got."""
+    offset: int = 0
+    lines: int = 0
 
 
-def _day_of(date: str) -> str:
-    """A date as text that sorts by time, whether its parts have leading zeros or not: ``2016_4_3``."""
-    parts = re.split(r"[-_T.]", date)
-    if len(parts) < 3 or len(parts[0]) != 4:
-        return re.sub(r"\D", "", date)
-    return "".join((parts[0], parts[1].zfill(2), parts[2].zfill(2), *parts[3:]))
+class Disk(Protocol):
+    """What has to be looked up in the files themselves."""
+
+    def fits(self, file: FoundFile, record: FileRecord) -> bool:
+        """Whether the bytes before a record's offset are those that were read."""
+        ...
+
+    def shared(self, file: FoundFile, other: FoundFile) -> Shared:
+        """What a file has in common with another one that begins alike."""
+        ...
+
+
+@dataclass(slots=True)
+class Matched:
+    """What became of the files on disk."""
+
+    going_on: dict[str, FileRecord] = field(default_factory=dict)
+    """Path → the record that it goes on with."""
+    fresh: list[tuple[FoundFile, Shared]] = field(default_factory=list)
+    """New files, and how much of each the beginning of another one has already told."""
+    copies: dict[str, str] = field(default_factory=dict)
+    """Path → the path of the file that it is a copy of, or of which it holds less than was read."""
 
 
 def fingerprint(head: bytes) -> str:
@@ -110,41 +124,135 @@ def has_identity(head: bytes) -> bool:
     return len(head) >= HEAD_BYTES or b"\n" in head or head.rstrip(b" \t\r\n\0").endswith((b"}", b"]"))
 
 
-def matching(
-    found: Sequence[FoundFile], records: Iterable[FileRecord]
-) -> tuple[dict[str, FileRecord], list[FoundFile]]:
-    """Which record each file goes on with (by path), and the files that are new.
+def matching(found: Sequence[FoundFile], records: Iterable[FileRecord], disk: Disk) -> Matched:
+    """Which record each file goes on with, which files are new, and which are copies.
 
-    Of several files with the same beginning one is read and the others are copies of it, in neither result. So
-    is a copy that is shorter than what was read: it may still be in the making.
+    Of several files with the same content one is read. A copy that holds less than was read may still be in the
+    making.
     """
-    by_print: dict[tuple[int, str], FileRecord] = {(r.fp_len, r.fp): r for r in records}
-    lengths = sorted({length for length, _ in by_print}, reverse=True)
-    claims: dict[int, list[FoundFile]] = {}
-    owners: dict[int, FileRecord] = {}
+    made = Matched()
+    known = _Known(records, {f.path: f for f in found}, disk)
+    claims: dict[int, tuple[FileRecord, list[FoundFile]]] = {}
     fresh: list[FoundFile] = []
     for file in found:
-        record = _record_of(file, by_print, lengths)
-        if record is not None:
-            if not _reaches(file, record):
-                continue
-            owners[id(record)] = record
-            claims.setdefault(id(record), []).append(file)
+        known_as = known.look_up(file)
+        if known_as.record is not None:
+            claims.setdefault(id(known_as.record), (known_as.record, []))[1].append(file)
+        elif known_as.copy_of:
+            made.copies[file.path] = known_as.copy_of
+        elif known_as.told is not None:
+            made.fresh.append((file, known_as.told))
         elif has_identity(file.head):
             fresh.append(file)
-    matched = {_owner(files, owners[key]).path: owners[key] for key, files in claims.items()}
-    return matched, _without_copies(fresh)
+    for record, files in claims.values():
+        owner = _owner(files, record)
+        made.going_on[owner.path] = record
+        _tell_apart([f for f in files if f is not owner], [owner], disk, made, record)
+    _sort_out(fresh, disk, made)
+    order = {file.path: i for i, file in enumerate(found)}
+    made.fresh.sort(key=lambda pair: order[pair[0].path])
+    return made
 
 
-def _record_of(
-    file: FoundFile, by_print: dict[tuple[int, str], FileRecord], lengths: Sequence[int]
-) -> FileRecord | None:
-    for length in lengths:
-        if len(file.head) >= length:
-            record = by_print.get((length, fingerprint(file.head[:length])))
-            if record is not None and (_reaches(file, record) or not _is_its_own(file, record)):
-                return record
-    return None
+class _KnownAs(NamedTuple):
+    """What a file is to what was read."""
+
+    record: FileRecord | None = None
+    """It goes on with this."""
+    copy_of: str = ""
+    """It has nothing that this path has not got."""
+    told: Shared | None = None
+    """It is another file, of which another one's beginning has told this much."""
+
+
+class _Known:
+    """The records, by what their files begin with."""
+
+    def __init__(self, records: Iterable[FileRecord], by_path: dict[str, FoundFile], disk: Disk) -> None:
+        self._by_print: dict[tuple[int, str], list[FileRecord]] = {}
+        for record in records:
+            self._by_print.setdefault((record.fp_len, record.fp), []).append(record)
+        self._lengths = sorted({length for length, _ in self._by_print}, reverse=True)
+        self._by_path = by_path
+        self._disk = disk
+
+    def look_up(self, file: FoundFile) -> _KnownAs:
+        """The record that a file goes on with, or else what it has in common with one that was read."""
+        other = _KnownAs()
+        for record in self._candidates(file):
+            own = _is_its_own(file, record)
+            if own and record.cut:
+                continue
+            reaches = _reaches(file, record)
+            if reaches and self._disk.fits(file, record):
+                return _KnownAs(record)
+            if not own and not other.copy_of:
+                other = self._beside(file, record, reaches) or other
+        return other
+
+    def _beside(self, file: FoundFile, record: FileRecord, reaches: bool) -> _KnownAs | None:
+        """What a file that begins alike has beside the one that was read, as far as that can still be looked up.
+
+        Less than was read of a file that is gone: then it is taken for a copy, which may still be in the making.
+        """
+        original = self._by_path.get(record.path)
+        if original is None or original.inode_key != (record.dev, record.inode):
+            return None if reaches else _KnownAs(copy_of=record.path)
+        shared = self._disk.shared(file, original)
+        return _KnownAs(copy_of=record.path) if shared.copy else _KnownAs(told=shared)
+
+    def _candidates(self, file: FoundFile) -> list[FileRecord]:
+        alike: list[FileRecord] = []
+        for length in self._lengths:
+            if len(file.head) >= length:
+                alike += self._by_print.get((length, fingerprint(file.head[:length])), ())
+        if len(alike) > 1:
+            alike.sort(
+                key=lambda r: (
+                    r.cut,
+                    file.inode_key != (r.dev, r.inode),
+                    file.path != r.path,
+                    -r.fp_len,
+                    -r.offset,
+                )
+            )
+        return alike
+
+
+def _sort_out(fresh: Sequence[FoundFile], disk: Disk, made: Matched) -> None:
+    """Of new files that begin alike, the longest plain one first, and of the others what it has not got."""
+    alike: dict[bytes, list[FoundFile]] = {}
+    for file in fresh:
+        alike.setdefault(file.head, []).append(file)
+    for files in alike.values():
+        files.sort(key=lambda f: (not f.gz, f.size), reverse=True)
+        made.fresh.append((files[0], Shared(copy=False)))
+        _tell_apart(files[1:], files[:1], disk, made)
+
+
+def _tell_apart(
+    files: Sequence[FoundFile],
+    told: list[FoundFile],
+    disk: Disk,
+    made: Matched,
+    read: FileRecord | None = None,
+) -> None:
+    """Sorts files that begin like others into copies and new ones; of these, what was ``read`` is not new."""
+    for file in files:
+        same = next((t for t in told if t.inode_key == file.inode_key), None)
+        looked = (
+            [(t, disk.shared(file, t)) for t in told[:MAX_COMPARED]]
+            if same is None
+            else [(same, Shared(copy=True))]
+        )
+        other, most = max(looked, key=lambda pair: (pair[1].copy, pair[1].offset))
+        if most.copy:
+            made.copies[file.path] = other.path
+        else:
+            if read is not None and most.offset < read.offset - file.padding:
+                most = Shared(copy=False, offset=read.offset - file.padding, lines=read.line)
+            made.fresh.append((file, most))
+            told.append(file)
 
 
 def _reaches(file: FoundFile, record: FileRecord) -> bool:
@@ -154,7 +262,7 @@ def _reaches(file: FoundFile, record: FileRecord) -> bool:
 
 def _is_its_own(file: FoundFile, record: FileRecord) -> bool:
     """Whether it is the file that was read itself: if it is shorter now, it was cut and begins anew."""
-    return (file.dev, file.inode) == (record.dev, record.inode) or file.path == record.path
+    return file.inode_key == (record.dev, record.inode) or file.path == record.path
 
 
 def _owner(files: Sequence[FoundFile], record: FileRecord) -> FoundFile:
@@ -162,19 +270,9 @@ def _owner(files: Sequence[FoundFile], record: FileRecord) -> FoundFile:
     return max(
         files,
         key=lambda f: (
-            (f.dev, f.inode) == (record.dev, record.inode),
+            f.inode_key == (record.dev, record.inode),
             f.path == record.path,
             not f.gz,
             f.size,
         ),
     )
-
-
-def _without_copies(files: Sequence[FoundFile]) -> list[FoundFile]:
-    """One file for each beginning, the longest plain one."""
-    best: dict[bytes, FoundFile] = {}
-    for file in files:
-        rival = best.get(file.head)
-        if rival is None or (not file.gz, file.size) > (not rival.gz, rival.size):
-            best[file.head] = file
-    return [f for f in files if best[f.head] is f]

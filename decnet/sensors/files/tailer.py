@@ -2,90 +2,87 @@
 
 Reads whole lines in bounded memory and says where each one stands. It blocks on the disk: call it
 from a thread. It never opens a file for writing and never raises for the state of the disk: what
-cannot be read is in :meth:`Tailer.problems` and is tried again.
+cannot be read is in :attr:`Tailer.problems` and is tried again, what is not read at all is in :attr:`Tailer.passed`.
 """
 
 from __future__ import annotations
 
-import bz2
-import codecs
-import gzip
-import lzma
 import os
-import stat
-import zlib
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from decnet.config import SensorSettings
-from decnet.sensors.files.carriers import MAX_PREFIX, break_of, decoded, split
+from decnet.sensors.files.changes import Changes
+from decnet.sensors.files.cutting import Batch, Cutter, Line, wide
+from decnet.sensors.files.disk import DiskLook, tail_at
+from decnet.sensors.files.joining import Joined, Torn, joined, torn_end
+from decnet.sensors.files.listing import MISSING, Listing, Sniff, is_live, reason_of
+from decnet.sensors.files.names import group_of, reading_order
+from decnet.sensors.files.opening import FAULTS, TAIL_BYTES, opened, skip, tail_of, unreadable
 from decnet.sensors.files.rotation import (
-    HEAD_BYTES,
     MAX_GONE,
     FileRecord,
     FoundFile,
+    Matched,
+    Shared,
     fingerprint,
-    group_of,
-    is_log_name,
     matching,
-    reading_order,
 )
-from decnet.sensors.files.squeeze import Squeezer
 
-_GZIP_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError)
-_PADDING_CHUNK = 65_536
-HEADS_KEPT = 10_000
-"""Beginnings of files kept so that a file that has not changed is not read again."""
+__all__ = ["Batch", "Line", "Tailer"]
+TORN_AFTER_S = 60.0
+"""Seconds without a change after which the torn end of a rotated file is given up: its other half will not come."""
 
-
-class Line(NamedTuple):
-    """One line without its newline; ``offset`` is its first byte, ``number`` counts from 1."""
-
-    path: str
-    number: int
-    offset: int
-    data: bytes
-
-
-@dataclass(slots=True)
-class Batch:
-    """What one read gave; ``too_long`` are the places of lines that were skipped, ``cut`` of those that were shortened."""
-
-    lines: list[Line] = field(default_factory=list)
-    too_long: list[str] = field(default_factory=list)
-    cut: list[str] = field(default_factory=list)
-    consumed: int = 0
-    """Bytes that the offsets moved on."""
+Pair = tuple[FoundFile, FileRecord]
 
 
 class Tailer:
-    """Reads one sensor's path; ``start`` is start or end, and applies to what is there at first."""
+    """Reads one sensor's path; ``start`` is start or end, and applies to what is there at first.
 
-    def __init__(self, path: Path, limits: SensorSettings, start: str = "start") -> None:
+    ``sniff`` says of a file in a directory whose name tells nothing whether it is a log; ``clock`` gives epoch seconds.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        limits: SensorSettings,
+        start: str = "start",
+        sniff: Sniff | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._path = path
         self._limits = limits
         self._start = start
+        self._clock = clock
+        self._listing = Listing(path, limits.max_files, sniff)
+        self._disk = DiskLook()
+        self._cutter = Cutter(limits.max_line_bytes)
         self._records: list[FileRecord] = []
-        self._current: dict[str, tuple[FoundFile, FileRecord]] = {}
-        self._heads: dict[str, tuple[tuple[int, ...], tuple[bytes, int, bool]]] = {}
+        self._current: dict[str, Pair] = {}
         self._stuck: dict[str, tuple[tuple[int, ...], str]] = {}
         """Path to the state in which a file gives nothing more, and what is wrong with it, if anything."""
-        self._long: dict[str, Squeezer] = {}
-        """What is kept so far of lines over the limit, by path."""
-        self._gz: tuple[str, int, BinaryIO] | None = None
+        self._gz: tuple[str, int, BinaryIO, bytes] | None = None
+        """A compressed file that is being read: path, place, handle, and the bytes before the place."""
         self._turn = 0
         self._first_scan = True
         self.problems: dict[str, str] = {}
         """Path to what is wrong with it, of the last look."""
+        self.passed: dict[str, str] = {}
+        """Path to why it is not read, of the last look."""
+        self.over = 0
+        """Files beyond the limit, of the last look."""
+        self.changes = Changes(clock)
 
     def to_state(self) -> dict[str, Any]:
         """Plain JSON for a checkpoint."""
-        return {"files": [r.to_state() for r in self._records]}
+        return {"files": [r.to_state() for r in self._records], "changes": self.changes.to_state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Takes up the state of :meth:`to_state`."""
         self._records = [FileRecord.from_state(item) for item in state.get("files", ())]
+        self.changes.restore(state.get("changes", {}))
         self._first_scan = False
 
     @property
@@ -96,6 +93,12 @@ class Tailer:
     def bytes_behind(self) -> int:
         """Bytes on disk that are not read yet, as of the last look (compressed ones count compressed)."""
         return sum(_remaining(f, r) for f, r in list(self._current.values()))
+
+    def stale(self, seconds: float) -> dict[str, float]:
+        """Live logs that have not grown for that long, with the seconds since; rotated ones never grow."""
+        now = self._clock()
+        ages = {f.path: now - f.mtime_ns / 1e9 for f, _ in list(self._current.values()) if is_live(f.path)}
+        return {path: age for path, age in ages.items() if age > seconds}
 
     def read(self) -> Batch:
         """The next lines; an empty batch that consumed nothing means: everything is read."""
@@ -111,28 +114,54 @@ class Tailer:
 
     def scan(self) -> None:
         """Looks at the disk: new, renamed, truncated and vanished files."""
-        self.problems = {}
         found = self._found()
-        matched, fresh = matching(found, self._records)
-        by_path = {f.path: f for f in found}
-        self._current = {}
-        for path, record in matched.items():
-            self._follow(by_path[path], record)
-        for file in fresh:
-            mark = fingerprint(file.head)
-            record = FileRecord(mark, len(file.head), file.dev, file.inode, file.path, offset=file.padding)
-            self._records.append(record)
-            if self._first_scan and self._skipped_at_first(file):
-                self._to_end(file, record)
-            self._follow(file, record)
+        matched = matching(found, self._records, self._disk)
+        if self._moved_meanwhile(found, matched):
+            found = self._found()
+            matched = matching(found, self._records, self._disk)
+        self._take_in({f.path: f for f in found}, matched)
         self._first_scan = False
         self._prune()
+
+    def _take_in(self, by_path: dict[str, FoundFile], matched: Matched) -> None:
+        self._current = {}
+        going_on = {id(r) for r in matched.going_on.values()}
+        lost = [r for r in self._records if id(r) not in going_on]
+        self.changes.lost(lost, by_path, (path for path, why in self.problems.items() if why != MISSING))
+        for path, record in matched.going_on.items():
+            self.changes.moved(record, by_path[path])
+            self._follow(by_path[path], record)
+        for file, told in matched.fresh:
+            self._begin(file, told)
+        for path, of in matched.copies.items():
+            self.passed[path] = f"a copy of {of}"
+        for path, file in by_path.items():
+            if path not in self._current and path not in self.passed and path not in self.problems:
+                self.passed[path] = _not_yet(file)
+
+    def _moved_meanwhile(self, found: list[FoundFile], matched: Matched) -> bool:
+        """Whether a file that was followed is missing: renamed between the listing and the look, it would be two."""
+        there = {f.inode_key for f in found}
+        going_on = {id(r) for r in matched.going_on.values()}
+        return any(id(r) not in going_on and (r.dev, r.inode) not in there for _, r in self._current.values())
 
     def close(self) -> None:
         """Closes what is kept open."""
         if self._gz is not None:
             self._gz[2].close()
             self._gz = None
+
+    def _begin(self, file: FoundFile, told: Shared) -> None:
+        """A new file; what the beginning of another one has told is passed over."""
+        record = FileRecord(fingerprint(file.head), len(file.head), file.dev, file.inode, file.path)
+        record.offset = file.padding
+        if told.offset and wide(file.head) is None:
+            record.offset, record.line = file.padding + told.offset, told.lines
+        self._records.append(record)
+        if self._first_scan and self._skipped_at_first(file):
+            record.skipped = not is_live(file.path)
+            self._to_end(file, record)
+        self._follow(file, record)
 
     def _skipped_at_first(self, file: FoundFile) -> bool:
         """At the first look rotated neighbours of a single file are not asked for."""
@@ -141,9 +170,12 @@ class Tailer:
 
     def _follow(self, file: FoundFile, record: FileRecord) -> None:
         record.dev, record.inode, record.path = file.dev, file.inode, file.path
+        record.size, record.cut, record.gone = 0 if file.gz else file.size, False, False
         if record.fp_len < len(file.head):
             record.fp, record.fp_len = fingerprint(file.head), len(file.head)
         self._current[file.path] = (file, record)
+        if record.skipped:
+            self.passed[file.path] = "there before the sensor began, and not asked for: give it the directory"
         why = self._stuck_why(file, record)
         if why:
             self.problems[file.path] = why
@@ -160,70 +192,34 @@ class Tailer:
         gone = [r for r in self._records if id(r) not in here]
         drop = {id(r) for r in gone[: max(len(gone) - MAX_GONE, 0)]}
         if drop:
+            for record in gone:
+                self._cutter.forget(record)
             self._records = [r for r in self._records if id(r) not in drop]
 
     def _found(self) -> list[FoundFile]:
-        files = []
-        for path in self._candidates():
-            file = self._look(path)
-            if file is not None:
-                files.append(file)
-        return files
-
-    def _candidates(self) -> list[str]:
-        """Paths that may be logs, in reading order."""
-        root = self._path
-        try:
-            if root.is_dir():
-                names = [n for n in os.listdir(root) if is_log_name(n)]
-                return [str(root / n) for n in sorted(names, key=reading_order)]
-            base = root.name
-            names = [n for n in os.listdir(root.parent) if n.startswith(base) and group_of(n) == base]
-        except OSError as error:
-            self.problems[str(root)] = _reason(error)
-            return []
-        if base not in names:
-            if root.exists():
-                names.append(base)
-            else:
-                self.problems[str(root)] = "missing"
-        return [str(root.parent / n) for n in sorted(names, key=reading_order)]
+        listed = self._listing.look()
+        self.problems, self.passed, self.over = listed.problems, listed.passed, listed.over
+        looked = (self._look(path) for path in listed.paths)
+        return [file for file in looked if file is not None]
 
     def _look(self, path: str) -> FoundFile | None:
-        """One file with its head; None when it cannot be read (a problem) or is no regular file."""
+        """One file with its head; None when it cannot be read (a problem) or holds no lines."""
         try:
-            info = os.stat(path)
-            if not stat.S_ISREG(info.st_mode):
-                if path == str(self._path):
-                    self.problems[path] = "not a regular file"
-                return None
-            head, padding, gz = self._head(path, info)
+            file = self._disk.look(path)
         except EOFError:
+            self.passed[path] = "a compressed file in the making"
             return None
-        except (OSError, zlib.error, lzma.LZMAError) as error:
-            self.problems[path] = _reason(error)
+        except FAULTS as error:
+            self.problems[path] = reason_of(error)
             return None
-        name = os.path.basename(path)
-        return FoundFile(
-            path, name, info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, head, gz, padding
-        )
-
-    def _head(self, path: str, info: os.stat_result) -> tuple[bytes, int, bool]:
-        """First uncompressed bytes that say something, the padding before them, whether it is compressed.
-
-        Read again only when the file has changed.
-        """
-        mark = (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
-        known = self._heads.get(path)
-        if known is not None and known[0] == mark:
-            return known[1]
-        handle, packed = _opened(path)
-        with handle:
-            head, padding = _after_padding(handle)
-        if len(self._heads) > HEADS_KEPT:
-            self._heads.clear()
-        self._heads[path] = (mark, (head, padding, packed))
-        return head, padding, packed
+        if file is None:
+            where = self.problems if path == str(self._path) else self.passed
+            where[path] = "not a regular file"
+            return None
+        if why := unreadable(file.head):
+            self.passed[path] = why
+            return None
+        return file
 
     def _to_end(self, file: FoundFile, record: FileRecord) -> None:
         """Marks a file as read up to its last whole line."""
@@ -234,201 +230,117 @@ class Tailer:
             start = max(file.size - self._limits.max_line_bytes, 0)
             handle.seek(start)
             cut = handle.read(file.size - start).rfind(b"\n")
-        record.offset = start + cut + 1 if cut >= 0 else file.size
+            record.offset = start + cut + 1 if cut >= 0 else file.size
+            record.tail = tail_of(tail_at(handle, record.offset))
 
     def _read_group(self, group: str, batch: Batch) -> None:
         """The next lines of one log: the oldest file that has some."""
-        mine = [(f, r) for f, r in self._current.values() if group_of(f.name) == group]
-        for file, record in sorted(mine, key=lambda pair: reading_order(pair[0].name)):
+        mine = sorted(
+            (pair for pair in self._current.values() if group_of(pair[0].name) == group),
+            key=lambda pair: reading_order(pair[0].name),
+        )
+        for place, (file, record) in enumerate(mine):
+            later = mine[place + 1 :]
             if _remaining(file, record) and self._stuck_why(file, record) is None:
-                self._read_file(file, record, batch)
-                if batch.consumed:
-                    return
+                self._read_file(file, record, bool(later), batch)
+            if later and not batch.consumed:
+                self._mend(file, record, later, batch)
+            if batch.consumed:
+                return
 
-    def _read_file(self, file: FoundFile, record: FileRecord, batch: Batch) -> None:
+    def _torn(self, file: FoundFile, record: FileRecord) -> Torn | None:
+        """The end without a newline of a file that gives nothing more; None where there is none."""
+        if record.skipping or not _remaining(file, record) or self._stuck_why(file, record) != "":
+            return None
+        try:
+            return torn_end(file, record, self._limits.max_line_bytes)
+        except FAULTS as error:
+            self.problems[file.path] = reason_of(error)
+            return None
+
+    def _mend(self, file: FoundFile, record: FileRecord, later: list[Pair], batch: Batch) -> None:
+        """Joins a line that a rotation cut with its other half at the head of a later file, or gives it up in time."""
+        torn = self._torn(file, record)
+        if torn is None:
+            return
+        for other, its in later:
+            if its.line or its.offset > other.padding:
+                continue
+            if (found := self._joined(torn, other, its)) is not None:
+                self.changes.joined += 1
+                batch.consumed += found.take(batch)
+                return
+        if file.gz or self._clock() - file.mtime_ns / 1e9 > TORN_AFTER_S:
+            batch.consumed += torn.give_up(self._cutter, batch)
+
+    def _joined(self, torn: Torn, file: FoundFile, record: FileRecord) -> Joined | None:
+        try:
+            return joined(torn, file, record, self._limits.max_line_bytes)
+        except FAULTS:  # said when it is read
+            return None
+
+    def _read_file(self, file: FoundFile, record: FileRecord, later: bool, batch: Batch) -> None:
+        """Reads on in one file; with ``later`` ones of the same log, its torn end may have its other half there."""
         size = max(self._limits.read_bytes, self._limits.max_line_bytes + 1)
         try:
-            data, ended = self._gz_bytes(file, record, size) if file.gz else _bytes_at(file, record, size)
-        except _GZIP_ERRORS as error:
-            self.problems[file.path] = _reason(error)
+            before, data, ended = (self._gz_bytes if file.gz else _bytes_at)(file, record, size)
+        except FAULTS as error:
+            self.problems[file.path] = reason_of(error)
             return
-        before = record.offset
-        self._cut(file, record, data, ended, batch)
-        batch.consumed += record.offset - before
-        record.done = file.gz and ended and record.offset == before + len(data)
-        if record.offset == before and not record.done:
+        start = record.offset
+        self._cutter.cut(file, record, data, ended and file.gz and not later, batch)
+        moved = record.offset - start
+        batch.consumed += moved
+        if moved:
+            record.tail = tail_of(before + data[:moved])
+        record.done = file.gz and ended and moved == len(data)
+        if not moved and not record.done:
             self._stuck[file.path] = (_mark(file, record), self.problems.get(file.path, ""))
 
-    def _cut(self, file: FoundFile, record: FileRecord, data: bytes, ended: bool, batch: Batch) -> None:
-        """Cuts data at newlines; what has no newline yet stays for the next time."""
-        if (encoding := _wide(file.head)) is not None:
-            self._cut_wide(file, record, data, ended, batch, encoding)
-            return
-        pos = 0
-        while (end := data.find(b"\n", pos)) >= 0:
-            self._take(record, self._in_pieces(record, data[pos:end], batch), 1, batch)
-            pos = end + 1
-        rest = self._in_pieces(record, data[pos:], batch)
-        if record.skipping or len(rest) > self._limits.max_line_bytes:
-            if not record.skipping:
-                self._long[record.path] = Squeezer(self._limits.max_line_bytes)
-            record.skipping = True
-            record.offset += len(rest)
-            if (long := self._long.get(record.path)) is not None:
-                long.feed(rest)
-        elif rest and ((ended and file.gz) or _is_whole(rest)):
-            self._take(record, rest, 0, batch)
-            record.open_end = True
-
-    def _in_pieces(self, record: FileRecord, data: bytes, batch: Batch, encoding: str = "utf-8") -> bytes:
-        """Takes a long list of objects on one line object by object; what is left of the line.
-
-        ``encoding`` is that of the file; the data are UTF-8.
-        """
-        limit = self._limits.max_line_bytes
-        while len(data) > limit and not record.skipping and (end := break_of(data, limit)):
-            piece, data = data[:end], data[end:]
-            batch.lines.append(Line(record.path, record.line + 1, record.offset, piece))
-            record.offset += end if encoding == "utf-8" else len(piece.decode().encode(encoding))
-        return data
-
-    def _cut_wide(
-        self, file: FoundFile, record: FileRecord, data: bytes, ended: bool, batch: Batch, encoding: str
-    ) -> None:
-        """The same for UTF-16, where a newline is two bytes at an even place; lines are given as UTF-8."""
-        newline, pos = "\n".encode(encoding), 0
-        while (end := _even(data, newline, pos)) >= 0:
-            start = record.offset
-            text = self._in_pieces(record, _narrow(data[pos:end], encoding), batch, encoding)
-            self._take(record, data[pos + record.offset - start : end], 2, batch, text)
-            pos = end + 2
-        start, text = record.offset, self._in_pieces(record, _narrow(data[pos:], encoding), batch, encoding)
-        rest = data[pos + record.offset - start :]
-        if record.skipping or len(rest) > 2 * self._limits.max_line_bytes:
-            record.skipping = True
-            record.offset += len(rest) // 2 * 2
-        elif rest and ((ended and file.gz) or _is_whole(text)):
-            self._take(record, rest, 0, batch, text)
-            record.open_end = True
-
-    def _take(
-        self, record: FileRecord, data: bytes, newline: int, batch: Batch, text: bytes | None = None
-    ) -> None:
-        """One line; ``text`` is what it says where the bytes on disk are others."""
-        offset = record.offset
-        record.offset += len(data) + newline
-        data = data if text is None else text
-        late_newline, record.open_end = record.open_end and not data.strip(), False
-        if late_newline:
-            return
-        record.line += 1
-        if record.skipping or len(data) > self._limits.max_line_bytes:
-            self._take_long(record, offset, data, batch)
-        elif data and not data.isspace():
-            batch.lines.append(Line(record.path, record.line, offset, data))
-
-    def _take_long(self, record: FileRecord, offset: int, data: bytes, batch: Batch) -> None:
-        """The end of a line over the limit: its strings lose their middles, or it is given up.
-
-        After a restart within it the beginning is gone, and the line is given up as well.
-        """
-        long = self._long.pop(record.path, None) if record.skipping else Squeezer(self._limits.max_line_bytes)
-        record.skipping = False
-        place = f"{record.path}:{record.line}"
-        if long is not None:
-            long.feed(data)
-        if long is None or long.failed or not long.cut:
-            batch.too_long.append(place)
-            return
-        batch.cut.append(place)
-        batch.lines.append(Line(record.path, record.line, offset, long.line()))
-
-    def _gz_bytes(self, file: FoundFile, record: FileRecord, size: int) -> tuple[bytes, bool]:
-        """Uncompressed bytes from the record's offset; True when the stream has ended there.
+    def _gz_bytes(self, file: FoundFile, record: FileRecord, size: int) -> tuple[bytes, bytes, bool]:
+        """The bytes before the record's offset, uncompressed ones from it on, and whether the stream has ended there.
 
         A stream that breaks off gives what it has; it is tried again when the file changes.
         """
         if self._gz is None or self._gz[:2] != (file.path, record.offset):
             self.close()
-            handle, _ = _opened(file.path)
-            self._gz = (file.path, record.offset, handle)
-            _skip(handle, record.offset)
-        handle = self._gz[2]
+            handle, _ = opened(file.path)
+            skip(handle, max(record.offset - TAIL_BYTES, 0))
+            before = handle.read(min(record.offset, TAIL_BYTES))
+            self._gz = (file.path, record.offset, handle, before)
+        _, _, handle, before = self._gz
         parts, got = [], 0
         try:
             while got < size and (part := handle.read(min(65_536, size - got))):
                 parts.append(part)
                 got += len(part)
-        except _GZIP_ERRORS as error:
-            self.problems[file.path] = _reason(error)
+        except FAULTS as error:
+            self.problems[file.path] = reason_of(error)
             self.close()
-            return b"".join(parts), False
+            return before, b"".join(parts), False
         data = b"".join(parts)
         kept = len(data) if got < size else data.rfind(b"\n") + 1
-        if kept == len(data):
-            self._gz = (file.path, record.offset + kept, handle)
-        else:
-            handle.seek(record.offset + (kept or len(data)))
-            self._gz = (file.path, record.offset + (kept or len(data)), handle)
-        return data, got < size
+        end = record.offset + (kept or len(data))
+        if end != record.offset + len(data):
+            handle.seek(end)
+        self._gz = (file.path, end, handle, (before + data[: kept or len(data)])[-TAIL_BYTES:])
+        return before, data, got < size
 
 
-_PACKERS: tuple[tuple[str, bytes, Any], ...] = (
-    (".gz", b"\x1f\x8b", gzip.open),
-    (".bz2", b"BZh", bz2.open),
-    (".xz", b"\xfd7zXZ\0", lzma.open),
-)
-"""End of the name, or first bytes, of a compressed file (``x.1.gz.1`` is one as well), and what reads it."""
+def _bytes_at(file: FoundFile, record: FileRecord, size: int) -> tuple[bytes, bytes, bool]:
+    """The bytes before the record's offset and those from it on, read from the very file that was looked at.
 
-
-def _opened(path: str) -> tuple[BinaryIO, bool]:
-    """The uncompressed bytes of a file, and whether it is a compressed one."""
-    handle = open(path, "rb")
-    try:
-        start = handle.read(6)
-        for ending, mark, reader in _PACKERS:
-            if path.endswith(ending) or start.startswith(mark):
-                handle.close()
-                return reader(path, "rb"), True
-        handle.seek(0)
-    except BaseException:
-        handle.close()
-        raise
-    return handle, False
-
-
-def _after_padding(handle: BinaryIO) -> tuple[bytes, int]:
-    """The first bytes that say something, and how many NUL bytes stand before them.
-
-    A writer that does not append goes on at its old place after a ``copytruncate``: before it the file is empty.
+    Nothing if what stands before them now is not what was read: then the file was cut and has grown anew since.
     """
-    padding, size = 0, HEAD_BYTES
-    while chunk := handle.read(size):
-        size = _PADDING_CHUNK
-        head = chunk.lstrip(b"\0")
-        padding += len(chunk) - len(head)
-        if head:
-            if padding and len(head) < HEAD_BYTES:
-                head += handle.read(HEAD_BYTES - len(head))
-            return head[:HEAD_BYTES], padding
-    return b"", padding
-
-
-def _skip(handle: BinaryIO, offset: int) -> None:
-    """Reads up to ``offset``; a shorter stream ends early and then gives nothing."""
-    while offset > 0 and (part := handle.read(min(offset, 1 << 20))):
-        offset -= len(part)
-
-
-def _bytes_at(file: FoundFile, record: FileRecord, size: int) -> tuple[bytes, bool]:
-    """Bytes from the record's offset, read from the very file that was looked at."""
     with open(file.path, "rb") as handle:
         info = os.fstat(handle.fileno())
-        if (info.st_dev, info.st_ino) != (file.dev, file.inode) or info.st_size < record.offset:
-            return b"", False
-        handle.seek(record.offset)
+        if (info.st_dev, info.st_ino) != file.inode_key or info.st_size < record.offset:
+            return b"", b"", False
+        before = tail_at(handle, record.offset)
         data = handle.read(size)
-    return data, len(data) < size
+        if record.tail and tail_of(tail_at(handle, record.offset)) != record.tail:
+            return b"", b"", False
+    return before, data, len(data) < size
 
 
 def _remaining(file: FoundFile, record: FileRecord) -> int:
@@ -441,41 +353,8 @@ def _mark(file: FoundFile, record: FileRecord) -> tuple[int, ...]:
     return (file.inode, file.size, file.mtime_ns, record.offset)
 
 
-def _wide(head: bytes) -> str | None:
-    """The encoding of a file that begins with the mark of UTF-16, or with JSON in it; None for any other.
-
-    Without its mark the big-endian form is the little-endian one behind a NUL, and that is padding.
-    """
-    marked = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}.get(head[:2])
-    return marked or ("utf-16-le" if head[:1] in (b"{", b"[") and head[1:2] == b"\0" else None)
-
-
-def _even(data: bytes, mark: bytes, start: int) -> int:
-    """The first even place of ``mark`` from ``start`` (even) on; -1 when there is none."""
-    at = data.find(mark, start)
-    while at >= 0 and at % 2:
-        at = data.find(mark, at + 1)
-    return at
-
-
-def _narrow(data: bytes, encoding: str) -> bytes:
-    whole = data + b"\0" * (len(data) % 2)  # the last half of a file that began with padding
-    return whole.decode(encoding, "replace").removeprefix("\ufeff").encode("utf-8", "replace")
-
-
-def _is_whole(rest: bytes) -> bool:
-    """Whether text without a newline is whole JSON, or the end of it: no beginning of an object or list is one itself."""
-    if not rest.rstrip().endswith((b"}", b"]")):
-        return False
-    start = min((at for at in (rest.find(b"{"), rest.find(b"[")) if 0 <= at <= MAX_PREFIX), default=0)
-    if decoded(rest[start:]) is not None:
-        return True
-    _, left = split(rest[start:])
-    return not left.strip(b"}], \t\r\n")
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "missing"
-    text = getattr(error, "strerror", None) or str(error)
-    return text[:200] or type(error).__name__
+def _not_yet(file: FoundFile) -> str:
+    """Why a file with the name of a log is not followed."""
+    if not file.size:
+        return "empty"
+    return "its first line is not whole yet" if file.head else "nothing but NUL bytes"

@@ -1,0 +1,88 @@
+"""What happens to the files of a sensor while it reads them, counted and told with the time: rotations, truncations,
+files that vanish, and the bytes that were lost with them unread."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from decnet.sensors.files.listing import is_live
+from decnet.sensors.files.rotation import FileRecord, FoundFile
+
+TOLD = 20
+"""Changes that are told one by one; older ones are only counted."""
+
+
+class Changes:
+    """Counts and the latest changes of one sensor; ``clock`` gives epoch seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.rotations = 0
+        self.truncations = 0
+        self.vanished = 0
+        self.lost_bytes = 0
+        """Bytes that were seen on disk and were gone before they could be read."""
+        self.joined = 0
+        """Lines that a rotation had cut in two."""
+        self.latest: deque[dict[str, Any]] = deque(maxlen=TOLD)
+
+    @property
+    def count(self) -> int:
+        """All changes so far."""
+        return self.rotations + self.truncations + self.vanished
+
+    def moved(self, record: FileRecord, file: FoundFile) -> None:
+        """A file that was read goes on in another place: a rotation if it was the live one."""
+        if record.path != file.path and is_live(record.path) and not is_live(file.path):
+            self.rotations += 1
+            how = "renamed" if (record.dev, record.inode) == file.inode_key else "copied"
+            self._tell(f"rotated ({how})", record.path, to=file.path)
+
+    def lost(
+        self, records: Iterable[FileRecord], there: Mapping[str, FoundFile], unseen: Iterable[str]
+    ) -> None:
+        """Records that no file goes on with: what became of each; ``unseen`` are paths that cannot be looked at."""
+        hidden = set(unseen)
+        for record in records:
+            if record.cut or record.gone or record.path in hidden:
+                continue
+            self._lost(record, there.get(record.path))
+
+    def _lost(self, record: FileRecord, now: FoundFile | None) -> None:
+        unread = 0 if record.done else max(record.size - record.offset, 0)
+        self.lost_bytes += unread
+        more = {"unread_bytes": unread} if unread else {}
+        if now is None or (now.inode_key != (record.dev, record.inode) and not is_live(record.path)):
+            record.gone = True
+            if unread or is_live(record.path):
+                self.vanished += 1
+                self._tell("vanished", record.path, **more)
+        elif now.inode_key == (record.dev, record.inode):
+            record.cut = True
+            self.truncations += 1
+            self._tell("truncated", record.path, **more)
+        else:
+            record.cut = True
+            self.rotations += 1
+            self._tell("replaced", record.path, **more)
+
+    def _tell(self, what: str, path: str, **more: Any) -> None:
+        self.latest.append({"what": what, "path": path, "ts": self._clock(), **more})
+
+    def to_state(self) -> dict[str, Any]:
+        """Plain JSON for a checkpoint."""
+        return {
+            "rotations": self.rotations, "truncations": self.truncations, "vanished": self.vanished,
+            "lost_bytes": self.lost_bytes, "joined": self.joined, "latest": list(self.latest),
+        }  # fmt: skip
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes up the state of :meth:`to_state`."""
+        self.rotations = int(state.get("rotations", 0))
+        self.truncations = int(state.get("truncations", 0))
+        self.vanished = int(state.get("vanished", 0))
+        self.lost_bytes = int(state.get("lost_bytes", 0))
+        self.joined = int(state.get("joined", 0))
+        self.latest.extend(state.get("latest", ()))

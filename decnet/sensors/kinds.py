@@ -1,0 +1,66 @@
+"""The kinds of log that are read, and which one the first bytes of a file belong to; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from decnet.errors import SensorError
+from decnet.sensors.cowrie import is_cowrie
+from decnet.sensors.files.carriers import Wanted
+from decnet.sensors.files.cutting import Line, wide
+from decnet.sensors.files.listing import Sniff
+from decnet.sensors.files.unwrap import Unwrapper
+from decnet.sensors.opencanary import is_opencanary
+
+Kind = Literal["cowrie", "opencanary", "jsonl"]
+KINDS: dict[Kind, Wanted] = {
+    "cowrie": is_cowrie,
+    "opencanary": is_opencanary,
+    "jsonl": lambda raw: "topic" in raw,
+}
+_SNIFFED_LINES = 1000
+_SNIFFED_BYTES = 1 << 20
+
+
+def plain_kind(name: str) -> Kind:
+    """A kind by its name. Raises SensorError for one that is not a log's."""
+    for kind in KINDS:
+        if kind == name:
+            return kind
+    raise SensorError(f"{name[:40]}: not a kind of log; known: {', '.join(KINDS)}")
+
+
+def kind_of(lines: Iterable[Line]) -> Kind | None:
+    """The kind of log that the first telling one of some lines belongs to."""
+    readers = {kind: Unwrapper(wanted, _SNIFFED_BYTES) for kind, wanted in KINDS.items()}
+    for line, _ in zip(lines, range(_SNIFFED_LINES), strict=False):
+        for kind, reader in readers.items():
+            if reader.feed(line.path, line.data).events:
+                return kind
+    return next((kind for kind, reader in readers.items() if reader.flush().events), None)
+
+
+def sniffer(kind: Kind) -> Sniff:
+    """What tells a log of a kind from any other file by its first bytes."""
+
+    def ask(data: bytes) -> str:
+        if (encoding := wide(data)) is not None:
+            data = data.decode(encoding, "replace").encode()
+        reader, named = Unwrapper(KINDS[kind], _SNIFFED_BYTES), ""
+        for text in data.split(b"\n")[:_SNIFFED_LINES]:
+            found = reader.feed("", text)
+            if found.events:
+                return ""
+            named = named or found.reason * found.reason.startswith("a_")
+        return foreign(named) if named else "binary" if b"\0" in data else f"no log of {kind}"
+
+    return ask
+
+
+def foreign(reason: str) -> str:
+    """A reason such as ``a_suricata_log`` in words; empty for one that names nothing."""
+    if not reason.startswith("a_"):
+        return ""
+    name = reason.removeprefix("a_").replace("_", " ")
+    return f"this is {'an' if name[0] in 'aeiou' else 'a'} {name}"
