@@ -181,6 +181,15 @@ class SessionEnded(SessionStarted, frozen=True, kw_only=True, omit_defaults=True
     commands_dropped: Count = 0
     items_dropped: Count = 0
     """Things other than commands that found no room."""
+    piece: str | None = None
+    """Pieces of one session that were put together apart have different ones; an end with more ``lines`` of the same
+    piece takes the place of one with fewer."""
+    lines: Count = 0
+    """Log lines that the piece was put together from."""
+    torn: bool = False
+    """The line of its connection is not in the piece."""
+    failed_at: list[Epoch] = []
+    """Times of failed log-ins, the first 1,000."""
     commands: list[Command] = []
     inputs: list[Input] = []
     downloads: list[Download] = []
