@@ -7,6 +7,7 @@ sensors (line by line) and the database (piece by piece) ask here.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,8 @@ class Life:
     """Whether an end of it was published."""
     ip: str | None = None
     """Address of its attacker."""
+    service: str | None = None
+    """What it was a session of."""
 
     @property
     def began(self) -> float:
@@ -74,6 +77,12 @@ def line_of(lives: Sequence[Life], ts: float, *, trailing: bool = False) -> Life
     # Without a close nothing speaks against a clock that was set back within the session.
     near = after.start is None or after.closed is None or after.began - ts <= JITTER_S
     return after if near else None
+
+
+def command_mark(ts: float, text: str) -> str:
+    """What names a command that has no place of its own: its time (to the microsecond) and what it says."""
+    said = f"{round(ts * 1e6)}|{text}".encode("utf-8", "replace")
+    return "@" + hashlib.blake2b(said, digest_size=8).hexdigest()
 
 
 def home_of(piece: Life, lives: Iterable[Life]) -> Life | None:

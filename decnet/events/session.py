@@ -148,6 +148,10 @@ class SessionStarted(FromAttacker, frozen=True, kw_only=True, omit_defaults=True
     started_at: Epoch | None = None
     sensor_session: str | None = None
     """The honeypot's own id: what stands in its log."""
+    connected_at: Epoch | None = None
+    """When the line of its connection was written: what tells it from others of the same id."""
+    torn: bool = False
+    """That line is not known."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -186,8 +190,6 @@ class SessionEnded(SessionStarted, frozen=True, kw_only=True, omit_defaults=True
     piece takes the place of one with fewer."""
     lines: Count = 0
     """Log lines that the piece was put together from."""
-    torn: bool = False
-    """The line of its connection is not in the piece."""
     failed_at: list[Epoch] = []
     """Times of failed log-ins, the first 1,000."""
     commands: list[Command] = []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
 from decnet.config import Settings, load_settings
+from decnet.db.repository.naming import settled
 from decnet.db.repository.producers import widened
 from decnet.errors import BusError
 from decnet.ids import event_id
@@ -53,7 +54,7 @@ class RecorderWorker(Worker):
 
     async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
         """Writes the rows of a batch; events that cannot be read are dead-lettered one by one."""
-        plan = plan_of(batch)
+        plan = plan_of(await settled(batch, tx.repo))
         for event, reason in plan.refused:
             tx.dead_letter(event, reason)
         await self._write(plan, tx.repo)

@@ -369,6 +369,12 @@ class Assembler:
             "service": session.service,
         }
 
+    def _told_by(self, session: Session) -> Data:
+        """What tells a session from others of its id; visits have ids of their own."""
+        if self._kind != KIND:
+            return {}
+        return {"torn": True} if session.connected_at is None else {"connected_at": session.connected_at}
+
     def _announced(self, session: Session, fact: Fact) -> list[Event]:
         """First news of a session and, where due, of its attacker."""
         if session.announced or (session.ip is None and fact.kind != "closed"):
@@ -378,7 +384,13 @@ class Assembler:
         began = session.started_at
         started = _built(
             SessionStarted,
-            {**head, "protocol": session.service, "started_at": began, "sensor_session": session.native_id},
+            {
+                **head,
+                "protocol": session.service,
+                "started_at": began,
+                "sensor_session": session.native_id,
+                **self._told_by(session),
+            },
         )
         events = self._observed(session, head, began)
         events.append(
@@ -433,6 +445,8 @@ class Assembler:
                 "secret_hmac": digest,
                 "secret_kind": data["secret_kind"],
                 "success": data["success"],
+                "sensor_session": session.native_id,
+                **self._told_by(session),
             },
         )
         subject = f"{session.session_id}|cred|{data['username']}|{digest}|{data['success']}"
@@ -451,10 +465,7 @@ class Assembler:
         session.in_right_order(self._limits)
         if (life := self._life(session)) is not None:
             life.ended = True
-        head = {**self._head(session), "protocol": session.service}
-        torn = self._kind == KIND and not session.connected
-        if torn:
-            head["torn"] = True
+        head = {**self._head(session), "protocol": session.service, **self._told_by(session)}
         for told in session.payloads(reason, head, self._max_bytes):
             payload = _built(SessionEnded, told)
             subject = f"{session.session_id}|ended|{payload['part']}/{payload['parts']}"

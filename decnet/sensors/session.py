@@ -6,12 +6,12 @@ JSON and back, because open sessions are part of a sensor's checkpoint.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from decnet.config import SensorSettings
+from decnet.events.lives import command_mark
 from decnet.sensors.cowrie import Data, Fact
 from decnet.shell.script import joined
 
@@ -91,6 +91,8 @@ class Session:
     announced: bool = False
     connected: bool = False
     """Its first line was seen."""
+    connected_at: float | None = None
+    """What that line says of the time."""
     lines: int = 0
     at_line: int = 0
     """The reader's count of lines when its newest one came."""
@@ -241,6 +243,7 @@ class Session:
 
     def _connect(self, fact: Fact, _: SensorSettings) -> None:
         self.connected = True
+        self.connected_at = fact.ts
         self.started_at = fact.ts if self.first_ts is None else self.first_ts
         if not self.protocol and fact.data.get("dst_port") in (23, 2223):
             self.protocol = "telnet"
@@ -285,8 +288,7 @@ class Session:
             place = self.numbered
             self.numbered += 1
             return str(place)
-        said = f"{fact.ts!r}|{fact.data['text']}".encode("utf-8", "replace")
-        return "@" + hashlib.blake2b(said, digest_size=8).hexdigest()
+        return command_mark(fact.ts, fact.data["text"])
 
     def _result(self, fact: Fact, _: SensorSettings) -> None:
         """A part that was not found makes its command a failed one; a later good part does not undo it."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
 from decnet.config import Settings, load_settings
+from decnet.db.repository.naming import settled
 from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.runtime.worker import Job, Transaction, Worker, transaction
@@ -102,6 +103,7 @@ class TtpWorker(Worker):
             await self._handle(batch, tx)
 
     async def _handle(self, batch: Sequence[Event], tx: Transaction) -> None:
+        batch = await settled(batch, tx.repo)
         ended = [event for event in batch if event.topic == _ENDED]
         known = [*batch, *await _stored_intel(ended, tx.repo)] if ended else batch
         times = {tagged: event.ts for event in known for tagged in tagger_events(event)}

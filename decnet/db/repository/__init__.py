@@ -12,6 +12,7 @@ from decnet.db.repository.ignore import IgnoreMixin
 from decnet.db.repository.journal import JournalMixin
 from decnet.db.repository.lifters import LiftersMixin
 from decnet.db.repository.lists import ListsMixin
+from decnet.db.repository.naming import NamingMixin
 from decnet.db.repository.observations import ObservationsMixin
 from decnet.db.repository.producers import ProducersMixin
 from decnet.db.repository.queue import QueueMixin
@@ -37,6 +38,7 @@ class BaseRepository(
     ActorsMixin,
     ReplayMixin,
     SessionsMixin,
+    NamingMixin,
     TagsMixin,
     RulesMixin,
     ListsMixin,

@@ -16,8 +16,7 @@ from decnet.events.lives import JITTER_S
 
 Row = dict[str, Any]
 LAST = (
-    "end_reason", "duration_s", "command_count", "commands_dropped", "items_dropped", "torn", "client", "auth",
-    "keystrokes_ref",
+    "end_reason", "duration_s", "command_count", "commands_dropped", "items_dropped", "client", "auth", "keystrokes_ref",
 )  # fmt: skip
 """What the last part of an ending says."""
 LISTS = ("downloads", "uploads", "forwards", "inputs", "exploits", "joined", "extras")
@@ -51,7 +50,7 @@ def endings(rows: Iterable[Row]) -> list[Row]:
 
 def _ending(bodies: Sequence[Row]) -> Row:
     values: Row = {"ended_at": bodies[-1]["ended_at"], "started_at": bodies[-1].get("started_at")}
-    for name in (*LAST, "failed_at"):
+    for name in (*LAST, "failed_at", "torn"):
         values[name] = next((body[name] for body in reversed(bodies) if body.get(name) is not None), None)
     for name in LISTS:
         values[name] = _once(body.get(name) for body in bodies)
@@ -81,7 +80,6 @@ def _merged(found: Sequence[Row]) -> Row:
         "ended_at": last["ended_at"],
         "end_reason": last["end_reason"],
         "duration_s": _duration(last, min(starts_of(found), default=None)),
-        "torn": all(one["torn"] for one in found) or None,
         "client": _client(found),
         "auth": _auth(found),
         "keystrokes_ref": next((k for one in reversed(found) if (k := one["keystrokes_ref"])), None),

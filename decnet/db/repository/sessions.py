@@ -28,9 +28,9 @@ _BASE = (
     "session_id", "attacker_uuid", "attacker_ip", "decky_id", "service", "protocol", "sensor_session", "started_at",
 )  # fmt: skip
 _COMMAND_TEXTS = ("user", "uid", "src", "pwd")
-_PAYLOAD = (*_BASE, "ended_at", *LAST, *LISTS)
-_OF_PIECES = ("started_at", "failed_at", "piece")
-_IF_SAID = frozenset({"commands_dropped", "items_dropped", "torn"})
+_PAYLOAD = (*_BASE, "connected_at", "ended_at", *LAST, *LISTS)
+_OF_PIECES = ("started_at", "failed_at", "piece", "torn")
+_IF_SAID = frozenset({"commands_dropped", "items_dropped", "connected_at"})
 """Columns that a payload has only where they say something."""
 _UNTAGGED = (
     _SESSION.c.ended_at.is_not(None),
@@ -57,7 +57,10 @@ class SessionsMixin(RepositoryBase):
         """Many of them; the order does not matter, and twice is once."""
         rows = _merged([_base_row(payload) for payload in payloads])
         parts = [_part_row(payload) for payload in payloads if payload.get("ended_at") is not None]
-        merge = dict.fromkeys((*_BASE[1:-1], "ignored_by"), greatest) | {"started_at": least}
+        merge = dict.fromkeys((*_BASE[1:-1], "ignored_by"), greatest) | {
+            "started_at": least,
+            "connected_at": least,
+        }
         merge |= {"attacker_uuid": _known_first, "attacker_ip": _known_first}
         async with self._write() as session:
             # The row's lock comes first: who adds the last part must see all the others.
@@ -183,7 +186,7 @@ def _base_row(payload: Row) -> Row:
     row = {name: payload.get(name) for name in (*_BASE, "ignored_by")}
     # The start that a piece without its connection tells is worked out when its end is there.
     started = None if payload.get("torn") else as_utc(payload.get("started_at"))
-    return {**row, "started_at": started}
+    return {**row, "started_at": started, "connected_at": as_utc(payload.get("connected_at"))}
 
 
 def _merged(rows: Sequence[Row]) -> list[Row]:
@@ -198,8 +201,8 @@ def _merged(rows: Sequence[Row]) -> list[Row]:
         names = _BASE[3:-1] if len(told) == 1 else _BASE[1:-1]
         for name in (*names, "ignored_by"):
             kept[name] = max((t for v in (kept[name], row[name]) if (t := _as_text(v))), default=None)
-        starts = [t for t in (kept["started_at"], row["started_at"]) if t is not None]
-        kept["started_at"] = min(starts, default=None)
+        for name in ("started_at", "connected_at"):
+            kept[name] = min((t for t in (kept[name], row[name]) if t is not None), default=None)
     return list(out.values())
 
 

@@ -65,7 +65,7 @@ class IdentityMerge(SQLModel, table=True):
 class SessionRow(SQLModel, table=True):
     """One session. A row may start as a mere mark (``tagged_at``) when another worker was first.
 
-    ``torn``: the line of its connection is not known, and ``started_at`` may be later than its start.
+    Without ``connected_at`` the line of its connection is not known, and ``started_at`` may be later than its start.
     """
 
     __tablename__ = "session"
@@ -89,7 +89,7 @@ class SessionRow(SQLModel, table=True):
     command_count: int | None = number(None)
     commands_dropped: int | None = number(None)
     items_dropped: int | None = number(None)
-    torn: bool | None = Field(default=None)
+    connected_at: datetime | None = moment(None)
     client: dict[str, Any] | None = json_column()
     auth: dict[str, Any] | None = json_column()
     downloads: list[Any] | None = json_column()

@@ -1,4 +1,4 @@
-"""What of a session found no room, and whether its beginning is known.
+"""What of a session found no room, and when its connection was logged.
 
 Revision 0010. Types are spelt out here, so that a later change of the models leaves it alone.
 """
@@ -20,10 +20,10 @@ def upgrade() -> None:
     """Adds the columns of this revision."""
     for name in COUNTS:
         op.add_column("session", sa.Column(name, sa.BigInteger(), nullable=True))
-    op.add_column("session", sa.Column("torn", sa.Boolean(), nullable=True))
+    op.add_column("session", sa.Column("connected_at", sa.DateTime(timezone=True), nullable=True))
 
 
 def downgrade() -> None:
     """Drops them."""
-    for name in ("torn", *COUNTS):
+    for name in ("connected_at", *COUNTS):
         op.drop_column("session", name)
