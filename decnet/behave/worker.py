@@ -19,6 +19,7 @@ from decnet.behave.parts import NotASession, place_of, whole_session
 from decnet.behave.store import store
 from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
+from decnet.db.repository.recorder.naming import settled
 from decnet.logs import get_logger
 from decnet.runtime.worker import Job, Transaction, TxBus, Worker
 
@@ -71,7 +72,7 @@ class BehaveWorker(Worker):
     async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
         """Extracts the sessions that are whole with this batch; the others wait for their parts."""
         readable = []
-        for event in batch:
+        for event in await settled(batch, tx.repo):
             try:
                 readable.append((place_of(event), event))
             except NotASession as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from decnet.events.fields import Count
+from decnet.events.fields import Count, Epoch
 from decnet.events.record import FromAttacker
 
 
@@ -19,6 +19,11 @@ class Captured(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
     secret_hmac: str | None = None
     secret_kind: str | None = None
     success: bool | None = None
+    sensor_session: str | None = None
+    """The honeypot's own id of the session."""
+    connected_at: Epoch | None = None
+    torn: bool = False
+    """Whether the line of the session's connection is not known."""
 
 
 class ReuseDetected(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):

@@ -148,6 +148,10 @@ class SessionStarted(FromAttacker, frozen=True, kw_only=True, omit_defaults=True
     started_at: Epoch | None = None
     sensor_session: str | None = None
     """The honeypot's own id: what stands in its log."""
+    connected_at: Epoch | None = None
+    """When the line of its connection was written: what tells it from others of the same id."""
+    torn: bool = False
+    """That line is not known."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -181,6 +185,13 @@ class SessionEnded(SessionStarted, frozen=True, kw_only=True, omit_defaults=True
     commands_dropped: Count = 0
     items_dropped: Count = 0
     """Things other than commands that found no room."""
+    piece: str | None = None
+    """Pieces of one session that were put together apart have different ones; an end with more ``lines`` of the same
+    piece takes the place of one with fewer."""
+    lines: Count = 0
+    """Log lines that the piece was put together from."""
+    failed_at: list[Epoch] = []
+    """Times of failed log-ins, the first 1,000."""
     commands: list[Command] = []
     inputs: list[Input] = []
     downloads: list[Download] = []

@@ -14,6 +14,7 @@ from decnet.bounds import bitten
 from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
 from decnet.config import Settings, load_settings
+from decnet.db.repository.recorder.naming import settled
 from decnet.db.repository.runtime.due import widened
 from decnet.errors import BusError
 from decnet.ids import event_id
@@ -58,7 +59,7 @@ class RecorderWorker(Worker):
 
     async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
         """Writes the rows of a batch; events that cannot be read are dead-lettered one by one."""
-        plan = plan_of(batch)
+        plan = plan_of(await settled(batch, tx.repo))
         for event, reason in plan.refused:
             tx.dead_letter(event, reason)
         await self._write(plan, tx.repo)

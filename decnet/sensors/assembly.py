@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import astuple
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +18,11 @@ from decnet import ids
 from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.config import SensorSettings
+from decnet.events.attacker import Fingerprinted, Observed
+from decnet.events.credential import Captured
+from decnet.events.lives import CLOSED_KEPT_S, Life, connected_at, line_of
+from decnet.events.record import Record
+from decnet.events.session import SessionEnded, SessionStarted
 from decnet.keyed import keyed_hash
 from decnet.names import DEFAULT_NAME, NameBook
 from decnet.sensors.cowrie import Fact
@@ -27,12 +33,16 @@ KIND = "cowrie"
 SEEN_LIMIT = 10_000
 FORGET_LINES = 2_000
 """Lines that have to be read before a session that is over by the log's time is forgotten."""
-STARTS_KEPT = 10_000
-"""Ids whose first start is remembered, so that one that comes again is another session."""
-CLOSED_KEPT_S = 30.0
-"""Log seconds for which a closed session still takes lines: Cowrie closes tty logs after it at times."""
+LIVES_KEPT = 10_000
+"""Ids whose sessions are remembered, so that one that comes again is another session, and a late line a late one."""
+REMARKS_KEPT = 256
+"""Remarks that wait for their sessions."""
+LIVES_OF_ONE = 256
+"""Sessions remembered of one id."""
 JUMP_S = 86_400.0
 """A clock jump beyond this many seconds counts only when a second line says so too."""
+JUMP_TOLD_S = 3600.0
+"""A clock that goes back by more than this many seconds, or ahead by more than JUMP_S, is told of."""
 _ENVELOPE_BYTES = 4096
 NAMES_SHOWN = 100
 """Names of sensors that were changed, kept to be shown."""
@@ -47,6 +57,8 @@ _PRINTS: dict[str, tuple[str, ...]] = {
 """Kind of fact → the fields of it that are fingerprints of the client."""
 _REMARKS = frozenset({"extra", "var", "ptr"})
 """What the honeypot says about a session beside what happened in it; at times long after its end."""
+_TRAILING = _REMARKS | {"download", "upload", "tty", "through", "result"}
+"""Kinds of lines that may come after a session's close by the log's own time."""
 _OFFERED = ("hassh_algorithms", "key_algs", "enc_algs", "mac_algs", "comp_algs", "languages")
 
 SessionKey = tuple[str, str]
@@ -101,16 +113,22 @@ class Assembler:
         self._native: dict[str, SessionKey] = {}
         self._clocks: dict[str, _Clock] = {}
         self._seen: OrderedDict[str, None] = OrderedDict()
-        self._starts: OrderedDict[SessionKey, float] = OrderedDict()
-        """When the first session of an id connected (epoch seconds)."""
-        self._current: dict[SessionKey, str] = {}
-        """What is added to an id that came again."""
+        self._lives: OrderedDict[SessionKey, list[Life]] = OrderedDict()
+        """The sessions of each id, by what is added to the id; the first that was known keeps the plain one."""
+        self._remarks: dict[SessionKey, list[Fact]] = {}
+        """Remarks that came before their sessions."""
         self._bytes = 0
         self._lines = 0
         self.evicted = 0
         """Sessions that had to end early because there were too many, or too much text in them."""
         self.homeless = 0
         """Remarks of the honeypot on sessions that are not known (any longer)."""
+        self.repeated = 0
+        """Lines of known sessions that came twice."""
+        self.jumps = 0
+        """How often a sensor's clock went far ahead or back."""
+        self.last_jump: tuple[str, float, float] | None = None
+        """Sensor, time before and time after the newest jump (epoch seconds)."""
 
     @property
     def open_sessions(self) -> int:
@@ -129,22 +147,24 @@ class Assembler:
 
     def feed(self, fact: Fact) -> list[Event]:
         """Takes one fact in; the events that follow from it, in order."""
-        session = self._session_of(fact)
+        said = self._said(fact) if fact.kind == "login" else fact.data
+        session = self._session_of(fact, said)
         if session is None:
-            self.homeless += fact.kind in _REMARKS
             return []
         self._lines += 1
         session.at_line = self._lines
         before = session.size_bytes
-        session.absorb(fact, self._limits)
+        session.absorb(fact, self._limits, said)
         self._bytes += session.size_bytes - before
-        events = self._announced(session, fact) + self._news(session, fact)
-        return events + self._tidied(session.decky_id, fact.ts)
+        self._live(session, fact)
+        events = self._announced(session, fact) + self._news(session, fact, said)
+        events += self._tidied(session.decky_id, fact.ts)
+        return events + self._brought_home(session) if self._remarks else events
 
-    def _news(self, session: Session, fact: Fact) -> list[Event]:
+    def _news(self, session: Session, fact: Fact, said: Data) -> list[Event]:
         """What one fact tells beside the session itself."""
         if fact.kind == "login" and fact.data["secret"] is not None:
-            return [self._credential(session, fact), *self._fingerprints(session, fact)]
+            return [self._credential(session, fact, said["digest"]), *self._fingerprints(session, fact)]
         if fact.kind == "closed":
             return self._end(session, "closed")
         return self._fingerprints(session, fact)
@@ -170,8 +190,11 @@ class Assembler:
             "names": self.names,
             "nameless": self._nameless,
             "lines": self._lines,
-            "starts": [[*key, ts] for key, ts in self._starts.items()],
-            "current": [[*key, variant] for key, variant in self._current.items()],
+            "lives": [[*key, [astuple(life) for life in lives]] for key, lives in self._lives.items()],
+            "remarks": [fact for facts in self._remarks.values() for fact in facts],
+            "repeated": self.repeated,
+            "jumps": self.jumps,
+            "last_jump": self.last_jump,
         }
 
     def restore(self, state: Data) -> None:
@@ -192,10 +215,22 @@ class Assembler:
         self.homeless = int(state.get("homeless", 0))
         self.names = dict(state.get("names", {}))
         self._nameless = str(state.get("nameless", DEFAULT_NAME))
-        self._starts = OrderedDict(
-            ((decky, native), float(ts)) for decky, native, ts in state.get("starts", ())
-        )
-        self._current = {(decky, native): variant for decky, native, variant in state.get("current", ())}
+        self.repeated = int(state.get("repeated", 0))
+        self.jumps = int(state.get("jumps", 0))
+        if state.get("last_jump"):
+            decky, before, after = state["last_jump"]
+            self.last_jump = (str(decky), float(before), float(after))
+        for item in state.get("remarks", ()):
+            fact = Fact(*item)
+            self._remarks.setdefault(self._find(fact), []).append(fact)
+        for decky, native, lives in state.get("lives", ()):
+            self._lives[(decky, native)] = [Life(*life) for life in lives]
+        for decky, native, ts in state.get("starts", ()):  # of checkpoints before there were lives
+            self._lives[(decky, native)] = [Life("", float(ts), float(ts), ended=True)]
+        for decky, native, variant in state.get("current", ()):
+            start = float(variant[1:])
+            known = self._lives.setdefault((decky, native), [])
+            known.append(Life(variant, start, start, ended=True))
 
     @staticmethod
     def _key_of(session: Session) -> SessionKey:
@@ -204,33 +239,59 @@ class Assembler:
     def _queue(self, decky: str) -> OrderedDict[SessionKey, Session]:
         return self._queues.setdefault(decky, OrderedDict())
 
-    def _session_of(self, fact: Fact) -> Session | None:
-        """The session a fact belongs to, taken up again or new; None when it opens none."""
-        key = self._find(fact)
-        if self._kind == KIND:
-            key = self._which(key, fact)
-        session = self._open.get(key)
-        if session is not None:
+    def _session_of(self, fact: Fact, said: Data) -> Session | None:
+        """The session a fact belongs to, taken up again or new; None when it opens none, or came before."""
+        base = self._find(fact)
+        life = self._life_of(base, fact)
+        if life is None and fact.kind in _REMARKS:
+            self._put_by(base, fact)
+            return None
+        name = self._name(base, fact) if life is None else life.name
+        key = (base[0], base[1] + name) if name else base
+        known = self._open.get(key) or self._closed.get(key) or self._dormant.get(key)
+        if known is None:
+            known = self._fresh(key, base, fact, life)
+        elif not self._adds(fact, known, said):
+            return None
+        self._take_up(key, known)
+        self._native[fact.session] = key
+        return known
+
+    def _put_by(self, base: SessionKey, fact: Fact) -> None:
+        """Keeps a remark for a while, should its session still come; it has no home until then."""
+        self.homeless += 1
+        if sum(map(len, self._remarks.values())) < REMARKS_KEPT:
+            self._remarks.setdefault(base, []).append(fact)
+
+    def _brought_home(self, session: Session) -> list[Event]:
+        """Feeds the remarks that came before their session."""
+        waiting = self._remarks.pop((session.decky_id, session.native_id), ())
+        self.homeless -= len(waiting)
+        return [event for fact in waiting for event in self.feed(fact)]
+
+    def _take_up(self, key: SessionKey, session: Session) -> None:
+        """Makes a session the newest of the open ones."""
+        if key in self._open:
             self._open.move_to_end(key)
             self._queue(key[0]).move_to_end(key)
-            return session
-        ended = self._closed.get(key) or self._dormant.get(key)
-        if not self._takes_up(fact, ended):
-            return None
+            return
         self._closed.pop(key, None)
         self._dormant.pop(key, None)
-        session = ended or self._fresh(key, fact)
         session.ended = None
         self._open[key] = self._queue(key[0])[key] = session
-        self._native[fact.session] = key
-        return session
 
-    @staticmethod
-    def _takes_up(fact: Fact, ended: Session | None) -> bool:
-        """Whether a fact opens a session; a close line counts once, and a remark opens none that is not known."""
-        if fact.kind in _REMARKS:
-            return ended is not None
-        return fact.kind != "closed" or ended is None or ended.closed_at is None
+    def _said(self, fact: Fact) -> Data:
+        """A log-in as it may be remembered: with a keyed hash in the place of the secret."""
+        data = fact.data
+        secret = data["secret"]
+        digest = None if secret is None else keyed_hash(self._key, data["secret_kind"], secret)
+        return {"username": data["username"], "success": data["success"], "digest": digest}
+
+    def _adds(self, fact: Fact, known: Session, said: Data) -> bool:
+        """Whether a fact adds to a session: a line counts once, and of several close lines the first."""
+        again = known.has(fact, said)
+        self.repeated += again
+        return not again and (fact.kind != "closed" or known.closed_at is None)
 
     def _find(self, fact: Fact) -> SessionKey:
         """Key of a fact; without a sensor name it joins the session that has its id."""
@@ -248,29 +309,65 @@ class Assembler:
             self.names[name] = token
         return token
 
-    def _which(self, base: SessionKey, fact: Fact) -> SessionKey:
-        """Which of the sessions with one id a line belongs to: the one that its honeypot connected last.
+    def _life_of(self, base: SessionKey, fact: Fact) -> Life | None:
+        """Which of the sessions with one id a line belongs to; None for one that is not known.
 
-        Ids come again after a restart (``TT8`` of telnet). A session is told from another one by the start that
-        the log gives: the first that is known keeps the plain id.
+        Visits of decoys that never say when a connection ends have names of their own.
         """
+        lives = self._lives.get(base)
+        if not lives:
+            return None
+        if self._kind != KIND:
+            return lives[0]
         if fact.kind == "connect":
-            first = self._starts.setdefault(base, fact.ts)
-            if len(self._starts) > STARTS_KEPT:
-                self._current.pop(self._starts.popitem(last=False)[0], None)
-            if first == fact.ts:
-                self._current.pop(base, None)
-            else:
-                self._current[base] = f"@{fact.ts:.6f}"
-        return (base[0], base[1] + self._current.get(base, ""))
+            return connected_at(lives, fact.ts)
+        only = lives[0]
+        if len(lives) == 1 and only.closed is None and only.began <= fact.ts:
+            return only
+        return line_of(lives, fact.ts, trailing=fact.kind in _TRAILING)
 
-    def _fresh(self, key: SessionKey, fact: Fact) -> Session:
+    def _name(self, base: SessionKey, fact: Fact) -> str:
+        """What is added to an id for a session of it that is not known: nothing for the first one."""
+        return f"@{fact.ts:.6f}" if self._lives.get(base) else ""
+
+    def _fresh(self, key: SessionKey, base: SessionKey, fact: Fact, life: Life | None) -> Session:
+        """A session that is not in memory: a new one, or what comes late of one that was."""
         sid = ids.session_id(self._kind, key[0], key[1])
-        native = fact.session if key[1].startswith(fact.session) else key[1]
-        variant = key[1].removeprefix(native)
-        session = Session(sid, key[0], native, started_at=fact.ts, last_ts=fact.ts, variant=variant)
+        first = f"{fact.kind}|{fact.ts!r}|{self._said(fact) if fact.kind == 'login' else fact.data}"
+        session = Session(
+            sid, key[0], base[1], started_at=fact.ts, last_ts=fact.ts, variant=key[1].removeprefix(base[1]),
+            piece=hashlib.blake2b(first.encode("utf-8", "replace"), digest_size=7).hexdigest(),
+            late=life is not None and life.ended,
+        )  # fmt: skip
         self._bytes += session.size_bytes
+        if life is not None:
+            session.ip = life.ip
+        else:
+            lives = self._lives.setdefault(base, [])
+            lives.append(Life(session.variant, fact.ts))
+            del lives[:-LIVES_OF_ONE]
+            if len(self._lives) > LIVES_KEPT:
+                self._lives.popitem(last=False)
         return session
+
+    def _life(self, session: Session) -> Life | None:
+        """What is known of when a session lived; None for one that was forgotten for the many after it."""
+        lives = self._lives.get((session.decky_id, session.native_id), ())
+        return next((life for life in lives if life.name == session.variant), None)
+
+    def _live(self, session: Session, fact: Fact) -> None:
+        """Notes what a line tells about when its session lived."""
+        life = self._life(session)
+        if life is None:
+            return
+        life.ip = session.ip
+        life.first = min(life.first, fact.ts)
+        if fact.kind == "connect":
+            life.start = fact.ts
+        elif fact.kind == "closed":
+            life.closed = fact.ts
+            if fact.data.get("duration") is not None and life.start is None:
+                life.first, life.told = min(life.first, fact.ts - fact.data["duration"]), True
 
     def _head(self, session: Session) -> Data:
         """What names a session in every payload. Without any address the session is its own attacker."""
@@ -286,18 +383,32 @@ class Assembler:
             "service": session.service,
         }
 
+    def _told_by(self, session: Session) -> Data:
+        """What tells a session from others of its id; visits have ids of their own."""
+        if self._kind != KIND:
+            return {}
+        return {"torn": True} if session.connected_at is None else {"connected_at": session.connected_at}
+
     def _announced(self, session: Session, fact: Fact) -> list[Event]:
         """First news of a session and, where due, of its attacker."""
         if session.announced or (session.ip is None and fact.kind != "closed"):
             return []
         session.announced = True
         head = self._head(session)
-        started = {**head, "protocol": session.service, "started_at": session.started_at}
-        events = self._observed(session, head, session.started_at)
+        began = session.started_at
+        started = _built(
+            SessionStarted,
+            {
+                **head,
+                "protocol": session.service,
+                "started_at": began,
+                "sensor_session": session.native_id,
+                **self._told_by(session),
+            },
+        )
+        events = self._observed(session, head, began)
         events.append(
-            _event(
-                topics.ATTACKER_SESSION_STARTED, started, f"{session.session_id}|started", session.started_at
-            )
+            _event(topics.ATTACKER_SESSION_STARTED, started, f"{session.session_id}|started", began)
         )
         return events
 
@@ -316,8 +427,9 @@ class Assembler:
         mark = f"{session.decky_id}|{head['attacker_uuid']}|observed"
         if not self._first_time(mark):
             return []
-        payload = {k: head[k] for k in ("attacker_uuid", "attacker_ip", "decky_id", "service")}
-        return [_event(topics.ATTACKER_OBSERVED, {**payload, "first_seen": ts}, mark, ts)]
+        who = {k: head[k] for k in ("attacker_uuid", "attacker_ip", "decky_id", "service")}
+        payload = _built(Observed, {**who, "first_seen": ts})
+        return [_event(topics.ATTACKER_OBSERVED, payload, mark, ts)]
 
     def _fingerprints(self, session: Session, fact: Fact) -> list[Event]:
         """What a line tells of the client's software, once for each decky and attacker."""
@@ -329,29 +441,28 @@ class Assembler:
         mark = f"{session.decky_id}|{head['attacker_uuid']}|{kind}|{value}"
         if not self._first_time(mark):
             return []
-        payload = {
-            "attacker_uuid": head["attacker_uuid"],
-            "attacker_ip": head["attacker_ip"],
-            "decky_id": session.decky_id,
-            "session_id": session.session_id,
-            "type": kind,
-            kind: value,
-        }
+        told: Data = {"type": kind, kind: value}
         if kind == "hassh":
-            payload |= {"version": session.client.get("version"), "kex": session.client.get("kex", [])}
-            payload |= {name: fact.data[name] for name in _OFFERED if fact.data.get(name)}
+            told |= {"version": session.client.get("version"), "kex": session.client.get("kex", [])}
+            told |= {name: fact.data[name] for name in _OFFERED if fact.data.get(name)}
+        who = {k: head[k] for k in ("attacker_uuid", "attacker_ip", "decky_id", "session_id")}
+        payload = _built(Fingerprinted, {**who, **told})
         return [_event(topics.ATTACKER_FINGERPRINTED, payload, mark, fact.ts, kind)]
 
-    def _credential(self, session: Session, fact: Fact) -> Event:
+    def _credential(self, session: Session, fact: Fact, digest: str) -> Event:
         head, data = self._head(session), fact.data
-        digest = keyed_hash(self._key, data["secret_kind"], data["secret"])
-        payload = {
-            **head,
-            "username": data["username"],
-            "secret_hmac": digest,
-            "secret_kind": data["secret_kind"],
-            "success": data["success"],
-        }
+        payload = _built(
+            Captured,
+            {
+                **head,
+                "username": data["username"],
+                "secret_hmac": digest,
+                "secret_kind": data["secret_kind"],
+                "success": data["success"],
+                "sensor_session": session.native_id,
+                **self._told_by(session),
+            },
+        )
         subject = f"{session.session_id}|cred|{data['username']}|{digest}|{data['success']}"
         event_id = ids.event_id("sensors", subject)
         topic = topics.credential(topics.CREDENTIAL_CAPTURED)
@@ -365,16 +476,23 @@ class Assembler:
         (self._dormant if session.closed_at is None else self._closed)[key] = session
         session.ended = reason
         events = self._announced_late(session)
-        head = {**self._head(session), "protocol": session.service}
-        for payload in session.payloads(reason, head, self._max_bytes):
+        session.in_right_order(self._limits)
+        if (life := self._life(session)) is not None:
+            life.ended = True
+        head = {**self._head(session), "protocol": session.service, **self._told_by(session)}
+        for told in session.payloads(reason, head, self._max_bytes):
+            payload = _built(SessionEnded, told)
             subject = f"{session.session_id}|ended|{payload['part']}/{payload['parts']}"
             version = f"{session.lines}.{payload['end_reason']}"
+            if session.late:
+                version += f".{session.piece}"
             events.append(
                 _event(
                     topics.ATTACKER_SESSION_ENDED, payload, subject, payload["ended_at"],
                     payload["end_reason"], version=version,
                 )
             )  # fmt: skip
+        session.ends += 1
         return events
 
     def _announced_late(self, session: Session) -> list[Event]:
@@ -390,7 +508,11 @@ class Assembler:
         clock = self._clocks.get(decky)
         if clock is None:
             clock = self._clocks[decky] = _Clock()
+        before, was = clock.now, clock.pending
         now = clock.advance(ts, self._limits.idle_session_s)
+        if clock.pending and not was and abs(ts - before) > JUMP_TOLD_S:
+            self.jumps += 1
+            self.last_jump = (decky, before, ts)
         if clock.pending:  # a line from elsewhere ends nothing, and lets nothing be forgotten
             return self._within_limits()
         events = self._idle(decky, now)
@@ -436,6 +558,12 @@ class Assembler:
     def _over_limits(self) -> bool:
         count = len(self._open) + len(self._dormant) + len(self._closed)
         return count > self._limits.max_open_sessions or self._bytes > self._limits.max_open_bytes
+
+
+def _built(kind: type[Record], said: Data) -> Data:
+    """The payload of a record; what is said at its default is said all the same. Raises TypeError for a stray key."""
+    known = {name: value for name, value in said.items() if name != "ttylog"}  # a path, and never on the bus
+    return {**said, **kind(**known).build()}
 
 
 def _event(

@@ -296,9 +296,9 @@ _LOGTYPES: dict[int, _Reader] = {
 class _CanaryAssembler(Assembler):
     """Tells HTTP requests as well, each once in a visit."""
 
-    def _news(self, session: Session, fact: Fact) -> list[Event]:
+    def _news(self, session: Session, fact: Fact, said: Data) -> list[Event]:
         if fact.kind != _DETAIL:
-            return super()._news(session, fact)
+            return super()._news(session, fact, said)
         request = fact.data
         text = json.dumps([request[key] for key in ("method", "raw_url", "user_agent")])
         digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from decnet.config import SensorSettings
+from decnet.events.lives import command_mark
 from decnet.sensors.cowrie import Fact
 from decnet.sensors.values import MAX_DATA, Data
 from decnet.shell.script import joined
@@ -29,6 +30,17 @@ _LAST_COMMANDS = 8
 _LISTS = ("commands", "joined", "inputs", "downloads", "uploads", "forwards", "exploits", "extras")
 _ALWAYS = frozenset({"commands", "downloads", "uploads", "forwards"})
 """Lists that are told even when they are empty."""
+_BY_TIME = (
+    "commands", "downloads", "uploads", "forwards", "inputs", "exploits", "extras", "facts", "client", "usernames", "tty",
+)  # fmt: skip
+"""What depends on the order of facts."""
+MAX_LOG = 60_000
+"""Lines of one session that are remembered; beyond, the order of arrival counts, and none is known again."""
+_FREE_LINES = 1000
+"""Lines that cost nothing but their text."""
+_MADE_ANEW = frozenset({"times", "places", "placed"})
+Entry = tuple[float, str, Data, bool, Data | None]
+"""Time of a fact, its kind, what it says, whether it came after the session's end, what its line says beside it."""
 
 
 def encoded_size(value: Any) -> int:
@@ -65,22 +77,50 @@ class Session:
     native_id: str
     started_at: float
     last_ts: float
+    first_ts: float | None = None
+    """Its earliest line; ``started_at`` may be earlier, as the duration in the close line tells."""
     variant: str = ""
     """What tells it from another session with the same id of the honeypot's."""
+    piece: str = ""
+    """What tells this part from others of the same session that were put together by themselves; of its first line."""
+    late: bool = False
+    """Begun after an end of the session was published: all its lines are late ones."""
+    ends: int = 0
+    """How often its end was published."""
+    fact_is_late: bool = False
+    """Whether the line being taken in comes after an end, and does not merely go on where the session stood."""
     ip: str | None = None
     protocol: str | None = None
     announced: bool = False
     connected: bool = False
     """Its first line was seen."""
+    connected_at: float | None = None
+    """What that line says of the time."""
     lines: int = 0
     at_line: int = 0
     """The reader's count of lines when its newest one came."""
     size_bytes: int = 1024
+    log: list[Entry] = field(default_factory=list)
+    """Its lines as they came: what comes twice counts once, and what came in another order can be put right."""
+    times: set[float] = field(default_factory=set)
+    """Times of the lines in the log."""
+    places: dict[float, list[int]] = field(default_factory=dict)
+    """Time → lines of the log; made when a time comes again."""
+    placed: int = 0
+    """How many lines of the log are in ``places``."""
+    disordered: bool = False
+    """A fact came after a later one since the lists were put together."""
+    sealed: bool = False
+    """Not all facts are in the log: the order of arrival counts."""
     commands: list[Data] = field(default_factory=list)
     command_count: int = 0
+    numbered: int = 0
+    """Commands that are named after their place."""
     commands_dropped: int = 0
     client: Data = field(default_factory=dict)
     fail_count: int = 0
+    failed_at: list[float] = field(default_factory=list)
+    """Times of failed log-ins, for adding up what is known in pieces."""
     login: bool = False
     usernames: list[str] = field(default_factory=list)
     downloads: list[Data] = field(default_factory=list)
@@ -103,13 +143,16 @@ class Session:
 
     def to_state(self) -> Data:
         """Plain JSON for a checkpoint."""
-        return asdict(self)
+        return {k: v for k, v in asdict(self).items() if k not in _MADE_ANEW}
 
     @classmethod
     def from_state(cls, state: Data) -> Session:
         """The session of :meth:`to_state`; keys of other versions are left out."""
         known = {f.name for f in fields(cls)}
-        return cls(**{k: v for k, v in state.items() if k in known})
+        session = cls(**{k: v for k, v in state.items() if k in known})
+        session.times = {entry[0] for entry in session.log}
+        session.sealed = session.sealed or "log" not in state
+        return session
 
     @property
     def service(self) -> str:
@@ -132,20 +175,74 @@ class Session:
             if encoded_size(text) <= _PIECE_BYTES
         ]
 
-    def absorb(self, fact: Fact, limits: SensorSettings) -> None:
-        """Takes one line in."""
+    def has(self, fact: Fact, said: Data) -> bool:
+        """Whether this very line was taken in; ``said`` is what :meth:`absorb` was given for the log."""
+        ts, kind = fact.ts, fact.kind
+        if ts not in self.times:
+            return False
+        for place in range(self.placed, len(self.log)):
+            self.places.setdefault(self.log[place][0], []).append(place)
+        self.placed = len(self.log)
+        same = (self.log[place] for place in self.places[ts])
+        return any(entry[1] == kind and entry[2] == said and entry[4] == fact.rest for entry in same)
+
+    def absorb(self, fact: Fact, limits: SensorSettings, said: Data | None = None) -> None:
+        """Takes one line in; ``said`` stands in the log for what must not (a secret)."""
+        ts = fact.ts
         self.lines += 1
-        self.last_ts = max(self.last_ts, fact.ts)
-        self.started_at = min(self.started_at, fact.ts)
+        late = self.late or (self.ends > 0 and (self.closed_at is not None or ts < self.last_ts))
+        self.fact_is_late = late
+        if ts >= self.last_ts:
+            self.last_ts = ts
+        else:
+            self.disordered = True
+        if self.first_ts is None or ts < self.first_ts:
+            self.first_ts = ts
+            self.started_at = min(self.started_at, ts)
         if fact.src_ip and (self.ip is None or (fact.kind == "connect" and not self.announced)):
             self.ip = fact.src_ip
         if fact.protocol and not self.protocol:
             self.protocol = fact.protocol
         handler = _HANDLERS.get(fact.kind)
+        lost = self.commands_dropped + self.dropped
         if handler:
             handler(self, fact, limits)
         if fact.rest:
             self._beside(fact, fact.rest, limits)
+        kept = lost == self.commands_dropped + self.dropped
+        self._note((ts, fact.kind, fact.data if said is None else said, late, fact.rest), kept, limits)
+
+    def _note(self, entry: Entry, kept: bool, limits: SensorSettings) -> None:
+        """Remembers a line; when one is not remembered, the order of arrival counts from now on."""
+        cost = 0
+        if entry[1] in _UNCHARGED:
+            cost = len(entry[2].get("text", ""))
+        elif len(self.log) >= _FREE_LINES:
+            cost = _ITEM_COST
+        if kept and len(self.log) < MAX_LOG and self.size_bytes + cost <= limits.max_session_bytes:
+            self.size_bytes += cost
+            self.log.append(entry)
+            self.times.add(entry[0])
+        else:
+            self.sealed = True
+
+    def in_right_order(self, limits: SensorSettings) -> None:
+        """Puts the lists together anew, by time, when a fact came after a later one; what was dropped stays so."""
+        if not self.disordered or self.sealed:
+            return
+        told = Session(self.session_id, self.decky_id, self.native_id, self.started_at, self.started_at)
+        told.ip = self.ip
+        for ts, kind, data, late, rest in sorted(self.log, key=lambda entry: entry[0]):
+            told.fact_is_late = late
+            fact = Fact(kind, ts, "", None, None, None, data, rest)
+            if kind in _HANDLERS and kind not in _UNORDERED:
+                _HANDLERS[kind](told, fact, limits)
+            if rest:
+                told._beside(fact, rest, limits)
+        for name in _BY_TIME:
+            setattr(self, name, getattr(told, name))
+        self.failed_at.sort()
+        self.disordered = False
 
     def _room(self, items: list[Data], limit: int, cost: int, limits: SensorSettings) -> bool:
         if len(items) >= limit or self.size_bytes + cost > limits.max_session_bytes:
@@ -155,6 +252,8 @@ class Session:
 
     def _connect(self, fact: Fact, _: SensorSettings) -> None:
         self.connected = True
+        self.connected_at = fact.ts
+        self.started_at = fact.ts if self.first_ts is None else self.first_ts
         if not self.protocol and fact.data.get("dst_port") in (23, 2223):
             self.protocol = "telnet"
 
@@ -166,13 +265,15 @@ class Session:
 
     def _size(self, fact: Fact, _: SensorSettings) -> None:
         if fact.data:
-            self.client["size"] = fact.data
+            self.client["size"] = dict(fact.data)
 
     def _login(self, fact: Fact, _: SensorSettings) -> None:
         if fact.data["success"]:
             self.login = True
         else:
             self.fail_count += 1
+            if len(self.failed_at) < MAX_LIST:
+                self.failed_at.append(fact.ts)
         name = fact.data["username"]
         if name not in self.usernames and len(self.usernames) < MAX_USERNAMES:
             self.usernames.append(name)
@@ -181,7 +282,7 @@ class Session:
     def _command(self, fact: Fact, limits: SensorSettings) -> None:
         if fact.data.get("hidden"):
             return
-        number = self.command_count
+        number = self._number(fact)
         self.command_count += 1
         for k, text in enumerate(pieces(fact.data["text"], limits.max_text)):
             if not self._room(self.commands, limits.max_commands, len(text), limits):
@@ -189,6 +290,14 @@ class Session:
                 return
             ident = f"{self.session_id}#cmd{number}" + (f".{k}" if k else "")
             self.commands.append({"id": ident, "command_text": text, "ts": fact.ts})
+
+    def _number(self, fact: Fact) -> str:
+        """What names a command in its session: its place, or of a late line what it says and when."""
+        if not self.fact_is_late:
+            place = self.numbered
+            self.numbered += 1
+            return str(place)
+        return command_mark(fact.ts, fact.data["text"])
 
     def _result(self, fact: Fact, limits: SensorSettings) -> None:
         """A part that was not found makes its command a failed one; a later good part does not undo it.
@@ -205,7 +314,7 @@ class Session:
             self._extra(fact._replace(data=told), limits)
 
     def _item(self, items: list[Data], fact: Fact, limits: SensorSettings) -> None:
-        self._keep(items, fact.data, limits)
+        self._keep(items, dict(fact.data), limits)
 
     def _keep(self, items: list[Data], item: Data, limits: SensorSettings) -> None:
         cost = sum(len(v) for v in item.values() if isinstance(v, str))
@@ -244,7 +353,7 @@ class Session:
                     item.update(own)
                     self.size_bytes += cost
                 return
-        self._keep(self.forwards, data, limits)
+        self._keep(self.forwards, dict(data), limits)
 
     def _input(self, fact: Fact, limits: SensorSettings) -> None:
         if not fact.data.get("hidden"):
@@ -333,6 +442,9 @@ class Session:
             "commands_dropped": self.commands_dropped,
             **self.facts,
             "sensor_session": self.native_id,
+            "lines": self.lines,
+            **({"piece": self.piece} if self.piece else {}),
+            **({"failed_at": self.failed_at} if self.failed_at else {}),
             **({"items_dropped": self.dropped} if self.dropped else {}),
             "client": {"version": None, "hassh": None, "kex": [], "size": None, **self.client},
             "auth": {
@@ -357,6 +469,9 @@ class Session:
         return groups
 
 
+_UNORDERED = frozenset({"connect", "closed"})
+_UNCHARGED = frozenset({"result", "unknown_command"})
+"""Kinds whose text only the log holds."""
 _HANDLERS: dict[str, Any] = {
     "connect": Session._connect,
     "client": Session._client,

@@ -12,6 +12,7 @@ from decnet.bounds import bit, bitten
 from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
 from decnet.config import Settings, load_settings
+from decnet.db.repository.recorder.naming import settled
 from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.runtime.worker import Job, Transaction, Worker, transaction
@@ -118,6 +119,7 @@ class TtpWorker(Worker):
             await self._handle(batch, tx)
 
     async def _handle(self, batch: Sequence[Event], tx: Transaction) -> None:
+        batch = await settled(batch, tx.repo)
         ended = [event for event in batch if event.topic == _ENDED]
         known = [*batch, *await _stored_intel(ended, tx.repo)] if ended else batch
         found = [(tagged, event) for event in known for tagged in tagger_events(event)]

