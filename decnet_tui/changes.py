@@ -13,13 +13,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet.logs import get_logger
 from decnet_tui.feed import Feed
 from decnet_tui.session import Session, store_errors
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
 
 NEWS_WAIT_S = 5.0
 _POLL_S = 0.05
@@ -118,7 +121,7 @@ async def _begin(session: Session, change: Change) -> tuple[int | None, str]:
         return None, ""
     store = need_store(session)
     before = await change.before(session)
-    row: int = await store.journal_add(
+    row = await store.journal_add(
         operator=session.operator,
         kind=change.kind,
         target=change.target,
@@ -182,7 +185,7 @@ def cannot_undo(entry: Mapping[str, Any]) -> str:
     return ""
 
 
-def need_store(session: Session) -> Any:
+def need_store(session: Session) -> BaseRepository:
     """The repository. Raises DecnetError that says what to do when there is none."""
     if session.repo is None:
         if session.opening:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from uuid import uuid4
 
 from decnet.db.repository import BaseRepository
+from decnet.db.rows.fleet import BegunMutation, Cause, DeckyRow, MutationRow
 from decnet.db.types import as_utc
 from decnet.errors import FleetError
 from decnet.ids import event_id
@@ -18,7 +19,7 @@ from decnet.mutator import events
 from decnet.mutator.context import Job, MutationContext
 from decnet.mutator.observe import finish_op
 from decnet.mutator.queue import current_shape, stored_op, write_op
-from decnet.mutator.rows import MAX_TEXT, Row, blocked, cause, refresh_status, taken_sockets
+from decnet.mutator.rows import MAX_TEXT, blocked, cause, refresh_status, taken_sockets
 from decnet.mutator.schedule import choose
 
 log = get_logger(__name__)
@@ -29,7 +30,7 @@ POSTPONE_S = 60.0
 class Claims(MutationContext):
     """From something that is to be done to a job; True where it is answered without one, False where nothing is."""
 
-    async def begin_request(self, row: Row) -> Job | bool:
+    async def begin_request(self, row: MutationRow) -> Job | bool:
         """A job, True when the request is answered without one, False when it has to wait."""
         async with self.changing() as tx:
             decky = await tx.decky_claim(row["target"], self.owner, self.lease_s, self.site)
@@ -49,7 +50,7 @@ class Claims(MutationContext):
                 return False
             return await self._chosen(tx, decky, claimed)
 
-    async def _chosen(self, tx: BaseRepository, decky: Row, row: Row) -> Job | bool:
+    async def _chosen(self, tx: BaseRepository, decky: DeckyRow, row: MutationRow) -> Job | bool:
         """Picks the services and writes them down; True when there is nothing to choose."""
         try:
             new = await self._choose(tx, decky)
@@ -58,7 +59,7 @@ class Claims(MutationContext):
             return True
         return await self._written(tx, decky, row, new)
 
-    async def _choose(self, tx: BaseRepository, decky: Row) -> list[str]:
+    async def _choose(self, tx: BaseRepository, decky: DeckyRow) -> list[str]:
         taken = await taken_sockets(tx, decky, self.tools.catalogue)
         pool = self.tools.catalogue.playable(decky["pool"] or [], decky["substrate"])
         ports = decky["ports"] or {}
@@ -72,12 +73,11 @@ class Claims(MutationContext):
             blocked=blocked(decky, taken, self.tools.catalogue),
         )
 
-    async def _written(self, tx: BaseRepository, decky: Row, row: Row, new: list[str]) -> Job:
+    async def _written(self, tx: BaseRepository, decky: DeckyRow, row: BegunMutation, new: list[str]) -> Job:
         """The row ``pending`` with old and new, and the wish at the decky."""
         old = list(decky["observed"] or ())
-        why = {**cause(row["trigger"], row["requested_by"], decky), "payload": row["payload"] or {}}
-        values: Row = {"desired": new, "pending": True, "cause": why}
-        await tx.decky_update(decky["name"], None, **values)
+        why: Cause = {**cause(row["trigger"], row["requested_by"], decky), "payload": row["payload"] or {}}
+        await tx.decky_update(decky["name"], None, desired=new, pending=True, cause=why)
         row = {
             **row,
             "payload": {**(row["payload"] or {}), "old": old, "new": new},
@@ -86,13 +86,13 @@ class Claims(MutationContext):
         await tx.mutation_update(row["mutation_id"], payload=row["payload"], topology_id=row["topology_id"])
         await refresh_status(tx, decky["topology_id"])
         self.working.add(decky["name"])
-        return Job({**decky, **values}, row, old, new)
+        return Job({**decky, "desired": new, "pending": True, "cause": why}, row, old, new)
 
-    async def _refuse(self, tx: BaseRepository, row: Row, decky: Row | None, why: str) -> None:
+    async def _refuse(self, tx: BaseRepository, row: MutationRow, decky: DeckyRow | None, why: str) -> None:
         """Answers a request that cannot be served."""
         if decky is not None:
             await self.release(tx, decky["name"])
-        running = list((decky or {}).get("observed") or ())
+        running = list(decky["observed"] or ()) if decky is not None else []
         if await tx.mutation_finish(
             row["mutation_id"], "failed", why[:MAX_TEXT], {"old": running, "new": running}
         ):
@@ -100,12 +100,12 @@ class Claims(MutationContext):
                 await tx.outbox_add(events.mutation(row, running, running, "failed", why[:MAX_TEXT]))
             log.warning("rotation refused", decky=row["target"], reason=why)
 
-    async def _open_row(self, tx: BaseRepository, name: str) -> Row | None:
+    async def _open_row(self, tx: BaseRepository, name: str) -> MutationRow | None:
         """The change of a decky that somebody began and did not end."""
         found = await tx.mutations(states=("pending",), target=name, limit=1)
         return found[0] if found else None
 
-    async def _resumed(self, tx: BaseRepository, decky: Row, row: Row) -> Job:
+    async def _resumed(self, tx: BaseRepository, decky: DeckyRow, row: MutationRow) -> Job:
         """Goes on with an interrupted change, towards what is wished for now."""
         told = row["payload"] or {}
         log.warning("interrupted change taken up", decky=decky["name"], mutation_id=row["mutation_id"])
@@ -113,7 +113,7 @@ class Claims(MutationContext):
             row["mutation_id"], lease_owner=self.owner, lease_until=time.time() + self.lease_s
         )
         self.working.add(decky["name"])
-        return Job(decky, row, list(told.get("old") or ()), list(decky["desired"] or ()))
+        return Job(decky, row, _names(told.get("old")), list(decky["desired"] or ()))
 
     async def begin_pending(self, name: str) -> Job | bool:
         """Makes a decky what it should be: new ones, retired ones, failed ones, dead ones, interrupted ones."""
@@ -127,7 +127,7 @@ class Claims(MutationContext):
             open_row = await self._open_row(tx, name)
             return await (self._resumed(tx, decky, open_row) if open_row else self._again(tx, decky))
 
-    async def _again(self, tx: BaseRepository, decky: Row) -> Job:
+    async def _again(self, tx: BaseRepository, decky: DeckyRow) -> Job:
         """A new row for a wish that stands at the decky already."""
         why = decky["cause"] or {}
         trigger = str(why.get("trigger") or "operator")
@@ -140,7 +140,7 @@ class Claims(MutationContext):
         self.working.add(decky["name"])
         return Job(decky, row, old, new)
 
-    def _row(self, decky: Row, kind: str, trigger: str, mutation_id: str) -> Row:
+    def _row(self, decky: DeckyRow, kind: str, trigger: str, mutation_id: str) -> BegunMutation:
         now = time.time()
         return {
             "mutation_id": mutation_id,
@@ -178,7 +178,7 @@ class Claims(MutationContext):
             await tx.mutation_add(row)
             return await self._written(tx, decky, row, new)
 
-    async def _held_back(self, tx: BaseRepository, decky: Row) -> bool:
+    async def _held_back(self, tx: BaseRepository, decky: DeckyRow) -> bool:
         """The quiet rule: an attacker who is at work is not disturbed by the clock."""
         if not self.settings.quiet:
             return False
@@ -188,7 +188,7 @@ class Claims(MutationContext):
             await self._postpone(tx, decky, why, time.time() + POSTPONE_S)
         return live > 0
 
-    async def _postpone(self, tx: BaseRepository, decky: Row, why: str, due: float | None) -> None:
+    async def _postpone(self, tx: BaseRepository, decky: DeckyRow, why: str, due: float | None) -> None:
         log.info("rotation postponed", decky=decky["name"], reason=why)
         await tx.decky_update(
             decky["name"],
@@ -199,7 +199,7 @@ class Claims(MutationContext):
             lease_until=None,
         )
 
-    async def begin_op(self, row: Row) -> Job | bool:
+    async def begin_op(self, row: MutationRow) -> Job | bool:
         """Checks an operation on the state of now and writes its effect, in one transaction."""
         async with self.changing() as tx:
             if await tx.mutations(states=("applying",), topology_id=row["topology_id"], limit=1):
@@ -209,12 +209,17 @@ class Claims(MutationContext):
                 return False
             await tx.outbox_add(events.topology_change(claimed, "applying"))
             try:
-                op = stored_op(await current_shape(tx, claimed["topology_id"]), claimed, self.tools)
+                op = stored_op(await current_shape(tx, claimed["topology_id"] or ""), claimed, self.tools)
                 follows = await write_op(tx, claimed, op, self.tools)
             except FleetError as error:
                 await finish_op(tx, claimed, str(error)[:MAX_TEXT])
                 return True
             if not follows:
                 await finish_op(tx, claimed, "")
-            await refresh_status(tx, claimed["topology_id"])
+            await refresh_status(tx, claimed["topology_id"] or "")
         return (await self.begin_pending(row["target"]) if follows else False) or True
+
+
+def _names(value: object) -> list[str]:
+    """Names of services that a payload holds; nothing where it holds no list."""
+    return [str(name) for name in value] if isinstance(value, (list, tuple)) else []

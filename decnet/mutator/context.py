@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
-from decnet.mutator.rows import Row, Tools
+from decnet.db.rows.fleet import BegunMutation, DeckyRow, TopologyRow
+from decnet.mutator.rows import Tools
 from decnet.mutator.substrate import make_substrates
 from decnet.mutator.substrate.base import Substrate
 from decnet.runtime.leases import OWNER
@@ -22,8 +23,8 @@ LEASE_MARGIN_S = 60.0
 class Job:
     """One change under way: the decky's row as claimed, and the row of the change."""
 
-    decky: Row
-    mutation: Row
+    decky: DeckyRow
+    mutation: BegunMutation
     old: list[str]
     new: list[str]
 
@@ -86,8 +87,8 @@ class MutationContext:
     async def release(self, tx: BaseRepository, name: str) -> None:
         await tx.decky_update(name, self.owner, lease_owner=None, lease_until=None)
 
-    async def interval(self, tx: BaseRepository, decky: Row) -> Row | None:
+    async def interval(self, tx: BaseRepository, decky: DeckyRow) -> TopologyRow | None:
         return await tx.topology_get(decky["topology_id"])
 
-    def next_due(self, decky: Row, topology: Row | None) -> float | None:
+    def next_due(self, decky: DeckyRow, topology: TopologyRow | None) -> float | None:
         return self.tools.due_after({"last_mutated": None}, decky["mutate_interval"], topology)

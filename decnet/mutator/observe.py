@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 
 from decnet.db.repository import BaseRepository
+from decnet.db.rows.fleet import DeckyRow, MutationRow
 from decnet.db.types import as_utc
 from decnet.errors import SubstrateError
 from decnet.logs import get_logger
@@ -42,7 +43,7 @@ async def tend(context: MutationContext) -> Row:
     return counts(rows)
 
 
-def counts(rows: Sequence[Row]) -> Row:
+def counts(rows: Sequence[DeckyRow]) -> Row:
     """What health says of deckies: how many, how many to change, how many fail, and why the first one does."""
     failing = [row for row in rows if row["failures"]]
     return {
@@ -53,15 +54,15 @@ def counts(rows: Sequence[Row]) -> Row:
     }
 
 
-def _ours(context: MutationContext, row: Row) -> bool:
+def _ours(context: MutationContext, row: DeckyRow) -> bool:
     """Whether this engine can see what a decky runs; nobody looks at one that never ran."""
     bound = context.substrates[row["substrate"]].host_bound
     return row["last_mutated"] is not None and (not bound or row["site"] == context.site)
 
 
-async def _running(context: MutationContext, rows: Sequence[Row]) -> list[tuple[Row, list[str]]]:
+async def _running(context: MutationContext, rows: Sequence[DeckyRow]) -> list[tuple[DeckyRow, list[str]]]:
     """What each of them runs; those that cannot be seen now are left out."""
-    found: list[tuple[Row, list[str]]] = []
+    found: list[tuple[DeckyRow, list[str]]] = []
     for name, substrate in context.substrates.items():
         here = [row for row in rows if row["substrate"] == name]
         if not here:
@@ -75,7 +76,7 @@ async def _running(context: MutationContext, rows: Sequence[Row]) -> list[tuple[
     return found
 
 
-async def look(context: MutationContext, decky: Row) -> None:
+async def look(context: MutationContext, decky: DeckyRow) -> None:
     """Looks at one decky and notes what it runs."""
     try:
         running = await context.substrates[decky["substrate"]].observe(Target.of(decky))
@@ -85,7 +86,7 @@ async def look(context: MutationContext, decky: Row) -> None:
     await note(context, decky, running)
 
 
-async def note(context: MutationContext, decky: Row, running: list[str]) -> None:
+async def note(context: MutationContext, decky: DeckyRow, running: list[str]) -> None:
     """Writes and tells a difference between what runs and what is stored; ``decky`` is the row from before the look."""
     if set(running) == set(decky["observed"] or ()):
         return
@@ -97,7 +98,7 @@ async def note(context: MutationContext, decky: Row, running: list[str]) -> None
             await _differs(tx, now, running)
 
 
-async def _differs(tx: BaseRepository, now: Row, running: list[str]) -> None:
+async def _differs(tx: BaseRepository, now: DeckyRow, running: list[str]) -> None:
     moment, wanted = time.time(), list(now["desired"] or ())
     status = "running" if set(running) == set(wanted) else "degraded" if running else "down"
     values: Row = {"observed": running, "since": as_utc(moment), "state": status}
@@ -137,7 +138,7 @@ async def _end_left_ops(context: MutationContext) -> None:
                 await finish_op(tx, row, "the decky is gone" if gone else "")
 
 
-async def finish_op(tx: BaseRepository, row: Row, why: str) -> None:
+async def finish_op(tx: BaseRepository, row: MutationRow, why: str) -> None:
     """Ends an operation as applied, or as failed when there is a reason, and tells it."""
     state = "failed" if why else "applied"
     if await tx.mutation_finish(row["mutation_id"], state, why, {}):

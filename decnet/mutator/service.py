@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 import time
 
+from decnet.db.rows.fleet import MutationRow, Rotated
 from decnet.mutator.apply import apply_change
 from decnet.mutator.claim import Claims
 from decnet.mutator.context import Job, Outcome
 from decnet.mutator.observe import look
-from decnet.mutator.rows import Row
 from decnet.mutator.settle import Settlements
 from decnet.mutator.topology import OPS
 
@@ -45,7 +45,7 @@ class MutationService(Claims, Settlements):
 
     async def serve_request(self, mutation_id: str) -> Outcome:
         """Works off one enqueued request for a rotation, and says what became of it."""
-        row: Row | None = None
+        row: MutationRow | None = None
         for _ in range(int(self.lease_s / _LOOK_S)):
             row = await self.repo.mutation_get(mutation_id)
             if row is None or row["state"] != "enqueued":
@@ -54,7 +54,7 @@ class MutationService(Claims, Settlements):
                 await asyncio.sleep(_LOOK_S)
         if row is None or row["state"] not in ("applied", "failed"):
             return Outcome(False, reason="the decky is being changed by another engine; the request waits")
-        told = row["outcome"] or {}
+        told: Rotated = row["outcome"] or {}
         return Outcome(row["state"] == "applied", told.get("old", ()), told.get("new", ()), row["reason"])
 
     async def anything_pending(self) -> bool:
@@ -66,7 +66,7 @@ class MutationService(Claims, Settlements):
         moment = await self.repo.decky_next_time()
         return None if moment is None else max(moment.timestamp() - time.time(), 0.0)
 
-    async def take_up(self, row: Row) -> bool:
+    async def take_up(self, row: MutationRow) -> bool:
         """Works off one enqueued row; False when it has to wait."""
         begin = self.begin_op if row["kind"] in OPS else self.begin_request
         return await self._served(await begin(row))

@@ -6,6 +6,7 @@ import time
 
 from decnet.bus.base import Event
 from decnet.db.repository import BaseRepository
+from decnet.db.rows.fleet import DeckyRow, Rotated
 from decnet.db.types import as_utc
 from decnet.logs import get_logger
 from decnet.mutator import events
@@ -45,7 +46,7 @@ class Settlements(MutationContext):
         log.info("decky changed", decky=job.name, old=job.old, new=observed, trigger=job.mutation["trigger"])
 
     async def _settle(
-        self, tx: BaseRepository, job: Job, now: Row, observed: list[str], *, settled: bool
+        self, tx: BaseRepository, job: Job, now: DeckyRow, observed: list[str], *, settled: bool
     ) -> Event:
         """The decky's row after a success; a wish that came meanwhile stays pending."""
         moment = time.time()
@@ -85,7 +86,7 @@ class Settlements(MutationContext):
             if not await tx.decky_update(job.name, self.owner, **values):
                 log.warning("lease lost, another engine goes on", decky=job.name)
                 return
-            told = {"old": job.old, "new": job.new, "retry_s": round(wait, 1)}
+            told: Rotated = {"old": job.old, "new": job.new, "retry_s": round(wait, 1)}
             await tx.mutation_finish(job.mutation["mutation_id"], "failed", why, told)
             if job.mutation["trigger"] in _ANNOUNCED:
                 await tx.outbox_add(events.mutation(job.mutation, job.old, job.new, "failed", why))
@@ -102,7 +103,7 @@ class Settlements(MutationContext):
                 await finish_op(tx, row, why)
 
 
-def _fulfils(job: Job, now: Row) -> bool:
+def _fulfils(job: Job, now: DeckyRow) -> bool:
     """Whether a change did what is wished for now; a wish that came while it ran it did not know of."""
     if not now["wanted"]:
         return not job.decky["wanted"]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from decnet.db.repository import BaseRepository
+    from decnet.db.rows.fleet import MutationRow, TopologyRow
 
 _KEYS = (
     "mutation_id",
@@ -78,7 +79,7 @@ def topology(
 def _show(settings: Settings, *, as_json: bool, since: str | None, limit: int) -> None:
     start = common.parse_since(since)
 
-    async def read() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    async def read() -> tuple[list[MutationRow], list[TopologyRow]]:
         from decnet.mutator.topology import OPS
 
         async with common.repository(settings) as repo:
@@ -142,11 +143,12 @@ async def _send(
         except DecnetError as error:
             refused = error
         row = await session.store.mutation_get(change.stored) if change.stored else None
-        if refused is not None and (row or {}).get("state") != "failed":
+        state = row["state"] if row is not None else ""
+        if refused is not None and state != "failed":
             raise refused
         if wait and not session.live:
             raise DecnetError("no engine runs here: the operation is stored and done when one starts")
-        if wait and (row or {}).get("state") not in _ENDED:
+        if wait and state not in _ENDED:
             raise DecnetError(f"not done in {limit:.0f} s: see `decnet-tui fleet topology list`")
         return {**(row or {}), "engine": session.live}
 

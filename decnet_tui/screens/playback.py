@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from decnet_tui.feed import Feed
 from decnet_tui.playback import Player, screen_size
@@ -14,6 +14,9 @@ from decnet_tui.session import Session
 from decnet_tui.sessiondata import SessionData, read_session
 from decnet_tui.times import span
 from decnet_tui.widgets.strips import PLAIN, Line
+
+if TYPE_CHECKING:
+    from decnet.db.rows.lists import ListedTag
 
 
 class PlaybackLevel(Level):
@@ -45,11 +48,12 @@ class PlaybackLevel(Level):
         self.problem, self.loaded_at = "", time.monotonic()
         if data is None:
             return
-        size = (data.payload.get("client") or {}).get("size")
+        client = data.payload["client"] if data.payload is not None else None
+        size = (client or {}).get("size")
         self._typed = {
-            float(c["ts"]): f": {_techniques(c['tags'])}  {c['command_text']}"
+            c["ts"]: f": {_techniques(c['tags'])}  {c['command_text']}"
             for c in data.commands()
-            if c["tags"] and c["ts"]
+            if c["tags"] and c.get("ts")
         }
         self.player = Player(data.recording or b"", screen_size(size), data.tagged_at())
         if not self.player.frames:
@@ -134,7 +138,7 @@ class PlaybackLevel(Level):
         return [{"line": line} for line in self.copy_text().split("\n")]
 
 
-def _techniques(tags: Sequence[Mapping[str, Any]]) -> str:
+def _techniques(tags: Sequence[ListedTag]) -> str:
     names = (str(tag.get("sub_technique_id") or tag["technique_id"]) for tag in tags)
     return " ".join(dict.fromkeys(names))
 

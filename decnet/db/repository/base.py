@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Self, TypeVar, cast, overload
 
 from sqlalchemy import ColumnElement, Table, func
@@ -54,10 +55,9 @@ def chunks(items: Sequence[Any], size: int = CHUNK) -> Iterator[Sequence[Any]]:
 
 def check_keys(kind: type[Mapping[str, object]], keys: Iterable[str]) -> None:
     """Raises TypeError when columns of a query are not the keys of the typed row that it gives."""
-    shape, given = cast("Any", kind), set(keys)
-    if wrong := (shape.__required_keys__ - given) | (
-        given - shape.__required_keys__ - shape.__optional_keys__
-    ):
+    typed, given = cast("Any", kind), frozenset(keys)
+    wrong = (typed.__required_keys__ - given) | (given - typed.__required_keys__ - typed.__optional_keys__)
+    if wrong:
         raise TypeError(f"{kind.__name__} and its query differ in {', '.join(sorted(wrong))}")
 
 
@@ -82,12 +82,12 @@ class SqlRepository:
         self._session = session
 
     @classmethod
-    async def open(cls, url: str, **options: Any) -> Self:
+    async def open(cls, url: str, *, data_dir: Path | None = None) -> Self:
         """A repository on its own database, migrated to this version; end it with :meth:`close`.
 
         Raises what :meth:`decnet.db.engine.Database.open` raises.
         """
-        db = Database(url, **options)
+        db = Database(url, data_dir=data_dir)
         await db.open()
         return cls(db)
 

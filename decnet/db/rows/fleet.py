@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from decnet.db.rows import JsonObject
 
@@ -31,6 +31,15 @@ class TopologyTally(TypedDict):
     reason: str | None
 
 
+class Cause(TypedDict, total=False):
+    """Whose wish a desired state is; ``leaves`` names substrates that the decky has to be taken from."""
+
+    trigger: str
+    actor: str
+    leaves: list[str]
+    payload: JsonObject
+
+
 class DeckyRow(TypedDict):
     """One decky; see :class:`decnet.db.schema.fleet.Decky`."""
 
@@ -43,8 +52,8 @@ class DeckyRow(TypedDict):
     pinned: list[str] | None
     networks: list[str] | None
     ports: dict[str, int] | None
-    spec: dict[str, Any] | None
-    cause: dict[str, Any] | None
+    spec: JsonObject | None
+    cause: Cause | None
     mutate_interval: str
     substrate: str
     address: str
@@ -72,6 +81,33 @@ class DeckyAtAddress(TypedDict):
     observed: list[str] | None
 
 
+class Rotated(TypedDict, total=False):
+    """What a change of a decky came from and to: names of services; empty for an operation on a topology.
+
+    ``retry_s`` is in how many seconds one that failed is tried again.
+    """
+
+    old: list[str]
+    new: list[str]
+    retry_s: float
+
+
+class BegunMutation(TypedDict):
+    """A change that is under way, stored or about to be."""
+
+    mutation_id: str
+    kind: str
+    topology_id: str | None
+    target: str
+    payload: JsonObject | None
+    state: str
+    trigger: str
+    requested_by: str
+    lease_owner: str | None
+    lease_until: float | None
+    started_at: datetime | None
+
+
 class MutationRow(TypedDict):
     """One change of a decky or a topology: the queue and its history."""
 
@@ -85,7 +121,7 @@ class MutationRow(TypedDict):
     trigger: str
     requested_by: str
     reason: str
-    outcome: JsonObject | None
+    outcome: Rotated | None
     lease_owner: str | None
     lease_until: float | None
     created_at: datetime

@@ -38,16 +38,29 @@ class EndedCommand(TypedDict, total=False):
     success: bool
 
 
-class EndedNotes(TypedDict, total=False):
-    """What a stored session has only where it says something."""
+class RareFacts(TypedDict, total=False):
+    """What few sessions have: counts of decoys other than shells, what they were asked for, what found no room.
 
-    connected_at: float
+    Without ``connected_at`` (epoch seconds) the line of the session's connection is not known.
+    """
+
+    op_text: str
+    note_text: str
+    bytes_out: int
+    request_count: int
+    rows_read: int
+    bytes_read: int
+    path: str
+    signals: list[str]
+    llmnr_poison_count: int
+    tftp_filename: str
     commands_dropped: int
     items_dropped: int
+    connected_at: float
 
 
-class EndedPayload(EndedNotes):
-    """A stored session as the payload of ``attacker.session.ended``; times are epoch seconds.
+class SessionFacts(RareFacts):
+    """What a stored session is beside its start; times are epoch seconds.
 
     The lists hold what :mod:`decnet.events.session` says of their elements; what decoys other than shells count
     (``SessionEnded.op_text`` to ``tftp_filename``) stands beside them.
@@ -60,7 +73,6 @@ class EndedPayload(EndedNotes):
     service: str | None
     protocol: str | None
     sensor_session: str | None
-    started_at: float | None
     ended_at: float | None
     end_reason: str | None
     duration_s: float | None
@@ -78,6 +90,12 @@ class EndedPayload(EndedNotes):
     part: int
     parts: int
     commands: list[EndedCommand]
+
+
+class EndedPayload(SessionFacts):
+    """A stored session as the payload of ``attacker.session.ended``."""
+
+    started_at: float | None
 
 
 class CredentialAttempt(TypedDict):

@@ -46,3 +46,11 @@ class DueMark(DueSpan):
 
     consumer: str
     seq: int
+
+
+class KnownName(TypedDict):
+    """The token of a sensor's or decky's name as its log writes it."""
+
+    name: str
+    token: str
+    ts: datetime

@@ -55,7 +55,9 @@ async def settled(events: Sequence[Event], repo: NamingMixin) -> Sequence[Event]
 class NamingMixin(SqlRepository):
     """``session`` and ``command``, read only."""
 
-    async def settled_payloads(self, said: Sequence[tuple[Row, float]]) -> list[Row]:
+    async def settled_payloads(
+        self, said: Sequence[tuple[dict[str, object], float]]
+    ) -> list[dict[str, object]]:
         """Payloads (each with its event's time) under stored names; one that has them already is the same object."""
         lives = await self._stored_lives({known for payload, _ in said if (known := _id_of(payload))})
         named = [_placed(payload, _home(payload, ts, lives)) for payload, ts in said]

@@ -8,7 +8,8 @@ from __future__ import annotations
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from decnet.db.repository.base import Row, SqlRepository, insert_for
+from decnet.db.repository.base import SqlRepository, insert_for, shaped
+from decnet.db.rows.runtime import KnownName
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.runtime import SensorName
 from decnet.db.types import utcnow
@@ -44,10 +45,11 @@ class NamesMixin(SqlRepository):
             found = await session.execute(select(_NAME.c.name).where(_NAME.c.token == token))
             return found.scalar_one_or_none()
 
-    async def names(self) -> list[Row]:
+    async def names(self) -> list[KnownName]:
         """Rows name, token, ts (aware), by token."""
         async with self._read() as session:
-            return await self._rows(session, select(_NAME).order_by(_NAME.c.token))
+            rows = await self._rows(session, select(_NAME).order_by(_NAME.c.token))
+        return [shaped(KnownName, row) for row in rows]
 
     async def _claim(self, session: AsyncSession, name: str, token: str) -> None:
         """A name that has a token, and a token that somebody has, stay as they are."""
