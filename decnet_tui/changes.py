@@ -13,12 +13,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from decnet.errors import DecnetError
 from decnet.logs import get_logger
 from decnet_tui.feed import Feed
 from decnet_tui.session import Session, store_errors
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
 
 NEWS_WAIT_S = 5.0
 _POLL_S = 0.05
@@ -110,7 +113,7 @@ async def _begin(session: Session, change: Change) -> int | None:
     """The journal's row, written before anything is sent; None for an attachment that has no journal at all."""
     if session.repo is None and not session.opening:
         return None
-    row: int = await need_store(session).journal_add(
+    return await need_store(session).journal_add(
         operator=session.operator,
         kind=change.kind,
         target=change.target,
@@ -120,7 +123,6 @@ async def _begin(session: Session, change: Change) -> int | None:
         reason=change.reason,
         undoes=change.undoes,
     )
-    return row
 
 
 async def _sent(session: Session, feed: Feed, change: Change) -> Outcome:
@@ -150,7 +152,7 @@ def cannot_undo(entry: Mapping[str, Any]) -> str:
     return ""
 
 
-def need_store(session: Session) -> Any:
+def need_store(session: Session) -> BaseRepository:
     """The repository. Raises DecnetError that says what to do when there is none."""
     if session.repo is None:
         if session.opening:

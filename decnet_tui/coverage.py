@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from decnet.attack.catalogue import Catalogue
+from decnet.db.rows.lists import TechniqueCount
 
 ORDER = (
     "TA0043", "TA0042", "TA0001", "TA0002", "TA0003", "TA0004", "TA0005", "TA0006", "TA0007", "TA0008", "TA0009", "TA0011",
@@ -53,7 +53,7 @@ class Tactic:
         return tuple(cell for cell in self.cells if cell.tags)
 
 
-def matrix(rows: Iterable[Mapping[str, Any]], catalogue: Catalogue) -> list[Tactic]:
+def matrix(rows: Iterable[TechniqueCount], catalogue: Catalogue) -> list[Tactic]:
     """The columns. Techniques never seen stand without their sub-techniques: 200 lines, not 700."""
     found: dict[str, list[Cell]] = defaultdict(list)
     for row in rows:

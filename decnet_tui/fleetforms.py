@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -24,9 +24,10 @@ INTERVALS = ("inherit", "30m", "1h", "12h", "7d", "never")
 INTERVAL = "decky.interval"
 
 
-def listed(services: Sequence[Any] | None) -> str:
+def listed(services: object) -> str:
     """Services as text."""
-    return visible(" ".join(map(str, services or ()))) or "nothing"
+    names = services if isinstance(services, (list, tuple)) else ()
+    return visible(" ".join(map(str, names))) or "nothing"
 
 
 @dataclass

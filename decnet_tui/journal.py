@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypedDict
 
+from decnet.db.rows import JsonObject
+from decnet.db.rows.journal import JournalLine
 from decnet_tui import fleetforms, rulechanges, sourceforms
 from decnet_tui.changes import Change, End, cannot_undo
 
@@ -20,19 +22,36 @@ NOBODY = "(expiry)"
 BY_ITSELF = "by itself"
 
 
-def with_expiries(entries: Sequence[Mapping[str, Any]], now: float | None = None) -> list[dict[str, Any]]:
+class Entry(TypedDict):
+    """A line of the journal; one that nobody wrote has a text for its ``id``."""
+
+    id: int | str
+    ts: datetime
+    operator: str
+    kind: str
+    target: str
+    what: str
+    before: JsonObject | None
+    after: JsonObject | None
+    reason: str | None
+    outcome: str
+    detail: str | None
+    undoes: int | None
+
+
+def with_expiries(entries: Sequence[JournalLine], now: float | None = None) -> list[Entry]:
     """Journal rows, newest first, with a line for each rule state that ended by itself.
 
     These lines are derived from the rows: a state with an expiry that has passed and that nobody had
     replaced before. So they are the same for every reader, and no one has to be there to write them.
     """
     moment = time.time() if now is None else now
-    out = [dict(entry) for entry in entries]
+    out: list[Entry] = [{**entry} for entry in entries]
     replaced_at: dict[str, float] = {}
     for entry in entries:  # newest first
         if entry["kind"] != rulechanges.KIND or entry["outcome"] == End.REFUTED.value:
             continue
-        after, target = entry.get("after") or {}, str(entry["target"])
+        after, target = entry["after"] or {}, entry["target"]
         expires = after.get("expires_at")
         until = min(moment, replaced_at.get(target, moment))
         if isinstance(expires, (int, float)) and expires <= until:
@@ -41,7 +60,7 @@ def with_expiries(entries: Sequence[Mapping[str, Any]], now: float | None = None
     return sorted(out, key=lambda row: row["ts"], reverse=True)
 
 
-def _expiry(entry: Mapping[str, Any], at: float) -> dict[str, Any]:
+def _expiry(entry: JournalLine, at: float) -> Entry:
     return {
         "id": f"{entry['id']}x",
         "ts": datetime.fromtimestamp(at, UTC),
@@ -49,7 +68,7 @@ def _expiry(entry: Mapping[str, Any], at: float) -> dict[str, Any]:
         "kind": rulechanges.KIND,
         "target": entry["target"],
         "what": f"{entry['target']} enabled again",
-        "before": entry.get("after"),
+        "before": entry["after"],
         "after": {"state": "enabled"},
         "reason": None,
         "outcome": BY_ITSELF,
@@ -58,7 +77,7 @@ def _expiry(entry: Mapping[str, Any], at: float) -> dict[str, Any]:
     }
 
 
-def undoable(entry: Mapping[str, Any]) -> str:
+def undoable(entry: Entry | JournalLine) -> str:
     """Why this row cannot be undone; empty when it can."""
     if entry.get("operator") == NOBODY:
         return "it came by itself"
@@ -67,7 +86,7 @@ def undoable(entry: Mapping[str, Any]) -> str:
     return cannot_undo(entry)
 
 
-def last_undoable(entries: Sequence[Mapping[str, Any]], operator: str) -> Mapping[str, Any] | None:
+def last_undoable(entries: Sequence[JournalLine], operator: str) -> JournalLine | None:
     """The operator's newest change that can be undone and was not undone yet; entries are newest first."""
     undone = {entry["undoes"] for entry in entries if entry.get("undoes")}
     for entry in entries:
@@ -77,6 +96,6 @@ def last_undoable(entries: Sequence[Mapping[str, Any]], operator: str) -> Mappin
     return None
 
 
-def undo_of(entry: Mapping[str, Any]) -> Change:
+def undo_of(entry: Entry | JournalLine) -> Change:
     """The change that brings back what was there before. Raises KeyError for a kind without one."""
     return UNDO[str(entry["kind"])](entry)

@@ -3,45 +3,56 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from decnet.db.rows.lists import ListedTag
+from decnet.db.rows.recorder import EndedCommand, EndedPayload
 from decnet_tui.changes import need_store
 from decnet_tui.session import Session
 
-Tag = Mapping[str, Any]
+
+class TaggedCommand(EndedCommand):
+    """A command with its tags."""
+
+    tags: list[ListedTag]
 
 
 @dataclass(frozen=True)
 class SessionData:
-    """``payload`` as ``attacker.session.ended`` has it; ``recording`` is None when there is none (yet)."""
+    """``payload`` as ``attacker.session.ended`` has it, None when no such session is stored.
 
-    payload: Mapping[str, Any]
-    tags: Sequence[Tag]
+    ``recording`` is None when there is none (yet).
+    """
+
+    payload: EndedPayload | None
+    tags: Sequence[ListedTag]
     recording: bytes | None = None
 
-    def commands(self) -> list[dict[str, Any]]:
+    def commands(self) -> list[TaggedCommand]:
         """Commands in order, each with its ``tags``."""
-        by_command: dict[str, list[Tag]] = defaultdict(list)
+        by_command: dict[str, list[ListedTag]] = defaultdict(list)
         for tag in self.tags:
-            by_command[str(tag["source_id"])].append(tag)
-        return [{**c, "tags": by_command.get(str(c["id"]), [])} for c in self.payload.get("commands", ())]
+            by_command[tag["source_id"]].append(tag)
+        return [{**c, "tags": by_command.get(c["id"], [])} for c in self._typed()]
 
-    def own_tags(self) -> list[Tag]:
+    def _typed(self) -> list[EndedCommand]:
+        return self.payload["commands"] if self.payload is not None else []
+
+    def own_tags(self) -> list[ListedTag]:
         """Tags of the session itself: log-ins, downloads, what several commands show together."""
-        known = {str(c["id"]) for c in self.payload.get("commands", ())}
-        return [tag for tag in self.tags if str(tag["source_id"]) not in known]
+        known = {c["id"] for c in self._typed()}
+        return [tag for tag in self.tags if tag["source_id"] not in known]
 
     def tagged_at(self) -> list[float]:
         """Times (epoch seconds) of the commands that have a tag."""
-        return [float(c["ts"]) for c in self.commands() if c["tags"] and c["ts"]]
+        return [c["ts"] for c in self.commands() if c["tags"] and c.get("ts")]
 
 
 async def read_session(session: Session, session_id: str) -> SessionData:
     """One session from the store. Raises what the store raises."""
     repo = need_store(session)
-    payload = await repo.session_payload(session_id) or {}
+    payload = await repo.session_payload(session_id)
     tags = await repo.list_tags(session=session_id, limit=0, ignored=True)
-    key = payload.get("keystrokes_ref")
-    return SessionData(payload, tags, await repo.recording(str(key)) if key else None)
+    key = payload["keystrokes_ref"] if payload is not None else None
+    return SessionData(payload, tags, await repo.recording(key) if key else None)

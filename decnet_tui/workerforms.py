@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from decnet.bus import topics
-from decnet.bus.base import Event
+from decnet.bus.base import BaseBus, Event
 from decnet.bus.nats.store import DUPLICATE_WINDOW_S
 from decnet.errors import DecnetError, MalformedEvent
 from decnet.hostile import visible
@@ -16,6 +15,10 @@ from decnet_tui.changes import Change, End, Outcome, need_store
 from decnet_tui.feed import Feed
 from decnet_tui.forms import Field, Form
 from decnet_tui.session import Session
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
+    from decnet.db.rows.runtime import DeadLetterLine
 
 ACTIONS = ("stop", "start", "restart", "pause", "resume")
 _EXPECTED = {"stop": ("stopped",), "pause": ("paused",)}
@@ -98,7 +101,7 @@ class WorkerForm(Form):
 class LetterRetry(Change):
     """Puts a dead letter on the bus again and forgets it; a new failure makes a new letter."""
 
-    letter: Mapping[str, Any]
+    letter: DeadLetterLine
     kind = "deadletter.retry"
 
     @property
@@ -134,7 +137,7 @@ class LetterRetry(Change):
         return Outcome(End.SAVED, f"it is on the bus again{waited}")
 
 
-async def retry_letter(repo: Any, bus: Any, letter_id: int) -> str:
+async def retry_letter(repo: BaseRepository, bus: BaseBus, letter_id: int) -> str:
     """Puts one dead letter on the bus again, under its own id, and deletes it; its topic.
 
     The id stays, since ids of tags may be derived from it. Raises DecnetError when the letter is gone, is no
@@ -152,4 +155,4 @@ async def retry_letter(repo: Any, bus: Any, letter_id: int) -> str:
         raise DecnetError(f"the broker still knows dead letter {letter_id}: try again in {wait:.0f}s")
     await bus.publish_events([event])
     await repo.dead_letter_delete(letter_id)
-    return str(letter["topic"])
+    return letter["topic"]

@@ -14,6 +14,7 @@ from typing import Protocol
 from decnet.bus.connection import process_alive
 from decnet.config import MutatorSettings
 from decnet.db.repository import BaseRepository
+from decnet.db.rows.fleet import DeckyRow, MutationRow
 from decnet.db.types import as_utc
 from decnet.errors import SubstrateError
 from decnet.logs import get_logger
@@ -65,7 +66,7 @@ async def tend(place: Place) -> Row:
     return counts(rows)
 
 
-def counts(rows: Sequence[Row]) -> Row:
+def counts(rows: Sequence[DeckyRow]) -> Row:
     """What health says of deckies: how many, how many to change, how many fail, and why the first one does."""
     failing = [row for row in rows if row["failures"]]
     return {
@@ -76,15 +77,15 @@ def counts(rows: Sequence[Row]) -> Row:
     }
 
 
-def _ours(place: Place, row: Row) -> bool:
+def _ours(place: Place, row: DeckyRow) -> bool:
     """Whether this engine can see what a decky runs; nobody looks at one that never ran."""
     bound = place.substrates[row["substrate"]].host_bound
     return row["last_mutated"] is not None and (not bound or row["site"] == place.site)
 
 
-async def _running(place: Place, rows: Sequence[Row]) -> list[tuple[Row, list[str]]]:
+async def _running(place: Place, rows: Sequence[DeckyRow]) -> list[tuple[DeckyRow, list[str]]]:
     """What each of them runs; those that cannot be seen now are left out."""
-    found: list[tuple[Row, list[str]]] = []
+    found: list[tuple[DeckyRow, list[str]]] = []
     for name, substrate in place.substrates.items():
         here = [row for row in rows if row["substrate"] == name]
         if not here:
@@ -98,7 +99,7 @@ async def _running(place: Place, rows: Sequence[Row]) -> list[tuple[Row, list[st
     return found
 
 
-async def look(place: Place, decky: Row) -> None:
+async def look(place: Place, decky: DeckyRow) -> None:
     """Looks at one decky and notes what it runs."""
     try:
         running = await place.substrates[decky["substrate"]].observe(Target.of(decky))
@@ -108,7 +109,7 @@ async def look(place: Place, decky: Row) -> None:
     await note(place, decky, running)
 
 
-async def note(place: Place, decky: Row, running: list[str]) -> None:
+async def note(place: Place, decky: DeckyRow, running: list[str]) -> None:
     """Writes and tells a difference between what runs and what is stored; ``decky`` is the row from before the look."""
     if set(running) == set(decky["observed"] or ()):
         return
@@ -120,7 +121,7 @@ async def note(place: Place, decky: Row, running: list[str]) -> None:
             await _differs(tx, now, running)
 
 
-async def _differs(tx: BaseRepository, now: Row, running: list[str]) -> None:
+async def _differs(tx: BaseRepository, now: DeckyRow, running: list[str]) -> None:
     moment, wanted = time.time(), list(now["desired"] or ())
     status = "running" if set(running) == set(wanted) else "degraded" if running else "down"
     values: Row = {"observed": running, "since": as_utc(moment), "state": status}
@@ -171,7 +172,7 @@ async def _end_left_ops(place: Place) -> None:
                 await finish_op(tx, row, "the decky is gone" if gone else "")
 
 
-async def finish_op(tx: BaseRepository, row: Row, why: str) -> None:
+async def finish_op(tx: BaseRepository, row: MutationRow, why: str) -> None:
     """Ends an operation as applied, or as failed when there is a reason, and tells it."""
     state = "failed" if why else "applied"
     if await tx.mutation_finish(row["mutation_id"], state, why, {}):

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from decnet.db.repository import BaseRepository
+from decnet.db.rows.fleet import MutationRow, TopologyRow
 from decnet.errors import FleetError
 from decnet.ids import event_id
 from decnet.mutator import events
@@ -76,10 +77,10 @@ async def enqueue_op(
         for row in queued:
             shape = _after(shape, row, tools)
         op = check_op(shape, kind, target, dict(payload or {}), tools.catalogue, tools.defaults)
-        row = _op_row(topology_id, op, requested_by, reason)
-        await tx.mutation_add(row)
-        await tx.outbox_add(events.topology_change(row, "enqueued"))
-        return str(row["mutation_id"])
+        added = _op_row(topology_id, op, requested_by, reason)
+        await tx.mutation_add(added)
+        await tx.outbox_add(events.topology_change(added, "enqueued"))
+        return str(added["mutation_id"])
 
 
 def _op_row(topology_id: str, op: Op, requested_by: str, reason: str) -> Row:
@@ -95,7 +96,7 @@ def _op_row(topology_id: str, op: Op, requested_by: str, reason: str) -> Row:
     }
 
 
-def _after(shape: Shape, row: Row, tools: Tools) -> Shape:
+def _after(shape: Shape, row: MutationRow, tools: Tools) -> Shape:
     """The shape once a waiting operation is done; one that has become impossible will change nothing."""
     try:
         return stored_op(shape, row, tools).shape
@@ -103,7 +104,7 @@ def _after(shape: Shape, row: Row, tools: Tools) -> Shape:
         return shape
 
 
-def stored_op(shape: Shape, row: Row, tools: Tools) -> Op:
+def stored_op(shape: Shape, row: MutationRow, tools: Tools) -> Op:
     """The operation of a row, tried on a shape. Raises FleetError."""
     payload = dict(row["payload"] or {})
     return check_op(shape, row["kind"], row["target"], payload, tools.catalogue, tools.defaults)
@@ -119,9 +120,9 @@ async def current_shape(tx: BaseRepository, topology_id: str) -> Shape:
     return shape_of(topology, mine, [row["name"] for row in rows if row["topology_id"] != topology_id])
 
 
-async def write_op(tx: BaseRepository, row: Row, op: Op, tools: Tools) -> bool:
+async def write_op(tx: BaseRepository, row: MutationRow, op: Op, tools: Tools) -> bool:
     """Writes the effect of a checked operation; whether a decky has to follow."""
-    topology_id, actor = row["topology_id"], row["requested_by"]
+    topology_id, actor = row["topology_id"] or "", row["requested_by"]
     topology = await tx.topology_get(topology_id)
     assert topology is not None, "checked by current_shape under the same lock"
     if op.kind in ("add_network", "remove_network"):
@@ -137,7 +138,7 @@ async def write_op(tx: BaseRepository, row: Row, op: Op, tools: Tools) -> bool:
     return await _change_decky(tx, op, topology, actor, tools)
 
 
-async def _change_decky(tx: BaseRepository, op: Op, topology: Row, actor: str, tools: Tools) -> bool:
+async def _change_decky(tx: BaseRepository, op: Op, topology: TopologyRow, actor: str, tools: Tools) -> bool:
     old = await tx.decky_get(op.target)
     assert old is not None, "checked by current_shape under the same lock"
     member = op.shape.deckies[op.target]

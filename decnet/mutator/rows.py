@@ -13,6 +13,7 @@ from typing import Any
 
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
+from decnet.db.rows.fleet import DeckyRow
 from decnet.db.types import utcnow
 from decnet.errors import FleetError
 from decnet.mutator import events
@@ -137,7 +138,7 @@ class _FleetWriter:
         await refresh_status(self.tx, self.fleet.name)
         return self.done
 
-    def _check_names(self, rows: Mapping[str, Row]) -> None:
+    def _check_names(self, rows: Mapping[str, DeckyRow]) -> None:
         foreign = [
             f"decky '{spec.name}' belongs to the fleet '{rows[spec.name]['topology_id']}'"
             for spec in self.fleet.deckies
@@ -161,12 +162,12 @@ class _FleetWriter:
         if old and old["mutate_interval"] != self.fleet.mutate_interval:
             await self._inherit(row)
 
-    async def _inherit(self, topology: Row) -> None:
+    async def _inherit(self, topology: Mapping[str, Any]) -> None:
         for row in await self.tx.deckies(self.fleet.name):
             if not row["mutate_interval"]:
                 await self.tx.decky_update(row["name"], next_due=self.tools.due_after(row, "", topology))
 
-    async def _decky(self, spec: DeckySpec, old: Row | None) -> None:
+    async def _decky(self, spec: DeckySpec, old: DeckyRow | None) -> None:
         if old is not None and old["wanted"] and old["spec"] == spec.to_json():
             self.done.unchanged.append(spec.name)
             return
@@ -179,7 +180,7 @@ async def put_decky(
     tx: BaseRepository,
     topology: Mapping[str, Any],
     spec: DeckySpec,
-    old: Row | None,
+    old: DeckyRow | None,
     tools: Tools,
     actor: str,
 ) -> None:
@@ -214,10 +215,10 @@ def leaves(row: Mapping[str, Any]) -> list[str]:
     return list((row["cause"] or {}).get("leaves") or ())
 
 
-def _desired(spec: DeckySpec, old: Row | None, taken: Collection[str], tools: Tools) -> list[str]:
+def _desired(spec: DeckySpec, old: DeckyRow | None, taken: Collection[str], tools: Tools) -> list[str]:
     """What the file names; else what is there already where it is still legal; else a choice."""
     graph = tools.catalogue.conflicts(spec.pool, spec.ports)
-    named_before = ((old or {}).get("spec") or {}).get("services")
+    named_before = ((old["spec"] if old is not None else None) or {}).get("services")
     if spec.services and list(spec.services) != named_before:
         return [name for name in spec.pool if name in spec.services]
     kept = list(old["desired"] or ()) if old is not None else []

@@ -19,6 +19,7 @@ from uuid import uuid4
 from decnet.bus.base import Event
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
+from decnet.db.rows.fleet import BegunMutation, DeckyRow, MutationRow, Rotated, TopologyRow
 from decnet.db.types import as_utc
 from decnet.errors import DatabaseError, FleetError, SubstrateError
 from decnet.ids import event_id
@@ -56,8 +57,8 @@ _ANNOUNCED = ("creation", "retirement", "scheduled", "operator")
 class Job:
     """One change under way: the decky's row as claimed, and the row of the change."""
 
-    decky: Row
-    mutation: Row
+    decky: DeckyRow
+    mutation: BegunMutation
     old: list[str]
     new: list[str]
 
@@ -123,7 +124,7 @@ class MutationService:
 
     async def serve_request(self, mutation_id: str) -> Outcome:
         """Works off one enqueued request for a rotation, and says what became of it."""
-        row: Row | None = None
+        row: MutationRow | None = None
         for _ in range(int(self.lease_s / _LOOK_S)):
             row = await self.repo.mutation_get(mutation_id)
             if row is None or row["state"] != "enqueued":
@@ -132,7 +133,7 @@ class MutationService:
                 await asyncio.sleep(_LOOK_S)
         if row is None or row["state"] not in ("applied", "failed"):
             return Outcome(False, reason="the decky is being changed by another engine; the request waits")
-        told = row["outcome"] or {}
+        told: Rotated = row["outcome"] or {}
         return Outcome(row["state"] == "applied", told.get("old", ()), told.get("new", ()), row["reason"])
 
     async def anything_pending(self) -> bool:
@@ -151,7 +152,7 @@ class MutationService:
         moment = await self.repo.decky_next_time()
         return None if moment is None else max(moment.timestamp() - time.time(), 0.0)
 
-    async def _take_up(self, row: Row) -> bool:
+    async def _take_up(self, row: MutationRow) -> bool:
         if row["kind"] in OPS:
             return await self._begin_op(row)
         job = await self._begin_request(row)
@@ -159,7 +160,7 @@ class MutationService:
             await self._carry_out(job)
         return job is not None
 
-    async def _begin_request(self, row: Row) -> Job | bool | None:
+    async def _begin_request(self, row: MutationRow) -> Job | bool | None:
         """A job, True when the request is answered without one, None when it has to wait."""
         async with self._changing() as tx:
             decky = await tx.decky_claim(row["target"], self.owner, self.lease_s, self.site)
@@ -179,7 +180,7 @@ class MutationService:
                 return None
             return await self._chosen(tx, decky, claimed)
 
-    async def _chosen(self, tx: BaseRepository, decky: Row, row: Row) -> Job | bool:
+    async def _chosen(self, tx: BaseRepository, decky: DeckyRow, row: MutationRow) -> Job | bool:
         """Picks the services and writes them down; True when there is nothing to choose."""
         try:
             new = await self._choose(tx, decky)
@@ -188,7 +189,7 @@ class MutationService:
             return True
         return await self._written(tx, decky, row, new)
 
-    async def _choose(self, tx: BaseRepository, decky: Row) -> list[str]:
+    async def _choose(self, tx: BaseRepository, decky: DeckyRow) -> list[str]:
         taken = await taken_sockets(tx, decky, self.tools.catalogue)
         pool = self.tools.catalogue.playable(decky["pool"] or [], decky["substrate"])
         ports = decky["ports"] or {}
@@ -202,12 +203,11 @@ class MutationService:
             blocked=blocked(decky, taken, self.tools.catalogue),
         )
 
-    async def _written(self, tx: BaseRepository, decky: Row, row: Row, new: list[str]) -> Job:
+    async def _written(self, tx: BaseRepository, decky: DeckyRow, row: BegunMutation, new: list[str]) -> Job:
         """The row ``pending`` with old and new, and the wish at the decky."""
         old = list(decky["observed"] or ())
         why = {**cause(row["trigger"], row["requested_by"], decky), "payload": row["payload"] or {}}
-        values: Row = {"desired": new, "pending": True, "cause": why}
-        await tx.decky_update(decky["name"], None, **values)
+        await tx.decky_update(decky["name"], None, desired=new, pending=True, cause=why)
         row = {
             **row,
             "payload": {**(row["payload"] or {}), "old": old, "new": new},
@@ -216,13 +216,13 @@ class MutationService:
         await tx.mutation_update(row["mutation_id"], payload=row["payload"], topology_id=row["topology_id"])
         await refresh_status(tx, decky["topology_id"])
         self.working.add(decky["name"])
-        return Job({**decky, **values}, row, old, new)
+        return Job({**decky, "desired": new, "pending": True, "cause": why}, row, old, new)
 
-    async def _refuse(self, tx: BaseRepository, row: Row, decky: Row | None, why: str) -> None:
+    async def _refuse(self, tx: BaseRepository, row: MutationRow, decky: DeckyRow | None, why: str) -> None:
         """Answers a request that cannot be served."""
         if decky is not None:
             await self._release(tx, decky["name"])
-        running = list((decky or {}).get("observed") or ())
+        running = list(decky["observed"] or ()) if decky is not None else []
         if await tx.mutation_finish(
             row["mutation_id"], "failed", why[:MAX_TEXT], {"old": running, "new": running}
         ):
@@ -233,12 +233,12 @@ class MutationService:
     async def _release(self, tx: BaseRepository, name: str) -> None:
         await tx.decky_update(name, self.owner, lease_owner=None, lease_until=None)
 
-    async def _open_row(self, tx: BaseRepository, name: str) -> Row | None:
+    async def _open_row(self, tx: BaseRepository, name: str) -> MutationRow | None:
         """The change of a decky that somebody began and did not end."""
         found = await tx.mutations(states=("pending",), target=name, limit=1)
         return found[0] if found else None
 
-    async def _resumed(self, tx: BaseRepository, decky: Row, row: Row) -> Job:
+    async def _resumed(self, tx: BaseRepository, decky: DeckyRow, row: MutationRow) -> Job:
         """Goes on with an interrupted change, towards what is wished for now."""
         told = row["payload"] or {}
         log.warning("interrupted change taken up", decky=decky["name"], mutation_id=row["mutation_id"])
@@ -246,7 +246,7 @@ class MutationService:
             row["mutation_id"], lease_owner=self.owner, lease_until=time.time() + self.lease_s
         )
         self.working.add(decky["name"])
-        return Job(decky, row, list(told.get("old") or ()), list(decky["desired"] or ()))
+        return Job(decky, row, _names(told.get("old")), list(decky["desired"] or ()))
 
     async def _go_on(self, name: str) -> bool:
         """Makes a decky what it should be: new ones, retired ones, failed ones, dead ones, interrupted ones."""
@@ -262,7 +262,7 @@ class MutationService:
         await self._carry_out(job)
         return True
 
-    async def _again(self, tx: BaseRepository, decky: Row) -> Job:
+    async def _again(self, tx: BaseRepository, decky: DeckyRow) -> Job:
         """A new row for a wish that stands at the decky already."""
         why = decky["cause"] or {}
         trigger = str(why.get("trigger") or "operator")
@@ -275,7 +275,7 @@ class MutationService:
         self.working.add(decky["name"])
         return Job(decky, row, old, new)
 
-    def _row(self, decky: Row, kind: str, trigger: str, mutation_id: str) -> Row:
+    def _row(self, decky: DeckyRow, kind: str, trigger: str, mutation_id: str) -> BegunMutation:
         now = time.time()
         return {
             "mutation_id": mutation_id,
@@ -314,7 +314,7 @@ class MutationService:
         await self._carry_out(job)
         return True
 
-    async def _held_back(self, tx: BaseRepository, decky: Row) -> bool:
+    async def _held_back(self, tx: BaseRepository, decky: DeckyRow) -> bool:
         """The quiet rule: an attacker who is at work is not disturbed by the clock."""
         if not self.settings.quiet:
             return False
@@ -324,7 +324,7 @@ class MutationService:
             await self._postpone(tx, decky, why, time.time() + POSTPONE_S)
         return live > 0
 
-    async def _postpone(self, tx: BaseRepository, decky: Row, why: str, due: float | None) -> None:
+    async def _postpone(self, tx: BaseRepository, decky: DeckyRow, why: str, due: float | None) -> None:
         log.info("rotation postponed", decky=decky["name"], reason=why)
         await tx.decky_update(
             decky["name"],
@@ -335,10 +335,10 @@ class MutationService:
             lease_until=None,
         )
 
-    async def _interval(self, tx: BaseRepository, decky: Row) -> Row | None:
+    async def _interval(self, tx: BaseRepository, decky: DeckyRow) -> TopologyRow | None:
         return await tx.topology_get(decky["topology_id"])
 
-    def _next_due(self, decky: Row, topology: Row | None) -> float | None:
+    def _next_due(self, decky: DeckyRow, topology: TopologyRow | None) -> float | None:
         return self.tools.due_after({"last_mutated": None}, decky["mutate_interval"], topology)
 
     async def _carry_out(self, job: Job) -> Outcome:
@@ -400,7 +400,7 @@ class MutationService:
         log.info("decky changed", decky=job.name, old=job.old, new=observed, trigger=job.mutation["trigger"])
 
     async def _settle(
-        self, tx: BaseRepository, job: Job, now: Row, observed: list[str], *, settled: bool
+        self, tx: BaseRepository, job: Job, now: DeckyRow, observed: list[str], *, settled: bool
     ) -> Event:
         """The decky's row after a success; a wish that came meanwhile stays pending."""
         moment = time.time()
@@ -445,7 +445,7 @@ class MutationService:
             if not await tx.decky_update(job.name, self.owner, **values):
                 log.warning("lease lost, another engine goes on", decky=job.name)
                 return
-            told = {"old": job.old, "new": job.new, "retry_s": round(wait, 1)}
+            told: Rotated = {"old": job.old, "new": job.new, "retry_s": round(wait, 1)}
             await tx.mutation_finish(job.mutation["mutation_id"], "failed", why, told)
             if job.mutation["trigger"] in _ANNOUNCED:
                 await tx.outbox_add(events.mutation(job.mutation, job.old, job.new, "failed", why))
@@ -461,7 +461,7 @@ class MutationService:
             if row["kind"] in OPS:
                 await finish_op(tx, row, why)
 
-    async def _begin_op(self, row: Row) -> bool:
+    async def _begin_op(self, row: MutationRow) -> bool:
         """Checks an operation on the state of now and writes its effect, in one transaction."""
         async with self._changing() as tx:
             if await tx.mutations(states=("applying",), topology_id=row["topology_id"], limit=1):
@@ -471,20 +471,25 @@ class MutationService:
                 return False
             await tx.outbox_add(events.topology_change(claimed, "applying"))
             try:
-                op = stored_op(await current_shape(tx, claimed["topology_id"]), claimed, self.tools)
+                op = stored_op(await current_shape(tx, claimed["topology_id"] or ""), claimed, self.tools)
                 follows = await write_op(tx, claimed, op, self.tools)
             except FleetError as error:
                 await finish_op(tx, claimed, str(error)[:MAX_TEXT])
                 return True
             if not follows:
                 await finish_op(tx, claimed, "")
-            await refresh_status(tx, claimed["topology_id"])
+            await refresh_status(tx, claimed["topology_id"] or "")
         if follows:
             await self._go_on(row["target"])
         return True
 
 
-def _fulfils(job: Job, now: Row) -> bool:
+def _names(value: object) -> list[str]:
+    """Names of services that a payload holds; nothing where it holds no list."""
+    return [str(name) for name in value] if isinstance(value, (list, tuple)) else []
+
+
+def _fulfils(job: Job, now: DeckyRow) -> bool:
     """Whether a change did what is wished for now; a wish that came while it ran it did not know of."""
     if not now["wanted"]:
         return not job.decky["wanted"]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from decnet.db.repository import BaseRepository
+    from decnet.db.rows.fleet import DeckyRow, MutationRow, Rotated, TopologyRow
 
 group = typer.Typer(
     help="The deckies: apply, list, mutate, interval, setup.", no_args_is_help=True, rich_markup_mode=None
@@ -95,7 +96,7 @@ def list_deckies(
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     start = common.parse_since(since)
 
-    async def read() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    async def read() -> tuple[list[DeckyRow], list[TopologyRow]]:
         async with common.repository(settings) as repo:
             return await repo.deckies(), await repo.topologies()
 
@@ -105,19 +106,20 @@ def list_deckies(
     rows = rows[: limit or None]
     for row in rows:
         row["mutate_interval"] = row["mutate_interval"] or inherited.get(row["topology_id"], "never")
-    shown = [{key: row[key] for key in _KEYS} for row in rows]
+    every: list[Mapping[str, object]] = [*rows]
+    shown = [{key: row[key] for key in _KEYS} for row in every]
     common.print_rows(shown, _KEYS, as_json, "no deckies: `decnet-tui fleet apply FILE` makes some")
     if not as_json:
         _notes(rows, topologies)
 
 
-def _notes(rows: Sequence[dict[str, Any]], topologies: Sequence[dict[str, Any]]) -> None:
+def _notes(rows: Sequence[DeckyRow], topologies: Sequence[TopologyRow]) -> None:
     for row in rows:
         if row["reason"]:
             typer.echo(f"{visible(row['name'])}: {visible(row['reason'], 300)}")
-    for row in topologies:
-        reason = f" ({visible(row['reason'], 300)})" if row["reason"] else ""
-        typer.echo(f"fleet {visible(row['topology_id'])}: {visible(row['status'])}{reason}")
+    for fleet in topologies:
+        reason = f" ({visible(fleet['reason'], 300)})" if fleet["reason"] else ""
+        typer.echo(f"fleet {visible(fleet['topology_id'])}: {visible(fleet['status'])}{reason}")
 
 
 @group.command()
@@ -166,13 +168,14 @@ async def _mutate(settings: Settings, name: str, *, wait: bool, force: bool, rea
         except DecnetError as error:
             refused = error
         row = await session.store.mutation_get(change.stored) if change.stored else None
-        if refused is not None and (row or {}).get("state") != "failed":
+        state = row["state"] if row is not None else ""
+        if refused is not None and state != "failed":
             raise refused
         if wait and not session.live:
             raise DecnetError("no engine runs here: the request is stored and served when one starts")
-        if wait and (row or {}).get("state") not in _ENDED:
+        if wait and state not in _ENDED:
             raise DecnetError(f"not done in {limit:.0f} s: see `decnet-tui fleet list`")
-        return _result(row or {}, session.live)
+        return _result(row, session.live)
 
 
 async def _may_rotate(repo: BaseRepository, settings: Settings, name: str, force: bool) -> None:
@@ -186,13 +189,14 @@ async def _may_rotate(repo: BaseRepository, settings: Settings, name: str, force
         raise DecnetError(f"{sessions} and would be cut off: wait, or repeat with --force")
 
 
-def _result(row: Mapping[str, Any], engine: bool) -> dict[str, Any]:
+def _result(row: MutationRow | None, engine: bool) -> dict[str, Any]:
     """What became of the request."""
-    told = row.get("outcome") or {}
+    known: Mapping[str, object] = row if row is not None else {}
+    told: Rotated = (row["outcome"] if row is not None else None) or {}
     return {
-        "name": row.get("target"), "mutation_id": row.get("mutation_id"), "state": row.get("state"),
-        "reason": row.get("reason") or "", "old_services": list(told.get("old") or ()),
-        "new_services": list(told.get("new") or ()), "engine": engine,
+        "name": known.get("target"), "mutation_id": known.get("mutation_id"), "state": known.get("state"),
+        "reason": known.get("reason") or "", "old_services": told.get("old") or [],
+        "new_services": told.get("new") or [], "engine": engine,
     }  # fmt: skip
 
 

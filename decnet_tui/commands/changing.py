@@ -18,6 +18,7 @@ from decnet_tui.times import clock
 from decnet_tui.workerforms import LetterRetry, WorkerForm
 
 if TYPE_CHECKING:
+    from decnet.db.rows.journal import JournalLine
     from decnet_tui.app import DecnetApp
 
 
@@ -115,7 +116,9 @@ async def _undo(app: DecnetApp, wanted: str) -> None:
     except store_errors() as error:
         app.say(f"the journal cannot be read: {error}", bad=True)
         return
-    row = app.view.current if isinstance(app.view, JournalView) and not wanted else None
+    row: journal.Entry | JournalLine | None = None
+    if isinstance(app.view, JournalView) and not wanted:
+        row = app.view.current
     if wanted:
         row = next((e for e in entries if str(e["id"]) == wanted), None)
     entry = row if row is not None or wanted else journal.last_undoable(entries, app.session.operator)

@@ -61,9 +61,9 @@ def fired(app: DecnetApp, _: str) -> None:
         if (found := _attacker(app)) is not None:
             _enter(app, FiredLevel(app.feed, *found))
         return
-    rules = {str(tag["rule_id"]) for tag in tags}
-    if len(rules) > 1:
-        _enter(app, TagRulesLevel(app.feed, tags))
+    rules = {tag["rule_id"] for tag in tags}
+    if len(rules) > 1 and isinstance(level, CommandsLevel):
+        _enter(app, TagRulesLevel(app.feed, level.tags()))
     elif rules:
         app.open_in("rules", rules.pop())
     else:

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from decnet_tui.commands.base import Command
 from decnet_tui.fleetforms import IntervalForm, RotationForm
-from decnet_tui.screens.fleet import FleetView
+from decnet_tui.screens.fleet import DeckyLine, FleetView
 from decnet_tui.times import span
 
 if TYPE_CHECKING:
     from decnet_tui.app import DecnetApp
-    from decnet_tui.screens.table import Row
 
 _AWAKE = ("ok", "degraded")
 
@@ -20,7 +19,7 @@ def _names(app: DecnetApp) -> list[str]:
     return [str(row["name"]) for row in app.view_of(FleetView).rows]
 
 
-def _decky(app: DecnetApp, text: str) -> Row | None:
+def _decky(app: DecnetApp, text: str) -> DeckyLine | None:
     view = app.view_of(FleetView)
     row = view.find(text.split(maxsplit=1)[0]) if text.strip() else view.current
     if row is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from decnet_tui.commands.base import Command
 from decnet_tui.filters import FilterError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from decnet_tui.app import DecnetApp
 
 
-def _table(app: DecnetApp) -> TableView | None:
+def _table(app: DecnetApp) -> TableView[Any] | None:
     found = app.view.table() if isinstance(app.view, LevelsView) else app.view
     if isinstance(found, TableView):
         return found

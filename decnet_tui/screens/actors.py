@@ -3,31 +3,60 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from decnet.attack.catalogue import load_catalogue
+from decnet.db.rows.attribution import ListedState
+from decnet.db.rows.lists import ListedAttacker, ListedTag, TagBehind
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.evidence import CommandsLevel, SessionsLevel, TagsLevel
 from decnet_tui.screens.levels import LevelsView, TableLevel, left_out
-from decnet_tui.screens.table import Column, Row
+from decnet_tui.screens.table import Column
 from decnet_tui.session import Session
 from decnet_tui.times import clock
 from decnet_tui.widgets.strips import PLAIN, WARN
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
-    from decnet.db.rows.attribution import ListedState
     from decnet_tui.app import DecnetApp
 
 MAX_ACTORS = 2000
 MAX_PRIMITIVES = 200
 
 
-class ActorsLevel(TableLevel):
+class ActorLine(ListedAttacker):
+    """An attacker with the number of its techniques."""
+
+    technique_count: int
+
+
+class FiredLine(TypedDict):
+    """A rule that fired: for which technique, how often, and on what for example."""
+
+    rule_id: str
+    technique: str
+    name: str
+    count: int
+    example: object
+
+
+class ComparedLine(TypedDict):
+    """One thing of two attackers side by side."""
+
+    what: str
+    one: str
+    two: str
+    same: str
+
+
+Fetched = tuple[list[ListedAttacker], dict[str, list[ListedState]], set[str], int]
+
+
+class ActorsLevel(TableLevel[ActorLine]):
     """Every attacker, last seen first. The profile of the one under the cursor is read with the rows."""
 
     unit = "attackers"
@@ -35,7 +64,7 @@ class ActorsLevel(TableLevel):
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)
-        self.profiles: dict[str, Sequence[Mapping[str, Any]]] = {}
+        self.profiles: dict[str, list[ListedState]] = {}
         self.suspected: set[str] = set()
         self.ignored = 0
         """Sources that are left out here."""
@@ -54,17 +83,17 @@ class ActorsLevel(TableLevel):
         form = "date" if self.time_format == "clock" else self.time_format
         return clock(moment.timestamp(), form) if moment else "-"
 
-    def _identity(self, row: Row) -> str:
+    def _identity(self, row: ActorLine) -> str:
         return str(row["identity_uuid"] or "-")[:8] + ("!" if row["identity_uuid"] in self.suspected else "")
 
-    def _identity_style(self, row: Row) -> Any:
+    def _identity_style(self, row: ActorLine) -> Any:
         return WARN if row["identity_uuid"] in self.suspected else PLAIN
 
-    def row_key(self, row: Row) -> Any:
+    def row_key(self, row: ActorLine) -> Any:
         """The attacker's id."""
         return row["attacker_uuid"]
 
-    async def fetch(self, session: Session) -> tuple[list[dict[str, Any]], dict[str, Any], set[str], int]:
+    async def fetch(self, session: Session) -> Fetched:
         """Attackers, the profile of the one under the cursor, identities with open alerts, ignored sources."""
         repo = need_store(session)
         rows = await repo.list_attackers(limit=MAX_ACTORS)
@@ -76,11 +105,11 @@ class ActorsLevel(TableLevel):
         ignored = len(await repo.ignored_sources())
         return rows, profile, {str(alert["identity_uuid"]) for alert in alerts}, ignored
 
-    def load(self, data: Any) -> None:
+    def load(self, data: Fetched) -> None:
         """Rows with the number of techniques."""
         rows, profile, self.suspected, self.ignored = data
         self.profiles = profile
-        super().load([{**row, "technique_count": len(row["techniques"])} for row in rows])
+        self.fill([{**row, "technique_count": len(row["techniques"])} for row in rows])
 
     def unfilled(self) -> list[str]:
         """Nobody yet."""
@@ -113,7 +142,7 @@ class ActorsLevel(TableLevel):
             self.loaded_at = 0.0  # asks for a read soon
         return super().detail_key(), known
 
-    def row_detail(self, row: Row) -> list[str]:
+    def row_detail(self, row: ActorLine) -> list[str]:
         """Who, when, which techniques, then the profile."""
         name = load_catalogue().name
         lines = [
@@ -130,7 +159,7 @@ class ActorsLevel(TableLevel):
             lines.insert(1, "! an open alert says: perhaps several operators (view 2)")
         return lines
 
-    def _profile_lines(self, row: Row) -> list[str]:
+    def _profile_lines(self, row: ActorLine) -> list[str]:
         states = self.profiles.get(str(row["identity_uuid"]))
         if states is None:
             return ["profile: reading ..."]
@@ -149,7 +178,7 @@ async def _profile(repo: BaseRepository, identity: str) -> list[ListedState]:
     return await repo.list_attribution(identity=identity, limit=MAX_PRIMITIVES)
 
 
-class FiredLevel(TableLevel):
+class FiredLevel(TableLevel[FiredLine]):
     """The rules that fired on one attacker."""
 
     unit = "rules"
@@ -166,20 +195,20 @@ class FiredLevel(TableLevel):
             Column("example", "example", 30, wide=True),
         )
 
-    def row_key(self, row: Row) -> Any:
+    def row_key(self, row: FiredLine) -> Any:
         """Rule and technique."""
         return row["rule_id"], row["technique"]
 
-    async def fetch(self, session: Session) -> Any:
+    async def fetch(self, session: Session) -> Sequence[ListedTag | TagBehind]:
         """The attacker's tags. Raises what the store raises."""
         return await need_store(session).list_tags(attacker=self.attacker, limit=0, ignored=True)
 
-    def load(self, data: Any) -> None:
+    def load(self, data: Sequence[ListedTag | TagBehind]) -> None:
         """Counted by rule."""
         key = [(tag["rule_id"], tag["sub_technique_id"] or tag["technique_id"]) for tag in data]
         counts, name = Counter(key), load_catalogue().name
-        example = {k: (tag.get("evidence") or {}).get("matched") for k, tag in zip(key, data, strict=True)}
-        super().load(
+        example = {k: (tag["evidence"] or {}).get("matched") for k, tag in zip(key, data, strict=True)}
+        self.fill(
             [
                 {
                     "rule_id": rule,
@@ -192,7 +221,7 @@ class FiredLevel(TableLevel):
             ]
         )
 
-    def row_detail(self, row: Row) -> list[str]:
+    def row_detail(self, row: FiredLine) -> list[str]:
         """What it matched, and the way to the rule itself."""
         return [
             f"{row['rule_id']}  {row['technique']} {row['name']}  {row['count']} tags",
@@ -204,7 +233,7 @@ class FiredLevel(TableLevel):
         """Where the row leads."""
         return "Enter: the rule itself"
 
-    def tags(self) -> Sequence[Row]:
+    def tags(self) -> Sequence[FiredLine]:
         """The row names the rule."""
         return [] if self.current is None else [self.current]
 
@@ -220,11 +249,11 @@ class FiredLevel(TableLevel):
 class TagRulesLevel(FiredLevel):
     """The rules behind some tags that are known already: those of one command."""
 
-    def __init__(self, feed: Feed, tags: Sequence[Row]) -> None:
+    def __init__(self, feed: Feed, tags: Sequence[ListedTag | TagBehind]) -> None:
         super().__init__(feed, "", "this command")
         self._given = tags
 
-    async def fetch(self, session: Session) -> Any:
+    async def fetch(self, session: Session) -> Sequence[ListedTag | TagBehind]:
         """Nothing new."""
         return self._given
 
@@ -236,18 +265,18 @@ class TechniqueRulesLevel(FiredLevel):
         super().__init__(feed, "", behind.technique)
         self._behind = behind
 
-    async def fetch(self, session: Session) -> Any:
+    async def fetch(self, session: Session) -> Sequence[ListedTag | TagBehind]:
         """Its tags. Raises what the store raises."""
         return await self._behind.fetch(session)
 
 
-class CompareLevel(TableLevel):
+class CompareLevel(TableLevel[ComparedLine]):
     """Two attackers side by side: what both did, and what only one did."""
 
     unit = "techniques"
     stored = True
 
-    def __init__(self, feed: Feed, one: Row, two: Row) -> None:
+    def __init__(self, feed: Feed, one: ActorLine, two: ActorLine) -> None:
         super().__init__(feed)
         self.pair = (one, two)
         self.crumb = f"{one['attacker_ip']} = {two['attacker_ip']}"
@@ -258,7 +287,7 @@ class CompareLevel(TableLevel):
             Column("same", "", 6),
         )
 
-    def row_key(self, row: Row) -> Any:
+    def row_key(self, row: ComparedLine) -> Any:
         """What is compared."""
         return row["what"]
 
@@ -267,12 +296,13 @@ class CompareLevel(TableLevel):
         repo = need_store(session)
         return [await _profile(repo, str(row["identity_uuid"])) for row in self.pair]
 
-    def load(self, data: Any) -> None:
+    def load(self, data: list[list[ListedState]]) -> None:
         """Counts, techniques, then primitives that at least one has."""
         one, two = self.pair
         rows: list[tuple[str, Any, Any]] = [
-            (what, one[f"{key}_count"], two[f"{key}_count"])
-            for key, what in (("session", "sessions"), ("decky", "deckies"), ("technique", "techniques"))
+            ("sessions", one["session_count"], two["session_count"]),
+            ("deckies", one["decky_count"], two["decky_count"]),
+            ("techniques", one["technique_count"], two["technique_count"]),
         ]
         name = load_catalogue().name
         for technique in sorted({*one["techniques"], *two["techniques"]}):
@@ -280,7 +310,7 @@ class CompareLevel(TableLevel):
             rows.append((f"{technique} {name(technique)}", has[0], has[1]))
         first, second = ({s["primitive"]: s["current_value"] for s in profile} for profile in data)
         rows += [(p, first.get(p), second.get(p)) for p in sorted({*first, *second})]
-        super().load(
+        self.fill(
             [
                 {"what": w, "one": _short(a), "two": _short(b), "same": "same" if a == b else "-"}
                 for w, a, b in rows
@@ -317,7 +347,7 @@ class ActorsView(LevelsView):
         self.levels.append(CommandsLevel(self.feed, str(key)))
         return True
 
-    def pair(self) -> tuple[Row, Row] | None:
+    def pair(self) -> tuple[ActorLine, ActorLine] | None:
         """The two marked actors, or the marked one and the one under the cursor."""
         marked = [row for row in self.actors.rows if self.actors.row_key(row) in self.actors.marked]
         if len(marked) == 1 and self.actors.current is not None and self.actors.current is not marked[0]:

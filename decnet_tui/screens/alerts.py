@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from decnet.db.rows.attribution import Alert, Explanation, Support
+from decnet.db.rows.recorder import EndedPayload, SessionFacts
 from decnet_tui import glyphs
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.evidence import CommandsLevel, lasted
 from decnet_tui.screens.levels import LevelsView, TableLevel, left_out
-from decnet_tui.screens.table import Column, Row, WordsColumn
+from decnet_tui.screens.table import Column, WordsColumn
 from decnet_tui.session import Session
 from decnet_tui.times import clock
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, WARN
@@ -21,12 +23,25 @@ MAX_ALERTS = 500
 _STATES = {"open": BAD, "acknowledged": WARN, "resolved": FAINT}
 
 
-def label_of(row: Row) -> str:
+class AlertLine(Alert):
+    """An alert with the address of its actor, when it is known."""
+
+    attacker_ip: str | None
+
+
+class SideLine(SessionFacts):
+    """A session behind an alert with its side; unlike in ``session.ended`` its start is a time."""
+
+    side: str
+    started_at: datetime | None
+
+
+def label_of(row: AlertLine) -> str:
     """The address when it is known, else the identity's beginning."""
     return str(row.get("attacker_ip") or f"id:{str(row['identity_uuid'])[:8]}")
 
 
-class AlertsLevel(TableLevel):
+class AlertsLevel(TableLevel[AlertLine]):
     """Every alert, newest first."""
 
     unit = "alerts"
@@ -44,15 +59,15 @@ class AlertsLevel(TableLevel):
             WordsColumn("families", "what differs", 14, grow=True),
         )
 
-    def _time(self, row: Row) -> str:
+    def _time(self, row: AlertLine) -> str:
         form = "date" if self.time_format == "clock" else self.time_format
         return clock(row["ts"].timestamp(), form) if row["ts"] else "-"
 
-    def row_key(self, row: Row) -> Any:
+    def row_key(self, row: AlertLine) -> Any:
         """The alert's id."""
         return row["alert_id"]
 
-    async def fetch(self, session: Session) -> Any:
+    async def fetch(self, session: Session) -> list[AlertLine]:
         """Alerts with their actors' addresses. Raises what the store raises."""
         repo = need_store(session)
         rows = await repo.list_alerts(limit=MAX_ALERTS)
@@ -73,9 +88,9 @@ class AlertsLevel(TableLevel):
             for row in rows
         ]
 
-    def load(self, data: Any) -> None:
+    def load(self, data: Sequence[AlertLine]) -> None:
         """Rows, and the header's badge."""
-        super().load(data)
+        self.fill(data)
         self.feed.alerts_open = sum(row["state"] == "open" for row in data)
 
     def unfilled(self) -> list[str]:
@@ -98,14 +113,14 @@ class AlertsLevel(TableLevel):
         """The sessions by side."""
         return None if self.current is None else SidesLevel(self.feed, self.current)
 
-    def row_detail(self, row: Row) -> list[str]:
+    def row_detail(self, row: AlertLine) -> list[str]:
         """Why, what speaks against it, who did what to it."""
         return alert_lines(row)
 
 
-def alert_lines(row: Row) -> list[str]:
+def alert_lines(row: AlertLine) -> list[str]:
     """An alert as sentences: claim, evidence, counter-evidence, what it cannot tell apart, who did what to it."""
-    why: Mapping[str, Any] = row["explanation"] or {}
+    why: Explanation = row["explanation"] or {}
     sides = row["sides"] or []
     lines = [
         f"{label_of(row)}: {why.get('claim') or 'several operators, or one with two toolkits'}",
@@ -123,42 +138,42 @@ def alert_lines(row: Row) -> list[str]:
         "cannot be told apart:",
         *(f"  {text}" for text in why.get("cannot_tell") or ()),
     ]
-    done = [
-        f"{what} by {row[f'{what}_by']} {_stamp(row.get(f'{what}_at'))}"
-        for what in ("acknowledged", "resolved")
-        if row.get(f"{what}_by")
-    ]
+    acts = (
+        ("acknowledged", row["acknowledged_by"], row["acknowledged_at"]),
+        ("resolved", row["resolved_by"], row["resolved_at"]),
+    )
+    done = [f"{what} by {who} {_stamp(when)}" for what, who, when in acts if who]
     return [*lines, *done, f"identity {row['identity_uuid']}  alert {row['alert_id']}"]
 
 
-def _state(row: Row) -> str:
+def _state(row: Alert) -> str:
     g = glyphs.current()
     return f"{ {'open': g.stale, 'acknowledged': g.partly, 'resolved': g.off}.get(row['state'], g.unknown) } {row['state']}"
 
 
-def _sizes(row: Row) -> str:
+def _sizes(row: Alert) -> str:
     return "/".join(str(len(side)) for side in row["sides"] or ()) or "-"
 
 
-def _number(value: Any) -> str:
+def _number(value: object) -> str:
     return f"{value:.1f}" if isinstance(value, (int, float)) else "?"
 
 
-def _support(item: Mapping[str, Any]) -> str:
-    return f"  {item.get('family')}: agrees with the sides in {100 * float(item.get('agreement') or 0):.0f}% of sessions"
+def _support(item: Support) -> str:
+    return f"  {item.get('family')}: agrees with the sides in {100 * (item.get('agreement') or 0):.0f}% of sessions"
 
 
-def _stamp(moment: Any) -> str:
-    return f"{clock(moment.timestamp(), 'date')}Z" if isinstance(moment, datetime) else ""
+def _stamp(moment: datetime | None) -> str:
+    return f"{clock(moment.timestamp(), 'date')}Z" if moment is not None else ""
 
 
-class SidesLevel(TableLevel):
+class SidesLevel(TableLevel[SideLine]):
     """The sessions behind one alert, in order of time, each with its side."""
 
     unit = "sessions"
     stored = True
 
-    def __init__(self, feed: Feed, alert: Row) -> None:
+    def __init__(self, feed: Feed, alert: AlertLine) -> None:
         super().__init__(feed)
         self.alert, self.crumb = alert, label_of(alert)
         self._side = {s: "AB"[i] for i, side in enumerate((alert["sides"] or [])[:2]) for s in side}
@@ -166,25 +181,25 @@ class SidesLevel(TableLevel):
             Column("side", "side", 4, style=lambda r: GOOD if r["side"] == "A" else WARN),
             Column("started_at", "started", TIME_WIDTHS["date"], text=lambda r: _stamp(r["started_at"])[:-1]),
             Column("decky_id", "decky", 10),
-            Column("duration_s", "lasted", 7, text=lasted, right=True),
+            Column("duration_s", "lasted", 7, text=_lasted, right=True),
             Column("command_count", "cmds", 5, right=True),
             Column("client", "client", 20, text=_client, grow=True),
             Column("users", "user", 10, text=_users),
         )
 
-    def row_key(self, row: Row) -> Any:
+    def row_key(self, row: SideLine) -> Any:
         """The session's id."""
         return row["session_id"]
 
-    async def fetch(self, session: Session) -> Any:
+    async def fetch(self, session: Session) -> list[EndedPayload]:
         """The sessions of both sides. Raises what the store raises."""
         repo = need_store(session)
         found = [await repo.session_payload(session_id) for session_id in self._side]
         return sorted((row for row in found if row), key=lambda row: row["started_at"] or 0.0)
 
-    def load(self, data: Any) -> None:
+    def load(self, data: Sequence[EndedPayload]) -> None:
         """Rows with their side."""
-        super().load([
+        self.fill([
             {**row, "side": self._side[row["session_id"]], "started_at": _aware(row["started_at"])} for row in data
         ])  # fmt: skip
 
@@ -196,13 +211,13 @@ class SidesLevel(TableLevel):
         """What can be opened."""
         return "side A and B  Enter: commands  w: recording"
 
-    def row_detail(self, row: Row) -> list[str]:
+    def row_detail(self, row: SideLine) -> list[str]:
         """The session as sentences: whose side, where, with what, as whom, and what was typed."""
         client = row.get("client") or {}
         typed = [str(c.get("command_text")) for c in row.get("commands") or ()]
         return [
             f"side {row['side']}  session {row['session_id']}",
-            f"{_stamp(row['started_at'])}  {row.get('decky_id')} {row.get('service')}  lasted {lasted(row)}",
+            f"{_stamp(row['started_at'])}  {row.get('decky_id')} {row.get('service')}  lasted {_lasted(row)}",
             f"client {_client(row)}  hassh {client.get('hassh') or '-'}",
             f"user {_users(row)}  refused log-ins {(row.get('auth') or {}).get('fail_count', 0)}",
             "",
@@ -218,14 +233,18 @@ def _aware(ts: Any) -> datetime | None:
     return datetime.fromtimestamp(ts, UTC) if isinstance(ts, (int, float)) else ts
 
 
-def _client(row: Row) -> str:
+def _lasted(row: SideLine) -> str:
+    return lasted(row["ended_at"], row["duration_s"])
+
+
+def _client(row: SideLine) -> str:
     client = row.get("client") or {}
     return str(client.get("version") or row.get("protocol") or "-")
 
 
-def _users(row: Row) -> str:
-    auth = row.get("auth") or {}
-    return " ".join(map(str, auth.get("usernames") or ())) or "-"
+def _users(row: SideLine) -> str:
+    names = (row["auth"] or {}).get("usernames")
+    return " ".join(map(str, names)) if isinstance(names, list) and names else "-"
 
 
 class AlertsView(LevelsView):
@@ -248,7 +267,7 @@ class AlertsView(LevelsView):
         return found is not None and self.alerts.go_to(found["alert_id"])
 
     @property
-    def chosen(self) -> Row | None:
+    def chosen(self) -> AlertLine | None:
         """The alert that is meant: the one under the cursor, or the one whose sessions are shown."""
         level = self.level
         return level.alert if isinstance(level, SidesLevel) else self.alerts.current

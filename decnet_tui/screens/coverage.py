@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.style import Style
 
 from decnet.attack.catalogue import load_catalogue
+from decnet.db.rows.lists import TechniqueCount
 from decnet_tui import glyphs
 from decnet_tui.changes import need_store
 from decnet_tui.coverage import Cell, Tactic, matrix
@@ -80,12 +81,12 @@ class MatrixLevel(Level):
         self.loaded_at = 0.0
         return SPANS[self.choice][0]
 
-    async def fetch(self, session: Session) -> Any:
+    async def fetch(self, session: Session) -> list[TechniqueCount]:
         """Counts by technique. Raises what the store raises."""
         names = self.scope.names if self.scope is not None else None
         return await need_store(session).technique_counts(self.since or None, names)
 
-    def load(self, data: Sequence[Mapping[str, Any]]) -> None:
+    def load(self, data: Sequence[TechniqueCount]) -> None:
         """The matrix anew; the first time the cursor goes to the first tactic that was seen."""
         first = not self.tactics
         super().load(data)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from decnet.attack.catalogue import load_catalogue
+from decnet.db.rows import JsonObject
+from decnet.db.rows.lists import ListedSession, ListedTag, TagBehind
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.levels import Level, TableLevel
 from decnet_tui.screens.playback import PlaybackLevel
-from decnet_tui.screens.table import Column, Row, plain_value
+from decnet_tui.screens.table import Column, plain_value
 from decnet_tui.session import Session
-from decnet_tui.sessiondata import SessionData, read_session
+from decnet_tui.sessiondata import SessionData, TaggedCommand, read_session
 from decnet_tui.times import clock, span
 from decnet_tui.widgets.strips import KEY, PLAIN
 
@@ -23,21 +25,21 @@ MAX_ROWS = 1000
 _VIEWS = {"command": "one command of the line", "line": "the line"}
 
 
-def technique_of(tag: Row) -> str:
+def technique_of(tag: ListedTag | TagBehind) -> str:
     """The sub-technique where there is one."""
-    return str(tag.get("sub_technique_id") or tag["technique_id"])
+    return tag["sub_technique_id"] or tag["technique_id"]
 
 
-def tag_lines(tag: Row) -> list[str]:
+def tag_lines(tag: ListedTag | TagBehind) -> list[str]:
     """Why one tag was given: technique, rule, confidence, field, span and matched text."""
-    evidence = tag.get("evidence") or {}
+    evidence = tag["evidence"] or {}
     technique = technique_of(tag)
-    place: Sequence[Any] = evidence.get("span") or ()
-    at = f" at {place[0]}-{place[1]}" if len(place) == 2 else ""
+    place = evidence.get("span")
+    at = f" at {place[0]}-{place[1]}" if isinstance(place, (list, tuple)) and len(place) == 2 else ""
     name = str(evidence.get("view") or "")
     view = f" of {_VIEWS.get(name, name)}" if name else ""
     lines = [
-        f"{technique} {load_catalogue().name(technique)}  ({load_catalogue().tactic_name(tag.get('tactic') or '')})",
+        f"{technique} {load_catalogue().name(technique)}  ({load_catalogue().tactic_name(tag['tactic'])})",
         f"  rule {tag['rule_id']}  confidence {tag['confidence']:.2f}",
     ]
     if "matched" in evidence:
@@ -48,20 +50,20 @@ def tag_lines(tag: Row) -> list[str]:
     return [*lines, *(f"  {name}: {_brief(value)}" for name, value in rest.items())]
 
 
-def _brief(value: Any) -> str:
+def _brief(value: object) -> str:
     """Evidence beside the match, for people: lists as their members, the rest as JSON."""
     if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
         return ", ".join(value)
     return value if isinstance(value, str) else json.dumps(value, default=plain_value)
 
 
-def _when(form: str, moment: Any) -> str:
-    if not isinstance(moment, datetime):
+def _when(form: str, moment: datetime | None) -> str:
+    if moment is None:
         return "-"
     return clock(moment.timestamp(), "date" if form == "clock" else form)
 
 
-class SessionsLevel(TableLevel):
+class SessionsLevel(TableLevel[ListedSession]):
     """The sessions of one attacker, newest first."""
 
     unit = "sessions"
@@ -74,18 +76,18 @@ class SessionsLevel(TableLevel):
             Column("started_at", "started", TIME_WIDTHS["date"], text=lambda r: _when(self.time_format, r["started_at"])),
             Column("decky_id", "decky", 10, grow=True),
             Column("service", "service", 7),
-            Column("duration_s", "lasted", 7, text=lasted, right=True),
+            Column("duration_s", "lasted", 7, text=lambda r: lasted(r["ended_at"], r["duration_s"]), right=True),
             Column("command_count", "cmds", 5, right=True),
             Column("tag_count", "tags", 5, right=True),
             Column("end_reason", "end", 6),
             Column("session_id", "session", 9, text=lambda r: str(r["session_id"])[:8]),
         )  # fmt: skip
 
-    def row_key(self, row: Row) -> Any:
+    def row_key(self, row: ListedSession) -> Any:
         """The session's id."""
         return row["session_id"]
 
-    async def fetch(self, session: Session) -> Any:
+    async def fetch(self, session: Session) -> list[ListedSession]:
         """The attacker's sessions. Raises what the store raises."""
         return await need_store(session).list_sessions(attacker=self.attacker, limit=MAX_ROWS, ignored=True)
 
@@ -104,12 +106,12 @@ class SessionsLevel(TableLevel):
         return "Enter: commands  o: rules  w: watch"
 
 
-def lasted(row: Row) -> str:
-    """How long a session took, or that it is open."""
-    return "open" if row.get("ended_at") is None else span(row.get("duration_s") or 0.0)
+def lasted(ended_at: object, duration_s: float | None) -> str:
+    """How long a session took (seconds), or that it is open."""
+    return "open" if ended_at is None else span(duration_s or 0.0)
 
 
-class CommandsLevel(TableLevel):
+class CommandsLevel(TableLevel[TaggedCommand]):
     """A session's commands in order, with the techniques they were tagged with."""
 
     unit = "commands"
@@ -118,18 +120,18 @@ class CommandsLevel(TableLevel):
     def __init__(self, feed: Feed, session_id: str, command: str | None = None) -> None:
         super().__init__(feed)
         self.session_id, self.crumb = session_id, f"session {session_id[:8]}"
-        self.payload: Mapping[str, Any] = {}
+        self.auth: JsonObject = {}
         self.has_recording = False
         self._first = command
-        self._others: list[Row] = []
+        self._others: list[ListedTag] = []
         self.columns = (
-            Column("ts", "at", 8, text=lambda r: clock(r["ts"], self.time_format) if r["ts"] else "-"),
+            Column("ts", "at", 8, text=lambda r: clock(r["ts"], self.time_format) if r.get("ts") else "-"),
             Column("command_text", "command", 30, grow=True),
             Column("techniques", "techniques", 22, text=_techniques, style=lambda r: KEY if r["tags"] else PLAIN,
                    sort=lambda r: len(r["tags"])),
         )  # fmt: skip
 
-    def row_key(self, row: Row) -> Any:
+    def row_key(self, row: TaggedCommand) -> Any:
         """The command's id."""
         return row["id"]
 
@@ -137,17 +139,18 @@ class CommandsLevel(TableLevel):
         """The session with its tags. Raises what the store raises."""
         return await read_session(session, self.session_id)
 
-    def load(self, data: Any) -> None:
+    def load(self, data: SessionData) -> None:
         """Commands joined with their tags; tags of the whole session stand in the detail."""
-        self.payload, self.has_recording = data.payload, data.recording is not None
+        self.auth = (data.payload["auth"] if data.payload is not None else None) or {}
+        self.has_recording = data.recording is not None
         self._others = data.own_tags()
-        super().load(data.commands())
+        self.fill(data.commands())
         if self._first is not None and self.go_to(self._first):
             self._first = None
 
     def unfilled(self) -> list[str]:
         """A session without commands is the usual one."""
-        auth = self.payload.get("auth") or {}
+        auth = self.auth
         return [
             "No command was typed in this session.",
             f"Log-ins: {auth.get('fail_count', 0)} refused, {'one' if auth.get('success') else 'none'} accepted.",
@@ -159,14 +162,14 @@ class CommandsLevel(TableLevel):
         own = f"{len(self._others)} session tag{'s' * (len(self._others) > 1)}  " if self._others else ""
         return f"{own}o: rules  {'w: watch' if self.has_recording else 'no recording'}"
 
-    def tags(self) -> Sequence[Row]:
+    def tags(self) -> Sequence[ListedTag]:
         """Of the command; where no command is tagged, of the session itself."""
         own = self.current["tags"] if self.current else ()
         return own or (() if any(row["tags"] for row in self.rows) else self._others)
 
-    def row_detail(self, row: Row) -> list[str]:
+    def row_detail(self, row: TaggedCommand) -> list[str]:
         """The command whole, then each of its tags with the span that matched; then the session's."""
-        lines = [str(row["command_text"]), ""]
+        lines = [row["command_text"], ""]
         if not row["tags"]:
             lines.append("no rule fired on this command")
         for tag in row["tags"]:
@@ -185,11 +188,11 @@ class CommandsLevel(TableLevel):
         return PlaybackLevel(self.feed, self.session_id)
 
 
-def _techniques(row: Row) -> str:
+def _techniques(row: TaggedCommand) -> str:
     return " ".join(dict.fromkeys(technique_of(tag) for tag in row["tags"])) or "-"
 
 
-class TagsLevel(TableLevel):
+class TagsLevel(TableLevel[TagBehind]):
     """The tags behind a technique, newest first."""
 
     unit = "tags"
@@ -209,11 +212,11 @@ class TagsLevel(TableLevel):
             Column("matched", "matched", 20, text=_matched, grow=True),
         )
 
-    def row_key(self, row: Row) -> Any:
+    def row_key(self, row: TagBehind) -> Any:
         """The tag's id."""
         return row["uuid"]
 
-    async def fetch(self, session: Session) -> Any:
+    async def fetch(self, session: Session) -> list[TagBehind]:
         """The newest tags. Raises what the store raises."""
         repo = need_store(session)
         return await repo.tags_behind(self.technique, self.tactic, self.since or None, self.names, MAX_ROWS)
@@ -226,22 +229,21 @@ class TagsLevel(TableLevel):
         """Where the row leads."""
         return "Enter: session  o: rule"
 
-    def tags(self) -> Sequence[Row]:
+    def tags(self) -> Sequence[TagBehind]:
         """The row is one."""
         return [] if self.current is None else [self.current]
 
     def below(self) -> View | None:
         """The session that it was seen in."""
         row = self.current
-        if row is None or not row.get("session_id"):
+        if row is None or not row["session_id"]:
             return None
-        return CommandsLevel(self.feed, str(row["session_id"]), str(row.get("source_id") or ""))
+        return CommandsLevel(self.feed, row["session_id"], row["source_id"])
 
-    def row_detail(self, row: Row) -> list[str]:
+    def row_detail(self, row: TagBehind) -> list[str]:
         """Why the tag was given, and the whole command."""
-        text = row.get("command_text")
-        own = {"technique_id": self.technique, "tactic": self.tactic, **row}
-        return [*([str(text), ""] if text else []), *tag_lines(own)]
+        text = row["command_text"]
+        return [*([text, ""] if text else []), *tag_lines(row)]
 
 
 class RuleTagsLevel(TagsLevel):
@@ -250,10 +252,10 @@ class RuleTagsLevel(TagsLevel):
     def __init__(self, feed: Feed, rule_id: str, name: str, names: frozenset[str] | None) -> None:
         super().__init__(feed, "", None, 0.0, names)
         self.rule_id, self.crumb = rule_id, f"tags of {rule_id} {name}".rstrip()
-        technique = Column("technique", "technique", 10, text=technique_of)
+        technique: Column[TagBehind] = Column("technique", "technique", 10, text=technique_of)
         self.columns = tuple(technique if c.id == "rule_id" else c for c in self.columns)
 
-    async def fetch(self, session: Session) -> Any:
+    async def fetch(self, session: Session) -> list[TagBehind]:
         """The newest tags. Raises what the store raises."""
         return await need_store(session).tags_of_rule(self.rule_id, self.names, MAX_ROWS)
 
@@ -262,5 +264,5 @@ class RuleTagsLevel(TagsLevel):
         return [f"{self.rule_id} has given no tag yet.", "B on it in view 4 judges the past by it."]
 
 
-def _matched(row: Row) -> str:
-    return str((row.get("evidence") or {}).get("matched") or row.get("command_text") or "-")
+def _matched(row: TagBehind) -> str:
+    return str((row["evidence"] or {}).get("matched") or row["command_text"] or "-")

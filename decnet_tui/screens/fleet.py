@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from rich.style import Style
 
+from decnet.db.rows.fleet import DeckyRow, MutationRow
 from decnet_tui import glyphs
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
 from decnet_tui.fleetforms import listed
-from decnet_tui.screens.table import Column, Row, TableView
+from decnet_tui.screens.table import Column, TableView
 from decnet_tui.session import Session
 from decnet_tui.times import clock, span
 from decnet_tui.widgets.strips import BAD, GOOD, PLAIN, WARN
@@ -25,7 +25,14 @@ HISTORY = 10
 _IN_FLIGHT = ("enqueued", "pending", "applying")
 
 
-class FleetView(TableView):
+class DeckyLine(DeckyRow):
+    """A decky with its sessions: those in all, and those that are live."""
+
+    hits: int
+    live: int
+
+
+class FleetView(TableView[DeckyLine]):
     """The deckies by name."""
 
     name = "fleet"
@@ -38,7 +45,7 @@ class FleetView(TableView):
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)
-        self.history: dict[str, list[Mapping[str, Any]]] = {}
+        self.history: dict[str, list[MutationRow]] = {}
         self.columns = (
             Column("name", "decky", 12),
             Column("address", "address", 14),
@@ -51,20 +58,21 @@ class FleetView(TableView):
             Column("archetype", "archetype", 16, wide=True),
         )
 
-    def row_key(self, row: Row) -> Any:
+    def row_key(self, row: DeckyLine) -> Any:
         """The decky's name."""
         return row["name"]
 
-    async def fetch(self, session: Session) -> Any:
+    async def fetch(self, session: Session) -> tuple[list[DeckyLine], list[MutationRow]]:
         """Deckies, live sessions and hits, the newest mutations. Raises what the store raises."""
         repo = need_store(session)
         rows = [row for row in await repo.deckies() if row["wanted"] or row["observed"]]
         hits = await repo.sessions_by_decky() if rows else {}
         since = time.time() - LIVE_S
         live = {row["name"]: await repo.live_sessions(row["name"], since) for row in rows}
-        return [
+        lines: list[DeckyLine] = [
             {**r, "hits": hits.get(r["name"], 0), "live": live[r["name"]]} for r in rows
-        ], await repo.mutations(limit=MAX_MUTATIONS)
+        ]
+        return lines, await repo.mutations(limit=MAX_MUTATIONS)
 
     def load(self, data: Any) -> None:
         """Rows, and each decky's history."""
@@ -72,13 +80,13 @@ class FleetView(TableView):
         self.history = {}
         for mutation in mutations:
             self.history.setdefault(str(mutation["target"]), []).append(mutation)
-        super().load(rows)
+        self.fill(rows)
 
-    def in_flight(self, row: Row) -> Mapping[str, Any] | None:
+    def in_flight(self, row: DeckyLine) -> MutationRow | None:
         """The mutation of a decky that is not done."""
         return next((m for m in self.history.get(str(row["name"]), ()) if m["state"] in _IN_FLIGHT), None)
 
-    def _state(self, row: Row) -> str:
+    def _state(self, row: DeckyLine) -> str:
         g = glyphs.current()
         if self.in_flight(row) is not None:
             return f"{g.busy} mutating"
@@ -88,7 +96,7 @@ class FleetView(TableView):
             return f"{g.partly} pending"
         return f"{g.on if row['observed'] else g.off} {row['state']}"
 
-    def _style(self, row: Row) -> Style:
+    def _style(self, row: DeckyLine) -> Style:
         if row["failures"]:
             return BAD
         return (
@@ -110,7 +118,7 @@ class FleetView(TableView):
         """What can be done."""
         return "M mutates  I interval"
 
-    def row_detail(self, row: Row) -> list[str]:
+    def row_detail(self, row: DeckyLine) -> list[str]:
         """Desired and observed, why, then the history."""
         lines = [
             f"{row['name']}  {row['archetype'] or 'own pool'}  {row['substrate']}  {row['address']}",
@@ -127,7 +135,7 @@ class FleetView(TableView):
             )
         return [*lines, "", "rotations, newest first:", *self._told(row)]
 
-    def _told(self, row: Row) -> list[str]:
+    def _told(self, row: DeckyLine) -> list[str]:
         told = []
         for mutation in self.history.get(str(row["name"]), ())[:HISTORY]:
             outcome = mutation["outcome"] or {}
@@ -142,7 +150,7 @@ class FleetView(TableView):
         return told or ["  none"]
 
 
-def _services(row: Row) -> str:
+def _services(row: DeckyLine) -> str:
     """What runs; what should run beside it, where the two differ."""
     runs, should = list(row["observed"] or ()), list(row["desired"] or ())
     return listed(runs) if sorted(runs) == sorted(should) else f"{listed(runs)} -> {listed(should)}"
@@ -152,7 +160,7 @@ def _ago(moment: datetime | None) -> str:
     return span(time.time() - moment.timestamp()) if moment else "-"
 
 
-def _until(row: Row) -> str:
+def _until(row: DeckyLine) -> str:
     return span(row["next_due"].timestamp() - time.time()) if row["next_due"] else "-"
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from decnet.db.rows.lists import Hit
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
-from decnet_tui.screens.table import Column, Row, TableView
+from decnet_tui.screens.table import Column, TableView
 from decnet_tui.session import Session
 from decnet_tui.times import clock
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 MAX_ROWS = 500
 
 
-class FoundView(TableView):
+class FoundView(TableView[Hit]):
     """Rows that hold the text that was looked for."""
 
     name = "found"
@@ -42,33 +43,33 @@ class FoundView(TableView):
         self.wanted, self.loaded_at, self.cursor = text, 0.0, 0
         self.put([])
 
-    def _time(self, row: Row) -> str:
-        moment = row.get("ts")
+    def _time(self, row: Hit) -> str:
+        moment = row["ts"]
         if moment is None:
             return "-"
         age = self.time_format == "age"
         return clock(moment.timestamp(), "age") + " ago" if age else clock(moment.timestamp(), "date")[5:]
 
-    async def fetch(self, session: Session) -> Sequence[Row]:
+    async def fetch(self, session: Session) -> Sequence[Hit]:
         """What the store finds. Raises what the store raises."""
         wanted = self.wanted
-        rows: Sequence[Row] = await need_store(session).find(wanted, None, MAX_ROWS)
+        rows = await need_store(session).find(wanted, None, MAX_ROWS)
         self._answered = wanted
         return rows
 
-    def load(self, data: Sequence[Row]) -> None:
+    def load(self, data: Sequence[Hit]) -> None:
         """The rows, unless something else is looked for by now."""
         if self._answered == self.wanted:
-            super().load(data)
+            self.fill(data)
 
-    def row_key(self, row: Row) -> Any:
+    def row_key(self, row: Hit) -> Any:
         """All of it: one text may be found in several places."""
-        return (row.get("kind"), row.get("session_id"), str(row.get("ts")), str(row.get("value")))
+        return row["kind"], row["session_id"], str(row["ts"]), row["value"]
 
     def open(self, app: DecnetApp) -> bool:
         """The session, where the view of actors is there."""
         row = self.current
-        key = row.get("session_id") or row.get("attacker_uuid") if row else None
+        key = row["session_id"] or row["attacker_uuid"] if row else None
         return bool(key) and app.open_in("actors", key)
 
     def unfilled(self) -> list[str]:

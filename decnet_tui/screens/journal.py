@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.style import Style
 
+from decnet.db.rows.journal import JournalLine
 from decnet_tui import glyphs
 from decnet_tui.changes import End, need_store
 from decnet_tui.feed import Feed
-from decnet_tui.journal import BY_ITSELF, with_expiries
-from decnet_tui.screens.table import Column, Row, TableView
+from decnet_tui.journal import BY_ITSELF, Entry, with_expiries
+from decnet_tui.screens.table import Column, TableView
 from decnet_tui.session import Session
 from decnet_tui.times import clock
 from decnet_tui.widgets.strips import BAD, GOOD, PLAIN, WARN
@@ -20,7 +21,7 @@ MAX_ROWS = 500
 _STYLES = {End.VERIFIED.value: GOOD, End.SAVED.value: WARN, End.REFUTED.value: BAD, End.UNKNOWN.value: BAD}
 
 
-class JournalView(TableView):
+class JournalView(TableView[Entry]):
     """The journal, newest first."""
 
     name = "journal"
@@ -42,19 +43,19 @@ class JournalView(TableView):
             Column("detail", "detail", 30, wide=True),
         )
 
-    def _time(self, row: Row) -> str:
+    def _time(self, row: Entry) -> str:
         moment = row["ts"].timestamp()
         return clock(moment, "age") + " ago" if self.time_format == "age" else clock(moment, "date")[5:]
 
-    async def fetch(self, session: Session) -> Sequence[Mapping[str, Any]]:
+    async def fetch(self, session: Session) -> Sequence[JournalLine]:
         """The newest rows. Raises what the store raises."""
-        return list(await need_store(session).journal(None, MAX_ROWS))
+        return await need_store(session).journal(None, MAX_ROWS)
 
-    def load(self, data: Sequence[Row]) -> None:
+    def load(self, data: Sequence[JournalLine]) -> None:
         """Rows of the table, and what ended by itself."""
-        super().load(with_expiries(data))
+        self.fill(with_expiries(data))
 
-    def row_key(self, row: Row) -> Any:
+    def row_key(self, row: Entry) -> Any:
         """The entry's number."""
         return row["id"]
 
@@ -70,7 +71,7 @@ class JournalView(TableView):
         return "U undoes the line"
 
 
-def _outcome(row: Row) -> str:
+def _outcome(row: Entry) -> str:
     """The outcome's first words; the rest stands in the detail."""
     g = glyphs.current()
     glyph = {
@@ -82,5 +83,5 @@ def _outcome(row: Row) -> str:
     return f"{glyph.get(row['outcome'], g.unknown)} {str(row['outcome']).partition(',')[0]}"
 
 
-def _style(row: Row) -> Style:
+def _style(row: Entry) -> Style:
     return _STYLES.get(str(row["outcome"]), PLAIN)

@@ -7,17 +7,23 @@ there in line 3. What is read from the store belongs to the level that asked for
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from decnet_tui.feed import Feed
 from decnet_tui.scope import Scope
 from decnet_tui.screens.base import View
-from decnet_tui.screens.table import Row, TableView
+from decnet_tui.screens.table import R, TableView
 from decnet_tui.widgets.strips import Line
 
 if TYPE_CHECKING:
     from decnet_tui.app import DecnetApp
     from decnet_tui.session import Session
+
+
+class OfRule(TypedDict):
+    """What of a tag, or of a line about tags, leads to its rule."""
+
+    rule_id: str
 
 
 class Level(View):
@@ -30,7 +36,7 @@ class Level(View):
         """The level inside the row under the cursor; None when there is none."""
         return None
 
-    def tags(self) -> Sequence[Row] | None:
+    def tags(self) -> Sequence[OfRule] | None:
         """The tags of the row under the cursor; None when its rows are not what rules fire on."""
         return None
 
@@ -42,7 +48,7 @@ def left_out(ignored: int) -> list[str]:
     )
 
 
-class TableLevel(TableView, Level):
+class TableLevel(TableView[R], Level):
     """A table as a level."""
 
 
@@ -252,6 +258,6 @@ class LevelsView(View):
         """The level's."""
         return self.level.faster(by)
 
-    def table(self) -> TableView | None:
+    def table(self) -> TableView[Any] | None:
         """The level on top, when it is a table."""
         return self.level if isinstance(self.level, TableView) else None

@@ -45,11 +45,12 @@ class PlaybackLevel(Level):
         self.problem, self.loaded_at = "", time.monotonic()
         if data is None:
             return
-        size = (data.payload.get("client") or {}).get("size")
+        client = data.payload["client"] if data.payload is not None else None
+        size = (client or {}).get("size")
         self._typed = {
-            float(c["ts"]): f": {_techniques(c['tags'])}  {c['command_text']}"
+            c["ts"]: f": {_techniques(c['tags'])}  {c['command_text']}"
             for c in data.commands()
-            if c["tags"] and c["ts"]
+            if c["tags"] and c.get("ts")
         }
         self.player = Player(data.recording or b"", screen_size(size), data.tagged_at())
         if not self.player.frames:

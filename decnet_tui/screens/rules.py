@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import PurePath
-from typing import Any, cast
+from typing import Any
 
 from rich.style import Style
 
 from decnet_tui import glyphs
 from decnet_tui.feed import Feed
-from decnet_tui.screens.table import Column, Row, TableView
+from decnet_tui.screens.table import Column, TableView
 from decnet_tui.session import RuleRow, Session
 from decnet_tui.times import clock, span
 from decnet_tui.widgets.strips import BAD, GOOD, PLAIN, WARN
@@ -18,7 +18,13 @@ from decnet_tui.widgets.strips import BAD, GOOD, PLAIN, WARN
 FIRED_SECONDS = 300.0
 
 
-class RulesView(TableView):
+class RuleLine(RuleRow, total=False):
+    """A rule with the tags that it gave in the last five minutes."""
+
+    fired_5m: int
+
+
+class RulesView(TableView[RuleLine]):
     """The rules as the store last gave them."""
 
     name = "rules"
@@ -42,7 +48,7 @@ class RulesView(TableView):
             Column("set_by", "by", 14, wide=True),
         )
 
-    async def fetch(self, session: Session) -> list[Row]:
+    async def fetch(self, session: Session) -> list[RuleLine]:
         """All rules with the tags that each gave in five minutes and a day. Raises what the store raises.
 
         Both are asked of the store, of the same tags and by the time of tagging, the shorter span first:
@@ -53,21 +59,22 @@ class RulesView(TableView):
             recent = await session.repo.rule_fired_counts(time.time() - FIRED_SECONDS)
         return [{**row, "fired_5m": recent.get(row["rule_id"], 0)} for row in await session.list_rules()]
 
-    def row_key(self, row: Row) -> Any:
+    def row_key(self, row: RuleLine) -> Any:
         """A bad file of a rule that is loaded in an older version has the rule's id: one row."""
         return row["rule_id"]
 
-    def known(self) -> list[Row]:
+    def known(self) -> list[RuleLine]:
         """All rules, shown or not."""
         return list(self._all)
 
     def rule(self, rule_id: str) -> RuleRow | None:
         """A rule by its id, shown or not."""
-        return cast("RuleRow | None", self.find(rule_id))
+        return self.find(rule_id)
 
     def fired_recently(self, rule_id: str) -> int:
         """Tags that the rule gave in the last five minutes."""
-        return int((self.find(rule_id) or {}).get("fired_5m", 0))
+        row = self.find(rule_id)
+        return row.get("fired_5m", 0) if row is not None else 0
 
     def go_to(self, key: Any) -> bool:
         """A rule that is asked for by its id is shown whatever the filter hides."""
@@ -92,7 +99,7 @@ class RulesView(TableView):
         failed = sum(bool(row.get("error")) for row in self._all)
         return f"{off} changed  {failed} failed"
 
-    def row_detail(self, row: Row) -> list[str]:
+    def row_detail(self, row: RuleLine) -> list[str]:
         """Errors with their place, the state, then the YAML."""
         lines = [f"x {line}" for line in (row.get("error") or "").splitlines()]
         file = PurePath(row.get("file") or "no file").name
@@ -105,7 +112,7 @@ class RulesView(TableView):
         return [*lines, *(row.get("yaml") or "").splitlines()]
 
 
-def state_text(row: Row) -> tuple[str, Style]:
+def state_text(row: RuleRow) -> tuple[str, Style]:
     """State as glyph and word."""
     g = glyphs.current()
     if row.get("error"):
@@ -118,6 +125,6 @@ def state_text(row: Row) -> tuple[str, Style]:
         f"{g.unknown} unknown", BAD)  # fmt: skip
 
 
-def _expires(row: Row) -> str:
+def _expires(row: RuleRow) -> str:
     until = row.get("expires_at")
     return "-" if until is None else span(until - time.time())

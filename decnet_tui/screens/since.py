@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from decnet.hostile import visible
 from decnet_tui import whatsnew
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
 from decnet_tui.scope import Scope
-from decnet_tui.screens.alerts import alert_lines
+from decnet_tui.screens.alerts import AlertLine, alert_lines
 from decnet_tui.screens.sections import Entry, SectionsView, heading
 from decnet_tui.session import Session
 from decnet_tui.times import clock, span
@@ -96,7 +96,7 @@ class SinceView(SectionsView):
         """An alert as its own view tells it; of the rest what is behind the line."""
         entry = self.current
         if entry is not None and entry.section == "alerts" and entry.data:
-            return alert_lines(entry.data)
+            return alert_lines(cast("AlertLine", entry.data))
         return super().detail()
 
     def open(self, app: DecnetApp) -> bool:

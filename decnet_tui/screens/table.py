@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeVar
 
 from rich.style import Style
 
@@ -23,13 +23,14 @@ from decnet_tui.scope import Scope
 from decnet_tui.screens.base import View
 from decnet_tui.widgets.strips import FAINT, PLAIN, Line, fit
 
-Row: TypeAlias = Mapping[str, Any]
+R = TypeVar("R", bound=Mapping[str, object])
+"""The row of a table: a typed dictionary, so that columns are checked against its keys."""
 WIDE = 100
 GAP = " "
 
 
 @dataclass(frozen=True)
-class Column:
+class Column(Generic[R]):
     """One column.
 
     ``text`` gives its cell (default: the row's value under ``id``), ``sort`` its sort key (default: that
@@ -40,22 +41,22 @@ class Column:
     id: str
     title: str
     width: int
-    text: Callable[[Any], str] | None = None
-    style: Callable[[Any], Style] | None = None
-    sort: Callable[[Any], Any] | None = None
+    text: Callable[[R], str] | None = None
+    style: Callable[[R], Style] | None = None
+    sort: Callable[[R], object] | None = None
     right: bool = False
     grow: bool = False
     wide: bool = False
 
-    def cell(self, row: Row, width: int) -> str:
+    def cell(self, row: R, width: int) -> str:
         """Visible text of exactly ``width`` characters."""
         value = self.text(row) if self.text else cell_text(row.get(self.id))
         shown = fit(value, width)
         return shown.rstrip().rjust(width) if self.right else shown
 
-    def order(self, row: Row) -> tuple[bool, Any]:
+    def order(self, row: R) -> tuple[bool, Any]:
         """Sort key; a missing value comes last."""
-        value = self.sort(row) if self.sort else row.get(self.id)
+        value: object = self.sort(row) if self.sort else row.get(self.id)
         if isinstance(value, datetime):
             value = value.timestamp()
         if not isinstance(value, (int, float, str, tuple)):
@@ -63,10 +64,10 @@ class Column:
         return value is None, value
 
 
-class WordsColumn(Column):
+class WordsColumn(Column[R]):
     """A column whose text is words: as many whole ones as fit, then how many more there are."""
 
-    def cell(self, row: Row, width: int) -> str:
+    def cell(self, row: R, width: int) -> str:
         """``client +5`` rather than ``client creden…``; one that alone is too long is cut."""
         text = visible(self.text(row) if self.text else cell_text(row.get(self.id)))
         words = text.split(" ")
@@ -78,7 +79,7 @@ class WordsColumn(Column):
         return fit(text, width)
 
 
-def cell_text(value: Any) -> str:
+def cell_text(value: object) -> str:
     """A plain value as a cell."""
     if value is None or value == "":
         return "-"
@@ -98,29 +99,29 @@ def plain_value(value: Any) -> Any:
     return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
 
 
-class TableView(View):
+class TableView(View, Generic[R]):
     """Rows in columns. ``unit`` is what a row is called, in the plural."""
 
     unit = "rows"
-    columns: tuple[Column, ...] = ()
+    columns: tuple[Column[R], ...] = ()
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)
-        self.rows: list[Row] = []
+        self.rows: list[R] = []
         self.marked: set[Any] = set()
         self.hidden_columns: set[str] = set()
         self.sort_by = ""
         self.descending = False
-        self._all: list[Row] = []
+        self._all: list[R] = []
         self._filter = Filter()
 
     # --- for subclasses
 
-    def row_key(self, row: Row) -> Any:
+    def row_key(self, row: R) -> Any:
         """What a row keeps when it changes; the cursor and marks hold on to it."""
         return next(iter(row.values()), None)
 
-    def fields(self, row: Row) -> Mapping[str, str]:
+    def fields(self, row: R) -> Mapping[str, str]:
         """What the filter looks at, by name; the columns by default."""
         return {c.id: visible(c.text(row) if c.text else cell_text(row.get(c.id))) for c in self.columns}
 
@@ -132,19 +133,23 @@ class TableView(View):
         """More for line 3."""
         return ""
 
-    def row_detail(self, row: Row) -> list[str]:
+    def row_detail(self, row: R) -> list[str]:
         """The detail of one row, as lines."""
         text = json.dumps(dict(row), indent=1, ensure_ascii=False, default=plain_value)
         return text.split("\n")
 
     # --- rows
 
-    def load(self, data: Sequence[Row]) -> None:
-        """New rows; the cursor stays on its row."""
-        self.problem, self.loaded_at = "", time.monotonic()
-        self.put(data)
+    def load(self, data: Any) -> None:
+        """What :meth:`fetch` gave; a subclass whose answer is more than rows takes it apart."""
+        self.fill(data)
 
-    def put(self, rows: Sequence[Row]) -> None:
+    def fill(self, rows: Sequence[R]) -> None:
+        """Rows that were just read from the store; the cursor stays on its row."""
+        self.problem, self.loaded_at = "", time.monotonic()
+        self.put(rows)
+
+    def put(self, rows: Sequence[R]) -> None:
         """The same without saying that the store was read."""
         self._all = list(rows)
         self.marked &= {self.row_key(row) for row in self._all}
@@ -163,20 +168,20 @@ class TableView(View):
         self.rows = shown
         self._return_to(at)
 
-    def _return_to(self, row: Row | None) -> None:
+    def _return_to(self, row: R | None) -> None:
         keys = [self.row_key(r) for r in self.rows]
         if row is not None and (key := self.row_key(row)) in keys:
             self.cursor = keys.index(key)
         else:
             self.cursor = min(self.cursor, max(len(keys) - 1, 0))
 
-    def shows(self, row: Row) -> bool:
+    def shows(self, row: R) -> bool:
         """Whether filter and scope let the row through."""
         if self.scope is not None and not self.in_scope(row, self.scope):
             return False
         return not self._filter.tests or self._filter.shows_row(self.fields(row))
 
-    def in_scope(self, row: Row, scope: Scope) -> bool:
+    def in_scope(self, row: R, scope: Scope) -> bool:
         """Whether a row is about an actor; a table without actors shows all of its rows."""
         names = ("attacker_ip", "attacker_uuid", "identity_uuid", "attacker_uuids")
         values = [row[name] for name in names if row.get(name)]
@@ -194,11 +199,11 @@ class TableView(View):
         self.select()
 
     @property
-    def current(self) -> Row | None:
+    def current(self) -> R | None:
         """The row under the cursor."""
         return self.rows[self.cursor] if 0 <= self.cursor < len(self.rows) else None
 
-    def find(self, key: Any) -> Row | None:
+    def find(self, key: Any) -> R | None:
         """A row by its key, shown or not."""
         return next((row for row in self._all if self.row_key(row) == key), None)
 
@@ -233,7 +238,7 @@ class TableView(View):
         self.cursor = 0
         return self._order()
 
-    def _is_time(self, column: Column) -> bool:
+    def _is_time(self, column: Column[R]) -> bool:
         return any(isinstance(row.get(column.id), datetime) for row in self._all[:20])
 
     def _order(self) -> str:
@@ -265,7 +270,7 @@ class TableView(View):
         """Rows shown."""
         return len(self.rows)
 
-    def layout(self, width: int) -> list[tuple[Column, int]]:
+    def layout(self, width: int) -> list[tuple[Column[R], int]]:
         """The columns that fit into ``width``, with their widths."""
         chosen = [
             c for c in self.columns if c.id not in self.hidden_columns and (width >= WIDE or not c.wide)

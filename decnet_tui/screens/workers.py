@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.style import Style
 
+from decnet.db.rows.runtime import DeadLetterLine
 from decnet.hostile import visible
 from decnet_tui import glyphs
 from decnet_tui.changes import need_store
@@ -77,14 +78,14 @@ class WorkersView(SectionsView):
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)
-        self.letters: list[Mapping[str, Any]] = []
+        self.letters: list[DeadLetterLine] = []
         self._second = 0
 
-    async def fetch(self, session: Session) -> list[Mapping[str, Any]]:
+    async def fetch(self, session: Session) -> list[DeadLetterLine]:
         """The dead letters. Raises what the store raises."""
-        return list(await need_store(session).dead_letters(None, MAX_LETTERS))
+        return await need_store(session).dead_letters(None, MAX_LETTERS)
 
-    def load(self, data: list[Mapping[str, Any]]) -> None:
+    def load(self, data: list[DeadLetterLine]) -> None:
         """The dead letters."""
         self.problem, self.loaded_at = "", time.monotonic()
         self.letters = data
@@ -195,7 +196,7 @@ def _sensor_line(row: Mapping[str, Any]) -> Line:
     ]
 
 
-def _letter_line(row: Mapping[str, Any]) -> Line:
+def _letter_line(row: DeadLetterLine) -> Line:
     age = span(time.time() - row["ts"].timestamp())
     head = f"{row['id']:<7} {age:>6} {fit(row['worker'], 11)} {fit(row['topic'], 28)} "
     return [(head, PLAIN), (visible(row["reason"], 400), WARN)]

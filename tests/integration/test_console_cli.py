@@ -95,7 +95,7 @@ def test_alerts_are_told_by_address_and_a_short_id(data: Path) -> None:
         repo = await BaseRepository.open(f"sqlite:///{data / 'decnet.sqlite'}")
         await repo.raise_alert({"identity_uuid": identity, "attacker_uuids": [attacker_id(IP), attacker_id("192.0.2.77")],
                                 "sides": [["s1"], ["s2"]], "families": ["client"], "primitives": [], "confidence": 0.6,
-                                "explanation": {}, "ts": time.time(), "evidence_key": "k"})  # fmt: skip
+                                "explanation": {}, "ts": time.time()})  # fmt: skip
         await repo.close()
 
     asyncio.run(suspect())

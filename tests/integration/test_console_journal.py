@@ -160,7 +160,7 @@ def test_an_alert_is_acknowledged_and_resolved_by_its_actors_address(data: Path)
     async def suspect(repo: BaseRepository) -> None:
         await repo.raise_alert({"alert_id": "a1", "identity_uuid": "7c1e9a02-0", "attacker_uuids": [attacker_id(IP)],
                                 "sides": [["s1"]], "families": ["client"], "primitives": [], "confidence": 0.6,
-                                "explanation": {}, "ts": time.time(), "evidence_key": "k"})  # fmt: skip
+                                "explanation": {}, "ts": time.time()})  # fmt: skip
 
     on(data, suspect)
     alert = json.loads(run(data, "alerts", "--json"))[0]["alert_id"]

@@ -591,7 +591,7 @@ async def stocked(repo: BaseRepository) -> list[Change]:
     await filled(repo, time.time())
     await repo.ignore_add("198.51.100.9", reason=None, set_by="bob", expires_at=None)
     alert = {"alert_id": "a1", "identity_uuid": "i", "attacker_uuids": [], "sides": [["s1"]], "families": [], "primitives": [],
-             "confidence": 0.6, "explanation": {}, "ts": time.time(), "evidence_key": "k"}  # fmt: skip
+             "confidence": 0.6, "explanation": {}, "ts": time.time()}  # fmt: skip
     await repo.raise_alert(alert)
     found = every_change(
         (await repo.dead_letters(None, 0))[0], str((await repo.list_alerts())[0]["alert_id"])

@@ -342,13 +342,13 @@ def test_traffic_that_cannot_be_read_is_shown_as_it_came() -> None:
 
 
 def test_a_session_keeps_tags_with_their_commands_and_the_rest_to_itself() -> None:
-    payload = {"commands": [{"id": 1, "ts": 5.0}, {"id": 2, "ts": 6.0}, {"id": 3, "ts": None}]}
+    payload = {"commands": [{"id": "1", "ts": 5.0}, {"id": "2", "ts": 6.0}, {"id": "3"}]}
     tags = [{"source_id": "1"}, {"source_id": "s#login"}, {"source_id": "3"}]
     data = SessionData(payload, tags)
     assert [len(command["tags"]) for command in data.commands()] == [1, 0, 1]
     assert data.own_tags() == [tags[1]]
     assert data.tagged_at() == [5.0]
-    assert SessionData({}, []).commands() == []
+    assert SessionData(None, []).commands() == []
 
 
 def test_a_demo_takes_its_directory_along_unless_it_was_given(tmp_path: Path) -> None:

@@ -7,14 +7,15 @@ engines from doing one thing twice: each is one UPDATE that only one of them can
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, case, delete, func, or_, select, update
 
-from decnet.db.repository.base import Row, SqlRepository, insert_for
+from decnet.db.repository.base import SqlRepository, insert_for, shaped
 from decnet.db.repository.locks import LOCK_FLEET
+from decnet.db.rows.fleet import DeckyAtAddress, DeckyRow, MutationRow, Rotated, TopologyRow, TopologyTally
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.fleet import Decky, Mutation, Topology
 from decnet.db.schema.recorder import SessionRow
@@ -34,29 +35,29 @@ class FleetMixin(SqlRepository):
         async with self._write() as session:
             await self._serialise(session, LOCK_FLEET)
 
-    async def topologies(self) -> list[Row]:
+    async def topologies(self) -> list[TopologyRow]:
         """All topologies by id."""
         async with self._read() as session:
-            return await self._rows(session, select(_TOPOLOGY).order_by(_TOPOLOGY.c.topology_id))
+            return await self._rows(session, select(_TOPOLOGY).order_by(_TOPOLOGY.c.topology_id), TopologyRow)
 
-    async def topology_get(self, topology_id: str) -> Row | None:
+    async def topology_get(self, topology_id: str) -> TopologyRow | None:
         """One topology or None."""
         async with self._read() as session:
             query = select(_TOPOLOGY).where(_TOPOLOGY.c.topology_id == topology_id)
-            return next(iter(await self._rows(session, query)), None)
+            return next(iter(await self._rows(session, query, TopologyRow)), None)
 
-    async def topology_put(self, row: Row) -> None:
+    async def topology_put(self, row: Mapping[str, object]) -> None:
         """Writes a whole topology row."""
         async with self._write() as session:
             await self._put(session, _TOPOLOGY, {**row, "updated_at": utcnow()})
 
-    async def topology_update(self, topology_id: str, **values: Any) -> None:
+    async def topology_update(self, topology_id: str, **values: object) -> None:
         """Changes columns of a topology."""
         async with self._write() as session:
             statement = update(_TOPOLOGY).where(_TOPOLOGY.c.topology_id == topology_id)
             await session.execute(statement.values(**values, updated_at=utcnow()))
 
-    async def topology_tally(self, topology_id: str) -> Row:
+    async def topology_tally(self, topology_id: str) -> TopologyTally:
         """Counts of a topology's deckies: ``deckies``, ``pending``, ``failing``, ``running``; a ``reason`` of one."""
         failing = _DECKY.c.failures > 0
         query = select(
@@ -69,37 +70,37 @@ class FleetMixin(SqlRepository):
             func.min(case((failing, _DECKY.c.name + ": " + _DECKY.c.reason), else_=None)).label("reason"),
         ).where(_DECKY.c.topology_id == topology_id)
         async with self._read() as session:
-            return (await self._rows(session, query))[0]
+            return (await self._rows(session, query, TopologyTally))[0]
 
-    async def deckies(self, topology_id: str | None = None) -> list[Row]:
+    async def deckies(self, topology_id: str | None = None) -> list[DeckyRow]:
         """All deckies, or those of one topology, by name."""
         query = select(_DECKY).order_by(_DECKY.c.name)
         if topology_id is not None:
             query = query.where(_DECKY.c.topology_id == topology_id)
         async with self._read() as session:
-            return await self._rows(session, query)
+            return await self._rows(session, query, DeckyRow)
 
-    async def deckies_at(self, address: str, besides: str) -> list[Row]:
+    async def deckies_at(self, address: str, besides: str) -> list[DeckyAtAddress]:
         """``address``, ``ports``, ``desired``, ``observed`` of the others that really listen on an address."""
         columns = [_DECKY.c[key] for key in ("address", "ports", "desired", "observed")]
         query = select(*columns).where(
             _DECKY.c.address == address, _DECKY.c.name != besides, _DECKY.c.substrate != "dry_run"
         )
         async with self._read() as session:
-            return await self._rows(session, query)
+            return await self._rows(session, query, DeckyAtAddress)
 
-    async def decky_get(self, name: str) -> Row | None:
+    async def decky_get(self, name: str) -> DeckyRow | None:
         """One decky or None."""
         async with self._read() as session:
             query = select(_DECKY).where(_DECKY.c.name == name)
-            return next(iter(await self._rows(session, query)), None)
+            return next(iter(await self._rows(session, query, DeckyRow)), None)
 
-    async def decky_put(self, row: Row) -> None:
+    async def decky_put(self, row: Mapping[str, object]) -> None:
         """Writes a whole decky row."""
         async with self._write() as session:
             await self._put(session, _DECKY, row)
 
-    async def decky_update(self, name: str, owner: str | None = None, **values: Any) -> bool:
+    async def decky_update(self, name: str, owner: str | None = None, **values: object) -> bool:
         """Changes columns; with ``owner`` only while that one holds the lease. Whether a row was changed."""
         statement = update(_DECKY).where(_DECKY.c.name == name)
         if owner is not None:
@@ -134,7 +135,7 @@ class FleetMixin(SqlRepository):
 
     async def decky_claim(
         self, name: str, owner: str, lease_s: float, site: str, *, due: bool = False
-    ) -> Row | None:
+    ) -> DeckyRow | None:
         """Takes the lease of a decky for ``lease_s`` seconds; its row, None when another one was first.
 
         With ``due`` only while it is due, so that two engines rotate it once.
@@ -147,7 +148,7 @@ class FleetMixin(SqlRepository):
         async with self._write() as session:
             result = await session.execute(statement.values(values).returning(*_DECKY.c))
             found = result.mappings().first()
-            return dict(found) if found else None
+            return shaped(DeckyRow, dict(found)) if found else None
 
     def _free(self, site: str, now: float) -> Any:
         """Nobody works on it, and its processes are ours, nobody's, or of a site that is gone."""
@@ -195,7 +196,7 @@ class FleetMixin(SqlRepository):
         async with self._read() as session:
             return int((await session.execute(query)).scalar_one())
 
-    async def mutation_add(self, row: Row) -> bool:
+    async def mutation_add(self, row: Mapping[str, object]) -> bool:
         """Adds a change; False when one of that ``mutation_id`` is there already."""
         defaults = {"created_at": utcnow(), "requested_by": "", "reason": "", "trigger": "operator"}
         fresh = insert_for(self.db.dialect, _MUTATION).values({**defaults, **row})
@@ -203,11 +204,11 @@ class FleetMixin(SqlRepository):
         async with self._write() as session:
             return (await session.execute(statement.returning(_MUTATION.c.seq))).first() is not None
 
-    async def mutation_get(self, mutation_id: str) -> Row | None:
+    async def mutation_get(self, mutation_id: str) -> MutationRow | None:
         """One change or None."""
         async with self._read() as session:
             query = select(_MUTATION).where(_MUTATION.c.mutation_id == mutation_id)
-            return next(iter(await self._rows(session, query)), None)
+            return next(iter(await self._rows(session, query, MutationRow)), None)
 
     async def mutations(
         self,
@@ -218,7 +219,7 @@ class FleetMixin(SqlRepository):
         since: datetime | float | None = None,
         limit: int = 100,
         newest_first: bool = True,
-    ) -> list[Row]:
+    ) -> list[MutationRow]:
         """Changes that match, newest first unless asked otherwise; limit 0 is all."""
         order = _MUTATION.c.seq.desc() if newest_first else _MUTATION.c.seq
         query = select(_MUTATION).order_by(order)
@@ -231,9 +232,11 @@ class FleetMixin(SqlRepository):
         if since is not None:
             query = query.where(_MUTATION.c.created_at >= as_utc(since))
         async with self._read() as session:
-            return await self._rows(session, query.limit(limit) if limit else query)
+            return await self._rows(session, query.limit(limit) if limit else query, MutationRow)
 
-    async def mutation_claim(self, mutation_id: str, state: str, owner: str, lease_s: float) -> Row | None:
+    async def mutation_claim(
+        self, mutation_id: str, state: str, owner: str, lease_s: float
+    ) -> MutationRow | None:
         """Moves an enqueued change, or one whose lease has run out, to ``state`` under a lease; its row or None."""
         now = time.time()
         expired = or_(_MUTATION.c.lease_owner.is_(None), _MUTATION.c.lease_until < now)
@@ -246,9 +249,9 @@ class FleetMixin(SqlRepository):
         )
         async with self._write() as session:
             found = (await session.execute(statement)).mappings().first()
-            return dict(found) if found else None
+            return shaped(MutationRow, dict(found)) if found else None
 
-    async def mutation_finish(self, mutation_id: str, state: str, reason: str, outcome: Row) -> bool:
+    async def mutation_finish(self, mutation_id: str, state: str, reason: str, outcome: Rotated) -> bool:
         """Ends an open change as applied or failed; False when it had ended already."""
         statement = (
             update(_MUTATION)
@@ -261,7 +264,7 @@ class FleetMixin(SqlRepository):
         async with self._write() as session:
             return (await session.execute(statement)).first() is not None
 
-    async def mutation_update(self, mutation_id: str, **values: Any) -> None:
+    async def mutation_update(self, mutation_id: str, **values: object) -> None:
         """Changes columns of a change."""
         async with self._write() as session:
             statement = update(_MUTATION).where(_MUTATION.c.mutation_id == mutation_id)
@@ -273,8 +276,8 @@ class FleetMixin(SqlRepository):
         async with self._read() as session:
             return int((await session.execute(query)).scalar_one())
 
-    async def _put(self, session: Any, table: Any, row: Row) -> None:
-        fresh = insert_for(self.db.dialect, table).values(row)
+    async def _put(self, session: Any, table: Any, row: Mapping[str, object]) -> None:
+        fresh = insert_for(self.db.dialect, table).values(dict(row))
         keys = list(table.primary_key.columns)
         values = {name: fresh.excluded[name] for name in row if name not in {k.name for k in keys}}
         await session.execute(fresh.on_conflict_do_update(index_elements=keys, set_=values))

@@ -72,6 +72,33 @@ class DeckyAtAddress(TypedDict):
     observed: list[str] | None
 
 
+class Rotated(TypedDict, total=False):
+    """What a change of a decky came from and to: names of services; empty for an operation on a topology.
+
+    ``retry_s`` is in how many seconds one that failed is tried again.
+    """
+
+    old: list[str]
+    new: list[str]
+    retry_s: float
+
+
+class BegunMutation(TypedDict):
+    """A change that is under way, stored or about to be."""
+
+    mutation_id: str
+    kind: str
+    topology_id: str | None
+    target: str
+    payload: JsonObject | None
+    state: str
+    trigger: str
+    requested_by: str
+    lease_owner: str | None
+    lease_until: float | None
+    started_at: datetime | None
+
+
 class MutationRow(TypedDict):
     """One change of a decky or a topology: the queue and its history."""
 
@@ -85,7 +112,7 @@ class MutationRow(TypedDict):
     trigger: str
     requested_by: str
     reason: str
-    outcome: JsonObject | None
+    outcome: Rotated | None
     lease_owner: str | None
     lease_until: float | None
     created_at: datetime

@@ -38,8 +38,8 @@ class EndedCommand(TypedDict, total=False):
     success: bool
 
 
-class EndedPayload(TypedDict):
-    """A stored session as the payload of ``attacker.session.ended``; times are epoch seconds.
+class SessionFacts(TypedDict):
+    """What a stored session is beside its start; times are epoch seconds.
 
     The lists hold what :mod:`decnet.events.session` says of their elements.
     """
@@ -51,7 +51,6 @@ class EndedPayload(TypedDict):
     service: str | None
     protocol: str | None
     sensor_session: str | None
-    started_at: float | None
     ended_at: float | None
     end_reason: str | None
     duration_s: float | None
@@ -69,6 +68,12 @@ class EndedPayload(TypedDict):
     part: int
     parts: int
     commands: list[EndedCommand]
+
+
+class EndedPayload(SessionFacts):
+    """A stored session as the payload of ``attacker.session.ended``."""
+
+    started_at: float | None
 
 
 class CredentialAttempt(TypedDict):
