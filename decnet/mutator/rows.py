@@ -13,7 +13,7 @@ from typing import Any
 
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
-from decnet.db.rows.fleet import DeckyRow
+from decnet.db.rows.fleet import Cause, DeckyRow
 from decnet.db.types import utcnow
 from decnet.errors import FleetError
 from decnet.mutator import events
@@ -204,10 +204,12 @@ async def put_decky(
     await tx.decky_update(row.pop("name"), None, **row)
 
 
-def cause(trigger: str, actor: str, before: Mapping[str, Any] | None = None) -> Row:
+def cause(trigger: str, actor: str, before: Mapping[str, Any] | None = None) -> Cause:
     """Whose wish a desired state is; what the row ``before`` still had to leave is not forgotten."""
-    left = {"leaves": leaves(before)} if before is not None and leaves(before) else {}
-    return {"trigger": trigger, "actor": actor, **left}
+    wish = Cause(trigger=trigger, actor=actor)
+    if before is not None and (left := leaves(before)):
+        wish["leaves"] = left
+    return wish
 
 
 def leaves(row: Mapping[str, Any]) -> list[str]:

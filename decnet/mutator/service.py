@@ -19,7 +19,7 @@ from uuid import uuid4
 from decnet.bus.base import Event
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
-from decnet.db.rows.fleet import BegunMutation, DeckyRow, MutationRow, Rotated, TopologyRow
+from decnet.db.rows.fleet import BegunMutation, Cause, DeckyRow, MutationRow, Rotated, TopologyRow
 from decnet.db.types import as_utc
 from decnet.errors import DatabaseError, FleetError, SubstrateError
 from decnet.ids import event_id
@@ -206,7 +206,7 @@ class MutationService:
     async def _written(self, tx: BaseRepository, decky: DeckyRow, row: BegunMutation, new: list[str]) -> Job:
         """The row ``pending`` with old and new, and the wish at the decky."""
         old = list(decky["observed"] or ())
-        why = {**cause(row["trigger"], row["requested_by"], decky), "payload": row["payload"] or {}}
+        why: Cause = {**cause(row["trigger"], row["requested_by"], decky), "payload": row["payload"] or {}}
         await tx.decky_update(decky["name"], None, desired=new, pending=True, cause=why)
         row = {
             **row,

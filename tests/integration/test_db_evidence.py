@@ -424,3 +424,20 @@ async def test_a_bound_repository_undoes_all_of_its_rows(repo: BaseRepository) -
     ):
         assert await rows_of(repo, table, key if table != "sensor_checkpoint" else "sensor_key") == {}
     await put(repo, "attacker", {"attacker_uuid": A})
+
+
+async def test_a_dead_letter_keeps_what_it_can_of_hostile_text_in_its_topic_and_reason(
+    repo: BaseRepository,
+) -> None:
+    worker, topic, reason = "w\x00", "decky.a\x00b\ud800.state", "bad value '\udfff\x00' at commands[3].ts"
+    letter = await repo.dead_letter_add(worker, topic, reason, 7, b"\x00\xff")
+    assert await repo.dead_letter_add(worker, topic, reason, 7, b"") == letter, (
+        "found again under its own name"
+    )
+    stored = await repo.dead_letter_get(letter)
+    assert stored is not None
+    assert stored["worker"] == "w\ufffd"
+    assert stored["topic"] == "decky.a\ufffdb\ufffd.state"
+    assert stored["reason"] == "bad value '\ufffd\ufffd' at commands[3].ts"
+    assert stored["body"] == b"\x00\xff"
+    assert [row["reason"] for row in await repo.dead_letters()] == [stored["reason"]]

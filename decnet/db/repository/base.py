@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Self, TypeVar, cast, overload
 
 from sqlalchemy import ColumnElement, Table, func
@@ -79,12 +80,12 @@ class SqlRepository:
         self._session = session
 
     @classmethod
-    async def open(cls, url: str, **options: Any) -> Self:
+    async def open(cls, url: str, *, data_dir: Path | None = None) -> Self:
         """A repository on its own database, migrated to this version; end it with :meth:`close`.
 
         Raises what :meth:`decnet.db.engine.Database.open` raises.
         """
-        db = Database(url, **options)
+        db = Database(url, data_dir=data_dir)
         await db.open()
         return cls(db)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from decnet.db.rows import JsonObject
 
@@ -15,7 +15,7 @@ from decnet.db.rows import JsonObject
 class ObservedValue(TypedDict):
     """One observation as a merge reads it; ``value`` is as the primitive has it."""
 
-    value: Any
+    value: object
     ts: float
     confidence: float | None
     evidence_ref: str
@@ -27,7 +27,7 @@ class PrimitiveState(TypedDict):
     identity_uuid: str
     primitive: str
     state: str
-    current_value: Any
+    current_value: object
     confidence: float
     observation_count: int
     last_change_ts: float | None
@@ -41,7 +41,7 @@ class ListedState(TypedDict):
     identity_uuid: str
     primitive: str
     state: str
-    current_value: Any
+    current_value: object
     confidence: float
     observation_count: int
     last_change_ts: datetime | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from decnet.db.rows import JsonObject
 
@@ -40,7 +40,7 @@ class ObservationFacts(TypedDict):
     identity_uuid: str | None
     attacker_uuid: str | None
     session_id: str | None
-    value: Any
+    value: object
     confidence: float | None
     ts: float
     window_start: float | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from decnet.db.rows import JsonObject
 
@@ -31,6 +31,15 @@ class TopologyTally(TypedDict):
     reason: str | None
 
 
+class Cause(TypedDict, total=False):
+    """Whose wish a desired state is; ``leaves`` names substrates that the decky has to be taken from."""
+
+    trigger: str
+    actor: str
+    leaves: list[str]
+    payload: JsonObject
+
+
 class DeckyRow(TypedDict):
     """One decky; see :class:`decnet.db.schema.fleet.Decky`."""
 
@@ -43,8 +52,8 @@ class DeckyRow(TypedDict):
     pinned: list[str] | None
     networks: list[str] | None
     ports: dict[str, int] | None
-    spec: dict[str, Any] | None
-    cause: dict[str, Any] | None
+    spec: JsonObject | None
+    cause: Cause | None
     mutate_interval: str
     substrate: str
     address: str
