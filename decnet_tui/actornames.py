@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from decnet.hostile import visible
 from decnet_tui.summary import short
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
+    from decnet.db.rows.attribution import Alert
 
 SHOWN = 2
 """Addresses that stand in a list; how many more there are is said."""
 
 
-async def addresses(repo: BaseRepository, rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+async def addresses(repo: BaseRepository, rows: Iterable[Alert]) -> dict[str, str]:
     """The addresses of all attackers in ``attacker_uuids`` of some rows. Raises what the store raises."""
     wanted = {uuid for row in rows for uuid in row.get("attacker_uuids") or ()}
     if not wanted:
@@ -25,7 +26,7 @@ async def addresses(repo: BaseRepository, rows: Iterable[Mapping[str, Any]]) -> 
     return {uuid: ip for uuid, ip in known if ip and uuid in wanted}
 
 
-def actor_label(row: Mapping[str, Any], known: Mapping[str, str], limit: int = SHOWN) -> str:
+def actor_label(row: Alert, known: Mapping[str, str], limit: int = SHOWN) -> str:
     """The addresses of a row with ``attacker_uuids``, at most ``limit`` (0: all); else its identity's beginning."""
     found = [visible(known[uuid], 45) for uuid in row.get("attacker_uuids") or () if known.get(uuid)]
     shown = found[: limit or None]
@@ -33,7 +34,7 @@ def actor_label(row: Mapping[str, Any], known: Mapping[str, str], limit: int = S
     return " ".join(shown) + more if shown else f"id:{short(row.get('identity_uuid'))}"
 
 
-def actor_and_id(row: Mapping[str, Any], known: Mapping[str, str]) -> str:
+def actor_and_id(row: Alert, known: Mapping[str, str]) -> str:
     """The addresses and the beginning of the identity, which tells two behind one address apart."""
     label, ident = actor_label(row, known), f"id:{short(row.get('identity_uuid'))}"
     return label if label == ident else f"{label} {ident}"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from decnet.errors import DecnetError
 from decnet_tui.changes import Change, need_store
 from decnet_tui.forms import Field, Form, parse_duration
 from decnet_tui.session import Session
+
+if TYPE_CHECKING:
+    from decnet.db.rows.ignored import AddedEntry, IgnoredEntry
 
 KIND = "source.ignore"
 DURATIONS = ("forever", "1h", "24h", "7d")
@@ -24,7 +27,7 @@ class IgnoreSource(Change):
     source: str
     expires_at: float | None = None
     reason: str | None = None
-    entry: Mapping[str, Any] = field(default_factory=dict)
+    entry: AddedEntry | None = None
     """The entry as it was written; ``marked`` is the number of sessions that it marked."""
     kind = KIND
 
@@ -98,7 +101,7 @@ class NoticeSource(Change):
         return "the store still has it" if await _entry(session, self.source) else ""
 
 
-async def _entry(session: Session, source: str) -> Mapping[str, Any] | None:
+async def _entry(session: Session, source: str) -> IgnoredEntry | None:
     """The entry of a source in any of its spellings: a network is stored in its shortest."""
     from decnet.db.repository.ignored import (
         parse_source,  # here: the console starts without the database library

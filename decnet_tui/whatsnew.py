@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.runtime.health import status_of
@@ -18,9 +18,21 @@ from decnet_tui.times import clock, span
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
+    from decnet.db.rows import JsonObject
+    from decnet.db.rows.attribution import Alert
+    from decnet.db.rows.fleet import MutationRow
+    from decnet.db.rows.lists import NewAttacker, NewTechnique, SessionWorthReading
 
 MAX_SESSIONS = 8
 Row = Mapping[str, Any]
+"""What stands behind a line: a row of any of the queries."""
+
+
+class Beat(TypedDict):
+    """A worker's last heartbeat, from the store or from the bus."""
+
+    worker: str
+    payload: JsonObject | None
 
 
 @dataclass(frozen=True)
@@ -50,16 +62,16 @@ class Found:
 
     now: float
     since: float
-    attackers: Sequence[Row] = ()
-    techniques: Sequence[Row] = ()
-    sessions: Sequence[Row] = ()
-    alerts: Sequence[Row] = ()
+    attackers: Sequence[NewAttacker] = ()
+    techniques: Sequence[NewTechnique] = ()
+    sessions: Sequence[SessionWorthReading] = ()
+    alerts: Sequence[Alert] = ()
     addresses: Mapping[str, str] = field(default_factory=dict)
     """Of the attackers that the alerts name, by their uuid."""
     rules: Sequence[Row] = ()
     states: Mapping[str, Row] = field(default_factory=dict)
-    heartbeats: Sequence[Row] = ()
-    rotations: Sequence[Row] = ()
+    heartbeats: Sequence[Beat] = ()
+    rotations: Sequence[MutationRow] = ()
     heartbeat_s: float = 10.0
 
 
@@ -100,11 +112,11 @@ def is_empty(sections: Sequence[Section]) -> bool:
     return not any(section.items for section in sections)
 
 
-def _ago(found: Found, moment: Any) -> str:
+def _ago(found: Found, moment: object) -> str:
     return span(found.now - moment.timestamp()) + " ago" if isinstance(moment, datetime) else "?"
 
 
-def _address(found: Found, alert: Row) -> str | None:
+def _address(found: Found, alert: Alert) -> str | None:
     return next((ip for a in alert.get("attacker_uuids") or () if (ip := found.addresses.get(a))), None)
 
 
@@ -199,5 +211,5 @@ def _rotations(found: Found) -> tuple[Item, ...]:
     return tuple(items)
 
 
-def _services(names: Any) -> str:
+def _services(names: object) -> str:
     return " ".join(map(str, names)) if isinstance(names, (list, tuple)) and names else "-"

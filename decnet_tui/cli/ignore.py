@@ -78,6 +78,7 @@ async def _add(
     async with changing.opened(settings) as session:
         await changing.perform(session, change)
     row = change.entry
+    assert row is not None, "a change that was performed without an error has written its entry"
     if as_json:
         typer.echo(common.to_json(row))
         return

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from decnet_tui.feed import Feed
 from decnet_tui.playback import Player, screen_size
@@ -14,6 +14,9 @@ from decnet_tui.session import Session
 from decnet_tui.sessiondata import SessionData, read_session
 from decnet_tui.times import span
 from decnet_tui.widgets.strips import PLAIN, Line
+
+if TYPE_CHECKING:
+    from decnet.db.rows.lists import ListedTag
 
 
 class PlaybackLevel(Level):
@@ -135,7 +138,7 @@ class PlaybackLevel(Level):
         return [{"line": line} for line in self.copy_text().split("\n")]
 
 
-def _techniques(tags: Sequence[Mapping[str, Any]]) -> str:
+def _techniques(tags: Sequence[ListedTag]) -> str:
     names = (str(tag.get("sub_technique_id") or tag["technique_id"]) for tag in tags)
     return " ".join(dict.fromkeys(names))
 
