@@ -16,7 +16,7 @@ from sqlmodel import SQLModel
 
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.base import SqlRepository, check_keys, shaped
-from decnet.db.rows import attribution, behave, fleet, ignored, journal, lists, runtime, ttp
+from decnet.db.rows import attribution, behave, fleet, ignored, journal, lists, recorder, runtime, ttp
 from decnet.db.schema import attribution as attribution_tables
 from decnet.db.schema import behave as behave_tables
 from decnet.db.schema import fleet as fleet_tables
@@ -183,3 +183,7 @@ def test_a_query_that_does_not_give_what_its_row_promises_is_refused() -> None:
         check_keys(lists.NewTechnique, [*(whole.keys() - {"attackers"}), "actors"])
     with pytest.raises(TypeError, match="differ in tags"):
         shaped(lists.NewTechnique, {name: value for name, value in whole.items() if name != "tags"})
+    command = {"id": "c", "command_text": "id"}
+    assert shaped(recorder.EndedCommand, command) is command, "what may be missing may be missing"
+    with pytest.raises(TypeError, match="EndedCommand and its query differ in position"):
+        shaped(recorder.EndedCommand, {**command, "position": 1})

@@ -54,8 +54,9 @@ def chunks(items: Sequence[Any], size: int = CHUNK) -> Iterator[Sequence[Any]]:
 
 def check_keys(kind: type[Mapping[str, object]], keys: Iterable[str]) -> None:
     """Raises TypeError when columns of a query are not the keys of the typed row that it gives."""
-    wanted = cast("Any", kind).__required_keys__
-    if wrong := wanted.symmetric_difference(keys):
+    typed, given = cast("Any", kind), frozenset(keys)
+    wrong = (typed.__required_keys__ - given) | (given - typed.__required_keys__ - typed.__optional_keys__)
+    if wrong:
         raise TypeError(f"{kind.__name__} and its query differ in {', '.join(sorted(wrong))}")
 
 

@@ -38,7 +38,28 @@ class EndedCommand(TypedDict, total=False):
     success: bool
 
 
-class SessionFacts(TypedDict):
+class RareFacts(TypedDict, total=False):
+    """What few sessions have: counts of decoys other than shells, what they were asked for, what found no room.
+
+    Without ``connected_at`` (epoch seconds) the line of the session's connection is not known.
+    """
+
+    op_text: str
+    note_text: str
+    bytes_out: int
+    request_count: int
+    rows_read: int
+    bytes_read: int
+    path: str
+    signals: list[str]
+    llmnr_poison_count: int
+    tftp_filename: str
+    commands_dropped: int
+    items_dropped: int
+    connected_at: float
+
+
+class SessionFacts(RareFacts):
     """What a stored session is beside its start; times are epoch seconds.
 
     The lists hold what :mod:`decnet.events.session` says of their elements.
