@@ -12,16 +12,12 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from decnet.bus.base import Event
 from decnet.hostile import storable, visible
 from decnet.runtime.health import STALE_BEATS, process_gone
 from decnet_tui.summary import UNNAMED, source_of, summarise
-
-if TYPE_CHECKING:
-    from decnet.db.rows.lists import ListedAttacker
-    from decnet.db.rows.runtime import Heartbeat
 
 KNOWN_IPS = 20_000
 """Attackers whose address is remembered for events that name them by id only."""
@@ -193,7 +189,7 @@ class Feed:
         """Number of the oldest row still held."""
         return self.total - len(self.ring)
 
-    def load_heartbeats(self, rows: Iterable[Heartbeat]) -> None:
+    def load_heartbeats(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Heartbeats from the database: they show workers that fell silent before we came."""
         for row in rows:
             payload = row.get("payload")
@@ -210,7 +206,7 @@ class Feed:
         """Sensors that are missing, unreadable or silent too long."""
         return sum(str(row.get("state")) not in ("ok", "None") for row in self.sensors())
 
-    def load_addresses(self, rows: Iterable[ListedAttacker]) -> None:
+    def load_addresses(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Addresses of attackers that were stored before we came."""
         for row in rows:
             self._learn_ip(row)

@@ -130,7 +130,7 @@ def _alerts(found: Found) -> tuple[Item, ...]:
 
 
 def _sensors(found: Found) -> tuple[Item, ...]:
-    beats = [beat.get("payload") or {} for beat in found.heartbeats if beat.get("worker") != "bus"]
+    beats = [dict(beat.get("payload") or {}) for beat in found.heartbeats if beat.get("worker") != "bus"]
     if beats and all(status_of(beat, found.now, found.heartbeat_s) == "stopped" for beat in beats):
         # Its server went with it and could not say so: one line tells it all.
         return (
@@ -138,7 +138,7 @@ def _sensors(found: Found) -> tuple[Item, ...]:
         )
     items = []
     for beat in found.heartbeats:
-        payload = beat.get("payload") or {}
+        payload = dict(beat.get("payload") or {})
         name, state = str(beat.get("worker")), status_of(payload, found.now, found.heartbeat_s)
         if state not in ("ok", "stopped"):
             why = payload.get("note") or ""

@@ -62,7 +62,7 @@ def health_payload(worker: str, state: str, stats: WorkerStats, extra: dict[str,
     }
 
 
-def status_of(payload: Mapping[str, object], now: float, heartbeat_s: float) -> str:
+def status_of(payload: dict[str, Any], now: float, heartbeat_s: float) -> str:
     """ok, degraded, failed, waiting_for_bus, paused, stopped as reported, or stale when the beats stopped."""
     state = str(payload.get("state", "unknown"))
     ts = payload.get("ts")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar
 
 import typer
 
@@ -16,7 +16,6 @@ from decnet_tui.times import ago
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
-    from decnet.db.rows import JsonObject
     from decnet.db.rows.lists import ListedTag
 
 R = TypeVar("R")
@@ -184,27 +183,21 @@ def workers(
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     newest = common.parse_since(since)
 
-    async def ask() -> list[JsonObject]:
+    async def ask() -> list[dict[str, Any]]:
         async with common.repository(settings) as repo:
-            return [row["payload"] or {} for row in await repo.heartbeats()]
+            return [dict(row["payload"] or {}) for row in await repo.heartbeats()]
 
     now = time.time()
     beat = settings.runtime.heartbeat_s
     rows = [
-        {**p, "age_s": round(max(now - _beat_at(p), 0.0), 1), "status": status_of(p, now, beat)}
+        {**p, "age_s": round(max(now - float(p.get("ts") or 0), 0.0), 1), "status": status_of(p, now, beat)}
         for p in common.run(ask)
-        if newest is None or _beat_at(p) >= newest.timestamp()
+        if newest is None or float(p.get("ts") or 0) >= newest.timestamp()
     ]
     rows = rows[: limit or None]
     columns = ("worker", "status", "heartbeat", "processed", "failed", "dead_lettered", "lag", "note")
-    shown = rows if as_json else [{**row, "heartbeat": ago(max(now - _beat_at(row), 0.0))} for row in rows]
+    shown = rows if as_json else [{**row, "heartbeat": ago(row["age_s"])} for row in rows]
     common.print_rows(shown, columns, as_json, "no worker has run yet: start `decnet-tui --headless`")
-
-
-def _beat_at(payload: JsonObject) -> float:
-    """When a heartbeat was written (epoch seconds)."""
-    ts = payload.get("ts")
-    return float(ts) if isinstance(ts, (int, float)) else 0.0
 
 
 def register(app: typer.Typer) -> None:
