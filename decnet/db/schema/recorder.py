@@ -15,7 +15,7 @@ from decnet.db.schema.columns import json_column, moment, number, real, text, te
 
 
 class Attacker(SQLModel, table=True):
-    """One source address; ``ignored_by`` is the entry that marked it (``tables_ignore``), of sessions too."""
+    """One source address; ``ignored_by`` is the entry that marked it (``ignored_source``), of sessions too."""
 
     __tablename__ = "attacker"
     __table_args__ = (Index("ix_attacker_ip", "ip"), Index("ix_attacker_last_seen", "last_seen"))
