@@ -154,6 +154,18 @@ def test_no_method_of_the_repository_takes_or_gives_untyped_rows() -> None:
     assert not loose("dict[str, StoredRuleState]")
 
 
+def test_what_the_parts_of_the_repository_share_stays_among_them() -> None:
+    """The untyped row on its way through the repository is one of these names."""
+    outside = {
+        f"{name}:{node.lineno}"
+        for name, tree in MODULES.items()
+        if not name.startswith("decnet.db.repository")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "decnet.db.repository.base"
+    }
+    assert outside == set()
+
+
 def test_the_contract_stands_on_the_shared_machinery() -> None:
     assert issubclass(BaseRepository, SqlRepository)
 

@@ -15,7 +15,7 @@ from decnet.db.schema.columns import json_column, moment, number, real, text, te
 
 
 class Attacker(SQLModel, table=True):
-    """One source address; ``ignored_by`` is the entry that marked it (``tables_ignore``), of sessions too.
+    """One source address; ``ignored_by`` is the entry that marked it (``ignored_source``), of sessions too.
 
     ``told_at`` is when somebody first spoke of it without having seen it (a look-up): what stands for both times
     as long as nobody saw it.

@@ -1,4 +1,4 @@
-"""Repository, part lifters: the little that predicates need to know of the past."""
+"""Repository, part mails: bodies of e-mail, so that one that is sent again is known by its body."""
 
 from __future__ import annotations
 
