@@ -13,6 +13,7 @@ import typer
 from decnet.config import Settings
 from decnet.errors import DecnetError
 from decnet.hostile import visible
+from decnet.names import token_of
 from decnet_tui.cli import common
 from decnet_tui.cli.topology import topology
 
@@ -29,7 +30,6 @@ group = typer.Typer(
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The decky.")]
 _KEYS = (
     "name", "archetype", "substrate", "desired", "observed", "state", "mutate_interval", "last_mutated", "next_due",
-    "logged_as",
 )  # fmt: skip
 _ENDED = ("applied", "failed")
 
@@ -100,33 +100,39 @@ def list_deckies(
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     start = common.parse_since(since)
 
-    async def read() -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, str]]:
+    async def read() -> tuple[list[dict[str, Any]], ...]:
         async with common.repository(settings) as repo:
-            logged = {row["token"]: row["name"] for row in await repo.names()}
-            return await repo.deckies(), await repo.topologies(), logged
+            return await repo.deckies(), await repo.topologies(), await repo.names()
 
-    found, topologies, logged = common.run(read)
+    found, topologies, names = common.run(read)
     inherited = {row["topology_id"]: row["mutate_interval"] for row in topologies}
     rows = [row for row in found if start is None or (row["last_mutated"] and row["last_mutated"] >= start)]
     rows = rows[: limit or None]
     for row in rows:
         row["mutate_interval"] = row["mutate_interval"] or inherited.get(row["topology_id"], "never")
-        row["logged_as"] = logged.get(row["name"], row["name"])
     shown = [{key: row[key] for key in _KEYS} for row in rows]
-    common.print_rows(shown, _KEYS[:-1], as_json, "no deckies: `decnet-tui fleet apply FILE` makes some")
+    common.print_rows(shown, _KEYS, as_json, "no deckies: `decnet-tui fleet apply FILE` makes some")
     if not as_json:
         _notes(rows, topologies)
+        _namesakes({row["name"] for row in rows}, names)
 
 
 def _notes(rows: Sequence[dict[str, Any]], topologies: Sequence[dict[str, Any]]) -> None:
     for row in rows:
-        if row["logged_as"] != row["name"]:
-            typer.echo(f"{visible(row['name'])}: its log says {visible(row['logged_as'], 80)}")
         if row["reason"]:
             typer.echo(f"{visible(row['name'])}: {visible(row['reason'], 300)}")
     for row in topologies:
         reason = f" ({visible(row['reason'], 300)})" if row["reason"] else ""
         typer.echo(f"fleet {visible(row['topology_id'])}: {visible(row['status'])}{reason}")
+
+
+def _namesakes(deckies: set[str], names: Sequence[dict[str, Any]]) -> None:
+    """Sensors of others whose names clean to a decky's: what they log is kept under another one."""
+    for row in names:
+        if row["name"] not in deckies and token_of(row["name"]) in deckies:
+            typer.echo(
+                f"the sensor {visible(row['name'], 80)} is none of these: its name here is {row['token']}"
+            )
 
 
 @group.command()
