@@ -13,6 +13,7 @@ import typer
 from decnet.config import Settings
 from decnet.errors import DecnetError
 from decnet.hostile import visible
+from decnet.names import token_of
 from decnet_tui.cli import common
 from decnet_tui.cli.topology import topology
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from decnet.db.repository import BaseRepository
     from decnet.db.rows.fleet import DeckyRow, MutationRow, Rotated, TopologyRow
+    from decnet.db.rows.runtime import KnownName
 
 group = typer.Typer(
     help="The deckies: apply, list, mutate, interval, topology, setup.",
@@ -30,7 +32,6 @@ group = typer.Typer(
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The decky.")]
 _KEYS = (
     "name", "archetype", "substrate", "desired", "observed", "state", "mutate_interval", "last_mutated", "next_due",
-    "logged_as",
 )  # fmt: skip
 _ENDED = ("applied", "failed")
 
@@ -101,35 +102,40 @@ def list_deckies(
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     start = common.parse_since(since)
 
-    async def read() -> tuple[list[DeckyRow], list[TopologyRow], dict[str, str]]:
+    async def read() -> tuple[list[DeckyRow], list[TopologyRow], list[KnownName]]:
         async with common.repository(settings) as repo:
-            logged = {row["token"]: row["name"] for row in await repo.names()}
-            return await repo.deckies(), await repo.topologies(), logged
+            return await repo.deckies(), await repo.topologies(), await repo.names()
 
-    found, topologies, logged = common.run(read)
+    found, topologies, names = common.run(read)
     inherited = {row["topology_id"]: row["mutate_interval"] for row in topologies}
     rows = [row for row in found if start is None or (row["last_mutated"] and row["last_mutated"] >= start)]
     rows = rows[: limit or None]
     for row in rows:
         row["mutate_interval"] = row["mutate_interval"] or inherited.get(row["topology_id"], "never")
-    every: list[Mapping[str, object]] = [
-        {**row, "logged_as": logged.get(row["name"], row["name"])} for row in rows
-    ]
+    every: list[Mapping[str, object]] = [*rows]
     shown = [{key: row[key] for key in _KEYS} for row in every]
-    common.print_rows(shown, _KEYS[:-1], as_json, "no deckies: `decnet-tui fleet apply FILE` makes some")
+    common.print_rows(shown, _KEYS, as_json, "no deckies: `decnet-tui fleet apply FILE` makes some")
     if not as_json:
-        _notes(rows, topologies, logged)
+        _notes(rows, topologies)
+        _namesakes({row["name"] for row in rows}, names)
 
 
-def _notes(rows: Sequence[DeckyRow], topologies: Sequence[TopologyRow], logged: Mapping[str, str]) -> None:
+def _notes(rows: Sequence[DeckyRow], topologies: Sequence[TopologyRow]) -> None:
     for row in rows:
-        if (name := logged.get(row["name"], row["name"])) != row["name"]:
-            typer.echo(f"{visible(row['name'])}: its log says {visible(name, 80)}")
         if row["reason"]:
             typer.echo(f"{visible(row['name'])}: {visible(row['reason'], 300)}")
     for fleet in topologies:
         reason = f" ({visible(fleet['reason'], 300)})" if fleet["reason"] else ""
         typer.echo(f"fleet {visible(fleet['topology_id'])}: {visible(fleet['status'])}{reason}")
+
+
+def _namesakes(deckies: set[str], names: Sequence[KnownName]) -> None:
+    """Sensors of others whose names clean to a decky's: what they log is kept under another one."""
+    for row in names:
+        if row["name"] not in deckies and token_of(row["name"]) in deckies:
+            typer.echo(
+                f"the sensor {visible(row['name'], 80)} is none of these: its name here is {row['token']}"
+            )
 
 
 @group.command()

@@ -149,8 +149,7 @@ class FleetView(TableView[DeckyLine]):
             lines.append(
                 f"! {row['reason']}" + (f"; tried again {_stamp(row['retry_at'])}" if row["retry_at"] else "")
             )
-        wiring = [f"fleet {row['topology_id']}, changes newest first:", *self._rewired(row)]
-        return [*lines, "", "rotations, newest first:", *self._told(row), "", *wiring]
+        return [*lines, "", "rotations, newest first:", *self._told(row), *self._rewired(row)]
 
     def _rewired(self, row: DeckyLine) -> list[str]:
         told = [
@@ -159,7 +158,7 @@ class FleetView(TableView[DeckyLine]):
             + (f": {op['reason']}" if op["reason"] else "")
             for op in self.operations.get(str(row["topology_id"]), ())[:HISTORY]
         ]
-        return told or ["  none"]
+        return ["", f"fleet {row['topology_id']}, changes newest first:", *told] if told else []
 
     def _told(self, row: DeckyLine) -> list[str]:
         told = []
