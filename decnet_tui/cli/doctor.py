@@ -7,6 +7,7 @@ import platform
 import shutil
 import sqlite3
 import sys
+import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,8 +21,11 @@ from decnet.db.repository import BaseRepository
 from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet.runtime.dbwatch import locked_by
+from decnet.runtime.health import status_of
 from decnet_tui.cli import common
+from decnet_tui.cli.sensors import rows_of
 from decnet_tui.cli.stream import bus_settings
+from decnet_tui.figures import losses
 
 _MIN_FREE = 512 * 2**20
 _MIN_SQLITE = (3, 35, 0)
@@ -36,11 +40,12 @@ def doctor(
     db: common.DbUrl = None,
     rules: common.RulesDir = None,
 ) -> None:
-    """Checks versions, paths, permissions, database, bus, disk room and terminal; exit 1 if one fails."""
+    """Checks versions, paths, permissions, database, bus, workers, disk room and terminal; exit 1 if one fails."""
     settings = common.settings_of(config, data_dir=data_dir, db=db, rules=rules)
 
     async def ask() -> list[Finding]:
-        return [check(settings) for check in _CHECKS] + [await _database(settings), await _bus(settings)]
+        own = [check(settings) for check in _CHECKS]
+        return [*own, await _database(settings), await _bus(settings), await _health(settings)]
 
     findings = common.run(ask)
     rows = [{"check": subject, "result": result, "detail": detail} for subject, result, detail in findings]
@@ -150,6 +155,32 @@ async def _database(settings: Settings) -> Finding:
     if who:
         return "database", "FAIL", f"{locked_by(who)}: end it, or wait for it; work goes on by itself then"
     return "database", "ok", "reachable, schema current"
+
+
+async def _health(settings: Settings) -> Finding:
+    """What the workers say of themselves; an engine that stopped has nothing to say."""
+    try:
+        async with common.repository(settings) as repo:
+            beats = [row["payload"] or {} for row in await repo.heartbeats()]
+    except DecnetError:
+        return "health", "ok", "no engine has run yet, or its database cannot be asked"
+    now, beat_s = time.time(), settings.runtime.heartbeat_s
+    running = [(beat, state) for beat in beats if (state := status_of(beat, now, beat_s)) != "stopped"]
+    if not running:
+        return "health", "ok", "no engine runs"
+    bad = [
+        f"{b.get('worker')} is {state}: {b.get('note') or 'see workers'}"
+        for b, state in running
+        if state != "ok"
+    ]
+    bad += [
+        f"sensor {row['path']} is {row['state']}"
+        for beat, _ in running
+        for row in rows_of(beat, now, beat_s)
+        if row["state"] != "ok"
+    ]
+    bad += [f"{b.get('worker')}: {', '.join(lost)}" for b, _ in running if (lost := losses(b))]
+    return "health", "WARN" if bad else "ok", "; ".join(bad) or "every worker is well, nothing was lost"
 
 
 async def _bus(settings: Settings) -> Finding:
