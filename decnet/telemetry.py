@@ -84,7 +84,7 @@ def configure_tracing(settings: TelemetrySettings) -> Callable[[], None]:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError as error:
-        raise ConfigError("tracing needs the extra: pip install 'decnet-tui[otel]'") from error
+        raise ConfigError("tracing needs the extra otel: pip install 'decnet-tui[otel]'") from error
     provider = TracerProvider(resource=Resource.create({"service.name": "decnet-tui"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.endpoint)))
     trace.set_tracer_provider(provider)

@@ -12,6 +12,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ _UNREACHABLE_STATES = ("08", "57P", "28", "3D")
 
 
 def _driver_url(url: str) -> URL:
-    """The URL with our drivers. Raises DatabaseError for a kind that is not known."""
+    """The URL with our drivers. Raises DatabaseError for a kind that is not known, or whose driver is missing."""
     try:
         parsed = make_url(url)
     except ArgumentError as error:
@@ -61,6 +62,8 @@ def _driver_url(url: str) -> URL:
         kind = "postgresql"
     if kind not in _DRIVERS:
         raise DatabaseError(f"unknown database {kind!r}; known: {', '.join(_DRIVERS)}")
+    if kind == "postgresql" and find_spec("asyncpg") is None:
+        raise DatabaseError("PostgreSQL needs the extra postgres: pip install 'decnet-tui[postgres]'")
     return parsed.set(drivername=_DRIVERS[kind])
 
 

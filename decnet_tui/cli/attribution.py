@@ -62,11 +62,12 @@ def identities(
 
     async def ask() -> Sequence[Mapping[str, object]]:
         async with common.repository(settings) as repo:
-            rows = await _identities(repo, newest, attacker, limit, ignored)
-            return rows if as_json else await _with_states(repo, rows)
+            return await _with_states(repo, await _identities(repo, newest, attacker, limit, ignored))
 
     columns = ("identity_uuid", "attacker_uuids", "merged_into", "states")
-    common.print_rows(common.run(ask), columns, as_json, _EMPTY)
+    rows = common.run(ask)
+    shown = rows if as_json else [{**row, "states": _counts(row["states"])} for row in rows]
+    common.print_rows(shown, columns, as_json, _EMPTY)
 
 
 async def _identities(
@@ -84,10 +85,12 @@ async def _identities(
 
 async def _with_states(repo: BaseRepository, rows: list[ListedIdentity]) -> list[Mapping[str, object]]:
     states = await repo.state_counts([row["identity_uuid"] for row in rows])
-    return [{**row, "states": _counts(states.get(row["identity_uuid"], {}))} for row in rows]
+    return [{**row, "states": dict(states.get(row["identity_uuid"], {}))} for row in rows]
 
 
-def _counts(states: Mapping[str, int]) -> str:
+def _counts(states: object) -> str:
+    if not isinstance(states, dict):
+        return ""
     return ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
 
 

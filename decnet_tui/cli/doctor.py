@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -24,7 +24,9 @@ from decnet.runtime.dbwatch import locked_by
 from decnet.runtime.health import status_of
 from decnet.ttp.loader import load_dir
 from decnet_tui.cli import common
+from decnet_tui.cli.sensors import rows_of
 from decnet_tui.cli.stream import bus_settings
+from decnet_tui.figures import losses
 
 _MIN_FREE = 512 * 2**20
 _MIN_SQLITE = (3, 35, 0)
@@ -39,12 +41,12 @@ def doctor(
     db: common.DbUrl = None,
     rules: common.RulesDir = None,
 ) -> None:
-    """Checks versions, paths, permissions, database, bus, disk room and terminal; exit 1 if one fails."""
+    """Checks versions, paths, permissions, database, bus, workers, disk room and terminal; exit 1 if one fails."""
     settings = common.settings_of(config, data_dir=data_dir, db=db, rules=rules)
 
     async def ask() -> list[Finding]:
-        found = [check(settings) for check in _CHECKS]
-        return [*found, await _database(settings), await _bus(settings), await _workers(settings)]
+        own = [check(settings) for check in _CHECKS]
+        return [*own, await _database(settings), await _bus(settings), await _health(settings)]
 
     findings = common.run(ask)
     rows = [{"check": subject, "result": result, "detail": detail} for subject, result, detail in findings]
@@ -161,6 +163,40 @@ async def _database(settings: Settings) -> Finding:
     return "database", "ok", "reachable, schema current"
 
 
+async def _health(settings: Settings) -> Finding:
+    """What the workers say of themselves; an engine that stopped has nothing to say.
+
+    A worker that waits for rules tags nothing, which is a failure.
+    """
+    try:
+        async with common.repository(settings) as repo:
+            beats = [row["payload"] or {} for row in await repo.heartbeats()]
+    except DecnetError:
+        return "health", "ok", "no engine has run yet, or its database cannot be asked"
+    now, beat_s = time.time(), settings.runtime.heartbeat_s
+    running = [(beat, state) for beat in beats if (state := status_of(beat, now, beat_s)) != "stopped"]
+    if not running:
+        return "health", "ok", "no engine runs"
+    bad = [
+        f"{b.get('worker')} is {state}: {b.get('note') or 'see workers'}"
+        for b, state in running
+        if state != "ok"
+    ]
+    bad += [
+        f"sensor {row['path']} is {row['state']}"
+        for beat, _ in running
+        for row in rows_of(beat, now, beat_s)
+        if row["state"] != "ok"
+    ]
+    bad += [f"{b.get('worker')}: {', '.join(lost)}" for b, _ in running if (lost := losses(b))]
+    stuck = any(state in ("failed", "waiting_for_rules") for _, state in running)
+    return (
+        "health",
+        "FAIL" if stuck else "WARN" if bad else "ok",
+        "; ".join(bad) or "every worker is well, nothing was lost",
+    )
+
+
 async def _bus(settings: Settings) -> Finding:
     try:
         reachable = bus_settings(settings, None)
@@ -174,30 +210,6 @@ async def _bus(settings: Settings) -> Finding:
     finally:
         await client.close()
     return "bus", "ok", "reachable"
-
-
-async def _workers(settings: Settings) -> Finding:
-    """What the heartbeats say that is not well; a worker that waits for rules tags nothing, which is a failure."""
-    settings, _ = common.reach(settings)
-    if settings.db is None and not Path(settings.data_dir / "decnet.sqlite").exists():
-        return "workers", "ok", "no engine ran here yet"
-    try:
-        async with common.repository(settings) as repo:
-            beats = [row["payload"] or {} for row in await repo.heartbeats()]
-    except DecnetError as error:
-        return "workers", "WARN", f"not known: {error}"
-    states = [(beat, status_of(beat, time.time(), settings.runtime.heartbeat_s)) for beat in beats]
-    unwell = [(beat, state) for beat, state in states if state not in ("ok", "stopped")]
-    if not unwell:
-        running = sum(state == "ok" for _, state in states)
-        return "workers", "ok", f"{running} run" if running else "no engine runs"
-    said = [f"{beat.get('worker')} {state}" + _note(beat) for beat, state in unwell]
-    failed = any(state in ("failed", "waiting_for_rules") for _, state in unwell)
-    return "workers", "FAIL" if failed else "WARN", "; ".join(said)
-
-
-def _note(beat: Mapping[str, object]) -> str:
-    return f" ({beat['note']})" if beat.get("note") else ""
 
 
 def register(app: typer.Typer) -> None:

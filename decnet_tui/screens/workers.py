@@ -1,4 +1,4 @@
-"""Workers: the last heartbeat of each, the sensors, the dead letters; detail = the whole payload."""
+"""Workers: what was lost, the sensors, the last heartbeat of each worker and part, the dead letters; detail = the payload."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.style import Style
 
 from decnet.db.rows.runtime import DeadLetterLine
 from decnet.hostile import visible
+from decnet.runtime.health import PARTS
 from decnet_tui import glyphs
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed, WorkerModel
@@ -22,6 +23,7 @@ from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, WARN, Line, fit
 WORKERS, SENSORS, LETTERS = "workers", "sensors", "dead letters"
 MAX_LETTERS = 200
 MAX_NOTES = 400
+PATH_ROOM = 26
 LOST = "lost"
 
 
@@ -89,7 +91,7 @@ class WorkersView(SectionsView):
     def _entries(self, now: float) -> list[Entry]:
         if not self.feed.workers and not self.letters:
             return []
-        return [self._lost(), *self._workers(now), *self._sensors(), *self._letters()]
+        return [self._lost(), *self._sensors(), *self._workers(now), *self._letters()]
 
     def _lost(self) -> Entry:
         """The first line answers the first question."""
@@ -106,7 +108,7 @@ class WorkersView(SectionsView):
             f"{'worker':<11} {'state':<12} {'age':>6} {'done':>5} {'fail':>4} {'lag':>5} {'dead':>4}  notes"
         )
         rows = [heading(WORKERS, head, [(head, FAINT)])]
-        for name in sorted(self.feed.workers):
+        for name in sorted(self.feed.workers, key=lambda name: (name not in PARTS, name)):
             model = self.feed.workers[name]
             state = model.status(now, self.feed.heartbeat_s)
             bad = state not in ("ok", "stopped", "paused")
@@ -189,13 +191,20 @@ def _sensor_line(row: Mapping[str, Any]) -> Line:
     reasons = row.get("reasons")
     why = " ".join(f"{k} {v}" for k, v in reasons.items()) if isinstance(reasons, Mapping) else ""
     told = "  ".join([*losses(row), *troubles(row), *works({**row, "files": 0, "bytes_behind": 0})])
-    where = visible(f"{row.get('path')}  {row.get('waiting') or ''} {why}  {told}".rstrip(), 400)
+    where = visible(
+        f"{_end_of(str(row.get('path')))}  {row.get('waiting') or ''} {why}  {told}".rstrip(), 400
+    )
     return [
         (fit(str(row.get("kind")), 11) + " ", PLAIN),
         (f"{text:<12}", style),
         (numbers, PLAIN),
         (where, PLAIN),
     ]
+
+
+def _end_of(path: str) -> str:
+    """A path that is too long for 80 columns is told from its end: there files differ."""
+    return path if len(path) <= PATH_ROOM else f"...{path[3 - PATH_ROOM :]}"
 
 
 def _letter_line(row: DeadLetterLine) -> Line:

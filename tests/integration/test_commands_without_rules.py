@@ -66,17 +66,17 @@ def test_workers_and_doctor_name_a_worker_that_waits_for_rules(tmp_path: Path) -
     assert (row["worker"], row["status"], row["note"]) == ("ttp", "waiting_for_rules", NOTE)
     done = ran("doctor", "--json", "--data-dir", tmp_path)
     found = {f["check"]: (f["result"], f["detail"]) for f in json.loads(done.stdout)}
-    assert found["workers"] == ("FAIL", f"ttp waiting_for_rules ({NOTE})")
+    assert found["health"] == ("FAIL", f"ttp is waiting_for_rules: {NOTE}")
     assert done.exit_code == 1
 
 
-@pytest.mark.parametrize(("state", "expected"), [("ok", ("ok", "1 run")), ("stopped", ("ok", "no engine runs")), ("degraded", ("WARN", "ttp degraded"))])  # fmt: skip
+@pytest.mark.parametrize(("state", "expected"), [("ok", ("ok", "every worker is well, nothing was lost")), ("stopped", ("ok", "no engine runs")), ("degraded", ("WARN", "ttp is degraded: see workers"))])  # fmt: skip
 def test_the_doctor_judges_workers_by_their_heartbeats(
     tmp_path: Path, state: str, expected: tuple[str, str]
 ) -> None:
     _stored(tmp_path, beat(state=state, note=""))
     found = {f["check"]: f for f in json.loads(ran("doctor", "--json", "--data-dir", tmp_path).stdout)}
-    assert (found["workers"]["result"], found["workers"]["detail"]) == expected
+    assert (found["health"]["result"], found["health"]["detail"]) == expected
 
 
 def test_the_doctor_says_how_many_rules_load(rules: Path, tmp_path: Path) -> None:

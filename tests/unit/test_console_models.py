@@ -261,8 +261,8 @@ def test_workers_with_sensors_and_dead_letters() -> None:
     assert "! missing" in text
     assert "\x1b" not in text
     assert feed.silent_sensors() == 1
-    assert [e.key for e in view.entries if e.key is not None] == ["sensors", "/x\x1b[2J", 3]
-    assert view.gutter(4) == "!"
+    assert [e.key for e in view.entries if e.key is not None] == ["/x\x1b[2J", "sensors", 3]
+    assert view.gutter(2) == "!"
     view.move(10, 20)
     assert view.current is not None
     assert view.current.key == 3

@@ -1,0 +1,248 @@
+"""Every counter that exists is in health: the code is searched for counters, and each is faked and looked for.
+
+A new counter fails here until it has its place in a worker's health, or the reason why it is none of the operator's business.
+"""
+
+from __future__ import annotations
+
+import ast
+import time
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import decnet
+from decnet.attribution.worker import AttributionWorker
+from decnet.behave.worker import BehaveWorker
+from decnet.bounds import BITES
+from decnet.bus.base import Event
+from decnet.bus.live import LiveSubscription
+from decnet.bus.nats.connection import NatsBus
+from decnet.bus.publish import publish_failures
+from decnet.config import Settings, load_settings
+from decnet.engine import Engine
+from decnet.mutator.worker import MutatorWorker
+from decnet.recorder.worker import LEFT_OUT, RecorderWorker
+from decnet.runtime.health import WorkerStats, health_payload
+from decnet.runtime.parts import PartsHealth
+from decnet.sensors.worker import SensorsWorker
+from decnet.ttp.worker import TtpWorker
+from decnet_tui.feed import Feed
+from decnet_tui.figures import LOSS, TROUBLE, WORK, losses, notes, others
+from decnet_tui.screens.workers import WorkersView
+
+ROOT = Path(decnet.__file__).parent
+SCOPE = ("runtime", "bus", "recorder", "attribution", "mutator", "ttp")
+IN_HEALTH = {
+    "attribution/worker.py": {"malformed": "malformed", "deferred": "deferred", "alerts": "alerts_told", "forgotten": "waiting_forgotten"},
+    "bus/live.py": {"lost": "live_lost", "malformed": "live_malformed"},
+    "bus/nats/client.py": {"failed": "connect_failures"},
+    "bus/nats/connection.py": {"reconnects": "reconnects"},
+    "bus/nats/server.py": {"restarts": "restarts"},
+    "mutator/service.py": {"rotations": "rotations", "failures": "failed_changes"},
+    "recorder/worker.py": {"derived": "derived", "recordings_waiting": "recordings_waiting"},
+    "runtime/beats.py": {"not_stored": "beats_not_stored"},
+    "runtime/dbwatch.py": {"times_blocked": "times_blocked"},
+    "runtime/notify.py": {"dropped": "notify_dropped", "failed": "notify_failed"},
+    "runtime/relay.py": {"refused": "outbox_refused"},
+    "ttp/matcher.py": {"total": "rule_failures"},
+    "ttp/rule_engine.py": {"views_capped": "views_capped"},
+    "ttp/windows_engine.py": {"hits": "window_hits", "fired": "windows_fired", "dropped": "window_hits_dropped"},
+    "ttp/worker.py": {"inserted": "tags_inserted"},
+}  # fmt: skip
+"""Attribute that counts to its name in health, by file."""
+NO_HEALTH = {
+    "bus/memory.py": {"bytes": "the room that a stream in memory takes"},
+    "bus/nats/publisher.py": {"_number": "the number of the next message"},
+    "ttp/aggregates.py": {"attempts": "a fact about an attacker"},
+    "ttp/backfill.py": {"done": "progress of one command", "total": "progress of one command"},
+    "ttp/loader.py": {"superseded": "told by the rules themselves, as rules_superseded"},
+    "ttp/offline.py": {"_events": "the clock of `tag`", "views_capped": "told by `tag` itself"},
+    "ttp/store/impl/database.py": {"version": "what readers compare"},
+    "ttp/store/impl/filesystem.py": {"version": "what readers compare"},
+    "ttp/windows_memory.py": {"forgotten": "told by `tag` itself"},
+}
+"""Attribute to the reason why an operator need not know it."""
+
+
+def counters(path: Path) -> set[str]:
+    """Attributes of ``self`` that start at a number and are added to."""
+    tree = ast.parse(path.read_text("utf-8"))
+    added = {
+        node.target.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add) and isinstance(node.target, ast.Attribute)
+        and isinstance(node.target.value, ast.Name) and node.target.value.id == "self"
+    }  # fmt: skip
+    texts = {
+        target.attr
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and not _is_number(node.value)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Attribute)
+    }
+    return added - texts
+
+
+def _is_number(value: ast.expr | None) -> bool:
+    return value is None or (isinstance(value, ast.Constant) and type(value.value) is int)
+
+
+def test_every_counter_of_the_code_is_known_here() -> None:
+    found = {
+        str(path.relative_to(ROOT)): names
+        for part in SCOPE
+        for path in sorted((ROOT / part).rglob("*.py"))
+        if (names := counters(path))
+    }
+    assert [file for file, names in IN_HEALTH.items() if not set(names) <= found.get(file, set())] == []
+    stats = set(WorkerStats.__dataclass_fields__)
+    known = {file: set(names) for file, names in IN_HEALTH.items()}
+    for file, names in NO_HEALTH.items():
+        known.setdefault(file, set()).update(names)
+    unknown = {file: names - known.get(file, set()) for file, names in found.items()}
+    assert {file: names for file, names in unknown.items() if names - stats} == {}
+
+
+def test_every_figure_of_the_runtime_is_in_the_payload() -> None:
+    names = ("processed", "failed", "dead_lettered", "lag", "restarts")
+    payload = health_payload("ttp", "ok", WorkerStats(**dict.fromkeys(names, 7)), {})
+    assert {name: payload[name] for name in names} == dict.fromkeys(names, 7)
+
+
+def _bites(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("decnet.bounds.BITES", Counter())
+    for name in ("facts_capped", "evidence_cut", "attempts_uncounted", "news_cut", "users_capped"):
+        monkeypatch.setitem(BITES, name, 7)
+
+
+def ttp() -> tuple[dict[str, Any], set[str]]:
+    worker = TtpWorker(None, load_settings(ttp_rule_store_type="filesystem"))
+    engines = list(worker._engines())
+    for engine in {id(e.engine): e.engine for e in engines}.values():
+        engine.suppressed["R1", "floor"] = engine.views_capped = engine.failures.total = 7
+    worker.inserted, worker.sweep._refused = 7, set("abcdefg")
+    worker.suppression.ignored["R1", "ignored_source"] = 7
+    for window in worker.windows:
+        window.hits = window.fired = window.dropped = 7
+    own = {
+        *IN_HEALTH["ttp/worker.py"].values(),
+        *IN_HEALTH["ttp/windows_engine.py"].values(),
+        "tags_ignored",
+        "sessions_refused",
+    }
+    return worker.health(), own | {"facts_capped", "evidence_cut", "attempts_uncounted", "news_cut"}
+
+
+def recorder() -> tuple[dict[str, Any], set[str]]:
+    worker = RecorderWorker(Settings())
+    worker.recordings_waiting = worker.derived = 7
+    worker.left_out.update(dict.fromkeys(LEFT_OUT, 7))
+    return worker.health(), {"recordings_waiting", "derived", *LEFT_OUT, "users_capped"}
+
+
+def behave() -> tuple[dict[str, Any], set[str]]:
+    worker = BehaveWorker()
+    worker.counts.update({name: 7 - count for name, count in worker.counts.items()})
+    return worker.health(), set(worker.counts)
+
+
+def attribution() -> tuple[dict[str, Any], set[str]]:
+    worker = AttributionWorker(Settings())
+    worker.malformed = worker.deferred = worker.alerts = worker.forgotten = 7
+    return worker.health(), set(IN_HEALTH["attribution/worker.py"].values())
+
+
+def mutator() -> tuple[dict[str, Any], set[str]]:
+    worker = MutatorWorker(Settings())
+    worker.service = SimpleNamespace(rotations=7, failures=7)  # type: ignore[assignment]
+    worker._counts = dict.fromkeys(("deckies", "pending", "failing"), 7)
+    return worker.health(), {*IN_HEALTH["mutator/service.py"].values(), "deckies", "pending", "failing"}
+
+
+def engine_parts() -> tuple[dict[str, Any], set[str]]:
+    bus = NatsBus("nats://127.0.0.1:1")
+    bus.reconnects = bus._attempts.failed = 7
+    live = LiveSubscription("a.b", 1)
+    live.lost = live.malformed = 3
+    bus._live[live] = None
+    bus._left.update(live_lost=4, live_malformed=4)
+    engine = Engine(Settings())
+    engine.server = SimpleNamespace(restarts=7)  # type: ignore[assignment]
+    engine.notifier = SimpleNamespace(dropped=7, failed=7)  # type: ignore[assignment]
+    supervisor = SimpleNamespace(
+        relay=SimpleNamespace(backlog=7, refused=7),
+        database=SimpleNamespace(trouble="", times_blocked=7),
+        beats=SimpleNamespace(not_stored=7),
+    )
+    parts = PartsHealth(bus, supervisor, Settings(), engine._own_figures)  # type: ignore[arg-type]
+    files = ("bus/live.py", "bus/nats/client.py", "bus/nats/connection.py", "bus/nats/server.py", "runtime/beats.py",
+             "runtime/dbwatch.py", "runtime/notify.py", "runtime/relay.py")  # fmt: skip
+    return {**parts._bus(False), **parts._database(False), "restarts": parts._bus(False)["restarts"]}, {
+        "outbox",
+        *(name for file in files for name in IN_HEALTH[file].values()),
+    }
+
+
+@pytest.mark.parametrize("of", [ttp, recorder, behave, attribution, mutator, engine_parts])
+def test_each_counter_is_in_the_health_of_who_counts(of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _bites(monkeypatch)
+    monkeypatch.setattr("decnet.bounds.BITES", BITES)
+    publish_failures.clear()
+    payload, names = of()
+    assert {name: payload.get(name) for name in names} == dict.fromkeys(names, 7)
+
+
+@pytest.mark.parametrize("of", [ttp, recorder, behave, attribution, mutator, engine_parts])
+def test_each_has_words_in_the_workers_view_when_it_is_more_than_nothing(of: Any) -> None:
+    payload, names = of()
+    words = LOSS | TROUBLE | WORK
+    assert names - words.keys() == set()
+    assert others({k: v for k, v in payload.items() if isinstance(v, (int, float))}) == [], (
+        "figures without words"
+    )
+    feed = Feed()
+    feed.add(Event("system.x.health", {"state": "ok", **dict.fromkeys(names, 7)}, ts=time.time()))
+    view = WorkersView(feed)
+    view.sync(time.time())
+    entry = next(e for e in view.entries if e.key == "x")
+    assert view.records()[0].items() >= dict.fromkeys(names, 7).items(), "all figures are in what is exported"
+    said = "  ".join(notes({"state": "ok", **dict.fromkeys(names, 7)}))
+    for name in names:
+        assert f"7{'' if name == 'stream_fill_pct' else ' '}{words[name][1]}" in said
+    assert "".join(text for text, _ in entry.line).strip()
+    assert notes({"state": "ok", **dict.fromkeys(names, 0)}) == []
+
+
+def test_the_sensors_figures_have_words() -> None:
+    health = SensorsWorker(Settings()).health()
+    figures = {k for k, v in health.items() if type(v) is int}
+    assert len(figures) > 10
+    assert figures - (LOSS | TROUBLE | WORK).keys() == set()
+
+
+def test_what_is_lost_comes_first_and_is_the_first_line_of_the_view() -> None:
+    feed = Feed()
+    feed.add(
+        Event(
+            "system.ttp.health",
+            {"state": "ok", "rules_loaded": 9, "restarts": 1, "facts_capped": 2},
+            ts=time.time(),
+        )
+    )
+    feed.add(Event("system.sensors.health", {"state": "ok", "lines_refused": 1}, ts=time.time()))
+    feed.lost = 5
+    view = WorkersView(feed)
+    view.sync(time.time())
+    assert "".join(text for text, _ in view.line(0, 200)) == (
+        "lost or limited  sensors: 1 line refused; ttp: 2 facts beyond what rules look at; this console: 5 live events not shown"
+    )
+    assert notes(feed.workers["ttp"].payload) == [
+        "2 facts beyond what rules look at",
+        "1 restart",
+        "9 rules loaded",
+    ]
+    assert losses({"dead_lettered": 1}) == ["1 event given up"]
