@@ -26,7 +26,7 @@ FINGERPRINTED = topics.attacker(topics.ATTACKER_FINGERPRINTED)
 CAPTURED = topics.credential(topics.CREDENTIAL_CAPTURED)
 MERGED = topics.identity(topics.IDENTITY_MERGED)
 ENRICHED = topics.attacker(topics.ATTACKER_INTEL_ENRICHED)
-_FINGERPRINT_FRAME = frozenset({"attacker_uuid", "attacker_ip", "type", "decky_id", "session_id", "service"})
+_FINGERPRINT_FRAME = frozenset({"attacker_uuid", "attacker_ip", "type", "service"})
 
 
 @dataclass
