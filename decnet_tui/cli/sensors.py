@@ -26,6 +26,11 @@ KEYS = (
     "refused",
     "reasons",
     "last_refusal",
+    "cut",
+    "unknown",
+    "unknown_ids",
+    "homeless",
+    "unfinished",
     "rotations",
     "problems",
 )
@@ -91,6 +96,9 @@ def _why(row: Mapping[str, Any]) -> str:
     reasons = row.get("reasons") or {}
     problems = row.get("problems") or {}
     said = [f"{reason} {count}" for reason, count in reasons.items()] if isinstance(reasons, Mapping) else []
+    unknown = row.get("unknown_ids") or {}
+    if isinstance(unknown, Mapping):
+        said += [f"unknown id {visible(name, 60)} {count} (kept)" for name, count in unknown.items()]
     return "; ".join([*said, *(map(str, problems.values()) if isinstance(problems, Mapping) else ())])
 
 

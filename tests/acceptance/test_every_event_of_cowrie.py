@@ -16,6 +16,7 @@ import pytest_asyncio
 from decnet.config import load_settings
 from decnet.engine import Engine
 from decnet.sensors.cowrie import EVENTS
+from decnet_tui.cli.session import lines_of
 
 IDLE_S = 0.4
 START = 1_772_359_200
@@ -176,6 +177,21 @@ async def test_no_line_is_refused_or_unknown(engine: Engine) -> None:
     (sensor,) = beat["sensors"]
     assert (sensor["refused"], sensor.get("unknown_ids", {}), beat.get("homeless", 0)) == (0, {}, 0)
     assert {name for name, _ in REFERENCE} <= EVENTS.keys()
+
+
+async def test_the_command_that_shows_a_session_tells_every_list_of_it(engine: Engine) -> None:
+    told = await detail(engine)
+    assert await engine.repo.sessions_named("5e4700000001") == [told["session_id"]]
+    assert await engine.repo.sessions_named(told["session_id"][:8]) == [told["session_id"]]
+    assert await engine.repo.sessions_named(told["session_id"][:3]) == []
+    shown = "\n".join(lines_of({**told, "tags": await engine.repo.list_tags(limit=0)}))
+    for text in (
+        "echo sent-command", "sent-typed-line", "sent-sftp", "http://203.0.113.9/sent-nope", "b'EHLO sent-data'", "CVE-2026-99999",
+        "SentOwner", "5e4700000001", "SSH-2.0-sentinelclient_1", "T1190 (R0294)",
+    ):  # fmt: skip
+        assert text in shown, text
+    hostile = {**told, "inputs": [{"text": "\x1b]0;x\x07"}]}
+    assert "\x1b" not in "\n".join(lines_of(hostile))
 
 
 @pytest.mark.parametrize("secret", SECRETS)

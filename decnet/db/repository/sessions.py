@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import RepositoryBase, Row, chunks, greatest, least, replace
@@ -128,6 +128,16 @@ class SessionsMixin(RepositoryBase):
         async with self._read() as session:
             found = await session.execute(select(func.count()).select_from(_SESSION).where(*_UNTAGGED))
             return int(found.scalar_one())
+
+    async def sessions_named(self, name: str, limit: int = 20) -> list[str]:
+        """Ids of sessions by id, by the beginning of one (four characters at least), or by the honeypot's own id."""
+        name = storable_text(name)
+        own = or_(_SESSION.c.session_id == name, _SESSION.c.sensor_session == name)
+        wanted = or_(own, _SESSION.c.session_id.startswith(name, autoescape=True)) if len(name) >= 4 else own
+        query = select(_SESSION.c.session_id).where(wanted, _SESSION.c.attacker_uuid.is_not(None))
+        async with self._read() as session:
+            found = await session.execute(query.order_by(_SESSION.c.started_at).limit(limit))
+            return list(found.scalars())
 
     async def session_payload(self, session_id: str) -> Row | None:
         """One session as a ``session.ended`` payload (epoch seconds), or None."""
