@@ -72,7 +72,9 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
     for name in _LISTS:
         for item in told.get(name) or ():
             own = " ".join(tags.pop(str(item.get("id")), ()))
-            said = "  ".join(f"{key}={_value(key, inner)}" for key, inner in item.items())
+            said = "  ".join(
+                f"{key}={_value(key, inner)}" for key, inner in item.items() if inner not in (None, "")
+            )
             yield f"{name:<9} {said}  {own}".rstrip()
     for source, techniques in tags.items():
         yield f"tags      {' '.join(techniques)}  of {visible(source, _LONGEST)}"
