@@ -370,7 +370,10 @@ def _reader(kind: str, read: Callable[[Data], Data], homes: str = "") -> Reader:
 
 _OFFERED = frozenset({"hasshAlgorithms", "keyAlgs", "encCS", "macCS", "compCS", "langCS"})
 """What is told with the fingerprint that stands for it."""
-_NOT_TOLD = frozenset({"secret", "public_key"})
+_NOT_TOLD = frozenset(
+    {"secret", "public_key", "hassh_algorithms", "key_algs", "enc_algs", "mac_algs", "comp_algs", "languages"}
+)
+"""Parts of a fact that its session does not keep."""
 _PASSING = frozenset({"connect", "tty", "closed"})
 """Kinds of fact of which a session keeps none of the fields as they are."""
 _KEX = _reader("client", _client, "version hassh kexAlgs")

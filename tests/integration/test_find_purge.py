@@ -139,7 +139,9 @@ async def test_every_text_that_is_stored_is_searched(repo: BaseRepository) -> No
 
 
 @pytest.mark.parametrize("first", [0, 1])
-async def test_of_two_tellings_of_one_end_the_one_that_says_more_counts(repo: BaseRepository, first: int) -> None:
+async def test_of_two_tellings_of_one_end_the_one_that_says_more_counts(
+    repo: BaseRepository, first: int
+) -> None:
     for n in range(8):
         remark = {"eventid": "cowrie.virustotal.scanfile", "fields": {"permalink": f"late-{n}-remark"}}
         tellings = [session(f"told{n}", NEW, 9100.0), session(f"told{n}", NEW, 9100.0, extras=[remark])]
