@@ -98,7 +98,11 @@ def _name_of(eventid: str) -> str:
 def _moment(raw: Data) -> float | None:
     """When it happened: what the honeypot wrote, else what it or a shipper wrote beside it."""
     if "timestamp" in raw or "time" in raw:
-        return parse_time(raw.get("timestamp", raw.get("time")))
+        given = raw.get("timestamp", raw.get("time"))
+        if isinstance(given, dict):  # as MongoDB exports it
+            given = given.get("$date")
+        number = None if isinstance(given, str) and "T" in given else as_number(given)
+        return parse_time(given if number is None or number < _MILLIS else number / 1000.0)
     millis = as_number(raw.get("epoch"))
     return parse_time(raw.get("@timestamp")) if millis is None else parse_time(millis / 1000.0)
 
@@ -357,6 +361,8 @@ _SHARED = frozenset(
     }
 )  # fmt: skip
 """What every line of Cowrie has beside its own fields; the last three are the words of its logging framework."""
+_MILLIS = 1e12
+"""A time from here on (the year 33658 in seconds) is one in milliseconds."""
 _WHOLE = frozenset({"extra", "var", "ptr"})
 """Kinds of fact that hold their whole line."""
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,63}")

@@ -14,11 +14,13 @@ from decnet.keyed import load_key
 from decnet.sensors.cowrie import is_cowrie
 from decnet.sensors.files.carriers import Wanted
 from decnet.sensors.files.tailer import Batch, Tailer
-from decnet.sensors.files.unwrap import Unwrapper
+from decnet.sensors.files.unwrap import HINTS, Unwrapper
 from decnet.sensors.opencanary import is_opencanary
 from decnet.sensors.sources import Source, make_source
 
 _SNIFFED_LINES = 1000
+_LOOKED_AT = 100
+"""Lines of a log of nobody's that are asked what they look like."""
 _SNIFFED_BYTES = 1 << 20
 Kind = Literal["cowrie", "opencanary", "jsonl"]
 _KINDS: dict[Kind, Wanted] = {
@@ -45,6 +47,7 @@ def iter_events(
             why = (
                 tailer.problems.get(str(path)) or "neither recorded events nor a log of Cowrie or OpenCanary"
             )
+            why += _looks_like(first)
             raise SensorError(f"{path}: {why}")
         source = make_source(SensorSpec(kind=kind, path=Path(path)), settings, load_key(settings.data_dir))
         for batch in chain([first], _batches(tailer)):
@@ -80,6 +83,16 @@ def detect(batch: Batch) -> Kind | None:
             if reader.feed(line.path, line.data).events:
                 return kind
     return next((kind for kind, reader in readers.items() if reader.flush().events), None)
+
+
+def _looks_like(batch: Batch) -> str:
+    """What a log that is none of ours looks like, by its first line that says so."""
+    reader = Unwrapper(is_cowrie, _SNIFFED_BYTES)
+    for line in batch.lines[:_LOOKED_AT]:
+        reason = reader.feed(line.path, line.data).reason
+        if reason.startswith("a_"):
+            return f": {HINTS.get(reason, 'it looks like ' + reason.replace('_', ' '))}"
+    return ""
 
 
 def _batches(tailer: Tailer) -> Iterator[Batch]:

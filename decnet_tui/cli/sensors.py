@@ -11,6 +11,7 @@ import typer
 
 from decnet.hostile import visible
 from decnet.runtime.health import status_of
+from decnet.sensors.files.unwrap import HINTS
 from decnet_tui.cli import common
 from decnet_tui.times import ago
 
@@ -95,7 +96,8 @@ def _row(row: Mapping[str, Any], instead: str, now: float) -> dict[str, Any]:
 def _why(row: Mapping[str, Any]) -> str:
     reasons = row.get("reasons") or {}
     problems = row.get("problems") or {}
-    said = [f"{reason} {count}" for reason, count in reasons.items()] if isinstance(reasons, Mapping) else []
+    known = reasons.items() if isinstance(reasons, Mapping) else ()
+    said = [f"{reason} {count}{f' ({HINTS[reason]})' if reason in HINTS else ''}" for reason, count in known]
     unknown = row.get("unknown_ids") or {}
     if isinstance(unknown, Mapping):
         said += [f"unknown id {visible(name, 60)} {count} (kept)" for name, count in unknown.items()]

@@ -484,3 +484,20 @@ def test_a_program_that_no_command_has_told_of_is_kept() -> None:
         ("cowrie.command.failed", {"input": "hidden --now"}),
     ]  # fmt: skip
     assert [c.get("success") for c in ended.payload["commands"]] == [True]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"timestamp": 1772359200.5}, {"timestamp": "1772359200.5"}, {"timestamp": 1772359200500}, {"timestamp": "1772359200500"},
+        {"timestamp": "2026-03-01T10:00:00.500000Z"}, {"timestamp": "2026-03-01T11:00:00.500000+0100"},
+        {"timestamp": "2026-03-01 10:00:00.500000"}, {"timestamp": "2026-03-01 10:00:00,500"}, {"timestamp": {"$date": "2026-03-01T10:00:00.500Z"}},
+        {"timestamp": {"$date": 1772359200500}}, {"time": 1772359200.5}, {"epoch": 1772359200500}, {"@timestamp": "2026-03-01T10:00:00.500Z"},
+    ],
+)  # fmt: skip
+def test_a_time_is_read_however_it_was_written(given: dict[str, Any]) -> None:
+    fact = cowrie_line(
+        json.dumps({"eventid": "cowrie.command.input", "session": "s", "input": "id", **given}).encode()
+    )
+    assert isinstance(fact, Fact)
+    assert fact.ts == 1772359200.5
