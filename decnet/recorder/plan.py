@@ -30,7 +30,7 @@ MAILED = topics.email_topic(topics.EMAIL_RECEIVED)
 TRIGGERED = "canary.*.triggered"
 REUSED = topics.credential(topics.CREDENTIAL_REUSE_DETECTED)
 ENRICHED = topics.attacker(topics.ATTACKER_INTEL_ENRICHED)
-_FINGERPRINT_FRAME = frozenset({"attacker_uuid", "attacker_ip", "type", "decky_id", "session_id", "service"})
+_FINGERPRINT_FRAME = frozenset({"attacker_uuid", "attacker_ip", "type", "service"})
 
 
 @dataclass

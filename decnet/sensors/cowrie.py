@@ -97,7 +97,11 @@ def _name_of(eventid: str) -> str:
 def _moment(raw: Data) -> float | None:
     """When it happened: what the honeypot wrote, else what it or a shipper wrote beside it."""
     if "timestamp" in raw or "time" in raw:
-        return epoch(raw.get("timestamp", raw.get("time")))
+        given = raw.get("timestamp", raw.get("time"))
+        if isinstance(given, dict):  # as MongoDB exports it
+            given = given.get("$date")
+        count = None if isinstance(given, str) and "T" in given else number(given)
+        return epoch(given if count is None or count < _MILLIS else count / 1000.0)
     millis = number(raw.get("epoch"))
     return epoch(raw.get("@timestamp")) if millis is None else epoch(millis / 1000.0)
 
@@ -356,6 +360,8 @@ _SHARED = frozenset(
     }
 )  # fmt: skip
 """What every line of Cowrie has beside its own fields; the last three are the words of its logging framework."""
+_MILLIS = 1e12
+"""A time from here on (the year 33658 in seconds) is one in milliseconds."""
 _WHOLE = frozenset({"extra", "var", "ptr"})
 """Kinds of fact that hold their whole line."""
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,63}")
@@ -369,7 +375,10 @@ def _reader(kind: str, read: Callable[[Data], Data], homes: str = "") -> Reader:
 
 _OFFERED = frozenset({"hasshAlgorithms", "keyAlgs", "encCS", "macCS", "compCS", "langCS"})
 """What is told with the fingerprint that stands for it."""
-_NOT_TOLD = frozenset({"secret", "public_key"})
+_NOT_TOLD = frozenset(
+    {"secret", "public_key", "hassh_algorithms", "key_algs", "enc_algs", "mac_algs", "comp_algs", "languages"}
+)
+"""Parts of a fact that its session does not keep."""
 _PASSING = frozenset({"connect", "tty", "closed"})
 """Kinds of fact of which a session keeps none of the fields as they are."""
 _KEX = _reader("client", _client, "version hassh kexAlgs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Literal
 
 from decnet.errors import SensorError
@@ -10,7 +11,7 @@ from decnet.sensors.cowrie import is_cowrie
 from decnet.sensors.files.carriers import Wanted
 from decnet.sensors.files.cutting import Line, wide
 from decnet.sensors.files.listing import Sniff
-from decnet.sensors.files.unwrap import Unwrapper
+from decnet.sensors.files.unwrap import HINTS, Unwrapper
 from decnet.sensors.opencanary import is_opencanary
 
 Kind = Literal["cowrie", "opencanary", "jsonl"]
@@ -20,6 +21,8 @@ KINDS: dict[Kind, Wanted] = {
     "jsonl": lambda raw: "topic" in raw,
 }
 _SNIFFED_LINES = 1000
+_LOOKED_AT = 100
+"""Lines of a log of nobody's that are asked what they look like."""
 _SNIFFED_BYTES = 1 << 20
 
 
@@ -39,6 +42,13 @@ def kind_of(lines: Iterable[Line]) -> Kind | None:
             if reader.feed(line.path, line.data).events:
                 return kind
     return next((kind for kind, reader in readers.items() if reader.flush().events), None)
+
+
+def looks_like(lines: Iterable[Line]) -> str:
+    """What lines of nobody's look like, by the first one that says so; empty when none does."""
+    reader = Unwrapper(is_cowrie, _SNIFFED_BYTES)
+    said = (foreign(reader.feed(line.path, line.data).reason) for line in islice(lines, _LOOKED_AT))
+    return next((text for text in said if text), "")
 
 
 def sniffer(kind: Kind) -> Sniff:
@@ -63,4 +73,4 @@ def foreign(reason: str) -> str:
     if not reason.startswith("a_"):
         return ""
     name = reason.removeprefix("a_").replace("_", " ")
-    return f"this is {'an' if name[0] in 'aeiou' else 'a'} {name}"
+    return HINTS.get(reason) or f"this is {'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -11,7 +11,7 @@ from decnet.config import SensorSpec, Settings
 from decnet.errors import SensorError
 from decnet.keyed import load_key
 from decnet.sensors.files.tailer import Batch, Tailer
-from decnet.sensors.kinds import kind_of
+from decnet.sensors.kinds import kind_of, looks_like
 from decnet.sensors.sources import Source, make_source
 
 
@@ -32,6 +32,8 @@ def iter_events(
             why = (
                 tailer.problems.get(str(path)) or "neither recorded events nor a log of Cowrie or OpenCanary"
             )
+            if said := looks_like(first.lines):
+                why += f": {said}"
             raise SensorError(f"{path}: {why}")
         source = make_source(SensorSpec(kind=kind, path=Path(path)), settings, load_key(settings.data_dir))
         for batch in chain([first], _batches(tailer)):

@@ -16,6 +16,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "rules": ("rules",),
     "lists": ("tags", "sessions", "attackers"),
     "workers": ("workers",),
+    "session": ("session",),
     "summary": ("summary",),
     "sensors": ("sensors",),
     "deadletters": ("deadletters",),

@@ -11,6 +11,7 @@ import typer
 
 from decnet.hostile import visible
 from decnet.runtime.health import status_of
+from decnet.sensors.files.unwrap import HINTS
 from decnet_tui.cli import common
 from decnet_tui.figures import losses, troubles, works
 from decnet_tui.times import ago, span
@@ -132,7 +133,10 @@ def _changes(found: Any) -> list[dict[str, Any]]:
 def _why(row: Mapping[str, Any]) -> str:
     reasons = row.get("reasons") or {}
     problems = row.get("problems") or {}
-    said = [f"{reason} {count}" for reason, count in _items(reasons)]
+    said = [
+        f"{reason} {count}" + (f" ({HINTS[reason]})" if reason in HINTS else "")
+        for reason, count in _items(reasons)
+    ]
     waiting = [str(row["waiting"])] if row.get("waiting") else []
     return "; ".join([*waiting, *said, *(str(why) for _, why in _items(problems))])
 

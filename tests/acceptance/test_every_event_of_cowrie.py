@@ -16,6 +16,7 @@ import pytest_asyncio
 from decnet.config import load_settings
 from decnet.engine import Engine
 from decnet.sensors.cowrie import EVENTS
+from decnet_tui.cli.session import lines_of
 
 IDLE_S = 0.4
 START = 1_772_359_200
@@ -99,6 +100,7 @@ REFERENCE: tuple[tuple[str, Fields], ...] = (
 """Event ids of docs/OUTPUT (2.3 to 3.1) and of the catalogue that Cowrie 3.1 checks it against, with their attributes."""
 SECRETS = ("clear-one", "clear-two", "clear-three")
 CLEAR = frozenset({"password"})
+LATE = 4
 
 
 def written(path: Path, lines: tuple[tuple[str, Fields], ...] = REFERENCE) -> Path:
@@ -109,6 +111,8 @@ def written(path: Path, lines: tuple[tuple[str, Fields], ...] = REFERENCE) -> Pa
         for i, (name, fields) in enumerate(lines)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with path.open("a") as log:
+        log.writelines(late(number) for number in range(LATE))
     return path
 
 
@@ -139,6 +143,17 @@ async def detail(engine: Engine) -> dict[str, Any]:
     payload = await engine.repo.session_payload(session["session_id"])
     assert payload is not None
     return payload
+
+
+def late(number: int) -> str:
+    """What a service answers some seconds after the session has closed."""
+    row = {
+        "eventid": "cowrie.new.answer",
+        "timestamp": START + 60 + number,
+        "session": "5e4700000001",
+        "said": f"sent-late-{number}",
+    }
+    return json.dumps(row) + "\n"
 
 
 def values(fields: Fields) -> list[str]:
@@ -174,8 +189,32 @@ async def test_every_value_of_every_event_is_found_or_stands_in_the_session(
 async def test_no_line_is_refused_or_unknown(engine: Engine) -> None:
     (beat,) = [row["payload"] for row in await engine.repo.heartbeats() if row["worker"] == "sensors"]
     (sensor,) = beat["sensors"]
-    assert (sensor["refused"], sensor.get("unknown_ids", {}), beat.get("homeless", 0)) == (0, {}, 0)
+    assert (sensor["refused"], sensor["homeless"]) == (0, 0)
+    assert sensor["unknown_ids"] == {"cowrie.new.answer": LATE}, (
+        "of the reference none, and what is new by its name"
+    )
     assert {name for name, _ in REFERENCE} <= EVENTS.keys()
+
+
+@pytest.mark.parametrize("number", range(LATE))
+async def test_what_is_said_after_the_end_is_kept_as_well(engine: Engine, number: int) -> None:
+    (row,) = await engine.repo.find(f"sent-late-{number}")
+    assert row["kind"] == "other"
+
+
+async def test_the_command_that_shows_a_session_tells_every_list_of_it(engine: Engine) -> None:
+    told = await detail(engine)
+    assert await engine.repo.sessions_named("5e4700000001") == [told["session_id"]]
+    assert await engine.repo.sessions_named(told["session_id"][:8]) == [told["session_id"]]
+    assert await engine.repo.sessions_named(told["session_id"][:3]) == []
+    shown = "\n".join(lines_of({**told, "tags": await engine.repo.list_tags(limit=0)}))
+    for text in (
+        "echo sent-command", "sent-typed-line", "sent-sftp", "http://203.0.113.9/sent-nope", "b'EHLO sent-data'", "CVE-2026-99999",
+        "SentOwner", "5e4700000001", "SSH-2.0-sentinelclient_1", "T1190 (R0294)",
+    ):  # fmt: skip
+        assert text in shown, text
+    hostile = {**told, "inputs": [{"text": "\x1b]0;x\x07"}]}
+    assert "\x1b" not in "\n".join(lines_of(hostile))
 
 
 @pytest.mark.parametrize("secret", SECRETS)

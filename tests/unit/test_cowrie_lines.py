@@ -422,3 +422,85 @@ def test_input_at_a_password_prompt_is_kept_nowhere(realm: str) -> None:
     (ended,) = [e.payload for e in source.end_all() if e.topic == "attacker.session.ended"]
     assert [(i["realm"], i["text"]) for i in ended["inputs"]] == [("cat", "#!/bin/sh")]
     assert "hunter2" not in json.dumps(ended)
+
+
+# --- what a line says beside its fact
+
+
+def rest_of(event: str, **more: Any) -> Any:
+    fact = cowrie_line(row(event, **more))
+    assert isinstance(fact, Fact)
+    return None if fact.rest is None else fact.rest["fields"]
+
+
+def test_what_has_no_home_in_a_fact_stands_beside_it_and_what_has_one_does_not() -> None:
+    assert rest_of("command.input", input="id") is None
+    assert rest_of("command.input", input="id", realm="python", ttyno=3) == {"realm": "python", "ttyno": 3}
+    assert rest_of("session.file_upload", filename="a", url="a", shasum="s") is None, (
+        "the same again says nothing"
+    )
+    assert rest_of("session.file_upload", filename="a", url="b") == {"url": "b"}
+    assert rest_of("session.connect", src_port=1, dst_ip="h", dst_port=22, uuid="u", sensor="a.b") == {
+        "src_port": 1, "dst_ip": "h", "dst_port": 22, "uuid": "u", "sensor": "a.b",
+    }  # fmt: skip
+    assert rest_of("client.kex", hassh="h", keyAlgs=["k"]) is None, "it stands with the fingerprint"
+    assert rest_of("client.version", version="v", keyAlgs=["k"]) == {"keyAlgs": '["k"]'}
+    assert rest_of("direct-tcpip.request", dst_ip="h", dst_port=1, orig_ip="o", src_ip="192.0.2.9") == {
+        "src_ip": "192.0.2.9"
+    }
+    assert rest_of("login.failed", username="u", isError=1) == {"isError": 1}
+    assert rest_of("login.failed", username="u", isError=0, system="x", format="y") is None
+
+
+@pytest.mark.parametrize(
+    ("event", "fields"),
+    [
+        ("login.failed", {"username": "u", "password": "hunter22", "passwd": "hunter22"}),
+        ("command.chpasswd", {"username": "u", "password": "hunter22", "message": "CHPASSWD: u:hunter22"}),
+        ("command.input", {"realm": "passwd", "input": "hunter22"}),
+        ("command.success", {"realm": "passwd", "input": "hunter22"}),
+        ("session.input", {"realm": "sudo", "input": "hunter22"}),
+        (
+            "proxy.ssh",
+            {"packet": "SSH_MSG_USERAUTH_REQUEST  ", "payload": "b'...hunter22'", "direction": "x"},
+        ),
+        ("new.event", {"user_password": "hunter22", "client.secret": "hunter22"}),
+    ],
+)
+def test_no_field_beside_a_fact_holds_a_secret(event: str, fields: dict[str, Any]) -> None:
+    fact = cowrie_line(row(event, **fields))
+    assert isinstance(fact, Fact)
+    data = {key: value for key, value in fact.data.items() if key != "secret"}
+    assert "hunter22" not in repr((data, fact.rest))
+
+
+def test_a_program_that_no_command_has_told_of_is_kept() -> None:
+    source = make()
+    lines = row("command.input", 0, session="s", input="echo 'a b'; wget x") + row(
+        "command.success", 1, session="s", input="echo a b"
+    )
+    lines += row("command.success", 2, session="s", input="wget x") + row(
+        "command.failed", 3, session="s", input="hidden --now"
+    )
+    (ended,) = [e for e in [*feed(source, lines), *source.end_all()] if e.topic.endswith("ended")]
+    assert [(x["eventid"], x["fields"]) for x in ended.payload["extras"]] == [
+        ("cowrie.command.failed", {"input": "hidden --now"}),
+    ]  # fmt: skip
+    assert [c.get("success") for c in ended.payload["commands"]] == [True]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"timestamp": 1772359200.5}, {"timestamp": "1772359200.5"}, {"timestamp": 1772359200500}, {"timestamp": "1772359200500"},
+        {"timestamp": "2026-03-01T10:00:00.500000Z"}, {"timestamp": "2026-03-01T11:00:00.500000+0100"},
+        {"timestamp": "2026-03-01 10:00:00.500000"}, {"timestamp": "2026-03-01 10:00:00,500"}, {"timestamp": {"$date": "2026-03-01T10:00:00.500Z"}},
+        {"timestamp": {"$date": 1772359200500}}, {"time": 1772359200.5}, {"epoch": 1772359200500}, {"@timestamp": "2026-03-01T10:00:00.500Z"},
+    ],
+)  # fmt: skip
+def test_a_time_is_read_however_it_was_written(given: dict[str, Any]) -> None:
+    fact = cowrie_line(
+        json.dumps({"eventid": "cowrie.command.input", "session": "s", "input": "id", **given}).encode()
+    )
+    assert isinstance(fact, Fact)
+    assert fact.ts == 1772359200.5

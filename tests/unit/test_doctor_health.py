@@ -40,7 +40,7 @@ MISSING = {"kind": "cowrie", "path": "/l", "state": "missing"}
         ([{"worker": "ttp"}, {"worker": "bus"}], "ok", "every worker is well, nothing was lost"),
         (
             [{"worker": "ttp", "state": "waiting_for_rules", "note": "no rules yet"}],
-            "WARN",
+            "FAIL",
             "ttp is waiting_for_rules: no rules yet",
         ),
         ([{"worker": "ttp", "ts": 1.0}], "WARN", "ttp is stale"),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from decnet.config import Settings
+from decnet.errors import SensorError
 from decnet.sensors.replay import iter_events
 
 CASES = Path(__file__).parent.parent / "fixtures" / "cases"
@@ -122,3 +123,21 @@ def test_16_one_long_line_or_many_in_any_encoding_and_without_a_newline_at_the_e
     ]
     assert {p["end_reason"] for p in ended} == {"closed"}
     assert refused == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "2026-03-01T10:00:00+0000 [HoneyPotSSHTransport,0,192.0.2.1] CMD: id\n",
+            "the JSON log is cowrie.json",
+        ),
+        ("2026-03-01T10:00:00.1Z a1b2c3d4e5f6 CMD: id\n", "the JSON log is cowrie.json"),
+        ('{"event_type": "alert", "flow_id": 1}\n', "it looks like a suricata log"),
+    ],
+)
+def test_16_what_is_none_of_ours_is_named_to_who_asks_for_it(text: str, said: str, tmp_path: Path) -> None:
+    log = tmp_path / "cowrie.log"
+    log.write_text(text)
+    with pytest.raises(SensorError, match=said):
+        list(iter_events(log, Settings(data_dir=tmp_path)))

@@ -168,7 +168,7 @@ class Credential(SQLModel, table=True):
 
 
 class Fingerprint(SQLModel, table=True):
-    """One fingerprint of an attacker's tool; ``fields`` are the kind's own."""
+    """One fingerprint of an attacker's tool; ``fields`` are the kind's own. Session and decky say where it was seen."""
 
     __tablename__ = "fingerprint"
     __table_args__ = (Index("ix_fingerprint_attacker", "attacker_uuid"),)
@@ -176,6 +176,8 @@ class Fingerprint(SQLModel, table=True):
     attacker_uuid: str = text()
     kind: str = text()
     fields: dict[str, Any] | None = json_column()
+    session_id: str | None = text(None)
+    decky_id: str | None = text(None)
     first_seen: datetime | None = moment(None)
     last_seen: datetime | None = moment(None)
 

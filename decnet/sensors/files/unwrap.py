@@ -270,7 +270,9 @@ _TEXTS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     (
         "cowrie text",
         re.compile(
-            rb"\d{4}-\d\d-\d\d[T ]\S+ \[[^\]]*(?:HoneyPot|cowrie|SSHService|SSHChannel)", re.IGNORECASE
+            rb"\d{4}-\d\d-\d\d[T ]\S+ (?:\[[^\]]*(?:HoneyPot|cowrie|SSHService|SSHChannel)"
+            rb"|[0-9a-z]{2,12} (?:CMD:|INPUT|login attempt|New connection|Connection lost|Remote SSH|Command (?:not )?found))",
+            re.IGNORECASE,
         ),
     ),
     ("web server", re.compile(rb'\S+ \S+ \S+ \[\d\d/\w{3}/\d{4}:[^\]]+\] "')),
@@ -280,6 +282,14 @@ _TEXTS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
         re.compile(rb"(?:<\d+>)?(?:1 )?(?:\w{3} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\S+) \S+ \S+?:? "),
     ),
 )
+
+
+HINTS = {
+    "a_cowrie_text_log": "this is Cowrie's text log; the JSON log is cowrie.json",
+    "a_web_server_log": "this is a web server's log",
+    "a_sshd_log": "this is a log of sshd, not of a honeypot",
+}
+"""Reason → what to tell a person about the file."""
 
 
 def name_of(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What decoys other than shells count has a column, so that back-fill knows it.
+"""What decoys other than shells count has a column, and so has where a fingerprint was seen: back-fill knows both.
 
 Revision 0012. Types are spelt out here, so that a later change of the models leaves it alone.
 """
@@ -15,13 +15,18 @@ branch_labels = None
 depends_on = None
 
 JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+PLACE = ("session_id", "decky_id")
 
 
 def upgrade() -> None:
-    """Adds the column of this revision."""
+    """Adds the columns of this revision."""
     op.add_column("session", sa.Column("facts", JSON, nullable=True))
+    for name in PLACE:
+        op.add_column("fingerprint", sa.Column(name, sa.Text(), nullable=True))
 
 
 def downgrade() -> None:
-    """Drops it."""
+    """Drops them."""
+    for name in PLACE:
+        op.drop_column("fingerprint", name)
     op.drop_column("session", "facts")

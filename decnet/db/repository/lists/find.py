@@ -122,7 +122,7 @@ def _users(text: str) -> _Query:
 
 def _prints(text: str) -> _Query:
     columns = [_PRINT.c.last_seen.label("ts"), _PRINT.c.kind, _PRINT.c.fields]
-    columns += [_ATTACKER.c.ip.label("attacker_ip"), _PRINT.c.attacker_uuid]
+    columns += [_ATTACKER.c.ip.label("attacker_ip"), _PRINT.c.attacker_uuid, _PRINT.c.session_id]
     joined = _PRINT.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _PRINT.c.attacker_uuid)
     statement = select(*columns).select_from(joined).where(_in_json(_PRINT.c.fields, text))
     return statement, _PRINT.c.last_seen, _ATTACKER.c.ignored_by

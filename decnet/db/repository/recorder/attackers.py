@@ -58,6 +58,7 @@ def _row_id(*parts: object) -> str:
     return str(uuid5(_ROW_NS, json.dumps(parts, sort_keys=True, default=str, ensure_ascii=True)))
 
 
+_PLACE = ("session_id", "decky_id")
 _ADDED = frozenset({"hassh_algorithms", "key_algs", "enc_algs", "mac_algs", "comp_algs", "languages"})
 """Fields of fingerprints that came later: ids of what is stored stay what they are."""
 
@@ -199,13 +200,24 @@ class AttackersMixin(SqlRepository):
     async def upsert_fingerprint(
         self, attacker_uuid: str, kind: str, fields: Mapping[str, object], ts: datetime | float | None
     ) -> str:
-        """Keeps one fingerprint of an attacker; its id, which is derived from all but the time and ``_ADDED``."""
+        """Keeps one fingerprint of an attacker; its id, which is derived from all but the time and ``_ADDED``.
+
+        ``session_id`` and ``decky_id`` among the fields say where it was seen, and are no part of it.
+        """
+        where: Row = {name: fields[name] for name in _PLACE if isinstance(fields.get(name), str)}
+        fields = {name: value for name, value in fields.items() if name not in _PLACE}
         known = {name: value for name, value in fields.items() if name not in _ADDED}
         row: Row = {"fingerprint_id": _row_id("fingerprint", attacker_uuid, kind, known)}
-        row |= {"attacker_uuid": attacker_uuid, "kind": kind, "fields": fields}
+        row |= {
+            "attacker_uuid": attacker_uuid,
+            "kind": kind,
+            "fields": fields,
+            **dict.fromkeys(_PLACE),
+            **where,
+        }
         async with self._write() as session:
             times = {"first_seen": ts, "last_seen": ts}
-            merge = {"first_seen": least, "last_seen": greatest}
+            merge = {"first_seen": least, "last_seen": greatest, **dict.fromkeys(_PLACE, least)}
             await self._upsert(session, _FINGERPRINT, [{**row, **times}], merge)
         return str(row["fingerprint_id"])
 

@@ -142,9 +142,7 @@ def _captured(row: Row) -> Event:
 
 def _fingerprinted(row: Row) -> Event:
     payload = {**(row["fields"] or {}), "attacker_uuid": row["attacker_uuid"], "type": row["kind"]}
-    session, mark, _ = str(payload.get("source_id") or "").partition("#")
-    if mark and "session_id" not in payload:
-        payload["session_id"] = session  # a request is named after its session
+    payload |= {name: row[name] for name in ("session_id", "decky_id") if row[name]}
     return _event(topics.attacker(topics.ATTACKER_FINGERPRINTED), payload, row["last_seen"], row["kind"])
 
 

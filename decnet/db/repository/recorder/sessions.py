@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, func, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, greatest, least, replace, shaped
@@ -169,6 +169,16 @@ class SessionsMixin(SqlRepository):
             found = await session.execute(select(func.count()).select_from(_SESSION).where(*_UNTAGGED))
             return int(found.scalar_one())
 
+    async def sessions_named(self, name: str, limit: int = 20) -> list[str]:
+        """Ids of sessions by id, by the beginning of one (four characters at least), or by the honeypot's own id."""
+        name = storable_text(name)
+        own = or_(_SESSION.c.session_id == name, _SESSION.c.sensor_session == name)
+        wanted = or_(own, _SESSION.c.session_id.startswith(name, autoescape=True)) if len(name) >= 4 else own
+        query = select(_SESSION.c.session_id).where(wanted, _SESSION.c.attacker_uuid.is_not(None))
+        async with self._read() as session:
+            found = await session.execute(query.order_by(_SESSION.c.started_at).limit(limit))
+            return list(found.scalars())
+
     async def session_payload(self, session_id: str) -> EndedPayload | None:
         """One session as a ``session.ended`` payload (epoch seconds), or None."""
         query = select(_SESSION).where(
@@ -233,9 +243,19 @@ def _part_row(payload: Payload) -> Row:
         "generation": generation(payload, ended.isoformat(timespec="microseconds"), parts),
         "part": _bounded(payload.get("part"), 1),
         "parts": parts,
-        "digest": hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest(),
+        "digest": _rank(body),
         "body": body,
     }
+
+
+def _rank(body: Row) -> str:
+    """What orders the tellings of one end: the one that says more counts, whatever order they come in.
+
+    A remark that the honeypot makes after a session has closed changes its end's time no more. Earlier versions
+    stored the bare hash; every rank is greater than any of those.
+    """
+    text = json.dumps(body, sort_keys=True, default=str)
+    return f"x{len(text):010d}|{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _bounded(value: Any, default: int) -> int:

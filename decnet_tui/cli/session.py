@@ -1,0 +1,102 @@
+"""``session``: everything that is stored of one session, with its tags, as one page or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from decnet.errors import DecnetError
+from decnet.hostile import visible
+from decnet_tui.cli import common
+
+_HEAD = (
+    "session_id", "sensor_session", "attacker_ip", "attacker_uuid", "decky_id", "service", "protocol", "started_at",
+    "ended_at", "end_reason", "duration_s", "client", "auth", "keystrokes_ref",
+)  # fmt: skip
+_LISTS = ("joined", "inputs", "downloads", "uploads", "forwards", "exploits", "extras")
+_TIMES = frozenset({"ts", "started_at", "ended_at"})
+_OTHER = frozenset({"part", "parts", "commands", "command_count", "tags"})
+_LONGEST = 2000
+
+
+def session(
+    ident: Annotated[
+        str, typer.Argument(metavar="ID", help="Session id, a beginning of one, or the honeypot's own.")
+    ],
+    as_json: common.AsJson = False,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """One session: commands with their techniques, input, files, tunnels, exploits and whatever else was logged."""
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+
+    async def ask() -> dict[str, Any]:
+        async with common.repository(settings) as repo:
+            found = await repo.sessions_named(ident)
+            if len(found) != 1:
+                raise DecnetError(_not_one(ident, found))
+            payload: Mapping[str, Any] = await repo.session_payload(found[0]) or {}
+            return {**payload, "tags": await repo.list_tags(session=found[0], limit=0, ignored=True)}
+
+    told = common.run(ask)
+    if as_json:
+        typer.echo(common.to_json(told))
+        return
+    for line in lines_of(told):
+        typer.echo(line)
+
+
+def _not_one(ident: str, found: list[str]) -> str:
+    if not found:
+        return f"no session {ident}: `decnet-tui sessions` lists them"
+    return "\n".join((f"{ident} is the name of several sessions:", *found))
+
+
+def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
+    """The page for people; text of attackers with control characters written out."""
+    for name in _HEAD:
+        if told.get(name) not in (None, "", {}):
+            yield f"{name:<15} {_value(name, told[name])}"
+    for name, value in told.items():
+        if name not in (*_HEAD, *_LISTS) and name not in _OTHER and value is not None:
+            yield f"{name:<15} {_value(name, value)}"
+    tags: dict[str, list[str]] = {}
+    for tag in told.get("tags", ()):
+        technique = str(tag["sub_technique_id"] or tag["technique_id"])
+        tags.setdefault(str(tag["source_id"]), []).append(f"{technique} ({tag['rule_id']})")
+    yield from _commands(told, tags)
+    for name in _LISTS:
+        for item in told.get(name) or ():
+            own = " ".join(tags.pop(str(item.get("id")), ()))
+            said = "  ".join(
+                f"{key}={_value(key, inner)}" for key, inner in item.items() if inner not in (None, "")
+            )
+            yield f"{name:<9} {said}  {own}".rstrip()
+    for source, techniques in tags.items():
+        yield f"tags      {' '.join(techniques)}  of {visible(source, _LONGEST)}"
+
+
+def _commands(told: Mapping[str, Any], tags: dict[str, list[str]]) -> Iterator[str]:
+    for command in told.get("commands") or ():
+        techniques = " ".join(tags.pop(str(command["id"]), ()))
+        text = visible(command["command_text"], _LONGEST)
+        yield f"{_value('ts', command.get('ts'))}  {text}  {techniques}".rstrip()
+
+
+def _value(name: str, value: Any) -> str:
+    if name in _TIMES and isinstance(value, (int, float)):
+        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    if isinstance(value, dict):
+        return "  ".join(
+            f"{key}={_value(key, inner)}" for key, inner in value.items() if inner not in (None, [])
+        )
+    return visible(value if isinstance(value, str) else common.to_json(value), _LONGEST)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(session)
