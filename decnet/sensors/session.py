@@ -422,6 +422,7 @@ class Session:
             **self.facts,
             "sensor_session": self.native_id,
             "lines": self.lines,
+            "span": [self.started_at if self.first_ts is None else self.first_ts, self.last_ts],
             **({"piece": self.piece} if self.piece else {}),
             **({"failed_at": self.failed_at} if self.failed_at else {}),
             **({"items_dropped": self.dropped} if self.dropped else {}),

@@ -29,7 +29,7 @@ _BASE = (
 )  # fmt: skip
 _COMMAND_TEXTS = ("user", "uid", "src", "pwd")
 _PAYLOAD = (*_BASE, "connected_at", "ended_at", *LAST, *LISTS)
-_OF_PIECES = ("started_at", "failed_at", "piece", "torn")
+_OF_PIECES = ("started_at", "failed_at", "piece", "torn", "span")
 _IF_SAID = frozenset({"commands_dropped", "items_dropped", "connected_at"})
 """Columns that a payload has only where they say something."""
 _UNTAGGED = (
