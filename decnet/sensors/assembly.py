@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections import OrderedDict
 from dataclasses import astuple
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -122,6 +123,10 @@ class Assembler:
         """Remarks of the honeypot on sessions that are not known (any longer)."""
         self.repeated = 0
         """Lines of known sessions that came twice."""
+        self.commands_dropped = 0
+        """Commands that found no room in their sessions."""
+        self.items_dropped = 0
+        """Files, tunnels, input and the like that found no room in their sessions."""
         self.jumps = 0
         """How often a sensor's clock went far ahead or back."""
         self.last_jump: tuple[str, float, float] | None = None
@@ -131,6 +136,14 @@ class Assembler:
     def open_sessions(self) -> int:
         """Sessions that have not ended."""
         return len(self._open)
+
+    @property
+    def jumped(self) -> str:
+        """The newest jump of a clock, in words; empty when there was none."""
+        if self.last_jump is None:
+            return ""
+        sensor, before, after = self.last_jump
+        return f"{sensor}: from {_said(before)} to {_said(after)}"
 
     @property
     def held_bytes(self) -> int:
@@ -150,9 +163,11 @@ class Assembler:
             return []
         self._lines += 1
         session.at_line = self._lines
-        before = session.size_bytes
+        before, commands, items = session.size_bytes, session.commands_dropped, session.dropped
         session.absorb(fact, self._limits, said)
         self._bytes += session.size_bytes - before
+        self.commands_dropped += session.commands_dropped - commands
+        self.items_dropped += session.dropped - items
         self._live(session, fact)
         events = self._announced(session, fact) + self._news(session, fact, said)
         events += self._tidied(session.decky_id, fact.ts)
@@ -188,6 +203,7 @@ class Assembler:
             "lives": [[*key, [astuple(life) for life in lives]] for key, lives in self._lives.items()],
             "remarks": [fact for facts in self._remarks.values() for fact in facts],
             "repeated": self.repeated,
+            "dropped": [self.commands_dropped, self.items_dropped],
             "jumps": self.jumps,
             "last_jump": self.last_jump,
         }
@@ -209,6 +225,7 @@ class Assembler:
         self.evicted = int(state.get("evicted", 0))
         self.homeless = int(state.get("homeless", 0))
         self.repeated = int(state.get("repeated", 0))
+        self.commands_dropped, self.items_dropped = map(int, state.get("dropped", (0, 0)))
         self.jumps = int(state.get("jumps", 0))
         if state.get("last_jump"):
             decky, before, after = state["last_jump"]
@@ -544,6 +561,10 @@ class Assembler:
     def _over_limits(self) -> bool:
         count = len(self._open) + len(self._dormant) + len(self._closed)
         return count > self._limits.max_open_sessions or self._bytes > self._limits.max_open_bytes
+
+
+def _said(ts: float) -> str:
+    return f"{datetime.fromtimestamp(ts, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _built(kind: type[Record], said: Data) -> Data:

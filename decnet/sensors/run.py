@@ -51,6 +51,7 @@ class SensorRun:
         self._last_read = time.monotonic()
         self._told_at = float("-inf")
         self._problems: dict[str, str] = {}
+        self._jumped = ""
         self.waiting = ""
         """Why publishing is on hold; empty when it is not."""
         self.published = 0
@@ -117,6 +118,7 @@ class SensorRun:
         if state is not None:
             self._restore(state)
             self._told = sum(self.source.refused.values())
+            self._jumped = self.source.jumped()
         self._loaded = True
 
     def _restore(self, state: State) -> None:
@@ -137,6 +139,7 @@ class SensorRun:
         events = self.source.feed(batch.lines)
         self._tell_refusals()
         self._tell_problems()
+        self._tell_jump()
         return batch.consumed, events
 
     def _tell_refusals(self) -> None:
@@ -145,6 +148,13 @@ class SensorRun:
         if count > self._told and now >= self._told_at + REFUSALS_TOLD_S:
             _log.warning("lines refused", count=count - self._told, last=self.source.last_refusal)
             self._told, self._told_at = count, now
+
+    def _tell_jump(self) -> None:
+        """A clock that went far ahead or back is told of once, with both times."""
+        jumped = self.source.jumped()
+        if jumped and jumped != self._jumped:
+            _log.warning("clock of a sensor jumped", sensor=str(self.spec.path), jump=jumped)
+        self._jumped = jumped
 
     def _tell_problems(self) -> None:
         """A file that cannot be read is told of once, and once more when nothing is wrong any longer."""
@@ -233,6 +243,7 @@ class SensorRun:
             "unknown": source.unknown,
             "unknown_ids": dict(source.unknown_ids.most_common(20)),
             **source.sessions(),
+            "last_jump": source.jumped(),
             "problems": dict(list(problems.items())[:10]),
             "published": self.published,
             "unpublishable": self.unpublishable,

@@ -13,7 +13,9 @@ from decnet_tui.cli import common
 from decnet_tui.times import ago
 
 Attacker = Annotated[str | None, typer.Option("--attacker", help="Address or uuid.")]
-Session = Annotated[str | None, typer.Option("--session", help="Session id.")]
+Session = Annotated[
+    str | None, typer.Option("--session", help="Session id, its beginning, or the honeypot's own.")
+]
 Technique = Annotated[str | None, typer.Option("--technique", help="ATT&CK id, for example T1105.")]
 
 _EMPTY = "nothing yet: give the engine a log with --sensor cowrie=PATH, or try --demo"
@@ -96,6 +98,7 @@ def sessions(
         "command_count",
         "tag_count",
         "end_reason",
+        "sensor_session",
         "session_id",
     )
     common.print_rows(rows, columns, as_json, _empty(filters))
@@ -140,6 +143,11 @@ def _query(
 
     async def ask() -> Sequence[Mapping[str, Any]]:
         async with common.repository(settings) as repo:
+            if filters.get("session"):
+                # A list of sessions may show all that have an id; of anything else one has to be meant.
+                many = method == "list_sessions"
+                named = await (repo.sessions_named if many else repo.session_named)(filters["session"])
+                filters["session"] = named or filters["session"]
             rows: Sequence[Mapping[str, Any]] = await getattr(repo, method)(**filters)
             return rows
 

@@ -26,9 +26,15 @@ KEYS = (
     "refused",
     "reasons",
     "last_refusal",
+    "clock_jumps",
+    "last_jump",
+    "repeated",
+    "commands_dropped",
+    "items_dropped",
     "rotations",
     "problems",
 )
+_LOST = ("commands_dropped", "items_dropped")
 _COLUMNS = ("kind", "state", "last line", "lines", "bytes_behind", "refused", "path", "why")
 
 
@@ -62,6 +68,10 @@ def sensors(
     for row in () if as_json else rows:
         if row["last_refusal"]:
             typer.echo(f"last line refused: {visible(row['last_refusal'], 500)}")
+        if row["last_jump"]:
+            typer.echo(f"clock jumped ({row['clock_jumps']}), last of {visible(row['last_jump'], 500)}")
+        if lost := [f"{row[key]} {key[:-8]}" for key in _LOST if row[key]]:
+            typer.echo(f"found no room in their sessions: {', '.join(lost)} ({visible(row['path'], 500)})")
 
 
 def rows_of(payload: Mapping[str, Any], now: float, heartbeat_s: float) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from decnet.attack.catalogue import load_catalogue
+from decnet.hostile import visible
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
 from decnet_tui.screens.base import TIME_WIDTHS, View
@@ -79,6 +80,7 @@ class SessionsLevel(TableLevel):
             Column("tag_count", "tags", 5, right=True),
             Column("end_reason", "end", 6),
             Column("session_id", "session", 9, text=lambda r: str(r["session_id"])[:8]),
+            Column("sensor_session", "its own id", 12, wide=True),
         )  # fmt: skip
 
     def row_key(self, row: Row) -> Any:
@@ -157,6 +159,10 @@ class CommandsLevel(TableLevel):
     def about(self) -> str:
         """Which rules can be seen, and whether it can be watched."""
         own = f"{len(self._others)} session tag{'s' * (len(self._others) > 1)}  " if self._others else ""
+        lost = [(self.payload.get(f"{what}_dropped") or 0, what) for what in ("commands", "items")]
+        own += "".join(f"{count} {what} found no room  " for count, what in lost if count)
+        native = self.payload.get("sensor_session")
+        own += f"{visible(native, 24)}  " if native else ""
         return f"{own}o: rules  {'w: watch' if self.has_recording else 'no recording'}"
 
     def tags(self) -> Sequence[Row]:

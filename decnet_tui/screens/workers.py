@@ -29,12 +29,15 @@ _EARLY, _KIND, _UTF8 = (
     "lines not in UTF-8",
 )
 _HOMELESS = "remarks on sessions not known"
+_TWICE = "lines read twice"
 _UNFINISHED = "lines not finished"
 _REFUSED, _OPEN = "events the bus refused for good", "sessions open"
 _WORDS = {
     "sessions_evicted": _EARLY, "evicted": _EARLY, "lines_unknown": _KIND, "unknown": _KIND,
     "lines_cut": "long lines cut", "cut": "long lines cut", "lines_homeless": _HOMELESS, "homeless": _HOMELESS, "lines_unfinished": _UNFINISHED, "unfinished": _UNFINISHED, "lines_bad_utf8": _UTF8, "bad_utf8": _UTF8,
     "events_unpublishable": _REFUSED, "unpublishable": _REFUSED,
+    "commands_dropped": "commands found no room in their sessions", "items_dropped": "items found no room in their sessions",
+    "clock_jumps": "jumps of a clock", "lines_repeated": _TWICE, "repeated": _TWICE,
     "sessions_open": _OPEN, "open_sessions": _OPEN, "publish_failures": "publish failures",
 }  # fmt: skip
 """Counts of the sensors worker, and of one sensor, that are told of in words, and only when there are any."""
@@ -209,7 +212,9 @@ def _count(payload: Mapping[str, object], key: str) -> str:
 def _words(payload: Mapping[str, object]) -> list[str]:
     """The counts of a worker or a sensor that are more than nothing, in plain words."""
     found = [(payload.get(key), words) for key, words in _WORDS.items()]
-    return [f"{value} {words}" for value, words in found if isinstance(value, int) and value > 0]
+    said = [f"{value} {words}" for value, words in found if isinstance(value, int) and value > 0]
+    jump = payload.get("last_jump")
+    return [*said, f"last jump: {jump}"] if jump else said
 
 
 def _notes(payload: Mapping[str, object]) -> str:

@@ -60,7 +60,8 @@ def worker_of(*runs: FakeRun, sensors: int | None = None) -> SensorsWorker:
 
 def test_health_is_the_sum_of_all_sensors() -> None:
     first = FakeRun("/a", files=1, bytes_behind=10, lines=100, refused=3, published=7, unpublishable=2, age=50.0,
-                    unknown=5, bad_utf8=6, open_sessions=8, evicted=9)  # fmt: skip
+                    unknown=5, bad_utf8=6, open_sessions=8, evicted=9, repeated=2, commands_dropped=3, items_dropped=4,
+                    clock_jumps=1)  # fmt: skip
     second = FakeRun("/b", files=2, bytes_behind=20, lines=200, refused=1, published=1, unpublishable=1, age=9.5,
                      unknown=1, bad_utf8=1, open_sessions=1, evicted=1)  # fmt: skip
     health = worker_of(first, second, FakeRun("/c")).health()
@@ -69,6 +70,7 @@ def test_health_is_the_sum_of_all_sensors() -> None:
     assert health == {
         "files": 3, "bytes_behind": 30, "lines_read": 300, "lines_refused": 4, "lines_unknown": 6, "lines_bad_utf8": 7,
         "events_published": 8, "events_unpublishable": 3, "sessions_open": 9, "sessions_evicted": 10, "lines_homeless": 0, "lines_unfinished": 0, "lines_cut": 0,
+        "lines_repeated": 2, "commands_dropped": 3, "items_dropped": 4, "clock_jumps": 1,
         "last_line_age": 9.5, "degraded": "",
     }  # fmt: skip
     assert worker_of(FakeRun("/c")).health()["last_line_age"] is None

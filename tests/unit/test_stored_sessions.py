@@ -6,20 +6,25 @@ Each reading is by a fresh sensor without a checkpoint, so that only the stored 
 from __future__ import annotations
 
 import asyncio
+import json
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
+from typer.testing import CliRunner
 
 from decnet.bus.base import Event
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
+from decnet.errors import AmbiguousId
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime.worker import Transaction
 from decnet.sensors.files.tailer import Line
 from decnet.sensors.sources import CowrieSource
+from decnet_tui.cli.main import app
+from decnet_tui.sessiondata import read_session
 from tests.dbkit import open_repo
 from tests.unit.test_order_of_lines import DAY, KEY, START, line, rich, whole
 
@@ -161,3 +166,90 @@ def test_a_telnet_session_is_one_however_its_beginning_is_read(tmp_path: Path) -
     right = reading(tmp_path, log)
     found = reading(tmp_path, log[:3], log[3:])
     assert (found["credentials"], plain(found)) == (right["credentials"], plain(right))
+
+
+async def _named(folder: Path) -> None:
+    async with open_repo("sqlite", folder) as repo:
+        await record(repo, [data for log in GENERATIONS for data in log])
+        await record(repo, rich("r0", START))
+        ids = [
+            row["session_id"]
+            for row in reversed(await repo.list_sessions(limit=0))
+            if row["sensor_session"] == "TT8"
+        ]
+        assert await repo.sessions_named("TT8") == ids
+        assert len(ids) == 3
+        with pytest.raises(AmbiguousId, match="3 sessions have the id TT8: ") as ambiguous:
+            await repo.session_named("TT8")
+        assert all(f"{ident} (pot, 192.0.2.7, 20" in str(ambiguous.value) for ident in ids)
+        (other,) = await repo.sessions_named("r0")
+        assert [await repo.session_named(t) for t in ("r0", other, other[:6], other[:5], "", "zz")] == [
+            other
+        ] * 3 + [None] * 3
+        data = await read_session(_Store(repo), "r0")
+        assert (data.payload["session_id"], len(data.commands())) == (other, 3)
+
+
+class _Store:
+    """A console's session on a database."""
+
+    def __init__(self, repo: BaseRepository) -> None:
+        self.repo = repo
+
+
+def test_a_session_is_named_by_its_honeypots_id_its_own_or_the_beginning_of_it(tmp_path: Path) -> None:
+    asyncio.run(_named(tmp_path))
+
+
+def test_commands_of_the_shell_take_the_honeypots_id_and_list_several(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    url = f"sqlite:///{tmp_path / 'd.sqlite'}"
+
+    async def fill() -> None:
+        repo = await BaseRepository.open(url)
+        await record(repo, [line for log in GENERATIONS for line in log])
+        await repo.close()
+
+    asyncio.run(fill())
+    runner, at = CliRunner(), ["--db", url, "--data-dir", str(data)]
+    shown = runner.invoke(app, ["sessions", "--session", "TT8", "--json", *at])
+    rows = json.loads(shown.stdout)
+    assert [row["sensor_session"] for row in rows] == ["TT8"] * 3
+    refused = runner.invoke(app, ["tags", "--session", "TT8", *at])
+    assert refused.exit_code == 1
+    assert "3 sessions have the id TT8" in refused.output
+    assert all(row["session_id"] in refused.output for row in rows)
+    known = runner.invoke(app, ["sessions", "--session", rows[0]["session_id"][:8], "--json", *at])
+    assert [row["session_id"] for row in json.loads(known.stdout)] == [rows[0]["session_id"]]
+
+
+def test_what_found_no_room_is_stored_with_the_session(tmp_path: Path) -> None:
+    async def read() -> Row:
+        async with open_repo("sqlite", tmp_path) as repo:
+            source = CowrieSource(Settings(sensor={"max_commands": 2}), KEY)
+            lines = [
+                line("s", "session.connect", START),
+                *(line("s", "command.input", START + i, input="id") for i in range(1, 6)),
+            ]
+            lines += [line("s", "telnet.option", START + 10 + i, n=i) for i in range(1100)]
+            events = source.feed(Line("f", n, 0, data) for n, data in enumerate(lines, 1)) + source.end_all()
+            assert (source.sessions()["commands_dropped"], source.sessions()["items_dropped"]) == (3, 100)
+            async with repo.transaction() as bound:
+                await RecorderWorker(Settings()).handle(events, Transaction(bound))
+            (row,) = await repo.list_sessions()
+            return row
+
+    row = asyncio.run(read())
+    assert (row["command_count"], row["commands_dropped"], row["items_dropped"]) == (5, 3, 100)
+
+
+def test_a_clock_that_jumps_is_told_of_once_with_both_times() -> None:
+    source = CowrieSource(Settings(), KEY)
+    lines = [line("s", "session.connect", START), line("t", "session.connect", START + 400 * DAY)]
+    lines += [line("s", "command.input", START + i, input="id") for i in range(1, 4)]
+    source.feed(Line("f", n, 0, data) for n, data in enumerate(lines, 1))
+    assert source.sessions()["clock_jumps"] == 1
+    assert source.jumped() == "pot: from 2023-11-14T22:13:20Z to 2024-12-18T22:13:20Z"
+    fresh = CowrieSource(Settings(), KEY)
+    fresh.restore(json.loads(json.dumps(source.to_state())))
+    assert (fresh.sessions()["clock_jumps"], fresh.jumped()) == (1, source.jumped())
