@@ -118,7 +118,7 @@ class SensorRun:
         if state is not None:
             self._restore(state)
             self._told = sum(self.source.refused.values())
-            self._jumped = self.source.jumped()
+            self._jumped = str(self.source.odd().get("last_jump", ""))
         self._loaded = True
 
     def _restore(self, state: State) -> None:
@@ -151,7 +151,7 @@ class SensorRun:
 
     def _tell_jump(self) -> None:
         """A clock that went far ahead or back is told of once, with both times."""
-        jumped = self.source.jumped()
+        jumped = str(self.source.odd().get("last_jump", ""))
         if jumped and jumped != self._jumped:
             _log.warning("clock of a sensor jumped", sensor=str(self.spec.path), jump=jumped)
         self._jumped = jumped
@@ -243,7 +243,7 @@ class SensorRun:
             "unknown": source.unknown,
             "unknown_ids": dict(source.unknown_ids.most_common(20)),
             **source.sessions(),
-            "last_jump": source.jumped(),
+            **source.odd(),
             "problems": dict(list(problems.items())[:10]),
             "published": self.published,
             "unpublishable": self.unpublishable,

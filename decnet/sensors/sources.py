@@ -32,9 +32,6 @@ EVIDENCE_ROOTS = frozenset(
 )
 """Roots a recording may publish to; ``system`` holds commands to workers and stays out."""
 _ENVELOPE_BYTES = 1024
-_COUNTS = (
-    "open_sessions", "evicted", "homeless", "unfinished", "repeated", "commands_dropped", "items_dropped", "clock_jumps",
-)  # fmt: skip
 MAX_UNKNOWN_IDS = 100
 """Names of unknown kinds that are counted each; a log can be made up."""
 
@@ -125,12 +122,12 @@ class Source(ABC):
         self.unknown_ids = Counter(state.get("unknown_ids", {}))
 
     def sessions(self) -> dict[str, int]:
-        """How many sessions are open, what had to go for want of room, and what else was strange about the lines."""
-        return dict.fromkeys(_COUNTS, 0)
+        """How many sessions are open, and how many had to end early for want of room."""
+        return {"open_sessions": 0, "evicted": 0, "homeless": 0, "unfinished": 0}
 
-    def jumped(self) -> str:
-        """The newest jump of a sensor's clock with both times; empty when there was none."""
-        return ""
+    def odd(self) -> Data:
+        """What came twice, found no room in its session, or jumped in time; ``last_jump`` is text with both times."""
+        return {}
 
 
 class SessionSource(Source):
@@ -152,22 +149,25 @@ class SessionSource(Source):
     def _one(self, raw: Data) -> list[Event] | Refusal:
         """The events of one object that a honeypot wrote."""
 
-    def jumped(self) -> str:
-        """The newest jump of a sensor's clock with both times; empty when there was none."""
-        return self.assembler.jumped
+    def odd(self) -> Data:
+        """What came twice, found no room in its session, or jumped in time; ``last_jump`` is text with both times."""
+        made = self.assembler
+        return {
+            "repeated": made.repeated,
+            "commands_dropped": made.commands_dropped,
+            "items_dropped": made.items_dropped,
+            "clock_jumps": made.jumps,
+            "last_jump": made.jumped,
+        }
 
     def sessions(self) -> dict[str, int]:
-        """How many sessions are open, what had to go for want of room, and what else was strange about the lines."""
+        """How many sessions are open, and how many had to end early for want of room."""
         made = self.assembler
         return {
             "open_sessions": made.open_sessions,
             "evicted": made.evicted,
             "homeless": made.homeless,
             "unfinished": self.unwrapper.unfinished,
-            "repeated": made.repeated,
-            "commands_dropped": made.commands_dropped,
-            "items_dropped": made.items_dropped,
-            "clock_jumps": made.jumps,
         }
 
     def end_all(self, reason: str = "eof") -> list[Event]:

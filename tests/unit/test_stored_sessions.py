@@ -233,7 +233,7 @@ def test_what_found_no_room_is_stored_with_the_session(tmp_path: Path) -> None:
             ]
             lines += [line("s", "telnet.option", START + 10 + i, n=i) for i in range(1100)]
             events = source.feed(Line("f", n, 0, data) for n, data in enumerate(lines, 1)) + source.end_all()
-            assert (source.sessions()["commands_dropped"], source.sessions()["items_dropped"]) == (3, 100)
+            assert (source.odd()["commands_dropped"], source.odd()["items_dropped"]) == (3, 100)
             async with repo.transaction() as bound:
                 await RecorderWorker(Settings()).handle(events, Transaction(bound))
             (row,) = await repo.list_sessions()
@@ -248,8 +248,8 @@ def test_a_clock_that_jumps_is_told_of_once_with_both_times() -> None:
     lines = [line("s", "session.connect", START), line("t", "session.connect", START + 400 * DAY)]
     lines += [line("s", "command.input", START + i, input="id") for i in range(1, 4)]
     source.feed(Line("f", n, 0, data) for n, data in enumerate(lines, 1))
-    assert source.sessions()["clock_jumps"] == 1
-    assert source.jumped() == "pot: from 2023-11-14T22:13:20Z to 2024-12-18T22:13:20Z"
+    assert source.odd()["clock_jumps"] == 1
+    assert source.odd()["last_jump"] == "pot: from 2023-11-14T22:13:20Z to 2024-12-18T22:13:20Z"
     fresh = CowrieSource(Settings(), KEY)
     fresh.restore(json.loads(json.dumps(source.to_state())))
-    assert (fresh.sessions()["clock_jumps"], fresh.jumped()) == (1, source.jumped())
+    assert (fresh.odd()["clock_jumps"], fresh.odd()["last_jump"]) == (1, source.odd()["last_jump"])
