@@ -168,7 +168,8 @@ class Assembler:
         self._bytes += session.size_bytes - before
         self.commands_dropped += session.commands_dropped - commands
         self.items_dropped += session.dropped - items
-        self._live(session, fact)
+        if not session.connected or fact.kind in ("connect", "closed"):
+            self._live(session, fact)
         events = self._announced(session, fact) + self._news(session, fact, said)
         events += self._tidied(session.decky_id, fact.ts)
         return events + self._brought_home(session) if self._remarks else events
@@ -247,7 +248,10 @@ class Assembler:
         return (session.decky_id, session.native_id + session.variant)
 
     def _queue(self, decky: str) -> OrderedDict[SessionKey, Session]:
-        return self._queues.setdefault(decky, OrderedDict())
+        queue = self._queues.get(decky)
+        if queue is None:
+            queue = self._queues[decky] = OrderedDict()
+        return queue
 
     def _session_of(self, fact: Fact, said: Data) -> Session | None:
         """The session a fact belongs to, taken up again or new; None when it opens none, or came before."""
@@ -264,7 +268,6 @@ class Assembler:
         elif not self._adds(fact, known, said):
             return None
         self._take_up(key, known)
-        self._native[fact.session] = key
         return known
 
     def _put_by(self, base: SessionKey, fact: Fact) -> None:
@@ -285,6 +288,7 @@ class Assembler:
             self._open.move_to_end(key)
             self._queue(key[0]).move_to_end(key)
             return
+        self._native[session.native_id] = key
         self._closed.pop(key, None)
         self._dormant.pop(key, None)
         session.ended = None
@@ -299,7 +303,7 @@ class Assembler:
 
     def _adds(self, fact: Fact, known: Session, said: Data) -> bool:
         """Whether a fact adds to a session: a line counts once, and of several close lines the first."""
-        again = known.has(fact.ts, fact.kind, said)
+        again = fact.ts in known.times and known.has(fact.ts, fact.kind, said)
         self.repeated += again
         return not again and (fact.kind != "closed" or known.closed_at is None)
 
@@ -322,11 +326,10 @@ class Assembler:
             return None
         if self._kind != KIND:
             return lives[0]
+        if len(lives) == 1 and fact.kind != "connect" and lives[0].takes(fact.ts):
+            return lives[0]
         if fact.kind == "connect":
             return connected_at(lives, fact.ts)
-        only = lives[0]
-        if len(lives) == 1 and only.closed is None and only.began <= fact.ts:
-            return only
         return line_of(lives, fact.ts, trailing=fact.kind in _TRAILING)
 
     def _name(self, base: SessionKey, fact: Fact) -> str:
@@ -436,7 +439,9 @@ class Assembler:
 
     def _fingerprints(self, session: Session, fact: Fact) -> list[Event]:
         """What a line tells of the client's software, once for each decky and attacker."""
-        kinds = _PRINTS.get(fact.kind, ())
+        kinds = _PRINTS.get(fact.kind)
+        if kinds is None:
+            return []
         return [e for kind in kinds if fact.data.get(kind) for e in self._fingerprint(session, fact, kind)]
 
     def _fingerprint(self, session: Session, fact: Fact, kind: str) -> list[Event]:
@@ -522,7 +527,7 @@ class Assembler:
         for ended, kept in ((self._closed, CLOSED_KEPT_S), (self._dormant, self._limits.reopen_s)):
             while ended and self._outlived(next(iter(ended.values())), kept):
                 self._forget(ended)
-        return events + self._within_limits()
+        return events + self._within_limits() if self._over_limits() else events
 
     def _within_limits(self) -> list[Event]:
         """Ends the longest idle sessions while there are too many, or too much text in them."""
@@ -548,9 +553,10 @@ class Assembler:
 
         The past may be read in the middle of the present; then time alone says nothing.
         """
+        if self._lines - session.at_line < FORGET_LINES:
+            return False
         clock = self._clocks.get(session.decky_id)
-        late = clock is not None and session.last_ts < clock.now - kept
-        return late and self._lines - session.at_line >= FORGET_LINES
+        return clock is not None and session.last_ts < clock.now - kept
 
     def _forget(self, ended: OrderedDict[SessionKey, Session]) -> None:
         key, session = ended.popitem(last=False)

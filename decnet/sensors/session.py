@@ -174,8 +174,6 @@ class Session:
 
     def has(self, ts: float, kind: str, said: Data) -> bool:
         """Whether this very line was taken in; ``said`` is what :meth:`absorb` was given for the log."""
-        if ts not in self.times:
-            return False
         for place in range(self.placed, len(self.log)):
             self.places.setdefault(self.log[place][0], []).append(place)
         self.placed = len(self.log)
@@ -204,7 +202,12 @@ class Session:
         if handler:
             handler(self, fact, limits)
         kept = lost == self.commands_dropped + self.dropped
-        self._note((ts, fact.kind, fact.data if said is None else said, late), kept, limits)
+        entry = (ts, fact.kind, fact.data if said is None else said, late)
+        if kept and len(self.log) < _FREE_LINES and fact.kind not in _UNCHARGED:
+            self.log.append(entry)
+            self.times.add(ts)
+        else:
+            self._note(entry, kept, limits)
 
     def _note(self, entry: Entry, kept: bool, limits: SensorSettings) -> None:
         """Remembers a line; when one is not remembered, the order of arrival counts from now on."""
