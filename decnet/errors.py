@@ -64,6 +64,10 @@ class SchemaTooNew(DatabaseError):
     """The database was written by a later version of this program."""
 
 
+class AmbiguousId(DatabaseError):
+    """An id names several things; the message lists them."""
+
+
 class DiskFull(DatabaseError):
     """No room is left where the database lives."""
 

@@ -67,6 +67,7 @@ TROUBLE: dict[str, Words] = {
     "unfinished": ("line not finished", "lines not finished"),
     "lines_bad_utf8": ("line not in UTF-8", "lines not in UTF-8"),
     "bad_utf8": ("line not in UTF-8", "lines not in UTF-8"),
+    "clock_jumps": ("jump of a clock", "jumps of a clock"),
     "truncations": ("truncation", "truncations"),
     "files_vanished": ("file vanished", "files vanished"),
     "vanished": ("file vanished", "files vanished"),

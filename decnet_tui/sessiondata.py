@@ -50,8 +50,9 @@ class SessionData:
 
 
 async def read_session(session: Session, session_id: str) -> SessionData:
-    """One session from the store. Raises what the store raises."""
+    """One session from the store, by its id, its beginning or the honeypot's own. Raises what the store raises."""
     repo = need_store(session)
+    session_id = await repo.session_named(session_id) or session_id
     payload = await repo.session_payload(session_id)
     tags = await repo.list_tags(session=session_id, limit=0, ignored=True)
     key = payload["keystrokes_ref"] if payload is not None else None

@@ -43,6 +43,10 @@ class Life:
         """When it began, as far as known."""
         return self.first if self.start is None else self.start
 
+    def takes(self, ts: float) -> bool:
+        """Whether a line at ``ts`` comes while it lives."""
+        return self.closed is None and (self.first if self.start is None else self.start) <= ts
+
     def over(self, ts: float) -> bool:
         """Whether a line at ``ts`` comes too late to be one of it."""
         return self.closed is not None and ts > self.closed + CLOSED_KEPT_S

@@ -190,6 +190,8 @@ class SessionEnded(SessionStarted, frozen=True, kw_only=True, omit_defaults=True
     piece takes the place of one with fewer."""
     lines: Count = 0
     """Log lines that the piece was put together from."""
+    span: list[Epoch] = []
+    """Times of the first and the last of them."""
     failed_at: list[Epoch] = []
     """Times of failed log-ins, the first 1,000."""
     commands: list[Command] = []

@@ -11,6 +11,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import astuple
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -125,6 +126,10 @@ class Assembler:
         """Remarks of the honeypot on sessions that are not known (any longer)."""
         self.repeated = 0
         """Lines of known sessions that came twice."""
+        self.commands_dropped = 0
+        """Commands that found no room in their sessions."""
+        self.items_dropped = 0
+        """Files, tunnels, input and the like that found no room in their sessions."""
         self.jumps = 0
         """How often a sensor's clock went far ahead or back."""
         self.last_jump: tuple[str, float, float] | None = None
@@ -134,6 +139,14 @@ class Assembler:
     def open_sessions(self) -> int:
         """Sessions that have not ended."""
         return len(self._open)
+
+    @property
+    def jumped(self) -> str:
+        """The newest jump of a clock, in words; empty when there was none."""
+        if self.last_jump is None:
+            return ""
+        sensor, before, after = self.last_jump
+        return f"{sensor}: from {_said(before)} to {_said(after)}"
 
     @property
     def held_bytes(self) -> int:
@@ -153,10 +166,13 @@ class Assembler:
             return []
         self._lines += 1
         session.at_line = self._lines
-        before = session.size_bytes
+        before, commands, items = session.size_bytes, session.commands_dropped, session.dropped
         session.absorb(fact, self._limits, said)
         self._bytes += session.size_bytes - before
-        self._live(session, fact)
+        self.commands_dropped += session.commands_dropped - commands
+        self.items_dropped += session.dropped - items
+        if not session.connected or fact.kind in ("connect", "closed"):
+            self._live(session, fact)
         events = self._announced(session, fact) + self._news(session, fact, said)
         events += self._tidied(session.decky_id, fact.ts)
         return events + self._brought_home(session) if self._remarks else events
@@ -193,6 +209,7 @@ class Assembler:
             "lives": [[*key, [astuple(life) for life in lives]] for key, lives in self._lives.items()],
             "remarks": [fact for facts in self._remarks.values() for fact in facts],
             "repeated": self.repeated,
+            "dropped": [self.commands_dropped, self.items_dropped],
             "jumps": self.jumps,
             "last_jump": self.last_jump,
         }
@@ -216,6 +233,7 @@ class Assembler:
         self.names = dict(state.get("names", {}))
         self._nameless = str(state.get("nameless", DEFAULT_NAME))
         self.repeated = int(state.get("repeated", 0))
+        self.commands_dropped, self.items_dropped = map(int, state.get("dropped", (0, 0)))
         self.jumps = int(state.get("jumps", 0))
         if state.get("last_jump"):
             decky, before, after = state["last_jump"]
@@ -237,7 +255,10 @@ class Assembler:
         return (session.decky_id, session.native_id + session.variant)
 
     def _queue(self, decky: str) -> OrderedDict[SessionKey, Session]:
-        return self._queues.setdefault(decky, OrderedDict())
+        queue = self._queues.get(decky)
+        if queue is None:
+            queue = self._queues[decky] = OrderedDict()
+        return queue
 
     def _session_of(self, fact: Fact, said: Data) -> Session | None:
         """The session a fact belongs to, taken up again or new; None when it opens none, or came before."""
@@ -254,7 +275,6 @@ class Assembler:
         elif not self._adds(fact, known, said):
             return None
         self._take_up(key, known)
-        self._native[fact.session] = key
         return known
 
     def _put_by(self, base: SessionKey, fact: Fact) -> None:
@@ -275,6 +295,7 @@ class Assembler:
             self._open.move_to_end(key)
             self._queue(key[0]).move_to_end(key)
             return
+        self._native[session.native_id] = key
         self._closed.pop(key, None)
         self._dormant.pop(key, None)
         session.ended = None
@@ -289,7 +310,7 @@ class Assembler:
 
     def _adds(self, fact: Fact, known: Session, said: Data) -> bool:
         """Whether a fact adds to a session: a line counts once, and of several close lines the first."""
-        again = known.has(fact, said)
+        again = fact.ts in known.times and known.has(fact, said)
         self.repeated += again
         return not again and (fact.kind != "closed" or known.closed_at is None)
 
@@ -319,11 +340,10 @@ class Assembler:
             return None
         if self._kind != KIND:
             return lives[0]
+        if len(lives) == 1 and fact.kind != "connect" and lives[0].takes(fact.ts):
+            return lives[0]
         if fact.kind == "connect":
             return connected_at(lives, fact.ts)
-        only = lives[0]
-        if len(lives) == 1 and only.closed is None and only.began <= fact.ts:
-            return only
         return line_of(lives, fact.ts, trailing=fact.kind in _TRAILING)
 
     def _name(self, base: SessionKey, fact: Fact) -> str:
@@ -433,7 +453,9 @@ class Assembler:
 
     def _fingerprints(self, session: Session, fact: Fact) -> list[Event]:
         """What a line tells of the client's software, once for each decky and attacker."""
-        kinds = _PRINTS.get(fact.kind, ())
+        kinds = _PRINTS.get(fact.kind)
+        if kinds is None:
+            return []
         return [e for kind in kinds if fact.data.get(kind) for e in self._fingerprint(session, fact, kind)]
 
     def _fingerprint(self, session: Session, fact: Fact, kind: str) -> list[Event]:
@@ -519,7 +541,7 @@ class Assembler:
         for ended, kept in ((self._closed, CLOSED_KEPT_S), (self._dormant, self._limits.reopen_s)):
             while ended and self._outlived(next(iter(ended.values())), kept):
                 self._forget(ended)
-        return events + self._within_limits()
+        return events + self._within_limits() if self._over_limits() else events
 
     def _within_limits(self) -> list[Event]:
         """Ends the longest idle sessions while there are too many, or too much text in them."""
@@ -545,9 +567,10 @@ class Assembler:
 
         The past may be read in the middle of the present; then time alone says nothing.
         """
+        if self._lines - session.at_line < FORGET_LINES:
+            return False
         clock = self._clocks.get(session.decky_id)
-        late = clock is not None and session.last_ts < clock.now - kept
-        return late and self._lines - session.at_line >= FORGET_LINES
+        return clock is not None and session.last_ts < clock.now - kept
 
     def _forget(self, ended: OrderedDict[SessionKey, Session]) -> None:
         key, session = ended.popitem(last=False)
@@ -558,6 +581,10 @@ class Assembler:
     def _over_limits(self) -> bool:
         count = len(self._open) + len(self._dormant) + len(self._closed)
         return count > self._limits.max_open_sessions or self._bytes > self._limits.max_open_bytes
+
+
+def _said(ts: float) -> str:
+    return f"{datetime.fromtimestamp(ts, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _built(kind: type[Record], said: Data) -> Data:

@@ -38,6 +38,8 @@ from decnet.sensors.values import (
 )  # fmt: skip
 
 KIND = "opencanary"
+VISITS_OF_ONE = 8
+"""Visits of one address to one port that are remembered: an older log may be read beside a newer one."""
 MAX_REQUESTS = 200
 """Different HTTP requests told of one visit; the visit itself goes on."""
 _MAX_SECRET = 65_536
@@ -321,7 +323,8 @@ class OpenCanarySource(SessionSource):
         super().__init__(made, unwrapper, since)
         self._idle_s = settings.sensor.probe_idle_s
         self._max_visits = settings.sensor.max_open_sessions
-        self._visits: OrderedDict[tuple[str, str, int, str], tuple[str, float]] = OrderedDict()
+        self._visits: OrderedDict[tuple[str, str, int, str], list[tuple[str, float, float]]] = OrderedDict()
+        """Who, where → names, first and last times of the visits, the one touched last first."""
 
     def _one(self, raw: Data) -> list[Event] | Refusal:
         visit = parse_object(raw)
@@ -347,14 +350,19 @@ class OpenCanarySource(SessionSource):
     def _native(self, visit: Visit) -> tuple[str, bool]:
         """The name of a visit (who, where, and when it began), and whether it is new."""
         key = (visit.decky, visit.src_ip or "", visit.port, visit.service)
-        known, new = self._visits.pop(key, None), False
-        if known is None or visit.ts - known[1] > self._idle_s:
-            new = True
-            known = (f"{key[1]}|{visit.port}|{visit.service}|{visit.ts:.6f}", visit.ts)
-        self._visits[key] = (known[0], max(known[1], visit.ts))
+        several = self._visits.pop(key, [])
+        near = (v for v in several if visit.ts - v[2] <= self._idle_s and v[1] - visit.ts <= self._idle_s)
+        known, new = next(near, None), False
+        if known is None:
+            name, new = f"{key[1]}|{visit.port}|{visit.service}|{visit.ts:.6f}", True
+            known = (name, visit.ts, visit.ts)
+        else:
+            several.remove(known)
+        newest = (known[0], min(known[1], visit.ts), max(known[2], visit.ts))
+        self._visits[key] = [newest, *several[: VISITS_OF_ONE - 1]]
         if len(self._visits) > self._max_visits:
             self._visits.popitem(last=False)
-        return known[0], new
+        return newest[0], new
 
     def at_rest(self, now: float) -> list[Event]:
         """Ends visits that have been quiet too long by now: a live log that is silent says that time went by."""
@@ -362,13 +370,17 @@ class OpenCanarySource(SessionSource):
 
     def to_state(self) -> Data:
         """Counters, visits and open sessions."""
-        return {**super().to_state(), "visits": [[*key, *value] for key, value in self._visits.items()]}
+        return {
+            **super().to_state(),
+            "visits": [[*key, *visit] for key, several in self._visits.items() for visit in several],
+        }
 
     def restore(self, state: Data) -> None:
         """Takes up the state of :meth:`to_state`."""
         super().restore(state)
-        for decky, ip, port, service, native, ts in state.get("visits", ()):
-            self._visits[(decky, ip, int(port), service)] = (native, float(ts))
+        for decky, ip, port, service, native, *times in state.get("visits", ()):
+            known = self._visits.setdefault((decky, ip, int(port), service), [])
+            known.append((native, float(times[0]), float(times[-1])))  # one time: of a version before
 
 
 def _connection(raw: Data) -> Facts:

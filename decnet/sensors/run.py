@@ -63,6 +63,7 @@ class SensorRun:
         self._last_read = time.monotonic()
         self._told_at = float("-inf")
         self._problems: dict[str, str] = {}
+        self._jumped = ""
         self.unsaved = ""
         """Why the checkpoint could not be saved; empty when it could."""
         self.waiting = ""
@@ -145,6 +146,7 @@ class SensorRun:
             self._restore(state)
             self._told = sum(self.source.refused.values())
             self._changes = self.tailer.changes.count
+            self._jumped = self.source.last_jump()
         self._loaded = True
 
     def _restore(self, state: State) -> None:
@@ -165,6 +167,7 @@ class SensorRun:
         events = self.source.feed(batch.lines)
         self._tell_refusals()
         self._tell_problems()
+        self._tell_jump()
         return batch.consumed, events
 
     def _tell_refusals(self) -> None:
@@ -173,6 +176,13 @@ class SensorRun:
         if count > self._told and now >= self._told_at + REFUSALS_TOLD_S:
             _log.warning("lines refused", count=count - self._told, last=self.source.last_refusal)
             self._told, self._told_at = count, now
+
+    def _tell_jump(self) -> None:
+        """A clock that went far ahead or back is told of once, with both times."""
+        jumped = self.source.last_jump()
+        if jumped and jumped != self._jumped:
+            _log.warning("clock of a sensor jumped", sensor=str(self.spec.path), jump=jumped)
+        self._jumped = jumped
 
     def _tell_problems(self) -> None:
         """A file that cannot be read is told of once, and once more when nothing is wrong any longer."""
@@ -266,6 +276,7 @@ class SensorRun:
             **source.sessions(),
             "names": [{"name": name, "token": token} for name, token in source.names().items()],
             **source.bounds(),
+            "last_jump": source.last_jump(),
             "problems": dict(list(problems.items())[:PROBLEMS_TOLD]),
             "passed_over": dict(list(passed.items())[:PASSED_TOLD]),
             "passed_over_count": len(passed) + max(tailer.over - 1, 0),

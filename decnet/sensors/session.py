@@ -178,8 +178,6 @@ class Session:
     def has(self, fact: Fact, said: Data) -> bool:
         """Whether this very line was taken in; ``said`` is what :meth:`absorb` was given for the log."""
         ts, kind = fact.ts, fact.kind
-        if ts not in self.times:
-            return False
         for place in range(self.placed, len(self.log)):
             self.places.setdefault(self.log[place][0], []).append(place)
         self.placed = len(self.log)
@@ -210,7 +208,12 @@ class Session:
         if fact.rest:
             self._beside(fact, fact.rest, limits)
         kept = lost == self.commands_dropped + self.dropped
-        self._note((ts, fact.kind, fact.data if said is None else said, late, fact.rest), kept, limits)
+        entry = (ts, fact.kind, fact.data if said is None else said, late, fact.rest)
+        if kept and len(self.log) < _FREE_LINES and fact.kind not in _UNCHARGED:
+            self.log.append(entry)
+            self.times.add(ts)
+        else:
+            self._note(entry, kept, limits)
 
     def _note(self, entry: Entry, kept: bool, limits: SensorSettings) -> None:
         """Remembers a line; when one is not remembered, the order of arrival counts from now on."""
@@ -443,6 +446,7 @@ class Session:
             **self.facts,
             "sensor_session": self.native_id,
             "lines": self.lines,
+            "span": [self.started_at if self.first_ts is None else self.first_ts, self.last_ts],
             **({"piece": self.piece} if self.piece else {}),
             **({"failed_at": self.failed_at} if self.failed_at else {}),
             **({"items_dropped": self.dropped} if self.dropped else {}),

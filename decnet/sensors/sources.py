@@ -149,8 +149,15 @@ class Source(ABC):
         return {"open_sessions": 0, "evicted": 0, "homeless": 0, "unfinished": 0}
 
     def bounds(self) -> dict[str, int]:
-        """What else was left out, and how often."""
-        return {"repeated": self.repeats.count, "given_up": 0, "overfull": 0}
+        """What else was left out or came twice, and how often; how often a clock jumped."""
+        return {
+            "repeated": self.repeats.count, "given_up": 0, "overfull": 0, "commands_dropped": 0, "items_dropped": 0,
+            "clock_jumps": 0,
+        }  # fmt: skip
+
+    def last_jump(self) -> str:
+        """The last jump of a clock in words, with both times; empty when none jumped."""
+        return ""
 
 
 class SessionSource(Source):
@@ -175,7 +182,15 @@ class SessionSource(Source):
     def bounds(self) -> dict[str, int]:
         """Facts that came again, unfinished texts that were given up, sessions with more in them than is kept."""
         overfull = self._overfull_before + len(self._overfull)
-        return {**super().bounds(), "given_up": self.unwrapper.dropped, "overfull": overfull}
+        made = self.assembler
+        return {
+            "repeated": self.repeats.count + made.repeated,
+            "given_up": self.unwrapper.dropped,
+            "overfull": overfull,
+            "commands_dropped": made.commands_dropped,
+            "items_dropped": made.items_dropped,
+            "clock_jumps": made.jumps,
+        }
 
     def _of(self, line: Line) -> Iterator[list[Event] | Refusal]:
         found = self.unwrapper.feed(line.path, line.data)
@@ -195,6 +210,10 @@ class SessionSource(Source):
     def names(self) -> dict[str, str]:
         """Names of sensors that are not their own token → the token."""
         return dict(self.assembler.names)
+
+    def last_jump(self) -> str:
+        """The last jump of a clock in words, with both times; empty when none jumped."""
+        return self.assembler.jumped
 
     def sessions(self) -> dict[str, int]:
         """How many sessions are open, and how many had to end early for want of room."""

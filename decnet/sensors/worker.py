@@ -33,7 +33,8 @@ _TOTALS = {
     "sessions_open": "open_sessions", "sessions_evicted": "evicted", "sessions_overfull": "overfull",
     "recordings_missing": "recordings_missing", "recordings_too_large": "recordings_too_large",
     "rotations": "rotations", "truncations": "truncations", "files_vanished": "vanished",
-    "bytes_lost": "lost_bytes", "files_passed_over": "passed_over_count",
+    "bytes_lost": "lost_bytes", "commands_dropped": "commands_dropped", "items_dropped": "items_dropped",
+    "clock_jumps": "clock_jumps", "files_passed_over": "passed_over_count",
 }  # fmt: skip
 """Figure of the worker → figure of each sensor that it is the sum of."""
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from decnet.db.rows.lists import ListedIdentity
 
 Attacker = Annotated[str | None, typer.Option("--attacker", help="Address or uuid.")]
-Session = Annotated[str | None, typer.Option("--session", help="Session id.")]
+Session = Annotated[
+    str | None, typer.Option("--session", help="Session id, its beginning, or the honeypot's own.")
+]
 Identity = Annotated[str | None, typer.Option("--identity", help="Identity uuid.")]
 State = Annotated[str | None, typer.Option("--state", help="open, acknowledged or resolved.")]
 AlertId = Annotated[str, typer.Argument(help="alert_id as `alerts` lists it")]
@@ -152,7 +154,8 @@ def alerts(
 
     async def ask() -> tuple[list[Alert], Mapping[str, str]]:
         async with common.repository(settings) as repo:
-            rows = await repo.list_alerts(newest, attacker, session, state, limit, ignored)
+            named = session and (await repo.session_named(session) or session)
+            rows = await repo.list_alerts(newest, attacker, named, state, limit, ignored)
             return rows, {} if as_json else await addresses(repo, rows)
 
     found, known = common.run(ask)

@@ -14,12 +14,14 @@ from decnet_tui.cli import common, emptiness
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
-    from decnet.db.rows.lists import ListedTag
+    from decnet.db.rows.lists import ListedSession, ListedTag
 
 R = TypeVar("R")
 
 Attacker = Annotated[str | None, typer.Option("--attacker", help="Address or uuid.")]
-Session = Annotated[str | None, typer.Option("--session", help="Session id.")]
+Session = Annotated[
+    str | None, typer.Option("--session", help="Session id, its beginning, or the honeypot's own.")
+]
 Technique = Annotated[str | None, typer.Option("--technique", help="ATT&CK id, for example T1105.")]
 
 _NO_MATCH = "nothing matches: ask without"
@@ -88,6 +90,8 @@ def tags(
 async def _tags(settings: Settings, filters: SessionFilters) -> tuple[list[ListedTag], str]:
     """The rows, and what to say when there are none."""
     async with common.repository(settings) as repo:
+        if filters["session"]:
+            filters["session"] = await repo.session_named(filters["session"]) or filters["session"]
         rows = await repo.list_tags(**filters)
         if rows:
             return rows, ""
@@ -119,7 +123,7 @@ def sessions(
     filters: SessionFilters = {
         "since": common.parse_since(since), "attacker": attacker, "session": session, "technique": technique, "limit": limit, "ignored": ignored,
     }  # fmt: skip
-    rows = _query(lambda repo: repo.list_sessions(**filters), config, data_dir, db)
+    rows = _query(lambda repo: _sessions(repo, filters), config, data_dir, db)
     columns = (
         "started_at",
         "attacker_ip",
@@ -129,9 +133,25 @@ def sessions(
         "command_count",
         "tag_count",
         "end_reason",
+        "sensor_session",
         "session_id",
     )
     common.print_rows(rows, columns, as_json, _empty(filters))
+
+
+async def _sessions(repo: BaseRepository, filters: SessionFilters) -> list[ListedSession]:
+    """A list of sessions shows all that have an id; of anything else one has to be meant."""
+    if not filters["session"]:
+        return await repo.list_sessions(**filters)
+    named = await repo.sessions_named(filters["session"]) or filters["session"]
+    return await repo.list_sessions(
+        filters["since"],
+        filters["attacker"],
+        named,
+        filters["technique"],
+        filters["limit"],
+        filters["ignored"],
+    )
 
 
 def attackers(

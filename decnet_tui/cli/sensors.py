@@ -21,7 +21,7 @@ KEYS = (
     "last_refusal", "rotations", "truncations", "vanished", "lost_bytes", "changes", "problems", "passed_over",
     "passed_over_count", "stale", "waiting", "repeated", "joined_lines", "cut", "unknown", "unknown_ids", "bad_utf8",
     "homeless", "unfinished", "given_up", "open_sessions", "evicted", "overfull", "published", "unpublishable",
-    "recordings_missing", "recordings_too_large", "names",
+    "recordings_missing", "recordings_too_large", "names", "commands_dropped", "items_dropped", "clock_jumps", "last_jump",
 )  # fmt: skip
 NAMED = 20
 """Files passed over that are named as text; ``--json`` has more of them."""
@@ -78,6 +78,8 @@ def _more(row: Mapping[str, Any]) -> list[str]:
         *([", ".join(counts)] if counts else []),
         *([f"kinds not known: {', '.join(unknown)}"] if unknown else []),
         *([f"last line refused: {row['last_refusal']}"] if row["last_refusal"] else []),
+        *([f"last jump of a clock: {row['last_jump']}"] if row["last_jump"] else []),
+        *(f"sensor {name['name']} is called {name['token']} here" for name in row["names"] or ()),
         *(_change(change) for change in (row["changes"] or [])[-CHANGES_NAMED:]),
         *(f"has not grown for {span(float(age))}: {path}" for path, age in _items(row["stale"])),
         *passed[:NAMED],

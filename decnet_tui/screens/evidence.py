@@ -10,6 +10,8 @@ from typing import Any
 from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows import JsonObject
 from decnet.db.rows.lists import ListedSession, ListedTag, TagBehind
+from decnet.db.rows.recorder import EndedPayload
+from decnet.hostile import visible
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
 from decnet_tui.screens.base import TIME_WIDTHS, View
@@ -81,6 +83,7 @@ class SessionsLevel(TableLevel[ListedSession]):
             Column("tag_count", "tags", 5, right=True),
             Column("end_reason", "end", 6),
             Column("session_id", "session", 9, text=lambda r: str(r["session_id"])[:8]),
+            Column("sensor_session", "its own id", 12, wide=True),
         )  # fmt: skip
 
     def row_key(self, row: ListedSession) -> Any:
@@ -111,6 +114,15 @@ def lasted(ended_at: object, duration_s: float | None) -> str:
     return "open" if ended_at is None else span(duration_s or 0.0)
 
 
+def told_of(payload: EndedPayload) -> str:
+    """What found no room in a session, and the honeypot's own id of it."""
+    lost = ((payload.get("commands_dropped"), "commands"), (payload.get("items_dropped"), "items"))
+    native = payload["sensor_session"]
+    return "".join(f"{count} {what} found no room  " for count, what in lost if count) + (
+        f"{visible(native, 24)}  " if native else ""
+    )
+
+
 class CommandsLevel(TableLevel[TaggedCommand]):
     """A session's commands in order, with the techniques they were tagged with."""
 
@@ -123,6 +135,7 @@ class CommandsLevel(TableLevel[TaggedCommand]):
         self.auth: JsonObject = {}
         self.has_recording = False
         self._first = command
+        self._told = ""
         self._others: list[ListedTag] = []
         self.columns = (
             Column("ts", "at", 8, text=lambda r: clock(r["ts"], self.time_format) if r.get("ts") else "-"),
@@ -142,6 +155,7 @@ class CommandsLevel(TableLevel[TaggedCommand]):
     def load(self, data: SessionData) -> None:
         """Commands joined with their tags; tags of the whole session stand in the detail."""
         self.auth = (data.payload["auth"] if data.payload is not None else None) or {}
+        self._told = told_of(data.payload) if data.payload is not None else ""
         self.has_recording = data.recording is not None
         self._others = data.own_tags()
         self.fill(data.commands())
@@ -160,7 +174,7 @@ class CommandsLevel(TableLevel[TaggedCommand]):
     def about(self) -> str:
         """Which rules can be seen, and whether it can be watched."""
         own = f"{len(self._others)} session tag{'s' * (len(self._others) > 1)}  " if self._others else ""
-        return f"{own}o: rules  {'w: watch' if self.has_recording else 'no recording'}"
+        return f"{own}{self._told}o: rules  {'w: watch' if self.has_recording else 'no recording'}"
 
     def tags(self) -> Sequence[ListedTag]:
         """Of the command; where no command is tagged, of the session itself."""

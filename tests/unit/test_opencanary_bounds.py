@@ -54,6 +54,16 @@ def test_every_line_of_a_visit_starts_its_pause_anew_and_a_late_one_does_not_tur
     assert ends(events) == [(0, "idle", 4), (166, "eof", 1)]
 
 
+def test_an_older_log_read_after_a_newer_one_joins_none_of_its_visits() -> None:
+    source = made(probe_idle_s=60)
+    events = (
+        fed(source, attempt(86_400), attempt(86_410), attempt(0), attempt(20), attempt(86_430))
+        + source.end_all()
+    )
+    assert sorted(ends(events)) == [(0, "eof", 2), (86_400, "eof", 3)]
+    assert len({p["session_id"] for p in of(events, "attacker.session.ended")}) == 2
+
+
 def test_a_visit_is_one_address_at_one_port_and_service_of_one_decky() -> None:
     source = made()
     events = fed(

@@ -62,7 +62,8 @@ def test_health_is_the_sum_of_all_sensors() -> None:
     first = FakeRun("/a", files=1, bytes_behind=10, lines=100, refused=3, published=7, unpublishable=2, age=50.0,
                     unknown=5, bad_utf8=6, open_sessions=8, evicted=9, repeated=2, given_up=1, overfull=3, rotations=4,
                     truncations=2, vanished=1, lost_bytes=70, joined_lines=2, recordings_missing=5,
-                    recordings_too_large=1, passed_over_count=6, last_line_ts=5.0)  # fmt: skip
+                    recordings_too_large=1, passed_over_count=6, last_line_ts=5.0, commands_dropped=3, items_dropped=4,
+                    clock_jumps=1)  # fmt: skip
     second = FakeRun("/b", files=2, bytes_behind=20, lines=200, refused=1, published=1, unpublishable=1, age=9.5,
                      unknown=1, bad_utf8=1, open_sessions=1, evicted=1, rotations=1, last_line_ts=9.0)  # fmt: skip
     health = worker_of(first, second, FakeRun("/c")).health()
@@ -74,6 +75,7 @@ def test_health_is_the_sum_of_all_sensors() -> None:
         "processed": 300, "lag": 30, "last_event_ts": 9.0, "lines_repeated": 2, "lines_joined": 2, "lines_given_up": 1,
         "sessions_overfull": 3, "recordings_missing": 5, "recordings_too_large": 1, "rotations": 5, "truncations": 2,
         "files_vanished": 1, "bytes_lost": 70, "files_passed_over": 6, "last_line_age": 9.5, "degraded": "",
+        "commands_dropped": 3, "items_dropped": 4, "clock_jumps": 1,
     }  # fmt: skip
     assert worker_of(FakeRun("/c")).health()["last_line_age"] is None
 

@@ -518,10 +518,11 @@ async def test_the_state_of_a_sensor(scene: Scene) -> None:
     status = run.status()
     newest = 1_600_000_003.0
     assert status == {
+        "repeated": 0, "commands_dropped": 0, "items_dropped": 0, "clock_jumps": 0, "last_jump": "",
         "kind": "cowrie", "path": str(scene.log), "state": "ok", "age": 1_700_002_000 - newest, "last_line_ts": newest,
         "files": 1, "bytes_behind": 0, "lines": 3, "refused": 1, "reasons": {"not_json": 1},
         "last_refusal": f"{scene.log}:3: not_json", "bad_utf8": 1, "cut": 0, "unknown": 1, "unknown_ids": {"cowrie.brand.new": 1},
-        "open_sessions": 1, "evicted": 0, "homeless": 1, "unfinished": 0, "names": [], "repeated": 0, "given_up": 0, "overfull": 0,
+        "open_sessions": 1, "evicted": 0, "homeless": 1, "unfinished": 0, "names": [], "given_up": 0, "overfull": 0,
         "problems": {}, "passed_over": {}, "passed_over_count": 0, "stale": {}, "rotations": 0, "truncations": 0,
         "vanished": 0, "lost_bytes": 0, "joined_lines": 0, "changes": [], "recordings_missing": 0,
         "recordings_too_large": 0, "published": 2, "unpublishable": 0, "waiting": "",

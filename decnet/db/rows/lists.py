@@ -37,6 +37,8 @@ class ListedSession(TypedDict):
     """One session with its identity and the number of its tags."""
 
     session_id: str
+    sensor_session: str | None
+    """The honeypot's own id: what stands in its log."""
     attacker_uuid: str
     attacker_ip: str | None
     decky_id: str | None
@@ -49,6 +51,8 @@ class ListedSession(TypedDict):
     command_count: int
     identity_uuid: str | None
     tag_count: int
+    commands_dropped: int | None
+    items_dropped: int | None
 
 
 class ListedAttacker(TypedDict):

@@ -46,6 +46,7 @@ _TAG_ROW = (
 )
 _SESSION_ROW = (
     "session_id",
+    "sensor_session",
     "attacker_uuid",
     "attacker_ip",
     "decky_id",
@@ -56,6 +57,8 @@ _SESSION_ROW = (
     "end_reason",
     "duration_s",
     "command_count",
+    "commands_dropped",
+    "items_dropped",
 )
 Since = datetime | float | None
 
@@ -67,7 +70,7 @@ class EvidenceMixin(SqlRepository):
         self,
         since: Since = None,
         attacker: str | None = None,
-        session: str | None = None,
+        session: str | Sequence[str] | None = None,
         technique: str | None = None,
         limit: int = 100,
         ignored: bool = False,
@@ -80,7 +83,7 @@ class EvidenceMixin(SqlRepository):
         if since is not None:
             where.append(_TAG.c.seen_at >= as_utc(since))
         if session is not None:
-            where.append(_TAG.c.session_id == session)
+            where.append(_TAG.c.session_id.in_([session] if isinstance(session, str) else session))
         if technique is not None:
             where.append(or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique))
         if not ignored:
@@ -98,7 +101,7 @@ class EvidenceMixin(SqlRepository):
         self,
         since: Since = None,
         attacker: str | None = None,
-        session: str | None = None,
+        session: str | Sequence[str] | None = None,
         technique: str | None = None,
         limit: int = 100,
         ignored: bool = False,
@@ -110,7 +113,7 @@ class EvidenceMixin(SqlRepository):
         if since is not None:
             where.append(func.coalesce(_SESSION.c.ended_at, _SESSION.c.started_at) >= as_utc(since))
         if session is not None:
-            where.append(_SESSION.c.session_id == session)
+            where.append(_SESSION.c.session_id.in_([session] if isinstance(session, str) else session))
         if technique is not None:
             wanted = or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique)
             where.append(select(_TAG.c.uuid).where(tags, wanted).exists())

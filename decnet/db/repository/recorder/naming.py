@@ -19,8 +19,10 @@ from decnet.bus.base import Event
 from decnet.db.repository.base import Row, SqlRepository, chunks
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Command, SessionRow
+from decnet.errors import AmbiguousId
 from decnet.events.fields import epoch
 from decnet.events.lives import Life, command_mark, home_of
+from decnet.hostile import visible
 from decnet.ids import session_id
 
 _SESSION, _COMMAND = table_of(SessionRow), table_of(Command)
@@ -33,6 +35,10 @@ _TOPICS = frozenset(
 )
 _KINDS = ("cowrie",)
 """Sensors whose honeypots give ids that come again."""
+LEAST_CHARS = 6
+"""Characters of a session's id that name it when no other one begins with them."""
+MAX_NAMED = 50
+"""Sessions listed of one id."""
 _Id = tuple[str, str]
 """Decky and the honeypot's own session id."""
 _Said = tuple[int, str]
@@ -64,6 +70,30 @@ class NamingMixin(SqlRepository):
         with_commands = [p for p in named if isinstance(p.get("commands"), list) and p["commands"]]
         stored = await self._stored_commands({p["session_id"] for p in with_commands})
         return [_with_stored_commands(p, stored.get(p["session_id"], {})) for p in named]
+
+    async def sessions_named(self, text: str) -> list[str]:
+        """Ids of the sessions that a text names: by their id, the honeypot's own id, or the beginning of their id."""
+        start = _SESSION.c.session_id.startswith(text, autoescape=True)
+        ways = [_SESSION.c.session_id == text, _SESSION.c.sensor_session == text]
+        ways += [start] if len(text) >= LEAST_CHARS else []
+        async with self._read() as session:
+            for way in ways:
+                query = select(_SESSION.c.session_id).where(way, _SESSION.c.attacker_uuid.is_not(None))
+                order = (_SESSION.c.started_at, _SESSION.c.session_id)
+                if found := list((await session.execute(query.order_by(*order).limit(MAX_NAMED))).scalars()):
+                    return found
+        return []
+
+    async def session_named(self, text: str) -> str | None:
+        """Id of the one session that a text names; None when there is none. Raises AmbiguousId, which lists them."""
+        found = await self.sessions_named(text)
+        if len(found) <= 1:
+            return found[0] if found else None
+        names = ("session_id", "decky_id", "attacker_ip", "started_at")
+        async with self._read() as session:
+            query = select(*(_SESSION.c[name] for name in names)).where(_SESSION.c.session_id.in_(found))
+            rows = await self._rows(session, query.order_by(_SESSION.c.started_at, _SESSION.c.session_id))
+        raise AmbiguousId(f"{_several(found)} sessions have the id {visible(text, 80)}: {_listed(rows)}")
 
     async def _stored_lives(self, wanted: set[_Id]) -> dict[_Id, list[Life]]:
         """The stored sessions of some ids of honeypots."""
@@ -103,6 +133,19 @@ class NamingMixin(SqlRepository):
                 for owner, ident, ts, text in found:
                     stored[owner][ident] = (_micros(ts.timestamp()) if ts is not None else -1, text)
         return stored
+
+
+def _several(found: Sequence[str]) -> str:
+    return f"{MAX_NAMED} or more" if len(found) == MAX_NAMED else str(len(found))
+
+
+def _listed(rows: Sequence[Row]) -> str:
+    shown = [
+        f"{row['session_id']} ({row['decky_id']}, {row['attacker_ip']}"
+        + (f", {row['started_at']:%Y-%m-%dT%H:%M:%SZ})" if row["started_at"] else ")")
+        for row in rows
+    ]
+    return visible("; ".join(shown), 4000)
 
 
 def _id_of(payload: Mapping[str, Any]) -> _Id | None:

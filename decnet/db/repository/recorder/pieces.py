@@ -20,8 +20,6 @@ LAST = (
 )  # fmt: skip
 """What the last part of an ending says."""
 LISTS = ("downloads", "uploads", "forwards", "inputs", "exploits", "joined", "extras")
-_NAMES = ("url", "filename", "host", "port", "eventid", "text", "cve", "id")
-"""Fields that two items about one thing have in common."""
 
 
 def generation(payload: Mapping[str, Any], ended: str, parts: int) -> str:
@@ -43,14 +41,18 @@ def endings(rows: Iterable[Row]) -> list[Row]:
         if complete:
             parts = sorted(by_age[max(complete)], key=lambda row: int(row["part"]))
             found.append(_ending([row["body"] for row in parts]))
-    return sorted(
-        found, key=lambda one: (one["started_at"] or 0, json.dumps(one, sort_keys=True, default=str))
-    )
+    return sorted(found, key=_place)
+
+
+def _place(one: Row) -> tuple[float, str]:
+    """By the first line that was read; alike ones in an order that is always the same."""
+    first = one["span"][0] if one["span"] else one["started_at"] or 0.0
+    return float(first), json.dumps(one, sort_keys=True, default=str)
 
 
 def _ending(bodies: Sequence[Row]) -> Row:
     values: Row = {"ended_at": bodies[-1]["ended_at"], "started_at": bodies[-1].get("started_at")}
-    for name in (*LAST, "failed_at", "torn"):
+    for name in (*LAST, "failed_at", "torn", "span"):
         values[name] = next((body[name] for body in reversed(bodies) if body.get(name) is not None), None)
     for name in LISTS:
         values[name] = _once(body.get(name) for body in bodies)
@@ -87,7 +89,7 @@ def _merged(found: Sequence[Row]) -> Row:
         "keystrokes_ref": next((k for one in reversed(found) if (k := one["keystrokes_ref"])), None),
         **{name: _most(found, name) for name in ("command_count", "commands_dropped", "items_dropped")},
         "facts": {name: value for one in found for name, value in (one["facts"] or {}).items()} or None,
-        **{name: _union([one[name] for one in found]) for name in LISTS},
+        **{name: _once(one[name] for one in found) for name in LISTS},
     }
 
 
@@ -130,22 +132,3 @@ def _once(lists: Iterable[Any]) -> list[Any]:
     """All items once, in order."""
     items = (item for some in lists if isinstance(some, list) for item in some)
     return list({json.dumps(item, sort_keys=True): item for item in items}.values())
-
-
-def _union(lists: Sequence[list[Any]]) -> list[Any]:
-    """Items of all pieces once; of two about the same thing the one that says less goes."""
-    alike: dict[str, list[Any]] = defaultdict(list)
-    items = _once(lists)
-    for item in items:
-        alike[_name(item)].append(item)
-    return [item for item in items if not any(_says_less(item, other) for other in alike[_name(item)])]
-
-
-def _name(item: Any) -> str:
-    return json.dumps([item.get(key) for key in _NAMES] if isinstance(item, dict) else item, sort_keys=True)
-
-
-def _says_less(item: Any, other: Any) -> bool:
-    if not isinstance(item, dict) or item is other or len(other) <= len(item):
-        return False
-    return all(key in other and other[key] == value for key, value in item.items())

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, greatest, least, replace, shaped
@@ -35,7 +35,7 @@ _FACTS = (
 """Keys of the end that few sessions have: kept together in ``facts``."""
 _COMMAND_TEXTS = ("user", "uid", "src", "pwd")
 _PAYLOAD = (*_BASE, "connected_at", "ended_at", *LAST, *LISTS)
-_OF_PIECES = ("started_at", "failed_at", "piece", "torn")
+_OF_PIECES = ("started_at", "failed_at", "piece", "torn", "span")
 _IF_SAID = frozenset({"commands_dropped", "items_dropped", "connected_at"})
 """Columns that a payload has only where they say something."""
 _UNTAGGED = (
@@ -168,16 +168,6 @@ class SessionsMixin(SqlRepository):
         async with self._read() as session:
             found = await session.execute(select(func.count()).select_from(_SESSION).where(*_UNTAGGED))
             return int(found.scalar_one())
-
-    async def sessions_named(self, name: str, limit: int = 20) -> list[str]:
-        """Ids of sessions by id, by the beginning of one (four characters at least), or by the honeypot's own id."""
-        name = storable_text(name)
-        own = or_(_SESSION.c.session_id == name, _SESSION.c.sensor_session == name)
-        wanted = or_(own, _SESSION.c.session_id.startswith(name, autoescape=True)) if len(name) >= 4 else own
-        query = select(_SESSION.c.session_id).where(wanted, _SESSION.c.attacker_uuid.is_not(None))
-        async with self._read() as session:
-            found = await session.execute(query.order_by(_SESSION.c.started_at).limit(limit))
-            return list(found.scalars())
 
     async def session_payload(self, session_id: str) -> EndedPayload | None:
         """One session as a ``session.ended`` payload (epoch seconds), or None."""
