@@ -15,7 +15,7 @@ from decnet_tui.screens.levels import Level, TableLevel
 from decnet_tui.screens.playback import PlaybackLevel
 from decnet_tui.screens.table import Column, Row, plain_value
 from decnet_tui.session import Session
-from decnet_tui.sessiondata import SessionData, read_session
+from decnet_tui.sessiondata import SessionData, fact_lines, read_session
 from decnet_tui.times import clock, span
 from decnet_tui.widgets.strips import KEY, PLAIN
 
@@ -152,6 +152,7 @@ class CommandsLevel(TableLevel):
             "No command was typed in this session.",
             f"Log-ins: {auth.get('fail_count', 0)} refused, {'one' if auth.get('success') else 'none'} accepted.",
             *(line for tag in self._others for line in tag_lines(tag)),
+            *(line for _, line in fact_lines(self.payload)),
         ]
 
     def about(self) -> str:
