@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 from decnet.db.rows.lists import ListedTag
 from decnet.db.rows.recorder import EndedCommand, EndedPayload
+from decnet.hostile import visible
 from decnet_tui.changes import need_store
 from decnet_tui.session import Session
 
@@ -16,6 +20,30 @@ class TaggedCommand(EndedCommand):
     """A command with its tags."""
 
     tags: list[ListedTag]
+
+
+LISTS = ("joined", "inputs", "downloads", "uploads", "forwards", "exploits", "extras")
+_TIMES = frozenset({"ts", "started_at", "ended_at"})
+_LONGEST = 2000
+
+
+def fact_lines(payload: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Whatever was logged beside the commands, as (id or empty, line); control characters written out."""
+    for name in LISTS:
+        for item in payload.get(name) or ():
+            said = (f"{key}={shown(key, inner)}" for key, inner in item.items() if inner not in (None, ""))
+            yield str(item.get("id") or ""), f"{name:<9} {'  '.join(said)}"
+
+
+def shown(name: str, value: Any) -> str:
+    """One value of a session as text for people."""
+    if name in _TIMES and isinstance(value, (int, float)):
+        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    if isinstance(value, Mapping):
+        return "  ".join(
+            f"{key}={shown(key, inner)}" for key, inner in value.items() if inner not in (None, [])
+        )
+    return visible(value if isinstance(value, str) else json.dumps(value, default=str), _LONGEST)
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ class Reader(NamedTuple):
             str(value) for key, value in data.items() if key not in _NOT_TOLD and self.kind not in _PASSING
         }
         own = {key: raw[key] for key in left if str(raw[key]) not in told}
-        found = _own_fields(own, hidden=data.get("hidden") is True)
+        found = _own_fields(own)
         if raw.get("isError"):
             found["isError"] = raw["isError"]
         return {"eventid": str(raw.get("eventid"))[:MAX_NAME], "fields": found} if found else None
@@ -149,11 +149,11 @@ def _renamed(sensor: Any) -> bool:
     return isinstance(sensor, str) and not _TOKEN.fullmatch(sensor)
 
 
-def _own_fields(raw: Data, *, hidden: bool = False) -> Data:
+def _own_fields(raw: Data) -> Data:
     """Fields as they are stored; nothing that is empty, and no secret."""
     kept: Data = {}
     for key, value in raw.items():
-        if value is None or value == "" or _SECRET.search(str(key)) or (hidden and key == "input"):
+        if value is None or value == "" or _SECRET.search(str(key)):
             continue
         name = str(key)[:MAX_NAME]
         kept[name] = value if isinstance(value, (bool, int, float)) else as_text(value, MAX_DATA)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -11,13 +10,12 @@ import typer
 from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
+from decnet_tui.sessiondata import LISTS, fact_lines, shown
 
 _HEAD = (
     "session_id", "sensor_session", "attacker_ip", "attacker_uuid", "decky_id", "service", "protocol", "started_at",
     "ended_at", "end_reason", "duration_s", "client", "auth", "keystrokes_ref",
 )  # fmt: skip
-_LISTS = ("joined", "inputs", "downloads", "uploads", "forwards", "exploits", "extras")
-_TIMES = frozenset({"ts", "started_at", "ended_at"})
 _OTHER = frozenset({"part", "parts", "commands", "command_count", "tags"})
 _LONGEST = 2000
 
@@ -60,22 +58,17 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
     """The page for people; text of attackers with control characters written out."""
     for name in _HEAD:
         if told.get(name) not in (None, "", {}):
-            yield f"{name:<15} {_value(name, told[name])}"
+            yield f"{name:<15} {shown(name, told[name])}"
     for name, value in told.items():
-        if name not in (*_HEAD, *_LISTS) and name not in _OTHER and value is not None:
-            yield f"{name:<15} {_value(name, value)}"
+        if name not in (*_HEAD, *LISTS) and name not in _OTHER and value is not None:
+            yield f"{name:<15} {shown(name, value)}"
     tags: dict[str, list[str]] = {}
     for tag in told.get("tags", ()):
         technique = str(tag["sub_technique_id"] or tag["technique_id"])
         tags.setdefault(str(tag["source_id"]), []).append(f"{technique} ({tag['rule_id']})")
     yield from _commands(told, tags)
-    for name in _LISTS:
-        for item in told.get(name) or ():
-            own = " ".join(tags.pop(str(item.get("id")), ()))
-            said = "  ".join(
-                f"{key}={_value(key, inner)}" for key, inner in item.items() if inner not in (None, "")
-            )
-            yield f"{name:<9} {said}  {own}".rstrip()
+    for ident, line in fact_lines(told):
+        yield f"{line}  {' '.join(tags.pop(ident, ()))}".rstrip()
     for source, techniques in tags.items():
         yield f"tags      {' '.join(techniques)}  of {visible(source, _LONGEST)}"
 
@@ -84,17 +77,7 @@ def _commands(told: Mapping[str, Any], tags: dict[str, list[str]]) -> Iterator[s
     for command in told.get("commands") or ():
         techniques = " ".join(tags.pop(str(command["id"]), ()))
         text = visible(command["command_text"], _LONGEST)
-        yield f"{_value('ts', command.get('ts'))}  {text}  {techniques}".rstrip()
-
-
-def _value(name: str, value: Any) -> str:
-    if name in _TIMES and isinstance(value, (int, float)):
-        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    if isinstance(value, dict):
-        return "  ".join(
-            f"{key}={_value(key, inner)}" for key, inner in value.items() if inner not in (None, [])
-        )
-    return visible(value if isinstance(value, str) else common.to_json(value), _LONGEST)
+        yield f"{shown('ts', command.get('ts'))}  {text}  {techniques}".rstrip()
 
 
 def register(app: typer.Typer) -> None:

@@ -19,7 +19,7 @@ from decnet_tui.screens.levels import Level, TableLevel
 from decnet_tui.screens.playback import PlaybackLevel
 from decnet_tui.screens.table import Column, plain_value
 from decnet_tui.session import Session
-from decnet_tui.sessiondata import SessionData, TaggedCommand, read_session
+from decnet_tui.sessiondata import SessionData, TaggedCommand, fact_lines, read_session
 from decnet_tui.times import clock, span
 from decnet_tui.widgets.strips import KEY, PLAIN
 
@@ -136,6 +136,7 @@ class CommandsLevel(TableLevel[TaggedCommand]):
         self.has_recording = False
         self._first = command
         self._told = ""
+        self._logged: list[str] = []
         self._others: list[ListedTag] = []
         self.columns = (
             Column("ts", "at", 8, text=lambda r: clock(r["ts"], self.time_format) if r.get("ts") else "-"),
@@ -156,6 +157,7 @@ class CommandsLevel(TableLevel[TaggedCommand]):
         """Commands joined with their tags; tags of the whole session stand in the detail."""
         self.auth = (data.payload["auth"] if data.payload is not None else None) or {}
         self._told = told_of(data.payload) if data.payload is not None else ""
+        self._logged = [line for _, line in fact_lines(data.payload or {})]
         self.has_recording = data.recording is not None
         self._others = data.own_tags()
         self.fill(data.commands())
@@ -169,6 +171,7 @@ class CommandsLevel(TableLevel[TaggedCommand]):
             "No command was typed in this session.",
             f"Log-ins: {auth.get('fail_count', 0)} refused, {'one' if auth.get('success') else 'none'} accepted.",
             *(line for tag in self._others for line in tag_lines(tag)),
+            *self._logged,
         ]
 
     def about(self) -> str:

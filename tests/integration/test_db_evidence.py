@@ -328,6 +328,10 @@ async def test_fingerprints_and_recordings_are_kept_once(repo: BaseRepository) -
     one = await repo.upsert_fingerprint(A, "hassh", {"b": 1, "a": 2}, T)
     assert one == await repo.upsert_fingerprint(A, "hassh", {"a": 2, "b": 1}, T + 5)
     assert one == await repo.upsert_fingerprint(A, "hassh", {"a": 2, "b": 1}, T - 5)
+    seen = {"session_id": "s9", "decky_id": "d9"}
+    assert one == await repo.upsert_fingerprint(A, "hassh", {"a": 2, "b": 1, **seen}, T), (
+        "where is no part of it"
+    )
     rest = [
         await repo.upsert_fingerprint(B, "hassh", {"a": 2, "b": 1}, T),
         await repo.upsert_fingerprint(A, "ja3", {"a": 2, "b": 1}, T),
@@ -335,6 +339,11 @@ async def test_fingerprints_and_recordings_are_kept_once(repo: BaseRepository) -
     ]
     rows = await rows_of(repo, "fingerprint", "fingerprint_id")
     assert set(rows) == {one, *rest}
+    assert (rows[one]["session_id"], rows[one]["decky_id"], rows[one]["fields"]) == (
+        "s9",
+        "d9",
+        {"a": 2, "b": 1},
+    )
     assert (rows[one]["first_seen"].timestamp() - T, rows[one]["last_seen"].timestamp() - T) == (-5.0, 5.0)
     for n, key in enumerate("abc"):
         await repo.upsert_session(session(f"s{n}", ended_at=T + n, keystrokes_ref=key))

@@ -115,8 +115,9 @@ def test_credentials_intel_and_merges() -> None:
     assert plan.merges == [("w", "l")]
     frame = {"attacker_ip": IP, "type": "hassh", "decky_id": "d", "session_id": "s", "service": "ssh"}
     plan = plan_of([Event("attacker.fingerprinted", {**frame, "hassh": "h"}, "other", "e", T)])
-    assert plan.fingerprints == [(A, "hassh", {"hassh": "h"}, at(T))], (
-        "what frames it does not make another one"
+    seen = {"decky_id": "d", "session_id": "s"}
+    assert plan.fingerprints == [(A, "hassh", {**seen, "hassh": "h"}, at(T))], (
+        "what frames it is no field of it; the place goes to columns of its own"
     )
     plan = plan_of([Event("attacker.fingerprinted", {"attacker_ip": IP, "ja3": "h"}, "ja3", "e", T)])
     assert plan.fingerprints[0][1] == "ja3"

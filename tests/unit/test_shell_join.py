@@ -56,6 +56,7 @@ from decnet.shell.script import MAX_CHARS, MAX_LINES, Joined, joined
         (["echo if for while {", "id", "fi done }"], []),
         (["echo 'if'; 'for'", "fi", "done"], []),
         (["if", "id", "w"], []),
+        (["echo if", "id", "fi"], []),
         (["done", "fi", "}", ")", "id"], []),
         (["wget http://h/x?a=1&b=(2)", "id"], []),
         (["if true; then cat <<E", "fi", "E", "fi", "id"], [(0, 3, "if true; then cat <<E\nfi\nE\nfi")]),
