@@ -154,7 +154,7 @@ async def test_an_unknown_attacker_is_waited_for_an_hour_and_then_given_up() -> 
         now[0] = 100.0 + passed
         tx = await given(worker, repo, late)
         assert (tx.deferred, tx.dead) == ({"e1"}, [])
-    assert worker.health() == {"malformed": 0, "deferred": 3, "alerts_told": 0}
+    assert worker.health() == {"malformed": 0, "deferred": 3, "waiting_forgotten": 0, "alerts_told": 0}
     now[0] = 3700.0
     tx = await given(worker, repo, late)
     assert tx.deferred == set()
@@ -210,7 +210,7 @@ async def test_what_cannot_be_read_is_a_dead_letter_with_its_reason_and_costs_th
         (bad, "malformed observation: confidence is not between 0 and 1")
     ]
     assert tx.deferred == {"good"}
-    assert worker.health() == {"malformed": 1, "deferred": 1, "alerts_told": 0}
+    assert worker.health() == {"malformed": 1, "deferred": 1, "waiting_forgotten": 0, "alerts_told": 0}
 
 
 async def test_known_and_unknown_attackers_of_one_batch_go_apart(monkeypatch: pytest.MonkeyPatch) -> None:
