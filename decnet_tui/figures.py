@@ -20,6 +20,7 @@ LOSS: dict[str, Words] = {
         "pieces of news refused by the bus for good",
     ),
     "lines_refused": ("line refused", "lines refused"),
+    "refused": ("line refused", "lines refused"),
     "sessions_evicted": ("session ended early for want of room", "sessions ended early for want of room"),
     "evicted": ("session ended early for want of room", "sessions ended early for want of room"),
     "lines_cut": ("long line cut", "long lines cut"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -269,3 +270,20 @@ def test_what_sessions_lack_is_summed_by_the_recorder() -> None:
     ):
         worker._note_left_out(Plan(sessions=[lacks]))
     assert worker.health().items() >= {"commands_dropped": 5, "items_dropped": 1}.items()
+
+
+def test_nothing_is_lost_only_when_no_sensor_refused_and_no_letter_is_dead() -> None:
+    feed = Feed()
+    feed.add(
+        Event(
+            "system.sensors.health",
+            {"state": "ok", "sensors": [{"path": "/l", "refused": 2}]},
+            ts=time.time(),
+        )
+    )
+    view = WorkersView(feed)
+    letter = {"id": 1, "worker": "ttp", "topic": "t", "reason": "r", "seq": 1, "ts": datetime.now(UTC)}
+    view.load([letter])
+    view.sync(time.time())
+    said = "".join(text for text, _ in view.line(0, 200))
+    assert said == "lost or limited  sensors: 2 lines refused; dead letters: 1 event given up"
