@@ -211,6 +211,8 @@ class Feed:
     def losses(self) -> dict[str, list[str]]:
         """What workers and the engine's parts say that was lost or limited, in words, by their names."""
         said = {name: losses(self.workers[name].payload) for name in sorted(self.workers)}
+        for row in self.sensors() if not said.get("sensors") else ():
+            said["sensors"] = [*said["sensors"], *losses(row)]
         if self.lost:
             said["this console"] = [f"{self.lost} live events not shown"]
         return {visible(name, 20): words for name, words in said.items() if words}

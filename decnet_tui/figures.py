@@ -20,6 +20,7 @@ LOSS: dict[str, Words] = {
         "pieces of news refused by the bus for good",
     ),
     "lines_refused": ("line refused", "lines refused"),
+    "refused": ("line refused", "lines refused"),
     "sessions_evicted": ("session ended early for want of room", "sessions ended early for want of room"),
     "evicted": ("session ended early for want of room", "sessions ended early for want of room"),
     "bytes_lost": ("byte gone before it was read", "bytes gone before they were read"),

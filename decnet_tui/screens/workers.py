@@ -14,7 +14,7 @@ from decnet.runtime.health import PARTS
 from decnet_tui import glyphs
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed, WorkerModel
-from decnet_tui.figures import losses, notes, troubles, works
+from decnet_tui.figures import LOSS, losses, notes, told, troubles, works
 from decnet_tui.screens.sections import Entry, SectionsView, heading
 from decnet_tui.session import Session
 from decnet_tui.times import count_short, span
@@ -96,6 +96,8 @@ class WorkersView(SectionsView):
     def _lost(self) -> Entry:
         """The first line answers the first question."""
         lost = [f"{name}: {', '.join(said)}" for name, said in self.feed.losses().items()]
+        if self.letters:
+            lost.append(f"dead letters: {told('dead_lettered', len(self.letters), LOSS)}")
         text = (
             f"lost or limited  {'; '.join(lost)}"
             if lost
@@ -190,9 +192,11 @@ def _sensor_line(row: Mapping[str, Any]) -> Line:
     )
     reasons = row.get("reasons")
     why = " ".join(f"{k} {v}" for k, v in reasons.items()) if isinstance(reasons, Mapping) else ""
-    told = "  ".join([*losses(row), *troubles(row), *works({**row, "files": 0, "bytes_behind": 0})])
+    counted = "  ".join(
+        [*losses({**row, "refused": 0}), *troubles(row), *works({**row, "files": 0, "bytes_behind": 0})]
+    )
     where = visible(
-        f"{_end_of(str(row.get('path')))}  {row.get('waiting') or ''} {why}  {told}".rstrip(), 400
+        f"{_end_of(str(row.get('path')))}  {row.get('waiting') or ''} {why}  {counted}".rstrip(), 400
     )
     return [
         (fit(str(row.get("kind")), 11) + " ", PLAIN),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 import decnet
 from decnet.attribution.worker import AttributionWorker
 from decnet.behave.worker import BehaveWorker
-from decnet.bounds import BITES
+from decnet.bounds import BITES, bitten
 from decnet.bus.base import Event
 from decnet.bus.live import LiveSubscription
 from decnet.bus.nats.connection import NatsBus
@@ -25,10 +26,13 @@ from decnet.bus.publish import publish_failures
 from decnet.config import Settings, load_settings
 from decnet.engine import Engine
 from decnet.mutator.worker import MutatorWorker
+from decnet.recorder.plan import Plan
 from decnet.recorder.worker import LEFT_OUT, RecorderWorker
 from decnet.runtime.health import WorkerStats, health_payload
 from decnet.runtime.parts import PartsHealth
 from decnet.sensors.worker import SensorsWorker
+from decnet.ttp.base import TaggerEvent
+from decnet.ttp.facts import MAX_FACTS, joined_events
 from decnet.ttp.worker import TtpWorker
 from decnet_tui.feed import Feed
 from decnet_tui.figures import LOSS, TROUBLE, WORK, losses, notes, others
@@ -246,3 +250,40 @@ def test_what_is_lost_comes_first_and_is_the_first_line_of_the_view() -> None:
         "9 rules loaded",
     ]
     assert losses({"dead_lettered": 1}) == ["1 event given up"]
+
+
+@pytest.mark.parametrize(("items", "counted"), [(MAX_FACTS, 0), (MAX_FACTS + 1, 1), (MAX_FACTS + 5, 5)])
+def test_facts_beyond_what_rules_look_at_are_counted(items: int, counted: int) -> None:
+    before = bitten("facts_capped")["facts_capped"]
+    joined = [{"id": f"j{n}", "command_text": "id"} for n in range(items)]
+    event = TaggerEvent("session", "s", "a", session_id="s", payload={"joined": joined})
+    assert len(joined_events(event)) == min(items, MAX_FACTS)
+    assert bitten("facts_capped")["facts_capped"] - before == counted
+
+
+def test_what_sessions_lack_is_summed_by_the_recorder() -> None:
+    worker = RecorderWorker(Settings())
+    for lacks in (
+        {"commands_dropped": 2, "items_dropped": 1},
+        {"commands_dropped": 3, "items_dropped": "x"},
+        {},
+    ):
+        worker._note_left_out(Plan(sessions=[lacks]))
+    assert worker.health().items() >= {"commands_dropped": 5, "items_dropped": 1}.items()
+
+
+def test_nothing_is_lost_only_when_no_sensor_refused_and_no_letter_is_dead() -> None:
+    feed = Feed()
+    feed.add(
+        Event(
+            "system.sensors.health",
+            {"state": "ok", "sensors": [{"path": "/l", "refused": 2}]},
+            ts=time.time(),
+        )
+    )
+    view = WorkersView(feed)
+    letter = {"id": 1, "worker": "ttp", "topic": "t", "reason": "r", "seq": 1, "ts": datetime.now(UTC)}
+    view.load([letter])
+    view.sync(time.time())
+    said = "".join(text for text, _ in view.line(0, 200))
+    assert said == "lost or limited  sensors: 2 lines refused; dead letters: 1 event given up"

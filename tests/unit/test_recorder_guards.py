@@ -317,7 +317,7 @@ async def test_a_bus_that_is_away_costs_no_batch_and_is_counted() -> None:
     batch = [ended(session_id=f"s{n}", keystrokes_ref=f"k{n}") for n in range(3)]
     worker, tx = await handled(repo, _Blobs(k0=b"0", k1=None, k2=b"2"), *batch)
     assert repo.kept == [("k0", "s0", b"0")]
-    assert worker.health() == {"recordings_waiting": 1, "derived": 0}
+    assert worker.health().items() >= {"recordings_waiting": 1, "derived": 0}.items()
     assert tx.dead == []
     await worker.handle(batch, tx)
     assert worker.health()["recordings_waiting"] == 2

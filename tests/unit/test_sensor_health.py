@@ -257,7 +257,7 @@ def test_counts_of_nothing_are_not_told() -> None:
     assert not [words for words in WORDS if words[2:] in text]
     assert "evicted" not in text
     assert "bytes behind" not in text
-    assert text.startswith("nothing lost")
+    assert text.startswith("lost or limited  dead letters: 1 event given up\n")
     assert view.detail()[0] == "{"
 
 
