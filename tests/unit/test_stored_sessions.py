@@ -253,3 +253,10 @@ def test_a_clock_that_jumps_is_told_of_once_with_both_times() -> None:
     fresh = CowrieSource(Settings(), KEY)
     fresh.restore(json.loads(json.dumps(source.to_state())))
     assert (fresh.bounds()["clock_jumps"], fresh.last_jump()) == (1, source.last_jump())
+
+
+def test_failed_log_ins_that_are_read_twice_count_once(tmp_path: Path) -> None:
+    (torn,) = reading(tmp_path, LOG[3:])["sessions"]
+    assert (torn["auth"]["fail_count"], torn["started_at"]) == (1, START)
+    (known,) = reading(tmp_path, LOG[3:], LOG)["sessions"]
+    assert known["auth"] == {"fail_count": 2, "success": True, "usernames": ["admin", "root"]}
