@@ -250,6 +250,7 @@ class SensorRun:
             "unknown_ids": dict(source.unknown_ids.most_common(20)),
             **source.sessions(),
             **source.bounds(),
+            "unfinished": source.sessions()["unfinished"] + tailer.torn,
             "problems": dict(list(problems.items())[:PROBLEMS_TOLD]),
             "passed_over": dict(list(passed.items())[:PASSED_TOLD]),
             "passed_over_count": len(passed) + max(tailer.over - 1, 0),
