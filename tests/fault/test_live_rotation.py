@@ -16,6 +16,7 @@ from collections import Counter
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ KILLS = (6, 13)
 SESSIONS = 6
 """Sessions that each writer writes between two rotations."""
 START = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+OFTEN = {"DECNET_RUNTIME__HEARTBEAT_S": "0.5"}
 Found = Counter[tuple[str, str]]
 
 
@@ -151,6 +153,20 @@ def in_database(data: Path, decky: str) -> Found:
         return Counter()
 
 
+def seen(data: Path, truncations: int) -> dict[str, dict[str, Any]]:
+    """What the engine says of each sensor, once it has told of so many truncations."""
+    rows = {Path(row["path"]).name: row for row in listed("sensors", data)}
+    return rows if rows["emptied"]["truncations"] >= truncations else {}
+
+
+def sessions_in(data: Path) -> Found:
+    """Every session that is stored, by its sensor and the honeypot's own id."""
+    with closing(sqlite3.connect(f"file:{data / 'decnet.sqlite'}?mode=ro", uri=True)) as db:
+        return Counter(
+            (decky, session) for decky, session in db.execute("SELECT decky_id, sensor_session FROM session")
+        )
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_every_line_is_stored_once_whatever_rotates_the_log_and_whoever_kills_the_engine(
@@ -163,23 +179,29 @@ def test_every_line_is_stored_once_whatever_rotates_the_log_and_whoever_kills_th
     sensors = [word for w in writers for word in ("--sensor", f"cowrie={w.log.parent}")]
     command = (*sensors, "--workers", "sensors,recorder")
     with ExitStack() as stack:
-        engine = stack.enter_context(daemon(data, tmp_path / "engine.log", *command))
+        engine = stack.enter_context(daemon(data, tmp_path / "engine.log", *command, surrounding=OFTEN))
         for number in range(ROUNDS):
             if number in KILLS:
                 engine.kill()
             for writer in others:
                 writer.turn(number)
             if number in KILLS:
-                engine = stack.enter_context(daemon(data, tmp_path / "engine.log", *command))
+                engine = stack.enter_context(
+                    daemon(data, tmp_path / "engine.log", *command, surrounding=OFTEN)
+                )
             emptied.turn(number)
             emptied.begin()
         for writer in writers:
             until(lambda w=writer: in_database(data, w.name) == w.written, 20, writer.name)
-        rows = {Path(row["path"]).name: row for row in listed("sensors", data)}
+        rows = until(
+            lambda: seen(data, ROUNDS - len(KILLS)), 20, "a heartbeat that tells of the last truncation"
+        )
     for writer in writers:
         assert in_database(data, writer.name) == writer.written
         assert len(writer.written) == 2 * SESSIONS * ROUNDS
-    sessions = Counter((row["decky_id"], row["sensor_session"]) for row in listed("sessions", data))
-    assert sessions == Counter({(w.name, session): 1 for w in writers for session, _ in w.written})
+    assert sessions_in(data) == Counter({(w.name, session): 1 for w in writers for session, _ in w.written})
     assert listed("deadletters", data) == []
     assert {name: row["refused"] for name, row in rows.items()} == dict.fromkeys(rows, 0)
+    assert {name: row["lost_bytes"] for name, row in rows.items()} == dict.fromkeys(rows, 0)
+    assert min(rows[w.name]["rotations"] for w in others) >= ROUNDS // 2
+    assert {rows[w.name]["truncations"] for w in others} == {0}
