@@ -466,11 +466,22 @@ def test_a_torn_last_line_waits_for_its_rest(make: Make, tmp_path: Path) -> None
     assert reader.bytes_behind() == 0
 
 
-@pytest.mark.parametrize("rest", [b"[1]", b"12", b'"x"', b'{"n": 1}}', b'{"n": "}', b"}"])
+@pytest.mark.parametrize("rest", [b"[1]", b"12", b'"x"', b'{"n": 1}}', b'{"n": "}', b"x}"])
 def test_only_a_whole_object_needs_no_newline(make: Make, tmp_path: Path, rest: bytes) -> None:
     log = tmp_path / "cowrie.json"
     log.write_bytes(b'{"n": 0}\n' + rest)
     assert texts(make(log)) == [b'{"n": 0}']
+
+
+@pytest.mark.parametrize("end", [b"}", b"]", b"  }\n]", b"}];", b"},\n"])
+def test_the_end_of_a_pretty_printed_object_or_list_needs_no_newline(
+    make: Make, tmp_path: Path, end: bytes
+) -> None:
+    log = tmp_path / "cowrie.json"
+    log.write_bytes(b'[{\n"n": 0\n' + end)
+    reader = make(log)
+    assert b"\n".join(texts(reader)) + b"\n" * end.endswith(b"\n") == b'[{\n"n": 0\n' + end
+    assert (reader.torn, reader.bytes_behind()) == (0, 0)
 
 
 @pytest.mark.parametrize("restart", [False, True])

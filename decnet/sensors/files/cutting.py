@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from decnet.sensors.files.rotation import FileRecord, FoundFile
 from decnet.sensors.files.squeeze import Squeezer
+
+_CLOSERS = re.compile(rb"\s*[}\]][}\]\s,;]*\Z")
+"""The end of a list or of a pretty-printed object: no line begins so and goes on."""
 
 
 class Line(NamedTuple):
@@ -60,7 +64,7 @@ class Cutter:
             record.offset += len(rest)
             if (long := self._long.get(id(record))) is not None:
                 long.feed(rest)
-        elif rest and is_whole(rest):
+        elif rest and (is_whole(rest) or _CLOSERS.match(rest)):
             self.take(record, rest, 0, batch)
             record.open_end = True
 
@@ -75,7 +79,7 @@ class Cutter:
         if record.skipping or len(rest) > 2 * self._max:
             record.skipping = True
             record.offset += len(rest) // 2 * 2
-        elif rest and is_whole(text):
+        elif rest and (is_whole(text) or _CLOSERS.match(text)):
             self.take(record, rest, 0, batch, text)
             record.open_end = True
 
