@@ -310,7 +310,7 @@ class OpenCanarySource(SessionSource):
             return []
         if isinstance(visit, Refusal):
             return visit
-        if not self._saw(visit.ts) or self.repeats.seen((raw.get("logtype"), visit)):
+        if not self._saw(visit.ts) or self.repeats.seen((raw.get("logtype"), *visit)):
             return []
         self.unknown += visit.service == _UNKNOWN
         native = self._native(visit)
