@@ -332,7 +332,7 @@ class OpenCanarySource(SessionSource):
             return []
         if isinstance(visit, Refusal):
             return visit
-        if not self._saw(visit.ts) or self.repeats.seen((raw.get("logtype"), visit)):
+        if not self._saw(visit.ts) or self.repeats.seen((raw.get("logtype"), *visit)):
             return []
         self._count_unknown(raw, visit)
         native, new = self._native(visit)

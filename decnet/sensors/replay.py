@@ -56,7 +56,7 @@ def _faults(source: Source, tailer: Tailer) -> list[str]:
         faults.append(f"{count} lines refused ({reasons}), the last one {source.last_refusal}")
     if source.cut:
         faults.append(f"{source.cut} long lines lost the middles of their strings")
-    if torn := source.sessions()["unfinished"]:
+    if torn := source.sessions()["unfinished"] + tailer.torn:
         faults.append(f"{torn} lines are not finished")
     return faults
 

@@ -277,6 +277,7 @@ class SensorRun:
             "names": [{"name": name, "token": token} for name, token in source.names().items()],
             **source.bounds(),
             "last_jump": source.last_jump(),
+            "unfinished": source.sessions()["unfinished"] + tailer.torn,
             "problems": dict(list(problems.items())[:PROBLEMS_TOLD]),
             "passed_over": dict(list(passed.items())[:PASSED_TOLD]),
             "passed_over_count": len(passed) + max(tailer.over - 1, 0),

@@ -271,7 +271,7 @@ class CowrieSource(SessionSource):
         fact = parse_object(raw)
         if isinstance(fact, Refusal):
             return fact
-        if not self._saw(fact.ts) or self.repeats.seen(fact):
+        if not self._saw(fact.ts) or self.repeats.seen(tuple(fact)):
             return []
         if fact.kind == "extra" and not is_known(fact.data["eventid"]):
             self.unknown += 1

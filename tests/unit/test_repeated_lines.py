@@ -92,7 +92,7 @@ def test_what_differs_in_anything_that_is_read_is_another_line(change: str) -> N
         change: {"timestamp": "2026-03-01T10:00:00.000002Z", "src_ip": "192.0.2.2"}.get(change, "w"),
     }
     repeats = Repeats()
-    assert [repeats.seen(parse_object(line)) for line in (one, other, one, other)] == [
+    assert [repeats.seen(tuple(parse_object(line))) for line in (one, other, one, other)] == [
         False,
         False,
         True,
@@ -103,10 +103,10 @@ def test_what_differs_in_anything_that_is_read_is_another_line(change: str) -> N
 def test_as_many_are_remembered_as_is_promised() -> None:
     assert KEPT == 32_768
     repeats = Repeats(kept=3)
-    assert [repeats.seen(n) for n in (1, 2, 3, 1, 4, 2)] == [False, False, False, True, False, False]
+    assert [repeats.seen((n,)) for n in (1, 2, 3, 1, 4, 2)] == [False, False, False, True, False, False]
     again = Repeats(kept=3)
     again.restore(json.loads(json.dumps(repeats.to_state())))
-    assert (again.count, again.seen(4), again.seen(1)) == (1, True, True)
+    assert (again.count, again.seen((4,)), again.seen((1,))) == (1, True, True)
 
 
 def test_two_probes_of_different_kinds_at_one_moment_are_two() -> None:

@@ -466,11 +466,22 @@ def test_a_torn_last_line_waits_for_its_rest(make: Make, tmp_path: Path) -> None
     assert reader.bytes_behind() == 0
 
 
-@pytest.mark.parametrize("rest", [b"12", b'"x"', b'{"n": {}', b'[{"n": 1}, {"', b'{"n": "}'])
+@pytest.mark.parametrize("rest", [b"12", b'"x"', b'{"n": {}', b'[{"n": 1}, {"', b'{"n": "}', b"x}"])
 def test_only_a_whole_object_needs_no_newline(make: Make, tmp_path: Path, rest: bytes) -> None:
     log = tmp_path / "cowrie.json"
     log.write_bytes(b'{"n": 0}\n' + rest)
     assert texts(make(log)) == [b'{"n": 0}']
+
+
+@pytest.mark.parametrize("end", [b"}", b"]", b"  }\n]", b"}];", b"},\n"])
+def test_the_end_of_a_pretty_printed_object_or_list_needs_no_newline(
+    make: Make, tmp_path: Path, end: bytes
+) -> None:
+    log = tmp_path / "cowrie.json"
+    log.write_bytes(b'[{\n"n": 0\n' + end)
+    reader = make(log)
+    assert b"\n".join(texts(reader)) + b"\n" * end.endswith(b"\n") == b'[{\n"n": 0\n' + end
+    assert (reader.torn, reader.bytes_behind()) == (0, 0)
 
 
 @pytest.mark.parametrize("restart", [False, True])
@@ -786,11 +797,18 @@ def test_what_is_no_gzip_is_said(make: Make, tmp_path: Path) -> None:
     assert "gzip" in reader.problems[str(tmp_path / "cowrie.json.1.gz")]
 
 
-def test_the_last_line_of_a_compressed_log_needs_no_newline(make: Make, tmp_path: Path) -> None:
-    (tmp_path / "cowrie.json.1.gz").write_bytes(gzip.compress(b"one\ntwo"))
+def test_the_last_line_of_a_compressed_log_needs_no_newline_once_it_is_clear_that_none_will_come(
+    make: Make, tmp_path: Path
+) -> None:
+    log = tmp_path / "cowrie.json.1.gz"
+    log.write_bytes(gzip.compress(b"one\ntwo"))
     reader = make(tmp_path)
-    assert texts(reader) == [b"one", b"two"]
+    assert texts(reader) == [b"one"]
+    assert (reader.torn, reader.bytes_behind()) == (1, log.stat().st_size)
+    os.utime(log, (1000, 1000))
+    assert texts(reader) == [b"two"]
     assert texts(make(tmp_path, reader.to_state())) == []
+    assert (reader.torn, reader.bytes_behind()) == (0, 0)
 
 
 def test_a_closed_reader_lets_go_of_a_compressed_file_and_goes_on(

@@ -145,10 +145,11 @@ def test_a_half_without_its_other_half_is_given_up_in_time_and_told(tmp_path: Pa
     assert (late.bytes_behind(), late.changes.joined) == (0, 0)
 
 
-def test_the_torn_end_of_a_packed_file_is_given_up_at_once(tmp_path: Path) -> None:
+def test_the_torn_end_of_a_packed_file_is_given_up_as_well(tmp_path: Path) -> None:
     (tmp_path / "cowrie.json.1.gz").write_bytes(gzip.compress(lines(0, 2) + line(2)[:CUT]))
     (tmp_path / "cowrie.json").write_bytes(lines(3, 5))
-    reader = make(tmp_path)
+    os.utime(tmp_path / "cowrie.json.1.gz", (1000, 1000))
+    reader = make(tmp_path, now=1061)
     assert texts(reader) == [
         line(0).strip(),
         line(1).strip(),

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from decnet.sensors.files.listing import is_live
+from decnet.sensors.files.names import is_live
 from decnet.sensors.files.rotation import FileRecord, FoundFile
 
 TOLD = 20

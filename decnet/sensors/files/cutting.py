@@ -7,12 +7,16 @@ lose their middles, or it is given up; both are told.
 from __future__ import annotations
 
 import codecs
+import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from decnet.sensors.files.carriers import MAX_PREFIX, break_of, decoded, split
 from decnet.sensors.files.rotation import FileRecord, FoundFile
 from decnet.sensors.files.squeeze import Squeezer
+
+_CLOSERS = re.compile(rb"\s*[}\]][}\]\s,;]*\Z")
+"""The end of a list or of a pretty-printed object: no line begins so and goes on."""
 
 
 class Line(NamedTuple):
@@ -43,10 +47,10 @@ class Cutter:
         self._long: dict[int, Squeezer] = {}
         """What is kept so far of lines over the limit, by the record of their file."""
 
-    def cut(self, file: FoundFile, record: FileRecord, data: bytes, last: bool, batch: Batch) -> None:
-        """Cuts data at newlines and moves the record on; ``last`` says that nothing will come after it."""
+    def cut(self, file: FoundFile, record: FileRecord, data: bytes, batch: Batch) -> None:
+        """Cuts data at newlines and moves the record on."""
         if (encoding := wide(file.head)) is not None:
-            self._cut_wide(record, data, last, batch, encoding)
+            self._cut_wide(record, data, batch, encoding)
             return
         pos = 0
         while (end := data.find(b"\n", pos)) >= 0:
@@ -60,7 +64,7 @@ class Cutter:
             record.offset += len(rest)
             if (long := self._long.get(id(record))) is not None:
                 long.feed(rest)
-        elif rest and (last or is_whole(rest)):
+        elif rest and (is_whole(rest) or _CLOSERS.match(rest)):
             self.take(record, rest, 0, batch)
             record.open_end = True
 
@@ -75,7 +79,7 @@ class Cutter:
             record.offset += end if encoding == "utf-8" else len(piece.decode().encode(encoding))
         return data
 
-    def _cut_wide(self, record: FileRecord, data: bytes, last: bool, batch: Batch, encoding: str) -> None:
+    def _cut_wide(self, record: FileRecord, data: bytes, batch: Batch, encoding: str) -> None:
         """The same for UTF-16, where a newline is two bytes at an even place; lines are given as UTF-8."""
         newline, pos = "\n".encode(encoding), 0
         while (end := _even(data, newline, pos)) >= 0:
@@ -88,7 +92,7 @@ class Cutter:
         if record.skipping or len(rest) > 2 * self._max:
             record.skipping = True
             record.offset += len(rest) // 2 * 2
-        elif rest and (last or is_whole(text)):
+        elif rest and (is_whole(text) or _CLOSERS.match(text)):
             self.take(record, rest, 0, batch, text)
             record.open_end = True
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from typing import BinaryIO
 
 from decnet.sensors.files.opening import FAULTS, TAIL_BYTES, after_padding, opened, skip, tail_of
@@ -14,20 +15,24 @@ from decnet.sensors.files.rotation import FileRecord, FoundFile, Shared
 
 HEADS_KEPT = 10_000
 """Beginnings of files kept so that a file that has not changed is not read again."""
+PAIRS_KEPT = 1000
+SETTLED_S = 5.0
 _CHUNK = 1 << 20
 
 Head = tuple[bytes, int, bool]
+_Pair = tuple[tuple[int, int], tuple[int, int], bytes, bytes]
+"""Two files by inode and head: an inode is used again, and a file that was cut grows anew in its own."""
 
 
 class DiskLook:
     """Looks at files, and remembers what it saw of them for as long as they do not change."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """``clock`` gives epoch seconds."""
+        self._clock = clock
         self._heads: dict[str, tuple[tuple[int, ...], Head]] = {}
         self._fits: dict[str, tuple[tuple[object, ...], bool]] = {}
-        self._shared: dict[
-            tuple[tuple[int, int], tuple[int, int]], tuple[tuple[int, ...], int, int, Shared]
-        ] = {}
+        self._shared: dict[_Pair, tuple[tuple[int, ...], int, int, Shared]] = {}
 
     @property
     def kept(self) -> int:
@@ -61,6 +66,8 @@ class DiskLook:
 
     def fits(self, file: FoundFile, record: FileRecord) -> bool:
         """Whether the bytes before a record's offset are those that were read."""
+        if not record.tail and not record.line:  # nothing was read yet
+            return record.offset == file.padding
         if not record.tail or (file.gz and file.inode_key == (record.dev, record.inode)):
             return True
         mark = (*_mark(file), record.offset, record.tail)
@@ -76,12 +83,17 @@ class DiskLook:
         self._fits[file.path] = (mark, fits)
         return fits
 
+    def settled(self, file: FoundFile) -> bool:
+        """Whether a file has not changed for some seconds: then it is no copy in the making."""
+        return self._clock() - file.mtime_ns / 1e9 > SETTLED_S
+
     def shared(self, file: FoundFile, other: FoundFile) -> Shared:
         """What a file has in common with another one that begins alike.
 
         Two plain files that were compared are gone on with from where they were alike: logs only grow.
         """
-        key, mark = (file.inode_key, other.inode_key), (*_mark(file), *_mark(other))
+        key = (file.inode_key, other.inode_key, file.head, other.head)
+        mark = (*_mark(file), *_mark(other))
         at, lines = (0, 0)
         if (known := self._shared.get(key)) is not None:
             if known[0] == mark:
@@ -93,7 +105,7 @@ class DiskLook:
             at, lines, found = _compared(file, other, at, lines)
         except OSError:  # moved meanwhile: the next look will tell
             return Shared(copy=True)
-        if len(self._shared) > HEADS_KEPT:
+        if len(self._shared) > PAIRS_KEPT:
             self._shared.clear()
         self._shared[key] = (mark, at, lines, found)
         return found

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from decnet.sensors.files.names import group_of, is_log_name, named, reading_order
+from decnet.sensors.files.names import group_of, is_log_name, reading_order
 from decnet.sensors.files.opening import FAULTS, after_padding, opened, unreadable
 
 Sniff = Callable[[bytes], str]
@@ -134,11 +134,6 @@ def first_bytes(path: str) -> bytes:
     with handle:
         head, _ = after_padding(handle)
         return head + handle.read(SNIFFED_BYTES)
-
-
-def is_live(path: str) -> bool:
-    """Whether a path is that of the log that is written to now, as far as its name says."""
-    return named(os.path.basename(path)).rank == 2
 
 
 def reason_of(error: BaseException) -> str:

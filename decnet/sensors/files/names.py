@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
+from os.path import basename
 from typing import NamedTuple
 
 PACKED = ("gz", "bz2", "xz", "zst", "lzma", "lz4", "Z")
@@ -59,6 +60,11 @@ def is_log_name(name: str) -> bool:
 def group_of(name: str) -> str:
     """The log that a rotated file belongs to: the name without date, number and packing."""
     return named(name).base
+
+
+def is_live(path: str) -> bool:
+    """Whether a path is that of the log that is written to now, as far as its name says."""
+    return named(basename(path)).rank == 2
 
 
 def reading_order(name: str) -> tuple[str, int, str, int, int, str]:

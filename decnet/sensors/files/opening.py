@@ -87,12 +87,14 @@ def _over_hole(handle: BinaryIO, padding: int) -> int:
     """Goes to where a sparse file has data again; a compressed one has no holes."""
     if not isinstance(handle, io.BufferedReader) or not hasattr(os, "SEEK_DATA"):
         return padding
+    number = handle.fileno()
+    here = os.lseek(number, 0, os.SEEK_CUR)  # behind the buffer's back: it has to be as it was
     try:
-        after = max(os.lseek(handle.fileno(), padding, os.SEEK_DATA), padding)
+        after = max(os.lseek(number, padding, os.SEEK_DATA), padding)
     except OSError as error:
-        if error.errno != errno.ENXIO:  # a file system that does not tell
-            return padding
-        after = handle.seek(0, os.SEEK_END)
+        # No data any more, or a file system that does not tell.
+        after = os.fstat(number).st_size if error.errno == errno.ENXIO else padding
+    os.lseek(number, here, os.SEEK_SET)
     return handle.seek(after)
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import marshal
 from collections import OrderedDict
+from typing import Any
 
 KEPT = 32_768
 """Facts that are remembered."""
@@ -24,11 +26,9 @@ class Repeats:
         self.count = 0
         """Facts that came again."""
 
-    def seen(self, fact: object) -> bool:
-        """Whether a fact was there before; its text, as Python writes it, is what is compared."""
-        digest = hashlib.blake2b(
-            repr(fact).encode("utf-8", "surrogatepass"), digest_size=_BYTES, usedforsecurity=False
-        ).digest()
+    def seen(self, fact: tuple[Any, ...]) -> bool:
+        """Whether a fact (texts, numbers, lists and dicts of such) was there before."""
+        digest = hashlib.blake2b(marshal.dumps(fact, 0), digest_size=_BYTES, usedforsecurity=False).digest()
         if digest in self._seen:
             self.count += 1
             self._seen.move_to_end(digest)

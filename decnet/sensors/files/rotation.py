@@ -9,9 +9,12 @@ many files share tell none of them apart: then their contents are compared.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple, Protocol
+
+from decnet.sensors.files.names import is_live
 
 HEAD_BYTES = 1024
 MAX_GONE = 256
@@ -46,6 +49,8 @@ class FileRecord:
     """The file was truncated or replaced after this was read: only a copy of it can go on here."""
     gone: bool = False
     """No file on disk was found to be this one any more, and that was said."""
+    weak: bool = False
+    """What it begins with is a part of a line, which many files may begin with."""
     skipped: bool = False
     """It was there before the sensor, and was not asked for."""
 
@@ -97,6 +102,10 @@ class Disk(Protocol):
         """Whether the bytes before a record's offset are those that were read."""
         ...
 
+    def settled(self, file: FoundFile) -> bool:
+        """Whether a file has not changed for some time: then it is no copy in the making."""
+        ...
+
     def shared(self, file: FoundFile, other: FoundFile) -> Shared:
         """What a file has in common with another one that begins alike."""
         ...
@@ -131,9 +140,10 @@ def matching(found: Sequence[FoundFile], records: Iterable[FileRecord], disk: Di
     making.
     """
     made = Matched()
-    known = _Known(records, {f.path: f for f in found}, disk)
+    known = _Known(records, {f.inode_key: f for f in found}, disk)
     claims: dict[int, tuple[FileRecord, list[FoundFile]]] = {}
     fresh: list[FoundFile] = []
+    longer = _Longer(found)
     for file in found:
         known_as = known.look_up(file)
         if known_as.record is not None:
@@ -142,7 +152,11 @@ def matching(found: Sequence[FoundFile], records: Iterable[FileRecord], disk: Di
             made.copies[file.path] = known_as.copy_of
         elif known_as.told is not None:
             made.fresh.append((file, known_as.told))
-        elif has_identity(file.head):
+        elif not has_identity(file.head) and (not file.head or is_live(file.path)):
+            continue  # it says too little yet, and will say more
+        elif (other := longer.than(file, disk)) is not None:
+            made.copies[file.path] = other.path
+        else:
             fresh.append(file)
     for record, files in claims.values():
         owner = _owner(files, record)
@@ -152,6 +166,27 @@ def matching(found: Sequence[FoundFile], records: Iterable[FileRecord], disk: Di
     order = {file.path: i for i, file in enumerate(found)}
     made.fresh.sort(key=lambda pair: order[pair[0].path])
     return made
+
+
+class _Longer:
+    """Files by what they begin with: a file shorter than a head may be all in the head of another one."""
+
+    def __init__(self, found: Sequence[FoundFile]) -> None:
+        self._files = sorted(found, key=lambda f: f.head)
+        self._heads = [f.head for f in self._files]
+
+    def than(self, file: FoundFile, disk: Disk) -> FoundFile | None:
+        """A file that begins with all that this one has, and goes on.
+
+        Parts of lines many files may begin with: with no more than that it is a copy only while it may still grow.
+        """
+        if not file.head or len(file.head) >= HEAD_BYTES:
+            return None
+        if not (file.head.startswith(b"{") and b"\n" in file.head) and disk.settled(file):
+            return None
+        place = bisect_right(self._heads, file.head)
+        found = self._files[place] if place < len(self._files) else None
+        return found if found is not None and found.head.startswith(file.head) else None
 
 
 class _KnownAs(NamedTuple):
@@ -168,12 +203,14 @@ class _KnownAs(NamedTuple):
 class _Known:
     """The records, by what their files begin with."""
 
-    def __init__(self, records: Iterable[FileRecord], by_path: dict[str, FoundFile], disk: Disk) -> None:
+    def __init__(
+        self, records: Iterable[FileRecord], by_inode: dict[tuple[int, int], FoundFile], disk: Disk
+    ) -> None:
         self._by_print: dict[tuple[int, str], list[FileRecord]] = {}
         for record in records:
             self._by_print.setdefault((record.fp_len, record.fp), []).append(record)
         self._lengths = sorted({length for length, _ in self._by_print}, reverse=True)
-        self._by_path = by_path
+        self._by_inode = by_inode
         self._disk = disk
 
     def look_up(self, file: FoundFile) -> _KnownAs:
@@ -181,7 +218,7 @@ class _Known:
         other = _KnownAs()
         for record in self._candidates(file):
             own = _is_its_own(file, record)
-            if own and record.cut:
+            if (own and record.cut) or (record.weak and not _is_all(file, record)):
                 continue
             reaches = _reaches(file, record)
             if reaches and self._disk.fits(file, record):
@@ -195,11 +232,11 @@ class _Known:
 
         Less than was read of a file that is gone: then it is taken for a copy, which may still be in the making.
         """
-        original = self._by_path.get(record.path)
-        if original is None or original.inode_key != (record.dev, record.inode):
+        original = self._by_inode.get((record.dev, record.inode))
+        if original is None:
             return None if reaches else _KnownAs(copy_of=record.path)
         shared = self._disk.shared(file, original)
-        return _KnownAs(copy_of=record.path) if shared.copy else _KnownAs(told=shared)
+        return _KnownAs(copy_of=original.path) if shared.copy else _KnownAs(told=shared)
 
     def _candidates(self, file: FoundFile) -> list[FileRecord]:
         alike: list[FileRecord] = []
@@ -263,6 +300,11 @@ def _reaches(file: FoundFile, record: FileRecord) -> bool:
 def _is_its_own(file: FoundFile, record: FileRecord) -> bool:
     """Whether it is the file that was read itself: if it is shorter now, it was cut and begins anew."""
     return file.inode_key == (record.dev, record.inode) or file.path == record.path
+
+
+def _is_all(file: FoundFile, record: FileRecord) -> bool:
+    """Whether a file is the one that was read, or has exactly what its beginning was: no more will tell it apart."""
+    return file.inode_key == (record.dev, record.inode) or len(file.head) == record.fp_len
 
 
 def _owner(files: Sequence[FoundFile], record: FileRecord) -> FoundFile:

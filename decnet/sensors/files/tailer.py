@@ -18,8 +18,8 @@ from decnet.sensors.files.changes import Changes
 from decnet.sensors.files.cutting import Batch, Cutter, Line, wide
 from decnet.sensors.files.disk import DiskLook, tail_at
 from decnet.sensors.files.joining import Joined, Torn, joined, torn_end
-from decnet.sensors.files.listing import MISSING, Listing, Sniff, is_live, reason_of
-from decnet.sensors.files.names import group_of, reading_order
+from decnet.sensors.files.listing import MISSING, Listing, Sniff, reason_of
+from decnet.sensors.files.names import group_of, is_live, reading_order
 from decnet.sensors.files.opening import FAULTS, TAIL_BYTES, opened, skip, tail_of, unreadable
 from decnet.sensors.files.rotation import (
     MAX_GONE,
@@ -28,6 +28,7 @@ from decnet.sensors.files.rotation import (
     Matched,
     Shared,
     fingerprint,
+    has_identity,
     matching,
 )
 
@@ -57,14 +58,16 @@ class Tailer:
         self._start = start
         self._clock = clock
         self._listing = Listing(path, limits.max_files, sniff)
-        self._disk = DiskLook()
+        self._disk = DiskLook(clock)
         self._cutter = Cutter(limits.max_line_bytes)
         self._records: list[FileRecord] = []
         self._current: dict[str, Pair] = {}
+        self._ends: dict[str, tuple[tuple[int, ...], Torn | None]] = {}
+        """Path to the state in which a file had this torn end."""
         self._stuck: dict[str, tuple[tuple[int, ...], str]] = {}
         """Path to the state in which a file gives nothing more, and what is wrong with it, if anything."""
-        self._gz: tuple[str, int, BinaryIO, bytes] | None = None
-        """A compressed file that is being read: path, place, handle, and the bytes before the place."""
+        self._gz: tuple[tuple[int, ...], int, BinaryIO, bytes] | None = None
+        """A compressed file that is being read: which, the place, its handle, and the bytes before the place."""
         self._turn = 0
         self._first_scan = True
         self.problems: dict[str, str] = {}
@@ -93,6 +96,11 @@ class Tailer:
     def bytes_behind(self) -> int:
         """Bytes on disk that are not read yet, as of the last look (compressed ones count compressed)."""
         return sum(_remaining(f, r) for f, r in list(self._current.values()))
+
+    @property
+    def torn(self) -> int:
+        """Files whose end has no newline yet and waits for it."""
+        return sum(self._is_torn(f, r) for f, r in list(self._current.values()))
 
     def stale(self, seconds: float) -> dict[str, float]:
         """Live logs that have not grown for that long, with the seconds since; rotated ones never grow."""
@@ -152,10 +160,10 @@ class Tailer:
             self._gz = None
 
     def _begin(self, file: FoundFile, told: Shared) -> None:
-        """A new file; what the beginning of another one has told is passed over."""
+        """A new file; what the beginning of another one has told is passed over, unless it begins with half a line."""
         record = FileRecord(fingerprint(file.head), len(file.head), file.dev, file.inode, file.path)
         record.offset = file.padding
-        if told.offset and wide(file.head) is None:
+        if told.offset and file.head.startswith(b"{") and wide(file.head) is None:
             record.offset, record.line = file.padding + told.offset, told.lines
         self._records.append(record)
         if self._first_scan and self._skipped_at_first(file):
@@ -171,8 +179,9 @@ class Tailer:
     def _follow(self, file: FoundFile, record: FileRecord) -> None:
         record.dev, record.inode, record.path = file.dev, file.inode, file.path
         record.size, record.cut, record.gone = 0 if file.gz else file.size, False, False
-        if record.fp_len < len(file.head):
+        if record.fp_len <= len(file.head):
             record.fp, record.fp_len = fingerprint(file.head), len(file.head)
+            record.weak = not has_identity(file.head)
         self._current[file.path] = (file, record)
         if record.skipped:
             self.passed[file.path] = "there before the sensor began, and not asked for: give it the directory"
@@ -188,6 +197,7 @@ class Tailer:
     def _prune(self) -> None:
         """Forgets the oldest records of files that are gone."""
         self._stuck = {path: why for path, why in self._stuck.items() if path in self._current}
+        self._ends = {path: end for path, end in self._ends.items() if path in self._current}
         here = {id(r) for _, r in self._current.values()}
         gone = [r for r in self._records if id(r) not in here]
         drop = {id(r) for r in gone[: max(len(gone) - MAX_GONE, 0)]}
@@ -242,21 +252,29 @@ class Tailer:
         for place, (file, record) in enumerate(mine):
             later = mine[place + 1 :]
             if _remaining(file, record) and self._stuck_why(file, record) is None:
-                self._read_file(file, record, bool(later), batch)
-            if later and not batch.consumed:
+                self._read_file(file, record, batch)
+            if not batch.consumed and (later or file.gz):
                 self._mend(file, record, later, batch)
             if batch.consumed:
                 return
 
     def _torn(self, file: FoundFile, record: FileRecord) -> Torn | None:
         """The end without a newline of a file that gives nothing more; None where there is none."""
-        if record.skipping or not _remaining(file, record) or self._stuck_why(file, record) != "":
+        if record.skipping or not self._is_torn(file, record):
             return None
+        mark, known = self._ends.get(file.path, ((), None))
+        if mark == _mark(file, record):
+            return known
         try:
-            return torn_end(file, record, self._limits.max_line_bytes)
+            found = torn_end(file, record, self._limits.max_line_bytes)
         except FAULTS as error:
             self.problems[file.path] = reason_of(error)
             return None
+        self._ends[file.path] = (_mark(file, record), found)
+        return found
+
+    def _is_torn(self, file: FoundFile, record: FileRecord) -> bool:
+        return _remaining(file, record) > 0 and self._stuck_why(file, record) == ""
 
     def _mend(self, file: FoundFile, record: FileRecord, later: list[Pair], batch: Batch) -> None:
         """Joins a line that a rotation cut with its other half at the head of a later file, or gives it up in time."""
@@ -270,7 +288,7 @@ class Tailer:
                 self.changes.joined += 1
                 batch.consumed += found.take(batch)
                 return
-        if file.gz or self._clock() - file.mtime_ns / 1e9 > TORN_AFTER_S:
+        if self._clock() - file.mtime_ns / 1e9 > TORN_AFTER_S:
             batch.consumed += torn.give_up(self._cutter, batch)
 
     def _joined(self, torn: Torn, file: FoundFile, record: FileRecord) -> Joined | None:
@@ -279,8 +297,7 @@ class Tailer:
         except FAULTS:  # said when it is read
             return None
 
-    def _read_file(self, file: FoundFile, record: FileRecord, later: bool, batch: Batch) -> None:
-        """Reads on in one file; with ``later`` ones of the same log, its torn end may have its other half there."""
+    def _read_file(self, file: FoundFile, record: FileRecord, batch: Batch) -> None:
         size = max(self._limits.read_bytes, self._limits.max_line_bytes + 1)
         try:
             before, data, ended = (self._gz_bytes if file.gz else _bytes_at)(file, record, size)
@@ -288,7 +305,7 @@ class Tailer:
             self.problems[file.path] = reason_of(error)
             return
         start = record.offset
-        self._cutter.cut(file, record, data, ended and file.gz and not later, batch)
+        self._cutter.cut(file, record, data, batch)
         moved = record.offset - start
         batch.consumed += moved
         if moved:
@@ -302,12 +319,13 @@ class Tailer:
 
         A stream that breaks off gives what it has; it is tried again when the file changes.
         """
-        if self._gz is None or self._gz[:2] != (file.path, record.offset):
+        which = (file.dev, file.inode, file.size, file.mtime_ns)  # not its name: numbers move up
+        if self._gz is None or self._gz[:2] != (which, record.offset):
             self.close()
             handle, _ = opened(file.path)
             skip(handle, max(record.offset - TAIL_BYTES, 0))
             before = handle.read(min(record.offset, TAIL_BYTES))
-            self._gz = (file.path, record.offset, handle, before)
+            self._gz = (which, record.offset, handle, before)
         _, _, handle, before = self._gz
         parts, got = [], 0
         try:
@@ -323,7 +341,7 @@ class Tailer:
         end = record.offset + (kept or len(data))
         if end != record.offset + len(data):
             handle.seek(end)
-        self._gz = (file.path, end, handle, (before + data[: kept or len(data)])[-TAIL_BYTES:])
+        self._gz = (which, end, handle, (before + data[: kept or len(data)])[-TAIL_BYTES:])
         return before, data, got < size
 
 
