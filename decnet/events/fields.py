@@ -59,7 +59,7 @@ def integer(value: Any) -> int | None:
     return int(found) if found is not None and abs(found) < MAX_BITS_31 else None
 
 
-def epoch(value: Any) -> Epoch | None:
+def epoch(value: Any) -> float | None:
     """Epoch seconds from a number or ISO 8601 text (without a zone it is UTC)."""
     found = None if isinstance(value, str) and "T" in value else number(value)
     if found is None and isinstance(value, datetime):
@@ -70,7 +70,7 @@ def epoch(value: Any) -> Epoch | None:
             found = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         except (ValueError, OverflowError):
             return None
-    return Epoch(found) if found is not None and 0 <= found <= LATEST else None
+    return found if found is not None and 0 <= found <= LATEST else None
 
 
 @lru_cache(maxsize=65_536)

@@ -142,7 +142,7 @@ def _decoded(kind: type[Any], value: Any) -> Any:
         found = epoch(value)
         if found is None:
             raise ValueError("expected a number or ISO time")
-        return found
+        return Epoch(found)
     raise TypeError(f"no decoder for {kind.__name__}")
 
 

@@ -133,7 +133,7 @@ def test_16_one_long_line_or_many_in_any_encoding_and_without_a_newline_at_the_e
             "the JSON log is cowrie.json",
         ),
         ("2026-03-01T10:00:00.1Z a1b2c3d4e5f6 CMD: id\n", "the JSON log is cowrie.json"),
-        ('{"event_type": "alert", "flow_id": 1}\n', "it looks like a suricata log"),
+        ('{"event_type": "alert", "flow_id": 1}\n', "this is a suricata log"),
     ],
 )
 def test_16_what_is_none_of_ours_is_named_to_who_asks_for_it(text: str, said: str, tmp_path: Path) -> None:
