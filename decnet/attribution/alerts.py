@@ -15,6 +15,8 @@ from decnet.attribution.multi_actor import CLAIM, examine, verdict_row
 from decnet.attribution.states import MAX_ATTACKERS
 from decnet.bus import topics
 from decnet.db.repository import BaseRepository
+from decnet.events.attribution import MultiActorSuspected
+from decnet.events.fields import Epoch
 from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.runtime.worker import TxBus
@@ -101,18 +103,20 @@ async def _alert(repo: BaseRepository, identity: str, primitives: frozenset[str]
 
 async def _tell(bus: TxBus, alert: Row, now: float) -> None:
     count, told = len(alert["primitives"]), alert["explanation"] or {}
-    payload = {
-        **{
-            name: alert[name]
-            for name in ("identity_uuid", "attacker_uuids", "primitives", "families", "sides")
-        },
-        **{name: list(told.get(name, ())) for name in ("against", "cannot_tell")},
-        "evidence_summary": f"{count} primitives flagged multi_actor: {CLAIM} "
+    news = MultiActorSuspected(
+        identity_uuid=alert["identity_uuid"],
+        attacker_uuids=alert["attacker_uuids"],
+        primitives=alert["primitives"],
+        families=alert["families"],
+        sides=alert["sides"],
+        against=list(told.get("against", ())),
+        cannot_tell=list(told.get("cannot_tell", ())),
+        evidence_summary=f"{count} primitives flagged multi_actor: {CLAIM} "
         f"({', '.join(alert['families'])}; sides of {' and '.join(str(len(s)) for s in alert['sides'])} sessions)",
-        "confidence": alert["confidence"],
-        "alert_id": alert["alert_id"],
-        "ts": now,
-    }
+        confidence=alert["confidence"],
+        alert_id=alert["alert_id"],
+        ts=Epoch(now),
+    )
     log.info("multi-actor suspected", identity=alert["identity_uuid"], primitives=alert["primitives"])
     ident = event_id("attribution.alert", alert["alert_id"], alert["revision"])
-    await bus.publish(SUSPECTED, payload, event_type="multi_actor_suspected", event_id=ident, ts=now)
+    await bus.publish(SUSPECTED, news.build(), event_type="multi_actor_suspected", event_id=ident, ts=now)

@@ -12,6 +12,8 @@ from uuid import NAMESPACE_URL, uuid5
 
 from decnet.bus import topics
 from decnet.bus.base import Event
+from decnet.events.attacker import Scored
+from decnet.events.credential import ReuseDetected
 from decnet.ids import event_id
 from decnet.recorder.scores import crossed, score
 
@@ -61,8 +63,8 @@ async def _scored(repo: BaseRepository, times: dict[str, float], thresholds: Seq
 
 
 def _score_event(key: str, uuid: str, threshold: float, counts: Row, ts: float) -> Event:
-    payload = {"attacker_uuid": uuid, "score": score(counts), "threshold": threshold, **counts}
-    return Event(SCORED, payload, "scored", event_id("recorder", key), ts)
+    told = Scored(attacker_uuid=uuid, score=score(counts), threshold=threshold, **counts)
+    return Event(SCORED, told.build(), "scored", event_id("recorder", key), ts)
 
 
 def reused_id(row: Row) -> str:
@@ -88,18 +90,18 @@ async def _reuse_event(repo: BaseRepository, key: str, row: Row, ts: float) -> E
     """``credential.reuse.detected``: whose reuse it is, where, and who else tried the same."""
     users = await repo.credential_users(row["username"], row["secret_kind"], row["secret_hmac"], MAX_USERS)
     own = [user for user in users if user["attacker_uuid"] == row["attacker_uuid"]]
-    payload = {
-        "credential_id": reused_id(row),
-        "attacker_uuid": row["attacker_uuid"],
-        "username": row["username"],
-        "secret_kind": row["secret_kind"],
-        "reuse_count": int(row["target_count"]) - 1,
-        "target_count": int(row["target_count"]),
-        "attacker_uuids": _named(users, "attacker_uuid"),
-        "deckies": _named(own, "decky_id"),
-        "services": _named(own, "service"),
-    }
-    return Event(REUSED, payload, "reuse", event_id("recorder", key), ts)
+    told = ReuseDetected(
+        credential_id=reused_id(row),
+        attacker_uuid=row["attacker_uuid"],
+        username=row["username"],
+        secret_kind=row["secret_kind"],
+        reuse_count=int(row["target_count"]) - 1,
+        target_count=int(row["target_count"]),
+        attacker_uuids=_named(users, "attacker_uuid"),
+        deckies=_named(own, "decky_id"),
+        services=_named(own, "service"),
+    )
+    return Event(REUSED, told.build(), "reuse", event_id("recorder", key), ts)
 
 
 def _named(rows: Sequence[Row], name: str) -> list[str]:

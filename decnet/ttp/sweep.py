@@ -15,13 +15,14 @@ from decnet.db.repository import BaseRepository
 from decnet.errors import DatabaseError
 from decnet.ids import event_id
 from decnet.logs import get_logger
+from decnet.runtime.received import Received, received
 from decnet.runtime.worker import Transaction, transaction
 
 _log = get_logger(__name__)
 _PAGE = 100
 _TOPIC = topics.attacker(topics.ATTACKER_SESSION_ENDED)
 
-Handler = Callable[[Sequence[Event], Transaction], Awaitable[None]]
+Handler = Callable[[Sequence[Received], Transaction], Awaitable[None]]
 
 
 class UntaggedSweep:
@@ -76,7 +77,7 @@ class UntaggedSweep:
         """Whether the events took effect; a failure of the handler costs the page, then one session."""
         try:
             async with transaction(repo) as tx:
-                await self.handle(events, tx)
+                await self.handle([received(event) for event in events], tx)
         except DatabaseError:
             raise
         except Exception:  # noqa: BLE001 - the bisecting boundary, as for batches from the bus

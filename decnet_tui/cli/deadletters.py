@@ -12,7 +12,7 @@ from decnet_tui.cli import common
 app = typer.Typer(
     help="Events that a worker gave up, newest first; retry ID tries one again.", rich_markup_mode=None
 )
-KEYS = ("id", "worker", "topic", "reason", "seq", "ts")
+KEYS = ("id", "worker", "topic", "reason", "path", "value", "seq", "ts")
 
 
 @app.callback(invoke_without_command=True)
@@ -25,7 +25,7 @@ def deadletters(
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
-    """Events that a worker gave up, newest first."""
+    """Events that a worker gave up, newest first; one with a path is an element that was left out of its event."""
     if ctx.invoked_subcommand is not None:
         return
     settings = common.settings_of(config, data_dir=data_dir, db=db)
@@ -36,7 +36,8 @@ def deadletters(
             return await repo.dead_letters(moment, limit)
 
     rows = [{key: row.get(key) for key in KEYS} for row in common.run(ask)]
-    common.print_rows(rows, ("id", "ts", "worker", "topic", "reason", "seq"), as_json, "no dead letters")
+    columns = ("id", "ts", "worker", "topic", "path", "value", "reason", "seq")
+    common.print_rows(rows, columns, as_json, "no dead letters")
 
 
 @app.command()
@@ -47,7 +48,10 @@ def retry(
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
-    """Puts one dead letter on the bus of the running engine again; it gives it up anew if it fails anew."""
+    """Puts one dead letter on the bus of the running engine again; it gives it up anew if it fails anew.
+
+    A letter about one element is refused: the rest of its event was kept, and the element is no event.
+    """
     from decnet_tui.cli import changing
     from decnet_tui.workerforms import LetterRetry
 

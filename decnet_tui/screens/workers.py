@@ -35,6 +35,8 @@ _WORDS = {
     "sessions_evicted": _EARLY, "evicted": _EARLY, "lines_unknown": _KIND, "unknown": _KIND,
     "lines_cut": "long lines cut", "cut": "long lines cut", "lines_homeless": _HOMELESS, "homeless": _HOMELESS, "lines_unfinished": _UNFINISHED, "unfinished": _UNFINISHED, "lines_bad_utf8": _UTF8, "bad_utf8": _UTF8,
     "events_unpublishable": _REFUSED, "unpublishable": _REFUSED,
+    "malformed": "events that could not be read", "element_faults": "elements that could not be read",
+    "unknown_keys": "keys that nobody knows",
     "sessions_open": _OPEN, "open_sessions": _OPEN, "publish_failures": "publish failures",
 }  # fmt: skip
 """Counts of the sensors worker, and of one sensor, that are told of in words, and only when there are any."""
@@ -208,8 +210,15 @@ def _count(payload: Mapping[str, object], key: str) -> str:
 
 def _words(payload: Mapping[str, object]) -> list[str]:
     """The counts of a worker or a sensor that are more than nothing, in plain words."""
-    found = [(payload.get(key), words) for key, words in _WORDS.items()]
-    return [f"{value} {words}" for value, words in found if isinstance(value, int) and value > 0]
+    found = [(_total(payload.get(key)), words) for key, words in _WORDS.items()]
+    return [f"{value} {words}" for value, words in found if value > 0]
+
+
+def _total(value: object) -> int:
+    """A count, or the sum of counts by kind."""
+    if isinstance(value, Mapping):
+        return sum(number for number in value.values() if isinstance(number, int))
+    return value if isinstance(value, int) else 0
 
 
 def _notes(payload: Mapping[str, object]) -> str:

@@ -21,7 +21,7 @@ from decnet.events.fields import Epoch
 from decnet.events.observation import Observation
 from decnet.events.record import Fault, Record, unknown
 from decnet.events.schema import schema_files, schemas_dir
-from decnet.events.session import Command, Download, SessionEnded
+from decnet.events.session import Auth, Command, Download, SessionEnded
 from decnet.events.topics import RECORDS, record_of
 from decnet.ids import attacker_id
 
@@ -34,6 +34,8 @@ SCALARS: dict[Any, st.SearchStrategy[Any]] = {
     int: st.integers(1, 1000),
     float: st.floats(0, 1000, allow_nan=False),
     bool: st.booleans(),
+    fields.Named: TEXT,
+    fields.Seconds: st.floats(0, 1000),
     fields.Count: st.integers(0, 9),
     fields.Share: st.floats(0, 1),
     fields.Percent: st.floats(0, 100),
@@ -183,9 +185,10 @@ def test_a_bad_value_beside_the_key_fields_costs_itself_only() -> None:
     ended = SessionEnded.parse(
         {**KEY, "commands": {}, "duration_s": "long", "auth": auth, "signals": ["a", 5, "b", None]}, faults
     )
-    assert (ended.commands, ended.duration_s, ended.auth, ended.signals) == ([], None, None, ["a", "b"])
+    assert (ended.commands, ended.duration_s, ended.signals) == ([], None, ["a", "b"])
+    assert ended.auth == Auth(fail_count=3, usernames=["root"]), "what else it says is kept"
     assert sorted((f.path, f.value) for f in faults) == [
-        ("auth.success", "'yes'"), ("commands", "{}"), ("duration_s", "'long'"), ("signals[1]", "5"), ("signals[2]", "None"),
+        ("auth.success", "'yes'"), ("commands", "{}"), ("duration_s", "'long'"), ("signals[1]", "5"), ("signals[3]", "None"),
     ]  # fmt: skip
 
 
