@@ -5,6 +5,7 @@ All are UUIDv5, so replay, redelivery and back-fill write the same rows again in
 
 from __future__ import annotations
 
+import hashlib
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from decnet.addresses import fold
@@ -69,3 +70,12 @@ def tag_id(
 def event_id(producer: str, subject_key: str, version: str | int = 1) -> str:
     """Hex id of a durable event: producer, the subject's own key and the version of its content."""
     return _derived(_EVENT_NS, f"{producer}|{subject_key}|{version}").hex
+
+
+def letter_key(worker: str, place: int | str, body: bytes) -> str:
+    """What tells one dead letter of a worker from others: the event's bytes, and where it or its element stood.
+
+    The sequence alone would not do: a stream that was made anew counts from one again.
+    """
+    named = f"{worker}|{place}|{hashlib.sha256(body).hexdigest()}"
+    return hashlib.sha256(storable_text(named).encode()).hexdigest()

@@ -140,12 +140,17 @@ class LetterRetry(Change):
 async def retry_letter(repo: BaseRepository, bus: BaseBus, letter_id: int) -> str:
     """Puts one dead letter on the bus again, under its own id, and deletes it; its topic.
 
-    The id stays, since ids of tags may be derived from it. Raises DecnetError when the letter is gone, is no
-    event, or is so young that the broker would take it for a duplicate; BusError when it was not stored.
+    The id stays, since ids of tags may be derived from it. Raises DecnetError when the letter is gone, is an
+    element or no event, or is so young that the broker would take it for a duplicate; BusError when it was not stored.
     """
     letter = await repo.dead_letter_get(letter_id)
     if letter is None:
         raise DecnetError(f"no dead letter {letter_id}: see `decnet-tui deadletters`")
+    if letter["path"] is not None:
+        raise DecnetError(
+            f"dead letter {letter_id} is one element, {visible(letter['path'], 80)}, of an event whose rest was kept: "
+            "there is nothing to publish again; what its producer sends anew in a form that can be read is taken"
+        )
     try:
         event = Event.from_bytes(letter["topic"], letter["body"])
     except MalformedEvent as error:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from decnet.behave import evidence
+from decnet.behave import extract as extraction
 from decnet.behave.ttylog import HEADER, INPUT, OP_CLOSE, OP_OPEN, OP_WRITE, OUTPUT
+from decnet.events.session import SessionEnded
 from decnet.ids import attacker_id
 
 START = 1_700_000_000.0
@@ -103,3 +106,13 @@ def session(
         "forwards": [],
     }
     return base | more
+
+
+def extract(payload: dict[str, Any], recording: bytes | None = None, **more: Any) -> extraction.Extraction:
+    """What a payload and its recording give."""
+    return extraction.extract(SessionEnded.parse(payload), recording, **more)
+
+
+def evidence_of(payload: dict[str, Any], recording: bytes | None = None) -> evidence.Evidence:
+    """What is known of a session by its payload and its recording."""
+    return evidence.evidence_of(SessionEnded.parse(payload), recording)

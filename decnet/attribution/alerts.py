@@ -15,6 +15,8 @@ from decnet.attribution.states import MAX_ATTACKERS
 from decnet.bus import topics
 from decnet.db.repository import BaseRepository
 from decnet.db.rows.attribution import Alert, AlertFacts, Explanation, VerdictRow
+from decnet.events.attribution import MultiActorSuspected
+from decnet.events.fields import Epoch
 from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.runtime.worker import TxBus
@@ -101,20 +103,20 @@ async def _alert(repo: BaseRepository, identity: str, primitives: frozenset[str]
 async def _tell(bus: TxBus, alert: Alert, now: float) -> None:
     primitives, families = alert["primitives"] or [], alert["families"] or []
     sides, told = alert["sides"] or [], alert["explanation"] or Explanation()
-    payload = {
-        "identity_uuid": alert["identity_uuid"],
-        "attacker_uuids": alert["attacker_uuids"],
-        "primitives": primitives,
-        "families": families,
-        "sides": sides,
-        "against": list(told.get("against", ())),
-        "cannot_tell": list(told.get("cannot_tell", ())),
-        "evidence_summary": f"{len(primitives)} primitives flagged multi_actor: {CLAIM} "
+    news = MultiActorSuspected(
+        identity_uuid=alert["identity_uuid"],
+        attacker_uuids=alert["attacker_uuids"] or [],
+        primitives=primitives,
+        families=families,
+        sides=sides,
+        against=list(told.get("against", ())),
+        cannot_tell=list(told.get("cannot_tell", ())),
+        evidence_summary=f"{len(primitives)} primitives flagged multi_actor: {CLAIM} "
         f"({', '.join(families)}; sides of {' and '.join(str(len(s)) for s in sides)} sessions)",
-        "confidence": alert["confidence"],
-        "alert_id": alert["alert_id"],
-        "ts": now,
-    }
+        confidence=alert["confidence"],
+        alert_id=alert["alert_id"],
+        ts=Epoch(now),
+    )
     log.info("multi-actor suspected", identity=alert["identity_uuid"], primitives=alert["primitives"])
     ident = event_id("attribution.alert", alert["alert_id"], alert["revision"])
-    await bus.publish(SUSPECTED, payload, event_type="multi_actor_suspected", event_id=ident, ts=now)
+    await bus.publish(SUSPECTED, news.build(), event_type="multi_actor_suspected", event_id=ident, ts=now)

@@ -16,6 +16,8 @@ from decnet.bus import topics
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.attribution.states import Key
 from decnet.db.rows.attribution import ObservedValue, PrimitiveState
+from decnet.events.attribution import StateChanged
+from decnet.events.fields import Epoch
 from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.runtime.worker import TxBus
@@ -170,25 +172,25 @@ async def _tell(
     bus: TxBus, old: PrimitiveState | None, new: PrimitiveState, attackers: Sequence[str], now: float
 ) -> None:
     """One transition; its id is derived from the key and its number."""
-    payload = {
-        "identity_uuid": new["identity_uuid"],
-        "attacker_uuids": list(attackers[:MAX_ATTACKERS]),
-        "primitive": new["primitive"],
-        "old_state": old["state"] if old else None,
-        "new_state": new["state"],
-        "current_value": new["current_value"],
-        "confidence": new["confidence"],
-        "observation_count": new["observation_count"],
-        "seq": new["seq"],
-        "ts": now,
-    }
+    told = StateChanged(
+        identity_uuid=new["identity_uuid"],
+        attacker_uuids=list(attackers[:MAX_ATTACKERS]),
+        primitive=new["primitive"],
+        old_state=old["state"] if old else None,
+        new_state=new["state"],
+        current_value=new["current_value"],
+        confidence=new["confidence"],
+        observation_count=new["observation_count"],
+        seq=new["seq"],
+        ts=Epoch(now),
+    )
     log.info(
         "attribution state changed",
         identity=new["identity_uuid"],
         primitive=new["primitive"],
-        old=payload["old_state"],
+        old=told.old_state,
         new=new["state"],
     )
     subject = f"{new['identity_uuid']}|{new['primitive']}"
     ident = event_id("attribution", subject, new["seq"])
-    await bus.publish(STATE_CHANGED, payload, event_type="state_changed", event_id=ident, ts=now)
+    await bus.publish(STATE_CHANGED, told.build(), event_type="state_changed", event_id=ident, ts=now)

@@ -13,15 +13,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from decnet.attribution.alerts import examine_due, settle
-from decnet.attribution.heard import PREFIX, Heard, heard
+from decnet.attribution.observation_event import PREFIX, ObservationEvent, observation_of
 from decnet.attribution.states import recompute, united
 from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
 from decnet.bus.publish import publish_safely
 from decnet.config import Settings, load_settings
 from decnet.db.repository.attribution.states import Key
+from decnet.errors import MalformedEvent
+from decnet.events.identity import Merged
 from decnet.ids import identity_id
 from decnet.logs import get_logger
+from decnet.runtime.received import Received
 from decnet.runtime.worker import Job, Transaction, TxBus, Worker
 
 if TYPE_CHECKING:
@@ -48,6 +51,7 @@ class AttributionWorker(Worker):
 
     name = "attribution"
     topics = (PATTERN, MERGED)
+    keeps = (PATTERN,)
 
     def __init__(
         self,
@@ -62,16 +66,17 @@ class AttributionWorker(Worker):
         self.room = min(MAX_WAITING, settings.bus.max_ack_pending // 2)
         self._waiting: dict[str, float] = {}
         self.jobs = (Job("multi-actor", every, self._tick, lease=LEASE, by_data=True),)
-        self.malformed = self.deferred = self.alerts = 0
+        self.contradictory = self.deferred = self.alerts = 0
 
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
         """Says what it listens to."""
         log.info(STARTED)
 
-    async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
+    async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
         """States after a batch; observations of attackers that nobody knows yet come again later."""
-        known = self._readable([event for event in batch if event.topic != MERGED], tx)
-        merges = [pair for event in batch if event.topic == MERGED and (pair := _merge(event))]
+        known = self._readable([one for one in batch if not isinstance(one.record, Merged)], tx)
+        merged = [one.record for one in batch if isinstance(one.record, Merged)]
+        merges = [(each.winner_uuid, each.loser_uuid) for each in merged]
         await follow_merges(tx.repo, tx.bus, merges)
         unknown = await observe(tx.repo, tx.bus, [found for _, found in known])
         for event, found in known:
@@ -80,16 +85,16 @@ class AttributionWorker(Worker):
             else:
                 self._waiting.pop(event.id, None)
 
-    def _readable(self, events: Sequence[Event], tx: Transaction) -> list[tuple[Event, Heard]]:
+    def _readable(self, events: Sequence[Received], tx: Transaction) -> list[tuple[Event, ObservationEvent]]:
         """The observations of events; one that cannot be read is a dead letter."""
         out = []
-        for event in events:
+        for one in events:
             try:
-                out.append((event, heard(event)))
-            except ValueError as error:
+                out.append((one.event, observation_of(one)))
+            except MalformedEvent as error:
                 _skipped(error)
-                self.malformed += 1
-                tx.dead_letter(event, f"malformed observation: {error}")
+                self.contradictory += 1
+                tx.dead_letter(one.event, f"malformed observation: {error}")
         return out
 
     def _put_off(self, event: Event, tx: Transaction) -> None:
@@ -117,8 +122,8 @@ class AttributionWorker(Worker):
         self.alerts += len(out.events)
 
     def health(self) -> dict[str, Any]:
-        """Observations refused and put off, those that wait now, alerts told."""
-        counts = {"malformed": self.malformed, "deferred": self.deferred, "alerts_told": self.alerts}
+        """Observations that contradict their topic, those put off, those that wait now, alerts told."""
+        counts = {"contradictory": self.contradictory, "deferred": self.deferred, "alerts_told": self.alerts}
         return {**counts, "waiting": len(self._waiting)}
 
     async def stop(self) -> None:
@@ -126,19 +131,11 @@ class AttributionWorker(Worker):
         log.info("attribution worker stopped")
 
 
-def _skipped(error: ValueError) -> None:
+def _skipped(error: MalformedEvent) -> None:
     log.debug("malformed observation skipped", reason=str(error))
 
 
-def _merge(event: Event) -> tuple[str, str] | None:
-    winner, loser = event.payload.get("winner_uuid"), event.payload.get("loser_uuid")
-    if isinstance(winner, str) and isinstance(loser, str) and winner and loser:
-        return winner, loser
-    log.debug("malformed merge skipped")
-    return None
-
-
-async def observe(repo: BaseRepository, bus: TxBus, found: Sequence[Heard]) -> set[str]:
+async def observe(repo: BaseRepository, bus: TxBus, found: Sequence[ObservationEvent]) -> set[str]:
     """States after some observations, in the running transaction; the attackers that nobody knows yet."""
     attackers = {item.attacker_uuid for item in found}
     owners = await repo.identities_of_attackers(attackers)
@@ -180,15 +177,15 @@ async def fired_alerts(repo: BaseRepository) -> dict[str, frozenset[str]]:
 
 
 async def handle_observation_event(
-    bus: AnyBus, repo: BaseRepository, event: Event | Mapping[str, Any]
+    bus: AnyBus, repo: BaseRepository, event: Event | Mapping[str, Any] | object
 ) -> bool:
-    """Takes one observation (an event or a plain payload) in, in a transaction of its own.
+    """Takes one observation in, in a transaction of its own: an event, anything with a payload, or a payload.
 
     False when it cannot be read, or when its attacker is not known yet: then it has to come again.
     """
     try:
-        found = heard(event)
-    except ValueError as error:
+        found = observation_of(event)
+    except MalformedEvent as error:
         _skipped(error)
         return False
     out = TxBus()

@@ -1,13 +1,11 @@
-"""What is known of one session, read strictly from ``attacker.session.ended`` and its recording.
+"""What is known of one session: of its record (``attacker.session.ended``) and of its recording.
 
-Bounded: the first commands count, the rest is only counted. Raises ValueError for a payload that
-is no session; tolerates every other odd value by leaving it out.
+Bounded: the first commands count, the rest is only counted.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -16,8 +14,8 @@ from typing import Any
 from decnet.behave import lexicon
 from decnet.behave import thresholds as t
 from decnet.behave.keys import KeyFacts, read_keys
+from decnet.events import session as events
 from decnet.hostile import storable_text
-from decnet.ids import attacker_id
 from decnet.shell.split import split_commands
 from decnet.shell.wrappers import look_through
 
@@ -82,43 +80,31 @@ class Evidence:
 
 
 def evidence_of(
-    payload: Row, recording: bytes | None = None, breathe: Callable[[], None] | None = None
+    session: events.SessionEnded,
+    recording: bytes | None = None,
+    breathe: Callable[[], None] | None = None,
 ) -> Evidence:
-    """The evidence of a whole session. Raises ValueError when the payload is none.
-
-    ``breathe`` is called now and then while a long one is read.
-    """
-    started, ended = _time(payload.get("started_at")), _time(payload.get("ended_at"))
-    session_id, attacker = payload.get("session_id"), attacker_of(payload)
-    if ended is None or not isinstance(session_id, str) or attacker is None:
-        raise ValueError("session_id, attacker or ended_at is missing")
-    started = ended if started is None else min(started, ended)
+    """The evidence of a whole session; ``breathe`` is called now and then while a long one is read."""
+    ended = float(session.ended_at)
+    started = ended if session.started_at is None else min(float(session.started_at), ended)
     found = Evidence(
-        session_id=session_id,
-        attacker_uuid=attacker,
-        protocol=_text(payload.get("protocol") or payload.get("service")) or "unknown",
+        session_id=session.session_id,
+        attacker_uuid=str(session.attacker),
+        protocol=_text(session.protocol or session.service) or "unknown",
         started_at=started,
         ended_at=ended,
-        end_reason=_text(payload.get("end_reason")) or "",
-        duration_s=_duration(payload.get("duration_s"), ended - started),
+        end_reason=_text(session.end_reason) or "",
+        duration_s=ended - started if session.duration_s is None else session.duration_s,
     )
-    found.commands = _commands(payload.get("commands"), started, ended, breathe or _nothing)
-    found.command_count = max(_count(payload.get("command_count")), len(found.commands))
-    found.client = _client(payload.get("client"))
-    found.account = _account(payload.get("auth"))
-    found.artifacts = len(_list(payload.get("downloads"))) + len(_list(payload.get("uploads")))
+    found.commands = _commands(session.commands, started, ended, breathe or _nothing)
+    found.command_count = max(session.command_count or 0, len(found.commands))
+    found.client = _client(session.client or events.Client())
+    found.account = _account(session.auth or events.Auth())
+    found.artifacts = len(session.downloads) + len(session.uploads)
     found.has_terminal = found.client.get("size") is not None
     if recording:
         _read_recording(found, recording, breathe)
     return found
-
-
-def attacker_of(payload: Row) -> str | None:
-    """The attacker's id, derived from the address when it is not given; None without both."""
-    uuid, ip = payload.get("attacker_uuid"), payload.get("attacker_ip")
-    if isinstance(uuid, str) and uuid:
-        return uuid
-    return attacker_id(storable_text(ip)) if isinstance(ip, str) and ip else None
 
 
 def _read_recording(found: Evidence, recording: bytes, breathe: Callable[[], None] | None) -> None:
@@ -153,20 +139,19 @@ def _nothing() -> None:
     """Breathing where nobody waits."""
 
 
-def _commands(value: Any, started: float, ended: float, breathe: Callable[[], None]) -> list[Command]:
-    rows = [row for row in _list(value)[: 4 * t.MAX_COMMANDS] if isinstance(row, dict)]
+def _commands(
+    rows: Sequence[events.Command], started: float, ended: float, breathe: Callable[[], None]
+) -> list[Command]:
     out: list[tuple[float, int, Command]] = []
     last, room = started, t.MAX_COMMANDS_TEXT
-    for place, row in enumerate(rows):
-        text = row.get("command_text")
-        if not isinstance(text, str) or _is_no_command(text, row.get("id"), first=not out):
+    for place, row in enumerate(rows[: 4 * t.MAX_COMMANDS]):
+        text = row.command_text
+        if _is_no_command(text, row.id, first=not out):
             continue
         if not place % 64:
             breathe()
-        ts = _time(row.get("ts"))
-        last = last if ts is None else min(max(ts, started), ended)
-        success = row.get("success")
-        failed = None if not isinstance(success, bool) else not success
+        last = last if row.ts is None else min(max(float(row.ts), started), ended)
+        failed = None if row.success is None else not row.success
         out.append((last, place, Command(parsed(text[: t.MAX_COMMAND_TEXT]), last, failed)))
         room -= min(len(text), t.MAX_COMMAND_TEXT)
         if len(out) >= t.MAX_COMMANDS or room <= 0:
@@ -175,14 +160,14 @@ def _commands(value: Any, started: float, ended: float, breathe: Callable[[], No
     return [command for _, _, command in out]
 
 
-def _is_no_command(text: str, ident: Any, *, first: bool) -> bool:
+def _is_no_command(text: str, ident: str | None, *, first: bool) -> bool:
     """Nothing, a later piece of one long command (``…#cmd3.1``), or a script that the honeypot read from a file.
 
     Cowrie logs the text of an executed file as input; unlike a line that somebody sent, it ends in a newline.
     """
     if not text.strip():
         return True
-    if isinstance(ident, str) and "." in ident.rpartition("#cmd")[2] and "#cmd" in ident:
+    if ident and "." in ident.rpartition("#cmd")[2] and "#cmd" in ident:
         return True
     return text.startswith("#!") or (text.endswith("\n") and not first)
 
@@ -220,49 +205,20 @@ def _phase(text: str, names: tuple[str, ...]) -> str:
     return next((name for name, hit in stages if hit), "other")
 
 
-def _client(value: Any) -> Row:
-    client = value if isinstance(value, dict) else {}
-    kex = [text for item in _list(client.get("kex"))[: t.MAX_LIST_VALUES] if (text := _text(item))]
-    size = client.get("size")
+def _client(client: events.Client) -> Row:
+    kex = [text for item in client.kex[: t.MAX_LIST_VALUES] if (text := _text(item))]
     return {
-        "hassh": _text(client.get("hassh")),
-        "version": _text(client.get("version")),
+        "hassh": _text(client.hassh),
+        "version": _text(client.version),
         "kex": kex,
-        "size": size if isinstance(size, dict) and size else None,
+        "size": client.size or None,
     }
 
 
-def _account(value: Any) -> str | None:
+def _account(auth: events.Auth) -> str | None:
     """The account that let the attacker in, when only one was tried."""
-    auth = value if isinstance(value, dict) else {}
-    names = _list(auth.get("usernames"))
-    known = auth.get("success") is True and len(names) == 1 and isinstance(names[0], str)
-    return names[0] if known else None
+    return auth.usernames[0] if auth.success and len(auth.usernames) == 1 else None
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _text(value: Any) -> str | None:
-    return storable_text(value[: t.MAX_VALUE_CHARS]) if isinstance(value, str) and value else None
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if abs(value) < 1e15 and math.isfinite(value) else None
-
-
-def _time(value: Any) -> float | None:
-    number = _number(value)
-    return number if number is not None and number >= 0 else None
-
-
-def _count(value: Any) -> int:
-    return int(_number(value) or 0)
-
-
-def _duration(value: Any, default: float) -> float:
-    number = _number(value)
-    return default if number is None or number < 0 else number
+def _text(value: str | None) -> str | None:
+    return storable_text(value[: t.MAX_VALUE_CHARS]) if value else None

@@ -14,13 +14,14 @@ from behave_shell.spec import Observation, Window
 from decnet.behave import EXTRACTOR_VERSION, SOURCE
 from decnet.behave import thresholds as t
 from decnet.behave.cognitive import cognitive
-from decnet.behave.evidence import Evidence, Row, evidence_of
+from decnet.behave.evidence import Evidence, evidence_of
 from decnet.behave.features import session_features
 from decnet.behave.measures import Finding
 from decnet.behave.motor import motor
 from decnet.behave.operational import operational
 from decnet.behave.surroundings import emotional, environmental, toolchain
 from decnet.behave.temporal import temporal
+from decnet.events.session import SessionEnded
 from decnet.ids import event_id, identity_id
 
 _FINALITY = {"closed": 2, "idle": 1}
@@ -51,12 +52,12 @@ def rank_of(ending: str) -> str:
     return f"{EXTRACTOR_VERSION:06d}|{ending}"
 
 
-def ending_of(payload: Row, ended_at: float, parts: int) -> str:
+def ending_of(session: SessionEnded, parts: int) -> str:
     """Sorts the endings of one session: when, how finally, with how many commands and parts."""
-    count = payload.get("command_count")
-    number = count if isinstance(count, int) and 0 <= count < 10**9 else 0
-    finality = _FINALITY.get(str(payload.get("end_reason")), 0)
-    return f"{ended_at:020.6f}|{finality}|{number:09d}|{parts:06d}"
+    count = session.command_count or 0
+    number = count if count < 10**9 else 0
+    finality = _FINALITY.get(str(session.end_reason), 0)
+    return f"{float(session.ended_at):020.6f}|{finality}|{number:09d}|{parts:06d}"
 
 
 def evidence_ref(session_id: str, ended_at: float) -> str:
@@ -65,20 +66,19 @@ def evidence_ref(session_id: str, ended_at: float) -> str:
 
 
 def extract(
-    payload: Row,
+    session: SessionEnded,
     recording: bytes | None = None,
     *,
     key: bytes = b"",
     parts: int = 1,
     breathe: Callable[[], None] | None = None,
 ) -> Extraction:
-    """Observations and features of one whole session (an ``attacker.session.ended`` payload).
+    """Observations and features of one whole session.
 
     ``recording`` is its terminal recording, ``key`` makes the hashes in the features keyed;
-    ``breathe`` is called now and then, so that a thread can let others go on. Raises ValueError when the
-    payload is no session.
+    ``breathe`` is called now and then, so that a thread can let others go on.
     """
-    found = evidence_of(payload, recording, breathe)
+    found = evidence_of(session, recording, breathe)
     findings = []
     for subject in _SUBJECTS:
         if breathe is not None:
@@ -87,7 +87,7 @@ def extract(
     return Extraction(
         session_id=found.session_id,
         attacker_uuid=found.attacker_uuid,
-        rank=rank_of(ending_of(payload, found.ended_at, parts)),
+        rank=rank_of(ending_of(session, parts)),
         started_at=found.started_at,
         ended_at=found.ended_at,
         observations=list(_observations(found, findings)),

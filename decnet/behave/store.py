@@ -19,6 +19,7 @@ from decnet.behave import thresholds as t
 from decnet.behave.extract import Extraction, evidence_ref
 from decnet.behave.summaries import DAY_S, Visit, days_to_do, summarise, summary_ref
 from decnet.bus import topics
+from decnet.events import observation as events
 from decnet.ids import event_id, identity_id
 from decnet.runtime.worker import TxBus
 from decnet.turns import in_turns
@@ -94,8 +95,8 @@ async def _tell(
 def _news(item: tuple[Observation, str, str | None]) -> tuple[Row, str]:
     """Payload and id of what is told of one observation."""
     observation, attacker, session = item
-    payload = {**to_event_payload(observation), "attacker_uuid": attacker, "session_id": session}
-    return payload, _news_id(observation)
+    told = {**to_event_payload(observation), "attacker_uuid": attacker, "session_id": session}
+    return events.Observation.parse(told).build(), _news_id(observation)
 
 
 def _news_id(observation: Observation) -> str:

@@ -13,21 +13,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from decnet.behave import EXTRACTOR_VERSION
-from decnet.behave.evidence import attacker_of
-from decnet.behave.extract import Extraction, extract, rank_of
-from decnet.behave.parts import NotASession, place_of, whole_session
+from decnet.behave.extract import Extraction, ending_of, extract, rank_of
+from decnet.behave.parts import whole_session
 from decnet.behave.store import store
 from decnet.bus import topics
-from decnet.bus.base import BaseBus, Event
-from decnet.db.repository.recorder.naming import settled
+from decnet.bus.base import BaseBus
+from decnet.errors import MalformedEvent
+from decnet.events.session import SessionEnded
 from decnet.logs import get_logger
+from decnet.runtime.received import Received, under_stored_names
 from decnet.runtime.worker import Job, Transaction, TxBus, Worker
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
 
 _log = get_logger(__name__)
-Row = dict[str, Any]
 _KEY = re.compile(r"[0-9a-f]{64}\Z")
 REEXTRACT_EVERY_S = 30.0
 REEXTRACT_AT_ONCE = 50
@@ -41,7 +41,7 @@ THREAD_BYTES = 4 * 2**20
 class Task:
     """One session to extract."""
 
-    payload: Row
+    session: SessionEnded
     parts: int
     recording: bytes | None = None
 
@@ -51,6 +51,7 @@ class BehaveWorker(Worker):
 
     name = "behave"
     topics = (topics.attacker(topics.ATTACKER_SESSION_ENDED),)
+    keeps = ()
 
     def __init__(self) -> None:
         self.bus: BaseBus | None = None
@@ -69,43 +70,39 @@ class BehaveWorker(Worker):
         self.key = await repo.hash_key()
         _log.info("behave worker started", extractor_version=EXTRACTOR_VERSION)
 
-    async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
+    async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
         """Extracts the sessions that are whole with this batch; the others wait for their parts."""
-        readable = []
-        for event in await settled(batch, tx.repo):
-            try:
-                readable.append((place_of(event), event))
-            except NotASession as error:
-                tx.dead_letter(event, str(error))
-        await tx.repo.lock_attackers({place.attacker_uuid for place, _ in readable})
-        known = await tx.repo.extracted_sessions({place.session_id for place, _ in readable})
+        named = await under_stored_names(batch, tx.repo)
+        ended = [one.record for one in named if isinstance(one.record, SessionEnded)]
+        await tx.repo.lock_attackers({str(session.attacker) for session in ended})
+        known = await tx.repo.extracted_sessions({session.session_id for session in ended})
         tasks = []
-        for place, event in readable:
-            stored = known.get(place.session_id)
-            if stored is not None and stored["rank"] >= rank_of(place.ending):
+        for session in ended:
+            stored = known.get(session.session_id)
+            if stored is not None and stored["rank"] >= rank_of(ending_of(session, session.parts)):
                 continue
-            whole = await whole_session(event, place, tx.repo)
+            whole = await whole_session(session, tx.repo)
             if whole is not None:
-                tasks.append(Task(whole, place.parts))
+                tasks.append(Task(whole, session.parts))
         await self._work(tasks, tx.repo, tx.bus)
 
     async def _work(self, tasks: Sequence[Task], repo: BaseRepository, bus: TxBus) -> None:
         extractions: list[Extraction] = []
         group: list[Task] = []
         for task in tasks:
-            task.recording = await self._recording(task.payload.get("keystrokes_ref"), repo)
+            task.recording = await self._recording(task.session.keystrokes_ref, repo)
             group.append(task)
             if sum(len(one.recording or b"") for one in group) >= THREAD_BYTES:
                 extractions += await self._extracted(group)
                 group = []
         extractions += await self._extracted(group)
         self.counts["observations"] += await store(extractions, repo, bus)
-        whole = sorted({task.payload["session_id"] for task in tasks if task.parts > 1})
+        whole = sorted({task.session.session_id for task in tasks if task.parts > 1})
         await repo.forget_session_parts(whole)
 
-    async def _recording(self, key: Any, repo: BaseRepository) -> bytes | None:
+    async def _recording(self, key: str | None, repo: BaseRepository) -> bytes | None:
         """The recording on the bus, else the copy in the database. Raises BusError."""
-        if not isinstance(key, str) or not _KEY.match(key):
+        if key is None or not _KEY.match(key):
             return None
         data = None if self.bus is None else await self.bus.get_blob(key)
         if data is None:
@@ -130,7 +127,7 @@ class BehaveWorker(Worker):
         while ids := await repo.outdated_sessions(EXTRACTOR_VERSION, REEXTRACT_AT_ONCE):
             try:
                 await self._again(ids, repo)
-            except ValueError:
+            except (ValueError, MalformedEvent):
                 _log.error("sessions cannot be extracted again together", exc_info=True)
                 await self._one_by_one(ids, repo)
             _log.info("sessions extracted again", sessions=len(ids), extractor_version=EXTRACTOR_VERSION)
@@ -140,19 +137,18 @@ class BehaveWorker(Worker):
         for session_id in ids:
             try:
                 await self._again([session_id], repo)
-            except ValueError:
+            except (ValueError, MalformedEvent):
                 self.counts["unreadable"] += 1
                 _log.error("session cannot be extracted again", session_id=session_id, exc_info=True)
                 await repo.forget_extracted_sessions([session_id])
 
     async def _again(self, ids: Sequence[str], repo: BaseRepository) -> None:
         """Extracts stored sessions; one that is gone from the database is forgotten."""
-        tasks = [Task(dict(payload), 1) for sid in ids if (payload := await repo.session_payload(sid))]
+        stored = [payload for sid in ids if (payload := await repo.session_payload(sid))]
+        tasks = [Task(SessionEnded.parse(dict(payload)), 1) for payload in stored]
         async with repo.transaction() as bound:
             news = TxBus()
-            await bound.lock_attackers(
-                {attacker for task in tasks if (attacker := attacker_of(task.payload))}
-            )
+            await bound.lock_attackers({str(task.session.attacker) for task in tasks})
             await self._work(tasks, bound, news)
             left = await bound.outdated_sessions(EXTRACTOR_VERSION, REEXTRACT_AT_ONCE)
             await bound.forget_extracted_sessions(sorted(set(ids) & set(left)))
@@ -172,7 +168,7 @@ def _extract_all(group: Sequence[Task], key: bytes) -> list[Extraction]:
     """Extractions of sessions; runs in a thread. What cannot be extracted is the batch's failure."""
     breathe = _breather()
     return [
-        extract(task.payload, task.recording, key=key, parts=task.parts, breathe=breathe) for task in group
+        extract(task.session, task.recording, key=key, parts=task.parts, breathe=breathe) for task in group
     ]
 
 

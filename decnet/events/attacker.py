@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from decnet.events.fields import Count, Epoch, Percent
+from decnet.events.fields import Count, Epoch, Named, Percent
 from decnet.events.record import FromAttacker
 
 
@@ -20,6 +20,8 @@ class Observed(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
 class Scored(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
     """``attacker.scored``: a threshold was crossed upwards; ``score`` is 0 to 100."""
 
+    ALWAYS: ClassVar = ("event_count", "service_count", "decky_count", "credential_count")
+
     score: Percent
     threshold: Percent
     event_count: Count = 0
@@ -32,12 +34,13 @@ class Fingerprinted(FromAttacker, frozen=True, kw_only=True, omit_defaults=True)
     """``attacker.fingerprinted``: ``type`` is the kind; its value stands in ``value`` or under the kind's own name."""
 
     ANCHORED_BY_IDENTITY: ClassVar = True
+    TYPE_KEY: ClassVar = "type"
+    NOT_ON_THE_WIRE: ClassVar = frozenset({"more"})
 
-    type: str
+    type: Named
     decky_id: str | None = None
     session_id: str | None = None
     service: str | None = None
-    source_id: str | None = None
     value: str | None = None
     hassh: str | None = None
     version: str | None = None
@@ -73,14 +76,29 @@ class Fingerprinted(FromAttacker, frozen=True, kw_only=True, omit_defaults=True)
     op_text: str | None = None
     note_text: str | None = None
     signals: list[str] = []
+    more: dict[str, Any] = {}
+    """Fields of a kind that nobody knows yet; on the wire they stand beside the others."""
+
+    @classmethod
+    def unknown_keys(cls, raw: Mapping[str, Any]) -> Iterable[str]:
+        """None: a new kind of fingerprint has fields of its own, and they are kept."""
+        return ()
 
     @classmethod
     def settled(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-        """An ``ipv6_leak`` may have its address in ``addr``."""
-        known = super().settled(raw)
-        if known.get("address") is None and known.get("addr") is not None:
-            return {**known, "address": known["addr"]}
+        """An ``ipv6_leak`` may have its address in ``addr``; fields of new kinds go together."""
+        known = dict(super().settled(raw))
+        address = known.pop("addr", None)
+        if known.get("address") is None and address is not None:
+            known["address"] = address
+        strange = known.keys() - (set(cls.__struct_fields__) - cls.NOT_ON_THE_WIRE)
+        known["more"] = {key: known.pop(key) for key in sorted(strange)}
         return known
+
+    def plain(self) -> dict[str, Any]:
+        """With the fields of new kinds beside the others."""
+        built = super().plain()
+        return {**built.pop("more", {}), **built}
 
 
 class IntelEnriched(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):

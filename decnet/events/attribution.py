@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from decnet.events.fields import Epoch, Share
 from decnet.events.record import Record
@@ -10,6 +10,10 @@ from decnet.events.record import Record
 
 class StateChanged(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``attribution.profile.state_changed``; ``old_state`` is None at first, ``seq`` only grows."""
+
+    ALWAYS: ClassVar = (
+        "attacker_uuids", "old_state", "current_value", "confidence", "observation_count",
+    )  # fmt: skip
 
     identity_uuid: str
     attacker_uuids: list[str] = []
@@ -25,6 +29,10 @@ class StateChanged(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 class MultiActorSuspected(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``attribution.profile.multi_actor_suspected``: ``sides`` are the sessions of each of them."""
+
+    ALWAYS: ClassVar = (
+        "attacker_uuids", "primitives", "families", "sides", "against", "cannot_tell", "evidence_summary", "confidence",
+    )  # fmt: skip
 
     identity_uuid: str
     attacker_uuids: list[str] = []

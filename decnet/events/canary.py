@@ -35,7 +35,6 @@ class Triggered(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
     trigger_id: str | None = None
     decky_id: str | None = None
     session_id: str | None = None
-    source_id: str | None = None
     user_agent: str = ""
     request_path: str = ""
     dns_qname: str | None = None

@@ -14,7 +14,6 @@ class Captured(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
     decky_id: str | None = None
     service: str | None = None
     session_id: str | None = None
-    source_id: str | None = None
     username: str | None = None
     secret_hmac: str | None = None
     secret_kind: str | None = None
@@ -30,8 +29,12 @@ class ReuseDetected(FromAttacker, frozen=True, kw_only=True, omit_defaults=True)
     """``credential.reuse.detected``: one login name and secret on several targets."""
 
     ANCHORED_BY_IDENTITY: ClassVar = True
+    ALWAYS: ClassVar = (
+        "username", "secret_kind", "reuse_count", "target_count", "attacker_uuids", "deckies", "services",
+    )  # fmt: skip
 
-    credential_id: str
+    credential_id: str | None = None
+    """What its tags stand on; the event's own id where it is missing."""
     username: str | None = None
     secret_kind: str | None = None
     reuse_count: Count = 0

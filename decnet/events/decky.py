@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from decnet.events.fields import Epoch
 from decnet.events.record import Record
 
 
 class State(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``decky.<name>.state``: what runs there since when."""
+
+    ALWAYS: ClassVar = ("services",)
 
     decky: str
     services: list[str] = []
@@ -19,13 +23,16 @@ class State(Record, frozen=True, kw_only=True, omit_defaults=True):
 class MutateRequest(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``decky.<name>.mutate_request``: an operator wants other services there."""
 
-    request_id: str
-    requested_by: str
+    request_id: str | None = None
+    """The event's own id where it is missing."""
+    requested_by: str = ""
     reason: str | None = None
 
 
 class Mutation(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``decky.<name>.mutation``: services changed, or could not; ``outcome`` is applied or failed."""
+
+    ALWAYS: ClassVar = ("old_services", "new_services")
 
     decky: str
     old_services: list[str] = []

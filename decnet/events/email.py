@@ -21,7 +21,6 @@ class Received(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
 
     ANCHORED_BY_IDENTITY: ClassVar = True
 
-    source_id: str
     decky_id: str | None = None
     service: str | None = None
     session_id: str | None = None

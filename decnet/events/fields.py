@@ -22,9 +22,13 @@ LATEST = 253_402_300_799.0
 MAX_BITS_31 = 2**31
 
 
+Named = Annotated[str, msgspec.Meta(min_length=1)]
+"""Text that names something."""
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=LATEST)]
+"""A span of time; neither infinite nor negative."""
 Domain = Annotated[str, msgspec.Meta(pattern=r"^[^@\s/]{0,253}$")]
 """A host name, or nothing; never an address with somebody in front of the ``@``."""
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -61,6 +65,8 @@ def integer(value: Any) -> int | None:
 
 def epoch(value: Any) -> float | None:
     """Epoch seconds from a number or ISO 8601 text (without a zone it is UTC)."""
+    if type(value) is float and 0 <= value <= LATEST:  # what our own sensors write
+        return Epoch(value)
     found = None if isinstance(value, str) and "T" in value else number(value)
     if found is None and isinstance(value, datetime):
         found = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from decnet.events.fields import Named
 from decnet.events.record import Record
 
 
 class Formed(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``identity.formed``: an attacker has an identity of its own now."""
 
-    identity_uuid: str
+    ALWAYS: ClassVar = ("attacker_uuids",)
+
+    identity_uuid: Named
+    source_id: str | None = None
     attacker_uuids: list[str] = []
 
 
 class Merged(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``identity.merged``: two identities are one; news of a smaller ``seq`` than the last is old."""
 
-    winner_uuid: str
-    loser_uuid: str
+    ALWAYS: ClassVar = ("reasons",)
+
+    winner_uuid: Named
+    loser_uuid: Named
+    source_id: str | None = None
     reasons: list[str] = []
     seq: int | None = None
 
@@ -24,7 +33,9 @@ class Merged(Record, frozen=True, kw_only=True, omit_defaults=True):
 class Unmerged(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``identity.unmerged``: an identity is one of its own again."""
 
-    resurrected: str
-    former_winner: str
+    ALWAYS: ClassVar = ("reasons",)
+
+    resurrected: Named
+    former_winner: Named
     reasons: list[str] = []
     seq: int | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -19,6 +19,10 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class Observation(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
     """``attacker.observation.<primitive>``; ``confidence`` is 0 to 1, 1 where nothing is said."""
+
+    DECISIVE: ClassVar = frozenset({"confidence", "evidence_ref", "primitive"})
+
+    ALWAYS: ClassVar = ("session_id", "identity_ref")
 
     value: Any
     primitive: str | None = None

@@ -25,6 +25,8 @@ def schema_of(pattern: str) -> dict[str, Any]:
     record = RECORDS[pattern]
     (schema,), parts = msgspec.json.schema_components([record], schema_hook=_own_type)
     body = parts.pop(record.__name__) if record.__name__ in parts else schema
+    for name in record.NOT_ON_THE_WIRE:
+        del body["properties"][name]
     return {
         "$schema": DRAFT,
         "title": pattern,

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import msgspec
 
-from decnet.events.fields import Count, Epoch
+from decnet.events.fields import Count, Epoch, Seconds
 from decnet.events.record import FromAttacker, settled_list
 
 MAX_PARTS = 100_000
 
 
+def _nothing() -> None:
+    """A default that is written nevertheless: what a factory makes is not left out."""
+
+
 class Element(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing in a list of a session."""
+
+    OTHER_NAMES: ClassVar[frozenset[str]] = frozenset()
+    """Keys that are read as another one's."""
 
 
 class Command(Element, frozen=True, kw_only=True, omit_defaults=True):
@@ -30,15 +37,18 @@ class Command(Element, frozen=True, kw_only=True, omit_defaults=True):
     success: bool | None = None
     """Whether the honeypot knew the program; None when nobody said."""
 
+    OTHER_NAMES: ClassVar = frozenset({"uuid", "command_id"})
+
     @classmethod
     def settled(cls, item: Any) -> Any:
-        """A bare string is a command; ``uuid`` and ``command_id`` are ids of one."""
+        """A bare string is a command; ``uuid`` and ``command_id`` are ids of one; a user's number is its text."""
         if isinstance(item, str):
             return {"command_text": item}
-        if isinstance(item, Mapping) and item.get("id") is None:
-            given = item.get("uuid") or item.get("command_id")
-            return item if given is None else {**item, "id": given}
-        return item
+        if not isinstance(item, dict):
+            return item
+        if item.get("id") is None and (given := item.get("uuid") or item.get("command_id")):
+            item = {**item, "id": given}
+        return {**item, "uid": str(item["uid"])} if type(item.get("uid")) is int else item
 
 
 class Input(Element, frozen=True, kw_only=True, omit_defaults=True):
@@ -55,8 +65,8 @@ class Download(Element, frozen=True, kw_only=True, omit_defaults=True):
     ``outfile`` is where the honeypot keeps it, ``destfile`` where the attacker wanted it.
     """
 
-    url: str = ""
-    sha256: str | None = None
+    url: str = msgspec.field(default_factory=str)
+    sha256: str | None = msgspec.field(default_factory=_nothing)
     outfile: str | None = None
     destfile: str | None = None
     failed: bool = False
@@ -68,8 +78,8 @@ class Download(Element, frozen=True, kw_only=True, omit_defaults=True):
 class Upload(Element, frozen=True, kw_only=True, omit_defaults=True):
     """A file that the attacker sent (SFTP, SCP)."""
 
-    filename: str = ""
-    sha256: str | None = None
+    filename: str = msgspec.field(default_factory=str)
+    sha256: str | None = msgspec.field(default_factory=_nothing)
     outfile: str | None = None
     destfile: str | None = None
     duplicate: bool | None = None
@@ -79,8 +89,8 @@ class Upload(Element, frozen=True, kw_only=True, omit_defaults=True):
 class Forward(Element, frozen=True, kw_only=True, omit_defaults=True):
     """A connection that the attacker asked to be made from the honeypot, and what was sent through it."""
 
-    host: str = ""
-    port: int | None = None
+    host: str = msgspec.field(default_factory=str)
+    port: int | None = msgspec.field(default_factory=_nothing)
     data: str | None = None
     ja4: str | None = None
     ja4h: str | None = None
@@ -100,7 +110,7 @@ class Exploit(Element, frozen=True, kw_only=True, omit_defaults=True):
     value: str | None = None
     username: str | None = None
     command: str | None = None
-    success: bool = False
+    success: bool = msgspec.field(default_factory=bool)
     ts: Epoch | None = None
 
 
@@ -121,7 +131,7 @@ class Extra(Element, frozen=True, kw_only=True, omit_defaults=True):
     ts: Epoch | None = None
 
 
-class Client(Element, frozen=True, kw_only=True):
+class Client(Element, frozen=True, kw_only=True, omit_defaults=False):
     """What the client said of itself; ``size`` is that of its terminal in characters."""
 
     version: str | None = None
@@ -130,7 +140,7 @@ class Client(Element, frozen=True, kw_only=True):
     size: dict[str, int] | None = None
 
 
-class Auth(Element, frozen=True, kw_only=True):
+class Auth(Element, frozen=True, kw_only=True, omit_defaults=False):
     """How the attacker got in, or not."""
 
     fail_count: Count = 0
@@ -176,9 +186,14 @@ class SessionEnded(SessionStarted, frozen=True, kw_only=True, omit_defaults=True
         "extras": Extra,
     }
 
+    ALWAYS: ClassVar = (
+        "part", "parts", "commands", "commands_dropped", "downloads", "uploads", "forwards",
+    )  # fmt: skip
+
     ended_at: Epoch
-    end_reason: str = "closed"
-    duration_s: float | None = None
+    end_reason: str | None = None
+    """closed, idle or eof."""
+    duration_s: Seconds | None = None
     part: int = 1
     parts: int = 1
     command_count: Count | None = None
@@ -220,9 +235,19 @@ class SessionEnded(SessionStarted, frozen=True, kw_only=True, omit_defaults=True
     def settled(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
         """With ids and texts of commands where other producers write them."""
         known = super().settled(raw)
-        if known.get("commands") is None:
-            return {key: value for key, value in known.items() if key != "commands"}
         return {**known, "commands": settled_list(known, "commands", Command.settled)}
+
+    @classmethod
+    def placed(cls, item: Any, name: str, place: int, settled: Mapping[str, Any]) -> Any:
+        """A command keeps the id of the place at which it was sent."""
+        if isinstance(item, Command) and not item.id:
+            return msgspec.structs.replace(item, id=f"{settled.get('session_id')}#cmd{place}")
+        return item
+
+    def command_ids(self) -> Iterator[tuple[str, Command]]:
+        """Commands with their ids, given or derived from their place."""
+        for place, command in enumerate(self.commands):
+            yield command.id or f"{self.session_id}#cmd{place}", command
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -32,8 +32,10 @@ class Control(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class DeadLettered(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """``system.deadletter.<worker>``: an event that could not be worked off."""
+    """``system.deadletter.<worker>``: an event that could not be worked off, or the element at ``path`` of one."""
 
     dead_letter_id: int
     topic: str
     reason: str
+    path: str | None = None
+    value: str | None = None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from decnet.events.record import Record
 
 
 class Mutation(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``topology.<id>.mutation.<state>``; ``payload`` is the operation's own."""
+
+    ALWAYS: ClassVar = ("payload",)
 
     mutation_id: str
     op: str
@@ -18,6 +20,8 @@ class Mutation(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 class Status(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``topology.<id>.status``: how a topology is doing, and why."""
+
+    ALWAYS: ClassVar = ("reason",)
 
     state: str
     reason: str = ""

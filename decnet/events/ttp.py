@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from decnet.events.record import Record
 
 
 class Tagged(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``ttp.tagged``: tags of one subject that were really inserted; the lists are bounded."""
+
+    ALWAYS: ClassVar = ("attacker_uuid", "identity_uuid", "session_id", "tag_uuids", "techniques_added")
 
     attacker_uuid: str | None = None
     identity_uuid: str | None = None
@@ -17,6 +21,8 @@ class Tagged(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 class RuleFired(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``ttp.rule.fired.<technique>``; the technique is the parent."""
+
+    ALWAYS: ClassVar = ("attacker_uuid", "identity_uuid", "session_id", "tag_uuids", "rule_ids")
 
     technique_id: str
     tag_uuids: list[str] = []
@@ -38,6 +44,8 @@ class RuleSuppressed(Record, frozen=True, kw_only=True, omit_defaults=True):
 class RuleReloaded(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``ttp.rule.reloaded.<rule>``: its file has changed, or is gone."""
 
+    ALWAYS: ClassVar = ("rule_version", "deleted")
+
     rule_id: str
     rule_version: int | None = None
     deleted: bool = False
@@ -45,6 +53,8 @@ class RuleReloaded(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 class RuleState(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``ttp.rule.state.<rule>``; ``expires_at`` is ISO 8601 in UTC, None for ever."""
+
+    ALWAYS: ClassVar = ("confidence_max", "expires_at", "reason", "set_by", "auto_revert")
 
     rule_id: str
     state: str

@@ -8,6 +8,8 @@ from typing import Any
 
 from decnet.bus import topics
 from decnet.bus.base import Event
+from decnet.events import decky, topology
+from decnet.events.fields import Epoch
 from decnet.ids import event_id
 
 _PRODUCER = "mutator"
@@ -17,50 +19,46 @@ def mutation(
     row: Mapping[str, Any], old: Sequence[str], new: Sequence[str], outcome: str, reason: str = ""
 ) -> Event:
     """``decky.<name>.mutation`` for a ``mutation`` row; ``outcome`` is applied or failed."""
-    payload: dict[str, Any] = {
-        "decky": row["target"],
-        "old_services": list(old),
-        "new_services": list(new),
-        "trigger": row["trigger"],
-        "outcome": outcome,
-        "mutation_id": row["mutation_id"],
-    }
-    if row.get("requested_by"):
-        payload["actor"] = row["requested_by"]
-    request = (row.get("payload") or {}).get("request_id")
-    if request:
-        payload["request_id"] = request
-    if reason:
-        payload["reason"] = reason
+    told = decky.Mutation(
+        decky=row["target"],
+        old_services=list(old),
+        new_services=list(new),
+        trigger=row["trigger"],
+        outcome=outcome,
+        mutation_id=row["mutation_id"],
+        actor=row.get("requested_by") or None,
+        request_id=(row.get("payload") or {}).get("request_id") or None,
+        reason=reason or None,
+    )
     topic = topics.decky(row["target"], topics.DECKY_MUTATION)
     return Event(
-        topic, payload, outcome, event_id(_PRODUCER, f"mutation|{row['mutation_id']}", outcome), time.time()
+        topic,
+        told.build(),
+        outcome,
+        event_id(_PRODUCER, f"mutation|{row['mutation_id']}", outcome),
+        time.time(),
     )
 
 
 def state(name: str, services: Sequence[str], status: str, since: float, reason: str = "") -> Event:
     """``decky.<name>.state``; ``since`` is epoch seconds."""
-    payload: dict[str, Any] = {"decky": name, "services": list(services), "status": status, "since": since}
-    if reason:
-        payload["reason"] = reason
+    told = decky.State(
+        decky=name, services=list(services), status=status, since=Epoch(since), reason=reason or None
+    )
     key = f"state|{name}|{since!r}|{status}|{','.join(services)}"
     return Event(
-        topics.decky(name, topics.DECKY_STATE), payload, status, event_id(_PRODUCER, key), time.time()
+        topics.decky(name, topics.DECKY_STATE), told.build(), status, event_id(_PRODUCER, key), time.time()
     )
 
 
 def topology_change(row: Mapping[str, Any], state_name: str, reason: str = "") -> Event:
     """``topology.<id>.mutation.<state>`` for a ``mutation`` row of the queue."""
-    payload: dict[str, Any] = {
-        "mutation_id": row["mutation_id"],
-        "op": row["kind"],
-        "payload": row["payload"] or {},
-    }
-    if reason:
-        payload["reason"] = reason
+    told = topology.Mutation(
+        mutation_id=row["mutation_id"], op=row["kind"], payload=row["payload"] or {}, reason=reason or None
+    )
     topic = topics.topology_mutation(row["topology_id"], state_name)
     key = f"topology|{row['mutation_id']}"
-    return Event(topic, payload, state_name, event_id(_PRODUCER, key, state_name), time.time())
+    return Event(topic, told.build(), state_name, event_id(_PRODUCER, key, state_name), time.time())
 
 
 def topology_status(topology_id: str, status: str, reason: str) -> Event:
@@ -68,4 +66,6 @@ def topology_status(topology_id: str, status: str, reason: str) -> Event:
     now = time.time()
     key = f"status|{topology_id}|{status}|{now!r}"
     topic = topics.topology_status(topology_id)
-    return Event(topic, {"state": status, "reason": reason}, status, event_id(_PRODUCER, key), now)
+    return Event(
+        topic, topology.Status(state=status, reason=reason).build(), status, event_id(_PRODUCER, key), now
+    )

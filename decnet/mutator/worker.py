@@ -11,15 +11,16 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from decnet.bus import topics
-from decnet.bus.base import BaseBus, Event
+from decnet.bus.base import BaseBus
 from decnet.bus.null import AbsentBus
 from decnet.config import Settings, load_settings
+from decnet.events.decky import MutateRequest
 from decnet.logs import get_logger
 from decnet.mutator.context import Outcome
 from decnet.mutator.observe import counts, free_dead, tend
 from decnet.mutator.queue import request_rotation
 from decnet.mutator.service import MutationService
+from decnet.runtime.received import Received
 from decnet.runtime.relay import OutboxRelay
 from decnet.runtime.worker import Transaction, Worker
 
@@ -61,25 +62,23 @@ class MutatorWorker(Worker):
         self._note_deployment(bool(await repo.topologies()))
         log.info("mutator worker started", lanes=len(self._bells), poll_interval_secs=self._settings.mutator.poll_interval_s)  # fmt: skip
 
-    async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
+    async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
         """Requests become rows; operations are rows already and only ring the bell."""
-        for event in batch:
-            parts = event.topic.split(".")
-            if parts[0] == topics.DECKY and len(parts) == 3:
-                await self._request(tx, parts[1], event)
+        for one in batch:
+            if isinstance(one.record, MutateRequest):
+                await self._request(tx, one.event.topic.split(".")[1], one.event.id, one.record)
         self._asked_at = time.monotonic()
         # The rows can be seen once this batch is committed, so the bell rings a little later as well.
         self.ring()
         asyncio.get_running_loop().call_later(_AFTER_COMMIT_S, self.ring)
 
-    async def _request(self, tx: Transaction, name: str, event: Event) -> None:
-        payload = event.payload
+    async def _request(self, tx: Transaction, name: str, ident: str, wish: MutateRequest) -> None:
         await request_rotation(
             tx.repo,
             name,
-            requested_by=_text(payload.get("requested_by")),
-            reason=_text(payload.get("reason")),
-            request_id=_text(payload.get("request_id")) or event.id,
+            requested_by=wish.requested_by,
+            reason=wish.reason or "",
+            request_id=wish.request_id or ident,
         )
 
     def ring(self, bells: Sequence[asyncio.Event] | None = None) -> None:
@@ -174,10 +173,6 @@ async def _whole(work: Coroutine[Any, Any, T], name: str) -> T:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
 
 
 async def run_watch_loop(

@@ -13,6 +13,8 @@ from uuid import NAMESPACE_URL, uuid5
 from decnet.bounds import bit
 from decnet.bus import topics
 from decnet.bus.base import Event
+from decnet.events.attacker import Scored
+from decnet.events.credential import ReuseDetected
 from decnet.ids import event_id
 from decnet.recorder.scores import crossed, score
 
@@ -65,8 +67,8 @@ async def _scored(repo: BaseRepository, times: dict[str, float], thresholds: Seq
 
 
 def _score_event(key: str, uuid: str, threshold: float, counts: ScoreCounts, ts: float) -> Event:
-    payload = {"attacker_uuid": uuid, "score": score(counts), "threshold": threshold, **counts}
-    return Event(SCORED, payload, "scored", event_id("recorder", key), ts)
+    told = Scored(attacker_uuid=uuid, score=score(counts), threshold=threshold, **counts)
+    return Event(SCORED, told.build(), "scored", event_id("recorder", key), ts)
 
 
 def reused_id(row: ReusedCredential) -> str:
@@ -93,18 +95,18 @@ async def _reuse_event(repo: BaseRepository, key: str, row: ReusedCredential, ts
     users = await repo.credential_users(row["username"], row["secret_kind"], row["secret_hmac"], MAX_USERS)
     bit(USERS_CAPPED, len(users) >= MAX_USERS)
     own = [user for user in users if user["attacker_uuid"] == row["attacker_uuid"]]
-    payload = {
-        "credential_id": reused_id(row),
-        "attacker_uuid": row["attacker_uuid"],
-        "username": row["username"],
-        "secret_kind": row["secret_kind"],
-        "reuse_count": int(row["target_count"]) - 1,
-        "target_count": int(row["target_count"]),
-        "attacker_uuids": _named(user["attacker_uuid"] for user in users),
-        "deckies": _named(user["decky_id"] for user in own),
-        "services": _named(user["service"] for user in own),
-    }
-    return Event(REUSED, payload, "reuse", event_id("recorder", key), ts)
+    told = ReuseDetected(
+        credential_id=reused_id(row),
+        attacker_uuid=row["attacker_uuid"],
+        username=row["username"],
+        secret_kind=row["secret_kind"],
+        reuse_count=int(row["target_count"]) - 1,
+        target_count=int(row["target_count"]),
+        attacker_uuids=_named(user["attacker_uuid"] for user in users),
+        deckies=_named(user["decky_id"] for user in own),
+        services=_named(user["service"] for user in own),
+    )
+    return Event(REUSED, told.build(), "reuse", event_id("recorder", key), ts)
 
 
 def _named(values: Iterable[str | None]) -> list[str]:

@@ -5,7 +5,7 @@ An event that cannot be read is set aside with the reason; the others are not to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,22 +14,18 @@ from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.db.repository.ignored import IgnoreSet
 from decnet.db.types import as_utc
-from decnet.events.fields import attacker_of
-from decnet.events.topics import pattern_of
-from decnet.hostile import storable_text
+from decnet.events.attacker import Fingerprinted, IntelEnriched, Observed
+from decnet.events.canary import Triggered
+from decnet.events.credential import Captured, ReuseDetected
+from decnet.events.email import Received as Email
+from decnet.events.fields import Epoch
+from decnet.events.identity import Merged
+from decnet.events.record import FromAttacker
+from decnet.events.session import SessionEnded, SessionStarted
+from decnet.runtime.received import Received
 
 Row = dict[str, Any]
 
-OBSERVED = topics.attacker(topics.ATTACKER_OBSERVED)
-STARTED = topics.attacker(topics.ATTACKER_SESSION_STARTED)
-ENDED = topics.attacker(topics.ATTACKER_SESSION_ENDED)
-FINGERPRINTED = topics.attacker(topics.ATTACKER_FINGERPRINTED)
-CAPTURED = topics.credential(topics.CREDENTIAL_CAPTURED)
-MERGED = topics.identity(topics.IDENTITY_MERGED)
-MAILED = topics.email_topic(topics.EMAIL_RECEIVED)
-TRIGGERED = "canary.*.triggered"
-REUSED = topics.credential(topics.CREDENTIAL_REUSE_DETECTED)
-ENRICHED = topics.attacker(topics.ATTACKER_INTEL_ENRICHED)
 _FINGERPRINT_FRAME = frozenset({"attacker_uuid", "attacker_ip", "type", "service"})
 
 
@@ -72,134 +68,136 @@ class Plan:
         return {key: session_id for key, session_id in found if isinstance(key, str) and key}
 
 
-def plan_of(batch: Sequence[Event]) -> Plan:
-    """What a batch has to write. Never raises; unreadable events are in ``refused``."""
+def plan_of(batch: Sequence[Received]) -> Plan:
+    """What a batch has to write. Never raises; events about nobody are in ``refused``."""
     plan = Plan()
-    for event in batch:
-        take = _TAKERS.get(event.topic) or _TAKERS.get(pattern_of(event.topic) or "")
+    for one in batch:
+        take = _TAKERS.get(type(one.record))
         if take is None:
             continue
         try:
-            take(plan, event)
+            take(plan, one)
         except ValueError as error:
-            plan.refused.append((event, str(error)))
+            plan.refused.append((one.event, str(error)))
     return plan
 
 
-def _text(payload: Mapping[str, Any], key: str) -> str:
-    value = payload.get(key)
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{key} is missing or no text")
-    return storable_text(value)
-
-
-def _anchor(payload: Mapping[str, Any]) -> tuple[str, str | None]:
-    """(attacker_uuid, address): the id is derived from the address when it is not given."""
-    uuid, address = attacker_of(payload)
-    if uuid is None:
-        raise ValueError("neither attacker_uuid nor attacker_ip")
-    return uuid, address
-
-
-def _nobody(payload: Mapping[str, Any]) -> bool:
+def _nobody(record: FromAttacker) -> bool:
     """Whether an event is about an identity alone: then there is no attacker to write down."""
-    identity = payload.get("identity_uuid")
-    return attacker_of(payload)[0] is None and isinstance(identity, str) and identity != ""
+    return record.attacker is None and bool(record.identity_uuid)
 
 
-def _see(plan: Plan, event: Event, *times: Any) -> str:
+def _attacker(record: FromAttacker) -> str:
+    """The attacker's id: an identity alone is no attacker that rows could be written for."""
+    if record.attacker is None:
+        raise ValueError("neither attacker_uuid nor attacker_ip")
+    return record.attacker
+
+
+def _see(plan: Plan, event: Event, record: FromAttacker, *times: Epoch | None) -> str:
     """Notes the attacker of an event, at the given times or else at the event's own."""
-    uuid, ip = _anchor(event.payload)
-    given: list[datetime | None] = [moment for moment in map(as_utc, times) if moment is not None]
-    plan.sightings += [(uuid, ip, moment) for moment in given or [as_utc(event.ts)]]
+    uuid = _attacker(record)
+    given = [as_utc(moment) for moment in times if moment is not None]
+    plan.sightings += [(uuid, record.attacker_ip, moment) for moment in given or [as_utc(event.ts)]]
     plan.formed_at.setdefault(uuid, event.ts)
     return uuid
 
 
-def _take_observed(plan: Plan, event: Event) -> None:
-    _see(plan, event, event.payload.get("first_seen"))
+def _take_observed(plan: Plan, one: Received) -> None:
+    assert isinstance(one.record, Observed)
+    _see(plan, one.event, one.record, one.record.first_seen)
 
 
-def _take_session(plan: Plan, event: Event) -> None:
-    payload = event.payload
-    session_id = _text(payload, "session_id")
-    commands = _commands(session_id, payload.get("commands"))
-    ended_at = payload.get("ended_at")
-    if event.topic == ENDED and ended_at is None:
-        raise ValueError("ended_at is missing")
-    uuid = _see(plan, event, payload.get("started_at"), ended_at)
-    ids = {"session_id": session_id, "attacker_uuid": uuid}
-    plan.sessions.append({k: v for k, v in payload.items() if k != "commands"} | ids)
-    plan.commands += commands
-    for moment in (payload.get("started_at"), ended_at):
-        if (known := as_utc(moment)) is not None:
-            plan.changed.append((uuid, known.timestamp()))
+def _take_started(plan: Plan, one: Received) -> None:
+    assert isinstance(one.record, SessionStarted)
+    _take_session(plan, one, one.record, one.record.started_at)
 
 
-def _commands(session_id: str, commands: Any) -> list[tuple[str, int, Row]]:
-    if commands is None:
-        return []
-    if not isinstance(commands, list) or not all(isinstance(command, dict) for command in commands):
-        raise ValueError("commands is no list of objects")
-    for command in commands:
-        as_utc(command.get("ts"))
-    return [(session_id, position, command) for position, command in enumerate(commands)]
+def _take_ended(plan: Plan, one: Received) -> None:
+    ended = one.record
+    assert isinstance(ended, SessionEnded)
+    row = _take_session(plan, one, ended, ended.started_at, ended.ended_at)
+    commands = row.pop("commands", ())
+    plan.commands += [(ended.session_id, place, command) for place, command in enumerate(commands)]
 
 
-def _take_sighting(plan: Plan, event: Event) -> None:
+def _take_session(plan: Plan, one: Received, record: SessionStarted, *times: Epoch | None) -> Row:
+    uuid = _see(plan, one.event, record, *times)
+    row = one.said() | {"attacker_uuid": uuid}
+    plan.sessions.append(row)
+    plan.changed += [(uuid, float(moment)) for moment in times if moment is not None]
+    return row
+
+
+def _take_sighting(plan: Plan, one: Received) -> None:
     """Events that others judge: of their attacker the address and the times are written down."""
-    if not _nobody(event.payload):
-        _see(plan, event)
+    assert isinstance(one.record, FromAttacker)
+    if not _nobody(one.record):
+        _see(plan, one.event, one.record)
 
 
-def _take_reuse(plan: Plan, event: Event) -> None:
+def _take_reuse(plan: Plan, one: Received) -> None:
     """Our own names attackers that have rows; one from elsewhere may bring an address."""
-    if attacker_of(event.payload)[1] is not None:
-        _see(plan, event)
+    assert isinstance(one.record, ReuseDetected)
+    if one.record.attacker_ip is not None:
+        _see(plan, one.event, one.record)
 
 
-def _take_fingerprint(plan: Plan, event: Event) -> None:
-    if _nobody(event.payload):
+def _take_fingerprint(plan: Plan, one: Received) -> None:
+    record = one.record
+    assert isinstance(record, Fingerprinted)
+    if _nobody(record):
         return
-    kind = event.payload.get("type") or event.type
-    if not isinstance(kind, str) or not kind:
-        raise ValueError("the fingerprint has no type")
-    uuid = _see(plan, event)
-    fields = {k: v for k, v in event.payload.items() if k not in _FINGERPRINT_FRAME}
-    plan.fingerprints.append((uuid, kind, fields, as_utc(event.ts)))
+    uuid = _see(plan, one.event, record)
+    fields = {name: value for name, value in one.said().items() if name not in _FINGERPRINT_FRAME}
+    plan.fingerprints.append((uuid, record.type, fields, as_utc(one.event.ts)))
 
 
-def _take_credential(plan: Plan, event: Event) -> None:
-    uuid = _see(plan, event)
-    plan.credentials.append({**event.payload, "attacker_uuid": uuid, "ts": as_utc(event.ts)})
-    plan.changed.append((uuid, event.ts))
+def _take_credential(plan: Plan, one: Received) -> None:
+    assert isinstance(one.record, Captured)
+    uuid = _see(plan, one.event, one.record)
+    plan.credentials.append(one.said() | {"attacker_uuid": uuid, "ts": as_utc(one.event.ts)})
+    plan.changed.append((uuid, one.event.ts))
 
 
-def _take_intel(plan: Plan, event: Event) -> None:
-    if _nobody(event.payload):
+def _take_intel(plan: Plan, one: Received) -> None:
+    assert isinstance(one.record, IntelEnriched)
+    if _nobody(one.record):
         return
-    uuid, ip = _anchor(event.payload)
-    plan.sightings.append((uuid, ip, None))
-    if (moment := as_utc(event.ts)) is not None:
+    uuid = _attacker(one.record)
+    plan.sightings.append((uuid, one.record.attacker_ip, None))
+    if (moment := as_utc(one.event.ts)) is not None:
         plan.mentions[uuid] = min(moment, plan.mentions.get(uuid, moment))
-    plan.formed_at.setdefault(uuid, event.ts)
-    plan.intel.append((uuid, event.ts, dict(event.payload)))
+    plan.formed_at.setdefault(uuid, one.event.ts)
+    plan.intel.append((uuid, one.event.ts, one.said()))
 
 
-def _take_merge(plan: Plan, event: Event) -> None:
-    plan.merges.append((_text(event.payload, "winner_uuid"), _text(event.payload, "loser_uuid")))
+def _take_merge(plan: Plan, one: Received) -> None:
+    assert isinstance(one.record, Merged)
+    plan.merges.append((one.record.winner_uuid, one.record.loser_uuid))
 
 
-_TAKERS: dict[str, Callable[[Plan, Event], None]] = {
-    OBSERVED: _take_observed,
-    STARTED: _take_session,
-    ENDED: _take_session,
-    FINGERPRINTED: _take_fingerprint,
-    CAPTURED: _take_credential,
-    MERGED: _take_merge,
-    ENRICHED: _take_intel,
-    MAILED: _take_sighting,
-    TRIGGERED: _take_sighting,
-    REUSED: _take_reuse,
+_TAKERS: dict[type[Any], Callable[[Plan, Received], None]] = {
+    Observed: _take_observed,
+    SessionStarted: _take_started,
+    SessionEnded: _take_ended,
+    Fingerprinted: _take_fingerprint,
+    Captured: _take_credential,
+    Merged: _take_merge,
+    IntelEnriched: _take_intel,
+    Email: _take_sighting,
+    Triggered: _take_sighting,
+    ReuseDetected: _take_reuse,
 }
-TOPICS = tuple(_TAKERS)
+TOPICS = (
+    topics.attacker(topics.ATTACKER_OBSERVED),
+    topics.attacker(topics.ATTACKER_SESSION_STARTED),
+    topics.attacker(topics.ATTACKER_SESSION_ENDED),
+    topics.attacker(topics.ATTACKER_FINGERPRINTED),
+    topics.credential(topics.CREDENTIAL_CAPTURED),
+    topics.identity(topics.IDENTITY_MERGED),
+    topics.attacker(topics.ATTACKER_INTEL_ENRICHED),
+    topics.email_topic(topics.EMAIL_RECEIVED),
+    "canary.*.triggered",
+    topics.credential(topics.CREDENTIAL_REUSE_DETECTED),
+)

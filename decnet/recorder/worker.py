@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from decnet.bounds import bitten
 from decnet.bus import topics
-from decnet.bus.base import BaseBus, Event
+from decnet.bus.base import BaseBus
 from decnet.config import Settings, load_settings
-from decnet.db.repository.recorder.naming import settled
 from decnet.db.repository.runtime.due import widened
 from decnet.errors import BusError
+from decnet.events.identity import Formed
 from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.recorder.derive import USERS_CAPPED, derive_due
 from decnet.recorder.plan import TOPICS, Plan, plan_of
+from decnet.runtime.received import Received, under_stored_names
 from decnet.runtime.worker import Job, Transaction, Worker
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class RecorderWorker(Worker):
 
     name = "recorder"
     topics = TOPICS
+    keeps = TOPICS
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = (settings or load_settings()).recorder
@@ -57,9 +59,9 @@ class RecorderWorker(Worker):
         self.bus = bus
         log.info("recorder worker started", topics=len(self.topics))
 
-    async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
+    async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
         """Writes the rows of a batch; events that cannot be read are dead-lettered one by one."""
-        plan = plan_of(await settled(batch, tx.repo))
+        plan = plan_of(await under_stored_names(batch, tx.repo))
         for event, reason in plan.refused:
             tx.dead_letter(event, reason)
         await self._write(plan, tx.repo)
@@ -119,10 +121,9 @@ class RecorderWorker(Worker):
 async def _announce(plan: Plan, tx: Transaction) -> None:
     """identity.formed, only for identities whose row this transaction wrote."""
     for identity, attacker in await tx.repo.form_identities(plan.attackers):
-        payload = {"identity_uuid": identity, "attacker_uuids": [attacker]}
         await tx.bus.publish(
             IDENTITY_FORMED,
-            payload,
+            Formed(identity_uuid=identity, attacker_uuids=[attacker]).build(),
             event_type="formed",
             event_id=event_id("recorder", identity),
             ts=plan.formed_at[attacker],

@@ -1,12 +1,15 @@
 """One batch: one transaction with effects, outbox and dead letters; commit, then ack.
 
 A failing batch is cut in halves until the failing event stands alone. Only failures of the
-handler count; a delivery that ended in a crash is no failure.
+handler count; a delivery that ended in a crash is no failure. Every event is parsed once, here: one that
+is malformed reaches no handler, and what of one could not be read is left out and dead-lettered by the
+worker that keeps its topic.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence, Set
 from contextlib import asynccontextmanager, suppress
 
@@ -15,18 +18,21 @@ from decnet.bus.base import Delivery, Event
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
 from decnet.errors import BusError, DatabaseError, MalformedEvent
+from decnet.events.system import DeadLettered
 from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.runtime.health import WorkerStats
-from decnet.runtime.worker import Transaction, Worker
+from decnet.runtime.letters import Letter, letters_of, whole
+from decnet.runtime.received import Received, received
+from decnet.runtime.worker import Transaction, Worker, keeps
+from decnet.turns import in_turns
 
 log = get_logger(__name__)
 DEFER_S, MAX_DEFER_S = 1.0, 30.0
 """Seconds until a deferred event comes again: doubled each time, to the second."""
 MAX_RETRY_S = 30.0
 """Longest pause, in seconds, until an event that failed is tried again."""
-MAX_REASON = 500
-"""Characters of a dead letter's reason; it may quote an attacker, and its news has to fit into an event."""
+_NAMES_SAID = 10
 
 
 class BatchProcessor:
@@ -49,6 +55,7 @@ class BatchProcessor:
         self.committed = committed
         self._sleep = sleep
         self._held: dict[int, Delivery] = {}
+        self._received: dict[int, Received] = {}
 
     async def process(self, deliveries: Sequence[Delivery]) -> None:
         """Works off one fetch.
@@ -57,9 +64,31 @@ class BatchProcessor:
         unacknowledged and the server delivers it again.
         """
         self._held = {id(delivery): delivery for delivery in deliveries}
+        self._received = {}
         async with self._kept_alive():
-            await self._refuse_malformed([d for d in deliveries if d.event is None])
-            await self._halves([d for d in deliveries if d.event is not None])
+            errors = await in_turns(self._read, deliveries)
+            pairs = list(zip(deliveries, errors, strict=True))
+            await self._refuse_malformed([(d, error) for d, error in pairs if error is not None])
+            await self._halves([d for d, error in pairs if error is None])
+
+    def _read(self, delivery: Delivery) -> MalformedEvent | None:
+        """Parses an event; the error when it is none."""
+        if delivery.event is None:
+            return delivery.malformed or MalformedEvent("no event")
+        strange: Counter[tuple[str, str]] = Counter()
+        try:
+            self._received[id(delivery.event)] = received(delivery.event, strange)
+        except MalformedEvent as error:
+            return error
+        if strange and keeps(self.worker, delivery.topic):
+            self._note_unknown(delivery.topic, strange)
+        return None
+
+    def _note_unknown(self, topic: str, strange: Counter[tuple[str, str]]) -> None:
+        """Counted at each event, said at the first one of a kind."""
+        if self.stats.add_unknown(topic, strange.total()):
+            names = sorted(key for _, key in strange)[:_NAMES_SAID]
+            log.info("keys that nobody knows are left out", worker=self.worker.name, topic=topic, keys=names)
 
     @asynccontextmanager
     async def _kept_alive(self) -> AsyncIterator[None]:
@@ -87,9 +116,14 @@ class BatchProcessor:
         self._held.pop(id(delivery), None)
         await delivery.nak(delay_s)
 
-    async def _refuse_malformed(self, deliveries: Sequence[Delivery]) -> None:
-        for delivery in deliveries:
-            await self._bury(delivery, f"malformed: {delivery.malformed}")
+    async def _refuse_malformed(self, refused: Sequence[tuple[Delivery, MalformedEvent]]) -> None:
+        """A dead letter of the worker that keeps the topic; every other one only counts."""
+        for delivery, error in refused:
+            self.stats.malformed += 1
+            if keeps(self.worker, delivery.topic):
+                await self._bury(delivery, f"malformed: {error}")
+            else:
+                await self._ack(delivery)
 
     async def _halves(self, deliveries: Sequence[Delivery]) -> None:
         """Depth-first over ever smaller parts, so that one bad event costs the others nothing."""
@@ -111,8 +145,9 @@ class BatchProcessor:
         try:
             async with self.repo.transaction() as bound:
                 tx = Transaction(bound)
-                await self.worker.handle(events, tx)
+                await self.worker.handle([self._received[id(event)] for event in events], tx)
                 await self._write_news(bound, tx, part)
+                faulty = await self._write_faults(bound, tx, part)
                 await self._forget_failures(bound, tx, part)
         except Exception as error:
             if _is_outage(error):
@@ -121,6 +156,7 @@ class BatchProcessor:
             self.stats.failed += 1
             return error
         self.stats.dead_lettered += len(tx.dead)
+        self._count_faults(faulty)
         await self._done(part, [event for event in events if event.id not in tx.deferred], tx.deferred)
         return None
 
@@ -136,6 +172,30 @@ class BatchProcessor:
         for dead in tx.dead:
             await self._write_dead(bound, seqs[dead.event.id], dead.reason)
         await bound.outbox_add_many(tx.bus.events)
+
+    async def _write_faults(
+        self, bound: BaseRepository, tx: Transaction, part: Sequence[Delivery]
+    ) -> list[tuple[str, int, int]]:
+        """Dead letters of the elements that are missing from what was handled: (topic, elements, letters)."""
+        gone = tx.deferred | {dead.event.id for dead in tx.dead}
+        found = []
+        for delivery in part:
+            event = delivery.event
+            faults = self._received[id(event)].faults if event is not None and event.id not in gone else ()
+            if faults and keeps(self.worker, delivery.topic):
+                letters = letters_of(faults)
+                for letter in letters:
+                    await self._write_letter(bound, delivery, letter)
+                found.append((delivery.topic, len(faults), len(letters)))
+        return found
+
+    def _count_faults(self, faulty: Sequence[tuple[str, int, int]]) -> None:
+        for topic, elements, letters in faulty:
+            self.stats.add_faults(topic, elements)
+            self.stats.dead_lettered += letters
+            log.warning(
+                "elements of an event dead-lettered", worker=self.worker.name, topic=topic, elements=elements
+            )
 
     async def _done(self, part: Sequence[Delivery], events: Sequence[Event], deferred: Set[str]) -> None:
         self.committed()
@@ -172,11 +232,23 @@ class BatchProcessor:
         await self._ack(delivery)
 
     async def _write_dead(self, bound: BaseRepository, delivery: Delivery, reason: str) -> None:
-        name, reason = self.worker.name, reason[:MAX_REASON]
-        row = await bound.dead_letter_add(name, delivery.topic, reason, delivery.seq, delivery.body)
-        payload = {"dead_letter_id": row, "topic": delivery.topic, "reason": reason}
-        key = event_id(name, f"deadletter|{delivery.seq}")
-        await bound.outbox_add(Event(topics.system_deadletter(name), payload, "deadletter", key))
+        await self._write_letter(bound, delivery, whole(reason, delivery.body))
+
+    async def _write_letter(self, bound: BaseRepository, delivery: Delivery, letter: Letter) -> None:
+        """The row, which is one however often the event comes, and its news."""
+        name, key = self.worker.name, letter.key(self.worker.name, delivery)
+        row = await bound.dead_letter_add(
+            name, delivery.topic, letter.reason, delivery.seq, letter.body, key=key, path=letter.path, value=letter.value
+        )  # fmt: skip
+        news = DeadLettered(
+            dead_letter_id=row,
+            topic=delivery.topic,
+            reason=letter.reason,
+            path=letter.path,
+            value=letter.value,
+        )
+        ident = event_id(name, f"deadletter|{key}")
+        await bound.outbox_add(Event(topics.system_deadletter(name), news.build(), "deadletter", ident))
 
 
 def _is_outage(error: Exception) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from decnet.bus.publish import publish_failures
+from decnet.events.topics import pattern_of
 from decnet.processes import process_alive
 
 BUS, DATABASE = "bus", "database"
@@ -24,16 +26,32 @@ class WorkerStats:
     """Counters of one worker in this process; ``last_event_ts`` is epoch seconds of event time.
 
     ``failed`` counts the handler's failed attempts, ``restarting`` names background tasks between two tries.
+    ``malformed`` counts events that are none; of events that are, ``element_faults`` counts what was set aside
+    and ``unknown_keys`` what nobody knows, by kind of event, in the worker that keeps the topic.
     """
 
     processed: int = 0
     failed: int = 0
     dead_lettered: int = 0
+    malformed: int = 0
+    element_faults: Counter[str] = field(default_factory=Counter)
+    unknown_keys: Counter[str] = field(default_factory=Counter)
     lag: int = 0
     last_event_ts: float = 0.0
     restarts: int = 0
     note: str = ""
     restarting: set[str] = field(default_factory=set)
+
+    def add_faults(self, topic: str, elements: int) -> None:
+        """So many elements of an event could not be read."""
+        self.element_faults[pattern_of(topic) or topic] += elements
+
+    def add_unknown(self, topic: str, keys: int) -> bool:
+        """So many keys of an event are unknown; whether they are the first ones of its kind."""
+        kind = pattern_of(topic) or topic
+        first = kind not in self.unknown_keys
+        self.unknown_keys[kind] += keys
+        return first
 
     @property
     def trouble(self) -> str:
@@ -56,6 +74,9 @@ def health_payload(worker: str, state: str, stats: WorkerStats, extra: dict[str,
         "processed": stats.processed,
         "failed": stats.failed,
         "dead_lettered": stats.dead_lettered,
+        "malformed": stats.malformed,
+        "element_faults": dict(stats.element_faults),
+        "unknown_keys": dict(stats.unknown_keys),
         "lag": stats.lag,
         "last_event_ts": stats.last_event_ts or None,
         "restarts": stats.restarts,

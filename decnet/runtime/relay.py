@@ -10,8 +10,8 @@ from decnet.config import Settings
 from decnet.db.repository import BaseRepository
 from decnet.errors import BusError, DatabaseError
 from decnet.logs import get_logger
-from decnet.runtime.batch import MAX_REASON
 from decnet.runtime.leases import OWNER
+from decnet.runtime.letters import MAX_REASON
 
 log = get_logger(__name__)
 LEASE = "outbox"

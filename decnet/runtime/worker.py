@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from decnet.bus.base import BaseBus, Event
+from decnet.bus.base import BaseBus, Event, matches
+from decnet.runtime.received import Received
 from decnet.telemetry import inject
 
 if TYPE_CHECKING:
@@ -97,6 +98,11 @@ class Worker(ABC):
 
     name: str
     topics: tuple[str, ...] = ()
+    keeps: tuple[str, ...] | None = None
+    """Topics about whose unreadable events this worker speaks; None for all of its own.
+
+    Several workers read one topic: each counts what it could not read, one writes the dead letters.
+    """
     jobs: tuple[Job, ...] = ()
     without_bus: str = "idle until bus returns"
     """What it does while the bus is away, as the log says it."""
@@ -105,7 +111,7 @@ class Worker(ABC):
         """Runs once before the first batch; may raise, then the supervisor tries again later."""
 
     @abstractmethod
-    async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
+    async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
         """The whole effect of a batch of distinct events in stream order; raising fails the batch."""
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
@@ -126,3 +132,8 @@ class Worker(ABC):
 
     async def stop(self) -> None:  # noqa: B027
         """Runs once after the last batch."""
+
+
+def keeps(worker: Worker, topic: str) -> bool:
+    """Whether it is this worker that speaks about what cannot be read of a topic."""
+    return worker.keeps is None or any(matches(pattern, topic) for pattern in worker.keeps)

@@ -9,11 +9,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from decnet.bus.base import BaseBus, Event
+from decnet.bus.base import BaseBus
 from decnet.config import SensorSpec, Settings
 from decnet.errors import SensorError
 from decnet.keyed import load_key
 from decnet.logs import get_logger
+from decnet.runtime.received import Received
 from decnet.runtime.worker import Transaction, Worker
 from decnet.sensors.files.checkpoint import CheckpointStore, FileStore, RepoStore
 from decnet.sensors.group import SensorGroup, is_top
@@ -84,7 +85,7 @@ class SensorsWorker(Worker):
             _log.warning("sensor not started", sensor=str(spec.path), error=str(error))
             self._broken[f"{spec.kind}={spec.path}"] = str(error)
 
-    async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
+    async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
         """Never called: this worker has no topics."""
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:

@@ -19,6 +19,7 @@ from decnet.config import Settings, load_settings
 from decnet.db.rows.runtime import DueSpan
 from decnet.errors import RuleStoreError
 from decnet.logs import get_logger
+from decnet.runtime.received import all_received
 from decnet.runtime.worker import transaction
 from decnet.ttp.aggregates import AT_ONCE, due_events
 from decnet.ttp.lifter_registry import known_kinds
@@ -179,7 +180,7 @@ class _Run:
         """One page, in one transaction with the news of it."""
         if events:
             async with transaction(self.repo) as tx:
-                await self.worker.handle(events, tx)
+                await self.worker.handle(all_received(events), tx)
         self._say(kind, len(events) if rows is None else rows)
 
     async def aggregates(self) -> None:

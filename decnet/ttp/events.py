@@ -7,9 +7,14 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from decnet.bus.base import Event
-from decnet.events import fields
-from decnet.ids import attacker_id
+from decnet.events.attacker import Fingerprinted, IntelEnriched, Observed
+from decnet.events.canary import Triggered
+from decnet.events.credential import Captured, ReuseDetected
+from decnet.events.email import Received as Email
+from decnet.events.identity import Formed, Merged
+from decnet.events.record import FromAttacker
+from decnet.events.session import Auth, SessionEnded
+from decnet.runtime.received import Received
 from decnet.ttp.base import TaggerEvent
 from decnet.ttp.facts import input_events, joined_events, payload_events, session_facts
 
@@ -20,137 +25,104 @@ _NOT_VALUES = frozenset(
 )
 
 
-def tagger_events(event: Event) -> list[TaggerEvent]:
+def tagger_events(one: Received) -> list[TaggerEvent]:
     """What one bus event gives the taggers; empty for topics that carry nothing to judge."""
-    parts = event.topic.split(".")
-    if parts[0] == "canary":
-        return _canary(event, parts[1]) if parts[-1] == "triggered" and len(parts) == 3 else []
-    make = _MAKERS.get(event.topic)
-    return make(event) if make else []
-
-
-def _text(payload: Mapping[str, Any], name: str) -> str | None:
-    value = payload.get(name)
-    return value if isinstance(value, str) and value else None
-
-
-def attacker_of(payload: Mapping[str, Any]) -> str | None:
-    """Whose id names a source: derived from the address when the event names neither attacker nor identity."""
-    given, ip = _text(payload, "attacker_uuid"), _text(payload, "attacker_ip")
-    if given or not ip or _text(payload, "identity_uuid"):
-        return given
-    return attacker_id(ip)
+    make = _MAKERS.get(type(one.record))
+    return make(one, one.record) if make else []
 
 
 def _one(
-    event: Event, kind: str, fallback: str | None, payload: dict[str, Any] | None = None
+    event: Received, record: FromAttacker, kind: str, fallback: str | None, payload: dict[str, Any]
 ) -> list[TaggerEvent]:
-    """One TaggerEvent; empty when nothing anchors it."""
-    data = event.payload if payload is None else payload
-    attacker, identity = fields.attacker_of(event.payload)[0], _text(event.payload, "identity_uuid")
-    if attacker is None and identity is None:
-        return []
-    source = _text(data, "source_id") or fallback or event.id
-    session, decky = _text(event.payload, "session_id"), _text(event.payload, "decky_id")
-    return [TaggerEvent(kind, source, attacker, identity, session, decky, data)]
+    """One TaggerEvent, anchored by the attacker or the identity that the record names."""
+    source = record.source_id or fallback or event.event.id
+    session, decky = getattr(record, "session_id", None), getattr(record, "decky_id", None)
+    return [TaggerEvent(kind, source, record.attacker, record.identity_uuid, session, decky, payload)]
 
 
-def _session_ended(event: Event) -> list[TaggerEvent]:
-    payload = event.payload
-    session = _text(payload, "session_id")
-    out = _one(event, "session", session, session_facts(payload))
-    if not out:
-        return []
+def _session_ended(event: Received, record: SessionEnded) -> list[TaggerEvent]:
+    out = _one(event, record, "session", record.session_id, session_facts(record, event.said()))
     base = out[0]
-    out += payload_events(base)
-    out += input_events(base)
-    out += joined_events(base)
-    commands = payload.get("commands")
-    for i, command in enumerate(commands if isinstance(commands, list) else ()):
-        if isinstance(command, Mapping):
-            source = _text(command, "id") or f"{session or event.id}#cmd{i}"
-            out.append(base._replace(source_kind="command", source_id=source, payload=dict(command)))
-    auth = payload.get("auth")
-    if isinstance(auth, Mapping) and auth:
-        out.append(base._replace(source_kind="auth_attempt", payload=dict(auth)))
+    out += payload_events(base, record)
+    out += input_events(base, record)
+    out += joined_events(base, record)
+    for (ident, _), fields in zip(record.command_ids(), base.payload.get("commands", ()), strict=True):
+        out.append(base._replace(source_kind="command", source_id=ident, payload=fields))
+    if record.auth not in (None, Auth()):
+        out.append(base._replace(source_kind="auth_attempt", payload=base.payload["auth"]))
     return out
 
 
-def _identity(event: Event) -> list[TaggerEvent]:
-    identity = _text(event.payload, "identity_uuid") or _text(event.payload, "winner_uuid")
-    if identity is None:
-        return []
+def _observed(event: Received, record: Observed) -> list[TaggerEvent]:
+    return _one(event, record, "session", None, event.said())
+
+
+def _identity(event: Received, record: Formed | Merged) -> list[TaggerEvent]:
+    identity = record.identity_uuid if isinstance(record, Formed) else record.winner_uuid
+    return [TaggerEvent("identity", record.source_id or identity, None, identity, payload=event.said())]
+
+
+def _reuse(event: Received, record: ReuseDetected) -> list[TaggerEvent]:
+    """Reuse has several attackers: the tag belongs to the first, by id."""
+    attackers = sorted(filter(None, record.attacker_uuids))
+    attacker = record.attacker or (attackers[0] if attackers else None)
+    source = record.source_id or record.credential_id or event.event.id
+    return [TaggerEvent("credential", source, attacker, record.identity_uuid, payload=event.said())]
+
+
+def _captured(event: Received, record: Captured) -> list[TaggerEvent]:
+    owner, hmac = record.session_id or record.attacker_uuid, record.secret_hmac
+    fallback = f"{owner}#{hmac}" if owner and hmac else None
+    said = event.said()
     return [
-        TaggerEvent(
-            "identity", _text(event.payload, "source_id") or identity, None, identity, payload=event.payload
-        )
+        *_one(event, record, "credential", fallback, said),
+        *_one(event, record, "auth_attempt", fallback, said),
     ]
 
 
-def _reuse(event: Event) -> list[TaggerEvent]:
-    """Reuse has several attackers: the tag belongs to the first, by id."""
-    payload = event.payload
-    found = payload.get("attacker_uuids")
-    attackers = sorted(a for a in found if isinstance(a, str) and a) if isinstance(found, list) else []
-    attacker = attacker_of(payload) or (attackers[0] if attackers else None)
-    identity = _text(payload, "identity_uuid")
-    if attacker is None and identity is None:
-        return []
-    source = _text(payload, "source_id") or _text(payload, "credential_id") or event.id
-    return [TaggerEvent("credential", source, attacker, identity, payload=payload)]
+def _canary(event: Received, record: Triggered) -> list[TaggerEvent]:
+    token, who = event.event.topic.split(".")[1], record.attacker_uuid or record.identity_uuid
+    return _one(event, record, "canary_fingerprint", record.trigger_id or f"{token}#{who}", event.said())
 
 
-def _captured(event: Event) -> list[TaggerEvent]:
-    owner = _text(event.payload, "session_id") or attacker_of(event.payload)
-    hmac = _text(event.payload, "secret_hmac")
-    fallback = f"{owner}#{hmac}" if owner and hmac else None
-    return _one(event, "credential", fallback) + _one(event, "auth_attempt", fallback)
-
-
-def _canary(event: Event, token: str) -> list[TaggerEvent]:
-    who = attacker_of(event.payload) or _text(event.payload, "identity_uuid")
-    return _one(event, "canary_fingerprint", _text(event.payload, "trigger_id") or f"{token}#{who}")
-
-
-def _fingerprinted(event: Event) -> list[TaggerEvent]:
-    payload = event.payload
-    kind = _text(payload, "type") or event.type
-    who = attacker_of(payload) or _text(payload, "identity_uuid")
-    fallback = f"{who}#{kind}#{_fingerprint_value(payload, kind)}"
-    return _one(event, _FINGERPRINT_KINDS.get(kind, "http_fingerprint"), fallback)
+def _fingerprinted(event: Received, record: Fingerprinted) -> list[TaggerEvent]:
+    said, who = event.said(), record.attacker_uuid or record.identity_uuid
+    fallback = f"{who}#{record.type}#{_fingerprint_value(said, record.type)}"
+    return _one(event, record, _FINGERPRINT_KINDS.get(record.type, "http_fingerprint"), fallback, said)
 
 
 def _fingerprint_value(payload: Mapping[str, Any], kind: str) -> str:
     """The fingerprint itself; a short hash of all fields for a kind that has several."""
     names = ("value", kind, *(("address",) if kind == "ipv6_leak" else ()))
-    value = next((found for name in names if (found := _text(payload, name))), None)
+    values = (payload.get(name) for name in names)
+    value = next((found for found in values if isinstance(found, str) and found), None)
     if value is not None and len(value) <= _LONGEST_VALUE:
         return value
     rest = {name: payload[name] for name in payload if name not in _NOT_VALUES}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-def _intel(event: Event) -> list[TaggerEvent]:
+def _intel(event: Received, record: IntelEnriched) -> list[TaggerEvent]:
     """The newest that is known of an attacker; ``verdict`` is the field that a bare pattern looks at."""
-    payload = event.payload
-    verdict = {"verdict": payload["aggregate_verdict"]} if "aggregate_verdict" in payload else {}
-    known = {**verdict, **payload}
-    return _one(event, "intel", attacker_of(payload), known)
+    said = event.said()
+    verdict = {"verdict": said["aggregate_verdict"]} if "aggregate_verdict" in said else {}
+    return _one(event, record, "intel", record.attacker_uuid, {**verdict, **said})
 
 
-def _email(event: Event) -> list[TaggerEvent]:
+def _email(event: Received, record: Email) -> list[TaggerEvent]:
     """An e-mail with the time of its event, since bodies are compared over time."""
-    return _one(event, "email", None, {**event.payload, "ts": event.ts})
+    return _one(event, record, "email", None, {**event.said(), "ts": event.event.ts})
 
 
-_MAKERS: dict[str, Callable[[Event], list[TaggerEvent]]] = {
-    "attacker.session.ended": _session_ended,
-    "attacker.observed": lambda event: _one(event, "session", None),
-    "attacker.intel.enriched": _intel,
-    "identity.formed": _identity,
-    "identity.merged": _identity,
-    "credential.reuse.detected": _reuse,
-    "credential.captured": _captured,
-    "email.received": _email,
-    "attacker.fingerprinted": _fingerprinted,
+_MAKERS: dict[type[Any], Callable[[Received, Any], list[TaggerEvent]]] = {
+    SessionEnded: _session_ended,
+    Observed: _observed,
+    IntelEnriched: _intel,
+    Formed: _identity,
+    Merged: _identity,
+    ReuseDetected: _reuse,
+    Captured: _captured,
+    Email: _email,
+    Fingerprinted: _fingerprinted,
+    Triggered: _canary,
 }

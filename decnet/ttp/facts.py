@@ -7,132 +7,139 @@ that came or went becomes a ``payload`` event of its own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from decnet.bounds import bit
+from decnet.events.session import Download, Forward, SessionEnded, Upload
 from decnet.hostile import storable_text
 from decnet.ttp.base import TaggerEvent
 
+T = TypeVar("T")
 MAX_FACTS = 200
 """Items of one flat list; a sensor keeps at most 1,000."""
 FACTS_CAPPED = "facts_capped"
 """The bound's name in health."""
 
 
-def session_facts(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """The payload with flat facts about files and forwards, where it has any."""
-    downloads, uploads = _items(payload, "downloads"), _items(payload, "uploads")
-    forwards, exploits = _items(payload, "forwards"), _items(payload, "exploits")
+def session_facts(session: SessionEnded, said: dict[str, Any]) -> dict[str, Any]:
+    """The payload ``said`` of a session with flat facts about files and forwards, where it has any."""
     facts: dict[str, Any] = {}
-    if downloads:
-        urls = _distinct(item.get("url") for item in downloads)
+    if session.downloads:
+        urls = _distinct(item.url for item in session.downloads)
         facts |= {
-            "download_count": len(downloads),
+            "download_count": len(session.downloads),
             "download_urls": urls,
             "download_hosts": _distinct(host_of(url) for url in urls),
             "download_names": _distinct(name_of(url) for url in urls),
-            **_came_in(downloads),
+            **_came_in(session.downloads),
         }
-    if uploads:
-        names = _distinct(name_of(item.get("filename")) for item in uploads)
-        facts |= {"upload_count": len(uploads), "upload_names": names}
-    if forwards:
-        facts |= _forward_facts(forwards)
-    if exploits:
+    if session.uploads:
+        names = _distinct(name_of(item.filename) for item in session.uploads)
+        facts |= {"upload_count": len(session.uploads), "upload_names": names}
+    if session.forwards:
+        facts |= _forward_facts(session.forwards)
+    if session.exploits:
         facts |= {
-            "exploit_count": len(exploits),
-            "exploit_cves": _distinct(item.get("cve") for item in exploits),
-            "exploit_values": _distinct(item.get("value") for item in exploits),
+            "exploit_count": len(session.exploits),
+            "exploit_cves": _distinct(item.cve for item in session.exploits),
+            "exploit_values": _distinct(item.value for item in session.exploits),
         }
-    return {**payload, **facts} if facts else dict(payload)
+    return said | facts
 
 
-def _came_in(downloads: list[Mapping[str, Any]]) -> dict[str, Any]:
+def _came_in(downloads: Sequence[Download]) -> dict[str, Any]:
     """Files that were really fetched, that could not be, and where what was written went."""
-    done = [item for item in downloads if item.get("failed") is not True]
+    done = [item for item in downloads if not item.failed]
     return {
-        "fetched_count": sum(1 for item in done if "://" in _text(item.get("url"))),
+        "fetched_count": sum(1 for item in done if "://" in item.url),
         "fetch_failed_count": len(downloads) - len(done),
-        "written_paths": _distinct(item.get("destfile") for item in done),
+        "written_paths": _distinct(item.destfile for item in done),
     }
 
 
-def _forward_facts(forwards: list[Mapping[str, Any]]) -> dict[str, Any]:
-    ports = [port for item in forwards if type(port := item.get("port")) is int]
+def _forward_facts(forwards: Sequence[Forward]) -> dict[str, Any]:
+    ports = {item.port for item in forwards if item.port is not None}
     return {
         "forward_count": len(forwards),
-        "forward_hosts": _distinct(item.get("host") for item in forwards),
-        "forward_ports": _bounded(sorted(set(ports))),
-        "forward_targets": _distinct(f"{item.get('host')}:{item.get('port')}" for item in forwards),
+        "forward_hosts": _distinct(item.host for item in forwards),
+        "forward_ports": _bounded(sorted(ports)),
+        "forward_targets": _distinct(f"{item.host}:{item.port}" for item in forwards),
     }
 
 
-def input_events(base: TaggerEvent) -> list[TaggerEvent]:
+def input_events(base: TaggerEvent, session: SessionEnded) -> list[TaggerEvent]:
     """What programs of the honeypot read from their standard input, line by line as commands.
 
     A script typed into ``cat > x.sh`` says what it would do.
     """
     found = []
-    for item in _bounded(_items(base.payload, "inputs")):
-        if text := _text(item.get("text")):
-            source = f"{base.session_id or base.source_id}#in{_short_hash(str(item.get('ts')) + text)[:12]}"
-            payload = {"command_text": text, "ts": item.get("ts"), "realm": item.get("realm")}
+    for item in _bounded(session.inputs):
+        if item.text:
+            ts = None if item.ts is None else float(item.ts)
+            source = f"{session.session_id}#in{_short_hash(str(ts) + item.text)[:12]}"
+            payload = {"command_text": item.text, "ts": ts, "realm": item.realm}
             found.append(base._replace(source_kind="command", source_id=source, payload=payload))
     return found
 
 
-def joined_events(base: TaggerEvent) -> list[TaggerEvent]:
+def joined_events(base: TaggerEvent, session: SessionEnded) -> list[TaggerEvent]:
     """Commands that were logged as several lines, as one command each beside its lines."""
     return [
         base._replace(
             source_kind="command",
-            source_id=_text(item.get("id")),
-            payload={"command_text": text, "ts": item.get("ts"), "lines": item.get("lines")},
+            source_id=item.id,
+            payload={
+                "command_text": item.command_text,
+                "ts": None if item.ts is None else float(item.ts),
+                "lines": item.lines,
+            },
         )
-        for item in _bounded(_items(base.payload, "joined"))
-        if (text := _text(item.get("command_text"))) and _text(item.get("id"))
+        for item in _bounded(session.joined)
+        if item.command_text and item.id
     ]
 
 
-def payload_events(base: TaggerEvent) -> list[TaggerEvent]:
+def payload_events(base: TaggerEvent, session: SessionEnded) -> list[TaggerEvent]:
     """One ``payload`` event for each distinct file of a session; ``base`` is the session's own event."""
     found: dict[str, TaggerEvent] = {}
-    for direction, name in (("download", "downloads"), ("upload", "uploads")):
-        for item in _items(base.payload, name):
-            fact = _file(direction, item)
-            if fact:
-                key = fact.get("sha256") or _short_hash(fact["payload_text"])
-                source = f"{base.session_id or base.source_id}#payload#{key}"
-                found.setdefault(source, base._replace(source_kind="payload", source_id=source, payload=fact))
+    files: tuple[Download | Upload, ...] = (*session.downloads, *session.uploads)
+    for item in files:
+        fact = _file(item)
+        if fact:
+            key = fact.get("sha256") or _short_hash(fact["payload_text"])
+            source = f"{session.session_id}#payload#{key}"
+            found.setdefault(source, base._replace(source_kind="payload", source_id=source, payload=fact))
     return list(found.values())
 
 
-def _file(direction: str, item: Mapping[str, Any]) -> dict[str, Any]:
+def _file(item: Download | Upload) -> dict[str, Any]:
     """What is known about one file; empty when neither place, name nor hash is."""
-    url, given, digest = (_text(item.get(name)) for name in ("url", "filename", "sha256"))
-    text = url or given or _text(item.get("destfile")) or digest
+    came = isinstance(item, Download)
+    url, given = (item.url, "") if isinstance(item, Download) else ("", item.filename)
+    dest, digest = item.destfile or "", item.sha256 or ""
+    text = url or given or dest or digest
     if not text:
         return {}
     fact = {
-        "direction": direction,
+        "direction": "download" if came else "upload",
         "payload_text": text,
         "url": url,
         "url_host": host_of(url),
         "url_scheme": _scheme(url),
-        "name": name_of(url or given or _text(item.get("destfile"))),
-        "destfile": _text(item.get("destfile")),
-        "failed": "yes" if item.get("failed") is True else "",
+        "name": name_of(url or given or dest),
+        "destfile": dest,
+        "failed": "yes" if isinstance(item, Download) and item.failed else "",
         "sha256": digest.lower(),
     }
     return {key: value for key, value in fact.items() if value}
 
 
-def host_of(url: Any) -> str:
+def host_of(url: str) -> str:
     """Host of a URL in lower case, empty when it has none."""
     try:
-        return urlsplit(_text(url)).hostname or ""
+        return urlsplit(url).hostname or ""
     except ValueError:
         return ""
 
@@ -142,32 +149,22 @@ def _scheme(url: str) -> str:
     return head.lower() if colon and head.isalnum() else ""
 
 
-def name_of(path: Any) -> str:
+def name_of(path: str) -> str:
     """Base name of a path or URL, without query and fragment."""
-    text = _text(path).split("?", 1)[0].split("#", 1)[0]
+    text = path.split("?", 1)[0].split("#", 1)[0]
     if "://" in text:
         _, _, text = text.partition("://")[2].partition("/")
     return text.replace("\\", "/").rstrip("/").rpartition("/")[2]
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _short_hash(text: str) -> str:
     return hashlib.sha256(storable_text(text).encode()).hexdigest()[:32]
 
 
-def _bounded(items: list[Any]) -> list[Any]:
+def _bounded(items: list[T]) -> list[T]:
     bit(FACTS_CAPPED, len(items) - MAX_FACTS)
     return items[:MAX_FACTS]
 
 
-def _items(payload: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    value = payload.get(name)
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
-
-
-def _distinct(values: Iterable[Any]) -> list[str]:
-    texts = (value for value in values if isinstance(value, str) and value)
-    return _bounded(list(dict.fromkeys(texts)))
+def _distinct(values: Iterable[str | None]) -> list[str]:
+    return _bounded(list(dict.fromkeys(value for value in values if value)))

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from decnet.bus import topics
-from decnet.bus.base import BaseBus, Event
+from decnet.bus.base import BaseBus
 from decnet.bus.publish import publish_safely
-from decnet.ids import attacker_id
+from decnet.events.record import FromAttacker
+from decnet.events.ttp import RuleSuppressed
+from decnet.runtime.received import Received
 from decnet.ttp.base import TTPTag
 from decnet.ttp.rule_engine import RuleEngine
 
@@ -49,8 +51,8 @@ class SuppressionNews:
         since = total - self._told
         self._told = total
         for (rule_id, reason), count in sorted(since.items()):
-            payload = {"rule_id": rule_id, "reason": reason, "count": count, "window_s": self.window_s}
-            await publish_safely(bus, _TOPIC, payload, "suppressed")
+            told = RuleSuppressed(rule_id=rule_id, reason=reason, count=count, window_s=self.window_s)
+            await publish_safely(bus, _TOPIC, told.build(), "suppressed")
 
 
 class IgnoredSources:
@@ -61,16 +63,18 @@ class IgnoredSources:
         self.sessions = frozenset(sessions)
 
     @classmethod
-    def of_batch(cls, batch: Sequence[Event], rules: IgnoreSet) -> IgnoredSources:
+    def of_batch(cls, batch: Sequence[Received], rules: IgnoreSet) -> IgnoredSources:
         """What the entries in force say about the events of a batch."""
         attackers: set[str] = set()
         sessions: set[str] = set()
-        for event in batch if rules else ():
-            ip = event.payload.get("attacker_ip")
-            if isinstance(ip, str) and rules.by_address(ip):
-                attackers.add(str(event.payload.get("attacker_uuid") or attacker_id(ip)))
-            if rules.by_payload(event.payload):
-                sessions.add(str(event.payload.get("session_id")))
+        for one in batch if rules else ():
+            record = one.record
+            if not isinstance(record, FromAttacker):
+                continue
+            if record.attacker and rules.by_address(record.attacker_ip):
+                attackers.add(record.attacker)
+            if rules.by_payload(one.said()):
+                sessions.add(str(getattr(record, "session_id", None)))
         return cls(attackers, sessions)
 
     def covers(self, tag: TTPTag) -> bool:

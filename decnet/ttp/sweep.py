@@ -16,6 +16,7 @@ from decnet.db.rows.recorder import EndedPayload
 from decnet.errors import DatabaseError
 from decnet.ids import event_id
 from decnet.logs import get_logger
+from decnet.runtime.received import Received, received
 from decnet.runtime.worker import Transaction, transaction
 
 _log = get_logger(__name__)
@@ -24,7 +25,7 @@ WAIT_LOOK_S = 0.2
 """Seconds between looks while the worker lacks what it judges by."""
 _TOPIC = topics.attacker(topics.ATTACKER_SESSION_ENDED)
 
-Handler = Callable[[Sequence[Event], Transaction], Awaitable[None]]
+Handler = Callable[[Sequence[Received], Transaction], Awaitable[None]]
 
 
 class UntaggedSweep:
@@ -91,7 +92,7 @@ class UntaggedSweep:
         """Whether the events took effect; a failure of the handler costs the page, then one session."""
         try:
             async with transaction(repo) as tx:
-                await self.handle(events, tx)
+                await self.handle([received(event) for event in events], tx)
         except DatabaseError:
             raise
         except Exception:  # noqa: BLE001 - the bisecting boundary, as for batches from the bus

@@ -12,14 +12,16 @@ from decnet.bounds import bit, bitten
 from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
 from decnet.config import Settings, load_settings
-from decnet.db.repository.recorder.naming import settled
+from decnet.events.session import SessionEnded
+from decnet.events.ttp import RuleFired, Tagged
 from decnet.ids import event_id
 from decnet.logs import get_logger
+from decnet.runtime.received import Received, all_received, under_stored_names
 from decnet.runtime.worker import Job, Transaction, Worker, transaction
 from decnet.telemetry import batch_span
 from decnet.ttp.aggregates import AT_ONCE, ATTEMPTS_UNCOUNTED, due_events, grown
 from decnet.ttp.base import Tagger, TaggerEvent, TTPTag
-from decnet.ttp.events import attacker_of, tagger_events
+from decnet.ttp.events import tagger_events
 from decnet.ttp.evidence import EVIDENCE_CUT
 from decnet.ttp.factory import CompositeTagger, get_tagger
 from decnet.ttp.facts import FACTS_CAPPED
@@ -49,7 +51,7 @@ _TOPICS: tuple[str, ...] = (
 )
 """What the worker reads; no topic that it publishes matches one of them."""
 
-_ENDED, _ENRICHED = "attacker.session.ended", "attacker.intel.enriched"
+_ENRICHED = "attacker.intel.enriched"
 _MAX_UUIDS = 500
 NEWS_CUT = "news_cut"
 """The name in health of news that named fewer tags than there were."""
@@ -61,6 +63,7 @@ class TtpWorker(Worker):
 
     name = "ttp"
     topics = _TOPICS
+    keeps = ("identity.formed", "credential.reuse.detected", "email.received", "canary.>")
     without_bus = "poll-only"
 
     def __init__(
@@ -106,27 +109,27 @@ class TtpWorker(Worker):
             f"poll_interval_secs={self.settings.runtime.poll_interval_s} topics={len(_TOPICS)}"
         )
 
-    async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
+    async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
         """Tags a batch, stores the tags, tells of those that are new, and marks the sessions.
 
         Without rules it takes nothing: all of it comes again.
         """
         if self.waiting_for():
-            for event in batch:
-                tx.defer(event)
+            for one in batch:
+                tx.defer(one.event)
             return
-        with batch_span("ttp.worker.batch", (event.headers for event in batch), events=len(batch)):
+        with batch_span("ttp.worker.batch", (one.event.headers for one in batch), events=len(batch)):
             await self._handle(batch, tx)
 
-    async def _handle(self, batch: Sequence[Event], tx: Transaction) -> None:
-        batch = await settled(batch, tx.repo)
-        ended = [event for event in batch if event.topic == _ENDED]
+    async def _handle(self, batch: Sequence[Received], tx: Transaction) -> None:
+        batch = await under_stored_names(batch, tx.repo)
+        ended = [one.record for one in batch if isinstance(one.record, SessionEnded)]
         known = [*batch, *await _stored_intel(ended, tx.repo)] if ended else batch
-        found = [(tagged, event) for event in known for tagged in tagger_events(event)]
+        found = [(tagged, one.event) for one in known for tagged in tagger_events(one)]
         times = {tagged: event.ts for tagged, event in found}
         sources = IgnoredSources.of_batch(batch, await tx.repo.ignore_set())
         await self.judge(times, tx, sources, judged=((tagged, moment_of(event)) for tagged, event in found))
-        done = {str(event.payload["session_id"]) for event in ended if _is_last_part(event)}
+        done = {session.session_id for session in ended if session.part == session.parts}
         if done and self.marks_sessions:
             await tx.repo.mark_sessions_tagged(sorted(done), datetime.now(UTC))
 
@@ -221,16 +224,11 @@ class TtpWorker(Worker):
         return (lifter for lifter in self.tagger.lifters if isinstance(lifter, RuleEngineTagger))
 
 
-def _is_last_part(event: Event) -> bool:
-    """Whether this is the last part of a session that the recorder will know."""
-    payload = event.payload
-    return bool(payload.get("session_id")) and payload.get("part", 1) == payload.get("parts", 1)
-
-
-async def _stored_intel(ended: Sequence[Event], repo: BaseRepository) -> list[Event]:
+async def _stored_intel(ended: Sequence[SessionEnded], repo: BaseRepository) -> list[Received]:
     """What is known about the attackers of ended sessions, as the events that it once came in."""
-    owners = {owner for event in ended if (owner := attacker_of(event.payload)) is not None}
-    return [Event(_ENRICHED, dict(payload), "", "", ts) for ts, payload in await repo.intel_of(owners)]
+    owners = {owner for session in ended if (owner := session.attacker) is not None}
+    stored = await repo.intel_of(owners)
+    return all_received(Event(_ENRICHED, dict(payload), "", "", ts) for ts, payload in stored)
 
 
 async def _renew(evidence: Mapping[str, dict[str, Any]], repo: BaseRepository) -> None:
@@ -257,24 +255,24 @@ async def _publish(tags: Iterable[TTPTag], tx: Transaction) -> None:
         names = sorted({tag.sub_technique_id or tag.technique_id for tag in group})
         uuids = sorted(tag.uuid for tag in group)
         bit(NEWS_CUT, len(uuids) > _MAX_UUIDS)
-        payload = {**who, "tag_uuids": uuids[:_MAX_UUIDS], "techniques_added": names[:_MAX_UUIDS]}
+        told = Tagged(**who, tag_uuids=uuids[:_MAX_UUIDS], techniques_added=names[:_MAX_UUIDS])
         await tx.bus.publish(
             topics.ttp(topics.TTP_TAGGED),
-            payload,
+            told.build(),
             event_type="tagged",
             event_id=event_id("ttp", ",".join(uuids)),
         )
         for technique, fired in sorted(techniques.items()):
             ids = sorted(tag.uuid for tag in fired)
-            body = {
+            news = RuleFired(
                 **who,
-                "technique_id": technique,
-                "tag_uuids": ids[:_MAX_UUIDS],
-                "rule_ids": sorted({tag.rule_id for tag in fired})[:_MAX_UUIDS],
-            }
+                technique_id=technique,
+                tag_uuids=ids[:_MAX_UUIDS],
+                rule_ids=sorted({tag.rule_id for tag in fired})[:_MAX_UUIDS],
+            )
             await tx.bus.publish(
                 topics.ttp_rule_fired(technique),
-                body,
+                news.build(),
                 event_type="fired",
                 event_id=event_id("ttp.fired", f"{technique}|{','.join(ids)}"),
             )

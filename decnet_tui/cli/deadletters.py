@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Events that a worker gave up, newest first; retry ID tries one again.", rich_markup_mode=None
 )
+KEYS = ("id", "worker", "topic", "reason", "path", "value", "seq", "ts")
 
 
 @app.callback(invoke_without_command=True)
@@ -27,7 +28,7 @@ def deadletters(
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
-    """Events that a worker gave up, newest first."""
+    """Events that a worker gave up, newest first; one with a path is an element that was left out of its event."""
     if ctx.invoked_subcommand is not None:
         return
     settings = common.settings_of(config, data_dir=data_dir, db=db)
@@ -37,9 +38,8 @@ def deadletters(
         async with common.repository(settings) as repo:
             return await repo.dead_letters(moment, limit)
 
-    common.print_rows(
-        common.run(ask), ("id", "ts", "worker", "topic", "reason", "seq"), as_json, "no dead letters"
-    )
+    columns = ("id", "ts", "worker", "topic", "path", "value", "reason", "seq")
+    common.print_rows(common.run(ask), columns, as_json, "no dead letters")
 
 
 @app.command()
@@ -50,7 +50,10 @@ def retry(
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
-    """Puts one dead letter on the bus of the running engine again; it gives it up anew if it fails anew."""
+    """Puts one dead letter on the bus of the running engine again; it gives it up anew if it fails anew.
+
+    A letter about one element is refused: the rest of its event was kept, and the element is no event.
+    """
     from decnet_tui.cli import changing
     from decnet_tui.workerforms import LetterRetry
 

@@ -17,6 +17,7 @@ from decnet.ids import attacker_id
 from decnet.runtime.worker import Transaction
 from tests.dbkit import KINDS, open_repo
 from tests.simulator.pairs import pair_history
+from tests.wirekit import taken
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
 P = "cognitive.planning_depth"
@@ -70,7 +71,7 @@ async def test_batches_of_observations(tmp_path: Path) -> None:
         worker, started = AttributionWorker(), time.perf_counter()
         for i in range(0, len(events), 200):
             async with repo.transaction() as bound:
-                await worker.handle(events[i : i + 200], Transaction(bound))
+                await worker.handle(taken(events[i : i + 200]), Transaction(bound))
         rate = len(events) / (time.perf_counter() - started)
         print(f"\nattribution: {rate:.0f} observations/s on SQLite in batches of 200")
         assert rate > 300

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from decnet.behave.extract import extract
 from decnet.behave.worker import BehaveWorker
 from decnet.bus.base import Event
 from decnet.bus.memory import MemoryBus
 from decnet.db.repository import BaseRepository
 from decnet.runtime.worker import Transaction
-from tests.behavekit import START, Tape, session
+from tests.behavekit import START, Tape, extract, session
 from tests.dbkit import open_repo
+from tests.wirekit import taken
 
 pytestmark = pytest.mark.bench
 KEYS = 100_000
@@ -94,7 +94,7 @@ async def test_the_loop_goes_on_meanwhile(tmp_path: Path) -> None:
 async def handled(worker: BehaveWorker, repo: BaseRepository, event: Event) -> None:
     """One event, worked off as the runtime does it."""
     async with repo.transaction() as bound:
-        await worker.handle([event], Transaction(bound))
+        await worker.handle(taken([event]), Transaction(bound))
 
 
 async def longest_stall(work: Coroutine[Any, Any, None]) -> float:

@@ -21,6 +21,7 @@ from decnet.ttp.store.factory import get_rule_store
 from decnet.ttp.worker import TtpWorker
 from tests.cowriegen import lines
 from tests.dbkit import open_repo
+from tests.wirekit import taken
 
 DELIVERIES = 100_000
 BATCH = 500
@@ -45,7 +46,7 @@ async def deliver(repo: BaseRepository, workers: Sequence[Worker], events: Seque
         for start in range(0, len(wanted), BATCH):
             async with repo.transaction() as bound:
                 tx = Transaction(bound)
-                await worker.handle(wanted[start : start + BATCH], tx)
+                await worker.handle(taken(wanted[start : start + BATCH]), tx)
             published += len(tx.bus.events) + len(tx.dead)
         for job in worker.jobs:
             if job.by_data:

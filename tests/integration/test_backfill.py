@@ -20,6 +20,7 @@ from decnet.ttp.backfill import Progress, run_backfill
 from decnet.ttp.store.factory import get_rule_store
 from decnet.ttp.worker import TtpWorker
 from tests.dbkit import KINDS, open_repo
+from tests.wirekit import taken
 
 START, END = datetime.fromtimestamp(0, UTC), datetime.fromtimestamp(1e9, UTC)
 IP = "203.0.113.1"
@@ -86,12 +87,12 @@ async def live(repo: BaseRepository, settings: Settings, events: list[Event]) ->
     worker = TtpWorker(get_rule_store(settings, repo=repo), settings)
     await worker.start(repo, NullBus())
     async with transaction(repo) as tx:
-        await worker.handle(events, tx)
+        await worker.handle(taken(events), tx)
 
 
 async def store(repo: BaseRepository, events: list[Event]) -> None:
     async with repo.transaction() as bound:
-        await RecorderWorker(load_settings()).handle(events, Transaction(bound))
+        await RecorderWorker(load_settings()).handle(taken(events), Transaction(bound))
 
 
 async def shown(repo: BaseRepository) -> set[tuple[str, str, int]]:

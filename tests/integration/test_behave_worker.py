@@ -26,10 +26,12 @@ from decnet.bus.memory import MemoryBus
 from decnet.bus.null import NullBus
 from decnet.db.repository import BaseRepository
 from decnet.errors import BusUnavailable
+from decnet.events.session import SessionEnded
 from decnet.ids import attacker_id, identity_id
 from decnet.runtime.worker import Transaction
 from tests.behavekit import START, Tape, session
 from tests.dbkit import KINDS, open_repo
+from tests.wirekit import taken
 
 ENDED = "attacker.session.ended"
 DAY = 86_400.0
@@ -63,7 +65,7 @@ async def feed(worker: BehaveWorker, repo: BaseRepository, *payloads: dict[str, 
     """Gives the worker one batch; the news that it tells."""
     async with repo.transaction() as bound:
         tx = Transaction(bound)
-        await worker.handle([ended(payload) for payload in payloads], tx)
+        await worker.handle(taken([ended(payload) for payload in payloads]), tx)
         assert not tx.dead
         return tx.bus.events
 
@@ -148,25 +150,6 @@ async def test_endings_at_the_same_moment_are_told_apart(repo: BaseRepository) -
     await feed(worker, repo, session(RECON, end_reason="eof"))
     assert await feed(worker, repo, session(RECON, end_reason="closed"))
     assert "temporal.session_duration" in {row["primitive"] for row in await rows(repo)}
-
-
-async def test_unreadable_events_are_given_up_and_cost_the_others_nothing(repo: BaseRepository) -> None:
-    worker = await started(repo)
-    bad = [
-        session([]) | change
-        for change in (
-            {"session_id": None},
-            {"attacker_uuid": 7, "attacker_ip": None},
-            {"ended_at": "soon"},
-            {"part": 3},
-            {"parts": 10**9},
-        )
-    ]
-    async with repo.transaction() as bound:
-        tx = Transaction(bound)
-        await worker.handle([Event(ENDED, payload) for payload in [*bad, session(RECON)]], tx)
-    assert len(tx.dead) == len(bad)
-    assert {row["session_id"] for row in await rows(repo)} == {"s1"}
 
 
 def typed() -> bytes:
@@ -377,10 +360,10 @@ async def test_one_session_that_cannot_be_extracted_again_costs_the_others_nothi
         monkeypatch.setattr(module, "EXTRACTOR_VERSION", 2)
     original = extractor.extract
 
-    def picky(payload: dict[str, Any], *args: Any, **more: Any) -> Any:
-        if payload["session_id"] == "s1":
+    def picky(ended: SessionEnded, *args: Any, **more: Any) -> Any:
+        if ended.session_id == "s1":
             raise ValueError("no")
-        return original(payload, *args, **more)
+        return original(ended, *args, **more)
 
     monkeypatch.setattr(working, "extract", picky)
     await worker.jobs[0].run(repo, NullBus())

@@ -112,7 +112,8 @@ def test_alerts_are_told_by_address_and_a_short_id(data: Path) -> None:
 
 def test_dead_letters_are_listed_and_one_needs_an_engine_to_be_tried_again(data: Path) -> None:
     (row,) = json.loads(run("deadletters", "--json", "--data-dir", data))
-    assert set(row) == {"id", "worker", "topic", "reason", "seq", "ts"}
+    assert set(row) == {"id", "worker", "topic", "reason", "path", "value", "seq", "ts"}
+    assert (row["path"], row["value"]) == (None, None)
     done = CliRunner().invoke(app, ["deadletters", "retry", str(row["id"]), "--data-dir", str(data)])
     assert done.exit_code == 1
     assert "no engine runs" in done.output + done.stderr

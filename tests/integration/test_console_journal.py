@@ -201,7 +201,15 @@ async def test_with_an_engine_the_news_verify_and_a_dead_letter_goes_out(
         said = await asyncio.to_thread(run, tmp_path, "deadletters", "retry", str(letter["id"]))
         assert said == f"dead letter {letter['id']}: attacker.observed is on the bus again\n"
         assert await repo.dead_letters(None, 0) == []
-        newest, _, _ = await repo.journal()
+        place = {"path": "commands[1].ts", "value": "'so\x1bon'"}
+        element = await repo.dead_letter_add("recorder", "a.b", "malformed", 8, b"{}", key="k", **place)
+        said = await asyncio.to_thread(run, tmp_path, "deadletters")
+        assert "commands[1].ts" in said
+        assert "'so\\eon'" in said
+        said = await asyncio.to_thread(run, tmp_path, "deadletters", "retry", str(element), code=1)
+        assert "is one element, commands[1].ts, of an event whose rest was kept" in said
+        assert [row["id"] for row in await repo.dead_letters()] == [element], "it is still there"
+        newest = next(entry for entry in await repo.journal() if entry["outcome"] == SAVED)
         assert (newest["kind"], newest["operator"], newest["outcome"]) == ("deadletter.retry", ME, SAVED)
         assert newest["detail"] == "it is on the bus again"
     finally:

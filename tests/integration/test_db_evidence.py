@@ -366,7 +366,7 @@ async def test_the_queue_of_work_outside_the_outbox(
     monkeypatch.setattr(repo_queue, "utcnow", lambda: clock.now)
     first = await repo.dead_letter_add("w", "t", "first", 1, b"1")
     clock.now = NOW + timedelta(seconds=1)
-    assert await repo.dead_letter_add("w", "u", "second", 1, b"2") == first, (
+    assert await repo.dead_letter_add("w", "u", "second", 1, b"1") == first, (
         "one event of one worker is one letter"
     )
     others = [

@@ -109,11 +109,11 @@ async def test_savepoint_undoes_only_its_own(repo: BaseRepository) -> None:
 
 async def test_dead_letters_and_failures(repo: BaseRepository) -> None:
     first = await repo.dead_letter_add("ttp", "a.b", HOSTILE, 7, b"\x00\xff")
-    assert first == await repo.dead_letter_add("ttp", "a.b", "again", 7, b"x")
+    assert first == await repo.dead_letter_add("ttp", "a.b", "again", 7, b"\x00\xff")
     second = await repo.dead_letter_add("recorder", "a.b", "other", 7, b"x")
     rows = await repo.dead_letters()
     assert [row["id"] for row in rows] == [second, first]
-    assert set(rows[0]) == {"id", "worker", "topic", "reason", "seq", "ts"}
+    assert set(rows[0]) == {"id", "worker", "topic", "reason", "seq", "path", "value", "ts"}
     assert rows[0]["ts"].tzinfo is not None
     assert await repo.dead_letters(since=datetime(2100, 1, 1, tzinfo=UTC)) == []
     assert len(await repo.dead_letters(limit=1)) == 1

@@ -48,6 +48,23 @@ async def test_up_down_and_up_again(url: str) -> None:
     await db.close()
 
 
+async def test_letters_of_the_version_before_keep_their_place_and_the_way_back_keeps_whole_events(
+    url: str,
+) -> None:
+    repo = await BaseRepository.open(url)
+    first = await repo.dead_letter_add("ttp", "a.b", "no", 7, b"one")
+    again = await repo.dead_letter_add("ttp", "a.b", "no", 7, b"of a stream made anew")
+    element = await repo.dead_letter_add("ttp", "a.b", "no", 7, b"1", key="k", path="commands[1]", value="1")
+    assert len({first, again, element}) == 3
+    async with repo.db.write() as session:
+        await (await session.connection()).run_sync(migrate.downgrade, "0008")
+    await repo.close()
+    repo = await BaseRepository.open(url)
+    assert [(row["id"], row["path"]) for row in await repo.dead_letters()] == [(first, None)]
+    assert await repo.dead_letter_add("ttp", "a.b", "again", 7, b"one") == first, "delivered once more"
+    await repo.close()
+
+
 async def test_head_equals_the_models(url: str) -> None:
     def differences(connection: Connection) -> list[object]:
         context = MigrationContext.configure(connection, opts={"compare_type": True})

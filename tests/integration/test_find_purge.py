@@ -19,6 +19,7 @@ from decnet.ids import attacker_id
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime.worker import Transaction
 from tests.dbkit import KINDS, open_repo
+from tests.wirekit import taken
 
 OLD, NEW = "192.0.2.10", "203.0.113.5"
 HASSH = "ec7378c1a92f5a8dde7e8b7a1ddf33d1"
@@ -65,7 +66,7 @@ async def fill(repo: BaseRepository) -> None:
         )
     )
     async with repo.transaction() as bound:
-        await RecorderWorker(load_settings()).handle(events, Transaction(bound))
+        await RecorderWorker(load_settings()).handle(taken(events), Transaction(bound))
     tag = {"tactic": "TA0002", "rule_id": "R1", "technique_id": "T1059", "confidence": 0.9, "rule_version": 1}
     for ip, name in ((OLD, "old"), (NEW, "new")):
         who = {"attacker_uuid": attacker_id(ip), "session_id": name}
@@ -204,7 +205,7 @@ async def test_more_than_one_page_leaves(repo: BaseRepository, monkeypatch: pyte
     monkeypatch.setattr(repo_retention, "AT_ONCE", 3)
     async with repo.transaction() as bound:
         many = [session(f"m{n}", f"198.51.100.{n}", 200.0 + n) for n in range(10)]
-        await RecorderWorker(load_settings()).handle(many, Transaction(bound))
+        await RecorderWorker(load_settings()).handle(taken(many), Transaction(bound))
     done = await repo.purge_older(5000.0)
     assert done["session"] == 11
     assert done["attacker"] == 11

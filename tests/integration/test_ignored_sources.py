@@ -20,6 +20,7 @@ from decnet.ids import attacker_id, identity_id
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime.worker import Transaction
 from tests.dbkit import KINDS, open_repo
+from tests.wirekit import taken
 
 OWN, OTHER = "192.0.2.10", "203.0.113.5"
 
@@ -37,7 +38,7 @@ def session(name: str, ip: str, user: str = "root") -> Event:
 
 async def record(repo: BaseRepository, *events: Event) -> None:
     async with repo.transaction() as bound:
-        await RecorderWorker(load_settings()).handle(events, Transaction(bound))
+        await RecorderWorker(load_settings()).handle(taken(events), Transaction(bound))
 
 
 def tag(ip: str, session_id: str | None, n: int) -> TTPTag:

@@ -21,6 +21,7 @@ from decnet.ttp import aggregates
 from decnet.ttp.aggregates import due_events
 from decnet.ttp.worker import TtpWorker
 from tests.dbkit import KINDS, open_repo
+from tests.wirekit import taken
 
 IP = "203.0.113.5"
 A = attacker_id(IP)
@@ -63,7 +64,7 @@ async def record(
     worker = worker or RecorderWorker(load_settings())
     async with repo.transaction() as bound:
         tx = Transaction(bound)
-        await worker.handle(events, tx)
+        await worker.handle(taken(events), tx)
         assert tx.dead == []
     for job in worker.jobs:
         if job.name == "derive":
@@ -121,7 +122,7 @@ async def judged(worker: TtpWorker, repo: BaseRepository, batch: list[Event] | N
     if batch is not None:
         async with repo.transaction() as bound:
             tx = Transaction(bound)
-            await worker.handle(batch, tx)
+            await worker.handle(taken(batch), tx)
             return tx.bus.events
     for job in worker.jobs:
         if job.name == "aggregates":
@@ -241,8 +242,13 @@ async def test_stored_intel_is_judged_with_a_session_and_gives_no_second_tag(
 
 async def test_the_newest_intel_counts_in_any_order(repo: BaseRepository) -> None:
     for ts in (60.0, 50.0, 60.0):
-        await record(repo, [Event("attacker.intel.enriched", {"attacker_ip": IP, "n": ts}, "", f"i{ts}", ts)])
-    assert [(ts, payload["n"]) for ts, payload in await repo.intel_of([A, "x"])] == [(60.0, 60.0)]
+        await record(
+            repo,
+            [Event("attacker.intel.enriched", {"attacker_ip": IP, "abuseipdb_score": ts}, "", f"i{ts}", ts)],
+        )
+    assert [(ts, payload["abuseipdb_score"]) for ts, payload in await repo.intel_of([A, "x"])] == [
+        (60.0, 60.0)
+    ]
 
 
 async def test_suppressed_tags_are_told_once_a_window(repo: BaseRepository, tmp_path: Path) -> None:

@@ -106,8 +106,17 @@ async def test_the_outbox_keeps_order_and_forgets_only_what_is_named(repo: BaseR
 async def test_dead_letters_and_failures_are_counted_by_worker_and_event(repo: BaseRepository) -> None:
     ids = [await repo.dead_letter_add("ttp", "a.b", f"r{n}", n, b"x") for n in range(101)]
     assert len(set(ids)) == 101
-    assert await repo.dead_letter_add("ttp", "a.b", "again", 5, b"y") == ids[5]
+    assert await repo.dead_letter_add("ttp", "a.b", "again", 5, b"x") == ids[5]
     assert (await repo.dead_letter_get(ids[5]) or {})["reason"] == "r5", "the first reason stands"
+    other = await repo.dead_letter_add("ttp", "a.b", "another", 5, b"y")
+    assert other not in ids, "other bytes at the same place: the stream was made anew"
+    await repo.dead_letter_delete(other)
+    place = {"path": "commands[1].ts", "value": "x\0y"}
+    element = await repo.dead_letter_add("ttp", "a.b", "bad", 5, b"x", key="k", **place)
+    assert await repo.dead_letter_add("ttp", "a.b", "bad", 6, b"z", key="k", **place) == element
+    found = (await repo.dead_letters(limit=1))[0]
+    assert (found["path"], found["value"]) == ("commands[1].ts", "x\ufffdy")
+    await repo.dead_letter_delete(element)
     assert [row["id"] for row in await repo.dead_letters()] == ids[:0:-1], "a hundred, newest first"
     assert len(await repo.dead_letters(limit=0)) == 101
     newest = (await repo.dead_letters(limit=1))[0]["ts"]

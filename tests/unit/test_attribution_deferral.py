@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from decnet.bus.base import Event
 from decnet.bus.factory import get_bus
 from decnet.config import RuntimeSettings, Settings
 from decnet.db.repository import BaseRepository
 from decnet.runtime import batch
+from decnet.runtime.received import Received
 from decnet.runtime.supervisor import Supervisor
 from decnet.runtime.worker import Transaction, Worker
 
@@ -27,13 +27,13 @@ class Patient(Worker):
         self.ready, self.asked = False, 0
         self.done = asyncio.Event()
 
-    async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
+    async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
         self.asked += 1
-        for event in batch:
+        for one in batch:
             if self.ready:
                 self.done.set()
             else:
-                tx.defer(event)
+                tx.defer(one.event)
         self.ready = self.asked >= 5
 
 
@@ -49,7 +49,7 @@ async def test_a_deferred_event_comes_again_and_is_never_dead_lettered(
     worker = Patient()
     supervisor = Supervisor([worker], repo, bus, settings)
     await supervisor.start()
-    await bus.publish("attacker.observed", {"n": 1})
+    await bus.publish("attacker.tested", {"n": 1})
     await asyncio.wait_for(worker.done.wait(), 20)
     await supervisor.stop()
     assert worker.asked >= 5

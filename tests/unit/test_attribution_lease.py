@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from decnet.bus.base import BaseBus, Event
+from decnet.bus.base import BaseBus
 from decnet.bus.factory import get_bus
 from decnet.config import RuntimeSettings, Settings
 from decnet.db.repository import BaseRepository
+from decnet.runtime.received import Received
 from decnet.runtime.supervisor import Supervisor
 from decnet.runtime.worker import Job, Transaction, Worker
 
@@ -23,7 +24,7 @@ class Counting(Worker):
         self.runs = 0
         self.jobs = (Job("count", 3600.0, self._count, lease="count", by_data=True),)
 
-    async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
+    async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
         """Has no topics."""
 
     async def _count(self, repo: BaseRepository, bus: BaseBus) -> None:

@@ -11,13 +11,15 @@ import pytest
 
 from decnet.attribution import alerts, states
 from decnet.attribution import worker as module
-from decnet.attribution.heard import Heard, heard
+from decnet.attribution.observation_event import ObservationEvent, observation_of
 from decnet.attribution.worker import AttributionWorker
 from decnet.bus.base import Event
 from decnet.config import AttributionSettings, BusSettings, Settings
 from decnet.db.repository import BaseRepository
+from decnet.errors import MalformedEvent
 from decnet.ids import attacker_id, event_id, identity_id
 from decnet.runtime.worker import Transaction, TxBus
+from tests.wirekit import taken
 
 P = "cognitive.planning_depth"
 HASH = "toolchain.ssh.hassh_client"
@@ -39,10 +41,10 @@ def body(**more: Any) -> Row:
 
 
 def test_an_observation_becomes_its_row_field_by_field() -> None:
-    found = heard(
+    found = observation_of(
         event(body(confidence=0.5, session_id="s1", source="x", window={"start_ts": 1.0, "end_ts": 4.0}))
     )
-    assert found == Heard(A, P, 5.0, found.row)
+    assert found == ObservationEvent(A, P, 5.0, found.row)
     assert found.row == {
         "evidence_ref": "r1",
         "primitive": P,
@@ -59,18 +61,20 @@ def test_an_observation_becomes_its_row_field_by_field() -> None:
 
 
 def test_the_time_is_the_observations_own_then_its_windows_end_then_the_events() -> None:
-    assert heard(event(body(ts=None, window={"end_ts": 4.0}))).ts == 4.0
-    assert heard(event(body(ts=None))).ts == 9.0
-    assert heard(event(body(ts=True, window="none"))).ts == 9.0, "a truth value is no time"
-    assert heard(event(body(ts=1e15))).ts == 9.0
-    assert heard(event(body(ts=-1e15 + 1))).ts == -1e15 + 1
-    own = heard(event(body(evidence_ref="session:s1#behave-1@5000")))
+    assert observation_of(event(body(ts=None, window={"end_ts": 4.0}))).ts == 4.0
+    assert observation_of(event(body(ts=None))).ts == 9.0
+    assert observation_of(event(body(ts=True, window="none"))).ts == 9.0, "a truth value is no time"
+    assert observation_of(event(body(ts=1e15))).ts == 9.0
+    assert observation_of(event(body(ts=-1.0))).ts == 9.0
+    assert observation_of(event(body(ts="1970-01-01T00:00:05Z"))).ts == 5.0
+    assert observation_of(SimpleNamespace(payload=body())).ts == 5.0, "any object with a payload will do"
+    own = observation_of(event(body(evidence_ref="session:s1#behave-1@5000")))
     assert (own.ts, own.row) == (9.0, None), "our extractor keeps its rows itself, and its event says when"
 
 
 @pytest.mark.parametrize(("confidence", "kept"), [(0, 0.0), (1, 1.0), (0.3, 0.3), (None, 1.0)])
 def test_confidences_from_zero_to_one_are_taken(confidence: Any, kept: float) -> None:
-    row = heard(event(body(confidence=confidence))).row
+    row = observation_of(event(body(confidence=confidence))).row
     assert row is not None
     assert row["confidence"] == kept
 
@@ -96,20 +100,22 @@ def test_confidences_from_zero_to_one_are_taken(confidence: Any, kept: float) ->
     ],
 )
 def test_what_cannot_be_read_says_so(bad: Any) -> None:
-    with pytest.raises(ValueError, match=r"\w"):
-        heard(bad)
+    with pytest.raises(MalformedEvent, match=r"\w"):
+        observation_of(bad)
 
 
 def test_an_attacker_is_known_by_the_address_and_a_row_by_its_content() -> None:
-    assert heard(event(body(attacker_uuid=None, attacker_ip="192.0.2.1"))).attacker_uuid == A
-    one, same = (heard(event(body(evidence_ref=None))).row for _ in range(2))
-    other = heard(event(body(evidence_ref=None, value="shallow"))).row
+    assert observation_of(event(body(attacker_uuid=None, attacker_ip="192.0.2.1"))).attacker_uuid == A
+    one, same = (observation_of(event(body(evidence_ref=None))).row for _ in range(2))
+    other = observation_of(event(body(evidence_ref=None, value="shallow"))).row
     assert one is not None
     assert same is not None
     assert other is not None
     assert one["evidence_ref"] == same["evidence_ref"] != other["evidence_ref"]
     assert (
-        heard({"topic": f"attacker.observation.{P}", "payload": body(primitive=None), "ts": 1.0}).primitive
+        observation_of(
+            {"topic": f"attacker.observation.{P}", "payload": body(primitive=None), "ts": 1.0}
+        ).primitive
         == P
     )
 
@@ -142,7 +148,7 @@ def waiting_worker(now: list[float], wait: float = 3600.0) -> AttributionWorker:
 
 async def given(worker: AttributionWorker, repo: Any, *events: Event) -> Transaction:
     tx = Transaction(repo)
-    await worker.handle(events, tx)
+    await worker.handle(taken(events), tx)
     return tx
 
 
@@ -154,7 +160,7 @@ async def test_an_unknown_attacker_is_waited_for_an_hour_and_then_given_up() -> 
         now[0] = 100.0 + passed
         tx = await given(worker, repo, late)
         assert (tx.deferred, tx.dead) == ({"e1"}, [])
-    assert worker.health() == {"malformed": 0, "deferred": 3, "alerts_told": 0, "waiting": 1}
+    assert worker.health() == {"contradictory": 0, "deferred": 3, "alerts_told": 0, "waiting": 1}
     now[0] = 3700.0
     tx = await given(worker, repo, late)
     assert tx.deferred == set()
@@ -217,13 +223,13 @@ def test_half_of_what_a_broker_delivers_without_an_answer_may_wait() -> None:
 
 async def test_what_cannot_be_read_is_a_dead_letter_with_its_reason_and_costs_the_others_nothing() -> None:
     worker = waiting_worker([0.0])
-    bad, good = event(body(confidence=7), ident="bad"), event(body(), ident="good")
+    bad, good = event(body(primitive="other.one"), ident="bad"), event(body(), ident="good")
     tx = await given(worker, NobodyKnown(), bad, good)
     assert [(d.event, d.reason) for d in tx.dead] == [
-        (bad, "malformed observation: confidence is not between 0 and 1")
+        (bad, "malformed observation: topic and payload name different primitives")
     ]
     assert tx.deferred == {"good"}
-    assert worker.health() == {"malformed": 1, "deferred": 1, "alerts_told": 0, "waiting": 1}
+    assert worker.health() == {"contradictory": 1, "deferred": 1, "alerts_told": 0, "waiting": 1}
 
 
 async def test_known_and_unknown_attackers_of_one_batch_go_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,11 +286,8 @@ def test_the_tick_runs_under_its_lease_at_the_configured_interval() -> None:
 
 @pytest.mark.parametrize("payload", [{}, {"winner_uuid": "w"}, {"winner_uuid": "", "loser_uuid": "l"}, {"winner_uuid": 5, "loser_uuid": "l"}])  # fmt: skip
 def test_a_merge_needs_both_names(payload: Row) -> None:
-    assert module._merge(event(payload, topic="identity.merged")) is None
-    assert module._merge(event({"winner_uuid": "w", "loser_uuid": "l"}, topic="identity.merged")) == (
-        "w",
-        "l",
-    )
+    with pytest.raises(MalformedEvent, match="er_uuid"):
+        taken([event(payload, topic="identity.merged")])
 
 
 # --- states ---------------------------------------------------------------------------------------

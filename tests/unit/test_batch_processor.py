@@ -26,9 +26,11 @@ from decnet.db.schema.runtime import FailureCount
 from decnet.errors import BusFull, BusUnavailable, DatabaseError, DiskFull, MalformedEvent
 from decnet.runtime.batch import BatchProcessor
 from decnet.runtime.health import WorkerStats
+from decnet.runtime.received import Received
 from decnet.runtime.worker import Transaction, Worker
 
-TOPIC = "attacker.observed"
+TOPIC = "attacker.tested"
+"""A topic without a record: what a handler does with an event is not a matter of its fields."""
 OUTAGES = [BusUnavailable("gone"), BusFull("full"), DatabaseError("gone"), DiskFull("full")]
 FAILURES = table_of(FailureCount)
 
@@ -111,9 +113,10 @@ class Handler(Worker):
         self.handled: list[int] = []
         self.during: Callable[[], Awaitable[None]] | None = None
 
-    async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
-        self.attempts.append([e.payload["n"] for e in batch])
-        for event in batch:
+    async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
+        events = [one.event for one in batch]
+        self.attempts.append([e.payload["n"] for e in events])
+        for event in events:
             await tx.repo.checkpoint_save(f"effect {event.payload['n']}", {"done": True})
             await tx.bus.publish("ttp.tagged", {"n": event.payload["n"]})
             if "dead" in event.payload:
@@ -122,7 +125,7 @@ class Handler(Worker):
                 tx.defer(event)
         if self.during is not None:
             await self.during()
-        for event in batch:
+        for event in events:
             if isinstance(error := ERRORS.get(event.payload.get("raises", "")), BaseException):
                 raise error
         self.handled += self.attempts[-1]

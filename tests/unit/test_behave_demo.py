@@ -9,12 +9,13 @@ from typing import Any
 
 from behave_shell.spec import PRIMITIVE_REGISTRY
 
-from decnet.behave.extract import Extraction, extract
+from decnet.behave.extract import Extraction
 from decnet.behave.summaries import DAY_S, Visit, summarise
 from decnet.config import SensorSettings
 from decnet.sensors.assembly import Assembler
 from decnet.sensors.cowrie import Fact
 from decnet.sensors.recordings import read_recording
+from tests.behavekit import extract
 from tests.linekit import cowrie_line
 
 LOG = Path(__file__).parents[2] / "decnet" / "_data" / "demo" / "cowrie.json"

@@ -8,10 +8,9 @@ from statistics import median
 
 import pytest
 
-from decnet.behave.extract import extract
 from decnet.behave.keys import read_keys
 from decnet.behave.rhythm import Rhythm
-from tests.behavekit import START, Tape, session
+from tests.behavekit import START, Tape, extract, session
 
 LINES = (
     "uname -a",

@@ -14,7 +14,7 @@ from decnet.behave import EXTRACTOR_VERSION, lexicon
 from decnet.behave import thresholds as t
 from decnet.behave.cognitive import cognitive, error_rate
 from decnet.behave.evidence import Command, Evidence, parsed
-from decnet.behave.extract import ending_of, evidence_ref, extract
+from decnet.behave.extract import ending_of, evidence_ref
 from decnet.behave.features import keyed, session_features
 from decnet.behave.keys import KeyFacts, Line
 from decnet.behave.measures import Finding, deviation, grade, logs, pearson, sure, two_groups, variation
@@ -23,7 +23,8 @@ from decnet.behave.operational import _break_in_tempo, operational
 from decnet.behave.rhythm import Rhythm
 from decnet.behave.surroundings import emotional, environmental, toolchain
 from decnet.behave.temporal import temporal
-from tests.behavekit import session
+from decnet.events.session import SessionEnded
+from tests.behavekit import extract, session
 
 Subject = Callable[[Evidence], Iterator[Finding]]
 COMMAND = parsed("echo x")
@@ -723,10 +724,8 @@ def test_the_running_figures_are_those_of_all_gaps() -> None:
 
 def test_references_name_session_version_and_moment() -> None:
     assert evidence_ref("s1", 1.5) == "session:s1#behave-1@1500"
-    assert (
-        ending_of({"end_reason": "closed", "command_count": 2}, 1.5, 3)
-        == "0000000000001.500000|2|000000002|000003"
-    )
+    ended = session([], ended_at=1.5, end_reason="closed", command_count=2)
+    assert ending_of(SessionEnded.parse(ended), 3) == "0000000000001.500000|2|000000002|000003"
 
 
 def test_features_are_keyed_hashes_and_logarithms_with_a_floor() -> None:

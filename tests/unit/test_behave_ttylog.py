@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decnet.behave.extract import extract
 from decnet.behave.keys import read_keys
 from decnet.behave.ttylog import HEADER, INPUT, OP_WRITE, OUTPUT, ReadState, chunks
-from tests.behavekit import START, Tape, session
+from tests.behavekit import START, Tape, extract, session
 from tests.recording import ttylog as recorder
 
 DEMO = Path(__file__).parents[2] / "decnet" / "_data" / "demo" / "tty"

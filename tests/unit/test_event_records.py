@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
@@ -19,9 +20,9 @@ from decnet.events.credential import ReuseDetected
 from decnet.events.examples import EXAMPLES
 from decnet.events.fields import Epoch
 from decnet.events.observation import Observation
-from decnet.events.record import Fault, Record, unknown
+from decnet.events.record import MAX_UNKNOWN, OTHERS, Fault, Record, unknown
 from decnet.events.schema import schema_files, schemas_dir
-from decnet.events.session import Command, Download, SessionEnded
+from decnet.events.session import Auth, Command, Download, SessionEnded
 from decnet.events.topics import RECORDS, record_of
 from decnet.ids import attacker_id
 
@@ -34,6 +35,8 @@ SCALARS: dict[Any, st.SearchStrategy[Any]] = {
     int: st.integers(1, 1000),
     float: st.floats(0, 1000, allow_nan=False),
     bool: st.booleans(),
+    fields.Named: TEXT,
+    fields.Seconds: st.floats(0, 1000),
     fields.Count: st.integers(0, 9),
     fields.Share: st.floats(0, 1),
     fields.Percent: st.floats(0, 100),
@@ -183,9 +186,10 @@ def test_a_bad_value_beside_the_key_fields_costs_itself_only() -> None:
     ended = SessionEnded.parse(
         {**KEY, "commands": {}, "duration_s": "long", "auth": auth, "signals": ["a", 5, "b", None]}, faults
     )
-    assert (ended.commands, ended.duration_s, ended.auth, ended.signals) == ([], None, None, ["a", "b"])
+    assert (ended.commands, ended.duration_s, ended.signals) == ([], None, ["a", "b"])
+    assert ended.auth == Auth(fail_count=3, usernames=["root"]), "what else it says is kept"
     assert sorted((f.path, f.value) for f in faults) == [
-        ("auth.success", "'yes'"), ("commands", "{}"), ("duration_s", "'long'"), ("signals[1]", "5"), ("signals[2]", "None"),
+        ("auth.success", "'yes'"), ("commands", "{}"), ("duration_s", "'long'"), ("signals[1]", "5"), ("signals[3]", "None"),
     ]  # fmt: skip
 
 
@@ -269,3 +273,38 @@ def test_the_shipped_schemas_are_those_of_the_records() -> None:
     shipped = {path.name: path.read_text("utf-8") for path in schemas_dir().glob("*.schema.json")}
     shipped.pop("rule.schema.json")
     assert shipped == schema_files(), "run: make schemas"
+
+
+def test_names_of_unknown_keys_are_bounded_and_the_rest_is_counted_together() -> None:
+    strange: Counter[tuple[str, str]] = Counter()
+    Observed.parse({"attacker_ip": IP, **{f"key{n}": n for n in range(MAX_UNKNOWN + 5)}}, None, strange)
+    assert len(strange) == MAX_UNKNOWN + 1
+    assert (strange.total(), strange["Observed", OTHERS]) == (MAX_UNKNOWN + 5, 5)
+
+
+@pytest.mark.parametrize("pattern", sorted(RECORDS))
+def test_an_element_that_cannot_be_read_leaves_the_rest_of_every_record_and_is_named(pattern: str) -> None:
+    record, example = RECORDS[pattern], EXAMPLES[pattern]
+    for name, kind in [
+        (f.name, f.type) for f in msgspec.structs.fields(record) if f.name not in record.NOT_ON_THE_WIRE
+    ]:
+        if getattr(kind, "__origin__", None) is not list:
+            continue
+        faults: list[Fault] = []
+        whole = [*example.get(name, [])]
+        got = record.parse({**example, name: [*whole, 1.5]}, faults)
+        assert [fault.path.split(".")[0] for fault in faults] == [f"{name}[{len(whole)}]"]
+        assert len(getattr(got, name)) == len(whole)
+        assert got.build().keys() | {name} == record.parse(example).build().keys() | {name}
+
+
+def test_fields_of_new_kinds_of_fingerprints_are_kept_as_they_came() -> None:
+    sent = {"attacker_ip": IP, "attacker_uuid": attacker_id(IP), "type": "ja9", "ja9": "x", "more": [1]}
+    got = Fingerprinted.parse(sent)
+    assert (got.more, got.build()) == ({"ja9": "x", "more": [1]}, sent)
+
+
+def test_what_is_absent_is_nothing_and_null_is_absent() -> None:
+    assert SessionEnded.parse({**KEY, "commands": None, "downloads": None, "part": None, "auth": None}) == (
+        SessionEnded.parse(KEY)
+    )

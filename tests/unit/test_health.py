@@ -50,9 +50,16 @@ def test_the_payload_has_every_figure_by_its_name(monkeypatch: pytest.MonkeyPatc
     publish_failures.clear()
     publish_failures.update(BusUnavailable=2, BusFull=1)
     stats = WorkerStats(processed=1, failed=2, dead_lettered=3, lag=4, last_event_ts=5.0, restarts=6)
+    stats.malformed = 8
+    stats.add_faults("attacker.session.ended", 2)
+    assert [stats.add_unknown(f"canary.{token}.triggered", n) for token, n in (("a", 1), ("b", 2))] == [
+        True,
+        False,
+    ]
     assert health_payload("ttp", "ok", stats, {"rules_loaded": 7}) == {
         "worker": "ttp", "ts": NOW, "pid": os.getpid(), "host": socket.gethostname(), "state": "ok", "processed": 1,
-        "failed": 2, "dead_lettered": 3, "lag": 4, "last_event_ts": 5.0, "restarts": 6, "publish_failures": 3,
+        "failed": 2, "dead_lettered": 3, "malformed": 8, "element_faults": {"attacker.session.ended": 2},
+        "unknown_keys": {"canary.*.triggered": 3}, "lag": 4, "last_event_ts": 5.0, "restarts": 6, "publish_failures": 3,
         "note": "", "rules_loaded": 7,
     }  # fmt: skip
     publish_failures.clear()

@@ -19,6 +19,7 @@ from decnet.mutator import worker as worker_module
 from decnet.mutator.service import MutationService, Outcome
 from decnet.mutator.worker import FLOOR_S, GIVE_WAY_S, MutatorWorker, _whole
 from tests.mutatorkit import LAB_UP, START, Clock, World, calm, engine, lab_repo, news
+from tests.wirekit import taken
 
 Row = dict[str, Any]
 
@@ -257,10 +258,10 @@ async def test_requests_on_the_bus_become_rows_and_operations_ring_only(
         request("decky.web.mutate_request", {"request_id": "r"}, "e2"),
         request("decky.db.mutate_request", {"request_id": 5, "requested_by": ["x"], "reason": None}, "e3"),
         request("decky.db.mutate_request", {"request_id": ""}, "e3"),
-        request("topology.lab.mutation.enqueued", {"mutation_id": "m"}, "e4"),
+        request("topology.lab.mutation.enqueued", {"mutation_id": "m", "op": "add_network"}, "e4"),
     ]
     async with repo.transaction() as tx:
-        await worker.handle(batch, cast("Any", SimpleNamespace(repo=tx)))
+        await worker.handle(taken(batch), cast("Any", SimpleNamespace(repo=tx)))
     rows = await repo.mutations(states=("enqueued",), newest_first=False)
     assert [(r["target"], r["payload"], r["requested_by"], r["reason"], r["trigger"]) for r in rows] == [
         ("web", {"request_id": "r"}, "ann", "drill", "operator"), ("db", {"request_id": "e3"}, "", "", "operator"),

@@ -20,8 +20,8 @@ from decnet.sensors.files.tailer import Line
 from decnet.sensors.opencanary import MAX_REQUESTS, OpenCanarySource, Visit
 from decnet.sensors.replay import iter_events
 from decnet.sensors.values import Refusal
-from decnet.ttp.events import tagger_events
 from tests.linekit import opencanary_line
+from tests.wirekit import judged
 
 KEY = b"k" * 32
 START = 1_700_000_000.0
@@ -95,7 +95,7 @@ def test_http_requests_are_facts_for_the_tagger() -> None:
         ("GET", "sqlmap/1.7"), ("POST", "sqlmap/1.7"), ("PROPFIND", ""),
     ]  # fmt: skip
     assert {f.payload["raw_url"] for f in facts} == {"/index.html"}
-    (tagger_event,) = tagger_events(facts[0])
+    (tagger_event,) = judged(facts[0])
     assert (tagger_event.source_kind, tagger_event.decky_id) == ("http_request", "web-01")
     assert tagger_event.payload["raw_url"] == "/index.html"
     assert of(events, "credential.captured") == [], "a form without a password gives no secret"

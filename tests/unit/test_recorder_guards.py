@@ -19,6 +19,7 @@ from decnet.recorder.plan import plan_of
 from decnet.recorder.scores import PARTS, crossed, score
 from decnet.recorder.worker import RecorderWorker, copy_recordings
 from decnet.runtime.worker import Transaction
+from tests.wirekit import taken
 
 IP = "192.0.2.1"
 A = attacker_id(IP)
@@ -69,91 +70,85 @@ def test_spans_widen_in_any_order() -> None:
 
 def test_a_session_becomes_rows_and_both_its_times_are_sightings() -> None:
     command = {"id": "c", "command_text": "id", "ts": 11.0}
-    plan = plan_of([ended(commands=[command, {"command_text": "w"}], keystrokes_ref="k")])
+    plan = plan_of(taken([ended(commands=[command, {"command_text": "w"}], keystrokes_ref="k")]))
     assert plan.refused == []
     assert plan.sightings == [(A, IP, at(10.0)), (A, IP, at(20.0))]
     assert plan.changed == [(A, 10.0), (A, 20.0)]
-    assert plan.commands == [("s", 0, command), ("s", 1, {"command_text": "w"})]
+    assert plan.commands == [("s", 0, command), ("s", 1, {"command_text": "w"})], (
+        "the position names the other"
+    )
     assert plan.formed_at == {A: T}
     (row,) = plan.sessions
     assert (row["session_id"], row["attacker_uuid"]) == ("s", A)
     assert "commands" not in row
     assert plan.recordings == {"k": "s"}
     assert (
-        plan_of([ended(keystrokes_ref=5)]).recordings == plan_of([ended(keystrokes_ref="")]).recordings == {}
+        plan_of(taken([ended(keystrokes_ref=5)])).recordings
+        == plan_of(taken([ended(keystrokes_ref="")])).recordings
+        == {}
     )
 
 
 def test_event_time_is_the_sighting_when_nothing_better_is_said() -> None:
     started = Event("attacker.session.started", {"session_id": "s", "attacker_ip": IP}, "", "e", T)
-    assert plan_of([started]).sightings == [(A, IP, at(T))]
-    assert plan_of([started]).changed == []
+    assert plan_of(taken([started])).sightings == [(A, IP, at(T))]
+    assert plan_of(taken([started])).changed == []
     observed = Event("attacker.observed", {"attacker_ip": IP, "first_seen": 5.0}, "", "e", T)
-    assert plan_of([observed]).sightings == [(A, IP, at(5.0))]
+    assert plan_of(taken([observed])).sightings == [(A, IP, at(5.0))]
     given = {"attacker_uuid": "mine", "attacker_ip": "::ffff:192.0.2.1"}
-    assert plan_of([Event("attacker.observed", given, "", "e", T)]).sightings == [("mine", IP, at(T))]
+    assert plan_of(taken([Event("attacker.observed", given, "", "e", T)])).sightings == [("mine", IP, at(T))]
     unnamed = {"attacker_uuid": "", "attacker_ip": IP}
-    assert plan_of([Event("attacker.observed", unnamed, "", "e", T)]).sightings == [(A, IP, at(T))]
-    other = plan_of([Event("attacker.scored", unnamed, "", "e", T), ended()])
+    assert plan_of(taken([Event("attacker.observed", unnamed, "", "e", T)])).sightings == [(A, IP, at(T))]
+    scored = {"attacker_uuid": A, "score": 50, "threshold": 50}
+    other = plan_of(taken([Event("attacker.scored", scored, "", "e", T), ended()]))
     assert (len(other.sightings), other.refused) == (2, []), "other topics are not ours"
-    first = plan_of([Event("attacker.observed", {"attacker_ip": IP}, "", str(n), T + n) for n in range(3)])
+    first = plan_of(
+        taken([Event("attacker.observed", {"attacker_ip": IP}, "", str(n), T + n) for n in range(3)])
+    )
     assert first.formed_at == {A: T}, "the first event of a batch tells when"
     assert first.attackers == [A]
 
 
 def test_credentials_intel_and_merges() -> None:
     captured = Event("credential.captured", {"attacker_ip": IP, "username": "u"}, "", "e", T)
-    plan = plan_of([captured])
+    plan = plan_of(taken([captured]))
     assert plan.credentials == [{"attacker_ip": IP, "username": "u", "attacker_uuid": A, "ts": at(T)}]
     assert plan.changed == [(A, T)]
-    plan = plan_of([Event("attacker.intel.enriched", {"attacker_ip": IP, "x": 1}, "", "e", T)])
+    plan = plan_of(
+        taken(
+            [
+                Event(
+                    "attacker.intel.enriched",
+                    {"attacker_ip": IP, "aggregate_verdict": "malicious", "x": 1},
+                    "",
+                    "e",
+                    T,
+                )
+            ]
+        )
+    )
     assert plan.sightings == [(A, IP, None)], "a look-up is no sighting"
     assert plan.mentions == {A: at(T)}, "but it says when somebody spoke of the attacker"
-    assert plan.intel == [(A, T, {"attacker_ip": IP, "x": 1})]
+    assert plan.intel == [(A, T, {"attacker_uuid": A, "attacker_ip": IP, "aggregate_verdict": "malicious"})]
     assert plan.changed == []
-    plan = plan_of([Event("identity.merged", {"winner_uuid": "w", "loser_uuid": "l"})])
+    plan = plan_of(taken([Event("identity.merged", {"winner_uuid": "w", "loser_uuid": "l"})]))
     assert plan.merges == [("w", "l")]
     frame = {"attacker_ip": IP, "type": "hassh", "decky_id": "d", "session_id": "s", "service": "ssh"}
-    plan = plan_of([Event("attacker.fingerprinted", {**frame, "hassh": "h"}, "other", "e", T)])
+    plan = plan_of(taken([Event("attacker.fingerprinted", {**frame, "hassh": "h"}, "other", "e", T)]))
     seen = {"decky_id": "d", "session_id": "s"}
     assert plan.fingerprints == [(A, "hassh", {**seen, "hassh": "h"}, at(T))], (
         "what frames it is no field of it; the place goes to columns of its own"
     )
-    plan = plan_of([Event("attacker.fingerprinted", {"attacker_ip": IP, "ja3": "h"}, "ja3", "e", T)])
+    plan = plan_of(taken([Event("attacker.fingerprinted", {"attacker_ip": IP, "ja3": "h"}, "ja3", "e", T)]))
     assert plan.fingerprints[0][1] == "ja3"
 
 
-REFUSED: dict[str, Event] = {
-    "session_id is missing": ended(session_id=None),
-    "session_id is missing or no text": ended(session_id=5),
-    "session_id": ended(session_id=""),
-    "ended_at is missing": ended(ended_at=None),
-    "neither attacker_uuid nor attacker_ip": ended(attacker_ip=None),
-    "neither": ended(attacker_ip=["x"], attacker_uuid=5),
-    "nor attacker_ip": ended(attacker_ip="", attacker_uuid=""),
-    "commands is no list": ended(commands={"0": {}}),
-    "no list of objects": ended(commands={}),
-    "no list": ended(commands=5),
-    "commands is no list of objects": ended(commands=[{}, "id"]),
-    "not a time": ended(commands=[{}, {"ts": {}}]),
-    "time out of range|year": ended(started_at=1e300),
-    "the fingerprint has no type": Event("attacker.fingerprinted", {"attacker_ip": IP}),
-    "loser_uuid": Event("identity.merged", {"winner_uuid": "w"}),
-    "winner_uuid": Event("identity.merged", {"winner_uuid": "", "loser_uuid": "l"}),
-}
-
-
-@pytest.mark.parametrize("reason", REFUSED)
-def test_what_cannot_be_read_is_set_aside_with_its_reason_and_leaves_no_half_row(reason: str) -> None:
-    bad = REFUSED[reason]
-    plan = plan_of([bad, ended(session_id="good")])
-    ((event, said),) = plan.refused
-    assert event is bad
-    assert any(part in said for part in reason.split("|"))
+def test_an_event_that_names_an_identity_only_is_set_aside_and_costs_the_others_nothing() -> None:
+    bad = Event("attacker.fingerprinted", {"identity_uuid": "i", "type": "ja4", "ja4": "t13"})
+    plan = plan_of(taken([bad, ended(session_id="good")]))
+    assert plan.refused == [(bad, "neither attacker_uuid nor attacker_ip")]
     assert [row["session_id"] for row in plan.sessions] == ["good"]
-    assert (plan.commands, plan.fingerprints, plan.merges) == ([], [], [])
-    alone = plan_of([bad])
-    assert (alone.sessions, alone.commands, alone.changed) == ([], [], [])
+    assert plan.fingerprints == []
 
 
 def test_marks_are_of_this_batch_and_of_entries_in_force_only() -> None:
@@ -165,9 +160,8 @@ def test_marks_are_of_this_batch_and_of_entries_in_force_only() -> None:
             ]
         )
 
-    plan = plan_of(
-        [ended(), ended(session_id="t", attacker_ip="192.0.2.128", auth={"usernames": ["nagios"]})]
-    )
+    other = ended(session_id="t", attacker_ip="192.0.2.128", auth={"usernames": ["nagios"]})
+    plan = plan_of(taken([ended(), other]))
     assert plan.ignored(rules()) == {}
     assert "ignored_by" not in plan.sessions[0]
     found = plan.ignored(rules({}, {"kind": "user", "value": "nagios", "ignore_id": "u"}))
@@ -271,7 +265,7 @@ class _Blobs:
 async def handled(repo: Any, bus: Any, *batch: Event) -> tuple[RecorderWorker, Transaction]:
     worker, tx = RecorderWorker(load_settings()), Transaction(repo)
     await worker.start(repo, bus)
-    await worker.handle(batch, tx)
+    await worker.handle(taken(batch), tx)
     return worker, tx
 
 
@@ -302,10 +296,10 @@ async def test_an_identity_is_announced_with_a_derived_id_at_event_time() -> Non
 
 async def test_unreadable_events_are_dead_lettered_and_a_failure_to_write_fails_the_batch() -> None:
     repo: Any = _Repo()
-    bad = ended(session_id=5)
+    bad = Event("attacker.fingerprinted", {"identity_uuid": "i", "type": "ja4", "ja4": "t13"})
     _, tx = await handled(repo, _Blobs(), bad, ended())
     assert [(letter.event, letter.reason) for letter in tx.dead] == [
-        (bad, "session_id is missing or no text")
+        (bad, "neither attacker_uuid nor attacker_ip")
     ]
     repo.fails = DatabaseError("gone")
     with pytest.raises(DatabaseError):
@@ -319,10 +313,10 @@ async def test_a_bus_that_is_away_costs_no_batch_and_is_counted() -> None:
     assert repo.kept == [("k0", "s0", b"0")]
     assert worker.health().items() >= {"recordings_waiting": 1, "derived": 0}.items()
     assert tx.dead == []
-    await worker.handle(batch, tx)
+    await worker.handle(taken(batch), tx)
     assert worker.health()["recordings_waiting"] == 2
     await worker.stop()
-    await worker.handle(batch, tx)
+    await worker.handle(taken(batch), tx)
     assert worker.health()["recordings_waiting"] == 2, "a worker that stopped asks no bus"
     assert worker.bus is None
 

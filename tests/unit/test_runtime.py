@@ -14,6 +14,7 @@ from decnet.bus.base import BaseBus, Event
 from decnet.bus.factory import get_bus
 from decnet.config import RuntimeSettings, Settings
 from decnet.db.repository import BaseRepository
+from decnet.runtime.received import Received
 from decnet.runtime.supervisor import Supervisor
 from decnet.runtime.worker import Job, Transaction, Worker
 
@@ -34,11 +35,12 @@ class Recording(Worker):
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
         self.lives += 1
 
-    async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
-        if any(e.payload.get("poison") for e in batch):
+    async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
+        events = [one.event for one in batch]
+        if any(e.payload.get("poison") for e in events):
             raise RuntimeError("poisoned")
         self.batches.append(len(batch))
-        for event in batch:
+        for event in events:
             if event.payload.get("hopeless"):
                 tx.dead_letter(event, "hopeless")
                 continue
@@ -89,7 +91,7 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 async def publish(bus: BaseBus, *payloads: dict[str, Any]) -> None:
-    await bus.publish_events([Event("attacker.observed", p, id=f"e{p['n']}") for p in payloads])
+    await bus.publish_events([Event("attacker.tested", p, id=f"e{p['n']}") for p in payloads])
 
 
 async def test_a_batch_is_handled_and_its_news_relayed(
@@ -124,7 +126,7 @@ async def test_one_bad_event_costs_the_others_nothing(
     await supervisor.stop()
     letters = await repo.dead_letters()
     assert sorted(worker.seen) == [n for n in range(20) if n != 7]
-    assert [(row["worker"], row["topic"]) for row in letters] == [("ttp", "attacker.observed")]
+    assert [(row["worker"], row["topic"]) for row in letters] == [("ttp", "attacker.tested")]
     assert "poisoned" in letters[0]["reason"]
     assert await repo.failures_waiting("ttp") == 0
 
@@ -138,7 +140,7 @@ async def test_a_handler_can_give_an_event_up(bus: BaseBus, repo: BaseRepository
             letter = await anext(aiter(letters))
     await supervisor.stop()
     assert letter.payload["reason"] == "hopeless"
-    assert letter.payload["topic"] == "attacker.observed"
+    assert letter.payload["topic"] == "attacker.tested"
 
 
 @pytest.mark.parametrize(("action", "state"), [("pause", "paused"), ("stop", "stopped")])

@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decnet.bus.base import Event
-from decnet.ttp.events import tagger_events
-from decnet.ttp.facts import name_of, session_facts
+from decnet.ttp.facts import name_of
+from tests.wirekit import judged
 
 SHA = "A" * 64
 PAYLOAD = {
     "session_id": "s1",
     "attacker_ip": "203.0.113.1",
+    "ended_at": 5.0,
     "downloads": [
         {"url": "http://203.0.113.9:8080/bins/x.sh?a=/b", "sha256": SHA},
         {"url": "", "sha256": None},
@@ -25,7 +26,7 @@ PAYLOAD = {
 
 
 def test_flat_facts() -> None:
-    facts = session_facts(PAYLOAD)
+    facts = judged(Event("attacker.session.ended", PAYLOAD))[0].payload
     assert facts["download_hosts"] == ["203.0.113.9"]
     assert facts["download_names"] == ["x.sh"]
     assert facts["upload_names"] == ["mrx64"]
@@ -35,9 +36,7 @@ def test_flat_facts() -> None:
 
 
 def test_files_are_events_of_their_own() -> None:
-    events = [
-        e for e in tagger_events(Event("attacker.session.ended", PAYLOAD)) if e.source_kind == "payload"
-    ]
+    events = [e for e in judged(Event("attacker.session.ended", PAYLOAD)) if e.source_kind == "payload"]
     first, second = events
     assert first.source_id == f"s1#payload#{SHA.lower()}"
     assert first.payload == {
@@ -54,7 +53,7 @@ def test_files_are_events_of_their_own() -> None:
 
 
 def test_names() -> None:
-    assert [name_of(p) for p in ("http://h/", "http://h", "a\\b\\c.exe", None, "x#y", "/")] == [
+    assert [name_of(p) for p in ("http://h/", "http://h", "a\\b\\c.exe", "", "x#y", "/")] == [
         "",
         "",
         "c.exe",
@@ -77,4 +76,9 @@ ITEMS = st.lists(
 
 @given(st.dictionaries(st.sampled_from(("downloads", "uploads", "forwards")), ITEMS | JSON))
 def test_any_shape_is_taken(lists: dict[str, Any]) -> None:
-    tagger_events(Event("attacker.session.ended", {"session_id": "s", "attacker_ip": "203.0.113.1", **lists}))
+    judged(
+        Event(
+            "attacker.session.ended",
+            {"session_id": "s", "attacker_ip": "203.0.113.1", "ended_at": 5.0, **lists},
+        )
+    )

@@ -14,6 +14,7 @@ from decnet.bus.base import Event
 from decnet.bus.memory import Broker, MemoryBus
 from decnet.config import BusSettings, RuntimeSettings, Settings
 from decnet.errors import BusAuthError, BusUnavailable
+from decnet.runtime.received import Received
 from decnet.runtime.supervisor import DEADLINE_S, Supervisor, run_until
 from decnet.runtime.worker import Transaction, Worker
 from tests.clockkit import in_skipped_time, now
@@ -58,7 +59,7 @@ class Slow(Worker):
         self.name, self.batch_s = name, batch_s
         self.ended: list[str] = []
 
-    async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
+    async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
         try:
             await asyncio.sleep(self.batch_s)
             self.ended.append("whole")
@@ -97,7 +98,7 @@ def logged() -> Iterator[list[Any]]:
 async def start(supervisor: Supervisor, bus: Bus) -> None:
     """The supervisor for a second; each worker has a batch in hand from the start."""
     await bus.connect()
-    await bus.publish("attacker.observed", {"n": 1})
+    await bus.publish("attacker.tested", {"n": 1})
     await supervisor.start()
     await asyncio.sleep(1)
 

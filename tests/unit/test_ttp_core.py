@@ -17,7 +17,6 @@ from decnet.ids import tag_id
 from decnet.shell.views import views
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, TaggerEvent
 from decnet.ttp.conditions import compare
-from decnet.ttp.events import tagger_events
 from decnet.ttp.loader import load_bytes, load_dir
 from decnet.ttp.offline import OfflineTagger
 from decnet.ttp.rule_engine import RuleEngine
@@ -26,6 +25,7 @@ from decnet.ttp.selftest import run_rule_tests
 from decnet.ttp.store.impl.filesystem import FilesystemRuleStore
 from decnet.ttp.worker import _TOPICS
 from tests.packkit import pack
+from tests.wirekit import judged
 
 GOOD = """rule_id: R0001
 rule_version: 1
@@ -199,8 +199,9 @@ def test_session_gives_session_commands_and_auth():
         "attacker_ip": "203.0.113.1",
         "commands": [{"id": "c", "command_text": "id"}, {"command_text": "w"}],
         "auth": {"fail_count": 3},
+        "ended_at": 5.0,
     }
-    got = [(e.source_kind, e.source_id) for e in tagger_events(Event("attacker.session.ended", payload))]
+    got = [(e.source_kind, e.source_id) for e in judged(Event("attacker.session.ended", payload))]
     assert got == [("session", "s"), ("command", "c"), ("command", "s#cmd1"), ("auth_attempt", "s")]
 
 

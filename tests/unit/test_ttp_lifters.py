@@ -10,9 +10,8 @@ from pydantic import ValidationError
 
 from decnet.bus.base import Event
 from decnet.config import packaged_rules_dir
-from decnet.errors import ConfigError
+from decnet.errors import ConfigError, MalformedEvent
 from decnet.ids import attacker_id
-from decnet.ttp.events import tagger_events
 from decnet.ttp.evidence import EVIDENCE
 from decnet.ttp.lifter_registry import Finding, known_kinds
 from decnet.ttp.lifters.intel_maps import PROVIDERS, intel_dir, read_map, shipped_map
@@ -21,6 +20,7 @@ from decnet.ttp.loader import load_bytes
 from decnet.ttp.rule_engine import RuleEngine
 from decnet.ttp.selftest import run_rule_tests
 from tests.ruledrive import shipped
+from tests.wirekit import judged
 
 XMR = "4" + "A" + "1" * 93
 SHIPPED = [rule for rule in shipped() if rule.lifter is not None]
@@ -206,7 +206,7 @@ def test_rules_of_a_lifter_are_checked_at_load() -> None:
 def test_events_become_their_kind(
     topic: str, payload: dict[str, Any], kind: str, source: str, attacker: str | None
 ) -> None:
-    first = tagger_events(Event(topic, payload, id="e1"))[0]
+    first = judged(Event(topic, payload, id="e1"))[0]
     assert (first.source_kind, first.source_id, first.attacker_uuid) == (kind, source, attacker)
 
 
@@ -214,22 +214,21 @@ def test_events_become_their_kind(
     "topic", ["canary.tok.placed", "canary.tok.revoked", "canary.triggered", "attacker.scored"]
 )
 def test_other_news_is_not_judged(topic: str) -> None:
-    assert tagger_events(Event(topic, {"attacker_uuid": "a"})) == []
+    assert judged(Event(topic, {"attacker_uuid": "a", "token_id": "tok", "score": 1, "threshold": 1})) == []
 
 
 def test_an_identity_needs_no_address_and_no_event_goes_without_an_anchor() -> None:
-    (event,) = tagger_events(
-        Event("email.received", {"identity_uuid": "i", "attacker_ip": "203.0.113.1"}, ts=5.0)
-    )
+    (event,) = judged(Event("email.received", {"identity_uuid": "i", "attacker_ip": "203.0.113.1"}, ts=5.0))
     assert (event.attacker_uuid, event.identity_uuid, event.payload["ts"]) == (
         attacker_id("203.0.113.1"),
         "i",
         5.0,
     )
-    assert tagger_events(Event("email.received", {"subject": "x"})) == []
+    with pytest.raises(MalformedEvent, match="neither attacker_uuid nor attacker_ip"):
+        judged(Event("email.received", {"subject": "x"}))
 
 
 def test_a_bare_pattern_over_intel_sees_the_verdict() -> None:
     payload = {"attacker_uuid": "a", "aggregate_verdict": "malicious"}
-    (event,) = tagger_events(Event("attacker.intel.enriched", payload))
+    (event,) = judged(Event("attacker.intel.enriched", payload))
     assert event.payload["verdict"] == "malicious"

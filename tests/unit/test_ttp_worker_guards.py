@@ -21,15 +21,15 @@ from decnet.db.repository.recorder.replay import Page
 from decnet.db.schema.ttp import TTPTag
 from decnet.errors import BusError, DatabaseError, Place, RuleError, RuleStoreError
 from decnet.ids import attacker_id, event_id
+from decnet.runtime.received import Received
 from decnet.runtime.worker import TxBus
 from decnet.ttp import backfill as backfill_module
 from decnet.ttp import sweep as sweep_module
 from decnet.ttp import worker as worker_module
 from decnet.ttp.backfill import READ_BACK, STREAM_TOPICS, Progress, _Run, run_backfill
 from decnet.ttp.base import TaggerEvent
-from decnet.ttp.events import attacker_of, tagger_events
 from decnet.ttp.factory import CompositeTagger
-from decnet.ttp.facts import MAX_FACTS, host_of, name_of, payload_events, session_facts
+from decnet.ttp.facts import MAX_FACTS, host_of, name_of
 from decnet.ttp.loader import load_bytes
 from decnet.ttp.offline import OfflineTagger
 from decnet.ttp.rule_engine import RuleEngine, RuleEngineTagger
@@ -38,6 +38,7 @@ from decnet.ttp.store.base import RuleChange
 from decnet.ttp.suppression import IGNORED, IgnoredSources, SuppressionNews
 from decnet.ttp.sweep import UntaggedSweep
 from decnet.ttp.worker import _TOPICS, TtpWorker, run_ttp_worker_loop
+from tests.wirekit import judged, taken
 
 RULE = """rule_id: {id}
 rule_version: 1
@@ -96,8 +97,8 @@ class Ignore:
     def __bool__(self) -> bool:
         return True
 
-    def by_address(self, ip: str) -> bool:
-        return ip.startswith("192.0.2.")
+    def by_address(self, ip: str | None) -> bool:
+        return (ip or "").startswith("192.0.2.")
 
     def by_payload(self, payload: dict[str, Any]) -> bool:
         return "scanner" in payload.get("auth", {}).get("usernames", [])
@@ -115,7 +116,7 @@ def transaction(repo: Repo) -> Any:
 
 
 def ended(session: str = "s", line: str = "wget x", **more: Any) -> Event:
-    payload = {"session_id": session, "attacker_ip": "203.0.113.1", "decky_id": "d"}
+    payload = {"session_id": session, "attacker_ip": "203.0.113.1", "decky_id": "d", "ended_at": 5.0}
     payload |= {"commands": [{"id": f"{session}c", "command_text": line, "ts": 1.0}]} | more
     return Event("attacker.session.ended", payload, ts=5.0)
 
@@ -182,8 +183,8 @@ def test_the_topics_are_those_of_the_design_and_the_jobs_run_where_they_may() ->
 async def test_tags_are_told_once_and_only_those_really_stored() -> None:
     worker, repo = worker_with(made("R1"), made("R2")), Repo()
     first, again = transaction(repo), transaction(repo)
-    await worker.handle([ended()], first)
-    await worker.handle([ended()], again)
+    await worker.handle(taken([ended()]), first)
+    await worker.handle(taken([ended()]), again)
     assert again.bus.events == []
     assert worker.inserted == 2
     tagged, fired = first.bus.events
@@ -200,7 +201,7 @@ async def test_tags_are_told_once_and_only_those_really_stored() -> None:
     assert fired.id == event_id("ttp.fired", f"T1105|{','.join(uuids)}")
     del repo.tags[uuids[0]]
     late = transaction(repo)
-    await worker.handle([ended()], late)
+    await worker.handle(taken([ended()]), late)
     assert late.bus.events[0].payload["tag_uuids"] == uuids[:1], "news name only what is new"
 
 
@@ -223,15 +224,14 @@ async def test_news_name_500_tags_at_most_and_keep_subjects_apart() -> None:
         ({}, ["s"]),
         ({"part": 2, "parts": 2}, ["s"]),
         ({"part": 1, "parts": 2}, []),
-        ({"part": 3, "parts": 2}, []),
     ],
 )
 async def test_a_session_counts_as_tagged_with_its_last_part(more: dict[str, Any], marked: list[str]) -> None:
     worker, repo = worker_with(made()), Repo()
-    await worker.handle([ended(**more)], transaction(repo))
+    await worker.handle(taken([ended(**more)]), transaction(repo))
     assert repo.marked == marked
     worker.marks_sessions = False
-    await worker.handle([ended("t")], transaction(repo))
+    await worker.handle(taken([ended("t")]), transaction(repo))
     assert repo.marked == marked
 
 
@@ -245,11 +245,13 @@ async def test_stored_intel_is_judged_with_the_session_under_its_own_source_id()
     assert rule is not None
     worker, repo = worker_with(rule), Repo()
     repo.intel = [(3.0, {"attacker_ip": "203.0.113.1", "aggregate_verdict": "malicious"})]
-    await worker.handle([ended()], transaction(repo))
+    await worker.handle(taken([ended()]), transaction(repo))
     assert repo.asked == [[attacker_id("203.0.113.1")]]
     (stored,) = repo.tags.values()
     assert (stored.source_kind, stored.source_id) == ("intel", attacker_id("203.0.113.1"))
-    await worker.handle([Event("attacker.observed", {"attacker_uuid": "a"}, id="e")], transaction(repo))
+    await worker.handle(
+        taken([Event("attacker.observed", {"attacker_uuid": "a"}, id="e")]), transaction(repo)
+    )
     assert len(repo.asked) == 1, "only an ended session asks"
 
 
@@ -269,20 +271,19 @@ def test_entries_in_force_are_about_addresses_and_log_ins_of_the_batch() -> None
     own = ended("s1", attacker_ip="192.0.2.9")
     named = ended("s2", attacker_ip="192.0.2.10", attacker_uuid="known")
     login = ended("s3", auth={"usernames": ["scanner"]})
-    plain = ended("s4", attacker_ip=None)
-    found = IgnoredSources.of_batch([own, named, login, plain], Ignore())  # type: ignore[arg-type]
+    plain = ended("s4", attacker_ip=None, attacker_uuid="plain")
+    found = IgnoredSources.of_batch(taken([own, named, login, plain]), Ignore())  # type: ignore[arg-type]
     assert found.attackers == {attacker_id("192.0.2.9"), "known"}
     assert found.sessions == {"s3"}
-    nobody = IgnoredSources.of_batch([own, login], [])  # type: ignore[arg-type]
+    nobody = IgnoredSources.of_batch(taken([own, login]), [])  # type: ignore[arg-type]
     assert nobody.attackers == nobody.sessions == frozenset()
 
 
 async def test_tags_of_an_ignored_log_in_are_stored_and_not_told_and_counted() -> None:
     worker, repo = worker_with(made()), Repo()
     tx = transaction(repo)
-    await worker.handle(
-        [ended("s1", auth={"usernames": ["scanner"]}), ended("s2"), ended("s3", attacker_ip="192.0.2.1")], tx
-    )
+    login = ended("s1", auth={"usernames": ["scanner"]})
+    await worker.handle(taken([login, ended("s2"), ended("s3", attacker_ip="192.0.2.1")]), tx)
     assert {t.session_id for t in repo.tags.values()} == {"s1", "s2", "s3"}
     assert {e.payload["session_id"] for e in tx.bus.events} == {"s2"}
     assert worker.suppression.ignored == {("R1", IGNORED): 2}
@@ -394,7 +395,7 @@ class Untagged:
 
     async def untagged_sessions(self, limit: int) -> list[dict[str, object]]:
         self.pages.append(limit)
-        return [{"session_id": name} for name in self.left[:limit]]
+        return [{"session_id": name, "attacker_uuid": "a", "ended_at": 1.0} for name in self.left[:limit]]
 
 
 @pytest.fixture
@@ -410,8 +411,8 @@ def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_the_sweep_takes_pages_and_one_bad_session_costs_only_itself() -> None:
     repo, seen = Untagged(205), list[list[str]]()
 
-    async def handle(batch: Sequence[Event], tx: Any) -> None:
-        names = [str(e.payload["session_id"]) for e in batch]
+    async def handle(batch: Sequence[Received], tx: Any) -> None:
+        names = [str(one.event.payload["session_id"]) for one in batch]
         seen.append(names)
         if "s150" in names:
             raise ValueError("bad")
@@ -433,7 +434,7 @@ async def test_the_sweep_takes_pages_and_one_bad_session_costs_only_itself() -> 
 async def test_a_sweep_ends_with_what_was_untagged_when_it_began() -> None:
     repo = Untagged(2)
 
-    async def handle(batch: Sequence[Event], tx: Any) -> None:
+    async def handle(batch: Sequence[Received], tx: Any) -> None:
         repo.left = [*repo.left[len(batch) :], "late"]
 
     assert await UntaggedSweep(handle, 60.0).sweep(repo) == 2  # type: ignore[arg-type]
@@ -444,7 +445,7 @@ async def test_a_sweep_ends_with_what_was_untagged_when_it_began() -> None:
 async def test_a_database_that_is_away_ends_the_sweep_and_refuses_no_session() -> None:
     repo = Untagged(2)
 
-    async def handle(batch: Sequence[Event], tx: Any) -> None:
+    async def handle(batch: Sequence[Received], tx: Any) -> None:
         raise DatabaseError("away")
 
     sweep = UntaggedSweep(handle, 60.0)
@@ -603,7 +604,7 @@ async def test_a_back_fill_reads_what_only_the_stream_keeps_within_the_span(
     class Bus:
         async def read_back(self, pattern: str, limit: int) -> list[Event]:
             read.append((pattern, limit))
-            return [Event("email.received", {"n": ts}, ts=ts) for ts in (9.0, 10.0, 21.0)]
+            return [Event("email.received", {"attacker_uuid": "a"}, ts=ts) for ts in (9.0, 10.0, 21.0)]
 
     @asynccontextmanager
     async def bound(repo: Any) -> Any:
@@ -611,8 +612,8 @@ async def test_a_back_fill_reads_what_only_the_stream_keeps_within_the_span(
 
     marks: list[bool] = []
 
-    async def handle(self: TtpWorker, batch: Sequence[Event], tx: Any) -> None:
-        judged.append([str(e.payload.get("session_id", e.ts)) for e in batch])
+    async def handle(self: TtpWorker, batch: Sequence[Received], tx: Any) -> None:
+        judged.append([str(one.event.payload.get("session_id", one.event.ts)) for one in batch])
         marks.append(self.marks_sessions)
         (lifter,) = self._engines()
         assert sorted(lifter.engine.snapshot().rules.by_id) in (["R1", "R2"], ["R1"])
@@ -753,17 +754,16 @@ async def test_the_worker_alone_polls_as_often_as_was_said_and_always_stops(
 
 
 def one(topic: str, **payload: Any) -> TaggerEvent:
-    (event,) = tagger_events(Event(topic, payload, id="e", ts=9.0))
+    (event,) = judged(Event(topic, payload, id="e", ts=9.0))
     return event
 
 
 def test_an_attacker_is_who_was_named_else_the_address_unless_an_identity_is_named() -> None:
-    ip = "203.0.113.1"
-    assert attacker_of({"attacker_uuid": "a", "attacker_ip": ip}) == "a"
-    assert attacker_of({"attacker_ip": ip}) == attacker_id(ip)
-    assert attacker_of({"attacker_ip": ip, "identity_uuid": "i"}) is None
-    assert attacker_of({"attacker_uuid": "a", "attacker_ip": ip, "identity_uuid": "i"}) == "a"
-    assert attacker_of({"attacker_uuid": 5, "attacker_ip": ""}) is None
+    ip, topic = "203.0.113.1", "email.received"
+    assert one(topic, attacker_uuid="a", attacker_ip=ip).attacker_uuid == "a"
+    assert one(topic, attacker_ip=ip).attacker_uuid == attacker_id(ip)
+    assert one(topic, attacker_ip=ip, identity_uuid="i").attacker_uuid is None
+    assert one(topic, attacker_uuid="a", attacker_ip=ip, identity_uuid="i").attacker_uuid == "a"
 
 
 def test_a_named_source_comes_before_all_others() -> None:
@@ -794,35 +794,33 @@ def test_a_fingerprint_of_several_fields_is_a_hash_of_what_is_about_it() -> None
 
 
 def test_commands_have_their_id_or_their_number_and_others_who_are_no_mapping_are_left_out() -> None:
-    events = tagger_events(
-        ended("s", commands=["x", {"command_text": "a"}, {"id": "k", "command_text": "b"}], auth={})
+    events = judged(
+        ended(
+            "s",
+            commands=[{"command_text": 5}, {"command_text": "a"}, {"id": "k", "command_text": "b"}, "c"],
+            auth={},
+        )
     )
     assert [(e.source_kind, e.source_id) for e in events] == [
         ("session", "s"),
         ("command", "s#cmd1"),
         ("command", "k"),
+        ("command", "s#cmd3"),
     ]
     assert all(e.session_id == "s" and e.decky_id == "d" for e in events)
-    assert [e.source_kind for e in tagger_events(ended("s", commands=5, auth=[1]))] == ["session"]
-    assert (
-        tagger_events(
-            Event("attacker.session.ended", {"session_id": "s", "commands": [{"command_text": "x"}]})
-        )
-        == []
-    )
+    assert [e.source_kind for e in judged(ended("s", commands=5, auth=[1]))] == ["session"]
 
 
 def test_of_reuse_the_first_attacker_by_id_gets_the_tag() -> None:
     assert one("credential.reuse.detected", attacker_uuids=["b", "", 5, "a"]).attacker_uuid == "a"
     assert one("credential.reuse.detected", attacker_uuids=["b"], attacker_uuid="z").attacker_uuid == "z"
     assert one("credential.reuse.detected", identity_uuid="i").identity_uuid == "i"
-    assert tagger_events(Event("credential.reuse.detected", {"attacker_uuids": []})) == []
 
 
 def test_captured_gives_a_credential_and_a_log_in() -> None:
-    events = tagger_events(Event("credential.captured", {"attacker_uuid": "a", "secret_hmac": "h"}, id="e"))
+    events = judged(Event("credential.captured", {"attacker_uuid": "a", "secret_hmac": "h"}, id="e"))
     assert [(e.source_kind, e.source_id) for e in events] == [("credential", "a#h"), ("auth_attempt", "a#h")]
-    assert one_of(tagger_events(Event("credential.captured", {"attacker_uuid": "a"}, id="e"))) == {"e"}
+    assert one_of(judged(Event("credential.captured", {"attacker_uuid": "a"}, id="e"))) == {"e"}
 
 
 def one_of(events: list[TaggerEvent]) -> set[str]:
@@ -830,16 +828,11 @@ def one_of(events: list[TaggerEvent]) -> set[str]:
 
 
 def test_only_triggered_canaries_are_judged_and_an_email_knows_its_time() -> None:
-    assert tagger_events(Event("canary.t.placed", {"attacker_uuid": "a"})) == []
-    assert tagger_events(Event("canary.a.b.triggered", {"attacker_uuid": "a"})) == []
+    assert judged(Event("canary.t.placed", {"token_id": "t"})) == []
+    assert judged(Event("canary.a.b.triggered", {"attacker_uuid": "a"})) == []
     assert one("canary.t.triggered", identity_uuid="i").source_id == "t#i"
     assert one("email.received", attacker_uuid="a", ts=1.0).payload["ts"] == 9.0
-    assert (
-        one("attacker.intel.enriched", attacker_uuid="a", aggregate_verdict="x", verdict="own").payload[
-            "verdict"
-        ]
-        == "own"
-    )
+    assert one("attacker.intel.enriched", attacker_uuid="a", aggregate_verdict="x").payload["verdict"] == "x"
     assert "verdict" not in one("attacker.intel.enriched", attacker_uuid="a").payload
 
 
@@ -848,12 +841,11 @@ def test_only_triggered_canaries_are_judged_and_an_email_knows_its_time() -> Non
 
 def test_lists_of_facts_are_bounded_and_each_item_stands_once() -> None:
     downloads = [{"url": f"http://h{i}.example/f{i}"} for i in range(MAX_FACTS + 1)]
-    facts = session_facts(
-        {
-            "downloads": downloads + downloads[:1],
-            "forwards": [{"host": "h", "port": p} for p in range(MAX_FACTS + 1)],
-        }
-    )
+    lists = {
+        "downloads": downloads + downloads[:1],
+        "forwards": [{"host": "h", "port": p} for p in range(MAX_FACTS + 1)],
+    }
+    facts = judged(ended(**lists))[0].payload
     assert facts["download_count"] == MAX_FACTS + 2
     assert (
         len(facts["download_urls"])
@@ -861,18 +853,17 @@ def test_lists_of_facts_are_bounded_and_each_item_stands_once() -> None:
         == len(facts["forward_ports"])
         == MAX_FACTS
     )
-    assert session_facts(
-        {"forwards": [{"host": "h", "port": True}, {"host": "h", "port": "22"}, {"host": "h", "port": 22}]}
-    )["forward_ports"] == [22]
-    assert session_facts({"uploads": [5], "x": 1}) == {"uploads": [5], "x": 1}
+    ports = [{"host": "h", "port": True}, {"host": "h", "port": "22"}, {"host": "h", "port": 22}]
+    assert judged(ended(forwards=ports))[0].payload["forward_ports"] == [22]
+    assert "upload_count" not in judged(ended(uploads=[5]))[0].payload
 
 
 def test_a_file_is_one_event_by_its_hash_else_by_what_it_is_called() -> None:
-    base = TaggerEvent("session", "s", "a", None, "s", "d", {
+    lists = {
         "downloads": [{"url": "http://H.example:80/x?q=1", "sha256": "AB"}, {"url": "http://other/x", "sha256": "ab"}, {}],
         "uploads": [{"filename": "C:\\t\\a.exe"}, {"sha256": "cd"}],
-    })  # fmt: skip
-    first, named, hashed = payload_events(base)
+    }  # fmt: skip
+    first, named, hashed = (e for e in judged(ended(**lists)) if e.source_kind == "payload")
     assert first.source_id == "s#payload#ab"
     assert first.payload == {
         "direction": "download", "payload_text": "http://H.example:80/x?q=1", "url": "http://H.example:80/x?q=1",

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from decnet.bus.base import ConsumerInfo, Event
+from decnet.bus.base import ConsumerInfo
 from decnet.config import RuntimeSettings, Settings
 from decnet.errors import BusUnavailable, DatabaseError, DiskFull
 from decnet.runtime.leases import OWNER
+from decnet.runtime.received import Received
 from decnet.runtime.runner import WorkerRunner
 from decnet.runtime.worker import Job, Transaction, Worker
 from tests.clockkit import in_skipped_time, now
@@ -135,7 +136,7 @@ class Lively(Worker):
         if len(self.starts) <= self.failures:
             raise RuntimeError("not yet")
 
-    async def handle(self, batch: Sequence[Event], tx: Transaction) -> None:
+    async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
         """Never called: the processor is a fake."""
 
     async def stop(self) -> None:

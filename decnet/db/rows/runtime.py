@@ -16,12 +16,16 @@ class DeadLetterLine(TypedDict):
     topic: str
     reason: str
     seq: int
+    path: str | None
+    """Where a bad element stood in its event, as a JSON path; None for a whole event. ``value`` is what it was."""
+    value: str | None
     ts: datetime
 
 
 class StoredDeadLetter(DeadLetterLine):
     """The same with its bytes."""
 
+    letter_key: str
     body: bytes
 
 

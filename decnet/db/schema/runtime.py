@@ -23,11 +23,11 @@ class Outbox(SQLModel, table=True):
 
 
 class DeadLetter(SQLModel, table=True):
-    """An event that a worker cannot digest, with the reason and its bytes."""
+    """An event that a worker cannot digest, or one element of it (then with path and value), and its bytes."""
 
     __tablename__ = "dead_letter"
     __table_args__ = (
-        UniqueConstraint("worker", "seq", name="uq_dead_letter_worker_seq"),
+        UniqueConstraint("letter_key", name="uq_dead_letter_key"),
         Index("ix_dead_letter_ts", "ts"),
         {"sqlite_autoincrement": True},
     )
@@ -38,6 +38,9 @@ class DeadLetter(SQLModel, table=True):
     seq: int = number()
     body: bytes = Field(sa_type=LargeBinary)
     ts: datetime = moment(nullable=False)
+    letter_key: str = text()
+    path: str | None = text(None)
+    value: str | None = text(None)
 
 
 class FailureCount(SQLModel, table=True):

@@ -12,6 +12,7 @@ from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
 from decnet.bus.publish import publish_failures
 from decnet.errors import BusError, RuleError
+from decnet.events import ttp as events
 from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.telemetry import child, inject
@@ -121,11 +122,12 @@ class RuleStore(ABC):
 def _news(change: RuleChange, auto_revert: bool) -> Event:
     value = change.new_value
     if isinstance(value, RuleState):
-        payload = {"rule_id": change.rule_id, **state_payload(value), "auto_revert": auto_revert}
-        return Event(topics.ttp_rule_state(change.rule_id), payload, "state")
+        named = {"rule_id": change.rule_id, **state_payload(value), "auto_revert": auto_revert}
+        told = events.RuleState.parse(named)
+        return Event(topics.ttp_rule_state(change.rule_id), told.build(), "state")
     version = value.rule_version if isinstance(value, CompiledRule) else None
-    news = {"rule_id": change.rule_id, "rule_version": version, "deleted": value is None}
-    return Event(topics.ttp_rule_reloaded(change.rule_id), news, change.change_kind)
+    news = events.RuleReloaded(rule_id=change.rule_id, rule_version=version, deleted=value is None)
+    return Event(topics.ttp_rule_reloaded(change.rule_id), news.build(), change.change_kind)
 
 
 def state_payload(state: RuleState) -> dict[str, object]:

@@ -24,6 +24,7 @@ from decnet.db.schema.runtime import (
     WorkerHeartbeat,
 )
 from decnet.db.types import as_utc, utcnow
+from decnet.ids import letter_key
 from decnet.turns import in_turns
 
 _OUTBOX, _DEAD, _FAILURE = table_of(Outbox), table_of(DeadLetter), table_of(FailureCount)
@@ -60,11 +61,28 @@ class WorkMixin(SqlRepository):
         """Events that wait for the relay."""
         return await self._count(select(func.count()).select_from(_OUTBOX))
 
-    async def dead_letter_add(self, worker: str, topic: str, reason: str, seq: int, body: bytes) -> int:
-        """Keeps an event that cannot be digested; the same worker and sequence is one row. Its id."""
+    async def dead_letter_add(
+        self,
+        worker: str,
+        topic: str,
+        reason: str,
+        seq: int,
+        body: bytes,
+        *,
+        key: str = "",
+        path: str | None = None,
+        value: str | None = None,
+    ) -> int:
+        """Keeps an event that cannot be digested, or the element at ``path`` of one; its id.
+
+        ``key`` tells letters apart, made of worker, sequence and body where none is given: the same one again
+        is the same row.
+        """
+        key = key or letter_key(worker, seq, body)
         row = {"worker": worker, "topic": topic, "reason": reason, "seq": seq, "body": body, "ts": utcnow()}
-        fresh = insert_for(self.db.dialect, _DEAD).on_conflict_do_nothing(index_elements=["worker", "seq"])
-        known = select(_DEAD.c.id).where(_DEAD.c.worker == worker, _DEAD.c.seq == seq)
+        row |= {"letter_key": key, "path": path, "value": value}
+        fresh = insert_for(self.db.dialect, _DEAD).on_conflict_do_nothing(index_elements=["letter_key"])
+        known = select(_DEAD.c.id).where(_DEAD.c.letter_key == key)
         async with self._write() as session:
             await session.execute(fresh, [row])
             return int((await session.execute(known)).scalar_one())
@@ -72,8 +90,12 @@ class WorkMixin(SqlRepository):
     async def dead_letters(
         self, since: datetime | float | None = None, limit: int = 100
     ) -> list[DeadLetterLine]:
-        """Rows id, worker, topic, reason, seq, ts (aware), newest first; limit 0 is all."""
-        columns = [_DEAD.c[name] for name in ("id", "worker", "topic", "reason", "seq", "ts")]
+        """Rows id, worker, topic, reason, seq, path, value, ts (aware), newest first; limit 0 is all.
+
+        ``path`` and ``value`` are those of one element, None for a whole event.
+        """
+        names = ("id", "worker", "topic", "reason", "seq", "path", "value", "ts")
+        columns = [_DEAD.c[name] for name in names]
         query = select(*columns).order_by(_DEAD.c.id.desc())
         if since is not None:
             query = query.where(_DEAD.c.ts >= as_utc(since))

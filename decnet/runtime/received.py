@@ -1,0 +1,76 @@
+"""What a handler gets: an event with the record in it, parsed once for whoever reads it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from decnet.bus.base import Event
+from decnet.db.repository.recorder.naming import settled
+from decnet.errors import MalformedEvent
+from decnet.events.record import Fault, Record
+from decnet.events.topics import record_of
+from decnet.logs import get_logger
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One event and its record; None for topics that have none (probes' own).
+
+    ``faults`` are the elements that are missing from the record because they could not be read.
+    """
+
+    event: Event
+    record: Record | None
+    faults: tuple[Fault, ...] = field(default=(), compare=False)
+
+    def said(self) -> dict[str, Any]:
+        """The payload as it was sent, as far as it could be read."""
+        return self.event.payload if self.record is None else self.record.said(self.event.payload)
+
+
+def received(event: Event, strange: Counter[tuple[str, str]] | None = None) -> Received:
+    """``event`` with its record. Raises MalformedEvent, with the JSON path, when its body is none.
+
+    ``strange`` counts keys that the record does not know.
+    """
+    kind = record_of(event.topic)
+    if kind is None:
+        return Received(event, None)
+    faults: list[Fault] = []
+    record = kind.parse(_with_type(kind, event), faults, strange)
+    return Received(event, record, tuple(faults))
+
+
+def _with_type(kind: type[Record], event: Event) -> Mapping[str, Any]:
+    """The payload, with the envelope's ``type`` where the record needs one and the payload has none."""
+    payload = event.payload
+    if kind.TYPE_KEY and event.type and not payload.get(kind.TYPE_KEY):
+        return {**payload, kind.TYPE_KEY: event.type}
+    return payload
+
+
+async def under_stored_names(batch: Sequence[Received], repo: BaseRepository) -> Sequence[Received]:
+    """A batch with the names of sessions and commands that are stored already; see :func:`settled`."""
+    events = await settled([one.event for one in batch], repo)
+    return [one if event is one.event else received(event) for one, event in zip(batch, events, strict=True)]
+
+
+def all_received(events: Iterable[Event]) -> list[Received]:
+    """Events of the past (stored rows, the stream) with their records; what cannot be read is said and left out."""
+    found: list[Received] = []
+    for event in events:
+        try:
+            found.append(received(event))
+        except MalformedEvent as error:
+            log.warning("stored event cannot be read", topic=event.topic, reason=str(error))
+    if faults := [fault for one in found for fault in one.faults]:
+        log.warning("stored elements cannot be read", elements=len(faults), first=str(faults[0]))
+    return found
