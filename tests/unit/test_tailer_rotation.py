@@ -246,6 +246,23 @@ def test_renamed_between_the_look_and_the_read_nothing_is_taken_from_the_wrong_f
     assert numbers(reader) == [10, 11, *range(500, 520)]
 
 
+def test_a_new_log_renamed_between_the_look_and_the_read_gives_nothing_of_the_one_in_its_place(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, opened = tmp_path / "cowrie.json", list[int]()
+    log.write_bytes(lines(0, 10))
+    reader = make(tmp_path)
+
+    def rotate(number: int) -> None:
+        if number == 2:
+            log.rename(tmp_path / "cowrie.json.1")
+            log.write_bytes(lines(500, 520))
+
+    on_open(monkeypatch, log, rotate, opened)
+    assert reader.read().lines == []
+    assert numbers(reader) == [*range(10), *range(500, 520)]
+
+
 @pytest.mark.parametrize("opening", [2, 3], ids=["before it is known again", "before it is read"])
 def test_cut_between_the_look_and_the_read_nothing_is_taken_and_it_is_read_from_its_start(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opening: int
@@ -445,6 +462,7 @@ def test_a_copy_takes_the_place_of_the_file_it_is_of_and_not_the_other_way_round
     assert sorted(numbers(reader)) == list(range(40, 62)), (
         "both are gone on with, and what they share is read once"
     )
+    assert reader.changes.rotations == 0, "the log is where it was"
     log.unlink()
     append(copy, lines(62, 63))
     assert numbers(reader) == [62]
