@@ -381,7 +381,7 @@ class Settings(BaseSettings):
         return self.ttp_tagger_type or self.ttp.tagger_type
 
     @property
-    def effective_rule_store_type(self) -> str:
+    def effective_rule_store_type(self) -> Literal["database", "filesystem"]:
         """Rule store after the short form."""
         return self.ttp_rule_store_type or self.ttp.rule_store_type
 
