@@ -137,6 +137,13 @@ class RecorderSettings(_Section):
     """Seconds between looks at attackers whose rows changed."""
 
 
+class CredentialSettings(_Section):
+    """What attackers tried to log in with."""
+
+    keep_clear: bool = False
+    """Keep the clear text of captured secrets, from now on; without it only their keyed hash is kept anywhere."""
+
+
 class SensorSettings(_Section):
     """Log reading."""
 
@@ -335,6 +342,8 @@ class Settings(BaseSettings):
     """Workers and supervisor."""
     recorder: RecorderSettings = RecorderSettings()
     """Rows, and what is told from them."""
+    credentials: CredentialSettings = CredentialSettings()
+    """What attackers tried to log in with."""
     sensor: SensorSettings = SensorSettings()
     """Log reading."""
     ttp: TtpSettings = TtpSettings()

@@ -48,6 +48,7 @@ class ConsoleSession:
         self.operator = operator("console")
         self._db_url = db_url
         self._settings, self._local = settings, local
+        self.keep_clear = settings.credentials.keep_clear
         self._rules: RuleAccess | None = None
         self._undo = AsyncExitStack()
         self._hold(None if engine is None else engine.repo)

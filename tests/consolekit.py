@@ -83,6 +83,7 @@ class FakeSession:
     opening = False
     host = "sensor-01"
     operator = "eve@console"
+    keep_clear = False
 
     def __init__(self, reports: bool = True, keeps: bool = True) -> None:
         self.bus: Any = FakeBus()

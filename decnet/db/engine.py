@@ -29,7 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 from decnet.errors import DatabaseError, DiskFull
 
-SCHEMA = "0008"
+SCHEMA = "0013"
 """The newest revision in ``migrations``; a test holds the two together."""
 BUSY_TIMEOUT_MS = 5000
 READERS = 4

@@ -1,4 +1,4 @@
-"""Credentials: one attempt with one secret, and reuse of one; the secret itself is never on the bus."""
+"""Credentials: one attempt with one secret, and reuse of one; the secret itself only where the operator wants it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from decnet.events.record import FromAttacker
 
 
 class Captured(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
-    """``credential.captured``: ``secret_hmac`` is a keyed hash in hex."""
+    """``credential.captured``: ``secret_hmac`` is a keyed hash in hex; ``secret`` is there only by the setting
+    ``credentials.keep_clear``.
+    """
 
     decky_id: str | None = None
     service: str | None = None
@@ -19,6 +21,7 @@ class Captured(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
     secret_hmac: str | None = None
     secret_kind: str | None = None
     success: bool | None = None
+    secret: str | None = None
 
 
 class ReuseDetected(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):

@@ -81,12 +81,24 @@ class _Clock:
         return self.now
 
 
+MAX_SECRET = 1024
+"""Characters of a secret whose clear text is kept."""
+
+
 class Assembler:
     """Open sessions of one sensor spec."""
 
     def __init__(
-        self, limits: SensorSettings, key: bytes, max_event_bytes: int = 262_144, kind: str = KIND
+        self,
+        limits: SensorSettings,
+        key: bytes,
+        max_event_bytes: int = 262_144,
+        kind: str = KIND,
+        *,
+        keep_clear: bool = False,
     ) -> None:
+        """``keep_clear`` puts the clear text of captured secrets beside their keyed hashes."""
+        self._keep_clear = keep_clear
         self._kind = kind
         self._limits = limits
         self._key = key
@@ -338,6 +350,8 @@ class Assembler:
             "secret_kind": data["secret_kind"],
             "success": data["success"],
         }
+        if self._keep_clear:
+            payload["secret"] = data["secret"][:MAX_SECRET]
         subject = f"{session.session_id}|cred|{data['username']}|{digest}|{data['success']}"
         event_id = ids.event_id("sensors", subject)
         topic = topics.credential(topics.CREDENTIAL_CAPTURED)

@@ -41,6 +41,7 @@ class ShellSession(StoredRules):
         self.repo: BaseRepository | None = repo
         self.store = repo
         self.host = socket.gethostname()
+        self.keep_clear = settings.credentials.keep_clear
 
     async def open_store(self) -> None:
         """It is open."""

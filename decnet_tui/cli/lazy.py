@@ -15,6 +15,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "tagging": ("tag",),
     "rules": ("rules",),
     "lists": ("tags", "sessions", "attackers", "workers"),
+    "credentials": ("credentials",),
     "summary": ("summary",),
     "sensors": ("sensors",),
     "deadletters": ("deadletters",),

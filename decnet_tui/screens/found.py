@@ -33,7 +33,9 @@ class FoundView(TableView):
             Column("ts", "when", 14, text=self._time),
             Column("kind", "kind", 8),
             Column("attacker_ip", "attacker", 15),
-            Column("value", "what", 20, grow=True),
+            Column(
+                "value", "what", 20, text=lambda r: str(r.get("login") or r.get("value") or ""), grow=True
+            ),
             Column("session_id", "session", 8, wide=True),
         )
 
@@ -52,7 +54,7 @@ class FoundView(TableView):
     async def fetch(self, session: Session) -> Sequence[Row]:
         """What the store finds. Raises what the store raises."""
         wanted = self.wanted
-        rows: Sequence[Row] = await need_store(session).find(wanted, None, MAX_ROWS)
+        rows: Sequence[Row] = await need_store(session).find(wanted, None, MAX_ROWS, clear=session.keep_clear)
         self._answered = wanted
         return rows
 

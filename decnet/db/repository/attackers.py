@@ -183,7 +183,7 @@ class ActorsMixin(RepositoryBase):
         return (await self.upsert_credentials([credential]))[0]
 
     async def upsert_credentials(self, credentials: Sequence[Row]) -> list[str]:
-        """Many of them; their ids. A success seen once stays."""
+        """Many of them; their ids. A success seen once stays, and so does a row that came without clear text."""
         rows = [_credential_row(credential) for credential in credentials]
         merge = {"success": greatest, "first_seen": least, "last_seen": greatest}
         async with self._write() as session:
@@ -245,5 +245,6 @@ def _credential_row(credential: Row) -> Row:
     success = credential.get("success")
     row["credential_id"] = _row_id("credential", *row.values())
     row["success"] = success if isinstance(success, bool) else None
+    row["secret"] = credential.get("secret")
     row["first_seen"] = row["last_seen"] = credential.get("ts")
     return row

@@ -18,13 +18,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from decnet.db.repository.base import RepositoryBase, Row, chunks
 from decnet.db.repository.ignore import tag_is_shown
 from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Attacker, Identity, SessionRow
+from decnet.db.schema.recorder import Attacker, Credential, Identity, SessionRow
 from decnet.db.schema.ttp import TTPTag
 from decnet.db.types import as_utc
 from decnet.ids import attacker_id, normalize_ip
+from decnet.keyed import login_label
 
 _TAG, _SESSION = table_of(TTPTag), table_of(SessionRow)
-_ATTACKER, _IDENTITY = table_of(Attacker), table_of(Identity)
+_ATTACKER, _IDENTITY, _CREDENTIAL = table_of(Attacker), table_of(Identity), table_of(Credential)
 _CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
 _TAG_ROW = (
     "uuid",
@@ -189,6 +190,35 @@ class ListsMixin(RepositoryBase):
                 for attacker, technique in await session.execute(_techniques_of(part)):
                     techniques[attacker].add(technique)
         return [_attacker_row(row, counts, techniques) for row in rows]
+
+    async def list_credentials(
+        self,
+        since: Since = None,
+        attacker: str | None = None,
+        limit: int = 100,
+        ignored: bool = False,
+        *,
+        clear: bool = False,
+    ) -> list[Row]:
+        """Log-ins that were tried, by the last time, each with ``login`` (``root/#a1b2``).
+
+        With ``clear`` that is the clear text, and ``secret`` too, where it was kept.
+        """
+        where = [
+            *_attacker_is(_CREDENTIAL.c.attacker_uuid, attacker),
+            *_not_marked(_ATTACKER.c.ignored_by, ignored),
+        ]
+        if since is not None:
+            where.append(_CREDENTIAL.c.last_seen >= as_utc(since))
+        joined = _CREDENTIAL.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _CREDENTIAL.c.attacker_uuid)
+        query = (
+            select(_CREDENTIAL, _ATTACKER.c.ip.label("attacker_ip")).select_from(joined).where(and_(*where))
+        )
+        rows = await self._listed(
+            query.order_by(_newest(_CREDENTIAL.c.last_seen), _CREDENTIAL.c.credential_id), limit
+        )
+        shown = [row if clear else {**row, "secret": None} for row in rows]
+        return [{**r, "login": login_label(r["username"], r["secret_hmac"], r["secret"])} for r in shown]
 
     async def _listed(self, query: Any, limit: int) -> list[Row]:
         async with self._read() as session:
