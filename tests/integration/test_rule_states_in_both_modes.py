@@ -276,6 +276,8 @@ async def test_a_set_counts_only_while_its_engine_lives(files: Host) -> None:
     async with files.engine() as store:
         assert [row.rule_id for row in inside.read() or ()] == ["X1", "X2"]
         assert not RuleSetFile(files.data).hold(), "one engine a data directory"
+        told = await reach_rule_store(files.settings(kind="database"), None)
+        assert told == ("filesystem", True), "the lock alone tells, with no database to ask"
         (files.data / "rules_in_force.json").write_text("{", "utf-8")
         with pytest.raises(RuleStoreError, match="rules in force not readable"):
             inside.read()
