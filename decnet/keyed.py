@@ -32,7 +32,7 @@ def login_label(username: str | None, secret_hmac: str | None, secret: str | Non
     The clear text stands there only where it was kept, by the setting ``credentials.keep_clear``.
     """
     shown = f"#{secret_hmac[:LABEL_DIGITS]}" if secret is None and secret_hmac else secret
-    return f"{username or ''}/{'' if shown is None else shown}"
+    return (username or "-") if shown is None else f"{username or ''}/{shown}"
 
 
 def load_key(data_dir: Path) -> bytes:

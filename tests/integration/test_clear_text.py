@@ -193,7 +193,7 @@ def test_no_password_of_the_demo_log_leaves_the_sensor(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("user", "digest", "secret", "label"),
     [("root", "a1b2c3", None, "root/#a1b2"), ("root", "a1b2c3", "toor", "root/toor"), ("root", "a1b2", "", "root/"),
-     (None, "a1b2c3", None, "/#a1b2"), ("root", None, None, "root/")],
+     (None, "a1b2c3", None, "/#a1b2"), ("root", None, None, "root"), (None, None, None, "-")],
 )  # fmt: skip
 def test_a_log_in_in_one_word(user: str | None, digest: str | None, secret: str | None, label: str) -> None:
     assert login_label(user, digest, secret) == label
