@@ -136,6 +136,13 @@ class RecorderSettings(_Section):
     """Seconds between looks at attackers whose rows changed."""
 
 
+class CredentialSettings(_Section):
+    """What attackers tried to log in with."""
+
+    keep_clear: bool = False
+    """Keep the clear text of captured secrets, from now on; without it only their keyed hash is kept anywhere."""
+
+
 class SensorSettings(_Section):
     """Log reading."""
 
@@ -344,6 +351,8 @@ class Settings(BaseSettings):
     """Workers and supervisor."""
     recorder: RecorderSettings = RecorderSettings()
     """Rows, and what is told from them."""
+    credentials: CredentialSettings = CredentialSettings()
+    """What attackers tried to log in with."""
     sensor: SensorSettings = SensorSettings()
     """Log reading."""
     ttp: TtpSettings = TtpSettings()
@@ -390,7 +399,7 @@ class Settings(BaseSettings):
         return self.ttp_tagger_type or self.ttp.tagger_type
 
     @property
-    def effective_rule_store_type(self) -> str:
+    def effective_rule_store_type(self) -> Literal["database", "filesystem"]:
         """Rule store after the short form."""
         return self.ttp_rule_store_type or self.ttp.rule_store_type
 

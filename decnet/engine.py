@@ -91,6 +91,7 @@ class Engine:
             await self.bus.connect()
         self._announce()
         self.rules = get_rule_store(self.settings, repo=self.repo, bus=self.bus)
+        self._undo.push_async_callback(self.rules.close)
         self.supervisor = Supervisor(self._workers(), self.repo, self.bus, self.settings)
         await self.supervisor.start()
         self.parts = PartsHealth(self.bus, self.supervisor, self.settings, self._own_figures)

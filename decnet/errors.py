@@ -13,7 +13,6 @@
     │   ├── SchemaTooNew     written by a later version; refused
     │   └── DiskFull         no room; work stops and resumes by itself
     ├── RuleError            one located error in one rule file
-    ├── RuleErrors           many of them, reported together
     ├── RuleStoreError       a state or definition could not be written
     ├── SensorError          a log cannot be read
     ├── FleetError           a fleet file, a change of the fleet or a decky's name is wrong; all faults at once
@@ -24,7 +23,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -93,14 +91,6 @@ class RuleError(DecnetError):
         self.message = message
         self.place = place
         self.rule_id = rule_id
-
-
-class RuleErrors(DecnetError):
-    """All errors of one load, in the order of file, line and column."""
-
-    def __init__(self, errors: Sequence[RuleError]) -> None:
-        self.errors = tuple(sorted(errors, key=lambda e: (e.place.file, e.place.line, e.place.column)))
-        super().__init__("\n".join(str(e) for e in self.errors))
 
 
 class RuleStoreError(DecnetError):

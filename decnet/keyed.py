@@ -1,7 +1,7 @@
 """Keyed hashes of captured secrets: the key file, and the one function that hashes with it.
 
 Sensors hash what they capture; the credential lifter hashes its list of default pairs the same way.
-Nothing that leaves the sensor holds a secret. Who uses the hashes is left to them.
+Nothing that leaves the sensor holds a secret, unless the operator asked for it. Who uses the hashes is left to them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,18 @@ KEY_BYTES = 32
 def keyed_hash(key: bytes, kind: str, secret: str) -> str:
     """Keyed HMAC-SHA256 in hex: equal secrets can be seen to be equal, and nothing else."""
     return hmac.new(key, f"{kind}\0{secret}".encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+
+LABEL_DIGITS = 4
+
+
+def login_label(username: str | None, secret_hmac: str | None, secret: str | None = None) -> str:
+    """A log-in in one word for screens and lists: ``root/#a1b2``, the start of the secret's keyed hash.
+
+    The clear text stands there only where it was kept, by the setting ``credentials.keep_clear``.
+    """
+    shown = f"#{secret_hmac[:LABEL_DIGITS]}" if secret is None and secret_hmac else secret
+    return (username or "-") if shown is None else f"{username or ''}/{shown}"
 
 
 def load_key(data_dir: Path) -> bytes:

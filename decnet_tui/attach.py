@@ -14,20 +14,31 @@ from decnet.bus.factory import get_bus
 from decnet.config import Settings
 from decnet.errors import DecnetError, EngineError
 from decnet_tui.session import RuleRow, operator
-from decnet_tui.store import RepositoryRules
+from decnet_tui.store import EngineRules, StoredRules
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
     from decnet.engine import Engine
+    from decnet_tui.session import RuleAccess
 
 
 class ConsoleSession:
     """Bus, database and rules of one console; ends with :meth:`close`."""
 
     def __init__(
-        self, bus: BaseBus, *, demo: bool = False, engine: Engine | None = None, db_url: str | None = None
+        self,
+        bus: BaseBus,
+        settings: Settings,
+        *,
+        demo: bool = False,
+        engine: Engine | None = None,
+        db_url: str | None = None,
+        local: bool = True,
     ) -> None:
-        """Over the engine inside, or attached: then the database at ``db_url`` waits for :meth:`open_store`."""
+        """Over the engine inside, or attached: then the database at ``db_url`` waits for :meth:`open_store`.
+
+        ``local``: the data directory of ``settings`` is that of the engine.
+        """
         self.bus = bus
         self.repo: BaseRepository | None = None
         self.demo = demo
@@ -36,13 +47,20 @@ class ConsoleSession:
         self.host = socket.gethostname()
         self.operator = operator("console")
         self._db_url = db_url
-        self._rules: RepositoryRules | None = None
+        self._settings, self._local = settings, local
+        self.keep_clear = settings.credentials.keep_clear
+        self._rules: RuleAccess | None = None
         self._undo = AsyncExitStack()
         self._hold(None if engine is None else engine.repo)
 
     def _hold(self, repo: BaseRepository | None) -> None:
         self.repo = repo
-        self._rules = RepositoryRules(repo, self.operator) if repo is not None else None
+        if repo is None:
+            self._rules = None
+        elif self._engine is not None:
+            self._rules = EngineRules(self._engine.rules, repo, self.operator)
+        else:
+            self._rules = StoredRules(self._settings, repo, self.operator, engine=True, local=self._local)
 
     @property
     def opening(self) -> bool:
@@ -59,6 +77,7 @@ class ConsoleSession:
             return
         try:
             module = await asyncio.to_thread(import_module, "decnet.db.repository")
+            await asyncio.to_thread(import_module, "decnet.ttp.store.factory")
             repo = await module.BaseRepository.open(url)
         except BaseException:
             self._db_url = None
@@ -67,7 +86,7 @@ class ConsoleSession:
         self._hold(repo)
 
     async def list_rules(self) -> list[RuleRow]:
-        """As the engine's database holds them. Raises DecnetError without a database."""
+        """As the engine's store holds them. Raises DecnetError without a database, or when they cannot be reached."""
         return await self._access().list_rules()
 
     async def set_rule_state(
@@ -81,7 +100,7 @@ class ConsoleSession:
         """Writes a state. Raises DecnetError without a database."""
         await self._access().set_rule_state(rule_id, state, confidence_max, expires_at, reason)
 
-    def _access(self) -> RepositoryRules:
+    def _access(self) -> RuleAccess:
         if self._rules is None:
             raise DecnetError("attached without a database: start the console with --db")
         return self._rules
@@ -102,7 +121,7 @@ async def start_inside(settings: Settings, *, demo: bool) -> ConsoleSession:
 
     engine = Engine(settings)
     await engine.start()
-    session = ConsoleSession(get_bus("console", engine.settings), demo=demo, engine=engine)
+    session = ConsoleSession(get_bus("console", engine.settings), engine.settings, demo=demo, engine=engine)
     session._undo.push_async_callback(engine.stop)
     session._undo.push_async_callback(session.bus.close)
     return session
@@ -125,7 +144,9 @@ def attach(settings: Settings, *, url: str | None = None) -> ConsoleSession:
     db_url = settings.db or (found.db_url if found and not url else None)
     session = ConsoleSession(
         get_bus("console", settings.model_copy(update={"bus": bus})),
+        settings,
         db_url=db_url,
+        local=not url,
     )
     session._undo.push_async_callback(session.bus.close)
     return session

@@ -75,6 +75,8 @@ class Session(RuleAccess, Protocol):
     engine_inside: bool
     host: str
     operator: str
+    keep_clear: bool
+    """Whether captured secrets are shown in clear text, where that was kept."""
 
     @property
     def opening(self) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from decnet.hostile import visible
+from decnet.keyed import login_label
 
 LIMIT = 240
 """Characters of a summary; wider terminals show the rest in the detail."""
@@ -105,7 +106,8 @@ def _confidence(p: Payload) -> str:
 
 def _credential(_: str, p: Payload) -> str:
     outcome = "accepted" if p.get("success") else "refused"
-    return f"{_text(p, 'decky_id', 'service')} {_text(p, 'username') or '-'} {outcome}"
+    login = login_label(_text(p, "username"), _text(p, "secret_hmac") or None)
+    return f"{_text(p, 'decky_id', 'service')} {login} {outcome}"
 
 
 def _reuse(_: str, p: Payload) -> str:

@@ -12,8 +12,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from decnet.attack.catalogue import load_catalogue
+from decnet.errors import DecnetError
 from decnet.runtime.health import PARTS, status_of
 from decnet_tui.actornames import actor_and_id, addresses
+from decnet_tui.journal import NOBODY, with_expiries
 from decnet_tui.times import clock, span
 
 if TYPE_CHECKING:
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from decnet.db.rows import JsonObject
     from decnet.db.rows.attribution import Alert
     from decnet.db.rows.fleet import MutationRow
+    from decnet.db.rows.journal import JournalLine
     from decnet.db.rows.lists import NewAttacker, NewTechnique, SessionWorthReading
+    from decnet_tui.session import RuleAccess
 
 MAX_SESSIONS = 8
 Row = Mapping[str, Any]
@@ -69,13 +73,19 @@ class Found:
     addresses: Mapping[str, str] = field(default_factory=dict)
     """Of the attackers that the alerts name, by their uuid."""
     rules: Sequence[Row] = ()
-    states: Mapping[str, Row] = field(default_factory=dict)
+    journal: Sequence[JournalLine] = ()
     heartbeats: Sequence[Beat] = ()
     rotations: Sequence[MutationRow] = ()
     heartbeat_s: float = 10.0
 
 
-async def gather(repo: BaseRepository, since: float, heartbeat_s: float, now: float | None = None) -> Found:
+async def gather(
+    repo: BaseRepository,
+    rules: RuleAccess,
+    since: float,
+    heartbeat_s: float,
+    now: float | None = None,
+) -> Found:
     """Everything that :func:`tell` needs. Raises what the store raises."""
     alerts = await repo.list_alerts(limit=0)
     return Found(
@@ -87,11 +97,19 @@ async def gather(repo: BaseRepository, since: float, heartbeat_s: float, now: fl
         techniques=await repo.new_techniques(since),
         sessions=await repo.sessions_worth_reading(since, MAX_SESSIONS),
         rotations=await repo.mutations(states=("applied", "failed"), since=since, limit=0),
-        rules=await repo.rule_definitions(),
-        states=await repo.rule_states(),
+        rules=await _rule_rows(rules),
+        journal=await repo.journal(),
         heartbeats=await repo.heartbeats(),
         heartbeat_s=heartbeat_s,
     )
+
+
+async def _rule_rows(rules: RuleAccess) -> Sequence[Mapping[str, Any]]:
+    """All rules; when the engine's cannot be had, why: the other sections do not wait for them."""
+    try:
+        return await rules.list_rules()
+    except DecnetError as error:
+        return [{"rule_id": "rules", "error": str(error)}]
 
 
 def tell(found: Found) -> list[Section]:
@@ -190,13 +208,12 @@ def _rules(found: Found) -> tuple[Item, ...]:
              row, ("rules", row["rule_id"]), bad=True)
         for row in found.rules if row.get("error")
     ]  # fmt: skip
-    for rule_id, state in sorted(found.states.items()):
-        ended = state.get("expires_at")
-        if isinstance(ended, datetime) and found.since <= ended.timestamp() <= found.now:
-            text = (
-                f"{rule_id} is enabled again: {state.get('state')} ended {clock(ended.timestamp(), 'date')}Z"
-            )
-            items.append(Item(rule_id, text, state, ("rules", rule_id)))
+    for row in with_expiries(found.journal, found.now):
+        ended = row["ts"].timestamp()
+        if row["operator"] == NOBODY and found.since <= ended <= found.now:
+            rule_id, was = str(row["target"]), (row["before"] or {}).get("state")
+            text = f"{rule_id} is enabled again: {was} ended {clock(ended, 'date')}Z"
+            items.append(Item(rule_id, text, row, ("rules", rule_id)))
     return tuple(items)
 
 

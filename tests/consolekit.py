@@ -11,10 +11,11 @@ from textual import events
 from textual.keys import _character_to_key
 
 from decnet.bus.base import Event
+from decnet.config import Settings
 from decnet.db.repository import BaseRepository
 from decnet_tui.app import DecnetApp
 from decnet_tui.session import RuleRow
-from decnet_tui.store import RepositoryRules
+from decnet_tui.store import StoredRules
 
 
 class Clock:
@@ -82,6 +83,7 @@ class FakeSession:
     opening = False
     host = "sensor-01"
     operator = "eve@console"
+    keep_clear = False
 
     def __init__(self, reports: bool = True, keeps: bool = True) -> None:
         self.bus: Any = FakeBus()
@@ -127,11 +129,13 @@ class StoreSession(FakeSession):
     demo = False
     engine_inside = False
 
-    def __init__(self, repo: BaseRepository, operator: str = "eve@console") -> None:
+    def __init__(
+        self, repo: BaseRepository, operator: str = "eve@console", settings: Settings | None = None
+    ) -> None:
         super().__init__()
         self.repo = repo
         self.operator = operator
-        self._rules = RepositoryRules(repo, operator)
+        self._rules = StoredRules(settings or Settings(), repo, operator, engine=True)
 
     async def list_rules(self) -> list[RuleRow]:
         return await self._rules.list_rules()

@@ -1,4 +1,4 @@
-"""Credentials: one attempt with one secret, and reuse of one; the secret itself is never on the bus."""
+"""Credentials: one attempt with one secret, and reuse of one; the secret itself only where the operator wants it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from decnet.events.record import FromAttacker
 
 
 class Captured(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
-    """``credential.captured``: ``secret_hmac`` is a keyed hash in hex."""
+    """``credential.captured``: ``secret_hmac`` is a keyed hash in hex; ``secret`` is there only by the setting
+    ``credentials.keep_clear``.
+    """
 
     decky_id: str | None = None
     service: str | None = None
@@ -23,6 +25,7 @@ class Captured(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
     connected_at: Epoch | None = None
     torn: bool = False
     """Whether the line of the session's connection is not known."""
+    secret: str | None = None
 
 
 class ReuseDetected(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):

@@ -43,7 +43,9 @@ class RecorderWorker(Worker):
     keeps = TOPICS
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = (settings or load_settings()).recorder
+        settings = settings or load_settings()
+        self.settings = settings.recorder
+        self.keep_clear = settings.credentials.keep_clear
         self.bus: BaseBus | None = None
         self.recordings_waiting = 0
         self.derived = 0
@@ -84,13 +86,17 @@ class RecorderWorker(Worker):
         await repo.upsert_attackers(plan.sightings, ignored, plan.mentions)
         await repo.upsert_sessions(plan.sessions)
         await repo.insert_command_rows(plan.commands)
-        await repo.upsert_credentials(plan.credentials)
+        await repo.upsert_credentials([self._allowed(row) for row in plan.credentials])
         await repo.upsert_intel(plan.intel)
         for fingerprint in plan.fingerprints:
             await repo.upsert_fingerprint(*fingerprint)
         for winner, loser in plan.merges:
             await repo.merge_identities(winner, loser)
         await repo.due_mark(widened(plan.changed))
+
+    def _allowed(self, credential: dict[str, Any]) -> dict[str, Any]:
+        """The clear text of a secret goes no further than the operator wants, whoever sent it."""
+        return credential if self.keep_clear else {**credential, "secret": None}
 
     async def _copy(self, wanted: dict[str, str], repo: BaseRepository) -> None:
         """A bus that is away costs no batch: the job copies later what is missing."""

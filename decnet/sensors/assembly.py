@@ -91,12 +91,24 @@ class _Clock:
         return self.now
 
 
+MAX_SECRET = 1024
+"""Characters of a secret whose clear text is kept."""
+
+
 class Assembler:
     """Open sessions of one sensor spec."""
 
     def __init__(
-        self, limits: SensorSettings, key: bytes, max_event_bytes: int = 262_144, kind: str = KIND
+        self,
+        limits: SensorSettings,
+        key: bytes,
+        max_event_bytes: int = 262_144,
+        kind: str = KIND,
+        *,
+        keep_clear: bool = False,
     ) -> None:
+        """``keep_clear`` puts the clear text of captured secrets beside their keyed hashes."""
+        self._keep_clear = keep_clear
         self.name_token: Callable[[str], str] = NameBook().token
         """Gives the name of a sensor its token; the first that comes to one keeps it."""
         self.names: dict[str, str] = {}
@@ -483,6 +495,7 @@ class Assembler:
                 "success": data["success"],
                 "sensor_session": session.native_id,
                 **self._told_by(session),
+                **({"secret": data["secret"][:MAX_SECRET]} if self._keep_clear else {}),
             },
         )
         subject = f"{session.session_id}|cred|{data['username']}|{digest}|{data['success']}"

@@ -318,7 +318,8 @@ class OpenCanarySource(SessionSource):
 
     def __init__(self, settings: Settings, key: bytes, since: float | None = None) -> None:
         limits = _limits(settings.sensor)
-        made = _CanaryAssembler(limits, key, settings.bus.max_event_bytes, KIND)
+        clear = settings.credentials.keep_clear
+        made = _CanaryAssembler(limits, key, settings.bus.max_event_bytes, KIND, keep_clear=clear)
         unwrapper = Unwrapper(is_opencanary, settings.sensor.max_line_bytes, "not_opencanary")
         super().__init__(made, unwrapper, since)
         self._idle_s = settings.sensor.probe_idle_s

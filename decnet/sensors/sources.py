@@ -264,7 +264,8 @@ class CowrieSource(SessionSource):
     """A Cowrie JSON log."""
 
     def __init__(self, settings: Settings, key: bytes, since: float | None = None) -> None:
-        made = Assembler(settings.sensor, key, settings.bus.max_event_bytes)
+        clear = settings.credentials.keep_clear
+        made = Assembler(settings.sensor, key, settings.bus.max_event_bytes, keep_clear=clear)
         super().__init__(made, Unwrapper(is_cowrie, settings.sensor.max_line_bytes), since)
 
     def _one(self, raw: Data) -> list[Event] | Refusal:

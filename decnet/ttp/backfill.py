@@ -23,10 +23,11 @@ from decnet.runtime.received import all_received
 from decnet.runtime.worker import transaction
 from decnet.ttp.aggregates import AT_ONCE, due_events
 from decnet.ttp.lifter_registry import known_kinds
-from decnet.ttp.loader import load_bytes, load_dir
+from decnet.ttp.loader import load_bytes
 from decnet.ttp.rule_engine import RuleEngineTagger
 from decnet.ttp.rules import CompiledRule, RuleState
-from decnet.ttp.store.impl.database import state_of
+from decnet.ttp.store.base import RuleListing
+from decnet.ttp.store.factory import get_rule_store, reach_rule_store
 from decnet.ttp.suppression import IgnoredSources
 from decnet.ttp.worker import TtpWorker
 
@@ -84,8 +85,10 @@ async def run_backfill(
     unknown rule id, BusUnavailable, DatabaseError.
     """
     settings = settings or load_settings()
-    chosen = await _rules(repo, settings, rules)
-    worker = await _worker(repo, settings, chosen)
+    reached = await reach_rule_store(settings, repo)
+    store = get_rule_store(settings, repo=repo, kind=reached.kind)
+    chosen = _rules(await store.listing(running=reached.running), rules)
+    worker = _worker(settings, chosen, await store.stored_states())
     worker.marks_sessions = not rules
     run = _Run(repo, worker, since, until, progress)
     await run.measure()
@@ -101,14 +104,10 @@ async def run_backfill(
     return BackfillReport(run.done, run.tags, superseded, count)
 
 
-async def _rules(
-    repo: BaseRepository, settings: Settings, wanted: Collection[str] | None
-) -> list[CompiledRule]:
-    """The rules that the engine has, as it stored them; those of the files where it stores none."""
-    from_files = settings.effective_rule_store_type == "filesystem"
-    stored = [] if from_files else [row for row in await repo.rule_definitions() if row["yaml"]]
-    compiled = [load_bytes(row["yaml"].encode(), row["file"])[0] for row in stored]
-    found = {rule.rule_id: rule for rule in compiled or load_dir(settings.rules).rules if rule is not None}
+def _rules(listing: Sequence[RuleListing], wanted: Collection[str] | None) -> list[CompiledRule]:
+    """The rules that the engine has; without one those that the next would load."""
+    compiled = [load_bytes(row.yaml.encode("utf-8", "replace"), row.file)[0] for row in listing if row.yaml]
+    found = {rule.rule_id: rule for rule in compiled if rule is not None}
     if not found:  # judged by none, everything would count as judged
         raise RuleStoreError("no rules are loaded: see `decnet-tui rules check`")
     unknown = sorted(set(wanted or ()) - found.keys())
@@ -123,12 +122,9 @@ def _adjusts(rule: CompiledRule) -> bool:
     return kind is not None and kind.adjust is not None
 
 
-async def _worker(repo: BaseRepository, settings: Settings, rules: Sequence[CompiledRule]) -> TtpWorker:
-    """A worker without store or bus, with these rules and the states in force."""
+def _worker(settings: Settings, rules: Sequence[CompiledRule], states: Mapping[str, RuleState]) -> TtpWorker:
+    """A worker without store or bus, with these rules and states."""
     worker = TtpWorker(None, settings)
-    states: Mapping[str, RuleState] = {
-        rule_id: state for rule_id, row in (await repo.rule_states()).items() if (state := state_of(row))
-    }
     for lifter in worker.tagger.lifters:
         if isinstance(lifter, RuleEngineTagger):
             lifter.engine.replace(rules, states)

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from decnet.attack.catalogue import Catalogue, load_catalogue
 from decnet.durations import parse_finite
-from decnet.errors import Place, RuleError, RuleErrors
+from decnet.errors import Place, RuleError
 from decnet.ttp.conditions import (
     Condition,
     Either,
@@ -45,11 +45,6 @@ class LoadResult:
 
     rules: list[CompiledRule] = field(default_factory=list)
     errors: list[RuleError] = field(default_factory=list)
-
-    def raise_errors(self) -> None:
-        """Raises RuleErrors when any file was bad."""
-        if self.errors:
-            raise RuleErrors(self.errors)
 
 
 def rule_files(directory: Path) -> list[Path]:

@@ -101,6 +101,8 @@ class TtpWorker(Worker):
         """Loads the rules before the first batch."""
         if self.store is not None and self.store.bus is None:
             self.store.bus = bus
+        if self.store is not None:
+            await self.store.hold()
         for engine in self._engines():
             await engine.load()
         self.sweep.attach(repo, bus)
@@ -210,6 +212,7 @@ class TtpWorker(Worker):
             "sessions_refused": self.sweep.refused,
             **bitten(FACTS_CAPPED, EVIDENCE_CUT, ATTEMPTS_UNCOUNTED, NEWS_CUT),
             **{key: value for windows in self.windows for key, value in windows.health().items()},
+            **(self.store.where() if self.store else {}),
         }
         if self.waiting_for():
             failed = out["rules_failed"]
@@ -306,3 +309,5 @@ async def run_ttp_worker_loop(
         await (shutdown or asyncio.Event()).wait()
     finally:
         await supervisor.stop()
+        if store is not None:
+            await store.close()

@@ -10,7 +10,6 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import cast
 
 from decnet.bus.base import BaseBus, Subscription
 from decnet.bus.factory import get_bus
@@ -18,19 +17,17 @@ from decnet.bus.null import NullBus
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
 from decnet.errors import BusError, ConfigError, DecnetError
-from decnet.ttp.loader import LoadResult, load_dir
 from decnet_tui import changes
 from decnet_tui.cli import common
 from decnet_tui.cli.stream import bus_settings
 from decnet_tui.feed import Feed
-from decnet_tui.rulelist import all_rows
-from decnet_tui.session import RuleRow, operator
-from decnet_tui.store import RepositoryRules
+from decnet_tui.session import operator
+from decnet_tui.store import StoredRules
 
 Store = Callable[[Settings], AbstractAsyncContextManager[BaseRepository]]
 
 
-class ShellSession(RepositoryRules):
+class ShellSession(StoredRules):
     """A :class:`decnet_tui.session.Session` for one command. ``live``: an engine is there and its news come."""
 
     demo = False
@@ -39,23 +36,15 @@ class ShellSession(RepositoryRules):
 
     def __init__(self, settings: Settings, repo: BaseRepository, bus: BaseBus, *, live: bool) -> None:
         self.operator = operator("cli")
-        super().__init__(repo, self.operator)
+        super().__init__(settings, repo, self.operator, engine=common.reach(settings)[1] is not None)
         self.settings, self.live, self.bus = settings, live, bus
         self.repo: BaseRepository | None = repo
         self.store = repo
         self.host = socket.gethostname()
-        self._engine = common.reach(settings)[1] is not None
-        self._files: LoadResult | None = None
+        self.keep_clear = settings.credentials.keep_clear
 
     async def open_store(self) -> None:
         """It is open."""
-
-    async def list_rules(self) -> list[RuleRow]:
-        """As the engine has them; without one from the files, which are read once."""
-        if not self._engine and self._files is None:
-            self._files = load_dir(self.settings.rules)
-        rows = await all_rows(self.settings, self.store, engine=self._engine, loaded=self._files)
-        return [cast("RuleRow", row) for row in rows]
 
 
 @asynccontextmanager

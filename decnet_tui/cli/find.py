@@ -34,9 +34,11 @@ def find(
 
     async def ask() -> list[Hit]:
         async with common.repository(settings) as repo:
-            return await repo.find(text, newest, limit, ignored)
+            return await repo.find(text, newest, limit, ignored, clear=settings.credentials.keep_clear)
 
-    common.print_rows(common.run(ask), _COLUMNS, as_json, "nothing found")
+    rows = common.run(ask)
+    shown = rows if as_json else [{**row, "value": row.get("login") or row["value"]} for row in rows]
+    common.print_rows(shown, _COLUMNS, as_json, "nothing found")
 
 
 def register(app: typer.Typer) -> None:

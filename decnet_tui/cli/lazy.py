@@ -17,6 +17,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "lists": ("tags", "sessions", "attackers"),
     "workers": ("workers",),
     "session": ("session",),
+    "credentials": ("credentials",),
     "summary": ("summary",),
     "sensors": ("sensors",),
     "deadletters": ("deadletters",),

@@ -16,6 +16,7 @@ from decnet_tui.cli import common
 from decnet_tui.cli.coverage import coverage
 
 if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
     from decnet_tui.rulechanges import RuleChange
 
 app = typer.Typer(
@@ -64,14 +65,23 @@ def list_rules(
 
 
 async def _rows(settings: Settings) -> list[dict[str, Any]]:
-    """What the engine has; without one definitions come from the files, states from the database if any."""
-    from decnet_tui.rulelist import rule_rows
-
+    """What the engine has; without one what the next would load, with the states that are stored."""
     settings, engine = common.reach(settings)
     if settings.db is None and not (settings.data_dir / "decnet.sqlite").exists():
-        return await rule_rows(settings, None, engine=False)
+        return await _listed(settings, None, engine is not None)
     async with common.repository(settings) as repo:
-        return await rule_rows(settings, repo, engine=engine is not None)
+        return await _listed(settings, repo, engine is not None)
+
+
+async def _listed(settings: Settings, repo: BaseRepository | None, engine: bool) -> list[dict[str, Any]]:
+    from decnet_tui.store import StoredRules
+
+    rows = await StoredRules(settings, repo, "cli", engine=engine).list_rules()
+    return [{**row, "expires_at": _aware(row["expires_at"])} for row in rows]
+
+
+def _aware(epoch_s: float | None) -> datetime | None:
+    return None if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC)
 
 
 @app.command()
@@ -208,7 +218,7 @@ async def _change(settings: Settings, change: RuleChange) -> None:
 
 
 def _done(row: dict[str, Any], as_json: bool) -> None:
-    expires = None if row["expires_at"] is None else datetime.fromtimestamp(row["expires_at"], UTC)
+    expires = _aware(row["expires_at"])
     if as_json:
         typer.echo(common.to_json({**row, "expires_at": expires}))
         return

@@ -9,6 +9,7 @@ import typer
 
 from decnet.hostile import visible
 from decnet_tui.cli import common
+from decnet_tui.store import StoredRules
 from decnet_tui.whatsnew import Section, gather, tell
 
 Since = Annotated[
@@ -31,7 +32,8 @@ def summary(
 
     async def ask() -> list[Section]:
         async with common.repository(settings) as repo:
-            return tell(await gather(repo, start, settings.runtime.heartbeat_s))
+            rules = StoredRules(settings, repo, "cli", engine=common.reach(settings)[1] is not None)
+            return tell(await gather(repo, rules, start, settings.runtime.heartbeat_s))
 
     sections = common.run(ask)
     if as_json:

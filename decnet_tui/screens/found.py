@@ -34,7 +34,9 @@ class FoundView(TableView[Hit]):
             Column("ts", "when", 14, text=self._time),
             Column("kind", "kind", 8),
             Column("attacker_ip", "attacker", 15),
-            Column("value", "what", 20, grow=True),
+            Column(
+                "value", "what", 20, text=lambda r: str(r.get("login") or r.get("value") or ""), grow=True
+            ),
             Column("session_id", "session", 8, wide=True),
         )
 
@@ -53,7 +55,7 @@ class FoundView(TableView[Hit]):
     async def fetch(self, session: Session) -> Sequence[Hit]:
         """What the store finds. Raises what the store raises."""
         wanted = self.wanted
-        rows = await need_store(session).find(wanted, None, MAX_ROWS)
+        rows = await need_store(session).find(wanted, None, MAX_ROWS, clear=session.keep_clear)
         self._answered = wanted
         return rows
 

@@ -69,7 +69,7 @@ class SinceView(SectionsView):
 
     async def fetch(self, session: Session) -> list[whatsnew.Section]:
         """The sections. Raises what the store raises."""
-        found = await whatsnew.gather(need_store(session), self.since, self.feed.heartbeat_s)
+        found = await whatsnew.gather(need_store(session), session, self.since, self.feed.heartbeat_s)
         # What the bus said last is newer than the stored heartbeats, and is what the header goes by.
         live = [whatsnew.Beat(worker=w.name, payload=w.payload) for w in self.feed.workers.values()]
         found.heartbeats = live or found.heartbeats

@@ -58,11 +58,17 @@ class Pot:
         return next(row for row in json.loads(done.stdout) if row["rule_id"] == rule_id)
 
 
-@pytest.fixture
-def pot(tmp_path: Path) -> Iterator[Pot]:
+MODES = ("database", "filesystem")
+
+
+@pytest.fixture(params=MODES)
+def pot(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pot]:
+    """An engine in each mode; the commands beside it are told of neither mode nor directory of rules."""
     made = Pot(tmp_path)
     arguments = ("--rules", made.rules, "--sensor", f"cowrie={made.log}")
-    with daemon(made.data, tmp_path / "engine.log", *arguments) as made.engine:
+    mode = {"DECNET_TTP_RULE_STORE_TYPE": request.param}
+    with daemon(made.data, tmp_path / "engine.log", *arguments, surrounding=mode) as made.engine:
+        until(lambda: cli("rules", "list", "--data-dir", made.data).returncode == 0, 30, "the rules")
         yield made
 
 
@@ -87,9 +93,35 @@ def test_a_broken_rule_costs_no_other_and_is_live_when_mended(pot: Pot) -> None:
 
 @pytest.mark.timeout(120)
 def test_a_rule_that_is_off_for_a_while_fires_again_by_itself(pot: Pot) -> None:
-    done = cli("rules", "disable", "A1", "--for", "5s", "--reason", "test", "--data-dir", pot.data)
+    done = cli("rules", "disable", "A1", "--for", "20s", "--reason", "test", "--data-dir", pot.data)
     assert done.returncode == 0, done.stderr.decode()
     until(lambda: pot.rule("A1")["state"] == "disabled", LIMIT_S, "disabled in rules list")
     assert pot.tagged("198.51.100.1", "alpha") == set()
     until(lambda: pot.rule("A1")["state"] == "enabled", 50, "enabled again in rules list")
     assert pot.tagged("198.51.100.2", "alpha") == {"A1"}
+
+
+@pytest.mark.timeout(120)
+def test_an_engine_on_an_empty_folder_waits_and_judges_everything_once_a_rule_comes(tmp_path: Path) -> None:
+    made = Pot(tmp_path)
+    kept = {path: path.read_text("utf-8") for path in made.rules.iterdir()}
+    for path in kept:
+        path.unlink()
+    append_session(made.log, "early", ["alpha", "beta"], "198.51.100.1")
+    with daemon(made.data, tmp_path / "engine.log", "--rules", made.rules, "--sensor", f"cowrie={made.log}"):
+        until(lambda: _ttp(made.data)["status"] == "waiting_for_rules", 30, "it waits")
+        until(lambda: listed("sessions", made.data), 30, "the session is stored all the same")
+        until(lambda: _ttp(made.data)["lag"] > 0, 30, "its events wait in the stream")
+        assert _ttp(made.data)["processed"] == 0
+        assert listed("tags", made.data) == []
+        for words in (("list",), ("disable", "A1")):
+            assert b"no rules loaded yet" in cli("rules", *words, "--data-dir", made.data).stderr
+        for path, text in kept.items():
+            path.write_text(text, "utf-8")
+        until(lambda: len(listed("tags", made.data)) == 2, 30, "both rules on the early session")
+        until(lambda: _ttp(made.data)["status"] == "ok", 30, "well again")
+
+
+def _ttp(data: Path) -> dict[str, Any]:
+    rows = listed("workers", data)
+    return next((row for row in rows if row["worker"] == "ttp"), {"status": "", "lag": 0})

@@ -36,10 +36,18 @@ def data(tmp_path: Path) -> Path:
         repo = await BaseRepository.open(f"sqlite:///{tmp_path / 'decnet.sqlite'}")
         await filled(repo, time.time())
         await repo.heartbeat_write("sensors", {"state": "ok", "ts": time.time(), "sensors": SENSORS})
+
         await repo.close()
 
     asyncio.run(fill())
     return tmp_path
+
+
+async def _engine_beats(data: Path) -> None:
+    """An engine runs that keeps its rules in the database."""
+    repo = await BaseRepository.open(f"sqlite:///{data / 'decnet.sqlite'}")
+    await repo.heartbeat_write("ttp", {"state": "ok", "ts": time.time(), "rule_store": "database"})
+    await repo.close()
 
 
 def run(*arguments: str | Path, code: int = 0) -> str:
@@ -49,6 +57,7 @@ def run(*arguments: str | Path, code: int = 0) -> str:
 
 
 def test_summary_tells_what_the_first_view_tells(data: Path) -> None:
+    asyncio.run(_engine_beats(data))
     text = run("summary", "--data-dir", data)
     for word in (
         "new attackers and identities: 1",

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from decnet.errors import DecnetError
 from decnet.hostile import MAX_DEPTH
+from decnet.ttp.rules import RuleState
+from decnet.ttp.store.base import RuleListing
 from decnet_tui import clipboard, feed, forms, glyphs, journal, link, loading, pacing, playback, summary
 from decnet_tui.feed import Feed
 from decnet_tui.filters import Filter, FilterError, parse_filter
@@ -24,7 +27,7 @@ from decnet_tui.playback import (
 )
 from decnet_tui.scope import scope_of
 from decnet_tui.screens.base import View
-from decnet_tui.store import RepositoryRules, effective_state, epoch
+from decnet_tui.store import effective_state, listed, made_state
 from decnet_tui.summary import short
 from decnet_tui.widgets import prompt
 from tests.consolekit import Clock
@@ -119,8 +122,8 @@ def test_marks_are_jumped_to_after_the_last_and_from_the_first_again() -> None:
 
 @pytest.mark.parametrize(("expires", "state"), [(NOW, "enabled"), (NOW + 0.1, "clipped"), (None, "clipped")])
 def test_a_state_holds_until_exactly_its_end(expires: float | None, state: str) -> None:
-    held = {"state": "clipped", "confidence_max": 0.4, "expires_at": expires, "reason": "r", "set_by": "bob"}
-    found = effective_state(held, NOW)
+    ends = None if expires is None else datetime.fromtimestamp(expires, UTC)
+    found = effective_state(RuleState("clipped", 0.4, ends, "r", "bob"), NOW)
     assert found["state"] == state
     over = state == "enabled"
     assert (found["confidence_max"], found["expires_at"], found["set_by"]) == (
@@ -128,26 +131,23 @@ def test_a_state_holds_until_exactly_its_end(expires: float | None, state: str) 
     )
 
 
-def test_times_of_the_store_are_epoch_seconds_whatever_they_are() -> None:
-    moment = datetime(2023, 11, 14, 22, 13, 20)  # as a database without zones gives it
-    assert epoch(moment) == epoch(moment.replace(tzinfo=UTC)) == NOW
-    assert (epoch(7), epoch(None), epoch("x")) == (7.0, None, None)
-
-
 async def test_a_rule_that_never_loaded_has_no_state_that_one_could_change() -> None:
-    class Rules:
-        async def rule_definitions(self) -> list[dict[str, Any]]:
+    class Store:
+        async def listing(self, *, running: bool) -> list[RuleListing]:
+            assert running
             return [
-                {"rule_id": "R2", "error": "bad"}, {"rule_id": "R1", "version": 3, "yaml": "x", "error": "old kept"},
-            ]  # fmt: skip
+                RuleListing("R2", 0, "", "r2.yaml", "", "bad"),
+                RuleListing("R1", 3, "n", "r1.yaml", "x", "old kept"),
+            ]
 
-        async def rule_states(self) -> dict[str, Any]:
-            return {"R1": {"state": "disabled"}, "R2": {"state": "disabled"}}
+        async def stored_states(self) -> dict[str, RuleState]:
+            return dict.fromkeys(("R1", "R2"), RuleState("disabled"))
 
+    class Fired:
         async def rule_fired_counts(self, since: float) -> dict[str, int]:
             return {"R1": 5}
 
-    first, second = await RepositoryRules(Rules(), "eve").list_rules()  # type: ignore[arg-type]
+    first, second = await listed(Store(), Fired())  # type: ignore[arg-type]
     assert (first["rule_id"], first["state"], first["fired_24h"], first["rule_version"]) == (
         "R1",
         "disabled",
@@ -155,6 +155,12 @@ async def test_a_rule_that_never_loaded_has_no_state_that_one_could_change() -> 
         3,
     )
     assert (second["rule_id"], second["state"], second["fired_24h"]) == ("R2", "failed", 0)
+
+
+def test_a_state_that_is_none_is_an_error_that_is_told() -> None:
+    with pytest.raises(DecnetError, match="needs confidence_max"):
+        made_state("clipped", None, None, None, "eve")
+    assert made_state("clipped", 0.4, NOW, "why", "eve").expires_at == datetime.fromtimestamp(NOW, UTC)
 
 
 def rule_entry(number: int, at: float, **over: Any) -> dict[str, Any]:

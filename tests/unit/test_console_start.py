@@ -327,7 +327,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> type[Opened]:
 
 
 async def test_a_store_is_opened_once_and_closed_with_the_session(opened: type[Opened]) -> None:
-    session = attach.ConsoleSession(FakeBus(), db_url="sqlite:///x")  # type: ignore[arg-type]
+    session = attach.ConsoleSession(FakeBus(), Settings(), db_url="sqlite:///x")  # type: ignore[arg-type]
     assert session.opening
     with pytest.raises(DecnetError, match="without a database"):
         await session.list_rules()
@@ -340,14 +340,14 @@ async def test_a_store_is_opened_once_and_closed_with_the_session(opened: type[O
 
 async def test_a_store_that_cannot_be_opened_leaves_an_attachment_without_one(opened: type[Opened]) -> None:
     opened.fails = True
-    session = attach.ConsoleSession(FakeBus(), db_url="sqlite:///x")  # type: ignore[arg-type]
+    session = attach.ConsoleSession(FakeBus(), Settings(), db_url="sqlite:///x")  # type: ignore[arg-type]
     with pytest.raises(DatabaseError):
         await session.open_store()
     assert (session.opening, session.repo) == (False, None)
     await session.open_store()
     await session.close()
     assert opened.closed == 0
-    assert not attach.ConsoleSession(FakeBus()).opening  # type: ignore[arg-type]
+    assert not attach.ConsoleSession(FakeBus(), Settings()).opening  # type: ignore[arg-type]
 
 
 def connection(**over: Any) -> Connection:
@@ -387,7 +387,7 @@ def test_the_file_of_an_engine_that_is_gone_is_none(tmp_path: Path, monkeypatch:
 
 
 async def test_an_engine_inside_that_is_stuck_says_so() -> None:
-    session = attach.ConsoleSession(FakeBus())  # type: ignore[arg-type]
+    session = attach.ConsoleSession(FakeBus(), Settings())  # type: ignore[arg-type]
     await session.played(1.0)
 
     async def stuck(seconds: float) -> str:

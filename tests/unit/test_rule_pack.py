@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.config import packaged_rules_dir
-from decnet.ttp import lint
 from decnet.ttp.loader import load_bytes, load_dir
 from decnet.ttp.rules import CompiledRule
 from decnet.ttp.selftest import run_rule_tests
 from decnet_tui.cli.coverage import coverage_layer, coverage_rows
 from decnet_tui.cli.main import app
+from tests import rulelint as lint
 from tests.democommands import demo_commands
 
 PACK = load_dir(packaged_rules_dir())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -135,7 +136,9 @@ def test_health_counts_files_that_failed_and_what_was_suppressed_and_tripped() -
     errors = [
         RuleError("x", Place(file, line)) for file, line in (("a.yaml", 1), ("a.yaml", 2), ("b.yaml", 1))
     ]
-    worker = worker_with(made("R1"), made("R2", 0.1), store=SimpleNamespace(errors=lambda: errors, bus=None))
+    worker = worker_with(
+        made("R1"), made("R2", 0.1), store=SimpleNamespace(errors=lambda: errors, bus=None, where=dict)
+    )
     (lifter,) = worker._engines()
     for i in range(2):
         event = TaggerEvent(
@@ -569,6 +572,12 @@ async def test_aggregates_of_a_span_are_judged_in_lots_with_its_end_as_their_tim
     ]
 
 
+async def _live() -> list[Any]:
+    """An engine runs whose rules are in the database."""
+    beat = {"state": "ok", "ts": time.time(), "rule_store": "database"}
+    return [{"worker": "ttp", "payload": beat}]
+
+
 async def test_a_back_fill_reads_what_only_the_stream_keeps_within_the_span(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -577,11 +586,13 @@ async def test_a_back_fill_reads_what_only_the_stream_keeps_within_the_span(
 
     class Stored:
         replay_kinds = ("sessions",)
+        heartbeats = staticmethod(_live)
 
         async def rule_definitions(self) -> list[dict[str, Any]]:
             texts = {"R1": RULE.format(id="R1", confidence=0.8), "R2": RULE.format(id="R2", confidence=0.8)}
-            rows = [{"rule_id": r, "yaml": text, "file": f"{r}.yaml"} for r, text in texts.items()]
-            return [*rows, {"rule_id": "bad", "yaml": "", "file": "bad.yaml"}]
+            rest = {"version": 1, "name": "demo", "error": None}
+            rows = [{"rule_id": r, "yaml": text, "file": f"{r}.yaml", **rest} for r, text in texts.items()]
+            return [*rows, {"rule_id": "bad", "yaml": "", "file": "bad.yaml", **rest}]
 
         async def rule_states(self) -> dict[str, dict[str, Any]]:
             off = {"state": "disabled", "confidence_max": None, "expires_at": None}
@@ -647,8 +658,12 @@ class Store:
         self.held: dict[str, RuleState] = {}
         self.known = [made("R1")]
         self.news: asyncio.Queue[RuleChange] = asyncio.Queue()
-        self.loads = 0
+        self.loads = self.holds = 0
         self.followed = False
+
+    async def hold(self) -> None:
+        assert self.loads == self.holds, "before the load"
+        self.holds += 1
 
     async def load_compiled(self) -> None:
         self.loads += 1
@@ -713,7 +728,7 @@ async def test_a_start_gives_the_store_the_bus_and_loads_the_rules_before_the_fi
     worker = TtpWorker(store, load_settings())  # type: ignore[arg-type]
     await worker.start(Untagged(0), "the bus")  # type: ignore[arg-type]
     assert store.bus == "the bus"
-    assert store.loads == 1
+    assert (store.loads, store.holds) == (1, 1)
     assert [len(e.engine.snapshot().rules) for e in worker._engines()] == [1]
     store.bus = "its own"
     await worker.start(Untagged(0), "the bus")  # type: ignore[arg-type]

@@ -76,7 +76,13 @@ class ListedIdentity(TypedDict):
     merged_into: str | None
 
 
-class Hit(TypedDict):
+class Login(TypedDict, total=False):
+    """How a log-in is shown: ``root/#a1b2``, or its clear text where the operator keeps that."""
+
+    login: str
+
+
+class Hit(Login):
     """One place that holds the text that was looked for."""
 
     ts: datetime | None
@@ -150,3 +156,22 @@ class SessionWorthReading(TypedDict):
     command_count: int
     downloads: int
     techniques: int
+
+
+class ListedCredential(TypedDict):
+    """One attempt to log in; ``secret`` is clear text only where the operator keeps and asks for it."""
+
+    credential_id: str
+    attacker_uuid: str | None
+    decky_id: str | None
+    service: str | None
+    session_id: str | None
+    username: str | None
+    secret_hmac: str | None
+    secret: str | None
+    secret_kind: str | None
+    success: bool | None
+    first_seen: datetime | None
+    last_seen: datetime | None
+    attacker_ip: str | None
+    login: str

@@ -146,7 +146,7 @@ class Command(SQLModel, table=True):
 
 
 class Credential(SQLModel, table=True):
-    """One attempt with one secret; the secret itself is never here, only its keyed hash."""
+    """One attempt with one secret: its keyed hash; ``secret`` is the clear text, kept only by a setting of the operator's."""
 
     __tablename__ = "credential"
     __table_args__ = (
@@ -161,6 +161,7 @@ class Credential(SQLModel, table=True):
     session_id: str | None = text(None)
     username: str | None = text(None)
     secret_hmac: str | None = text(None)
+    secret: str | None = text(None)
     secret_kind: str | None = text(None)
     success: bool | None = Field(default=None)
     first_seen: datetime | None = moment(None)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
-from typing import Literal, NamedTuple
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
@@ -18,7 +19,7 @@ from decnet.logs import get_logger
 from decnet.telemetry import child, inject
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, RuleState
 
-__all__ = ["DEFAULT_STATE", "CompiledRule", "RuleChange", "RuleState", "RuleStore"]
+__all__ = ["DEFAULT_STATE", "CompiledRule", "RuleChange", "RuleListing", "RuleState", "RuleStore"]
 
 _log = get_logger(__name__)
 ChangeKind = Literal["definition", "state", "removed"]
@@ -30,6 +31,40 @@ class RuleChange(NamedTuple):
     change_kind: ChangeKind
     rule_id: str
     new_value: CompiledRule | RuleState | None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleListing:
+    """A rule as lists show it, with its YAML; or a file that gave none: its ``error`` says why, ``yaml`` is empty."""
+
+    rule_id: str
+    rule_version: int
+    name: str
+    file: str
+    yaml: str
+    error: str | None = None
+
+
+def listing_of(rules: Iterable[CompiledRule], errors: Iterable[RuleError]) -> list[RuleListing]:
+    """Rules and broken files by id; a rule whose file is broken now is the last good one, with the error beside it."""
+    texts, kept = by_file(errors), list(rules)
+    rows = [RuleListing(r.rule_id, r.rule_version, r.name, r.file, r.source, texts.get(r.file)) for r in kept]
+    homeless = texts.keys() - {rule.file for rule in kept}
+    rows += [RuleListing(file_id(file), 0, "", file, "", texts[file]) for file in homeless]
+    return sorted(rows, key=lambda row: row.rule_id)
+
+
+def by_file(errors: Iterable[RuleError]) -> dict[str, str]:
+    """The errors of each file as lines."""
+    lines: dict[str, list[str]] = {}
+    for error in errors:
+        lines.setdefault(error.place.file, []).append(str(error))
+    return {file: "\n".join(found) for file, found in lines.items()}
+
+
+def file_id(file: str) -> str:
+    """What a file without a loadable rule is listed under: its name."""
+    return Path(file).name
 
 
 class RuleStore(ABC):
@@ -53,6 +88,27 @@ class RuleStore(ABC):
     @abstractmethod
     async def set_state(self, rule_id: str, state: RuleState) -> None:
         """Stores and announces a state. Raises RuleStoreError: drift of states is dangerous."""
+
+    @abstractmethod
+    async def stored_states(self) -> Mapping[str, RuleState]:
+        """All states as they are stored now, expired ones included. Raises RuleStoreError or DatabaseError."""
+
+    @abstractmethod
+    async def listing(self, *, running: bool = True) -> list[RuleListing]:
+        """Every rule and every broken file, by id, as an engine on this store has them; nothing is compiled twice.
+
+        With ``running`` False no engine has any: then it is what the next one would load.
+        """
+
+    @abstractmethod
+    def where(self) -> dict[str, Any]:
+        """What health tells other processes of this store: ``rule_store``, and where its files are, if it has any."""
+
+    async def hold(self) -> None:  # noqa: B027
+        """Says to the other processes of the host that an engine judges by this store; before the first load."""
+
+    async def close(self) -> None:  # noqa: B027
+        """Lets go of what other processes wait for; the store is used no more."""
 
     @abstractmethod
     def rules(self) -> tuple[CompiledRule, ...]:

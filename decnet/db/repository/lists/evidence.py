@@ -16,14 +16,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, shaped
 from decnet.db.repository.conditions import attacker_is, tag_is_shown
-from decnet.db.rows.lists import ListedAttacker, ListedIdentity, ListedSession, ListedTag
+from decnet.db.rows.lists import ListedAttacker, ListedCredential, ListedIdentity, ListedSession, ListedTag
 from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Attacker, Identity, SessionRow
+from decnet.db.schema.recorder import Attacker, Credential, Identity, SessionRow
 from decnet.db.schema.ttp import TTPTag
 from decnet.db.types import as_utc
+from decnet.keyed import login_label
 
 _TAG, _SESSION = table_of(TTPTag), table_of(SessionRow)
-_ATTACKER, _IDENTITY = table_of(Attacker), table_of(Identity)
+_ATTACKER, _IDENTITY, _CREDENTIAL = table_of(Attacker), table_of(Identity), table_of(Credential)
 _CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
 _seen_last = func.coalesce(_ATTACKER.c.last_seen, _ATTACKER.c.told_at)
 _TAG_ROW = (
@@ -194,6 +195,39 @@ class EvidenceMixin(SqlRepository):
                 for attacker, technique in await session.execute(_techniques_of(part)):
                     techniques[attacker].add(technique)
         return [_attacker_row(row, counts, techniques) for row in rows]
+
+    async def list_credentials(
+        self,
+        since: Since = None,
+        attacker: str | None = None,
+        limit: int = 100,
+        ignored: bool = False,
+        *,
+        clear: bool = False,
+    ) -> list[ListedCredential]:
+        """Log-ins that were tried, by the last time, each with ``login`` (``root/#a1b2``).
+
+        With ``clear`` that is the clear text, and ``secret`` too, where it was kept.
+        """
+        where = [
+            *attacker_is(_CREDENTIAL.c.attacker_uuid, attacker),
+            *_not_marked(_ATTACKER.c.ignored_by, ignored),
+        ]
+        if since is not None:
+            where.append(_CREDENTIAL.c.last_seen >= as_utc(since))
+        joined = _CREDENTIAL.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _CREDENTIAL.c.attacker_uuid)
+        query = (
+            select(_CREDENTIAL, _ATTACKER.c.ip.label("attacker_ip")).select_from(joined).where(and_(*where))
+        )
+        rows = await self._listed(
+            query.order_by(_newest(_CREDENTIAL.c.last_seen), _CREDENTIAL.c.credential_id), limit
+        )
+        shown = [row if clear else {**row, "secret": None} for row in rows]
+        labels = (login_label(row["username"], row["secret_hmac"], row["secret"]) for row in shown)
+        return [
+            shaped(ListedCredential, {**row, "login": label})
+            for row, label in zip(shown, labels, strict=True)
+        ]
 
     async def _listed(self, query: Any, limit: int) -> list[Row]:
         async with self._read() as session:

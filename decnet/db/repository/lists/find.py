@@ -20,6 +20,7 @@ from decnet.db.schema.recorder import Attacker, AttackerIntel, Command, Credenti
 from decnet.db.schema.ttp import TTPTag
 from decnet.db.types import as_utc
 from decnet.hostile import storable_text
+from decnet.keyed import login_label
 
 _ATTACKER, _SESSION, _COMMAND = table_of(Attacker), table_of(SessionRow), table_of(Command)
 _CREDENTIAL, _PRINT = table_of(Credential), table_of(Fingerprint)
@@ -35,10 +36,17 @@ class FindMixin(SqlRepository):
     """Search over what the recorder wrote."""
 
     async def find(
-        self, text: str, since: datetime | float | None = None, limit: int = 100, ignored: bool = False
+        self,
+        text: str,
+        since: datetime | float | None = None,
+        limit: int = 100,
+        ignored: bool = False,
+        *,
+        clear: bool = False,
     ) -> list[Hit]:
         """Rows ts (aware), kind (command, address, user, hash, url, file, forward, input, exploit, client, intel, mail, canary,
-        other), value, attacker_ip, attacker_uuid, session_id, newest first; limit 0 is all. Empty text finds nothing.
+        other), value, attacker_ip, attacker_uuid, session_id, newest first; limit 0 is all. Empty text finds nothing. A user has
+        ``login`` too (``root/#a1b2``); with ``clear`` it is the clear text where that was kept, and is searched.
         """
         text = storable_text(text)
         if not text:
@@ -47,7 +55,7 @@ class FindMixin(SqlRepository):
         for query, shape in (
             (_commands(text), _plain("command")),
             (_addresses(text), _plain("address")),
-            (_users(text), _credential_kind(text)),
+            (_users(text, clear), _credential_kind(text, clear)),
             (_prints(text), _json_items(text)),
             (_files(text), _json_items(text)),
             (_said_by_others(text), _json_items(text)),
@@ -70,8 +78,12 @@ class FindMixin(SqlRepository):
         statement = statement.order_by(time.desc())
         async with self._read() as session:
             found = await self._rows(session, statement.limit(limit) if limit else statement)
-        kept = ({name: row.get(name) for name in FIND_COLUMNS} for raw in found for row in shape(raw))
-        return [shaped(Hit, row) for row in kept]
+        return [_shown(row) for raw in found for row in shape(raw)]
+
+
+def _shown(row: Row) -> Hit:
+    shown = {name: row.get(name) for name in FIND_COLUMNS}
+    return shaped(Hit, {**shown, "login": row["login"]} if "login" in row else shown)
 
 
 _Query = tuple[Any, Any, Any]
@@ -112,11 +124,14 @@ def _addresses(text: str) -> _Query:
     return statement, seen, _ATTACKER.c.ignored_by
 
 
-def _users(text: str) -> _Query:
+def _users(text: str, clear: bool) -> _Query:
     columns = [_CREDENTIAL.c.last_seen.label("ts"), _CREDENTIAL.c.username, _CREDENTIAL.c.secret_hmac]
+    columns.append(_CREDENTIAL.c.secret)
     columns += [_ATTACKER.c.ip.label("attacker_ip"), _CREDENTIAL.c.attacker_uuid, _CREDENTIAL.c.session_id]
     joined = _CREDENTIAL.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _CREDENTIAL.c.attacker_uuid)
     wanted = or_(_has(_CREDENTIAL.c.username, text), _CREDENTIAL.c.secret_hmac == text.lower())
+    if clear:
+        wanted = or_(wanted, _CREDENTIAL.c.secret == text)
     return select(*columns).select_from(joined).where(wanted), _CREDENTIAL.c.last_seen, _ATTACKER.c.ignored_by
 
 
@@ -166,11 +181,12 @@ def _plain(kind: str) -> Any:
     return lambda row: [{**row, "kind": kind}]
 
 
-def _credential_kind(text: str) -> Any:
+def _credential_kind(text: str, clear: bool) -> Any:
     def shape(row: Row) -> list[Row]:
         if row["secret_hmac"] == text.lower():
             return [{**row, "kind": "hash", "value": row["secret_hmac"]}]
-        return [{**row, "kind": "user", "value": row["username"]}]
+        login = login_label(row["username"], row["secret_hmac"], row["secret"] if clear else None)
+        return [{**row, "kind": "user", "value": row["username"], "login": login}]
 
     return shape
 

@@ -190,7 +190,7 @@ class AttackersMixin(SqlRepository):
         return (await self.upsert_credentials([credential]))[0]
 
     async def upsert_credentials(self, credentials: Sequence[Mapping[str, object]]) -> list[str]:
-        """Many of them; their ids. A success seen once stays."""
+        """Many of them; their ids. A success seen once stays, and so does a row that came without clear text."""
         rows = [_credential_row(credential) for credential in credentials]
         merge = {"success": greatest, "first_seen": least, "last_seen": greatest}
         async with self._write() as session:
@@ -263,5 +263,6 @@ def _credential_row(credential: Mapping[str, object]) -> Row:
     success = credential.get("success")
     row["credential_id"] = _row_id("credential", *row.values())
     row["success"] = success if isinstance(success, bool) else None
+    row["secret"] = credential.get("secret")
     row["first_seen"] = row["last_seen"] = credential.get("ts")
     return row

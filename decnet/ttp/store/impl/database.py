@@ -11,7 +11,6 @@ import hashlib
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -22,8 +21,8 @@ from decnet.runtime.leases import OWNER, is_dead
 from decnet.telemetry import child, span
 from decnet.ttp.loader import load_bytes
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, RuleState
-from decnet.ttp.store.base import RuleChange, RuleStore
-from decnet.ttp.store.impl.directory import by_file, shrunk
+from decnet.ttp.store.base import RuleChange, RuleListing, RuleStore, by_file, file_id
+from decnet.ttp.store.impl.directory import shrunk
 from decnet.ttp.store.impl.filesystem import FilesystemRuleStore
 
 if TYPE_CHECKING:
@@ -69,12 +68,14 @@ class DatabaseRuleStore(RuleStore):
         self._fed: tuple[tuple[dict[str, str], tuple[str, ...]], int] | None = None
         """Files and sequence number of the rows when they were last made equal."""
         self._seq = 0
+        self._loaded = False
 
     async def load_compiled(self) -> list[CompiledRule]:
         """Feeds the files when nobody else does, then reads all definitions and states."""
         if await self._hold_lease():
             await self.feed(at_start=True)
         async with self._tailing:
+            self._loaded = True
             self._seq = await self.repo.rule_change_seq()
             await self._read_definitions()
             self._states = await self._read_states()
@@ -90,10 +91,11 @@ class DatabaseRuleStore(RuleStore):
         return ((row and state_of(row)) or DEFAULT_STATE).effective()
 
     async def set_state(self, rule_id: str, state: RuleState) -> None:
-        """Writes the state through; other engines see it within a second."""
+        """Writes the state through; other engines see it within a second, and a store that loaded its rules at once."""
         with span("ttp.rule.state.change", rule_id=rule_id, state=state.state):
             await self._write_state(rule_id, state)
-            await self.tail()
+            if self._loaded:
+                await self.tail()
 
     async def _write_state(self, rule_id: str, state: RuleState) -> None:
         values = {name: getattr(state, name) for name in _STATE}
@@ -102,6 +104,23 @@ class DatabaseRuleStore(RuleStore):
                 await self.repo.rule_state_set(rule_id, **values, set_at=state.set_at or datetime.now(UTC))
         except Exception as error:
             raise RuleStoreError(f"state of {rule_id} not stored: {error}") from error
+
+    async def stored_states(self) -> Mapping[str, RuleState]:
+        """The rows of states, as they are now."""
+        return await self._read_states()
+
+    async def listing(self, *, running: bool = True) -> list[RuleListing]:
+        """The rows of definitions; without an engine the files, which win at its start."""
+        if not running:
+            return await self.fs.listing(running=False)
+        rows = await self.repo.rule_definitions()
+        return [
+            RuleListing(r["rule_id"], r["version"], r["name"], r["file"], r["yaml"], r["error"]) for r in rows
+        ]
+
+    def where(self) -> dict[str, Any]:
+        """Whoever reaches the database reaches the store."""
+        return {"rule_store": "database"}
 
     def rules(self) -> tuple[CompiledRule, ...]:
         """The definitions last read."""
@@ -363,11 +382,6 @@ def _add_broken(
             row["error"] = error
         if not mine:
             wanted[file_id(file)] = {"version": 0, "name": "", "yaml": "", "file": file, "error": error}
-
-
-def file_id(file: str) -> str:
-    """What a file without a loadable rule is listed under: its name."""
-    return Path(file).name
 
 
 def _stored_errors(row: RuleDefinition) -> list[RuleError]:

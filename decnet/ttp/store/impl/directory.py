@@ -10,7 +10,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -205,11 +205,3 @@ def difference(old: dict[str, CompiledRule], new: dict[str, CompiledRule]) -> li
         elif before is None or before.content_hash != rule.content_hash:
             changes.append(RuleChange("definition", rule_id, rule))
     return changes
-
-
-def by_file(errors: Iterable[RuleError]) -> dict[str, str]:
-    """The errors of each file as lines."""
-    lines: dict[str, list[str]] = {}
-    for error in errors:
-        lines.setdefault(error.place.file, []).append(str(error))
-    return {file: "\n".join(found) for file, found in lines.items()}

@@ -7,14 +7,16 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from decnet.bus.base import BaseBus
-from decnet.errors import RuleError, RuleStoreError
+from decnet.errors import Place, RuleError, RuleStoreError
 from decnet.logs import get_logger
 from decnet.telemetry import child, span
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, RuleState
-from decnet.ttp.store.base import RuleChange, RuleStore
+from decnet.ttp.store.base import RuleChange, RuleListing, RuleStore, listing_of
 from decnet.ttp.store.impl.directory import Plan, RuleDirectory
+from decnet.ttp.store.impl.ruleset import RuleSetFile
 from decnet.ttp.store.impl.states import StateFile
 
 _log = get_logger(__name__)
@@ -24,7 +26,8 @@ _MAX_LOOKS = 25
 class FilesystemRuleStore(RuleStore):
     """Follows one directory; ``debounce_s``, ``rescan_s`` and ``states_s`` (looks at states) are seconds.
 
-    States live in the file ``states``, in this process without one.
+    States live in the file ``states``, in this process without one. Beside it an engine's store says what it
+    judges by, so that other processes list just this.
     """
 
     def __init__(
@@ -45,16 +48,35 @@ class FilesystemRuleStore(RuleStore):
         self.states_s = min(states_s, 1.0)
         self._file = StateFile(states)
         self._states: dict[str, RuleState] = {}
+        self._states_error: RuleError | None = None
         self._taking = asyncio.Lock()
+        self._set = RuleSetFile(states.parent) if states is not None else None
+        self._loaded = False
 
     async def load_compiled(self) -> list[CompiledRule]:
         """Scans the directory and reads the states now."""
-        await self.rescan()
+        self._loaded = True
         try:
-            self._states = await asyncio.to_thread(self._file.read)
+            self._states = await self._read_states()
         except RuleStoreError as error:
             _log.warning("rule states not readable", reason=str(error))
+        await self.rescan()
+        await self._publish_set()
         return list(self.rules())
+
+    async def _read_states(self) -> dict[str, RuleState]:
+        """All states; a file that cannot be read is an error of the store until it can."""
+        try:
+            found = await asyncio.to_thread(self._file.read)
+        except RuleStoreError as error:
+            self._states_error = RuleError(str(error), Place(str(self._file.path)))
+            raise
+        self._states_error = None
+        return found
+
+    async def _publish_set(self) -> None:
+        if self._set is not None:
+            await asyncio.to_thread(self._set.publish, listing_of(self.rules(), self.errors()))
 
     async def rescan(self, *, allow_shrink: bool = False, settle: bool = False) -> list[RuleChange]:
         """Looks at the files once and announces what changed.
@@ -68,9 +90,11 @@ class FilesystemRuleStore(RuleStore):
         known = {str(error) for error in self.directory.errors}
         changes = await asyncio.to_thread(self.directory.swap, plan, allow_shrink=allow_shrink)
         self.version += bool(changes)
-        for error in self.directory.errors:
-            if str(error) not in known:
-                _log.warning("rule file not loaded, its last good version stays", error=str(error))
+        told = {str(error): error for error in self.directory.errors}
+        for text in told.keys() - known:
+            _log.warning("rule file not loaded, its last good version stays", error=text)
+        if changes or told.keys() != known:
+            await self._publish_set()
         for change in changes:
             self._announce(change)
         await self._send_news()
@@ -108,13 +132,41 @@ class FilesystemRuleStore(RuleStore):
         ``ended`` are the rules whose state this process has just ended.
         """
         async with self._taking:
-            before, self._states = self._states, await asyncio.to_thread(self._file.read)
+            before, self._states = self._states, await self._read_states()
             for rule_id in sorted(before.keys() | self._states.keys()):
                 state, known = self._states.get(rule_id, DEFAULT_STATE), before.get(rule_id, DEFAULT_STATE)
                 if state != known:
                     over = rule_id not in self._states and (rule_id in ended or known.expired())
                     self._announce(RuleChange("state", rule_id, state), auto_revert=over)
         await self._send_news()
+
+    async def stored_states(self) -> Mapping[str, RuleState]:
+        """What the file of states holds now."""
+        return await asyncio.to_thread(self._file.read)
+
+    async def listing(self, *, running: bool = True) -> list[RuleListing]:
+        """This store's own rules; in another process those of the engine that runs, else those of the files."""
+        if self._loaded:
+            return listing_of(self.rules(), self.errors())
+        found = await asyncio.to_thread(self._set.read) if running and self._set is not None else None
+        if found is not None:
+            return found
+        plan = await asyncio.to_thread(self.directory.look)
+        return listing_of(plan.rules.values(), plan.errors)
+
+    def where(self) -> dict[str, Any]:
+        """The file of states, which other processes have to reach."""
+        return {"rule_store": "filesystem", "rule_states": str(self._file.path) if self._file.path else None}
+
+    async def hold(self) -> None:
+        """Other processes list what this store loads from now on."""
+        if self._set is not None:
+            await asyncio.to_thread(self._set.hold)
+
+    async def close(self) -> None:
+        """Nobody judges by its rules any more."""
+        if self._set is not None:
+            await asyncio.to_thread(self._set.release)
 
     def rules(self) -> tuple[CompiledRule, ...]:
         """The rules of the last scan."""
@@ -125,8 +177,8 @@ class FilesystemRuleStore(RuleStore):
         return self._states
 
     def errors(self) -> list[RuleError]:
-        """Errors of the last scan."""
-        return list(self.directory.errors)
+        """Errors of the last scan, and of a file of states that cannot be read."""
+        return [*self.directory.errors, *([self._states_error] if self._states_error else [])]
 
     async def follow(self) -> None:
         """Follows files and states for ever."""

@@ -1,6 +1,6 @@
 """A tag says when the attacker did it, beside when the tag was made.
 
-Revision 0015. Tags stored before get the time of their evidence: of the command, the credential or the session
+Revision 0010. Tags stored before get the time of their evidence: of the command, the credential or the session
 that they name, of the five minutes that an aggregate is about, of the attacker's first sight where a tag is about
 no session; the rest keeps the time at which the tag was made.
 """
@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0015"
-down_revision = "0014"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 

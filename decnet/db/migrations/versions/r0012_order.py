@@ -1,6 +1,6 @@
 """What of a session found no room, and when its connection was logged.
 
-Revision 0010. Types are spelt out here, so that a later change of the models leaves it alone.
+Revision 0012. Types are spelt out here, so that a later change of the models leaves it alone.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0010"
-down_revision = "0012"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 

@@ -1,6 +1,6 @@
 """Names of sensors have a token each, and attackers whose address was kept unfolded join the folded one.
 
-Revision 0014. Types are spelt out here, so that a later change of the models leaves it alone. What an attacker
+Revision 0009. Types are spelt out here, so that a later change of the models leaves it alone. What an attacker
 such as ``fe80::1%eth0`` did becomes what ``fe80::1`` did; rows keep their ids. Its identity stays, merged into
 the other one, and the merge is told like every other, so that attribution works both out anew. The way down
 drops the names; what was joined stays so.
@@ -18,7 +18,7 @@ from decnet.bus.base import Event
 from decnet.db.types import UtcTime
 from decnet.ids import attacker_id, attacker_id_as_written, event_id, identity_id
 
-revision = "0014"
+revision = "0009"
 down_revision = "0008"
 branch_labels = None
 depends_on = None

@@ -1,6 +1,6 @@
 """Dead letters of single elements: path and value, and a key that tells letters apart.
 
-Revision 0009. Types are spelt out here, so that a later change of the models leaves it alone. The key of a
+Revision 0013. Types are spelt out here, so that a later change of the models leaves it alone. The key of a
 letter that is there already is made as ``decnet.ids.letter_key`` makes it.
 """
 
@@ -11,8 +11,8 @@ import hashlib
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0009"
-down_revision = "0010"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 

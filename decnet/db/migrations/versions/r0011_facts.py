@@ -1,6 +1,6 @@
 """What decoys other than shells count has a column, and so has where a fingerprint was seen: back-fill knows both.
 
-Revision 0012. Types are spelt out here, so that a later change of the models leaves it alone.
+Revision 0011. Types are spelt out here, so that a later change of the models leaves it alone.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0012"
-down_revision = "0015"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
