@@ -66,7 +66,7 @@ def integer(value: Any) -> int | None:
 def epoch(value: Any) -> float | None:
     """Epoch seconds from a number or ISO 8601 text (without a zone it is UTC)."""
     if type(value) is float and 0 <= value <= LATEST:  # what our own sensors write
-        return Epoch(value)
+        return value
     found = None if isinstance(value, str) and "T" in value else number(value)
     if found is None and isinstance(value, datetime):
         found = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
