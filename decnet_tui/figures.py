@@ -46,7 +46,9 @@ LOSS: dict[str, Words] = {
     "evidence_cut": ("piece of evidence cut", "pieces of evidence cut"),
     "attempts_uncounted": ("look at more log-ins than are counted", "looks at more log-ins than are counted"),
     "sessions_refused": ("session that could not be judged", "sessions that could not be judged"),
-    "malformed": ("observation refused", "observations refused"),
+    "malformed": ("event that could not be read", "events that could not be read"),
+    "element_faults": ("element that could not be read", "elements that could not be read"),
+    "contradictory": ("observation that contradicts its topic", "observations that contradict their topics"),
 }
 """What is not in the database, or only in part."""
 TROUBLE: dict[str, Words] = {
@@ -82,7 +84,7 @@ TROUBLE: dict[str, Words] = {
     "rules_tripped": ("rule out of action after failures", "rules out of action after failures"),
     "rule_failures": ("failure of a rule", "failures of rules"),
     "news_cut": ("piece of news that names fewer tags", "pieces of news that name fewer tags"),
-    "waiting_forgotten": ("wait begun anew for want of room", "waits begun anew for want of room"),
+    "unknown_keys": ("key that nobody knows", "keys that nobody knows"),
     "failed_changes": ("change of a decoy failed", "changes of decoys failed"),
     "failing": ("decoy failing", "decoys failing"),
 }
@@ -111,6 +113,7 @@ WORK: dict[str, Words] = {
     "windows_fired": ("window fired", "windows fired"),
     "window_hits_dropped": ("window hit no longer needed", "window hits no longer needed"),
     "deferred": ("observation put off", "observations put off"),
+    "waiting": ("observation waiting for its attacker", "observations waiting for their attackers"),
     "alerts_told": ("alert told", "alerts told"),
     "deckies": ("decoy", "decoys"),
     "pending": ("change waiting", "changes waiting"),
@@ -160,7 +163,9 @@ def others(payload: Mapping[str, Any]) -> list[str]:
 
 
 def _amount(value: Any) -> int | float:
-    """A number that is more than nothing, else 0."""
+    """A number, or the sum of numbers by kind, that is more than nothing; else 0."""
+    if isinstance(value, Mapping):
+        value = sum(number for number in value.values() if isinstance(number, int))
     good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e15
     return value if good else 0
 

@@ -197,7 +197,10 @@ TOPICS = (
     topics.credential(topics.CREDENTIAL_CAPTURED),
     topics.identity(topics.IDENTITY_MERGED),
     topics.attacker(topics.ATTACKER_INTEL_ENRICHED),
+)
+JUDGED = (
     topics.email_topic(topics.EMAIL_RECEIVED),
     "canary.*.triggered",
     topics.credential(topics.CREDENTIAL_REUSE_DETECTED),
 )
+"""Events that others work on: of these only whose they are is written down."""

@@ -20,7 +20,7 @@ from decnet.events.identity import Formed
 from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.recorder.derive import USERS_CAPPED, derive_due
-from decnet.recorder.plan import TOPICS, Plan, plan_of
+from decnet.recorder.plan import JUDGED, TOPICS, Plan, plan_of
 from decnet.runtime.received import Received, under_stored_names
 from decnet.runtime.worker import Job, Transaction, Worker
 
@@ -39,8 +39,8 @@ class RecorderWorker(Worker):
     """Writes what attackers did, and tells of each new identity once."""
 
     name = "recorder"
-    topics = TOPICS
-    keeps = TOPICS
+    topics = (*TOPICS, *JUDGED)
+    keeps = TOPICS  # faults of the others are told of by who judges them
 
     def __init__(self, settings: Settings | None = None) -> None:
         settings = settings or load_settings()

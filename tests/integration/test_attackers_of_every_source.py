@@ -18,11 +18,12 @@ from decnet.db.repository import BaseRepository
 from decnet.engine import Engine
 from decnet.events.topics import RECORDS
 from decnet.ids import attacker_id
-from decnet.recorder.plan import TOPICS, plan_of
+from decnet.recorder.plan import plan_of
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime.worker import Transaction
 from tests.dbkit import KINDS, migrated_url
 from tests.golden import settings
+from tests.wirekit import taken
 
 T = 1_700_000_000.0
 AT = datetime.fromtimestamp(T, UTC)
@@ -49,7 +50,7 @@ async def repo(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 async def recorded(repo: BaseRepository, *events: Event) -> list[str]:
     async with repo.transaction() as bound:
         tx = Transaction(bound)
-        await RecorderWorker().handle(events, tx)
+        await RecorderWorker().handle(taken(events), tx)
     return [letter.reason for letter in tx.dead]
 
 
@@ -84,7 +85,7 @@ async def test_a_look_up_says_when_only_as_long_as_nobody_saw_the_attacker(repo:
     for order in itertools.permutations([seen, *told]):
         async with repo.transaction() as bound:
             for one in order:
-                await RecorderWorker().handle([one], Transaction(bound))
+                await RecorderWorker().handle(taken([one]), Transaction(bound))
             (row,) = await bound.list_attackers()
             ends.append((row["first_seen"], row["last_seen"]))
     assert set(ends) == {(datetime.fromtimestamp(T + 60, UTC),) * 2}, "in whatever order they come"
@@ -108,10 +109,16 @@ def test_the_recorder_reads_every_topic_whose_record_names_an_attacker() -> None
     others = {"attacker.scored", "attacker.observation.>"}
     wanted = {topic for topic, record in RECORDS.items() if issubclass(record, FromAttacker)} - others
     ours = ("attribution.", "ttp.")
-    missing = {t for t in wanted if t not in TOPICS and not t.startswith(ours)}
+    read = RecorderWorker.topics
+    missing = {t for t in wanted if t not in read and not t.startswith(ours)}
     assert missing == set(), "scores and observations follow from what it wrote itself"
-    assert any(matches(pattern, "canary.a-token.triggered") for pattern in TOPICS)
-    assert plan_of([Event("canary.tok.placed", {"token_id": "tok"}, "", "e", T)]).refused == []
+    assert any(matches(pattern, "canary.a-token.triggered") for pattern in read)
+    assert (
+        plan_of(
+            taken([Event("canary.tok.placed", {"token_id": "tok", "attacker_ip": "192.0.2.1"}, "", "e", T)])
+        ).refused
+        == []
+    )
 
 
 async def test_tags_show_the_address_of_an_event_that_names_its_identity_too(tmp_path: Path) -> None:

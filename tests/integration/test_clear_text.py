@@ -18,6 +18,7 @@ from decnet.db.repository import BaseRepository
 from decnet.events.credential import Captured
 from decnet.keyed import login_label
 from decnet.recorder.worker import RecorderWorker
+from decnet.runtime.received import received
 from decnet.runtime.worker import Transaction
 from decnet.sensors.files.tailer import Line
 from decnet.sensors.opencanary import OpenCanarySource
@@ -27,6 +28,7 @@ from decnet.ttp.evidence import checked_evidence
 from decnet_tui.cli.main import app
 from decnet_tui.summary import summarise
 from tests.dbkit import migrated
+from tests.wirekit import taken
 
 SECRET, KEY = "Tr0ub4dor&3x", b"k" * 32
 CANARY = {
@@ -73,7 +75,7 @@ async def _stored(folder: Path, settings: Settings, events: list[Event]) -> None
     repo = await BaseRepository.open(await migrated(folder / "decnet.sqlite"))
     async with repo.transaction() as bound:
         tx = Transaction(bound)
-        await RecorderWorker(settings).handle(events, tx)
+        await RecorderWorker(settings).handle(taken(events), tx)
         assert not tx.dead
     await repo.close()
 
@@ -162,7 +164,7 @@ def test_what_came_before_the_setting_stays_without_and_a_sender_that_keeps_it_d
     async def again() -> None:
         repo = await BaseRepository.open(f"sqlite:///{tmp_path / 'decnet.sqlite'}")
         async with repo.transaction() as bound:
-            await RecorderWorker(on).handle(_all(on), Transaction(bound))
+            await RecorderWorker(on).handle(taken(_all(on)), Transaction(bound))
         await repo.close()
 
     asyncio.run(again())
@@ -171,7 +173,7 @@ def test_what_came_before_the_setting_stays_without_and_a_sender_that_keeps_it_d
 
 def test_no_evidence_holds_a_secret_that_was_kept(tmp_path: Path) -> None:
     events = [e for e in _all(_settings(tmp_path, keep_clear=True)) if e.topic == "credential.captured"]
-    judged = [tagged for event in events for tagged in tagger_events(event)]
+    judged = [tagged for event in events for tagged in tagger_events(received(event))]
     assert {tagged.source_kind for tagged in judged} == {"credential", "auth_attempt"}
     for tagged in judged:
         why = {"field": "secret", "matched": "x", "secret": tagged.payload.get("secret")}

@@ -440,7 +440,7 @@ async def test_a_dead_letter_keeps_what_it_can_of_hostile_text_in_its_topic_and_
 ) -> None:
     worker, topic, reason = "w\x00", "decky.a\x00b\ud800.state", "bad value '\udfff\x00' at commands[3].ts"
     letter = await repo.dead_letter_add(worker, topic, reason, 7, b"\x00\xff")
-    assert await repo.dead_letter_add(worker, topic, reason, 7, b"") == letter, (
+    assert await repo.dead_letter_add(worker, topic, reason, 7, b"\x00\xff") == letter, (
         "found again under its own name"
     )
     stored = await repo.dead_letter_get(letter)

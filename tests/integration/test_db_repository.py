@@ -210,7 +210,8 @@ async def test_session_in_any_order_ends_the_same(repo: BaseRepository) -> None:
     assert len({str({k: v for k, v in row.items() if k != "session_id"}) for row in rows}) == 1
     assert set(rows[0]) == {
         "session_id", "attacker_uuid", "attacker_ip", "identity_uuid", "decky_id", "service", "protocol",
-        "started_at", "ended_at", "end_reason", "duration_s", "command_count", "tag_count",
+        "started_at", "ended_at", "end_reason", "duration_s", "command_count", "tag_count", "sensor_session",
+        "commands_dropped", "items_dropped",
     }  # fmt: skip
     assert await repo.untagged_sessions(10) == []
 

@@ -112,7 +112,7 @@ async def test_every_text_that_is_stored_is_searched(repo: BaseRepository) -> No
         Event("attacker.fingerprinted", {"attacker_ip": NEW, "type": "public_key", "public_key": "AAAAodd"}, "", "p", 9100.0),
     ]  # fmt: skip
     async with repo.transaction() as bound:
-        await RecorderWorker(load_settings()).handle(events, Transaction(bound))
+        await RecorderWorker(load_settings()).handle(taken(events), Transaction(bound))
     mail = {
         "tactic": "TA0001",
         "rule_id": "R1",
@@ -148,7 +148,7 @@ async def test_of_two_tellings_of_one_end_the_one_that_says_more_counts(
         tellings = [session(f"told{n}", NEW, 9100.0), session(f"told{n}", NEW, 9100.0, extras=[remark])]
         for event in (tellings[first], tellings[1 - first]):
             async with repo.transaction() as bound:
-                await RecorderWorker(load_settings()).handle([event], Transaction(bound))
+                await RecorderWorker(load_settings()).handle(taken([event]), Transaction(bound))
         assert await found(repo, f"late-{n}-remark") == [("other", f"late-{n}-remark")]
 
 

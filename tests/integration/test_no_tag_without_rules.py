@@ -25,6 +25,7 @@ from decnet.ttp.store.impl.database import LEASE
 from decnet.ttp.worker import TtpWorker, run_ttp_worker_loop
 from tests.dbkit import open_repo
 from tests.storekit import database, filesystem, rule
+from tests.wirekit import taken
 
 SESSION: dict[str, Any] = {
     "session_id": "s1",
@@ -152,7 +153,7 @@ async def test_a_batch_that_comes_without_rules_is_put_off_and_marks_nothing(wor
     worker = TtpWorker(filesystem(world.rules), world.settings)
     async with world.repo.transaction() as bound:
         tx = Transaction(bound)
-        await worker.handle([ENDED], tx)
+        await worker.handle(taken([ENDED]), tx)
     assert tx.deferred == {ENDED.id}
     assert tx.bus.events == []
     assert await world.untagged() == ["s1"]

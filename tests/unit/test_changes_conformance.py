@@ -827,7 +827,7 @@ class Letters:
         from datetime import UTC, datetime
 
         event = Event("attacker.observed", {"x": 1}, id="dead")
-        self.row = {"id": 1, "topic": event.topic, "worker": "ttp", "body": event.to_bytes(),
+        self.row = {"id": 1, "topic": event.topic, "worker": "ttp", "body": event.to_bytes(), "path": None, "value": None,
                     "ts": datetime.fromtimestamp(NOW - age, UTC)}  # fmt: skip
         self.log: list[str] = []
         self.breaks = breaks

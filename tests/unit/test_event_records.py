@@ -292,7 +292,8 @@ def test_an_element_that_cannot_be_read_leaves_the_rest_of_every_record_and_is_n
             continue
         faults: list[Fault] = []
         whole = [*example.get(name, [])]
-        got = record.parse({**example, name: [*whole, 1.5]}, faults)
+        bad = "once" if kind.__args__ == (Epoch,) else 1.5
+        got = record.parse({**example, name: [*whole, bad]}, faults)
         assert [fault.path.split(".")[0] for fault in faults] == [f"{name}[{len(whole)}]"]
         assert len(getattr(got, name)) == len(whole)
         assert got.build().keys() | {name} == record.parse(example).build().keys() | {name}

@@ -25,6 +25,8 @@ from decnet.bus.nats.connection import NatsBus
 from decnet.bus.publish import publish_failures
 from decnet.config import Settings, load_settings
 from decnet.engine import Engine
+from decnet.events.fields import Epoch
+from decnet.events.session import Joined, SessionEnded
 from decnet.mutator.worker import MutatorWorker
 from decnet.recorder.plan import Plan
 from decnet.recorder.worker import LEFT_OUT, RecorderWorker
@@ -41,12 +43,12 @@ from decnet_tui.screens.workers import WorkersView
 ROOT = Path(decnet.__file__).parent
 SCOPE = ("runtime", "bus", "recorder", "attribution", "mutator", "ttp")
 IN_HEALTH = {
-    "attribution/worker.py": {"malformed": "malformed", "deferred": "deferred", "alerts": "alerts_told", "forgotten": "waiting_forgotten"},
+    "attribution/worker.py": {"contradictory": "contradictory", "deferred": "deferred", "alerts": "alerts_told"},
     "bus/live.py": {"lost": "live_lost", "malformed": "live_malformed"},
     "bus/nats/client.py": {"failed": "connect_failures"},
     "bus/nats/connection.py": {"reconnects": "reconnects"},
     "bus/nats/server.py": {"restarts": "restarts"},
-    "mutator/service.py": {"rotations": "rotations", "failures": "failed_changes"},
+    "mutator/settle.py": {"rotations": "rotations", "failures": "failed_changes"},
     "recorder/worker.py": {"derived": "derived", "recordings_waiting": "recordings_waiting"},
     "runtime/beats.py": {"not_stored": "beats_not_stored"},
     "runtime/dbwatch.py": {"times_blocked": "times_blocked"},
@@ -156,7 +158,7 @@ def behave() -> tuple[dict[str, Any], set[str]]:
 
 def attribution() -> tuple[dict[str, Any], set[str]]:
     worker = AttributionWorker(Settings())
-    worker.malformed = worker.deferred = worker.alerts = worker.forgotten = 7
+    worker.contradictory = worker.deferred = worker.alerts = 7
     return worker.health(), set(IN_HEALTH["attribution/worker.py"].values())
 
 
@@ -164,7 +166,7 @@ def mutator() -> tuple[dict[str, Any], set[str]]:
     worker = MutatorWorker(Settings())
     worker.service = SimpleNamespace(rotations=7, failures=7)  # type: ignore[assignment]
     worker._counts = dict.fromkeys(("deckies", "pending", "failing"), 7)
-    return worker.health(), {*IN_HEALTH["mutator/service.py"].values(), "deckies", "pending", "failing"}
+    return worker.health(), {*IN_HEALTH["mutator/settle.py"].values(), "deckies", "pending", "failing"}
 
 
 def engine_parts() -> tuple[dict[str, Any], set[str]]:
@@ -225,7 +227,7 @@ def test_the_sensors_figures_have_words() -> None:
     health = SensorsWorker(Settings()).health()
     figures = {k for k, v in health.items() if type(v) is int}
     assert len(figures) > 10
-    assert figures - (LOSS | TROUBLE | WORK).keys() == set()
+    assert figures - (LOSS | TROUBLE | WORK).keys() == {"processed", "lag"}, "these have columns of their own"
 
 
 def test_what_is_lost_comes_first_and_is_the_first_line_of_the_view() -> None:
@@ -255,9 +257,10 @@ def test_what_is_lost_comes_first_and_is_the_first_line_of_the_view() -> None:
 @pytest.mark.parametrize(("items", "counted"), [(MAX_FACTS, 0), (MAX_FACTS + 1, 1), (MAX_FACTS + 5, 5)])
 def test_facts_beyond_what_rules_look_at_are_counted(items: int, counted: int) -> None:
     before = bitten("facts_capped")["facts_capped"]
-    joined = [{"id": f"j{n}", "command_text": "id"} for n in range(items)]
-    event = TaggerEvent("session", "s", "a", session_id="s", payload={"joined": joined})
-    assert len(joined_events(event)) == min(items, MAX_FACTS)
+    joined = [Joined(id=f"j{n}", command_text="id") for n in range(items)]
+    session = SessionEnded(session_id="s", attacker_uuid="a", ended_at=Epoch(1), joined=joined)
+    event = TaggerEvent("session", "s", "a", session_id="s", payload={})
+    assert len(joined_events(event, session)) == min(items, MAX_FACTS)
     assert bitten("facts_capped")["facts_capped"] - before == counted
 
 

@@ -79,7 +79,7 @@ async def test_whatever_lies_in_a_directory_is_read_or_named(tmp_path: Path) -> 
         archive.writestr("cowrie.json", visit(40))
     status = await status_of(home, tmp_path)
     assert {Path(path).name: why for path, why in status["passed_over"].items()} == {
-        "cowrie.log": "this is a cowrie text log", "eve.json": "this is a suricata log",
+        "cowrie.log": "this is Cowrie's text log; the JSON log is cowrie.json", "eve.json": "this is a suricata log",
         "canary.json": "this is an opencanary log", "notes.txt": "no log of cowrie", "core": "binary",
         "empty.json": "empty", "nothing": "empty", ".cowrie.json.swp": "hidden: a file in the making, or an editor's",
         TTY: "a terminal recording: read with its session",

@@ -143,10 +143,10 @@ def test_credentials_intel_and_merges() -> None:
     assert plan.fingerprints[0][1] == "ja3"
 
 
-def test_an_event_that_names_an_identity_only_is_set_aside_and_costs_the_others_nothing() -> None:
+def test_an_event_that_names_an_identity_only_writes_nothing_and_costs_the_others_nothing() -> None:
     bad = Event("attacker.fingerprinted", {"identity_uuid": "i", "type": "ja4", "ja4": "t13"})
     plan = plan_of(taken([bad, ended(session_id="good")]))
-    assert plan.refused == [(bad, "neither attacker_uuid nor attacker_ip")]
+    assert plan.refused == []
     assert [row["session_id"] for row in plan.sessions] == ["good"]
     assert plan.fingerprints == []
 
@@ -294,13 +294,8 @@ async def test_an_identity_is_announced_with_a_derived_id_at_event_time() -> Non
     assert repo.calls.index("form_identities") > repo.calls.index("due_mark")
 
 
-async def test_unreadable_events_are_dead_lettered_and_a_failure_to_write_fails_the_batch() -> None:
+async def test_a_failure_to_write_fails_the_batch() -> None:
     repo: Any = _Repo()
-    bad = Event("attacker.fingerprinted", {"identity_uuid": "i", "type": "ja4", "ja4": "t13"})
-    _, tx = await handled(repo, _Blobs(), bad, ended())
-    assert [(letter.event, letter.reason) for letter in tx.dead] == [
-        (bad, "neither attacker_uuid nor attacker_ip")
-    ]
     repo.fails = DatabaseError("gone")
     with pytest.raises(DatabaseError):
         await handled(repo, _Blobs(), ended())

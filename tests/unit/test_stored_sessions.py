@@ -27,6 +27,7 @@ from decnet_tui.cli.main import app
 from decnet_tui.sessiondata import read_session
 from tests.dbkit import open_repo
 from tests.unit.test_order_of_lines import DAY, KEY, START, line, rich, whole
+from tests.wirekit import taken
 
 Row = dict[str, Any]
 
@@ -42,7 +43,7 @@ async def record(repo: BaseRepository, lines: list[bytes]) -> None:
     worker = RecorderWorker(Settings())
     async with repo.transaction() as bound:
         tx = Transaction(bound)
-        await worker.handle(events_of(lines), tx)
+        await worker.handle(taken(events_of(lines)), tx)
         assert tx.dead == []
 
 
@@ -235,7 +236,7 @@ def test_what_found_no_room_is_stored_with_the_session(tmp_path: Path) -> None:
             events = source.feed(Line("f", n, 0, data) for n, data in enumerate(lines, 1)) + source.end_all()
             assert (source.bounds()["commands_dropped"], source.bounds()["items_dropped"]) == (3, 100)
             async with repo.transaction() as bound:
-                await RecorderWorker(Settings()).handle(events, Transaction(bound))
+                await RecorderWorker(Settings()).handle(taken(events), Transaction(bound))
             (row,) = await repo.list_sessions()
             return row
 

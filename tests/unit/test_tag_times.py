@@ -11,8 +11,8 @@ from decnet.bus.base import Event
 from decnet.db.schema.ttp import TTPTag
 from decnet.events.fields import LATEST
 from decnet.ttp.base import TaggerEvent
-from decnet.ttp.events import tagger_events
 from decnet.ttp.seen import moment_of, stamp
+from tests.wirekit import judged
 
 MADE = datetime(2026, 1, 2, tzinfo=UTC)
 ENDED = "attacker.session.ended"
@@ -28,7 +28,7 @@ def tag(kind: str, source: str) -> TTPTag:
 def seen(event: Event, kind: str, source: str) -> float:
     """The time that a tag of one of the events gets, epoch seconds."""
     made = tag(kind, source)
-    stamp([made], [(tagged, moment_of(event)) for tagged in tagger_events(event)])
+    stamp([made], [(tagged, moment_of(event)) for tagged in judged(event)])
     assert made.created_at == MADE
     assert made.seen_at is not None
     return made.seen_at.timestamp()
@@ -62,7 +62,7 @@ def test_what_a_session_holds_without_a_time_is_seen_at_its_start() -> None:
         auth={"fail_count": 3},
         downloads=[{"url": "http://h/x"}],
     )
-    payload = next(t.source_id for t in tagger_events(event) if t.source_kind == "payload")
+    payload = next(t.source_id for t in judged(event) if t.source_kind == "payload")
     for kind, source in (("session", "s"), ("command", "c1"), ("auth_attempt", "s"), ("payload", payload)):
         assert seen(event, kind, source) == 100.0, kind
 
