@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from datetime import UTC, datetime
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ async def repo(tmp_path: Path) -> AsyncIterator[BaseRepository]:
         )
         evidence = {"field": "command_text", "matched": "wget http", "span": [0, 9], "view": "command"}
         tag = TTPTag(source_kind="command", source_id="c1", attacker_uuid=A, session_id="s1", tactic="TA0011", technique_id="T1105",
-                     confidence=0.85, rule_id="R0002", rule_version=1, evidence=evidence)  # fmt: skip
+                     confidence=0.85, rule_id="R0002", rule_version=1, evidence=evidence,
+                     seen_at=datetime.fromtimestamp(1001, UTC))  # fmt: skip
         await made.insert_tags([tag])
         yield made
 

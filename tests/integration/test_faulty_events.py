@@ -108,6 +108,6 @@ async def test_a_body_that_is_no_event_is_one_dead_letter_and_all_readers_go_on(
     ]
     stats = {name: runner.stats for name, runner in engine.supervisor.runners.items()}
     assert {name: stats[name].malformed for name in ("recorder", "behave", "ttp")} == {
-        "recorder": 1, "behave": 1, "ttp": 2,
+        "recorder": 2, "behave": 1, "ttp": 2,
     }  # fmt: skip
     assert attacker_id(IP) == (await engine.repo.session_payload("s1") or {})["attacker_uuid"]

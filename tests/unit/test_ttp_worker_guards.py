@@ -773,11 +773,11 @@ def one(topic: str, **payload: Any) -> TaggerEvent:
     return event
 
 
-def test_an_attacker_is_who_was_named_else_the_address_unless_an_identity_is_named() -> None:
+def test_an_attacker_is_who_was_named_else_the_address_beside_an_identity_too() -> None:
     ip, topic = "203.0.113.1", "email.received"
     assert one(topic, attacker_uuid="a", attacker_ip=ip).attacker_uuid == "a"
     assert one(topic, attacker_ip=ip).attacker_uuid == attacker_id(ip)
-    assert one(topic, attacker_ip=ip, identity_uuid="i").attacker_uuid is None
+    assert one(topic, attacker_ip=ip, identity_uuid="i").attacker_uuid == attacker_id(ip)
     assert one(topic, attacker_uuid="a", attacker_ip=ip, identity_uuid="i").attacker_uuid == "a"
 
 
