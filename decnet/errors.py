@@ -71,7 +71,7 @@ class DiskFull(DatabaseError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourcePosition:
     """Where in a file something is wrong; line and column count from 1, 0 means unknown."""
 
     file: str
@@ -86,7 +86,7 @@ class Place:
 class RuleError(DecnetError):
     """One located error in a rule file."""
 
-    def __init__(self, message: str, place: Place, rule_id: str | None = None) -> None:
+    def __init__(self, message: str, place: SourcePosition, rule_id: str | None = None) -> None:
         super().__init__(f"{place}: {message}")
         self.message = message
         self.place = place

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from decnet.errors import ConfigError, Place
+from decnet.errors import ConfigError, SourcePosition
 from decnet.yaml_places import Document, Flaw, parse_strict
 
 SERVICE_PORTS: dict[str, int] = {
@@ -115,7 +115,7 @@ def _document(path: Path) -> Document:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8") from error
-    document, flaws = (None, [Flaw("over 1 MiB", Place(str(path)))]) if len(raw) > MAX_FILE_BYTES else parse_strict(text, str(path))  # fmt: skip
+    document, flaws = (None, [Flaw("over 1 MiB", SourcePosition(str(path)))]) if len(raw) > MAX_FILE_BYTES else parse_strict(text, str(path))  # fmt: skip
     if document is None or flaws:
         raise ConfigError("\n".join(f"{flaw.place}: {flaw.message}" for flaw in flaws))
     return document

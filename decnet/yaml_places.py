@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from decnet.errors import Place
+from decnet.errors import SourcePosition
 
 MAX_DEPTH = 50
 _ALLOWED = {
@@ -30,7 +30,7 @@ class Flaw(NamedTuple):
     """What is wrong at a place."""
 
     message: str
-    place: Place
+    place: SourcePosition
 
 
 @dataclass(slots=True)
@@ -39,18 +39,18 @@ class Document:
 
     file: str
     value: Any
-    keys: dict[Path, Place]
-    values: dict[Path, Place]
+    keys: dict[Path, SourcePosition]
+    values: dict[Path, SourcePosition]
 
-    def key_place(self, path: Path) -> Place:
+    def key_place(self, path: Path) -> SourcePosition:
         """Where the key at ``path`` stands; the nearest enclosing value when it is absent."""
         return self.keys.get(path) or self.value_place(path)
 
-    def value_place(self, path: Path) -> Place:
+    def value_place(self, path: Path) -> SourcePosition:
         """Where the value at ``path`` stands; the nearest enclosing one when it is absent."""
         while path and path not in self.values:
             path = path[:-1]
-        return self.values.get(path, Place(self.file, 1, 1))
+        return self.values.get(path, SourcePosition(self.file, 1, 1))
 
 
 def parse_strict(text: str, file: str) -> tuple[Document | None, list[Flaw]]:
@@ -61,14 +61,18 @@ def parse_strict(text: str, file: str) -> tuple[Document | None, list[Flaw]]:
         return None, errors
     node = _Composer(events).get_single_node()
     if node is None:
-        return None, [Flaw("the file is empty", Place(file, 1, 1))]
+        return None, [Flaw("the file is empty", SourcePosition(file, 1, 1))]
     builder = _Builder(file)
     value = builder.build(node, ())
     return Document(file, value, builder.keys, builder.values), builder.errors
 
 
-def _place(file: str, mark: Any) -> Place:
-    return Place(file, mark.line + 1, mark.column + 1) if mark is not None else Place(file, 1, 1)
+def _place(file: str, mark: Any) -> SourcePosition:
+    return (
+        SourcePosition(file, mark.line + 1, mark.column + 1)
+        if mark is not None
+        else SourcePosition(file, 1, 1)
+    )
 
 
 def _check_events(text: str, file: str, events: list[yaml.Event]) -> list[Flaw]:
@@ -100,13 +104,13 @@ def _check_events(text: str, file: str, events: list[yaml.Event]) -> list[Flaw]:
     return errors
 
 
-def _offset_place(file: str, text: str, error: yaml.YAMLError) -> Place:
+def _offset_place(file: str, text: str, error: yaml.YAMLError) -> SourcePosition:
     """The place of a character that YAML does not allow; the reader only knows an offset."""
     position = getattr(error, "position", None)
     if not isinstance(position, int):
-        return Place(file, 1, 1)
+        return SourcePosition(file, 1, 1)
     before = text[:position]
-    return Place(file, before.count("\n") + 1, position - (before.rfind("\n") + 1) + 1)
+    return SourcePosition(file, before.count("\n") + 1, position - (before.rfind("\n") + 1) + 1)
 
 
 def _anchor_error(event: Any, file: str) -> list[Flaw]:
@@ -148,8 +152,8 @@ class _Builder:
     def __init__(self, file: str) -> None:
         self.file = file
         self.errors: list[Flaw] = []
-        self.keys: dict[Path, Place] = {}
-        self.values: dict[Path, Place] = {}
+        self.keys: dict[Path, SourcePosition] = {}
+        self.values: dict[Path, SourcePosition] = {}
         self._constructor = yaml.constructor.SafeConstructor()
 
     def build(self, node: yaml.Node, path: Path) -> Any:

@@ -132,7 +132,7 @@ _SAID = frozenset(
 _KNOWN = _SAID | LOSS.keys() | TROUBLE.keys() | WORK.keys()
 
 
-def told(key: str, value: int | float, words: Mapping[str, Words]) -> str:
+def render_figure(key: str, value: int | float, words: Mapping[str, Words]) -> str:
     """``3 lines refused``."""
     one, several = words[key]
     shown = value if isinstance(value, int) else round(value)
@@ -141,17 +141,17 @@ def told(key: str, value: int | float, words: Mapping[str, Words]) -> str:
 
 def losses(payload: Mapping[str, Any]) -> list[str]:
     """What a worker, a part or a sensor says that was lost or limited, in words."""
-    return [told(key, n, LOSS) for key in LOSS if (n := _amount(payload.get(key)))]
+    return [render_figure(key, n, LOSS) for key in LOSS if (n := _amount(payload.get(key)))]
 
 
 def troubles(payload: Mapping[str, Any]) -> list[str]:
     """What it says that went wrong without a loss, in words."""
-    return [told(key, n, TROUBLE) for key in TROUBLE if (n := _amount(payload.get(key)))]
+    return [render_figure(key, n, TROUBLE) for key in TROUBLE if (n := _amount(payload.get(key)))]
 
 
 def works(payload: Mapping[str, Any]) -> list[str]:
     """What it says about its work, in words."""
-    return [told(key, n, WORK) for key in WORK if (n := _amount(payload.get(key)))]
+    return [render_figure(key, n, WORK) for key in WORK if (n := _amount(payload.get(key)))]
 
 
 def others(payload: Mapping[str, Any]) -> list[str]:

@@ -112,7 +112,7 @@ async def _rule_rows(rules: RuleAccess) -> Sequence[Mapping[str, Any]]:
         return [{"rule_id": "rules", "error": str(error)}]
 
 
-def tell(found: Found) -> list[Section]:
+def render(found: Found) -> list[Section]:
     """The sections, in the order in which they matter."""
     return [
         Section("alerts", "open alerts", _alerts(found), "no open alert"),

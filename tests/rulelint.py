@@ -13,7 +13,7 @@ from typing import Any
 
 import re2
 
-from decnet.errors import Place, RuleError
+from decnet.errors import RuleError, SourcePosition
 from decnet.ttp.conditions import Condition, options
 from decnet.ttp.matcher import Failures, RuleIndex
 from decnet.ttp.rules import CompiledRule
@@ -131,4 +131,4 @@ def _always_tried(pattern: str) -> bool:
 
 
 def _error(rule: CompiledRule, message: str) -> RuleError:
-    return RuleError(message, Place(rule.file, 1, 1), rule.rule_id)
+    return RuleError(message, SourcePosition(rule.file, 1, 1), rule.rule_id)

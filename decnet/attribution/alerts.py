@@ -74,7 +74,7 @@ async def settle(
         if changed:
             raised = await repo.raise_alert(alert)
             if not await _ignored(repo, alert["attacker_uuids"]):
-                await _tell(bus, raised, now)
+                await _publish_alert(bus, raised, now)
         else:
             await repo.refresh_alert(alert)
     return standing
@@ -100,7 +100,7 @@ async def _alert(repo: BaseRepository, identity: str, primitives: frozenset[str]
     }
 
 
-async def _tell(bus: TxBus, alert: Alert, now: float) -> None:
+async def _publish_alert(bus: TxBus, alert: Alert, now: float) -> None:
     primitives, families = alert["primitives"] or [], alert["families"] or []
     sides, told = alert["sides"] or [], alert["explanation"] or Explanation()
     news = MultiActorSuspected(

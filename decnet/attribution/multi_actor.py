@@ -110,7 +110,7 @@ def _judged(sessions: Sequence[Session], board: Board, sides: Sides, threshold: 
         return Verdict(False, CHANGES, len(sessions), score, threshold, switches)
     if not all(_returns([r for r, _ in chosen], sides, side) for side in (0, 1)):
         return Verdict(False, NO_RETURN, len(sessions), score, threshold, switches)
-    return _told(sessions, board, sides, verdict, score)
+    return _explained(sessions, board, sides, verdict, score)
 
 
 def _agreeing(board: Board, sides: Sides) -> list[tuple[Reading, float]]:
@@ -165,7 +165,9 @@ def _came_back(reading: Reading, sides: Sides, side: int) -> bool:
     return any(len(seen) > 1 for seen in runs.values())
 
 
-def _told(sessions: Sequence[Session], board: Board, sides: Sides, verdict: Verdict, score: float) -> Verdict:
+def _explained(
+    sessions: Sequence[Session], board: Board, sides: Sides, verdict: Verdict, score: float
+) -> Verdict:
     chosen = sorted(_agreeing(board, sides), key=lambda item: -item[1])
     readings = [reading for reading, _ in chosen]
     whole = _whole_agreement(readings, sides)

@@ -64,7 +64,7 @@ async def recompute(
         told += [(was, is_) for was, is_ in steps if was is None or was["state"] != is_["state"]]
     members = await repo.members_of({new["identity_uuid"] for _, new in told})
     for before, after in told:
-        await _tell(bus, before, after, members[after["identity_uuid"]], now)
+        await _publish_change(bus, before, after, members[after["identity_uuid"]], now)
     await repo.upsert_attribution_states(changed)
 
 
@@ -168,7 +168,7 @@ def _state(key: Key, old: PrimitiveState | None, seen: Sequence[ObservedValue], 
     }
 
 
-async def _tell(
+async def _publish_change(
     bus: TxBus, old: PrimitiveState | None, new: PrimitiveState, attackers: Sequence[str], now: float
 ) -> None:
     """One transition; its id is derived from the key and its number."""

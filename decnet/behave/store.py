@@ -48,7 +48,7 @@ async def store(extractions: Sequence[Extraction], repo: BaseRepository, bus: Tx
     fresh = await repo.replace_observations(rows, refs=refs, sessions=latest.keys(), source=SOURCE)
     await repo.upsert_session_features([_features(x) for x in latest.values()])
     await repo.upsert_extracted_sessions([_done(x) for x in latest.values()])
-    told = await _tell(fresh, observations, bus)
+    told = await _publish_observations(fresh, observations, bus)
     touched = {(x.attacker_uuid, x.started_at) for x in latest.values()}
     touched |= {(row["attacker_uuid"], row["started_at"]) for row in before.values()}
     return told + await _summaries(touched, repo, bus)
@@ -76,10 +76,10 @@ async def _summaries(touched: Iterable[tuple[str, float]], repo: BaseRepository,
             done |= todo
     rows = [_row(*item) for item in observations]
     fresh = await repo.replace_observations(rows, refs=refs, sessions=(), source=SOURCE)
-    return await _tell(fresh, observations, bus)
+    return await _publish_observations(fresh, observations, bus)
 
 
-async def _tell(
+async def _publish_observations(
     fresh: Iterable[ObservationFacts], observations: Iterable[tuple[Observation, str, str | None]], bus: TxBus
 ) -> int:
     """Publishes the observations whose rows are new or changed."""

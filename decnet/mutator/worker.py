@@ -211,7 +211,7 @@ async def mutate_decky(
     settings = settings or load_settings()
     service = service or MutationService(repo, settings)
     outcome = await service.serve_request(await request_rotation(repo, name, trigger=trigger))
-    await _tell(repo, bus, settings)
+    await _relay_outbox(repo, bus, settings)
     return outcome
 
 
@@ -238,7 +238,7 @@ async def mutate_all(
         await request_rotation(repo, name)
     lanes = (_drain(service) for _ in range(settings.mutator.lanes))
     await asyncio.gather(*lanes)
-    await _tell(repo, bus, settings)
+    await _relay_outbox(repo, bus, settings)
     return await service.seconds_to_next()
 
 
@@ -247,7 +247,7 @@ async def _drain(service: MutationService) -> None:
         pass
 
 
-async def _tell(repo: BaseRepository, bus: BaseBus | None, settings: Settings) -> None:
+async def _relay_outbox(repo: BaseRepository, bus: BaseBus | None, settings: Settings) -> None:
     """Relays the outbox, unless another engine does."""
     if bus is not None:
         relay = OutboxRelay(repo, bus, settings)

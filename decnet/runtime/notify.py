@@ -123,7 +123,7 @@ class Notifier:
         self._waiting.append(message)
         self._news.set()
 
-    async def tell(self) -> None:
+    async def deliver(self) -> None:
         """For ever: one message a run, in order, within the pace."""
         while True:
             while not self._waiting:

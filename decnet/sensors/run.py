@@ -165,26 +165,26 @@ class SensorRun:
         if batch.lines:
             self._last_read = time.monotonic()
         events = self.source.feed(batch.lines)
-        self._tell_refusals()
-        self._tell_problems()
-        self._tell_jump()
+        self._log_refusals()
+        self._log_problems()
+        self._log_jump()
         return batch.consumed, events
 
-    def _tell_refusals(self) -> None:
+    def _log_refusals(self) -> None:
         """One warning for many lines: how many since the last one, and the newest with its place."""
         count, now = sum(self.source.refused.values()), time.monotonic()
         if count > self._told and now >= self._told_at + REFUSALS_TOLD_S:
             _log.warning("lines refused", count=count - self._told, last=self.source.last_refusal)
             self._told, self._told_at = count, now
 
-    def _tell_jump(self) -> None:
+    def _log_jump(self) -> None:
         """A clock that went far ahead or back is told of once, with both times."""
         jumped = self.source.last_jump()
         if jumped and jumped != self._jumped:
             _log.warning("clock of a sensor jumped", sensor=str(self.spec.path), jump=jumped)
         self._jumped = jumped
 
-    def _tell_problems(self) -> None:
+    def _log_problems(self) -> None:
         """A file that cannot be read is told of once, and once more when nothing is wrong any longer."""
         now = dict(self.tailer.problems)
         for path, why in list(now.items())[:PROBLEMS_TOLD]:

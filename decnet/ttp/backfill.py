@@ -177,7 +177,7 @@ class _Run:
         if events:
             async with transaction(self.repo) as tx:
                 await self.worker.handle(all_received(events), tx)
-        self._say(kind, len(events) if rows is None else rows)
+        self._log_progress(kind, len(events) if rows is None else rows)
 
     async def aggregates(self) -> None:
         """What stored rows say together about the attackers of the span."""
@@ -190,9 +190,9 @@ class _Run:
             async with transaction(self.repo) as tx:
                 hidden = IgnoredSources(await tx.repo.ignored_attackers(some))
                 await self.worker.judge(dict.fromkeys(events, until), tx, hidden)
-            self._say("aggregates", 0)
+            self._log_progress("aggregates", 0)
 
-    def _say(self, kind: str, rows: int) -> None:
+    def _log_progress(self, kind: str, rows: int) -> None:
         self.done += rows
         self.total = max(self.total, self.done)
         if self._tell is not None:

@@ -36,7 +36,7 @@ class CompositeTagger(Tagger):
         """The tags of all lifters that claim the kind."""
         claimed = self._index.get(event.source_kind)
         if not claimed:
-            self._tell(event.source_kind, known=claimed is not None)
+            self._log_state(event.source_kind, known=claimed is not None)
             return []
         results = await asyncio.gather(*(lifter.tag(event) for lifter in claimed))
         return [tag for tags in results for tag in tags]
@@ -68,14 +68,14 @@ class CompositeTagger(Tagger):
                     out += [tag for event in mine for tag in await lifter.tag(event)]
         for kind in {event.source_kind for event in events}:
             if not self._index.get(kind):
-                self._tell(kind, known=kind in self._index)
+                self._log_state(kind, known=kind in self._index)
         return out
 
     def iter_watchables(self) -> Iterator[WatchableTagger]:
         """The lifters with rules behind them."""
         return (lifter for lifter in self.lifters if isinstance(lifter, WatchableTagger))
 
-    def _tell(self, kind: str, *, known: bool) -> None:
+    def _log_state(self, kind: str, *, known: bool) -> None:
         if kind in _told:
             return
         _told.add(kind)

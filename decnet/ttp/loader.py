@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from decnet.attack.catalogue import Catalogue, load_catalogue
 from decnet.durations import parse_finite
-from decnet.errors import Place, RuleError
+from decnet.errors import RuleError, SourcePosition
 from decnet.ttp.conditions import (
     Condition,
     Either,
@@ -60,7 +60,7 @@ def load_dir(
     """All rules of ``directory``; an absent directory is an error of its own."""
     result = LoadResult()
     if not directory.is_dir():
-        result.errors.append(RuleError("no such rule directory", Place(str(directory))))
+        result.errors.append(RuleError("no such rule directory", SourcePosition(str(directory))))
         return result
     loaded = [load_file(path, catalogue=catalogue, max_bytes=max_bytes) for path in rule_files(directory)]
     return merge(loaded)
@@ -82,11 +82,11 @@ def merge(results: Iterable[tuple[CompiledRule | None, list[RuleError]]]) -> Loa
     return out
 
 
-def _rule_id_place(rule: CompiledRule) -> Place:
+def _rule_id_place(rule: CompiledRule) -> SourcePosition:
     for number, line in enumerate(rule.source.splitlines(), 1):
         if line.startswith("rule_id:"):
-            return Place(rule.file, number, len("rule_id: ") + 1)
-    return Place(rule.file, 1, 1)
+            return SourcePosition(rule.file, number, len("rule_id: ") + 1)
+    return SourcePosition(rule.file, 1, 1)
 
 
 def load_file(
@@ -98,9 +98,9 @@ def load_file(
         with path.open("rb") as handle:
             raw = handle.read(max_bytes + 1)
     except OSError as error:
-        return None, [RuleError(f"cannot be read: {error.strerror or error}", Place(name))]
+        return None, [RuleError(f"cannot be read: {error.strerror or error}", SourcePosition(name))]
     if len(raw) > max_bytes:
-        return None, [RuleError(f"the file is over {max_bytes // 1024} KiB", Place(name, 1, 1))]
+        return None, [RuleError(f"the file is over {max_bytes // 1024} KiB", SourcePosition(name, 1, 1))]
     return load_bytes(raw, name, catalogue=catalogue)
 
 
@@ -113,7 +113,7 @@ def load_bytes(
     except UnicodeDecodeError as error:
         before = raw[: error.start]
         column = len(before.rpartition(b"\n")[2].decode("utf-8", "replace")) + 1
-        return None, [RuleError("not UTF-8", Place(name, before.count(b"\n") + 1, column))]
+        return None, [RuleError("not UTF-8", SourcePosition(name, before.count(b"\n") + 1, column))]
     document, flaws = parse_strict(text, name)
     errors = [RuleError(flaw.message, flaw.place) for flaw in flaws]
     if document is None:
@@ -163,11 +163,11 @@ class _Compiler:
         )
         return rule, []
 
-    def _error(self, message: str, place: Place) -> None:
+    def _error(self, message: str, place: SourcePosition) -> None:
         self.errors.append(RuleError(message, place, self.rule_id))
 
     def _add_validation(self, error: ValidationError, base: Loc = (), noun: str = "key") -> None:
-        seen: set[tuple[str, Place]] = set()
+        seen: set[tuple[str, SourcePosition]] = set()
         for item in error.errors(include_url=False, include_input=False):
             path = _real_path((*base, *item["loc"]), self.document)
             message, place = self._explain(item["type"], item["msg"], path, noun)
@@ -175,7 +175,7 @@ class _Compiler:
                 seen.add((message, place))
                 self._error(message, place)
 
-    def _explain(self, kind: str, message: str, path: Loc, noun: str) -> tuple[str, Place]:
+    def _explain(self, kind: str, message: str, path: Loc, noun: str) -> tuple[str, SourcePosition]:
         key = _key(path)
         if kind == "extra_forbidden":
             return f"unknown {noun} '{key}'", self.document.key_place(path)
@@ -223,7 +223,7 @@ class _Compiler:
         )
         return made
 
-    def _test_places(self, schema: RuleSchema) -> dict[tuple[str, int], Place]:
+    def _test_places(self, schema: RuleSchema) -> dict[tuple[str, int], SourcePosition]:
         counts = (("match", len(schema.tests.match)), ("no_match", len(schema.tests.no_match)))
         return {(k, i): self.document.value_place(("tests", k, i)) for k, n in counts for i in range(n)}
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from decnet.attack.catalogue import Catalogue
-from decnet.errors import Place
+from decnet.errors import SourcePosition
 from decnet.ttp.conditions import Condition
 from decnet.ttp.schema import MatchSchema, RuleSchema
 from decnet.ttp.windows import Correlation
@@ -130,7 +130,9 @@ class CompiledRule:
     lifter: str | None = None
     knobs: Knobs | None = field(default=None, compare=False)
     correlation: Correlation | None = field(default=None, repr=False, compare=False)
-    test_places: Mapping[tuple[str, int], Place] = field(default_factory=dict, repr=False, compare=False)
+    test_places: Mapping[tuple[str, int], SourcePosition] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def of(

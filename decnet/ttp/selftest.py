@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from decnet.errors import Place, RuleError
+from decnet.errors import RuleError, SourcePosition
 from decnet.ttp.kinds import DEFAULT_FIELDS
 from decnet.ttp.lifter_registry import lift_one
 from decnet.ttp.matcher import Failures, RuleIndex
@@ -28,7 +28,7 @@ def run_rule_tests(rules: Iterable[CompiledRule]) -> list[RuleError]:
             for i, example in enumerate(examples):
                 message = _wrong(index, rule, example, wanted)
                 if message:
-                    place = rule.test_places.get((key, i)) or Place(rule.file, 1, 1)
+                    place = rule.test_places.get((key, i)) or SourcePosition(rule.file, 1, 1)
                     errors.append(RuleError(f"own test fails: {message}", place, rule.rule_id))
     return errors
 

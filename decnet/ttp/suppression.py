@@ -45,7 +45,7 @@ class SuppressionNews:
                 out.append(tag)
         return out
 
-    async def tell(self, _repo: BaseRepository, bus: BaseBus) -> None:
+    async def publish(self, _repo: BaseRepository, bus: BaseBus) -> None:
         """Publishes what came since the last window; news that may be lost, so nothing waits for the bus."""
         total = sum((engine.suppressed for engine in self.engines), Counter(self.ignored))
         since = total - self._told

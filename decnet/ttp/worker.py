@@ -90,7 +90,7 @@ class TtpWorker(Worker):
             Job(
                 "aggregates", self.settings.ttp.aggregate_interval_s, self._aggregate, "ttp-aggregates", True
             ),
-            Job("suppressed", self.settings.ttp.suppressed_window_s, self.suppression.tell),
+            Job("suppressed", self.settings.ttp.suppressed_window_s, self.suppression.publish),
         )
         self.inserted = 0
         self.marks_sessions = True

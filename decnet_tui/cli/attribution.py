@@ -236,7 +236,7 @@ def ack(
     db: common.DbUrl = None,
 ) -> None:
     """Notes that somebody looks into an alert."""
-    _say(alert_id, _set_state(ctx, alert_id, "acknowledged", config, data_dir, db), as_json)
+    _print_outcome(alert_id, _set_state(ctx, alert_id, "acknowledged", config, data_dir, db), as_json)
 
 
 @alerts_app.command("resolve")
@@ -249,7 +249,7 @@ def resolve(
     db: common.DbUrl = None,
 ) -> None:
     """Closes an alert; it stays closed while the evidence is the same."""
-    _say(alert_id, _set_state(ctx, alert_id, "resolved", config, data_dir, db), as_json)
+    _print_outcome(alert_id, _set_state(ctx, alert_id, "resolved", config, data_dir, db), as_json)
 
 
 def _own_or_given(ctx: typer.Context, *own: Any) -> tuple[Any, ...]:
@@ -277,7 +277,7 @@ def _set_state(ctx: typer.Context, alert_id: str, state: str, config: Any, data_
     return state
 
 
-def _say(alert_id: str, state: str, as_json: bool) -> None:
+def _print_outcome(alert_id: str, state: str, as_json: bool) -> None:
     typer.echo(common.to_json({"alert_id": alert_id, "state": state}) if as_json else f"{alert_id}: {state}")
 
 

@@ -10,7 +10,7 @@ import typer
 from decnet.hostile import visible
 from decnet_tui.cli import common
 from decnet_tui.store import StoredRules
-from decnet_tui.whatsnew import Section, gather, tell
+from decnet_tui.whatsnew import Section, gather, render
 
 Since = Annotated[
     str, typer.Option("--since", help="90s, 15m, 24h, 7d or an ISO date; `all` for everything.")
@@ -33,7 +33,7 @@ def summary(
     async def ask() -> list[Section]:
         async with common.repository(settings) as repo:
             rules = StoredRules(settings, repo, "cli", engine=common.reach(settings)[1] is not None)
-            return tell(await gather(repo, rules, start, settings.runtime.heartbeat_s))
+            return render(await gather(repo, rules, start, settings.runtime.heartbeat_s))
 
     sections = common.run(ask)
     if as_json:

@@ -73,7 +73,7 @@ def topology(
         return
     payload = _payload(values or [])
     row = common.run(lambda: _send(settings, fleet, op, target or "", payload, wait=wait, reason=reason))
-    _say(row, as_json=as_json)
+    _print_outcome(row, as_json=as_json)
 
 
 def _show(settings: Settings, *, as_json: bool, since: str | None, limit: int) -> None:
@@ -164,7 +164,7 @@ async def _only_fleet(repo: BaseRepository) -> str:
     return names[0]
 
 
-def _say(row: Mapping[str, Any], *, as_json: bool) -> None:
+def _print_outcome(row: Mapping[str, Any], *, as_json: bool) -> None:
     what = f"fleet {visible(row['topology_id'])}: {row['kind']} {visible(row['target'])}"
     if as_json:
         shown = {**row, "op": row["kind"], "fleet": row["topology_id"]}

@@ -114,7 +114,7 @@ def lasted(ended_at: object, duration_s: float | None) -> str:
     return "open" if ended_at is None else span(duration_s or 0.0)
 
 
-def told_of(payload: EndedPayload) -> str:
+def render_notes(payload: EndedPayload) -> str:
     """What found no room in a session, and the honeypot's own id of it."""
     lost = ((payload.get("commands_dropped"), "commands"), (payload.get("items_dropped"), "items"))
     native = payload["sensor_session"]
@@ -156,7 +156,7 @@ class CommandsLevel(TableLevel[TaggedCommand]):
     def load(self, data: SessionData) -> None:
         """Commands joined with their tags; tags of the whole session stand in the detail."""
         self.auth = (data.payload["auth"] if data.payload is not None else None) or {}
-        self._told = told_of(data.payload) if data.payload is not None else ""
+        self._told = render_notes(data.payload) if data.payload is not None else ""
         self._logged = [line for _, line in fact_lines(data.payload or {})]
         self.has_recording = data.recording is not None
         self._others = data.own_tags()

@@ -149,7 +149,7 @@ class FleetView(TableView[DeckyLine]):
             lines.append(
                 f"! {row['reason']}" + (f"; tried again {_stamp(row['retry_at'])}" if row["retry_at"] else "")
             )
-        return [*lines, "", "rotations, newest first:", *self._told(row), *self._rewired(row)]
+        return [*lines, "", "rotations, newest first:", *self._render_history(row), *self._rewired(row)]
 
     def _rewired(self, row: DeckyLine) -> list[str]:
         told = [
@@ -160,7 +160,7 @@ class FleetView(TableView[DeckyLine]):
         ]
         return ["", f"fleet {row['topology_id']}, changes newest first:", *told] if told else []
 
-    def _told(self, row: DeckyLine) -> list[str]:
+    def _render_history(self, row: DeckyLine) -> list[str]:
         told = []
         rotations = [m for m in self.history.get(str(row["name"]), ()) if m["kind"] not in OPS]
         for mutation in rotations[:HISTORY]:

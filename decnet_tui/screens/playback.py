@@ -119,7 +119,7 @@ class PlaybackLevel(Level):
         self.settle(rows)
 
     def status(self) -> tuple[str, str]:
-        """Place, speed, and the keys."""
+        """SourcePosition, speed, and the keys."""
         player = self.player
         if player is None:
             return "", ""

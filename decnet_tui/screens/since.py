@@ -73,16 +73,16 @@ class SinceView(SectionsView):
         # What the bus said last is newer than the stored heartbeats, and is what the header goes by.
         live = [whatsnew.Beat(worker=w.name, payload=w.payload) for w in self.feed.workers.values()]
         found.heartbeats = live or found.heartbeats
-        return whatsnew.tell(found)
+        return whatsnew.render(found)
 
     def load(self, data: Sequence[whatsnew.Section]) -> None:
         """The sections as entries."""
         self.problem, self.loaded_at = "", time.monotonic()
         self.nothing = whatsnew.is_empty(data)
         self._sections = () if self.nothing else data
-        self._tell()
+        self._render_header()
 
-    def _tell(self) -> None:
+    def _render_header(self) -> None:
         """The followed actor is looked for before the lines of a section are limited."""
         shown = [replace(s, items=tuple(i for i in s.items if self.covers(i.data))) for s in self._sections]
         self.put([entry for section in shown for entry in _entries(section)])
@@ -90,7 +90,7 @@ class SinceView(SectionsView):
     def set_scope(self, scope: Scope | None) -> None:
         """One actor only, or everybody again."""
         self.scope = scope
-        self._tell()
+        self._render_header()
 
     def detail(self) -> list[str]:
         """An alert as its own view tells it; of the rest what is behind the line."""

@@ -14,7 +14,7 @@ from decnet.runtime.health import PARTS
 from decnet_tui import glyphs
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed, WorkerModel
-from decnet_tui.figures import LOSS, losses, notes, told, troubles, works
+from decnet_tui.figures import LOSS, losses, notes, render_figure, troubles, works
 from decnet_tui.screens.sections import Entry, SectionsView, heading
 from decnet_tui.session import Session
 from decnet_tui.times import count_short, span
@@ -97,7 +97,7 @@ class WorkersView(SectionsView):
         """The first line answers the first question."""
         lost = [f"{name}: {', '.join(said)}" for name, said in self.feed.losses().items()]
         if self.letters:
-            lost.append(f"dead letters: {told('dead_lettered', len(self.letters), LOSS)}")
+            lost.append(f"dead letters: {render_figure('dead_lettered', len(self.letters), LOSS)}")
         text = (
             f"lost or limited  {'; '.join(lost)}"
             if lost

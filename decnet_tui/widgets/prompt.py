@@ -47,7 +47,7 @@ class Prompt(StripWidget):
     error = ""
     hint = ""
     _at = 0
-    """Place in the history, counted from its end; 0 is the line being typed."""
+    """SourcePosition in the history, counted from its end; 0 is the line being typed."""
     _typed = ""
 
     def ask(self, question: Question) -> None:

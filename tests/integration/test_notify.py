@@ -53,7 +53,7 @@ async def test_a_technique_is_told_once_and_only_on_stdin(tmp_path: Path) -> Non
     async with open_repo("sqlite", tmp_path) as repo:
         made = await notifier(repo, command)
         await made.bus.connect()
-        services = [asyncio.create_task(s()) for s in (made.follow_tags, made.follow_alerts, made.tell)]
+        services = [asyncio.create_task(s()) for s in (made.follow_tags, made.follow_alerts, made.deliver)]
         async with asyncio.timeout(30):
             while made._known is None:
                 await asyncio.sleep(0.01)

@@ -266,7 +266,7 @@ async def test_suppressed_tags_are_told_once_a_window(repo: BaseRepository, tmp_
     await repo.ignore_add("203.0.113.0/24")
     assert await judged(worker, repo, [ended(1, 100.0, commands=commands)]) == []
     for _ in range(2):
-        await worker.suppression.tell(repo, bus)
+        await worker.suppression.publish(repo, bus)
     told = [(e.payload["rule_id"], e.payload["reason"], e.payload["window_s"]) for e in bus.heard]
     assert ("R0002", "disabled", 10.0) in told
     assert len(told) == len(set(told))

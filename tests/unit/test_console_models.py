@@ -493,7 +493,7 @@ def test_what_is_new_is_told_in_sections_that_open_their_views() -> None:
         alerts=[{"alert_id": "x", "state": "open", "families": ["tempo"], "ts": moment(5)}, {"state": "resolved"}],
         rotations=[{"target": "web-1", "state": "applied", "finished_at": moment(5), "outcome": {"old": ["ssh"], "new": ["ftp"]}}],
     )  # fmt: skip
-    told = {s.name: s for s in whatsnew.tell(found)}
+    told = {s.name: s for s in whatsnew.render(found)}
     assert [i.key for i in told["rules"].items] == ["R1", "R2"]
     assert "Ingress Tool Transfer" in told["techniques"].items[0].text
     assert "5 techniques, 9 commands in 80s, 2 downloads" in told["sessions"].items[0].text
@@ -501,13 +501,13 @@ def test_what_is_new_is_told_in_sections_that_open_their_views() -> None:
     assert told["attackers"].items[0].opens == ("actors", "a")
     assert len(told["alerts"].items) == 1
     assert "ssh to ftp" in told["rotations"].items[0].text
-    assert whatsnew.is_empty(whatsnew.tell(whatsnew.Found(NOW, NOW)))
+    assert whatsnew.is_empty(whatsnew.render(whatsnew.Found(NOW, NOW)))
 
 
 def test_a_stopped_engine_is_no_engine_that_is_well() -> None:
     beats = [{"worker": "ttp", "payload": {"state": "stopped", "ts": NOW - 500}},
              {"worker": "bus", "payload": {"state": "ok", "ts": NOW - 500}}]  # fmt: skip
-    sections = {s.name: s for s in whatsnew.tell(whatsnew.Found(NOW, NOW - 3600, heartbeats=beats))}
+    sections = {s.name: s for s in whatsnew.render(whatsnew.Found(NOW, NOW - 3600, heartbeats=beats))}
     assert [i.text for i in sections["sensors"].items] == ["no engine runs here: every worker is stopped"]
 
 
@@ -603,7 +603,7 @@ def test_since_looks_for_the_followed_actor_before_it_limits_a_section() -> None
     found = whatsnew.Found(NOW, 0.0, attackers=[
         {"attacker_uuid": f"a{n}", "attacker_ip": f"192.0.2.{n}", "first_seen": None, "identity_uuid": None} for n in range(20)
     ])  # fmt: skip
-    view.load(whatsnew.tell(found))
+    view.load(whatsnew.render(found))
 
     def lines() -> list[str]:
         return ["".join(text for text, _ in view.line(i, 79)) for i in range(view.count())]

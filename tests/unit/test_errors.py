@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from decnet import errors
-from decnet.errors import DecnetError, Place, RuleError
+from decnet.errors import DecnetError, RuleError, SourcePosition
 
 PARENTS = {
     "ConfigError": "DecnetError", "BusError": "DecnetError", "BusUnavailable": "BusError", "BusAuthError": "BusError",
@@ -28,18 +28,23 @@ def test_who_catches_whom() -> None:
 
 @pytest.mark.parametrize(
     ("place", "text"),
-    [(Place("f"), "f"), (Place("f", 3), "f:3"), (Place("f", 3, 7), "f:3:7"), (Place("f", 1, 1), "f:1:1")],
+    [
+        (SourcePosition("f"), "f"),
+        (SourcePosition("f", 3), "f:3"),
+        (SourcePosition("f", 3, 7), "f:3:7"),
+        (SourcePosition("f", 1, 1), "f:1:1"),
+    ],
 )
-def test_a_place_is_written_without_its_unknown_parts(place: Place, text: str) -> None:
+def test_a_place_is_written_without_its_unknown_parts(place: SourcePosition, text: str) -> None:
     assert str(place) == text
 
 
 def test_an_error_of_a_rule_is_written_with_its_place() -> None:
-    made = RuleError("m", Place("b", 1, 1))
+    made = RuleError("m", SourcePosition("b", 1, 1))
     assert (made.message, made.place, made.rule_id, str(made)) == (
         "m",
-        Place("b", 1, 1),
+        SourcePosition("b", 1, 1),
         None,
         "b:1:1: m",
     )
-    assert RuleError("m", Place("b"), "R1").rule_id == "R1"
+    assert RuleError("m", SourcePosition("b"), "R1").rule_id == "R1"

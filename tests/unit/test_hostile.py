@@ -16,7 +16,7 @@ from decnet.ids import attacker_id, event_id, session_id
 from decnet_tui.feed import KNOWN_WORKERS, Feed
 from decnet_tui.summary import summarise
 from decnet_tui.times import count_short, span
-from decnet_tui.whatsnew import Found, tell
+from decnet_tui.whatsnew import Found, render
 from tests.fuzzkit import ODD, TOPICS, Dice, Written, canary, obeyed, payloads
 
 HUGE = (10**400, -(10**4000), math.inf, -math.inf, math.nan, 1e308)
@@ -55,7 +55,7 @@ def test_a_heartbeat_may_hold_anything(value: Any) -> None:
     model = feed.workers["ttp"]
     assert model.payload["ts"] is None or math.isfinite(float(model.payload["ts"]))
     beats = [{"worker": "ttp", "payload": model.payload}]
-    tell(Found(100.0, 0.0, heartbeats=beats))
+    render(Found(100.0, 0.0, heartbeats=beats))
 
 
 def test_a_lone_surrogate_has_an_id_and_it_is_that_of_the_stored_text() -> None:

@@ -81,7 +81,7 @@ async def read(made: SensorGroup) -> list[dict[str, Any]]:
 
 
 def found(rows: list[dict[str, Any]], top: Path) -> dict[str, tuple[str, int]]:
-    """Place → kind and lines, of the rows that are places with logs."""
+    """SourcePosition → kind and lines, of the rows that are places with logs."""
     return {
         str(Path(row["path"]).relative_to(top)): (row["kind"], row["lines"]) for row in rows if "lines" in row
     }

@@ -91,7 +91,7 @@ async def test_messages_are_told_in_order_one_at_a_time_within_the_pace(
         at_once[0] -= 1
 
     monkeypatch.setattr(made, "_run", run)
-    task = asyncio.create_task(made.tell())
+    task = asyncio.create_task(made.deliver())
     await asyncio.sleep(1)
     for n in range(5):
         made._put({"kind": "test", "n": n})

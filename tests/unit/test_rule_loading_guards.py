@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from decnet.errors import MalformedEvent, Place
+from decnet.errors import MalformedEvent, SourcePosition
 from decnet.events.record import Fault
 from decnet.events.topics import record_of
 from decnet.ttp.loader import FILE_NAME, MAX_FILE_BYTES, load_bytes, load_dir, load_file, rule_files
@@ -242,8 +242,8 @@ def test_the_second_file_with_an_id_is_an_error_at_its_id_and_costs_nothing_else
     assert [(r.rule_id, r.name) for r in result.rules] == [("R1", "demo"), ("R2", "demo")]
     twice, broken = sorted(result.errors, key=lambda e: e.place.file)
     assert twice.message == f"duplicate rule_id R1, already in {tmp_path / 'a.yaml'}"
-    assert (twice.place, twice.rule_id) == (Place(str(tmp_path / "b.yaml"), 2, 10), "R1")
-    assert (broken.message, broken.place) == ("not UTF-8", Place(str(tmp_path / "d.yaml"), 2, 5))
+    assert (twice.place, twice.rule_id) == (SourcePosition(str(tmp_path / "b.yaml"), 2, 10), "R1")
+    assert (broken.message, broken.place) == ("not UTF-8", SourcePosition(str(tmp_path / "d.yaml"), 2, 5))
     assert [e.message for e in load_dir(tmp_path / "c.yaml").errors] == ["no such rule directory"]
 
 
@@ -268,11 +268,11 @@ def test_a_rule_keeps_its_text_its_hash_and_the_places_of_its_tests() -> None:
     assert rule.source == text(tests="{match: [wget x, a], no_match: [ls]}")
     assert rule.content_hash != other.content_hash
     assert rule.test_places == {
-        ("match", 0): Place("R.yaml", 8, 17), ("match", 1): Place("R.yaml", 8, 25), ("no_match", 0): Place("R.yaml", 8, 40)
+        ("match", 0): SourcePosition("R.yaml", 8, 17), ("match", 1): SourcePosition("R.yaml", 8, 25), ("no_match", 0): SourcePosition("R.yaml", 8, 40)
     }  # fmt: skip
     errors = run_rule_tests([rule])
     assert [(e.place, e.message) for e in errors] == [
-        (Place("R.yaml", 8, 25), "own test fails: the rule does not match 'a'")
+        (SourcePosition("R.yaml", 8, 25), "own test fails: the rule does not match 'a'")
     ]
     assert [e.message for e in run_rule_tests([made(tests="{no_match: [wget]}")])] == [
         "own test fails: the rule matches 'wget'"
@@ -320,7 +320,7 @@ def test_nesting_ends_at_fifty() -> None:
     assert parse_strict(nested(MAX_DEPTH), "f")[1] == []
     document, flaws = parse_strict(nested(MAX_DEPTH + 1), "f")
     assert document is None
-    assert flaws == [("nesting over 50", Place("f", 1, 51))]
+    assert flaws == [("nesting over 50", SourcePosition("f", 1, 51))]
     side_by_side = "[" + ", ".join([nested(MAX_DEPTH - 1)] * 3) + "]"
     assert parse_strict(side_by_side, "f")[1] == []
 
@@ -328,24 +328,26 @@ def test_nesting_ends_at_fifty() -> None:
 @pytest.mark.parametrize(
     ("yaml", "flaw"),
     [
-        ("a: &x [1]\nb: *x\n", ("anchor '&x' is not allowed", Place("f", 1, 4))),
-        ("a: &x [1]\nb: *x\n", ("alias '*x' is not allowed", Place("f", 2, 4))),
-        ("&x a: 1\n", ("anchor '&x' is not allowed", Place("f", 1, 1))),
-        ("a: 1\na: 2\n", ("duplicate key 'a'", Place("f", 2, 1))),
-        ("a: {b: 1, b: 2}\n", ("duplicate key 'b'", Place("f", 1, 11))),
-        ("? [a]\n: 1\n", ("a key must be plain text", Place("f", 1, 3))),
+        ("a: &x [1]\nb: *x\n", ("anchor '&x' is not allowed", SourcePosition("f", 1, 4))),
+        ("a: &x [1]\nb: *x\n", ("alias '*x' is not allowed", SourcePosition("f", 2, 4))),
+        ("&x a: 1\n", ("anchor '&x' is not allowed", SourcePosition("f", 1, 1))),
+        ("a: 1\na: 2\n", ("duplicate key 'a'", SourcePosition("f", 2, 1))),
+        ("a: {b: 1, b: 2}\n", ("duplicate key 'b'", SourcePosition("f", 1, 11))),
+        ("? [a]\n: 1\n", ("a key must be plain text", SourcePosition("f", 1, 3))),
         ("a: !!python/object/apply:os.system [x]\n", None),
-        ("a: !!python/name:os.system x\n", ("tag 'tag:yaml.org,2002:python/name:os.system' is not allowed", Place("f", 1, 4))),
-        ("a: !x y\n", ("tag '!x' is not allowed", Place("f", 1, 4))),
-        ("a: !!binary aGk=\n", ("tag 'tag:yaml.org,2002:binary' is not allowed", Place("f", 1, 4))),
-        ("a: 1\n---\nb: 2\n", ("only one document a file", Place("f", 2, 1))),
+        ("a: !!python/name:os.system x\n", ("tag 'tag:yaml.org,2002:python/name:os.system' is not allowed", SourcePosition("f", 1, 4))),
+        ("a: !x y\n", ("tag '!x' is not allowed", SourcePosition("f", 1, 4))),
+        ("a: !!binary aGk=\n", ("tag 'tag:yaml.org,2002:binary' is not allowed", SourcePosition("f", 1, 4))),
+        ("a: 1\n---\nb: 2\n", ("only one document a file", SourcePosition("f", 2, 1))),
         ("a: [1\n", None),
         ("a: \x01\n", None),
-        ("", ("the file is empty", Place("f", 1, 1))),
+        ("", ("the file is empty", SourcePosition("f", 1, 1))),
         ("a: !!int x\n", None),
     ],
 )  # fmt: skip
-def test_yaml_that_hides_something_is_refused_at_its_place(yaml: str, flaw: tuple[str, Place] | None) -> None:
+def test_yaml_that_hides_something_is_refused_at_its_place(
+    yaml: str, flaw: tuple[str, SourcePosition] | None
+) -> None:
     document, flaws = parse_strict(yaml, "f")
     if flaw is not None:
         assert flaw in flaws
@@ -358,7 +360,7 @@ def test_yaml_that_hides_something_is_refused_at_its_place(yaml: str, flaw: tupl
 def test_a_control_character_is_named_with_its_place() -> None:
     document, (flaw,) = parse_strict("a: 1\nb: x\x01\n", "f")
     assert document is None
-    assert flaw.place == Place("f", 2, 5)
+    assert flaw.place == SourcePosition("f", 2, 5)
 
 
 def test_dates_are_texts_and_places_of_absent_keys_are_those_around_them() -> None:
@@ -366,9 +368,9 @@ def test_dates_are_texts_and_places_of_absent_keys_are_those_around_them() -> No
     assert document is not None
     assert flaws == []
     assert document.value == {"a": "2026-01-01", "b": {"c": "="}}
-    assert document.key_place(("b", "c")) == Place("f", 2, 5)
-    assert document.value_place(("b", "c", "d")) == Place("f", 2, 8)
-    assert document.key_place(("b", "x")) == Place("f", 2, 4)
+    assert document.key_place(("b", "c")) == SourcePosition("f", 2, 5)
+    assert document.value_place(("b", "c", "d")) == SourcePosition("f", 2, 8)
+    assert document.key_place(("b", "x")) == SourcePosition("f", 2, 4)
 
 
 # -- lint
@@ -393,7 +395,7 @@ def test_lint_names_doubles_from_three_texts_on_with_the_file() -> None:
     assert LEAST_TEXTS == 3
     rules = [named("A", "aaa"), named("B", "bbb"), named("C", "ccc")]
     (error,) = doubles(rules, fires(A={1, 2, 3}, B={1, 2, 3}, C={1, 2}))
-    assert (error.rule_id, error.place) == ("B", Place("R.yaml", 1, 1))
+    assert (error.rule_id, error.place) == ("B", SourcePosition("R.yaml", 1, 1))
     assert error.message.startswith("fires exactly when A fires")
     assert doubles(rules, fires(A={1, 2}, B={1, 2})) == []
     assert doubles(rules, fires(A={1, 2, 3}, B={1, 2, 4})) == []

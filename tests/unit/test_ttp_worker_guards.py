@@ -20,7 +20,7 @@ from decnet.bus.publish import publish_failures
 from decnet.config import load_settings
 from decnet.db.repository.recorder.replay import Page
 from decnet.db.schema.ttp import TTPTag
-from decnet.errors import BusError, DatabaseError, Place, RuleError, RuleStoreError
+from decnet.errors import BusError, DatabaseError, RuleError, RuleStoreError, SourcePosition
 from decnet.ids import attacker_id, event_id
 from decnet.runtime.received import Received
 from decnet.runtime.worker import TxBus
@@ -134,7 +134,8 @@ def test_a_worker_without_rules_is_not_well_and_one_with_a_rule_is() -> None:
 
 def test_health_counts_files_that_failed_and_what_was_suppressed_and_tripped() -> None:
     errors = [
-        RuleError("x", Place(file, line)) for file, line in (("a.yaml", 1), ("a.yaml", 2), ("b.yaml", 1))
+        RuleError("x", SourcePosition(file, line))
+        for file, line in (("a.yaml", 1), ("a.yaml", 2), ("b.yaml", 1))
     ]
     worker = worker_with(
         made("R1"), made("R2", 0.1), store=SimpleNamespace(errors=lambda: errors, bus=None, where=dict)
@@ -316,20 +317,20 @@ async def test_suppression_is_told_by_rule_and_reason_with_what_came_since_the_l
     two.suppressed["R1", "floor"] += 1
     two.suppressed["R0", "clipped_below_floor"] += 4
     assert news.shown([tag(1), tag(2, "ignored")], IgnoredSources(["ignored"]))[0].source_id == "c1"
-    await news.tell(None, bus)  # type: ignore[arg-type]
+    await news.publish(None, bus)  # type: ignore[arg-type]
     assert [(p["rule_id"], p["reason"], p["count"], p["window_s"]) for _, p, _ in bus.sent] == [
         ("R0", "clipped_below_floor", 4, 10.0), ("R1", "disabled", 1, 10.0), ("R1", "floor", 3, 10.0), ("R1", "ignored_source", 1, 10.0),
     ]  # fmt: skip
     assert {topic for topic, *_ in bus.sent} == {"ttp.rule.suppressed"}
     bus.sent.clear()
-    await news.tell(None, bus)  # type: ignore[arg-type]
+    await news.publish(None, bus)  # type: ignore[arg-type]
     assert bus.sent == []
     one.suppressed["R1", "floor"] += 5
-    await news.tell(None, bus)  # type: ignore[arg-type]
+    await news.publish(None, bus)  # type: ignore[arg-type]
     assert [p["count"] for _, p, _ in bus.sent] == [5]
     bus.down, before = True, publish_failures["BusError"]
     one.suppressed["R1", "floor"] += 1
-    await news.tell(None, bus)  # type: ignore[arg-type]
+    await news.publish(None, bus)  # type: ignore[arg-type]
     assert publish_failures["BusError"] == before + 1, "news may be lost, and nothing waits for the bus"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from decnet.errors import Place
+from decnet.errors import SourcePosition
 from decnet.yaml_places import MAX_DEPTH, parse_strict
 
 
@@ -55,11 +55,11 @@ def test_words_that_look_like_something_else_stay_text() -> None:
 def test_every_key_and_value_keeps_its_place_and_what_is_absent_the_nearest() -> None:
     document, _ = parse_strict("a:\n  b: [1, {c: 2}]\n", "f")
     assert document is not None
-    assert document.key_place(("a", "b")) == Place("f", 2, 3)
-    assert document.value_place(("a", "b", 1)) == Place("f", 2, 10)
-    assert document.key_place(("a", "b", 1, "c")) == Place("f", 2, 11)
-    assert document.key_place(("a", "b", 1, "missing", "deeper")) == Place("f", 2, 10)
-    assert document.key_place(("nowhere",)) == Place("f", 1, 1)
+    assert document.key_place(("a", "b")) == SourcePosition("f", 2, 3)
+    assert document.value_place(("a", "b", 1)) == SourcePosition("f", 2, 10)
+    assert document.key_place(("a", "b", 1, "c")) == SourcePosition("f", 2, 11)
+    assert document.key_place(("a", "b", 1, "missing", "deeper")) == SourcePosition("f", 2, 10)
+    assert document.key_place(("nowhere",)) == SourcePosition("f", 1, 1)
 
 
 def test_numeric_keys_are_text() -> None:

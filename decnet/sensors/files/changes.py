@@ -38,7 +38,7 @@ class Changes:
         if record.path != file.path and is_live(record.path) and not is_live(file.path):
             self.rotations += 1
             how = "renamed" if (record.dev, record.inode) == file.inode_key else "copied"
-            self._tell(f"rotated ({how})", record.path, to=file.path)
+            self._log_change(f"rotated ({how})", record.path, to=file.path)
 
     def lost(
         self, records: Iterable[FileRecord], there: Mapping[str, FoundFile], unseen: Iterable[str]
@@ -58,17 +58,17 @@ class Changes:
             record.gone = True
             if unread or is_live(record.path):
                 self.vanished += 1
-                self._tell("vanished", record.path, **more)
+                self._log_change("vanished", record.path, **more)
         elif now.inode_key == (record.dev, record.inode):
             record.cut = True
             self.truncations += 1
-            self._tell("truncated", record.path, **more)
+            self._log_change("truncated", record.path, **more)
         else:
             record.cut = True
             self.rotations += 1
-            self._tell("replaced", record.path, **more)
+            self._log_change("replaced", record.path, **more)
 
-    def _tell(self, what: str, path: str, **more: Any) -> None:
+    def _log_change(self, what: str, path: str, **more: Any) -> None:
         self.latest.append({"what": what, "path": path, "ts": self._clock(), **more})
 
     def to_state(self) -> dict[str, Any]:

@@ -19,10 +19,10 @@ _CANARY = frozenset({"canary_fingerprint"})
 @lifter_kind("canary_webdriver", _CANARY, NoKnobs)
 def webdriver(payload: Payload, _: NoKnobs) -> Finding | None:
     """``navigator_webdriver`` is true: the browser says itself that it is remote controlled."""
-    return _told(payload, "navigator_webdriver")
+    return _finding(payload, "navigator_webdriver")
 
 
-def _told(payload: Payload, name: str) -> Finding | None:
+def _finding(payload: Payload, name: str) -> Finding | None:
     return Finding(name, "true") if facts.flag(payload, name) is True else None
 
 
@@ -57,7 +57,7 @@ def automation_hash(payload: Payload, knobs: CatalogueKnobs) -> Finding | None:
 @lifter_kind("canary_webrtc_leak", _CANARY, NoKnobs)
 def webrtc_leak(payload: Payload, _: NoKnobs) -> Finding | None:
     """``webrtc_geo_mismatch``: WebRTC tells of another place than the address does."""
-    return _told(payload, "webrtc_geo_mismatch")
+    return _finding(payload, "webrtc_geo_mismatch")
 
 
 class ZoneKnobs(Knobs):
@@ -74,10 +74,10 @@ def tz_lang_mismatch(payload: Payload, knobs: ZoneKnobs) -> Finding | None:
     zones = facts.number(payload, "tz_mismatch_zones") if zones is None else zones  # type: ignore[assignment]
     if zones is not None and zones >= knobs.tz_mismatch_zones:
         return Finding("tz_mismatch_zones", facts.sample(zones))
-    return _told(payload, "lang_country_mismatch")
+    return _finding(payload, "lang_country_mismatch")
 
 
 @lifter_kind("canary_platform_inconsistency", _CANARY, NoKnobs)
 def platform_inconsistency(payload: Payload, _: NoKnobs) -> Finding | None:
     """``platform_mismatch``: platform and user agent contradict each other."""
-    return _told(payload, "platform_mismatch")
+    return _finding(payload, "platform_mismatch")

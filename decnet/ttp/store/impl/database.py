@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from decnet.bus.base import BaseBus
-from decnet.errors import DecnetError, Place, RuleError, RuleStoreError
+from decnet.errors import DecnetError, RuleError, RuleStoreError, SourcePosition
 from decnet.logs import get_logger
 from decnet.runtime.leases import OWNER, is_dead
 from decnet.telemetry import child, span
@@ -224,7 +224,9 @@ class DatabaseRuleStore(RuleStore):
                 known = {row["rule_id"]: row for row in await tx.rule_definitions()}
                 _add_broken(wanted, by_file(self.fs.errors()), known)
                 refused = self._shrunk(known, at_start, allow_shrink)
-                self._refused = RuleError(refused, Place(str(self.fs.directory.path))) if refused else None
+                self._refused = (
+                    RuleError(refused, SourcePosition(str(self.fs.directory.path))) if refused else None
+                )
                 for rule_id, row in wanted.items():
                     stored: Mapping[str, object] = known.get(rule_id) or {}
                     if any(stored.get(key) != value for key, value in row.items()):
@@ -265,12 +267,12 @@ class DatabaseRuleStore(RuleStore):
             before = dict(self._rules)
             await self._read_definitions()
             for rule_id, seq in _last(changes, ("definition", "removed")).items():
-                self._tell_definition(rule_id, before.get(rule_id), seq)
+                self._publish_definition(rule_id, before.get(rule_id), seq)
         for rule_id, seq in _last(changes, ("state",)).items():
             await self._take_state(rule_id, seq, now)
         self._seq = max(int(row["seq"]) for row in changes)
 
-    def _tell_definition(self, rule_id: str, before: CompiledRule | None, seq: int) -> None:
+    def _publish_definition(self, rule_id: str, before: CompiledRule | None, seq: int) -> None:
         rule = self._rules.get(rule_id)
         if rule is None and before is not None:
             self._announce(RuleChange("removed", rule_id, None), seq=seq)
@@ -330,7 +332,7 @@ class DatabaseRuleStore(RuleStore):
         rule, wrong = found
         rule_id = row["rule_id"]
         if rule is not None and rule.rule_id != rule_id:
-            wrong = [RuleError(f"the row of {rule_id} holds {rule.rule_id}", Place(row["file"]))]
+            wrong = [RuleError(f"the row of {rule_id} holds {rule.rule_id}", SourcePosition(row["file"]))]
             rule = None
         errors += wrong
         last = rule or self._rules.get(rule_id)
@@ -389,7 +391,8 @@ def _stored_errors(row: RuleDefinition) -> list[RuleError]:
     prefix = f"{row['file']}:"
     lines = str(row["error"]).splitlines()
     return [
-        RuleError(line.removeprefix(prefix).strip(), Place(row["file"]), row["rule_id"]) for line in lines
+        RuleError(line.removeprefix(prefix).strip(), SourcePosition(row["file"]), row["rule_id"])
+        for line in lines
     ]
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from watchfiles import Change, awatch
 
-from decnet.errors import Place, RuleError
+from decnet.errors import RuleError, SourcePosition
 from decnet.ttp.loader import FILE_NAME, MAX_FILE_BYTES, load_bytes, load_file, merge, rule_files
 from decnet.ttp.rules import CompiledRule
 from decnet.ttp.store.base import RuleChange
@@ -80,12 +80,15 @@ class RuleDirectory:
         with self._lock:
             refused = shrunk(len(self.by_id), len(plan.rules), asked_for=allow_shrink)
             if refused:
-                self.errors = [*plan.errors, RuleError(refused, Place(str(self.path)))]
+                self.errors = [*plan.errors, RuleError(refused, SourcePosition(str(self.path)))]
                 return []
             changes = difference(self.by_id, plan.rules)
             self._seen, self.by_id, self.errors = plan.seen, plan.rules, list(plan.errors)
             if not self.path.is_dir():
-                self.errors = [*self.errors, RuleError("no such rule directory", Place(str(self.path)))]
+                self.errors = [
+                    *self.errors,
+                    RuleError("no such rule directory", SourcePosition(str(self.path))),
+                ]
             return changes
 
     def scan(self, *, allow_shrink: bool = False) -> list[RuleChange]:

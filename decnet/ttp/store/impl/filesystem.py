@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from decnet.bus.base import BaseBus
-from decnet.errors import Place, RuleError, RuleStoreError
+from decnet.errors import RuleError, RuleStoreError, SourcePosition
 from decnet.logs import get_logger
 from decnet.telemetry import child, span
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, RuleState
@@ -69,7 +69,7 @@ class FilesystemRuleStore(RuleStore):
         try:
             found = await asyncio.to_thread(self._file.read)
         except RuleStoreError as error:
-            self._states_error = RuleError(str(error), Place(str(self._file.path)))
+            self._states_error = RuleError(str(error), SourcePosition(str(self._file.path)))
             raise
         self._states_error = None
         return found
