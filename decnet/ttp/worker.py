@@ -157,7 +157,9 @@ class TtpWorker(Worker):
         fresh = set(await tx.repo.insert_tags(tags)) if tags else set()
         self.inserted += len(fresh)
         if renew:
-            await _renew({tag.uuid: tag.evidence or {} for tag in tags if tag.uuid not in fresh}, tx.repo)
+            old = [tag for tag in tags if tag.uuid not in fresh]
+            await _renew({tag.uuid: tag.evidence or {} for tag in old}, tx.repo)
+            await tx.repo.renew_seen({tag.uuid: tag.seen_at for tag in old if tag.seen_at is not None})
         new = {tag.uuid: tag for tag in tags if tag.uuid in fresh}
         await _publish(self.suppression.shown(new.values(), sources or IgnoredSources()), tx)
         return len(fresh)
@@ -171,7 +173,7 @@ class TtpWorker(Worker):
             async with transaction(repo) as tx:
                 hidden = IgnoredSources(await tx.repo.ignored_attackers(times))
                 known = {e: times.get(e.attacker_uuid or "", newest) for e in events}
-                await self.judge(known, tx, hidden, renew=True)
+                await self.judge(known, tx, hidden, renew=True, judged=await _first_seen(events, tx.repo))
                 await tx.repo.due_done(self.name, marks)
             if len(marks) < AT_ONCE:
                 return
@@ -232,6 +234,22 @@ async def _stored_intel(ended: Sequence[SessionEnded], repo: BaseRepository) -> 
     owners = {owner for session in ended if (owner := session.attacker) is not None}
     stored = await repo.intel_of(owners)
     return all_received(Event(_ENRICHED, dict(payload), "", "", ts) for ts, payload in stored)
+
+
+async def _first_seen(events: Sequence[TaggerEvent], repo: BaseRepository) -> list[Judged]:
+    """Aggregates with the first sight of whom they are about: of what has no time of its own that is the time.
+
+    It follows from the rows alone, and so does not depend on when they were looked at.
+    """
+    about = {event: _attackers_of(event) for event in events}
+    seen = await repo.first_seen_of(sorted({attacker for several in about.values() for attacker in several}))
+    moments = ((event, [seen[a] for a in several if a in seen]) for event, several in about.items())
+    return [(event, min(times)) for event, times in moments if times]
+
+
+def _attackers_of(event: TaggerEvent) -> Sequence[str]:
+    several = event.payload.get("attacker_uuids")
+    return [event.attacker_uuid] if event.attacker_uuid else several if isinstance(several, list) else []
 
 
 async def _renew(evidence: Mapping[str, dict[str, Any]], repo: BaseRepository) -> None:

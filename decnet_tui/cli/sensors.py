@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from decnet.events.fields import LATEST
 from decnet.hostile import visible
 from decnet.runtime.health import status_of
 from decnet.sensors.files.unwrap import HINTS
@@ -79,12 +80,23 @@ def _more(row: Mapping[str, Any]) -> list[str]:
         *([f"kinds not known: {', '.join(unknown)}"] if unknown else []),
         *([f"last line refused: {row['last_refusal']}"] if row["last_refusal"] else []),
         *([f"last jump of a clock: {row['last_jump']}"] if row["last_jump"] else []),
-        *(f"sensor {name['name']} is called {name['token']} here" for name in row["names"] or ()),
+        *(
+            f"sensor {name.get('name')} is called {name.get('token')} here"
+            for name in _mappings(row["names"])
+        ),
         *(_change(change) for change in (row["changes"] or [])[-CHANGES_NAMED:]),
-        *(f"has not grown for {span(float(age))}: {path}" for path, age in _items(row["stale"])),
+        *(f"has not grown for {_lasting(age)}: {path}" for path, age in _items(row["stale"])),
         *passed[:NAMED],
         *([f"not read: {more} more files"] if passed and more > 0 else []),
     ]
+
+
+def _lasting(seconds: Any) -> str:
+    return span(seconds) if isinstance(seconds, (int, float)) else str(seconds)
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
 def _items(value: Any) -> list[tuple[Any, Any]]:
@@ -124,11 +136,10 @@ def _row(row: Mapping[str, Any], instead: str, now: float) -> dict[str, Any]:
 
 def _changes(found: Any) -> list[dict[str, Any]]:
     """The changes that a heartbeat tells, with their times; what is no change is left out."""
-    told = [c for c in found if isinstance(c, Mapping)] if isinstance(found, list) else []
     return [
-        {**c, "ts": datetime.fromtimestamp(c["ts"], UTC)}
-        for c in told
-        if isinstance(c.get("ts"), (int, float))
+        {"what": "", "path": "", **c, "ts": datetime.fromtimestamp(c["ts"], UTC)}
+        for c in _mappings(found)
+        if isinstance(c.get("ts"), (int, float)) and 0 <= c["ts"] < LATEST
     ]
 
 

@@ -252,7 +252,7 @@ def test_every_payload_came_to_the_screen(runs: tuple[Run, Run]) -> None:
     """Else the other tests would say nothing: canaries of all events, of commands, rules, journal and a recording."""
     marks = runs[0].marks
     assert len(marks & set(range(COUNT))) == COUNT
-    assert len([n for n in marks if 90_000 <= n < 91_000]) >= 5
+    assert len([n for n in marks if 90_000 <= n < 91_000]) >= 4
     assert len([n for n in marks if 91_000 <= n < 92_000]) >= 18
     assert 92_000 in runs[1].marks  # of the hostile recording, the emulator swallows it
     assert all("n next tagged" in each.written.text for each in runs)

@@ -342,7 +342,7 @@ async def test_due_attackers_are_taken_in_lots_and_their_marks_go_with_the_tags(
 ) -> None:
     lots = [[{"attacker_uuid": f"a{i}", "until": 5.0 + i, "since": 0.0} for i in range(n)] for n in (100, 3)]
     done: list[int] = []
-    judged: list[tuple[dict[TaggerEvent, float], frozenset[str]]] = []
+    looked: list[tuple[dict[TaggerEvent, float], frozenset[str]]] = []
 
     class Due:
         async def due_take(self, worker: str, count: int) -> list[dict[str, Any]]:
@@ -356,6 +356,9 @@ async def test_due_attackers_are_taken_in_lots_and_their_marks_go_with_the_tags(
         async def ignored_attackers(self, who: Any) -> set[str]:
             return {"a1"} & set(who)
 
+        async def first_seen_of(self, attackers: Any) -> dict[str, float]:
+            return dict.fromkeys(attackers, 3.0)
+
     @asynccontextmanager
     async def bound(repo: Any) -> Any:
         yield SimpleNamespace(repo=repo, bus=TxBus())
@@ -368,9 +371,10 @@ async def test_due_attackers_are_taken_in_lots_and_their_marks_go_with_the_tags(
 
     worker = worker_with(made())
 
-    async def judge(times: Any, tx: Any, hidden: IgnoredSources, *, renew: bool) -> int:
+    async def judge(times: Any, tx: Any, hidden: IgnoredSources, *, renew: bool, judged: Any) -> int:
         assert renew, "what is computed again takes the place of what was"
-        judged.append((times, hidden.attackers))
+        assert [ts for _, ts in judged] == [3.0], "an aggregate without a time is about the first sight"
+        looked.append((times, hidden.attackers))
         return 0
 
     monkeypatch.setattr(worker_module, "transaction", bound)
@@ -378,10 +382,10 @@ async def test_due_attackers_are_taken_in_lots_and_their_marks_go_with_the_tags(
     monkeypatch.setattr(worker, "judge", judge)
     await worker._aggregate(Due(), None)  # type: ignore[arg-type]
     assert done == [100, 3]
-    assert [sorted(times.values()) for times, _ in judged] == [[6.0, 104.0], [6.0, 7.0]], (
+    assert [sorted(times.values()) for times, _ in looked] == [[6.0, 104.0], [6.0, 7.0]], (
         "an identity has the newest time"
     )
-    assert {hidden for _, hidden in judged} == {frozenset({"a1"})}
+    assert {hidden for _, hidden in looked} == {frozenset({"a1"})}
 
 
 # -- sweep

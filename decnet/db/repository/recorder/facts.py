@@ -24,13 +24,14 @@ from decnet.db.rows.recorder import (
     SecretSpread,
 )
 from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import AttackerIntel, Credential, Identity, SessionRow
+from decnet.db.schema.recorder import Attacker, AttackerIntel, Credential, Identity, SessionRow
 from decnet.db.types import as_utc
 from decnet.ids import identity_id
 from decnet.turns import in_turns
 
 _INTEL = table_of(AttackerIntel)
 _SESSION, _CREDENTIAL, _IDENTITY = table_of(SessionRow), table_of(Credential), table_of(Identity)
+_ATTACKER = table_of(Attacker)
 _ATTEMPT = ("credential_id", "attacker_uuid", "decky_id", "service", "session_id", "username",
             "secret_kind", "secret_hmac", "success", "first_seen")  # fmt: skip
 
@@ -97,6 +98,17 @@ class FactsMixin(SqlRepository):
         async with self._read() as session:
             found = dict((await session.execute(query)).tuples().all())
         return {uuid: found.get(uuid) or identity_id(uuid) for uuid in attackers}
+
+    async def first_seen_of(self, attackers: Sequence[str]) -> dict[str, float]:
+        """When attackers were seen first (epoch seconds), by id; those without such a time are left out."""
+        out: dict[str, float] = {}
+        async with self._read() as session:
+            for part in chunks(attackers):
+                query = select(_ATTACKER.c.attacker_uuid, _ATTACKER.c.first_seen).where(
+                    _ATTACKER.c.attacker_uuid.in_(part), _ATTACKER.c.first_seen.is_not(None)
+                )
+                out |= {uuid: moment.timestamp() for uuid, moment in await session.execute(query)}
+        return out
 
     async def spread_of_secrets(
         self, identities: Sequence[str], since: float = 0.0, least_accounts: int = 2

@@ -52,6 +52,15 @@ class TagsMixin(SqlRepository):
         async with self._write() as session:
             await (await session.connection()).execute(renewed, rows)
 
+    async def renew_seen(self, seen: Mapping[str, datetime]) -> None:
+        """Gives stored tags (by uuid) another time at which the attacker did it."""
+        if not seen:
+            return
+        rows = [{"tag": uuid, "moment": seen[uuid]} for uuid in sorted(seen)]
+        renewed = update(_TAG).where(_TAG.c.uuid == bindparam("tag")).values(seen_at=bindparam("moment"))
+        async with self._write() as session:
+            await (await session.connection()).execute(renewed, rows)
+
     async def supersede_tags(self, rule_id: str, version: int) -> int:
         """Marks tags of older versions of a rule whose source has one of ``version``; how many.
 
