@@ -45,6 +45,8 @@ class ReuseDetected(FromAttacker, frozen=True, kw_only=True, omit_defaults=True)
     attacker_uuids: list[str] = []
     deckies: list[str] = []
     services: list[str] = []
+    first_seen: Epoch | None = None
+    """When the attacker tried them first."""
 
     def __post_init__(self) -> None:
         if not self.attacker_uuid and not self.identity_uuid and not any(self.attacker_uuids):

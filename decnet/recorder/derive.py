@@ -15,6 +15,7 @@ from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.events.attacker import Scored
 from decnet.events.credential import ReuseDetected
+from decnet.events.fields import Epoch
 from decnet.ids import event_id
 from decnet.recorder.scores import crossed, score
 
@@ -105,6 +106,7 @@ async def _reuse_event(repo: BaseRepository, key: str, row: ReusedCredential, ts
         attacker_uuids=_named(user["attacker_uuid"] for user in users),
         deckies=_named(user["decky_id"] for user in own),
         services=_named(user["service"] for user in own),
+        first_seen=None if row["first_seen"] is None else Epoch(row["first_seen"].timestamp()),
     )
     return Event(REUSED, told.build(), "reuse", event_id("recorder", key), ts)
 

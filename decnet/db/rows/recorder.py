@@ -131,6 +131,7 @@ class ReusedCredential(TypedDict):
     secret_kind: str | None
     secret_hmac: str
     target_count: int
+    first_seen: datetime | None
 
 
 class CredentialUser(TypedDict):

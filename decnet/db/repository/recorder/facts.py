@@ -152,7 +152,8 @@ class FactsMixin(SqlRepository):
         columns = [_CREDENTIAL.c[n] for n in ("attacker_uuid", "username", "secret_kind", "secret_hmac")]
         # The keyed hash has the kind in it, so that it tells secrets apart by itself.
         mine, pair = _CREDENTIAL.c.attacker_uuid.in_(attackers), (columns[0], columns[3])
-        query = select(*columns, targets).where(mine, tuple_(*pair).in_(_recent(pair, mine, since)))
+        first = func.min(_CREDENTIAL.c.first_seen).label("first_seen")
+        query = select(*columns, targets, first).where(mine, tuple_(*pair).in_(_recent(pair, mine, since)))
         async with self._read() as session:
             found = query.group_by(*columns).having(targets >= 2).order_by(*columns)
             return await self._rows(session, found, ReusedCredential)
