@@ -70,7 +70,12 @@ async def test_the_ttp_worker_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             await feed.connect()
             alone = asyncio.create_task(run_ttp_worker_loop(repo, bus=bus, shutdown=shutdown))
             commands = [{"id": "c1", "command_text": "crontab -l", "ts": 1.0}]
-            payload = {"session_id": "s1", "attacker_ip": "203.0.113.1", "ended_at": 2.0, "commands": commands}
+            payload = {
+                "session_id": "s1",
+                "attacker_ip": "203.0.113.1",
+                "ended_at": 2.0,
+                "commands": commands,
+            }
             await feed.publish_events([Event("attacker.session.ended", payload)])
             await _until(lambda: _tagged(repo))
             shutdown.set()
