@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from decnet.errors import MalformedEvent
 from decnet.hostile import storable
+from decnet.jsontext import loads
 
 SCHEMA_VERSION = 1
 _DIGITS = bytes.maketrans(b"0123456789E", b"0000000000e")
@@ -65,7 +66,7 @@ class Event:
         Raises MalformedEvent when the body is no envelope with an object as payload.
         """
         try:
-            raw = json.loads(body)
+            raw = loads(body)
         except (ValueError, RecursionError) as error:
             raise MalformedEvent(f"not JSON: {str(error)[:200]}") from error
         if not isinstance(raw, dict):

