@@ -88,9 +88,12 @@ def _sessions(data: Path) -> int:
 def settled(rows: list[dict[str, Any]]) -> set[str]:
     """Rows without what the order of delivery decides: when a tag was made, and which of several earlier events
 
-    a sequence names beside the one that completed it (a tag that is written is never moved).
+    a sequence names beside the one that completed it (a tag that is written is never moved); likewise the first try
+    of a reused credential, which is the first one known when the reuse was told of.
     """
     for row in rows:
+        if row.get("source_kind") == "credential" and row.get("sub_technique_id") == "T1110.004":
+            row["seen_at"] = ""
         if "within_s" in (row.get("evidence") or {}):
             row["evidence"] = {"field": row["evidence"]["field"]}
     return without(rows, "created_at")

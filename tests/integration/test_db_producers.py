@@ -318,7 +318,7 @@ async def test_reuse_names_its_own_places_and_everybody_who_tried(
     assert event.payload == {
         "credential_id": reused_id({"attacker_uuid": A, "username": "root", "secret_kind": "password", "secret_hmac": "h"}),
         "attacker_uuid": A, "username": "root", "secret_kind": "password", "reuse_count": 2, "target_count": 3,
-        "attacker_uuids": sorted([A, B]), "deckies": ["d0", "d1"], "services": ["ssh"],
+        "attacker_uuids": sorted([A, B]), "deckies": ["d0", "d1"], "services": ["ssh"], "first_seen": T,
     }  # fmt: skip
     assert event.ts == T + 3
     assert "secret_hmac" not in event.payload
