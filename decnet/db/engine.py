@@ -195,6 +195,8 @@ class Database:
         self._reader: AsyncEngine | None = None
         self._looker: AsyncEngine | None = None
         self._writing = False
+        self._written = 0
+        """Transactions that had the write lock and ended."""
 
     @property
     def path(self) -> Path | None:
@@ -293,6 +295,7 @@ class Database:
                 async with self._session(self._writer) as session:
                     yield session
             finally:
+                self._written += self._writing
                 self._writing = False
 
     async def blocked_by(self, patience_s: float = PATIENCE_S) -> str:
@@ -302,8 +305,11 @@ class Database:
         for. Raises DatabaseError when the server cannot be asked.
         """
         if self.path is not None:
+            before = self._written
             who = await asyncio.to_thread(sqlite_blocker, self.path, patience_s)
-            return "" if self._writing else who
+            # What ended during the look was ours, and so was the lock.
+            ours = self._writing or self._written != before
+            return "" if ours else who
         if self._looker is None:
             self._looker = create_async_engine(
                 self.url, pool_size=1, max_overflow=0, pool_pre_ping=True, connect_args=_PG_ARGS

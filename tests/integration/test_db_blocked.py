@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -71,6 +72,26 @@ async def test_our_own_transaction_is_no_trouble(tmp_path: Path) -> None:
             assert sqlite_blocker(repo.db.path, 0.05).startswith(f"process {os.getpid()} ")  # type: ignore[arg-type]
         with held(repo.db.path) as pid:  # type: ignore[arg-type]
             assert str(pid) in await repo.db.blocked_by(0.05), "it is over"
+
+
+async def test_a_transaction_of_our_own_that_ends_during_the_look_is_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_repo("sqlite", tmp_path) as repo:
+        loop, begun, looked = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+        def late(_path: Path, _patience: float) -> str:
+            loop.call_soon_threadsafe(begun.set)
+            assert looked.wait(10)
+            return "somebody"
+
+        monkeypatch.setattr("decnet.db.engine.sqlite_blocker", late)
+        async with repo.db.write() as session:
+            await session.execute(text("SELECT 1"))
+            look = asyncio.create_task(repo.db.blocked_by(0.05))
+            await begun.wait()
+        looked.set()
+        assert await look == ""
 
 
 async def test_a_writer_that_gives_up_names_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
