@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypedDict
+from typing import Any
 
-from decnet.db.rows import JsonObject
-from decnet.db.rows.journal import JournalLine
+from decnet.db.rows.journal import JournalChange, JournalLine
 from decnet_tui import fleetforms, rulechanges, sourceforms
 from decnet_tui.changes import Change, End, cannot_undo
 
@@ -22,21 +21,10 @@ NOBODY = "(expiry)"
 BY_ITSELF = "by itself"
 
 
-class Entry(TypedDict):
+class Entry(JournalChange):
     """A line of the journal; one that nobody wrote has a text for its ``id``."""
 
     id: int | str
-    ts: datetime
-    operator: str
-    kind: str
-    target: str
-    what: str
-    before: JsonObject | None
-    after: JsonObject | None
-    reason: str | None
-    outcome: str
-    detail: str | None
-    undoes: int | None
 
 
 def with_expiries(entries: Sequence[JournalLine], now: float | None = None) -> list[Entry]:

@@ -8,10 +8,9 @@ from typing import TypedDict
 from decnet.db.rows import JsonObject
 
 
-class JournalLine(TypedDict):
+class JournalChange(TypedDict):
     """One change by one operator, and what became of it."""
 
-    id: int
     ts: datetime
     operator: str
     kind: str
@@ -23,3 +22,9 @@ class JournalLine(TypedDict):
     outcome: str
     detail: str | None
     undoes: int | None
+
+
+class JournalLine(JournalChange):
+    """A change as it is stored."""
+
+    id: int
