@@ -61,21 +61,21 @@ class Link:
             self._returned()
             count, before = 0, self._feed.lost  # a new subscription counts from 0 again
             async for event in live:
-                if event.id not in seen:
+                if (event.id, event.ts) not in seen:
                     self._feed.add(event)
                 self._feed.lost = before + int(getattr(live, "lost", 0))
                 count += 1
                 if count % _YIELD_EVERY == 0:
                     await asyncio.sleep(0)
 
-    async def _catch_up(self) -> frozenset[str]:
-        """The newest durable events, once; their ids, since they may come live too."""
+    async def _catch_up(self) -> frozenset[tuple[str, float]]:
+        """The newest durable events, once; their ids and times, since they may come live too."""
         if self._was_up:
             return frozenset()
         past: Sequence[Event] = await self._bus.read_back(">", READ_BACK)
         for event in past:
             self._feed.add(event, live=False)
-        return frozenset(e.id for e in past)
+        return frozenset((e.id, e.ts) for e in past)
 
     async def _again(self) -> None:
         await asyncio.sleep(_BACKOFF_S[min(self.retries, len(_BACKOFF_S) - 1)])

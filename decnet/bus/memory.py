@@ -16,6 +16,7 @@ from decnet.bus.base import BaseBus, Consumer, ConsumerInfo, Delivery, Event, Su
 from decnet.bus.live import LiveSubscription
 from decnet.bus.topics import is_durable
 from decnet.bus.wire import (
+    MSG_ID_HEADER,
     check_blob,
     check_consumer_name,
     check_pattern,
@@ -66,12 +67,13 @@ class Broker:
         self.blobs: dict[str, bytes] = {}
         self.arrived = asyncio.Event()
 
-    def put(self, topic: str, body: bytes, headers: dict[str, str], event_id: str) -> None:
-        """Stores what is durable, once per event id, and hands it to the live readers."""
-        if is_durable(topic) and event_id not in self.ids:
+    def put(self, topic: str, body: bytes, headers: dict[str, str]) -> None:
+        """Stores what is durable, once by its header for that, and hands it to the live readers."""
+        once = headers[MSG_ID_HEADER]
+        if is_durable(topic) and once not in self.ids:
             if self.bytes + len(body) > self.settings.max_stream_bytes:
                 raise BusFull("the stream is full of unread events")
-            self.ids.add(event_id)
+            self.ids.add(once)
             self.bytes += len(body)
             self.stream.append(_Stored(len(self.stream) + 1, topic, body, headers))
             self.arrived.set()
@@ -243,7 +245,7 @@ class MemoryBus(BaseBus):
         broker = self.broker
         for event in events:
             body, headers = outgoing(event, self.settings.max_event_bytes)
-            broker.put(event.topic, body, headers, event.id)
+            broker.put(event.topic, body, headers)
         await asyncio.sleep(0)
 
     def subscribe(self, pattern: str) -> Subscription:

@@ -257,9 +257,11 @@ def _is_outage(error: Exception) -> bool:
 
 
 def _distinct(part: Sequence[Delivery]) -> list[Event]:
-    """Events of a part, each id once, in stream order."""
-    by_id: dict[str, Event] = {}
+    """Events of a part in stream order, each once: the same id with the same payload."""
+    by_id: dict[str, list[Event]] = {}
     for delivery in sorted(part, key=lambda d: d.seq):
         if delivery.event is not None:
-            by_id.setdefault(delivery.event.id, delivery.event)
-    return list(by_id.values())
+            same = by_id.setdefault(delivery.event.id, [])
+            if all(one.payload != delivery.event.payload for one in same):
+                same.append(delivery.event)
+    return [event for same in by_id.values() for event in same]

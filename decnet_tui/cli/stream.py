@@ -69,10 +69,10 @@ async def _follow(client: BaseBus, pattern: str, last: int, as_json: bool) -> No
     async with client.subscribe(pattern) as sub:
         seen = set()
         for event in await client.read_back(pattern, last) if last else []:
-            seen.add(event.id)
+            seen.add((event.id, event.ts))
             _show(event, as_json)
         async for event in sub:
-            if event.id not in seen and matches(pattern, event.topic):
+            if (event.id, event.ts) not in seen and matches(pattern, event.topic):
                 _show(event, as_json)
 
 

@@ -18,6 +18,7 @@ from decnet.bus.memory import Broker, MemoryBus
 from decnet.bus.nats.connection import NatsBus
 from decnet.bus.nats.server import EmbeddedServer
 from decnet.bus.topics import DURABLE_PATTERNS
+from decnet.bus.wire import MSG_ID_HEADER
 from decnet.config import BusSettings
 from decnet.errors import BusFull
 
@@ -45,7 +46,7 @@ async def bus(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[B
 async def inject(bus: BaseBus, topic: str, body: bytes) -> None:
     """Publishes a raw body, as a hostile or broken producer would."""
     if isinstance(bus, MemoryBus):
-        bus.broker.put(topic, body, {}, hashlib.sha256(body).hexdigest())
+        bus.broker.put(topic, body, {MSG_ID_HEADER: hashlib.sha256(body).hexdigest()})
         return
     assert isinstance(bus, NatsBus)
     raw = await nats.connect(bus._url, token=bus._token)
@@ -123,6 +124,15 @@ async def test_same_event_id_is_stored_once(bus: BaseBus) -> None:
         await bus.publish(ENDED, {}, event_id="one")
     consumer = await bus.consume("ttp", [ENDED])
     assert len(await consumer.fetch(10, 0.5)) == 1
+
+
+async def test_two_things_under_one_id_are_two(bus: BaseBus) -> None:
+    for n in (1, 2, 1):
+        await bus.publish(ENDED, {"n": n}, event_id="one")
+    consumer = await bus.consume("ttp", [ENDED])
+    found = await consumer.fetch(10, 0.5)
+    assert [d.event.payload["n"] for d in found if d.event] == [1, 2]
+    assert {d.event.id for d in found if d.event} == {"one"}
 
 
 async def test_nak_and_silence_lead_to_redelivery(bus: BaseBus) -> None:

@@ -504,10 +504,18 @@ async def test_a_malformed_delivery_is_buried_with_its_reason_and_the_others_han
 
 
 async def test_events_of_one_id_are_handled_once_and_all_acknowledged(bench: Bench) -> None:
-    await bench.process(bench.delivery(2, id="same"), bench.delivery(1, id="same"), bench.delivery(3))
-    assert bench.worker.attempts == [[1, 3]], "the first in the stream counts, and order is the stream's"
+    again = Delivery(bench.log, 2, Event(TOPIC, {"n": 1}, id="same", ts=1002.0), 1)
+    await bench.process(again, bench.delivery(1, id="same"), bench.delivery(3))
+    assert bench.worker.attempts == [[1, 3]], "order is the stream's"
     assert sorted(bench.answers()) == [("ack", 1), ("ack", 2), ("ack", 3)]
     assert bench.stats.processed == 2
+
+
+async def test_two_things_under_one_id_are_both_handled(bench: Bench) -> None:
+    await bench.process(bench.delivery(2, id="same"), bench.delivery(1, id="same"), bench.delivery(3))
+    assert bench.worker.attempts == [[1, 2, 3]]
+    assert sorted(bench.answers()) == [("ack", 1), ("ack", 2), ("ack", 3)]
+    assert bench.stats.processed == 3
 
 
 # --- halves

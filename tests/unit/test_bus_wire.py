@@ -50,9 +50,23 @@ def test_body_and_headers_together_are_held_to_the_limit(headers: dict[str, str]
         outgoing(event(LIMIT + 1, headers), LIMIT)
 
 
-def test_every_event_carries_its_id_for_the_duplicate_window() -> None:
-    assert outgoing(Event(ENDED, {}, id="abc"), LIMIT)[1] == {"Nats-Msg-Id": "abc"}
-    assert outgoing(Event("decky.web.traffic", {}, id="d"), LIMIT)[1] == {"Nats-Msg-Id": "d"}
+def once(given: Event) -> str:
+    """The header by which the server knows an event again."""
+    return outgoing(given, LIMIT)[1][MSG_ID_HEADER]
+
+
+def test_every_event_carries_what_the_duplicate_window_knows_it_by() -> None:
+    assert once(Event(ENDED, {}, id="abc", ts=1.0)) == once(Event(ENDED, {}, id="abc", ts=2.0))
+    assert once(Event(ENDED, {}, id="abc")).startswith("abc:")
+    assert once(Event("decky.web.traffic", {}, id="d")).startswith("d:")
+
+
+def test_another_payload_under_the_same_id_is_another_thing() -> None:
+    said: list[dict[str, Any]] = [{}, {"n": 1}, {"n": 2}, {"payload": {}}, {'"payload":': 1}]
+    assert len({once(Event(ENDED, payload, type='"payload":', id="abc")) for payload in said}) == len(said)
+    assert once(Event(ENDED, {"n": 1}, type='x"payload":{', id="abc")) == once(
+        Event(ENDED, {"n": 1}, id="abc")
+    )
 
 
 @pytest.mark.parametrize("name", ["Nats-Rollup", "nats-msg-id", "NATS-Expected-Last-Sequence"])
@@ -60,7 +74,7 @@ def test_headers_for_the_server_are_ours_alone(name: str) -> None:
     headers = {name: "all", "trace": "1"}
     assert outgoing(Event(ENDED, {}, id="abc", headers=headers), LIMIT)[1] == {
         "trace": "1",
-        "Nats-Msg-Id": "abc",
+        "Nats-Msg-Id": once(Event(ENDED, {}, id="abc")),
     }
     assert incoming_headers(headers) == {"trace": "1"}
     assert incoming_headers({name: "all"}) is None
@@ -96,7 +110,7 @@ def test_a_header_name_has_64_characters_at_most() -> None:
 
 def test_an_id_has_1_to_200_visible_characters() -> None:
     for good in ("x", "x" * 199, "x" * 200, "".join(sorted(string.printable[:94]))):
-        assert outgoing(Event(ENDED, {}, id=good), LIMIT)[1][MSG_ID_HEADER] == good
+        assert once(Event(ENDED, {}, id=good)).rpartition(":")[0] == good
     for bad in ("", "x" * 201, "a b", "a\n", "a\x00", "é", "\x7f", "a\r\nNats-Rollup: all"):
         with pytest.raises(ValueError, match="not an event id"):
             outgoing(Event(ENDED, {}, id=bad), LIMIT)

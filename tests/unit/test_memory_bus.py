@@ -167,26 +167,30 @@ async def test_durables_are_apart_and_one_name_is_one_durable(bus: MemoryBus) ->
 
 async def test_news_are_not_kept_and_ids_are_stored_once(bus: MemoryBus) -> None:
     await bus.publish("decky.web.traffic", {})
-    for topic in (ENDED, "identity.formed", ENDED):
-        await bus.publish(topic, {}, event_id="same")
+    for topic, payload in ((ENDED, {}), ("identity.formed", {}), (ENDED, {}), (ENDED, {"n": 1})):
+        await bus.publish(topic, payload, event_id="same")
     await bus.publish(ENDED, {}, event_id="other")
-    assert [stored.topic for stored in bus.broker.stream] == [ENDED, ENDED]
-    assert [stored.headers for stored in bus.broker.stream] == [
-        {MSG_ID_HEADER: "same"},
-        {MSG_ID_HEADER: "other"},
+    stream = [stored.event() for stored in bus.broker.stream]
+    assert [(event.topic, event.id, event.payload) for event in stream] == [
+        (ENDED, "same", {}),
+        ("identity.formed", "same", {}),
+        (ENDED, "same", {"n": 1}),
+        (ENDED, "other", {}),
     ]
+    ids = [stored.headers[MSG_ID_HEADER].partition(":")[0] for stored in bus.broker.stream]
+    assert ids == ["same"] * 3 + ["other"]
 
 
 def test_a_full_stream_refuses_the_first_byte_too_many_and_keeps_what_it_has() -> None:
     broker = Broker(BusSettings(max_stream_bytes=2**20))
-    broker.put(ENDED, bytes(2**20 - 1), {}, "a")
-    broker.put(ENDED, bytes(1), {}, "b")
+    broker.put(ENDED, bytes(2**20 - 1), {MSG_ID_HEADER: "a"})
+    broker.put(ENDED, bytes(1), {MSG_ID_HEADER: "b"})
     assert broker.bytes == 2**20
     for _ in range(2):
         with pytest.raises(BusFull):
-            broker.put(ENDED, bytes(1), {}, "c")
-    broker.put(ENDED, bytes(1), {}, "a")  # stored already
-    broker.put("decky.web.traffic", bytes(1), {}, "d")
+            broker.put(ENDED, bytes(1), {MSG_ID_HEADER: "c"})
+    broker.put(ENDED, bytes(1), {MSG_ID_HEADER: "a"})  # stored already
+    broker.put("decky.web.traffic", bytes(1), {MSG_ID_HEADER: "d"})
     assert (broker.bytes, len(broker.stream)) == (2**20, 2)
 
 
@@ -209,7 +213,7 @@ async def test_a_live_reader_that_is_too_slow_loses_the_oldest(bus: MemoryBus) -
     await bus.publish("decky.web.traffic", {"n": 3})
     assert subscription.lost == 1
     assert (await anext(subscription)).payload == {"n": 1}
-    bus.broker.put("decky.web.traffic", b"[]", {}, "x")
+    bus.broker.put("decky.web.traffic", b"[]", {MSG_ID_HEADER: "x"})
     assert subscription.malformed == 1
 
 
@@ -272,7 +276,7 @@ async def test_no_more_is_read_back_than_asked_for_and_than_the_window() -> None
     bus = MemoryBus(settings=settings, broker=Broker(settings))
     await bus.connect()
     await filled(bus, 5)
-    bus.broker.put(ENDED, b"no event", {}, "x")
+    bus.broker.put(ENDED, b"no event", {MSG_ID_HEADER: "x"})
     for last, kept in ((-1, []), (0, []), (1, [4]), (2, [3, 4]), (3, [2, 3, 4]), (4, [2, 3, 4])):
         assert [event.payload["n"] for event in await bus.read_back(ENDED, last)] == kept
 

@@ -8,7 +8,7 @@ of its connection, a command by its time and its text. Everybody who stores what
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlalchemy import select
 from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.db.repository.base import Row, SqlRepository, chunks
+from decnet.db.repository.recorder.recent import Id, Named, RecentNames, Said, recent_names
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Command, SessionRow
 from decnet.errors import AmbiguousId
@@ -39,10 +40,6 @@ LEAST_CHARS = 6
 """Characters of a session's id that name it when no other one begins with them."""
 MAX_NAMED = 50
 """Sessions listed of one id."""
-_Id = tuple[str, str]
-"""Decky and the honeypot's own session id."""
-_Said = tuple[int, str]
-"""Microseconds and text of a command."""
 
 
 async def settled(events: Sequence[Event], repo: NamingMixin) -> Sequence[Event]:
@@ -65,11 +62,14 @@ class NamingMixin(SqlRepository):
         self, said: Sequence[tuple[dict[str, object], float]]
     ) -> list[dict[str, object]]:
         """Payloads (each with its event's time) under stored names; one that has them already is the same object."""
-        lives = await self._stored_lives({known for payload, _ in said if (known := _id_of(payload))})
+        recent = recent_names(self.db)
+        stored = await self._stored_lives({known for payload, _ in said if (known := _id_of(payload))})
+        lives = {key: recent.lives(key, found) for key, found in stored.items()}
         named = [_placed(payload, _home(payload, ts, lives)) for payload, ts in said]
-        with_commands = [p for p in named if isinstance(p.get("commands"), list) and p["commands"]]
-        stored = await self._stored_commands({p["session_id"] for p in with_commands})
-        return [_with_stored_commands(p, stored.get(p["session_id"], {})) for p in named]
+        texts = await self._stored_commands({p["session_id"] for p in named if _has_commands(p)})
+        return [
+            _with_known_commands(p, texts[p["session_id"]], recent) if _has_commands(p) else p for p in named
+        ]
 
     async def sessions_named(self, text: str) -> list[str]:
         """Ids of the sessions that a text names: by their id, the honeypot's own id, or the beginning of their id."""
@@ -95,9 +95,9 @@ class NamingMixin(SqlRepository):
             rows = await self._rows(session, query.order_by(_SESSION.c.started_at, _SESSION.c.session_id))
         raise AmbiguousId(f"{_several(found)} sessions have the id {visible(text, 80)}: {_listed(rows)}")
 
-    async def _stored_lives(self, wanted: set[_Id]) -> dict[_Id, list[Life]]:
+    async def _stored_lives(self, wanted: set[Id]) -> dict[Id, list[Life]]:
         """The stored sessions of some ids of honeypots."""
-        lives: dict[_Id, list[Life]] = defaultdict(list)
+        lives: dict[Id, list[Life]] = {key: [] for key in wanted}
         names = (
             "session_id",
             "decky_id",
@@ -114,13 +114,14 @@ class NamingMixin(SqlRepository):
                     _SESSION.c.sensor_session.in_(some)
                 )
                 for row in await self._rows(session, query):
-                    if row["started_at"] is not None or row["connected_at"] is not None:
-                        lives[row["decky_id"], row["sensor_session"]].append(_life(row))
+                    key = (row["decky_id"], row["sensor_session"])
+                    if key in lives and (row["started_at"] is not None or row["connected_at"] is not None):
+                        lives[key].append(_life(row))
         return lives
 
-    async def _stored_commands(self, session_ids: set[str]) -> dict[str, dict[str, _Said]]:
-        """Ids of stored commands with what they say, by session."""
-        stored: dict[str, dict[str, _Said]] = defaultdict(dict)
+    async def _stored_commands(self, session_ids: set[str]) -> dict[str, Named]:
+        """Ids of stored commands with what they say, for each of some sessions."""
+        stored: dict[str, Named] = {session_id: {} for session_id in session_ids}
         async with self._read() as session:
             for some in chunks(sorted(session_ids)):
                 columns = (
@@ -130,8 +131,8 @@ class NamingMixin(SqlRepository):
                     _COMMAND.c.command_text,
                 )
                 found = await session.execute(select(*columns).where(_COMMAND.c.session_id.in_(some)))
-                for owner, ident, ts, text in found:
-                    stored[owner][ident] = (_micros(ts.timestamp()) if ts is not None else -1, text)
+                for owner, ident, ts, text in found:  # one without a time is like no other
+                    stored[owner][ident] = "" if ts is None else command_mark(ts.timestamp(), text)
         return stored
 
 
@@ -148,7 +149,7 @@ def _listed(rows: Sequence[Row]) -> str:
     return visible("; ".join(shown), 4000)
 
 
-def _id_of(payload: Mapping[str, Any]) -> _Id | None:
+def _id_of(payload: Mapping[str, Any]) -> Id | None:
     """Decky and id of a session that can be told by its connection; None for others."""
     decky, native = payload.get("decky_id"), payload.get("sensor_session")
     told = payload.get("connected_at") is not None or payload.get("torn") is True
@@ -164,7 +165,7 @@ def _life(row: Row) -> Life:
     return Life(row["session_id"], first, start, closed, told=closed is not None, service=row["service"])
 
 
-def _home(payload: Row, ts: float, lives: dict[_Id, list[Life]]) -> Life | None:
+def _home(payload: Row, ts: float, lives: dict[Id, list[Life]]) -> Life | None:
     """The stored session that a payload is about; with its own name when it is new and that one is free."""
     own, key = str(payload["session_id"]), _id_of(payload)
     if key is None:
@@ -184,7 +185,7 @@ def _home(payload: Row, ts: float, lives: dict[_Id, list[Life]]) -> Life | None:
     return piece
 
 
-def _variant(own: str, key: _Id, began: float) -> str:
+def _variant(own: str, key: Id, began: float) -> str:
     """The name of a session whose plain one is taken by another with the same id, as the sensor would give it."""
     decky, native = key
     for kind in _KINDS:
@@ -230,20 +231,30 @@ def _with_id(item: Any, new: Any) -> Any:
     return {**item, "id": new(first) + plus + more, "lines": [new(line) for line in item["lines"]]}
 
 
-def _with_stored_commands(payload: Row, stored: Mapping[str, _Said]) -> Row:
-    """A payload whose commands have the ids under which they are stored, and take no id of another one."""
-    if not stored or not isinstance(payload.get("commands"), list):
+def _has_commands(payload: Row) -> bool:
+    return isinstance(payload.get("commands"), list) and bool(payload["commands"])
+
+
+def _with_known_commands(payload: Row, stored: Named, recent: RecentNames) -> Row:
+    """A payload whose commands have the ids under which they are known, and take no id of another one."""
+    owner, said = (
+        payload["session_id"],
+        {c["id"]: key for c in payload["commands"] if (key := _said(c)) is not None},
+    )
+    known = {**recent.commands(owner), **stored}
+    if not known:
+        recent.note(owner, said)
         return payload
-    names = _names(payload["session_id"], payload["commands"], stored)
+    names = _names(owner, said, known)
+    recent.note(owner, {names[ident]: key for ident, key in said.items()})
     if all(old == new for old, new in names.items()):
         return payload
     return _with_ids(payload, lambda ident: names.get(ident, ident))
 
 
-def _names(owner: str, commands: Iterable[Any], stored: Mapping[str, _Said]) -> dict[str, str]:
-    """Id of each command → its id in the database."""
-    said = {c["id"]: key for c in commands if (key := _said(c)) is not None}
-    by_said: dict[_Said, list[str]] = defaultdict(list)
+def _names(owner: str, said: Named, stored: Named) -> dict[str, str]:
+    """Id of each command → the id under which it is known."""
+    by_said: dict[Said, list[str]] = defaultdict(list)
     for ident, key in stored.items():
         if said.get(ident) != key:
             by_said[key].append(ident)
@@ -254,18 +265,14 @@ def _names(owner: str, commands: Iterable[Any], stored: Mapping[str, _Said]) -> 
         elif by_said.get(key):
             names[ident] = by_said[key].pop(0)
         elif ident in stored:
-            names[ident] = f"{owner}#cmd{command_mark(key[0] / 1e6, key[1])}"
+            names[ident] = f"{owner}#cmd{key}"
         else:
             names[ident] = ident
     return names
 
 
-def _said(command: Any) -> _Said | None:
+def _said(command: Any) -> Said | None:
     if not isinstance(command, dict) or not isinstance(command.get("id"), str):
         return None
     ts, text = epoch(command.get("ts")), command.get("command_text")
-    return None if ts is None or not isinstance(text, str) else (_micros(ts), text)
-
-
-def _micros(ts: float) -> int:
-    return round(ts * 1e6)
+    return None if ts is None or not isinstance(text, str) else command_mark(ts, text)
