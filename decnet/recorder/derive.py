@@ -84,11 +84,26 @@ def level(targets: int) -> int:
 
 
 async def _reused(repo: BaseRepository, times: dict[str, float], since: float) -> list[Event]:
-    news = {}
-    for row in await repo.reused_credentials(sorted(times), since):
-        news[f"reuse|{reused_id(row)}|{level(int(row['target_count']))}"] = row
-    fresh = await repo.announce({key: times[row["attacker_uuid"]] for key, row in news.items()})
-    return [await _reuse_event(repo, key, news[key], times[news[key]["attacker_uuid"]]) for key in fresh]
+    """News of reuse: it has doubled, or was begun earlier than was known when it was told of."""
+    found = {reused_id(row): row for row in await repo.reused_credentials(sorted(times), since)}
+    keys = {name: (_doubled(name, row), _begun(name, row)) for name, row in found.items()}
+    told = {key: times[found[name]["attacker_uuid"]] for name, both in keys.items() for key in both}
+    fresh = set(await repo.announce(told))
+    news = {name: next((key for key in both if key in fresh), None) for name, both in sorted(keys.items())}
+    return [
+        await _reuse_event(repo, key, found[name], times[found[name]["attacker_uuid"]])
+        for name, key in news.items()
+        if key is not None
+    ]
+
+
+def _doubled(name: str, row: ReusedCredential) -> str:
+    return f"reuse|{name}|{level(int(row['target_count']))}"
+
+
+def _begun(name: str, row: ReusedCredential) -> str:
+    moment = row["first_seen"]
+    return f"reuse|{name}|since|{'' if moment is None else f'{moment.timestamp():.6f}'}"
 
 
 async def _reuse_event(repo: BaseRepository, key: str, row: ReusedCredential, ts: float) -> Event:

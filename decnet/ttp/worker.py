@@ -156,10 +156,13 @@ class TtpWorker(Worker):
             tags += await windows.apply(tx.repo, collected.hits)
         fresh = set(await tx.repo.insert_tags(tags)) if tags else set()
         self.inserted += len(fresh)
+        old = [tag for tag in tags if tag.uuid not in fresh]
+        seen = {tag.uuid: tag.seen_at for tag in old if tag.seen_at is not None}
         if renew:
-            old = [tag for tag in tags if tag.uuid not in fresh]
             await _renew({tag.uuid: tag.evidence or {} for tag in old}, tx.repo)
-            await tx.repo.renew_seen({tag.uuid: tag.seen_at for tag in old if tag.seen_at is not None})
+            await tx.repo.renew_seen(seen)
+        else:
+            await tx.repo.seen_earlier(seen)
         new = {tag.uuid: tag for tag in tags if tag.uuid in fresh}
         await _publish(self.suppression.shown(new.values(), sources or IgnoredSources()), tx)
         return len(fresh)

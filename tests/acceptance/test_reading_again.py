@@ -19,7 +19,7 @@ TABLES = {
     "session": "session_id, started_at, ended_at, command_count",
     "command": "command_id, command_text",
     "credential": "credential_id",
-    "ttp_tag": "uuid, source_id",
+    "ttp_tag": "uuid, source_id, seen_at",
 }
 
 

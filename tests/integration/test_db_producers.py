@@ -306,6 +306,18 @@ async def test_reuse_is_told_at_two_four_and_eight_targets(repo: BaseRepository)
     }
 
 
+async def test_reuse_that_began_earlier_than_was_known_is_told_once_more(repo: BaseRepository) -> None:
+    begun = []
+    for n, moment in enumerate((T + 5, T + 6, T + 5, T + 1, T + 1, T + 2)):
+        await put(repo, "credential", credential(str(n), moment, decky_id=f"d{min(n, 2)}"))
+        await repo.due_mark({A: (moment, moment)})
+        await derive_due(repo, ())
+        news = await repo.outbox_take(10)
+        begun.append([event.payload["first_seen"] for _, event in news])
+        await repo.outbox_delete([number for number, _ in news])
+    assert begun == [[], [T + 5], [], [T + 1], [], []]
+
+
 async def test_reuse_names_its_own_places_and_everybody_who_tried(
     repo: BaseRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -172,6 +172,16 @@ async def test_tags_are_inserted_once_and_older_versions_are_superseded_where_th
     assert {row["uuid"] for row in await repo.list_tags(limit=0)} == {t.uuid for t in (*old[3:], new, newest)}
 
 
+async def test_what_is_told_again_stands_at_its_earliest_time(repo: BaseRepository) -> None:
+    early, late, unknown = tag(1, seen_at=START), tag(2, seen_at=START), tag(3)
+    await repo.insert_tags([early, late, unknown])
+    await repo.seen_earlier({})
+    await repo.seen_earlier({early.uuid: START - MICRO, late.uuid: START + MICRO, unknown.uuid: START})
+    await repo.seen_earlier({early.uuid: START, "of nobody": START})
+    found = {row["uuid"]: row["seen_at"] for row in await repo.list_tags(limit=0)}
+    assert found == {early.uuid: START - MICRO, late.uuid: START, unknown.uuid: START}
+
+
 async def test_firings_are_counted_from_a_moment_on_that_moment_included(repo: BaseRepository) -> None:
     await repo.insert_tags(
         [tag(1, created_at=START), tag(2, created_at=START - MICRO), tag(3, rule="R2", created_at=START)]

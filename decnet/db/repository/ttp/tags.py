@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 
 from decnet.db.repository.base import SqlRepository, chunks, insert_for
 from decnet.db.repository.conditions import tag_is_shown
@@ -60,6 +60,19 @@ class TagsMixin(SqlRepository):
         renewed = update(_TAG).where(_TAG.c.uuid == bindparam("tag")).values(seen_at=bindparam("moment"))
         async with self._write() as session:
             await (await session.connection()).execute(renewed, rows)
+
+    async def seen_earlier(self, seen: Mapping[str, datetime]) -> None:
+        """What was told of stored tags (by uuid) once more: the earliest time at which the attacker did it stands."""
+        if not seen:
+            return
+        rows = [{"tag": uuid, "moment": seen[uuid]} for uuid in sorted(seen)]
+        later = or_(_TAG.c.seen_at.is_(None), _TAG.c.seen_at > bindparam("moment"))
+        same = _TAG.c.uuid == bindparam("tag")
+        async with self._write() as session:
+            connection = await session.connection()
+            await connection.execute(
+                update(_TAG).where(same, later).values(seen_at=bindparam("moment")), rows
+            )
 
     async def supersede_tags(self, rule_id: str, version: int) -> int:
         """Marks tags of older versions of a rule whose source has one of ``version``; how many.
