@@ -6,6 +6,7 @@ is called (a rule's, a fleet file's) is left to the reader of the file, which tu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,6 +24,10 @@ _ALLOWED = {
     "tag:yaml.org,2002:null",
 }
 _AS_TEXT = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value", "tag:yaml.org,2002:merge"}
+_FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's parser where PyYAML was built with it."""
+_UNALIKE = re.compile(r"\t|(?:^|[\s\[{,:?-])!")
+"""Tabs and tags, which the parsers do not read alike: the slow one's word counts."""
 Path = tuple[int | str, ...]
 
 
@@ -56,7 +61,10 @@ class Document:
 def parse_strict(text: str, file: str) -> tuple[Document | None, list[Flaw]]:
     """The document in ``text`` and all structural errors; None when there is nothing to build on."""
     events: list[yaml.Event] = []
-    errors = _check_events(text, file, events)
+    fast = not _UNALIKE.search(text) and not _check_events(text, file, events, _FAST)
+    if not fast:  # of what libyaml refuses the slow parser says where, and decides
+        events.clear()
+    errors = [] if fast else _check_events(text, file, events, yaml.SafeLoader)
     if errors:
         return None, errors
     node = _Composer(events).get_single_node()
@@ -75,15 +83,15 @@ def _place(file: str, mark: Any) -> SourcePosition:
     )
 
 
-def _check_events(text: str, file: str, events: list[yaml.Event]) -> list[Flaw]:
+def _check_events(text: str, file: str, events: list[yaml.Event], loader: Any) -> list[Flaw]:
     """Errors that must be known before nodes are built: syntax, aliases, depth, more documents.
 
-    ``events`` gets what was read.
+    ``events`` gets what was read, one at a time: neither parser goes deeper than it is asked to.
     """
     errors: list[Flaw] = []
     depth = documents = 0
     try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        for event in yaml.parse(text, Loader=loader):
             events.append(event)
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
@@ -99,6 +107,8 @@ def _check_events(text: str, file: str, events: list[yaml.Event]) -> list[Flaw]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         errors.append(Flaw(f"not YAML: {error.problem or error.context}", _place(file, mark)))
+    except UnicodeEncodeError as error:
+        errors.append(Flaw(f"not YAML: {error.reason}", SourcePosition(file, 1, 1)))
     except yaml.YAMLError as error:
         errors.append(Flaw(f"not YAML: {str(error).splitlines()[0]}", _offset_place(file, text, error)))
     return errors

@@ -17,13 +17,11 @@ from uuid import uuid4
 
 from decnet.errors import MalformedEvent
 from decnet.hostile import storable
-from decnet.jsontext import loads
+from decnet.jsontext import decoded
 
 SCHEMA_VERSION = 1
-_DIGITS = bytes.maketrans(b"0123456789E", b"0000000000e")
+_DIGITS = bytes.maketrans(b"0123456789", b"0000000000")
 _LONG_INTEGER = b"0" * 19
-_GREAT_EXPONENTS = (b"0e000", b"0e+000")
-_MANTISSA = 40
 _BEFORE_NUMBERS = (b":", b",", b"[", b"-", b" ", b"\n", b"\t", b"\r")
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -66,7 +64,7 @@ class Event:
         Raises MalformedEvent when the body is no envelope with an object as payload.
         """
         try:
-            raw = loads(body)
+            raw, strict = decoded(body)
         except (ValueError, RecursionError) as error:
             raise MalformedEvent(f"not JSON: {str(error)[:200]}") from error
         if not isinstance(raw, dict):
@@ -75,7 +73,7 @@ class Event:
         if not isinstance(payload, dict):
             raise MalformedEvent("payload is not an object")
         kind, name = _checked(raw, "type", str, ""), _checked(raw, "id", str, "")
-        if _doubtful(body):
+        if not strict or _doubtful(body):
             payload, kind, name = map(storable, (payload, kind, name))
         return cls(
             topic=topic,
@@ -89,36 +87,14 @@ class Event:
 
 
 def _doubtful(body: bytes) -> bool:
-    """Whether a body may hold what no database stores; only then its payload is walked through."""
-    return (
-        b"\0" in body  # UTF-16 or UTF-32, which JSON may be: none of the marks below would be found
-        or b"\\ud" in body
-        or b"\\uD" in body
-        or b"\\u0000" in body
-        or b"\xed" in body
-        or b"NaN" in body
-        or b"Infinity" in body
-        or _has_great_number(body)
-    )
+    """Whether strict JSON may hold what no database stores: NUL, or nineteen digits that are a number.
 
-
-def _has_great_number(body: bytes) -> bool:
-    """Nineteen digits, or an exponent of three, that no quotation mark stands before: ids and hashes are text."""
-    folded = body.translate(_DIGITS)
-    if _LONG_INTEGER in folded and any(before + _LONG_INTEGER in folded for before in _BEFORE_NUMBERS):
+    Digits after a quotation mark are text: ids and hashes.
+    """
+    if b"\\u0000" in body:
         return True
-    return any(_has_exponent(folded, mark) for mark in _GREAT_EXPONENTS)
-
-
-def _has_exponent(folded: bytes, mark: bytes) -> bool:
-    """Whether ``mark`` ends the digits of a number; such a number may be infinite."""
-    at = folded.find(mark)
-    while at >= 0:
-        before = folded[max(0, at - _MANTISSA) : at].rstrip(b"0.")
-        if not before or before[-1:] in _BEFORE_NUMBERS:
-            return True
-        at = folded.find(mark, at + 1)
-    return False
+    folded = body.translate(_DIGITS)
+    return _LONG_INTEGER in folded and any(before + _LONG_INTEGER in folded for before in _BEFORE_NUMBERS)
 
 
 def _checked(raw: dict[str, Any], key: str, kind: type, default: Any) -> Any:

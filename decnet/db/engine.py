@@ -197,6 +197,8 @@ class Database:
         self._writing = False
         self._written = 0
         """Transactions that had the write lock and ended."""
+        self._looked = 0
+        """How many of them there were at the last look for others."""
 
     @property
     def path(self) -> Path | None:
@@ -306,6 +308,9 @@ class Database:
         """
         if self.path is not None:
             before = self._written
+            since, self._looked = self._looked, before
+            if before != since:  # our own writers get through; a look would only stand in their way
+                return ""
             who = await asyncio.to_thread(sqlite_blocker, self.path, patience_s)
             # What ended during the look was ours, and so was the lock.
             ours = self._writing or self._written != before

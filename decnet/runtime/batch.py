@@ -23,7 +23,7 @@ from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.runtime.health import WorkerStats
 from decnet.runtime.letters import Letter, letters_of, whole
-from decnet.runtime.received import Received, received
+from decnet.runtime.received import PARSING, Received
 from decnet.runtime.worker import Transaction, Worker, keeps
 from decnet.turns import in_turns
 
@@ -75,9 +75,8 @@ class BatchProcessor:
         """Parses an event; the error when it is none."""
         if delivery.event is None:
             return delivery.malformed or MalformedEvent("no event")
-        strange: Counter[tuple[str, str]] = Counter()
         try:
-            self._received[id(delivery.event)] = received(delivery.event, strange)
+            self._received[id(delivery.event)], strange = PARSING.received(delivery.event)
         except MalformedEvent as error:
             return error
         if strange and keeps(self.worker, delivery.topic):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
 
 log = get_logger(__name__)
+PARSED_KEPT = 4096
+"""Events that are kept with their records, for the other workers that are given them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,27 @@ class Received:
     def said(self) -> dict[str, Any]:
         """The payload as it was sent, as far as it could be read."""
         return self.event.payload if self.record is None else self.record.said(self.event.payload)
+
+
+class Parsing:
+    """Parses each event once, however many workers of the process are given the same object."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[int, tuple[Received, Counter[tuple[str, str]]]] = OrderedDict()
+
+    def received(self, event: Event) -> tuple[Received, Counter[tuple[str, str]]]:
+        """``event`` with its record, and the keys that the record does not know. Raises MalformedEvent."""
+        known = self._known.get(id(event))
+        if known is not None and known[0].event is event:
+            return known
+        strange: Counter[tuple[str, str]] = Counter()
+        found = self._known[id(event)] = (received(event, strange), strange)
+        if len(self._known) > PARSED_KEPT:
+            self._known.popitem(last=False)
+        return found
+
+
+PARSING = Parsing()
 
 
 def received(event: Event, strange: Counter[tuple[str, str]] | None = None) -> Received:

@@ -71,6 +71,7 @@ async def test_our_own_transaction_is_no_trouble(tmp_path: Path) -> None:
             assert await repo.db.blocked_by(0.05) == ""
             assert sqlite_blocker(repo.db.path, 0.05).startswith(f"process {os.getpid()} ")  # type: ignore[arg-type]
         with held(repo.db.path) as pid:  # type: ignore[arg-type]
+            assert await repo.db.blocked_by(0.05) == "", "nobody looks when our own writers got through"
             assert str(pid) in await repo.db.blocked_by(0.05), "it is over"
 
 

@@ -20,6 +20,7 @@ from decnet.bus.nats.consumer import (
     consumer_config,
     to_info,
 )
+from decnet.bus.nats.decoded import Decoded
 from decnet.config import BusSettings
 from decnet.errors import BusAuthError, BusUnavailable
 from tests.natsfakes import ENDED, FakeClient, FakeSubscription, delivered, durable, status
@@ -36,7 +37,9 @@ class World:
         self.streams = 0
         self.now = 100.0
         self.ready_error: Exception | None = None
-        self.consumer = NatsConsumer("ttp", [ENDED, "identity.>"], SETTINGS, self.ready, self.ensure_stream)  # type: ignore[arg-type]
+        self.consumer = NatsConsumer(
+            "ttp", [ENDED, "identity.>"], SETTINGS, self.ready, self.ensure_stream, Decoded()
+        )  # type: ignore[arg-type]
         monkeypatch.setattr(nats_pull.asyncio, "sleep", self.sleep)
         monkeypatch.setattr(nats_pull.asyncio, "get_running_loop", lambda: self)
 
@@ -299,7 +302,7 @@ async def test_the_backlog_is_the_servers(world: World) -> None:
 
 def test_a_delivery_says_where_it_stands() -> None:
     message = delivered(FakeClient(), 7, times=3, headers={"trace": "1", "Nats-Msg-Id": "x"})
-    delivery = NatsDelivery(message)
+    delivery = NatsDelivery(message, Decoded())
     assert (delivery.seq, delivery.num_delivered, delivery.topic) == (7, 3, ENDED)
     assert delivery.malformed is None
     assert delivery.event is not None
@@ -308,7 +311,7 @@ def test_a_delivery_says_where_it_stands() -> None:
 
 
 def test_a_body_that_is_no_event_is_delivered_as_malformed() -> None:
-    delivery = NatsDelivery(delivered(FakeClient(), 7, b"[]"))
+    delivery = NatsDelivery(delivered(FakeClient(), 7, b"[]"), Decoded())
     assert delivery.event is None
     assert delivery.malformed is not None
     assert (delivery.seq, delivery.body) == (7, b"[]")
@@ -320,14 +323,14 @@ def test_a_body_that_is_no_event_is_delivered_as_malformed() -> None:
 )
 async def test_a_refusal_carries_its_delay(delay: float, told: bytes) -> None:
     client = FakeClient()
-    delivery = NatsDelivery(message := delivered(client, 7))
+    delivery = NatsDelivery(message := delivered(client, 7), Decoded())
     await delivery.nak(delay)
     assert client.sent == [(message.reply, told, "", None)]
 
 
 async def test_work_in_progress_is_told_and_an_answer_is_given_once() -> None:
     client = FakeClient()
-    delivery = NatsDelivery(message := delivered(client, 7))
+    delivery = NatsDelivery(message := delivered(client, 7), Decoded())
     await delivery.in_progress()
     await delivery.in_progress()
     await delivery.ack()
@@ -342,7 +345,7 @@ async def test_work_in_progress_is_told_and_an_answer_is_given_once() -> None:
 
 async def test_an_answer_that_cannot_be_given_is_unavailable() -> None:
     client = FakeClient()
-    delivery = NatsDelivery(delivered(client, 7))
+    delivery = NatsDelivery(delivered(client, 7), Decoded())
     client.error = nats.errors.ConnectionClosedError()
     for answer in (delivery.ack, delivery.nak, delivery.in_progress):
         with pytest.raises(BusUnavailable):

@@ -22,6 +22,7 @@ from decnet.bus.base import BaseBus, Consumer, ConsumerInfo, Event, Subscription
 from decnet.bus.live import LiveSubscription
 from decnet.bus.nats.client import Attempts, Callbacks, abandon, is_plumbing, open_client, translated
 from decnet.bus.nats.consumer import NatsConsumer, to_info
+from decnet.bus.nats.decoded import Decoded
 from decnet.bus.nats.publisher import Publisher, StreamMissing
 from decnet.bus.nats.store import Blobs, Reader, ensure_stream
 from decnet.bus.wire import check_consumer_name, check_pattern, incoming_headers, new_event
@@ -52,6 +53,7 @@ class NatsBus(BaseBus):
         self._client: Client | None = None
         self._js: JetStreamContext | None = None
         self._publisher: Publisher | None = None
+        self._decoded = Decoded()
         self._live: dict[LiveSubscription, RawSubscription | None] = {}
         self._registering: set[asyncio.Task[None]] = set()
         self._opening = asyncio.Lock()
@@ -248,7 +250,7 @@ class NatsBus(BaseBus):
         """The durable consumer ``name``; raises BusError, or ValueError for a bad name or pattern."""
         check_consumer_name(name)
         wanted = [check_pattern(pattern) for pattern in patterns]
-        consumer = NatsConsumer(name, wanted, self.settings, self._ready, self._ensure_stream)
+        consumer = NatsConsumer(name, wanted, self.settings, self._ready, self._ensure_stream, self._decoded)
         await consumer.open()
         return consumer
 

@@ -21,7 +21,7 @@ from nats.js import JetStreamContext, api
 
 from decnet.bus.base import ConsumerInfo, Delivery, Event
 from decnet.bus.nats.client import translate, translated
-from decnet.bus.wire import incoming_headers
+from decnet.bus.nats.decoded import Decoded
 from decnet.config import BusSettings
 from decnet.errors import BusError, BusUnavailable, MalformedEvent
 from decnet.logs import get_logger
@@ -48,7 +48,7 @@ class NatsDelivery:
 
     __slots__ = ("_message", "body", "event", "malformed", "num_delivered", "seq", "topic")
 
-    def __init__(self, message: Msg) -> None:
+    def __init__(self, message: Msg, decoded: Decoded) -> None:
         self._message = message
         self.topic: str = message.subject
         self.body: bytes = message.data
@@ -58,7 +58,7 @@ class NatsDelivery:
         self.event: Event | None = None
         self.malformed: MalformedEvent | None = None
         try:
-            self.event = Event.from_bytes(self.topic, self.body, incoming_headers(message.headers))
+            self.event = decoded.event(self.topic, self.body, message.headers)
         except MalformedEvent as error:
             self.malformed = error
 
@@ -111,7 +111,9 @@ class NatsConsumer:
         settings: BusSettings,
         ready: Callable[[], Awaitable[tuple[Client, JetStreamContext]]],
         ensure_stream: Callable[[], Awaitable[None]],
+        decoded: Decoded,
     ) -> None:
+        self._decoded = decoded
         self.name = name
         self._patterns = tuple(patterns)
         self._settings = settings
@@ -142,7 +144,8 @@ class NatsConsumer:
         if self._client is None or self._client.is_closed:
             await self.open()
         try:
-            return await in_turns(NatsDelivery, await self._collect(max_events, timeout))
+            messages = await self._collect(max_events, timeout)
+            return await in_turns(lambda message: NatsDelivery(message, self._decoded), messages)
         except ConsumerGone as gone:
             log.info("durable consumer is made again", consumer=self.name, reason=str(gone))
             await self._ensure_stream()

@@ -63,8 +63,10 @@ class NamingMixin(SqlRepository):
     ) -> list[dict[str, object]]:
         """Payloads (each with its event's time) under stored names; one that has them already is the same object."""
         recent = recent_names(self.db)
-        stored = await self._stored_lives({known for payload, _ in said if (known := _id_of(payload))})
-        lives = {key: recent.lives(key, found) for key, found in stored.items()}
+        asked = {key: recent.begun(key) for payload, _ in said if (key := _id_of(payload))}
+        new = {key for payload, _ in said if (key := _id_of(payload)) and _start(payload) not in asked[key]}
+        stored = await self._stored_lives(new) if new else {}
+        lives = {key: recent.lives(key, stored.get(key, ())) for key in asked}
         named = [_placed(payload, _home(payload, ts, lives)) for payload, ts in said]
         texts = await self._stored_commands({p["session_id"] for p in named if _has_commands(p)})
         return [
@@ -170,7 +172,7 @@ def _home(payload: Row, ts: float, lives: dict[Id, list[Life]]) -> Life | None:
     own, key = str(payload["session_id"]), _id_of(payload)
     if key is None:
         return None
-    start = epoch(payload.get("connected_at"))
+    start = _start(payload)
     first = epoch(payload.get("started_at"))
     closed = epoch(payload.get("ended_at")) if payload.get("end_reason") == "closed" else None
     piece = Life(own, ts if first is None else first, start, closed, told=closed is not None)
@@ -183,6 +185,10 @@ def _home(payload: Row, ts: float, lives: dict[Id, list[Life]]) -> Life | None:
         piece.name = _variant(own, key, piece.began)
     lives[key].append(piece)
     return piece
+
+
+def _start(payload: Mapping[str, Any]) -> float | None:
+    return epoch(payload.get("connected_at"))
 
 
 def _variant(own: str, key: Id, began: float) -> str:

@@ -7,7 +7,7 @@ one that know nothing of each other, may reach the one before the other has stor
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from weakref import WeakKeyDictionary
 
 from decnet.db.engine import Database
@@ -34,6 +34,10 @@ class RecentNames:
         self._lives: OrderedDict[Id, list[Life]] = OrderedDict()
         self._commands: OrderedDict[str, Named] = OrderedDict()
         self._count = 0
+
+    def begun(self, key: Id) -> Set[float]:
+        """When the sessions of one id connected that have their names here already."""
+        return {life.start for life in self._lives.get(key, ()) if life.start is not None}
 
     def lives(self, key: Id, stored: Iterable[Life]) -> list[Life]:
         """The sessions of one id, those that are stored among them; what is added to the list is remembered."""
