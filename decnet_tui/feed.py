@@ -15,10 +15,12 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from decnet.bus.base import Event
+from decnet.errors import MalformedEvent
 from decnet.hostile import storable, visible
 from decnet.runtime.health import PARTS, STALE_BEATS, process_gone
+from decnet.runtime.received import received
 from decnet_tui.figures import losses
-from decnet_tui.summary import UNNAMED, source_of, summarise
+from decnet_tui.summary import LIMIT, UNNAMED, source_of, summarise
 
 KNOWN_IPS = 20_000
 """Attackers whose address is remembered for events that name them by id only."""
@@ -133,15 +135,24 @@ class Feed:
         """Takes one event in; ``live`` is false for what was read back from the stream."""
         now = time.time() if now is None else now
         event, raw = bounded(event)
+        event, fault = readable(event)
         payload = event.payload
         self._learn_ip(payload)
         source = source_of(event.topic, payload, self._ips)
-        self._append(event.ts, visible(event.topic, 255), source, summarise(event.topic, payload), raw)
+        summary = summarise(event.topic, payload)
+        if fault:
+            summary = visible(f"{fault}; {summary}", LIMIT)
+        self._append(event.ts, visible(event.topic, 255), source, summary, raw)
         root = event.topic.partition(".")[0]
         if root in self.by_root or len(self.by_root) < KNOWN_ROOTS:
             self.by_root[root] += 1
         if live:
             self._rate(root, now)
+        self._reduce(root, event, source, now, live)
+
+    def _reduce(self, root: str, event: Event, source: str, now: float, live: bool) -> None:
+        """What the other views need of an event."""
+        payload = event.payload
         if root == "system":
             self._reduce_system(event, now)
         elif root == "ttp":
@@ -297,6 +308,19 @@ class Feed:
                 rule = event.topic.removeprefix("ttp.rule.reloaded.")
                 self.notices.appendleft(f"{rule} was changed: B on it in view 4 judges the past by it")
             self.rules_version += 1
+
+
+def readable(event: Event) -> tuple[Event, str]:
+    """The event with the values that its record has for what was sent, and why it is none; empty when it is one.
+
+    What no record knows stays as it came: Traffic shows what is on the wire.
+    """
+    try:
+        one = received(event)
+        said = one.said()
+    except (MalformedEvent, UnicodeEncodeError) as error:
+        return event, f"unreadable: {error}"
+    return (event if one.record is None else replace(event, payload={**event.payload, **said})), ""
 
 
 def bounded(event: Event) -> tuple[Event, bytes]:

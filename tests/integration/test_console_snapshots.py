@@ -59,8 +59,8 @@ def events() -> list[Event]:
     rows: list[tuple[str, dict[str, Any]]] = [
         ("attacker.session.started", session),
         ("credential.captured", {"attacker_ip": IP, "username": "root\x1b[2J漢", "success": False, "service": "ssh"}),
-        ("ttp.rule.fired.T1105", {"attacker_ip": IP, "rule_ids": ["R0001"], "session_id": "s1"}),
-        ("attribution.profile.state_changed", {"identity_uuid": "7c1e9a02", "primitive": "cognitive.x", "new_state": "stable"}),
+        ("ttp.rule.fired.T1105", {"attacker_ip": IP, "rule_ids": ["R0001"], "session_id": "s1", "technique_id": "T1105"}),
+        ("attribution.profile.state_changed", {"identity_uuid": "7c1e9a02", "primitive": "cognitive.x", "new_state": "stable", "seq": 1, "ts": NOW - 4}),
         ("system.sensors.health", {"worker": "sensors", "state": "ok", "ts": NOW - 3, "processed": 12, "sensors": [
             {"kind": "cowrie", "path": "/var/log/cowrie.json", "state": "silent", "age": 90_000, "lines": 812, "bytes_behind": 0,
              "refused": 2, "reasons": {"bad json": 2}}]}),

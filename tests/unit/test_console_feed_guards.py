@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from decnet.bus.base import Event
+from decnet.ids import attacker_id
 from decnet_tui import feed as feeds
 from decnet_tui import glyphs
 from decnet_tui.feed import (
@@ -453,3 +454,24 @@ def test_a_moment_that_no_calendar_has_is_a_question() -> None:
         "5s",
     )
     assert clock(1e18) == clock(math.nan) == clock(math.inf) == "?"
+
+
+def test_what_is_sent_otherwise_is_read_as_the_engine_reads_it() -> None:
+    feed = Feed()
+    feed.add(
+        Event("attacker.observed", {"attacker_ip": "::ffff:192.0.2.7", "first_seen": "2026-03-04T05:06:07Z"})
+    )
+    assert feed.ring[-1].source == "192.0.2.7"
+    feed.add(Event("attacker.observed", {"attacker_uuid": attacker_id("192.0.2.7")}))
+    assert feed.ring[-1].source == "192.0.2.7", "the id of the address was learned"
+
+
+def test_what_cannot_be_read_says_so_and_is_shown_all_the_same() -> None:
+    feed = Feed()
+    feed.add(Event("attacker.session.ended", {"decky_id": "pot", "commands": 3}))
+    row = feed.ring[-1]
+    assert row.summary.startswith("unreadable: payload: ")
+    assert "pot" in row.summary
+    assert b'"commands":3' in row.raw
+    feed.add(Event("decky.web.traffic", {"n": 1}))
+    assert feed.ring[-1].summary == "n=1", "topics without a record are shown as they are"

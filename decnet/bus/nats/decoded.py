@@ -17,10 +17,9 @@ BYTES_KEPT = 8 * 2**20
 
 
 class Decoded:
-    """The newest events by topic and body; ``hits`` counts those that were not decoded again."""
+    """The newest events by topic and body."""
 
     def __init__(self) -> None:
-        self.hits = 0
         self._events: OrderedDict[tuple[str, bytes], Event] = OrderedDict()
         self._bytes = 0
 
@@ -29,7 +28,6 @@ class Decoded:
         key = (topic, body)
         known = self._events.get(key)
         if known is not None:
-            self.hits += 1
             return known
         event = self._events[key] = Event.from_bytes(topic, body, incoming_headers(headers))
         self._bytes += len(body)
