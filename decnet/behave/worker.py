@@ -21,7 +21,8 @@ from decnet.bus.base import BaseBus
 from decnet.errors import MalformedEvent
 from decnet.events.session import SessionEnded
 from decnet.logs import get_logger
-from decnet.runtime.received import Received, under_stored_names
+from decnet.runtime.naming import under_stored_names
+from decnet.runtime.received import Received
 from decnet.runtime.worker import Job, Transaction, TxBus, Worker
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.recorder.derive import USERS_CAPPED, derive_due
 from decnet.recorder.plan import JUDGED, TOPICS, Plan, plan_of
-from decnet.runtime.received import Received, under_stored_names
+from decnet.runtime.naming import under_stored_names
+from decnet.runtime.received import Received
 from decnet.runtime.worker import Job, Transaction, Worker
 
 if TYPE_CHECKING:

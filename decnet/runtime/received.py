@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from decnet.bus.base import Event
-from decnet.db.repository.recorder.naming import settled
 from decnet.errors import MalformedEvent
 from decnet.events.record import Fault, Record
 from decnet.events.topics import record_of
 from decnet.logs import get_logger
-
-if TYPE_CHECKING:
-    from decnet.db.repository import BaseRepository
 
 log = get_logger(__name__)
 PARSED_KEPT = 4096
@@ -78,12 +74,6 @@ def _with_type(kind: type[Record], event: Event) -> Mapping[str, Any]:
     if kind.TYPE_KEY and event.type and not payload.get(kind.TYPE_KEY):
         return {**payload, kind.TYPE_KEY: event.type}
     return payload
-
-
-async def under_stored_names(batch: Sequence[Received], repo: BaseRepository) -> Sequence[Received]:
-    """A batch with the names of sessions and commands that are stored already; see :func:`settled`."""
-    events = await settled([one.event for one in batch], repo)
-    return [one if event is one.event else received(event) for one, event in zip(batch, events, strict=True)]
 
 
 def all_received(events: Iterable[Event]) -> list[Received]:

@@ -16,7 +16,8 @@ from decnet.events.session import SessionEnded
 from decnet.events.ttp import RuleFired, Tagged
 from decnet.ids import event_id
 from decnet.logs import get_logger
-from decnet.runtime.received import Received, all_received, under_stored_names
+from decnet.runtime.naming import under_stored_names
+from decnet.runtime.received import Received, all_received
 from decnet.runtime.worker import Job, Transaction, Worker, transaction
 from decnet.telemetry import batch_span
 from decnet.ttp.aggregates import AT_ONCE, ATTEMPTS_UNCOUNTED, due_events, grown
