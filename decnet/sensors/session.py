@@ -14,7 +14,7 @@ from decnet.config import SensorSettings
 from decnet.events.lives import command_mark
 from decnet.sensors.cowrie import Fact
 from decnet.sensors.values import MAX_DATA, Data
-from decnet.shell.script import joined
+from decnet.shell.joining import joined
 
 MAX_LIST = 1000
 MAX_USERNAMES = 200

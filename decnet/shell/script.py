@@ -1,186 +1,535 @@
-"""Which lines of a session the shell took as one command; pure.
+"""A session read as one shell would: where files came from, what runs them, who feeds a command; pure, one pass.
 
-Open quotes, a backslash or an operator at the end, here-documents, loops, conditions, groups and substitutions
-over lines. A honeypot logs what was typed line by line. Lines that belong together are found in one pass; what is
-never closed joins nothing, since an apostrophe in a text would otherwise take the rest of the session with it.
+Each line is one command as it was typed (see :mod:`decnet.shell.joining` for what was typed over several lines).
+For each simple command there are facts that its words alone do not tell, with the line that each rests on. Nothing
+is executed; what cannot be known (an unset variable, a file that was there before) is not guessed. The work is
+linear in the text, and every bound that bites is counted.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-MAX_LINES = 64
-"""Lines of one command at most; what is not closed by then is taken line by line."""
-MAX_CHARS = 65_536
-_TOKEN = re.compile(
-    r"""(?P<escaped>\\.)|(?P<quote>['"])|(?P<comment>(?:(?<=\s)|(?<=;)|^)\#.*\Z)"""
-    r"""|(?P<here><<(?!<)(?P<dash>-?)\s*(?P<word>'[^'\n]*'|"[^"\n]*"|\\?[\w.!%@+-]+))|(?P<string><<<)"""
-    r"""|(?P<variable>\$\{[^}\s]*\}|\$[\#?$!@*])|(?P<mark>[`()])|(?P<operator>[;&|]+)"""
-    r"""|(?P<text>[^\s;&|()<>'"\\`$]+)""",
-    re.DOTALL,
+from decnet.shell.files import HOME, MAX_PENDING, File, Files, origins_of, resolved
+from decnet.shell.known import COMMANDS
+from decnet.shell.places import BIN, place_of
+from decnet.shell.programs import (
+    COMPILERS,
+    EXTRACTORS,
+    RECON,
+    RUNNERS,
+    Fetch,
+    compiled_to,
+    extracted_to,
+    fetches,
+    grants_running,
+    scp_sink,
 )
-_OPENS = re.compile(
-    r"""['"\\(`{]|<<|(?<!\w)(?:if|for|while|until|select|case)(?!\w)|(?:\||&&|\|&)\s*(?:\#.*)?\Z"""
-)
-"""Without any of this a text leaves nothing open."""
-_IN_SINGLE = re.compile(r"'")
-_IN_DOUBLE = re.compile(r'\\.|"', re.DOTALL)
-_ENDS = {
-    "if": "fi", "for": "done", "while": "done", "until": "done", "select": "done", "case": "esac", "{": "}", "(": ")",
-}  # fmt: skip
-"""What opens a command over lines where a command may stand → what closes it."""
-_NAMES_NEXT = frozenset({"for", "select", "case"})
-"""Openers that are followed by a name and not by a command."""
-_COMMAND_NEXT = frozenset({"then", "do", "else", "elif", "!", "time", "in"})
-_GOES_ON = frozenset({"|", "||", "&&", "|&"})
-"""Operators after which the shell waits for the next line."""
+from decnet.shell.split import Command, Splitter
+from decnet.shell.wrappers import SHELLS, look_through
+
+MAX_VALUES = 16
+"""Literal values that a variable may have (of a loop)."""
+MAX_VARIABLES = 64
+MAX_VALUE_CHARS = 256
+MAX_FACTS = 256
+"""Simple commands of one line that have facts."""
+TRIVIAL_CHARS = 16
+ANSWERS = 3
+"""Lines that a prompt may take: the old password, the new one, the new one again."""
+REASON_CHARS = 120
+_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)\Z", re.DOTALL)
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_GLOB = re.compile(r"[*?\[]")
+_SCP_FILE = re.compile(r"(?P<kind>[CD])0?[0-7]{3,4} \d{1,15} (?P<name>[^/\s][^/]{0,254})\Z")
+_SCP_OTHER = re.compile(r"(?:E|T\d+ \d+ \d+ \d+)\Z")
+_SHELL_TEXT = re.compile(r"[;&|`$(){}<>]|#!")
 
 
-class Joined(NamedTuple):
-    """Lines ``first`` to ``last`` (both included) as the one text that the shell saw."""
+class Transfer(NamedTuple):
+    """A file that the sensor saw come: ``kind`` is fetched or uploaded, ``name`` a path or a base name."""
 
-    first: int
-    last: int
-    text: str
-
-
-class _State(NamedTuple):
-    """What is open at the end of a line: a quote, an escaped newline, delimiters of here-documents, loops and groups."""
-
-    quote: str = ""
-    escaped: bool = False
-    here: tuple[tuple[str, bool], ...] = ()
-    nested: tuple[str, ...] = ()
-    """What closes the loops, conditions, groups and substitutions that are open, the innermost last."""
-    goes_on: bool = False
-    """Whether the line ends in an operator that asks for another command."""
-
-    @property
-    def closed(self) -> bool:
-        return not (self.quote or self.escaped or self.here or self.nested or self.goes_on)
+    kind: str
+    name: str
+    source: str = ""
+    sha256: str = ""
 
 
-def joined(lines: Sequence[str]) -> list[Joined]:
-    """The commands of several lines among ``lines``, in order; a command of one line is none of them."""
-    out = []
-    at = 0
-    while at < len(lines):
-        found = _from(lines, at)
+@dataclass(slots=True)
+class Facts:
+    """What the session tells about one simple command."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    """Name of a field for rules → its value; absent where there is nothing to say."""
+    because: dict[str, str] = field(default_factory=dict)
+    """Name of a field → why, with the number of the line (from 1) that it comes from."""
+
+    def say(self, name: str, origins: Mapping[str, str]) -> None:
+        """A field that lists how files came."""
+        if origins:
+            self.values[name] = list(origins)
+            self.because[name] = next(iter(origins.values()))
+
+
+class _Pending(NamedTuple):
+    """A name that was run before anything of it came."""
+
+    facts: Facts
+    path: str
+
+
+@dataclass(slots=True)
+class _Course:
+    """How far the session has come."""
+
+    worked: bool = False
+    recon: int = 0
+    last_recon: int = 0
+
+
+class Script:
+    """The facts of a session, line by line; :meth:`line` takes the next one in."""
+
+    def __init__(self, transfers: Iterable[Transfer] = ()) -> None:
+        """``transfers`` are the files that the sensor saw come, whenever it did."""
+        self.files = Files()
+        self.facts: list[dict[str, Facts]] = []
+        """For each line the facts of its simple commands, by their texts."""
+        self.capped = 0
+        """Simple commands that found no room for facts."""
+        self._transfers: dict[str, Transfer] = {}
+        for one in transfers:
+            self._transfers.setdefault(one.name.rpartition("/")[2], one)
+        self._cwd = HOME
+        self._stack: list[str] = []
+        self._variables: dict[str, tuple[str, ...]] = {}
+        self._course = _Course()
+        self._tried: dict[str, set[str]] = defaultdict(set)
+        self._pending: dict[str, list[_Pending]] = defaultdict(list)
+        self._waiting = 0
+        self._answers = 0
+        self._sink: str | None = None
+        """Where ``scp -t`` puts the file that its protocol names next."""
+        self._number = 0
+        self._text = ""
+
+    def line(self, text: str) -> dict[str, Facts]:
+        """Takes one line in; the facts of its simple commands. Later lines may add to them."""
+        self._number += 1
+        self._text = text
+        found: dict[str, Facts] = {}
+        self.facts.append(found)
+        if self._protocol(text, found) or self._answer(text, found):
+            return found
+        splitter = Splitter(text)
+        cwd = self._cwd
+        before: Command | None = None
+        feeding: dict[str, str] = {}
+        for command in splitter.run():
+            if command.inner and not (before and before.inner):
+                cwd = self._cwd
+            elif before and before.inner and not command.inner:
+                self._cwd = cwd
+            facts = self._facts(command, found)
+            feeding = self._command(command, facts, feeding if command.fed else {})
+            before = command
+        if before and before.inner:
+            self._cwd = cwd
+        for target in splitter.emptied:
+            self._wrote(target, "", Facts())
+        return found
+
+    # --- lines that are no commands
+
+    def _protocol(self, text: str, found: dict[str, Facts]) -> bool:
+        """Whether a line is one of scp's own, which names the file that comes."""
+        if self._sink is None:
+            return False
+        named = _SCP_FILE.match(text)
+        if named is None:
+            if not _SCP_OTHER.match(text):
+                self._sink = None
+            return self._sink is not None
+        folder = self.files.at(self._sink)
+        path = (
+            self._sink
+            if folder and self._sink.rpartition("/")[2] == named["name"]
+            else f"{self._sink}/{named['name']}"
+        )
+        file = self._came(resolved(path, "/"), "uploaded", "uploaded")
+        facts = found.setdefault(text, Facts())
+        if file is not None:
+            facts.say("stdin.received", {"uploaded": file.origins["uploaded"]})
+        return True
+
+    def _answer(self, text: str, found: dict[str, Facts]) -> bool:
+        """Whether a line answers a prompt."""
+        if not self._answers:
+            return False
+        word = text.strip()
+        if not word or " " in word or word in COMMANDS or word.startswith(("/", "./")):
+            self._answers = 0
+            return False
+        self._answers -= 1
+        found.setdefault(text, Facts()).values["answer"] = True
+        found[text].because["answer"] = (
+            f"answers the prompt of an earlier line, no command (line {self._number})"
+        )
+        return True
+
+    # --- commands
+
+    def _facts(self, command: Command, found: dict[str, Facts]) -> Facts:
+        text = " ".join((command.text, *" ".join(command.more).split()))
+        if text not in found and len(found) >= MAX_FACTS:
+            self.capped += 1
+            return Facts()
+        return found.setdefault(text, Facts())
+
+    def _command(self, command: Command, facts: Facts, feeding: dict[str, str]) -> dict[str, str]:
+        """Takes one simple command in; how what it writes to a pipe came."""
+        words = [value for word in command.words for value in self._expanded(word)]
+        if self._assigned(words):
+            return {}
+        rest, script = look_through(words)
+        if not rest:
+            return {}
+        name, arguments = rest[0].rpartition("/")[2], rest[1:]
+        self._place(name, arguments)
+        self._stated(facts)
+        handled = self._special(name, arguments, command, facts, feeding)
+        own = {} if handled else self._own_arguments(name, arguments, facts)
+        piped = self._streams(name, arguments, command, facts, feeding) or own
+        if script is None and not handled:
+            self._ran(rest, facts, feeding)
+        if name in RECON or (name == "cat" and any(a.startswith("/proc/") for a in arguments)):
+            self._course.recon += 1
+            self._course.last_recon = self._number
+        return piped
+
+    def _stated(self, facts: Facts) -> None:
+        course = self._course
+        if course.worked:
+            facts.values["session.worked"] = True
+        if course.recon:
+            facts.values["session.recon"] = course.recon
+            facts.values["session.last_recon_lines"] = self._number - course.last_recon
+
+    def _expanded(self, word: str) -> tuple[str, ...]:
+        """A word with the values of the variables that are known; several values of a loop are several words."""
+        found = _VARIABLE.search(word) if "$" in word else None
+        if found is None:
+            return (word,)
+        values = self._variables.get(found[1] or found[2])
+        if values is None:
+            return (word,)
+        if len(values) > 1:
+            return tuple(word[: found.start()] + value + word[found.end() :] for value in values)
+        known = lambda m: (self._variables.get(m[1] or m[2]) or (m[0],))[0]  # noqa: E731
+        return (_VARIABLE.sub(known, word)[: 4 * MAX_VALUE_CHARS],)
+
+    def _assigned(self, words: Sequence[str]) -> bool:
+        """Whether words only give variables their values; of a loop too."""
+        if len(words) > 2 and words[1] == "in":
+            self._set(words[0], words[2 : 2 + MAX_VALUES])
+            return True
+        given = [found for word in words if (found := _ASSIGNMENT.match(word))]
+        if len(given) < len(words):
+            return False
+        for found in given:
+            self._set(found[1], [found[2]])
+        return True
+
+    def _set(self, name: str, values: Sequence[str]) -> None:
+        if name in self._variables or len(self._variables) < MAX_VARIABLES:
+            self._variables[name] = tuple(value[:MAX_VALUE_CHARS] for value in values)
+
+    def _place(self, name: str, arguments: Sequence[str]) -> None:
+        if name in ("cd", "pushd", "chdir"):
+            target = next((a for a in arguments if not a.startswith("-")), HOME)
+            self._stack = [*self._stack[-8:], self._cwd]
+            self._cwd = resolved(target, self._cwd) if "$" not in target else self._cwd
+        elif name == "popd" and self._stack:
+            self._cwd = self._stack.pop()
+
+    def _reason(self, what: str) -> str:
+        return f"{what} by line {self._number}: {self._text[:REASON_CHARS]}"
+
+    # --- files
+
+    def _came(self, path: str, origin: str, what: str) -> File | None:
+        """Notes that a file came; what was tried under its name before came later."""
+        file = self.files.came(path, origin, self._reason(what))
+        if origin in ("fetched", "uploaded"):
+            self._course.worked = True
+            for pending in self._pending.pop(path.rpartition("/")[2], ()):
+                self._waiting -= 1
+                later = pending.facts.values.setdefault("later.exec", [])
+                if origin not in later:
+                    later.append(origin)
+                pending.facts.because.setdefault("later.exec", self._reason(what))
+        return file
+
+    def _file(self, name: str) -> File | None:
+        """The file of the session that a name is for: by its path, else by its base name."""
+        path = resolved(name, self._cwd)
+        found = self.files.at(path)
         if found is not None:
-            out.append(found)
-        at = found.last + 1 if found else at + 1
-    return out
-
-
-def _from(lines: Sequence[str], first: int) -> Joined | None:
-    if _OPENS.search(lines[first]) is None:
-        return None
-    text, state = lines[first], _after_all(lines[first], _State())
-    at = first
-    while not state.closed:
-        at += 1
-        if at >= min(len(lines), first + MAX_LINES) or len(text) > MAX_CHARS:
+            return found
+        folder, _, base = path.rpartition("/")
+        if place_of(folder + "/") == BIN and base in COMMANDS:
             return None
-        text = text[:-1] + lines[at] if state.escaped else f"{text}\n{lines[at]}"
-        state = _after_all(lines[at], state)
-    return Joined(first, at, text) if at > first else None
+        return self.files.named(base) if "/" not in name.removeprefix("./") else None
 
+    def _files(self, name: str) -> list[File]:
+        if _GLOB.search(name):
+            return self.files.matching(resolved(name, self._cwd))
+        found = self._file(name)
+        return [found] if found else []
 
-def _after_all(text: str, state: _State) -> _State:
-    """What is open after a logged text, which may hold several lines itself."""
-    for line in text.split("\n"):
-        state = _after(line, state)
-    return state
+    def _own_arguments(self, name: str, arguments: Sequence[str], facts: Facts) -> dict[str, str]:
+        """What files of the session are among the arguments; how what is read of them came."""
+        own: list[File] = []
+        for word in arguments:
+            if not word.startswith("-"):
+                own += self._files(word)
+        facts.say("arg.origin", origins_of(own) or self._unpacked_here(arguments))
+        if own and all(file.trivial for file in own):
+            facts.values["arg.trivial"] = True
+            facts.because.setdefault("arg.trivial", facts.because["arg.origin"])
+        self._became(name, arguments, own)
+        return origins_of(own) if name in ("cat", "head", "tail", "base64", "xxd", "zcat", "dd") else {}
 
+    def _unpacked_here(self, arguments: Sequence[str]) -> dict[str, str]:
+        """Whether arguments may be files that came out of an archive of the session."""
+        paths = (resolved(word, self._cwd) for word in arguments if _GLOB.search(word) or word.startswith("./"))
+        reason = next(filter(None, map(self.files.unpacked, paths)), "")
+        return {"extracted": reason} if reason else {}
 
-def _after(line: str, before: _State) -> _State:
-    """What is open after a line."""
-    if before.here and not before.quote:
-        word, tabs = before.here[0]
-        ended = (line.lstrip("\t") if tabs else line) == word
-        return before._replace(escaped=False, here=before.here[1:] if ended else before.here)
-    return _Scan(line, before).state()
+    def _became(self, name: str, arguments: Sequence[str], own: Sequence[File]) -> None:
+        """What a command makes of the files of the session, and which become its own by it."""
+        if name == "rm":
+            for file in own:
+                file.removed = True
+        elif name == "chmod" and grants_running(arguments):
+            for file in own:
+                file.executable = True
+                file.origins.setdefault("chmodded", self._reason("made executable"))
+            if not own:
+                for word in [a for a in arguments if not a.startswith("-")][1:]:
+                    if not _GLOB.search(word) and "$" not in word:
+                        self._came(resolved(word, self._cwd), "chmodded", "made executable")
+        elif name in ("cp", "mv", "ln", "install") and own:
+            self._renamed(arguments, own)
 
-
-class _Scan:
-    """One look through a line, from left to right."""
-
-    def __init__(self, line: str, before: _State) -> None:
-        self._line = line
-        self._quote, self._here, self._nested = before.quote, list(before.here), list(before.nested)
-        self._command = not before.escaped
-        """Whether a command may stand here."""
-        self._goes_on = before.goes_on and not line.strip()
-
-    def state(self) -> _State:
-        """What is open at the end of the line."""
-        pos = 0
-        while pos < len(self._line):
-            if self._quote:
-                end = next(_ends(self._line, pos, self._quote), -1)
-                if end < 0:
-                    return self._end(self._quote == '"' and _ends_escaped(self._line))
-                self._quote, pos = "", end
+    def _renamed(self, arguments: Sequence[str], own: Sequence[File]) -> None:
+        target = [a for a in arguments if not a.startswith("-")][-1]
+        folder = target.endswith("/") or target in (".", "..") or len(own) > 1
+        for file in own:
+            path = resolved(f"{target}/{file.name}" if folder else target, self._cwd)
+            if path == file.path:
                 continue
-            token = _TOKEN.search(self._line, pos)
-            if token is None:
-                break
-            pos = token.end()
-            if token["comment"]:
-                return self._end(escaped=False)
-            self._take(token)
-        return self._end(not self._quote and _ends_escaped(self._line))
+            for origin, reason in list(file.origins.items()):
+                self.files.came(path, origin, reason)
+            self.files.came(path, "copied", self._reason("copied"))
 
-    def _end(self, escaped: bool) -> _State:
-        return _State(self._quote, escaped, tuple(self._here), tuple(self._nested), self._goes_on)
+    def _special(
+        self, name: str, arguments: Sequence[str], command: Command, facts: Facts, feeding: dict[str, str]
+    ) -> bool:
+        """Programs that bring, unpack, make or receive files; whether it was one."""
+        if name == "passwd":
+            fed = command.fed or any("<" in operator for operator, _ in command.redirects)
+            self._answers = 0 if fed else ANSWERS
+            return True
+        if name == "scp" and (sink := scp_sink(arguments)) is not None:
+            self._scp(sink, facts)
+            return True
+        brought = fetches(name, arguments)
+        if brought:
+            self._brought(brought, command, facts)
+            return True
+        if name in COMPILERS:
+            self._compiled(arguments, facts)
+            return True
+        if name in EXTRACTORS:
+            return self._extracted(name, arguments, command, facts, feeding)
+        return False
 
-    def _take(self, token: re.Match[str]) -> None:
-        self._goes_on = False
-        if token["operator"]:
-            self._command, self._goes_on = True, token["operator"] in _GOES_ON
-        elif token["mark"]:
-            self._mark(token["mark"])
-        elif token["text"] and self._command:
-            self._word(token["text"])
-        else:
-            self._command = False
-            self._quote = token["quote"] or ""
-            if token["word"] is not None:
-                self._here.append((re.sub(r"['\"\\]", "", token["word"]), bool(token["dash"])))
+    def _brought(self, brought: Sequence[Fetch], command: Command, facts: Facts) -> None:
+        for one in brought:
+            target = one.name or self._target(command)
+            if target:
+                self._came(resolved(target, self._cwd), "fetched", "fetched")
+        self._course.worked = True
+        facts.values["fetches"] = [one.source for one in brought[:MAX_VALUES]]
 
-    def _mark(self, mark: str) -> None:
-        """A bracket or a backquote; the bracket behind a pattern of ``case`` closes nothing."""
-        top = self._nested[-1] if self._nested else ""
-        if mark == "(" or (mark == "`" and top != "`"):
-            self._nested.append(_ENDS.get(mark, mark))
-            self._command = True
-        elif mark == top:
-            self._nested.pop()
-            self._command = mark == ")"  # the body of a function may follow
-        else:
-            self._command = top == "esac"
+    def _scp(self, sink: str, facts: Facts) -> None:
+        path = resolved(sink, self._cwd)
+        self._sink = path
+        if not sink.endswith("/") and sink != ".":
+            self._came(path, "uploaded", "uploaded")
+        self._receives(facts, path)
 
-    def _word(self, word: str) -> None:
-        """A word where a command may stand."""
-        if word in _ENDS:
-            self._nested.append(_ENDS[word])
-            self._command = word not in _NAMES_NEXT
-        elif self._nested and word == self._nested[-1]:
-            self._nested.pop()
-            self._command = False
-        else:
-            self._command = word in _COMMAND_NEXT
+    def _receives(self, facts: Facts, path: str) -> None:
+        self._course.worked = True
+        facts.values["stdin.origin"] = ["client"]
+        facts.values["write.path"], facts.values["write.place"] = path, place_of(path)
+        facts.because["stdin.origin"] = (
+            f"nobody here feeds it: the bytes come from the client (line {self._number})"
+        )
+
+    def _compiled(self, arguments: Sequence[str], facts: Facts) -> None:
+        sources, target = compiled_to(arguments)
+        own = [file for word in sources for file in self._files(word)]
+        facts.say("arg.origin", origins_of(own))
+        if own:
+            self._came(resolved(target, self._cwd), "compiled", "compiled")
+
+    def _extracted(
+        self, name: str, arguments: Sequence[str], command: Command, facts: Facts, feeding: dict[str, str]
+    ) -> bool:
+        archives, folder = extracted_to(name, arguments)
+        own = origins_of(file for word in archives for file in self._files(word)) | (
+            feeding if command.fed else {}
+        )
+        facts.say("arg.origin", own)
+        if own:
+            self.files.unpack(resolved(folder, self._cwd), self._reason("unpacked"))
+            for word in archives:
+                stem = re.sub(r"\.(?:gz|bz2|xz|tgz|tar\.\w+|tar|zip)\Z", "", word)
+                if stem != word and name in ("gunzip", "gzip", "bunzip2", "xz", "unxz"):
+                    self._came(resolved(stem, self._cwd), "extracted", "unpacked")
+        return True
+
+    # --- what goes in and out
+
+    def _target(self, command: Command) -> str:
+        """The file that the output goes to; empty for none."""
+        return next(
+            (
+                self._expanded(t)[0]
+                for op, t in command.redirects
+                if op in (">", ">>", ">|", "&>", "&>>") and t[:5] != "/dev/"
+            ),
+            "",
+        )
+
+    def _streams(
+        self, name: str, arguments: Sequence[str], command: Command, facts: Facts, feeding: dict[str, str]
+    ) -> dict[str, str]:
+        """Where the input comes from and the output goes."""
+        if feeding:
+            facts.say("stdin.origin", feeding)
+        fed = command.fed or bool(command.more) or any("<" in op for op, _ in command.redirects)
+        target = self._target(command)
+        receiver = self._receiver(name, arguments, target) if not fed else ""
+        if receiver:
+            self._receives(facts, resolved(receiver, self._cwd))
+            self._came(resolved(receiver, self._cwd), "uploaded", "uploaded")
+        elif name in ("tee", "dd") and (kept := self._receiver(name, arguments, target)):
+            self._wrote(kept, "", facts)
+        elif target and "fetches" not in facts.values:
+            self._wrote(
+                target,
+                " ".join((*arguments, *command.more)) if name in ("echo", "printf", "cat") else "",
+                facts,
+            )
+        if "fetches" in facts.values and not target:
+            return {"fetched": self._reason("fetched")}
+        if name in ("base64", "xxd", "openssl") and any(
+            a in ("-d", "-D", "--decode", "-r", "-p") for a in arguments
+        ):
+            return {"decoded": self._reason("decoded")}
+        return feeding if name in ("cat", "tee", "gunzip", "zcat", "gzip", "xz") else {}
+
+    def _receiver(self, name: str, arguments: Sequence[str], target: str) -> str:
+        """The file that a command fed by nobody fills with the client's bytes; empty when it is none."""
+        plain = [a for a in arguments if not a.startswith("-")]
+        if name == "tee":
+            return plain[0] if plain else ""
+        if name == "dd" and not any(a.startswith("if=") for a in arguments):
+            return next((a[3:] for a in arguments if a.startswith("of=")), "")
+        return target if name in ("cat", "base64", "xxd") and not plain else ""
+
+    def _wrote(self, target: str, text: str, facts: Facts) -> None:
+        """A file that a redirection writes; its text where it is literal."""
+        path = resolved(target, self._cwd)
+        known = self.files.at(path)
+        file = self._came(path, "written", "written")
+        if file is not None:
+            file.trivial = (
+                (known is None or known.trivial)
+                and len(text) <= TRIVIAL_CHARS
+                and not _SHELL_TEXT.search(text)
+            )
+        facts.values["write.path"], facts.values["write.place"] = path, place_of(path)
+        if text and (named := self._names_own(text, path)):
+            facts.values["write.names_own"] = True
+            facts.because["write.names_own"] = next(iter(named.origins.values()))
+
+    def _names_own(self, text: str, besides: str) -> File | None:
+        for word in re.split(r"[\s;&|<>\"'()=]+", text)[:MAX_FACTS]:
+            file = self.files.at(resolved(word, self._cwd)) if "/" in word else None
+            if file is not None and file.path != besides:
+                return file
+        return None
+
+    # --- what is run
+
+    def _ran(self, words: Sequence[str], facts: Facts, feeding: dict[str, str]) -> None:
+        """What a command runs, and how that came here."""
+        name = words[0].rpartition("/")[2]
+        target, via = words[0], "direct"
+        if name in RUNNERS and (name == words[0] or place_of(words[0]) == BIN):
+            plain = [w for w in words[1:] if not w.startswith("-")]
+            if not plain:
+                if feeding and name in SHELLS:
+                    self._course.worked = True
+                return
+            target, via = plain[0], "sh" if name in SHELLS or name in (".", "source") else name
+        elif "/" not in words[0] and words[0] in COMMANDS:
+            return
+        self._run(target, via, facts)
+
+    def _run(self, target: str, via: str, facts: Facts) -> None:
+        path = resolved(target, self._cwd)
+        base = path.rpartition("/")[2]
+        file = self._file(target)
+        origins = dict(file.origins) if file is not None else {}
+        if not origins and (reason := self.files.unpacked(path)) and "/" in target:
+            origins = {"extracted": reason}
+        if file is not None:
+            file.runs += 1
+        if origins:
+            facts.say("exec.origin", origins)
+            facts.values["exec.via"] = via
+            self._course.worked = True
+            return
+        if base in COMMANDS or "$" in target or _GLOB.search(target) or not base:
+            return
+        seen = self._transfers.get(base)
+        if seen is not None:
+            facts.values["later.exec"] = [seen.kind]
+            facts.because["later.exec"] = f"the sensor saw {seen.name} come ({seen.kind})"
+        self._try(path, base, via, facts)
+
+    def _try(self, path: str, base: str, via: str, facts: Facts) -> None:
+        """A name that nothing is known of: it may be tried elsewhere, or come later."""
+        tried = self._tried[base] if base in self._tried or len(self._tried) < MAX_PENDING else set[str]()
+        tried.add(path.rpartition("/")[0])
+        facts.values["exec.tried_dirs"], facts.values["exec.via"] = len(tried), via
+        if self._waiting < MAX_PENDING:
+            self._waiting += 1
+            self._pending[base].append(_Pending(facts, path))
 
 
-def _ends(line: str, pos: int, quote: str) -> Iterator[int]:
-    """Places after the quotation mark that closes ``quote``."""
-    for token in (_IN_SINGLE if quote == "'" else _IN_DOUBLE).finditer(line, pos):
-        if token[0] == quote:
-            yield token.end()
-
-
-def _ends_escaped(line: str) -> bool:
-    """Whether the newline after a line is escaped: an odd number of backslashes at its end."""
-    return (len(line) - len(line.rstrip("\\"))) % 2 == 1
+def read_script(lines: Iterable[str], transfers: Iterable[Transfer] = ()) -> Script:
+    """The facts of all lines of a session."""
+    script = Script(transfers)
+    for line in lines:
+        script.line(line)
+    return script

@@ -75,7 +75,10 @@ class _Frame:
     words: list[str] = field(default_factory=list)
     pieces: list[str] = field(default_factory=list)
     word: list[str] | None = None
-    redirect: bool = False
+    redirect: str = ""
+    """The redirection whose target is awaited."""
+    redirects: list[tuple[str, str]] = field(default_factory=list)
+    fed: bool = False
     given: str | None = None
     """A here-string; empty while it is awaited."""
 
@@ -89,6 +92,12 @@ class Command:
     """Here-documents: text of the command."""
     given: str | None = None
     """A here-string, which stands in the text already."""
+    redirects: tuple[tuple[str, str], ...] = ()
+    """Operator and target of each redirection."""
+    fed: bool = False
+    """Whether a pipe before it feeds its standard input."""
+    inner: bool = False
+    """Whether it stands in a subshell or a substitution."""
 
 
 def split_commands(text: str) -> tuple[list[Command], bool]:
@@ -107,6 +116,8 @@ class Splitter:
         self.stack: list[_Frame] = [_Frame("")]
         self.capped = False
         self.heredoc: str | None = None
+        self.emptied: list[str] = []
+        """Files that redirections without a command make."""
 
     def run(self) -> list[Command]:
         """The commands from left to right."""
@@ -163,6 +174,7 @@ class Splitter:
             frame.pieces.append(" ")
         elif kind == "sep":
             self._end_command(frame, pos)
+            frame.fed = value in ("|", "|&")
             if value == "\n":
                 pos = self._skip_heredoc(pos)
         elif kind == "squote":
@@ -219,7 +231,8 @@ class Splitter:
             return
         word, frame.word = "".join(frame.word), None
         if frame.redirect:
-            frame.redirect = False
+            frame.redirects.append((frame.redirect, word))
+            frame.redirect = ""
             frame.given = word if frame.given == "" else frame.given
         else:
             frame.words.append(word)
@@ -235,9 +248,12 @@ class Splitter:
             words = text[1:-1].split(",")
             text = " ".join(words)
         if words and text:
-            self.commands.append(Command(frame.start, text, words, given=frame.given))
-        frame.words, frame.pieces, frame.redirect, frame.start = [], [], False, pos
-        frame.given = None
+            told, inner = tuple(frame.redirects), bool(frame.closer)
+            self.commands.append(Command(frame.start, text, words, [], frame.given, told, frame.fed, inner))
+        elif frame.redirects and not words:  # ``> file`` alone makes it
+            self.emptied += [target for operator, target in frame.redirects if ">" in operator]
+        frame.words, frame.pieces, frame.redirect, frame.start = [], [], "", pos
+        frame.given, frame.redirects, frame.fed = None, [], False
 
     def _redirect(self, frame: _Frame, value: str, pos: int) -> None:
         if frame.word is not None and "".join(frame.word).isdigit():
@@ -247,7 +263,7 @@ class Splitter:
         if value in ("<(", ">("):
             self._push(frame, ")", pos)
             return
-        frame.redirect = True
+        frame.redirect = value
         if value == "<<<":
             frame.given = ""
         if value in ("<<", "<<-"):

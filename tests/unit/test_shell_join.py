@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decnet.shell.script import MAX_CHARS, MAX_LINES, Joined, joined
+from decnet.shell.joining import MAX_CHARS, MAX_LINES, Joined, joined
 
 
 @pytest.mark.parametrize(
