@@ -42,6 +42,10 @@ LOSS: dict[str, Words] = {
     "sessions_cut": ("session read in part only", "sessions read in part only"),
     "unreadable": ("session not read again", "sessions not read again"),
     "views_capped": ("command with too many readings", "commands with too many readings"),
+    "script_capped": (
+        "file or command beyond what a session tells of",
+        "files or commands beyond what sessions tell of",
+    ),
     "facts_capped": ("fact beyond what rules look at", "facts beyond what rules look at"),
     "evidence_cut": ("piece of evidence cut", "pieces of evidence cut"),
     "attempts_uncounted": ("look at more log-ins than are counted", "looks at more log-ins than are counted"),
@@ -107,6 +111,7 @@ WORK: dict[str, Words] = {
     "rules_loaded": ("rule loaded", "rules loaded"),
     "rules_superseded": ("rule on an older technique", "rules on older techniques"),
     "suppressed": ("hit suppressed", "hits suppressed"),
+    "tags_replaced": ("tag that a session's rule knows better", "tags that a session's rules know better"),
     "tags_inserted": ("tag stored", "tags stored"),
     "tags_ignored": ("tag of an ignored source", "tags of ignored sources"),
     "window_hits": ("hit of a window", "hits of windows"),

@@ -155,7 +155,8 @@ def _play(log: CowrieLog, rule: CompiledRule, example: Any) -> None:
 
 
 def _steps(kind: str, example: Any) -> Iterable[tuple[float, dict[str, Any]]]:
-    parts = example if isinstance(example, list) else [example]
+    whole = example.get("session") if isinstance(example, Mapping) else None
+    parts = whole or (example if isinstance(example, list) else [example])
     for i, part in enumerate(parts):
         payload = {DEFAULT_FIELDS.get(kind, "text"): part} if isinstance(part, str) else dict(part)
         after = float(payload.pop("at", i)) + 1.0

@@ -140,7 +140,7 @@ class Script:
         if before and before.inner:
             self._cwd = cwd
         for target in splitter.emptied:
-            self._wrote(target, "", Facts())
+            self._wrote(self._expanded(target)[0], "", found.setdefault(text, Facts()))
         return found
 
     # --- lines that are no commands
@@ -306,7 +306,9 @@ class Script:
 
     def _unpacked_here(self, arguments: Sequence[str]) -> dict[str, str]:
         """Whether arguments may be files that came out of an archive of the session."""
-        paths = (resolved(word, self._cwd) for word in arguments if _GLOB.search(word) or word.startswith("./"))
+        paths = (
+            resolved(word, self._cwd) for word in arguments if _GLOB.search(word) or word.startswith("./")
+        )
         reason = next(filter(None, map(self.files.unpacked, paths)), "")
         return {"extracted": reason} if reason else {}
 
@@ -365,7 +367,8 @@ class Script:
             if target:
                 self._came(resolved(target, self._cwd), "fetched", "fetched")
         self._course.worked = True
-        facts.values["fetches"] = [one.source for one in brought[:MAX_VALUES]]
+        facts.values["fetch.source"] = [one.source for one in brought[:MAX_VALUES]]
+        facts.because["fetch.source"] = self._reason("fetched")
 
     def _scp(self, sink: str, facts: Facts) -> None:
         path = resolved(sink, self._cwd)
@@ -432,13 +435,13 @@ class Script:
             self._came(resolved(receiver, self._cwd), "uploaded", "uploaded")
         elif name in ("tee", "dd") and (kept := self._receiver(name, arguments, target)):
             self._wrote(kept, "", facts)
-        elif target and "fetches" not in facts.values:
+        elif target and "fetch.source" not in facts.values:
             self._wrote(
                 target,
                 " ".join((*arguments, *command.more)) if name in ("echo", "printf", "cat") else "",
                 facts,
             )
-        if "fetches" in facts.values and not target:
+        if "fetch.source" in facts.values and not target:
             return {"fetched": self._reason("fetched")}
         if name in ("base64", "xxd", "openssl") and any(
             a in ("-d", "-D", "--decode", "-r", "-p") for a in arguments
@@ -467,12 +470,14 @@ class Script:
                 and not _SHELL_TEXT.search(text)
             )
         facts.values["write.path"], facts.values["write.place"] = path, place_of(path)
+        if file is not None and file.trivial:
+            facts.values["write.trivial"] = True
         if text and (named := self._names_own(text, path)):
             facts.values["write.names_own"] = True
             facts.because["write.names_own"] = next(iter(named.origins.values()))
 
     def _names_own(self, text: str, besides: str) -> File | None:
-        for word in re.split(r"[\s;&|<>\"'()=]+", text)[:MAX_FACTS]:
+        for word in re.split(r"[\s;&|<>\"'()=]+|\\n", text)[:MAX_FACTS]:
             file = self.files.at(resolved(word, self._cwd)) if "/" in word else None
             if file is not None and file.path != besides:
                 return file

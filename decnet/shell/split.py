@@ -261,7 +261,7 @@ class Splitter:
         self._end_word(frame)
         frame.pieces.append(value)
         if value in ("<(", ">("):
-            self._push(frame, ")", pos)
+            self._push(frame, ")", pos, fed=value == ">(")
             return
         frame.redirect = value
         if value == "<<<":
@@ -297,11 +297,11 @@ class Splitter:
         self._put(frame, value)
         self._push(frame, ")" if value == "$(" else "`", pos)
 
-    def _push(self, frame: _Frame, closer: str, pos: int) -> None:
+    def _push(self, frame: _Frame, closer: str, pos: int, *, fed: bool = False) -> None:
         if len(self.stack) > MAX_NESTING:
             self.capped = True
             return
-        self.stack.append(_Frame(closer, start=max(pos, frame.start)))
+        self.stack.append(_Frame(closer, start=max(pos, frame.start), fed=fed))
 
     def _close(self, pos: int) -> None:
         frame = self.stack.pop()

@@ -14,10 +14,12 @@ from typing import Any, NamedTuple, Protocol
 
 import re2
 
-from decnet.ttp.kinds import CAPPED_FIELD
+from decnet.ttp.kinds import CAPPED_FIELD, CONTEXT_FIELDS
 
 CAPPED_MARK = "\0views_capped"
 """Ends the text of a line whose views were cut off; no text of an attacker holds a NUL."""
+_CONTEXT_MARK = "\0"
+"""Begins what pre-filters know of the facts of a session."""
 MAX_RE2_MEM = 64 << 20
 MATCHED_CHARS = 300
 _UNSOUND = re.compile(r"\\[AzZC]|\(\?[a-z]*-[a-z]*m")
@@ -150,12 +152,32 @@ class Compare:
         """The literal texts that must occur."""
         if self.field == CAPPED_FIELD and self.op in ("equals", "exists") and self.value is not False:
             return [re2.escape(CAPPED_MARK)]
+        if self.field in CONTEXT_FIELDS:
+            return self._context_marks()
         if self.op not in ("equals", "in", "contains", "startswith", "endswith"):
             return None
         values = self.value if isinstance(self.value, list) else [self.value]
         if not all(isinstance(v, str) and re.fullmatch(r"[\w./:=-]+", v, re.ASCII) for v in values):
             return None
         return [re2.escape(v) for v in values]
+
+    def _context_marks(self) -> list[str] | None:
+        """What stands for the field in the text of a line with facts of its session."""
+        if self.op == "exists":
+            return None if self.value is False else [re2.escape(f"{_CONTEXT_MARK}{self.field}=")]
+        values = self.value if isinstance(self.value, list) else [self.value]
+        if self.op in ("equals", "in") and all(isinstance(v, (str, bool)) for v in values):
+            return [re2.escape(context_mark(self.field, v)) for v in values]
+        return [re2.escape(f"{_CONTEXT_MARK}{self.field}=")]
+
+
+def _is_context(patterns: Sequence[str]) -> bool:
+    return all(pattern.startswith(re2.escape(_CONTEXT_MARK)) for pattern in patterns)
+
+
+def context_mark(field: str, value: Any) -> str:
+    """What stands for one value of a fact in the text that pre-filters look at."""
+    return f"{_CONTEXT_MARK}{field}={value}{_CONTEXT_MARK}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +198,9 @@ class Every:
         return first
 
     def prefilters(self) -> list[str] | None:
-        """Those of the part with the fewest and longest ones."""
+        """Those of the part that holds least often: a fact of the session, else the fewest and longest ones."""
         known = [p for p in (part.prefilters() for part in self.parts) if p is not None]
-        return min(known, key=lambda p: (len(p), -min(map(len, p)))) if known else None
+        return min(known, key=lambda p: (not _is_context(p), len(p), -min(map(len, p)))) if known else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,9 @@ from decnet.events.record import FromAttacker
 from decnet.events.session import Auth, SessionEnded
 from decnet.runtime.received import Received
 from decnet.ttp.base import TaggerEvent
+from decnet.ttp.context import Context, session_context
 from decnet.ttp.facts import input_events, joined_events, payload_events, session_facts
+from decnet.ttp.kinds import CONTEXT
 
 _FINGERPRINT_KINDS = {"ipv6_leak": "ipv6_leak", "payload": "payload", "http_request": "http_request"}
 _LONGEST_VALUE = 500
@@ -45,12 +47,20 @@ def _session_ended(event: Received, record: SessionEnded) -> list[TaggerEvent]:
     base = out[0]
     out += payload_events(base, record)
     out += input_events(base, record)
-    out += joined_events(base, record)
-    for (ident, _), fields in zip(record.command_ids(), base.payload.get("commands", ()), strict=True):
-        out.append(base._replace(source_kind="command", source_id=ident, payload=fields))
+    told = session_context(record)
+    out += [_told(event, told) for event in joined_events(base, record)]
+    commands = base.payload.get("commands", ())
+    for (ident, _), fields in zip(record.command_ids(), commands, strict=True):
+        out.append(_told(base._replace(source_kind="command", source_id=ident, payload=fields), told))
     if record.auth not in (None, Auth()):
         out.append(base._replace(source_kind="auth_attempt", payload=base.payload["auth"]))
     return out
+
+
+def _told(command: TaggerEvent, told: Mapping[str, Context]) -> TaggerEvent:
+    """A command with what its session tells about it."""
+    context = told.get(command.source_id)
+    return command._replace(payload={**command.payload, CONTEXT: context}) if context else command
 
 
 def _observed(event: Received, record: Observed) -> list[TaggerEvent]:

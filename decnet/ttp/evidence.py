@@ -116,6 +116,8 @@ class CommandEvidence(Why, total=False):
     uid: Text
     src: Text
     success: StrictBool
+    because: Text
+    """What the session tells, with the line that it comes from."""
 
 
 class SessionEvidence(Why, total=False):

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import re2
 
 from decnet.hostile import storable_text
+from decnet.shell.script import Facts
 from decnet.shell.views import View, views
-from decnet.ttp.conditions import CAPPED_MARK, Fields, Found, dig, options
-from decnet.ttp.kinds import CAPPED_FIELD, COMMAND_FIELDS
+from decnet.ttp.conditions import CAPPED_MARK, Fields, Found, context_mark, dig, options
+from decnet.ttp.kinds import CAPPED_FIELD, COMMAND_FIELDS, CONTEXT, CONTEXT_FIELDS
 from decnet.ttp.lifter_registry import known_kinds
 from decnet.ttp.rules import CompiledRule
 from decnet.ttp.windows import Correlation, Mark, value_of
@@ -33,6 +34,8 @@ class Hit(NamedTuple):
     found: Found
     view: str
     marks: tuple[Mark, ...] = ()
+    text: str = ""
+    """The text of that view."""
 
 
 @dataclass(slots=True)
@@ -171,11 +174,14 @@ class RuleIndex:
         seen = views(text)
         joined = text if len(seen.views) == 1 else "\n".join([view.text for view in seen.views])
         if seen.capped:
-            joined += CAPPED_MARK
+            joined += "\n" + CAPPED_MARK
+        context: Mapping[str, Facts] = payload.get(CONTEXT) or _NO_CONTEXT
+        if context:
+            joined += "\n" + _context_text(context)  # of its own: patterns may end with the line
         rules = index.candidates(joined)
         if not rules:
             return [], seen.capped
-        fields = [(view, _command_fields(view, payload, seen.capped)) for view in seen.views]
+        fields = [(view, _command_fields(view, payload, seen.capped, context)) for view in seen.views]
         return list(_first_hits(rules, "command", fields, failures)), seen.capped
 
     def lifter_rules(self, kind: str, lifter: str) -> Sequence[CompiledRule]:
@@ -221,6 +227,17 @@ def _adjusting(rules: Iterable[CompiledRule]) -> dict[str, list[CompiledRule]]:
 
 
 _NO_VIEW = View("line", "")
+_NO_CONTEXT: Mapping[str, Facts] = {}
+
+
+def _context_text(context: Mapping[str, Facts]) -> str:
+    """The facts of a line's commands as pre-filters look at them."""
+    return "".join(
+        context_mark(name, item)
+        for facts in context.values()
+        for name, value in facts.values.items()
+        for item in (value if isinstance(value, list) else (value,))
+    )
 
 
 Looks = Sequence[tuple[View, Fields]]
@@ -256,7 +273,7 @@ def _first_hit(rule: CompiledRule, fields: Sequence[tuple[View, Fields]]) -> Hit
     for view, lookup in fields:
         found = condition.find(lookup)
         if found is not None:
-            return Hit(rule, found, view.kind if view is not _NO_VIEW else "")
+            return Hit(rule, found, view.kind if view is not _NO_VIEW else "", (), view.text)
     return None
 
 
@@ -295,10 +312,16 @@ def _mark(
     return first, Mark(pos, bits, "")
 
 
-def _command_fields(view: View, payload: Mapping[str, Any], capped: bool) -> Fields:
+def _command_fields(
+    view: View, payload: Mapping[str, Any], capped: bool, context: Mapping[str, Facts]
+) -> Fields:
+    facts = context.get(view.text)
+
     def lookup(name: str) -> Any:
         if name == "command_text":
             return view.text
+        if name in CONTEXT_FIELDS:
+            return facts.values.get(name) if facts is not None else None
         if name not in COMMAND_FIELDS:
             return clean(dig(payload, name))
         if name == CAPPED_FIELD:

@@ -14,6 +14,7 @@ from decnet.ttp.lifter_registry import Finding, Lift, adjusted
 from decnet.ttp.lifting import lifts
 from decnet.ttp.loader import load_dir
 from decnet.ttp.matcher import Failures, Hit, RuleIndex
+from decnet.ttp.replacing import standing
 from decnet.ttp.rules import CompiledRule, Emit
 from decnet.ttp.windows import WHO, Subject, event_time, window_hit
 from decnet.ttp.windows_memory import MemoryWindows
@@ -33,7 +34,8 @@ class OfflineTagger:
         self._failures = Failures()
         self._windows = MemoryWindows()
         self._events = 0
-        self._cached = lru_cache(maxsize=8192)(self._command_tags)
+        self.cached = lru_cache(maxsize=8192)(self._command_tags)
+        """The tags of a command by itself."""
 
     def tag_line(self, line: str) -> list[dict[str, Any]]:
         """The tags of one input line: a TaggerEvent when it is a JSON object with ``source_kind``, else a command."""
@@ -41,22 +43,26 @@ class OfflineTagger:
             event = _event(line)
             if event is not None:
                 return self.tag_event(event)
-        tags = self._cached(line) if len(line) <= _CACHED_CHARS else self._command_tags(line)
+        tags = self.cached(line) if len(line) <= _CACHED_CHARS else self._command_tags(line)
         return [dict(tag) for tag in tags]
 
-    def tag_event(self, event: dict[str, Any]) -> list[dict[str, Any]]:
-        """The tags of one TaggerEvent given as an object; an unknown kind has none."""
+    def tag_event(self, event: dict[str, Any], *, timeless: bool = False) -> list[dict[str, Any]]:
+        """The tags of one TaggerEvent given as an object; an unknown kind has none.
+
+        Windows and sequences say nothing of a ``timeless`` one.
+        """
         kind, payload = event["source_kind"], event.get("payload")
         if kind not in KNOWN_SOURCE_KINDS or not isinstance(payload, dict):
             return []
         hits, capped = self.index.hits(kind, payload, self._failures)
         self.views_capped += capped
+        hits = list(standing(hits, _always, _untold))
         out: list[dict[str, Any]] = []
         own = [Lift(h.rule, Finding(h.found.field, h.found.text), h.rule.emits) for h in hits if not h.marks]
         found = lifts(self.index.lifted_rules(kind), payload, self._failures)
         for rule, finding, emits in adjusted([*own, *found], payload):
             out += self._tags(rule, emits, finding.text)
-        return out + self._came_true(event, kind, payload, hits)
+        return out if timeless else out + self._came_true(event, kind, payload, hits)
 
     def _came_true(
         self, event: dict[str, Any], kind: str, payload: dict[str, Any], hits: Sequence[Hit]
@@ -107,6 +113,14 @@ class OfflineTagger:
 
 
 _NO_PAYLOAD: dict[str, Any] = {}
+
+
+def _always(_rule: CompiledRule) -> bool:
+    return True
+
+
+def _untold(_rule_id: str, _tags: int) -> None:
+    """Nobody keeps figures here."""
 
 
 def _event(line: str) -> dict[str, Any] | None:

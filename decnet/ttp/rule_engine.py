@@ -13,10 +13,12 @@ from decnet.ids import tag_id
 from decnet.telemetry import child, recording
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, TaggerEvent, TolerantTagger, TTPTag
 from decnet.ttp.evidence import checked_evidence
+from decnet.ttp.kinds import CONTEXT, CONTEXT_FIELDS
 from decnet.ttp.lifter_registry import Finding, Lift, adjusted
 from decnet.ttp.lifting import lifts
 from decnet.ttp.masking import concealed
 from decnet.ttp.matcher import Failures, Hit, RuleIndex
+from decnet.ttp.replacing import standing
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, Emit, RuleState
 from decnet.ttp.schema import RuleSchema
 from decnet.ttp.store.base import RuleStore
@@ -61,6 +63,8 @@ class RuleEngine:
         self.failures = Failures(max_failures)
         self.suppressed: Counter[tuple[str, str]] = Counter()
         self.views_capped = 0
+        self.replaced: Counter[str] = Counter()
+        """Tags that another rule of the same command took the place of, by the rule that lost them."""
         self._snapshot = Snapshot(RuleIndex(), {})
         self._release = load_catalogue().release
 
@@ -93,7 +97,7 @@ class RuleEngine:
         moment = now or datetime.now(UTC)
         tags: list[TTPTag] = []
         changed = self._adjusted_emits(event, hits, index, states, moment)
-        for hit in hits:
+        for hit in self._standing(hits, states, moment):
             why = evidence(hit, event.payload)
             if hit.marks:
                 if collected is not None and not self._disabled(hit.rule, states, moment):
@@ -102,6 +106,17 @@ class RuleEngine:
             emits = changed.get(hit.rule.rule_id, hit.rule.emits)
             tags += self.tags_of(event, hit.rule, emits, why, states, moment)
         return tags
+
+    def _standing(self, hits: Sequence[Hit], states: Mapping[str, RuleState], now: datetime) -> Sequence[Hit]:
+        """The hits without what another rule knows better of the same text; that is counted."""
+
+        def fires(rule: CompiledRule) -> bool:
+            return states.get(rule.rule_id, DEFAULT_STATE).effective(now).state != "disabled"
+
+        return standing(hits, fires, self._replaced)
+
+    def _replaced(self, rule_id: str, tags: int) -> None:
+        self.replaced[rule_id] += tags
 
     def _adjusted_emits(
         self,
@@ -231,11 +246,19 @@ def evidence(hit: Hit, payload: Mapping[str, Any]) -> dict[str, Any]:
     """Why the rule holds: field, text, span, view, and the fields that the rule names."""
     found = hit.found
     out: dict[str, Any] = {"field": found.field, "matched": found.text, "span": [found.start, found.end]}
+    if (because := _because(hit, payload)) is not None:
+        out["because"] = because
     if hit.view:
         out["view"] = hit.view
     out = _with_fields(out, hit.rule, payload)
     line = payload.get("command_text")
     return concealed(out, line[:_SECRET_CHARS]) if isinstance(line, str) else out
+
+
+def _because(hit: Hit, payload: Mapping[str, Any]) -> str | None:
+    """The line of the session that a fact rests on."""
+    facts = (payload.get(CONTEXT) or {}).get(hit.text) if hit.found.field in CONTEXT_FIELDS else None
+    return facts.because.get(hit.found.field) if facts is not None else None
 
 
 def _with_fields(why: dict[str, Any], rule: CompiledRule, payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -120,6 +120,8 @@ class CompiledRule:
     match: MatchSchema = field(repr=False, compare=False)
     evidence_fields: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
+    replaces: frozenset[str] = frozenset()
+    """Techniques of other rules that fall away on the command where this one fires."""
     tests_match: tuple[Any, ...] = field(default=(), repr=False, compare=False)
     tests_no_match: tuple[Any, ...] = field(default=(), repr=False, compare=False)
     scope: str = "view"
@@ -150,6 +152,7 @@ class CompiledRule:
             match=schema.match,
             evidence_fields=tuple(schema.evidence_fields),
             references=tuple(schema.references),
+            replaces=frozenset(schema.replaces),
             tests_match=tuple(schema.tests.match),
             tests_no_match=tuple(schema.tests.no_match),
             scope=schema.match.scope or "view",

@@ -177,12 +177,16 @@ class EmitSchema(_Strict):
 
 
 class TestsSchema(_Strict):
-    """A rule's own examples: text (the default field), a payload, or a list of payloads with ``at``."""
+    """A rule's own examples: text (the default field), a payload, or a list of payloads with ``at``.
+
+    A list of texts is a session of commands of which the last one is meant; ``{session: [...], fires: 2}`` names
+    another line, counted from 1.
+    """
 
     __test__ = False
 
-    match: list[str | dict[str, Any] | list[dict[str, Any]]] = Field(default_factory=list)
-    no_match: list[str | dict[str, Any] | list[dict[str, Any]]] = Field(default_factory=list)
+    match: list[str | dict[str, Any] | list[str] | list[dict[str, Any]]] = Field(default_factory=list)
+    no_match: list[str | dict[str, Any] | list[str] | list[dict[str, Any]]] = Field(default_factory=list)
 
 
 class RuleSchema(_Strict):
@@ -195,6 +199,11 @@ class RuleSchema(_Strict):
     applies_to: list[str] = Field(min_length=1)
     match: MatchSchema
     emits: list[EmitSchema]
+    replaces: list[Annotated[str, Field(pattern=r"^T\d{4}(\.\d{3})?$")]] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Techniques that other rules find on the same command and that this one knows better.",
+    )
     evidence_fields: list[str] = Field(default_factory=list, max_length=32)
     references: list[str] = Field(default_factory=list, max_length=64)
     tests: TestsSchema = TestsSchema()

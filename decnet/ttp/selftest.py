@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from decnet.errors import RuleError, SourcePosition
-from decnet.ttp.kinds import DEFAULT_FIELDS
+from decnet.shell.script import read_script
+from decnet.ttp.kinds import CONTEXT, DEFAULT_FIELDS
 from decnet.ttp.lifter_registry import lift_one
 from decnet.ttp.matcher import Failures, RuleIndex
 from decnet.ttp.rules import CompiledRule
@@ -55,10 +56,25 @@ def _holds(index: RuleIndex, rule: CompiledRule, example: Any) -> bool:
     if rule.lifter is not None:
         return isinstance(example, Mapping) and lift_one(rule, example) is not None
     failures = Failures()
-    held = any(index.hits(kind, _payload(kind, example), failures)[0] for kind in sorted(rule.applies_to))
+    session = _session(example)
+    if session is not None:
+        held = bool(index.hits("command", session, failures)[0])
+    else:
+        held = any(index.hits(kind, _payload(kind, example), failures)[0] for kind in sorted(rule.applies_to))
     if failures.total:
         raise ValueError("a condition cannot be judged")
     return held
+
+
+def _session(example: Any) -> dict[str, Any] | None:
+    """The payload of the line that an example of a whole session means; None for any other example."""
+    lines = example.get("session") if isinstance(example, Mapping) else example
+    if not isinstance(lines, list) or not lines or not all(isinstance(line, str) for line in lines):
+        return None
+    number = example.get("fires", len(lines)) if isinstance(example, Mapping) else len(lines)
+    if not isinstance(number, int) or not 1 <= number <= len(lines):
+        raise ValueError(f"fires names one of {len(lines)} lines")
+    return {"command_text": lines[number - 1], CONTEXT: read_script(lines).facts[number - 1]}
 
 
 def _payload(kind: str, example: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from decnet.runtime.worker import Job, Transaction, Worker, transaction
 from decnet.telemetry import batch_span
 from decnet.ttp.aggregates import AT_ONCE, ATTEMPTS_UNCOUNTED, due_events, grown
 from decnet.ttp.base import Tagger, TaggerEvent, TTPTag
+from decnet.ttp.context import SCRIPT_CAPPED
 from decnet.ttp.events import tagger_events
 from decnet.ttp.evidence import EVIDENCE_CUT
 from decnet.ttp.factory import CompositeTagger, get_tagger
@@ -212,11 +213,12 @@ class TtpWorker(Worker):
             "rule_failures": sum(engine.engine.failures.total for engine in engines),
             "rules_tripped": sum(engine.engine.failures.out_of_action() for engine in engines),
             "suppressed": sum(sum(engine.engine.suppressed.values()) for engine in engines),
+            "tags_replaced": sum(engine.engine.replaced.total() for engine in engines),
             "views_capped": sum(engine.engine.views_capped for engine in engines),
             "tags_inserted": self.inserted,
             "tags_ignored": sum(self.suppression.ignored.values()),
             "sessions_refused": self.sweep.refused,
-            **bitten(FACTS_CAPPED, EVIDENCE_CUT, ATTEMPTS_UNCOUNTED, NEWS_CUT),
+            **bitten(FACTS_CAPPED, SCRIPT_CAPPED, EVIDENCE_CUT, ATTEMPTS_UNCOUNTED, NEWS_CUT),
             **{key: value for windows in self.windows for key, value in windows.health().items()},
             **(self.store.where() if self.store else {}),
         }

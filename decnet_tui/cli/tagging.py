@@ -41,13 +41,22 @@ def tag(
     source: Annotated[
         str, typer.Argument(metavar="[FILE or -]", help="Commands or TaggerEvents, one a line.")
     ] = "-",
+    sessions: Annotated[
+        bool,
+        typer.Option(
+            "--sessions", help='Whole sessions, one object a line: {"session": id, "commands": [text, ...]}.'
+        ),
+    ] = False,
     rules: common.RulesDir = None,
     config: common.ConfigFile = None,
     data_dir: common.DataDir = None,
     db: common.DbUrl = None,
     _: common.AsJson = False,
 ) -> None:
-    """Tags commands offline: one JSON line out for each line in. The rules alone count, no operator's state."""
+    """Tags commands, or whole sessions, offline: one JSON line out for each line in.
+
+    The rules alone count, no operator's state.
+    """
     from decnet.ttp.offline import OfflineTagger
 
     settings = common.settings_of(config, rules=rules, data_dir=data_dir, db=db)
@@ -66,7 +75,29 @@ def tag(
     global _tagger  # noqa: PLW0603 - children of this process find it there without a copy being sent
     _tagger = tagger
     with stream:
-        _answer(stream)
+        if sessions:
+            _answer_sessions(stream, tagger)
+        else:
+            _answer(stream)
+
+
+def _answer_sessions(stream: BinaryIO, tagger: OfflineTagger) -> None:
+    """Answers sessions in order; a line that is none is told of with its number, and answered with the reason."""
+    from decnet.ttp.offline_sessions import tag_session
+
+    bad = 0
+    for number, line in enumerate(_lines(stream), start=1):
+        try:
+            session = json.loads(line)
+            answer = tag_session(tagger, session if isinstance(session, dict) else {})
+        except (ValueError, RecursionError) as error:
+            bad += 1
+            answer = {"line": number, "error": visible(error, 200)}
+            typer.echo(f"line {number}: no session: {visible(error, 200)}", err=True)
+        sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+    if bad:
+        raise typer.Exit(1)
 
 
 def _answers(lines: list[str]) -> str:

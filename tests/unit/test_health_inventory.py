@@ -122,7 +122,14 @@ def test_every_figure_of_the_runtime_is_in_the_payload() -> None:
 
 def _bites(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("decnet.bounds.BITES", Counter())
-    for name in ("facts_capped", "evidence_cut", "attempts_uncounted", "news_cut", "users_capped"):
+    for name in (
+        "facts_capped",
+        "script_capped",
+        "evidence_cut",
+        "attempts_uncounted",
+        "news_cut",
+        "users_capped",
+    ):
         monkeypatch.setitem(BITES, name, 7)
 
 
@@ -130,6 +137,7 @@ def ttp() -> tuple[dict[str, Any], set[str]]:
     worker = TtpWorker(None, load_settings(ttp_rule_store_type="filesystem"))
     engines = list(worker._engines())
     for engine in {id(e.engine): e.engine for e in engines}.values():
+        engine.replaced["R1"] = 7
         engine.suppressed["R1", "floor"] = engine.views_capped = engine.failures.total = 7
     worker.inserted, worker.sweep._refused = 7, set("abcdefg")
     worker.suppression.ignored["R1", "ignored_source"] = 7
@@ -141,7 +149,14 @@ def ttp() -> tuple[dict[str, Any], set[str]]:
         "tags_ignored",
         "sessions_refused",
     }
-    return worker.health(), own | {"facts_capped", "evidence_cut", "attempts_uncounted", "news_cut"}
+    return worker.health(), own | {
+        "facts_capped",
+        "script_capped",
+        "tags_replaced",
+        "evidence_cut",
+        "attempts_uncounted",
+        "news_cut",
+    }
 
 
 def recorder() -> tuple[dict[str, Any], set[str]]:

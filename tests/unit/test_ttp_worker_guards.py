@@ -87,6 +87,9 @@ class Repo:
         self.tags |= {t.uuid: t for t in tags}
         return fresh
 
+    async def seen_earlier(self, seen: dict[str, Any]) -> None:
+        self.asked.append(sorted(seen)) if seen else None
+
     async def mark_sessions_tagged(self, sessions: list[str], at: Any) -> None:
         assert at.tzinfo is not None
         self.marked += sessions

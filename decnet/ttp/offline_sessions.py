@@ -1,0 +1,97 @@
+"""Whole sessions tagged without an engine: one object in, one answer out, each command in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from decnet.bus.base import Event
+from decnet.errors import MalformedEvent
+from decnet.events.session import SessionEnded
+from decnet.runtime.received import Received
+from decnet.shell.joining import joined
+from decnet.ttp.base import TaggerEvent
+from decnet.ttp.events import tagger_events
+from decnet.ttp.kinds import CONTEXT
+from decnet.ttp.offline import OfflineTagger
+
+TOPIC = "attacker.session.ended"
+_NOBODY = "192.0.2.0"
+"""Whose a session is of which only the commands are known (an address of RFC 5737)."""
+Tags = list[dict[str, Any]]
+
+
+def tag_session(tagger: OfflineTagger, session: Mapping[str, Any]) -> dict[str, Any]:
+    """The tags of a session: of each command, in order, and of what is no command's.
+
+    ``session`` has ``session`` (its id) and ``commands`` (texts, or objects with ``text`` and ``ts``, epoch seconds),
+    and may have ``downloads`` and ``uploads`` as ``attacker.session.ended`` has them. Rules over time need times:
+    of commands without them they say nothing. Raises ValueError for what is no session.
+    """
+    record = _record(session)
+    places = {ident: place for place, (ident, _) in enumerate(record.command_ids())}
+    answers: list[Tags] = [[] for _ in record.commands]
+    others: Tags = []
+    for event in tagger_events(Received(Event(TOPIC, {}, id=record.session_id), record)):
+        lines = event.payload.get("lines") if event.source_kind == "command" else None
+        place = places.get(lines[0] if lines else event.source_id)
+        of_command = place is not None and event.source_kind == "command"
+        (answers[place] if of_command and place is not None else others).extend(_tags(tagger, event))
+    commands = [
+        {"input": command.command_text, "tags": tags}
+        for command, tags in zip(record.commands, answers, strict=True)
+    ]
+    return {"session": session["session"], "commands": commands, "session_tags": others}
+
+
+def _tags(tagger: OfflineTagger, event: TaggerEvent) -> Tags:
+    payload = event.payload
+    if event.source_kind == "command" and payload.get("ts") is None and CONTEXT not in payload:
+        return [dict(tag) for tag in tagger.cached(str(payload.get("command_text") or ""))]
+    who = {"session_id": event.session_id, "attacker_uuid": event.attacker_uuid}
+    found = {"source_kind": event.source_kind, "source_id": event.source_id, **who, "payload": payload}
+    return tagger.tag_event(found, timeless=event.source_kind == "command" and payload.get("ts") is None)
+
+
+def _record(session: Mapping[str, Any]) -> SessionEnded:
+    """The session as the bus would bring it. Raises ValueError for what is none."""
+    name, commands = session.get("session"), session.get("commands")
+    if not isinstance(name, (str, int)) or not isinstance(commands, list):
+        raise ValueError("a session is an object with session and commands")  # noqa: TRY004 - not the type of the argument
+    told = [_command(f"{name}#cmd{place}", item) for place, item in enumerate(commands)]
+    payload = {
+        "session_id": str(name),
+        "attacker_ip": _NOBODY,
+        "ended_at": 0.0,
+        "commands": told,
+        "joined": _whole(told),
+        **{key: session[key] for key in ("downloads", "uploads") if session.get(key)},
+    }
+    try:
+        return SessionEnded.parse(payload, [])
+    except MalformedEvent as error:
+        raise ValueError(str(error)) from error
+
+
+def _command(ident: str, item: Any) -> dict[str, Any]:
+    said = item if isinstance(item, dict) else {"text": item}
+    if not isinstance(said.get("text"), str):
+        raise ValueError(f"{ident}: a command is a text, or an object with one")  # noqa: TRY004 - not the caller's type
+    return {
+        "id": ident,
+        "command_text": said["text"],
+        **({"ts": said["ts"]} if said.get("ts") is not None else {}),
+    }
+
+
+def _whole(commands: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What was typed over several lines, as one command."""
+    found = joined([command["command_text"] for command in commands])
+    return [
+        {
+            "id": f"{commands[one.first]['id']}+{one.last - one.first}",
+            "command_text": one.text,
+            "lines": [command["id"] for command in commands[one.first : one.last + 1]],
+        }
+        for one in found
+    ]

