@@ -101,10 +101,10 @@ async def _tags(settings: Settings, filters: SessionFilters) -> tuple[list[Liste
 
 
 def _for_people(row: ListedTag) -> Mapping[str, object]:
-    """With the technique in one column, and of the evidence what matched."""
-    evidence = row["evidence"]
-    matched = evidence.get("matched") if evidence is not None else None
-    return {**row, "technique": row["sub_technique_id"] or row["technique_id"], "evidence": matched}
+    """With the technique in one column, and of the evidence what the session tells, or what matched."""
+    evidence = row["evidence"] or {}
+    told = evidence.get("because") or evidence.get("matched")
+    return {**row, "technique": row["sub_technique_id"] or row["technique_id"], "evidence": told}
 
 
 def sessions(

@@ -282,4 +282,5 @@ class RuleTagsLevel(TagsLevel):
 
 
 def _matched(row: TagBehind) -> str:
-    return str((row["evidence"] or {}).get("matched") or row["command_text"] or "-")
+    evidence = row["evidence"] or {}
+    return str(evidence.get("because") or evidence.get("matched") or row["command_text"] or "-")
