@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import subprocess
@@ -18,6 +19,7 @@ from decnet.config import Settings
 from decnet.errors import EngineError
 from decnet.logs import configure_logging
 from decnet_tui import lastlook
+from decnet_tui.hangup import TerminalWatch
 
 if TYPE_CHECKING:
     from decnet_tui.attach import ConsoleSession
@@ -90,6 +92,18 @@ async def _full_screen(settings: Settings, how: How) -> bool:
     """Whether the operator wants the engine to go on without a console."""
     os.environ.setdefault("TEXTUAL_FPS", _FRAMES_S)
     gc.disable()  # until the console stands: start-up leaves no garbage, and collections were a sixth of it
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    with TerminalWatch(sys.stdin.fileno(), lambda: loop.call_soon_threadsafe(task.cancel)) as terminal:
+        try:
+            return await _shown(settings, how)
+        except asyncio.CancelledError:
+            if terminal.gone:
+                raise EngineError("the terminal is gone") from None
+            raise
+
+
+async def _shown(settings: Settings, how: How) -> bool:
     from decnet_tui.app import DecnetApp
 
     async with _session(settings, how) as session:
