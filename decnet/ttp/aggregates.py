@@ -44,7 +44,7 @@ MAX_NAMED = 50
 ATTEMPTS_UNCOUNTED = "attempts_uncounted"
 """The name in health of looks that had more than MAX_ATTEMPTS before them."""
 AT_ONCE = 100
-_SPREAD = ("account_count", "target_count")
+_SPREAD = ("account_count", "target_count", "flood_count")
 
 
 class Attempt(NamedTuple):

@@ -22,6 +22,7 @@ from decnet.logs import get_logger
 from decnet.runtime.received import all_received
 from decnet.runtime.worker import transaction
 from decnet.ttp.aggregates import AT_ONCE, due_events
+from decnet.ttp.floods import tells_floods
 from decnet.ttp.lifter_registry import known_kinds
 from decnet.ttp.loader import load_bytes
 from decnet.ttp.rule_engine import RuleEngineTagger
@@ -113,8 +114,10 @@ def _rules(listing: Sequence[RuleListing], wanted: Collection[str] | None) -> li
     unknown = sorted(set(wanted or ()) - found.keys())
     if unknown:
         raise RuleStoreError(f"no rule {', '.join(unknown)}: see `decnet-tui rules list`")
-    # What changes the confidence of others goes along, else their tags would come out otherwise than live.
-    return [r for rule_id, r in sorted(found.items()) if not wanted or rule_id in wanted or _adjusts(r)]
+    # What changes or takes away the tags of others goes along, else these would come out otherwise than live.
+    along = (r.rule_id for r in found.values() if _adjusts(r) or tells_floods(r))
+    chosen = {*wanted, *along} if wanted else found.keys()
+    return [rule for rule_id, rule in sorted(found.items()) if rule_id in chosen]
 
 
 def _adjusts(rule: CompiledRule) -> bool:

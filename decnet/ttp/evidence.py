@@ -154,6 +154,10 @@ class SessionEvidence(Why, total=False):
     exploit_count: Number
     exploit_cves: Texts
     exploit_values: Texts
+    flood_count: Number
+    flood_host: Text
+    flood_url: Text
+    flood_seconds: Number
     version: Text
     hassh: Hex
 

@@ -15,7 +15,7 @@ from decnet.engine import Engine
 CASES = Path(__file__).parent.parent / "fixtures" / "cases"
 LOGS = (
     "02-newest-first", "04-session-id-reused", "05-multiline", "06-telnet-exploit", "07-upload-only", "08-forward-ja4",
-    "09-redirect-and-stdin", "21-long-line",
+    "09-redirect-and-stdin", "18-http-flood", "21-long-line",
 )  # fmt: skip
 IDLE_S = 0.4
 Row = dict[str, Any]
@@ -129,6 +129,22 @@ async def test_11_details_of_opencanary_are_kept_and_judged(known: Known) -> Non
     ):
         assert kind in await known.kinds(text), text
     assert await known.kinds('"zz"') == set(), "a password is nowhere in clear"
+
+
+async def test_18_a_flood_of_requests_is_told_once_with_its_number(known: Known) -> None:
+    session = await known.session("f100d0000001")
+    assert len(session["commands"]) == 1500
+    tags = [tag for tag in known.all_tags if tag["session_id"] == session["session_id"]]
+    (flood,) = (tag for tag in tags if tag["sub_technique_id"] == "T1499.002")
+    assert flood["source_id"] == f"{session['session_id']}#flood#https://victim.example.net/"
+    why = (await known.repo.tag_evidence([flood["uuid"]]))[flood["uuid"]]
+    assert {name: value for name, value in why.items() if name.startswith("flood_")} == {
+        "flood_count": 1500, "flood_host": "victim.example.net", "flood_url": "https://victim.example.net/",
+        "flood_seconds": 1499.0,
+    }  # fmt: skip
+    assert "T1071.001" not in known.techniques("192.0.2.90")
+    single = [tag["rule_id"] for tag in tags if tag["source_kind"] == "command"]
+    assert len(single) == len(set(single)), "each rule speaks once of the requests"
 
 
 async def test_21_a_very_long_line_is_cut_and_kept(known: Known) -> None:

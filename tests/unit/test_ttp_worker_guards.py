@@ -87,6 +87,9 @@ class Repo:
         self.tags |= {t.uuid: t for t in tags}
         return fresh
 
+    async def seen_earlier(self, seen: dict[str, datetime]) -> None:
+        assert seen.keys() <= self.tags.keys()
+
     async def mark_sessions_tagged(self, sessions: list[str], at: Any) -> None:
         assert at.tzinfo is not None
         self.marked += sessions
