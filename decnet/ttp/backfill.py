@@ -99,7 +99,12 @@ async def run_backfill(
     if bus is not None:
         for pattern in STREAM_TOPICS:
             await run.judge("stream", [e for e in await bus.read_back(pattern, READ_BACK) if run.covers(e)])
-    superseded = sum([await repo.supersede_tags(rule.rule_id, rule.rule_version) for rule in chosen])
+    superseded = sum(
+        [
+            await repo.supersede_tags(rule.rule_id, rule.rule_version, sorted(rule.applies_to))
+            for rule in chosen
+        ]
+    )
     count = len(set(rules)) if rules else len(chosen)
     _log.info("back-fill done", judged=run.done, tags=run.tags, superseded=superseded, rules=count)
     return BackfillReport(run.done, run.tags, superseded, count)

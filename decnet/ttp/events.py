@@ -16,7 +16,8 @@ from decnet.events.record import FromAttacker
 from decnet.events.session import Auth, SessionEnded
 from decnet.runtime.received import Received
 from decnet.ttp.base import TaggerEvent
-from decnet.ttp.facts import input_events, joined_events, payload_events, session_facts
+from decnet.ttp.facts import input_events, joined_events, session_facts
+from decnet.ttp.payloads import payload_events
 
 _FINGERPRINT_KINDS = {"ipv6_leak": "ipv6_leak", "payload": "payload", "http_request": "http_request"}
 _LONGEST_VALUE = 500

@@ -148,7 +148,7 @@ async def test_what_else_the_session_does_stands_and_each_other_reading_of_a_req
     )
 
 
-QUICK = ((2, 0, 1), (1, 2, 0))
+QUICK = ((1, 0, 2), (1, 2, 0))
 ORDERS = [o if o in QUICK else pytest.param(o, marks=pytest.mark.slow) for o in permutations(range(3))]
 
 
@@ -156,7 +156,7 @@ ORDERS = [o if o in QUICK else pytest.param(o, marks=pytest.mark.slow) for o in 
 async def test_parts_in_any_order_and_again_give_what_the_whole_gives(
     lite: BaseRepository, settings: Settings, order: tuple[int, ...]
 ) -> None:
-    parts = parts_of(flooding(1200, "uname -a"), 500, 400)
+    parts = parts_of(flooding(1200, "uname -a"), 600, 450)
     await live(lite, settings, *(parts[i] for i in order))
     assert await shown(lite) == TOLD
     assert ((await evidence(lite))["flood_count"], (await evidence(lite))["seen_at"]) == (1200, 10.0)

@@ -90,9 +90,10 @@ def test_the_earliest_stands_and_of_one_moment_the_first_id_whether_stored_or_ne
 
 
 def test_what_a_rule_says_of_several_events_and_what_is_no_request_stands() -> None:
-    over_many = said("c", next(rule.rule_id for rule in shipped() if rule.correlation is not None))
-    other = said("d")
-    assert folded([TOLD, other], [standing(over_many)], [FLOOD], shipped()) == ([TOLD, other], {})
+    rule_id = next(rule.rule_id for rule in shipped() if rule.correlation is not None)
+    over_many = [standing(said(source, rule_id)) for source in "ac"]
+    others = [said("d"), said("e")]
+    assert folded([TOLD, *others], over_many, [FLOOD], shipped()) == ([TOLD, *others], {})
 
 
 def test_without_a_tag_of_its_flood_every_request_speaks_for_itself() -> None:

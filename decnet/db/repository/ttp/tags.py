@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy import and_, bindparam, func, or_, select, update
 
 from decnet.db.repository.base import SqlRepository, chunks, insert_for
 from decnet.db.repository.conditions import tag_is_shown
@@ -96,16 +96,19 @@ class TagsMixin(SqlRepository):
         async with self._write() as session:
             await (await session.connection()).execute(marked, rows)
 
-    async def supersede_tags(self, rule_id: str, version: int) -> int:
+    async def supersede_tags(self, rule_id: str, version: int, kinds: Collection[str]) -> int:
         """Marks tags of older versions of a rule whose source has one of ``version``; how many.
 
-        A mark names the newer tag.
+        A tag of a kind of evidence that the rule no longer judges (it judges ``kinds``) gives way to one of its
+        session. A mark names the newer tag.
         """
         newer = _TAG.alias("newer")
         same = (
             newer.c.rule_id == _TAG.c.rule_id,
-            newer.c.source_kind == _TAG.c.source_kind,
-            newer.c.source_id == _TAG.c.source_id,
+            or_(
+                and_(newer.c.source_kind == _TAG.c.source_kind, newer.c.source_id == _TAG.c.source_id),
+                and_(newer.c.session_id == _TAG.c.session_id, _TAG.c.source_kind.not_in(kinds)),
+            ),
             newer.c.rule_version == version,
         )
         newest = select(func.min(newer.c.uuid)).where(*same).scalar_subquery()
