@@ -102,6 +102,8 @@ def scripted(log: CowrieLog) -> None:
             "one pair on two decoys", (1.0, login("deploy", "only-here", True)), ip="198.19.0.1", pot=pot
         )
     log.session("default pair", (1.0, login("root", "root", True)))
+    for i in range(30):
+        log.session("thirty sessions a minute", (0.5, login("x", "y", False)), ip="198.19.0.4", at=i * 1.9)
     for i in range(10):
         log.session("regular returns", (1.0, login("x", "y", False)), ip="198.19.0.2", at=i * 60.0)
     guesses = 6

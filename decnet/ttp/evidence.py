@@ -154,6 +154,7 @@ class SessionEvidence(Why, total=False):
     exploit_count: Number
     exploit_cves: Texts
     exploit_values: Texts
+    sessions_a_minute: Number
     flood_count: Number
     flood_host: Text
     flood_url: Text
