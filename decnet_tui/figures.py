@@ -108,6 +108,7 @@ WORK: dict[str, Words] = {
     "sessions": ("session", "sessions"),
     "recordings_read": ("recording read", "recordings read"),
     "keystroke_events": ("keystroke", "keystrokes"),
+    "tags_told_once": ("tag told with its flood", "tags told with their floods"),
     "rules_loaded": ("rule loaded", "rules loaded"),
     "rules_superseded": ("rule on an older technique", "rules on older techniques"),
     "suppressed": ("hit suppressed", "hits suppressed"),

@@ -102,6 +102,8 @@ def scripted(log: CowrieLog) -> None:
             "one pair on two decoys", (1.0, login("deploy", "only-here", True)), ip="198.19.0.1", pot=pot
         )
     log.session("default pair", (1.0, login("root", "root", True)))
+    for i in range(30):
+        log.session("thirty sessions a minute", (0.5, login("x", "y", False)), ip="198.19.0.4", at=i * 1.9)
     for i in range(10):
         log.session("regular returns", (1.0, login("x", "y", False)), ip="198.19.0.2", at=i * 60.0)
     guesses = 6
@@ -126,6 +128,10 @@ def scripted(log: CowrieLog) -> None:
         "value": "-f root",
     }
     log.session("flaw tried", (1.0, flaw))
+    key_login = {"eventid": "cowrie.login.success", "username": "root", "key": "ssh-rsa AAAAB3NzaC1yc2E"}
+    log.session("log-in by a key", (1.0, key_login))
+    asking = (typed(f"curl -s https://victim.example.net/?q={i}") for i in range(1000))
+    log.session("flood of requests", *((1.0 + i, line) for i, line in enumerate(asking)))
 
 
 def examples(log: CowrieLog, rules: Iterable[CompiledRule]) -> None:
@@ -171,31 +177,53 @@ def _lines(kind: str, payload: Mapping[str, Any]) -> list[dict[str, Any]]:
     if kind == "auth_attempt" and "username" in payload:
         return [login(str(payload["username"]), "unheard-of", bool(payload.get("success", False)))]
     if kind == "payload":
-        return [_file(payload)]
+        return _PAYLOADS.get(str(payload.get("direction")), _file)(payload)
     return _session_lines(payload) if kind == "session" else []
 
 
-def _file(payload: Mapping[str, Any]) -> dict[str, Any]:
+def _tunnel(payload: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A connection through the host, and what was said to tell its protocol by."""
+    place = {"dst_ip": payload["host"], "dst_port": payload["port"]}
+    said = {"smtp": "b'EHLO x\\r\\n'", "http": "b'GET / HTTP/1.1\\r\\n'"}
+    data = [
+        {"eventid": "cowrie.direct-tcpip.data", "data": said[name], **place}
+        for name in payload.get("spoke", ())
+    ]
+    return [{"eventid": "cowrie.direct-tcpip.request", **place}, *data]
+
+
+def _flaw(payload: Mapping[str, Any]) -> list[dict[str, Any]]:
+    line = {"value": payload.get("payload_text", "-f root"), "name": payload.get("name", "USER")}
+    return [{"eventid": "cowrie.telnet.exploit_attempt", "cve": payload.get("cve"), **line}]
+
+
+def _file(payload: Mapping[str, Any]) -> list[dict[str, Any]]:
     text = str(payload.get("url") or payload.get("payload_text") or payload.get("name") or "")
     if not text and payload.get("url_host"):
         text = f"http://{payload['url_host']}/{payload.get('name', 'x')}"
     if payload.get("url_scheme") and "://" not in text:
         text = f"{payload['url_scheme']}://203.0.113.200/{text}"
     digest = str(payload.get("sha256") or "d" * 64)
+    dest = {"destfile": payload["destfile"]} if payload.get("destfile") else {}
+    came = f"cowrie.session.file_download{'.failed' if payload.get('failed') else ''}"
+    if payload.get("direction") == "download" and "://" not in text:
+        return [{"eventid": came, "shasum": digest, **dest}]
     if payload.get("direction") == "upload" or not urlsplit(text).scheme:
-        return {"eventid": "cowrie.session.file_upload", "filename": text, "shasum": digest}
-    return {"eventid": "cowrie.session.file_download", "url": text, "shasum": digest}
+        return [{"eventid": "cowrie.session.file_upload", "filename": text, "shasum": digest, **dest}]
+    return [{"eventid": came, "url": text, "shasum": digest, **dest}]
+
+
+_PAYLOADS = {"forward": _tunnel, "exploit": _flaw}
 
 
 def _session_lines(payload: Mapping[str, Any]) -> list[dict[str, Any]]:
     urls = list(payload.get("download_urls", ()))
     urls += [f"http://{host}/x" for host in payload.get("download_hosts", ())]
     urls += [f"http://203.0.113.200/{name}" for name in payload.get("download_names", ())]
-    lines = [
-        _file({"url": url}) for url in _filled(urls, payload.get("download_count"), "http://203.0.113.200/{}")
-    ]
+    came = _filled(urls, payload.get("download_count"), "http://203.0.113.200/{}")
+    lines = [line for url in came for line in _file({"url": url})]
     names = _filled(list(payload.get("upload_names", ())), payload.get("upload_count"), "file{}")
-    lines += [_file({"direction": "upload", "name": name}) for name in names]
+    lines += [line for name in names for line in _file({"direction": "upload", "name": name})]
     targets = [str(target).rpartition(":")[::2] for target in payload.get("forward_targets", ())]
     hosts, ports = list(payload.get("forward_hosts", ())), list(payload.get("forward_ports", ()))
     size = max(len(hosts), len(ports))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from decnet.bounds import bit
 from decnet.logs import get_logger
 from decnet.ttp.base import TaggerEvent
+from decnet.ttp.rushes import rush_events
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -44,7 +45,7 @@ MAX_NAMED = 50
 ATTEMPTS_UNCOUNTED = "attempts_uncounted"
 """The name in health of looks that had more than MAX_ATTEMPTS before them."""
 AT_ONCE = 100
-_SPREAD = ("account_count", "target_count")
+_SPREAD = ("account_count", "target_count", "flood_count", "sessions_a_minute")
 
 
 class Attempt(NamedTuple):
@@ -257,6 +258,7 @@ async def due_events(repo: BaseRepository, marks: Sequence[DueSpan]) -> list[Tag
     out = await _auth(repo, marks)
     for attacker, starts in sorted((await repo.session_starts(attackers, NEWEST_STARTS)).items()):
         out += beacon_event(attacker, starts)
+    out += await rush_events(repo, marks)
     identities = await repo.identities_of(attackers)
     members: dict[str, list[str]] = {}
     for attacker, identity in identities.items():

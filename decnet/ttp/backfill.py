@@ -22,6 +22,7 @@ from decnet.logs import get_logger
 from decnet.runtime.received import all_received
 from decnet.runtime.worker import transaction
 from decnet.ttp.aggregates import AT_ONCE, due_events
+from decnet.ttp.floods import tells_floods
 from decnet.ttp.lifter_registry import known_kinds
 from decnet.ttp.loader import load_bytes
 from decnet.ttp.rule_engine import RuleEngineTagger
@@ -98,7 +99,12 @@ async def run_backfill(
     if bus is not None:
         for pattern in STREAM_TOPICS:
             await run.judge("stream", [e for e in await bus.read_back(pattern, READ_BACK) if run.covers(e)])
-    superseded = sum([await repo.supersede_tags(rule.rule_id, rule.rule_version) for rule in chosen])
+    superseded = sum(
+        [
+            await repo.supersede_tags(rule.rule_id, rule.rule_version, sorted(rule.applies_to))
+            for rule in chosen
+        ]
+    )
     count = len(set(rules)) if rules else len(chosen)
     _log.info("back-fill done", judged=run.done, tags=run.tags, superseded=superseded, rules=count)
     return BackfillReport(run.done, run.tags, superseded, count)
@@ -113,8 +119,10 @@ def _rules(listing: Sequence[RuleListing], wanted: Collection[str] | None) -> li
     unknown = sorted(set(wanted or ()) - found.keys())
     if unknown:
         raise RuleStoreError(f"no rule {', '.join(unknown)}: see `decnet-tui rules list`")
-    # What changes the confidence of others goes along, else their tags would come out otherwise than live.
-    return [r for rule_id, r in sorted(found.items()) if not wanted or rule_id in wanted or _adjusts(r)]
+    # What changes or takes away the tags of others goes along, else these would come out otherwise than live.
+    along = (r.rule_id for r in found.values() if _adjusts(r) or tells_floods(r))
+    chosen = {*wanted, *along} if wanted else found.keys()
+    return [rule for rule_id, rule in sorted(found.items()) if rule_id in chosen]
 
 
 def _adjusts(rule: CompiledRule) -> bool:

@@ -17,8 +17,9 @@ from decnet.events.session import Auth, SessionEnded
 from decnet.runtime.received import Received
 from decnet.ttp.base import TaggerEvent
 from decnet.ttp.context import Context, session_context
-from decnet.ttp.facts import input_events, joined_events, payload_events, session_facts
+from decnet.ttp.facts import input_events, joined_events, session_facts
 from decnet.ttp.kinds import CONTEXT
+from decnet.ttp.payloads import payload_events
 
 _FINGERPRINT_KINDS = {"ipv6_leak": "ipv6_leak", "payload": "payload", "http_request": "http_request"}
 _LONGEST_VALUE = 500

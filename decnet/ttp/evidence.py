@@ -156,6 +156,11 @@ class SessionEvidence(Why, total=False):
     exploit_count: Number
     exploit_cves: Texts
     exploit_values: Texts
+    sessions_a_minute: Number
+    flood_count: Number
+    flood_host: Text
+    flood_url: Text
+    flood_seconds: Number
     version: Text
     hassh: Hex
 
@@ -176,16 +181,25 @@ class HttpRequestEvidence(Why, total=False):
 
 
 class PayloadEvidence(Why, total=False):
-    """A file that came or went."""
+    """A file that came or could not, a connection through the host, an attempt at a known weakness."""
 
     direction: Name
-    url: Text
-    url_host: Text
-    url_scheme: Name
-    name: Text
+    url: Text | Texts
+    url_host: Text | Texts
+    url_scheme: Name | Names
+    name: Text | Texts
     sha256: Hex
     size: Number
-    payload_text: Text
+    payload_text: Text | Texts
+    destfile: Text | Texts
+    failed: Name
+    error: Text
+    host: Text
+    port: Number
+    spoke: Names
+    place: Name
+    cve: Text
+    success: Name
 
 
 class IntelEvidence(Why, total=False):

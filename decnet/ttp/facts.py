@@ -1,7 +1,7 @@
 """Facts of a session that conditions can name: flat lists from its downloads, uploads and forwards. Pure.
 
-A condition looks at one field; what Cowrie logs as lists of objects is made flat here, and every file
-that came or went becomes a ``payload`` event of its own.
+A condition looks at one field; what Cowrie logs as lists of objects is made flat here. Every file, target and
+weakness is an event of its own besides: :mod:`decnet.ttp.payloads`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from decnet.bounds import bit
-from decnet.events.session import Download, Forward, SessionEnded, Upload
+from decnet.events.session import Download, Forward, SessionEnded
 from decnet.hostile import storable_text
 from decnet.ttp.base import TaggerEvent
 
@@ -101,52 +101,12 @@ def joined_events(base: TaggerEvent, session: SessionEnded) -> list[TaggerEvent]
     ]
 
 
-def payload_events(base: TaggerEvent, session: SessionEnded) -> list[TaggerEvent]:
-    """One ``payload`` event for each distinct file of a session; ``base`` is the session's own event."""
-    found: dict[str, TaggerEvent] = {}
-    files: tuple[Download | Upload, ...] = (*session.downloads, *session.uploads)
-    for item in files:
-        fact = _file(item)
-        if fact:
-            key = fact.get("sha256") or _short_hash(fact["payload_text"])
-            source = f"{session.session_id}#payload#{key}"
-            found.setdefault(source, base._replace(source_kind="payload", source_id=source, payload=fact))
-    return list(found.values())
-
-
-def _file(item: Download | Upload) -> dict[str, Any]:
-    """What is known about one file; empty when neither place, name nor hash is."""
-    came = isinstance(item, Download)
-    url, given = (item.url, "") if isinstance(item, Download) else ("", item.filename)
-    dest, digest = item.destfile or "", item.sha256 or ""
-    text = url or given or dest or digest
-    if not text:
-        return {}
-    fact = {
-        "direction": "download" if came else "upload",
-        "payload_text": text,
-        "url": url,
-        "url_host": host_of(url),
-        "url_scheme": _scheme(url),
-        "name": name_of(url or given or dest),
-        "destfile": dest,
-        "failed": "yes" if isinstance(item, Download) and item.failed else "",
-        "sha256": digest.lower(),
-    }
-    return {key: value for key, value in fact.items() if value}
-
-
 def host_of(url: str) -> str:
     """Host of a URL in lower case, empty when it has none."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
-
-
-def _scheme(url: str) -> str:
-    head, colon, _ = url.partition("://")
-    return head.lower() if colon and head.isalnum() else ""
 
 
 def name_of(path: str) -> str:

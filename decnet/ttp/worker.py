@@ -27,6 +27,7 @@ from decnet.ttp.events import tagger_events
 from decnet.ttp.evidence import EVIDENCE_CUT
 from decnet.ttp.factory import CompositeTagger, get_tagger
 from decnet.ttp.facts import FACTS_CAPPED
+from decnet.ttp.floods import Flood, floods_of, told_once
 from decnet.ttp.rule_engine import Collected, RuleEngineTagger
 from decnet.ttp.seen import Judged, moment_of, stamp
 from decnet.ttp.store.base import RuleStore
@@ -95,6 +96,7 @@ class TtpWorker(Worker):
             Job("suppressed", self.settings.ttp.suppressed_window_s, self.suppression.publish),
         )
         self.inserted = 0
+        self.told_once = 0
         self.marks_sessions = True
         """Whether what was judged counts as tagged; not so where only some of the rules judge."""
         self.sweep = UntaggedSweep(self.handle, self.settings.runtime.poll_interval_s, self.waiting_for)
@@ -130,9 +132,14 @@ class TtpWorker(Worker):
         ended = [one.record for one in batch if isinstance(one.record, SessionEnded)]
         known = [*batch, *await _stored_intel(ended, tx.repo)] if ended else batch
         found = [(tagged, one.event) for one in known for tagged in tagger_events(one)]
-        times = {tagged: event.ts for tagged, event in found}
+        floods = await floods_of(ended, tx.repo, self.settings.ttp.window_retention_s) if ended else []
+        times = {tagged: event.ts for tagged, event in found} | {
+            f.event: f.event.payload["ts"] for f in floods
+        }
+        moments = ((tagged, moment_of(event)) for tagged, event in found)
+        judged = [*moments, *((f.event, f.event.payload["ts"]) for f in floods)]
         sources = IgnoredSources.of_batch(batch, await tx.repo.ignore_set())
-        await self.judge(times, tx, sources, judged=((tagged, moment_of(event)) for tagged, event in found))
+        await self.judge(times, tx, sources, judged=judged, floods=floods)
         done = {session.session_id for session in ended if session.part == session.parts}
         if done and self.marks_sessions:
             await tx.repo.mark_sessions_tagged(sorted(done), datetime.now(UTC))
@@ -145,15 +152,19 @@ class TtpWorker(Worker):
         *,
         renew: bool = False,
         judged: Iterable[Judged] | None = None,
+        floods: Sequence[Flood] = (),
     ) -> int:
         """Tags events (with the event time of each), stores and tells what is new; how many tags were.
 
         ``renew`` is for events that are computed again when more is known: the last look's evidence stays,
         whenever the looks before it were. ``judged`` says when each happened, where that is not the event time.
+        ``floods`` are those among the events that stand for many others.
         """
         collected = Collected(times)
         tags = await self.tagger.tag_batch(list(times), collected, tx.repo)
         stamp(tags, times.items() if judged is None else judged)
+        if floods:
+            tags = await self._told_once(tags, floods, tx.repo)
         for windows in self.windows:
             tags += await windows.apply(tx.repo, collected.hits)
         fresh = set(await tx.repo.insert_tags(tags)) if tags else set()
@@ -164,10 +175,23 @@ class TtpWorker(Worker):
             await _renew({tag.uuid: tag.evidence or {} for tag in old}, tx.repo)
             await tx.repo.renew_seen(seen)
         else:
+            counted = {flood.event.source_id for flood in floods}
+            await _renew({tag.uuid: tag.evidence or {} for tag in old if tag.source_id in counted}, tx.repo)
             await tx.repo.seen_earlier(seen)
         new = {tag.uuid: tag for tag in tags if tag.uuid in fresh}
         await _publish(self.suppression.shown(new.values(), sources or IgnoredSources()), tx)
         return len(fresh)
+
+    async def _told_once(
+        self, tags: list[TTPTag], floods: Sequence[Flood], repo: BaseRepository
+    ) -> list[TTPTag]:
+        """What is left when the requests of a flood are told once; what is not stored or gives way is counted."""
+        rules = [rule for engine in self._engines() for rule in engine.engine.snapshot().rules.rules]
+        told = await told_once(tags, floods, rules, repo)
+        self.told_once += len(
+            ({tag.uuid for tag in tags} - {tag.uuid for tag in told.tags}) | told.gone.keys()
+        )
+        return told.tags
 
     async def _aggregate(self, repo: BaseRepository, _bus: BaseBus) -> None:
         """Judges what stored rows say about attackers that are due; a mark goes with the tags it gave."""
@@ -216,6 +240,7 @@ class TtpWorker(Worker):
             "tags_replaced": sum(engine.engine.replaced.total() for engine in engines),
             "views_capped": sum(engine.engine.views_capped for engine in engines),
             "tags_inserted": self.inserted,
+            "tags_told_once": self.told_once,
             "tags_ignored": sum(self.suppression.ignored.values()),
             "sessions_refused": self.sweep.refused,
             **bitten(FACTS_CAPPED, SCRIPT_CAPPED, EVIDENCE_CUT, ATTEMPTS_UNCOUNTED, NEWS_CUT),
@@ -259,6 +284,8 @@ def _attackers_of(event: TaggerEvent) -> Sequence[str]:
 
 
 async def _renew(evidence: Mapping[str, dict[str, Any]], repo: BaseRepository) -> None:
+    if not evidence:
+        return
     stored = await repo.tag_evidence(sorted(evidence))
     await repo.renew_evidence(
         {

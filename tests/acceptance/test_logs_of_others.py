@@ -15,7 +15,7 @@ from decnet.engine import Engine
 CASES = Path(__file__).parent.parent / "fixtures" / "cases"
 LOGS = (
     "02-newest-first", "04-session-id-reused", "05-multiline", "06-telnet-exploit", "07-upload-only", "08-forward-ja4",
-    "09-redirect-and-stdin", "21-long-line",
+    "09-redirect-and-stdin", "18-http-flood", "21-long-line",
 )  # fmt: skip
 IDLE_S = 0.4
 Row = dict[str, Any]
@@ -33,6 +33,14 @@ class Known:
         """Techniques and sub-techniques of one address."""
         mine = [tag for tag in self.all_tags if tag["attacker_ip"] == ip]
         return {tag["sub_technique_id"] or tag["technique_id"] for tag in mine}
+
+    def things(self, ip: str) -> set[tuple[str, str]]:
+        """What is no command's: the end of its source id and the technique, of one address."""
+        mine = [t for t in self.all_tags if t["attacker_ip"] == ip and t["source_kind"] == "payload"]
+        return {
+            (tag["source_id"].partition("#")[2], tag["sub_technique_id"] or tag["technique_id"])
+            for tag in mine
+        }
 
     async def session(self, native: str) -> Row:
         """The one session with the honeypot's own id, as a payload."""
@@ -82,13 +90,14 @@ async def test_06_a_telnet_exploit_is_a_log_in_a_command_and_a_named_weakness(kn
         ("CVE-2026-24061", "-f root", False), ("CVE-2026-24061", "-f root", True),
     ]  # fmt: skip
     assert known.techniques("192.0.2.61") >= {"T1190", "T1033", "T1105", "T1082"}
+    assert known.things("192.0.2.61") == {("exploit#CVE-2026-24061", "T1190")}
     assert await known.kinds("CVE-2026-24061") == {"exploit"}
 
 
 async def test_07_an_upload_alone_is_a_tool_brought_in(known: Known) -> None:
     session = await known.session("0b0000000001")
     assert [(u["filename"], u["sha256"]) for u in session["uploads"]] == [("sshd", "ab" * 32)]
-    assert known.techniques("192.0.2.94") >= {"T1105"}
+    assert known.things("192.0.2.94") == {(f"upload#{'ab' * 32}", "T1105")}
 
 
 async def test_08_a_tunnel_is_kept_with_what_went_through_it(known: Known) -> None:
@@ -99,6 +108,10 @@ async def test_08_a_tunnel_is_kept_with_what_went_through_it(known: Known) -> No
         {"host": "203.0.113.50", "port": 25, "data": "b'MAIL FROM:<a@example.net>\\r\\n'"},
     ]  # fmt: skip
     assert known.techniques("192.0.2.62") >= {"T1090", "T1071.001"}
+    through = {(f"forward#203.0.113.50:{port}", t) for port in (25, 80, 443) for t in ("T1090", "T1572")}
+    web = {(f"forward#203.0.113.50:{port}", "T1090.002") for port in (80, 443)}
+    mail = {("forward#203.0.113.50:25", technique) for technique in ("T1071.003", "T1496")}
+    assert known.things("192.0.2.62") == through | web | mail
     assert await known.kinds("MAIL FROM:<a@example.net>") == {"forward"}
     assert "hash" in await known.kinds("t13i190800_9dc949149365_97f8aa674fd9")
 
@@ -114,6 +127,17 @@ async def test_09_redirects_and_input_of_programs_are_facts(known: Known) -> Non
     ]  # fmt: skip
     assert await known.kinds("/root/.ssh/authorized_keys") == {"file"}
     assert known.techniques("192.0.2.63") >= {"T1098.004", "T1105", "T1222.002", "T1059.004"}
+    key = "ab" * 32
+    assert known.things("192.0.2.63") == {
+        (f"download#{key}", "T1098.004"), ("download#http://203.0.113.9/nope.sh", "T1105"), (f"download#{'cd' * 32}", "T1105"),
+        (f"download#{'cd' * 32}", "T1059.004"),
+    }  # fmt: skip
+    sure = {
+        t["source_id"].partition("#")[2]: t["confidence"]
+        for t in known.all_tags
+        if t["technique_id"] == "T1105"
+    }
+    assert (sure["download#http://203.0.113.9/nope.sh"]) == 0.5, "an attempt"
 
 
 async def test_11_details_of_opencanary_are_kept_and_judged(known: Known) -> None:
@@ -129,6 +153,22 @@ async def test_11_details_of_opencanary_are_kept_and_judged(known: Known) -> Non
     ):
         assert kind in await known.kinds(text), text
     assert await known.kinds('"zz"') == set(), "a password is nowhere in clear"
+
+
+async def test_18_a_flood_of_requests_is_told_once_with_its_number(known: Known) -> None:
+    session = await known.session("f100d0000001")
+    assert len(session["commands"]) == 1500
+    tags = [tag for tag in known.all_tags if tag["session_id"] == session["session_id"]]
+    (flood,) = (tag for tag in tags if tag["sub_technique_id"] == "T1499.002")
+    assert flood["source_id"] == f"{session['session_id']}#flood#https://victim.example.net/"
+    why = (await known.repo.tag_evidence([flood["uuid"]]))[flood["uuid"]]
+    assert {name: value for name, value in why.items() if name.startswith("flood_")} == {
+        "flood_count": 1500, "flood_host": "victim.example.net", "flood_url": "https://victim.example.net/",
+        "flood_seconds": 1499.0,
+    }  # fmt: skip
+    assert "T1071.001" not in known.techniques("192.0.2.90")
+    single = [tag["rule_id"] for tag in tags if tag["source_kind"] == "command"]
+    assert len(single) == len(set(single)), "each rule speaks once of the requests"
 
 
 async def test_21_a_very_long_line_is_cut_and_kept(known: Known) -> None:

@@ -312,8 +312,8 @@ async def test_lists_filter_and_leave_superseded_tags_out(repo: BaseRepository) 
     tags = [tag("c1", created_at=at), tag("c1", rule_version=2, created_at=at)]
     tags.append(tag("c2", technique_id="T1059", sub_technique_id="T1059.004", created_at=at.replace(day=2)))
     await repo.insert_tags(tags)
-    assert await repo.supersede_tags("R0012", 2) == 1
-    assert await repo.supersede_tags("R0012", 2) == 0
+    assert await repo.supersede_tags("R0012", 2, ["command"]) == 1
+    assert await repo.supersede_tags("R0012", 2, ["command"]) == 0
     rows = await repo.list_tags()
     assert [(r["source_id"], r["rule_version"]) for r in rows] == [("c2", 1), ("c1", 2)]
     assert rows[0]["identity_uuid"] == identity_id(A1)

@@ -164,12 +164,23 @@ async def test_tags_are_inserted_once_and_older_versions_are_superseded_where_th
     assert sorted(await repo.insert_tags([*old, old[0]])) == sorted(t.uuid for t in old)
     new, newest = tag(9, 2), tag(9, 3, source="c2")
     assert sorted(await repo.insert_tags([old[0], new, newest])) == sorted([new.uuid, newest.uuid])
-    assert await repo.supersede_tags("R1", 2) == 2
-    assert await repo.supersede_tags("R1", 2) == 0
+    assert await repo.supersede_tags("R1", 2, ["command"]) == 2
+    assert await repo.supersede_tags("R1", 2, ["command"]) == 0
     shown = {row["uuid"] for row in await repo.list_tags(limit=0)}
     assert shown == {t.uuid for t in (*old[2:], new, newest)}
-    assert await repo.supersede_tags("R1", 3) == 1
+    assert await repo.supersede_tags("R1", 3, ["command"]) == 1
     assert {row["uuid"] for row in await repo.list_tags(limit=0)} == {t.uuid for t in (*old[3:], new, newest)}
+
+
+async def test_a_rule_that_judges_another_kind_now_leaves_its_old_tags_of_the_session_behind(
+    repo: BaseRepository,
+) -> None:
+    old = [tag(1, source_kind="session", source=s, session_id=s) for s in ("s1", "s2")]
+    new = [tag(1, 2, source_kind="payload", source=f"s1#upload#{n}", session_id="s1") for n in range(2)]
+    await repo.insert_tags([*old, *new])
+    assert await repo.supersede_tags("R1", 2, ["payload", "session"]) == 0, "it judges sessions still"
+    assert await repo.supersede_tags("R1", 2, ["payload"]) == 1
+    assert {row["uuid"] for row in await repo.list_tags(limit=0)} == {t.uuid for t in (old[1], *new)}
 
 
 async def test_what_is_told_again_stands_at_its_earliest_time(repo: BaseRepository) -> None:

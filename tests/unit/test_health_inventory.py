@@ -57,7 +57,7 @@ IN_HEALTH = {
     "ttp/matcher.py": {"total": "rule_failures"},
     "ttp/rule_engine.py": {"views_capped": "views_capped"},
     "ttp/windows_engine.py": {"hits": "window_hits", "fired": "windows_fired", "dropped": "window_hits_dropped"},
-    "ttp/worker.py": {"inserted": "tags_inserted"},
+    "ttp/worker.py": {"inserted": "tags_inserted", "told_once": "tags_told_once"},
 }  # fmt: skip
 """Attribute that counts to its name in health, by file."""
 NO_HEALTH = {
@@ -139,7 +139,8 @@ def ttp() -> tuple[dict[str, Any], set[str]]:
     for engine in {id(e.engine): e.engine for e in engines}.values():
         engine.replaced["R1"] = 7
         engine.suppressed["R1", "floor"] = engine.views_capped = engine.failures.total = 7
-    worker.inserted, worker.sweep._refused = 7, set("abcdefg")
+    worker.inserted = worker.told_once = 7
+    worker.sweep._refused = set("abcdefg")
     worker.suppression.ignored["R1", "ignored_source"] = 7
     for window in worker.windows:
         window.hits = window.fired = window.dropped = 7

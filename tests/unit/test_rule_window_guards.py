@@ -558,6 +558,12 @@ class Rows:
         assert newest == 500
         return {name: [100.0 * n for n in range(8)] for name in who}
 
+    async def attackers_with_sessions(
+        self, who: list[str], since: float, until: float, least: int
+    ) -> set[str]:
+        assert (least, since % 3600.0, until % 3600.0) == (10, 3540.0, 0.0)
+        return set()
+
     async def identities_of(self, who: list[str]) -> dict[str, str]:
         return dict.fromkeys(who, "i")
 

@@ -37,8 +37,8 @@ def test_flat_facts() -> None:
 
 def test_files_are_events_of_their_own() -> None:
     events = [e for e in judged(Event("attacker.session.ended", PAYLOAD)) if e.source_kind == "payload"]
-    first, second = events
-    assert first.source_id == f"s1#payload#{SHA.lower()}"
+    first, second, *through = events
+    assert first.source_id == f"s1#download#{SHA.lower()}"
     assert first.payload == {
         "direction": "download",
         "payload_text": "http://203.0.113.9:8080/bins/x.sh?a=/b",
@@ -50,6 +50,7 @@ def test_files_are_events_of_their_own() -> None:
     }
     assert (second.payload["direction"], second.payload["name"]) == ("upload", "mrx64")
     assert second.session_id == "s1"
+    assert [event.source_id for event in through] == ["s1#forward#192.0.2.7:25", "s1#forward#192.0.2.7:443"]
 
 
 def test_names() -> None:

@@ -87,8 +87,8 @@ class Repo:
         self.tags |= {t.uuid: t for t in tags}
         return fresh
 
-    async def seen_earlier(self, seen: dict[str, Any]) -> None:
-        self.asked.append(sorted(seen)) if seen else None
+    async def seen_earlier(self, seen: dict[str, datetime]) -> None:
+        assert seen.keys() <= self.tags.keys()
 
     async def mark_sessions_tagged(self, sessions: list[str], at: Any) -> None:
         assert at.tzinfo is not None
@@ -617,7 +617,7 @@ async def test_a_back_fill_reads_what_only_the_stream_keeps_within_the_span(
         async def attackers_active(self, since: Any, until: Any) -> list[str]:
             return []
 
-        async def supersede_tags(self, rule_id: str, version: int) -> int:
+        async def supersede_tags(self, rule_id: str, version: int, kinds: list[str]) -> int:
             return {"R1": 3, "R2": 4}[rule_id]
 
     class Bus:
@@ -887,14 +887,15 @@ def test_a_file_is_one_event_by_its_hash_else_by_what_it_is_called() -> None:
         "uploads": [{"filename": "C:\\t\\a.exe"}, {"sha256": "cd"}],
     }  # fmt: skip
     first, named, hashed = (e for e in judged(ended(**lists)) if e.source_kind == "payload")
-    assert first.source_id == "s#payload#ab"
+    assert first.source_id == "s#download#ab"
     assert first.payload == {
-        "direction": "download", "payload_text": "http://H.example:80/x?q=1", "url": "http://H.example:80/x?q=1",
-        "url_host": "h.example", "url_scheme": "http", "name": "x", "sha256": "ab",
+        "direction": "download", "payload_text": ["http://H.example:80/x?q=1", "http://other/x"],
+        "url": ["http://H.example:80/x?q=1", "http://other/x"], "url_host": ["h.example", "other"], "url_scheme": "http",
+        "name": "x", "sha256": "ab",
     }  # fmt: skip
     assert (named.payload["name"], named.payload["direction"]) == ("a.exe", "upload")
-    assert len(named.source_id) == len("s#payload#") + 32
-    assert hashed.source_id == "s#payload#cd"
+    assert named.source_id == "s#upload#C:\\t\\a.exe"
+    assert hashed.source_id == "s#upload#cd"
     assert (host_of("http://[x"), name_of("http://h"), name_of("/a/b/?x#y")) == ("", "", "b")
 
 

@@ -70,6 +70,17 @@ class WindowFireFacts(WindowFire):
     source_id: str
 
 
+class StandingTag(TypedDict):
+    """A tag that no other one stands for, by what it says of what."""
+
+    uuid: str
+    source_id: str
+    rule_id: str
+    rule_version: int
+    technique_id: str
+    sub_technique_id: str | None
+
+
 class MailBody(TypedDict):
     """One e-mail by what its body looks like; ``ts`` is epoch seconds of event time."""
 

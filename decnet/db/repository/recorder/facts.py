@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import String, cast, func, or_, select, tuple_
+from sqlalchemy import String, and_, cast, func, or_, select, tuple_
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, replace, shaped
 from decnet.db.rows import JsonObject
@@ -90,6 +90,31 @@ class FactsMixin(SqlRepository):
             for uuid, start in await session.execute(query):
                 out[uuid].append(start.timestamp())
         return {uuid: sorted(starts) for uuid, starts in out.items()}
+
+    async def attackers_with_sessions(
+        self, attackers: Sequence[str], since: float, until: float, least: int
+    ) -> set[str]:
+        """Those of some attackers that began at least so many sessions in a span (epoch seconds)."""
+        who = _SESSION.c.attacker_uuid
+        query = select(who).where(
+            who.in_(attackers),
+            _SESSION.c.started_at >= as_utc(max(since, 0.0)),
+            _SESSION.c.started_at < as_utc(until),
+        )
+        async with self._read() as session:
+            return set((await session.execute(query.group_by(who).having(func.count() >= least))).scalars())
+
+    async def starts_after(
+        self, attacker: str, after: tuple[float, str], until: float, limit: int
+    ) -> list[tuple[float, str]]:
+        """Sessions of one attacker after a place in order of (start, id) and before ``until``, as such places."""
+        time, key = _SESSION.c.started_at, _SESSION.c.session_id
+        moment = as_utc(max(after[0], 0.0))
+        beyond = or_(time > moment, and_(time == moment, key > after[1]))
+        query = select(time, key).where(_SESSION.c.attacker_uuid == attacker, beyond, time < as_utc(until))
+        async with self._read() as session:
+            rows = await session.execute(query.order_by(time, key).limit(limit))
+            return [(start.timestamp(), ident) for start, ident in rows]
 
     async def identities_of(self, attackers: Sequence[str]) -> dict[str, str]:
         """The canonical identity of each attacker; the stub where none was formed yet."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy import and_, bindparam, func, or_, select, update
 
 from decnet.db.repository.base import SqlRepository, chunks, insert_for
 from decnet.db.repository.conditions import tag_is_shown
 from decnet.db.rows import JsonObject
+from decnet.db.rows.ttp import StandingTag
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, SessionRow
 from decnet.db.schema.ttp import TTPTag
@@ -74,16 +75,40 @@ class TagsMixin(SqlRepository):
                 update(_TAG).where(same, later).values(seen_at=bindparam("moment")), rows
             )
 
-    async def supersede_tags(self, rule_id: str, version: int) -> int:
+    async def standing_tags(self, sessions: Sequence[str], source_kind: str) -> list[StandingTag]:
+        """The tags of one kind of evidence in some sessions, without those that another stands for; in no order."""
+        columns = [_TAG.c[name] for name in StandingTag.__annotations__]
+        out: list[StandingTag] = []
+        async with self._read() as session:
+            for part in chunks(sessions):
+                where = (_TAG.c.session_id.in_(part), _TAG.c.source_kind == source_kind)
+                found = select(*columns).where(*where, _TAG.c.superseded_by.is_(None))
+                out += await self._rows(session, found, StandingTag)
+        return out
+
+    async def give_way(self, tags: Mapping[str, str]) -> None:
+        """Marks stored tags (by uuid) as superseded by another one (its uuid), where none stands for them yet."""
+        if not tags:
+            return
+        rows = [{"tag": uuid, "other": tags[uuid]} for uuid in sorted(tags)]
+        same = (_TAG.c.uuid == bindparam("tag"), _TAG.c.superseded_by.is_(None))
+        marked = update(_TAG).where(*same).values(superseded_by=bindparam("other"))
+        async with self._write() as session:
+            await (await session.connection()).execute(marked, rows)
+
+    async def supersede_tags(self, rule_id: str, version: int, kinds: Collection[str]) -> int:
         """Marks tags of older versions of a rule whose source has one of ``version``; how many.
 
-        A mark names the newer tag.
+        A tag of a kind of evidence that the rule no longer judges (it judges ``kinds``) gives way to one of its
+        session. A mark names the newer tag.
         """
         newer = _TAG.alias("newer")
         same = (
             newer.c.rule_id == _TAG.c.rule_id,
-            newer.c.source_kind == _TAG.c.source_kind,
-            newer.c.source_id == _TAG.c.source_id,
+            or_(
+                and_(newer.c.source_kind == _TAG.c.source_kind, newer.c.source_id == _TAG.c.source_id),
+                and_(newer.c.session_id == _TAG.c.session_id, _TAG.c.source_kind.not_in(kinds)),
+            ),
             newer.c.rule_version == version,
         )
         newest = select(func.min(newer.c.uuid)).where(*same).scalar_subquery()
