@@ -12,7 +12,9 @@ from decnet.config import load_settings
 from decnet.db.repository.ignored import IgnoreSet
 from decnet.db.repository.runtime.due import widened
 from decnet.errors import BusUnavailable, DatabaseError
+from decnet.events.session import SessionEnded
 from decnet.ids import attacker_id, event_id, identity_id
+from decnet.recorder import plan
 from decnet.recorder import worker as recorder_worker
 from decnet.recorder.derive import level
 from decnet.recorder.plan import plan_of
@@ -292,6 +294,26 @@ async def test_an_identity_is_announced_with_a_derived_id_at_event_time() -> Non
         "one order of tables, so that engines cannot deadlock"
     )
     assert repo.calls.index("form_identities") > repo.calls.index("due_mark")
+
+
+async def test_an_event_that_becomes_no_rows_costs_only_itself_and_is_a_dead_letter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def takes(given: Any, one: Any) -> None:
+        if one.record.session_id == "bad":
+            raise ValueError("no rows of this")
+        given.sightings.append((A, IP, None))
+        given.formed_at[A] = T
+
+    monkeypatch.setitem(plan._TAKERS, SessionEnded, takes)
+    batch = [ended(session_id="bad"), ended(session_id="good"), ended(session_id="better")]
+    made = plan.plan_of(taken(batch))
+    assert [(event.payload["session_id"], why) for event, why in made.refused] == [("bad", "no rows of this")]
+    assert len(made.sightings) == 2
+    _, tx = await handled(_Repo(), _Blobs(), *batch)
+    assert [(letter.event.payload["session_id"], letter.reason) for letter in tx.dead] == [
+        ("bad", "no rows of this")
+    ]
 
 
 async def test_a_failure_to_write_fails_the_batch() -> None:
