@@ -712,8 +712,8 @@ def test_parts_of_an_assembler_leave_room_for_the_envelope() -> None:
 def test_a_second_close_line_changes_nothing() -> None:
     source = make()
     closed = [row("session.closed", at, session="s1", duration=at - 1) for at in (5.0, 9.0)]
-    first = feed(source, [connect(1, 1.0), typed(1, 2.0, "id"), closed[0]])
-    again = feed(source, [closed[1]])
+    first = feed(source, connect(1, 1.0) + typed(1, 2.0, "id") + closed[0])
+    again = feed(source, closed[1])
     (end,) = of(first, "session.ended")
     assert (end["ended_at"] - end["started_at"], end["end_reason"], end["lines"]) == (4.0, "closed", 3)
     assert of(again, "session.ended") == []
