@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Literal
 
+from decnet.shell.carriers import CARRIERS, carried
 from decnet.shell.decode import decoded_texts
 from decnet.shell.split import KEYWORDS, MAX_NESTING, MAX_TOKENS, Command, Splitter, split_commands
 from decnet.shell.wrappers import LOOKED_THROUGH, SHELLS, look_through
@@ -23,7 +23,11 @@ MAX_VIEW_TEXT = 196_608
 ViewKind = Literal["line", "command", "decoded"]
 
 _SIMPLE = re.compile(r"[^\n;|&'\"\\$`<>()#=]*\Z")
-_EXECS = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
+_RUNS_ANOTHER = KEYWORDS | LOOKED_THROUGH | CARRIERS
+_JOINTS = re.compile(
+    r"""(?<=\w)(?:''|"")(?=\w)|(?<=\w)\$[@*](?=\w)|(?<=[a-z])\\(?=[a-mo-su-w])|(?<=[a-z])(['"])(\w{1,8})\1(?=[a-z])"""
+)
+"""What stands inside a word only to split it."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
 
 
@@ -54,13 +58,26 @@ def views(line: str) -> Views:
     if _SIMPLE.match(line):
         words = line.split()
         if not words or not _runs_another(words[0]):
-            return Views((View("line", line, tuple(words)),))
+            return Views(_plain_views(line, words))
     return _Builder().build(line)
+
+
+def _plain_views(line: str, words: list[str]) -> tuple[View, ...]:
+    """The line, and its command when blanks are all that tells them apart."""
+    whole, plain = View("line", line, tuple(words)), " ".join(words)
+    return (whole,) if plain in (line, "") else (whole, View("command", plain, whole.argv))
 
 
 def _runs_another(word: str) -> bool:
     """Whether a command that begins so may hold the words of another one."""
-    return word in KEYWORDS or word[0] == "{" or word.rpartition("/")[2] in LOOKED_THROUGH
+    return word[0] == "{" or word.rpartition("/")[2] in _RUNS_ANOTHER
+
+
+def _joined(line: str) -> str:
+    """The line without what only splits words: ``w''get x|sh`` reads ``wget x|sh``."""
+    if "'" not in line and '"' not in line and "\\" not in line and "$" not in line:
+        return line
+    return _JOINTS.sub(r"\2", line)
 
 
 class _Builder:
@@ -82,8 +99,13 @@ class _Builder:
             self._add(View("decoded", text, _plain_argv(text)))
             if not _is_binary(text[:4096]):
                 self._commands(text, 0, "decoded")
-        self.found.pop(line, None)
-        return Views((whole, *self.found.values()), self.capped)
+        lines = [whole]
+        if (joined := _joined(line)) != line:
+            lines.append(View("line", joined, whole.argv))
+        for view in lines:
+            self.found.pop(view.text, None)
+        out = (*lines, *self.found.values())
+        return Views(out[:MAX_VIEWS], self.capped or len(out) > MAX_VIEWS)
 
     def _add(self, view: View) -> None:
         if view.text in self.found:
@@ -106,20 +128,28 @@ class _Builder:
             rest, script = look_through(command.words)
             text = " ".join((command.text, *" ".join(command.more).split()))
             self._add(View(kind, text, tuple(rest)))
-            if rest and len(rest) < len(command.words):
-                self._add(View(kind, " ".join(rest), tuple(rest)))
-            if rest and rest[0].endswith("find"):
-                self._found(rest, kind)
-            for inner in (script, *_scripts(command, rest)):
-                if inner:
-                    self._script(inner, depth, kind)
+            if (plain := " ".join(command.words)) != text:
+                self._add(View(kind, plain, tuple(rest)))
+            for inner in _scripts(command, rest):
+                self._script(inner, depth, kind)
+            self._run(rest, script, depth, kind)
 
-    def _found(self, words: list[str], kind: ViewKind) -> None:
-        """What find runs on the files that it finds."""
-        rest = iter(words)
-        for word in rest:
-            if word in _EXECS and (inner := list(takewhile(lambda w: w not in (";", "+"), rest))):
-                self._add(View(kind, " ".join(inner), tuple(look_through(inner)[0])))
+    def _run(self, rest: list[str], script: str | None, depth: int, kind: ViewKind) -> None:
+        """What is left behind the wrappers, and what that runs in its turn."""
+        if rest:
+            self._add(View(kind, " ".join(rest), tuple(rest)))
+        if script:
+            self._script(script, depth, kind)
+        found = carried(rest)
+        for text in found.scripts:
+            self._script(text, depth, kind)
+        for words in found.words:
+            if depth >= MAX_NESTING:
+                self.capped = True
+            else:
+                rest, script = look_through(words)
+                self._add(View(kind, " ".join(words), tuple(rest)))
+                self._run(rest, script, depth + 1, kind)
 
     def _script(self, script: str, depth: int, kind: ViewKind) -> None:
         if depth >= MAX_NESTING:

@@ -231,7 +231,7 @@ def _first_hits(rules: Sequence[CompiledRule], kind: str, fields: Looks, failure
         if failures.tripped(rule):
             continue
         try:
-            seen = fields[:1] if rule.scope == "line" else fields
+            seen = _whole_lines(fields) if rule.scope == "line" else fields
             hit = _first_hit(rule, seen) if rule.correlation is None else _marked_hit(rule, kind, seen)
         except Exception:  # noqa: BLE001 - the named boundary: one rule's failure costs that rule only
             log_failure(rule)
@@ -240,6 +240,11 @@ def _first_hits(rules: Sequence[CompiledRule], kind: str, fields: Looks, failure
         failures.passed(rule)
         if hit is not None:
             yield hit
+
+
+def _whole_lines(fields: Looks) -> Looks:
+    """The line as typed, and without what only splits its words."""
+    return fields[:2] if len(fields) > 1 and fields[1][0].kind == "line" else fields[:1]
 
 
 def log_failure(rule: CompiledRule) -> None:
@@ -271,7 +276,7 @@ def _marked_hit(rule: CompiledRule, kind: str, fields: Looks) -> Hit | None:
     first: Hit | None = None
     marks = []
     # The whole line says nothing about the order of its commands.
-    for pos, (view, lookup) in enumerate(fields[1:] or fields):
+    for pos, (view, lookup) in enumerate(fields[len(_whole_lines(fields)) :] or fields):
         found, mark = _mark(rule, spec, kind, lookup, pos)
         if found is not None and mark is not None:
             marks.append(mark)
