@@ -7,7 +7,7 @@ bites is reported, so that the caller can still judge the raw line whole.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from decnet.shell.carriers import CARRIERS, carried
@@ -38,6 +38,8 @@ class View:
     kind: ViewKind
     text: str
     argv: tuple[str, ...] = ()
+    number: int = field(default=0, compare=False)
+    """Which command of the line it shows, from 1; 0 for a line of several. Views of one command share it."""
 
     @property
     def argv0(self) -> str:
@@ -64,8 +66,8 @@ def views(line: str) -> Views:
 
 def _plain_views(line: str, words: list[str]) -> tuple[View, ...]:
     """The line, and its command when blanks are all that tells them apart."""
-    whole, plain = View("line", line, tuple(words)), " ".join(words)
-    return (whole,) if plain in (line, "") else (whole, View("command", plain, whole.argv))
+    whole, plain = View("line", line, tuple(words), 1), " ".join(words)
+    return (whole,) if plain in (line, "") else (whole, View("command", plain, whole.argv, 1))
 
 
 def _runs_another(word: str) -> bool:
@@ -88,6 +90,7 @@ class _Builder:
         self.capped = False
         self.tokens = MAX_TOKENS
         self.room = MAX_VIEW_TEXT
+        self.number = 0
 
     def build(self, line: str) -> Views:
         self._commands(line, 0)
@@ -96,14 +99,16 @@ class _Builder:
         decoded, capped = decoded_texts(line, MAX_DECODED)
         self.capped |= capped
         for text in decoded:
+            self.number += 1
             self._add(View("decoded", text, _plain_argv(text)))
             if not _is_binary(text[:4096]):
                 self._commands(text, 0, "decoded")
         lines = [whole]
         if (joined := _joined(line)) != line:
             lines.append(View("line", joined, whole.argv))
-        for view in lines:
-            self.found.pop(view.text, None)
+        for i, view in enumerate(lines):
+            if (same := self.found.pop(view.text, None)) is not None:
+                lines[i] = replace(view, number=same.number)
         out = (*lines, *self.found.values())
         return Views(out[:MAX_VIEWS], self.capped or len(out) > MAX_VIEWS)
 
@@ -113,7 +118,7 @@ class _Builder:
         if len(self.found) >= MAX_VIEWS - 1 or len(view.text) > self.room:
             self.capped = True
             return
-        self.found[view.text] = view
+        self.found[view.text] = replace(view, number=self.number)
         self.room -= len(view.text)
 
     def _commands(self, text: str, depth: int, kind: ViewKind = "command") -> None:
@@ -126,13 +131,14 @@ class _Builder:
                 self.capped = True
                 return
             rest, script = look_through(command.words)
+            self.number += 1
             text = " ".join((command.text, *" ".join(command.more).split()))
             self._add(View(kind, text, tuple(rest)))
             if (plain := " ".join(command.words)) != text:
                 self._add(View(kind, plain, tuple(rest)))
+            self._run(rest, script, depth, kind)
             for inner in _scripts(command, rest):
                 self._script(inner, depth, kind)
-            self._run(rest, script, depth, kind)
 
     def _run(self, rest: list[str], script: str | None, depth: int, kind: ViewKind) -> None:
         """What is left behind the wrappers, and what that runs in its turn."""

@@ -274,14 +274,15 @@ def _marked_hit(rule: CompiledRule, kind: str, fields: Looks) -> Hit | None:
         hit = _first_hit(rule, fields)
         return hit and hit._replace(marks=(Mark(0, 0, ""),))
     first: Hit | None = None
-    marks = []
-    # The whole line says nothing about the order of its commands.
-    for pos, (view, lookup) in enumerate(fields[len(_whole_lines(fields)) :] or fields):
-        found, mark = _mark(rule, spec, kind, lookup, pos)
+    marks: dict[int, Mark] = {}
+    # A line of several commands says nothing about their order; views of one command count as one.
+    for view, lookup in [look for look in fields if look[0].number] or fields:
+        found, mark = _mark(rule, spec, kind, lookup, view.number)
         if found is not None and mark is not None:
-            marks.append(mark)
+            before = marks.get(mark.pos, mark)
+            marks[mark.pos] = before._replace(steps=before.steps | mark.steps)
             first = first or Hit(rule, found, view.kind if view is not _NO_VIEW else "")
-    return first and first._replace(marks=tuple(marks))
+    return first and first._replace(marks=tuple(marks.values()))
 
 
 def _mark(

@@ -151,3 +151,39 @@ def test_redirections_and_blanks_are_no_part_of_the_plain_command() -> None:
         ("line", "id  -u"),
         ("command", "id -u"),
     ]
+
+
+def test_views_of_one_command_share_its_number_and_a_line_of_several_has_none() -> None:
+    assert [(view.text, view.number) for view in views("sudo id >x; chroot /m ls").views] == [
+        ("sudo id >x; chroot /m ls", 0),
+        ("sudo id >x", 1),
+        ("sudo id", 1),
+        ("id", 1),
+        ("chroot /m ls", 2),
+        ("ls", 2),
+    ]
+    assert [(view.text, view.number) for view in views("id >x").views] == [("id >x", 1), ("id", 1)]
+
+
+SEQUENCE = """rule_id: R1
+rule_version: 1
+name: x
+description: d
+applies_to: [command]
+match:
+  sequence:
+    steps: [{field: command_text, op: startswith, value: id}, {field: command_text, op: contains, value: id}]
+    within: 5m
+emits: [{tactic: TA0007, technique_id: T1033, confidence: 0.8}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "marks"),
+    [("id >x", [(1, 3)]), ("sudo id >x", [(1, 3)]), ("id; ls; id -u", [(1, 3), (3, 3)]), ("echo", [])],
+)
+def test_one_command_is_one_step_however_many_views_it_has(line: str, marks: list[tuple[int, int]]) -> None:
+    rule, errors = load_bytes(SEQUENCE.encode(), "R1.yaml")
+    assert rule is not None, errors
+    hits, _ = RuleIndex([rule]).command_hits(line, {}, Failures())
+    assert [(mark.pos, mark.steps) for hit in hits for mark in hit.marks] == marks
