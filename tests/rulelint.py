@@ -27,6 +27,7 @@ SHORT: Mapping[str, str] = {
     "R0090": "sh stands alone",
     "R0099": "padding is what has no words",
     "R0107": "df stands alone",
+    "R0150": "./ and ~/ are all that relative runs have in common",
     "R0990": "asks whether views were cut off, not for text",
 }
 """Rules that may have patterns without a literal for the filter, each with the reason."""

@@ -28,6 +28,12 @@ _JOINTS = re.compile(
     r"""(?<=\w)(?:''|"")(?=\w)|(?<=\w)\$[@*](?=\w)|(?<=[a-z])\\(?=[a-mo-su-w])|(?<=[a-z])(['"])(\w{1,8})\1(?=[a-z])"""
 )
 """What stands inside a word only to split it."""
+_PLACE = re.compile(r"/(?:etc|proc|sys|dev|root|home|var|boot|usr|tmp|opt|srv|run)(?:/[\w.-]+){0,4}/?\Z")
+_RELATIVE = re.compile(r"[\w.*?\[][\w./*?\[\]-]*\Z")
+_ON_FILES = frozenset(
+    ("cat", "head", "tail", "less", "more", "tac", "strings", "xxd", "od", "base64", "cp", "mv", "rm", "ls")
+)
+"""Programs whose words are files, so that a relative one can be read by its path."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
 
 
@@ -126,6 +132,7 @@ class _Builder:
         commands = splitter.run()
         self.tokens = splitter.tokens
         self.capped |= splitter.capped
+        place = ""
         for command in commands:
             if len(self.found) >= MAX_VIEWS - 1:
                 self.capped = True
@@ -137,6 +144,7 @@ class _Builder:
             if (plain := " ".join(command.words)) != text:
                 self._add(View(kind, plain, tuple(rest)))
             self._run(rest, script, depth, kind)
+            place = self._at_place(rest, place, kind)
             for inner in _scripts(command, rest):
                 self._script(inner, depth, kind)
 
@@ -156,6 +164,17 @@ class _Builder:
                 rest, script = look_through(words)
                 self._add(View(kind, " ".join(words), tuple(rest)))
                 self._run(rest, script, depth + 1, kind)
+
+    def _at_place(self, rest: list[str], place: str, kind: ViewKind) -> str:
+        """Where the next command works, when that gives names a meaning; this one's files by their paths."""
+        name = rest[0].rpartition("/")[2] if rest else ""
+        if name in ("cd", "pushd"):
+            return rest[1].rstrip("/") if len(rest) == 2 and _PLACE.match(rest[1]) else ""
+        if place and name in _ON_FILES:
+            full = [rest[0], *(f"{place}/{word}" if _RELATIVE.match(word) else word for word in rest[1:])]
+            if full != rest:
+                self._add(View(kind, " ".join(full), tuple(full)))
+        return place
 
     def _script(self, script: str, depth: int, kind: ViewKind) -> None:
         if depth >= MAX_NESTING:

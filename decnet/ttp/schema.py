@@ -195,6 +195,12 @@ class RuleSchema(_Strict):
     applies_to: list[str] = Field(min_length=1)
     match: MatchSchema
     emits: list[EmitSchema]
+    literal_because: str | None = Field(
+        None,
+        min_length=20,
+        max_length=400,
+        description="Why the rule knows certain names or places instead of a kind; without it, it must survive others.",
+    )
     evidence_fields: list[str] = Field(default_factory=list, max_length=32)
     references: list[str] = Field(default_factory=list, max_length=64)
     tests: TestsSchema = TestsSchema()
