@@ -28,6 +28,7 @@ _JOINTS = re.compile(
     r"""(?<=\w)(?:''|"")(?=\w)|(?<=\w)\$[@*](?=\w)|(?<=[a-z])\\(?=[a-mo-su-w])|(?<=[a-z])(['"])(\w{1,8})\1(?=[a-z])"""
 )
 """What stands inside a word only to split it."""
+_SPLITS = re.compile(r"""\w(?:''|""|\$[@*]|\\[a-z]|['"]\w{1,8}['"])\w?""")
 _PLACE = re.compile(r"/(?:etc|proc|sys|dev|root|home|var|boot|usr|tmp|opt|srv|run)(?:/[\w.-]+){0,4}/?\Z")
 _RELATIVE = re.compile(r"[\w.*?\[][\w./*?\[\]-]*\Z")
 _ON_FILES = frozenset(
@@ -83,7 +84,7 @@ def _runs_another(word: str) -> bool:
 
 def _joined(line: str) -> str:
     """The line without what only splits words: ``w''get x|sh`` reads ``wget x|sh``."""
-    if "'" not in line and '"' not in line and "\\" not in line and "$" not in line:
+    if not _SPLITS.search(line):
         return line
     return _JOINTS.sub(r"\2", line)
 
@@ -106,7 +107,7 @@ class _Builder:
         self.capped |= capped
         for text in decoded:
             self.number += 1
-            self._add(View("decoded", text, _plain_argv(text)))
+            self._add(View("decoded", text, _plain_argv(text), self.number))
             if not _is_binary(text[:4096]):
                 self._commands(text, 0, "decoded")
         lines = [whole]
@@ -124,7 +125,7 @@ class _Builder:
         if len(self.found) >= MAX_VIEWS - 1 or len(view.text) > self.room:
             self.capped = True
             return
-        self.found[view.text] = replace(view, number=self.number)
+        self.found[view.text] = view
         self.room -= len(view.text)
 
     def _commands(self, text: str, depth: int, kind: ViewKind = "command") -> None:
@@ -140,9 +141,9 @@ class _Builder:
             rest, script = look_through(command.words)
             self.number += 1
             text = " ".join((command.text, *" ".join(command.more).split()))
-            self._add(View(kind, text, tuple(rest)))
+            self._add(View(kind, text, tuple(rest), self.number))
             if (plain := " ".join(command.words)) != text:
-                self._add(View(kind, plain, tuple(rest)))
+                self._add(View(kind, plain, tuple(rest), self.number))
             self._run(rest, script, depth, kind)
             place = self._at_place(rest, place, kind)
             for inner in _scripts(command, rest):
@@ -151,9 +152,11 @@ class _Builder:
     def _run(self, rest: list[str], script: str | None, depth: int, kind: ViewKind) -> None:
         """What is left behind the wrappers, and what that runs in its turn."""
         if rest:
-            self._add(View(kind, " ".join(rest), tuple(rest)))
+            self._add(View(kind, " ".join(rest), tuple(rest), self.number))
         if script:
             self._script(script, depth, kind)
+        if not rest or rest[0].rpartition("/")[2] not in CARRIERS:
+            return
         found = carried(rest)
         for text in found.scripts:
             self._script(text, depth, kind)
@@ -162,7 +165,7 @@ class _Builder:
                 self.capped = True
             else:
                 rest, script = look_through(words)
-                self._add(View(kind, " ".join(words), tuple(rest)))
+                self._add(View(kind, " ".join(words), tuple(rest), self.number))
                 self._run(rest, script, depth + 1, kind)
 
     def _at_place(self, rest: list[str], place: str, kind: ViewKind) -> str:
@@ -173,7 +176,7 @@ class _Builder:
         if place and name in _ON_FILES:
             full = [rest[0], *(f"{place}/{word}" if _RELATIVE.match(word) else word for word in rest[1:])]
             if full != rest:
-                self._add(View(kind, " ".join(full), tuple(full)))
+                self._add(View(kind, " ".join(full), tuple(full), self.number))
         return place
 
     def _script(self, script: str, depth: int, kind: ViewKind) -> None:
