@@ -7,6 +7,7 @@ bites is reported, so that the caller can still judge the raw line whole.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -107,7 +108,7 @@ class _Builder:
         self.capped |= capped
         for text in decoded:
             self.number += 1
-            self._add(View("decoded", text, _plain_argv(text), self.number))
+            self._add("decoded", text, _plain_argv(text))
             if not _is_binary(text[:4096]):
                 self._commands(text, 0, "decoded")
         lines = [whole]
@@ -119,14 +120,14 @@ class _Builder:
         out = (*lines, *self.found.values())
         return Views(out[:MAX_VIEWS], self.capped or len(out) > MAX_VIEWS)
 
-    def _add(self, view: View) -> None:
-        if view.text in self.found:
+    def _add(self, kind: ViewKind, text: str, argv: Sequence[str]) -> None:
+        if text in self.found:
             return
-        if len(self.found) >= MAX_VIEWS - 1 or len(view.text) > self.room:
+        if len(self.found) >= MAX_VIEWS - 1 or len(text) > self.room:
             self.capped = True
             return
-        self.found[view.text] = view
-        self.room -= len(view.text)
+        self.found[text] = View(kind, text, tuple(argv), self.number)
+        self.room -= len(text)
 
     def _commands(self, text: str, depth: int, kind: ViewKind = "command") -> None:
         splitter = Splitter(text, self.tokens)
@@ -141,9 +142,9 @@ class _Builder:
             rest, script = look_through(command.words)
             self.number += 1
             text = " ".join((command.text, *" ".join(command.more).split()))
-            self._add(View(kind, text, tuple(rest), self.number))
+            self._add(kind, text, rest)
             if (plain := " ".join(command.words)) != text:
-                self._add(View(kind, plain, tuple(rest), self.number))
+                self._add(kind, plain, rest)
             self._run(rest, script, depth, kind)
             place = self._at_place(rest, place, kind)
             for inner in _scripts(command, rest):
@@ -152,7 +153,7 @@ class _Builder:
     def _run(self, rest: list[str], script: str | None, depth: int, kind: ViewKind) -> None:
         """What is left behind the wrappers, and what that runs in its turn."""
         if rest:
-            self._add(View(kind, " ".join(rest), tuple(rest), self.number))
+            self._add(kind, " ".join(rest), rest)
         if script:
             self._script(script, depth, kind)
         if not rest or rest[0].rpartition("/")[2] not in CARRIERS:
@@ -165,7 +166,7 @@ class _Builder:
                 self.capped = True
             else:
                 rest, script = look_through(words)
-                self._add(View(kind, " ".join(words), tuple(rest), self.number))
+                self._add(kind, " ".join(words), rest)
                 self._run(rest, script, depth + 1, kind)
 
     def _at_place(self, rest: list[str], place: str, kind: ViewKind) -> str:
@@ -176,7 +177,7 @@ class _Builder:
         if place and name in _ON_FILES:
             full = [rest[0], *(f"{place}/{word}" if _RELATIVE.match(word) else word for word in rest[1:])]
             if full != rest:
-                self._add(View(kind, " ".join(full), tuple(full), self.number))
+                self._add(kind, " ".join(full), full)
         return place
 
     def _script(self, script: str, depth: int, kind: ViewKind) -> None:
