@@ -7,6 +7,7 @@ written differently and still say the same. Loading and a rule's own tests are t
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -27,6 +28,7 @@ SHORT: Mapping[str, str] = {
     "R0090": "sh stands alone",
     "R0099": "padding is what has no words",
     "R0107": "df stands alone",
+    "R0150": "./ and ~/ are all that relative runs have in common",
     "R0990": "asks whether views were cut off, not for text",
 }
 """Rules that may have patterns without a literal for the filter, each with the reason."""
@@ -107,6 +109,23 @@ def shadows(rules: Sequence[CompiledRule], fires: Fires) -> list[RuleError]:
             if says[rule.rule_id] <= says[other]
         ]
     return out
+
+
+def bound(rules: Iterable[CompiledRule]) -> list[RuleError]:
+    """Rules whose own examples stop firing under another name or place, and that do not say why."""
+    return [
+        _error(rule, f"knows a literal: {example!r} holds, {other!r} does not; say why in literal_because")
+        for rule in rules
+        if _plain(rule) and rule.literal_because is None
+        for example in rule.tests_match
+        if isinstance(example, str)
+        for other in (_PLACES.sub("/opt/data", example), _NAMES.sub(r"\1kodak7\2", example))
+        if other != example and not RuleIndex([rule]).command_hits(other, {}, Failures())[0]
+    ][:100]
+
+
+_PLACES = re.compile(r"/(?:var/tmp|dev/shm)(?=[/\s;]|$)|(?<![\w/])/tmp(?=[/\s;]|$)")
+_NAMES = re.compile(r"((?<![\w/:.])(?:\./|/(?:tmp|opt|srv)/))[\w-]+(\.\w{1,6})?(?=[\s;&]|$)")
 
 
 def _plain(rule: CompiledRule) -> bool:

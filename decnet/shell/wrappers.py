@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from decnet.shell.carriers import skip_options
 from decnet.shell.split import KEYWORDS
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\+?=")
@@ -91,9 +92,7 @@ def look_through(words: list[str]) -> tuple[list[str], str | None]:
 
 
 def _skip_options(words: list[str], i: int, name: str) -> int:
-    takes_value = _WRAPPERS[name]
-    while i < len(words) and words[i].startswith("-") and words[i] != "-":
-        i += 2 if words[i] in takes_value else 1
+    i, _ = skip_options(words, i, _WRAPPERS[name])
     if name == "timeout" and i < len(words) and _NUMBER.match(words[i]):
         i += 1
     return i

@@ -248,7 +248,7 @@ def _first_hits(rules: Sequence[CompiledRule], kind: str, fields: Looks, failure
         if failures.tripped(rule):
             continue
         try:
-            seen = fields[:1] if rule.scope == "line" else fields
+            seen = _whole_lines(fields) if rule.scope == "line" else fields
             hit = _first_hit(rule, seen) if rule.correlation is None else _marked_hit(rule, kind, seen)
         except Exception:  # noqa: BLE001 - the named boundary: one rule's failure costs that rule only
             log_failure(rule)
@@ -257,6 +257,11 @@ def _first_hits(rules: Sequence[CompiledRule], kind: str, fields: Looks, failure
         failures.passed(rule)
         if hit is not None:
             yield hit
+
+
+def _whole_lines(fields: Looks) -> Looks:
+    """The line as typed, and without what only splits its words."""
+    return fields[:2] if len(fields) > 1 and fields[1][0].kind == "line" else fields[:1]
 
 
 def log_failure(rule: CompiledRule) -> None:
@@ -286,14 +291,15 @@ def _marked_hit(rule: CompiledRule, kind: str, fields: Looks) -> Hit | None:
         hit = _first_hit(rule, fields)
         return hit and hit._replace(marks=(Mark(0, 0, ""),))
     first: Hit | None = None
-    marks = []
-    # The whole line says nothing about the order of its commands.
-    for pos, (view, lookup) in enumerate(fields[1:] or fields):
-        found, mark = _mark(rule, spec, kind, lookup, pos)
+    marks: dict[int, Mark] = {}
+    # A line of several commands says nothing about their order; views of one command count as one.
+    for view, lookup in [look for look in fields if look[0].number] or fields:
+        found, mark = _mark(rule, spec, kind, lookup, view.number)
         if found is not None and mark is not None:
-            marks.append(mark)
+            before = marks.get(mark.pos, mark)
+            marks[mark.pos] = before._replace(steps=before.steps | mark.steps)
             first = first or Hit(rule, found, view.kind if view is not _NO_VIEW else "")
-    return first and first._replace(marks=tuple(marks))
+    return first and first._replace(marks=tuple(marks.values()))
 
 
 def _mark(

@@ -125,6 +125,8 @@ class CompiledRule:
     tests_match: tuple[Any, ...] = field(default=(), repr=False, compare=False)
     tests_no_match: tuple[Any, ...] = field(default=(), repr=False, compare=False)
     scope: str = "view"
+    literal_because: str | None = None
+    """Why the rule is bound to names or places, where it is."""
     file: str = ""
     content_hash: str = ""
     superseded: int = 0
@@ -156,5 +158,6 @@ class CompiledRule:
             tests_match=tuple(schema.tests.match),
             tests_no_match=tuple(schema.tests.no_match),
             scope=schema.match.scope or "view",
+            literal_because=schema.literal_because,
             **extra,
         )

@@ -204,6 +204,12 @@ class RuleSchema(_Strict):
         max_length=16,
         description="Techniques that other rules find on the same command and that this one knows better.",
     )
+    literal_because: str | None = Field(
+        None,
+        min_length=20,
+        max_length=400,
+        description="Why the rule knows certain names or places instead of a kind; without it, it must survive others.",
+    )
     evidence_fields: list[str] = Field(default_factory=list, max_length=32)
     references: list[str] = Field(default_factory=list, max_length=64)
     tests: TestsSchema = TestsSchema()

@@ -52,7 +52,7 @@ async def test_typed_commands_become_tags_with_their_text(tmp_path: Path) -> Non
     data = tmp_path / "data"
     with closed_port() as port:
         fetch = f"wget http://127.0.0.1:{port}/x.sh"
-        wanted = {"T1082": "uname -a", "T1105": fetch, "T1053.003": "crontab -l"}
+        wanted = {"T1082": "uname -a", "T1105": fetch, "T1007": "crontab -l"}
         async with running_cowrie(tmp_path, telnet=False, users=("root:x:*",)) as pot:
             with daemon(data, tmp_path / "engine.log", "--sensor", f"cowrie={pot.log_path}") as engine:
                 await _type(pot.ssh_port, list(wanted.values()))

@@ -85,6 +85,10 @@ async def test_it_is_migrated_with_a_copy_kept_and_said_so(upgraded: Upgraded) -
     assert [(e["old"], e["new"], e["copy"]) for e in told] == [("0007", SCHEMA, str(copy))]
 
 
+RAISED = {"R0004", "R0015", "R0047", "R0113", "R0201"}
+"""Rules whose meaning changed since: their tags of the new version stand beside the old ones, which back-fill supersedes."""
+
+
 async def test_no_id_changes_and_reading_the_log_again_adds_nothing(upgraded: Upgraded) -> None:
     """Rules that came with a later version may find more; no rule that had fired fires under another id."""
     now = ids(upgraded.file)
@@ -97,7 +101,9 @@ async def test_no_id_changes_and_reading_the_log_again_adds_nothing(upgraded: Up
     rules = dict(column(upgraded.file, "SELECT uuid, rule_id FROM ttp_tag"))
     fired = {rules[uuid] for uuid in upgraded.before["ttp_tag"]}
     assert len(fired) > 5
-    assert {rules[uuid] for uuid in now["ttp_tag"] - upgraded.before["ttp_tag"]} & fired == set()
+    again = {rules[uuid] for uuid in now["ttp_tag"] - upgraded.before["ttp_tag"]} & fired
+    assert again <= RAISED
+    assert "R0004" in again
     assert column(upgraded.file, "SELECT count(*) FROM dead_letter") == [(0,)]
 
 

@@ -192,7 +192,7 @@ def test_tag_answers_every_line_in_order() -> None:
     answers = _answers(b"\n".join(lines))
     assert [a["input"] for a in answers] == [line.decode("utf-8", "replace") for line in lines]
     assert _techniques(answers[0]) == set()
-    assert "T1053" in _techniques(answers[2])
+    assert "T1007" in _techniques(answers[2])
     assert "T1082" in _techniques(answers[3])
     assert "T1105" in _techniques(answers[10])
     assert "T1082" in _techniques(answers[12])
@@ -362,7 +362,7 @@ def test_tag_answers_a_long_input_in_order_with_every_processor(tmp_path: Path) 
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [a["input"] for a in answers] == lines
     assert all(a["tags"] for a in answers)
-    assert "T1053" in {t["technique_id"] for t in answers[22_222]["tags"]}
+    assert "T1007" in {t["technique_id"] for t in answers[22_222]["tags"]}
 
 
 @pytest.mark.parametrize("text", ["", ",", " , "])

@@ -12,6 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from decnet.ttp.base import TaggerEvent
+from decnet.ttp.loader import load_bytes
 from decnet.ttp.offline import OfflineTagger
 from decnet.ttp.rule_engine import RuleEngine, RuleEngineTagger
 from decnet.ttp.rule_schema import rendered, rule_schema, shipped
@@ -192,3 +193,24 @@ def _plain(schema: dict[str, Any], value: Any) -> list[str]:
         "items": isinstance(value, list) and len(value) < schema.get("minItems", 0),
     }
     return [f"{name}: {value!r}" for name, bad in wrong.items() if bad]
+
+
+def test_a_rule_bound_to_names_says_why() -> None:
+    text = """rule_id: R1
+rule_version: 1
+name: x
+description: d
+applies_to: [command]
+match: {pattern: xmrig}
+emits: [{tactic: TA0040, technique_id: T1496, confidence: 0.8}]
+literal_because: REASON
+"""
+    rule, errors = load_bytes(
+        text.replace("REASON", "the name of the program is the evidence").encode(), "R1.yaml"
+    )
+    assert rule is not None, errors
+    assert rule.literal_because == "the name of the program is the evidence"
+    for short in ("''", "because"):
+        rule, errors = load_bytes(text.replace("REASON", short).encode(), "R1.yaml")
+        assert rule is None
+        assert "literal_because" in str(errors[0])

