@@ -108,7 +108,7 @@ async def _until(look) -> None:  # type: ignore[no-untyped-def]
 
 
 async def _tagged(repo: BaseRepository) -> bool:
-    return "T1053" in {row["technique_id"] for row in await repo.list_tags()}
+    return "T1007" in {row["technique_id"] for row in await repo.list_tags()}
 
 
 async def _waiting(repo: BaseRepository) -> bool:

@@ -76,5 +76,5 @@ async def test_two_visits_with_one_id_in_two_logs_are_two(tmp_path: Path, bus: s
     techniques = {ip: {t for _, who, t in tags if who == ip} for ip in visits}
     assert "T1105" in techniques["198.51.100.1"]
     assert "T1105" not in techniques["198.51.100.2"]
-    assert "T1053" in techniques["198.51.100.2"]
-    assert "T1053" not in techniques["198.51.100.1"]
+    assert "T1007" in techniques["198.51.100.2"]
+    assert "T1007" not in techniques["198.51.100.1"]

@@ -29,7 +29,7 @@ def _works_off(tmp_path: Path, lines: int, timeout: float) -> None:
     assert len(first["sessions"]) == len(written.sessions)
     assert len({row["session_id"] for row in first["sessions"]}) == len(written.sessions)
     assert {row["attacker_ip"] for row in first["attackers"]} == written.addresses
-    assert {"T1082", "T1105", "T1053"} <= {row["technique_id"] for row in first["tags"]}
+    assert {"T1082", "T1105", "T1007"} <= {row["technique_id"] for row in first["tags"]}
     assert listed("deadletters", data) == []
 
     again = run_until_idle(log, data, timeout=timeout)
