@@ -717,3 +717,14 @@ def test_a_second_close_line_changes_nothing() -> None:
     (end,) = of(first, "session.ended")
     assert (end["ended_at"] - end["started_at"], end["end_reason"], end["lines"]) == (4.0, "closed", 3)
     assert of(again, "session.ended") == []
+
+
+def test_a_line_that_the_reader_has_forgotten_is_known_to_its_session() -> None:
+    made = Assembler(SensorSettings(), KEY)
+    connected = Fact("connect", START, "s1", "d1", "192.0.2.7", "ssh", {"dst_port": 22})
+    typed_once = Fact("command", START + 1, "s1", "d1", "192.0.2.7", None, {"text": "id"})
+    for fact in (connected, typed_once, typed_once, connected):
+        made.feed(fact)
+    (end,) = of(made.end_all(), "session.ended")
+    assert [command["command_text"] for command in end["commands"]] == ["id"]
+    assert (end["lines"], made.repeated) == (2, 2)
