@@ -131,7 +131,7 @@ class TtpWorker(Worker):
         batch = await under_stored_names(batch, tx.repo)
         ended = [one.record for one in batch if isinstance(one.record, SessionEnded)]
         known = [*batch, *await _stored_intel(ended, tx.repo)] if ended else batch
-        found = [(tagged, one.event) for one in known for tagged in tagger_events(one)]
+        found = await asyncio.to_thread(_judgeable, known)
         floods = await floods_of(ended, tx.repo, self.settings.ttp.window_retention_s) if ended else []
         times = {tagged: event.ts for tagged, event in found} | {
             f.event: f.event.payload["ts"] for f in floods
@@ -294,6 +294,11 @@ async def _renew(evidence: Mapping[str, dict[str, Any]], repo: BaseRepository) -
             if why != stored.get(uuid) and grown(stored.get(uuid, {}), why)
         }
     )
+
+
+def _judgeable(known: Iterable[Received]) -> list[tuple[TaggerEvent, Event]]:
+    """What there is to judge, with the event of each; off the event loop, since a long session is read as a whole."""
+    return [(tagged, one.event) for one in known for tagged in tagger_events(one)]
 
 
 async def _publish(tags: Iterable[TTPTag], tx: Transaction) -> None:
