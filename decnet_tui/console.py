@@ -19,7 +19,7 @@ from decnet.config import Settings
 from decnet.errors import EngineError
 from decnet.logs import configure_logging
 from decnet_tui import lastlook
-from decnet_tui.hangup import TerminalWatch
+from decnet_tui.hangup import TerminalWatch, terminal_fd
 
 if TYPE_CHECKING:
     from decnet_tui.attach import ConsoleSession
@@ -94,7 +94,7 @@ async def _full_screen(settings: Settings, how: How) -> bool:
     gc.disable()  # until the console stands: start-up leaves no garbage, and collections were a sixth of it
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
-    with TerminalWatch(sys.stdin.fileno(), lambda: loop.call_soon_threadsafe(task.cancel)) as terminal:
+    with TerminalWatch(terminal_fd(), lambda: loop.call_soon_threadsafe(task.cancel)) as terminal:
         try:
             return await _shown(settings, how)
         except asyncio.CancelledError:

@@ -316,7 +316,7 @@ def readable(event: Event) -> tuple[Event, str]:
     What no record knows stays as it came: Traffic shows what is on the wire.
     """
     try:
-        one = received(event)
+        one = received(event, Counter())  # keys that nobody knows are the engine's to count
         said = one.said()
     except (MalformedEvent, UnicodeEncodeError) as error:
         return event, f"unreadable: {error}"

@@ -206,4 +206,5 @@ def test_every_line_is_stored_once_whatever_rotates_the_log_and_whoever_kills_th
     assert {name: row["refused"] for name, row in rows.items()} == dict.fromkeys(rows, 0)
     assert {name: row["lost_bytes"] for name, row in rows.items()} == dict.fromkeys(rows, 0)
     assert min(rows[w.name]["rotations"] for w in others) >= ROUNDS // 2
-    assert {rows[w.name]["truncations"] for w in others} == {0}
+    # Who was dead while a copy was made may find the emptied file first.
+    assert max(rows[w.name]["truncations"] for w in others) <= len(KILLS)

@@ -40,3 +40,8 @@ def test_a_terminal_that_goes_is_told_of_and_the_process_ended_when_that_was_no_
     os.close(slave)
     assert heard == ["leave", EXIT_CODE]
     assert watch.gone
+
+
+def test_without_a_terminal_nothing_is_watched() -> None:
+    with TerminalWatch(None, lambda: None) as watch:
+        assert not watch.gone
