@@ -182,3 +182,30 @@ def test_a_live_log_that_has_not_grown_for_long_is_named(tmp_path: Path) -> None
     reader = make(tmp_path)
     drain(reader)
     assert reader.stale(100) == {str(tmp_path / "b.json"): 101}
+
+
+@pytest.mark.parametrize("gone", [cut, Path.unlink], ids=["truncated", "vanished"])
+@pytest.mark.parametrize("unread", [0, 10])
+def test_a_loss_that_was_told_too_early_is_taken_back_when_the_copy_is_found(
+    gone: Callable[[Path], None], unread: int, tmp_path: Path
+) -> None:
+    log = tmp_path / "cowrie.json"
+    log.write_bytes(lines(0, 40))
+    reader = make(tmp_path)
+    assert drain(reader) == 40
+    with log.open("ab") as more:
+        more.write(lines(40, 40 + unread))
+    reader.scan()
+    held = log.read_bytes()
+    gone(log)
+    reader.scan()
+    assert sum(figures(reader)[:3]) == 1
+    assert figures(reader)[3] == len(lines(40, 40 + unread))
+    drain(reader)
+    Path(f"{log}.1").write_bytes(held)
+    reader.scan()
+    assert figures(reader) == (1, 0, 0, 0)
+    (told,) = reader.changes.latest
+    assert told["what"] not in ("truncated", "vanished")
+    assert "unread_bytes" not in told
+    assert drain(reader) == unread

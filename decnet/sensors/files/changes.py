@@ -10,6 +10,8 @@ from typing import Any
 from decnet.sensors.files.names import is_live
 from decnet.sensors.files.rotation import FileRecord, FoundFile
 
+_LOSSES = {"truncated": "truncations", "vanished": "vanished"}
+"""What is told when no file goes on with what was read → the counter of it."""
 TOLD = 20
 """Changes that are told one by one; older ones are only counted."""
 
@@ -24,6 +26,8 @@ class Changes:
         self.vanished = 0
         self.lost_bytes = 0
         """Bytes that were seen on disk and were gone before they could be read."""
+        self._amended = 0
+        """How often a loss was told of before the copy was found that it went to."""
         self.joined = 0
         """Lines that a rotation had cut in two."""
         self.latest: deque[dict[str, Any]] = deque(maxlen=TOLD)
@@ -31,10 +35,12 @@ class Changes:
     @property
     def count(self) -> int:
         """All changes so far."""
-        return self.rotations + self.truncations + self.vanished
+        return self.rotations + self.truncations + self.vanished + self._amended
 
     def moved(self, record: FileRecord, file: FoundFile) -> None:
         """A file that was read goes on in another place: a rotation if it was the live one."""
+        if record.cut or record.gone:
+            self._take_back(record)
         if record.path != file.path and is_live(record.path) and not is_live(file.path):
             self.rotations += 1
             how = "renamed" if (record.dev, record.inode) == file.inode_key else "copied"
@@ -67,6 +73,19 @@ class Changes:
             record.cut = True
             self.rotations += 1
             self._log_change("replaced", record.path, **more)
+
+    def _take_back(self, record: FileRecord) -> None:
+        """What was told of a file before the copy that goes on with it was there: nothing was lost by it."""
+        told = next(
+            (c for c in reversed(self.latest) if c["path"] == record.path and c["what"] in _LOSSES), None
+        )
+        if told is None:
+            return
+        self.latest.remove(told)
+        counter = _LOSSES[told["what"]]
+        setattr(self, counter, getattr(self, counter) - 1)
+        self.lost_bytes -= told.get("unread_bytes", 0)
+        self._amended += 1
 
     def _log_change(self, what: str, path: str, **more: Any) -> None:
         self.latest.append({"what": what, "path": path, "ts": self._clock(), **more})
