@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from decnet.shell.carriers import CARRIERS, carried
 from decnet.shell.decode import decoded_texts
@@ -39,14 +38,13 @@ _ON_FILES = frozenset(
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """One text that rules look at; ``argv`` is what remains after wrappers, argv0 its base name."""
 
     kind: ViewKind
     text: str
     argv: tuple[str, ...] = ()
-    number: int = field(default=0, compare=False)
+    number: int = 0
     """Which command of the line it shows, from 1; 0 for a line of several. Views of one command share it."""
 
     @property
@@ -55,8 +53,7 @@ class View:
         return self.argv[0].rpartition("/")[2] if self.argv else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Views:
+class Views(NamedTuple):
     """The views of one line, the whole line first; ``capped`` when a bound cut some off."""
 
     views: tuple[View, ...]
@@ -116,7 +113,7 @@ class _Builder:
             lines.append(View("line", joined, whole.argv))
         for i, view in enumerate(lines):
             if (same := self.found.pop(view.text, None)) is not None:
-                lines[i] = replace(view, number=same.number)
+                lines[i] = view._replace(number=same.number)
         out = (*lines, *self.found.values())
         return Views(out[:MAX_VIEWS], self.capped or len(out) > MAX_VIEWS)
 

@@ -164,9 +164,12 @@ class RuleIndex:
         return len(self.rules)
 
     def command_hits(
-        self, line: str, payload: Mapping[str, Any], failures: Failures
+        self, line: str, payload: Mapping[str, Any], failures: Failures, *, alone: bool = False
     ) -> tuple[list[Hit], bool]:
-        """The hits of one command line, at most one a rule, and whether a bound cut some views off."""
+        """The hits of one command line, at most one a rule, and whether a bound cut some views off.
+
+        ``alone`` leaves out windows and sequences, which say nothing of one line by itself.
+        """
         index = self._kinds.get("command")
         if index is None:
             return [], False
@@ -179,6 +182,8 @@ class RuleIndex:
         if context:
             joined += "\n" + _context_text(context)  # of its own: patterns may end with the line
         rules = index.candidates(joined)
+        if alone:
+            rules = [rule for rule in rules if rule.correlation is None]
         if not rules:
             return [], seen.capped
         fields = [(view, _command_fields(view, payload, seen.capped, context)) for view in seen.views]

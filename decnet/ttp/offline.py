@@ -86,7 +86,7 @@ class OfflineTagger:
         return json.dumps({"input": line, "tags": self.tag_line(line)})
 
     def _command_tags(self, line: str) -> list[dict[str, Any]]:
-        hits, capped = self.index.command_hits(line, _NO_PAYLOAD, self._failures)
+        hits, capped = self.index.command_hits(line, _NO_PAYLOAD, self._failures, alone=True)
         self.views_capped += capped
         return self._fired(hits)
 

@@ -69,7 +69,7 @@ def test_tokens_are_looked_at_up_to_their_bound(
 
 def test_tokens_of_scripts_within_count_for_the_whole_line() -> None:
     line = "sh -c 'a b'; c"
-    needed = 8 + 3
+    needed = 6 + 3  # words and the blanks between them; quoted text, separators
     for bound, capped in ((needed, False), (needed - 1, True)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(shell_views, "MAX_TOKENS", bound)
@@ -226,8 +226,8 @@ def test_the_program_is_the_base_name_of_the_first_word() -> None:
     assert View("line", "", ("/usr/bin/wget", "x")).argv0 == "wget"
     assert View("line", "").argv0 == ""
     assert [view.argv0 for view in views("/bin/wget x").views] == ["wget"]
-    assert views("").views == (View("line", "", ()),)
-    assert views("   ").views == (View("line", "   ", ()),)
+    assert views("").views == (View("line", "", (), 1),)
+    assert views("   ").views == (View("line", "   ", (), 1),)
 
 
 @pytest.mark.parametrize(
