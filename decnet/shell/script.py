@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from decnet.shell.files import HOME, MAX_PENDING, File, Files, origins_of, resolved
@@ -29,9 +30,11 @@ from decnet.shell.programs import (
     grants_running,
     scp_sink,
 )
-from decnet.shell.split import MAX_NESTING, Command, Splitter
+from decnet.shell.split import MAX_NESTING, Command, split_commands
 from decnet.shell.wrappers import SHELLS, look_through
 
+REMEMBERED_CHARS = 1000
+"""Characters of a line at most whose reading is remembered for the next session that has it."""
 MAX_VALUES = 16
 """Literal values that a variable may have (of a loop)."""
 MAX_VARIABLES = 64
@@ -48,6 +51,9 @@ _GLOB = re.compile(r"[*?\[]")
 _SCP_FILE = re.compile(r"(?P<kind>[CD])0?[0-7]{3,4} \d{1,15} (?P<name>[^/\s][^/]{0,254})\Z")
 _SCP_OTHER = re.compile(r"(?:E|T\d+ \d+ \d+ \d+)\Z")
 _SHELL_TEXT = re.compile(r"[;&|`$(){}<>]|#!")
+
+
+_remembered = lru_cache(maxsize=1024)(split_commands)
 
 
 class Transfer(NamedTuple):
@@ -128,11 +134,11 @@ class Script:
         self.facts.append(found)
         if self._protocol(text, found) or self._answer(text, found):
             return found
-        splitter = Splitter(text)
+        split = _remembered(text) if len(text) <= REMEMBERED_CHARS else split_commands(text)
         cwd = self._cwd
         before: Command | None = None
         feeding: dict[str, str] = {}
-        for command in splitter.run():
+        for command in split.commands:
             if command.inner and not (before and before.inner):
                 cwd = self._cwd
             elif before and before.inner and not command.inner:
@@ -142,7 +148,7 @@ class Script:
             before = command
         if before and before.inner:
             self._cwd = cwd
-        for target in splitter.emptied:
+        for target in split.emptied:
             self._wrote(self._expanded(target)[0], "", found.setdefault(text, Facts()))
         return found
 
@@ -222,7 +228,7 @@ class Script:
             self.capped += 1
             return
         self._depth += 1
-        for command in Splitter(script).run():
+        for command in split_commands(script).commands:
             self._command(command, self._facts(command, self.facts[-1]), {})
         self._depth -= 1
 

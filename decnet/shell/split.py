@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 MAX_NESTING = 3
 MAX_TOKENS = 10_000
@@ -102,16 +104,29 @@ class Command:
     """Whether it stands in a subshell or a substitution."""
 
 
-def split_commands(text: str) -> tuple[list[Command], bool]:
-    """The simple commands of ``text`` from left to right, and whether nesting beyond the bound was left out."""
-    splitter = Splitter(text)
-    return splitter.run(), splitter.capped
+class Split(NamedTuple):
+    """What was found in one text; nobody changes it, since it may be remembered."""
+
+    commands: Sequence[Command]
+    """From left to right."""
+    emptied: Sequence[str]
+    """Files that redirections without a command make."""
+    capped: bool
+    """Whether nesting or text beyond the bounds was left out."""
+    tokens: int
+    """Tokens that are left."""
 
 
-class Splitter:
+def split_commands(text: str, tokens: int = MAX_TOKENS) -> Split:
+    """The simple commands of ``text``."""
+    splitter = _Splitter(text, tokens)
+    return Split(splitter.run(), splitter.emptied, splitter.capped, max(splitter.tokens, 0))
+
+
+class _Splitter:
     """One pass over the text with an explicit stack of open substitutions."""
 
-    def __init__(self, text: str, tokens: int = MAX_TOKENS) -> None:
+    def __init__(self, text: str, tokens: int) -> None:
         self.text = text
         self.tokens = tokens
         self.commands: list[Command] = []
@@ -119,7 +134,6 @@ class Splitter:
         self.capped = False
         self.heredoc: str | None = None
         self.emptied: list[str] = []
-        """Files that redirections without a command make."""
 
     def run(self) -> list[Command]:
         """The commands from left to right."""
@@ -211,19 +225,11 @@ class Splitter:
             frame.fed = value in ("|", "|&")
             if value == "\n":
                 pos = self._skip_heredoc(pos)
-        elif kind == "squote":
-            self._put(frame, value[1:].removesuffix("'"))
-        elif kind == "dquote":
-            self._put(frame, value[1:-1])
-        elif kind == "other":
-            self._put(frame, value)
+        elif kind in _LITERALS:
+            self._put(frame, _LITERALS[kind](value))
         elif kind == "ifs":
             self._end_word(frame)
             frame.pieces.append(" ")
-        elif kind == "ansi":
-            self._put(frame, ansi_c(value[2:].removesuffix("'")))
-        elif kind == "esc":
-            self._put(frame, value[1:])
         elif kind == "join":
             return pos
         elif kind == "hash":
@@ -368,3 +374,13 @@ def ansi_c(text: str) -> str:
         return chr(int(octal, 8) & 0xFF) if octal else _ANSI_CHARS.get(char, char)
 
     return _ANSI.sub(one, text) if "\\" in text else text
+
+
+_LITERALS: dict[str, Callable[[str], str]] = {
+    "squote": lambda value: value[1:].removesuffix("'"),
+    "dquote": lambda value: value[1:-1],
+    "ansi": lambda value: ansi_c(value[2:].removesuffix("'")),
+    "esc": lambda value: value[1:],
+    "other": lambda value: value,
+}
+"""Kind of token → the text that it puts into a word."""

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from decnet.shell.carriers import CARRIERS, carried
 from decnet.shell.decode import decoded_texts
-from decnet.shell.split import KEYWORDS, MAX_NESTING, MAX_TOKENS, Command, Splitter, split_commands
+from decnet.shell.split import KEYWORDS, MAX_NESTING, MAX_TOKENS, Command, split_commands
 from decnet.shell.wrappers import LOOKED_THROUGH, SHELLS, look_through
 
 MAX_VIEWS = 256
@@ -127,10 +127,8 @@ class _Builder:
         self.room -= len(text)
 
     def _commands(self, text: str, depth: int, kind: ViewKind = "command") -> None:
-        splitter = Splitter(text, self.tokens)
-        commands = splitter.run()
-        self.tokens = splitter.tokens
-        self.capped |= splitter.capped
+        commands, _, capped, self.tokens = split_commands(text, self.tokens)
+        self.capped |= capped
         place = ""
         for command in commands:
             if len(self.found) >= MAX_VIEWS - 1:
@@ -197,5 +195,5 @@ def _is_binary(text: str) -> bool:
 
 
 def _plain_argv(text: str) -> tuple[str, ...]:
-    commands, _ = split_commands(text[:4096])
+    commands = split_commands(text[:4096]).commands
     return tuple(look_through(commands[0].words)[0]) if commands else ()

@@ -68,7 +68,7 @@ def address_asked(line: str) -> str | None:
     """The address (scheme, host, path) that a line asks for and does nothing else; None when there is no such one."""
     if len(line) > _LINE_CHARS or _URL.search(line) is None:
         return None
-    commands, capped = split_commands(line)
+    commands, _, capped, _ = split_commands(line)
     if len(commands) != 1 or capped or commands[0].more:
         return None
     words, script = look_through(commands[0].words)
