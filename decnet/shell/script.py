@@ -63,6 +63,13 @@ class Transfer(NamedTuple):
     name: str
     source: str = ""
     sha256: str = ""
+    ts: float | None = None
+    """When (epoch seconds); None where the sensor does not say."""
+
+    @property
+    def reason(self) -> str:
+        """How it is known, in words."""
+        return f"the sensor saw {self.name} come ({self.kind})"
 
 
 @dataclass(slots=True)
@@ -108,7 +115,7 @@ class Script:
         self.capped = 0
         """Simple commands that found no room for facts."""
         self._transfers: dict[str, Transfer] = {}
-        for one in transfers:
+        for one in sorted(transfers, key=lambda t: (t.ts is None, t.ts or 0.0)):
             self._transfers.setdefault(one.name.rpartition("/")[2], one)
         self._cwd = HOME
         self._stack: list[str] = []
@@ -125,11 +132,12 @@ class Script:
         """Where ``scp -t`` puts the file that its protocol names next."""
         self._number = 0
         self._text = ""
+        self._ts: float | None = None
 
-    def line(self, text: str) -> dict[str, Facts]:
-        """Takes one line in; the facts of its simple commands. Later lines may add to them."""
+    def line(self, text: str, ts: float | None = None) -> dict[str, Facts]:
+        """Takes one line in, typed at ``ts``; the facts of its simple commands. Later lines may add to them."""
         self._number += 1
-        self._text = text
+        self._text, self._ts = text, ts
         found: dict[str, Facts] = {}
         self.facts.append(found)
         if self._protocol(text, found) or self._answer(text, found):
@@ -304,7 +312,19 @@ class Script:
         folder, _, base = path.rpartition("/")
         if place_of(folder + "/") == BIN and base in COMMANDS:
             return None
-        return self.files.named(base) if "/" not in name.removeprefix("./") else None
+        if "/" not in name.removeprefix("./") and (found := self.files.named(base)) is not None:
+            return found
+        return None if "://" in name else self._sent(path, base)
+
+    def _sent(self, path: str, base: str) -> File | None:
+        """The file of a path, when the sensor saw one of its name come before this line."""
+        seen = self._transfers.get(base)
+        if seen is None or seen.ts is None or self._ts is None or seen.ts > self._ts:
+            return None
+        if seen.name.startswith("/") and seen.name != path:
+            return None
+        self._course.worked = True
+        return self.files.came(path, seen.kind, seen.reason)
 
     def _files(self, name: str) -> list[File]:
         if _GLOB.search(name):
@@ -545,7 +565,7 @@ class Script:
         seen = self._transfers.get(base)
         if seen is not None:
             facts.values["later.exec"] = [seen.kind]
-            facts.because["later.exec"] = f"the sensor saw {seen.name} come ({seen.kind})"
+            facts.because["later.exec"] = seen.reason
         self._try(path, base, via, facts)
 
     def _try(self, path: str, base: str, via: str, facts: Facts) -> None:

