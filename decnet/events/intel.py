@@ -50,6 +50,14 @@ class Part(TypedDict):
 Parts = Mapping[str, Part]
 
 
+class Answer(NamedTuple):
+    """What one provider said last, and when (epoch seconds); nothing where it was asked and knew nothing."""
+
+    provider: str
+    ts: float
+    said: Mapping[str, Any]
+
+
 class Merged(NamedTuple):
     """What readers get: the newest time and version of all parts, and the payload of one event."""
 
@@ -120,6 +128,20 @@ def merged(parts: Parts) -> Merged:
     if verdicts:
         payload["aggregate_verdict"] = max(verdicts)[2]
     return Merged(max(part["ts"] for part in parts.values()), last["version"], payload)
+
+
+def answers_in(parts: Parts) -> list[Answer]:
+    """The answers for people, by provider; the verdict over all has the time of what it was taken from."""
+    found = [
+        Answer(", ".join(part["by"]) if name == OTHERS else _provider(name), part["ts"], part["said"])
+        for name, part in sorted(parts.items())
+        if name not in (REST, VERDICT)
+    ]
+    verdict = merged(parts).payload.get("aggregate_verdict") if parts else None
+    if verdict is None:
+        return found
+    ts = max(part["ts"] for part in parts.values() if part["verdict"] == verdict)
+    return [*found, Answer("all", ts, {"aggregate_verdict": verdict})]
 
 
 def _part(ts: float, said: Mapping[str, Any], by: Sequence[str], verdict: str | None) -> Part:

@@ -26,7 +26,7 @@ from decnet.db.rows.recorder import (
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, AttackerIntel, Credential, Identity, SessionRow
 from decnet.db.types import as_utc
-from decnet.events.intel import Parts, merged, newest, parts_of
+from decnet.events.intel import Answer, Parts, answers_in, merged, newest, parts_of
 from decnet.ids import identity_id
 from decnet.turns import in_turns
 
@@ -74,6 +74,13 @@ class FactsMixin(SqlRepository):
                 rows = await session.execute(query.order_by(_INTEL.c.attacker_uuid))
                 found += rows.tuples().all()
         return found
+
+    async def intel_answers(self, attacker_uuid: str) -> list[Answer]:
+        """What each provider said last of one attacker, and when."""
+        columns = [_INTEL.c[name] for name in ("ts", "payload", "parts")]
+        async with self._read() as session:
+            rows = await self._rows(session, select(*columns).where(_INTEL.c.attacker_uuid == attacker_uuid))
+        return [answer for row in rows for answer in answers_in(_stored_parts(row))]
 
     async def attempts(
         self, attackers: Sequence[str], since: float, until: float, limit: int
