@@ -123,6 +123,24 @@ async def test_an_actor_shows_what_each_provider_says_of_its_address_and_when(re
         assert "\x1b" not in text
 
 
+async def test_a_session_with_commands_shows_its_files_and_what_virustotal_says_of_them(
+    repo: BaseRepository,
+) -> None:
+    scan = {
+        "eventid": "cowrie.virustotal.scanfile",
+        "fields": {"sha256": "ab" * 32, "positives": 3, "total": 60},
+    }
+    payload = {"session_id": "s1", "attacker_uuid": A, "attacker_ip": IP, "part": 1, "parts": 1, "ended_at": 1031.0,
+               "downloads": [{"url": "http://h/x", "sha256": "ab" * 32}], "extras": [scan]}  # fmt: skip
+    await repo.upsert_session(payload)
+    app = app_on(repo)
+    async with app.run_test(size=(160, 48)) as pilot:
+        await pilot.press("3")
+        await shows(app, pilot, IP)
+        app.open_in("actors", "s1")
+        await shows(app, pilot, "echo hi", "logged beside the commands:", "virustotal=3/60")
+
+
 async def test_compare_rules_and_traffic_of_an_actor(repo: BaseRepository) -> None:
     app = app_on(repo)
     async with app.run_test(size=(120, 30)) as pilot:
