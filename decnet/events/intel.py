@@ -59,11 +59,12 @@ class Answer(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """What readers get: the newest time and version of all parts, and the payload of one event."""
+    """What readers get: the newest time and version of all parts, the payload of one event, the oldest time."""
 
     ts: float
     version: str
     payload: dict[str, Any]
+    oldest: float
 
 
 def parts_of(ts: float, payload: Mapping[str, Any]) -> dict[str, Part]:
@@ -127,7 +128,13 @@ def merged(parts: Parts) -> Merged:
     ]
     if verdicts:
         payload["aggregate_verdict"] = max(verdicts)[2]
-    return Merged(max(part["ts"] for part in parts.values()), last["version"], payload)
+    times = [part["ts"] for part in parts.values()]
+    return Merged(max(times), last["version"], payload, min(times))
+
+
+def since(parts: Parts, moment: float) -> dict[str, Part]:
+    """The parts that are no older than a moment (epoch seconds)."""
+    return {name: part for name, part in parts.items() if part["ts"] >= moment}
 
 
 def answers_in(parts: Parts) -> list[Answer]:

@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from decnet.db import migrate
 from decnet.db.repository import BaseRepository
+from decnet.db.repository.runtime import retention
 from decnet.ids import attacker_id
 from tests.dbkit import KINDS, database_url
 from tests.rowkit import emptied, put, rows_of
@@ -132,6 +133,24 @@ async def test_a_row_of_before_is_read_and_merged_like_one_answer(repo: BaseRepo
         160.0,
         {**ABUSE, **OLDER, "attacker_ip": "a", "providers": ["abuseipdb", "greynoise"]},
     )
+
+
+async def test_an_old_answer_leaves_though_another_provider_answered_since(
+    repo: BaseRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is exactly as old as the moment asked for stays; rows are worked off in pages."""
+    monkeypatch.setattr(retention, "AT_ONCE", 1)
+    await repo.upsert_intel([(A, 99.9, {**ABUSE, "aggregate_verdict": "malicious"}), (A, 200.0, NOISE)])
+    await repo.upsert_intel([(B, 99.9, ABUSE), (B, 100.0, OLDER), (B, 300.0, {"ptr": "a.example"})])
+    seen: list[tuple[str, int]] = []
+    done = await repo.purge_older(100.0, lambda name, rows: seen.append((name, rows)))
+    assert done[retention.ANSWERS] == 4, "a score and its categories each"
+    assert [rows for name, rows in seen if name == retention.ANSWERS] == [1, 1]
+    assert await repo.intel_of([A]) == [(200.0, NOISE)]
+    assert await repo.intel_of([B]) == [(300.0, {**OLDER, "ptr": "a.example"})]
+    assert retention.ANSWERS not in await repo.purge_older(100.0), "once"
+    await repo.upsert_intel([(A, 150.0, ABUSE)])
+    assert await repo.intel_of([A]) == [(200.0, BOTH)]
 
 
 async def test_the_revision_goes_down_and_up_and_loses_no_answer(url: str) -> None:

@@ -35,7 +35,7 @@ class AttackerIntel(SQLModel, table=True):
     """What providers say of an attacker: ``payload`` as one ``attacker.intel.enriched`` would have it.
 
     ``parts`` are what it was put together from, each with its own time (:mod:`decnet.events.intel`); NULL in rows that
-    are older. ``ts`` and ``version`` are those of the newest part.
+    are older. ``ts`` and ``version`` are those of the newest part, ``oldest`` is the time of the oldest.
     """
 
     __tablename__ = "attacker_intel"
@@ -45,6 +45,7 @@ class AttackerIntel(SQLModel, table=True):
     ts: float = real()
     payload: dict[str, Any] | None = json_column()
     parts: dict[str, Any] | None = json_column()
+    oldest: float | None = real(None)
 
 
 class Identity(SQLModel, table=True):

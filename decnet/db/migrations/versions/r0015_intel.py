@@ -17,10 +17,12 @@ JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 
 def upgrade() -> None:
-    """Adds the column; a row without it is one answer of its own time, which is taken apart when the next one comes."""
+    """Adds the columns; a row without them is one answer of its own time, which is taken apart when the next one comes."""
     op.add_column("attacker_intel", sa.Column("parts", JSON, nullable=True))
+    op.add_column("attacker_intel", sa.Column("oldest", sa.Float(), nullable=True))
 
 
 def downgrade() -> None:
-    """Drops it; the answer of all providers stays, as if all had been asked at the newest time."""
+    """Drops them; the answer of all providers stays, as if all had been asked at the newest time."""
+    op.drop_column("attacker_intel", "oldest")
     op.drop_column("attacker_intel", "parts")

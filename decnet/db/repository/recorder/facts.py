@@ -51,7 +51,7 @@ class FactsMixin(SqlRepository):
 
     async def _merge_intel(self, session: AsyncSession, told: Mapping[str, Parts]) -> None:
         """Puts answers to those that are stored; the rows are held, since another engine may be at the same ones."""
-        blank: Row = {"version": "", "ts": 0.0, "payload": None, "parts": None}
+        blank: Row = {"version": "", "ts": 0.0, "payload": None, "parts": None, "oldest": None}
         await self._upsert(session, _INTEL, [{"attacker_uuid": uuid, **blank} for uuid in told])
         await lock_rows(session, _INTEL.c.attacker_uuid, list(told))
         columns = [_INTEL.c[name] for name in ("attacker_uuid", "version", "ts", "payload", "parts")]
@@ -60,9 +60,7 @@ class FactsMixin(SqlRepository):
         for row in stored:
             before, uuid = _stored_parts(row), row["attacker_uuid"]
             if (parts := newest(before, told[uuid])) != row["parts"]:
-                ts, version, payload = merged(parts)
-                said = {"version": version, "ts": ts, "payload": payload, "parts": parts}
-                rows.append({"attacker_uuid": uuid, **said})
+                rows.append({"attacker_uuid": uuid, **merged(parts)._asdict(), "parts": parts})
         await self._upsert(session, _INTEL, rows, dict.fromkeys(blank, replace))
 
     async def intel_of(self, attacker_uuids: Iterable[str]) -> list[tuple[float, JsonObject]]:
