@@ -15,6 +15,7 @@ from decnet.engine import Engine
 from decnet.ids import attacker_id
 from decnet.ttp.backfill import run_backfill
 
+pytestmark = pytest.mark.slow
 IDLE_S = 0.4
 LOG = Path(__file__).parent.parent / "fixtures" / "cowrie" / "handmade" / "plugins.json"
 IP = "192.0.2.77"
