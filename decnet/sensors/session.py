@@ -501,6 +501,7 @@ _HANDLERS: dict[str, Any] = {
     "extra": Session._extra,
     "var": Session._extra,
     "ptr": Session._extra,
+    "intel": Session._extra,
     "fact": Session._fact,
     "unknown_command": Session._unknown_command,
     "tty": Session._tty,
