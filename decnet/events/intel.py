@@ -152,6 +152,7 @@ def answers_in(parts: Parts) -> list[Answer]:
 
 
 def _part(ts: float, said: Mapping[str, Any], by: Sequence[str], verdict: str | None) -> Part:
+    ts = max(ts, 0.0)  # what is before all time is of one age
     return {
         "version": _version(ts, [said, by, verdict]),
         "ts": ts,
@@ -164,7 +165,7 @@ def _part(ts: float, said: Mapping[str, Any], by: Sequence[str], verdict: str | 
 def _version(ts: float, content: object) -> str:
     """Sorts by time; at one time the answer that says more counts, then its content decides."""
     body = json.dumps(content, sort_keys=True, default=str, ensure_ascii=True).encode()
-    return f"{max(ts, 0.0):020.6f}|{len(body):08}|{hashlib.sha256(body).hexdigest()}"
+    return f"{ts:020.6f}|{len(body):08}|{hashlib.sha256(body).hexdigest()}"
 
 
 def _provider(part: str) -> str:
