@@ -76,7 +76,7 @@ def said(source: str, rule: str = "R0145", kind: str = "command") -> TTPTag:
 
 def standing(tag: TTPTag) -> StandingTag:
     return {
-        "uuid": tag.uuid, "source_id": tag.source_id, "rule_id": tag.rule_id, "rule_version": tag.rule_version,
+        "uuid": tag.uuid, "session_id": "s", "source_kind": "command", "evidence": None, "source_id": tag.source_id, "rule_id": tag.rule_id, "rule_version": tag.rule_version,
         "technique_id": tag.technique_id, "sub_technique_id": tag.sub_technique_id,
     }  # fmt: skip
 
@@ -84,18 +84,18 @@ def standing(tag: TTPTag) -> StandingTag:
 def test_the_earliest_stands_and_of_one_moment_the_first_id_whether_stored_or_new() -> None:
     a, b, c = (said(source) for source in "abc")
     both = folded([TOLD, c, b], [standing(a)], [FLOOD], shipped())
-    assert both == ([TOLD], {})
+    assert both == ([TOLD], {}, {})
     later = folded([TOLD, a], [standing(b), standing(c)], [FLOOD], shipped())
-    assert later == ([TOLD, a], {b.uuid: a.uuid, c.uuid: a.uuid})
+    assert later == ([TOLD, a], {b.uuid: a.uuid, c.uuid: a.uuid}, {})
 
 
 def test_what_a_rule_says_of_several_events_and_what_is_no_request_stands() -> None:
     rule_id = next(rule.rule_id for rule in shipped() if rule.correlation is not None)
     over_many = [standing(said(source, rule_id)) for source in "ac"]
     others = [said("d"), said("e")]
-    assert folded([TOLD, *others], over_many, [FLOOD], shipped()) == ([TOLD, *others], {})
+    assert folded([TOLD, *others], over_many, [FLOOD], shipped()) == ([TOLD, *others], {}, {})
 
 
 def test_without_a_tag_of_its_flood_every_request_speaks_for_itself() -> None:
     tags = [said("a"), said("b"), said("s#flood#u", "R0101", "session")]
-    assert folded(tags, [standing(said("c"))], [FLOOD], shipped()) == (tags, {})
+    assert folded(tags, [standing(said("c"))], [FLOOD], shipped()) == (tags, {}, {})

@@ -74,11 +74,25 @@ class StandingTag(TypedDict):
     """A tag that no other one stands for, by what it says of what."""
 
     uuid: str
+    session_id: str
+    source_kind: str
     source_id: str
     rule_id: str
     rule_version: int
     technique_id: str
     sub_technique_id: str | None
+    evidence: JsonObject | None
+
+
+class PartToJudge(TypedDict):
+    """One part of a session's end that comes in several; ``keep_until`` is wall clock."""
+
+    session_id: str
+    generation: str
+    part: int
+    parts: int
+    body: JsonObject
+    keep_until: float
 
 
 class MailBody(TypedDict):
