@@ -164,7 +164,7 @@ async def test_parts_in_any_order_and_again_end_with_what_the_whole_says(
         whole = await the_whole(engine)
         for number, order in enumerate(permutations(range(3))):
             name = f"p{number}"
-            parts = parts_of(name, (3, 8))
+            parts = parts_of(name, (3, 6))
             await engine.take(*([parts[i]] for i in order), recorded=number % 2 == 0)
             assert await shown(lite, name) == whole, order
             await engine.take(*([parts[i]] for i in reversed(order)), recorded=False)

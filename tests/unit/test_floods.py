@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from decnet.db.rows.ttp import StandingTag
 from decnet.db.schema.ttp import TTPTag
+from decnet.ttp import backfill
 from decnet.ttp.base import TaggerEvent
 from decnet.ttp.floods import FEWEST, Flood, address_asked, folded, tells_floods
+from decnet.ttp.store.base import listing_of
 from tests.ruledrive import shipped
 
 HOST = "https://victim.example.net"
@@ -99,3 +103,12 @@ def test_what_a_rule_says_of_several_events_and_what_is_no_request_stands() -> N
 def test_without_a_tag_of_its_flood_every_request_speaks_for_itself() -> None:
     tags = [said("a"), said("b"), said("s#flood#u", "R0101", "session")]
     assert folded(tags, [standing(said("c"))], [FLOOD], shipped()) == (tags, {}, {})
+
+
+def test_back_fill_of_some_rules_takes_along_what_tells_floods_whether_it_replaces_or_not() -> None:
+    rules = [rule for rule in shipped() if rule.rule_id in ("R0870", "R0101", "R0033")]
+    rows = listing_of(rules, ())
+    plain = [replace(row, yaml=row.yaml.replace("replaces: [T1071.001]", "replaces: []")) for row in rows]
+    for listing in (rows, plain):
+        assert [rule.rule_id for rule in backfill._rules(listing, ["R0101"])] == ["R0101", "R0870"]
+    assert [bool(rule.replaces) for rule in backfill._rules(plain, ["R0870"])] == [False]
