@@ -25,7 +25,7 @@ from decnet.ttp.rules import CompiledRule
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
-    from decnet.db.rows.ttp import StandingTag
+    from decnet.db.rows.ttp import StoredTag
 
 FEWEST = 100
 """Fewer like requests are not put before the rules."""
@@ -172,7 +172,7 @@ class _Folding:
         elif key not in self.best or order < self.best[key][0]:
             self.best[key] = (order, uuid)
 
-    def told(self, stored: Iterable[StandingTag]) -> Told:
+    def told(self, stored: Iterable[StoredTag]) -> Told:
         left = [tag for tag in self.tags if self._stands(tag.uuid)]
         known = [row["uuid"] for row in stored if row["uuid"] in self.keys]
         gone = {uuid: self.best[self.keys[uuid]][1] for uuid in known}
@@ -185,7 +185,7 @@ class _Folding:
 
 def folded(
     tags: Sequence[TTPTag],
-    stored: Sequence[StandingTag],
+    stored: Sequence[StoredTag],
     floods: Sequence[Flood],
     rules: Sequence[CompiledRule],
 ) -> Told:
@@ -220,6 +220,10 @@ def _told_by(tags: Sequence[TTPTag], rules: Iterable[CompiledRule]) -> dict[str,
     }
 
 
+def _of_a_line(tag: StoredTag) -> bool:
+    return tag["source_kind"] == "command" and tag["replaced_by"] is None
+
+
 async def told_once(
     tags: list[TTPTag], floods: Sequence[Flood], rules: Sequence[CompiledRule], repo: BaseRepository
 ) -> Told:
@@ -228,8 +232,8 @@ async def told_once(
     told = [flood for flood in floods if flood.event.source_id in told_by]
     if not told:
         return Told(tags, {}, {})
-    stored = await repo.standing_tags(sorted({str(flood.event.session_id) for flood in told}))
-    done = folded(tags, [row for row in stored if row["source_kind"] == "command"], told, rules)
+    stored = await repo.tags_of_sessions(sorted({str(flood.event.session_id) for flood in told}))
+    done = folded(tags, [row for row in stored if _of_a_line(row)], told, rules)
     await repo.give_way(done.gone)
     await repo.replace_tags(done.replaced)
     return done

@@ -38,7 +38,7 @@ class Together(NamedTuple):
     """A batch in which each session that came in parts stands once.
 
     ``whole`` are the sessions of which everything is known, ``lacking`` those of which parts have not come.
-    A session that came in one event is neither: it may have gone on since.
+    One that came in one event and was not closed is neither: it may have gone on since.
     """
 
     batch: Sequence[Received]
@@ -69,7 +69,7 @@ async def together(batch: Sequence[Received], repo: BaseRepository, keep_s: floa
             came[storable_text(one.record.session_id)].append((one, one.record))
         else:
             rest.append(one)
-    whole: set[str] = set()
+    whole = {one.record.session_id for one in rest if _final(one.record)}
     lacking = {one.record.session_id for one in rest if _apart(one.record)}
     for ident, rows in (await _known(came, repo, time.time() + keep_s)).items():
         last, record = came[ident][-1]
@@ -77,6 +77,12 @@ async def together(batch: Sequence[Received], repo: BaseRepository, keep_s: floa
         complete = all(_complete(some) for some in _endings(rows).values())
         (whole if complete else lacking).add(record.session_id)
     return Together(rest, frozenset(whole), frozenset(lacking))
+
+
+def _final(record: object) -> TypeGuard[SessionEnded]:
+    """Whether it is a session that came in one event and cannot have gone on."""
+    closed = isinstance(record, SessionEnded) and record.end_reason == "closed" and not record.torn
+    return isinstance(record, SessionEnded) and closed and not in_parts(record)
 
 
 def _apart(record: object) -> TypeGuard[SessionEnded]:

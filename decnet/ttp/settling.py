@@ -22,7 +22,7 @@ from decnet.ttp.rules import DEFAULT_STATE, CompiledRule
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
-    from decnet.db.rows.ttp import StandingTag
+    from decnet.db.rows.ttp import StoredTag
 
 Source = tuple[str, str]
 """(source kind, source id)."""
@@ -72,19 +72,23 @@ async def settle(said: Judgement, in_force: InForce, repo: BaseRepository) -> in
     """Marks stored tags that stand no more, and lets stand those that do again; how many were marked."""
     sessions = {better.session_id for better in said.better} | said.whole
     given = {tag.uuid: tag for tag in said.tags}
-    again = {uuid for uuid, tag in given.items() if tag.session_id in said.whole}
-    if again:
-        await repo.restore_tags(sorted(again))
-    rows = await repo.standing_tags(sorted(sessions))
-    others = [row for row in rows if row["uuid"] not in given]
+    rows = await repo.tags_of_sessions(sorted(sessions))
+    again = [row["uuid"] for row in rows if row["uuid"] in given and _is_back(row, said)]
+    await repo.restore_tags(again)
+    others = [row for row in rows if row["uuid"] not in given and row["replaced_by"] is None]
     gone = _no_more(others, said, in_force) | dict(_known_better(others, said.better, in_force))
     await repo.replace_tags(gone)
     await repo.renew_evidence(_known_otherwise(rows, given, said.whole, in_force))
     return len(gone)
 
 
+def _is_back(row: StoredTag, said: Judgement) -> bool:
+    """Whether something replaced a tag that the whole session gives now."""
+    return row["replaced_by"] is not None and row["session_id"] in said.whole
+
+
 def _known_better(
-    rows: Iterable[StandingTag], better: Iterable[Better], in_force: InForce
+    rows: Iterable[StoredTag], better: Iterable[Better], in_force: InForce
 ) -> Iterable[tuple[str, str]]:
     """Tags that a rule of the same text replaces (uuid → uuid)."""
     by_source: dict[str, list[Better]] = defaultdict(list)
@@ -99,7 +103,7 @@ def _known_better(
                 yield row["uuid"], one.by
 
 
-def _no_more(rows: Iterable[StandingTag], said: Judgement, in_force: InForce) -> dict[str, str]:
+def _no_more(rows: Iterable[StoredTag], said: Judgement, in_force: InForce) -> dict[str, str]:
     """Tags that rules in force gave to a part of a session and do not give to the whole (uuid → session)."""
     reading = {
         key: rule for key, rule in in_force.rules.items() if key in in_force.firing and reads_session(rule)
@@ -115,7 +119,7 @@ def _no_more(rows: Iterable[StandingTag], said: Judgement, in_force: InForce) ->
 
 
 def _known_otherwise(
-    rows: Iterable[StandingTag], given: Mapping[str, TTPTag], whole: frozenset[str], in_force: InForce
+    rows: Iterable[StoredTag], given: Mapping[str, TTPTag], whole: frozenset[str], in_force: InForce
 ) -> dict[str, JsonObject]:
     """Other evidence of tags of whole sessions: a part of one counts its lines from its own beginning."""
     return {

@@ -184,10 +184,10 @@ class TtpWorker(Worker):
             tags = await self._told_once(tags, floods, tx.repo)
         for windows in self.windows:
             tags += await windows.apply(tx.repo, collected.hits)
+        await self._settle(tags, collected, whole, times, tx.repo)
         fresh = set(await tx.repo.insert_tags(tags)) if tags else set()
         self.inserted += len(fresh)
         old = [tag for tag in tags if tag.uuid not in fresh]
-        await self._settle(tags, collected, whole, times, tx.repo)
         seen = {tag.uuid: tag.seen_at for tag in old if tag.seen_at is not None}
         if renew:
             await _renew({tag.uuid: tag.evidence or {} for tag in old}, tx.repo)

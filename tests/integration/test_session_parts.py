@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise, permutations
 from pathlib import Path
@@ -257,3 +258,23 @@ async def test_back_fill_of_one_rule_leaves_the_tags_of_others_as_they_are(
     left = await shown(lite, "s")
     assert said.items() <= left.items()
     assert ("s#cmd10", "R0047", "T1070.004") in left
+
+
+async def test_the_close_of_a_session_puts_right_what_an_earlier_end_of_it_said(
+    lite: BaseRepository, settings: Settings
+) -> None:
+    _, without_its_first_line = parts_of("s", (1,), lines=LINES[5:])
+    payload = {**without_its_first_line.payload, "part": 1, "parts": 1, "end_reason": "idle"}
+    (closed,) = parts_of("s", (), lines=LINES[5:], end_reason="closed", ended_at=9001.0)
+    async with Engine(lite, settings) as engine:
+        await engine.take([closed])
+        said = await shown(lite, "s")
+        assert said["s#cmd2", "R0901", "T1059.004"][0]["because"].startswith("fetched by line 1: wget")
+        await forget_tags(lite)
+        await engine.take([replace(closed, payload=payload)], recorded=False)
+        assert ("s#cmd2", "R0905", "T1059.004") in await shown(lite, "s"), "who put it there is not known yet"
+        await engine.take([closed], recorded=False)
+        assert await shown(lite, "s") == said
+        torn = replace(closed, payload={**payload, "end_reason": "closed", "torn": True})
+        await engine.take([torn], recorded=False)
+        assert said.items() <= (await shown(lite, "s")).items(), "what lost its beginning takes nothing away"

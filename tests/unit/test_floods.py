@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from decnet.db.rows.ttp import StandingTag
+from decnet.db.rows.ttp import StoredTag
 from decnet.db.schema.ttp import TTPTag
 from decnet.ttp import backfill
 from decnet.ttp.base import TaggerEvent
@@ -78,9 +78,9 @@ def said(source: str, rule: str = "R0145", kind: str = "command") -> TTPTag:
     )  # fmt: skip
 
 
-def standing(tag: TTPTag) -> StandingTag:
+def standing(tag: TTPTag) -> StoredTag:
     return {
-        "uuid": tag.uuid, "session_id": "s", "source_kind": "command", "evidence": None, "source_id": tag.source_id, "rule_id": tag.rule_id, "rule_version": tag.rule_version,
+        "uuid": tag.uuid, "session_id": "s", "source_kind": "command", "evidence": None, "replaced_by": None, "source_id": tag.source_id, "rule_id": tag.rule_id, "rule_version": tag.rule_version,
         "technique_id": tag.technique_id, "sub_technique_id": tag.sub_technique_id,
     }  # fmt: skip
 

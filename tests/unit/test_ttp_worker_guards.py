@@ -97,9 +97,10 @@ class Repo:
     async def parts_to_judge(self, sessions: Sequence[str]) -> list[Any]:
         return [row for key, row in sorted(self.parts.items()) if key[0] in sessions]
 
-    async def restore_tags(self, uuids: Sequence[str]) -> None: ...
+    async def restore_tags(self, uuids: Sequence[str]) -> None:
+        assert not uuids
 
-    async def standing_tags(self, sessions: Sequence[str]) -> list[Any]:
+    async def tags_of_sessions(self, sessions: Sequence[str]) -> list[Any]:
         return []
 
     async def replace_tags(self, tags: dict[str, str]) -> None:

@@ -70,8 +70,8 @@ class WindowFireFacts(WindowFire):
     source_id: str
 
 
-class StandingTag(TypedDict):
-    """A tag that no other one stands for, by what it says of what."""
+class StoredTag(TypedDict):
+    """A tag by what it says of what, and by what replaced it."""
 
     uuid: str
     session_id: str
@@ -82,6 +82,7 @@ class StandingTag(TypedDict):
     technique_id: str
     sub_technique_id: str | None
     evidence: JsonObject | None
+    replaced_by: str | None
 
 
 class PartToJudge(TypedDict):

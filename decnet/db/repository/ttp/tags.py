@@ -10,7 +10,7 @@ from sqlalchemy import and_, bindparam, func, or_, select, update
 from decnet.db.repository.base import SqlRepository, chunks, insert_for
 from decnet.db.repository.conditions import tag_is_shown, tag_stands
 from decnet.db.rows import JsonObject
-from decnet.db.rows.ttp import StandingTag
+from decnet.db.rows.ttp import StoredTag
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, SessionRow
 from decnet.db.schema.ttp import TTPTag
@@ -75,14 +75,14 @@ class TagsMixin(SqlRepository):
                 update(_TAG).where(same, later).values(seen_at=bindparam("moment")), rows
             )
 
-    async def standing_tags(self, sessions: Sequence[str]) -> list[StandingTag]:
-        """The tags of some sessions, without those that another stands for; in no order."""
-        columns = [_TAG.c[name] for name in StandingTag.__annotations__]
-        out: list[StandingTag] = []
+    async def tags_of_sessions(self, sessions: Sequence[str]) -> list[StoredTag]:
+        """The tags of some sessions, replaced ones too, without those that are told by another; in no order."""
+        columns = [_TAG.c[name] for name in StoredTag.__annotations__]
+        out: list[StoredTag] = []
         async with self._read() as session:
             for part in chunks(sessions):
-                found = select(*columns).where(_TAG.c.session_id.in_(part), tag_stands())
-                out += await self._rows(session, found, StandingTag)
+                found = select(*columns).where(_TAG.c.session_id.in_(part), _TAG.c.superseded_by.is_(None))
+                out += await self._rows(session, found, StoredTag)
         return out
 
     async def give_way(self, tags: Mapping[str, str]) -> None:
@@ -105,6 +105,8 @@ class TagsMixin(SqlRepository):
 
     async def restore_tags(self, uuids: Sequence[str]) -> None:
         """Lets stored tags stand again that something replaced once."""
+        if not uuids:
+            return
         async with self._write() as session:
             for part in chunks(sorted(uuids)):
                 gone = (_TAG.c.uuid.in_(part), _TAG.c.replaced_by.is_not(None))
