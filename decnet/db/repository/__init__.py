@@ -26,6 +26,7 @@ from decnet.db.repository.runtime.names import NamesMixin
 from decnet.db.repository.runtime.retention import RetentionMixin
 from decnet.db.repository.runtime.work import WorkMixin
 from decnet.db.repository.ttp.mails import MailsMixin
+from decnet.db.repository.ttp.parts import PartsMixin
 from decnet.db.repository.ttp.rules import RulesMixin
 from decnet.db.repository.ttp.tags import TagsMixin
 from decnet.db.repository.ttp.windows import WindowsMixin
@@ -48,6 +49,7 @@ class BaseRepository(
     SessionsMixin,
     NamingMixin,
     TagsMixin,
+    PartsMixin,
     RulesMixin,
     EvidenceMixin,
     JournalMixin,

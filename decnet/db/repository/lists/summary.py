@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import and_, func, select
 
 from decnet.db.repository.base import R, SqlRepository, shaped
-from decnet.db.repository.conditions import tag_is_shown
+from decnet.db.repository.conditions import tag_is_shown, tag_stands
 from decnet.db.rows.lists import NewAttacker, NewTechnique, SessionWorthReading
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Identity, SessionRow
@@ -55,7 +55,7 @@ class SummaryMixin(SqlRepository):
                 func.count(_TAG.c.attacker_uuid.distinct()).label("attackers"),
             )
             .select_from(_SHOWN)
-            .where(_TAG.c.superseded_by.is_(None), tag_is_shown())
+            .where(tag_stands(), tag_is_shown())
             .group_by(technique)
             .having(first >= as_utc(since))
             .order_by(func.count().desc(), technique)
@@ -64,7 +64,7 @@ class SummaryMixin(SqlRepository):
 
     async def sessions_worth_reading(self, since: Since, limit: int = 10) -> list[SessionWorthReading]:
         """Sessions alive since then: first those with most techniques, then the longest; with downloads (a count)."""
-        tags = and_(_TAG.c.session_id == _SESSION.c.session_id, _TAG.c.superseded_by.is_(None))
+        tags = and_(_TAG.c.session_id == _SESSION.c.session_id, tag_stands())
         technique = func.coalesce(_TAG.c.sub_technique_id, _TAG.c.technique_id)
         count = select(func.count(technique.distinct())).where(tags).scalar_subquery()
         names = (
