@@ -379,10 +379,12 @@ class Script:
         return False
 
     def _brought(self, brought: Sequence[Fetch], command: Command, facts: Facts) -> None:
-        for one in brought:
-            target = one.name or self._target(command)
-            if target:
-                self._came(resolved(target, self._cwd), "fetched", "fetched")
+        paths = [resolved(to, self._cwd) for one in brought if (to := one.name or self._target(command))]
+        for path in paths:
+            self._came(path, "fetched", "fetched")
+        if paths:
+            facts.values["fetch.path"] = paths[:MAX_VALUES]
+            facts.because["fetch.path"] = self._reason("fetched")
         self._course.worked = True
         facts.values["fetch.source"] = [one.source for one in brought[:MAX_VALUES]]
         facts.because["fetch.source"] = self._reason("fetched")

@@ -22,6 +22,8 @@ MAX_COMMANDS = 12
 """Simple commands of a line that its kind names."""
 NOTHING = "(nothing)"
 """The kind of a line without a command: blanks, a comment."""
+KEYS = "(keys)"
+"""The kind of a line that begins with what a terminal sends for arrows and the like."""
 
 _SUBCOMMANDS = frozenset(
     ("systemctl", "service", "git", "apt", "apt-get", "yum", "dnf", "apk", "docker", "ip", "kubectl", "pip", "pip3", "npm", "nmcli", "ufw", "firewall-cmd", "openssl", "busybox", "crontab", "chkconfig", "snap", "uci", "nvram", "history", "ulimit")
@@ -48,6 +50,8 @@ _MODE = re.compile(r"[0-7]{3,4}\Z|[ugoa]*[-+=][rwxstX]+\Z")
 
 def kind_of(line: str) -> str:
     """The kind of a line, at most ``MAX_KIND_CHARS`` characters; the same for lines that differ in names only."""
+    if line[:1] in ("\x1b", "\x03"):
+        return KEYS
     kind = _kind(line[:MAX_READ_CHARS], 0) or NOTHING
     return kind if len(kind) <= MAX_KIND_CHARS else kind[: MAX_KIND_CHARS - 1] + "…"
 

@@ -148,9 +148,9 @@ def _session(found: Judge, source: str, number: int, line: str | Mapping[str, An
 def _object(line: str) -> Mapping[str, Any]:
     """Raises ValueError for what is none."""
     said = json.loads(line)
-    if isinstance(said, dict):
+    if isinstance(said, dict) and isinstance(said.get("commands"), list):
         return said
-    raise ValueError("a session is an object with commands")
+    raise ValueError('a session is an object with a list of "commands"')
 
 
 def _times(said: Mapping[str, Any]) -> int:
@@ -189,7 +189,9 @@ def _told(report: dict[str, Any], limit: int, as_json: bool) -> None:
     if as_json:
         typer.echo(common.to_json({**report, **cut, "cost": cost}))
         return
-    if not report["totals"]["sessions_read"]:
+    if report["totals"]["unreadable"] and not report["totals"]["sessions_read"]:
+        typer.echo("none of it could be read as a session: see `--help` for what one is")
+    elif not report["totals"]["sessions_read"]:
         typer.echo("no sessions: give a file of them (`--help`), or start an engine that stores some")
     else:
         _overview(report)

