@@ -42,6 +42,11 @@ TRIVIAL_CHARS = 16
 ANSWERS = 3
 """Lines that a prompt may take: the old password, the new one, the new one again."""
 REASON_CHARS = 120
+_REMOVERS = frozenset(("rm", "unlink", "shred"))
+_CHANGERS = frozenset(
+    ("passwd", "chpasswd", "useradd", "adduser", "usermod", "kill", "pkill", "killall", "unset", "chattr")
+)
+"""Programs that change accounts, processes or what is kept of the session: more than looking."""
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)\Z", re.DOTALL)
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _GLOB = re.compile(r"[*?\[]")
@@ -87,6 +92,8 @@ class _Course:
     """How far the session has come."""
 
     worked: bool = False
+    changed: bool = False
+    """Whether a file came in any way, one was run, or one of the changers was."""
     recon: int = 0
     last_recon: int = 0
 
@@ -203,7 +210,7 @@ class Script:
             return {}
         name, arguments = rest[0].rpartition("/")[2], rest[1:]
         self._place(name, arguments)
-        self._stated(facts)
+        self._stated(name, facts)
         handled = self._special(name, arguments, command, facts, feeding)
         own = {} if handled else self._own_arguments(name, arguments, facts)
         piped = self._streams(name, arguments, command, facts, feeding) or own
@@ -226,8 +233,12 @@ class Script:
             self._command(command, self._facts(command, self.facts[-1]), {})
         self._depth -= 1
 
-    def _stated(self, facts: Facts) -> None:
+    def _stated(self, name: str, facts: Facts) -> None:
         course = self._course
+        if name in _CHANGERS:
+            course.changed = True
+        elif name in _REMOVERS and not (course.worked or course.changed):
+            facts.values["session.idle"] = True
         if course.worked:
             facts.values["session.worked"] = True
         if course.recon:
@@ -279,6 +290,7 @@ class Script:
     def _came(self, path: str, origin: str, what: str) -> File | None:
         """Notes that a file came; what was tried under its name before came later."""
         file = self.files.came(path, origin, self._reason(what))
+        self._course.changed = True
         if origin in ("fetched", "uploaded"):
             self._course.worked = True
             for pending in self._pending.pop(path.rpartition("/")[2], ()):
@@ -542,6 +554,7 @@ class Script:
         if seen is not None:
             facts.values["later.exec"] = [seen.kind]
             facts.because["later.exec"] = f"the sensor saw {seen.name} come ({seen.kind})"
+        self._course.changed |= "/" in target or via != "direct"
         self._try(path, base, via, facts)
 
     def _try(self, path: str, base: str, via: str, facts: Facts) -> None:

@@ -43,7 +43,7 @@ CONTEXT = "context"
 CONTEXT_FIELDS = frozenset(
     {
         "exec.origin", "exec.via", "exec.tried_dirs", "arg.origin", "arg.trivial", "arg.run_later", "fetch.source", "fetch.path", "write.path", "write.trivial", "write.place",
-        "write.names_own", "stdin.origin", "stdin.received", "session.worked", "session.recon",
+        "write.names_own", "stdin.origin", "stdin.received", "session.worked", "session.idle", "session.recon",
         "session.last_recon_lines", "later.exec", "answer",
     }
 )  # fmt: skip

@@ -243,3 +243,23 @@ def test_one_long_line_is_no_trouble(text: str) -> None:
     began = time.process_time()
     Script().line(text)
     assert time.process_time() - began < 5.0
+
+
+@pytest.mark.parametrize(
+    ("lines", "idle"),
+    [
+        (["uname -a", "rm -rf /tmp/a"], True),
+        (["sudo rm -rf /tmp/a"], True),
+        (["xyzzy", "rm a"], True),
+        (["rm -rf /tmp/a", "wget http://203.0.113.9/a", "rm b"], None),
+        (["echo a > k", "rm b"], None),
+        (["echo a | passwd", "rm b"], None),
+        (["unset HISTFILE; pkill a", "rm b"], None),
+        (["./x", "rm b"], None),
+        (["cat > k", "shred -u b"], None),
+        (["uname -a", "ls"], None),
+    ],
+)
+def test_a_removal_tells_that_nothing_was_done_before_it(lines: list[str], idle: bool | None) -> None:
+    (facts,) = read_script(lines).facts[-1].values()
+    assert facts.values.get("session.idle") is idle
