@@ -465,13 +465,9 @@ class Script:
             self._receives(facts, resolved(receiver, self._cwd))
             self._came(resolved(receiver, self._cwd), "uploaded", "uploaded")
         elif name in ("tee", "dd") and (kept := self._receiver(name, arguments, target)):
-            self._wrote(kept, "", facts)
+            self._wrote(kept, None, facts)
         elif target and "fetch.source" not in facts.values:
-            self._wrote(
-                target,
-                " ".join((*arguments, *command.more)) if name in ("echo", "printf", "cat") else "",
-                facts,
-            )
+            self._wrote(target, _written(name, arguments, command), facts)
         if "fetch.source" in facts.values and not target:
             return {"fetched": self._reason("fetched")}
         if name in ("base64", "xxd", "openssl") and any(
@@ -489,14 +485,15 @@ class Script:
             return next((a[3:] for a in arguments if a.startswith("of=")), "")
         return target if name in ("cat", "base64", "xxd") and not plain else ""
 
-    def _wrote(self, target: str, text: str, facts: Facts) -> None:
-        """A file that a redirection writes; its text where it is literal."""
+    def _wrote(self, target: str, text: str | None, facts: Facts) -> None:
+        """A file that a redirection writes; its text, None when a program writes what the line does not say."""
         path = resolved(target, self._cwd)
         known = self.files.at(path)
         file = self._came(path, "written", "written")
         if file is not None:
             file.trivial = (
-                (known is None or known.trivial)
+                text is not None
+                and (known is None or known.trivial)
                 and len(text) <= TRIVIAL_CHARS
                 and not _SHELL_TEXT.search(text)
             )
@@ -565,6 +562,13 @@ class Script:
         if self._waiting < MAX_PENDING:
             self._waiting += 1
             self._pending[base].append(_Pending(facts, path))
+
+
+def _written(name: str, arguments: Sequence[str], command: Command) -> str | None:
+    """What a command writes, where the line says it itself."""
+    if name in ("echo", "printf", ":", "true"):
+        return " ".join((*arguments, *command.more))
+    return " ".join(command.more) if name == "cat" and (command.more or not arguments) else None
 
 
 def read_script(lines: Iterable[str], transfers: Iterable[Transfer] = ()) -> Script:

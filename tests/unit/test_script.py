@@ -263,3 +263,21 @@ def test_one_long_line_is_no_trouble(text: str) -> None:
 def test_a_removal_tells_that_nothing_was_done_before_it(lines: list[str], idle: bool | None) -> None:
     (facts,) = read_script(lines).facts[-1].values()
     assert facts.values.get("session.idle") is idle
+
+
+@pytest.mark.parametrize(
+    ("line", "trivial"),
+    [
+        ("echo 77 > /tmp/k", True),
+        ("> /tmp/k", True),
+        (": > /tmp/k", True),
+        ("cat << E > /tmp/k\n1\nE", True),
+        ("./report > /tmp/k", None),
+        ("pg_dump shop > /tmp/k", None),
+        ("cat /etc/passwd > /tmp/k", None),
+        ("echo 77 | sudo tee /tmp/k", None),
+        ("echo 'id; reboot' > /tmp/k", None),
+    ],
+)
+def test_a_file_is_a_probe_only_when_the_line_says_all_of_it(line: str, trivial: bool | None) -> None:
+    assert told([line]).get("write.trivial") is trivial
