@@ -245,11 +245,11 @@ def _untagged(report: dict[str, Any], cut: dict[str, Any]) -> None:
 
 
 def _rules(report: dict[str, Any], cut: dict[str, Any]) -> None:
-    near = [row for row in cut["never_fired"] if row["looked_at"]]
+    near = [row for row in cut["never_fired"] if row["looked_at"] or row["typed"]]
     _title("never fired", near, len(report["never_fired"]),
-           "held: right and still without a tag (replaced, below the floor, over time); looked_at: near misses, "
-           "read them first; the others: no line has their words (all with --limit 0 --json)")  # fmt: skip
-    _table(near, ("rule_id", "name", "held", "looked_at"))
+           "held: right and still without a tag (replaced, below the floor, over time); looked_at: some part of it was right; "
+           "typed: lines with the program of its examples, see whether it should have fired")  # fmt: skip
+    _table(near, ("rule_id", "name", "held", "looked_at", "typed", "program", "example"))
     reasons = sorted({row["reason"] for row in report["not_asked"]})
     if reasons:
         typer.echo(

@@ -20,13 +20,13 @@ description: For a test.
 applies_to: [command]
 match: {match}
 emits: [{{tactic: TA0002, technique_id: {technique}, confidence: {confidence}}}]
-tests: {{match: [], no_match: []}}
+tests: {{match: {examples}, no_match: []}}
 """
 PLUM, PEAR = "{pattern: '^plum\\b'}", "{pattern: 'plum|pear'}"
 
 
 def rule(place: Path, ident: str, match: str, technique: str = "T1059", **more: Any) -> None:
-    said = {"name": f"rule_{ident.lower()}", "confidence": 0.8, **more}
+    said = {"name": f"rule_{ident.lower()}", "confidence": 0.8, "examples": "[]", **more}
     text = RULE.format(id=ident, match=match, technique=technique, **said)
     (place / f"{ident}.yaml").write_text(text + more.get("rest", ""), "utf-8")
 
@@ -63,7 +63,7 @@ def test_untagged_lines_are_told_by_kind_and_by_text_with_the_session_to_look_at
     assert [(row["kind"], row["seen"]) for row in kinds] == [("rm PATH", 5), ("uname", 2)]
     assert kinds[0] == {
         "kind": "rm PATH", "seen": 5, "different": 2, "sessions": 3, "silent_sessions": 2, "sources": 2,
-        "example": "rm /tmp/a9", "session": "quiet", "line": 2, "knows": ["session.last_recon_lines", "session.recon"],
+        "example": "rm /tmp/a9", "session": "quiet", "line": 2, "knows": ["session.idle", "session.last_recon_lines", "session.recon"],
     }  # fmt: skip
     lines = judge.report()["untagged_lines"]
     assert [(row["example"], row["seen"], row["session"], row["line"]) for row in lines] == [
@@ -95,11 +95,25 @@ def test_rules_that_never_fired_are_told_with_how_near_they_came(tmp_path: Path)
     rule(tmp_path, "R5004", PLUM, confidence=0.1)
     judge = judge_of(tmp_path)
     session(judge, "plum")
+    untyped = {"program": "", "typed": 0, "example": ""}
     assert judge.report()["never_fired"] == [
-        {"rule_id": "R5004", "name": "rule_r5004", "looked_at": 1, "held": 1},
-        {"rule_id": "R5002", "name": "rule_r5002", "looked_at": 1, "held": 0},
-        {"rule_id": "R5003", "name": "rule_r5003", "looked_at": 0, "held": 0},
+        {"rule_id": "R5004", "name": "rule_r5004", "looked_at": 1, "held": 1, **untyped},
+        {"rule_id": "R5002", "name": "rule_r5002", "looked_at": 1, "held": 0, **untyped},
+        {"rule_id": "R5003", "name": "rule_r5003", "looked_at": 0, "held": 0, **untyped},
     ]
+
+
+def test_a_rule_that_never_fired_names_the_program_of_its_examples_that_was_typed(tmp_path: Path) -> None:
+    examples = "['usermod -G wheel a', 'echo a', [uname, 'sudo gpasswd -a b wheel']]"
+    rule(tmp_path, "R5001", "{pattern: wheel}", examples=examples)
+    judge = judge_of(tmp_path)
+    session(judge, "echo x", "sudo /usr/sbin/usermod -s /bin/sh a", "gpasswd", "echo usermod", times=3)
+    (row,) = judge.report()["never_fired"]
+    assert (row["program"], row["typed"], row["example"]) == (
+        "usermod",
+        6,
+        "sudo /usr/sbin/usermod -s /bin/sh a",
+    )
 
 
 def test_a_rule_that_nothing_here_could_make_fire_is_not_blamed(tmp_path: Path) -> None:
@@ -107,7 +121,12 @@ def test_a_rule_that_nothing_here_could_make_fire_is_not_blamed(tmp_path: Path) 
     payload = RULE.replace("applies_to: [command]", "applies_to: [payload]")
     (tmp_path / "p.yaml").write_text(
         payload.format(
-            id="R5002", name="brought", match="{pattern: miner}", technique="T1059", confidence=0.5
+            id="R5002",
+            name="brought",
+            match="{pattern: miner}",
+            technique="T1059",
+            confidence=0.5,
+            examples="[]",
         ),
         "utf-8",
     )
