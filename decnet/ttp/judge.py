@@ -17,8 +17,6 @@ from typing import Any, NamedTuple
 from decnet.events.session import SessionEnded
 from decnet.hostile import storable_text
 from decnet.runtime.received import Received
-from decnet.shell.known import COMMANDS
-from decnet.shell.views import views
 from decnet.ttp.base import TaggerEvent
 from decnet.ttp.clocked import ClockedIndex
 from decnet.ttp.events import tagger_events
@@ -27,6 +25,7 @@ from decnet.ttp.linekinds import MAX_READ_CHARS, kind_of
 from decnet.ttp.offline import OfflineTagger
 from decnet.ttp.offline_sessions import Tags, tags_of
 from decnet.ttp.rules import CompiledRule
+from decnet.ttp.typed import Typed
 
 MAX_KINDS = 20_000
 """Kinds of untagged lines, and different untagged lines, that are told apart."""
@@ -38,10 +37,6 @@ _BARE = frozenset(
     ("session_id", "attacker_ip", "attacker_uuid", "ended_at", "part", "parts", "commands", "joined")
 )
 """What a session says that is known by its commands only."""
-_ANYWHERE = frozenset(
-    ("awk", "bash", "busybox", "cat", "cd", "cp", "cut", "echo", "export", "find", "for", "grep", "head", "ls", "mv", "printf", "rm", "sed", "sh", "sudo", "tail", "tee", "touch", "x")
-)  # fmt: skip
-"""Programs that are typed for anything: that one of them was typed says nothing of a rule that did not fire."""
 OTHER_SOURCES = "(other sources)"
 
 
@@ -91,14 +86,6 @@ class _Overlap:
     example: str = ""
 
 
-@dataclass(slots=True)
-class _Typed:
-    """Lines that name a program."""
-
-    seen: int = 0
-    example: str = ""
-
-
 class _Seen(NamedTuple):
     """One session: the bit of its source, whether it has any tag, how often it occurred."""
 
@@ -126,8 +113,7 @@ class Judge:
         self._timed = False
         self._unreadable: list[dict[str, Any]] = []
         self._reading_ns = 0
-        self._programs = {rule.rule_id: programs_of(rule) for rule in tagger.index.rules}
-        self._typed = {name: _Typed() for names in self._programs.values() for name in names}
+        self._typed = Typed(tagger.index.rules)
 
     def unreadable(self, source: str, number: int, reason: str) -> None:
         """Notes that a session could not be read."""
@@ -198,21 +184,13 @@ class Judge:
         told = {e.source_id: e.payload[CONTEXT] for e in events if CONTEXT in e.payload}
         for place, (ident, command) in enumerate(record.command_ids(), start=1):
             self._totals["lines"] += seen.times
-            self._note_programs(command.command_text, seen.times)
+            self._typed.note(command.command_text[:MAX_READ_CHARS], seen.times)
             if ident in tagged:
                 self._totals["lines_tagged"] += seen.times
                 continue
             where = _Untagged(command.command_text[:MAX_EXAMPLE_CHARS], record.session_id, place)
             knows = {name for facts in told.get(ident, {}).values() for name in facts.values}
             self._untagged(command.command_text, where, knows, seen)
-
-    def _note_programs(self, text: str, times: int) -> None:
-        """Counts the programs of rules' own examples that a line names."""
-        for word in set(text[:MAX_READ_CHARS].split()):
-            entry = self._typed.get(word.rpartition("/")[2])
-            if entry is not None:
-                entry.seen += times
-                entry.example = entry.example or text[:MAX_EXAMPLE_CHARS]
 
     def _untagged(self, text: str, where: _Untagged, knows: set[str], seen: _Seen) -> None:
         line = self._kept(self._lines, _key(text), where)
@@ -289,13 +267,8 @@ class Judge:
         """
         clock = self._index.clocks.get(rule.rule_id)
         looked, held = (clock.calls, clock.held) if clock else (0, 0)
-        programs = self._programs[rule.rule_id]
-        program = max(programs, key=lambda name: (self._typed[name].seen, name), default="")
-        typed = self._typed[program] if program else _Typed()
-        return {
-            "rule_id": rule.rule_id, "name": rule.name, "looked_at": looked, "held": held,
-            "program": program if typed.seen else "", "typed": typed.seen, "example": typed.example,
-        }  # fmt: skip
+        told = {"rule_id": rule.rule_id, "name": rule.name, "looked_at": looked, "held": held}
+        return told | self._typed.most(rule.rule_id)
 
     def _one_source(self) -> list[dict[str, Any]] | None:
         """Rules that fired on one source only; None when there is only one."""
@@ -362,25 +335,6 @@ class Judge:
 def _rank(name: str) -> tuple[bool, str]:
     """What is said of a command comes before what is said of its session."""
     return name.startswith("session."), name
-
-
-def programs_of(rule: CompiledRule) -> frozenset[str]:
-    """The programs of a command rule's own examples, without those that say nothing of what a line is for."""
-    if "command" not in rule.applies_to:
-        return frozenset()
-    texts = (text for example in rule.tests_match if (text := _example(example)) is not None)
-    found = {view.argv0 for text in texts for view in views(text).views if view.kind != "decoded"}
-    return frozenset(name for name in found if name in COMMANDS or len(name) > 2) - _ANYWHERE - {""}
-
-
-def _example(example: Any) -> str | None:
-    """The text of an example, or the last line of one of a whole session."""
-    if isinstance(example, Mapping):
-        lines = example.get("session")
-        return _example(lines) if lines else example.get("command_text")
-    if isinstance(example, list):
-        return _example(example[-1]) if example else None
-    return example if isinstance(example, str) else None
 
 
 def _tells(payload: Mapping[str, Any]) -> bool:

@@ -94,6 +94,9 @@ def _program(words: Sequence[str], rest: Sequence[str]) -> Iterator[str]:
             yield "VAR=" if "=" in words[0] else words[0]
         return
     path = rest[0]
+    if path in ("[", "[["):
+        yield path
+        return
     folder, slash, base = path.rpartition("/")
     if (not slash or place_of(folder + "/") == BIN) and base in COMMANDS:
         yield base
