@@ -48,6 +48,11 @@ _CHANGERS = frozenset(
 )
 """Programs that change accounts, processes or what is kept of the session: more than looking."""
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)\Z", re.DOTALL)
+_DEVICE = re.compile(
+    r"/dev/(?:null|zero|full|u?random|tty\w*|pts/|tcp/|udp/|std(?:in|out|err)|fd/|console|kmsg|k?mem|watchdog\d*|[hsv]d[a-z]\d*"
+    r"|mmcblk|mtd|nvme|loop\d|sr\d)"
+)
+"""What is written there is no file; ``/dev/shm`` and hidden names in ``/dev`` are places for some."""
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _GLOB = re.compile(r"[*?\[]")
 _SCP_FILE = re.compile(r"(?P<kind>[CD])0?[0-7]{3,4} \d{1,15} (?P<name>[^/\s][^/]{0,254})\Z")
@@ -447,7 +452,7 @@ class Script:
             (
                 self._expanded(t)[0]
                 for op, t in command.redirects
-                if op in (">", ">>", ">|", "&>", "&>>") and t[:5] != "/dev/"
+                if op in (">", ">>", ">|", "&>", "&>>") and not _DEVICE.match(t)
             ),
             "",
         )

@@ -270,6 +270,11 @@ def test_a_removal_tells_that_nothing_was_done_before_it(lines: list[str], idle:
     [
         ("echo 77 > /tmp/k", True),
         ("> /tmp/k", True),
+        ("echo 7 > /dev/shm/.k", True),
+        ("echo 7 >> /dev/.k", True),
+        ("echo 7 > /dev/null", None),
+        ("echo 7 > /dev/tcp/203.0.113.9/80", None),
+        ("echo 7 > /dev/pts/0", None),
         (": > /tmp/k", True),
         ("cat << E > /tmp/k\n1\nE", True),
         ("./report > /tmp/k", None),
