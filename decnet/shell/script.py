@@ -42,6 +42,7 @@ TRIVIAL_CHARS = 16
 ANSWERS = 3
 """Lines that a prompt may take: the old password, the new one, the new one again."""
 REASON_CHARS = 120
+_ECHO_OPTIONS = ("-n", "-e", "-ne", "-en")
 _REMOVERS = frozenset(("rm", "unlink", "shred"))
 _CHANGERS = frozenset(
     ("passwd", "chpasswd", "useradd", "adduser", "usermod", "kill", "pkill", "killall", "unset", "chattr")
@@ -500,6 +501,7 @@ class Script:
                 text is not None
                 and (known is None or known.trivial)
                 and len(text) <= TRIVIAL_CHARS
+                and len(text.split()) < 2
                 and not _SHELL_TEXT.search(text)
             )
         facts.values["write.path"], facts.values["write.place"] = path, place_of(path)
@@ -572,7 +574,7 @@ class Script:
 def _written(name: str, arguments: Sequence[str], command: Command) -> str | None:
     """What a command writes, where the line says it itself."""
     if name in ("echo", "printf", ":", "true"):
-        return " ".join((*arguments, *command.more))
+        return " ".join((*(a for a in arguments if a not in _ECHO_OPTIONS), *command.more))
     return " ".join(command.more) if name == "cat" and (command.more or not arguments) else None
 
 

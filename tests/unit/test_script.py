@@ -270,6 +270,8 @@ def test_a_removal_tells_that_nothing_was_done_before_it(lines: list[str], idle:
     [
         ("echo 77 > /tmp/k", True),
         ("> /tmp/k", True),
+        ("echo -n ok > /tmp/k", True),
+        ("echo 'admin 54321' > /tmp/k", None),
         ("echo 7 > /dev/shm/.k", True),
         ("echo 7 >> /dev/.k", True),
         ("echo 7 > /dev/null", None),
