@@ -45,7 +45,18 @@ TRIVIAL_CHARS = 16
 ANSWERS = 3
 """Lines that a prompt may take: the old password, the new one, the new one again."""
 REASON_CHARS = 120
+_ECHO_OPTIONS = ("-n", "-e", "-ne", "-en")
+_REMOVERS = frozenset(("rm", "unlink", "shred"))
+_CHANGERS = frozenset(
+    ("passwd", "chpasswd", "useradd", "adduser", "usermod", "kill", "pkill", "killall", "unset", "chattr")
+)
+"""Programs that change accounts, processes or what is kept of the session: more than looking."""
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)\Z", re.DOTALL)
+_DEVICE = re.compile(
+    r"/dev/(?:null|zero|full|u?random|tty\w*|pts/|tcp/|udp/|std(?:in|out|err)|fd/|console|kmsg|k?mem|watchdog\d*|[hsv]d[a-z]\d*"
+    r"|mmcblk|mtd|nvme|loop\d|sr\d)"
+)
+"""What is written there is no file; ``/dev/shm`` and hidden names in ``/dev`` are places for some."""
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _GLOB = re.compile(r"[*?\[]")
 _SCP_FILE = re.compile(r"(?P<kind>[CD])0?[0-7]{3,4} \d{1,15} (?P<name>[^/\s][^/]{0,254})\Z")
@@ -100,6 +111,8 @@ class _Course:
     """How far the session has come."""
 
     worked: bool = False
+    changed: bool = False
+    """Whether a file came in any way, one was run, or one of the changers was."""
     recon: int = 0
     last_recon: int = 0
 
@@ -217,7 +230,7 @@ class Script:
             return {}
         name, arguments = rest[0].rpartition("/")[2], rest[1:]
         self._place(name, arguments)
-        self._stated(facts)
+        self._stated(name, facts)
         handled = self._special(name, arguments, command, facts, feeding)
         own = {} if handled else self._own_arguments(name, arguments, facts)
         piped = self._streams(name, arguments, command, facts, feeding) or own
@@ -240,8 +253,12 @@ class Script:
             self._command(command, self._facts(command, self.facts[-1]), {})
         self._depth -= 1
 
-    def _stated(self, facts: Facts) -> None:
+    def _stated(self, name: str, facts: Facts) -> None:
         course = self._course
+        if name in _CHANGERS:
+            course.changed = True
+        elif name in _REMOVERS and not (course.worked or course.changed):
+            facts.values["session.idle"] = True
         if course.worked:
             facts.values["session.worked"] = True
         if course.recon:
@@ -293,6 +310,7 @@ class Script:
     def _came(self, path: str, origin: str, what: str) -> File | None:
         """Notes that a file came; what was tried under its name before came later."""
         file = self.files.came(path, origin, self._reason(what))
+        self._course.changed = True
         if origin in ("fetched", "uploaded"):
             self._course.worked = True
             for pending in self._pending.pop(path.rpartition("/")[2], ()):
@@ -405,10 +423,12 @@ class Script:
         return False
 
     def _brought(self, brought: Sequence[Fetch], command: Command, facts: Facts) -> None:
-        for one in brought:
-            target = one.name or self._target(command)
-            if target:
-                self._came(resolved(target, self._cwd), "fetched", "fetched")
+        paths = [resolved(to, self._cwd) for one in brought if (to := one.name or self._target(command))]
+        for path in paths:
+            self._came(path, "fetched", "fetched")
+        if paths:
+            facts.values["fetch.path"] = paths[:MAX_VALUES]
+            facts.because["fetch.path"] = self._reason("fetched")
         self._course.worked = True
         facts.values["fetch.source"] = [one.source for one in brought[:MAX_VALUES]]
         facts.because["fetch.source"] = self._reason("fetched")
@@ -459,7 +479,7 @@ class Script:
             (
                 self._expanded(t)[0]
                 for op, t in command.redirects
-                if op in (">", ">>", ">|", "&>", "&>>") and t[:5] != "/dev/"
+                if op in (">", ">>", ">|", "&>", "&>>") and not _DEVICE.match(t)
             ),
             "",
         )
@@ -477,13 +497,9 @@ class Script:
             self._receives(facts, resolved(receiver, self._cwd))
             self._came(resolved(receiver, self._cwd), "uploaded", "uploaded")
         elif name in ("tee", "dd") and (kept := self._receiver(name, arguments, target)):
-            self._wrote(kept, "", facts)
+            self._wrote(kept, None, facts)
         elif target and "fetch.source" not in facts.values:
-            self._wrote(
-                target,
-                " ".join((*arguments, *command.more)) if name in ("echo", "printf", "cat") else "",
-                facts,
-            )
+            self._wrote(target, _written(name, arguments, command), facts)
         if "fetch.source" in facts.values and not target:
             return {"fetched": self._reason("fetched")}
         if name in ("base64", "xxd", "openssl") and any(
@@ -501,15 +517,17 @@ class Script:
             return next((a[3:] for a in arguments if a.startswith("of=")), "")
         return target if name in ("cat", "base64", "xxd") and not plain else ""
 
-    def _wrote(self, target: str, text: str, facts: Facts) -> None:
-        """A file that a redirection writes; its text where it is literal."""
+    def _wrote(self, target: str, text: str | None, facts: Facts) -> None:
+        """A file that a redirection writes; its text, None when a program writes what the line does not say."""
         path = resolved(target, self._cwd)
         known = self.files.at(path)
         file = self._came(path, "written", "written")
         if file is not None:
             file.trivial = (
-                (known is None or known.trivial)
+                text is not None
+                and (known is None or known.trivial)
                 and len(text) <= TRIVIAL_CHARS
+                and len(text.split()) < 2
                 and not _SHELL_TEXT.search(text)
             )
         facts.values["write.path"], facts.values["write.place"] = path, place_of(path)
@@ -566,6 +584,7 @@ class Script:
         if seen is not None:
             facts.values["later.exec"] = [seen.kind]
             facts.because["later.exec"] = seen.reason
+        self._course.changed |= "/" in target or via != "direct"
         self._try(path, base, via, facts)
 
     def _try(self, path: str, base: str, via: str, facts: Facts) -> None:
@@ -576,6 +595,13 @@ class Script:
         if self._waiting < MAX_PENDING:
             self._waiting += 1
             self._pending[base].append(_Pending(facts, path))
+
+
+def _written(name: str, arguments: Sequence[str], command: Command) -> str | None:
+    """What a command writes, where the line says it itself."""
+    if name in ("echo", "printf", ":", "true"):
+        return " ".join((*(a for a in arguments if a not in _ECHO_OPTIONS), *command.more))
+    return " ".join(command.more) if name == "cat" and (command.more or not arguments) else None
 
 
 def read_script(lines: Iterable[str], transfers: Iterable[Transfer] = ()) -> Script:

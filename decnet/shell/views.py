@@ -46,6 +46,8 @@ class View(NamedTuple):
     argv: tuple[str, ...] = ()
     number: int = 0
     """Which command of the line it shows, from 1; 0 for a line of several. Views of one command share it."""
+    piped: bool = field(default=False, compare=False)
+    """Whether another program reads its output; of a line of several whether that of the first is read."""
 
     @property
     def argv0(self) -> str:
@@ -96,11 +98,12 @@ class _Builder:
         self.tokens = MAX_TOKENS
         self.room = MAX_VIEW_TEXT
         self.number = 0
+        self.piped = False
 
     def build(self, line: str) -> Views:
         self._commands(line, 0)
         first = next(iter(self.found.values()), None)
-        whole = View("line", line, first.argv if first else ())
+        whole = View("line", line, first.argv if first else (), 0, first is not None and first.piped)
         decoded, capped = decoded_texts(line, MAX_DECODED)
         self.capped |= capped
         for text in decoded:
@@ -110,7 +113,7 @@ class _Builder:
                 self._commands(text, 0, "decoded")
         lines = [whole]
         if (joined := _joined(line)) != line:
-            lines.append(View("line", joined, whole.argv))
+            lines.append(replace(whole, text=joined))
         for i, view in enumerate(lines):
             if (same := self.found.pop(view.text, None)) is not None:
                 lines[i] = view._replace(number=same.number)
@@ -123,19 +126,20 @@ class _Builder:
         if len(self.found) >= MAX_VIEWS - 1 or len(text) > self.room:
             self.capped = True
             return
-        self.found[text] = View(kind, text, tuple(argv), self.number)
+        self.found[text] = View(kind, text, tuple(argv), self.number, self.piped)
         self.room -= len(text)
 
     def _commands(self, text: str, depth: int, kind: ViewKind = "command") -> None:
         commands, _, capped, self.tokens = split_commands(text, self.tokens)
         self.capped |= capped
         place = ""
-        for command in commands:
+        for command, after in zip(commands, (*commands[1:], None), strict=False):
             if len(self.found) >= MAX_VIEWS - 1:
                 self.capped = True
                 return
             rest, script = look_through(command.words)
             self.number += 1
+            self.piped = after is not None and after.fed and after.inner == command.inner
             text = " ".join((command.text, *" ".join(command.more).split()))
             self._add(kind, text, rest)
             if (plain := " ".join(command.words)) != text:

@@ -17,7 +17,7 @@ from decnet.hostile import storable_text
 from decnet.shell.script import Facts
 from decnet.shell.views import View, Views, views
 from decnet.ttp.conditions import CAPPED_MARK, Fields, Found, context_mark, dig, options
-from decnet.ttp.kinds import CAPPED_FIELD, COMMAND_FIELDS, CONTEXT, CONTEXT_FIELDS
+from decnet.ttp.kinds import CAPPED_FIELD, COMMAND_FIELDS, CONTEXT, CONTEXT_FIELDS, PIPED_FIELD
 from decnet.ttp.lifter_registry import known_kinds
 from decnet.ttp.rules import CompiledRule
 from decnet.ttp.windows import Correlation, Mark, value_of
@@ -355,6 +355,8 @@ def _command_fields(
             return clean(dig(payload, name))
         if name == CAPPED_FIELD:
             return True if capped else None
+        if name == PIPED_FIELD:
+            return True if view.piped else None
         return (view.argv0 or None) if name == "argv0" else list(view.argv)
 
     return lookup

