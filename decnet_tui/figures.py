@@ -42,6 +42,7 @@ LOSS: dict[str, Words] = {
     "sessions_cut": ("session read in part only", "sessions read in part only"),
     "unreadable": ("session not read again", "sessions not read again"),
     "views_capped": ("command with too many readings", "commands with too many readings"),
+    "story_capped": ("step beyond what a story tells of", "steps beyond what stories tell of"),
     "script_capped": (
         "file or command beyond what a session tells of",
         "files or commands beyond what sessions tell of",

@@ -32,7 +32,7 @@ from decnet.db.blocked import APPLICATION, PATIENCE_S, SOMEBODY, holder, postgre
 from decnet.errors import DatabaseError, DiskFull
 from decnet.jsontext import loads
 
-SCHEMA = "0014"
+SCHEMA = "0016"
 """The newest revision in ``migrations``; a test holds the two together."""
 BUSY_TIMEOUT_MS = 5000
 READ_TIMEOUT_MS = 2000

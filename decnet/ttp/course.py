@@ -55,7 +55,6 @@ def moves_of(session: SessionEnded, events: Iterable[TaggerEvent], marks: Marks)
         waiting = next(beside, None)
     if heard.typed and heard.typed[-1][0].text.strip() in LEAVES:
         writer.step(Step("leave", heard.typed[-1][0].line))
-    writer.moves.lines = len(session.commands)
     return writer.done()
 
 
@@ -195,21 +194,3 @@ _TAKES: Mapping[str, Callable[[_Beside, int, Writer, Files], None]] = {
 def _text(value: Any) -> str:
     """A field of a payload event as one text; the first of several."""
     return str(value[0] if isinstance(value, list) and value else value or "")
-
-
-def after(earlier: Moves, later: Moves) -> Moves:
-    """What happened in two parts of one session, one after the other."""
-    writer = Writer()
-    for moves, shift in ((earlier, 0), (later, earlier.lines)):
-        for phase in moves.phases:
-            writer.phase(phase, shift)
-        for play in moves.plays:
-            writer.play(play)
-        for play in moves.beside:
-            writer.beside(play)
-        for deed in moves.deeds:
-            writer.deed(deed.kind, deed.what, deed.how)
-        for host, times in moves.asked.items():
-            writer.asked(host, times)
-    writer.moves.lines = earlier.lines + later.lines
-    return writer.done()

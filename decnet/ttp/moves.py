@@ -42,7 +42,7 @@ class Phase(msgspec.Struct):
 
 
 class Moves(msgspec.Struct):
-    """What happened in a session or in a part of one."""
+    """What happened in a session."""
 
     phases: list[Phase] = []
     plays: list[str] = []
@@ -52,7 +52,6 @@ class Moves(msgspec.Struct):
     deeds: list[Deed] = []
     asked: dict[str, int] = {}
     """Host → how often something was fetched from it."""
-    lines: int = 0
 
 
 class Step(NamedTuple):
@@ -79,7 +78,12 @@ class Writer:
 
     def step(self, step: Step) -> None:
         """One more step."""
-        self.phase(_phase_of(step), 0)
+        last = self._last(phase_of(step.stage), step.line)
+        last.to, last.n = max(last.to, step.line), last.n + 1
+        last.stages[step.stage] = last.stages.get(step.stage, 0) + 1
+        _add(last.what, step.what)
+        _add(last.via, (step.via,) if step.via else ())
+        _add(last.techniques, step.techniques)
 
     def play(self, play: str) -> None:
         """One more play; one that repeats the last one says nothing new."""
@@ -96,23 +100,13 @@ class Writer:
         if len(play) <= MAX_BESIDE:
             _add(self.moves.beside, (play,))
 
-    def asked(self, host: str, times: int = 1) -> None:
-        """Something was fetched from a host, so many times."""
+    def asked(self, host: str) -> None:
+        """Something was fetched from a host."""
         asked = self.moves.asked
         if host in asked or len(asked) < MAX_HOSTS:
-            asked[host] = asked.get(host, 0) + times
+            asked[host] = asked.get(host, 0) + 1
         else:
             bit(STORY_CAPPED)
-
-    def phase(self, phase: Phase, shift: int) -> None:
-        """A phase of another part, whose lines count from ``shift``."""
-        first, to = (phase.first + shift, phase.to + shift) if phase.to else (0, 0)
-        last = self._last(phase.phase, first, to)
-        last.to, last.n = max(last.to, to), last.n + phase.n
-        for stage, n in phase.stages.items():
-            last.stages[stage] = last.stages.get(stage, 0) + n
-        for name in ("what", "via", "techniques"):
-            _add(getattr(last, name), getattr(phase, name))
 
     def also(self, name: str, techniques: Iterable[str]) -> None:
         """Techniques of a step that was told before, in the last phase of a name."""
@@ -121,7 +115,7 @@ class Writer:
                 _add(phase.techniques, techniques)
                 return
 
-    def _last(self, name: str, first: int, to: int) -> Phase:
+    def _last(self, name: str, line: int) -> Phase:
         """The phase that goes on, or a new one; at the bound the last of that name, out of its order."""
         phases = self.moves.phases
         if phases and phases[-1].phase == name:
@@ -131,7 +125,7 @@ class Writer:
             known = next((phase for phase in reversed(phases) if phase.phase == name), None)
             if known is not None:
                 return known
-        phases.append(Phase(name, first, to))
+        phases.append(Phase(name, line, line))
         return phases[-1]
 
     def deed(self, kind: str, what: str = "", how: str = "") -> None:
@@ -146,20 +140,6 @@ class Writer:
         """All of it."""
         self.moves.deeds = list(self._deeds)
         return self.moves
-
-
-def _phase_of(step: Step) -> Phase:
-    via = [step.via] if step.via else []
-    return Phase(
-        phase_of(step.stage),
-        step.line,
-        step.line,
-        1,
-        {step.stage: 1},
-        list(step.what),
-        via,
-        list(step.techniques),
-    )
 
 
 def _add(known: list[str], more: Iterable[str]) -> None:

@@ -57,7 +57,7 @@ def story_of(moves: Moves) -> Story:
 
 
 def _adjacent(phases: Sequence[Phase]) -> list[Phase]:
-    """The phases with those of one name that follow each other made one (parts of a session may bring them)."""
+    """The phases with those of one name that follow each other made one."""
     out: list[Phase] = []
     for phase in phases:
         if out and out[-1].phase == phase.phase:

@@ -128,6 +128,7 @@ def _bites(monkeypatch: pytest.MonkeyPatch) -> None:
         "evidence_cut",
         "attempts_uncounted",
         "news_cut",
+        "story_capped",
         "users_capped",
     ):
         monkeypatch.setitem(BITES, name, 7)
@@ -157,6 +158,7 @@ def ttp() -> tuple[dict[str, Any], set[str]]:
         "evidence_cut",
         "attempts_uncounted",
         "news_cut",
+        "story_capped",
     }
 
 

@@ -16,7 +16,7 @@ from decnet.bus.base import Event
 from decnet.events.session import SessionEnded
 from decnet.runtime.received import Received
 from decnet.ttp.acts import Mark
-from decnet.ttp.course import after, moves_of
+from decnet.ttp.course import moves_of
 from decnet.ttp.events import tagger_events
 from decnet.ttp.moves import MAX_DEEDS, MAX_NAMES, MAX_PHASES, MAX_PLAYS, STORY_CAPPED, Step, Writer
 from decnet.ttp.offline import OfflineTagger
@@ -235,14 +235,6 @@ def test_bounds_of_a_story_are_counted_where_they_bite(bound: int, put: Any) -> 
     assert BITES[STORY_CAPPED] == before
     put(writer, bound)
     assert BITES[STORY_CAPPED] == before + 1
-
-
-def test_parts_of_a_session_end_with_the_story_of_the_whole(tagger: OfflineTagger) -> None:
-    lines = ["uname -a", "iptables -F", "w", "ssh root@10.0.0.5", "rm -rf /var/log", "crontab -r", "exit"]
-    whole = moves(tagger, lines, **IN)
-    for cut in range(1, len(lines)):
-        first, second = moves(tagger, lines[:cut], **IN), moves(tagger, lines[cut:])
-        assert story_of(after(first, second)) == story_of(whole), cut
 
 
 LINES = st.lists(
