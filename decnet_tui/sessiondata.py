@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +25,12 @@ class TaggedCommand(EndedCommand):
 LISTS = ("joined", "inputs", "downloads", "uploads", "forwards", "exploits", "extras")
 _TIMES = frozenset({"ts", "started_at", "ended_at"})
 _LONGEST = 2000
+_ONE = {
+    "hashes": "hash", "hosts": "host", "keys": "key", "credentials": "log-in", "techniques": "technique",
+    "playbooks": "playbook",
+}  # fmt: skip
+_NAMED = 3
+_FIRST_CHARS = 100
 
 
 def fact_lines(payload: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -46,6 +52,29 @@ def shown(name: str, value: Any) -> str:
     return visible(value if isinstance(value, str) else json.dumps(value, default=str), _LONGEST)
 
 
+def story_lines(told: Mapping[str, Any]) -> Iterator[str]:
+    """What a session amounts to, as lines: story, severity with its reason, playbook, what was never seen before."""
+    if told.get("severity") is None:
+        yield f"{'story':<15} not judged yet: a session is when it ends"
+        return
+    yield f"{'story':<15} {visible(told.get('story_line') or '-', _LONGEST)}"
+    yield f"{'severity':<15} {told['severity']}: {visible(told.get('severity_reason'), _LONGEST)}"
+    if told.get("playbook"):
+        yield f"{'playbook':<15} {told['playbook']}"
+    if news := first_line(told.get("first_times") or {}):
+        yield f"{'first time ever':<15} {news}"
+
+
+def first_line(first: Mapping[str, Any]) -> str:
+    """What was never seen before, in words; empty for nothing."""
+    return ", ".join(
+        f"{_ONE.get(kind, kind)} {visible(' '.join(values[:_NAMED]), _FIRST_CHARS)}"
+        + (f" and {len(values) - _NAMED} more" if len(values) > _NAMED else "")
+        for kind, values in first.items()
+        if values
+    )
+
+
 @dataclass(frozen=True)
 class SessionData:
     """``payload`` as ``attacker.session.ended`` has it, None when no such session is stored.
@@ -56,6 +85,8 @@ class SessionData:
     payload: EndedPayload | None
     tags: Sequence[ListedTag]
     recording: bytes | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
+    """Story, severity, playbook and ``first_times``, as :func:`story_lines` takes them."""
 
     def commands(self) -> list[TaggedCommand]:
         """Commands in order, each with its ``tags``."""
@@ -84,4 +115,5 @@ async def read_session(session: Session, session_id: str) -> SessionData:
     payload = await repo.session_payload(session_id)
     tags = await repo.list_tags(session=session_id, limit=0, ignored=True)
     key = payload["keystrokes_ref"] if payload is not None else None
-    return SessionData(payload, tags, await repo.recording(key) if key else None)
+    told = {**await repo.session_told(session_id), "first_times": await repo.first_times(session_id)}
+    return SessionData(payload, tags, await repo.recording(key) if key else None, told)

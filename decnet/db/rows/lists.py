@@ -53,6 +53,12 @@ class ListedSession(TypedDict):
     tag_count: int
     commands_dropped: int | None
     items_dropped: int | None
+    story: list[JsonObject] | None
+    """What the session amounts to; None, as all below, of a session that nobody has judged."""
+    story_line: str | None
+    severity: str | None
+    severity_reason: str | None
+    playbook: str | None
 
 
 class ListedAttacker(TypedDict):

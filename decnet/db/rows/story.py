@@ -43,6 +43,11 @@ class SessionTold(TypedDict):
     playbook: str | None
 
 
+NOT_JUDGED: SessionTold = {
+    "story": None, "story_line": None, "severity": None, "severity_reason": None, "playbook": None,
+}  # fmt: skip
+
+
 class FirstTimes(TypedDict, total=False):
     """What was never seen before a session, by event time; kinds without anything are not there."""
 

@@ -13,7 +13,7 @@ from sqlalchemy import and_, delete, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import SqlRepository, chunks, replace
-from decnet.db.rows.story import FirstTimes, SessionTold, StoryRow, ThingRow
+from decnet.db.rows.story import NOT_JUDGED, FirstTimes, SessionTold, StoryRow, ThingRow
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Credential
 from decnet.db.schema.story import SessionStory, SessionThing
@@ -26,9 +26,6 @@ _COLUMNS = tuple(StoryRow.__annotations__)
 MAX_ASKED = 100
 """Techniques and credentials of one session that are looked up."""
 _LISTS: Mapping[str, str] = {"hash": "hashes", "host": "hosts", "key": "keys", "playbook": "playbooks"}
-NOTHING_TOLD: SessionTold = {
-    "story": None, "story_line": None, "severity": None, "severity_reason": None, "playbook": None,
-}  # fmt: skip
 
 
 class StoriesMixin(SqlRepository):
@@ -71,7 +68,7 @@ class StoriesMixin(SqlRepository):
     async def session_told(self, session_id: str) -> SessionTold:
         """Story, severity and playbook of a session as they are shown."""
         row = (await self.stories([session_id])).get(session_id)
-        return NOTHING_TOLD if row is None else told(row)
+        return NOT_JUDGED if row is None else told(row)
 
     async def first_times(self, session_id: str) -> FirstTimes:
         """What a session had that no other had before it, by event time; quick, whatever is stored."""
