@@ -65,6 +65,17 @@ def story_lines(told: Mapping[str, Any]) -> Iterator[str]:
         yield f"{'first time ever':<15} {news}"
 
 
+def head_lines(told: Mapping[str, Any]) -> list[str]:
+    """The same for a screen: severity with its reason, the story, playbook and what was never seen before."""
+    if told.get("severity") is None:
+        return []
+    news = first_line(told.get("first_times") or {})
+    named = [str(told["playbook"])] if told.get("playbook") else []
+    last = "  ".join([*named, *([f"first time ever: {news}"] if news else [])])
+    reason, story = visible(told.get("severity_reason"), _LONGEST), visible(told.get("story_line"), _LONGEST)
+    return [line for line in (f"{told['severity']}: {reason}", story, last) if line]
+
+
 def first_line(first: Mapping[str, Any]) -> str:
     """What was never seen before, in words; empty for nothing."""
     return ", ".join(

@@ -7,17 +7,18 @@ everything else is what its tags say, and a tag of a stage that the facts know a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from decnet.attack.catalogue import load_catalogue
+from decnet.shell.places import KEYS, STARTUP
 from decnet.shell.programs import COMPILERS, EXTRACTORS, RUNNERS
 from decnet.shell.script import Facts
 from decnet.ttp.facts import host_of, name_of
 from decnet.ttp.moves import Step, Writer, clean
 from decnet.ttp.playbook import Simple, simple, simples
-from decnet.ttp.severity import CERTAIN
+from decnet.ttp.severity import CERTAIN, SOMETHING
 from decnet.ttp.stages import stage_of
 
 MAX_SIMPLES = 512
@@ -35,6 +36,10 @@ _WAYS: Mapping[str, str] = {
     "written": "wrote", "copied": "copied", "chmodded": "made executable",
 }  # fmt: skip
 """How a file came → how that is said; of several the first."""
+_SENT = frozenset(
+    {"-T", "--upload-file", "-F", "--form", "-d", "--data", "--data-binary", "--post-file", "--post-data"}
+)
+"""Options with which curl and wget send something instead of bringing it."""
 _MADE = frozenset({"made executable", "copied"})
 """Ways that do not say where a file came from."""
 _DEEDS: Mapping[str, str] = {
@@ -47,7 +52,7 @@ _DEEDS: Mapping[str, str] = {
     "T1095": "tunnelled", "T1071.003": "tunnelled", "T1105": "brought", "T1190": "probed",
 }  # fmt: skip
 _WORDS: Mapping[str, str] = {
-    "T1098": "password", "T1098.004": "SSH key", "T1053.002": "at job", "T1053.003": "cron", "T1136": "new account",
+    "T1098": "password", "T1098.007": "rights", "T1048.003": "in the clear", "T1098.004": "SSH key", "T1053.002": "at job", "T1053.003": "cron", "T1136": "new account",
     "T1136.001": "new account", "T1543.002": "systemd service", "T1037.004": "start-up script", "T1531": "account taken away",
     "T1546.004": "shell profile", "T1505.003": "web shell", "T1547.006": "kernel module", "T1562.001": "security tools",
     "T1562.004": "firewall", "T1562.006": "logging", "T1562.012": "audit", "T1070.002": "logs", "T1485": "data deleted",
@@ -143,7 +148,7 @@ def _by_facts(
     if facts is None:
         return
     values, program = facts.values, one.program
-    if (brought := _brought(values, program)) is not None:
+    if (brought := _brought(one, values)) is not None:
         names, how = brought
         files.last = next((name for name in names if name), files.last)
         for name in names or ("",):
@@ -154,7 +159,7 @@ def _by_facts(
         yield Step("fetch", typed.line, tuple(map(clean, names)), clean(program))
     elif (ran := _ran(one, values, fetched)) is not None:
         name, how = ran
-        name = name if "$" not in name else files.last or "a script"
+        name = name if "$" not in name else files.last or SOMETHING
         told = files.called(name)
         how = files.ways.get(name, how) if how in _MADE else how
         writer.deed(*(("ran", told, how) if how else ("tried", told, "run")))
@@ -167,13 +172,15 @@ def _by_facts(
         yield Step(stage, typed.line, own[:4] if stage == "clean" else ())
 
 
-def _brought(values: Mapping[str, Any], program: str) -> tuple[list[str], str] | None:
+def _brought(one: Simple, values: Mapping[str, Any]) -> tuple[list[str], str] | None:
     """The names of files that a command brings, and how."""
+    if "fetch.source" in values and not _SENT.isdisjoint(one.words):
+        return None
     if "fetch.source" in values:
         return [name_of(source) or host_of(source) for source in values["fetch.source"]], "fetched"
     if values.get("stdin.origin") == ["client"] or "stdin.received" in values:
         name = name_of(str(values.get("write.path", "")))
-        return [name] if name and program != "scp" else [], "uploaded"
+        return [name] if name and one.program != "scp" else [], "uploaded"
     return None
 
 
@@ -183,7 +190,7 @@ def _ran(one: Simple, values: Mapping[str, Any], fetched: tuple[str, ...]) -> tu
     if origins:
         return _target(one, values), _way(origins)
     if one.program in RUNNERS and (fed := values.get("stdin.origin")):
-        return ", ".join(fetched) or "a script", _way(fed)
+        return ", ".join(fetched) or SOMETHING, _way(fed)
     if "exec.tried_dirs" in values and values["exec.tried_dirs"] > 1:
         return _target(one, values), ""
     return None
@@ -209,7 +216,10 @@ def _handled(program: str, values: Mapping[str, Any]) -> str | None:
             return "arm"
         if program in _EDITS:
             return "hide"
-    return "prepare" if "write.path" in values and program in _SENDS else None
+    written = str(values.get("write.path", ""))
+    if not written or program not in _SENDS or written.startswith("/etc/"):
+        return None
+    return None if values.get("write.place") in (STARTUP, KEYS) else "prepare"
 
 
 # --- what the tags say
@@ -220,8 +230,11 @@ def _by_marks(typed: Typed, found: Sequence[Simple], acts: list[_Act], writer: W
     by_stage = {act.step.stage: act for act in reversed(acts)}
     by_facts = frozenset(by_stage)
     shell = any(m.technique.startswith("T1059") and m.confidence >= CERTAIN for m in typed.marks)
-    for mark in typed.marks:
+    ran = "run" in by_facts or (shell and _runs(typed.marks, by_facts))
+    for mark in sorted(typed.marks, key=_is_shell):
         stage = stage_of(mark.technique, mark.tactic)
+        if stage == "run" and not ran and _is_shell(mark):  # the use of a shell, of nothing that came
+            stage = next(iter(by_stage), "prepare")
         place = _place(mark, found)
         act = by_stage.get(stage)
         if act is None:
@@ -232,8 +245,20 @@ def _by_marks(typed: Typed, found: Sequence[Simple], acts: list[_Act], writer: W
             act.step = act.step._replace(techniques=(*known, mark.technique))
         if stage not in by_facts and not (shell and mark.technique == "T1095"):
             _achieved(mark, stage, found[place] if place < len(found) else None, writer)
-    if shell and "run" not in by_facts:
+    if ran and "run" not in by_facts:
         _run_unseen(typed.marks, by_stage, writer)
+
+
+def _is_shell(mark: Mark) -> bool:
+    return mark.technique.startswith("T1059")
+
+
+def _runs(marks: Iterable[Mark], by_facts: Collection[str]) -> bool:
+    """Whether the use of a shell is the running of something: the line fetches too, or talks to the outside."""
+    if "fetch" in by_facts:
+        return True
+    certain = [mark for mark in marks if mark.confidence >= CERTAIN]
+    return any(m.technique == "T1095" or stage_of(m.technique, m.tactic) == "fetch" for m in certain)
 
 
 def _run_unseen(marks: Sequence[Mark], by_stage: Mapping[str, _Act], writer: Writer) -> None:
@@ -241,7 +266,7 @@ def _run_unseen(marks: Sequence[Mark], by_stage: Mapping[str, _Act], writer: Wri
     if any(mark.technique == "T1095" and mark.confidence >= CERTAIN for mark in marks):
         writer.deed("shell")
     elif (fetch := by_stage.get("fetch")) is not None:
-        writer.deed("ran", ", ".join(fetch.step.what) or "a script", "fetched")
+        writer.deed("ran", ", ".join(fetch.step.what) or SOMETHING, "fetched")
 
 
 def _place(mark: Mark, found: Sequence[Simple]) -> int:

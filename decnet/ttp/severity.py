@@ -17,6 +17,8 @@ SEVERITIES: tuple[str, ...] = ("critical", "high", "medium", "low", "info")
 CERTAIN = 0.5
 """A tag of less confidence than this is told in the story, but is nothing that was achieved."""
 REASON_CHARS = 160
+SOMETHING = "a script"
+"""What has no name is called so, where nothing else has one."""
 _PHRASES = 3
 _NAMES = 3
 
@@ -86,7 +88,8 @@ def _worth(kind: str, worst: str) -> bool:
 
 
 def _phrase(kind: str, deeds: Sequence[Deed]) -> str:
-    names = list(dict.fromkeys(deed.what for deed in deeds if deed.what))
+    named = dict.fromkeys(deed.what for deed in deeds if deed.what)
+    names = [name for name in named if name != SOMETHING] or list(named)
     if not names:
         return KINDS[kind].plain
     more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""

