@@ -25,12 +25,12 @@ class TaggedCommand(EndedCommand):
 LISTS = ("joined", "inputs", "downloads", "uploads", "forwards", "exploits", "extras")
 _TIMES = frozenset({"ts", "started_at", "ended_at"})
 _LONGEST = 2000
-_ONE = {
-    "hashes": "hash", "hosts": "host", "keys": "key", "credentials": "log-in", "techniques": "technique",
-    "playbooks": "playbook",
+_SHOWN_OF: Mapping[str, tuple[str, int]] = {
+    "playbooks": ("playbook", 0), "hashes": ("hash", 8), "keys": ("key", 15), "credentials": ("log-in", 40),
+    "hosts": ("host", 60), "techniques": ("technique", 12),
 }  # fmt: skip
+"""What can be new, in the order in which it is told: its word, and characters of each (a playbook stands beside)."""
 _NAMED = 3
-_FIRST_CHARS = 100
 
 
 def fact_lines(payload: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -77,13 +77,14 @@ def head_lines(told: Mapping[str, Any]) -> list[str]:
 
 
 def first_line(first: Mapping[str, Any]) -> str:
-    """What was never seen before, in words; empty for nothing."""
-    return ", ".join(
-        f"{_ONE.get(kind, kind)} {visible(' '.join(values[:_NAMED]), _FIRST_CHARS)}"
-        + (f" and {len(values) - _NAMED} more" if len(values) > _NAMED else "")
-        for kind, values in first.items()
-        if values
-    )
+    """What was never seen before, in words; empty for nothing. Hashes and keys are cut to what tells them apart."""
+    return ", ".join(_first(kind, first[kind]) for kind in _SHOWN_OF if first.get(kind))
+
+
+def _first(kind: str, values: Sequence[str]) -> str:
+    word, chars = _SHOWN_OF[kind]
+    named = " ".join(visible(value[:chars], chars) for value in values[:_NAMED])
+    return f"{word} {named}".rstrip() + (f" and {len(values) - _NAMED} more" if len(values) > _NAMED else "")
 
 
 @dataclass(frozen=True)

