@@ -8,6 +8,9 @@ import msgspec
 
 from decnet.events.record import Record
 
+SEVERITIES: tuple[str, ...] = ("critical", "high", "medium", "low", "info")
+"""How bad a session was, from the worst on."""
+
 
 class Tagged(Record, frozen=True, kw_only=True, omit_defaults=True):
     """``ttp.tagged``: tags of one subject that were really inserted; the lists are bounded."""
@@ -47,7 +50,7 @@ class SessionJudged(Record, frozen=True, kw_only=True, omit_defaults=True):
 
     session_id: str
     severity: str
-    """critical, high, medium, low or info."""
+    """One of ``SEVERITIES``."""
     severity_reason: str
     story_line: str
     attacker_uuid: str | None = None

@@ -17,7 +17,7 @@ from decnet.bus import topics
 from decnet.db.rows.story import StoryRow, ThingRow
 from decnet.db.types import as_utc
 from decnet.events.session import SessionEnded
-from decnet.events.ttp import SessionJudged
+from decnet.events.ttp import SEVERITIES, SessionJudged
 from decnet.hostile import storable_text
 from decnet.ids import event_id
 from decnet.runtime.worker import Transaction
@@ -25,7 +25,6 @@ from decnet.ttp.acts import Mark
 from decnet.ttp.base import TaggerEvent, TTPTag
 from decnet.ttp.course import moves_of
 from decnet.ttp.novelty import Thing, things_of
-from decnet.ttp.severity import SEVERITIES
 from decnet.ttp.story import Story, story_of
 from decnet.ttp.suppression import IgnoredSources
 

@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from decnet.events.ttp import SEVERITIES
 from decnet.hostile import visible
 
-SEVERITIES: tuple[str, ...] = ("critical", "high", "medium", "low", "info")
-"""From the worst on."""
 CERTAIN = 0.5
 """A tag of less confidence than this is told in the story, but is nothing that was achieved."""
 REASON_CHARS = 160

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, TypedDict, TypeVar
 import typer
 
 from decnet.config import Settings
-from decnet.ttp.severity import SEVERITIES, worse
+from decnet.events.ttp import SEVERITIES
+from decnet.ttp.severity import worse
 from decnet_tui.cli import common, emptiness
 
 if TYPE_CHECKING:

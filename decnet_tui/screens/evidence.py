@@ -13,8 +13,8 @@ from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows import JsonObject
 from decnet.db.rows.lists import ListedSession, ListedTag, TagBehind
 from decnet.db.rows.recorder import EndedPayload
+from decnet.events.ttp import SEVERITIES
 from decnet.hostile import visible
-from decnet.ttp.severity import SEVERITIES
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
 from decnet_tui.screens.base import TIME_WIDTHS, View

