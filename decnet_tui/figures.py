@@ -43,6 +43,7 @@ LOSS: dict[str, Words] = {
     "unreadable": ("session not read again", "sessions not read again"),
     "views_capped": ("command with too many readings", "commands with too many readings"),
     "parts_apart": ("part of a very long session judged alone", "parts of very long sessions judged alone"),
+    "story_capped": ("step beyond what a story tells of", "steps beyond what stories tell of"),
     "script_capped": (
         "file or command beyond what a session tells of",
         "files or commands beyond what sessions tell of",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +27,12 @@ _FILES = frozenset({"downloads", "uploads"})
 _SCANS = frozenset({"cowrie.virustotal.scanfile", "cowrie.virustotal.scanurl"})
 _TIMES = frozenset({"ts", "started_at", "ended_at"})
 _LONGEST = 2000
+_SHOWN_OF: Mapping[str, tuple[str, int]] = {
+    "playbooks": ("playbook", 0), "hashes": ("hash", 8), "keys": ("key", 15), "credentials": ("log-in", 40),
+    "hosts": ("host", 60), "techniques": ("technique", 12),
+}  # fmt: skip
+"""What can be new, in the order in which it is told: its word, and characters of each (a playbook stands beside)."""
+_NAMED = 3
 
 
 def fact_lines(payload: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -79,6 +85,41 @@ def shown(name: str, value: Any) -> str:
     return visible(value if isinstance(value, str) else json.dumps(value, default=str), _LONGEST)
 
 
+def story_lines(told: Mapping[str, Any]) -> Iterator[str]:
+    """What a session amounts to, as lines: story, severity with its reason, playbook, what was never seen before."""
+    if told.get("severity") is None:
+        yield f"{'story':<15} not judged yet: a session is when it ends"
+        return
+    yield f"{'story':<15} {visible(told.get('story_line') or '-', _LONGEST)}"
+    yield f"{'severity':<15} {told['severity']}: {visible(told.get('severity_reason'), _LONGEST)}"
+    if told.get("playbook"):
+        yield f"{'playbook':<15} {told['playbook']}"
+    if news := first_line(told.get("first_times") or {}):
+        yield f"{'first time ever':<15} {news}"
+
+
+def head_lines(told: Mapping[str, Any]) -> list[str]:
+    """The same for a screen: severity with its reason, the story, playbook and what was never seen before."""
+    if told.get("severity") is None:
+        return []
+    news = first_line(told.get("first_times") or {})
+    named = [str(told["playbook"])] if told.get("playbook") else []
+    last = "  ".join([*named, *([f"first time ever: {news}"] if news else [])])
+    reason, story = visible(told.get("severity_reason"), _LONGEST), visible(told.get("story_line"), _LONGEST)
+    return [line for line in (f"{told['severity']}: {reason}", story, last) if line]
+
+
+def first_line(first: Mapping[str, Any]) -> str:
+    """What was never seen before, in words; empty for nothing. Hashes and keys are cut to what tells them apart."""
+    return ", ".join(_first(kind, first[kind]) for kind in _SHOWN_OF if first.get(kind))
+
+
+def _first(kind: str, values: Sequence[str]) -> str:
+    word, chars = _SHOWN_OF[kind]
+    named = " ".join(visible(value[:chars], chars) for value in values[:_NAMED])
+    return f"{word} {named}".rstrip() + (f" and {len(values) - _NAMED} more" if len(values) > _NAMED else "")
+
+
 @dataclass(frozen=True)
 class SessionData:
     """``payload`` as ``attacker.session.ended`` has it, None when no such session is stored.
@@ -89,6 +130,8 @@ class SessionData:
     payload: EndedPayload | None
     tags: Sequence[ListedTag]
     recording: bytes | None = None
+    told: Mapping[str, Any] = field(default_factory=dict)
+    """Story, severity, playbook and ``first_times``, as :func:`story_lines` takes them."""
 
     def commands(self) -> list[TaggedCommand]:
         """Commands in order, each with its ``tags``."""
@@ -117,4 +160,5 @@ async def read_session(session: Session, session_id: str) -> SessionData:
     payload = await repo.session_payload(session_id)
     tags = await repo.list_tags(session=session_id, limit=0, ignored=True)
     key = payload["keystrokes_ref"] if payload is not None else None
-    return SessionData(payload, tags, await repo.recording(key) if key else None)
+    told = {**await repo.session_told(session_id), "first_times": await repo.first_times(session_id)}
+    return SessionData(payload, tags, await repo.recording(key) if key else None, told)

@@ -125,6 +125,10 @@ def _tagged(_: str, p: Payload) -> str:
     return f"{len(tags) if isinstance(tags, list) else '?'} tags {_listed(p.get('techniques_added'), 5)}"
 
 
+def _judged(_: str, p: Payload) -> str:
+    return f"{_text(p, 'severity')}: {_text(p, 'severity_reason')}"
+
+
 def _rule_state(_: str, p: Payload) -> str:
     ceiling = f" {p['confidence_max']}" if p.get("confidence_max") is not None else ""
     by = f" by {p['set_by']}" if p.get("set_by") else " at expiry" if p.get("auto_revert") else ""
@@ -171,6 +175,7 @@ _WRITERS: tuple[tuple[str, Callable[[str, Payload], str]], ...] = (
     ("ttp.rule.fired.", _fired),
     ("ttp.rule.state.", _rule_state),
     ("ttp.tagged", _tagged),
+    ("ttp.session.judged", _judged),
     ("attribution.profile.multi", _multi),
     ("attribution.profile.state", _profile),
     ("system.deadletter.", _deadletter),

@@ -197,9 +197,18 @@ def _sessions(found: Found) -> tuple[Item, ...]:
         text = (
             f"{row.get('attacker_ip') or '?':<15} {row.get('decky_id') or '?'} {row.get('service') or ''}: "
         )
-        text += f"{row['techniques']} techniques, {row.get('command_count')} commands in {length}{loot}"
+        text += f"{_judged(row)}{row['techniques']} techniques, {row.get('command_count')} commands in {length}{loot}"
         items.append(Item(str(row["session_id"]), text, row, ("actors", row["session_id"])))
     return tuple(items)
+
+
+def _judged(row: SessionWorthReading) -> str:
+    """What a session amounts to, whether that is new, and how many are like it."""
+    if not row.get("severity"):
+        return ""
+    news = ", first time" if row["new"] else ""
+    like = f", {row['alike'] - 1} more like it" if row["alike"] > 1 else ""
+    return f"{row['severity']}: {row['severity_reason']}{news}{like}; "
 
 
 def _rules(found: Found) -> tuple[Item, ...]:

@@ -46,6 +46,7 @@ CANARY_REVOKED = "revoked"
 ATTRIBUTION_PROFILE_STATE_CHANGED = "profile.state_changed"
 ATTRIBUTION_PROFILE_MULTI_ACTOR_SUSPECTED = "profile.multi_actor_suspected"
 TTP_TAGGED = "tagged"
+TTP_SESSION_JUDGED = "session.judged"
 TTP_RULE_FIRED = "rule.fired"
 TTP_RULE_SUPPRESSED = "rule.suppressed"
 TTP_RULE_RELOADED = "rule.reloaded"
@@ -67,6 +68,7 @@ DURABLE_PATTERNS: tuple[str, ...] = (
     "canary.>",
     "attribution.>",
     "ttp.tagged",
+    "ttp.session.judged",
     "ttp.rule.fired.*",
     "ttp.rule.reloaded.*",
     "ttp.rule.state.*",
@@ -91,7 +93,7 @@ def is_durable(topic: str) -> bool:
     if root in (ATTACKER, CREDENTIAL, IDENTITY, EMAIL, CANARY, ATTRIBUTION, TOPOLOGY):
         return True
     if root == TTP:
-        return rest == TTP_TAGGED or rest.rpartition(".")[0] in _DURABLE_RULE_NEWS
+        return rest in (TTP_TAGGED, TTP_SESSION_JUDGED) or rest.rpartition(".")[0] in _DURABLE_RULE_NEWS
     if root == DECKY:
         return rest.partition(".")[2] in _DURABLE_DECKY_NEWS
     return root == SYSTEM and rest.rpartition(".")[0] == SYSTEM_DEADLETTER

@@ -79,6 +79,16 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "evidence_summary": "2 primitives flagged multi_actor", "confidence": 0.7, "ts": 1_772_359_209.0,
     },
     "ttp.tagged": {"attacker_uuid": _WHO["attacker_uuid"], "tag_uuids": ["u1"], "techniques_added": ["T1105"]},
+    "ttp.session.judged": {
+        "session_id": "d6775016-887f-5a0c-9d42-bf2c1e43fcc2", "attacker_uuid": _WHO["attacker_uuid"], "severity": "high",
+        "severity_reason": "fetched and ran a.sh", "playbook": "pb-d79046e3982f", "story_line": "fetch+run a.sh",
+        "story": [
+            {
+                "phase": "deliver", "from": 1, "to": 2, "n": 2, "stages": {"fetch": 1, "run": 1}, "what": ["a.sh"],
+                "via": ["wget"], "techniques": ["T1105", "T1059.004"],
+            }
+        ],
+    },
     "ttp.rule.fired.*": {"technique_id": "T1105", "tag_uuids": ["u1"], "rule_ids": ["R0001"]},
     "ttp.rule.suppressed": {"rule_id": "R0001", "reason": "disabled", "count": 3, "window_s": 60.0},
     "ttp.rule.reloaded.*": {"rule_id": "R0001", "rule_version": 2},

@@ -41,6 +41,7 @@ RECORDS: Mapping[str, type[Record]] = {
     "attribution.profile.state_changed": attribution.StateChanged,
     "attribution.profile.multi_actor_suspected": attribution.MultiActorSuspected,
     "ttp.tagged": ttp.Tagged,
+    "ttp.session.judged": ttp.SessionJudged,
     "ttp.rule.fired.*": ttp.RuleFired,
     "ttp.rule.suppressed": ttp.RuleSuppressed,
     "ttp.rule.reloaded.*": ttp.RuleReloaded,

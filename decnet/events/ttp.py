@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import msgspec
+
 from decnet.events.record import Record
+
+SEVERITIES: tuple[str, ...] = ("critical", "high", "medium", "low", "info")
+"""How bad a session was, from the worst on."""
 
 
 class Tagged(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -17,6 +22,41 @@ class Tagged(Record, frozen=True, kw_only=True, omit_defaults=True):
     session_id: str | None = None
     tag_uuids: list[str] = []
     techniques_added: list[str] = []
+
+
+class StoryPhase(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False, rename={"first": "from"}):
+    """One phase of a session's story: from which line to which (from 1; 0 is before the first), how many steps.
+
+    ``times`` and ``cycle`` are there where a group of phases followed itself: how often, and which group.
+    """
+
+    phase: str
+    first: int
+    to: int
+    n: int
+    stages: dict[str, int] = {}
+    what: list[str] = []
+    via: list[str] = []
+    techniques: list[str] = []
+    times: int | msgspec.UnsetType = msgspec.UNSET
+    cycle: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class SessionJudged(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """``ttp.session.judged``: what a session that ended amounts to; told again when more of it was judged."""
+
+    LISTS: ClassVar = {"story": StoryPhase}
+    ALWAYS: ClassVar = ("attacker_uuid", "decky_id", "playbook", "story")
+
+    session_id: str
+    severity: str
+    """One of ``SEVERITIES``."""
+    severity_reason: str
+    story_line: str
+    attacker_uuid: str | None = None
+    decky_id: str | None = None
+    playbook: str | None = None
+    story: list[StoryPhase] = []
 
 
 class RuleFired(Record, frozen=True, kw_only=True, omit_defaults=True):

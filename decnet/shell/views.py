@@ -46,7 +46,7 @@ class View(NamedTuple):
     argv: tuple[str, ...] = ()
     number: int = 0
     """Which command of the line it shows, from 1; 0 for a line of several. Views of one command share it."""
-    piped: bool = field(default=False, compare=False)
+    piped: bool = False
     """Whether another program reads its output; of a line of several whether that of the first is read."""
 
     @property
@@ -113,7 +113,7 @@ class _Builder:
                 self._commands(text, 0, "decoded")
         lines = [whole]
         if (joined := _joined(line)) != line:
-            lines.append(replace(whole, text=joined))
+            lines.append(whole._replace(text=joined))
         for i, view in enumerate(lines):
             if (same := self.found.pop(view.text, None)) is not None:
                 lines[i] = view._replace(number=same.number)

@@ -67,11 +67,11 @@ class ClockedIndex(RuleIndex):
         return replace(rule, condition=_Clocked(rule.condition, clock, own_ns), correlation=spec)
 
     def command_hits(
-        self, line: str, payload: Mapping[str, Any], failures: Failures
+        self, line: str, payload: Mapping[str, Any], failures: Failures, *, alone: bool = False
     ) -> tuple[list[Hit], bool]:
         """As every index, on the clock."""
         start = time.perf_counter_ns()
-        found = super().command_hits(line, payload, failures)
+        found = super().command_hits(line, payload, failures, alone=alone)
         self.ns += time.perf_counter_ns() - start
         self.judged += 1
         return found

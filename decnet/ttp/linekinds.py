@@ -12,7 +12,7 @@ from itertools import groupby
 
 from decnet.shell.known import COMMANDS
 from decnet.shell.places import BIN, place_of
-from decnet.shell.split import MAX_NESTING, Command, Splitter
+from decnet.shell.split import MAX_NESTING, Command, split_commands
 from decnet.shell.wrappers import look_through
 
 MAX_KIND_CHARS = 160
@@ -58,7 +58,7 @@ def kind_of(line: str) -> str:
 
 def _kind(text: str, depth: int) -> str:
     pieces: list[tuple[str, str]] = []
-    for command in Splitter(text).run()[:MAX_COMMANDS]:
+    for command in split_commands(text).commands[:MAX_COMMANDS]:
         piece = _piece(command, depth)
         if piece:
             pieces.append((" | " if command.fed else "; ", f"({piece})" if command.inner else piece))

@@ -10,10 +10,13 @@ from decnet.errors import MalformedEvent
 from decnet.events.session import SessionEnded
 from decnet.runtime.received import Received
 from decnet.shell.joining import joined
+from decnet.ttp.acts import Mark
 from decnet.ttp.base import TaggerEvent
+from decnet.ttp.course import moves_of
 from decnet.ttp.events import tagger_events
 from decnet.ttp.kinds import CONTEXT
 from decnet.ttp.offline import OfflineTagger
+from decnet.ttp.story import story_of
 
 TOPIC = "attacker.session.ended"
 _NOBODY = "192.0.2.0"
@@ -33,16 +36,29 @@ def tag_session(tagger: OfflineTagger, session: Mapping[str, Any]) -> dict[str, 
     places = {ident: place for place, (ident, _) in enumerate(record.command_ids())}
     answers: list[Tags] = [[] for _ in record.commands]
     others: Tags = []
-    for event in tagger_events(one):
+    events = tagger_events(one)
+    marks: dict[str, list[Mark]] = {}
+    for event in events:
         lines = event.payload.get("lines") if event.source_kind == "command" else None
         place = places.get(lines[0] if lines else event.source_id)
         of_command = place is not None and event.source_kind == "command"
-        (answers[place] if of_command and place is not None else others).extend(tags_of(tagger, event))
+        tags = tags_of(tagger, event)
+        marks.setdefault(event.source_id, []).extend(map(_mark, tags))
+        (answers[place] if of_command and place is not None else others).extend(tags)
     commands = [
         {"input": command.command_text, "tags": tags}
         for command, tags in zip(record.commands, answers, strict=True)
     ]
-    return {"session": session["session"], "commands": commands, "session_tags": others}
+    told = story_of(moves_of(record, events, marks))
+    return {
+        "session": session["session"], "commands": commands, "session_tags": others, "story": told.phases,
+        "story_line": told.line, "severity": told.severity, "severity_reason": told.reason, "playbook": told.playbook,
+    }  # fmt: skip
+
+
+def _mark(tag: Mapping[str, Any]) -> Mark:
+    technique = tag["sub_technique_id"] or tag["technique_id"]
+    return Mark(technique, tag["tactic"], tag["matched"], tag["confidence"])
 
 
 def tags_of(tagger: OfflineTagger, event: TaggerEvent) -> Tags:

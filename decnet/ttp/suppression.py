@@ -79,4 +79,8 @@ class IgnoredSources:
 
     def covers(self, tag: TTPTag) -> bool:
         """Whether a tag is about one of them."""
-        return tag.attacker_uuid in self.attackers or tag.session_id in self.sessions
+        return self.covers_session(tag.attacker_uuid, tag.session_id)
+
+    def covers_session(self, attacker: str | None, session: str | None) -> bool:
+        """Whether it is one of them."""
+        return attacker in self.attackers or session in self.sessions

@@ -29,6 +29,8 @@ from decnet.ttp.evidence import EVIDENCE_CUT
 from decnet.ttp.factory import CompositeTagger, get_tagger
 from decnet.ttp.facts import FACTS_CAPPED
 from decnet.ttp.floods import Flood, floods_of, told_once
+from decnet.ttp.judging import judge_session
+from decnet.ttp.moves import STORY_CAPPED
 from decnet.ttp.parts import PARTS_APART, Together, all_known, together
 from decnet.ttp.rule_engine import Collected, RuleEngineTagger
 from decnet.ttp.seen import Judged, moment_of, stamp
@@ -154,7 +156,10 @@ class TtpWorker(Worker):
         moments = ((tagged, moment_of(event)) for tagged, event in found)
         judged = [*moments, *((f.event, f.event.payload["ts"]) for f in floods)]
         sources = IgnoredSources.of_batch(batch, await tx.repo.ignore_set())
-        await self.judge(times, tx, sources, judged=judged, floods=floods, whole=known_so_far.whole)
+        told = ended if self.marks_sessions else ()
+        await self.judge(
+            times, tx, sources, judged=judged, floods=floods, whole=known_so_far.whole, ended=told
+        )
         done = {session.session_id for session in ended} - known_so_far.lacking
         if done and self.marks_sessions:
             await tx.repo.mark_sessions_tagged(sorted(done), datetime.now(UTC))
@@ -169,16 +174,19 @@ class TtpWorker(Worker):
         judged: Iterable[Judged] | None = None,
         floods: Sequence[Flood] = (),
         whole: frozenset[str] = frozenset(),
+        ended: Sequence[SessionEnded] = (),
     ) -> int:
         """Tags events (with the event time of each), stores and tells what is new; how many tags were.
 
         ``renew`` is for events that are computed again when more is known: the last look's evidence stays,
         whenever the looks before it were. ``judged`` says when each happened, where that is not the event time.
         ``floods`` are those among the events that stand for many others, ``whole`` the sessions of which everything
-        is known: what is said of them stands, and what was said before no more.
+        is known: what is said of them stands, and what was said before no more. ``ended`` are the sessions whose
+        story is to be told.
         """
         collected = Collected(times)
         tags = await self.tagger.tag_batch(list(times), collected, tx.repo)
+        await judge_session(ended, times, tags, tx, sources)
         stamp(tags, times.items() if judged is None else judged)
         if floods:
             tags = await self._told_once(tags, floods, tx.repo)
@@ -280,7 +288,15 @@ class TtpWorker(Worker):
             "tags_replaced_later": self.replaced_later,
             "tags_ignored": sum(self.suppression.ignored.values()),
             "sessions_refused": self.sweep.refused,
-            **bitten(FACTS_CAPPED, SCRIPT_CAPPED, EVIDENCE_CUT, ATTEMPTS_UNCOUNTED, NEWS_CUT, PARTS_APART),
+            **bitten(
+                FACTS_CAPPED,
+                SCRIPT_CAPPED,
+                EVIDENCE_CUT,
+                ATTEMPTS_UNCOUNTED,
+                NEWS_CUT,
+                PARTS_APART,
+                STORY_CAPPED,
+            ),
             **{key: value for windows in self.windows for key, value in windows.health().items()},
             **(self.store.where() if self.store else {}),
         }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import shutil
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict, TypeVar
@@ -10,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, TypedDict, TypeVar
 import typer
 
 from decnet.config import Settings
+from decnet.events.ttp import SEVERITIES
+from decnet.ttp.severity import worse
 from decnet_tui.cli import common, emptiness
 
 if TYPE_CHECKING:
@@ -24,6 +28,15 @@ Session = Annotated[
 ]
 Technique = Annotated[str | None, typer.Option("--technique", help="ATT&CK id, for example T1105.")]
 
+Severity = Annotated[
+    str | None, typer.Option("--severity", help="At least this bad: critical, high, medium, low or info.")
+]
+Playbook = Annotated[
+    str | None, typer.Option("--playbook", help="Id of a playbook, for example pb-d79046e3982f.")
+]
+
+_STORY_COLUMNS = 200
+"""A terminal as wide as this shows stories too; what goes to a file or a pipe has them."""
 _NO_MATCH = "nothing matches: ask without"
 
 
@@ -43,9 +56,17 @@ class SessionFilters(Filters):
     session: str | None
 
 
+class StoryFilters(SessionFilters):
+    """What narrows a list of sessions."""
+
+    severity: str | None
+    playbook: str | None
+
+
 def _empty(filters: Mapping[str, object]) -> str:
     """What fills an empty list; with filters it may be they that emptied it."""
-    used = [f"--{name}" for name in ("since", "attacker", "session", "technique") if filters.get(name)]
+    names = ("since", "attacker", "session", "technique", "severity", "playbook")
+    used = [f"--{name}" for name in names if filters.get(name)]
     return f"{_NO_MATCH} {' '.join(used)} to see more" if used else emptiness.NOTHING
 
 
@@ -112,6 +133,8 @@ def sessions(
     attacker: Attacker = None,
     session: Session = None,
     technique: Technique = None,
+    severity: Severity = None,
+    playbook: Playbook = None,
     limit: common.Limit = 100,
     ignored: common.Ignored = False,
     as_json: common.AsJson = False,
@@ -119,13 +142,16 @@ def sessions(
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
-    """Sessions, newest first."""
-    filters: SessionFilters = {
+    """Sessions, newest first, with what each amounts to."""
+    filters: StoryFilters = {
         "since": common.parse_since(since), "attacker": attacker, "session": session, "technique": technique, "limit": limit, "ignored": ignored,
+        "severity": severity, "playbook": playbook,
     }  # fmt: skip
-    rows = _query(lambda repo: _sessions(repo, filters), config, data_dir, db)
+    bad = _at_least(severity)
+    rows = _query(lambda repo: _sessions(repo, filters, bad), config, data_dir, db)
     columns = (
         "started_at",
+        "severity",
         "attacker_ip",
         "decky_id",
         "service",
@@ -135,15 +161,32 @@ def sessions(
         "end_reason",
         "sensor_session",
         "session_id",
+        *(("story_line",) if _wide() else ()),
     )
-    common.print_rows(rows, columns, as_json, _empty(filters))
+    common.print_rows(rows, columns, as_json, _empty(filters), {"story_line": 80})
 
 
-async def _sessions(repo: BaseRepository, filters: SessionFilters) -> list[ListedSession]:
+def _wide() -> bool:
+    return not sys.stdout.isatty() or shutil.get_terminal_size().columns >= _STORY_COLUMNS
+
+
+def _at_least(severity: str | None) -> Sequence[str]:
+    """The severities that are asked for; none for all. Raises typer.BadParameter."""
+    if severity is None:
+        return ()
+    try:
+        return worse(severity)
+    except ValueError:
+        raise typer.BadParameter(f"{severity!r} is none of {', '.join(SEVERITIES)}") from None
+
+
+async def _sessions(
+    repo: BaseRepository, filters: StoryFilters, severities: Sequence[str]
+) -> list[ListedSession]:
     """A list of sessions shows all that have an id; of anything else one has to be meant."""
-    if not filters["session"]:
-        return await repo.list_sessions(**filters)
-    named = await repo.sessions_named(filters["session"]) or filters["session"]
+    named: Sequence[str] | str | None = None
+    if filters["session"]:
+        named = await repo.sessions_named(filters["session"]) or filters["session"]
     return await repo.list_sessions(
         filters["since"],
         filters["attacker"],
@@ -151,6 +194,8 @@ async def _sessions(repo: BaseRepository, filters: SessionFilters) -> list[Liste
         filters["technique"],
         filters["limit"],
         filters["ignored"],
+        severities,
+        filters["playbook"],
     )
 
 

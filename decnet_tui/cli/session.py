@@ -7,16 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
+from decnet.db.rows.story import NOT_JUDGED
 from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
-from decnet_tui.sessiondata import LISTS, fact_lines, shown
+from decnet_tui.sessiondata import LISTS, fact_lines, shown, story_lines
 
 _HEAD = (
     "session_id", "sensor_session", "attacker_ip", "attacker_uuid", "decky_id", "service", "protocol", "started_at",
     "ended_at", "end_reason", "duration_s", "client", "auth", "keystrokes_ref",
 )  # fmt: skip
-_OTHER = frozenset({"part", "parts", "commands", "command_count", "tags"})
+_OTHER = frozenset({*NOT_JUDGED, "first_times", "part", "parts", "commands", "command_count", "tags"})
 _LONGEST = 2000
 
 
@@ -38,7 +39,10 @@ def session(
             if len(found) != 1:
                 raise DecnetError(_not_one(ident, found))
             payload: Mapping[str, Any] = await repo.session_payload(found[0]) or {}
-            return {**payload, "tags": await repo.list_tags(session=found[0], limit=0, ignored=True)}
+            judged = await repo.session_told(found[0])
+            first = await repo.first_times(found[0])
+            tags = await repo.list_tags(session=found[0], limit=0, ignored=True)
+            return {**payload, **judged, "first_times": first, "tags": tags}
 
     told = common.run(ask)
     if as_json:
@@ -59,6 +63,7 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
     for name in _HEAD:
         if told.get(name) not in (None, "", {}):
             yield f"{name:<15} {shown(name, told[name])}"
+    yield from story_lines(told)
     for name, value in told.items():
         if name not in (*_HEAD, *LISTS) and name not in _OTHER and value is not None:
             yield f"{name:<15} {shown(name, value)}"

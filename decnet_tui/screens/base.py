@@ -86,6 +86,10 @@ class View(ABC):
         """Column titles, when the rows do not explain themselves."""
         return None
 
+    def intro(self, width: int) -> list[Line]:
+        """Lines above the titles that say what the rows are of."""
+        return []
+
     def gutter(self, index: int) -> str:
         """The sign in front of a row: blank, or a severity."""
         return " "

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from rich.style import Style
+
 from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows import JsonObject
 from decnet.db.rows.lists import ListedSession, ListedTag, TagBehind
 from decnet.db.rows.recorder import EndedPayload
+from decnet.events.ttp import SEVERITIES
 from decnet.hostile import visible
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
@@ -19,11 +22,12 @@ from decnet_tui.screens.levels import Level, TableLevel
 from decnet_tui.screens.playback import PlaybackLevel
 from decnet_tui.screens.table import Column, plain_value
 from decnet_tui.session import Session
-from decnet_tui.sessiondata import SessionData, TaggedCommand, fact_lines, read_session
+from decnet_tui.sessiondata import SessionData, TaggedCommand, fact_lines, head_lines, read_session
 from decnet_tui.times import clock, span
-from decnet_tui.widgets.strips import KEY, PLAIN
+from decnet_tui.widgets.strips import BAD, FAINT, KEY, PLAIN, WARN, Line
 
 MAX_ROWS = 1000
+_RANKS = {name: rank for rank, name in enumerate(SEVERITIES)}
 _VIEWS = {"command": "one command of the line", "line": "the line"}
 
 
@@ -52,6 +56,11 @@ def tag_lines(tag: ListedTag | TagBehind) -> list[str]:
     return [*lines, *(f"  {name}: {_brief(value)}" for name, value in rest.items())]
 
 
+def severity_style(severity: str) -> Style:
+    """How a severity looks."""
+    return {"critical": BAD, "high": BAD, "medium": WARN}.get(severity, PLAIN)
+
+
 def _brief(value: object) -> str:
     """Evidence beside the match, for people: lists as their members, the rest as JSON."""
     if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
@@ -76,14 +85,17 @@ class SessionsLevel(TableLevel[ListedSession]):
         self.attacker, self.crumb = attacker, label
         self.columns = (
             Column("started_at", "started", TIME_WIDTHS["date"], text=lambda r: _when(self.time_format, r["started_at"])),
+            Column("severity", "severity", 8, style=lambda r: severity_style(r["severity"] or ""),
+                   sort=lambda r: -_RANKS.get(r["severity"] or "", len(_RANKS))),
             Column("decky_id", "decky", 10, grow=True),
             Column("service", "service", 7),
             Column("duration_s", "lasted", 7, text=lambda r: lasted(r["ended_at"], r["duration_s"]), right=True),
             Column("command_count", "cmds", 5, right=True),
             Column("tag_count", "tags", 5, right=True),
-            Column("end_reason", "end", 6),
             Column("session_id", "session", 9, text=lambda r: str(r["session_id"])[:8]),
+            Column("end_reason", "end", 6, wide=True),
             Column("sensor_session", "its own id", 12, wide=True),
+            Column("story_line", "story", 40, wide=True),
         )  # fmt: skip
 
     def row_key(self, row: ListedSession) -> Any:
@@ -138,6 +150,8 @@ class CommandsLevel(TableLevel[TaggedCommand]):
         self._told = ""
         self._logged: list[str] = []
         self._others: list[ListedTag] = []
+        self._head: list[str] = []
+        self._severity = ""
         self.columns = (
             Column("ts", "at", 8, text=lambda r: clock(r["ts"], self.time_format) if r.get("ts") else "-"),
             Column("command_text", "command", 30, grow=True),
@@ -160,6 +174,7 @@ class CommandsLevel(TableLevel[TaggedCommand]):
         self._logged = [line for _, line in fact_lines(data.payload or {})]
         self.has_recording = data.recording is not None
         self._others = data.own_tags()
+        self._head, self._severity = head_lines(data.told), str(data.told.get("severity") or "")
         self.fill(data.commands())
         if self._first is not None and self.go_to(self._first):
             self._first = None
@@ -172,6 +187,14 @@ class CommandsLevel(TableLevel[TaggedCommand]):
             f"Log-ins: {auth.get('fail_count', 0)} refused, {'one' if auth.get('success') else 'none'} accepted.",
             *(line for tag in self._others for line in tag_lines(tag)),
             *self._logged,
+        ]
+
+    def intro(self, width: int) -> list[Line]:
+        """What the session amounts to."""
+        styles = (severity_style(self._severity), PLAIN, FAINT)
+        return [
+            [(f" {visible(text, max(width - 2, 1))}", style)]
+            for text, style in zip(self._head, styles, strict=False)
         ]
 
     def about(self) -> str:

@@ -187,6 +187,10 @@ class LevelsView(View):
         """The level's."""
         return self.level.titles(width)
 
+    def intro(self, width: int) -> list[Line]:
+        """The level's."""
+        return self.level.intro(width)
+
     def gutter(self, index: int) -> str:
         """The level's."""
         return self.level.gutter(index)

@@ -29,8 +29,14 @@ class LineList(StripWidget, can_focus=True):
     @property
     def rows(self) -> int:
         """Rows that fit."""
-        titled = self.view is not None and self.view.titles(self.size.width) is not None
-        return max(self.size.height - titled, 1)
+        return max(self.size.height - len(self._above(self.size.width)), 1)
+
+    def _above(self, width: int) -> list[Line]:
+        """What the view says above its rows."""
+        if self.view is None:
+            return []
+        titles = self.view.titles(width)
+        return [*self.view.intro(width), *([] if titles is None else [titles])]
 
     def build(self, width: int, height: int) -> list[Line]:
         """Titles, then the rows from the view's offset, or what to do about an empty view."""
@@ -38,13 +44,13 @@ class LineList(StripWidget, can_focus=True):
         if view is None:
             return []
         if not view.count():
+            above = view.intro(width)
             advice = [part for text in view.empty(width) for part in wrap(text, max(width - 2, 20)) or [""]]
-            return [[(f" {text}", FAINT)] for text in advice]
-        titles = view.titles(width)
+            return [*above, *([(f" {text}", FAINT)] for text in advice)]
         view.settle(self.rows)
         last = min(view.top + self.rows, view.count())
         body = [self._row(view, i, width) for i in range(view.top, last)]
-        return body if titles is None else [titles, *body]
+        return [*self._above(width), *body]
 
     def _row(self, view: View, index: int, width: int) -> Line:
         line = view.line(index, max(width - 1, 1))

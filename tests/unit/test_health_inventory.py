@@ -129,6 +129,7 @@ def _bites(monkeypatch: pytest.MonkeyPatch) -> None:
         "attempts_uncounted",
         "news_cut",
         "parts_apart",
+        "story_capped",
         "users_capped",
     ):
         monkeypatch.setitem(BITES, name, 7)
@@ -159,6 +160,7 @@ def ttp() -> tuple[dict[str, Any], set[str]]:
         "attempts_uncounted",
         "news_cut",
         "parts_apart",
+        "story_capped",
     }
 
 

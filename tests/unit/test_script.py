@@ -121,7 +121,8 @@ def test_what_the_sensor_saw_come_before_a_line_is_a_file_of_the_session() -> No
     assert facts.values["exec.origin"] == ["uploaded", "chmodded"]
     (facts,) = script.line("rm /srv/plum http://203.0.113.9/p/pear", 12.0).values()
     assert facts.values["arg.origin"] == ["fetched"]
-    assert Script(seen).line("rm /tmp/plum", 12.0)["rm /tmp/plum"].values == {}, "elsewhere is another file"
+    values = Script(seen).line("rm /tmp/plum", 12.0)["rm /tmp/plum"].values
+    assert "arg.origin" not in values, "elsewhere is another file"
 
 
 def test_what_comes_after_a_line_or_nobody_knows_when_is_told_as_later() -> None:

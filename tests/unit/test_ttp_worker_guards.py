@@ -76,6 +76,7 @@ class Repo:
         self.intel: list[tuple[float, dict[str, Any]]] = []
         self.ignored: dict[str, Any] = {}
         self.asked: list[Any] = []
+        self.told: dict[str, Any] = {}
 
     async def ignore_set(self) -> Any:
         return Ignore()
@@ -108,6 +109,12 @@ class Repo:
 
     async def renew_evidence(self, evidence: dict[str, Any]) -> None:
         assert evidence == {}
+
+    async def stories(self, sessions: Any) -> dict[str, Any]:
+        return {name: row for name, row in self.told.items() if name in sessions}
+
+    async def keep_stories(self, stories: Sequence[Any], _things: Any) -> None:
+        self.told |= {row["session_id"]: row for row in stories}
 
     async def seen_earlier(self, seen: dict[str, datetime]) -> None:
         assert seen.keys() <= self.tags.keys()
@@ -221,7 +228,8 @@ async def test_tags_are_told_once_and_only_those_really_stored() -> None:
     await worker.handle(taken([ended()]), again)
     assert again.bus.events == []
     assert worker.inserted == 2
-    tagged, fired = first.bus.events
+    judged, tagged, fired = first.bus.events
+    assert (judged.topic, judged.payload["severity"]) == ("ttp.session.judged", repo.told["s"]["severity"])
     uuids = sorted(repo.tags)
     who = {"attacker_uuid": attacker_id("203.0.113.1"), "identity_uuid": None, "session_id": "s"}
     assert (tagged.topic, tagged.payload) == (

@@ -28,6 +28,7 @@ from decnet.db.repository.runtime.work import WorkMixin
 from decnet.db.repository.ttp.mails import MailsMixin
 from decnet.db.repository.ttp.parts import PartsMixin
 from decnet.db.repository.ttp.rules import RulesMixin
+from decnet.db.repository.ttp.stories import StoriesMixin
 from decnet.db.repository.ttp.tags import TagsMixin
 from decnet.db.repository.ttp.windows import WindowsMixin
 
@@ -56,6 +57,7 @@ class BaseRepository(
     SummaryMixin,
     MailsMixin,
     WindowsMixin,
+    StoriesMixin,
     BehaveMixin,
 ):
     """Rows of one database, free or bound to a transaction; see :mod:`decnet.db.repository.base`."""

@@ -53,6 +53,12 @@ class ListedSession(TypedDict):
     tag_count: int
     commands_dropped: int | None
     items_dropped: int | None
+    story: list[JsonObject] | None
+    """What the session amounts to; None, as all below, of a session that nobody has judged."""
+    story_line: str | None
+    severity: str | None
+    severity_reason: str | None
+    playbook: str | None
 
 
 class ListedAttacker(TypedDict):
@@ -156,6 +162,15 @@ class SessionWorthReading(TypedDict):
     command_count: int
     downloads: int
     techniques: int
+    severity: str | None
+    """None, as all below, of a session that nobody has judged."""
+    severity_reason: str | None
+    story_line: str | None
+    playbook: str | None
+    new: bool
+    """Whether it had a hash, a host, a key or a playbook that was never seen before, by event time."""
+    alike: int
+    """Sessions since then with its playbook; 1 without one."""
 
 
 class ListedCredential(TypedDict):

@@ -8,7 +8,8 @@ from decnet.db.schema import (
     journal,
     recorder,
     runtime,
+    story,
     ttp,
 )
 
-__all__ = ["attribution", "behave", "fleet", "ignored", "journal", "recorder", "runtime", "ttp"]
+__all__ = ["attribution", "behave", "fleet", "ignored", "journal", "recorder", "runtime", "story", "ttp"]

@@ -159,6 +159,8 @@ class Credential(SQLModel, table=True):
         Index("ix_credential_secret", "secret_kind", "secret_hmac"),
         Index("ix_credential_attacker", "attacker_uuid", "first_seen"),
         Index("ix_credential_last_seen", "last_seen"),
+        Index("ix_credential_first", "secret_hmac", "username", "first_seen"),
+        Index("ix_credential_session", "session_id"),
     )
     credential_id: str = text_key()
     attacker_uuid: str | None = text(None)

@@ -35,6 +35,7 @@ class TTPTag(SQLModel, table=True):
         Index("ix_ttp_tag_rule", "rule_id", "created_at"),
         Index("ix_ttp_tag_created", "created_at"),
         Index("ix_ttp_tag_seen", "seen_at"),
+        Index("ix_ttp_tag_first", "technique_id", "sub_technique_id", "seen_at"),
     )
     uuid: str = text_key()
     source_kind: str = text()

@@ -19,11 +19,13 @@ from decnet.db.repository.conditions import attacker_is, tag_is_shown, tag_stand
 from decnet.db.rows.lists import ListedAttacker, ListedCredential, ListedIdentity, ListedSession, ListedTag
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Credential, Identity, SessionRow
+from decnet.db.schema.story import SessionStory
 from decnet.db.schema.ttp import TTPTag
 from decnet.db.types import as_utc
 from decnet.keyed import login_label
 
 _TAG, _SESSION = table_of(TTPTag), table_of(SessionRow)
+_STORY = table_of(SessionStory)
 _ATTACKER, _IDENTITY, _CREDENTIAL = table_of(Attacker), table_of(Identity), table_of(Credential)
 _CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
 _seen_last = func.coalesce(_ATTACKER.c.last_seen, _ATTACKER.c.told_at)
@@ -60,6 +62,13 @@ _SESSION_ROW = (
     "command_count",
     "commands_dropped",
     "items_dropped",
+)
+_STORY_ROW = (
+    _STORY.c.story,
+    _STORY.c.line.label("story_line"),
+    _STORY.c.severity,
+    _STORY.c.reason.label("severity_reason"),
+    _STORY.c.playbook,
 )
 Since = datetime | float | None
 
@@ -106,8 +115,13 @@ class EvidenceMixin(SqlRepository):
         technique: str | None = None,
         limit: int = 100,
         ignored: bool = False,
+        severities: Sequence[str] = (),
+        playbook: str | None = None,
     ) -> list[ListedSession]:
-        """Sessions that were alive at ``since`` or later; ``technique`` asks for a tag of it."""
+        """Sessions that were alive at ``since`` or later; ``technique`` asks for a tag of it.
+
+        ``severities`` are those that are asked for, none for all.
+        """
         tags = and_(_TAG.c.session_id == _SESSION.c.session_id, tag_stands())
         where = [_SESSION.c.attacker_uuid.is_not(None), *attacker_is(_SESSION.c.attacker_uuid, attacker)]
         where += _not_marked(_SESSION.c.ignored_by, ignored)
@@ -118,10 +132,15 @@ class EvidenceMixin(SqlRepository):
         if technique is not None:
             wanted = or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique)
             where.append(select(_TAG.c.uuid).where(tags, wanted).exists())
+        if severities:
+            where.append(_STORY.c.severity.in_(severities))
+        if playbook is not None:
+            where.append(_STORY.c.playbook == playbook)
         count = select(func.count()).select_from(_TAG).where(tags).scalar_subquery().label("tag_count")
         columns = [_SESSION.c[name] for name in _SESSION_ROW]
-        query = select(*columns, _CANONICAL.label("identity_uuid"), count)
+        query = select(*columns, *_STORY_ROW, _CANONICAL.label("identity_uuid"), count)
         joined = _SESSION.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _SESSION.c.attacker_uuid)
+        joined = joined.outerjoin(_STORY, _STORY.c.session_id == _SESSION.c.session_id)
         query = query.select_from(joined).where(and_(*where))
         rows = await self._listed(
             query.order_by(_newest(_SESSION.c.started_at), _SESSION.c.session_id), limit

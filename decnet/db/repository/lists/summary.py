@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from decnet.db.repository.base import R, SqlRepository, shaped
+from decnet.db.repository.base import R, Row, SqlRepository, chunks, shaped
 from decnet.db.repository.conditions import tag_is_shown, tag_stands
 from decnet.db.rows.lists import NewAttacker, NewTechnique, SessionWorthReading
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Identity, SessionRow
+from decnet.db.schema.story import SessionStory, SessionThing
 from decnet.db.schema.ttp import TTPTag
 from decnet.db.types import as_utc
+from decnet.events.ttp import SEVERITIES
 
 _TAG, _SESSION = table_of(TTPTag), table_of(SessionRow)
 _ATTACKER, _IDENTITY = table_of(Attacker), table_of(Identity)
 _SHOWN = _TAG.outerjoin(_SESSION, _SESSION.c.session_id == _TAG.c.session_id).outerjoin(
     _ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid
 )
+_STORY, _THING = table_of(SessionStory), table_of(SessionThing)
+_TOLD = (
+    _STORY.c.severity,
+    _STORY.c.reason.label("severity_reason"),
+    _STORY.c.line.label("story_line"),
+    _STORY.c.playbook,
+)
+LOOKED_AT = 500
+"""Sessions, the worst first, among which those that are new and those that are alike are told."""
 Since = datetime | float
 _CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
 
@@ -63,7 +76,10 @@ class SummaryMixin(SqlRepository):
         return await self._some(query, 0, NewTechnique)
 
     async def sessions_worth_reading(self, since: Since, limit: int = 10) -> list[SessionWorthReading]:
-        """Sessions alive since then: first those with most techniques, then the longest; with downloads (a count)."""
+        """Sessions alive since then, one for each playbook: first the worst, then what was never seen before.
+
+        Among like ones those with most techniques come first, then the longest. ``downloads`` is a count.
+        """
         tags = and_(_TAG.c.session_id == _SESSION.c.session_id, tag_stands())
         technique = func.coalesce(_TAG.c.sub_technique_id, _TAG.c.technique_id)
         count = select(func.count(technique.distinct())).where(tags).scalar_subquery()
@@ -77,18 +93,67 @@ class SummaryMixin(SqlRepository):
             "duration_s",
         )
         columns: list[Any] = [_SESSION.c[name] for name in (*names, "command_count", "downloads")]
+        rank = func.coalesce(_STORY.c.rank, len(SEVERITIES))
         when = func.coalesce(_SESSION.c.ended_at, _SESSION.c.started_at)
         query = (
-            select(*columns, count.label("techniques"))
-            .where(_SESSION.c.attacker_uuid.is_not(None), _SESSION.c.command_count > 0, when >= as_utc(since))
+            select(*columns, *_TOLD, rank.label("rank"), count.label("techniques"))
+            .select_from(_SESSION.outerjoin(_STORY, _STORY.c.session_id == _SESSION.c.session_id))
+            .where(_SESSION.c.attacker_uuid.is_not(None), when >= as_utc(since))
+            .where(or_(_SESSION.c.command_count > 0, rank <= SEVERITIES.index("medium")))
             .where(_SESSION.c.ignored_by.is_(None))
-            .order_by(count.desc(), func.coalesce(_SESSION.c.duration_s, 0).desc(), _SESSION.c.session_id)
+            .order_by(
+                rank, count.desc(), func.coalesce(_SESSION.c.duration_s, 0).desc(), _SESSION.c.session_id
+            )
         )
         async with self._read() as session:
-            rows = await self._rows(session, query.limit(limit) if limit else query)
-        counted = ({**row, "downloads": len(row["downloads"] or ())} for row in rows)
-        return [shaped(SessionWorthReading, row) for row in counted]
+            rows = await self._rows(session, query.limit(LOOKED_AT) if limit else query)
+            new = await _with_news(session, [row["session_id"] for row in rows])
+            rows = _folded(sorted(rows, key=lambda row: (row.pop("rank"), row["session_id"] not in new)))
+            alike = await _alike(session, [row["playbook"] for row in rows if row["playbook"]], since)
+        told = (
+            {
+                **row,
+                "downloads": len(row["downloads"] or ()),
+                "new": row["session_id"] in new,
+                "alike": alike.get(row["playbook"], 1),
+            }
+            for row in (rows[:limit] if limit else rows)
+        )
+        return [shaped(SessionWorthReading, row) for row in told]
 
     async def _some(self, query: Any, limit: int, kind: type[R]) -> list[R]:
         async with self._read() as session:
             return await self._rows(session, query.limit(limit) if limit else query, kind)
+
+
+async def _with_news(session: AsyncSession, sessions: Sequence[str]) -> set[str]:
+    """Of some sessions those that had something before all others."""
+    mine, other = _THING, _THING.alias()
+    same = (other.c.kind == mine.c.kind, other.c.value == mine.c.value, other.c.seen_at < mine.c.seen_at)
+    out: set[str] = set()
+    for some in chunks(sessions):
+        found = select(mine.c.session_id).where(mine.c.session_id.in_(some), ~exists().where(*same))
+        out.update((await session.execute(found.distinct())).scalars())
+    return out
+
+
+def _folded(rows: Sequence[Row]) -> list[Row]:
+    """The first session of each playbook, and those that have none."""
+    seen: set[str] = set()
+    out = []
+    for row in rows:
+        if row["playbook"] not in seen:
+            out.append(row)
+        if row["playbook"]:
+            seen.add(row["playbook"])
+    return out
+
+
+async def _alike(session: AsyncSession, playbooks: Sequence[str], since: Since) -> dict[str, int]:
+    """How many sessions since then have each of some playbooks."""
+    out: dict[str, int] = {}
+    for some in chunks(playbooks):
+        chosen = (_STORY.c.playbook.in_(some), _STORY.c.seen_at >= as_utc(since))
+        found = select(_STORY.c.playbook, func.count()).where(*chosen).group_by(_STORY.c.playbook)
+        out |= {playbook: max(int(count), 1) for playbook, count in await session.execute(found)}
+    return out

@@ -1,0 +1,150 @@
+"""Repository, part stories: what each session amounts to, and what of it was never seen before.
+
+"Before" is by event time over the whole stored history and is asked when it is shown: an older log that is imported
+later changes the answer and no row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import and_, delete, exists, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from decnet.db.repository.base import SqlRepository, chunks, replace
+from decnet.db.repository.conditions import tag_stands
+from decnet.db.rows.story import NOT_JUDGED, FirstTimes, SessionTold, StoryRow, ThingRow
+from decnet.db.schema.columns import table_of
+from decnet.db.schema.recorder import Credential
+from decnet.db.schema.story import SessionStory, SessionThing
+from decnet.db.schema.ttp import TTPTag
+from decnet.keyed import login_label
+
+_STORY, _THING = table_of(SessionStory), table_of(SessionThing)
+_TAG, _CREDENTIAL = table_of(TTPTag), table_of(Credential)
+_COLUMNS = tuple(StoryRow.__annotations__)
+MAX_ASKED = 100
+"""Techniques and credentials of one session that are looked up."""
+_LISTS: Mapping[str, str] = {"hash": "hashes", "host": "hosts", "key": "keys", "playbook": "playbooks"}
+
+
+class StoriesMixin(SqlRepository):
+    """``session_story``, ``session_thing``."""
+
+    async def stories(self, sessions: Collection[str]) -> dict[str, StoryRow]:
+        """The stored stories of some sessions, by session."""
+        out: dict[str, StoryRow] = {}
+        async with self._read() as session:
+            for part in chunks(sorted(sessions)):
+                query = select(*(_STORY.c[name] for name in _COLUMNS)).where(_STORY.c.session_id.in_(part))
+                out |= {row["session_id"]: row for row in await self._rows(session, query, StoryRow)}
+        return out
+
+    async def keep_stories(self, stories: Sequence[StoryRow], things: Sequence[ThingRow]) -> None:
+        """Stores stories in the place of what was there, and the things of their sessions.
+
+        One of an earlier state of a session (it ended earlier, or had fewer lines) changes nothing. Bound to a
+        transaction.
+        """
+        merge = dict.fromkeys(_COLUMNS[1:], replace)
+        async with self._write() as session:
+            await self._upsert(session, _STORY, stories, merge, _not_earlier)
+            kept = await self._kept(session, {row["session_id"]: row for row in stories})
+            for part in chunks(sorted(kept)):
+                await session.execute(delete(_THING).where(_THING.c.session_id.in_(part)))
+            own = [row for row in things if row["session_id"] in kept]
+            await self._upsert(session, _THING, own)
+
+    async def _kept(self, session: AsyncSession, stories: Mapping[str, StoryRow]) -> set[str]:
+        """The sessions whose stored story is the given one."""
+        kept = set()
+        for part in chunks(sorted(stories)):
+            state = select(_STORY.c.session_id, _STORY.c.ended_at, _STORY.c.lines)
+            for ident, ended, lines in await session.execute(state.where(_STORY.c.session_id.in_(part))):
+                if (ended, lines) == (stories[ident]["ended_at"], stories[ident]["lines"]):
+                    kept.add(ident)
+        return kept
+
+    async def session_told(self, session_id: str) -> SessionTold:
+        """Story, severity and playbook of a session as they are shown."""
+        row = (await self.stories([session_id])).get(session_id)
+        return NOT_JUDGED if row is None else told(row)
+
+    async def first_times(self, session_id: str) -> FirstTimes:
+        """What a session had that no other had before it, by event time; quick, whatever is stored."""
+        found: FirstTimes = {}
+        async with self._read() as session:
+            for kind, value in await session.execute(_first_things(session_id)):
+                found.setdefault(_LISTS[kind], []).append(value)  # type: ignore[misc]
+            if techniques := await _first_techniques(session, session_id):
+                found["techniques"] = techniques
+            if credentials := await self._first_credentials(session, session_id):
+                found["credentials"] = credentials
+        return found
+
+    async def _first_credentials(self, session: AsyncSession, session_id: str) -> list[str]:
+        """Log-ins (name and secret) that nobody tried before; those that opened the door are asked first."""
+        mine, other = _CREDENTIAL, _CREDENTIAL.alias()
+        earlier = exists().where(
+            other.c.secret_hmac == mine.c.secret_hmac,
+            other.c.username == mine.c.username,
+            other.c.first_seen < mine.c.first_seen,
+        )
+        asked = (
+            select(mine.c.credential_id)
+            .where(mine.c.session_id == session_id, mine.c.secret_hmac.is_not(None))
+            .order_by(mine.c.success.desc(), mine.c.first_seen, mine.c.credential_id)
+            .limit(MAX_ASKED)
+        )
+        query = select(mine.c.username, mine.c.secret_hmac).where(mine.c.credential_id.in_(asked), ~earlier)
+        ordered = query.order_by(mine.c.first_seen, mine.c.credential_id)
+        rows = await session.execute(ordered)
+        return list(dict.fromkeys(login_label(name, hmac, None) for name, hmac in rows))
+
+
+def _not_earlier(new: Any) -> Any:
+    """The new row is of the same or of a later state of the session."""
+    later = new.ended_at > _STORY.c.ended_at
+    return or_(later, and_(new.ended_at == _STORY.c.ended_at, new.lines >= _STORY.c.lines))
+
+
+def told(row: StoryRow) -> SessionTold:
+    """A stored story as it is shown."""
+    return {
+        "story": row["story"],
+        "story_line": row["line"],
+        "severity": row["severity"],
+        "severity_reason": row["reason"],
+        "playbook": row["playbook"],
+    }
+
+
+def _first_things(session_id: str) -> Any:
+    mine, other = _THING, _THING.alias()
+    before = or_(
+        other.c.seen_at < mine.c.seen_at,
+        and_(other.c.seen_at == mine.c.seen_at, other.c.session_id < mine.c.session_id),
+    )
+    earlier = exists().where(other.c.kind == mine.c.kind, other.c.value == mine.c.value, before)
+    query = select(mine.c.kind, mine.c.value).where(mine.c.session_id == session_id, ~earlier)
+    return query.order_by(mine.c.kind, mine.c.value)
+
+
+async def _first_techniques(session: AsyncSession, session_id: str) -> list[str]:
+    """Techniques whose first tag of all is one of this session's."""
+    own = (
+        select(_TAG.c.technique_id, _TAG.c.sub_technique_id, func.min(_TAG.c.seen_at))
+        .where(_TAG.c.session_id == session_id, tag_stands())
+        .group_by(_TAG.c.technique_id, _TAG.c.sub_technique_id)
+        .order_by(_TAG.c.technique_id, _TAG.c.sub_technique_id)
+        .limit(MAX_ASKED)
+    )
+    out = []
+    for technique, sub, seen in (await session.execute(own)).all():
+        same = (_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == sub)
+        elsewhere = or_(_TAG.c.session_id != session_id, _TAG.c.session_id.is_(None))
+        earlier = select(1).where(*same, tag_stands(), _TAG.c.seen_at < seen, elsewhere).limit(1)
+        if (await session.execute(earlier)).first() is None:
+            out.append(sub or technique)
+    return out
