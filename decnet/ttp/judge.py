@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, NamedTuple
 
+from decnet.bounds import BITES
 from decnet.events.session import SessionEnded
 from decnet.hostile import storable_text
 from decnet.runtime.received import Received
 from decnet.ttp.base import TaggerEvent
 from decnet.ttp.clocked import ClockedIndex
+from decnet.ttp.context import SCRIPT_CAPPED
 from decnet.ttp.events import tagger_events
 from decnet.ttp.kinds import CONTEXT
 from decnet.ttp.linekinds import MAX_READ_CHARS, kind_of
@@ -113,6 +115,7 @@ class Judge:
         self._timed = False
         self._unreadable: list[dict[str, Any]] = []
         self._reading_ns = 0
+        self._bites = BITES[SCRIPT_CAPPED]
         self._typed = Typed(tagger.index.rules)
 
     def unreadable(self, source: str, number: int, reason: str) -> None:
@@ -238,7 +241,8 @@ class Judge:
             "lines": t["lines"], "lines_tagged": t["lines_tagged"], "lines_untagged": t["lines"] - t["lines_tagged"],
             "untagged_kinds": len(self._kinds), "untagged_different": len(self._lines),
             "beyond_bound": t["beyond_bound"], "unreadable": t["unreadable"], "rules": len(self._index.rules),
-            "rules_fired": len(self._fired),
+            "rules_fired": len(self._fired), "rule_failures": self._tagger.failures.total,
+            "views_capped": self._tagger.views_capped, "script_capped": BITES[SCRIPT_CAPPED] - self._bites,
         }  # fmt: skip
 
     def _never(self) -> dict[str, list[dict[str, Any]]]:

@@ -31,7 +31,8 @@ class OfflineTagger:
         self.index = RuleIndex(result.rules)
         self.floor = floor
         self.views_capped = 0
-        self._failures = Failures()
+        self.failures = Failures()
+        """What became of rules that could not judge."""
         self._windows = MemoryWindows()
         self._events = 0
         self._cached = lru_cache(maxsize=8192)(self._command_tags)
@@ -57,12 +58,12 @@ class OfflineTagger:
         kind, payload = event["source_kind"], event.get("payload")
         if kind not in KNOWN_SOURCE_KINDS or not isinstance(payload, dict):
             return []
-        hits, capped = self.index.hits(kind, payload, self._failures)
+        hits, capped = self.index.hits(kind, payload, self.failures)
         self.views_capped += capped
         hits = list(standing(hits, _always, _untold))
         out: list[dict[str, Any]] = []
         own = [Lift(h.rule, Finding(h.found.field, h.found.text), h.rule.emits) for h in hits if not h.marks]
-        found = lifts(self.index.lifted_rules(kind), payload, self._failures)
+        found = lifts(self.index.lifted_rules(kind), payload, self.failures)
         for rule, finding, emits in adjusted([*own, *found], payload):
             out += self._tags(rule, emits, finding.text)
         return out if timeless else out + self._came_true(event, kind, payload, hits)
@@ -89,7 +90,7 @@ class OfflineTagger:
         return json.dumps({"input": line, "tags": self.tag_line(line)})
 
     def _command_tags(self, line: str) -> list[dict[str, Any]]:
-        hits, capped = self.index.command_hits(line, _NO_PAYLOAD, self._failures, alone=True)
+        hits, capped = self.index.command_hits(line, _NO_PAYLOAD, self.failures, alone=True)
         self.views_capped += capped
         return self._fired(hits)
 

@@ -26,6 +26,12 @@ MAX_TIMES = 10**9
 _PAGE = 100
 _ENOUGH = 10_000
 """Lines from which on what is done once is lost in their cost."""
+_LOSSES = {
+    "rule_failures": "times a rule failed on a line and said nothing of it: `rules check`",
+    "views_capped": "lines were too long or too deep to be judged in all their parts",
+    "script_capped": "commands or files of sessions found no room: what the session tells of them is not known",
+    "beyond_bound": "times an untagged line found no room in the lists below: too many kinds or different lines",
+}
 _WIDTHS = {"kind": 70, "example": 70, "name": 44, "rules": 24}
 
 Shown = Annotated[int, typer.Option("--limit", min=0, help="At most so many rows of each list; 0 is all.")]
@@ -218,6 +224,14 @@ def _overview(report: dict[str, Any]) -> None:
     names = [f"{visible(name, 40)} {n}" for name, n in list(report["sources"].items())[:8]]
     more = len(report["sources"]) - len(names)
     typer.echo(f"sources   {', '.join(names)}{f' and {more} more' if more else ''}")
+    _losses(t)
+
+
+def _losses(totals: Mapping[str, int]) -> None:
+    """What could not be judged in full, in words."""
+    for name, words in _LOSSES.items():
+        if totals[name]:
+            typer.echo(f"{totals[name]} {words}")
 
 
 def _untagged(report: dict[str, Any], cut: dict[str, Any]) -> None:
@@ -238,10 +252,6 @@ def _untagged(report: dict[str, Any], cut: dict[str, Any]) -> None:
     _table(cut["untagged_kinds"], columns)
     _title("untagged lines", cut["untagged_lines"], t["untagged_different"], "the same, each text by itself")
     _table(cut["untagged_lines"], ("seen", "sessions", "example", "session", "line"))
-    if t["beyond_bound"]:
-        typer.echo(
-            f"{t['beyond_bound']} times a line found no room in these lists: too many kinds or different lines"
-        )
 
 
 def _rules(report: dict[str, Any], cut: dict[str, Any]) -> None:
@@ -264,7 +274,7 @@ def _rules(report: dict[str, Any], cut: dict[str, Any]) -> None:
             "fire on one source only",
             cut["one_source"],
             len(report["one_source"]),
-            "know a kind, or one log?",
+            "know a kind, or one log? (few lines say little)",
         )
         _table(cut["one_source"], ("rule_id", "name", "source", "seen", "sessions"))
     _title("overlap", cut["overlaps"], len(report["overlaps"]),

@@ -66,6 +66,8 @@ NO_HEALTH = {
     "bus/nats/publisher.py": {"_number": "the number of the next message"},
     "ttp/aggregates.py": {"attempts": "a fact about an attacker"},
     "ttp/backfill.py": {"done": "progress of one command", "total": "progress of one command"},
+    "ttp/clocked.py": {"judged": "told by `rules judge` itself", "ns": "told by `rules judge` itself"},
+    "ttp/judge.py": {"_reading_ns": "told by `rules judge` itself"},
     "ttp/loader.py": {"superseded": "told by the rules themselves, as rules_superseded"},
     "ttp/offline.py": {"_events": "the clock of `tag`", "views_capped": "told by `tag` itself"},
     "ttp/store/impl/database.py": {"version": "what readers compare"},

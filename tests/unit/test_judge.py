@@ -51,6 +51,7 @@ def test_totals_count_a_session_as_often_as_it_occurred(tmp_path: Path) -> None:
     assert judge.report()["totals"] == {
         "sessions_read": 2, "sessions": 8, "sessions_tagged": 7, "sessions_untagged": 1, "lines": 15, "lines_tagged": 7,
         "lines_untagged": 8, "untagged_kinds": 1, "untagged_different": 2, "beyond_bound": 0, "unreadable": 0, "rules": 1, "rules_fired": 1,
+        "rule_failures": 0, "views_capped": 0, "script_capped": 0,
     }  # fmt: skip
 
 
@@ -236,6 +237,14 @@ def test_sources_beyond_the_bound_are_one(tmp_path: Path, monkeypatch: pytest.Mo
     for source in "abcda":
         session(judge, "fig", source=source)
     assert judge.report()["sources"] == {"a": 2, judging.OTHER_SOURCES: 2, "b": 1}
+
+
+def test_what_is_not_judged_in_full_is_counted(tmp_path: Path) -> None:
+    rule(tmp_path, "R5001", PLUM)
+    judge = judge_of(tmp_path)
+    session(judge, "; ".join(f"plum {n}" for n in range(300)))
+    totals = judge.report()["totals"]
+    assert (totals["views_capped"], totals["script_capped"]) == (1, 300 - 256)
 
 
 def test_long_lines_take_no_more_room_than_their_examples(tmp_path: Path) -> None:
