@@ -229,7 +229,8 @@ async def test_a_rule_that_comes_later_replaces_what_is_stored_and_leaves_it_whe
     async with Engine(repo, before) as old:
         await old.take(*([part] for part in parts_of("s", (3, 8))))
         assert ("s#cmd10", "R0047", "T1070.004") in (said := await shown(repo, "s"))
-    await run_backfill(*EVER, ["R0047"], repo=repo, settings=after)
+    report = await run_backfill(*EVER, ["R0047"], repo=repo, settings=after)
+    assert (report.replaced, report.superseded) == (1, 0)
     assert ("s#cmd10", "R0047", "T1070.004") not in await shown(repo, "s"), "what replaces goes along"
     await run_backfill(*EVER, repo=repo, settings=after)
     fresh = await shown(repo, "s")
