@@ -17,7 +17,7 @@ from decnet.db.rows import JsonObject
 from decnet.ttp.base import TTPTag
 from decnet.ttp.kinds import CONTEXT_FIELDS
 from decnet.ttp.replacing import Better
-from decnet.ttp.rule_engine import Snapshot
+from decnet.ttp.rule_engine import RuleEngine
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule
 
 if TYPE_CHECKING:
@@ -47,17 +47,17 @@ class InForce(NamedTuple):
     all_of_them: bool
 
     @classmethod
-    def of(cls, snapshots: Iterable[Snapshot], all_of_them: bool) -> InForce:
-        """What snapshots have."""
+    def of(cls, engines: Iterable[RuleEngine], all_of_them: bool) -> InForce:
+        """What engines have now. A rule that fails says nothing, neither that its tags stand nor that they do not."""
         now = datetime.now(UTC)
         rules: dict[str, CompiledRule] = {}
         firing: set[str] = set()
-        for snapshot in snapshots:
-            rules |= {rule.rule_id: rule for rule in snapshot.rules.rules}
-            states = snapshot.states
-            firing |= {
-                key for key in rules if states.get(key, DEFAULT_STATE).effective(now).state == "enabled"
-            }
+        for engine in engines:
+            index, states = engine.snapshot()
+            for rule in index.rules:
+                rules[rule.rule_id] = rule
+                enabled = states.get(rule.rule_id, DEFAULT_STATE).effective(now).state == "enabled"
+                firing |= {rule.rule_id} if enabled and not engine.failures.failing(rule) else set()
         return cls(rules, frozenset(firing), all_of_them)
 
 

@@ -211,7 +211,7 @@ class TtpWorker(Worker):
         """What is stored of the sessions stands as far as it does by what is known now; what does not is counted."""
         if not (collected.better or whole):
             return
-        in_force = InForce.of((engine.engine.snapshot() for engine in self._engines()), self.marks_sessions)
+        in_force = InForce.of((engine.engine for engine in self._engines()), self.marks_sessions)
         sources = {(e.source_kind, e.source_id) for e in judged if e.session_id in whole}
         said = Judgement(tags, collected.better, whole, sources)
         self.replaced_later += await settle(said, in_force, repo)
