@@ -82,6 +82,11 @@ async def together(batch: Sequence[Received], repo: BaseRepository, keep_s: floa
     return Together(rest, frozenset(whole), frozenset(lacking))
 
 
+async def forget_parts(repo: BaseRepository, _bus: object = None) -> None:
+    """Forgets parts that nobody waits for any longer."""
+    await repo.purge_parts_to_judge(time.time())
+
+
 def _from_its_beginning(body: Mapping[str, Any]) -> bool:
     """Whether an ending is of a session as it was, not of what a sensor found of it in another reading."""
     return not body.get("torn") and not body.get("piece")

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from decnet.db.rows import JsonObject
-from decnet.ttp.base import TTPTag
+from decnet.ttp.base import TaggerEvent, TTPTag
 from decnet.ttp.kinds import CONTEXT_FIELDS
 from decnet.ttp.replacing import Better
 from decnet.ttp.rule_engine import RuleEngine
@@ -37,6 +37,18 @@ class Judgement(NamedTuple):
     """Sessions of which everything is known."""
     judged: Collection[Source]
     """What was judged of them."""
+
+    @classmethod
+    def of(
+        cls,
+        tags: Sequence[TTPTag],
+        better: Sequence[Better],
+        whole: frozenset[str],
+        events: Iterable[TaggerEvent],
+    ) -> Judgement:
+        """What was said of events."""
+        judged = {(e.source_kind, e.source_id) for e in events if e.session_id in whole} if whole else ()
+        return cls(tags, better, whole, judged)
 
 
 class InForce(NamedTuple):
