@@ -68,6 +68,7 @@ class Backfill(Change):
         """Its own report."""
         r = self.report
         text = f"{r.get('judged')} events judged, {r.get('tags')} new tags, {r.get('superseded')} superseded"
+        text += f", {r.get('replaced')} replaced"
         return Outcome(End.VERIFIED, text)
 
 

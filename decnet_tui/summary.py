@@ -77,6 +77,17 @@ def _session_started(_: str, p: Payload) -> str:
     return f"{_text(p, 'decky_id', 'service')} {short(p.get('session_id'), 7)}"
 
 
+def _session_progress(_: str, p: Payload) -> str:
+    commands, facts = _dicts(p.get("commands")), _dicts(p.get("facts"))
+    said = [str(c.get("command_text"))[:160] for c in commands[-1:]]
+    said += [f"{fact.get('kind')} {str(fact.get('what'))[:80]}" for fact in facts[-1:]]
+    return f"{_text(p, 'decky_id', 'service')} {short(p.get('session_id'), 7)}: {'; '.join(said)}"
+
+
+def _dicts(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
 def _session_ended(_: str, p: Payload) -> str:
     raw = p.get("commands")
     commands = raw if isinstance(raw, list) else []
@@ -166,6 +177,7 @@ def _scored(_: str, p: Payload) -> str:
 
 _WRITERS: tuple[tuple[str, Callable[[str, Payload], str]], ...] = (
     ("attacker.session.started", _session_started),
+    ("attacker.session.progress", _session_progress),
     ("attacker.session.ended", _session_ended),
     ("attacker.observed", lambda _, p: f"first seen on {_text(p, 'decky_id', 'service')}"),
     ("attacker.scored", _scored),

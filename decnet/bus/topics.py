@@ -32,6 +32,8 @@ ATTACKER_OBSERVED = "observed"
 ATTACKER_SCORED = "scored"
 ATTACKER_FINGERPRINTED = "fingerprinted"
 ATTACKER_SESSION_STARTED = "session.started"
+ATTACKER_SESSION_PROGRESS = "session.progress"
+"""Live news, and no more than that: nothing of it is kept."""
 ATTACKER_SESSION_ENDED = "session.ended"
 ATTACKER_INTEL_ENRICHED = "intel.enriched"
 ATTACKER_OBSERVATION_PREFIX = "observation"
@@ -61,7 +63,11 @@ MAX_TOPIC_LENGTH = 255
 """Characters; a subject of a few thousand makes the client close its connection for good."""
 
 DURABLE_PATTERNS: tuple[str, ...] = (
-    "attacker.>",
+    "attacker.*",
+    "attacker.session.started",
+    "attacker.session.ended",
+    "attacker.intel.>",
+    "attacker.observation.>",
     "credential.>",
     "identity.>",
     "email.>",
@@ -80,6 +86,8 @@ DURABLE_PATTERNS: tuple[str, ...] = (
 )
 """What the JetStream stream holds; disjoint, as the server demands. The rest is live news only."""
 
+_DURABLE_SESSION_NEWS = (ATTACKER_SESSION_STARTED, ATTACKER_SESSION_ENDED)
+_DURABLE_FAMILIES = ("intel", ATTACKER_OBSERVATION_PREFIX)
 _DURABLE_RULE_NEWS = (TTP_RULE_FIRED, TTP_RULE_RELOADED, TTP_RULE_STATE)
 _DURABLE_DECKY_NEWS = (DECKY_STATE, DECKY_MUTATE_REQUEST, DECKY_MUTATION)
 _FORBIDDEN = re.compile(r"[.*>\s]")
@@ -90,7 +98,9 @@ def is_durable(topic: str) -> bool:
     root, _, rest = topic.partition(".")
     if not rest:
         return False
-    if root in (ATTACKER, CREDENTIAL, IDENTITY, EMAIL, CANARY, ATTRIBUTION, TOPOLOGY):
+    if root == ATTACKER:
+        return "." not in rest or rest in _DURABLE_SESSION_NEWS or rest.partition(".")[0] in _DURABLE_FAMILIES
+    if root in (CREDENTIAL, IDENTITY, EMAIL, CANARY, ATTRIBUTION, TOPOLOGY):
         return True
     if root == TTP:
         return rest in (TTP_TAGGED, TTP_SESSION_JUDGED) or rest.rpartition(".")[0] in _DURABLE_RULE_NEWS

@@ -21,6 +21,15 @@ _SHA = "abababababababababababababababababababababababababababababababab"
 EXAMPLES: Mapping[str, dict[str, Any]] = {
     "attacker.observed": {**_WHO, "decky_id": "web-01", "service": "ssh", "first_seen": 1_772_359_200.0},
     "attacker.session.started": _SESSION,
+    "attacker.session.progress": {
+        **_WHO,
+        "session_id": _SESSION["session_id"],
+        "sensor_session": "a0a000000001",
+        "seq": 2,
+        "from": 3,
+        "commands": [{"id": "d6775016#cmd3", "command_text": "sh a.sh", "ts": 1_772_359_204.0}],
+        "facts": [{"kind": "download", "what": "http://203.0.113.9/a.sh", "ts": 1_772_359_203.0}],
+    },
     "attacker.session.ended": {
         **_SESSION,
         "ended_at": 1_772_359_209.0,

@@ -181,6 +181,34 @@ class SessionStarted(FromAttacker, frozen=True, kw_only=True, omit_defaults=True
             raise ValueError("session_id is empty")
 
 
+class Happened(Element, frozen=True, kw_only=True, omit_defaults=True):
+    """What else happened in a session: ``kind`` is download, upload, forward or exploit, ``what`` names it."""
+
+    kind: str
+    what: str = ""
+    ts: Epoch | None = None
+
+
+class SessionProgress(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
+    """``attacker.session.progress``: how far a session is. Live news only; its end says all of it again.
+
+    ``from`` is the place of the first command in the session; some may have been passed over before it.
+    """
+
+    LISTS: ClassVar = {"commands": Command, "facts": Happened}
+    ALWAYS: ClassVar = ("from", "commands", "facts")
+
+    session_id: str
+    seq: Count
+    """1 for the first news of a session."""
+    decky_id: str | None = None
+    service: str | None = None
+    sensor_session: str | None = None
+    first: Count = msgspec.field(default=0, name="from")
+    commands: list[Command] = []
+    facts: list[Happened] = []
+
+
 class SessionEnded(SessionStarted, frozen=True, kw_only=True, omit_defaults=True):
     """``attacker.session.ended``: one part of a session's end; the last part has the totals.
 

@@ -24,6 +24,7 @@ from decnet.events.record import Record
 RECORDS: Mapping[str, type[Record]] = {
     "attacker.observed": attacker.Observed,
     "attacker.session.started": session.SessionStarted,
+    "attacker.session.progress": session.SessionProgress,
     "attacker.session.ended": session.SessionEnded,
     "attacker.fingerprinted": attacker.Fingerprinted,
     "attacker.intel.enriched": attacker.IntelEnriched,

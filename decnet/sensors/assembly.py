@@ -132,6 +132,8 @@ class Assembler:
         """The sessions of each id, by what is added to the id; the first that was known keeps the plain one."""
         self._remarks: dict[SessionKey, list[Fact]] = {}
         """Remarks that came before their sessions."""
+        self._moved: dict[str, Session] = {}
+        """Sessions that got lines or ended since somebody asked."""
         self._bytes = 0
         self._lines = 0
         self.evicted = 0
@@ -182,6 +184,7 @@ class Assembler:
         session.at_line = self._lines
         before, commands, items = session.size_bytes, session.commands_dropped, session.dropped
         session.absorb(fact, self._limits, said)
+        self._moved[session.session_id] = session
         self._bytes += session.size_bytes - before
         self.commands_dropped += session.commands_dropped - commands
         self.items_dropped += session.dropped - items
@@ -200,6 +203,12 @@ class Assembler:
         if fact.kind == "intel":
             return self._intel(session, fact)
         return self._fingerprints(session, fact)
+
+    def moved(self) -> list[tuple[Data, Session]]:
+        """The announced sessions that got lines or ended since the last call, each with who it is of."""
+        moved, self._moved = self._moved, {}
+        told = (session for session in moved.values() if session.announced)
+        return [({**self._head(session), "sensor_session": session.native_id}, session) for session in told]
 
     def quiet_since(self, moment: float) -> list[Event]:
         """Ends the sessions whose last line is older than ``moment`` (epoch seconds of log time), as idle."""
@@ -534,6 +543,7 @@ class Assembler:
         del self._queue(key[0])[key]
         (self._dormant if session.closed_at is None else self._closed)[key] = session
         session.ended = reason
+        self._moved[session.session_id] = session
         events = self._announced_late(session)
         session.in_right_order(self._limits)
         if (life := self._life(session)) is not None:

@@ -10,7 +10,9 @@ import asyncio
 import time
 from typing import Any
 
+from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
+from decnet.bus.publish import publish_safely
 from decnet.config import SensorSpec, Settings
 from decnet.errors import BusError, DatabaseError, SensorError
 from decnet.logs import get_logger
@@ -22,6 +24,7 @@ from decnet.sensors.recordings import TOO_LARGE, attach_recording
 from decnet.sensors.sources import Source, make_source
 
 _log = get_logger(__name__)
+_PROGRESS = topics.attacker(topics.ATTACKER_SESSION_PROGRESS)
 _PUBLISH_SLICE = 500
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
@@ -116,6 +119,9 @@ class SensorRun:
         changed, self._changes = self.tailer.changes.count != self._changes, self.tailer.changes.count
         self._dirty = self._dirty or consumed > 0 or changed or bool(events)
         await self._flush()
+        behind = self.tailer.bytes_behind() > 0
+        for payload in self.source.progress(time.monotonic(), watched=not behind):
+            await publish_safely(self._bus, _PROGRESS, payload, "progress")
         if self._dirty and (not consumed or time.monotonic() >= self._next_save):
             await self._save()
         self._at_end = not consumed

@@ -27,6 +27,7 @@ from decnet.sensors.cowrie import is_cowrie, is_known, parse_object
 from decnet.sensors.files.repeats import Repeats
 from decnet.sensors.files.tailer import Line
 from decnet.sensors.files.unwrap import Unwrapper
+from decnet.sensors.progress import Progress
 from decnet.sensors.values import Data, Refusal
 
 EVIDENCE_ROOTS = frozenset(
@@ -81,6 +82,13 @@ class Source(ABC):
                     events += made
                     self.foreign.pop(line.path, None)
         return events
+
+    def progress(self, now: float, *, watched: bool = True) -> list[Data]:
+        """What running sessions do, as live news; none by default.
+
+        ``now`` is seconds of a steady clock. Not ``watched``, while there is more to read, nothing is told.
+        """
+        return []
 
     def refuse(self, reason: str, place: str) -> None:
         """Counts one refused line."""
@@ -169,6 +177,11 @@ class SessionSource(Source):
         self.unwrapper = unwrapper
         self._overfull: set[str] = set()
         self._overfull_before = 0
+        self._progress = Progress()
+
+    def progress(self, now: float, *, watched: bool = True) -> list[Data]:
+        """See :mod:`decnet.sensors.progress`."""
+        return self._progress.news(self.assembler.moved(), now, watched=watched)
 
     def feed(self, lines: Iterable[Line]) -> list[Event]:
         """The events that follow from some lines, in order; sessions that had no room for all of it are counted."""

@@ -1,7 +1,8 @@
 """Back-fill: judges what is stored by the rules of today. Idempotent, a small transaction at a time.
 
 Tags have derived ids, so what was tagged alike before stays as it is; a rule whose version was raised
-leaves new tags, and the old ones of the same source are marked as superseded. Sessions, credentials,
+leaves new tags, and the old ones of the same source are marked as superseded. What other rules replace now, or
+what the whole of a session does not say, is marked as replaced. Sessions, credentials,
 fingerprints, identities, intel and aggregates come from the database; what only the stream keeps (mail,
 canaries, first sights, reuse) is read back from the bus, when there is one, as far as it still goes.
 """
@@ -59,12 +60,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class BackfillReport:
-    """What a run did."""
+    """What a run did; ``replaced`` are stored tags that by all that is known now stand no more."""
 
     judged: int
     tags: int
     superseded: int
     rules: int
+    replaced: int
 
 
 OnProgress = Callable[[Progress], None]
@@ -106,8 +108,15 @@ async def run_backfill(
         ]
     )
     count = len(set(rules)) if rules else len(chosen)
-    _log.info("back-fill done", judged=run.done, tags=run.tags, superseded=superseded, rules=count)
-    return BackfillReport(run.done, run.tags, superseded, count)
+    _log.info(
+        "back-fill done",
+        judged=run.done,
+        tags=run.tags,
+        superseded=superseded,
+        replaced=worker.replaced_later,
+        rules=count,
+    )
+    return BackfillReport(run.done, run.tags, superseded, count, worker.replaced_later)
 
 
 def _rules(listing: Sequence[RuleListing], wanted: Collection[str] | None) -> list[CompiledRule]:

@@ -52,6 +52,10 @@ class Failures:
         """Whether this version of the rule failed too often in a row."""
         return bool(self.counts) and self.counts.get(rule.content_hash + rule.rule_id, 0) >= self.limit
 
+    def failing(self, rule: CompiledRule) -> bool:
+        """Whether this version of the rule failed the last time it was asked."""
+        return bool(self.counts) and rule.content_hash + rule.rule_id in self.counts
+
     def out_of_action(self) -> int:
         """Rules that are tripped now."""
         return sum(count >= self.limit for count in list(self.counts.values()))

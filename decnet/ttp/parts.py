@@ -38,7 +38,8 @@ class Together(NamedTuple):
     """A batch in which each session that came in parts stands once.
 
     ``whole`` are the sessions of which everything is known, ``lacking`` those of which parts have not come.
-    One that came in one event and was not closed is neither: it may have gone on since.
+    One that came in one event and was not closed is neither: it may have gone on since; nor is one that was read in
+    pieces: there may be more of it in the database, which back-fill knows.
     """
 
     batch: Sequence[Received]
@@ -74,9 +75,21 @@ async def together(batch: Sequence[Received], repo: BaseRepository, keep_s: floa
     for ident, rows in (await _known(came, repo, time.time() + keep_s)).items():
         last, record = came[ident][-1]
         rest.append(await asyncio.to_thread(_as_one, last.event, rows))
-        complete = all(_complete(some) for some in _endings(rows).values())
-        (whole if complete else lacking).add(record.session_id)
+        if not all(_complete(some) for some in _endings(rows).values()):
+            lacking.add(record.session_id)
+        elif all(_from_its_beginning(row["body"]) for row in rows):
+            whole.add(record.session_id)
     return Together(rest, frozenset(whole), frozenset(lacking))
+
+
+async def forget_parts(repo: BaseRepository, _bus: object = None) -> None:
+    """Forgets parts that nobody waits for any longer."""
+    await repo.purge_parts_to_judge(time.time())
+
+
+def _from_its_beginning(body: Mapping[str, Any]) -> bool:
+    """Whether an ending is of a session as it was, not of what a sensor found of it in another reading."""
+    return not body.get("torn") and not body.get("piece")
 
 
 def _final(record: object) -> TypeGuard[SessionEnded]:

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from decnet.db.rows import JsonObject
-from decnet.ttp.base import TTPTag
+from decnet.ttp.base import TaggerEvent, TTPTag
 from decnet.ttp.kinds import CONTEXT_FIELDS
 from decnet.ttp.replacing import Better
-from decnet.ttp.rule_engine import Snapshot
+from decnet.ttp.rule_engine import RuleEngine
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule
 
 if TYPE_CHECKING:
@@ -38,6 +38,18 @@ class Judgement(NamedTuple):
     judged: Collection[Source]
     """What was judged of them."""
 
+    @classmethod
+    def of(
+        cls,
+        tags: Sequence[TTPTag],
+        better: Sequence[Better],
+        whole: frozenset[str],
+        events: Iterable[TaggerEvent],
+    ) -> Judgement:
+        """What was said of events."""
+        judged = {(e.source_kind, e.source_id) for e in events if e.session_id in whole} if whole else ()
+        return cls(tags, better, whole, judged)
+
 
 class InForce(NamedTuple):
     """The rules in force by id, and those of them that may fire; ``all_of_them`` says that there are no others."""
@@ -47,17 +59,17 @@ class InForce(NamedTuple):
     all_of_them: bool
 
     @classmethod
-    def of(cls, snapshots: Iterable[Snapshot], all_of_them: bool) -> InForce:
-        """What snapshots have."""
+    def of(cls, engines: Iterable[RuleEngine], all_of_them: bool) -> InForce:
+        """What engines have now. A rule that fails says nothing, neither that its tags stand nor that they do not."""
         now = datetime.now(UTC)
         rules: dict[str, CompiledRule] = {}
         firing: set[str] = set()
-        for snapshot in snapshots:
-            rules |= {rule.rule_id: rule for rule in snapshot.rules.rules}
-            states = snapshot.states
-            firing |= {
-                key for key in rules if states.get(key, DEFAULT_STATE).effective(now).state == "enabled"
-            }
+        for engine in engines:
+            index, states = engine.snapshot()
+            for rule in index.rules:
+                rules[rule.rule_id] = rule
+                enabled = states.get(rule.rule_id, DEFAULT_STATE).effective(now).state == "enabled"
+                firing |= {rule.rule_id} if enabled and not engine.failures.failing(rule) else set()
         return cls(rules, frozenset(firing), all_of_them)
 
 

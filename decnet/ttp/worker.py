@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -31,7 +30,7 @@ from decnet.ttp.facts import FACTS_CAPPED
 from decnet.ttp.floods import Flood, floods_of, told_once
 from decnet.ttp.judging import judge_session
 from decnet.ttp.moves import STORY_CAPPED
-from decnet.ttp.parts import PARTS_APART, Together, all_known, together
+from decnet.ttp.parts import PARTS_APART, Together, all_known, forget_parts, together
 from decnet.ttp.rule_engine import Collected, RuleEngineTagger
 from decnet.ttp.seen import Judged, moment_of, stamp
 from decnet.ttp.settling import InForce, Judgement, settle
@@ -98,7 +97,7 @@ class TtpWorker(Worker):
             Job(
                 "aggregates", self.settings.ttp.aggregate_interval_s, self._aggregate, "ttp-aggregates", True
             ),
-            Job("parts", 3600.0, _forget_parts, "ttp-parts"),
+            Job("parts", 3600.0, forget_parts, "ttp-parts"),
             Job("suppressed", self.settings.ttp.suppressed_window_s, self.suppression.publish),
         )
         self.inserted = 0
@@ -192,7 +191,7 @@ class TtpWorker(Worker):
             tags = await self._told_once(tags, floods, tx.repo)
         for windows in self.windows:
             tags += await windows.apply(tx.repo, collected.hits)
-        await self._settle(tags, collected, whole, times, tx.repo)
+        await self._settle(Judgement.of(tags, collected.better, whole, times), tx.repo)
         fresh = set(await tx.repo.insert_tags(tags)) if tags else set()
         self.inserted += len(fresh)
         old = [tag for tag in tags if tag.uuid not in fresh]
@@ -208,21 +207,11 @@ class TtpWorker(Worker):
         await _publish(self.suppression.shown(new.values(), sources or IgnoredSources()), tx)
         return len(fresh)
 
-    async def _settle(
-        self,
-        tags: Sequence[TTPTag],
-        collected: Collected,
-        whole: frozenset[str],
-        judged: Iterable[TaggerEvent],
-        repo: BaseRepository,
-    ) -> None:
+    async def _settle(self, said: Judgement, repo: BaseRepository) -> None:
         """What is stored of the sessions stands as far as it does by what is known now; what does not is counted."""
-        if not (collected.better or whole):
-            return
-        in_force = InForce.of((engine.engine.snapshot() for engine in self._engines()), self.marks_sessions)
-        sources = {(e.source_kind, e.source_id) for e in judged if e.session_id in whole}
-        said = Judgement(tags, collected.better, whole, sources)
-        self.replaced_later += await settle(said, in_force, repo)
+        if said.better or said.whole:
+            engines = (engine.engine for engine in self._engines())
+            self.replaced_later += await settle(said, InForce.of(engines, self.marks_sessions), repo)
 
     async def _told_once(
         self, tags: list[TTPTag], floods: Sequence[Flood], repo: BaseRepository
@@ -311,10 +300,6 @@ class TtpWorker(Worker):
 
     def _engines(self) -> Iterable[RuleEngineTagger]:
         return (lifter for lifter in self.tagger.lifters if isinstance(lifter, RuleEngineTagger))
-
-
-async def _forget_parts(repo: BaseRepository, _bus: BaseBus) -> None:
-    await repo.purge_parts_to_judge(time.time())
 
 
 async def _stored_intel(ended: Sequence[SessionEnded], repo: BaseRepository) -> list[Received]:

@@ -31,7 +31,7 @@ def backfill(
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
-    """Tags stored events again with the current rules; older versions' tags are marked as superseded."""
+    """Tags stored events again with the current rules; tags of older versions are marked as superseded, others as replaced."""
     settings = common.settings_of(config, data_dir=data_dir, db=db, rules=rules)
     first, last = common.parse_since(since), common.parse_since(until) or datetime.now(UTC)
     assert first is not None
@@ -50,7 +50,7 @@ def backfill(
         return
     typer.echo(
         f"{report.judged} stored events judged by {report.rules} rules: "
-        f"{report.tags} new tags, {report.superseded} superseded"
+        f"{report.tags} new tags, {report.superseded} superseded, {report.replaced} replaced"
     )
 
 

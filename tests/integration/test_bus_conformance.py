@@ -75,6 +75,17 @@ async def test_subscription_gets_the_envelope_as_published(bus: BaseBus) -> None
     )
 
 
+async def test_how_far_a_session_is_reaches_who_watches_and_is_kept_by_nobody(bus: BaseBus) -> None:
+    consumer = await bus.consume("ttp", ["attacker.>"])
+    async with bus.subscribe("attacker.session.progress") as sub:
+        await bus.publish("attacker.session.progress", {"seq": 1})
+        assert (await anext(sub)).payload == {"seq": 1}
+    await bus.publish("attacker.session.ended", {"n": 1})
+    fetched = [delivery.topic for delivery in await consumer.fetch(2, 1.0)]
+    assert fetched == ["attacker.session.ended"]
+    assert [event.topic for event in await bus.read_back("attacker.>", 10)] == fetched
+
+
 async def test_who_follows_everything_sees_each_event_once_whoever_else_consumes_it(bus: BaseBus) -> None:
     first, second = await bus.consume("one", ["attacker.>"]), await bus.consume("two", ["attacker.>"])
     async with bus.subscribe(">") as sub, asyncio.timeout(20):

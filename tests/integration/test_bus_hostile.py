@@ -16,8 +16,8 @@ from decnet.config import BusSettings
 from tests.fuzzkit import malformed, publish, send
 from tests.natskit import PASSWORD, USER, nats_server
 
-WRONG = b"attacker.\xff\x9b.observed"
-SHOWN = "attacker.\ufffd\ufffd.observed"
+WRONG = b"attacker.observation.\xff\x9b"
+SHOWN = "attacker.observation.\ufffd\ufffd"
 
 
 def message(subject: bytes, number: int, header: bytes = b"") -> bytes:
@@ -33,7 +33,7 @@ LINES = [
     message(b"attacker.observed", 2, b"NATS/1.0 \xff\xfe\xfd\r\n\r\n"),
     message(b"attacker.observed", 3, b"NATS/1.0 503\xff \xff\r\nx\xff: \x1b]0;y\r\n\r\n"),
     message(b"attacker.observed", 4, b"NATS/1.0\r\n: \r\nno colon\r\n\x80: z\r\n\r\n"),
-    message(b"attacker.nul.\x00", 6),
+    message(b"attacker.observation.nul.\x00", 6),
     message(b"attacker.observed", 5),
 ]
 
@@ -73,4 +73,6 @@ async def test_no_subject_or_header_makes_a_consumer_deaf(bus: tuple[NatsBus, st
                     found[delivery.event.payload["n"]] = delivery.topic
                 await delivery.ack()
     assert found[1] == SHOWN
-    assert found.get(6, "attacker.nul.\ufffd") == "attacker.nul.\ufffd"  # when the server takes it at all
+    assert (
+        found.get(6, "attacker.observation.nul.\ufffd") == "attacker.observation.nul.\ufffd"
+    )  # when the server takes it at all

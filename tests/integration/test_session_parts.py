@@ -20,6 +20,7 @@ from decnet.db.repository import BaseRepository
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime.worker import transaction
 from decnet.ttp.backfill import run_backfill
+from decnet.ttp.parts import forget_parts
 from decnet.ttp.store.factory import get_rule_store
 from decnet.ttp.worker import TtpWorker
 from tests.dbkit import KINDS, open_repo
@@ -229,7 +230,8 @@ async def test_a_rule_that_comes_later_replaces_what_is_stored_and_leaves_it_whe
     async with Engine(repo, before) as old:
         await old.take(*([part] for part in parts_of("s", (3, 8))))
         assert ("s#cmd10", "R0047", "T1070.004") in (said := await shown(repo, "s"))
-    await run_backfill(*EVER, ["R0047"], repo=repo, settings=after)
+    report = await run_backfill(*EVER, ["R0047"], repo=repo, settings=after)
+    assert (report.replaced, report.superseded) == (1, 0)
     assert ("s#cmd10", "R0047", "T1070.004") not in await shown(repo, "s"), "what replaces goes along"
     await run_backfill(*EVER, repo=repo, settings=after)
     fresh = await shown(repo, "s")
@@ -278,3 +280,16 @@ async def test_the_close_of_a_session_puts_right_what_an_earlier_end_of_it_said(
         torn = replace(closed, payload={**payload, "end_reason": "closed", "torn": True})
         await engine.take([torn], recorded=False)
         assert said.items() <= (await shown(lite, "s")).items(), "what lost its beginning takes nothing away"
+
+
+async def test_parts_are_forgotten_when_nobody_waits_for_them_any_longer(
+    repo: BaseRepository, settings: Settings
+) -> None:
+    async with Engine(repo, settings) as engine:
+        await engine.take([parts_of("s", (3, 8))[0]])
+        await forget_parts(repo)
+        assert len(await repo.parts_to_judge(["s"])) == 1
+        async with repo.db.write() as session:
+            await session.execute(TABLES["ttp_part"].update().values(keep_until=1.0))
+        await forget_parts(repo)
+        assert await repo.parts_to_judge(["s"]) == []

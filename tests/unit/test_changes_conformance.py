@@ -885,7 +885,7 @@ class Program:
 
 async def test_a_back_fill_says_how_it_ended_and_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     commands: list[tuple[str, ...]] = []
-    program = Program(0, b'{"judged": 3, "tags": 2, "superseded": 1}')
+    program = Program(0, b'{"judged": 3, "tags": 2, "superseded": 1, "replaced": 4}')
 
     async def start(*command: str, **_: Any) -> Program:
         commands.append(command)
@@ -897,7 +897,7 @@ async def test_a_back_fill_says_how_it_ended_and_leaves_no_process(monkeypatch: 
     assert commands[0][3:] == ("backfill", "--json", "--since", "7d", "--rule", "R0001", "--db", "x")
     outcome = change.reported(Feed(), NOW)
     assert outcome is not None
-    assert outcome.detail == "3 events judged, 2 new tags, 1 superseded"
+    assert outcome.detail == "3 events judged, 2 new tags, 1 superseded, 4 replaced"
     for code, out, err, said in (
         (1, b"", b"warning\nerror: no\x1b database\n", "error: no\\e database"),
         (2, b"", b"", "no reason given"),

@@ -98,9 +98,15 @@ async def test_pieces_that_know_nothing_of_each_other_are_one_session() -> None:
     found = await known(rows, ended("s", 1, 1, "b", piece="y", lines=1, span=[8.0, 9.0]))
     (record,) = (one.record for one in found.batch)
     assert isinstance(record, SessionEnded)
-    assert (lines_of(found), found.whole) == ({"s": ["a", "b"]}, {"s"})
+    assert (lines_of(found), found.lacking) == ({"s": ["a", "b"]}, frozenset())
+    assert found.whole == frozenset(), "the database may hold more of it"
     assert record.auth is not None
     assert (record.auth.fail_count, record.auth.usernames) == (2, ["root"])
+
+
+async def test_a_session_that_lost_its_beginning_is_not_whole_with_all_its_parts() -> None:
+    found = await known(Rows(), ended("s", 1, 2, "b", torn=True), ended("s", 2, 2, "c", torn=True))
+    assert (lines_of(found), found.whole, found.lacking) == ({"s": ["b", "c"]}, frozenset(), frozenset())
 
 
 @pytest.mark.parametrize(("parts", "alone"), [(MAX_KEPT, 0), (MAX_KEPT + 1, 1)])
