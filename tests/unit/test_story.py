@@ -172,6 +172,13 @@ def test_what_is_sent_out_is_not_told_as_fetched(tagger: OfflineTagger) -> None:
         assert "fetch" not in story.line
 
 
+def test_a_write_probe_prepares_and_is_no_look_between(tagger: OfflineTagger) -> None:
+    lines = ["uname -a", "echo 77 > /var/tmp/.p", "rm -f /var/tmp/.p"]
+    story = told(tagger, lines)
+    assert [phase["phase"] for phase in story.phases] == ["recon", "deliver", "clean"]
+    assert "T1083" in story.phases[1]["techniques"]
+
+
 def test_the_use_of_a_shell_alone_runs_nothing(tagger: OfflineTagger) -> None:
     for lines in (["/ip cloud print"], ["enable", "system", "shell", "sh"], ["sh -c 'uname -a'"]):
         story = told(tagger, lines)
