@@ -42,6 +42,7 @@ LOSS: dict[str, Words] = {
     "sessions_cut": ("session read in part only", "sessions read in part only"),
     "unreadable": ("session not read again", "sessions not read again"),
     "views_capped": ("command with too many readings", "commands with too many readings"),
+    "parts_apart": ("part of a very long session judged alone", "parts of very long sessions judged alone"),
     "story_capped": ("step beyond what a story tells of", "steps beyond what stories tell of"),
     "script_capped": (
         "file or command beyond what a session tells of",
@@ -113,6 +114,10 @@ WORK: dict[str, Words] = {
     "rules_loaded": ("rule loaded", "rules loaded"),
     "rules_superseded": ("rule on an older technique", "rules on older techniques"),
     "suppressed": ("hit suppressed", "hits suppressed"),
+    "tags_replaced_later": (
+        "stored tag that its whole session replaced",
+        "stored tags that their whole sessions replaced",
+    ),
     "tags_replaced": ("tag that a session's rule knows better", "tags that a session's rules know better"),
     "tags_inserted": ("tag stored", "tags stored"),
     "tags_ignored": ("tag of an ignored source", "tags of ignored sources"),

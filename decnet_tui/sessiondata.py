@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +23,8 @@ class TaggedCommand(EndedCommand):
 
 
 LISTS = ("joined", "inputs", "downloads", "uploads", "forwards", "exploits", "extras")
+_FILES = frozenset({"downloads", "uploads"})
+_SCANS = frozenset({"cowrie.virustotal.scanfile", "cowrie.virustotal.scanurl"})
 _TIMES = frozenset({"ts", "started_at", "ended_at"})
 _LONGEST = 2000
 _SHOWN_OF: Mapping[str, tuple[str, int]] = {
@@ -35,10 +37,41 @@ _NAMED = 3
 
 def fact_lines(payload: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Whatever was logged beside the commands, as (id or empty, line); control characters written out."""
+    scans = _scans(payload.get("extras") or ())
     for name in LISTS:
         for item in payload.get(name) or ():
-            said = (f"{key}={shown(key, inner)}" for key, inner in item.items() if inner not in (None, ""))
+            said = [f"{key}={shown(key, inner)}" for key, inner in item.items() if inner not in (None, "")]
+            if name in _FILES:
+                said += [f"virustotal={scans[key]}" for key in _names_of(item) if key in scans]
             yield str(item.get("id") or ""), f"{name:<9} {'  '.join(said)}"
+
+
+def _names_of(item: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a file may have been scanned as: its hash, its URL."""
+    for name in ("sha256", "url"):
+        if item.get(name):
+            yield name, str(item[name]).lower() if name == "sha256" else str(item[name])
+
+
+def _scans(extras: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """What VirusTotal said of files and URLs of a session, by what it was asked for; of several answers the newest.
+
+    It stands in the session's extras, with what every engine said; here is the sum.
+    """
+    scanned = [
+        (one.get("ts") or 0.0, one.get("fields") or {}) for one in extras if one.get("eventid") in _SCANS
+    ]
+    found: dict[tuple[str, str], str] = {}
+    for _, fields in sorted(scanned, key=lambda scan: scan[0]):
+        for key in _names_of(fields):
+            of = (
+                f"{fields['positives']}/{fields.get('total', '?')}"
+                if "positives" in fields
+                else "not known there"
+            )
+            when = f" (scanned {fields['scan_date']})" if fields.get("scan_date") else ""
+            found[key] = visible(f"{of}{when}", _LONGEST)
+    return found
 
 
 def shown(name: str, value: Any) -> str:

@@ -41,6 +41,7 @@ EVENTS = (
     "attacker.observed",
     "attacker.session.>",
     "attacker.fingerprinted",
+    "attacker.intel.enriched",
     "credential.captured",
     "identity.formed",
 )

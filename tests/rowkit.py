@@ -26,6 +26,7 @@ FILL: dict[str, dict[str, Any]] = {
                 "rule_version": 1, "confidence": 0.5, "attack_release": "", "mitre_url": "", "attacker_uuid": "nobody"},
     "session_part": {"generation": "g", "part": 1, "parts": 1, "digest": "d"},
     "behave_part": {"generation": "g", "part": 1, "parts": 1},
+    "ttp_part": {"generation": "g", "part": 1, "parts": 1, "keep_until": 1.0},
     "behave_session": {"attacker_uuid": "a", "rank": "1", "version": 1, "started_at": 1.0, "ended_at": 1.0},
     "session_feature": {"attacker_uuid": "a", "identity_uuid": "i", "ended_at": 1.0, "rank": "1"},
     "command": {"command_text": "id"},

@@ -184,7 +184,7 @@ async def _publish_change(
         seq=new["seq"],
         ts=Epoch(now),
     )
-    log.info(
+    log.debug(
         "attribution state changed",
         identity=new["identity_uuid"],
         primitive=new["primitive"],

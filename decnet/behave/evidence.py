@@ -172,10 +172,16 @@ def _is_no_command(text: str, ident: str | None, *, first: bool) -> bool:
     return text.startswith("#!") or (text.endswith("\n") and not first)
 
 
-@lru_cache(maxsize=4096)
+_REMEMBERED_CHARS = 1000
+
+
 def parsed(text: str) -> Parsed:
-    """One line in classes; lines repeat a lot, so they are remembered."""
-    commands, _ = split_commands(text)
+    """One line in classes; lines repeat a lot, so short ones are remembered."""
+    return _remembered(text) if len(text) <= _REMEMBERED_CHARS else _parsed(text)
+
+
+def _parsed(text: str) -> Parsed:
+    commands = split_commands(text).commands
     simple = [tuple(look_through(command.words)[0]) for command in commands[:64]]
     names = tuple(words[0].rpartition("/")[2] for words in simple if words)
     hides, logs = lexicon.hides_history(text), lexicon.tampers_with_logs(text)
@@ -188,6 +194,9 @@ def parsed(text: str) -> Parsed:
         hides_history=hides,
         logs=logs,
     )
+
+
+_remembered = lru_cache(maxsize=4096)(_parsed)
 
 
 def _phase(text: str, names: tuple[str, ...]) -> str:

@@ -29,10 +29,11 @@ from sqlalchemy.exc import (
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from decnet.db.blocked import APPLICATION, PATIENCE_S, SOMEBODY, holder, postgres_blocker, sqlite_blocker
+from decnet.db.sqlite_driver import connecting
 from decnet.errors import DatabaseError, DiskFull
 from decnet.jsontext import loads
 
-SCHEMA = "0016"
+SCHEMA = "0017"
 """The newest revision in ``migrations``; a test holds the two together."""
 BUSY_TIMEOUT_MS = 5000
 READ_TIMEOUT_MS = 2000
@@ -146,7 +147,7 @@ def _sqlite_engine(url: URL, *, begin: str, size: int, read_only: bool) -> Async
         max_overflow=0,
         pool_timeout=60,
         json_deserializer=loads,
-        connect_args={"isolation_level": None, "timeout": 0},  # until the pragmas say how long to wait
+        async_creator=connecting(url),
     )
 
     @event.listens_for(engine.sync_engine, "connect")

@@ -11,6 +11,18 @@ from decnet.events.fields import Count, Epoch, Seconds
 from decnet.events.record import FromAttacker, settled_list
 
 MAX_PARTS = 100_000
+PLACES = 1_000_000
+"""More commands than one part has."""
+COUNTED = (
+    "op_text", "note_text", "bytes_out", "request_count", "rows_read", "bytes_read", "path", "signals",
+    "llmnr_poison_count", "tftp_filename",
+)  # fmt: skip
+"""Keys of an end that few sessions have: what decoys other than shells count or were asked for."""
+
+
+def position(part: int, place: int) -> int:
+    """The place of a command in its session, from the part (from 1) that it came in and its place (from 0) there."""
+    return (part - 1) * PLACES + place
 
 
 def _nothing() -> None:

@@ -21,7 +21,7 @@ from decnet.events.email import Received as Email
 from decnet.events.fields import Epoch
 from decnet.events.identity import Merged
 from decnet.events.record import FromAttacker
-from decnet.events.session import SessionEnded, SessionStarted
+from decnet.events.session import SessionEnded, SessionStarted, position
 from decnet.runtime.received import Received
 
 Row = dict[str, Any]
@@ -118,7 +118,9 @@ def _take_ended(plan: Plan, one: Received) -> None:
     assert isinstance(ended, SessionEnded)
     row = _take_session(plan, one, ended, ended.started_at, ended.ended_at)
     commands = row.pop("commands", ())
-    plan.commands += [(ended.session_id, place, command) for place, command in enumerate(commands)]
+    plan.commands += [
+        (ended.session_id, position(ended.part, place), command) for place, command in enumerate(commands)
+    ]
 
 
 def _take_session(plan: Plan, one: Received, record: SessionStarted, *times: Epoch | None) -> Row:

@@ -8,6 +8,7 @@ the log's own, kept per sensor name.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import astuple
@@ -19,7 +20,7 @@ from decnet import ids
 from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.config import SensorSettings
-from decnet.events.attacker import Fingerprinted, Observed
+from decnet.events.attacker import Fingerprinted, IntelEnriched, Observed
 from decnet.events.credential import Captured
 from decnet.events.lives import CLOSED_KEPT_S, Life, connected_at, line_of
 from decnet.events.record import Record
@@ -27,6 +28,7 @@ from decnet.events.session import SessionEnded, SessionStarted
 from decnet.keyed import keyed_hash
 from decnet.names import DEFAULT_NAME, NameBook
 from decnet.sensors.cowrie import Fact
+from decnet.sensors.opinions import answer_of, together
 from decnet.sensors.session import Session
 from decnet.sensors.values import Data
 
@@ -56,7 +58,7 @@ _PRINTS: dict[str, tuple[str, ...]] = {
     "ptr": ("ptr",),
 }
 """Kind of fact → the fields of it that are fingerprints of the client."""
-_REMARKS = frozenset({"extra", "var", "ptr"})
+_REMARKS = frozenset({"extra", "var", "ptr", "intel"})
 """What the honeypot says about a session beside what happened in it; at times long after its end."""
 _TRAILING = _REMARKS | {"download", "upload", "tty", "through", "result"}
 """Kinds of lines that may come after a session's close by the log's own time."""
@@ -195,6 +197,8 @@ class Assembler:
             return [self._credential(session, fact, said["digest"]), *self._fingerprints(session, fact)]
         if fact.kind == "closed":
             return self._end(session, "closed")
+        if fact.kind == "intel":
+            return self._intel(session, fact)
         return self._fingerprints(session, fact)
 
     def quiet_since(self, moment: float) -> list[Event]:
@@ -482,6 +486,26 @@ class Assembler:
         who = {k: head[k] for k in ("attacker_uuid", "attacker_ip", "decky_id", "session_id")}
         payload = _built(Fingerprinted, {**who, **told})
         return [_event(topics.ATTACKER_FINGERPRINTED, payload, mark, fact.ts, kind)]
+
+    def _intel(self, session: Session, fact: Fact) -> list[Event]:
+        """What a provider says of the address that it names, else of the session's; lines of one answer go together.
+
+        Every session asks anew, and an answer that is given again is news: of its time.
+        """
+        eventid, own = fact.data["eventid"], answer_of(fact.data["eventid"], fact.data["fields"])
+        if own is None:
+            return []
+        said = [(e["ts"], answer_of(eventid, e["fields"])) for e in session.extras if e["eventid"] == eventid]
+        same = [(ts, answer) for ts, answer in said if answer and answer["about"] == own["about"]]
+        ts, told = together([(fact.ts, own), *same])
+        head, about = self._head(session), told.pop("about")
+        uuid, ip = _attacker(about) if about else (head["attacker_uuid"], head["attacker_ip"])
+        payload = _built(IntelEnriched, {"attacker_uuid": uuid, "attacker_ip": ip, **told})
+        content = hashlib.blake2b(
+            json.dumps([ts, payload], sort_keys=True).encode(), digest_size=8
+        ).hexdigest()
+        subject = f"{session.session_id}|intel|{eventid}|{content}"
+        return [_event(topics.ATTACKER_INTEL_ENRICHED, payload, subject, ts, "intel")]
 
     def _credential(self, session: Session, fact: Fact, digest: str) -> Event:
         head, data = self._head(session), fact.data

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from decnet.events.fields import epoch, integer, number
 from decnet.hostile import storable
+from decnet.sensors.opinions import ANSWERS, answer_of
 from decnet.sensors.values import (
     MAX_DATA,
     MAX_NAME,
@@ -318,6 +319,14 @@ def _ptr(raw: Data) -> Data:
     return {**_extra(raw), **_said(ptr=as_text(raw.get("ptr"), MAX_NAME))}
 
 
+def _intel(raw: Data) -> Data:
+    """What a provider says, in its own words too where the answer was read out of them."""
+    kept, message = _extra(raw), as_text(raw.get("message"), MAX_DATA)
+    if message and answer_of(kept["eventid"], {"message": message}):
+        kept["fields"]["message"] = message
+    return kept
+
+
 def _extra(raw: Data) -> Data:
     """An event without a home of its own, with everything in it that is its own.
 
@@ -362,7 +371,7 @@ _SHARED = frozenset(
 """What every line of Cowrie has beside its own fields; the last three are the words of its logging framework."""
 _MILLIS = 1e12
 """A time from here on (the year 33658 in seconds) is one in milliseconds."""
-_WHOLE = frozenset({"extra", "var", "ptr"})
+_WHOLE = frozenset({"extra", "var", "ptr", "intel"})
 """Kinds of fact that hold their whole line."""
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _SECRET = re.compile(r"(?:^|[_.-])pass(?:word|wd|phrase|code)?s?$|secret|\bpw$", re.IGNORECASE)
@@ -419,11 +428,12 @@ EVENTS: dict[str, Reader] = {
     "telnet.exploit_success": _reader("exploit", _exploit(success=True), _EXPLOIT),
     "log.closed": _reader("tty", _tty),
     "reversedns.connect": _reader("ptr", _ptr),
+    **dict.fromkeys(ANSWERS, _reader("intel", _intel)),
     **dict.fromkeys(
         (
             "session.params", "client.malformed_packet", "command.chpasswd", "telnet.option", "telnet.error", "log.open",
-            "reversedns.forward", "virustotal.scanfile", "virustotal.scanurl", "greynoise.result", "abuseipdb.started",
-            "abuseipdb.reportedip", "abuseipdb.reportfail", "abuseipdb.ratelimited", "abuseipdb.wakeup",
+            "reversedns.forward", "virustotal.scanfile", "virustotal.scanurl", "abuseipdb.started",
+            "abuseipdb.reportfail", "abuseipdb.ratelimited", "abuseipdb.wakeup",
             "urlhaus.submitted", "malwarebazaar.submitted", "threatjammer.reportedips", "threatjammer.reportfail",
             "proxy.backend_connected", "proxy.backend_connect_error", "proxy.backend_disconnected",
             "proxy.client_disconnect", "proxy.ssh", "pool_client",

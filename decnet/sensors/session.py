@@ -24,6 +24,7 @@ _PIECE_CHARS = 8_192
 _HEAD_BYTES = 12_288
 _ITEM_COST = 256
 _SAME_AGAIN = 32
+_SAME_FILE = 8
 """Extras that are looked back at: what is said again and again is kept once."""
 _LAST_COMMANDS = 8
 """Commands that what a program's end says may be about."""
@@ -328,11 +329,18 @@ class Session:
         else:
             self.dropped += 1
 
+    def _file(self, items: list[Data], fact: Fact, limits: SensorSettings) -> None:
+        """A file with the time when it came first; the same one again within a few says nothing new."""
+        if not any(
+            fact.data == {key: item[key] for key in item if key != "ts"} for item in items[-_SAME_FILE:]
+        ):
+            self._keep(items, {**fact.data, "ts": fact.ts}, limits)
+
     def _download(self, fact: Fact, limits: SensorSettings) -> None:
-        self._item(self.downloads, fact, limits)
+        self._file(self.downloads, fact, limits)
 
     def _upload(self, fact: Fact, limits: SensorSettings) -> None:
-        self._item(self.uploads, fact, limits)
+        self._file(self.uploads, fact, limits)
 
     def _forward(self, fact: Fact, limits: SensorSettings) -> None:
         """A redirect or a tunnel tells where the connection asked for last really went."""
@@ -493,6 +501,7 @@ _HANDLERS: dict[str, Any] = {
     "extra": Session._extra,
     "var": Session._extra,
     "ptr": Session._extra,
+    "intel": Session._extra,
     "fact": Session._fact,
     "unknown_command": Session._unknown_command,
     "tty": Session._tty,

@@ -116,6 +116,8 @@ def _wget(words: Sequence[str]) -> list[Fetch]:
 
 
 def _curl(words: Sequence[str]) -> list[Fetch]:
+    if any(w.startswith(("-T", "--upload-file")) for w in words):
+        return []
     urls = _urls(_plain(words, _CURL_TAKES | {"-o"}))
     target = _option(words, "-o", "--output")
     named = any(w == "--remote-name" or re.fullmatch(r"-[A-Za-z]*O[A-Za-z]*", w) for w in words)

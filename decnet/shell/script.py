@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from decnet.shell.files import HOME, MAX_PENDING, File, Files, origins_of, resolved
@@ -29,9 +30,11 @@ from decnet.shell.programs import (
     grants_running,
     scp_sink,
 )
-from decnet.shell.split import MAX_NESTING, Command, Splitter
+from decnet.shell.split import MAX_NESTING, Command, split_commands
 from decnet.shell.wrappers import SHELLS, look_through
 
+REMEMBERED_CHARS = 1000
+"""Characters of a line at most whose reading is remembered for the next session that has it."""
 MAX_VALUES = 16
 """Literal values that a variable may have (of a loop)."""
 MAX_VARIABLES = 64
@@ -42,12 +45,26 @@ TRIVIAL_CHARS = 16
 ANSWERS = 3
 """Lines that a prompt may take: the old password, the new one, the new one again."""
 REASON_CHARS = 120
+_ECHO_OPTIONS = ("-n", "-e", "-ne", "-en")
+_REMOVERS = frozenset(("rm", "unlink", "shred"))
+_CHANGERS = frozenset(
+    ("passwd", "chpasswd", "useradd", "adduser", "usermod", "kill", "pkill", "killall", "unset", "chattr")
+)
+"""Programs that change accounts, processes or what is kept of the session: more than looking."""
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)\Z", re.DOTALL)
+_DEVICE = re.compile(
+    r"/dev/(?:null|zero|full|u?random|tty\w*|pts/|tcp/|udp/|std(?:in|out|err)|fd/|console|kmsg|k?mem|watchdog\d*|[hsv]d[a-z]\d*"
+    r"|mmcblk|mtd|nvme|loop\d|sr\d)"
+)
+"""What is written there is no file; ``/dev/shm`` and hidden names in ``/dev`` are places for some."""
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _GLOB = re.compile(r"[*?\[]")
 _SCP_FILE = re.compile(r"(?P<kind>[CD])0?[0-7]{3,4} \d{1,15} (?P<name>[^/\s][^/]{0,254})\Z")
 _SCP_OTHER = re.compile(r"(?:E|T\d+ \d+ \d+ \d+)\Z")
 _SHELL_TEXT = re.compile(r"[;&|`$(){}<>]|#!")
+
+
+_remembered = lru_cache(maxsize=1024)(split_commands)
 
 
 class Transfer(NamedTuple):
@@ -57,6 +74,13 @@ class Transfer(NamedTuple):
     name: str
     source: str = ""
     sha256: str = ""
+    ts: float | None = None
+    """When (epoch seconds); None where the sensor does not say."""
+
+    @property
+    def reason(self) -> str:
+        """How it is known, in words."""
+        return f"the sensor saw {self.name} come ({self.kind})"
 
 
 @dataclass(slots=True)
@@ -87,6 +111,8 @@ class _Course:
     """How far the session has come."""
 
     worked: bool = False
+    changed: bool = False
+    """Whether a file came in any way, one was run, or one of the changers was."""
     recon: int = 0
     last_recon: int = 0
 
@@ -102,7 +128,7 @@ class Script:
         self.capped = 0
         """Simple commands that found no room for facts."""
         self._transfers: dict[str, Transfer] = {}
-        for one in transfers:
+        for one in sorted(transfers, key=lambda t: (t.ts is None, t.ts or 0.0)):
             self._transfers.setdefault(one.name.rpartition("/")[2], one)
         self._cwd = HOME
         self._stack: list[str] = []
@@ -119,20 +145,21 @@ class Script:
         """Where ``scp -t`` puts the file that its protocol names next."""
         self._number = 0
         self._text = ""
+        self._ts: float | None = None
 
-    def line(self, text: str) -> dict[str, Facts]:
-        """Takes one line in; the facts of its simple commands. Later lines may add to them."""
+    def line(self, text: str, ts: float | None = None) -> dict[str, Facts]:
+        """Takes one line in, typed at ``ts``; the facts of its simple commands. Later lines may add to them."""
         self._number += 1
-        self._text = text
+        self._text, self._ts = text, ts
         found: dict[str, Facts] = {}
         self.facts.append(found)
         if self._protocol(text, found) or self._answer(text, found):
             return found
-        splitter = Splitter(text)
+        split = _remembered(text) if len(text) <= REMEMBERED_CHARS else split_commands(text)
         cwd = self._cwd
         before: Command | None = None
         feeding: dict[str, str] = {}
-        for command in splitter.run():
+        for command in split.commands:
             if command.inner and not (before and before.inner):
                 cwd = self._cwd
             elif before and before.inner and not command.inner:
@@ -142,7 +169,7 @@ class Script:
             before = command
         if before and before.inner:
             self._cwd = cwd
-        for target in splitter.emptied:
+        for target in split.emptied:
             self._wrote(self._expanded(target)[0], "", found.setdefault(text, Facts()))
         return found
 
@@ -203,7 +230,7 @@ class Script:
             return {}
         name, arguments = rest[0].rpartition("/")[2], rest[1:]
         self._place(name, arguments)
-        self._stated(facts)
+        self._stated(name, facts)
         handled = self._special(name, arguments, command, facts, feeding)
         own = {} if handled else self._own_arguments(name, arguments, facts)
         piped = self._streams(name, arguments, command, facts, feeding) or own
@@ -222,12 +249,16 @@ class Script:
             self.capped += 1
             return
         self._depth += 1
-        for command in Splitter(script).run():
+        for command in split_commands(script).commands:
             self._command(command, self._facts(command, self.facts[-1]), {})
         self._depth -= 1
 
-    def _stated(self, facts: Facts) -> None:
+    def _stated(self, name: str, facts: Facts) -> None:
         course = self._course
+        if name in _CHANGERS:
+            course.changed = True
+        elif name in _REMOVERS and not (course.worked or course.changed):
+            facts.values["session.idle"] = True
         if course.worked:
             facts.values["session.worked"] = True
         if course.recon:
@@ -279,6 +310,7 @@ class Script:
     def _came(self, path: str, origin: str, what: str) -> File | None:
         """Notes that a file came; what was tried under its name before came later."""
         file = self.files.came(path, origin, self._reason(what))
+        self._course.changed = True
         if origin in ("fetched", "uploaded"):
             self._course.worked = True
             for pending in self._pending.pop(path.rpartition("/")[2], ()):
@@ -298,7 +330,19 @@ class Script:
         folder, _, base = path.rpartition("/")
         if place_of(folder + "/") == BIN and base in COMMANDS:
             return None
-        return self.files.named(base) if "/" not in name.removeprefix("./") else None
+        if "/" not in name.removeprefix("./") and (found := self.files.named(base)) is not None:
+            return found
+        return None if "://" in name else self._sent(path, base)
+
+    def _sent(self, path: str, base: str) -> File | None:
+        """The file of a path, when the sensor saw one of its name come before this line."""
+        seen = self._transfers.get(base)
+        if seen is None or seen.ts is None or self._ts is None or seen.ts > self._ts:
+            return None
+        if seen.name.startswith("/") and seen.name != path:
+            return None
+        self._course.worked = True
+        return self.files.came(path, seen.kind, seen.reason)
 
     def _files(self, name: str) -> list[File]:
         if _GLOB.search(name):
@@ -379,10 +423,12 @@ class Script:
         return False
 
     def _brought(self, brought: Sequence[Fetch], command: Command, facts: Facts) -> None:
-        for one in brought:
-            target = one.name or self._target(command)
-            if target:
-                self._came(resolved(target, self._cwd), "fetched", "fetched")
+        paths = [resolved(to, self._cwd) for one in brought if (to := one.name or self._target(command))]
+        for path in paths:
+            self._came(path, "fetched", "fetched")
+        if paths:
+            facts.values["fetch.path"] = paths[:MAX_VALUES]
+            facts.because["fetch.path"] = self._reason("fetched")
         self._course.worked = True
         facts.values["fetch.source"] = [one.source for one in brought[:MAX_VALUES]]
         facts.because["fetch.source"] = self._reason("fetched")
@@ -433,7 +479,7 @@ class Script:
             (
                 self._expanded(t)[0]
                 for op, t in command.redirects
-                if op in (">", ">>", ">|", "&>", "&>>") and t[:5] != "/dev/"
+                if op in (">", ">>", ">|", "&>", "&>>") and not _DEVICE.match(t)
             ),
             "",
         )
@@ -451,13 +497,9 @@ class Script:
             self._receives(facts, resolved(receiver, self._cwd))
             self._came(resolved(receiver, self._cwd), "uploaded", "uploaded")
         elif name in ("tee", "dd") and (kept := self._receiver(name, arguments, target)):
-            self._wrote(kept, "", facts)
+            self._wrote(kept, None, facts)
         elif target and "fetch.source" not in facts.values:
-            self._wrote(
-                target,
-                " ".join((*arguments, *command.more)) if name in ("echo", "printf", "cat") else "",
-                facts,
-            )
+            self._wrote(target, _written(name, arguments, command), facts)
         if "fetch.source" in facts.values and not target:
             return {"fetched": self._reason("fetched")}
         if name in ("base64", "xxd", "openssl") and any(
@@ -475,15 +517,17 @@ class Script:
             return next((a[3:] for a in arguments if a.startswith("of=")), "")
         return target if name in ("cat", "base64", "xxd") and not plain else ""
 
-    def _wrote(self, target: str, text: str, facts: Facts) -> None:
-        """A file that a redirection writes; its text where it is literal."""
+    def _wrote(self, target: str, text: str | None, facts: Facts) -> None:
+        """A file that a redirection writes; its text, None when a program writes what the line does not say."""
         path = resolved(target, self._cwd)
         known = self.files.at(path)
         file = self._came(path, "written", "written")
         if file is not None:
             file.trivial = (
-                (known is None or known.trivial)
+                text is not None
+                and (known is None or known.trivial)
                 and len(text) <= TRIVIAL_CHARS
+                and len(text.split()) < 2
                 and not _SHELL_TEXT.search(text)
             )
         facts.values["write.path"], facts.values["write.place"] = path, place_of(path)
@@ -539,7 +583,8 @@ class Script:
         seen = self._transfers.get(base)
         if seen is not None:
             facts.values["later.exec"] = [seen.kind]
-            facts.because["later.exec"] = f"the sensor saw {seen.name} come ({seen.kind})"
+            facts.because["later.exec"] = seen.reason
+        self._course.changed |= "/" in target or via != "direct"
         self._try(path, base, via, facts)
 
     def _try(self, path: str, base: str, via: str, facts: Facts) -> None:
@@ -550,6 +595,13 @@ class Script:
         if self._waiting < MAX_PENDING:
             self._waiting += 1
             self._pending[base].append(_Pending(facts, path))
+
+
+def _written(name: str, arguments: Sequence[str], command: Command) -> str | None:
+    """What a command writes, where the line says it itself."""
+    if name in ("echo", "printf", ":", "true"):
+        return " ".join((*(a for a in arguments if a not in _ECHO_OPTIONS), *command.more))
+    return " ".join(command.more) if name == "cat" and (command.more or not arguments) else None
 
 
 def read_script(lines: Iterable[str], transfers: Iterable[Transfer] = ()) -> Script:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 MAX_NESTING = 3
 MAX_TOKENS = 10_000
 """Tokens looked at in one line, scripts within it included: what bounds the time."""
 
+# ``plain`` is words and the blanks between them, all at once; other white space is part of a word.
 _TOKEN = re.compile(
     r"""
-    (?P<ws>[ \t\r\v\f]+)
+    (?P<plain>[^;|&'"\\$`<>()\#\n\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+)
   | (?P<join>\\\n)
-  | (?P<word>[^\s;|&'"\\$`<>()\#]+)
   | (?P<squote>'[^']*'|'[^'\n]*)
   | (?P<ifs>\$\{IFS[^}$]{0,64}\}|\$IFS(?![A-Za-z0-9_]))
   | (?P<ansi>\$'(?:[^'\\]|\\.)*'|\$'[^'\n]*)
   | (?P<sub>\$\()
   | (?P<nil>\$[@*](?=\w))
   | (?P<tick>`)
+  | (?P<dquote>"[^"\\$`]*")
   | (?P<dq>")
   | (?P<esc>\\.)
   | (?P<redir>[<>]\(|&>>?|<<<|<<-?|<&|>&|<>|>\||>>|<|>)
@@ -35,6 +38,7 @@ _IN_QUOTES = re.compile(
     r"""(?P<text>[^"\\$`]+)|(?P<esc>\\.)|(?P<ifs>\$\{IFS[^}$]{0,64}\})|(?P<sub>\$\()|(?P<tick>`)|(?P<dq>")|(?P<other>.)""",
     re.DOTALL,
 )
+_BLANKS = " \t\r\v\f"
 _BRACES = re.compile(r"\{[\w./-]+(?:,[^\s{}]*)+\}\Z")
 _HEREDOC = re.compile(r"<<-?[ \t]*(?P<q>['\"\\]?)(?P<tag>[A-Za-z0-9_.!-]+)")
 KEYWORDS = frozenset(
@@ -100,16 +104,29 @@ class Command:
     """Whether it stands in a subshell or a substitution."""
 
 
-def split_commands(text: str) -> tuple[list[Command], bool]:
-    """The simple commands of ``text`` from left to right, and whether nesting beyond the bound was left out."""
-    splitter = Splitter(text)
-    return splitter.run(), splitter.capped
+class Split(NamedTuple):
+    """What was found in one text; nobody changes it, since it may be remembered."""
+
+    commands: Sequence[Command]
+    """From left to right."""
+    emptied: Sequence[str]
+    """Files that redirections without a command make."""
+    capped: bool
+    """Whether nesting or text beyond the bounds was left out."""
+    tokens: int
+    """Tokens that are left."""
 
 
-class Splitter:
+def split_commands(text: str, tokens: int = MAX_TOKENS) -> Split:
+    """The simple commands of ``text``."""
+    splitter = _Splitter(text, tokens)
+    return Split(splitter.run(), splitter.emptied, splitter.capped, max(splitter.tokens, 0))
+
+
+class _Splitter:
     """One pass over the text with an explicit stack of open substitutions."""
 
-    def __init__(self, text: str, tokens: int = MAX_TOKENS) -> None:
+    def __init__(self, text: str, tokens: int) -> None:
         self.text = text
         self.tokens = tokens
         self.commands: list[Command] = []
@@ -117,28 +134,28 @@ class Splitter:
         self.capped = False
         self.heredoc: str | None = None
         self.emptied: list[str] = []
-        """Files that redirections without a command make."""
 
     def run(self) -> list[Command]:
         """The commands from left to right."""
         pos, text = 0, self.text
         end = len(text)
         while pos < end:
-            if not self.tokens:
+            if self.tokens <= 0:
                 self.capped = True
                 break
             self.tokens -= 1
             frame = self.stack[-1]
-            match = _IN_QUOTES.match(text, pos, frame.quoted) if frame.quoted else _TOKEN.match(text, pos)
-            if match is None:  # the line of an open quote is over
-                frame.quoted = 0
-                continue
-            pos = match.end()
-            kind = match.lastgroup or "other"
             if frame.quoted:
-                self._quoted(frame, kind, match.group(), pos)
+                pos = self._in_quotes(frame, pos)
+                continue
+            match = _TOKEN.match(text, pos)
+            if match is None:  # every character is one
+                break
+            pos, kind = match.end(), match.lastgroup
+            if kind == "plain":
+                self._plain(frame, match[0])
             else:
-                pos = self._token(frame, kind, match.group(), pos)
+                pos = self._token(frame, kind or "other", match[0], pos)
         while self.stack:
             self._end_command(self.stack[-1], end)
             self.stack.pop()
@@ -152,6 +169,42 @@ class Splitter:
             newline = self.text.find("\n", pos)
             frame.quoted = frame.quoted if newline < 0 else newline
         self._put(frame, "")
+
+    def _in_quotes(self, frame: _Frame, pos: int) -> int:
+        """Takes one token within a double quote; returns where reading goes on."""
+        match = _IN_QUOTES.match(self.text, pos, frame.quoted)
+        if match is None:  # the line of an open quote is over
+            frame.quoted = 0
+            return pos
+        self._quoted(frame, match.lastgroup or "other", match[0], match.end())
+        return match.end()
+
+    def _plain(self, frame: _Frame, value: str) -> None:
+        """Takes words and the blanks around them; the last one stays open where no blank follows."""
+        words = value.split()
+        room = self.tokens // 2 + 1
+        if len(words) > room:
+            self.capped = True
+            del words[room:]
+        self.tokens -= 2 * max(len(words) - 1, 0)  # words and the blanks between them
+        ends = value[-1] in _BLANKS
+        if frame.closer:  # it becomes part of a word, with single blanks
+            value = " " * (value[0] in _BLANKS) + " ".join(words) + " " * (ends and bool(words))
+        frame.pieces.append(value)
+        if frame.word is not None:
+            if words and value[0] not in _BLANKS:
+                frame.word.append(words.pop(0))
+                if not (words or ends):
+                    return
+            self._end_word(frame)
+        if not words:
+            return
+        last = None if ends else [words.pop()]
+        if words and frame.redirect:
+            frame.word = [words.pop(0)]
+            self._end_word(frame)
+        frame.words += words
+        frame.word = last
 
     def _quoted(self, frame: _Frame, kind: str, value: str, pos: int) -> None:
         if kind == "dq":
@@ -167,22 +220,16 @@ class Splitter:
 
     def _token(self, frame: _Frame, kind: str, value: str, pos: int) -> int:
         """Takes one token outside quotes; returns where reading goes on."""
-        if kind in ("word", "other"):
-            self._put(frame, value)
-        elif kind in ("ws", "ifs"):
-            self._end_word(frame)
-            frame.pieces.append(" ")
-        elif kind == "sep":
+        if kind == "sep":
             self._end_command(frame, pos)
             frame.fed = value in ("|", "|&")
             if value == "\n":
                 pos = self._skip_heredoc(pos)
-        elif kind == "squote":
-            self._put(frame, value[1:].removesuffix("'"))
-        elif kind == "ansi":
-            self._put(frame, ansi_c(value[2:].removesuffix("'")))
-        elif kind == "esc":
-            self._put(frame, value[1:])
+        elif kind in _LITERALS:
+            self._put(frame, _LITERALS[kind](value))
+        elif kind == "ifs":
+            self._end_word(frame)
+            frame.pieces.append(" ")
         elif kind == "join":
             return pos
         elif kind == "hash":
@@ -241,8 +288,8 @@ class Splitter:
         self._end_word(frame)
         words = frame.words
         text = " ".join("".join(frame.pieces).split())
-        leading = next((i for i, word in enumerate(words) if word not in KEYWORDS), len(words))
-        if leading:
+        if words and words[0] in KEYWORDS:
+            leading = next((i for i, word in enumerate(words) if word not in KEYWORDS), len(words))
             words, text = words[leading:], text[sum(len(word) + 1 for word in words[:leading]) :].lstrip()
         if len(words) == 1 and text == words[0] and _BRACES.match(text):
             words = text[1:-1].split(",")
@@ -327,3 +374,13 @@ def ansi_c(text: str) -> str:
         return chr(int(octal, 8) & 0xFF) if octal else _ANSI_CHARS.get(char, char)
 
     return _ANSI.sub(one, text) if "\\" in text else text
+
+
+_LITERALS: dict[str, Callable[[str], str]] = {
+    "squote": lambda value: value[1:].removesuffix("'"),
+    "dquote": lambda value: value[1:-1],
+    "ansi": lambda value: ansi_c(value[2:].removesuffix("'")),
+    "esc": lambda value: value[1:],
+    "other": lambda value: value,
+}
+"""Kind of token → the text that it puts into a word."""

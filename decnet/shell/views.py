@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from decnet.shell.carriers import CARRIERS, carried
 from decnet.shell.decode import decoded_texts
-from decnet.shell.split import KEYWORDS, MAX_NESTING, MAX_TOKENS, Command, Splitter, split_commands
+from decnet.shell.split import KEYWORDS, MAX_NESTING, MAX_TOKENS, Command, split_commands
 from decnet.shell.wrappers import LOOKED_THROUGH, SHELLS, look_through
 
 MAX_VIEWS = 256
@@ -39,15 +38,16 @@ _ON_FILES = frozenset(
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """One text that rules look at; ``argv`` is what remains after wrappers, argv0 its base name."""
 
     kind: ViewKind
     text: str
     argv: tuple[str, ...] = ()
-    number: int = field(default=0, compare=False)
+    number: int = 0
     """Which command of the line it shows, from 1; 0 for a line of several. Views of one command share it."""
+    piped: bool = False
+    """Whether another program reads its output; of a line of several whether that of the first is read."""
 
     @property
     def argv0(self) -> str:
@@ -55,8 +55,7 @@ class View:
         return self.argv[0].rpartition("/")[2] if self.argv else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Views:
+class Views(NamedTuple):
     """The views of one line, the whole line first; ``capped`` when a bound cut some off."""
 
     views: tuple[View, ...]
@@ -99,11 +98,12 @@ class _Builder:
         self.tokens = MAX_TOKENS
         self.room = MAX_VIEW_TEXT
         self.number = 0
+        self.piped = False
 
     def build(self, line: str) -> Views:
         self._commands(line, 0)
         first = next(iter(self.found.values()), None)
-        whole = View("line", line, first.argv if first else ())
+        whole = View("line", line, first.argv if first else (), 0, first is not None and first.piped)
         decoded, capped = decoded_texts(line, MAX_DECODED)
         self.capped |= capped
         for text in decoded:
@@ -113,10 +113,10 @@ class _Builder:
                 self._commands(text, 0, "decoded")
         lines = [whole]
         if (joined := _joined(line)) != line:
-            lines.append(View("line", joined, whole.argv))
+            lines.append(whole._replace(text=joined))
         for i, view in enumerate(lines):
             if (same := self.found.pop(view.text, None)) is not None:
-                lines[i] = replace(view, number=same.number)
+                lines[i] = view._replace(number=same.number)
         out = (*lines, *self.found.values())
         return Views(out[:MAX_VIEWS], self.capped or len(out) > MAX_VIEWS)
 
@@ -126,21 +126,20 @@ class _Builder:
         if len(self.found) >= MAX_VIEWS - 1 or len(text) > self.room:
             self.capped = True
             return
-        self.found[text] = View(kind, text, tuple(argv), self.number)
+        self.found[text] = View(kind, text, tuple(argv), self.number, self.piped)
         self.room -= len(text)
 
     def _commands(self, text: str, depth: int, kind: ViewKind = "command") -> None:
-        splitter = Splitter(text, self.tokens)
-        commands = splitter.run()
-        self.tokens = splitter.tokens
-        self.capped |= splitter.capped
+        commands, _, capped, self.tokens = split_commands(text, self.tokens)
+        self.capped |= capped
         place = ""
-        for command in commands:
+        for command, after in zip(commands, (*commands[1:], None), strict=False):
             if len(self.found) >= MAX_VIEWS - 1:
                 self.capped = True
                 return
             rest, script = look_through(command.words)
             self.number += 1
+            self.piped = after is not None and after.fed and after.inner == command.inner
             text = " ".join((command.text, *" ".join(command.more).split()))
             self._add(kind, text, rest)
             if (plain := " ".join(command.words)) != text:
@@ -200,5 +199,5 @@ def _is_binary(text: str) -> bool:
 
 
 def _plain_argv(text: str) -> tuple[str, ...]:
-    commands, _ = split_commands(text[:4096])
+    commands = split_commands(text[:4096]).commands
     return tuple(look_through(commands[0].words)[0]) if commands else ()

@@ -120,7 +120,7 @@ def _rules(listing: Sequence[RuleListing], wanted: Collection[str] | None) -> li
     if unknown:
         raise RuleStoreError(f"no rule {', '.join(unknown)}: see `decnet-tui rules list`")
     # What changes or takes away the tags of others goes along, else these would come out otherwise than live.
-    along = (r.rule_id for r in found.values() if _adjusts(r) or tells_floods(r))
+    along = (r.rule_id for r in found.values() if _adjusts(r) or tells_floods(r) or r.replaces)
     chosen = {*wanted, *along} if wanted else found.keys()
     return [rule for rule_id, rule in sorted(found.items()) if rule_id in chosen]
 
@@ -184,7 +184,7 @@ class _Run:
         """One page, in one transaction with the news of it."""
         if events:
             async with transaction(self.repo) as tx:
-                await self.worker.handle(all_received(events), tx)
+                await self.worker.handle_stored(all_received(events), tx)
         self._log_progress(kind, len(events) if rows is None else rows)
 
     async def aggregates(self) -> None:

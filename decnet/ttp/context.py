@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from decnet.bounds import bit
-from decnet.events.session import Download, SessionEnded
+from decnet.events.session import Command, Download, SessionEnded
 from decnet.shell.script import Facts, Script, Transfer
 from decnet.ttp.facts import name_of
 
@@ -24,14 +24,19 @@ def session_context(session: SessionEnded) -> dict[str, Context]:
     whole = {item.lines[0]: item for item in session.joined if item.lines and item.id and item.command_text}
     within = {line for item in whole.values() for line in item.lines}
     read: dict[str, Context] = {}
-    for ident, command in session.command_ids():
+    for ident, command in _in_order(session):
         if (item := whole.get(ident)) is not None:
-            read[item.id] = script.line(item.command_text)
+            read[item.id] = script.line(item.command_text, command.ts)
         elif ident not in within:
-            read[ident] = script.line(command.command_text)
+            read[ident] = script.line(command.command_text, command.ts)
     bit(SCRIPT_CAPPED, script.capped + script.files.dropped)
     # Later lines add to what is known of earlier ones: only now it is whole.
     return {ident: said for ident, found in read.items() if (said := _said(found))}
+
+
+def _in_order(session: SessionEnded) -> list[tuple[str, Command]]:
+    """The commands as time had them, which is how they are stored."""
+    return sorted(session.command_ids(), key=lambda item: -1.0 if item[1].ts is None else float(item[1].ts))
 
 
 def _said(found: Context) -> Context:
@@ -41,10 +46,10 @@ def _said(found: Context) -> Context:
 def _transfers(session: SessionEnded) -> Iterator[Transfer]:
     for sent in session.uploads:
         if name := sent.filename or sent.destfile:
-            yield Transfer("uploaded", name, "", sent.sha256 or "")
+            yield Transfer("uploaded", name, "", sent.sha256 or "", sent.ts)
     for item in session.downloads:
         if name := _name(item):
-            yield Transfer("fetched", name, item.url, item.sha256 or "")
+            yield Transfer("fetched", name, item.url, item.sha256 or "", item.ts)
 
 
 def _name(item: Download) -> str:

@@ -2,15 +2,14 @@
 
 Requests are alike when they ask for the same address; what stands after its ``?`` and the options of the program
 do not count. Whether a number is a flood is a rule's business: where a rule tells one, what other rules say of its
-single requests is told once too, at the earliest of them. Whatever else is on a line, or in the session, stays.
-A long session comes in parts, in any order and more than once: what a part had is kept until the others are here.
+single requests is told once too, at the earliest of them; what it ``replaces`` falls away. Whatever else is on a
+line, or in the session, stays.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from decnet.events.session import SessionEnded
-from decnet.hostile import storable_text
 from decnet.shell.split import split_commands
 from decnet.shell.wrappers import look_through
 from decnet.ttp.base import TaggerEvent, TTPTag
@@ -27,12 +25,10 @@ from decnet.ttp.rules import CompiledRule
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
-    from decnet.db.rows.ttp import StandingTag, WindowHitFacts
+    from decnet.db.rows.ttp import StoredTag
 
 FEWEST = 100
 """Fewer like requests are not put before the rules."""
-REPLACED = frozenset({"T1071.001"})
-"""Readings of a single request that its being one of a flood takes away: nobody is commanded by a thousand of them."""
 _LINE_CHARS = 8_192
 _URL_CHARS = 200
 _URL = re.compile(r"(?i)(?:https?|ftp)://[^\s/?#]")
@@ -58,17 +54,21 @@ class Flood:
 
 
 class Told(NamedTuple):
-    """What is left to store, and which stored tags give way (uuid → uuid of the tag that stands for it)."""
+    """What is left to store, and which stored tags give way (uuid → uuid of the tag that stands for it).
+
+    Those of ``gone`` are told by another one, those of ``replaced`` are what a flood is not.
+    """
 
     tags: list[TTPTag]
     gone: dict[str, str]
+    replaced: dict[str, str]
 
 
 def address_asked(line: str) -> str | None:
     """The address (scheme, host, path) that a line asks for and does nothing else; None when there is no such one."""
     if len(line) > _LINE_CHARS or _URL.search(line) is None:
         return None
-    commands, capped = split_commands(line)
+    commands, _, capped, _ = split_commands(line)
     if len(commands) != 1 or capped or commands[0].more:
         return None
     words, script = look_through(commands[0].words)
@@ -89,9 +89,9 @@ def _like(url: str) -> str | None:
 
 
 def _requests(session: SessionEnded) -> _Found:
-    """The requests of a session or of a part of one."""
+    """The requests of a session."""
     lines = [(ident, c) for ident, c in session.command_ids() if "://" in c.command_text]
-    if len(lines) < FEWEST and not _in_part(session):
+    if len(lines) < FEWEST:
         return {}
     found: _Found = defaultdict(dict)
     otherwise = session.ended_at if session.started_at is None else session.started_at
@@ -102,68 +102,10 @@ def _requests(session: SessionEnded) -> _Found:
     return found
 
 
-def _in_part(session: SessionEnded) -> bool:
-    """Whether there may be more of the session than this."""
-    return session.parts > 1 or session.piece is not None
-
-
-async def floods_of(ended: Sequence[SessionEnded], repo: BaseRepository, keep_s: float) -> list[Flood]:
-    """What may be floods in sessions, with what earlier parts of them had; ``repo`` is bound to a transaction.
-
-    ``keep_s`` is how long (seconds, wall clock) a part waits for the others.
-    """
-    sessions: dict[str, SessionEnded] = {}
-    all_found: dict[str, _Found] = {}
-    rows: list[WindowHitFacts] = []
-    for session in ended:
-        if found := _requests(session):
-            sessions[session.session_id] = session
-            _add(all_found.setdefault(session.session_id, {}), found)
-            rows += [_row(session, found, time.time() + keep_s)] if _in_part(session) else []
-    if rows:
-        await _with_other_parts(rows, all_found, repo)
-    return [flood for ident, found in all_found.items() for flood in _floods(sessions[ident], found)]
-
-
-async def _with_other_parts(
-    rows: Sequence[WindowHitFacts], all_found: Mapping[str, _Found], repo: BaseRepository
-) -> None:
-    """Keeps what parts had, and adds what is kept of the others."""
-    sessions = {_slot(ident): ident for ident in all_found}
-    slots = sorted({row["slot"] for row in rows})
-    await repo.lock_slots(slots)
-    await repo.add_window_hits(rows)
-    for stored in await repo.window_hits(slots):
-        _add(all_found[sessions[stored["slot"]]], _kept(stored["why"]))
-
-
-def _add(to: _Found, found: Mapping[str, Mapping[str, float]]) -> None:
-    for url, requests in found.items():
-        to.setdefault(url, {}).update(requests)
-
-
-def _slot(session_id: str) -> str:
-    return hashlib.blake2b(f"flood|{storable_text(session_id)}".encode(), digest_size=16).hexdigest()
-
-
-def _row(session: SessionEnded, found: _Found, keep_until: float) -> WindowHitFacts:
-    return {
-        "slot": _slot(session.session_id),
-        "source_kind": "session",
-        "source_id": f"{session.piece or ''}|{session.lines}|{session.part}/{session.parts}",
-        "pos": 0,
-        "ts": float(session.ended_at),
-        "steps": 0,
-        "value": "",
-        "who": {},
-        "why": {"requests": found},
-        "keep_until": keep_until,
-    }
-
-
-def _kept(why: Any) -> Mapping[str, Mapping[str, float]]:
-    kept: Mapping[str, Mapping[str, float]] = why["requests"]
-    return kept
+def floods_of(ended: Iterable[SessionEnded]) -> list[Flood]:
+    """What may be floods in sessions."""
+    sessions = {session.session_id: session for session in ended}
+    return [flood for session in sessions.values() for flood in _floods(session, _requests(session))]
 
 
 def _floods(session: SessionEnded, found: _Found) -> Iterable[Flood]:
@@ -204,31 +146,38 @@ def tells_floods(rule: CompiledRule) -> bool:
     return found is not None and found.field in _PROBE
 
 
+class _Teller(NamedTuple):
+    """The tag of a flood, and which techniques of its requests its rule replaces."""
+
+    uuid: str
+    replaces: frozenset[str]
+
+
 @dataclass(slots=True)
 class _Folding:
     """Tags of the requests of told floods, by what they say; the earliest of each stands."""
 
     tags: list[TTPTag]
-    requests: dict[str, tuple[str, Order]]
-    """Id of a request → uuid of its flood's tag, place in time."""
+    requests: dict[str, tuple[_Teller, Order]]
+    """Id of a request → its flood's tag, place in time."""
     best: dict[tuple[Any, ...], tuple[Order, str]] = field(default_factory=dict)
     keys: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def see(self, uuid: str, source: str, *says: Any) -> None:
-        told_by, order = self.requests[source]
+        (told_by, replaces), order = self.requests[source]
         key = (told_by, *says)
         self.keys[uuid] = key
-        if REPLACED & set(says):
+        if (says[-1] or says[-2]) in replaces:
             self.best[key] = (order, told_by)
         elif key not in self.best or order < self.best[key][0]:
             self.best[key] = (order, uuid)
 
-    def told(self, stored: Iterable[StandingTag]) -> Told:
+    def told(self, stored: Iterable[StoredTag]) -> Told:
         left = [tag for tag in self.tags if self._stands(tag.uuid)]
-        gone = {
-            row["uuid"]: self.best[self.keys[row["uuid"]]][1] for row in stored if row["uuid"] in self.keys
-        }
-        return Told(left, {uuid: by for uuid, by in gone.items() if uuid != by})
+        known = [row["uuid"] for row in stored if row["uuid"] in self.keys]
+        gone = {uuid: self.best[self.keys[uuid]][1] for uuid in known}
+        replaced = {uuid: by for uuid, by in gone.items() if by == self.keys[uuid][0]}
+        return Told(left, {uuid: by for uuid, by in gone.items() if uuid not in {by, *replaced}}, replaced)
 
     def _stands(self, uuid: str) -> bool:
         return uuid not in self.keys or self.best[self.keys[uuid]][1] == uuid
@@ -236,7 +185,7 @@ class _Folding:
 
 def folded(
     tags: Sequence[TTPTag],
-    stored: Sequence[StandingTag],
+    stored: Sequence[StoredTag],
     floods: Sequence[Flood],
     rules: Sequence[CompiledRule],
 ) -> Told:
@@ -261,10 +210,18 @@ def folded(
     return folding.told(stored)
 
 
-def _told_by(tags: Sequence[TTPTag], rules: Iterable[CompiledRule]) -> dict[str, str]:
-    """What a rule about floods told → uuid of its tag."""
-    tellers = {rule.rule_id for rule in rules if tells_floods(rule)}
-    return {t.source_id: t.uuid for t in tags if t.source_kind == "session" and t.rule_id in tellers}
+def _told_by(tags: Sequence[TTPTag], rules: Iterable[CompiledRule]) -> dict[str, _Teller]:
+    """What a rule about floods told → its tag."""
+    tellers = {rule.rule_id: rule.replaces for rule in rules if tells_floods(rule)}
+    return {
+        tag.source_id: _Teller(tag.uuid, tellers[tag.rule_id])
+        for tag in tags
+        if tag.source_kind == "session" and tag.rule_id in tellers
+    }
+
+
+def _of_a_line(tag: StoredTag) -> bool:
+    return tag["source_kind"] == "command" and tag["replaced_by"] is None
 
 
 async def told_once(
@@ -274,8 +231,9 @@ async def told_once(
     told_by = _told_by(tags, rules)
     told = [flood for flood in floods if flood.event.source_id in told_by]
     if not told:
-        return Told(tags, {})
-    stored = await repo.standing_tags(sorted({str(flood.event.session_id) for flood in told}), "command")
-    done = folded(tags, stored, told, rules)
+        return Told(tags, {}, {})
+    stored = await repo.tags_of_sessions(sorted({str(flood.event.session_id) for flood in told}))
+    done = folded(tags, [row for row in stored if _of_a_line(row)], told, rules)
     await repo.give_way(done.gone)
+    await repo.replace_tags(done.replaced)
     return done

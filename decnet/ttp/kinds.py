@@ -34,17 +34,20 @@ DEFAULT_FIELDS: dict[str, str] = {
 CAPPED_FIELD = "views_capped"
 """Field of a command: true when a bound cut some of its views off, else absent."""
 
+PIPED_FIELD = "piped"
+"""Field of a command: true when another program reads its output, else absent."""
+
 CONTEXT = "context"
 """Key of a command's payload that holds what its session tells about it: text of a view → Facts. Not of JSON."""
 
 CONTEXT_FIELDS = frozenset(
     {
-        "exec.origin", "exec.via", "exec.tried_dirs", "arg.origin", "arg.trivial", "arg.run_later", "fetch.source", "write.path", "write.trivial", "write.place",
-        "write.names_own", "stdin.origin", "stdin.received", "session.worked", "session.recon",
+        "exec.origin", "exec.via", "exec.tried_dirs", "arg.origin", "arg.trivial", "arg.run_later", "fetch.source", "fetch.path", "write.path", "write.trivial", "write.place",
+        "write.names_own", "stdin.origin", "stdin.received", "session.worked", "session.idle", "session.recon",
         "session.last_recon_lines", "later.exec", "answer",
     }
 )  # fmt: skip
 """Fields of a simple command that only its session tells (:mod:`decnet.shell.script`)."""
 
-COMMAND_FIELDS = frozenset({"command_text", "argv0", "argv", CAPPED_FIELD}) | CONTEXT_FIELDS
+COMMAND_FIELDS = frozenset({"command_text", "argv0", "argv", CAPPED_FIELD, PIPED_FIELD}) | CONTEXT_FIELDS
 """Fields of a command that come from its views."""

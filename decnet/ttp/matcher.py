@@ -6,22 +6,24 @@ events judged with one index is judged by one set of rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import re2
 
 from decnet.hostile import storable_text
 from decnet.shell.script import Facts
-from decnet.shell.views import View, views
+from decnet.shell.views import View, Views, views
 from decnet.ttp.conditions import CAPPED_MARK, Fields, Found, context_mark, dig, options
-from decnet.ttp.kinds import CAPPED_FIELD, COMMAND_FIELDS, CONTEXT, CONTEXT_FIELDS
+from decnet.ttp.kinds import CAPPED_FIELD, COMMAND_FIELDS, CONTEXT, CONTEXT_FIELDS, PIPED_FIELD
 from decnet.ttp.lifter_registry import known_kinds
 from decnet.ttp.rules import CompiledRule
 from decnet.ttp.windows import Correlation, Mark, value_of
 
 _MAX_DEPTH = 8
+_REMEMBERED_CHARS = 1000
 
 
 class Hit(NamedTuple):
@@ -103,13 +105,21 @@ class KindIndex:
 
     def candidates(self, text: str) -> Sequence[CompiledRule]:
         """The rules that may hold for an event with this text, in rule order."""
+        return self.rules_of(self.numbers(text))
+
+    def rules_of(self, numbers: Set[int]) -> Sequence[CompiledRule]:
+        """The rules of these numbers, in rule order."""
+        return [self.rules[n] for n in sorted(numbers)] if numbers else ()
+
+    def numbers(self, text: str) -> Set[int]:
+        """Which rules may hold for this text; texts of one event may be asked for one by one."""
         owner = self._owner
         matched = (self._filter.Match(text) or ()) if owner else ()
         numbers = {owner[i] for i in matched}
         for small in self._sets:
             numbers.update(small.owners_in(text))
         numbers.update(self._always)
-        return [self.rules[n] for n in sorted(numbers)] if numbers else ()
+        return numbers
 
 
 _SET_SIZE = 16
@@ -159,30 +169,43 @@ class RuleIndex:
         self._kinds = {k: KindIndex(r for r in self.rules if k in r.applies_to) for k in kinds}
         self._lifters = _by_lifter(self.rules)
         self._adjusting = _adjusting(self.rules)
+        self._remembered = lru_cache(maxsize=1024)(self._looked_at)
+        """Lines repeat a lot, in sessions of all attackers."""
 
     def __len__(self) -> int:
         return len(self.rules)
 
     def command_hits(
-        self, line: str, payload: Mapping[str, Any], failures: Failures
+        self, line: str, payload: Mapping[str, Any], failures: Failures, *, alone: bool = False
     ) -> tuple[list[Hit], bool]:
-        """The hits of one command line, at most one a rule, and whether a bound cut some views off."""
+        """The hits of one command line, at most one a rule, and whether a bound cut some views off.
+
+        ``alone`` leaves out windows and sequences, which say nothing of one line by itself.
+        """
         index = self._kinds.get("command")
         if index is None:
             return [], False
+        remembers = not alone and len(line) <= _REMEMBERED_CHARS
+        seen, numbers = self._remembered(line) if remembers else self._looked_at(line)
+        context: Mapping[str, Facts] = payload.get(CONTEXT) or _NO_CONTEXT
+        if context:
+            numbers = numbers | index.numbers(_context_text(context))
+        rules = index.rules_of(numbers)
+        if alone:
+            rules = [rule for rule in rules if rule.correlation is None]
+        if not rules:
+            return [], seen.capped
+        fields = [(view, _command_fields(view, payload, seen.capped, context)) for view in seen.views]
+        return list(_first_hits(rules, "command", fields, failures)), seen.capped
+
+    def _looked_at(self, line: str) -> tuple[Views, Set[int]]:
+        """The views of a line, and which rules may hold by its text alone."""
         text = storable_text(line)
         seen = views(text)
         joined = text if len(seen.views) == 1 else "\n".join([view.text for view in seen.views])
         if seen.capped:
             joined += "\n" + CAPPED_MARK
-        context: Mapping[str, Facts] = payload.get(CONTEXT) or _NO_CONTEXT
-        if context:
-            joined += "\n" + _context_text(context)  # of its own: patterns may end with the line
-        rules = index.candidates(joined)
-        if not rules:
-            return [], seen.capped
-        fields = [(view, _command_fields(view, payload, seen.capped, context)) for view in seen.views]
-        return list(_first_hits(rules, "command", fields, failures)), seen.capped
+        return seen, self._kinds["command"].numbers(joined)
 
     def lifter_rules(self, kind: str, lifter: str) -> Sequence[CompiledRule]:
         """The rules of one lifter (``behavioral``, ``intel``, …) for one source kind, in rule order."""
@@ -332,6 +355,8 @@ def _command_fields(
             return clean(dig(payload, name))
         if name == CAPPED_FIELD:
             return True if capped else None
+        if name == PIPED_FIELD:
+            return True if view.piped else None
         return (view.argv0 or None) if name == "argv0" else list(view.argv)
 
     return lookup

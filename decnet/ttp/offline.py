@@ -34,8 +34,7 @@ class OfflineTagger:
         self._failures = Failures()
         self._windows = MemoryWindows()
         self._events = 0
-        self.cached = lru_cache(maxsize=8192)(self._command_tags)
-        """The tags of a command by itself."""
+        self._cached = lru_cache(maxsize=8192)(self._command_tags)
 
     def tag_line(self, line: str) -> list[dict[str, Any]]:
         """The tags of one input line: a TaggerEvent when it is a JSON object with ``source_kind``, else a command."""
@@ -43,7 +42,11 @@ class OfflineTagger:
             event = _event(line)
             if event is not None:
                 return self.tag_event(event)
-        tags = self.cached(line) if len(line) <= _CACHED_CHARS else self._command_tags(line)
+        return self.tag_command(line)
+
+    def tag_command(self, line: str) -> list[dict[str, Any]]:
+        """The tags of a command by itself; those of short ones are remembered."""
+        tags = self._cached(line) if len(line) <= _CACHED_CHARS else self._command_tags(line)
         return [dict(tag) for tag in tags]
 
     def tag_event(self, event: dict[str, Any], *, timeless: bool = False) -> list[dict[str, Any]]:
@@ -86,7 +89,7 @@ class OfflineTagger:
         return json.dumps({"input": line, "tags": self.tag_line(line)})
 
     def _command_tags(self, line: str) -> list[dict[str, Any]]:
-        hits, capped = self.index.command_hits(line, _NO_PAYLOAD, self._failures)
+        hits, capped = self.index.command_hits(line, _NO_PAYLOAD, self._failures, alone=True)
         self.views_capped += capped
         return self._fired(hits)
 

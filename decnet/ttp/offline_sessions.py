@@ -31,17 +31,18 @@ def tag_session(tagger: OfflineTagger, session: Mapping[str, Any]) -> dict[str, 
     and may have ``downloads`` and ``uploads`` as ``attacker.session.ended`` has them. Rules over time need times:
     of commands without them they say nothing. Raises ValueError for what is no session.
     """
-    record = _record(session)
+    one = received_session(session)
+    record = one.record
     places = {ident: place for place, (ident, _) in enumerate(record.command_ids())}
     answers: list[Tags] = [[] for _ in record.commands]
     others: Tags = []
-    events = tagger_events(Received(Event(TOPIC, {}, id=record.session_id), record))
+    events = tagger_events(one)
     marks: dict[str, list[Mark]] = {}
     for event in events:
         lines = event.payload.get("lines") if event.source_kind == "command" else None
         place = places.get(lines[0] if lines else event.source_id)
         of_command = place is not None and event.source_kind == "command"
-        tags = _tags(tagger, event)
+        tags = tags_of(tagger, event)
         marks.setdefault(event.source_id, []).extend(map(_mark, tags))
         (answers[place] if of_command and place is not None else others).extend(tags)
     commands = [
@@ -60,16 +61,23 @@ def _mark(tag: Mapping[str, Any]) -> Mark:
     return Mark(technique, tag["tactic"], tag["matched"], tag["confidence"])
 
 
-def _tags(tagger: OfflineTagger, event: TaggerEvent) -> Tags:
+def tags_of(tagger: OfflineTagger, event: TaggerEvent) -> Tags:
+    """The tags of one event of a session; rules over time say nothing of a command without a time."""
     payload = event.payload
     if event.source_kind == "command" and payload.get("ts") is None and CONTEXT not in payload:
-        return [dict(tag) for tag in tagger.cached(str(payload.get("command_text") or ""))]
+        return tagger.tag_command(str(payload.get("command_text") or ""))
     who = {"session_id": event.session_id, "attacker_uuid": event.attacker_uuid}
     found = {"source_kind": event.source_kind, "source_id": event.source_id, **who, "payload": payload}
     return tagger.tag_event(found, timeless=event.source_kind == "command" and payload.get("ts") is None)
 
 
-def _record(session: Mapping[str, Any]) -> SessionEnded:
+class ReceivedSession(Received):
+    """What is known to be the end of a session."""
+
+    record: SessionEnded
+
+
+def received_session(session: Mapping[str, Any]) -> ReceivedSession:
     """The session as the bus would bring it. Raises ValueError for what is none."""
     name, commands = session.get("session"), session.get("commands")
     if not isinstance(name, (str, int)) or not isinstance(commands, list):
@@ -84,9 +92,10 @@ def _record(session: Mapping[str, Any]) -> SessionEnded:
         **{key: session[key] for key in ("downloads", "uploads") if session.get(key)},
     }
     try:
-        return SessionEnded.parse(payload, [])
+        record = SessionEnded.parse(payload, [])
     except MalformedEvent as error:
         raise ValueError(str(error)) from error
+    return ReceivedSession(Event(TOPIC, {}, id=record.session_id), record)
 
 
 def _command(ident: str, item: Any) -> dict[str, Any]:

@@ -2,11 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
+from decnet.ids import tag_id
+from decnet.ttp.base import TaggerEvent
 from decnet.ttp.matcher import Hit
 from decnet.ttp.rules import CompiledRule
+
+
+class Better(NamedTuple):
+    """A rule that knows better than others what a text of some source is.
+
+    Also of what is stored: an earlier part of the session or an older set of rules may have told it.
+    """
+
+    source_id: str
+    session_id: str
+    text: str
+    techniques: frozenset[str]
+    by: str
+    """Uuid of its tag."""
+
+
+def knowing_better(
+    event: TaggerEvent, hits: Sequence[Hit], fires: Callable[[CompiledRule], bool]
+) -> Iterator[Better]:
+    """The rules that replace others on an event of a session; ``fires`` as for :func:`standing`."""
+    for hit in hits:
+        rule = hit.rule
+        if rule.replaces and rule.emits and event.session_id and fires(rule):
+            emit, source = rule.emits[0], (event.source_kind, event.source_id)
+            by = tag_id(*source, rule.rule_id, rule.rule_version, emit.written_technique_id, emit.written_sub_technique_id)  # fmt: skip
+            yield Better(event.source_id, event.session_id, hit.text, rule.replaces, by)
 
 
 def standing(

@@ -18,7 +18,7 @@ from decnet.ttp.lifter_registry import Finding, Lift, adjusted
 from decnet.ttp.lifting import lifts
 from decnet.ttp.masking import concealed
 from decnet.ttp.matcher import Failures, Hit, RuleIndex
-from decnet.ttp.replacing import standing
+from decnet.ttp.replacing import Better, knowing_better, standing
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, Emit, RuleState
 from decnet.ttp.schema import RuleSchema
 from decnet.ttp.store.base import RuleStore
@@ -37,6 +37,8 @@ class Collected:
     def __init__(self, times: Mapping[TaggerEvent, float] | None = None) -> None:
         self.times = times or {}
         self.hits: list[WindowHit] = []
+        self.better: list[Better] = []
+        """What rules of this batch know better than others, stored tags of theirs included."""
 
     def add(self, event: TaggerEvent, hit: Hit, why: Mapping[str, Any]) -> None:
         """Takes one hit; one whose key is not complete counts for nothing."""
@@ -97,7 +99,7 @@ class RuleEngine:
         moment = now or datetime.now(UTC)
         tags: list[TTPTag] = []
         changed = self._adjusted_emits(event, hits, index, states, moment)
-        for hit in self._standing(hits, states, moment):
+        for hit in self._standing(event, hits, states, moment, collected):
             why = evidence(hit, event.payload)
             if hit.marks:
                 if collected is not None and not self._disabled(hit.rule, states, moment):
@@ -107,12 +109,21 @@ class RuleEngine:
             tags += self.tags_of(event, hit.rule, emits, why, states, moment)
         return tags
 
-    def _standing(self, hits: Sequence[Hit], states: Mapping[str, RuleState], now: datetime) -> Sequence[Hit]:
+    def _standing(
+        self,
+        event: TaggerEvent,
+        hits: Sequence[Hit],
+        states: Mapping[str, RuleState],
+        now: datetime,
+        collected: Collected | None,
+    ) -> Sequence[Hit]:
         """The hits without what another rule knows better of the same text; that is counted."""
 
         def fires(rule: CompiledRule) -> bool:
             return states.get(rule.rule_id, DEFAULT_STATE).effective(now).state != "disabled"
 
+        if collected is not None:
+            collected.better += knowing_better(event, hits, fires)
         return standing(hits, fires, self._replaced)
 
     def _replaced(self, rule_id: str, tags: int) -> None:

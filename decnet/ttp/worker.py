@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -30,8 +31,10 @@ from decnet.ttp.facts import FACTS_CAPPED
 from decnet.ttp.floods import Flood, floods_of, told_once
 from decnet.ttp.judging import judge_session
 from decnet.ttp.moves import STORY_CAPPED
+from decnet.ttp.parts import PARTS_APART, Together, all_known, together
 from decnet.ttp.rule_engine import Collected, RuleEngineTagger
 from decnet.ttp.seen import Judged, moment_of, stamp
+from decnet.ttp.settling import InForce, Judgement, settle
 from decnet.ttp.store.base import RuleStore
 from decnet.ttp.suppression import IgnoredSources, SuppressionNews
 from decnet.ttp.sweep import UntaggedSweep
@@ -95,13 +98,17 @@ class TtpWorker(Worker):
             Job(
                 "aggregates", self.settings.ttp.aggregate_interval_s, self._aggregate, "ttp-aggregates", True
             ),
+            Job("parts", 3600.0, _forget_parts, "ttp-parts"),
             Job("suppressed", self.settings.ttp.suppressed_window_s, self.suppression.publish),
         )
         self.inserted = 0
         self.told_once = 0
+        self.replaced_later = 0
         self.marks_sessions = True
         """Whether what was judged counts as tagged; not so where only some of the rules judge."""
-        self.sweep = UntaggedSweep(self.handle, self.settings.runtime.poll_interval_s, self.waiting_for)
+        self.sweep = UntaggedSweep(
+            self.handle_stored, self.settings.runtime.poll_interval_s, self.waiting_for
+        )
 
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
         """Loads the rules before the first batch."""
@@ -127,24 +134,33 @@ class TtpWorker(Worker):
                 tx.defer(one.event)
             return
         with batch_span("ttp.worker.batch", (one.event.headers for one in batch), events=len(batch)):
-            await self._handle(batch, tx)
+            named = await under_stored_names(batch, tx.repo)
+            await self._handle(await together(named, tx.repo, self.settings.ttp.window_retention_s), tx)
 
-    async def _handle(self, batch: Sequence[Received], tx: Transaction) -> None:
-        batch = await under_stored_names(batch, tx.repo)
+    async def handle_stored(self, batch: Sequence[Received], tx: Transaction) -> None:
+        """As :meth:`handle`, for sessions that the database holds: of those everything is known."""
+        if self.waiting_for():
+            return
+        with batch_span("ttp.worker.batch", (), events=len(batch)):
+            await self._handle(all_known(batch), tx)
+
+    async def _handle(self, known_so_far: Together, tx: Transaction) -> None:
+        batch = known_so_far.batch
         ended = [one.record for one in batch if isinstance(one.record, SessionEnded)]
         known = [*batch, *await _stored_intel(ended, tx.repo)] if ended else batch
         found = await asyncio.to_thread(_judgeable, known)
-        floods = await floods_of(ended, tx.repo, self.settings.ttp.window_retention_s) if ended else []
+        floods = floods_of(ended)
         times = {tagged: event.ts for tagged, event in found} | {
             f.event: f.event.payload["ts"] for f in floods
         }
         moments = ((tagged, moment_of(event)) for tagged, event in found)
         judged = [*moments, *((f.event, f.event.payload["ts"]) for f in floods)]
         sources = IgnoredSources.of_batch(batch, await tx.repo.ignore_set())
+        told = ended if self.marks_sessions else ()
         await self.judge(
-            times, tx, sources, judged=judged, floods=floods, ended=ended if self.marks_sessions else ()
+            times, tx, sources, judged=judged, floods=floods, whole=known_so_far.whole, ended=told
         )
-        done = {session.session_id for session in ended if session.part == session.parts}
+        done = {session.session_id for session in ended} - known_so_far.lacking
         if done and self.marks_sessions:
             await tx.repo.mark_sessions_tagged(sorted(done), datetime.now(UTC))
 
@@ -157,14 +173,16 @@ class TtpWorker(Worker):
         renew: bool = False,
         judged: Iterable[Judged] | None = None,
         floods: Sequence[Flood] = (),
+        whole: frozenset[str] = frozenset(),
         ended: Sequence[SessionEnded] = (),
     ) -> int:
         """Tags events (with the event time of each), stores and tells what is new; how many tags were.
 
         ``renew`` is for events that are computed again when more is known: the last look's evidence stays,
         whenever the looks before it were. ``judged`` says when each happened, where that is not the event time.
-        ``floods`` are those among the events that stand for many others, ``ended`` the sessions
-        whose story is to be told.
+        ``floods`` are those among the events that stand for many others, ``whole`` the sessions of which everything
+        is known: what is said of them stands, and what was said before no more. ``ended`` are the sessions whose
+        story is to be told.
         """
         collected = Collected(times)
         tags = await self.tagger.tag_batch(list(times), collected, tx.repo)
@@ -174,6 +192,7 @@ class TtpWorker(Worker):
             tags = await self._told_once(tags, floods, tx.repo)
         for windows in self.windows:
             tags += await windows.apply(tx.repo, collected.hits)
+        await self._settle(tags, collected, whole, times, tx.repo)
         fresh = set(await tx.repo.insert_tags(tags)) if tags else set()
         self.inserted += len(fresh)
         old = [tag for tag in tags if tag.uuid not in fresh]
@@ -189,6 +208,22 @@ class TtpWorker(Worker):
         await _publish(self.suppression.shown(new.values(), sources or IgnoredSources()), tx)
         return len(fresh)
 
+    async def _settle(
+        self,
+        tags: Sequence[TTPTag],
+        collected: Collected,
+        whole: frozenset[str],
+        judged: Iterable[TaggerEvent],
+        repo: BaseRepository,
+    ) -> None:
+        """What is stored of the sessions stands as far as it does by what is known now; what does not is counted."""
+        if not (collected.better or whole):
+            return
+        in_force = InForce.of((engine.engine.snapshot() for engine in self._engines()), self.marks_sessions)
+        sources = {(e.source_kind, e.source_id) for e in judged if e.session_id in whole}
+        said = Judgement(tags, collected.better, whole, sources)
+        self.replaced_later += await settle(said, in_force, repo)
+
     async def _told_once(
         self, tags: list[TTPTag], floods: Sequence[Flood], repo: BaseRepository
     ) -> list[TTPTag]:
@@ -196,7 +231,9 @@ class TtpWorker(Worker):
         rules = [rule for engine in self._engines() for rule in engine.engine.snapshot().rules.rules]
         told = await told_once(tags, floods, rules, repo)
         self.told_once += len(
-            ({tag.uuid for tag in tags} - {tag.uuid for tag in told.tags}) | told.gone.keys()
+            ({tag.uuid for tag in tags} - {tag.uuid for tag in told.tags})
+            | told.gone.keys()
+            | told.replaced.keys()
         )
         return told.tags
 
@@ -248,9 +285,18 @@ class TtpWorker(Worker):
             "views_capped": sum(engine.engine.views_capped for engine in engines),
             "tags_inserted": self.inserted,
             "tags_told_once": self.told_once,
+            "tags_replaced_later": self.replaced_later,
             "tags_ignored": sum(self.suppression.ignored.values()),
             "sessions_refused": self.sweep.refused,
-            **bitten(FACTS_CAPPED, SCRIPT_CAPPED, EVIDENCE_CUT, ATTEMPTS_UNCOUNTED, NEWS_CUT, STORY_CAPPED),
+            **bitten(
+                FACTS_CAPPED,
+                SCRIPT_CAPPED,
+                EVIDENCE_CUT,
+                ATTEMPTS_UNCOUNTED,
+                NEWS_CUT,
+                PARTS_APART,
+                STORY_CAPPED,
+            ),
             **{key: value for windows in self.windows for key, value in windows.health().items()},
             **(self.store.where() if self.store else {}),
         }
@@ -265,6 +311,10 @@ class TtpWorker(Worker):
 
     def _engines(self) -> Iterable[RuleEngineTagger]:
         return (lifter for lifter in self.tagger.lifters if isinstance(lifter, RuleEngineTagger))
+
+
+async def _forget_parts(repo: BaseRepository, _bus: BaseBus) -> None:
+    await repo.purge_parts_to_judge(time.time())
 
 
 async def _stored_intel(ended: Sequence[SessionEnded], repo: BaseRepository) -> list[Received]:

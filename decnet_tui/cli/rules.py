@@ -14,17 +14,19 @@ from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
 from decnet_tui.cli.coverage import coverage
+from decnet_tui.cli.judging import judge
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
     from decnet_tui.rulechanges import RuleChange
 
 app = typer.Typer(
-    help="The rules: list, show, check, coverage, disable, enable, clip.",
+    help="The rules: list, show, check, judge, coverage, disable, enable, clip.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 app.command()(coverage)
+app.command()(judge)
 
 RuleId = Annotated[str, typer.Argument(metavar="ID", help="Rule id, for example R0012.")]
 For = Annotated[str | None, typer.Option("--for", help="Expires by itself after 90s, 15m, 1h, 7d.")]

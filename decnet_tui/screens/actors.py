@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows.attribution import ListedState
 from decnet.db.rows.lists import ListedAttacker, ListedTag, TagBehind
+from decnet.events.intel import Answer
+from decnet.hostile import visible
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
 from decnet_tui.screens.base import TIME_WIDTHS, View
@@ -53,7 +55,14 @@ class ComparedLine(TypedDict):
     same: str
 
 
-Fetched = tuple[list[ListedAttacker], dict[str, list[ListedState]], set[str], int]
+class Known(NamedTuple):
+    """What is read of one attacker beside its row: the profile of its identity, what providers say of the address."""
+
+    states: list[ListedState]
+    said: list[Answer]
+
+
+Fetched = tuple[list[ListedAttacker], dict[str, Known], set[str], int]
 
 
 class ActorsLevel(TableLevel[ActorLine]):
@@ -64,7 +73,7 @@ class ActorsLevel(TableLevel[ActorLine]):
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)
-        self.profiles: dict[str, list[ListedState]] = {}
+        self.profiles: dict[str, Known] = {}
         self.suspected: set[str] = set()
         self.ignored = 0
         """Sources that are left out here."""
@@ -97,10 +106,8 @@ class ActorsLevel(TableLevel[ActorLine]):
         """Attackers, the profile of the one under the cursor, identities with open alerts, ignored sources."""
         repo = need_store(session)
         rows = await repo.list_attackers(limit=MAX_ACTORS)
-        identity = (
-            self.current["identity_uuid"] if self.current else (rows[0]["identity_uuid"] if rows else None)
-        )
-        profile = {str(identity): await _profile(repo, str(identity))} if identity else {}
+        chosen = self.current or (rows[0] if rows else None)
+        profile = {chosen["attacker_uuid"]: await _known(repo, chosen)} if chosen else {}
         alerts = await repo.list_alerts(state="open", limit=0)
         ignored = len(await repo.ignored_sources())
         return rows, profile, {str(alert["identity_uuid"]) for alert in alerts}, ignored
@@ -137,10 +144,10 @@ class ActorsLevel(TableLevel[ActorLine]):
     def detail_key(self) -> object:
         """The row, and whether its profile has come."""
         row = self.current
-        known = row is not None and str(row["identity_uuid"]) in self.profiles
-        if row is not None and not known and row["identity_uuid"]:
+        known = None if row is None else self.profiles.get(row["attacker_uuid"])
+        if row is not None and known is None:
             self.loaded_at = 0.0  # asks for a read soon
-        return super().detail_key(), known
+        return super().detail_key(), known is not None and hash(repr(known))
 
     def row_detail(self, row: ActorLine) -> list[str]:
         """Who, when, which techniques, then the profile."""
@@ -153,16 +160,28 @@ class ActorsLevel(TableLevel[ActorLine]):
             f"{row['technique_count']} techniques",
             *(f"  {technique} {name(technique)}" for technique in row["techniques"]),
             "",
+            *self._said_lines(row),
             *self._profile_lines(row),
         ]
         if row["identity_uuid"] in self.suspected:
             lines.insert(1, "! an open alert says: perhaps several operators (view 2)")
         return lines
 
+    def _said_lines(self, row: ActorLine) -> list[str]:
+        """What providers say of the address, each with the time of its answer; control characters written out."""
+        known = self.profiles.get(row["attacker_uuid"])
+        if known is None or not known.said:
+            return []
+        lines = [
+            f"  {visible(one.provider, 60)}: {told_by(one)}  {clock(one.ts, 'date')}" for one in known.said
+        ]
+        return ["what others say of the address (provider: answer, when)", *lines, ""]
+
     def _profile_lines(self, row: ActorLine) -> list[str]:
-        states = self.profiles.get(str(row["identity_uuid"]))
-        if states is None:
+        known = self.profiles.get(row["attacker_uuid"])
+        if known is None:
             return ["profile: reading ..."]
+        states = known.states
         if not states:
             return ["no profile yet: it needs sessions with commands or a recording"]
         lines = ["profile (primitive: value  state, confidence, observations, since)"]
@@ -172,6 +191,23 @@ class ActorsLevel(TableLevel[ActorLine]):
                 f"  {state['primitive']}: {str(state['current_value'])[:60]}  {sure}  {self._time(state['last_change_ts'])}"
             )
         return lines
+
+
+def told_by(answer: Answer) -> str:
+    """One answer as text: its fields without the provider's name, lists as their members."""
+    said = {name.removeprefix(f"{answer.provider}_"): value for name, value in answer.said.items()}
+    texts = {
+        name: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        for name, value in said.items()
+    }
+    return (
+        "  ".join(visible(f"{name} {text}", 200) for name, text in texts.items() if text) or "nothing known"
+    )
+
+
+async def _known(repo: BaseRepository, row: ListedAttacker) -> Known:
+    states = await _profile(repo, str(row["identity_uuid"])) if row["identity_uuid"] else []
+    return Known(states, await repo.intel_answers(row["attacker_uuid"]))
 
 
 async def _profile(repo: BaseRepository, identity: str) -> list[ListedState]:

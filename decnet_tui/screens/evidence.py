@@ -217,6 +217,8 @@ class CommandsLevel(TableLevel[TaggedCommand]):
         if self._others:
             lines += ["", "the session itself:"]
             lines += [line for tag in self._others for line in tag_lines(tag)]
+        if self._logged:
+            lines += ["", "logged beside the commands:", *self._logged]
         return lines
 
     def actor(self) -> Any:

@@ -29,7 +29,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 LISTS = ("tags", "sessions", "attackers", "identities", "attribution", "alerts", "workers", "deadletters", "summary", "sensors", "find 777", "find C9",
-         "ignore list", "rules list", "rules show R9000", "rules show R9001", "fleet list", "doctor", "rules coverage")  # fmt: skip
+         "ignore list", "rules list", "rules show R9000", "rules show R9001", "fleet list", "doctor", "rules coverage", "rules judge")  # fmt: skip
 _COMMANDS = """
 import json, sys
 from decnet_tui.cli.main import app
@@ -84,7 +84,11 @@ def commands(place: World, folder: Path) -> list[list[str]]:
              ["rules", "clip", "R9001", "--max", nasty], ["--sensor", nasty], ["replay", nasty], ["--config", nasty, "tags"]]  # fmt: skip
     exports = [["export", what, "-o", "-", *at] for what in ("csv", "jsonl", "navigator", "stix")]
     own = ["--rules", str(folder / "rules"), "--data-dir", str(folder)]
-    checks = [["rules", "check", str(folder / "rules")], ["tag", str(folder / "lines"), *own]]
+    checks = [
+        ["rules", "check", str(folder / "rules")],
+        ["tag", str(folder / "lines"), *own],
+        ["rules", "judge", str(folder / "lines"), *own],
+    ]
     lists += [["rules", "list", *own], ["rules", "show", "R0001", *own]]
     return [*lists, *[[*line, "--json"] for line in lists], *[[*line, *at] if line[0] not in ("--config", "--sensor") else line for line in wrong],
             *exports, *checks, [*checks[0], "--json"], ["tag", str(folder / "lines")]]  # fmt: skip

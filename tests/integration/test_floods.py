@@ -130,6 +130,8 @@ async def test_a_thousand_like_requests_are_one_tag_and_999_are_one_by_one(
         999.0,
     )
     assert (told["seen_at"], told["flood_url"]) == (10.0, "https://victim.example.net/")
+    await live(repo, settings, ended(flooding(1001), ended_at=9001.0))
+    assert (await evidence(repo))["flood_count"] == 1001, "it went on"
 
 
 async def test_what_else_the_session_does_stands_and_each_other_reading_of_a_request_stands_once(

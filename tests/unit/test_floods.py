@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from decnet.db.rows.ttp import StandingTag
+from decnet.db.rows.ttp import StoredTag
 from decnet.db.schema.ttp import TTPTag
+from decnet.ttp import backfill
 from decnet.ttp.base import TaggerEvent
 from decnet.ttp.floods import FEWEST, Flood, address_asked, folded, tells_floods
+from decnet.ttp.store.base import listing_of
 from tests.ruledrive import shipped
 
 HOST = "https://victim.example.net"
@@ -74,9 +78,9 @@ def said(source: str, rule: str = "R0145", kind: str = "command") -> TTPTag:
     )  # fmt: skip
 
 
-def standing(tag: TTPTag) -> StandingTag:
+def standing(tag: TTPTag) -> StoredTag:
     return {
-        "uuid": tag.uuid, "source_id": tag.source_id, "rule_id": tag.rule_id, "rule_version": tag.rule_version,
+        "uuid": tag.uuid, "session_id": "s", "source_kind": "command", "evidence": None, "replaced_by": None, "source_id": tag.source_id, "rule_id": tag.rule_id, "rule_version": tag.rule_version,
         "technique_id": tag.technique_id, "sub_technique_id": tag.sub_technique_id,
     }  # fmt: skip
 
@@ -84,18 +88,27 @@ def standing(tag: TTPTag) -> StandingTag:
 def test_the_earliest_stands_and_of_one_moment_the_first_id_whether_stored_or_new() -> None:
     a, b, c = (said(source) for source in "abc")
     both = folded([TOLD, c, b], [standing(a)], [FLOOD], shipped())
-    assert both == ([TOLD], {})
+    assert both == ([TOLD], {}, {})
     later = folded([TOLD, a], [standing(b), standing(c)], [FLOOD], shipped())
-    assert later == ([TOLD, a], {b.uuid: a.uuid, c.uuid: a.uuid})
+    assert later == ([TOLD, a], {b.uuid: a.uuid, c.uuid: a.uuid}, {})
 
 
 def test_what_a_rule_says_of_several_events_and_what_is_no_request_stands() -> None:
     rule_id = next(rule.rule_id for rule in shipped() if rule.correlation is not None)
     over_many = [standing(said(source, rule_id)) for source in "ac"]
     others = [said("d"), said("e")]
-    assert folded([TOLD, *others], over_many, [FLOOD], shipped()) == ([TOLD, *others], {})
+    assert folded([TOLD, *others], over_many, [FLOOD], shipped()) == ([TOLD, *others], {}, {})
 
 
 def test_without_a_tag_of_its_flood_every_request_speaks_for_itself() -> None:
     tags = [said("a"), said("b"), said("s#flood#u", "R0101", "session")]
-    assert folded(tags, [standing(said("c"))], [FLOOD], shipped()) == (tags, {})
+    assert folded(tags, [standing(said("c"))], [FLOOD], shipped()) == (tags, {}, {})
+
+
+def test_back_fill_of_some_rules_takes_along_what_tells_floods_whether_it_replaces_or_not() -> None:
+    rules = [rule for rule in shipped() if rule.rule_id in ("R0870", "R0101", "R0033")]
+    rows = listing_of(rules, ())
+    plain = [replace(row, yaml=row.yaml.replace("replaces: [T1071.001]", "replaces: []")) for row in rows]
+    for listing in (rows, plain):
+        assert [rule.rule_id for rule in backfill._rules(listing, ["R0101"])] == ["R0101", "R0870"]
+    assert [bool(rule.replaces) for rule in backfill._rules(plain, ["R0870"])] == [False]

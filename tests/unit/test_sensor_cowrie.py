@@ -50,6 +50,21 @@ def of(events: list[Event], topic: str) -> list[dict[str, Any]]:
     return [e.payload for e in events if e.topic == f"attacker.{topic}"]
 
 
+@pytest.mark.parametrize(
+    ("event", "listed"), [("session.file_download", "downloads"), ("session.file_upload", "uploads")]
+)
+def test_a_file_has_the_time_when_it_came_first(event: str, listed: str) -> None:
+    one, other = ({"url": f"http://203.0.113.9/{n}", "filename": n, "shasum": n * 64} for n in "ab")
+    rows = [row(event, at, **fields) for at, fields in ((1, one), (2, one), (3, other), (4, one))]
+    (ended,) = of(
+        feed(make(), row("session.connect") + b"".join(rows) + row("session.closed", 9)), "session.ended"
+    )
+    assert [(item["sha256"][:1], item["ts"]) for item in ended[listed]] == [
+        ("a", 1_600_000_001.0),
+        ("b", 1_600_000_003.0),
+    ]
+
+
 @pytest.mark.parametrize("path", RECORDED, ids=lambda p: p.parent.name)
 def test_every_recorded_version_gives_the_same_sessions(path: Path) -> None:
     source = make()

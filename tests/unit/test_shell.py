@@ -355,3 +355,23 @@ def test_a_session_of_3000_commands_and_1_mb_is_tagged_whole():
     found = [pack_index().command_hits(line, {}, failures)[0] for line in lines]
     assert time.process_time() - start < 5
     assert all(any(h.rule.emits[0].technique_id == "T1105" for h in hits) for hits in found)
+
+
+@pytest.mark.parametrize(
+    ("line", "piped"),
+    [
+        ("./a | sort", {"./a"}),
+        ("./a 2>&1 |& tee log; ./b", {"./a 2>&1", "./a"}),
+        ("yes | ./a", {"yes"}),
+        ("./a || ./b", set()),
+        ("./a; echo $(./b)", set()),
+        ("ssh host './a | cat'", {"./a"}),
+    ],
+)
+def test_a_view_tells_whether_others_read_its_output(line: str, piped: set[str]) -> None:
+    assert {v.text for v in views(line).views if v.piped and v.kind == "command"} == piped
+
+
+def test_a_line_is_read_by_others_when_its_first_command_is() -> None:
+    lines = ("./a | sort", "./a; ./b | sort", "yes | ./a", "./a || ./b", "./a")
+    assert [views(line).views[0].piped for line in lines] == [True, False, True, False, False]

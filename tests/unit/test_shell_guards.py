@@ -10,7 +10,7 @@ import pytest
 from decnet.shell import decode as shell_decode
 from decnet.shell import views as shell_views
 from decnet.shell.decode import MAX_TEXTS, decoded_texts
-from decnet.shell.split import MAX_NESTING, MAX_TOKENS, Splitter, ansi_c, split_commands
+from decnet.shell.split import MAX_NESTING, MAX_TOKENS, ansi_c, split_commands
 from decnet.shell.views import MAX_DECODED, MAX_VIEW_TEXT, MAX_VIEWS, View, views
 from decnet.shell.wrappers import look_through
 
@@ -62,14 +62,12 @@ def test_tokens_are_looked_at_up_to_their_bound(
     monkeypatch.setattr(shell_views, "MAX_TOKENS", tokens)
     found = views("a b;c")
     assert found.capped is capped
-    splitter = Splitter("a b;c", tokens)
-    splitter.run()
-    assert splitter.tokens == max(tokens - 5, 0)
+    assert split_commands("a b;c", tokens).tokens == max(tokens - 5, 0)
 
 
 def test_tokens_of_scripts_within_count_for_the_whole_line() -> None:
     line = "sh -c 'a b'; c"
-    needed = 8 + 3
+    needed = 6 + 3  # words and the blanks between them; quoted text, separators
     for bound, capped in ((needed, False), (needed - 1, True)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(shell_views, "MAX_TOKENS", bound)
@@ -79,8 +77,7 @@ def test_tokens_of_scripts_within_count_for_the_whole_line() -> None:
 @pytest.mark.parametrize(("depth", "capped"), [(1, False), (3, False), (4, True)])
 def test_substitutions_are_followed_three_deep(depth: int, capped: bool) -> None:
     line = "echo " + "$(a " * depth + "deepest" + ")" * depth
-    _, found = split_commands(line)
-    assert found is capped
+    assert split_commands(line).capped is capped
     assert views(line).capped is capped
 
 
@@ -200,9 +197,9 @@ def test_escapes_of_ansi_quotes(text: str, shown: str) -> None:
     ],
 )
 def test_a_line_is_cut_as_a_shell_would(line: str, commands: list[str]) -> None:
-    found, capped = split_commands(line)
-    assert not capped
-    assert [command.text for command in found] == commands
+    found = split_commands(line)
+    assert not found.capped
+    assert [command.text for command in found.commands] == commands
 
 
 def test_here_documents_are_text_of_their_command_and_a_shells_script() -> None:
@@ -226,8 +223,8 @@ def test_the_program_is_the_base_name_of_the_first_word() -> None:
     assert View("line", "", ("/usr/bin/wget", "x")).argv0 == "wget"
     assert View("line", "").argv0 == ""
     assert [view.argv0 for view in views("/bin/wget x").views] == ["wget"]
-    assert views("").views == (View("line", "", ()),)
-    assert views("   ").views == (View("line", "   ", ()),)
+    assert views("").views == (View("line", "", (), 1),)
+    assert views("   ").views == (View("line", "   ", (), 1),)
 
 
 @pytest.mark.parametrize(

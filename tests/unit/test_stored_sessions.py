@@ -24,7 +24,7 @@ from decnet.runtime.worker import Transaction
 from decnet.sensors.files.tailer import Line
 from decnet.sensors.sources import CowrieSource
 from decnet_tui.cli.main import app
-from decnet_tui.sessiondata import read_session
+from decnet_tui.sessiondata import fact_lines, read_session
 from tests.dbkit import open_repo
 from tests.unit.test_order_of_lines import DAY, KEY, START, line, rich, whole
 from tests.wirekit import taken
@@ -261,3 +261,28 @@ def test_failed_log_ins_that_are_read_twice_count_once(tmp_path: Path) -> None:
     assert (torn["auth"]["fail_count"], torn["started_at"]) == (1, START)
     (known,) = reading(tmp_path, LOG[3:], LOG)["sessions"]
     assert known["auth"] == {"fail_count": 2, "success": True, "usernames": ["admin", "root"]}
+
+
+def test_what_virustotal_says_stands_beside_the_file_and_the_url_that_it_is_about() -> None:
+    digest, url = "ab" * 32, "http://203.0.113.9/x"
+    scan = {
+        "eventid": "cowrie.virustotal.scanfile",
+        "ts": 5.0,
+        "fields": {"sha256": digest.upper(), "positives": 3, "total": 60, "scan_date": "2026-03-01"},
+    }
+    older = {**scan, "ts": 4.0, "fields": {"sha256": digest, "is_new": "true"}}
+    page = {"eventid": "cowrie.virustotal.scanurl", "fields": {"url": url, "is_new": "true\x1b"}}
+    other = {"eventid": "cowrie.other", "fields": {"sha256": "cd" * 32, "positives": 9}}
+    payload = {
+        "downloads": [{"url": url, "sha256": digest}, {"url": "", "sha256": "cd" * 32}],
+        "uploads": [{"filename": "f", "sha256": digest}],
+        "forwards": [{"host": "h", "url": url}],
+        "extras": [scan, older, page, other],
+    }  # fmt: skip
+    lines = [line for _, line in fact_lines(payload)]
+    said = "virustotal=3/60 (scanned 2026-03-01)"
+    assert lines[0] == f"downloads url={url}  sha256={digest}  {said}  virustotal=not known there"
+    assert lines[1] == f"downloads sha256={'cd' * 32}", "nobody scanned that one"
+    assert lines[2] == f"uploads   filename=f  sha256={digest}  {said}"
+    assert lines[3] == f"forwards  host=h  url={url}"
+    assert len(lines) == 8

@@ -26,6 +26,7 @@ from decnet.db.repository.runtime.names import NamesMixin
 from decnet.db.repository.runtime.retention import RetentionMixin
 from decnet.db.repository.runtime.work import WorkMixin
 from decnet.db.repository.ttp.mails import MailsMixin
+from decnet.db.repository.ttp.parts import PartsMixin
 from decnet.db.repository.ttp.rules import RulesMixin
 from decnet.db.repository.ttp.stories import StoriesMixin
 from decnet.db.repository.ttp.tags import TagsMixin
@@ -49,6 +50,7 @@ class BaseRepository(
     SessionsMixin,
     NamingMixin,
     TagsMixin,
+    PartsMixin,
     RulesMixin,
     EvidenceMixin,
     JournalMixin,

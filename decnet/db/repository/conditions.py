@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, case, or_, select
+from sqlalchemy import ColumnElement, and_, case, or_, select
 
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Identity, SessionRow
+from decnet.db.schema.ttp import TTPTag
 from decnet.ids import attacker_id, normalize_ip
 
 _ATTACKER, _SESSION, _IDENTITY = table_of(Attacker), table_of(SessionRow), table_of(Identity)
+_TAG = table_of(TTPTag)
 
 
 def attacker_is(column: Any, attacker: str | None) -> list[ColumnElement[bool]]:
@@ -24,6 +26,11 @@ def attacker_is(column: Any, attacker: str | None) -> list[ColumnElement[bool]]:
         address = normalize_ip(attacker)
         by_ip = select(_ATTACKER.c.attacker_uuid).where(_ATTACKER.c.ip == address)
         return [or_(column == attacker_id(address), column.in_(by_ip))]
+
+
+def tag_stands() -> ColumnElement[bool]:
+    """Condition on ``ttp_tag``: no other tag says the same or knows better."""
+    return and_(_TAG.c.superseded_by.is_(None), _TAG.c.replaced_by.is_(None))
 
 
 def tag_is_shown() -> ColumnElement[bool]:

@@ -26,6 +26,11 @@ LOCK_WINDOWS = 0x0DEC_0100
 WINDOW_BUCKETS = 64
 """So many locks of window rules there are."""
 
+LOCK_SESSIONS = 0x0DEC_0200
+"""The first of the locks of sessions that are judged in parts."""
+SESSION_BUCKETS = 64
+"""So many of them there are."""
+
 
 async def advise(session: AsyncSession, keys: Iterable[int]) -> None:
     """Waits for PostgreSQL's advisory locks; the transaction then holds them until it ends."""
@@ -42,6 +47,12 @@ async def lock_rows(session: AsyncSession, key: Column[str], ids: Sequence[str])
 def window_lock(slot: str) -> int:
     """The lock of a slot (hex) of a window rule."""
     return LOCK_WINDOWS + int(slot[:8], 16) % WINDOW_BUCKETS
+
+
+def session_lock(session_id: str) -> int:
+    """The lock of a session that is judged in parts. Taken before those of window rules, never after."""
+    digest = hashlib.blake2b(session_id.encode("utf-8", "replace"), digest_size=8).digest()
+    return LOCK_SESSIONS + int.from_bytes(digest, "big") % SESSION_BUCKETS
 
 
 def attacker_lock(attacker: str) -> int:

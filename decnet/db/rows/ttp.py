@@ -70,15 +70,30 @@ class WindowFireFacts(WindowFire):
     source_id: str
 
 
-class StandingTag(TypedDict):
-    """A tag that no other one stands for, by what it says of what."""
+class StoredTag(TypedDict):
+    """A tag by what it says of what, and by what replaced it."""
 
     uuid: str
+    session_id: str
+    source_kind: str
     source_id: str
     rule_id: str
     rule_version: int
     technique_id: str
     sub_technique_id: str | None
+    evidence: JsonObject | None
+    replaced_by: str | None
+
+
+class PartToJudge(TypedDict):
+    """One part of a session's end that comes in several; ``keep_until`` is wall clock."""
+
+    session_id: str
+    generation: str
+    part: int
+    parts: int
+    body: JsonObject
+    keep_until: float
 
 
 class MailBody(TypedDict):

@@ -32,7 +32,11 @@ class Attacker(SQLModel, table=True):
 
 
 class AttackerIntel(SQLModel, table=True):
-    """The newest enrichment of an attacker, as ``attacker.intel.enriched`` had it; ``version`` orders them."""
+    """What providers say of an attacker: ``payload`` as one ``attacker.intel.enriched`` would have it.
+
+    ``parts`` are what it was put together from, each with its own time (:mod:`decnet.events.intel`); NULL in rows that
+    are older. ``ts`` and ``version`` are those of the newest part, ``oldest`` is the time of the oldest.
+    """
 
     __tablename__ = "attacker_intel"
     __table_args__ = (Index("ix_attacker_intel_ts", "ts"),)
@@ -40,6 +44,8 @@ class AttackerIntel(SQLModel, table=True):
     version: str = text()
     ts: float = real()
     payload: dict[str, Any] | None = json_column()
+    parts: dict[str, Any] | None = json_column()
+    oldest: float | None = real(None)
 
 
 class Identity(SQLModel, table=True):

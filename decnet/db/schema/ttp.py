@@ -17,9 +17,11 @@ from decnet.ids import tag_id
 
 
 class TTPTag(SQLModel, table=True):
-    """One technique seen in one piece of evidence; never changes once stored, but for ``superseded_by``.
+    """One technique seen in one piece of evidence; never changes once stored, but for what else stands for it now.
 
-    ``seen_at`` is when the attacker did it (event time), ``created_at`` when the tag was made (wall clock).
+    ``superseded_by`` names the tag that says the same better (a newer version of the rule, a flood's first request),
+    ``replaced_by`` the one that says something else of the same line, or the session as a whole, which gives the tag
+    no more. Either takes the tag out of lists, counts and exports. ``seen_at`` is when the attacker did it (event time), ``created_at`` when the tag was made (wall clock).
     """
 
     __tablename__ = "ttp_tag"
@@ -54,6 +56,7 @@ class TTPTag(SQLModel, table=True):
     seen_at: datetime | None = moment(None)
     created_at: datetime = moment(nullable=False)
     superseded_by: str | None = text(None)
+    replaced_by: str | None = text(None)
 
     def __init__(self, **data: Any) -> None:
         """Fills in ``uuid`` (derived), ``created_at`` (now) and ``seen_at`` (``created_at``) when they are not given.
@@ -157,6 +160,22 @@ class WindowFireRow(SQLModel, table=True):
     source_kind: str = text_key()
     source_id: str = text_key()
     ts: float = real()
+
+
+class SessionPartToJudge(SQLModel, table=True):
+    """One part of a session's end that comes in several, as it is judged with the others; see ``decnet.ttp.parts``.
+
+    ``keep_until`` (wall clock, epoch seconds) bounds the table.
+    """
+
+    __tablename__ = "ttp_part"
+    __table_args__ = (Index("ix_ttp_part_keep", "keep_until"),)
+    session_id: str = text_key()
+    generation: str = text_key()
+    part: int = number(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    parts: int = number()
+    body: dict[str, Any] | None = json_column()
+    keep_until: float = real()
 
 
 class EmailBody(SQLModel, table=True):

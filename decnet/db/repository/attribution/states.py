@@ -128,9 +128,7 @@ class StatesMixin(AttackersMixin, SqlRepository):
         self, wanted: Mapping[Key, tuple[int, float]]
     ) -> dict[Key, tuple[list[ObservedValue], int]]:
         """Last rows and count (up to 1,000) of many keys; each key says how many rows and until when."""
-        members = {
-            identity: await self.attackers_of_identity(identity) for identity in {k[0] for k in wanted}
-        }
+        members = await self.members_of({identity for identity, _ in wanted})
         parts = [
             (key, attacker, limit, min(until, 1e300))
             for key, (limit, until) in wanted.items()

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from decnet.db.repository.base import SqlRepository
-from decnet.db.repository.conditions import tag_is_shown
+from decnet.db.repository.conditions import tag_is_shown, tag_stands
 from decnet.db.rows.lists import TagBehind, TechniqueCount
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Command, Identity, SessionRow
@@ -100,7 +100,7 @@ class CoverageMixin(SqlRepository):
 
 
 def _shown(since: Since, names: Names) -> list[ColumnElement[bool]]:
-    where: list[Any] = [_TAG.c.superseded_by.is_(None), tag_is_shown()]
+    where: list[Any] = [tag_stands(), tag_is_shown()]
     if since:
         where.append(as_utc(since) <= _SEEN)
     if names is not None:

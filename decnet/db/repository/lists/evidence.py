@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, shaped
-from decnet.db.repository.conditions import attacker_is, tag_is_shown
+from decnet.db.repository.conditions import attacker_is, tag_is_shown, tag_stands
 from decnet.db.rows.lists import ListedAttacker, ListedCredential, ListedIdentity, ListedSession, ListedTag
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Credential, Identity, SessionRow
@@ -89,7 +89,7 @@ class EvidenceMixin(SqlRepository):
 
         ``technique`` may be a technique or a sub-technique. technique_name is the caller's.
         """
-        where = [_TAG.c.superseded_by.is_(None), *attacker_is(_TAG.c.attacker_uuid, attacker)]
+        where = [tag_stands(), *attacker_is(_TAG.c.attacker_uuid, attacker)]
         if since is not None:
             where.append(_TAG.c.seen_at >= as_utc(since))
         if session is not None:
@@ -122,7 +122,7 @@ class EvidenceMixin(SqlRepository):
 
         ``severities`` are those that are asked for, none for all.
         """
-        tags = and_(_TAG.c.session_id == _SESSION.c.session_id, _TAG.c.superseded_by.is_(None))
+        tags = and_(_TAG.c.session_id == _SESSION.c.session_id, tag_stands())
         where = [_SESSION.c.attacker_uuid.is_not(None), *attacker_is(_SESSION.c.attacker_uuid, attacker)]
         where += _not_marked(_SESSION.c.ignored_by, ignored)
         if since is not None:
@@ -162,7 +162,7 @@ class EvidenceMixin(SqlRepository):
             where.append(_seen_last >= as_utc(since))
         if technique is not None:
             wanted = or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique)
-            own = and_(_TAG.c.attacker_uuid == _ATTACKER.c.attacker_uuid, _TAG.c.superseded_by.is_(None))
+            own = and_(_TAG.c.attacker_uuid == _ATTACKER.c.attacker_uuid, tag_stands())
             where.append(select(_TAG.c.uuid).where(own, wanted).exists())
         query = select(
             _ATTACKER.c.attacker_uuid,
@@ -272,7 +272,7 @@ async def _session_counts(
 
 
 def _techniques_of(attackers: Sequence[str]) -> Any:
-    chosen = and_(_TAG.c.attacker_uuid.in_(attackers), _TAG.c.superseded_by.is_(None))
+    chosen = and_(_TAG.c.attacker_uuid.in_(attackers), tag_stands())
     return select(_TAG.c.attacker_uuid, _TAG.c.technique_id).where(chosen).distinct()
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import R, Row, SqlRepository, chunks, shaped
-from decnet.db.repository.conditions import tag_is_shown
+from decnet.db.repository.conditions import tag_is_shown, tag_stands
 from decnet.db.rows.lists import NewAttacker, NewTechnique, SessionWorthReading
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Identity, SessionRow
@@ -68,7 +68,7 @@ class SummaryMixin(SqlRepository):
                 func.count(_TAG.c.attacker_uuid.distinct()).label("attackers"),
             )
             .select_from(_SHOWN)
-            .where(_TAG.c.superseded_by.is_(None), tag_is_shown())
+            .where(tag_stands(), tag_is_shown())
             .group_by(technique)
             .having(first >= as_utc(since))
             .order_by(func.count().desc(), technique)
@@ -80,7 +80,7 @@ class SummaryMixin(SqlRepository):
 
         Among like ones those with most techniques come first, then the longest. ``downloads`` is a count.
         """
-        tags = and_(_TAG.c.session_id == _SESSION.c.session_id, _TAG.c.superseded_by.is_(None))
+        tags = and_(_TAG.c.session_id == _SESSION.c.session_id, tag_stands())
         technique = func.coalesce(_TAG.c.sub_technique_id, _TAG.c.technique_id)
         count = select(func.count(technique.distinct())).where(tags).scalar_subquery()
         names = (

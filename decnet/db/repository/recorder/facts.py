@@ -6,15 +6,15 @@ read again is in :mod:`decnet.db.repository.runtime.due`.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import String, and_, cast, func, or_, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, replace, shaped
+from decnet.db.repository.locks import lock_rows
 from decnet.db.rows import JsonObject
 from decnet.db.rows.recorder import (
     CredentialAttempt,
@@ -26,6 +26,7 @@ from decnet.db.rows.recorder import (
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, AttackerIntel, Credential, Identity, SessionRow
 from decnet.db.types import as_utc
+from decnet.events.intel import Answer, Parts, answers_in, merged, newest, parts_of
 from decnet.ids import identity_id
 from decnet.turns import in_turns
 
@@ -40,17 +41,27 @@ class FactsMixin(SqlRepository):
     """``attacker_intel``, and reads over evidence."""
 
     async def upsert_intel(self, intel: Iterable[tuple[str, float, JsonObject]]) -> None:
-        """Keeps enrichments (attacker_uuid, time, payload); the newest counts, whatever order they come in."""
-        newest: dict[str, Row] = {}
+        """Keeps enrichments (attacker_uuid, time, payload): of each provider the newest answer, whatever order they come in."""
+        told: dict[str, Parts] = {}
         for uuid, ts, payload in intel:
-            row: Row = {"attacker_uuid": uuid, "version": _version(ts, payload), "ts": ts, "payload": payload}
-            if uuid not in newest or row["version"] > newest[uuid]["version"]:
-                newest[uuid] = row
-        merge = dict.fromkeys(("version", "ts", "payload"), replace)
+            told[uuid] = newest(told.get(uuid, {}), parts_of(ts, payload))
         async with self._write() as session:
-            await self._upsert(
-                session, _INTEL, list(newest.values()), merge, lambda new: new.version > _INTEL.c.version
-            )
+            for some in chunks(sorted(told)):
+                await self._merge_intel(session, {uuid: told[uuid] for uuid in some})
+
+    async def _merge_intel(self, session: AsyncSession, told: Mapping[str, Parts]) -> None:
+        """Puts answers to those that are stored; the rows are held, since another engine may be at the same ones."""
+        blank: Row = {"version": "", "ts": 0.0, "payload": None, "parts": None, "oldest": None}
+        await self._upsert(session, _INTEL, [{"attacker_uuid": uuid, **blank} for uuid in told])
+        await lock_rows(session, _INTEL.c.attacker_uuid, list(told))
+        columns = [_INTEL.c[name] for name in ("attacker_uuid", "version", "ts", "payload", "parts")]
+        stored = await self._rows(session, select(*columns).where(_INTEL.c.attacker_uuid.in_(told)))
+        rows: list[Row] = []
+        for row in stored:
+            before, uuid = _stored_parts(row), row["attacker_uuid"]
+            if (parts := newest(before, told[uuid])) != row["parts"]:
+                rows.append({"attacker_uuid": uuid, **merged(parts)._asdict(), "parts": parts})
+        await self._upsert(session, _INTEL, rows, dict.fromkeys(blank, replace))
 
     async def intel_of(self, attacker_uuids: Iterable[str]) -> list[tuple[float, JsonObject]]:
         """The stored enrichments (time, payload) of attackers that have one, by attacker."""
@@ -61,6 +72,13 @@ class FactsMixin(SqlRepository):
                 rows = await session.execute(query.order_by(_INTEL.c.attacker_uuid))
                 found += rows.tuples().all()
         return found
+
+    async def intel_answers(self, attacker_uuid: str) -> list[Answer]:
+        """What each provider said last of one attacker, and when."""
+        columns = [_INTEL.c[name] for name in ("ts", "payload", "parts")]
+        async with self._read() as session:
+            rows = await self._rows(session, select(*columns).where(_INTEL.c.attacker_uuid == attacker_uuid))
+        return [answer for row in rows for answer in answers_in(_stored_parts(row))]
 
     async def attempts(
         self, attackers: Sequence[str], since: float, until: float, limit: int
@@ -241,7 +259,8 @@ def _target() -> Any:
     )
 
 
-def _version(ts: float, payload: JsonObject) -> str:
-    """Sorts by time, then by content, so that every order of deliveries ends with the same row."""
-    body = json.dumps(payload, sort_keys=True, default=str, ensure_ascii=True).encode()
-    return f"{max(ts, 0.0):020.6f}|{hashlib.sha256(body).hexdigest()}"
+def _stored_parts(row: Row) -> Parts:
+    """The parts of a stored answer; one of before there were parts is taken apart now."""
+    if row["parts"] is not None:
+        return dict(row["parts"])
+    return {} if row["payload"] is None else parts_of(row["ts"], row["payload"])

@@ -22,17 +22,13 @@ from decnet.db.rows.recorder import EndedPayload, StoredCommand
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Command, SessionPart, SessionRow
 from decnet.db.types import as_utc
+from decnet.events.session import COUNTED
 from decnet.hostile import storable_text
 
 _SESSION, _PART, _COMMAND = table_of(SessionRow), table_of(SessionPart), table_of(Command)
 _BASE = (
     "session_id", "attacker_uuid", "attacker_ip", "decky_id", "service", "protocol", "sensor_session", "started_at",
 )  # fmt: skip
-_FACTS = (
-    "op_text", "note_text", "bytes_out", "request_count", "rows_read", "bytes_read", "path", "signals",
-    "llmnr_poison_count", "tftp_filename",
-)  # fmt: skip
-"""Keys of the end that few sessions have: kept together in ``facts``."""
 _COMMAND_TEXTS = ("user", "uid", "src", "pwd")
 _PAYLOAD = (*_BASE, "connected_at", "ended_at", *LAST, *LISTS)
 _OF_PIECES = ("started_at", "failed_at", "piece", "torn", "span")
@@ -226,7 +222,7 @@ def _part_row(payload: Payload) -> Row:
     body = {name: payload.get(name) for name in (*LAST, *LISTS, *_OF_PIECES)} | {
         "ended_at": ended.timestamp()
     }
-    if facts := {name: payload[name] for name in _FACTS if payload.get(name)}:
+    if facts := {name: payload[name] for name in COUNTED if payload.get(name)}:
         body["facts"] = facts
     return {
         "session_id": payload["session_id"],

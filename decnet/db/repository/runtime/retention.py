@@ -10,10 +10,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Table, delete, func, or_, select
+from sqlalchemy import Table, delete, func, or_, select, update
 from sqlmodel import SQLModel
 
 from decnet.db.repository.base import Row, SqlRepository
+from decnet.db.repository.locks import lock_rows
 from decnet.db.schema.behave import ObservationRow
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.fleet import Mutation
@@ -29,6 +30,7 @@ from decnet.db.schema.recorder import (
 from decnet.db.schema.runtime import Announcement, DeadLetter, ProducerDue
 from decnet.db.schema.ttp import EmailBody, TTPTag
 from decnet.db.types import as_utc, utcnow
+from decnet.events.intel import merged, since
 
 _ATTACKER, _SESSION = table_of(Attacker), table_of(SessionRow)
 _CREDENTIAL, _PRINT = table_of(Credential), table_of(Fingerprint)
@@ -38,6 +40,8 @@ _MUTATION = table_of(Mutation)
 _INTEL, _DUE, _MAIL = table_of(AttackerIntel), table_of(ProducerDue), table_of(EmailBody)
 AT_ONCE = 500
 """Rows of one transaction; SQLite's other writers wait for it."""
+ANSWERS = "attacker_intel answers"
+"""Name under which answers are counted that leave a row of others; it is none of a table."""
 _OF_IDENTITIES = ("attribution_state", "multi_actor_evidence")
 GRACE = timedelta(hours=1)
 """A younger tag may be ahead of its attacker's row."""
@@ -68,7 +72,26 @@ class RetentionMixin(SqlRepository):
             (_RECORDING.c.key, ~select(1).where(_SESSION.c.keystrokes_ref == _RECORDING.c.key).exists()),
         ):
             await self._purge(done, progress, key, old, self._with_attacker)
+        await self._purge_answers(done, progress, epoch)
         return done
+
+    async def _purge_answers(self, done: dict[str, int], progress: Progress | None, epoch: float) -> None:
+        """What a provider said longer ago leaves, though another one said something since."""
+        rows = AT_ONCE
+        while rows == AT_ONCE:
+            async with self.transaction() as bound, bound._write() as session:
+                old = select(_INTEL.c.attacker_uuid).where(_INTEL.c.oldest < epoch, _INTEL.c.ts >= epoch)
+                ids = list((await session.execute(old.limit(AT_ONCE))).scalars())
+                await lock_rows(session, _INTEL.c.attacker_uuid, ids)
+                query = select(_INTEL.c.attacker_uuid, _INTEL.c.parts).where(_INTEL.c.attacker_uuid.in_(ids))
+                for uuid, parts in (await session.execute(query)).tuples().all():
+                    kept = since(parts, epoch)
+                    new = update(_INTEL).where(_INTEL.c.attacker_uuid == uuid)
+                    await session.execute(new.values(**merged(kept)._asdict(), parts=kept))
+                    done[ANSWERS] = done.get(ANSWERS, 0) + len(parts) - len(kept)
+            rows = len(ids)
+            if progress and ids:
+                progress(ANSWERS, rows)
 
     async def _purge(
         self, done: dict[str, int], progress: Progress | None, key: Any, old: Any, also: Any

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, replace, shaped
+from decnet.db.repository.conditions import tag_stands
 from decnet.db.rows.story import NOT_JUDGED, FirstTimes, ListedPlaybook, SessionTold, StoryRow, ThingRow
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Credential, SessionRow
@@ -169,7 +170,7 @@ async def _first_techniques(session: AsyncSession, session_id: str) -> list[str]
     """Techniques whose first tag of all is one of this session's."""
     own = (
         select(_TAG.c.technique_id, _TAG.c.sub_technique_id, func.min(_TAG.c.seen_at))
-        .where(_TAG.c.session_id == session_id, _TAG.c.superseded_by.is_(None))
+        .where(_TAG.c.session_id == session_id, tag_stands())
         .group_by(_TAG.c.technique_id, _TAG.c.sub_technique_id)
         .order_by(_TAG.c.technique_id, _TAG.c.sub_technique_id)
         .limit(MAX_ASKED)
@@ -178,7 +179,7 @@ async def _first_techniques(session: AsyncSession, session_id: str) -> list[str]
     for technique, sub, seen in (await session.execute(own)).all():
         same = (_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == sub)
         elsewhere = or_(_TAG.c.session_id != session_id, _TAG.c.session_id.is_(None))
-        earlier = select(1).where(*same, _TAG.c.seen_at < seen, elsewhere).limit(1)
+        earlier = select(1).where(*same, tag_stands(), _TAG.c.seen_at < seen, elsewhere).limit(1)
         if (await session.execute(earlier)).first() is None:
             out.append(sub or technique)
     return out

@@ -8,9 +8,9 @@ from datetime import datetime
 from sqlalchemy import and_, bindparam, func, or_, select, update
 
 from decnet.db.repository.base import SqlRepository, chunks, insert_for
-from decnet.db.repository.conditions import tag_is_shown
+from decnet.db.repository.conditions import tag_is_shown, tag_stands
 from decnet.db.rows import JsonObject
-from decnet.db.rows.ttp import StandingTag
+from decnet.db.rows.ttp import StoredTag
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, SessionRow
 from decnet.db.schema.ttp import TTPTag
@@ -75,26 +75,42 @@ class TagsMixin(SqlRepository):
                 update(_TAG).where(same, later).values(seen_at=bindparam("moment")), rows
             )
 
-    async def standing_tags(self, sessions: Sequence[str], source_kind: str) -> list[StandingTag]:
-        """The tags of one kind of evidence in some sessions, without those that another stands for; in no order."""
-        columns = [_TAG.c[name] for name in StandingTag.__annotations__]
-        out: list[StandingTag] = []
+    async def tags_of_sessions(self, sessions: Sequence[str]) -> list[StoredTag]:
+        """The tags of some sessions, replaced ones too, without those that are told by another; in no order."""
+        columns = [_TAG.c[name] for name in StoredTag.__annotations__]
+        out: list[StoredTag] = []
         async with self._read() as session:
             for part in chunks(sessions):
-                where = (_TAG.c.session_id.in_(part), _TAG.c.source_kind == source_kind)
-                found = select(*columns).where(*where, _TAG.c.superseded_by.is_(None))
-                out += await self._rows(session, found, StandingTag)
+                found = select(*columns).where(_TAG.c.session_id.in_(part), _TAG.c.superseded_by.is_(None))
+                out += await self._rows(session, found, StoredTag)
         return out
 
     async def give_way(self, tags: Mapping[str, str]) -> None:
         """Marks stored tags (by uuid) as superseded by another one (its uuid), where none stands for them yet."""
         if not tags:
             return
+        await self._mark_tags("superseded_by", tags)
+
+    async def replace_tags(self, tags: Mapping[str, str]) -> None:
+        """Marks stored tags (by uuid) as replaced by what knows better (uuid of a tag, id of a session)."""
+        if tags:
+            await self._mark_tags("replaced_by", tags)
+
+    async def _mark_tags(self, column: str, tags: Mapping[str, str]) -> None:
         rows = [{"tag": uuid, "other": tags[uuid]} for uuid in sorted(tags)]
-        same = (_TAG.c.uuid == bindparam("tag"), _TAG.c.superseded_by.is_(None))
-        marked = update(_TAG).where(*same).values(superseded_by=bindparam("other"))
+        same = (_TAG.c.uuid == bindparam("tag"), _TAG.c[column].is_(None))
+        marked = update(_TAG).where(*same).values({column: bindparam("other")})
         async with self._write() as session:
             await (await session.connection()).execute(marked, rows)
+
+    async def restore_tags(self, uuids: Sequence[str]) -> None:
+        """Lets stored tags stand again that something replaced once."""
+        if not uuids:
+            return
+        async with self._write() as session:
+            for part in chunks(sorted(uuids)):
+                gone = (_TAG.c.uuid.in_(part), _TAG.c.replaced_by.is_not(None))
+                await session.execute(update(_TAG).where(*gone).values(replaced_by=None))
 
     async def supersede_tags(self, rule_id: str, version: int, kinds: Collection[str]) -> int:
         """Marks tags of older versions of a rule whose source has one of ``version``; how many.
@@ -135,7 +151,7 @@ class TagsMixin(SqlRepository):
         query = (
             select(_TAG.c.rule_id, func.count())
             .select_from(joined)
-            .where(_TAG.c.created_at >= as_utc(since), _TAG.c.superseded_by.is_(None), tag_is_shown())
+            .where(_TAG.c.created_at >= as_utc(since), tag_stands(), tag_is_shown())
         )
         async with self._read() as session:
             return {rule: int(count) for rule, count in await session.execute(query.group_by(_TAG.c.rule_id))}
