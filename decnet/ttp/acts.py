@@ -278,11 +278,18 @@ def _run_unseen(marks: Sequence[Mark], by_stage: Mapping[str, _Act], writer: Wri
 
 
 def _place(mark: Mark, found: Sequence[Simple]) -> int:
-    if mark.matched:
-        for place, one in enumerate(found[:_PLACED]):
-            if mark.matched in one.text or one.text in mark.matched:
-                return place
-    return len(found)
+    """Which simple command a tag is about: that of its text, else that of its program; behind all when it is none."""
+    if not mark.matched:
+        return len(found)
+    words = mark.matched.lstrip(";&| ").split(None, 1)
+    program = words[0].rpartition("/")[2] if words else ""
+    same = len(found)
+    for place, one in enumerate(found[:_PLACED]):
+        if mark.matched in one.text or one.text in mark.matched:
+            return place
+        if one.program == program:
+            same = min(same, place)
+    return same
 
 
 def _achieved(mark: Mark, stage: str, one: Simple | None, writer: Writer) -> None:
