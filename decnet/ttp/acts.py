@@ -40,6 +40,8 @@ _SENT = frozenset(
     {"-T", "--upload-file", "-F", "--form", "-d", "--data", "--data-binary", "--post-file", "--post-data"}
 )
 """Options with which curl and wget send something instead of bringing it."""
+_WRITE_PROBE = "T1083"
+"""What a command that writes is tagged with when it only finds out where that can be done."""
 _MADE = frozenset({"made executable", "copied"})
 """Ways that do not say where a file came from."""
 _DEEDS: Mapping[str, str] = {
@@ -235,6 +237,8 @@ def _by_marks(typed: Typed, found: Sequence[Simple], acts: list[_Act], writer: W
         stage = stage_of(mark.technique, mark.tactic)
         if stage == "run" and not ran and _is_shell(mark):  # the use of a shell, of nothing that came
             stage = next(iter(by_stage), "prepare")
+        if mark.technique == _WRITE_PROBE and by_facts and _probes(typed.facts):
+            stage = next(iter(by_stage))
         place = _place(mark, found)
         act = by_stage.get(stage)
         if act is None:
@@ -247,6 +251,10 @@ def _by_marks(typed: Typed, found: Sequence[Simple], acts: list[_Act], writer: W
             _achieved(mark, stage, found[place] if place < len(found) else None, writer)
     if ran and "run" not in by_facts:
         _run_unseen(typed.marks, by_stage, writer)
+
+
+def _probes(facts: Mapping[str, Facts]) -> bool:
+    return any("write.trivial" in one.values or "arg.trivial" in one.values for one in facts.values())
 
 
 def _is_shell(mark: Mark) -> bool:
@@ -270,11 +278,18 @@ def _run_unseen(marks: Sequence[Mark], by_stage: Mapping[str, _Act], writer: Wri
 
 
 def _place(mark: Mark, found: Sequence[Simple]) -> int:
-    if mark.matched:
-        for place, one in enumerate(found[:_PLACED]):
-            if mark.matched in one.text or one.text in mark.matched:
-                return place
-    return len(found)
+    """Which simple command a tag is about: that of its text, else that of its program; behind all when it is none."""
+    if not mark.matched:
+        return len(found)
+    words = mark.matched.lstrip(";&| ").split(None, 1)
+    program = words[0].rpartition("/")[2] if words else ""
+    same = len(found)
+    for place, one in enumerate(found[:_PLACED]):
+        if mark.matched in one.text or one.text in mark.matched:
+            return place
+        if one.program == program:
+            same = min(same, place)
+    return same
 
 
 def _achieved(mark: Mark, stage: str, one: Simple | None, writer: Writer) -> None:

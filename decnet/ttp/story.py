@@ -86,6 +86,9 @@ def _folded(phases: Sequence[Phase], key: Callable[[Phase], str]) -> list[_Group
     """Groups of phases that are alike by ``key``."""
     out = []
     for first, length, times in groups([key(phase) for phase in phases]):
+        if times == 1:
+            out.append(_Group(list(phases[first : first + length]), 1))
+            continue
         one = [_one(phases[first + i : first + length * times : length]) for i in range(length)]
         out.append(_Group(one, times))
     return out

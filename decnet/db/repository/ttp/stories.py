@@ -7,21 +7,25 @@ later changes the answer and no row.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, delete, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from decnet.db.repository.base import SqlRepository, chunks, replace
+from decnet.db.repository.base import Row, SqlRepository, chunks, replace, shaped
 from decnet.db.repository.conditions import tag_stands
-from decnet.db.rows.story import NOT_JUDGED, FirstTimes, SessionTold, StoryRow, ThingRow
+from decnet.db.rows.story import NOT_JUDGED, FirstTimes, ListedPlaybook, SessionTold, StoryRow, ThingRow
 from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Credential
+from decnet.db.schema.recorder import Credential, SessionRow
 from decnet.db.schema.story import SessionStory, SessionThing
 from decnet.db.schema.ttp import TTPTag
+from decnet.db.types import as_utc
+from decnet.events.ttp import SEVERITIES
 from decnet.keyed import login_label
 
 _STORY, _THING = table_of(SessionStory), table_of(SessionThing)
+_SESSION = table_of(SessionRow)
 _TAG, _CREDENTIAL = table_of(TTPTag), table_of(Credential)
 _COLUMNS = tuple(StoryRow.__annotations__)
 MAX_ASKED = 100
@@ -70,6 +74,37 @@ class StoriesMixin(SqlRepository):
         """Story, severity and playbook of a session as they are shown."""
         row = (await self.stories([session_id])).get(session_id)
         return NOT_JUDGED if row is None else told(row)
+
+    async def list_playbooks(
+        self, since: datetime | float | None = None, severities: Sequence[str] = (), limit: int = 100
+    ) -> list[ListedPlaybook]:
+        """Playbooks of sessions since then, the worst first, then the one with most sessions; ignored sources left out.
+
+        ``severities`` are those that are asked for, none for all; ``limit`` 0 is all.
+        """
+        where: list[ColumnElement[bool]] = [_STORY.c.playbook.is_not(None), _SESSION.c.ignored_by.is_(None)]
+        where += [_STORY.c.seen_at >= as_utc(since)] if since is not None else []
+        where += [_STORY.c.severity.in_(severities)] if severities else []
+        rank, sessions = func.min(_STORY.c.rank), func.count()
+        figures = (
+            select(
+                _STORY.c.playbook,
+                rank.label("rank"),
+                sessions.label("session_count"),
+                func.count(_STORY.c.attacker_uuid.distinct()).label("attacker_count"),
+                func.min(_STORY.c.seen_at).label("first_seen"),
+                func.max(_STORY.c.seen_at).label("last_seen"),
+            )
+            .select_from(_STORY.join(_SESSION, _SESSION.c.session_id == _STORY.c.session_id))
+            .where(*where)
+            .group_by(_STORY.c.playbook)
+            .order_by(rank, sessions.desc(), _STORY.c.playbook)
+        )
+        async with self._read() as session:
+            rows = await self._rows(session, figures.limit(limit) if limit else figures)
+            newest = await _newest_of(session, [row["playbook"] for row in rows])
+        told = ({"severity": SEVERITIES[row.pop("rank")], **row, **newest[row["playbook"]]} for row in rows)
+        return [shaped(ListedPlaybook, row) for row in told]
 
     async def first_times(self, session_id: str) -> FirstTimes:
         """What a session had that no other had before it, by event time; quick, whatever is stored."""
@@ -148,3 +183,23 @@ async def _first_techniques(session: AsyncSession, session_id: str) -> list[str]
         if (await session.execute(earlier)).first() is None:
             out.append(sub or technique)
     return out
+
+
+async def _newest_of(session: AsyncSession, playbooks: Sequence[str]) -> dict[str, Row]:
+    """Story and reason of the newest session of each playbook."""
+    out: dict[str, Row] = {}
+    for some in chunks(playbooks):
+        query = (
+            select(_STORY.c.playbook, _STORY.c.line, _STORY.c.reason)
+            .where(_STORY.c.playbook.in_(some), _newest_here())
+            .order_by(_STORY.c.session_id)
+        )
+        for playbook, line, reason in await session.execute(query):
+            out[playbook] = {"story_line": line, "severity_reason": reason}
+    return out
+
+
+def _newest_here() -> Any:
+    other = _STORY.alias()
+    later = exists().where(other.c.playbook == _STORY.c.playbook, other.c.seen_at > _STORY.c.seen_at)
+    return ~later
