@@ -36,6 +36,8 @@ class Hit(NamedTuple):
     marks: tuple[Mark, ...] = ()
     text: str = ""
     """The text of that view."""
+    texts: tuple[str, ...] = ()
+    """Every command of the line for which it holds, told where one rule of the line replaces tags of others."""
 
 
 @dataclass(slots=True)
@@ -182,7 +184,10 @@ class RuleIndex:
         if not rules:
             return [], seen.capped
         fields = [(view, _command_fields(view, payload, seen.capped, context)) for view in seen.views]
-        return list(_first_hits(rules, "command", fields, failures)), seen.capped
+        hits = list(_first_hits(rules, "command", fields, failures))
+        if any(hit.rule.replaces for hit in hits):
+            hits = [hit._replace(texts=_texts(hit, fields, failures)) for hit in hits]
+        return hits, seen.capped
 
     def lifter_rules(self, kind: str, lifter: str) -> Sequence[CompiledRule]:
         """The rules of one lifter (``behavioral``, ``intel``, …) for one source kind, in rule order."""
@@ -280,6 +285,20 @@ def _first_hit(rule: CompiledRule, fields: Sequence[tuple[View, Fields]]) -> Hit
         if found is not None:
             return Hit(rule, found, view.kind if view is not _NO_VIEW else "", (), view.text)
     return None
+
+
+def _texts(hit: Hit, fields: Looks, failures: Failures) -> tuple[str, ...]:
+    """The commands for which a rule holds; the line as a whole only where none of its commands alone does."""
+    condition = hit.rule.condition
+    if condition is None or hit.marks or hit.rule.scope == "line":
+        return (hit.text,)
+    try:
+        alone = [view.text for view, lookup in fields if view.number and condition.find(lookup) is not None]
+    except Exception:  # noqa: BLE001 - the named boundary: one rule's failure costs that rule only
+        log_failure(hit.rule)
+        failures.failed(hit.rule)
+        alone = []
+    return tuple(alone) or (hit.text,)
 
 
 def _marked_hit(rule: CompiledRule, kind: str, fields: Looks) -> Hit | None:

@@ -8,11 +8,13 @@ from dataclasses import replace
 from decnet.ttp.matcher import Hit
 from decnet.ttp.rules import CompiledRule
 
+_NOTHING: frozenset[str] = frozenset()
+
 
 def standing(
     hits: Sequence[Hit], fires: Callable[[CompiledRule], bool], lost: Callable[[str, int], None]
 ) -> Sequence[Hit]:
-    """The hits without the techniques that another rule replaces on the same text.
+    """The hits without the techniques that another rule replaces on every command for which they hold.
 
     ``fires`` tells whether a rule may (a disabled one replaces nothing); ``lost`` is told of each rule that loses
     tags, and how many.
@@ -20,12 +22,14 @@ def standing(
     better: dict[str, frozenset[str]] = {}
     for hit in hits:
         if hit.rule.replaces and fires(hit.rule):
-            better[hit.text] = better.get(hit.text, frozenset()) | hit.rule.replaces
+            for text in hit.texts or (hit.text,):
+                better[text] = better.get(text, frozenset()) | hit.rule.replaces
     if not better:
         return hits
     out = []
     for hit in hits:
-        left = _left_of(hit.rule, better.get(hit.text, frozenset()))
+        replaced = [better.get(text, _NOTHING) for text in hit.texts or (hit.text,)]
+        left = _left_of(hit.rule, frozenset.intersection(*replaced))
         if len(left.emits) < len(hit.rule.emits):
             lost(hit.rule.rule_id, len(hit.rule.emits) - len(left.emits))
         if left.emits or not hit.rule.emits:
