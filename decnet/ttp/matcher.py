@@ -36,8 +36,8 @@ class Hit(NamedTuple):
     marks: tuple[Mark, ...] = ()
     text: str = ""
     """The text of that view."""
-    texts: tuple[str, ...] = ()
-    """Every command of the line for which it holds, told where one rule of the line replaces tags of others."""
+    commands: tuple[int, ...] = (0,)
+    """The numbers of the commands for which it holds, told where a rule of the line replaces tags; 0 is the whole."""
 
 
 @dataclass(slots=True)
@@ -186,7 +186,7 @@ class RuleIndex:
         fields = [(view, _command_fields(view, payload, seen.capped, context)) for view in seen.views]
         hits = list(_first_hits(rules, "command", fields, failures))
         if any(hit.rule.replaces for hit in hits):
-            hits = [hit._replace(texts=_texts(hit, fields, failures)) for hit in hits]
+            hits = [hit._replace(commands=_commands(hit, fields, failures)) for hit in hits]
         return hits, seen.capped
 
     def lifter_rules(self, kind: str, lifter: str) -> Sequence[CompiledRule]:
@@ -287,18 +287,18 @@ def _first_hit(rule: CompiledRule, fields: Sequence[tuple[View, Fields]]) -> Hit
     return None
 
 
-def _texts(hit: Hit, fields: Looks, failures: Failures) -> tuple[str, ...]:
-    """The commands for which a rule holds; the line as a whole only where none of its commands alone does."""
+def _commands(hit: Hit, fields: Looks, failures: Failures) -> tuple[int, ...]:
+    """The numbers of the commands for which a rule holds; 0, the line as a whole, where none of them alone does."""
     condition = hit.rule.condition
     if condition is None or hit.marks or hit.rule.scope == "line":
-        return (hit.text,)
+        return (0,)
     try:
-        alone = [view.text for view, lookup in fields if view.number and condition.find(lookup) is not None]
+        alone = {view.number for view, lookup in fields if view.number and condition.find(lookup) is not None}
     except Exception:  # noqa: BLE001 - the named boundary: one rule's failure costs that rule only
         log_failure(hit.rule)
         failures.failed(hit.rule)
-        alone = []
-    return tuple(alone) or (hit.text,)
+        alone = set()
+    return tuple(alone) or (0,)
 
 
 def _marked_hit(rule: CompiledRule, kind: str, fields: Looks) -> Hit | None:

@@ -19,16 +19,16 @@ def standing(
     ``fires`` tells whether a rule may (a disabled one replaces nothing); ``lost`` is told of each rule that loses
     tags, and how many.
     """
-    better: dict[str, frozenset[str]] = {}
+    better: dict[int, frozenset[str]] = {}
     for hit in hits:
         if hit.rule.replaces and fires(hit.rule):
-            for text in hit.texts or (hit.text,):
-                better[text] = better.get(text, frozenset()) | hit.rule.replaces
+            for command in hit.commands:
+                better[command] = better.get(command, _NOTHING) | hit.rule.replaces
     if not better:
         return hits
     out = []
     for hit in hits:
-        replaced = [better.get(text, _NOTHING) for text in hit.texts or (hit.text,)]
+        replaced = [better.get(command, _NOTHING) for command in hit.commands]
         left = _left_of(hit.rule, frozenset.intersection(*replaced))
         if len(left.emits) < len(hit.rule.emits):
             lost(hit.rule.rule_id, len(hit.rule.emits) - len(left.emits))
