@@ -38,6 +38,8 @@ class Hit(NamedTuple):
     marks: tuple[Mark, ...] = ()
     text: str = ""
     """The text of that view."""
+    commands: tuple[int, ...] = (0,)
+    """The numbers of the commands for which it holds, told where a rule of the line replaces tags; 0 is the whole."""
 
 
 @dataclass(slots=True)
@@ -200,7 +202,10 @@ class RuleIndex:
         if not rules:
             return [], seen.capped
         fields = [(view, _command_fields(view, payload, seen.capped, context)) for view in seen.views]
-        return list(_first_hits(rules, "command", fields, failures)), seen.capped
+        hits = list(_first_hits(rules, "command", fields, failures))
+        if any(hit.rule.replaces for hit in hits):
+            hits = [hit._replace(commands=_commands(hit, fields, failures)) for hit in hits]
+        return hits, seen.capped
 
     def _looked_at(self, line: str) -> tuple[Views, Set[int]]:
         """The views of a line, and which rules may hold by its text alone."""
@@ -307,6 +312,20 @@ def _first_hit(rule: CompiledRule, fields: Sequence[tuple[View, Fields]]) -> Hit
         if found is not None:
             return Hit(rule, found, view.kind if view is not _NO_VIEW else "", (), view.text)
     return None
+
+
+def _commands(hit: Hit, fields: Looks, failures: Failures) -> tuple[int, ...]:
+    """The numbers of the commands for which a rule holds; 0, the line as a whole, where none of them alone does."""
+    condition = hit.rule.condition
+    if condition is None or hit.marks or hit.rule.scope == "line":
+        return (0,)
+    try:
+        alone = {view.number for view, lookup in fields if view.number and condition.find(lookup) is not None}
+    except Exception:  # noqa: BLE001 - the named boundary: one rule's failure costs that rule only
+        log_failure(hit.rule)
+        failures.failed(hit.rule)
+        alone = set()
+    return tuple(alone) or (0,)
 
 
 def _marked_hit(rule: CompiledRule, kind: str, fields: Looks) -> Hit | None:

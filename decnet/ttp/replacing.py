@@ -11,6 +11,8 @@ from decnet.ttp.base import TaggerEvent
 from decnet.ttp.matcher import Hit
 from decnet.ttp.rules import CompiledRule
 
+_NOTHING: frozenset[str] = frozenset()
+
 
 class Better(NamedTuple):
     """A rule that knows better than others what a text of some source is.
@@ -41,20 +43,22 @@ def knowing_better(
 def standing(
     hits: Sequence[Hit], fires: Callable[[CompiledRule], bool], lost: Callable[[str, int], None]
 ) -> Sequence[Hit]:
-    """The hits without the techniques that another rule replaces on the same text.
+    """The hits without the techniques that another rule replaces on every command for which they hold.
 
     ``fires`` tells whether a rule may (a disabled one replaces nothing); ``lost`` is told of each rule that loses
     tags, and how many.
     """
-    better: dict[str, frozenset[str]] = {}
+    better: dict[int, frozenset[str]] = {}
     for hit in hits:
         if hit.rule.replaces and fires(hit.rule):
-            better[hit.text] = better.get(hit.text, frozenset()) | hit.rule.replaces
+            for command in hit.commands:
+                better[command] = better.get(command, _NOTHING) | hit.rule.replaces
     if not better:
         return hits
     out = []
     for hit in hits:
-        left = _left_of(hit.rule, better.get(hit.text, frozenset()))
+        replaced = [better.get(command, _NOTHING) for command in hit.commands]
+        left = _left_of(hit.rule, frozenset.intersection(*replaced))
         if len(left.emits) < len(hit.rule.emits):
             lost(hit.rule.rule_id, len(hit.rule.emits) - len(left.emits))
         if left.emits or not hit.rule.emits:

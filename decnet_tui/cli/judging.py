@@ -41,7 +41,7 @@ def judge(
     files: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[FILE or -]...",
+            metavar="FILE or -",
             help="Sessions as for `tag --sessions`, one a line, or plain command lines. Default: the stored history.",
         ),
     ] = None,

@@ -176,3 +176,29 @@ def test_sessions_are_answered_in_order_and_what_is_none_is_named() -> None:
     assert "T1105" in techniques(answers[1]["session_tags"])
     assert [answer["line"] for answer in answers[2:]] == [3, 4]
     assert "line 3: no session" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "echo -n x > /dev/shm/.t && cat /dev/shm/.t && rm /dev/shm/.t",
+        "echo 1 > /tmp/.p; rm /tmp/.p; rm -rf /tmp/loader.sh",
+        "cd /tmp; echo 1 > .x; rm .x; echo 2 > .y; rm .y",
+    ],
+)
+def test_what_is_replaced_is_the_same_on_one_line_as_line_by_line(line: str, tagger: OfflineTagger) -> None:
+    parts = line.replace(" &&", ";").split("; ")
+    found = [
+        {(tag["rule_id"], tag["technique_id"]) for command in answer["commands"] for tag in command["tags"]}
+        for answer in (tag_session(tagger, {"session": "s", "commands": lines}) for lines in ([line], parts))
+    ]
+    assert found[0] == found[1]
+
+
+def test_a_technique_stays_that_holds_on_another_command_of_the_line(tagger: OfflineTagger) -> None:
+    kept, gone = (
+        techniques(tag_session(tagger, {"session": "s", "commands": [line]})["commands"][0]["tags"])
+        for line in ("echo 1 > /tmp/.p; rm /tmp/.p; rm -rf /tmp/loader.sh", "echo 1 > /tmp/.p; rm /tmp/.p")
+    )
+    assert kept - gone == {"T1070.004"}
+    assert "T1564.001" not in kept
