@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from decnet.ids import tag_id
-from decnet.ttp.base import TaggerEvent
 from decnet.ttp.matcher import Hit
 from decnet.ttp.rules import CompiledRule
+
+if TYPE_CHECKING:
+    from decnet.ttp.base import TaggerEvent
 
 _NOTHING: frozenset[str] = frozenset()
 

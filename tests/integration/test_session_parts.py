@@ -140,7 +140,7 @@ async def the_whole(engine: Engine) -> Shown:
     said = await shown(engine.repo, "whole")
     rules = {(source, rule) for source, rule, _ in said}
     assert {
-        ("s#cmd1", "R0906"), ("s#cmd7", "R0901"), ("s#cmd11", "R0906"), ("s#cmd12", "R0908"), ("s#cmd10", "R0915"),
+        ("s#cmd1", "R0906"), ("s#cmd7", "R0901"), ("s#cmd11", "R0902"), ("s#cmd12", "R0908"), ("s#cmd10", "R0915"),
     } <= rules, sorted(rules)  # fmt: skip
     assert said["s#cmd7", "R0901", "T1059.004"][0]["because"].startswith("fetched by line 5: wget")
     assert ("s#cmd10", "R0047") not in rules, "removing a probe is no clean-up: replaced"
