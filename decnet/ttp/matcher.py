@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import re2
 
 from decnet.hostile import storable_text
-from decnet.shell.script import Facts
+from decnet.shell.told import Facts
 from decnet.shell.views import View, Views, views
 from decnet.ttp.conditions import CAPPED_MARK, Fields, Found, context_mark, dig, options
 from decnet.ttp.kinds import CAPPED_FIELD, COMMAND_FIELDS, CONTEXT, CONTEXT_FIELDS
@@ -38,6 +38,8 @@ class Hit(NamedTuple):
     marks: tuple[Mark, ...] = ()
     text: str = ""
     """The text of that view."""
+    numbers: frozenset[int] = frozenset()
+    """The commands of the line in which it holds, from 1, or 0 for the line; known only where a rule replaces others."""
 
 
 @dataclass(slots=True)
@@ -196,7 +198,10 @@ class RuleIndex:
         if not rules:
             return [], seen.capped
         fields = [(view, _command_fields(view, payload, seen.capped, context)) for view in seen.views]
-        return list(_first_hits(rules, "command", fields, failures)), seen.capped
+        hits = list(_first_hits(rules, "command", fields, failures))
+        if any(hit.rule.replaces for hit in hits):
+            hits = [hit._replace(numbers=_everywhere(hit.rule, fields)) for hit in hits]
+        return hits, seen.capped
 
     def _looked_at(self, line: str) -> tuple[Views, Set[int]]:
         """The views of a line, and which rules may hold by its text alone."""
@@ -280,6 +285,15 @@ def _first_hits(rules: Sequence[CompiledRule], kind: str, fields: Looks, failure
         failures.passed(rule)
         if hit is not None:
             yield hit
+
+
+def _everywhere(rule: CompiledRule, fields: Looks) -> frozenset[int]:
+    """All commands of a line in which a rule holds that held somewhere in it; 0 for what only the line tells."""
+    condition = rule.condition
+    if condition is None:
+        return frozenset()
+    found = {v.number for v, lookup in fields if v.number and condition.find(lookup) is not None}
+    return frozenset(found or {0})
 
 
 def _whole_lines(fields: Looks) -> Looks:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from decnet.shell import files as files_module
 from decnet.shell import script as module
-from decnet.shell.script import MAX_FACTS, Script, Transfer, read_script
+from decnet.shell.script import MAX_FACTS, Script, read_script
+from decnet.shell.told import Transfer
 
 LINES = st.lists(
     st.one_of(
@@ -79,10 +80,11 @@ def test_a_fact_names_the_line_that_it_comes_from() -> None:
 
 def test_what_comes_later_adds_to_earlier_lines() -> None:
     lines = ["/usr/lib/quonba", "/opt/quonba", "scp -t /opt/quonba", "/opt/quonba"]
-    assert told(lines, 1) == {"exec.tried_dirs": 1, "exec.via": "direct", "later.exec": ["uploaded"]}
+    assert told(lines, 1) == {"exec.tried_dirs": 2, "exec.via": "direct", "later.exec": ["uploaded"]}
     assert told(lines, 2) == {"exec.tried_dirs": 2, "exec.via": "direct", "later.exec": ["uploaded"]}
     assert told(lines, 4) == {"exec.origin": ["uploaded"], "exec.via": "direct"}
-    assert told(lines[:2], 1) == {"exec.tried_dirs": 1, "exec.via": "direct"}
+    assert told(lines[:1], 1) == {"exec.tried_dirs": 1, "exec.via": "direct"}
+    assert told(lines[:2], 1) == {"exec.tried_dirs": 2, "exec.via": "direct"}
 
 
 def test_what_the_sensor_saw_come_counts_as_well() -> None:
