@@ -207,6 +207,8 @@ class Script:
         if self._assigned(words):
             return {}
         rest, script = look_through(words)
+        if script is not None:  # its commands are known by their texts as typed
+            script = look_through(list(command.words))[1] or script
         if self._aliases and rest and (program := self._program(rest[0])):
             rest, script = look_through([program, *rest[1:]])
         if not rest:
