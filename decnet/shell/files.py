@@ -14,7 +14,9 @@ MAX_PENDING = 512
 """Names that were run before anything of them came."""
 HOME = "/root"
 Origin = str
-"""How a file came: fetched, uploaded, written, copied, extracted, compiled, chmodded."""
+"""How a file came: fetched, uploaded, written, copied, extracted, compiled, chmodded; that it was executed."""
+EXECUTED: Origin = "executed"
+"""What becomes of a file, of whatever origin, when it is run."""
 
 
 @dataclass(slots=True)
@@ -91,8 +93,8 @@ class Files:
         return [f for f in self if f.path.startswith(top)]
 
     def unpack(self, directory: str, reason: str) -> None:
-        """Notes that an archive of the session was unpacked into a directory."""
-        if len(self._unpacked) < MAX_FILES:
+        """Notes that an archive of the session was unpacked into a directory; of the root, anything would be its."""
+        if len(self._unpacked) < MAX_FILES and directory != "/":
             self._unpacked.setdefault(directory, reason)
 
     def unpacked(self, path: str) -> str:

@@ -8,17 +8,23 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
+from decnet.shell.inline import given_text, inline_fetch
+from decnet.shell.known import COMMANDS
 from decnet.shell.wrappers import SHELLS
 
 _URL = re.compile(r"(?i)(?:https?|ftps?|tftp)://(?P<rest>\S+)")
 _HOST_PATH = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){3}|[\w-]+(?:\.[\w-]+)+)(?::\d+)?/\S+\Z")
 _REMOTE = re.compile(r"(?:[\w.-]+@)?[\w.-]+:(?!//)\S*\Z")
+_LOOPBACK = re.compile(r"(?i)(?:\w+://)?(?:127\.|localhost\b|\[::1\])")
+"""What comes from here was here before."""
 INTERPRETERS = frozenset(
     {"perl", "python", "python2", "python3", "php", "ruby", "node", "lua", "tclsh", "awk"}
 )
 RUNNERS = SHELLS | INTERPRETERS | {".", "source"}
+_LOADER = re.compile(r"ld(?:-linux|-musl|-uClibc)?[\w.-]*\.so(?:\.\d+)?\Z")
 EXTRACTORS = frozenset(
     {
         "tar",
@@ -37,7 +43,36 @@ EXTRACTORS = frozenset(
         "uncompress",
     }
 )
-COMPILERS = frozenset({"gcc", "cc", "g++", "c++", "clang", "tcc", "musl-gcc"})
+COMPILERS = frozenset(
+    {"gcc", "cc", "g++", "c++", "clang", "tcc", "musl-gcc", "go", "rustc", "javac", "nasm", "as"}
+)
+BUILDERS = frozenset({"make", "gmake", "cmake", "ninja", "cargo"})
+"""What compiles the sources of the directory it is in."""
+EDITORS = frozenset({"vi", "vim", "nano", "ed", "emacs", "pico", "joe"})
+UNIT_TOOLS = frozenset({"systemctl", "service", "update-rc.d", "chkconfig", "rc-update", "insserv"})
+"""Their words are names of units; the file of one has an ending."""
+PASSES_ON = frozenset(
+    {
+        "cat",
+        "tee",
+        "gunzip",
+        "zcat",
+        "gzip",
+        "xz",
+        "bzip2",
+        "sed",
+        "tr",
+        "rev",
+        "head",
+        "tail",
+        "grep",
+        "awk",
+        "cut",
+    }
+)
+"""Filters: what they write is what they read, in another shape."""
+TAKES_IN = RUNNERS | EXTRACTORS | {"tee", "dd", "base64", "xxd", "openssl", "xargs", "install", "crontab"}
+"""Programs that make something of what a pipe brings them, beside showing it."""
 RECON = frozenset(
     {
         "uname", "nproc", "lscpu", "free", "w", "who", "id", "whoami", "ps", "df", "ifconfig", "ip", "netstat", "ss",
@@ -51,6 +86,11 @@ _CURL_TAKES = frozenset(
 _WGET_TAKES = frozenset(
     {"-U", "-t", "-T", "-w", "-o", "-a", "-e", "--user-agent", "--tries", "--timeout", "--header"}
 )
+
+
+def runs_others(name: str) -> bool:
+    """Whether a program runs the file that is its first word: shells, interpreters, the loader of libraries."""
+    return name in RUNNERS or bool(_LOADER.match(name))
 
 
 class Fetch(NamedTuple):
@@ -72,7 +112,7 @@ def _urls(words: Iterable[str]) -> list[str]:
     ]
 
 
-def _option(words: Sequence[str], *names: str) -> str:
+def value_of(words: Sequence[str], *names: str) -> str:
     """The value of an option, written apart or together; empty when it is not there."""
     for i, word in enumerate(words):
         for name in names:
@@ -104,22 +144,42 @@ def _plain(words: Sequence[str], takes: frozenset[str] = frozenset()) -> list[st
 def fetches(name: str, words: Sequence[str]) -> list[Fetch]:
     """What ``name`` with the arguments ``words`` brings here; empty when it is no fetch."""
     maker = _FETCHERS.get(name)
-    return maker(words) if maker else []
+    return [one for one in maker(words) if not _LOOPBACK.match(one.source)] if maker else []
 
 
 def _wget(words: Sequence[str]) -> list[Fetch]:
-    urls = _urls(_plain(words, _WGET_TAKES | {"-O", "-P"})) or _plain(words, _WGET_TAKES | {"-O", "-P"})[:1]
-    target, folder = _option(words, "-O", "--output-document"), _option(words, "-P", "--directory-prefix")
+    plain = _plain(words, _WGET_TAKES | {"-O", "-P"})
+    urls = _urls(plain) or [word for word in plain[:1] if re.search(r"[.:$]", word)]
+    target, folder = value_of(words, "-O", "--output-document"), value_of(words, "-P", "--directory-prefix")
     if target:
         return [Fetch("" if target == "-" else target, url) for url in urls[:1]]
     return [Fetch(posixpath.join(folder, _base(url) or "index.html"), url) for url in urls]
+
+
+def mirrored(words: Sequence[str]) -> list[str]:
+    """The directories into which a recursive ``wget`` puts what it fetches: of the host, of the path's first part."""
+    if not any(re.fullmatch(r"-[A-Za-z]*[rm][A-Za-z]*|--recursive|--mirror", w) for w in words):
+        return []
+    folder = value_of(words, "-P", "--directory-prefix")
+    found: list[str] = []
+    for url in _urls(_plain(words, _WGET_TAKES | {"-O", "-P"})):
+        host, *parts = url.rpartition("://")[2].split("/")
+        found += [posixpath.join(folder, part) for part in (host, *parts[:1]) if part]
+    return found
+
+
+def found_by_name(words: Sequence[str]) -> tuple[list[str], str]:
+    """The names that a ``find`` looks for, and the program that it runs on what it finds (empty: none)."""
+    names = [b for a, b in pairwise(words) if a in ("-name", "-iname", "-path")]
+    runs = [b for a, b in pairwise(words) if a in ("-exec", "-execdir", "-ok", "-okdir")]
+    return names, runs[0] if runs and "{}" in words else ""
 
 
 def _curl(words: Sequence[str]) -> list[Fetch]:
     if any(w.startswith(("-T", "--upload-file")) for w in words):
         return []
     urls = _urls(_plain(words, _CURL_TAKES | {"-o"}))
-    target = _option(words, "-o", "--output")
+    target = value_of(words, "-o", "--output")
     named = any(w == "--remote-name" or re.fullmatch(r"-[A-Za-z]*O[A-Za-z]*", w) for w in words)
     if target:
         return [Fetch("" if target == "-" else target, url) for url in urls[:1]]
@@ -127,7 +187,7 @@ def _curl(words: Sequence[str]) -> list[Fetch]:
 
 
 def _tftp(words: Sequence[str]) -> list[Fetch]:
-    remote, local = _option(words, "-r"), _option(words, "-l")
+    remote, local = value_of(words, "-r"), value_of(words, "-l")
     plain = _plain(words, frozenset({"-r", "-l", "-b", "-c"}))
     host = plain[0] if plain else ""
     if "get" in words:
@@ -155,7 +215,7 @@ def _copied_here(words: Sequence[str]) -> list[Fetch]:
 
 def _git(words: Sequence[str]) -> list[Fetch]:
     plain = _plain(words)
-    if plain[:1] != ["clone"] or len(plain) < 2:
+    if plain[:1] != ["clone"] or len(plain) < 2 or not re.search(r"://|^[\w.@-]+:|\$", plain[1]):
         return []
     return [Fetch(plain[2] if len(plain) > 2 else _base(plain[1]).removesuffix(".git"), plain[1])]
 
@@ -165,7 +225,18 @@ def _ftp(words: Sequence[str]) -> list[Fetch]:
     return [Fetch(_base(url), url) for url in urls]
 
 
-_FETCHERS = {
+def _inline(words: Sequence[str]) -> list[Fetch]:
+    """An interpreter that is given a text which fetches."""
+    found = inline_fetch(given_text(words))
+    return [Fetch(*found)] if found else []
+
+
+def _stdout(words: Sequence[str]) -> list[Fetch]:
+    """Programs that only print what they fetch."""
+    return [Fetch("", url) for url in _urls(words)[:1]]
+
+
+_FETCHERS = dict.fromkeys(INTERPRETERS - {"awk"}, _inline) | {
     "wget": _wget,
     "curl": _curl,
     "tftp": _tftp,
@@ -180,7 +251,53 @@ _FETCHERS = {
     "lwp-download": _wget,
     "ftp": _ftp,
     "lftp": _ftp,
+    "lynx": _stdout,
+    "links": _stdout,
+    "w3m": _stdout,
+    "GET": _stdout,
+    "lwp-request": _stdout,
 }
+_READERS = frozenset({"cat", "base64", "xxd", "gunzip", "zcat", "gzip", "xz", "unxz", "bunzip2", "uudecode"})
+"""Programs that read their standard input when they are given no file."""
+
+
+def read_from_host(name: str, words: Sequence[str]) -> list[Fetch]:
+    """``ssh host 'cat file'``, whose output goes to a file here."""
+    said = " ".join(words).split()
+    reads = name == "ssh" and any(word in ("cat", "dd", "tar", "base64", "gzip") for word in said)
+    return [Fetch("", said[0])] if reads else []
+
+
+def receiver(name: str, words: Sequence[str], target: str) -> str:
+    """The file that a command fed by nobody fills with the client's bytes; empty when it is none.
+
+    ``target`` is the file that its output goes to.
+    """
+    plain = [word for word in words if not word.startswith("-") and word != "/dev/stdin"]
+    if name == "tee":
+        return plain[0] if plain else ""
+    if name == "dd" and not any(word.startswith("if=") for word in words):
+        return next((word[3:] for word in words if word.startswith("of=")), "")
+    reads = not plain if name in _READERS else name == "head" and "-c" in words and len(plain) == 1
+    return target if reads else ""
+
+
+def copied_program(words: Sequence[str]) -> tuple[str, str]:
+    """The program of the system that ``cp``, ``mv`` or ``ln`` gives another name, and the name; empty for none."""
+    plain = _plain(words)
+    if len(plain) != 2 or not re.match(r"/(?:usr/(?:local/)?)?s?bin/", plain[0]):
+        return "", ""
+    program, target = posixpath.basename(plain[0]), plain[1]
+    if program not in COMMANDS and program not in _FETCHERS and program not in RUNNERS:
+        return "", ""
+    return program, posixpath.join(target, program) if target.endswith(("/", ".")) else target
+
+
+def made_by(name: str, words: Sequence[str]) -> list[str]:
+    """The files and directories that ``touch``, ``mkdir`` or an editor make, by their names."""
+    if name == "touch" and any(re.match(r"-\w*[rtd]|--", word) for word in words):
+        return []  # times of files that are there
+    return [word for word in words if not word.startswith(("-", "+")) and "$" not in word]
 
 
 def scp_sink(words: Sequence[str]) -> str | None:
@@ -202,11 +319,29 @@ def grants_running(words: Sequence[str]) -> bool:
 
 def compiled_to(words: Sequence[str]) -> tuple[list[str], str]:
     """Sources of a compiler's call, and what it makes."""
-    sources = [w for w in words if re.search(r"\.(?:c|cc|cpp|cxx|C|S|s|go)\Z", w)]
-    target = _option(words, "-o")
+    sources = [w for w in words if re.search(r"\.(?:c|cc|cpp|cxx|C|S|s|go|rs|asm|java)\Z", w)]
+    target = value_of(words, "-o")
     if not target and "-c" in words and sources:
         target = re.sub(r"\.\w+\Z", ".o", posixpath.basename(sources[0]))
     return sources, target or "a.out"
+
+
+def named_after_source(name: str, words: Sequence[str]) -> str:
+    """What a compiler makes that names it after the source (go, rustc); empty for others."""
+    sources, _ = compiled_to(words)
+    if name not in ("go", "rustc") or not sources or value_of(words, "-o"):
+        return ""
+    return posixpath.splitext(posixpath.basename(sources[0]))[0]
+
+
+def untars_input(name: str, words: Sequence[str]) -> bool:
+    """Whether a call unpacks its standard input."""
+    if name == "tar":
+        letters = _tar_letters(words)
+        archive = value_of(words, "-f", "--file")
+        named = archive or ("f" in letters and not words[0].startswith("-"))
+        return ("x" in letters or "--extract" in words) and (not named or archive == "-" or "-" in words)
+    return name == "cpio" and any(re.match(r"-\w*i", w) for w in words) and not value_of(words, "-F")
 
 
 def extracted_to(name: str, words: Sequence[str]) -> tuple[list[str], str]:
@@ -218,14 +353,19 @@ def extracted_to(name: str, words: Sequence[str]) -> tuple[list[str], str]:
         return [], "."
     if name in ("7z", "7za", "7zr", "unrar"):
         plain = plain[1:] if plain[:1] in (["x"], ["e"]) else []
-    return plain[:1], _option(words, "-d") if name == "unzip" else "."
+    return plain[:1], value_of(words, "-d") if name == "unzip" else "."
 
 
 def _untar(words: Sequence[str]) -> tuple[list[str], str]:
-    flags = words[0] if words else ""
-    letters = flags if not flags.startswith("--") else ""
-    if "x" not in letters and "--extract" not in words and "-x" not in words:
+    letters = _tar_letters(words)
+    if "x" not in letters and "--extract" not in words:
         return [], "."
-    plain = [w for w in _plain(words[1:], frozenset({"-C", "-f"})) if w != letters]
-    archive = _option(words[1:], "-f", "--file") or (plain[0] if plain else "")
-    return ([archive] if archive and archive != "-" else []), _option(words, "-C", "--directory") or "."
+    plain = [w for w in _plain(words, frozenset({"-C", "-f"})) if w != words[0] or words[0].startswith("-")]
+    archive = value_of(words, "-f", "--file") or (plain[0] if plain else "")
+    return ([archive] if archive and archive != "-" else []), value_of(words, "-C", "--directory") or "."
+
+
+def _tar_letters(words: Sequence[str]) -> str:
+    """The short options of ``tar``; the first word may do without its hyphen."""
+    first = words[0] if words and not words[0].startswith("-") else ""
+    return first + "".join(w[1:] for w in words if re.match(r"-[A-Za-z]+\Z", w))

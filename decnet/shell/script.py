@@ -10,27 +10,45 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from decnet.shell.files import HOME, MAX_PENDING, File, Files, origins_of, resolved
+from decnet.shell.files import EXECUTED, HOME, MAX_PENDING, File, Files, origins_of, resolved
+from decnet.shell.inline import given_text, inline_removals
 from decnet.shell.known import COMMANDS
 from decnet.shell.places import BIN, place_of
 from decnet.shell.programs import (
+    BUILDERS,
     COMPILERS,
+    EDITORS,
     EXTRACTORS,
+    INTERPRETERS,
+    PASSES_ON,
     RECON,
     RUNNERS,
+    TAKES_IN,
+    UNIT_TOOLS,
     Fetch,
     compiled_to,
+    copied_program,
     extracted_to,
     fetches,
+    found_by_name,
     grants_running,
+    made_by,
+    mirrored,
+    named_after_source,
+    read_from_host,
+    receiver,
+    runs_others,
     scp_sink,
+    untars_input,
+    value_of,
 )
 from decnet.shell.split import MAX_NESTING, Command, split_commands
+from decnet.shell.told import Facts, Transfer
 from decnet.shell.wrappers import SHELLS, look_through
 
 REMEMBERED_CHARS = 1000
@@ -60,43 +78,12 @@ _DEVICE = re.compile(
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _GLOB = re.compile(r"[*?\[]")
 _SCP_FILE = re.compile(r"(?P<kind>[CD])0?[0-7]{3,4} \d{1,15} (?P<name>[^/\s][^/]{0,254})\Z")
+_NO_BUILD = frozenset({"install", "uninstall", "check", "test", "clean", "distclean", "help", "-n", "--dry-run"})
 _SCP_OTHER = re.compile(r"(?:E|T\d+ \d+ \d+ \d+)\Z")
 _SHELL_TEXT = re.compile(r"[;&|`$(){}<>]|#!")
 
 
 _remembered = lru_cache(maxsize=1024)(split_commands)
-
-
-class Transfer(NamedTuple):
-    """A file that the sensor saw come: ``kind`` is fetched or uploaded, ``name`` a path or a base name."""
-
-    kind: str
-    name: str
-    source: str = ""
-    sha256: str = ""
-    ts: float | None = None
-    """When (epoch seconds); None where the sensor does not say."""
-
-    @property
-    def reason(self) -> str:
-        """How it is known, in words."""
-        return f"the sensor saw {self.name} come ({self.kind})"
-
-
-@dataclass(slots=True)
-class Facts:
-    """What the session tells about one simple command."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-    """Name of a field for rules → its value; absent where there is nothing to say."""
-    because: dict[str, str] = field(default_factory=dict)
-    """Name of a field → why, with the number of the line (from 1) that it comes from."""
-
-    def say(self, name: str, origins: Mapping[str, str]) -> None:
-        """A field that lists how files came."""
-        if origins:
-            self.values[name] = list(origins)
-            self.because[name] = next(iter(origins.values()))
 
 
 class _Pending(NamedTuple):
@@ -138,6 +125,12 @@ class Script:
         self._pending: dict[str, list[_Pending]] = defaultdict(list)
         self._to_run: dict[str, Facts] = {}
         """Files that were made executable → the facts of that command, should they be run."""
+        self._aliases: dict[str, str] = {}
+        """Path and base name of a copy of a system's program → the program."""
+        self._touched: dict[str, Facts] = {}
+        """Empty files that were made → the facts of that command, should they be removed as they are."""
+        self._printed: tuple[Facts, list[str]] | None = None
+        """What a line fetched and only prints, until something takes it in."""
         self._depth = 0
         self._waiting = 0
         self._answers = 0
@@ -159,6 +152,7 @@ class Script:
         cwd = self._cwd
         before: Command | None = None
         feeding: dict[str, str] = {}
+        self._printed = None
         for command in split.commands:
             if command.inner and not (before and before.inner):
                 cwd = self._cwd
@@ -226,9 +220,16 @@ class Script:
         if self._assigned(words):
             return {}
         rest, script = look_through(words)
+        if script is not None:  # its commands are known by their texts as typed
+            script = look_through(list(command.words))[1] or script
+        if self._aliases and rest and (program := self._program(rest[0])):
+            rest, script = look_through([program, *rest[1:]])
         if not rest:
             return {}
         name, arguments = rest[0].rpartition("/")[2], rest[1:]
+        if name in COMPILERS | BUILDERS and "/" in rest[0] and place_of(rest[0]) != BIN:
+            name = rest[0]  # another's program: no compiler
+        self._taken_in(name, command, feeding)
         self._place(name, arguments)
         self._stated(name, facts)
         handled = self._special(name, arguments, command, facts, feeding)
@@ -242,6 +243,19 @@ class Script:
             self._course.recon += 1
             self._course.last_recon = self._number
         return piped
+
+    def _program(self, word: str) -> str:
+        """The program that a name is a copy of; empty when it is none that the session made."""
+        if "/" in word:
+            return self._aliases.get(resolved(word, self._cwd), "")
+        return "" if word in COMMANDS else self._aliases.get(word, "")
+
+    def _taken_in(self, name: str, command: Command, feeding: dict[str, str]) -> None:
+        """What was fetched to be printed is brought here when a program makes something of it."""
+        if self._printed and command.fed and feeding and (name in TAKES_IN or self._target(command)):
+            facts, sources = self._printed
+            facts.values["fetch.source"] = sources
+            self._printed = None
 
     def _inner(self, script: str) -> None:
         """What a shell or a wrapper is given as text to run, as commands of this line."""
@@ -309,6 +323,8 @@ class Script:
 
     def _came(self, path: str, origin: str, what: str) -> File | None:
         """Notes that a file came; what was tried under its name before came later."""
+        if origin != "copied" and self._aliases.pop(path, ""):
+            self._aliases.pop(path.rpartition("/")[2], "")
         file = self.files.came(path, origin, self._reason(what))
         self._course.changed = True
         if origin in ("fetched", "uploaded"):
@@ -353,41 +369,80 @@ class Script:
     def _own_arguments(self, name: str, arguments: Sequence[str], facts: Facts) -> dict[str, str]:
         """What files of the session are among the arguments; how what is read of them came."""
         own: list[File] = []
+        if name in INTERPRETERS:
+            arguments = inline_removals(given_text(arguments)) or arguments
         for word in arguments:
             if not word.startswith("-"):
-                own += self._files(word)
-        facts.say("arg.origin", origins_of(own) or self._unpacked_here(arguments))
-        if own and all(file.trivial for file in own):
+                own += self._files(word) or (self._files(word + ".service") if name in UNIT_TOOLS else [])
+        origins = origins_of(own) or self._unpacked_here(name, arguments)
+        facts.say("arg.origin", origins)
+        if own and all(file.trivial and not file.runs for file in own):
             facts.values["arg.trivial"] = True
             facts.because.setdefault("arg.trivial", facts.because["arg.origin"])
         self._became(name, arguments, own, facts)
-        return origins_of(own) if name in ("cat", "head", "tail", "base64", "xxd", "zcat", "dd") else {}
+        return origins if name in ("cat", "head", "tail", "base64", "xxd", "zcat", "dd") else {}
 
-    def _unpacked_here(self, arguments: Sequence[str]) -> dict[str, str]:
+    def _unpacked_here(self, name: str, arguments: Sequence[str]) -> dict[str, str]:
         """Whether arguments may be files that came out of an archive of the session."""
-        paths = (
-            resolved(word, self._cwd) for word in arguments if _GLOB.search(word) or word.startswith("./")
-        )
+        plain = [word for word in arguments if not word.startswith("-")] if name in ("cat", "chmod") else []
+        words = plain[name == "chmod" :] or [
+            word for word in arguments if _GLOB.search(word) or word.startswith("./")
+        ]
+        paths = (resolved(word, self._cwd) for word in words)
         reason = next(filter(None, map(self.files.unpacked, paths)), "")
         return {"extracted": reason} if reason else {}
 
     def _became(self, name: str, arguments: Sequence[str], own: Sequence[File], facts: Facts) -> None:
         """What a command makes of the files of the session, and which become its own by it."""
-        if name == "rm":
-            for file in own:
-                file.removed = True
+        if name in ("rm", "unlink", "shred"):
+            self._removed(own)
         elif name == "chmod" and grants_running(arguments):
-            for file in own:
-                file.executable = True
-                file.origins.setdefault("chmodded", self._reason("made executable"))
-                self._to_run[file.path] = facts
-            if not own:
-                for word in [a for a in arguments if not a.startswith("-")][1:]:
-                    if not _GLOB.search(word) and "$" not in word:
-                        self._came(path := resolved(word, self._cwd), "chmodded", "made executable")
-                        self._to_run[path] = facts
-        elif name in ("cp", "mv", "ln", "install") and own:
-            self._renamed(arguments, own)
+            self._armed(arguments, own, facts)
+        elif name in ("cp", "mv", "ln", "install"):
+            if own:
+                self._renamed(arguments, own)
+            else:
+                self._copied_program(arguments)
+        elif name in ("touch", "mkdir", *EDITORS):
+            for word in made_by(name, arguments):
+                self._made(name, word, facts)
+
+    def _removed(self, own: Sequence[File]) -> None:
+        for file in own:
+            file.removed = True
+            if file.trivial and (made := self._touched.pop(file.path, None)) is not None:
+                made.values["write.trivial"] = True
+
+    def _armed(self, arguments: Sequence[str], own: Sequence[File], facts: Facts) -> None:
+        for file in own:
+            file.executable = True
+            file.origins.setdefault("chmodded", self._reason("made executable"))
+            self._to_run[file.path] = facts
+        for word in [] if own else [a for a in arguments if not a.startswith("-")][1:]:
+            if not _GLOB.search(word) and "$" not in word:
+                self._came(path := resolved(word, self._cwd), "chmodded", "made executable")
+                self._to_run[path] = facts
+
+    def _made(self, name: str, word: str, facts: Facts) -> None:
+        """An empty file or a directory that a command makes, or a text that somebody types into an editor."""
+        path = resolved(word, self._cwd)
+        if name == "mkdir":
+            facts.values["write.path"], facts.values["write.place"] = path, place_of(path)
+        elif name != "touch":
+            if (file := self._came(path, "written", "written")) is not None:
+                file.trivial = False
+        elif self.files.at(path) is None:
+            self._wrote(word, "", facts)
+            facts.values.pop("write.trivial", None)
+            if len(self._touched) < MAX_PENDING:
+                self._touched[path] = facts
+
+    def _copied_program(self, arguments: Sequence[str]) -> None:
+        """A program of the system that gets another name."""
+        program, target = copied_program(arguments)
+        if program and len(self._aliases) < MAX_VARIABLES:
+            self._came(path := resolved(target, self._cwd), "copied", "copied")
+            self._aliases[path] = self._aliases[path.rpartition("/")[2]] = program
 
     def _renamed(self, arguments: Sequence[str], own: Sequence[File]) -> None:
         target = [a for a in arguments if not a.startswith("-")][-1]
@@ -412,25 +467,38 @@ class Script:
             self._scp(sink, facts)
             return True
         brought = fetches(name, arguments)
+        if not brought and not command.fed and self._target(command):
+            brought = read_from_host(name, arguments)
         if brought:
-            self._brought(brought, command, facts)
+            self._brought(brought, command, facts, name in INTERPRETERS)
+            folders = [one.name for one in brought] if name == "git" else mirrored(arguments)
+            for folder in folders if name in ("git", "wget") else ():
+                self.files.unpack(resolved(folder, self._cwd), self._reason("fetched"))
+            return True
+        if name in BUILDERS:
+            self._built(arguments, facts)
             return True
         if name in COMPILERS:
-            self._compiled(arguments, facts)
+            self._compiled(name, arguments, facts)
             return True
         if name in EXTRACTORS:
             return self._extracted(name, arguments, command, facts, feeding)
         return False
 
-    def _brought(self, brought: Sequence[Fetch], command: Command, facts: Facts) -> None:
+    def _brought(self, brought: Sequence[Fetch], command: Command, facts: Facts, kept: bool) -> None:
         paths = [resolved(to, self._cwd) for one in brought if (to := one.name or self._target(command))]
         for path in paths:
             self._came(path, "fetched", "fetched")
         if paths:
+            kept = True
             facts.values["fetch.path"] = paths[:MAX_VALUES]
             facts.because["fetch.path"] = self._reason("fetched")
         self._course.worked = True
-        facts.values["fetch.source"] = [one.source for one in brought[:MAX_VALUES]]
+        sources = [one.source for one in brought[:MAX_VALUES]]
+        if kept or command.inner or self._depth:
+            facts.values["fetch.source"] = sources
+        else:
+            self._printed = facts, sources
         facts.because["fetch.source"] = self._reason("fetched")
 
     def _scp(self, sink: str, facts: Facts) -> None:
@@ -448,8 +516,19 @@ class Script:
             f"nobody here feeds it: the bytes come from the client (line {self._number})"
         )
 
-    def _compiled(self, arguments: Sequence[str], facts: Facts) -> None:
+    def _built(self, arguments: Sequence[str], facts: Facts) -> None:
+        """``make`` and its like, in a directory that the session brought; what only checks or copies builds nothing."""
+        if not _NO_BUILD.isdisjoint(arguments):
+            return
+        folder = value_of(arguments, "-C") or "."
+        inside = resolved(f"{folder}/Makefile", self._cwd)
+        reason = self.files.unpacked(inside)
+        own = self.files.at(inside)
+        facts.say("arg.origin", {"extracted": reason} if reason else origins_of([own] if own else []))
+
+    def _compiled(self, name: str, arguments: Sequence[str], facts: Facts) -> None:
         sources, target = compiled_to(arguments)
+        target = named_after_source(name, arguments) or target
         own = [file for word in sources for file in self._files(word)]
         facts.say("arg.origin", origins_of(own))
         if own:
@@ -462,6 +541,10 @@ class Script:
         own = origins_of(file for word in archives for file in self._files(word)) | (
             feeding if command.fed else {}
         )
+        fed = command.fed or command.inner or any("<" in op for op, _ in command.redirects)
+        if not own and not fed and untars_input(name, arguments):
+            self._receives(facts, resolved(folder, self._cwd))
+            self.files.unpack(resolved(folder, self._cwd), self._reason("unpacked"))
         facts.say("arg.origin", own)
         if own:
             self.files.unpack(resolved(folder, self._cwd), self._reason("unpacked"))
@@ -488,34 +571,28 @@ class Script:
         self, name: str, arguments: Sequence[str], command: Command, facts: Facts, feeding: dict[str, str]
     ) -> dict[str, str]:
         """Where the input comes from and the output goes."""
+        read = [self._expanded(t)[0] for op, t in command.redirects if op == "<"]
+        feeding = feeding | origins_of(file for word in read for file in self._files(word))
         if feeding:
             facts.say("stdin.origin", feeding)
         fed = command.fed or bool(command.more) or any("<" in op for op, _ in command.redirects)
         target = self._target(command)
-        receiver = self._receiver(name, arguments, target) if not fed else ""
-        if receiver:
-            self._receives(facts, resolved(receiver, self._cwd))
-            self._came(resolved(receiver, self._cwd), "uploaded", "uploaded")
-        elif name in ("tee", "dd") and (kept := self._receiver(name, arguments, target)):
+        filled = receiver(name, arguments, target) if not fed else ""
+        if filled:
+            self._receives(facts, resolved(filled, self._cwd))
+            self._came(resolved(filled, self._cwd), "uploaded", "uploaded")
+        elif name in ("tee", "dd") and (kept := receiver(name, arguments, target)):
             self._wrote(kept, None, facts)
         elif target and "fetch.source" not in facts.values:
             self._wrote(target, _written(name, arguments, command), facts)
-        if "fetch.source" in facts.values and not target:
+        printed = self._printed is not None and self._printed[0] is facts
+        if (printed or "fetch.source" in facts.values) and not target:
             return {"fetched": self._reason("fetched")}
         if name in ("base64", "xxd", "openssl") and any(
             a in ("-d", "-D", "--decode", "-r", "-p") for a in arguments
         ):
             return {"decoded": self._reason("decoded")}
-        return feeding if name in ("cat", "tee", "gunzip", "zcat", "gzip", "xz") else {}
-
-    def _receiver(self, name: str, arguments: Sequence[str], target: str) -> str:
-        """The file that a command fed by nobody fills with the client's bytes; empty when it is none."""
-        plain = [a for a in arguments if not a.startswith("-")]
-        if name == "tee":
-            return plain[0] if plain else ""
-        if name == "dd" and not any(a.startswith("if=") for a in arguments):
-            return next((a[3:] for a in arguments if a.startswith("of=")), "")
-        return target if name in ("cat", "base64", "xxd") and not plain else ""
+        return feeding if name in PASSES_ON else {}
 
     def _wrote(self, target: str, text: str | None, facts: Facts) -> None:
         """A file that a redirection writes; its text, None when a program writes what the line does not say."""
@@ -550,13 +627,21 @@ class Script:
         """What a command runs, and how that came here."""
         name = words[0].rpartition("/")[2]
         target, via = words[0], "direct"
-        if name in RUNNERS and (name == words[0] or place_of(words[0]) == BIN):
+        if runs_others(name) and (name == words[0] or place_of(words[0]) == BIN or name not in RUNNERS):
             plain = [w for w in words[1:] if not w.startswith("-")]
-            if not plain:
+            if not plain or (feeding and "-s" in words):
                 if feeding and name in SHELLS:
                     self._course.worked = True
+                    facts.values["exec.via"] = "sh"
                 return
             target, via = plain[0], "sh" if name in SHELLS or name in (".", "source") else name
+        elif name == "find":
+            names, runner = found_by_name(words[1:])
+            for file in (
+                [f for n in names for f in self._files(n)] if runs_others(runner) or runner == "{}" else ()
+            ):
+                self._run(file.path, "sh" if runner in SHELLS else runner, facts)
+            return
         elif "/" not in words[0] and words[0] in COMMANDS:
             return
         self._run(target, via, facts)
@@ -565,11 +650,12 @@ class Script:
         path = resolved(target, self._cwd)
         base = path.rpartition("/")[2]
         file = self._file(target)
-        origins = dict(file.origins) if file is not None else {}
-        if not origins and (reason := self.files.unpacked(path)) and "/" in target:
+        origins = {how: why for how, why in (file.origins if file else {}).items() if how != EXECUTED}
+        if not origins and (reason := self.files.unpacked(path)) and ("/" in target or via != "direct"):
             origins = {"extracted": reason}
         if file is not None:
             file.runs += 1
+            file.origins.setdefault(EXECUTED, self._reason("run"))
             if (made := self._to_run.pop(file.path, None)) is not None:
                 made.values["arg.run_later"] = True
                 made.because["arg.run_later"] = self._reason("run")
@@ -592,6 +678,8 @@ class Script:
         tried = self._tried[base] if base in self._tried or len(self._tried) < MAX_PENDING else set[str]()
         tried.add(path.rpartition("/")[0])
         facts.values["exec.tried_dirs"], facts.values["exec.via"] = len(tried), via
+        for earlier in self._pending.get(base, ()):
+            earlier.facts.values["exec.tried_dirs"] = len(tried)
         if self._waiting < MAX_PENDING:
             self._waiting += 1
             self._pending[base].append(_Pending(facts, path))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from decnet.attack.catalogue import load_catalogue
 from decnet.shell.places import KEYS, STARTUP
 from decnet.shell.programs import COMPILERS, EXTRACTORS, RUNNERS
-from decnet.shell.script import Facts
+from decnet.shell.told import Facts
 from decnet.ttp.facts import host_of, name_of
 from decnet.ttp.moves import Step, Writer, clean
 from decnet.ttp.playbook import Simple, simple, simples

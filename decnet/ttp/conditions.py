@@ -121,6 +121,8 @@ class Pattern:
 
     def prefilters(self) -> list[str] | None:
         """The pattern itself, with ``^`` and ``$`` at every line; a word begins and ends anywhere in one."""
+        if self.field in CONTEXT_FIELDS:  # its value does not stand in the text as it is
+            return [re2.escape(f"{_CONTEXT_MARK}{self.field}=")]
         if _UNSOUND.search(self.pattern):
             return None
         pattern = self.pattern if self.field not in WORD_FIELDS else _without_anchors(self.pattern)

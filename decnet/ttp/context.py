@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from decnet.bounds import bit
 from decnet.events.session import Command, Download, SessionEnded
-from decnet.shell.script import Facts, Script, Transfer
+from decnet.shell.script import Script
+from decnet.shell.told import Facts, Transfer
 from decnet.ttp.facts import name_of
 
 SCRIPT_CAPPED = "script_capped"

@@ -1,9 +1,10 @@
 """Floods: a session that sends like requests to one host over and over is told once, with their number.
 
 Requests are alike when they ask for the same address; what stands after its ``?`` and the options of the program
-do not count. Whether a number is a flood is a rule's business: where a rule tells one, what other rules say of its
-single requests is told once too, at the earliest of them; what it ``replaces`` falls away. Whatever else is on a
-line, or in the session, stays.
+do not count. Addresses of one host that a few ask for each, and that only numbers tell apart, are alike as well.
+Whether a number is a flood is a rule's business: where a rule tells one, what other rules say of its single requests
+is told once too, at the earliest of them; what it ``replaces`` falls away. Whatever else is on a line, or in the
+session, stays.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from decnet.events.session import SessionEnded
+from decnet.shell.inline import given_text, inline_fetch
 from decnet.shell.split import split_commands
 from decnet.shell.wrappers import look_through
 from decnet.ttp.base import TaggerEvent, TTPTag
@@ -39,6 +41,8 @@ _ELSEWHERE = frozenset(
 _ASKS_NOBODY = frozenset(
     {"echo", "printf", "cat", "grep", "export", "set", "alias", "test", "[", "man", "which", ":"}
 )
+_WAITS = frozenset({"sleep", "usleep", "wait", "true"})
+_NUMBERS = re.compile(r"\d+")
 Order = tuple[float, str]
 """(epoch seconds, id) of a request."""
 _Found = dict[str, dict[str, float]]
@@ -65,15 +69,26 @@ class Told(NamedTuple):
 
 
 def address_asked(line: str) -> str | None:
-    """The address (scheme, host, path) that a line asks for and does nothing else; None when there is no such one."""
+    """The address (scheme, host, path) that a line asks for and does nothing else; None when there is no such one.
+
+    A line may ask for it several times, and wait between.
+    """
     if len(line) > _LINE_CHARS or _URL.search(line) is None:
         return None
     commands, _, capped, _ = split_commands(line)
-    if len(commands) != 1 or capped or commands[0].more:
+    if capped or any(command.more for command in commands):
         return None
-    words, script = look_through(commands[0].words)
+    looked = [look_through(command.words) for command in commands]
+    asked = {_asked(words, script) for words, script in looked if not words or words[0] not in _WAITS}
+    return asked.pop() if len(asked) == 1 else None
+
+
+def _asked(words: Sequence[str], script: str | None) -> str | None:
+    """The address that one command asks for."""
     if script is not None or not words or words[0].rpartition("/")[2] in _ASKS_NOBODY:
         return None
+    if (inline := inline_fetch(given_text(words))) is not None:
+        return _like(inline[1])
     asked = [word for option, word in pairwise(words) if _URL.match(word) and option not in _ELSEWHERE]
     return _like(asked[0]) if len(asked) == 1 else None
 
@@ -108,10 +123,19 @@ def floods_of(ended: Iterable[SessionEnded]) -> list[Flood]:
     return [flood for session in sessions.values() for flood in _floods(session, _requests(session))]
 
 
+def alike(found: _Found) -> _Found:
+    """Addresses that enough ask for; of the others those that only the numbers in their paths tell apart, together."""
+    alike = {url: requests for url, requests in found.items() if len(requests) >= FEWEST}
+    together: _Found = defaultdict(dict)
+    for url in found.keys() - alike.keys():
+        parts = urlsplit(url)
+        together[f"{parts.scheme}://{parts.netloc}{_NUMBERS.sub('#', parts.path)}"].update(found[url])
+    enough = {url: requests for url, requests in together.items() if len(requests) >= FEWEST}
+    return {**enough, **alike}
+
+
 def _floods(session: SessionEnded, found: _Found) -> Iterable[Flood]:
-    for url, requests in sorted(found.items()):
-        if len(requests) < FEWEST:
-            continue
+    for url, requests in sorted(alike(found).items()):
         times = requests.values()
         payload = {
             "flood_count": len(requests),

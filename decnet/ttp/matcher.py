@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import re2
 
 from decnet.hostile import storable_text
-from decnet.shell.script import Facts
+from decnet.shell.told import Facts
 from decnet.shell.views import View, Views, views
 from decnet.ttp.conditions import CAPPED_MARK, Fields, Found, context_mark, dig, options
 from decnet.ttp.kinds import CAPPED_FIELD, COMMAND_FIELDS, CONTEXT, CONTEXT_FIELDS, PIPED_FIELD

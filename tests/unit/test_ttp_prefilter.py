@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decnet.config import packaged_demo_dir, packaged_rules_dir
-from decnet.shell.script import Facts, read_script
+from decnet.shell.script import read_script
+from decnet.shell.told import Facts
 from decnet.shell.views import views
 from decnet.ttp.conditions import _without_anchors
 from decnet.ttp.kinds import CONTEXT
