@@ -61,7 +61,7 @@ TORN = b'{"eventid": "cowrie.x"'
         (b'{"eventid": "other.x"}', "not_cowrie"),
         (b'{"eventid": "cowrie"}', "not_cowrie"),
         (b'{"eventid": "cowrie.x"}', "no_time"),
-        (b'{"eventid": "cowrie.x", "timestamp": "soon", "time": 5}', "no_time"),
+        (b'{"eventid": "cowrie.x", "timestamp": "soon", "time": "late"}', "no_time"),
         (b'{"eventid": "cowrie.x", "time": 5}', "no_session"),
         (b'{"eventid": "cowrie.x", "time": 5, "session": ""}', "no_session"),
         (b'{"eventid": "cowrie.x", "time": 5, "session": null}', "no_session"),
@@ -498,7 +498,9 @@ def test_a_program_that_no_command_has_told_of_is_kept() -> None:
         {"timestamp": 1772359200.5}, {"timestamp": "1772359200.5"}, {"timestamp": 1772359200500}, {"timestamp": "1772359200500"},
         {"timestamp": "2026-03-01T10:00:00.500000Z"}, {"timestamp": "2026-03-01T11:00:00.500000+0100"},
         {"timestamp": "2026-03-01 10:00:00.500000"}, {"timestamp": "2026-03-01 10:00:00,500"}, {"timestamp": {"$date": "2026-03-01T10:00:00.500Z"}},
-        {"timestamp": {"$date": 1772359200500}}, {"time": 1772359200.5}, {"epoch": 1772359200500}, {"@timestamp": "2026-03-01T10:00:00.500Z"},
+        {"timestamp": {"$date": 1772359200500}}, {"timestamp": {"$date": {"$numberLong": "1772359200500"}}},
+        {"timestamp": None, "time": 1772359200.5}, {"timestamp": "", "@timestamp": "2026-03-01T10:00:00.500Z"},
+        {"timestamp": 1772359200500000}, {"timestamp": "1772359200500000000"}, {"time": 1772359200.5}, {"epoch": 1772359200500}, {"@timestamp": "2026-03-01T10:00:00.500Z"},
     ],
 )  # fmt: skip
 def test_a_time_is_read_however_it_was_written(given: dict[str, Any]) -> None:
