@@ -150,9 +150,9 @@ class Reader(NamedTuple):
     def _left(self, raw: Data, data: Data) -> set[str]:
         """Names of fields that have no home."""
         left = raw.keys() - self.homes
-        if self.kind in ("forward", "through"):
+        if self.kind in ("forward", "through") or not _is_address(raw.get("src_ip")):
             left |= raw.keys() & {"src_ip"}
-        elif self.kind == "connect":
+        if self.kind == "connect":
             left |= raw.keys() & {"uuid"}
             left |= {"sensor"} if _renamed(raw.get("sensor")) else set()
         elif self.kind == "client" and data.get("hassh"):
@@ -160,6 +160,11 @@ class Reader(NamedTuple):
         elif self.kind == "size" and not data:
             left |= raw.keys() & {"width", "height"}
         return left
+
+
+def _is_address(value: Any) -> bool:
+    """Whether an attacker's address can be read; what stands in its place is kept where it cannot."""
+    return address(as_text(value, 64)) is not None
 
 
 def _renamed(sensor: Any) -> bool:

@@ -92,11 +92,11 @@ def _visit(raw: Data) -> Visit | Refusal | None:
     service, data = reader.service, raw.get("logdata")
     said = data if isinstance(data, dict) else {} if data in (None, "") else {"logdata": data}
     beside = {key: value for key, value in raw.items() if key not in _SHARED}
+    if (ip := _address(raw.get("src_host"))) is None:
+        beside["src_host"] = raw.get("src_host")  # what cannot be read stays as it is
     facts = [*reader.read(said, logtype), *_details({**beside, **said}, logtype, reader.homes)]
     node = as_name(raw.get("node_id")) or KIND
-    return Visit(
-        ts, node, _address(raw.get("src_host")), integer(raw.get("dst_port")) or 0, service, tuple(facts)
-    )
+    return Visit(ts, node, ip, integer(raw.get("dst_port")) or 0, service, tuple(facts))
 
 
 def _address(value: Any) -> str | None:
