@@ -7,8 +7,10 @@ what cannot be read is None here and a complaint where a record needs it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -63,8 +65,37 @@ def integer(value: Any) -> int | None:
     return int(found) if found is not None and abs(found) < MAX_BITS_31 else None
 
 
+_LONGEST_TIME = 64
+_LOOSE = re.compile(
+    r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})[T ]\s*(\d{1,2}):(\d{1,2}):(\d{1,2})(?:[.,](\d{1,9}))?"
+    r"\s*(Z|UTC|GMT|[+-]\d\d:?\d\d)?",
+    re.IGNORECASE | re.ASCII,
+)
+_WEB = re.compile(r"(\d{1,2})/([A-Za-z]{3})/(\d{4}):(\d\d:\d\d:\d\d)(?: ([+-]\d{4}))?", re.ASCII)
+
+
+def _moment(text: str) -> tuple[datetime, int]:
+    """A time as text, and the seconds that a leap second adds. Raises ValueError for what is none.
+
+    Beside ISO 8601: without leading zeros, with slashes, with the zone as a word, and as mail and web servers write.
+    """
+    try:
+        return datetime.fromisoformat(text), 0
+    except ValueError:
+        found = _LOOSE.fullmatch(text)
+    if found is not None:
+        year, _, month, day, hour, minute, second, part, zone = found.groups()
+        leap = second == "60"
+        clock = f"{int(hour):02}:{int(minute):02}:{59 if leap else int(second):02}.{part or 0}"
+        zone = "+00:00" if zone is None or zone[0].isalpha() else zone
+        return datetime.fromisoformat(f"{year}-{int(month):02}-{int(day):02}T{clock}{zone}"), int(leap)
+    if (web := _WEB.fullmatch(text)) is not None:
+        text = f"{web[1]} {web[2]} {web[3]} {web[4]} {web[5] or '+0000'}"
+    return parsedate_to_datetime(text), 0
+
+
 def epoch(value: Any) -> float | None:
-    """Epoch seconds from a number or ISO 8601 text (without a zone it is UTC)."""
+    """Epoch seconds from a number or text: ISO 8601 and what is near to it (without a zone it is UTC)."""
     if type(value) is float and 0 <= value <= LATEST:  # what our own sensors write
         return value
     found = None if isinstance(value, str) and "T" in value else number(value)
@@ -72,8 +103,8 @@ def epoch(value: Any) -> float | None:
         found = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
     if found is None and isinstance(value, str):
         try:
-            moment = datetime.fromisoformat(value.strip())
-            found = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+            moment, more = _moment(value.strip()[:_LONGEST_TIME])
+            found = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() + more
         except (ValueError, OverflowError):
             return None
     return found if found is not None and 0 <= found <= LATEST else None

@@ -67,16 +67,19 @@ def _may_begin(life: Life, ts: float) -> bool:
     return abs(life.first - ts) <= JITTER_S if life.told else life.first >= ts - JITTER_S
 
 
-def line_of(lives: Sequence[Life], ts: float, *, trailing: bool = False) -> Life | None:
+def line_of(
+    lives: Sequence[Life], ts: float, *, trailing: bool = False, ip: str | None = None
+) -> Life | None:
     """The life that a line at a moment belongs to; None when it is of one that is not known.
 
-    ``trailing`` lines (remarks, files) may come long after a session's close.
+    ``trailing`` lines (remarks, files) may come long after a session's close. A line of another address (``ip``)
+    than the life's is none from before its beginning.
     """
     before = max((life for life in lives if life.began <= ts), key=lambda life: life.began, default=None)
     if before is not None and (trailing or not before.over(ts)):
         return before
     after = min((life for life in lives if life.began > ts), key=lambda life: life.began, default=None)
-    if after is None:
+    if after is None or (ip is not None and after.ip not in (None, ip)):
         return None
     # Without a close nothing speaks against a clock that was set back within the session.
     near = after.start is None or after.closed is None or after.began - ts <= JITTER_S
@@ -94,4 +97,4 @@ def home_of(piece: Life, lives: Iterable[Life]) -> Life | None:
     known = list(lives)
     if piece.start is not None:
         return connected_at(known, piece.start)
-    return line_of(known, piece.first)
+    return line_of(known, piece.first, ip=piece.ip)

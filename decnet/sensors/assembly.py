@@ -180,6 +180,10 @@ class Assembler:
         session = self._session_of(fact, said)
         if session is None:
             return []
+        if fact.rest and session.told_before(fact, said):
+            # The same line by another way, with more around it: that alone is new.
+            fact = fact._replace(kind="extra", data=fact.rest, rest=None)
+            said = fact.data
         self._lines += 1
         session.at_line = self._lines
         before, commands, items = session.size_bytes, session.commands_dropped, session.dropped
@@ -335,7 +339,7 @@ class Assembler:
 
     def _adds(self, fact: Fact, known: Session, said: Data) -> bool:
         """Whether a fact adds to a session: a line counts once, and of several close lines the first."""
-        again = fact.ts in known.times and known.has(fact, said)
+        again = known.has(fact, said)
         self.repeated += again
         return not again and (fact.kind != "closed" or known.closed_at is None)
 
@@ -369,7 +373,7 @@ class Assembler:
             return lives[0]
         if fact.kind == "connect":
             return connected_at(lives, fact.ts)
-        return line_of(lives, fact.ts, trailing=fact.kind in _TRAILING)
+        return line_of(lives, fact.ts, trailing=fact.kind in _TRAILING, ip=fact.src_ip)
 
     def _name(self, base: SessionKey, fact: Fact) -> str:
         """What is added to an id for a session of it that is not known: nothing for the first one."""

@@ -64,6 +64,8 @@ def parse_object(raw: Data) -> Fact | Refusal:
 
 
 def _fact(raw: Data) -> Fact | Refusal:
+    if isinstance(raw.get("timestamp"), dict):
+        raw = _untyped(raw)
     eventid = raw.get("eventid")
     if not isinstance(eventid, str):
         return Refusal("no_eventid")
@@ -95,16 +97,31 @@ def _name_of(eventid: str) -> str:
     return "" if name == eventid else name
 
 
+def _untyped(raw: Data) -> Data:
+    """An object without the types that MongoDB writes around its values when it exports them."""
+    return {key: _value(value) for key, value in raw.items()}
+
+
+def _value(value: Any) -> Any:
+    while isinstance(value, dict) and len(value) == 1 and next(iter(value)) in _TYPED:
+        value = next(iter(value.values()))
+    return value
+
+
 def _moment(raw: Data) -> float | None:
     """When it happened: what the honeypot wrote, else what it or a shipper wrote beside it."""
-    if "timestamp" in raw or "time" in raw:
-        given = raw.get("timestamp", raw.get("time"))
-        if isinstance(given, dict):  # as MongoDB exports it
-            given = given.get("$date")
-        count = None if isinstance(given, str) and "T" in given else number(given)
-        return epoch(given if count is None or count < _MILLIS else count / 1000.0)
-    millis = number(raw.get("epoch"))
-    return epoch(raw.get("@timestamp")) if millis is None else epoch(millis / 1000.0)
+    found = (_when(raw[name]) for name in _TIMES if raw.get(name) is not None)
+    first = next((ts for ts in found if ts is not None), None)
+    millis = number(raw.get("epoch")) if first is None else None
+    return first if millis is None else epoch(millis / 1000.0)
+
+
+def _when(given: Any) -> float | None:
+    """Epoch seconds of a time as text, or as a count of seconds or of any thousandth part of them."""
+    count = None if isinstance(given, str) and "T" in given else number(given)
+    while count is not None and count >= _MILLIS:
+        given = count = count / 1000.0
+    return epoch(given)
 
 
 class Reader(NamedTuple):
@@ -133,9 +150,9 @@ class Reader(NamedTuple):
     def _left(self, raw: Data, data: Data) -> set[str]:
         """Names of fields that have no home."""
         left = raw.keys() - self.homes
-        if self.kind in ("forward", "through"):
+        if self.kind in ("forward", "through") or not _is_address(raw.get("src_ip")):
             left |= raw.keys() & {"src_ip"}
-        elif self.kind == "connect":
+        if self.kind == "connect":
             left |= raw.keys() & {"uuid"}
             left |= {"sensor"} if _renamed(raw.get("sensor")) else set()
         elif self.kind == "client" and data.get("hassh"):
@@ -143,6 +160,11 @@ class Reader(NamedTuple):
         elif self.kind == "size" and not data:
             left |= raw.keys() & {"width", "height"}
         return left
+
+
+def _is_address(value: Any) -> bool:
+    """Whether an attacker's address can be read; what stands in its place is kept where it cannot."""
+    return address(as_text(value, 64)) is not None
 
 
 def _renamed(sensor: Any) -> bool:
@@ -369,6 +391,9 @@ _SHARED = frozenset(
     }
 )  # fmt: skip
 """What every line of Cowrie has beside its own fields; the last three are the words of its logging framework."""
+_TYPED = frozenset({"$date", "$numberInt", "$numberLong", "$numberDouble", "$oid"})
+_TIMES = ("timestamp", "time", "@timestamp")
+"""Where the time stands, the honeypot's own first."""
 _MILLIS = 1e12
 """A time from here on (the year 33658 in seconds) is one in milliseconds."""
 _WHOLE = frozenset({"extra", "var", "ptr", "intel"})

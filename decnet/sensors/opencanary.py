@@ -8,6 +8,7 @@ therefore a visit: what one address does to one port of one decky until it has b
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -21,7 +22,7 @@ from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.config import SensorSettings, Settings
 from decnet.events.fields import epoch, integer
-from decnet.hostile import storable
+from decnet.hostile import storable, storable_text
 from decnet.sensors.assembly import Assembler
 from decnet.sensors.cowrie import Fact
 from decnet.sensors.files.unwrap import Unwrapper
@@ -79,22 +80,23 @@ def parse_object(raw: Data) -> Visit | Refusal | None:
 
 def _visit(raw: Data) -> Visit | Refusal | None:
     logtype = integer(raw.get("logtype"))
-    if logtype is None or not isinstance(raw.get("node_id", KIND), str):
+    if logtype is None or isinstance(raw.get("node_id"), (dict, list, bool)):
         return Refusal("not_opencanary")
     if 1000 <= logtype < 2000:
         return None
     # Before 0.6 there was no utc_time, and local_time was UTC.
-    ts = epoch(raw.get("utc_time")) or epoch(raw.get("local_time"))
+    ts = next((ts for name in _TIMES if (ts := epoch(raw.get(name))) is not None), None)
     if ts is None:
         return Refusal("no_time")
     reader = _LOGTYPES.get(logtype) or _probe(_FAMILIES.get(logtype // 1000, _UNKNOWN))
     service, data = reader.service, raw.get("logdata")
     said = data if isinstance(data, dict) else {} if data in (None, "") else {"logdata": data}
-    facts = [*reader.read(said, logtype), *_details(said, logtype, reader.homes)]
+    beside = {key: value for key, value in raw.items() if key not in _SHARED}
+    if (ip := _address(raw.get("src_host"))) is None:
+        beside["src_host"] = raw.get("src_host")  # what cannot be read stays as it is
+    facts = [*reader.read(said, logtype), *_details({**beside, **said}, logtype, reader.homes)]
     node = as_name(raw.get("node_id")) or KIND
-    return Visit(
-        ts, node, _address(raw.get("src_host")), integer(raw.get("dst_port")) or 0, service, tuple(facts)
-    )
+    return Visit(ts, node, ip, integer(raw.get("dst_port")) or 0, service, tuple(facts))
 
 
 def _address(value: Any) -> str | None:
@@ -117,13 +119,24 @@ def _touched(_data: Data, _logtype: int) -> Facts:
     return [("connect", {"dst_port": None})]
 
 
+def _tried(data: Data, logtype: int) -> Facts:
+    """Of a log type without a reader: a log-in attempt if somebody gave a password, else that it was touched."""
+    names = {str(key).lower(): key for key in data}
+    given: Data = {name: data[names[name]] for name in ("username", "password") if name in names}
+    return _login(given, logtype) if "password" in given else _touched(data, 0)
+
+
 def _attempt(user: str, secret: str | None, kind: str = "password") -> tuple[str, Data]:
     return ("login", {"username": user, "secret": secret, "secret_kind": kind, "success": False})
 
 
 def _login(data: Data, _logtype: int) -> Facts:
     user = _text(data, "USERNAME", "UserName", "username")
-    given = [data[key] for key in ("PASSWORD", "Password") if data.get(key) not in (None, _NOT_SUPPLIED)]
+    given = [
+        data[key]
+        for key in ("PASSWORD", "Password", "password")
+        if data.get(key) not in (None, _NOT_SUPPLIED)
+    ]
     secret = as_text(given[0], _MAX_SECRET) if given else None
     return [_attempt(user, secret)] if user or secret else _touched(data, 0)
 
@@ -149,7 +162,28 @@ def _http(data: Data, logtype: int) -> Facts:
         "host": _text(data, "HOSTNAME"),
     }
     tried = _login(data, logtype) if logtype == 3001 else []
-    return [(_DETAIL, request), ("fact", {"request_count": 1}), *tried]
+    return [(_DETAIL, request), ("fact", {"request_count": 1}), *tried, *_basic(data.get("HEADERS"))]
+
+
+def _basic(headers: Any) -> Facts:
+    """The log-in attempt in the headers of a request."""
+    pairs = headers.items() if isinstance(headers, dict) else headers if isinstance(headers, list) else ()
+    for pair in pairs:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or str(pair[0]).lower() != "authorization":
+            continue
+        value = pair[1][0] if isinstance(pair[1], list) and pair[1] else pair[1]
+        scheme, _, token = str(value)[:_MAX_SECRET].partition(" ")
+        if scheme.lower() == "basic" and ":" in (told := _unpacked(token)):
+            user, _, secret = told.partition(":")
+            return [_attempt(storable_text(user[:MAX_NAME]), storable_text(secret))]
+    return []
+
+
+def _unpacked(token: str) -> str:
+    try:
+        return base64.b64decode(token.strip(), validate=True).decode("utf-8", "replace")
+    except ValueError:
+        return ""
 
 
 def _proxy(data: Data, logtype: int) -> Facts:
@@ -190,7 +224,7 @@ def _git(data: Data, _logtype: int) -> Facts:
 def _mongodb(data: Data, _logtype: int) -> Facts:
     action = _text(data, "action")
     if action == "mongodb.auth_attempt":
-        return [_attempt(_text(data, "username"), None)]
+        return _login(data, 0)
     if action == "mongodb.command":
         text = f"{_text(data, 'command')} {_text(data, 'query', limit=_MAX_COMMAND)}"
         return [("command", {"text": text.strip()})]
@@ -200,7 +234,7 @@ def _mongodb(data: Data, _logtype: int) -> Facts:
 def _details(data: Data, logtype: int, homes: frozenset[str]) -> Facts:
     """What a line says beside the log-in, request or command that it is; a secret is none of it."""
     own = {
-        str(key)[:MAX_NAME]: as_text(_without_secrets(value), MAX_DATA)
+        str(key)[:MAX_NAME]: value if value is True else as_text(_without_secrets(value), MAX_DATA)
         for key, value in data.items()
         if not _SECRET.search(str(key)) and key not in homes
     }
@@ -239,6 +273,15 @@ def _llmnr(data: Data, _logtype: int) -> Facts:
     return [*_touched(data, 0), ("fact", {"llmnr_poison_count": 1})]
 
 
+_TIMES = ("utc_time", "local_time", "timestamp", "@timestamp")
+"""Where the time stands, the honeypot's own first; the last two are a shipper's."""
+_SHARED = frozenset(
+    {
+        "dst_host", "dst_port", "local_time", "local_time_adjusted", "logdata", "logtype", "node_id", "src_host",
+        "src_port", "utc_time", "timestamp", "@timestamp", "message",
+    }
+)  # fmt: skip
+"""What every line has beside its data."""
 _SECRET = re.compile(r"pass|secret|community|token|auth_data|authorization|cookie", re.IGNORECASE)
 """Names of fields and headers whose values get somebody in."""
 _MAX_DEPTH = 8
@@ -263,7 +306,7 @@ def _reader(service: str, read: Callable[[Data, int], Facts], homes: str) -> _Re
 
 
 def _probe(service: str) -> _Reader:
-    return _Reader(service, _touched)
+    return _Reader(service, _tried)
 
 
 _LOGIN = "USERNAME PASSWORD UserName Password username"

@@ -178,12 +178,18 @@ class Session:
 
     def has(self, fact: Fact, said: Data) -> bool:
         """Whether this very line was taken in; ``said`` is what :meth:`absorb` was given for the log."""
+        return any(_holds(rest, fact.rest) for rest in self.told_before(fact, said))
+
+    def told_before(self, fact: Fact, said: Data) -> list[Data | None]:
+        """What the lines say beside it that told the same at the same moment."""
+        if fact.ts not in self.times:
+            return []
         ts, kind = fact.ts, fact.kind
         for place in range(self.placed, len(self.log)):
             self.places.setdefault(self.log[place][0], []).append(place)
         self.placed = len(self.log)
         same = (self.log[place] for place in self.places[ts])
-        return any(entry[1] == kind and entry[2] == said and entry[4] == fact.rest for entry in same)
+        return [entry[4] for entry in same if entry[1] == kind and entry[2] == said]
 
     def absorb(self, fact: Fact, limits: SensorSettings, said: Data | None = None) -> None:
         """Takes one line in; ``said`` stands in the log for what must not (a secret)."""
@@ -479,6 +485,11 @@ class Session:
                 groups[-1][name].append(item)
                 used += size
         return groups
+
+
+def _holds(kept: Data | None, rest: Data | None) -> bool:
+    """Whether what a line says beside its fact is said already: shippers add fields, and some lines come by two."""
+    return not rest or (kept is not None and kept["fields"].items() >= rest["fields"].items())
 
 
 _KEPT = tuple(f.name for f in fields(Session) if f.name not in _MADE_ANEW)

@@ -61,7 +61,7 @@ TORN = b'{"eventid": "cowrie.x"'
         (b'{"eventid": "other.x"}', "not_cowrie"),
         (b'{"eventid": "cowrie"}', "not_cowrie"),
         (b'{"eventid": "cowrie.x"}', "no_time"),
-        (b'{"eventid": "cowrie.x", "timestamp": "soon", "time": 5}', "no_time"),
+        (b'{"eventid": "cowrie.x", "timestamp": "soon", "time": "late"}', "no_time"),
         (b'{"eventid": "cowrie.x", "time": 5}', "no_session"),
         (b'{"eventid": "cowrie.x", "time": 5, "session": ""}', "no_session"),
         (b'{"eventid": "cowrie.x", "time": 5, "session": null}', "no_session"),
@@ -152,7 +152,11 @@ def test_a_command_without_its_text_is_the_one_of_the_message() -> None:
         (float("nan"), None), (float("inf"), None), (True, None), (None, None), ([], None), (10**400, None),
         ("1969-12-31T23:59:59Z", None), ("1970-01-01T00:00:00Z", 0.0), ("9999-12-31T23:59:59Z", LATEST),
         ("0001-01-01T00:00:00+23:59", None), ("2018-01-02T03:04:05.500000Z", 1514862245.5), ("T", None), ("", None),
-        ("2018-01-02 03:04:05", 1514862245.0),
+        ("2018-01-02 03:04:05", 1514862245.0), ("2018-1-2T3:4:5.5Z", 1514862245.5), ("2018/01/02 03:04:05", 1514862245.0),
+        ("2018-01-02t03:04:05z", 1514862245.0), ("2018-01-02 03:04:05 UTC", 1514862245.0),
+        ("2018-01-02 03:04:05.250 +0100", 1514858645.25), ("2016-12-31T23:59:60.500Z", 1483228800.5),
+        ("Tue, 02 Jan 2018 03:04:05 GMT", 1514862245.0), ("02/Jan/2018:03:04:05 +0000", 1514862245.0),
+        ("02/Jan/2018:03:04:05", 1514862245.0), ("2018-13-02 03:04:05", None), ("2018-1-2 3:4:61", None), ("2018/01-02 03:04:05", None),
     ],
 )  # fmt: skip
 def test_times(value: object, seconds: float | None) -> None:
@@ -313,6 +317,37 @@ def test_what_the_other_lines_say() -> None:
         "url": "u", "sha256": None, "failed": True, "error": "404",
     }  # fmt: skip
     assert data_of("session.connect", dst_port=2223) == {"dst_port": 2223}
+
+
+# --- addresses
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "host.example",
+        "192.0.2.7/32",
+        "192.0.2.7, 10.0.0.1",
+        ["192.0.2.7"],
+        3221225991,
+        "\uff11\uff19\uff12.0.2.7",
+    ],
+)
+def test_what_stands_in_the_place_of_an_address_is_kept(given: object) -> None:
+    line = {"timestamp": 1, "session": "s", "src_ip": given, "username": "root", "password": "x"}
+    fact = cowrie_line(json.dumps({"eventid": "cowrie.login.failed", **line}).encode())
+    assert isinstance(fact, Fact)
+    assert fact.src_ip is None
+    kept = given if isinstance(given, (int, str)) else json.dumps(given)
+    assert fact.rest == {"eventid": "cowrie.login.failed", "fields": {"src_ip": kept}}
+
+
+@pytest.mark.parametrize("given", ["192.0.2.7", "::ffff:192.0.2.7", "", None])
+def test_an_address_that_is_read_or_empty_needs_no_other_home(given: object) -> None:
+    line = {"timestamp": 1, "session": "s", "src_ip": given, "input": "id"}
+    fact = cowrie_line(json.dumps({"eventid": "cowrie.command.input", **line}).encode())
+    assert isinstance(fact, Fact)
+    assert fact.rest is None
 
 
 # --- too deep
@@ -498,7 +533,9 @@ def test_a_program_that_no_command_has_told_of_is_kept() -> None:
         {"timestamp": 1772359200.5}, {"timestamp": "1772359200.5"}, {"timestamp": 1772359200500}, {"timestamp": "1772359200500"},
         {"timestamp": "2026-03-01T10:00:00.500000Z"}, {"timestamp": "2026-03-01T11:00:00.500000+0100"},
         {"timestamp": "2026-03-01 10:00:00.500000"}, {"timestamp": "2026-03-01 10:00:00,500"}, {"timestamp": {"$date": "2026-03-01T10:00:00.500Z"}},
-        {"timestamp": {"$date": 1772359200500}}, {"time": 1772359200.5}, {"epoch": 1772359200500}, {"@timestamp": "2026-03-01T10:00:00.500Z"},
+        {"timestamp": {"$date": 1772359200500}}, {"timestamp": {"$date": {"$numberLong": "1772359200500"}}},
+        {"timestamp": None, "time": 1772359200.5}, {"timestamp": "", "@timestamp": "2026-03-01T10:00:00.500Z"},
+        {"timestamp": 1772359200500000}, {"timestamp": "1772359200500000000"}, {"time": 1772359200.5}, {"epoch": 1772359200500}, {"@timestamp": "2026-03-01T10:00:00.500Z"},
     ],
 )  # fmt: skip
 def test_a_time_is_read_however_it_was_written(given: dict[str, Any]) -> None:

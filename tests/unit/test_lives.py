@@ -64,3 +64,16 @@ def test_a_piece_finds_the_life_it_is_a_part_of() -> None:
     assert name(home_of(Life("", T + DAY + 3, None, T + DAY + 10), lives)) == "b"
     assert home_of(Life("", T + 2 * DAY, T + 2 * DAY), lives) is None
     assert home_of(Life("", T + 3600), lives) is None
+
+
+@pytest.mark.parametrize(
+    "life", [Life("b", T, None, T + 9, told=True), Life("b", T, T), closed("b", T, T + 9)]
+)
+def test_a_line_of_another_address_is_none_from_before_a_life(life: Life) -> None:
+    life.ip = "192.0.2.2"
+    before = T - JITTER_S / 2
+    assert line_of([life], before, ip="192.0.2.1") is None, "newest first: it is of the life before"
+    assert name(line_of([life], before, ip="192.0.2.2")) == name(line_of([life], before)) == "b"
+    assert name(line_of([life], T + 1, ip="192.0.2.1")) == "b", "within it a proxy may tell another one"
+    life.ip = None
+    assert name(line_of([life], before, ip="192.0.2.1")) == "b"

@@ -257,7 +257,7 @@ def test_details_that_are_no_object_say_nothing(data: object) -> None:
 
 def test_lines_that_are_refused_are_counted_by_reason_with_their_place() -> None:
     source = made()
-    node = line(2000).replace(b'"web-01"', b"5")
+    node = line(2000).replace(b'"web-01"', b"[5]")
     late = b'{"logtype": 2000, "node_id": "x", "utc_time": "soon"}'
     fed(
         source,

@@ -215,3 +215,54 @@ def test_a_log_can_be_replayed(tmp_path: Path) -> None:
 def test_names_of_sensors_become_topic_tokens() -> None:
     events = fed(source(), line(2000, {"USERNAME": "x"}, node="a.b > *"))
     assert {event.payload["decky_id"] for event in events} == {"a-b"}
+
+
+def _attempts(*lines: bytes) -> list[tuple[str, str]]:
+    made = source()
+    return [
+        (c["username"], c["secret_hmac"])
+        for c in of(fed(made, *lines) + made.end_all(), "credential.captured")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("logtype", "data"),
+    [
+        (2001, {"USERNAME": "bob", "PASSWORD": "s3cret"}),
+        (99007, {"Username": "bob", "Password": "s3cret"}),
+        (21001, {"username": "bob", "password": "s3cret"}),
+        (20001, {"action": "mongodb.auth_attempt", "username": "bob", "password": "s3cret"}),
+        (3000, {"PATH": "/", "HEADERS": {"authorization": "Basic Ym9iOnMzY3JldA=="}}),
+        (3000, {"PATH": "/", "HEADERS": [["Host", "x"], ["Authorization", "basic Ym9iOnMzY3JldA=="]]}),
+        (3000, {"PATH": "/", "HEADERS": {"Authorization": ["Basic Ym9iOnMzY3JldA=="]}}),
+    ],
+)
+def test_a_password_is_a_log_in_attempt_whatever_the_log_type(logtype: int, data: dict[str, Any]) -> None:
+    assert _attempts(line(logtype, data)) == [("bob", keyed_hash(KEY, "password", "s3cret"))]
+
+
+@pytest.mark.parametrize("value", ["Bearer Ym9iOnMzY3JldA==", "Basic %%%", "Basic", "", 5, None, [], {}])
+def test_other_authorization_is_no_attempt_and_breaks_nothing(value: Any) -> None:
+    assert _attempts(line(3000, {"PATH": "/", "HEADERS": {"Authorization": value}})) == []
+
+
+def test_what_stands_beside_the_data_of_a_line_is_kept() -> None:
+    made, raw = source(), json.loads(line(4002, {"USERNAME": "bob", "PASSWORD": "x"}))
+    events = fed(made, json.dumps({**raw, "honeycred": True, "ticket": "TK-42"}).encode()) + made.end_all()
+    (ended,) = of(events, "attacker.session.ended")
+    assert {"honeycred": True, "ticket": "TK-42"} in [x["fields"] for x in ended["extras"]]
+
+
+@pytest.mark.parametrize(("node", "decky"), [(7, "7"), (None, "opencanary"), ("", "opencanary")])
+def test_a_node_is_named_by_whatever_names_it(node: Any, decky: str) -> None:
+    made, raw = source(), json.loads(line(2000, {"USERNAME": "bob", "PASSWORD": "x"}))
+    (started,) = of(fed(made, json.dumps({**raw, "node_id": node}).encode()), "attacker.session.started")
+    assert started["decky_id"] == decky
+
+
+@pytest.mark.parametrize("name", ["local_time", "timestamp", "@timestamp"])
+def test_a_time_is_taken_from_where_it_stands(name: str) -> None:
+    made, raw = source(), json.loads(line(2000, {"USERNAME": "bob", "PASSWORD": "x"}))
+    told = {**raw, "utc_time": None, name: raw["utc_time"]}
+    (started,) = of(fed(made, json.dumps(told).encode()), "attacker.session.started")
+    assert started["started_at"] == START

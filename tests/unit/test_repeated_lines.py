@@ -72,6 +72,22 @@ def test_a_wrapped_line_repeats_the_plain_one() -> None:
     assert made.repeats.count == 2 * len(LOG)
 
 
+@pytest.mark.parametrize("enriched_first", [False, True])
+def test_a_line_that_a_shipper_added_fields_to_is_the_same_line(enriched_first: bool) -> None:
+    enriched = [
+        json.dumps({**json.loads(text), "geoip": {"c": "X"}, "host": "h"}) for text in LOG if "input" in text
+    ]
+    got, made = told([*enriched, *LOG] if enriched_first else [*LOG, *enriched])
+
+    def commands(events: dict[str, str]) -> list[str]:
+        ends = [json.loads(e)[1] for e in events.values() if "attacker.session.ended" in e]
+        return sorted({c["id"] + c["command_text"] for end in ends for c in end.get("commands", ())})
+
+    assert commands(got) == commands(WANT)
+    assert any('"geoip"' in event for event in got.values()), "what was added is kept"
+    assert made.bounds()["repeated"] == (len(enriched) if enriched_first else 0)
+
+
 def test_what_was_read_before_a_restart_is_known_after_it() -> None:
     first = source()
     first.feed([Line("f", 1, 0, text.encode()) for text in LOG[:600]])

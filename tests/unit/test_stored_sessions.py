@@ -137,6 +137,21 @@ def test_generations_of_one_id_are_sessions_of_their_own_in_any_order(
     assert again["credentials"] == apart["credentials"]
 
 
+@pytest.mark.parametrize("later", [12.0, 9 * 3600.0], ids=["at once", "hours later"])
+@pytest.mark.parametrize("missing", [0, 1], ids=["whole", "without the connection"])
+def test_newest_first_no_command_goes_to_the_next_attacker_with_the_same_id(
+    tmp_path: Path, later: float, missing: int
+) -> None:
+    first = whole("TT8", START, 1)
+    second = [data.replace(b"192.0.2.7", b"192.0.2.8") for data in whole("TT8", START + later, 2)][missing:]
+    found = reading(tmp_path, [*reversed(second), *reversed(first)])
+    who = [(s["attacker_ip"], [c["command_text"] for c in s["commands"]]) for s in found["sessions"]]
+    assert sorted(who) == [
+        ("192.0.2.7", ["echo TT8 0"]),
+        ("192.0.2.8", ["echo TT8 0", "echo TT8 1"]),
+    ]
+
+
 def ended_as(found: dict[str, list[Row]], right: dict[str, list[Row]]) -> list[Row]:
     """Without a close a session ends for want of lines or of a file, as it was read."""
     return [

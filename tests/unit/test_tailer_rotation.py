@@ -805,6 +805,17 @@ def test_a_compressed_log_that_breaks_off_gives_what_it_has_and_the_rest_later(
     assert reader.bytes_behind() == 0
 
 
+@pytest.mark.parametrize("layers", [2, 3])
+def test_a_log_that_was_packed_again_is_read_whatever_packed_it(
+    make: Make, tmp_path: Path, layers: int
+) -> None:
+    data = lines(0, 3)
+    for pack in [gzip.compress, bz2.compress, gzip.compress][:layers]:
+        data = pack(data)
+    (tmp_path / "cowrie.json.1.gz.1.gz").write_bytes(data)
+    assert numbers(make(tmp_path)) == [0, 1, 2]
+
+
 def test_what_is_no_gzip_is_said(make: Make, tmp_path: Path) -> None:
     (tmp_path / "cowrie.json").write_bytes(lines(0, 2))
     (tmp_path / "cowrie.json.1.gz").write_bytes(b"not gzip at all")

@@ -163,6 +163,31 @@ WRAPPERS: dict[str, Callable[[list[Any]], str]] = {
     "script": lambda found: f"var log = {json.dumps(found)};",
     "under_a_key": lambda found: json.dumps({"logs": found}),
     "under_a_key_over_lines": lambda found: '{"logs": [\n' + ",\n".join(dumped(found)) + "\n]}",
+    "syslog_glued": lambda found: "Mar  1 10:00:00 p c: " + "".join(dumped(found)),
+    "syslog_with_a_tail": lambda found: _lines("Mar  1 10:00:00 p c[1]: % [once]", found),
+    "key_and_value": lambda found: "\n".join(f"level=info msg={json.dumps(x)} at=1" for x in dumped(found)),
+    "lists_in_lists": lambda found: json.dumps([[found[0]], {"x": [found[1:]]}]),
+    "by_number": lambda found: json.dumps({str(i): x for i, x in enumerate(found)}),
+    "by_number_over_lines": lambda found: json.dumps({str(i): x for i, x in enumerate(found)}, indent=1),
+    "under_any_key": lambda found: _under("LogEntry", found),
+    "as_an_attribute": lambda found: "\n".join(
+        json.dumps({"id": "1", "attributes": {"host": "h", "attributes": x}}) for x in found
+    ),
+    "dotted": lambda found: "\n".join(
+        json.dumps({"@timestamp": "x", **{f"a.json.{k}": v for k, v in x.items()}}) for x in found
+    ),
+    "telemetry": lambda found: json.dumps(
+        {
+            "resourceLogs": [
+                {"scopeLogs": [{"logRecords": [{"body": {"stringValue": x}}]}]} for x in dumped(found)
+            ]
+        }
+    ),
+    "loki_push": lambda found: json.dumps(
+        {"streams": [{"stream": {"job": "c"}, "values": [["17", x] for x in dumped(found)]}]}
+    ),
+    "pretty_with_commas_too_many": lambda found: ",\n".join(x[:-2] + ",\n}" for x in dumped(found, indent=2)),
+    "nul_tail": lambda found: "".join(f"\0{x}\0\0\n" for x in dumped(found)),
     "docker_in_logstash": lambda found: "\n".join(
         json.dumps({"message": json.dumps({"log": x + "\n"})}) for x in dumped(found)
     ),
@@ -233,6 +258,7 @@ def test_never_raises(lines: list[bytes]) -> None:
         ("Mar  1 10:00:00 host sshd[1]: Failed password", "a_sshd_log"),
         ("Mar  1 10:00:00 host kernel: hello", "a_syslog_log"),
         ('{"a": 1}', "no_eventid"),
+        ('_time,"eventid","input"', "a_table_log"),
         ("hello", "not_json"),
         ("17", "not_json"),
         ("[1, 2]", "not_object"),
@@ -240,6 +266,13 @@ def test_never_raises(lines: list[bytes]) -> None:
 )
 def test_what_is_none_of_ours_is_named(text: str, reason: str) -> None:
     assert unwrapped(text) == ([], [reason])
+
+
+def test_what_breaks_off_behind_an_event_on_its_line_is_counted() -> None:
+    assert unwrapped('Mar  1 10:00:00 p c: {"eventid": "a"} {"eventid": "b') == (
+        [{"eventid": "a"}],
+        ["not_json"],
+    )
 
 
 def test_a_torn_line_costs_itself_only_and_is_counted() -> None:

@@ -19,8 +19,10 @@ from decnet.jsontext import loads
 Data = dict[str, Any]
 Wanted = Callable[[Mapping[str, Any]], bool]
 
-MAX_DEPTH = 8
+MAX_DEPTH = 16
 """Wrappers within wrappers that are looked into."""
+MAX_FAMILIES = 16
+"""Beginnings of dotted names that are taken off to see whether an event is left."""
 MAX_PREFIX = 512
 """Bytes that may stand before an object on a line."""
 MAX_MISSES = 64
@@ -31,7 +33,7 @@ CARRIERS = (
     "full_message", "short_message", "messages", "Messages", "values", "value", "@message", "logEvents", "events",
     "records", "Records", "record", "logs", "entries", "entry", "textPayload", "jsonPayload", "map", "content", "payload",
 )  # fmt: skip
-"""Keys under which what is carried is kept, the likeliest first."""
+"""Keys under which what is carried is kept, the likeliest first; where none of them holds any, all others are asked."""
 _ACTIONS = frozenset({"index", "create", "update", "delete"})
 """What stands on a line of its own before each object of a bulk load."""
 _TRAILING_COMMA = re.compile(rb'"(?:[^"\\]|\\.)*+"|,(?=\s*[}\]])', re.DOTALL)
@@ -66,8 +68,13 @@ def _plain(text: bytes) -> Any:
 
 
 def _forgiving(text: bytes) -> Any:
-    better = _TRAILING_COMMA.sub(lambda match: b"" if match[0] == b"," else match[0], text)
+    better = _without_commas(text)
     return None if better == text else _plain(better)
+
+
+def _without_commas(text: bytes) -> bytes:
+    """A text without the commas that stand before the end of an object or a list."""
+    return _TRAILING_COMMA.sub(lambda match: b"" if match[0] == b"," else match[0], text)
 
 
 def _pythonic(text: bytes) -> Any:
@@ -111,6 +118,23 @@ def _in_object(value: Data, wanted: Wanted, depth: int) -> Iterator[Data]:
             if found := list(within(inner, wanted, depth + 1)):
                 yield from found
                 return
+    if (flat := _flattened(value, wanted)) is not None:
+        yield flat
+        return
+    for key, inner in value.items():
+        if key not in CARRIERS:
+            yield from within(inner, wanted, depth + 1)
+
+
+def _flattened(value: Data, wanted: Wanted) -> Data | None:
+    """The event whose fields all stand under one dotted name (``json.eventid``), as tables and flat indexes do."""
+    families = dict.fromkeys(key.rpartition(".")[0] for key in value if "." in key)
+    for family in list(families)[:MAX_FAMILIES]:
+        start = f"{family}."
+        own = {key.removeprefix(start): inner for key, inner in value.items() if key.startswith(start)}
+        if wanted(own):
+            return own
+    return None
 
 
 def _alone(value: Any) -> Any:
@@ -133,19 +157,21 @@ def _bytes_of(value: list[Any]) -> bytes | None:
 
 def _in_text(text: bytes, wanted: Wanted, depth: int) -> Iterator[Data]:
     inner = decoded(text)
-    yield from within(inner, wanted, depth + 1) if inner is not None else behind_prefix(text, wanted, depth)
+    yield from (
+        within(inner, wanted, depth + 1) if inner is not None else behind_prefix(text, wanted, depth)[0]
+    )
 
 
-def behind_prefix(data: bytes, wanted: Wanted, depth: int = 0) -> list[Data]:
-    """The events behind a prefix (syslog, journald, any logger, a cell of a table): from a brace on to the end."""
+def behind_prefix(data: bytes, wanted: Wanted, depth: int = 0) -> tuple[list[Data], bytes]:
+    """The events behind a prefix (syslog, journald, any logger, a cell of a table), and what is left after them."""
     text = data.rstrip(_AFTER)
-    for start in _STARTS.finditer(text, 0, MAX_PREFIX):
-        if start.start() == 0 and start[0] == b"{":
-            break  # nothing stands before it
+    alone = text.lstrip(GAP).startswith(b"{")  # nothing stands before it
+    for start in () if alone else _STARTS.finditer(text, 0, MAX_PREFIX):
         value = decoded(text[start.start() :])
-        if value is not None and (found := list(within(value, wanted, depth + 1))):
-            return found
-    return _cells(text, wanted, depth) if b'{""' in text else []
+        objects, left = ([value], b"") if value is not None else split(text[start.start() :])
+        if found := [event for one in objects for event in within(one, wanted, depth + 1)]:
+            return found, left
+    return (_cells(text, wanted, depth) if b'{""' in text else []), b""
 
 
 def _cells(text: bytes, wanted: Wanted, depth: int) -> list[Data]:
@@ -179,7 +205,11 @@ def split(text: bytes) -> tuple[list[Any], bytes]:
         try:
             found, pos = _DECODER.raw_decode(rest, pos)
         except (ValueError, RecursionError):
-            break
+            better = _without_commas(rest[pos:].encode("utf-8", "replace")).decode("utf-8", "replace")
+            if better == rest[pos:]:
+                break
+            rest, pos = better, 0
+            continue
         objects.append(found)
         pos = _past_gap(rest, pos)
     return objects, rest[pos:].encode("utf-8", "replace")

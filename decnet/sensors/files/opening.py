@@ -13,12 +13,15 @@ import io
 import lzma
 import os
 import zlib
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from decnet.sensors.files.rotation import HEAD_BYTES
 
 FAULTS = (OSError, EOFError, zlib.error, lzma.LZMAError)
 """What a damaged or withheld file raises when it is read."""
+MAX_LAYERS = 4
+"""Packed streams within a packed one that are unpacked."""
+_MARK_BYTES = 6
 TAIL_BYTES = 256
 """Bytes before the place of a reader by which it knows its file again."""
 _PADDING_CHUNK = 65_536
@@ -36,25 +39,70 @@ _UNREADABLE: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "a zip archive: unpack it"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it"),
     (b"SQLite format 3\0", "an SQLite database"),
+    (b"\xff\xfe\0\0", "text in UTF-32: write it as UTF-8"),
 )
 """First bytes of files that nothing here reads."""
 _TAR_AT, _TAR = 257, b"ustar"
 
 
 def opened(path: str) -> tuple[BinaryIO, bool]:
-    """The uncompressed bytes of a file, and whether it is a compressed one."""
+    """The uncompressed bytes of a file, and whether it is a compressed one.
+
+    A rotation that takes its own archives for logs packs them again (``x.1.gz.1.gz``): all layers come off.
+    """
     handle = open(path, "rb")
     try:
-        start = handle.read(6)
-        for ending, mark, reader in _PACKERS:
-            if start.startswith(mark) or (path.endswith(ending) and not unreadable(start)):
-                handle.close()
-                return reader(path, "rb"), True
+        start = handle.read(_MARK_BYTES)
+        reader = _packer(start) or next((r for end, _, r in _PACKERS if path.endswith(end)), None)
+        if reader is not None and not unreadable(start):
+            handle.close()
+            return _all_unpacked(reader(path, "rb")), True
         handle.seek(0)
     except BaseException:
         handle.close()
         raise
     return handle, False
+
+
+def _packer(start: bytes) -> Any:
+    """What reads a stream that begins so, when it is a packed one."""
+    return next((reader for _, mark, reader in _PACKERS if start.startswith(mark)), None)
+
+
+class _Layer(io.BufferedIOBase):
+    """What is packed within a packed stream; both are closed together."""
+
+    def __init__(self, inner: BinaryIO, outer: BinaryIO) -> None:
+        self._inner, self._outer = inner, outer
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Unpacked bytes, as many as asked for unless the stream ends."""
+        return self._inner.read(-1 if size is None else size)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Goes to a place among the unpacked bytes."""
+        return self._inner.seek(offset, whence)
+
+    def close(self) -> None:
+        """Closes both streams."""
+        self._inner.close()
+        self._outer.close()
+        super().close()
+
+
+def _all_unpacked(handle: BinaryIO) -> BinaryIO:
+    """A stream without the layers within it; what is damaged raises when it is read, as ever."""
+    for _ in range(MAX_LAYERS):
+        try:
+            start = handle.read(_MARK_BYTES)
+        except FAULTS:
+            start = b""
+        handle.seek(0)
+        reader = _packer(start)
+        if reader is None:
+            break
+        handle = cast("BinaryIO", _Layer(reader(handle, "rb"), handle))
+    return handle
 
 
 def unreadable(head: bytes) -> str:

@@ -107,7 +107,7 @@ class Unwrapper:
 
     def feed(self, path: str, data: bytes) -> Found:
         """What one line (without its newline) of a file holds."""
-        data = data.removeprefix(BOM).lstrip(b"\0")
+        data = data.removeprefix(BOM).strip(b"\0")
         if b"\x1b[" in data:
             data = _COLOUR.sub(b"", data)
         whole = decoded(data)
@@ -216,8 +216,9 @@ class Unwrapper:
             before = self._broken(path)
             return Found((*before, *self._text(path, data).events), "not_json")
         if path not in self._open:
-            if carried := behind_prefix(data, self._wanted):
-                return Found(tuple(carried))
+            carried, left = behind_prefix(data, self._wanted)
+            if carried:
+                return Found(tuple(carried), "not_json" if b"{" in left else "")
             data = data.lstrip(GAP)
             if not data.startswith(b"{"):
                 return Found(reason=name_of_text(data)) if data else Found()
@@ -277,6 +278,7 @@ _TEXTS: tuple[tuple[str, re.Pattern[bytes]], ...] = (
     ),
     ("web server", re.compile(rb'\S+ \S+ \S+ \[\d\d/\w{3}/\d{4}:[^\]]+\] "')),
     ("sshd", re.compile(rb"\w{3} [ \d]\d \d\d:\d\d:\d\d \S+ sshd\[")),
+    ("table", re.compile(rb'(?:[^,;\t]+[,;\t])*"?(?:[\w.]+\.)?(?:eventid|logtype)"?(?:[,;\t]|\s*\Z)')),
     (
         "syslog",
         re.compile(rb"(?:<\d+>)?(?:1 )?(?:\w{3} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\S+) \S+ \S+?:? "),
@@ -288,6 +290,7 @@ HINTS = {
     "a_cowrie_text_log": "this is Cowrie's text log; the JSON log is cowrie.json",
     "a_web_server_log": "this is a web server's log",
     "a_sshd_log": "this is a log of sshd, not of a honeypot",
+    "a_table_log": "this is a table with a column for each field; export it as JSON",
 }
 """Reason → what to tell a person about the file."""
 

@@ -21,7 +21,7 @@ from decnet.db.repository.recorder.recent import Id, Named, RecentNames, Said, r
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Command, SessionRow
 from decnet.errors import AmbiguousId
-from decnet.events.fields import epoch
+from decnet.events.fields import address, epoch
 from decnet.events.lives import Life, command_mark, home_of
 from decnet.hostile import visible
 from decnet.ids import session_id
@@ -109,6 +109,7 @@ class NamingMixin(SqlRepository):
             "end_reason",
             "connected_at",
             "service",
+            "attacker_ip",
         )
         async with self._read() as session:
             for some in chunks(sorted({native for _, native in wanted})):
@@ -164,7 +165,8 @@ def _life(row: Row) -> Life:
     start = row["connected_at"].timestamp() if row["connected_at"] is not None else None
     first = (row["started_at"] or row["connected_at"]).timestamp()
     # A close line tells how long the session lasted, and with it when it began.
-    return Life(row["session_id"], first, start, closed, told=closed is not None, service=row["service"])
+    told = closed is not None
+    return Life(row["session_id"], first, start, closed, told=told, ip=_address(row), service=row["service"])
 
 
 def _home(payload: Row, ts: float, lives: dict[Id, list[Life]]) -> Life | None:
@@ -175,7 +177,9 @@ def _home(payload: Row, ts: float, lives: dict[Id, list[Life]]) -> Life | None:
     start = _start(payload)
     first = epoch(payload.get("started_at"))
     closed = epoch(payload.get("ended_at")) if payload.get("end_reason") == "closed" else None
-    piece = Life(own, ts if first is None else first, start, closed, told=closed is not None)
+    piece = Life(
+        own, ts if first is None else first, start, closed, told=closed is not None, ip=_address(payload)
+    )
     home = home_of(piece, lives[key])
     if home is not None:
         home.start = start if home.start is None else home.start
@@ -185,6 +189,11 @@ def _home(payload: Row, ts: float, lives: dict[Id, list[Life]]) -> Life | None:
         piece.name = _variant(own, key, piece.began)
     lives[key].append(piece)
     return piece
+
+
+def _address(said: Mapping[str, Any]) -> str | None:
+    """The attacker's address; None where a session has never told one."""
+    return found if (found := address(said.get("attacker_ip"))) != "unknown" else None
 
 
 def _start(payload: Mapping[str, Any]) -> float | None:
