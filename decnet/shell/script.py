@@ -78,7 +78,9 @@ _DEVICE = re.compile(
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _GLOB = re.compile(r"[*?\[]")
 _SCP_FILE = re.compile(r"(?P<kind>[CD])0?[0-7]{3,4} \d{1,15} (?P<name>[^/\s][^/]{0,254})\Z")
-_NO_BUILD = frozenset({"install", "uninstall", "check", "test", "clean", "distclean", "help", "-n", "--dry-run"})
+_NO_BUILD = frozenset(
+    {"install", "uninstall", "check", "test", "clean", "distclean", "help", "-n", "--dry-run"}
+)
 _SCP_OTHER = re.compile(r"(?:E|T\d+ \d+ \d+ \d+)\Z")
 _SHELL_TEXT = re.compile(r"[;&|`$(){}<>]|#!")
 
