@@ -17,6 +17,7 @@ from decnet.config import Settings, load_settings
 from decnet.db.repository.runtime.due import widened
 from decnet.errors import BusError
 from decnet.events.identity import Formed
+from decnet.events.session import SessionEnded
 from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.recorder.derive import USERS_CAPPED, derive_due
@@ -63,7 +64,12 @@ class RecorderWorker(Worker):
         log.info("recorder worker started", topics=len(self.topics))
 
     async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
-        """Writes the rows of a batch; events that cannot be read are dead-lettered one by one."""
+        """Writes the rows of a batch; events that cannot be read are dead-lettered one by one.
+
+        Two engines that each read a part of one session's lines number them alike: whoever is second has to see what
+        the first one stored, or its commands would be taken for those.
+        """
+        await tx.repo.hold_sessions(_told_of(batch))
         plan = plan_of(await under_stored_names(batch, tx.repo))
         for event, reason in plan.refused:
             tx.dead_letter(event, reason)
@@ -123,6 +129,15 @@ class RecorderWorker(Worker):
         """Lets the bus go."""
         self.bus = None
         log.info("recorder worker stopped")
+
+
+def _told_of(batch: Sequence[Received]) -> set[str]:
+    """The honeypots' sessions that a batch has something of, by decky and the honeypot's own id where there is one."""
+    sessions = (one.record for one in batch if isinstance(one.record, SessionEnded))
+    return {
+        f"{session.decky_id}|{session.sensor_session}" if session.sensor_session else session.session_id
+        for session in sessions
+    }
 
 
 async def _announce(plan: Plan, tx: Transaction) -> None:
