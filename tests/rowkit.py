@@ -5,6 +5,7 @@ One database serves a module: :func:`emptied` makes it as good as new in millise
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from sqlmodel import SQLModel
 
 from decnet.db.repository import BaseRepository
 
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 TABLES = SQLModel.metadata.tables
 FILL: dict[str, dict[str, Any]] = {
     "credential": {"attacker_uuid": "nobody"},
@@ -30,6 +32,8 @@ FILL: dict[str, dict[str, Any]] = {
     "behave_session": {"attacker_uuid": "a", "rank": "1", "version": 1, "started_at": 1.0, "ended_at": 1.0},
     "session_feature": {"attacker_uuid": "a", "identity_uuid": "i", "ended_at": 1.0, "rank": "1"},
     "command": {"command_text": "id"},
+    "session_story": {"severity": "low", "rank": 3, "reason": "r", "line": "l", "seen_at": NOW, "ended_at": 1.0, "lines": 1},
+    "session_thing": {"kind": "hash", "value": "v", "seen_at": NOW},
     "recording": {"data": b"tty"},
     "producer_due": {"consumer": "recorder", "seq": 1, "since": 1.0, "until": 1.0},
     "announcement": {"ts": 1.0},

@@ -1,11 +1,13 @@
-"""The SQLite driver's connection with one promise more: closing it ends, whoever else asked for that before."""
+"""The SQLite driver's connection, which can be closed whoever else asked for that before, and outlive its event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
+from threading import Thread
 
 import aiosqlite
 from sqlalchemy.engine import URL
@@ -22,6 +24,19 @@ class SqliteConnection(aiosqlite.Connection):
 
     _asked_to_stop = False
 
+    def __init__(self, opens: Callable[[], sqlite3.Connection]) -> None:
+        """``opens`` opens the file."""
+        super().__init__(opens, _ROWS_AT_ONCE)
+        driver = self._thread
+
+        def works() -> None:
+            with suppress(
+                RuntimeError
+            ):  # the loop is closed: of what was broken off nobody waits for the answer
+                driver.run()
+
+        self._thread = Thread(target=works, daemon=True, name="sqlite")
+
     def stop(self) -> asyncio.Future[None] | None:
         """Asks the thread to end; the answer to await, or None when it was asked before."""
         if self._asked_to_stop:
@@ -36,8 +51,7 @@ def connecting(url: URL) -> Callable[[], Awaitable[SqliteConnection]]:
     opens = partial(sqlite3.connect, *arguments, **{**options, "isolation_level": None, "timeout": 0})
 
     async def connect() -> SqliteConnection:
-        connection = SqliteConnection(opens, _ROWS_AT_ONCE)
-        connection._thread.daemon = True
+        connection = SqliteConnection(opens)
         await connection
         return connection
 

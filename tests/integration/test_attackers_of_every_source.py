@@ -105,12 +105,14 @@ async def test_an_event_of_an_identity_alone_writes_no_attacker_and_is_no_dead_l
 def test_the_recorder_reads_every_topic_whose_record_names_an_attacker() -> None:
     from decnet.events.record import FromAttacker
 
-    others = {"attacker.scored", "attacker.observation.>"}
+    others = {"attacker.scored", "attacker.observation.>", "attacker.session.progress"}
     wanted = {topic for topic, record in RECORDS.items() if issubclass(record, FromAttacker)} - others
     ours = ("attribution.", "ttp.")
     read = RecorderWorker.topics
     missing = {t for t in wanted if t not in read and not t.startswith(ours)}
-    assert missing == set(), "scores and observations follow from what it wrote itself"
+    assert missing == set(), (
+        "scores and observations follow from what it wrote itself, a running session is told of once it ends"
+    )
     assert any(matches(pattern, "canary.a-token.triggered") for pattern in read)
     assert (
         plan_of(

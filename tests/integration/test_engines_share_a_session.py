@@ -12,9 +12,9 @@ from decnet.db.repository import BaseRepository
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime.worker import Transaction
 from tests.dbkit import KINDS, migrated_url
-from tests.wirekit import taken
 from tests.unit.test_order_of_lines import START, whole
 from tests.unit.test_stored_sessions import events_of
+from tests.wirekit import taken
 
 SESSIONS = 12
 COMMANDS = 6

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,26 @@ async def test_a_close_that_is_broken_off_after_a_stop_ends(tmp_path: Path) -> N
         await asyncio.gather(gentle, *([stopped] if stopped else []), return_exceptions=True)
     assert connection.stop() is None
     assert not connection._thread.is_alive() or connection._thread.daemon
+
+
+@pytest.mark.filterwarnings("ignore:.*was deleted before being closed:ResourceWarning")
+def test_a_statement_that_outlives_its_loop_ends_without_a_word(tmp_path: Path) -> None:
+    said: list[threading.ExceptHookArgs] = []
+
+    async def asks() -> SqliteConnection:
+        connection = await opened(tmp_path)
+        task = asyncio.create_task(connection._execute(lambda: time.sleep(0.3)))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return connection
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading, "excepthook", said.append)
+        connection = asyncio.run(asks())
+        connection._thread.join(10)
+        assert not connection._thread.is_alive()
+    assert said == []
 
 
 @pytest.mark.parametrize("times", [1, 3])
