@@ -6,7 +6,6 @@ Two kinds of reading: ``subscribe`` is live news (nothing is kept for a reader t
 
 from __future__ import annotations
 
-import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from uuid import uuid4
 
 from decnet.errors import MalformedEvent
 from decnet.hostile import storable
-from decnet.jsontext import decoded
+from decnet.jsontext import decoded, encoded
 
 SCHEMA_VERSION = 1
 _DIGITS = bytes.maketrans(b"0123456789", b"0000000000")
@@ -52,7 +51,7 @@ class Event:
             "ts": self.ts,
             "payload": self.payload,
         }
-        return json.dumps(body, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+        return encoded(body)
 
     @classmethod
     def from_bytes(cls, topic: str, body: bytes, headers: Mapping[str, str] | None = None) -> Event:
