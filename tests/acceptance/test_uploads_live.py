@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import asyncssh
 import pytest
 
-from tests.programkit import cli, daemon, listed, until
+from tests.programkit import cli, daemon, listed
+from tests.ptykit import terminal
 from tests.recording.cowrie_env import running_cowrie
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 LIMIT_S = 30.0
+TELLS_S = 10.0
+"""Ten times the second in which the story of a session that ended is to be seen."""
 PROGRAM = b"#!/bin/sh\necho pears\n"
 
 
@@ -36,26 +42,42 @@ async def _attack(port: int, way: str, here: Path, there: str) -> None:
         await asyncio.wait_for(shell.wait_closed(), LIMIT_S)
 
 
+def _console_tells(data: Path, attacks: Callable[[], None], words: str) -> float:
+    """Seconds from the end of the attack until an attached console says these words."""
+    with terminal("--attach", "--data-dir", data, size=(160, 48)) as console:
+        console.shows(" LIVE ", LIMIT_S)
+        console.press("1")
+        attacks()
+        ended = time.monotonic()
+        console.shows(words, TELLS_S)
+        return time.monotonic() - ended
+
+
 @pytest.mark.parametrize("way", ["scp", "sftp"])
 async def test_an_uploaded_program_that_is_run_and_removed(tmp_path: Path, way: str) -> None:
     data, here, there = tmp_path / "data", tmp_path / "pear", "/tmp/pear"
     here.write_bytes(PROGRAM)
-    wanted = {"T1105", "T1222.002", "T1059.004", "T1070.004"}
-
-    def found() -> dict[str, str]:
-        return {
-            row["sub_technique_id"] or row["technique_id"]: str(row["evidence"])
-            for row in listed("tags", data)
-        }
-
     async with running_cowrie(tmp_path, telnet=False, users=("root:x:*",)) as pot:
         with daemon(data, tmp_path / "engine.log", "--sensor", f"cowrie={pot.log_path}"):
-            await _attack(pot.ssh_port, way, here, there)
-            await asyncio.to_thread(until, lambda: wanted <= found().keys(), LIMIT_S, str(wanted))
-            because = {row["evidence"].get("because", "") for row in listed("tags", data)}
-            (session,) = {row["session_id"] for row in listed("tags", data)}
-            shown = cli("session", session, "--data-dir", data).stdout.decode()
-    assert any(reason.startswith("uploaded by") or "upload" in reason for reason in because), because
-    if way == "sftp":  # of scp Cowrie keeps the bytes of the protocol, not those of the file
-        assert hashlib.sha256(PROGRAM).hexdigest() in shown
-    assert f"rm -f {there}" in shown
+            attack = partial(asyncio.run, _attack(pot.ssh_port, way, here, there))
+            took = await asyncio.to_thread(_console_tells, data, attack, "uploaded and ran pear")
+            print(f"{way}: told {took:.2f} s after the end of the session")
+            (session,) = listed("sessions", data)
+            tags = listed("tags", data)
+            shown = cli("session", session["session_id"], "--data-dir", data).stdout.decode()
+    digest = hashlib.sha256(PROGRAM).hexdigest()
+    # Of scp Cowrie keeps the bytes of the protocol, not those of the file.
+    ran = "uploaded and ran pear" + (f" {digest[:8]}" if way == "sftp" else "")
+    assert (session["severity"], session["severity_reason"]) == ("high", ran)
+    told = [(phase["phase"], list(phase["stages"])) for phase in session["story"]]
+    assert [name for name, _ in told] == ["access", "deliver", "clean", "leave"], told
+    assert {"fetch", "arm", "run"} <= set(told[1][1])
+    assert session["playbook"]
+    assert {"T1105", "T1222.002", "T1059.004", "T1070.004"} <= {
+        row["sub_technique_id"] or row["technique_id"] for row in tags
+    }
+    (run,) = [row for row in tags if row["rule_id"] == "R0902"]
+    assert "upload" in run["evidence"]["because"]
+    for words in ("uploaded and ran pear", session["playbook"], session["story_line"], f"rm -f {there}"):
+        assert words in shown
+    assert (digest in shown) is (way == "sftp")
