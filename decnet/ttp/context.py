@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from decnet.bounds import bit
 from decnet.events.session import Command, Download, SessionEnded
 from decnet.shell.script import Script
 from decnet.shell.told import Facts, Transfer
 from decnet.ttp.facts import name_of
+from decnet.ttp.kinds import CONTEXT
 
 SCRIPT_CAPPED = "script_capped"
 """The name in health of the bounds of a script: files and simple commands that nothing is known of."""
@@ -38,6 +40,14 @@ def session_context(session: SessionEnded) -> dict[str, Context]:
 def _in_order(session: SessionEnded) -> list[tuple[str, Command]]:
     """The commands as time had them, which is how they are stored."""
     return sorted(session.command_ids(), key=lambda item: -1.0 if item[1].ts is None else float(item[1].ts))
+
+
+def reason_of(payload: Mapping[str, Any], text: str, field: str) -> str | None:
+    """The line of the session that a fact about a command rests on; the text may be another view of the command."""
+    context: Context = payload.get(CONTEXT) or {}
+    own = context.get(text)
+    several = (own,) if own is not None and field in own.because else context.values()
+    return next((facts.because[field] for facts in several if field in facts.because), None)
 
 
 def _said(found: Context) -> Context:

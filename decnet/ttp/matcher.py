@@ -201,11 +201,15 @@ class RuleIndex:
             rules = [rule for rule in rules if rule.correlation is None]
         if not rules:
             return [], seen.capped
-        fields = [(view, _command_fields(view, payload, seen.capped, context)) for view in seen.views]
+        fields = _looks(seen, payload)
         hits = list(_first_hits(rules, "command", fields, failures))
         if any(hit.rule.replaces for hit in hits):
             hits = [hit._replace(commands=_commands(hit, fields, failures)) for hit in hits]
         return hits, seen.capped
+
+    def looks(self, line: str, payload: Mapping[str, Any]) -> list[tuple[View, Fields]]:
+        """The views of a command line with what conditions read of each."""
+        return _looks(views(storable_text(line)), payload)
 
     def _looked_at(self, line: str) -> tuple[Views, Set[int]]:
         """The views of a line, and which rules may hold by its text alone."""
@@ -364,11 +368,26 @@ def _mark(
     return first, Mark(pos, bits, "")
 
 
-def _command_fields(
-    view: View, payload: Mapping[str, Any], capped: bool, context: Mapping[str, Facts]
-) -> Fields:
-    facts = context.get(view.text)
+def _looks(seen: Views, payload: Mapping[str, Any]) -> list[tuple[View, Fields]]:
+    """Each view with what conditions read of it; what the session tells of a command holds for all views of it."""
+    context: Mapping[str, Facts] = payload.get(CONTEXT) or _NO_CONTEXT
+    of_command: dict[int, Facts] = {}
+    if context:
+        for view in seen.views:
+            if view.number and (facts := context.get(view.text)) is not None:
+                of_command.setdefault(view.number, facts)
+    return [
+        (
+            view,
+            _command_fields(
+                view, payload, seen.capped, context.get(view.text) or of_command.get(view.number)
+            ),
+        )
+        for view in seen.views
+    ]
 
+
+def _command_fields(view: View, payload: Mapping[str, Any], capped: bool, facts: Facts | None) -> Fields:
     def lookup(name: str) -> Any:
         if name == "command_text":
             return view.text

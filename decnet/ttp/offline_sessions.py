@@ -98,6 +98,12 @@ def received_session(session: Mapping[str, Any]) -> ReceivedSession:
     return ReceivedSession(Event(TOPIC, {}, id=record.session_id), record)
 
 
+def stored_session(payload: Mapping[str, Any]) -> ReceivedSession:
+    """A session as the database has it. Raises MalformedEvent."""
+    record = SessionEnded.parse(dict(payload), [])
+    return ReceivedSession(Event(TOPIC, {}, id=record.session_id), record)
+
+
 def _command(ident: str, item: Any) -> dict[str, Any]:
     said = item if isinstance(item, dict) else {"text": item}
     if not isinstance(said.get("text"), str):

@@ -12,8 +12,8 @@ from decnet.attack.catalogue import load_catalogue
 from decnet.ids import tag_id
 from decnet.telemetry import child, recording
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, TaggerEvent, TolerantTagger, TTPTag
+from decnet.ttp.context import reason_of
 from decnet.ttp.evidence import checked_evidence
-from decnet.ttp.kinds import CONTEXT, CONTEXT_FIELDS
 from decnet.ttp.lifter_registry import Finding, Lift, adjusted
 from decnet.ttp.lifting import lifts
 from decnet.ttp.masking import concealed
@@ -257,19 +257,13 @@ def evidence(hit: Hit, payload: Mapping[str, Any]) -> dict[str, Any]:
     """Why the rule holds: field, text, span, view, and the fields that the rule names."""
     found = hit.found
     out: dict[str, Any] = {"field": found.field, "matched": found.text, "span": [found.start, found.end]}
-    if (because := _because(hit, payload)) is not None:
+    if (because := reason_of(payload, hit.text, found.field)) is not None:
         out["because"] = because
     if hit.view:
         out["view"] = hit.view
     out = _with_fields(out, hit.rule, payload)
     line = payload.get("command_text")
     return concealed(out, line[:_SECRET_CHARS]) if isinstance(line, str) else out
-
-
-def _because(hit: Hit, payload: Mapping[str, Any]) -> str | None:
-    """The line of the session that a fact rests on."""
-    facts = (payload.get(CONTEXT) or {}).get(hit.text) if hit.found.field in CONTEXT_FIELDS else None
-    return facts.because.get(hit.found.field) if facts is not None else None
 
 
 def _with_fields(why: dict[str, Any], rule: CompiledRule, payload: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
 from decnet_tui.cli.coverage import coverage
+from decnet_tui.cli.explaining import explain
 from decnet_tui.cli.judging import judge
 
 if TYPE_CHECKING:
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
     from decnet_tui.rulechanges import RuleChange
 
 app = typer.Typer(
-    help="The rules: list, show, check, judge, coverage, disable, enable, clip.",
+    help="The rules: list, show, check, explain, judge, coverage, disable, enable, clip.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 app.command()(coverage)
 app.command()(judge)
+app.command()(explain)
 
 RuleId = Annotated[str, typer.Argument(metavar="ID", help="Rule id, for example R0012.")]
 For = Annotated[str | None, typer.Option("--for", help="Expires by itself after 90s, 15m, 1h, 7d.")]
