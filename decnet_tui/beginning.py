@@ -99,7 +99,7 @@ async def _read_store(app: DecnetApp) -> bool:
             app.feed.load_heartbeats(await repo.heartbeats())
             return bool(await repo.list_sessions(limit=1))
     except store_errors() as error:
-        app.say(f"the database cannot be read: {error or 'too slow'}", bad=True)
+        app.say(f"the database cannot be read: {str(error) or 'too slow'}", bad=True)
         return False
 
 
@@ -111,4 +111,4 @@ async def _read_addresses(app: DecnetApp) -> None:
         async with asyncio.timeout(STORE_WAIT_S):
             app.feed.load_addresses(await repo.list_attackers(limit=KNOWN_IPS))
     except store_errors() as error:
-        app.say(f"the database cannot be read: {error or 'too slow'}", bad=True)
+        app.say(f"the database cannot be read: {str(error) or 'too slow'}", bad=True)

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from decnet.config import packaged_demo_dir, packaged_rules_dir
 from decnet.shell.script import read_script
 from decnet.shell.told import Facts
-from decnet.shell.views import views
 from decnet.ttp.conditions import _without_anchors
 from decnet.ttp.kinds import CONTEXT
 from decnet.ttp.loader import load_bytes, load_dir
-from decnet.ttp.matcher import Failures, RuleIndex, _command_fields, _first_hit
+from decnet.ttp.matcher import Failures, RuleIndex, _first_hit
 from decnet.ttp.rules import CompiledRule
 
 RULE = """rule_id: {id}
@@ -52,8 +51,7 @@ INDEX = RuleIndex([*PACK, *(rule(i, match) for i, match in enumerate(MATCHES))])
 
 def holding(line: str, context: Mapping[str, Facts] | None = None) -> set[str]:
     """Every rule tried on every view."""
-    seen = views(line)
-    fields = [(view, _command_fields(view, {}, seen.capped, context or {})) for view in seen.views]
+    fields = INDEX.looks(line, {CONTEXT: context or {}})
     return {
         r.rule_id
         for r in INDEX.rules
