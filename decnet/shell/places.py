@@ -19,6 +19,16 @@ _KINDS = (
 )
 """The first that holds counts. Of ``/dev``: a file that is put there hides among devices."""
 
+_DEVICE = re.compile(
+    r"/dev/(?:null|zero|full|u?random|tty\w*|pts/|tcp/|udp/|std(?:in|out|err)|fd/|console|kmsg|k?mem|watchdog\d*|[hsv]d[a-z]\d*"
+    r"|mmcblk|mtd|nvme|loop\d|sr\d)"
+)
+
+
+def is_device(path: str) -> bool:
+    """Whether what is written to a path is no file; ``/dev/shm`` and hidden names in ``/dev`` are places for some."""
+    return _DEVICE.match(path) is not None
+
 
 def place_of(path: str) -> str:
     """The kind of place of an absolute path (a directory ends with ``/``)."""

@@ -47,6 +47,10 @@ COMPILERS = frozenset(
     {"gcc", "cc", "g++", "c++", "clang", "tcc", "musl-gcc", "go", "rustc", "javac", "nasm", "as"}
 )
 BUILDERS = frozenset({"make", "gmake", "cmake", "ninja", "cargo"})
+NO_BUILD = frozenset(
+    {"install", "uninstall", "check", "test", "clean", "distclean", "help", "-n", "--dry-run"}
+)
+"""What a builder is asked for when it makes nothing."""
 """What compiles the sources of the directory it is in."""
 EDITORS = frozenset({"vi", "vim", "nano", "ed", "emacs", "pico", "joe"})
 UNIT_TOOLS = frozenset({"systemctl", "service", "update-rc.d", "chkconfig", "rc-update", "insserv"})

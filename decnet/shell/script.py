@@ -18,13 +18,14 @@ from typing import NamedTuple
 from decnet.shell.files import EXECUTED, HOME, MAX_PENDING, File, Files, origins_of, resolved
 from decnet.shell.inline import given_text, inline_removals
 from decnet.shell.known import COMMANDS
-from decnet.shell.places import BIN, place_of
+from decnet.shell.places import BIN, is_device, place_of
 from decnet.shell.programs import (
     BUILDERS,
     COMPILERS,
     EDITORS,
     EXTRACTORS,
     INTERPRETERS,
+    NO_BUILD,
     PASSES_ON,
     RECON,
     RUNNERS,
@@ -70,17 +71,9 @@ _CHANGERS = frozenset(
 )
 """Programs that change accounts, processes or what is kept of the session: more than looking."""
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)\Z", re.DOTALL)
-_DEVICE = re.compile(
-    r"/dev/(?:null|zero|full|u?random|tty\w*|pts/|tcp/|udp/|std(?:in|out|err)|fd/|console|kmsg|k?mem|watchdog\d*|[hsv]d[a-z]\d*"
-    r"|mmcblk|mtd|nvme|loop\d|sr\d)"
-)
-"""What is written there is no file; ``/dev/shm`` and hidden names in ``/dev`` are places for some."""
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _GLOB = re.compile(r"[*?\[]")
 _SCP_FILE = re.compile(r"(?P<kind>[CD])0?[0-7]{3,4} \d{1,15} (?P<name>[^/\s][^/]{0,254})\Z")
-_NO_BUILD = frozenset(
-    {"install", "uninstall", "check", "test", "clean", "distclean", "help", "-n", "--dry-run"}
-)
 _SCP_OTHER = re.compile(r"(?:E|T\d+ \d+ \d+ \d+)\Z")
 _SHELL_TEXT = re.compile(r"[;&|`$(){}<>]|#!")
 
@@ -520,7 +513,7 @@ class Script:
 
     def _built(self, arguments: Sequence[str], facts: Facts) -> None:
         """``make`` and its like, in a directory that the session brought; what only checks or copies builds nothing."""
-        if not _NO_BUILD.isdisjoint(arguments):
+        if not NO_BUILD.isdisjoint(arguments):
             return
         folder = value_of(arguments, "-C") or "."
         inside = resolved(f"{folder}/Makefile", self._cwd)
@@ -564,7 +557,7 @@ class Script:
             (
                 self._expanded(t)[0]
                 for op, t in command.redirects
-                if op in (">", ">>", ">|", "&>", "&>>") and not _DEVICE.match(t)
+                if op in (">", ">>", ">|", "&>", "&>>") and not is_device(t)
             ),
             "",
         )
