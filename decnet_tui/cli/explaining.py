@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from decnet.errors import AmbiguousId, DecnetError
+from decnet.errors import AmbiguousId
 from decnet.hostile import visible
 from decnet_tui.cli import common
+from decnet_tui.cli.offline import tagger_of
 
 if TYPE_CHECKING:
     from decnet.config import Settings
@@ -39,13 +40,9 @@ def explain(
     The rules alone count, no operator's state.
     """
     from decnet.ttp.explaining import explained
-    from decnet.ttp.offline import OfflineTagger
 
     settings = common.settings_of(config, rules=rules, data_dir=data_dir, db=db)
-    try:
-        tagger = OfflineTagger(settings.rules)
-    except DecnetError as error:
-        common.fail(str(error))
+    tagger = tagger_of(settings)
     rule = tagger.index.by_id.get(rule_id)
     if rule is None:
         common.fail(f"no rule {visible(rule_id, _ID_CHARS)}: see `decnet-tui rules list`")

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from decnet.errors import DecnetError, MalformedEvent
+from decnet.errors import MalformedEvent
 from decnet.hostile import visible
 from decnet_tui.cli import common
+from decnet_tui.cli.offline import tagger_of
 
 if TYPE_CHECKING:
     from decnet.config import Settings
@@ -60,7 +61,9 @@ def judge(
     if files and since is not None:
         raise typer.BadParameter("--since is for the stored history, not for files")
     settings = common.settings_of(config, rules=rules, data_dir=data_dir, db=db)
-    found = _judge(settings)
+    from decnet.ttp.judge import Judge
+
+    found = Judge(tagger_of(settings))
     if files:
         for name in files:
             _read(found, name)
@@ -72,22 +75,6 @@ def judge(
     _unreadable(report)
     if report["totals"]["unreadable"]:
         raise typer.Exit(1)
-
-
-def _judge(settings: Settings) -> Judge:
-    """A judge with the rules of the settings; ends the command when there are none."""
-    from decnet.ttp.judge import Judge
-    from decnet.ttp.offline import OfflineTagger
-
-    try:
-        tagger = OfflineTagger(settings.rules)
-    except DecnetError as error:
-        common.fail(str(error))
-    for problem in tagger.errors:
-        typer.echo(f"warning: {visible(problem)}", err=True)
-    if not tagger.index:
-        common.fail(f"no rules loaded from {settings.rules}: nothing is judged")
-    return Judge(tagger)
 
 
 # --- reading

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
+from decnet_tui.cli.offline import tagger_of
 
 if TYPE_CHECKING:
     from decnet.ttp.offline import OfflineTagger
@@ -57,17 +57,8 @@ def tag(
 
     The rules alone count, no operator's state.
     """
-    from decnet.ttp.offline import OfflineTagger
-
     settings = common.settings_of(config, rules=rules, data_dir=data_dir, db=db)
-    try:
-        tagger = OfflineTagger(settings.rules)
-    except DecnetError as error:
-        common.fail(str(error))
-    for problem in tagger.errors:
-        typer.echo(f"warning: {visible(problem)}", err=True)
-    if not tagger.index:
-        common.fail(f"no rules loaded from {settings.rules}: nothing is judged")
+    tagger = tagger_of(settings)
     try:
         stream = sys.stdin.buffer if source == "-" else Path(source).open("rb")
     except OSError as error:

@@ -1,0 +1,30 @@
+"""The rules of the settings for commands that judge without an engine; what does not load is said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from decnet.errors import DecnetError
+from decnet.hostile import visible
+from decnet_tui.cli import common
+
+if TYPE_CHECKING:
+    from decnet.config import Settings
+    from decnet.ttp.offline import OfflineTagger
+
+
+def tagger_of(settings: Settings) -> OfflineTagger:
+    """A tagger with the rules of the settings; ends the command when there are none."""
+    from decnet.ttp.offline import OfflineTagger
+
+    try:
+        tagger = OfflineTagger(settings.rules)
+    except DecnetError as error:
+        common.fail(str(error))
+    for problem in tagger.errors:
+        typer.echo(f"warning: {visible(problem)}", err=True)
+    if not tagger.index:
+        common.fail(f"no rules loaded from {settings.rules}: nothing is judged")
+    return tagger
