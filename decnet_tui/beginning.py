@@ -15,7 +15,7 @@ from decnet_tui.session import store_errors
 if TYPE_CHECKING:
     from decnet_tui.app import DecnetApp
 
-STORE_WAIT_S, STORE_OPEN_S = 1.0, 10.0
+STORE_WAIT_S, STORE_OPEN_S = 3.0, 10.0
 """Seconds that live events wait for the store to be read first, and that the first screen waits without them."""
 
 LIVE_WAIT_S = 1.0
