@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -18,15 +19,29 @@ def encoded(value: object) -> bytes:
     try:
         text = _ENCODER.encode(value)
     except (ValueError, TypeError, OverflowError, RecursionError):
-        text = _NULL
-    if _NULL not in text and text.isascii():
+        return _EXACT.encode(value).encode()
+    if text.isascii() and (_NULL not in text or _finite(value)):
         return text
     # What is not ASCII is escaped here; and what is no number, which would have become a null, is refused.
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+    return _EXACT.encode(value).encode()
+
+
+def _finite(value: object) -> bool:
+    """Whether all numbers in it are numbers; False for what only the standard library knows too."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return True
+    if kind is dict:
+        return all(map(_finite, value.values()))  # type: ignore[attr-defined]
+    if kind is list:
+        return all(map(_finite, value))  # type: ignore[call-overload]
+    return kind is float and isfinite(value)  # type: ignore[arg-type]
 
 
 _ENCODER = msgspec.json.Encoder()
+_EXACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 _NULL = b"null"
+_PLAIN = frozenset({str, int, bool, type(None)})
 
 
 def decoded(text: bytes | str) -> tuple[Any, bool]:

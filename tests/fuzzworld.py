@@ -23,6 +23,7 @@ from tests.integration.test_console_snapshots import applied, suspected
 from tests.natskit import PASSWORD, USER, nats_server
 from tests.programkit import run_until_idle
 from tests.recording.ttylog import OUTPUT, WRITE, Record, write
+from tests.rowkit import define_rule
 
 SEED = 20_261_121
 
@@ -95,7 +96,8 @@ async def fill(database: Path, folder: Path, dice: Dice) -> None:
             await repo.insert_commands(
                 "s1", [{"id": f"h{number}", "command_text": f"{mark} {dice.text()}", "ts": now - 49 + number}]
             )
-            await repo.upsert_rule_definition(
+            await define_rule(
+                repo,
                 f"R9{number:03}",
                 1,
                 mark,

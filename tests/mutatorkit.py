@@ -112,7 +112,7 @@ async def news(repo: BaseRepository) -> list[tuple[str, dict[str, Any]]]:
     """Takes the outbox: topics and payloads in order."""
     rows = await repo.outbox_take(10_000)
     await repo.outbox_delete([row for row, _ in rows])
-    return [(event.topic, event.payload) for _, event in rows]
+    return [(event.topic, event.opened().payload) for _, event in rows]
 
 
 async def make_due(repo: BaseRepository, *names: str) -> None:

@@ -12,6 +12,7 @@ from uuid import uuid4
 from sqlmodel import SQLModel
 
 from decnet.db.repository import BaseRepository
+from decnet.db.rows.ttp import RuleText
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 TABLES = SQLModel.metadata.tables
@@ -74,3 +75,17 @@ async def emptied(repo: BaseRepository) -> BaseRepository:
             if name != "schema_meta":
                 await session.execute(table.delete())
     return repo
+
+
+async def define_rule(
+    repo: BaseRepository,
+    rule_id: str,
+    version: int,
+    name: str,
+    yaml: str,
+    file: str,
+    error: str | None = None,
+) -> bool:
+    """Stores one definition of a rule; whether it was not stored just so before."""
+    row: RuleText = {"version": version, "name": name, "yaml": yaml, "file": file, "error": error}
+    return bool(await repo.upsert_rule_definitions({rule_id: row}))

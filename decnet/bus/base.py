@@ -14,6 +14,8 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Protocol, Self
 from uuid import uuid4
 
+import msgspec
+
 from decnet.errors import MalformedEvent
 from decnet.hostile import storable
 from decnet.jsontext import decoded, encoded
@@ -83,6 +85,38 @@ class Event:
             v=_checked(raw, "v", int, SCHEMA_VERSION),
             headers=headers or _NO_HEADERS,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """An event as it goes on the wire, which is how it waits in the outbox: nobody reads what it says."""
+
+    topic: str
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=lambda: _NO_HEADERS, compare=False, repr=False)
+
+    @property
+    def id(self) -> str:
+        """The event's id; empty for a body that is none of an event."""
+        try:
+            return _HEAD.decode(self.body).id
+        except msgspec.DecodeError:
+            return ""
+
+    def to_bytes(self) -> bytes:
+        """The body."""
+        return self.body
+
+    def opened(self) -> Event:
+        """The event. Raises MalformedEvent."""
+        return Event.from_bytes(self.topic, self.body, self.headers)
+
+
+class _Head(msgspec.Struct):
+    id: str = ""
+
+
+_HEAD = msgspec.json.Decoder(_Head)
 
 
 def _doubtful(body: bytes) -> bool:
@@ -233,7 +267,7 @@ class BaseBus(ABC):
         """
 
     @abstractmethod
-    async def publish_events(self, events: Sequence[Event]) -> None:
+    async def publish_events(self, events: Sequence[Event | Sealed]) -> None:
         """Publishes many, pipelined, in order; returns when all durable ones are stored.
 
         Raises as ``publish``; then any subset may have been stored, and publishing all again is safe.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from decnet.bus.base import BaseBus, Consumer, ConsumerInfo, Delivery, Event, Subscription, matches
+from decnet.bus.base import BaseBus, Consumer, ConsumerInfo, Delivery, Event, Sealed, Subscription, matches
 from decnet.bus.live import LiveSubscription
 from decnet.bus.topics import is_durable
 from decnet.bus.wire import (
@@ -240,7 +240,7 @@ class MemoryBus(BaseBus):
         """Publishes one event. Raises BusUnavailable, BusFull or ValueError."""
         await self.publish_events([new_event(topic, payload, event_type, event_id, ts)])
 
-    async def publish_events(self, events: Sequence[Event]) -> None:
+    async def publish_events(self, events: Sequence[Event | Sealed]) -> None:
         """Publishes in order. Raises BusUnavailable, BusFull or ValueError."""
         broker = self.broker
         for event in events:

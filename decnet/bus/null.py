@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from decnet.bus.base import BaseBus, Consumer, ConsumerInfo, Delivery, Event, Subscription
+from decnet.bus.base import BaseBus, Consumer, ConsumerInfo, Delivery, Event, Sealed, Subscription
 from decnet.bus.live import LiveSubscription
 from decnet.errors import BusUnavailable
 
@@ -61,7 +61,7 @@ class NullBus(BaseBus):
     ) -> None:
         """Drops the event."""
 
-    async def publish_events(self, events: Sequence[Event]) -> None:
+    async def publish_events(self, events: Sequence[Event | Sealed]) -> None:
         """Drops the events."""
 
     def subscribe(self, pattern: str) -> Subscription:
@@ -97,7 +97,7 @@ class AbsentBus(NullBus):
         """Never."""
         return False
 
-    async def publish_events(self, events: Sequence[Event]) -> None:
+    async def publish_events(self, events: Sequence[Event | Sealed]) -> None:
         """Refuses, so that the outbox keeps its rows for an engine that has a bus. Raises BusUnavailable."""
         raise BusUnavailable("running without a bus")
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from decnet.bus.base import Event
+from decnet.bus.base import Event, Sealed
 from decnet.bus.topics import MAX_TOPIC_LENGTH
 
 MSG_ID_HEADER = "Nats-Msg-Id"
@@ -51,36 +51,37 @@ def check_pattern(pattern: str) -> str:
     return pattern
 
 
-def outgoing(event: Event, limit: int) -> tuple[bytes, dict[str, str]]:
+def outgoing(event: Event | Sealed, limit: int) -> tuple[bytes, dict[str, str]]:
     """Body and headers of ``event``, of which body plus headers take ``limit`` bytes at most.
 
     Raises ValueError for a bad topic, id or header, a payload that is no JSON, and an event over the limit.
     """
     check_topic(event.topic)
-    if not _ID.fullmatch(event.id):
-        raise ValueError(f"not an event id: {event.id!r:.80}")
+    ident = event.id
+    if not _ID.fullmatch(ident):
+        raise ValueError(f"not an event id: {ident!r:.80}")
     headers = {key: value for key, value in event.headers.items() if _may_travel(key, value)}
     try:
         body = event.to_bytes()
     except (TypeError, RecursionError) as error:
         raise ValueError(f"payload is not JSON: {error}") from error
-    headers[MSG_ID_HEADER] = event.id
+    headers[MSG_ID_HEADER] = ident
     size = len(body) + HEADER_OVERHEAD + sum(len(k) + len(v) + 4 for k, v in headers.items())
     if size > limit:
         raise ValueError(f"event of {size} bytes on {event.topic} is over the limit of {limit}")
-    headers[MSG_ID_HEADER] = _once(event, body)
+    headers[MSG_ID_HEADER] = _once(event.topic, ident, body)
     return body, headers
 
 
-def _once(event: Event, body: bytes) -> str:
+def _once(topic: str, ident: str, body: bytes) -> str:
     """What the server stores once: an id together with what is said under it, and where.
 
     Producers that know nothing of each other may give one id to two things; the second is no repetition. The payload
     ends the body, after the time, which may differ between two tries.
     """
-    said = hashlib.blake2b(event.topic.encode(), digest_size=8)
+    said = hashlib.blake2b(topic.encode(), digest_size=8)
     said.update(body[body.index(b'"payload":') :])
-    return f"{event.id}:{said.hexdigest()}"
+    return f"{ident}:{said.hexdigest()}"
 
 
 def _may_travel(key: str, value: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from decnet.bus.base import BaseBus, Event
+from decnet.bus.base import BaseBus, Sealed
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
 from decnet.errors import BusError, DatabaseError
@@ -16,7 +16,7 @@ from decnet.runtime.letters import MAX_REASON
 log = get_logger(__name__)
 LEASE = "outbox"
 """Also the worker's name in the dead letters of news that no bus takes."""
-_Waiting = tuple[int, Event]
+_Waiting = tuple[int, Sealed]
 
 
 class OutboxRelay:
@@ -78,7 +78,7 @@ class OutboxRelay:
             return [(row, reason) for row in rows if (reason := await self._refusal(row[1]))]
         return []
 
-    async def _refusal(self, event: Event) -> str:
+    async def _refusal(self, event: Sealed) -> str:
         try:
             await self.bus.publish_events([event])
         except ValueError as error:

@@ -72,7 +72,9 @@ async def together(batch: Sequence[Received], repo: BaseRepository, keep_s: floa
             rest.append(one)
     whole = {one.record.session_id for one in rest if _final(one.record)}
     lacking = {one.record.session_id for one in rest if _apart(one.record)}
-    for ident, rows in (await _known(came, repo, time.time() + keep_s)).items():
+    alone = await _keep(came, repo, time.time() + keep_s)
+    rest += [came.pop(ident)[-1][0] for ident in alone]
+    for ident, rows in (await _known(sorted(came), repo)).items():
         last, record = came[ident][-1]
         rest.append(await asyncio.to_thread(_as_one, last.event, rows))
         if not all(_complete(some) for some in _endings(rows).values()):
@@ -109,18 +111,24 @@ def _kept(session: SessionEnded) -> bool:
     return in_parts(session) and session.parts <= MAX_KEPT
 
 
-async def _known(
+async def _keep(
     came: Mapping[str, Sequence[tuple[Received, SessionEnded]]], repo: BaseRepository, keep_until: float
-) -> dict[str, list[PartToJudge]]:
-    """Keeps the parts that came; all parts of their sessions, without those that later ones took the place of."""
+) -> list[str]:
+    """Keeps the parts that came; the sessions of which there is nothing but what just came, in one event."""
     if not came:
-        return {}
+        return []
     await repo.hold_sessions(came)
     await repo.add_parts_to_judge(
         [_row(ident, record, keep_until) for ident, some in came.items() for _, record in some]
     )
+    counts = await repo.count_parts_to_judge(sorted(came))
+    return [ident for ident, some in came.items() if some[-1][1].parts == 1 == counts[ident]]
+
+
+async def _known(sessions: Sequence[str], repo: BaseRepository) -> dict[str, list[PartToJudge]]:
+    """All parts of some sessions that are kept, without those that later ones took the place of; these are forgotten."""
     known: dict[str, list[PartToJudge]] = defaultdict(list)
-    for row in await repo.parts_to_judge(sorted(came)):
+    for row in await repo.parts_to_judge(sessions):
         known[row["session_id"]].append(row)
     gone = {(ident, age) for ident, rows in known.items() for age in _outdated(rows)}
     if gone:

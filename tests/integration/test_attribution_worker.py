@@ -393,7 +393,7 @@ async def test_a_restart_repeats_nothing(lite: BaseRepository) -> None:
     await store(lite, PAIR)
     for _ in range(3):
         await AttributionWorker()._tick(lite, None)  # type: ignore[arg-type]
-    waiting = [event for _, event in await lite.outbox_take(10)]
+    waiting = [event.opened() for _, event in await lite.outbox_take(10)]
     assert [event.topic for event in waiting] == ["attribution.profile.multi_actor_suspected"]
     alert = (await lite.list_alerts())[0]["alert_id"]
     await lite.set_alert_state(alert, "resolved", "op")

@@ -18,6 +18,7 @@ from decnet_tui.screens.levels import LevelsView
 from tests.consolekit import FakeSession, StoreSession, screen_text
 from tests.dbkit import open_repo
 from tests.integration.test_console_app import SETTINGS
+from tests.rowkit import define_rule
 
 IP = "203.0.113.7"
 A = attacker_id(IP)
@@ -188,7 +189,7 @@ async def test_without_a_database_the_views_say_so() -> None:
 async def ruled(repo: BaseRepository) -> BaseRepository:
     """With the rule behind the tag, another that hit the same command, and a filter's worth of others."""
     for number in range(1, 5):
-        await repo.upsert_rule_definition(f"R000{number}", 1, f"rule_{number}", "", f"R000{number}.yaml")
+        await define_rule(repo, f"R000{number}", 1, f"rule_{number}", "", f"R000{number}.yaml")
     second = TTPTag(source_kind="command", source_id="c2", attacker_uuid=A, session_id="s1", tactic="TA0002",
                     technique_id="T1059", confidence=0.5, rule_id="R0003", rule_version=1, evidence={})  # fmt: skip
     third = TTPTag(source_kind="command", source_id="c2", attacker_uuid=A, session_id="s1", tactic="TA0007",

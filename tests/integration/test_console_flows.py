@@ -24,6 +24,7 @@ from decnet_tui.screens.since import SinceView
 from decnet_tui.workerforms import LetterRetry, WorkerControl
 from tests.consolekit import FakeSession, StoreSession, pressed, screen_text, shows
 from tests.dbkit import open_repo
+from tests.rowkit import define_rule
 
 IP = "203.0.113.7"
 YAML = "emits:\n  - {technique_id: T1105, confidence: 0.85}\n"
@@ -47,8 +48,8 @@ async def filled(repo: BaseRepository, now: float) -> None:
     tag = TTPTag(source_kind="command", source_id="c1", attacker_uuid=uuid, session_id="s1", tactic="TA0011",
                  technique_id="T1105", confidence=0.8, rule_id="R0001", rule_version=1)  # fmt: skip
     await repo.insert_tags([tag])
-    await repo.upsert_rule_definition("R0001", 1, "ingress_tool_transfer", YAML, "R0001.yaml")
-    await repo.upsert_rule_definition("R0002", 1, "", "", "R0002.yaml", "R0002.yaml:3:1: unknown key 'regx'")
+    await define_rule(repo, "R0001", 1, "ingress_tool_transfer", YAML, "R0001.yaml")
+    await define_rule(repo, "R0002", 1, "", "", "R0002.yaml", "R0002.yaml:3:1: unknown key 'regx'")
     letter = Event("attacker.observed", {"x": 1}, id="dead", ts=now - 900)
     await repo.dead_letter_add("ttp", letter.topic, "ValueError: no", 7, letter.to_bytes())
 

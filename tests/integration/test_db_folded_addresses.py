@@ -110,7 +110,8 @@ async def test_the_identities_are_merged_and_the_merge_is_told(url: str) -> None
     assert await repo.identities_of_attackers([OLD, NEW]) == {OLD: winner, NEW: winner}, (
         "an observation that was on its way under the old id still finds its actor"
     )
-    ((_, news),) = await repo.outbox_take(10)
+    ((_, sealed),) = await repo.outbox_take(10)
+    news = sealed.opened()
     assert (news.topic, news.payload["winner_uuid"], news.payload["loser_uuid"]) == (
         "identity.merged",
         winner,

@@ -208,7 +208,8 @@ async def told(
     rows = await repo.outbox_take(100)
     await repo.outbox_delete([row for row, _ in rows])
     assert count == len(rows)
-    out = [(e.topic, e.payload.get("threshold", e.payload.get("target_count"))) for _, e in rows]
+    told = [(e.topic, e.opened().payload) for _, e in rows]
+    out = [(topic, said.get("threshold", said.get("target_count"))) for topic, said in told]
     return sorted(out, key=str)
 
 
@@ -313,7 +314,7 @@ async def test_reuse_that_began_earlier_than_was_known_is_told_once_more(repo: B
         await repo.due_mark({A: (moment, moment)})
         await derive_due(repo, ())
         news = await repo.outbox_take(10)
-        begun.append([event.payload["first_seen"] for _, event in news])
+        begun.append([event.opened().payload["first_seen"] for _, event in news])
         await repo.outbox_delete([number for number, _ in news])
     assert begun == [[], [T + 5], [], [T + 1], [], []]
 
@@ -326,7 +327,8 @@ async def test_reuse_names_its_own_places_and_everybody_who_tried(
     await put(repo, "credential", credential("b", attacker_uuid=B, decky_id="elsewhere", service="telnet"))
     await repo.due_mark({A: (T, T + 3)})
     await derive_due(repo, ())
-    ((_, event),) = await repo.outbox_take(10)
+    ((_, sealed),) = await repo.outbox_take(10)
+    event = sealed.opened()
     assert event.payload == {
         "credential_id": reused_id({"attacker_uuid": A, "username": "root", "secret_kind": "password", "secret_hmac": "h"}),
         "attacker_uuid": A, "username": "root", "secret_kind": "password", "reuse_count": 2, "target_count": 3,

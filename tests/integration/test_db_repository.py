@@ -17,6 +17,7 @@ from decnet.db.schema.columns import table_of
 from decnet.db.schema.ttp import TTPTag
 from decnet.ids import attacker_id, identity_id
 from tests.dbkit import KINDS, open_repo
+from tests.rowkit import define_rule
 
 A1, A2, A3 = (attacker_id(f"192.0.2.{n}") for n in (1, 2, 3))
 HOSTILE = "a\x00b\ud800c\x1b[2J'; DROP TABLE session;--"
@@ -71,11 +72,11 @@ async def test_outbox_keeps_order_and_events(repo: BaseRepository) -> None:
             await tx.outbox_add(event)
         assert await tx.outbox_count() == 5
     taken = await repo.outbox_take(3)
-    assert [e for _, e in taken] == events[:3]
+    assert [e.opened() for _, e in taken] == events[:3]
     assert dict(taken[0][1].headers) == {"traceparent": "x"}
     await repo.outbox_delete([row for row, _ in taken])
     await repo.outbox_delete([row for row, _ in taken])
-    assert [e for _, e in await repo.outbox_take(10)] == events[3:]
+    assert [e.opened() for _, e in await repo.outbox_take(10)] == events[3:]
     last = (await repo.outbox_take(10))[-1][0]
     await repo.outbox_delete([last])
     await repo.outbox_add(events[0])
@@ -346,9 +347,9 @@ async def test_lists_filter_and_leave_superseded_tags_out(repo: BaseRepository) 
 
 async def test_rules_and_their_change_sequence(repo: BaseRepository) -> None:
     assert await repo.rule_change_seq() == 0
-    assert await repo.upsert_rule_definition("R1", 1, "n", "y", "R1.yaml")
-    assert not await repo.upsert_rule_definition("R1", 1, "n", "y", "R1.yaml")
-    assert await repo.upsert_rule_definition("R1", 2, "n", "y2", "R1.yaml", error="R1.yaml:1:1: bad")
+    assert await define_rule(repo, "R1", 1, "n", "y", "R1.yaml")
+    assert not await define_rule(repo, "R1", 1, "n", "y", "R1.yaml")
+    assert await define_rule(repo, "R1", 2, "n", "y2", "R1.yaml", error="R1.yaml:1:1: bad")
     await repo.rule_state_set("R1", state="clipped", confidence_max=0.5, expires_at=5000.0, reason=HOSTILE)
     assert await repo.remove_rule_definition("R1")
     assert not await repo.remove_rule_definition("R1")

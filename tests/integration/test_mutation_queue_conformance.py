@@ -428,7 +428,7 @@ async def test_an_operation_is_checked_on_what_the_queue_will_have_made(
     with pytest.raises(FleetError, match=r"^3 changes wait already$"):
         await ask("add_network", "x")
     assert await keys(repo, topology_id="lab", newest_first=False) == [first, second, third]
-    told = [(event.topic, event.payload["mutation_id"]) for _, event in await repo.outbox_take(100)]
+    told = [(event.topic, event.opened().payload["mutation_id"]) for _, event in await repo.outbox_take(100)]
     assert told == [("topology.lab.mutation.enqueued", key) for key in (first, second, third)], (
         "a refused one is not told"
     )

@@ -24,6 +24,7 @@ from decnet.ttp.factory import CompositeTagger
 from decnet.ttp.store.impl.database import LEASE
 from decnet.ttp.worker import TtpWorker, run_ttp_worker_loop
 from tests.dbkit import open_repo
+from tests.rowkit import define_rule
 from tests.storekit import database, filesystem, rule
 from tests.wirekit import taken
 
@@ -139,7 +140,7 @@ async def test_an_engine_beside_the_one_that_feeds_waits_until_the_table_is_fill
     async with world.running(TtpWorker(database(world.repo, world.rules), world.settings)):
         await world.until(world.waits)
         assert await world.untagged() == ["s1"]
-        await world.repo.upsert_rule_definition("R1", 1, "demo", rule("R1"), "r.yaml")
+        await define_rule(world.repo, "R1", 1, "demo", rule("R1"), "r.yaml")
 
         async def judged() -> bool:
             return not await world.untagged()

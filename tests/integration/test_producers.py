@@ -71,7 +71,7 @@ async def record(
             await job.run(repo, NullBus())
     rows = await repo.outbox_take(1000)
     await repo.outbox_delete([row for row, _ in rows])
-    return [event for _, event in rows]
+    return [event.opened() for _, event in rows]
 
 
 def topics_of(events: list[Event]) -> list[str]:
@@ -129,7 +129,7 @@ async def judged(worker: TtpWorker, repo: BaseRepository, batch: list[Event] | N
             await job.run(repo, NullBus())
     rows = await repo.outbox_take(1000)
     await repo.outbox_delete([row for row, _ in rows])
-    return [event for _, event in rows]
+    return [event.opened() for _, event in rows]
 
 
 def attack() -> list[Event]:

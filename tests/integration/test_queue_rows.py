@@ -84,8 +84,8 @@ async def test_the_outbox_keeps_order_and_forgets_only_what_is_named(repo: BaseR
     await repo.outbox_add(Event("ttp.tagged", {"n": 250}))
     assert await repo.outbox_count() == 251
     rows = await repo.outbox_take(251)
-    assert [event.payload["n"] for _, event in rows] == list(range(251))
-    assert [event for _, event in rows[:250]] == events
+    assert [event.opened().payload["n"] for _, event in rows] == list(range(251))
+    assert [event.opened() for _, event in rows[:250]] == events
     assert rows[7][1].headers == {"traceparent": "t7"}
     ids = [row for row, _ in rows]
     assert ids == sorted(set(ids))

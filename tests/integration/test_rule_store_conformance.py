@@ -25,6 +25,7 @@ from decnet.ttp.store.factory import get_rule_store
 from decnet.ttp.store.impl import database as database_module
 from decnet.ttp.store.impl.database import LEASE, DatabaseRuleStore
 from decnet.ttp.store.impl.filesystem import FilesystemRuleStore
+from tests.rowkit import define_rule
 from tests.storekit import STORES, Stores, Told, Wire, rule, stores
 
 IDS = ("X1", "X2", "X3", "X4", "X5")
@@ -468,10 +469,10 @@ async def test_what_several_engines_tell_of_one_change_is_one_event(shared: Stor
 async def test_bad_rows_block_no_other_and_what_is_in_force_stays(shared: Stores) -> None:
     store, heard = await opened(shared)
     await store.give_up()
-    await shared.repo.upsert_rule_definition("X1", 5, "n", "rule_id: [", "x.yaml", None)
-    await shared.repo.upsert_rule_definition("X2", 5, "n", rule("Q9"), "y.yaml", None)
-    await shared.repo.upsert_rule_definition("W1", 1, "n", rule("W1"), "w.yaml", None)
-    await shared.repo.upsert_rule_definition("E1", 0, "", "", "e.yaml", "e.yaml:3:4: wrong\ne.yaml:5:1: too")
+    await define_rule(shared.repo, "X1", 5, "n", "rule_id: [", "x.yaml", None)
+    await define_rule(shared.repo, "X2", 5, "n", rule("Q9"), "y.yaml", None)
+    await define_rule(shared.repo, "W1", 1, "n", rule("W1"), "w.yaml", None)
+    await define_rule(shared.repo, "E1", 0, "", "", "e.yaml", "e.yaml:3:4: wrong\ne.yaml:5:1: too")
     await shared.repo.rule_state_set("X3", state="clipped", confidence_max=None)
     await shared.repo.rule_state_set("X4", state="disabled")
     await store.tail()
@@ -492,7 +493,7 @@ async def test_only_rows_that_differ_are_written_and_nothing_is_read_twice_for_n
     assert seq == len(IDS)
     await one.feed(at_start=True)
     assert await lite.repo.rule_change_seq() == seq
-    await lite.repo.upsert_rule_definition("X1", 7, "n", rule("X1", 7), "elsewhere.yaml", None)
+    await define_rule(lite.repo, "X1", 7, "n", rule("X1", 7), "elsewhere.yaml", None)
     await one.feed()
     await one.tail()
     assert versions(one)["X1"] == 1, "rows that another hand changed are made those of the files again"

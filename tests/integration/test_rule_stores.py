@@ -24,6 +24,7 @@ from decnet.ttp.rules import DEFAULT_STATE, RuleState
 from decnet.ttp.store.base import RuleStore
 from decnet.ttp.store.impl.database import DatabaseRuleStore
 from decnet.ttp.store.impl.filesystem import FilesystemRuleStore
+from tests.rowkit import define_rule
 from tests.storekit import SAVES, STORES, Stores, rule, save, stores
 
 OTHERS = ("X1", "X2", "X3", "X4", "X5")
@@ -366,9 +367,9 @@ async def test_a_bad_state_row_blocks_no_other(shared):
 
 async def test_a_bad_definition_row_blocks_no_other(shared):
     async with shared.running() as (store, heard):
-        await shared.repo.upsert_rule_definition("X1", 5, "n", "rule_id: [", "x.yaml", None)
-        await shared.repo.upsert_rule_definition("X2", 5, "n", rule("Q9"), "y.yaml", None)
-        await shared.repo.upsert_rule_definition("W1", 1, "n", rule("W1"), "w.yaml", None)
+        await define_rule(shared.repo, "X1", 5, "n", "rule_id: [", "x.yaml", None)
+        await define_rule(shared.repo, "X2", 5, "n", rule("Q9"), "y.yaml", None)
+        await define_rule(shared.repo, "W1", 1, "n", rule("W1"), "w.yaml", None)
         await heard.until(lambda: "W1" in heard.by_rule)
         assert versions(store)["X1"] == 1
         assert versions(store)["X2"] == 1

@@ -18,6 +18,7 @@ from decnet.ids import attacker_id, identity_id
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime.worker import Transaction
 from tests.dbkit import KINDS, open_repo
+from tests.rowkit import define_rule
 from tests.wirekit import taken
 
 A = "a1"
@@ -126,13 +127,13 @@ async def test_a_state_is_ended_once_at_the_time_that_was_seen_and_the_change_is
 
 async def test_definitions_are_written_when_something_differs_and_removed_once(repo: BaseRepository) -> None:
     first = ("R1", 1, "n", "yaml", "f.yaml", None)
-    assert await repo.upsert_rule_definition(*first)
-    assert not await repo.upsert_rule_definition(*first)
+    assert await define_rule(repo, *first)
+    assert not await define_rule(repo, *first)
     for i, value in ((1, 2), (2, "m"), (3, "other"), (4, "g.yaml"), (5, "bad")):
         changed = (*first[:i], value, *first[i + 1 :])
-        assert await repo.upsert_rule_definition(*changed), i
-        assert await repo.upsert_rule_definition(*first)
-    assert await repo.upsert_rule_definition("R0", 1, "n", "yaml", "e.yaml")
+        assert await define_rule(repo, *changed), i
+        assert await define_rule(repo, *first)
+    assert await define_rule(repo, "R0", 1, "n", "yaml", "e.yaml")
     assert [row["rule_id"] for row in await repo.rule_definitions()] == ["R0", "R1"]
     await repo.rule_state_set("R1", state="disabled")
     assert await repo.remove_rule_definition("R1")

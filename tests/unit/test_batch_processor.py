@@ -192,7 +192,7 @@ class Bench:
         return [n for n in numbers if await self.repo.checkpoint_load(f"effect {n}")]
 
     async def news(self) -> list[Event]:
-        return [event for _, event in await self.repo.outbox_take(1000)]
+        return [event.opened() for _, event in await self.repo.outbox_take(1000)]
 
     async def failures(self) -> dict[int, int]:
         async with self.repo.db.read() as session:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from decnet.bus.base import Event
+from decnet.bus.base import Event, Sealed
 from decnet.bus.wire import (
     HEADER_OVERHEAD,
     MAX_BLOB_BYTES,
@@ -53,6 +53,23 @@ def test_body_and_headers_together_are_held_to_the_limit(headers: dict[str, str]
 def once(given: Event) -> str:
     """The header by which the server knows an event again."""
     return outgoing(given, LIMIT)[1][MSG_ID_HEADER]
+
+
+def test_what_waited_in_the_outbox_goes_out_as_the_event_would() -> None:
+    given = event(500, {"traceparent": "00-a"})
+    sealed = Sealed(ENDED, given.to_bytes(), given.headers)
+    assert outgoing(sealed, LIMIT) == outgoing(given, LIMIT)
+    assert (sealed.opened(), sealed.opened().headers, sealed.id) == (given, given.headers, "abc")
+    with pytest.raises(ValueError, match="over the limit of 499"):
+        outgoing(sealed, 499)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'{"v":1,"payload":{}}', b'{"id":7,"payload":{}}', b"\xff"]
+)
+def test_a_damaged_body_of_the_outbox_is_refused_and_not_waited_for(body: bytes) -> None:
+    with pytest.raises(ValueError, match="not an event id"):
+        outgoing(Sealed(ENDED, body), LIMIT)
 
 
 def test_every_event_carries_what_the_duplicate_window_knows_it_by() -> None:

@@ -27,6 +27,7 @@ from decnet_tui.widgets.strips import strip_of
 from tests.consolekit import StoreSession, pressed, screen_text, shows
 from tests.dbkit import open_repo
 from tests.integration.test_console_flows import filled
+from tests.rowkit import define_rule
 
 COUNT = 10_000
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -142,9 +143,7 @@ async def fill(repo: Any, dice: random.Random) -> None:
     for i in range(20):
         nasty = text(dice).replace("\ud800", "").replace("\x00", "")
         await repo.insert_commands("s1", [{"id": f"h{i}", "command_text": nasty, "ts": 1e9 + i}])
-        await repo.upsert_rule_definition(
-            f"R9{i:03}", 1, nasty, nasty, f"{nasty}.yaml", nasty if i % 2 else None
-        )
+        await define_rule(repo, f"R9{i:03}", 1, nasty, nasty, f"{nasty}.yaml", nasty if i % 2 else None)
         await repo.dead_letter_add("ttp", "attacker.observed", nasty, 7, nasty.encode("utf-8", "replace"))
         entry = await repo.journal_add(
             operator=nasty,

@@ -26,7 +26,16 @@ def test_what_is_written_is_ascii_and_reads_as_it_was(value: Any) -> None:
     assert loads(text) == value
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": [1, float("-inf")]}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        float("nan"),
+        float("inf"),
+        {"a": [1, float("-inf")]},
+        {"a": None, "b": [None, [float("nan")]]},
+        (None, float("nan")),
+    ],
+)
 def test_what_is_no_number_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         encoded(value)
@@ -37,6 +46,17 @@ def test_what_is_no_json_is_refused() -> None:
         encoded({"a": object()})
 
 
-@pytest.mark.parametrize("value", ["\ud800", "é\x00", 2**70, {"null": None}, {1: "a"}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "\ud800",
+        "é\x00",
+        2**70,
+        {"null": None},
+        {"a": None, "b": [None, 1.5, {"c": True}]},
+        {1: "a"},
+        [None, (1, None)],
+    ],
+)
 def test_what_only_the_standard_library_writes_is_left_to_it(value: Any) -> None:
     assert encoded(value) == json.dumps(value, separators=(",", ":")).encode()

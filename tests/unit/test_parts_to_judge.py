@@ -28,6 +28,9 @@ class Rows:
         assert self.held, "who adds the last part must see all the others"
         self.rows = {**{(r["session_id"], r["generation"], r["part"]): r for r in rows}, **self.rows}
 
+    async def count_parts_to_judge(self, sessions: Sequence[str]) -> dict[str, int]:
+        return {name: len(await self.parts_to_judge([name])) for name in sessions}
+
     async def parts_to_judge(self, sessions: Sequence[str]) -> list[Any]:
         return [row for key, row in sorted(self.rows.items()) if key[0] in sessions]
 
@@ -102,6 +105,18 @@ async def test_pieces_that_know_nothing_of_each_other_are_one_session() -> None:
     assert found.whole == frozenset(), "the database may hold more of it"
     assert record.auth is not None
     assert (record.auth.fail_count, record.auth.usernames) == (2, ["root"])
+
+
+async def test_a_piece_of_which_nothing_else_is_known_is_judged_as_it_came_and_kept_for_those_that_may_follow() -> (
+    None
+):
+    rows = Rows()
+    (event,) = taken([ended("s", 1, 1, "a", piece="z", lines=1)])
+    found = await together([event], rows, 60.0)  # type: ignore[arg-type]
+    assert found.batch == [event]
+    assert (found.whole, found.lacking, len(rows.rows)) == (frozenset(), frozenset(), 1)
+    again = await together([event, event], rows, 60.0)  # type: ignore[arg-type]
+    assert (again.batch, len(rows.rows)) == ([event], 1), "delivered twice it is judged once"
 
 
 async def test_a_session_that_lost_its_beginning_is_not_whole_with_all_its_parts() -> None:

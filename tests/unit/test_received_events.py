@@ -98,7 +98,7 @@ class Bench:
             yield letter
 
     async def news(self) -> list[Event]:
-        return [event for _, event in await self.repo.outbox_take(1000)]
+        return [event.opened() for _, event in await self.repo.outbox_take(1000)]
 
 
 @pytest.fixture

@@ -95,6 +95,9 @@ class Repo:
     async def add_parts_to_judge(self, rows: Sequence[Any]) -> None:
         self.parts = {**{_place(row): row for row in rows}, **self.parts}
 
+    async def count_parts_to_judge(self, sessions: Sequence[str]) -> dict[str, int]:
+        return {name: len(await self.parts_to_judge([name])) for name in sessions}
+
     async def parts_to_judge(self, sessions: Sequence[str]) -> list[Any]:
         return [row for key, row in sorted(self.parts.items()) if key[0] in sessions]
 

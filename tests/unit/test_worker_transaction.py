@@ -38,7 +38,7 @@ async def test_effects_and_news_of_a_job_are_one_transaction(tmp_path: Path) -> 
             await tx.repo.checkpoint_save("done", {})
             await tx.bus.publish("ttp.tagged", {"n": 1})
             assert await tx.repo.outbox_count() == 0
-        assert [event.payload for _, event in await repo.outbox_take(10)] == [{"n": 1}]
+        assert [event.opened().payload for _, event in await repo.outbox_take(10)] == [{"n": 1}]
         with pytest.raises(RuntimeError):  # noqa: PT012
             async with transaction(repo) as tx:
                 await tx.repo.checkpoint_save("undone", {})

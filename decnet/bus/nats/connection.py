@@ -18,7 +18,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as RawSubscription
 from nats.js import JetStreamContext
 
-from decnet.bus.base import BaseBus, Consumer, ConsumerInfo, Event, Subscription
+from decnet.bus.base import BaseBus, Consumer, ConsumerInfo, Event, Sealed, Subscription
 from decnet.bus.live import LiveSubscription
 from decnet.bus.nats.client import Attempts, Callbacks, abandon, is_plumbing, open_client, translated
 from decnet.bus.nats.consumer import NatsConsumer, to_info
@@ -181,7 +181,7 @@ class NatsBus(BaseBus):
         """Publishes one event. Raises BusUnavailable, BusFull, BusAuthError or ValueError."""
         await self.publish_events([new_event(topic, payload, event_type, event_id, ts)])
 
-    async def publish_events(self, events: Sequence[Event]) -> None:
+    async def publish_events(self, events: Sequence[Event | Sealed]) -> None:
         """Publishes many, pipelined, in order. Raises as ``publish``; publishing all again is safe."""
         await self._ready()
         if self._registering:

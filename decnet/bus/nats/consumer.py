@@ -170,14 +170,21 @@ class NatsConsumer:
 
     def _buffered(self, limit: int) -> list[Msg]:
         """Messages that came after the request they answer was given up."""
-        assert self._inbox is not None
         found: list[Msg] = []
-        while len(found) < limit and self._inbox.pending_msgs:
-            message = self._inbox._pending_queue.get_nowait()
-            self._inbox._pending_size -= len(message.data)
+        while len(found) < limit and (message := self._arrived()) is not None:
             if not _status(message):
                 found.append(message)
         return found
+
+    def _arrived(self) -> Msg | None:
+        """The next message that is there already: the client makes a task of each one that is waited for."""
+        assert self._inbox is not None
+        if not self._inbox.pending_msgs:
+            return None
+        message: Msg = self._inbox._pending_queue.get_nowait()
+        self._inbox._pending_size -= len(message.data)
+        self._inbox._pending_queue.task_done()
+        return message
 
     async def _pull(self, limit: int, seconds: float | None) -> list[Msg]:
         """One pull request: what is there now, or what comes within ``seconds``."""
@@ -201,7 +208,7 @@ class NatsConsumer:
             if messages:  # a server that stops at max_ack_pending says nothing more
                 left = min(left, GAP_S)
             try:
-                message = await self._inbox.next_msg(timeout=max(left, 0.001))
+                message = self._arrived() or await self._inbox.next_msg(timeout=max(left, 0.001))
             except (nats.errors.Error, TimeoutError) as error:
                 if messages:
                     return messages

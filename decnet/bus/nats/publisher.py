@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from decnet.bus.base import Event
+from decnet.bus.base import Event, Sealed
 from decnet.bus.nats.client import api_error, translated
 from decnet.bus.topics import is_durable
 from decnet.bus.wire import outgoing
@@ -66,24 +66,25 @@ class Publisher:
         for flight in gone.values():
             flight.landed(BusUnavailable("connection lost before the bus acknowledged"))
 
-    async def publish(self, events: Sequence[Event]) -> None:
+    async def publish(self, events: Sequence[Event | Sealed]) -> None:
         """Publishes in order; returns when all durable ones are stored. Raises BusError or ValueError."""
         flight = _Flight()
         tokens: list[str] = []
         try:
-            for number, event in enumerate(events, start=1):
-                if number % TURN == 0:
-                    await asyncio.sleep(0)
-                if flight.left >= self._settings.publish_window:
-                    await self._room(flight, self._settings.publish_window // 2)
-                await self._send(event, flight, tokens)
+            with translated():
+                for number, event in enumerate(events, start=1):
+                    if number % TURN == 0:
+                        await asyncio.sleep(0)
+                    if flight.left >= self._settings.publish_window:
+                        await self._room(flight, self._settings.publish_window // 2)
+                    await self._send(event, flight, tokens)
             await self._room(flight, 0)
         finally:
             if flight.left > 0:
                 for token in tokens:
                     self._flights.pop(token, None)
 
-    async def _send(self, event: Event, flight: _Flight, tokens: list[str]) -> None:
+    async def _send(self, event: Event | Sealed, flight: _Flight, tokens: list[str]) -> None:
         if flight.error is not None:
             raise flight.error
         limit = min(self._settings.max_event_bytes, self._client.max_payload)
@@ -96,8 +97,7 @@ class Publisher:
             self._flights[token] = flight
             flight.left += 1
             reply = self._prefix + token
-        with translated():
-            await self._client.publish(event.topic, body, reply=reply, headers=headers)
+        await self._client.publish(event.topic, body, reply=reply, headers=headers)
 
     async def _room(self, flight: _Flight, below: int) -> None:
         """Waits until at most ``below`` messages are on their way."""

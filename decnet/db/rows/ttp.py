@@ -9,15 +9,20 @@ from typing import TypedDict
 from decnet.db.rows import JsonObject
 
 
-class RuleDefinition(TypedDict):
-    """One rule as its file has it; ``error`` says why a file does not load."""
+class RuleText(TypedDict):
+    """What a file says about its rule; ``error`` says why it does not load."""
 
-    rule_id: str
     version: int
     name: str
     yaml: str
     file: str
     error: str | None
+
+
+class RuleDefinition(RuleText):
+    """One rule as it is stored."""
+
+    rule_id: str
     updated_at: datetime
 
 

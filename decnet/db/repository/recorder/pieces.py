@@ -41,7 +41,7 @@ def endings(rows: Iterable[Row]) -> list[Row]:
         if complete:
             parts = sorted(by_age[max(complete)], key=lambda row: int(row["part"]))
             found.append(_ending([row["body"] for row in parts]))
-    return sorted(found, key=_place)
+    return sorted(found, key=_place) if len(found) > 1 else found
 
 
 def _place(one: Row) -> tuple[float, str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import delete, func, insert, literal_column, or_, select
 
-from decnet.bus.base import Event
+from decnet.bus.base import Event, Sealed
 from decnet.db.repository.base import WRITTEN_AT_ONCE, Row, SqlRepository, chunks, insert_for, replace
 from decnet.db.rows import JsonObject
 from decnet.db.rows.runtime import DeadLetterLine, Heartbeat, StoredDeadLetter
@@ -45,11 +45,13 @@ class WorkMixin(SqlRepository):
             for part in chunks(rows, WRITTEN_AT_ONCE):
                 await session.execute(insert(_OUTBOX), part)
 
-    async def outbox_take(self, limit: int) -> list[tuple[int, Event]]:
+    async def outbox_take(self, limit: int) -> list[tuple[int, Sealed]]:
         """The oldest ``limit`` events with their row ids; they stay until deleted."""
         async with self._read() as session:
             rows = await self._rows(session, select(_OUTBOX).order_by(_OUTBOX.c.row_id).limit(limit))
-        return await in_turns(_waiting, rows)
+        return [
+            (row["row_id"], Sealed(row["topic"], bytes(row["body"]), row["headers"] or {})) for row in rows
+        ]
 
     async def outbox_delete(self, ids: Iterable[int]) -> None:
         """Forgets relayed events; ids that are gone already do no harm."""
@@ -196,7 +198,3 @@ class WorkMixin(SqlRepository):
 
 def _outbox_row(event: Event) -> Row:
     return {"topic": event.topic, "body": event.to_bytes(), "headers": dict(event.headers)}
-
-
-def _waiting(row: Row) -> tuple[int, Event]:
-    return row["row_id"], Event.from_bytes(row["topic"], row["body"], row["headers"] or {})

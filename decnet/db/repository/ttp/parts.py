@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import delete, select, tuple_
+from sqlalchemy import delete, func, select, tuple_
 
 from decnet.db.repository.base import SqlRepository, chunks
 from decnet.db.repository.locks import session_lock
@@ -29,6 +29,16 @@ class PartsMixin(SqlRepository):
         """Keeps parts; one that is there already stays as it is."""
         async with self._write() as session:
             await self._upsert(session, _PART, rows)
+
+    async def count_parts_to_judge(self, session_ids: Sequence[str]) -> dict[str, int]:
+        """How many parts are kept, by session."""
+        out: dict[str, int] = {}
+        async with self._read() as session:
+            for some in chunks(session_ids):
+                kept = select(_PART.c.session_id, func.count()).where(_PART.c.session_id.in_(some))
+                rows = await session.execute(kept.group_by(_PART.c.session_id))
+                out |= dict(rows.tuples().all())
+        return out
 
     async def parts_to_judge(self, session_ids: Sequence[str]) -> list[PartToJudge]:
         """The kept parts of some sessions by session, generation and part."""

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Literal
 
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from decnet.db.repository.base import SqlRepository, replace
+from decnet.db.repository.base import WRITTEN_AT_ONCE, Row, SqlRepository, chunks, replace
 from decnet.db.repository.locks import LOCK_RULES
-from decnet.db.rows.ttp import RuleDefinition, StoredRuleChange, StoredRuleState
+from decnet.db.rows.ttp import RuleDefinition, RuleText, StoredRuleChange, StoredRuleState
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.ttp import RuleChangeRow, TTPRule, TTPRuleState
 from decnet.db.types import utcnow
 
 _RULE, _STATE, _CHANGE = table_of(TTPRule), table_of(TTPRuleState), table_of(RuleChangeRow)
-_COMPARED = ("version", "name", "yaml", "file", "error")
+COMPARED: tuple[Literal["version", "name", "yaml", "file", "error"], ...] = (
+    "version",
+    "name",
+    "yaml",
+    "file",
+    "error",
+)
+"""What a definition is apart from its id and time."""
 _STATE_COLUMNS = ("state", "confidence_max", "expires_at", "reason", "set_by", "set_at")
 
 
@@ -27,27 +36,24 @@ class RulesMixin(SqlRepository):
         async with self._read() as session:
             return await self._rows(session, select(_RULE).order_by(_RULE.c.rule_id), RuleDefinition)
 
-    async def upsert_rule_definition(
-        self, rule_id: str, version: int, name: str, yaml: str, file: str, error: str | None = None
-    ) -> bool:
-        """Stores a definition; False, and no change is announced, when it was stored just so before."""
-        row = {
-            "rule_id": rule_id,
-            "version": version,
-            "name": name,
-            "yaml": yaml,
-            "file": file,
-            "error": error,
-        }
+    async def upsert_rule_definitions(self, wanted: Mapping[str, RuleText]) -> list[str]:
+        """Stores definitions, by rule id; those that were not stored just so before, and are announced."""
         async with self._write() as session:
             await self._serialise(session, LOCK_RULES)
-            known = await self._rows(session, select(_RULE).where(_RULE.c.rule_id == rule_id))
-            if known and all(known[0][key] == row[key] for key in _COMPARED):
-                return False
-            merge = dict.fromkeys((*_COMPARED, "updated_at"), replace)
-            await self._upsert(session, _RULE, [{**row, "updated_at": utcnow()}], merge)
-            await self._changed(session, rule_id, "definition")
-        return True
+            known: dict[str, Row] = {}
+            for part in chunks(sorted(wanted)):
+                rows = await self._rows(session, select(_RULE).where(_RULE.c.rule_id.in_(part)))
+                known |= {row["rule_id"]: row for row in rows}
+            changed = {
+                ident: row
+                for ident, row in sorted(wanted.items())
+                if ident not in known or any(known[ident][key] != row[key] for key in COMPARED)
+            }
+            now = utcnow()
+            rows = [{"rule_id": ident, **row, "updated_at": now} for ident, row in changed.items()]
+            await self._upsert(session, _RULE, rows, dict.fromkeys((*COMPARED, "updated_at"), replace))
+            await self._changed(session, "definition", *changed)
+        return list(changed)
 
     async def remove_rule_definition(self, rule_id: str) -> bool:
         """Deletes a definition, its state stays; False when there was none."""
@@ -56,7 +62,7 @@ class RulesMixin(SqlRepository):
             gone = delete(_RULE).where(_RULE.c.rule_id == rule_id).returning(_RULE.c.rule_id)
             if (await session.execute(gone)).first() is None:
                 return False
-            await self._changed(session, rule_id, "removed")
+            await self._changed(session, "removed", rule_id)
         return True
 
     async def rule_state_get(self, rule_id: str) -> StoredRuleState | None:
@@ -97,7 +103,7 @@ class RulesMixin(SqlRepository):
         async with self._write() as session:
             await self._serialise(session, LOCK_RULES)
             await self._upsert(session, _STATE, [row], dict.fromkeys(_STATE_COLUMNS, replace))
-            await self._changed(session, rule_id, "state")
+            await self._changed(session, "state", rule_id)
 
     async def expire_rule_state(self, rule_id: str, expires_at: datetime) -> bool:
         """Ends a state whose time is over; False when another engine was first or the state is another one now."""
@@ -106,7 +112,7 @@ class RulesMixin(SqlRepository):
             gone = delete(_STATE).where(_STATE.c.rule_id == rule_id, _STATE.c.expires_at == expires_at)
             if (await session.execute(gone.returning(_STATE.c.rule_id))).first() is None:
                 return False
-            await self._changed(session, rule_id, "state")
+            await self._changed(session, "state", rule_id)
         return True
 
     async def rule_changes_since(self, seq: int, limit: int = 10_000) -> list[StoredRuleChange]:
@@ -122,5 +128,9 @@ class RulesMixin(SqlRepository):
                 (await session.execute(select(func.coalesce(func.max(_CHANGE.c.seq), 0)))).scalar_one()
             )
 
-    async def _changed(self, session: AsyncSession, rule_id: str, kind: str) -> None:
-        await session.execute(insert(_CHANGE), [{"rule_id": rule_id, "kind": kind, "ts": utcnow()}])
+    async def _changed(self, session: AsyncSession, kind: str, *rule_ids: str) -> None:
+        now = utcnow()
+        for part in chunks(rule_ids, WRITTEN_AT_ONCE):
+            await session.execute(
+                insert(_CHANGE), [{"rule_id": ident, "kind": kind, "ts": now} for ident in part]
+            )

@@ -27,13 +27,11 @@ from decnet.ttp.store.impl.filesystem import FilesystemRuleStore
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
-    from decnet.db.rows.ttp import RuleDefinition, StoredRuleChange
+    from decnet.db.rows.ttp import RuleDefinition, RuleText, StoredRuleChange
 
 _log = get_logger(__name__)
 _STATE = ("state", "confidence_max", "expires_at", "reason", "set_by")
 LEASE = "ttp-rules"
-Row = dict[str, Any]
-"""A definition that is wanted: the columns that a file decides."""
 
 
 class DatabaseRuleStore(RuleStore):
@@ -227,10 +225,7 @@ class DatabaseRuleStore(RuleStore):
                 self._refused = (
                     RuleError(refused, SourcePosition(str(self.fs.directory.path))) if refused else None
                 )
-                for rule_id, row in wanted.items():
-                    stored: Mapping[str, object] = known.get(rule_id) or {}
-                    if any(stored.get(key) != value for key, value in row.items()):
-                        await tx.upsert_rule_definition(rule_id, **row)
+                await tx.upsert_rule_definitions(wanted)
                 for rule_id in known.keys() - wanted.keys() if not refused else ():
                     await tx.remove_rule_definition(rule_id)
                 self._fed = self._files(), await tx.rule_change_seq()
@@ -359,7 +354,7 @@ def _last(changes: Iterable[StoredRuleChange], kinds: tuple[str, ...]) -> dict[s
     return out
 
 
-def _row_of(rule: CompiledRule) -> Row:
+def _row_of(rule: CompiledRule) -> RuleText:
     return {
         "version": rule.rule_version,
         "name": rule.name,
@@ -370,15 +365,17 @@ def _row_of(rule: CompiledRule) -> Row:
 
 
 def _add_broken(
-    wanted: dict[str, Row], errors: Mapping[str, str], known: Mapping[str, RuleDefinition]
+    wanted: dict[str, RuleText], errors: Mapping[str, str], known: Mapping[str, RuleDefinition]
 ) -> None:
     """The errors, with the last good version of their files, which may be known from an earlier run only."""
     for file, error in errors.items():
         mine = [row for row in wanted.values() if row["file"] == file]
         stored = [r for r, row in known.items() if row["file"] == file and row["yaml"] and r not in wanted]
         for rule_id in stored if not mine else ():
-            last: Mapping[str, object] = known[rule_id]
-            wanted[rule_id] = {key: last[key] for key in ("version", "name", "yaml", "file")}
+            last = known[rule_id]
+            wanted[rule_id] = {
+                "version": last["version"], "name": last["name"], "yaml": last["yaml"], "file": file, "error": error,
+            }  # fmt: skip
             mine.append(wanted[rule_id])
         for row in mine:
             row["error"] = error
