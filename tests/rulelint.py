@@ -137,7 +137,7 @@ def _says(rule: CompiledRule) -> frozenset[tuple[str, str | None]]:
 
 
 def _has_literal(condition: Condition) -> bool:
-    patterns = condition.prefilters()
+    patterns = condition.prefilters("command")
     return bool(patterns) and not any(_always_tried(pattern) for pattern in patterns or ())
 
 

@@ -39,9 +39,9 @@ class _Clocked:
         clock.held += found is not None
         return found
 
-    def prefilters(self) -> list[str] | None:
+    def prefilters(self, kind: str) -> list[str] | None:
         """As the condition has them."""
-        return self._condition.prefilters()
+        return self._condition.prefilters(kind)
 
 
 class ClockedIndex(RuleIndex):

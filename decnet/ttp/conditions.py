@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import re2
 
-from decnet.ttp.kinds import CAPPED_FIELD, CONTEXT_FIELDS
+from decnet.ttp.kinds import CAPPED_FIELD, COMMAND_FIELDS, CONTEXT_FIELDS
 
 CAPPED_MARK = "\0views_capped"
 """Ends the text of a line whose views were cut off; no text of an attacker holds a NUL."""
@@ -51,8 +51,11 @@ class Condition(Protocol):
         """The first evidence in one view, or None."""
         ...
 
-    def prefilters(self) -> list[str] | None:
-        """RE2 patterns of which one matches whenever the condition holds; None when nothing is sure."""
+    def prefilters(self, kind: str) -> list[str] | None:
+        """RE2 patterns of which one matches whenever the condition holds; None when nothing is sure.
+
+        They look at the views of a command, and at the whole payload of an event of another ``kind``.
+        """
         ...
 
 
@@ -119,11 +122,11 @@ class Pattern:
                 return Found(self.field, text[start : min(end, start + MATCHED_CHARS)], start, end)
         return None
 
-    def prefilters(self) -> list[str] | None:
+    def prefilters(self, kind: str) -> list[str] | None:
         """The pattern itself, with ``^`` and ``$`` at every line; a word begins and ends anywhere in one."""
         if self.field in CONTEXT_FIELDS:  # its value does not stand in the text as it is
             return [re2.escape(f"{_CONTEXT_MARK}{self.field}=")]
-        if _UNSOUND.search(self.pattern):
+        if _stands_beside(kind, self.field) or _UNSOUND.search(self.pattern):
             return None
         pattern = self.pattern if self.field not in WORD_FIELDS else _without_anchors(self.pattern)
         return None if pattern is None else [f"(?m:{pattern})"]
@@ -150,13 +153,19 @@ class Compare:
                 return Found(self.field, text[:MATCHED_CHARS], 0, len(text))
         return None
 
-    def prefilters(self) -> list[str] | None:
+    def prefilters(self, kind: str) -> list[str] | None:
         """The literal texts that must occur."""
         if self.field == CAPPED_FIELD and self.op in ("equals", "exists") and self.value is not False:
             return [re2.escape(CAPPED_MARK)]
         if self.field in CONTEXT_FIELDS:
             return self._context_marks()
-        if self.op not in ("equals", "in", "contains", "startswith", "endswith"):
+        if _stands_beside(kind, self.field) or self.op not in (
+            "equals",
+            "in",
+            "contains",
+            "startswith",
+            "endswith",
+        ):
             return None
         values = self.value if isinstance(self.value, list) else [self.value]
         if not all(isinstance(v, str) and re.fullmatch(r"[\w./:=-]+", v, re.ASCII) for v in values):
@@ -171,6 +180,11 @@ class Compare:
         if self.op in ("equals", "in") and all(isinstance(v, (str, bool)) for v in values):
             return [re2.escape(context_mark(self.field, v)) for v in values]
         return [re2.escape(f"{_CONTEXT_MARK}{self.field}=")]
+
+
+def _stands_beside(kind: str, field: str) -> bool:
+    """Whether a field is not among what pre-filters look at: of a command, who ran it and where."""
+    return kind == "command" and field not in COMMAND_FIELDS
 
 
 def _is_context(patterns: Sequence[str]) -> bool:
@@ -199,9 +213,9 @@ class Every:
                 first = found
         return first
 
-    def prefilters(self) -> list[str] | None:
+    def prefilters(self, kind: str) -> list[str] | None:
         """Those of the part that holds least often: a fact of the session, else the fewest and longest ones."""
-        known = [p for p in (part.prefilters() for part in self.parts) if p is not None]
+        known = [p for p in (part.prefilters(kind) for part in self.parts) if p is not None]
         return min(known, key=lambda p: (not _is_context(p), len(p), -min(map(len, p)))) if known else None
 
 
@@ -219,11 +233,11 @@ class Either:
                 return found
         return None
 
-    def prefilters(self) -> list[str] | None:
+    def prefilters(self, kind: str) -> list[str] | None:
         """Those of every part, or None when one part has none."""
         out: list[str] = []
         for part in self.parts:
-            own = part.prefilters()
+            own = part.prefilters(kind)
             if own is None:
                 return None
             out += own
@@ -240,7 +254,7 @@ class Negation:
         """An empty finding, since there is nothing to show."""
         return NOTHING_FOUND if self.part.find(fields) is None else None
 
-    def prefilters(self) -> list[str] | None:
+    def prefilters(self, kind: str) -> list[str] | None:
         """Nothing is sure."""
         return None
 

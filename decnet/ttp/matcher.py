@@ -81,7 +81,7 @@ class KindIndex:
     its automaton grows without end on varied text, to 200 us a line and seconds on 100 kB.
     """
 
-    def __init__(self, rules: Iterable[CompiledRule]) -> None:
+    def __init__(self, kind: str, rules: Iterable[CompiledRule]) -> None:
         self.rules = tuple(r for r in rules if r.condition is not None)
         self._always: list[int] = []
         self._filter = re2.Filter()
@@ -89,7 +89,7 @@ class KindIndex:
         self._sets: list[_SmallSet] = []
         patterns: list[tuple[str, int]] = []
         for number, rule in enumerate(self.rules):
-            found = rule.condition.prefilters() if rule.condition else None
+            found = rule.condition.prefilters(kind) if rule.condition else None
             if found is None:
                 self._always.append(number)
             else:
@@ -172,7 +172,7 @@ class RuleIndex:
         self.rules: tuple[CompiledRule, ...] = tuple(sorted(rules, key=lambda r: r.rule_id))
         self.by_id: Mapping[str, CompiledRule] = {r.rule_id: r for r in self.rules}
         kinds = {kind for rule in self.rules for kind in rule.applies_to}
-        self._kinds = {k: KindIndex(r for r in self.rules if k in r.applies_to) for k in kinds}
+        self._kinds = {k: KindIndex(k, (r for r in self.rules if k in r.applies_to)) for k in kinds}
         self._lifters = _by_lifter(self.rules)
         self._adjusting = _adjusting(self.rules)
         self._remembered = lru_cache(maxsize=1024)(self._looked_at)

@@ -66,7 +66,7 @@ def per_line_us(match: Callable[[str], object], texts: Sequence[str]) -> float:
 
 
 def passes(rules: list[CompiledRule]) -> dict[str, Callable[[str], Any]]:
-    patterns = [p for r in rules for p in (r.condition.prefilters() if r.condition else None) or ()]
+    patterns = [p for r in rules for p in (r.condition.prefilters("command") if r.condition else None) or ()]
     one_filter, quiet = re2.Filter(), options()
     quiet.max_mem = 256 << 20
     one_set = re2.Set.SearchSet(quiet)
@@ -78,7 +78,7 @@ def passes(rules: list[CompiledRule]) -> dict[str, Callable[[str], Any]]:
     return {
         "one filter": one_filter.Match,
         "one set": one_set.Match,
-        "filter and small sets": KindIndex(rules).candidates,
+        "filter and small sets": KindIndex("command", rules).candidates,
     }
 
 

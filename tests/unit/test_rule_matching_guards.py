@@ -158,20 +158,27 @@ def test_all_needs_every_part_and_shows_the_first_with_evidence_and_any_shows_th
 
 def test_prefilters_promise_nothing_that_is_not_sure() -> None:
     a, b = compare("a", "contains", "wget"), compare("a", "in", ["xx", "yyy"])
-    assert a.prefilters() == ["wget"]
-    assert compare("a", "contains", "two words").prefilters() is None
-    assert compare("a", "in", ["x", 5]).prefilters() is None
-    assert compare("a", "gt", 5).prefilters() is None
-    assert compare("a", "exists", None).prefilters() is None
-    assert Every((b, a, compare("a", "gt", 1))).prefilters() == ["wget"]
-    assert Either((a, b)).prefilters() == ["wget", "xx", "yyy"]
-    assert Either((a, compare("a", "gt", 1))).prefilters() is None
-    assert Negation(a).prefilters() is None
-    assert Every((Negation(a),)).prefilters() is None
-    assert compare("views_capped", "equals", True).prefilters() == ["\\x00views_capped"]
-    assert compare("views_capped", "equals", False).prefilters() is None
+    assert a.prefilters("session") == ["wget"]
+    assert compare("a", "contains", "two words").prefilters("session") is None
+    assert compare("a", "in", ["x", 5]).prefilters("session") is None
+    assert compare("a", "gt", 5).prefilters("session") is None
+    assert compare("a", "exists", None).prefilters("session") is None
+    assert Every((b, a, compare("a", "gt", 1))).prefilters("session") == ["wget"]
+    assert Either((a, b)).prefilters("session") == ["wget", "xx", "yyy"]
+    assert Either((a, compare("a", "gt", 1))).prefilters("session") is None
+    assert Negation(a).prefilters("session") is None
+    assert Every((Negation(a),)).prefilters("session") is None
+    assert compare("views_capped", "equals", True).prefilters("session") == ["\\x00views_capped"]
+    assert compare("views_capped", "equals", False).prefilters("session") is None
+    for beside in (compare("user", "equals", "root"), Pattern("pwd", "^/root", compile_pattern("^/root"))):
+        assert beside.prefilters("session") is not None
+        assert beside.prefilters("command") is None, (
+            "the text of a command does not tell who runs it and where"
+        )
+    for own in ("command_text", "argv0", "argv"):
+        assert compare(own, "contains", "wget").prefilters("command") == ["wget"]
     for unsound in (r"\Aa", r"a\z", r"\Ca", "(?-m)^a", "(?s-m:^a)"):
-        assert Pattern("f", unsound, compile_pattern(unsound)).prefilters() is None
+        assert Pattern("f", unsound, compile_pattern(unsound)).prefilters("session") is None
 
 
 @pytest.mark.parametrize(
@@ -259,7 +266,7 @@ def test_padding_beyond_the_bounds_is_a_field_that_no_text_can_fake() -> None:
 
 def test_a_small_set_that_cannot_tell_lets_every_rule_be_looked_at() -> None:
     rules = [made(f"{{pattern: '^{c}$'}}", f"R{i}") for i, c in enumerate("abc")]
-    index = KindIndex(rules)
+    index = KindIndex("command", rules)
     assert [r.rule_id for r in index.candidates("b")] == ["R1"]
     assert index.candidates("zz") == ()
     (small,) = index._sets
@@ -276,7 +283,7 @@ def test_a_small_set_that_cannot_tell_lets_every_rule_be_looked_at() -> None:
 
 def test_sets_are_small_and_one_that_is_too_large_costs_no_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     loose = [made(f"{{pattern: '^{chr(97 + i)}$'}}", f"R{i:02}") for i in range(17)]
-    index = KindIndex(loose)
+    index = KindIndex("command", loose)
     assert [len(small.owners) for small in index._sets] == [16, 1]
     assert [r.rule_id for r in index.candidates("q")] == ["R16"]
 
@@ -288,7 +295,7 @@ def test_sets_are_small_and_one_that_is_too_large_costs_no_rule(monkeypatch: pyt
         return Full()
 
     monkeypatch.setattr(matcher.re2.Set, "SearchSet", too_large)
-    assert len(KindIndex(loose).candidates("q")) == 17
+    assert len(KindIndex("command", loose).candidates("q")) == 17
 
 
 def test_rules_without_a_prefilter_are_always_looked_at_in_rule_order() -> None:
@@ -690,3 +697,11 @@ def test_events_hash_over_their_six_fields() -> None:
     assert hash(one) == hash(two)
     assert len({one, two, one._replace(payload=dict(one.payload))}) == 2
     assert isinstance(compare("f", "gt", 1), Compare)
+
+
+def test_a_rule_can_ask_who_ran_a_command_and_where() -> None:
+    rule = made(
+        "{all: [{field: user, op: equals, value: backup}, {field: pwd, op: startswith, value: /srv}]}"
+    )
+    assert len(hits(rule, "command", {"command_text": "id", "user": "backup", "pwd": "/srv/x"})) == 1
+    assert hits(rule, "command", {"command_text": "id backup /srv", "user": "root", "pwd": "/srv/x"}) == []
