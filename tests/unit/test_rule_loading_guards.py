@@ -293,7 +293,7 @@ def test_a_rule_that_cannot_judge_its_own_example_says_so() -> None:
         def find(self, fields: Any) -> None:
             raise ZeroDivisionError("x")
 
-        def prefilters(self) -> None:
+        def prefilters(self, kind: str) -> None:
             return None
 
     plain = replace(made(tests="{match: [wget]}"), condition=Broken())

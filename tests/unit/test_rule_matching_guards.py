@@ -321,7 +321,7 @@ class Broken:
             raise ZeroDivisionError
         return Found("command_text", "x", 0, 1)
 
-    def prefilters(self) -> list[str] | None:
+    def prefilters(self, kind: str) -> list[str] | None:
         return None
 
 
