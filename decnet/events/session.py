@@ -158,6 +158,8 @@ class Auth(Element, frozen=True, kw_only=True, omit_defaults=False):
     fail_count: Count = 0
     success: bool = False
     usernames: list[str] = []
+    default_pair: bool | msgspec.UnsetType = msgspec.UNSET
+    """True: with a user and password that devices are delivered with; left out otherwise."""
 
 
 class SessionStarted(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):

@@ -20,6 +20,7 @@ from decnet import ids
 from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.config import SensorSettings
+from decnet.delivered import keyed_pairs
 from decnet.events.attacker import Fingerprinted, IntelEnriched, Observed
 from decnet.events.credential import Captured
 from decnet.events.lives import CLOSED_KEPT_S, Life, connected_at, line_of
@@ -188,6 +189,8 @@ class Assembler:
         session.at_line = self._lines
         before, commands, items = session.size_bytes, session.commands_dropped, session.dropped
         session.absorb(fact, self._limits, said)
+        if fact.kind == "login" and fact.data["success"]:
+            session.default_pair |= (said["username"], said["digest"]) in keyed_pairs(self._key)
         self._moved[session.session_id] = session
         self._bytes += session.size_bytes - before
         self.commands_dropped += session.commands_dropped - commands

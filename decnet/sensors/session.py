@@ -123,6 +123,8 @@ class Session:
     failed_at: list[float] = field(default_factory=list)
     """Times of failed log-ins, for adding up what is known in pieces."""
     login: bool = False
+    default_pair: bool = False
+    """Whether a log-in that was let in is one that devices are delivered with."""
     usernames: list[str] = field(default_factory=list)
     downloads: list[Data] = field(default_factory=list)
     uploads: list[Data] = field(default_factory=list)
@@ -468,6 +470,7 @@ class Session:
             "auth": {
                 "fail_count": self.fail_count,
                 "success": self.login,
+                **({"default_pair": True} if self.default_pair else {}),
                 "usernames": _within(self.usernames, _HEAD_BYTES),
             },
         }

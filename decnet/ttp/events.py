@@ -16,9 +16,9 @@ from decnet.events.record import FromAttacker
 from decnet.events.session import Auth, SessionEnded
 from decnet.runtime.received import Received
 from decnet.ttp.base import TaggerEvent
-from decnet.ttp.context import Context, session_context
+from decnet.ttp.context import Told, login_of, session_context
 from decnet.ttp.facts import input_events, joined_events, session_facts
-from decnet.ttp.kinds import CONTEXT
+from decnet.ttp.kinds import LOGIN
 from decnet.ttp.payloads import payload_events
 
 _FINGERPRINT_KINDS = {"ipv6_leak": "ipv6_leak", "payload": "payload", "http_request": "http_request"}
@@ -44,7 +44,10 @@ def _one(
 
 
 def _session_ended(event: Received, record: SessionEnded) -> list[TaggerEvent]:
-    out = _one(event, record, "session", record.session_id, session_facts(record, event.said()))
+    facts = session_facts(record, event.said())
+    if by := login_of(record):
+        facts[LOGIN] = list(by)
+    out = _one(event, record, "session", record.session_id, facts)
     base = out[0]
     out += payload_events(base, record)
     out += input_events(base, record)
@@ -58,10 +61,10 @@ def _session_ended(event: Received, record: SessionEnded) -> list[TaggerEvent]:
     return out
 
 
-def _told(command: TaggerEvent, told: Mapping[str, Context]) -> TaggerEvent:
+def _told(command: TaggerEvent, told: Mapping[str, Told]) -> TaggerEvent:
     """A command with what its session tells about it."""
-    context = told.get(command.source_id)
-    return command._replace(payload={**command.payload, CONTEXT: context}) if context else command
+    known = told.get(command.source_id)
+    return command._replace(payload={**command.payload, **known.said()}) if known else command
 
 
 def _observed(event: Received, record: Observed) -> list[TaggerEvent]:

@@ -22,7 +22,7 @@ from decnet.ttp.base import TaggerEvent
 from decnet.ttp.clocked import ClockedIndex
 from decnet.ttp.context import SCRIPT_CAPPED
 from decnet.ttp.events import tagger_events
-from decnet.ttp.kinds import CONTEXT
+from decnet.ttp.kinds import CONTEXT, LOGIN
 from decnet.ttp.linekinds import MAX_READ_CHARS, kind_of
 from decnet.ttp.offline import OfflineTagger
 from decnet.ttp.offline_sessions import Tags, tags_of
@@ -184,7 +184,7 @@ class Judge:
         self._totals["sessions_read"] += 1
         self._totals["sessions"] += seen.times
         self._totals["sessions_tagged"] += seen.times if seen.tagged else 0
-        told = {e.source_id: e.payload[CONTEXT] for e in events if CONTEXT in e.payload}
+        told = {e.source_id: _told(e.payload) for e in events if e.source_kind == "command"}
         for place, (ident, command) in enumerate(record.command_ids(), start=1):
             self._totals["lines"] += seen.times
             self._typed.note(command.command_text[:MAX_READ_CHARS], seen.times)
@@ -192,8 +192,7 @@ class Judge:
                 self._totals["lines_tagged"] += seen.times
                 continue
             where = _Untagged(command.command_text[:MAX_EXAMPLE_CHARS], record.session_id, place)
-            knows = {name for facts in told.get(ident, {}).values() for name in facts.values}
-            self._untagged(command.command_text, where, knows, seen)
+            self._untagged(command.command_text, where, told.get(ident, set()), seen)
 
     def _untagged(self, text: str, where: _Untagged, knows: set[str], seen: _Seen) -> None:
         line = self._kept(self._lines, _key(text), where)
@@ -359,3 +358,9 @@ def _copy(where: _Untagged) -> _Untagged:
 
 def _most(table: Mapping[str, _Untagged]) -> list[tuple[str, _Untagged]]:
     return sorted(table.items(), key=lambda item: (-item[1].seen, item[0]))
+
+
+def _told(payload: Mapping[str, Any]) -> set[str]:
+    """The fields that a session tells about one of its commands."""
+    facts = (payload.get(CONTEXT) or {}).values()
+    return {name for one in facts for name in one.values} | ({LOGIN} & payload.keys())

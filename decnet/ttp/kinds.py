@@ -49,5 +49,11 @@ CONTEXT_FIELDS = frozenset(
 )  # fmt: skip
 """Fields of a simple command that only its session tells (:mod:`decnet.shell.script`)."""
 
+LOGIN = "session.login"
+"""Field of a command and of a session: how its lines come to be run, a list. ``default_pair``: got in with a user and
+password that devices are delivered with; ``new_user``: as an account that the session itself made."""
+LOGIN_REASONS = "session.login reasons"
+"""Key of a command's payload that says why, by value. Not of JSON."""
+
 COMMAND_FIELDS = frozenset({"command_text", "argv0", "argv", CAPPED_FIELD, PIPED_FIELD}) | CONTEXT_FIELDS
 """Fields of a command that come from its views."""

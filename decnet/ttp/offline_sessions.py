@@ -14,7 +14,7 @@ from decnet.ttp.acts import Mark
 from decnet.ttp.base import TaggerEvent
 from decnet.ttp.course import moves_of
 from decnet.ttp.events import tagger_events
-from decnet.ttp.kinds import CONTEXT
+from decnet.ttp.kinds import CONTEXT, LOGIN
 from decnet.ttp.offline import OfflineTagger
 from decnet.ttp.story import story_of
 
@@ -28,7 +28,7 @@ def tag_session(tagger: OfflineTagger, session: Mapping[str, Any]) -> dict[str, 
     """The tags of a session: of each command, in order, and of what is no command's.
 
     ``session`` has ``session`` (its id) and ``commands`` (texts, or objects with ``text`` and ``ts``, epoch seconds),
-    and may have ``downloads`` and ``uploads`` as ``attacker.session.ended`` has them. Rules over time need times:
+    and may have ``downloads``, ``uploads`` and ``auth`` as ``attacker.session.ended`` has them. Rules over time need times:
     of commands without them they say nothing. Raises ValueError for what is no session.
     """
     one = received_session(session)
@@ -64,7 +64,7 @@ def _mark(tag: Mapping[str, Any]) -> Mark:
 def tags_of(tagger: OfflineTagger, event: TaggerEvent) -> Tags:
     """The tags of one event of a session; rules over time say nothing of a command without a time."""
     payload = event.payload
-    if event.source_kind == "command" and payload.get("ts") is None and CONTEXT not in payload:
+    if event.source_kind == "command" and payload.get("ts") is None and not {CONTEXT, LOGIN} & payload.keys():
         return tagger.tag_command(str(payload.get("command_text") or ""))
     who = {"session_id": event.session_id, "attacker_uuid": event.attacker_uuid}
     found = {"source_kind": event.source_kind, "source_id": event.source_id, **who, "payload": payload}
@@ -89,7 +89,7 @@ def received_session(session: Mapping[str, Any]) -> ReceivedSession:
         "ended_at": 0.0,
         "commands": told,
         "joined": _whole(told),
-        **{key: session[key] for key in ("downloads", "uploads") if session.get(key)},
+        **{key: session[key] for key in ("downloads", "uploads", "auth") if session.get(key)},
     }
     try:
         record = SessionEnded.parse(payload, [])

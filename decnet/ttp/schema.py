@@ -187,7 +187,7 @@ class TestsSchema(_Strict):
     """A rule's own examples: text (the default field), a payload, or a list of payloads with ``at``.
 
     A list of texts is a session of commands of which the last one is meant; ``{session: [...], fires: 2}`` names
-    another line, counted from 1.
+    another line, counted from 1, and ``login: [default_pair]`` beside it how the session got in.
     """
 
     __test__ = False

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from decnet.errors import RuleError, SourcePosition
+from decnet.shell.accounts import Accounts
 from decnet.shell.script import read_script
-from decnet.ttp.kinds import CONTEXT, DEFAULT_FIELDS
+from decnet.ttp.context import DEFAULT_PAIR, NEW_USER, Told
+from decnet.ttp.kinds import DEFAULT_FIELDS
 from decnet.ttp.lifter_registry import lift_one
 from decnet.ttp.matcher import Failures, RuleIndex
 from decnet.ttp.rules import CompiledRule
@@ -74,7 +76,15 @@ def _session(example: Any) -> dict[str, Any] | None:
     number = example.get("fires", len(lines)) if isinstance(example, Mapping) else len(lines)
     if not isinstance(number, int) or not 1 <= number <= len(lines):
         raise ValueError(f"fires names one of {len(lines)} lines")
-    return {"command_text": lines[number - 1], CONTEXT: read_script(lines).facts[number - 1]}
+    login = example.get("login", []) if isinstance(example, Mapping) else []
+    if not isinstance(login, list) or not set(login) <= {DEFAULT_PAIR}:
+        raise ValueError(f"login is a list of {DEFAULT_PAIR}, or empty: what a session makes it tells itself")
+    accounts = Accounts()
+    *_, made = (accounts.line(line, place) for place, line in enumerate(lines[:number], start=1))
+    known = Told(
+        read_script(lines).facts[number - 1], dict.fromkeys([*login, *([NEW_USER] if made else [])], "")
+    )
+    return {"command_text": lines[number - 1], **known.said()}
 
 
 def _payload(kind: str, example: Any) -> dict[str, Any]:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from decnet.delivered import delivered_pairs
 from decnet.ttp.base import TaggerEvent
 from decnet.ttp.lifter_registry import Finding, Lift, find_kind, known_kinds, lift_one, lifter_kind
 from decnet.ttp.lifters import facts
 from decnet.ttp.lifters.intel_maps import IntelMap, surest
-from decnet.ttp.lifters.taggers import EmailLifter, _ages, _body_key, _body_row, default_pairs
+from decnet.ttp.lifters.taggers import EmailLifter, _ages, _body_key, _body_row
 from decnet.ttp.loader import load_bytes
 from decnet.ttp.rule_engine import RuleEngine
 from decnet.ttp.rules import CompiledRule, Emit, RuleState
@@ -308,5 +309,5 @@ async def test_facts_that_a_lifter_sets_are_never_taken_from_the_event() -> None
 
 
 def test_default_pairs_are_texts(tmp_path: Path) -> None:
-    assert ("root", "root") in default_pairs()
-    assert all(isinstance(part, str) for pair in default_pairs() for part in pair)
+    assert ("root", "root") in delivered_pairs()
+    assert all(isinstance(part, str) for pair in delivered_pairs() for part in pair)

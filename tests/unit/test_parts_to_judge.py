@@ -98,13 +98,15 @@ async def test_pieces_that_know_nothing_of_each_other_are_one_session() -> None:
     rows = Rows()
     auth = {"fail_count": 2, "success": True, "usernames": ["root"]}
     await known(rows, ended("s", 1, 1, "a", piece="z", lines=1, auth=auth, failed_at=[1.0, 2.0]))
-    found = await known(rows, ended("s", 1, 1, "b", piece="y", lines=1, span=[8.0, 9.0]))
+    late = {"fail_count": 1, "success": True, "usernames": ["pi"], "default_pair": True}
+    found = await known(rows, ended("s", 1, 1, "b", piece="y", lines=1, span=[8.0, 9.0], auth=late))
     (record,) = (one.record for one in found.batch)
     assert isinstance(record, SessionEnded)
     assert (lines_of(found), found.lacking) == ({"s": ["a", "b"]}, frozenset())
     assert found.whole == frozenset(), "the database may hold more of it"
     assert record.auth is not None
-    assert (record.auth.fail_count, record.auth.usernames) == (2, ["root"])
+    assert (record.auth.fail_count, record.auth.usernames) == (3, ["root", "pi"])
+    assert record.auth.default_pair is True
 
 
 async def test_a_piece_of_which_nothing_else_is_known_is_judged_as_it_came_and_kept_for_those_that_may_follow() -> (

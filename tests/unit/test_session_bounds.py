@@ -431,6 +431,32 @@ def test_a_secret_is_hashed_with_the_key_and_stands_nowhere_else() -> None:
     assert keys == ["aa:bb:cc"], "a public key is no secret"
 
 
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ([("login.success", {"username": "root", "password": "vizxv"})], True),
+        ([("login.failed", {"username": "root", "password": "vizxv"})], False),
+        ([("login.success", {"username": "root", "password": "hunter22"})], False),
+        ([("login.success", {"username": "pi", "password": "vizxv"})], False),
+        ([("login.success", {"username": "pi", "key": "raspberry"})], False),
+        ([("login.success", {"username": "root"})], False),
+        ([("login.failed", {"username": "a", "password": "b"}), ("login.success", {"username": "pi", "password": "raspberry"})], True),
+    ],
+)  # fmt: skip
+def test_a_log_in_by_what_devices_are_delivered_with_is_told_without_the_secret(
+    lines: list[tuple[str, dict[str, str]]], told: bool
+) -> None:
+    source = make()
+    log = b"".join(row(kind, n, session="s0", **said) for n, (kind, said) in enumerate(lines))
+    events = feed(source, log)
+    state = json.loads(json.dumps(source.to_state()))
+    fresh = make()
+    fresh.restore(state)
+    auth = of(events + fresh.end_all(), "session.ended")[0]["auth"]
+    assert auth.get("default_pair") is (True if told else None)
+    assert "vizxv" not in json.dumps(state)
+
+
 def test_a_log_in_without_a_secret_is_counted_and_gives_no_credential() -> None:
     source = make()
     events = feed(source, row("login.failed", 1, session="s0", username="bob")) + source.end_all()

