@@ -40,20 +40,20 @@ PIPED_FIELD = "piped"
 CONTEXT = "context"
 """Key of a command's payload that holds what its session tells about it: text of a view → Facts. Not of JSON."""
 
-CONTEXT_FIELDS = frozenset(
-    {
-        "exec.origin", "exec.via", "exec.tried_dirs", "arg.origin", "arg.trivial", "arg.run_later", "fetch.source", "fetch.path", "write.path", "write.trivial", "write.place",
-        "write.names_own", "stdin.origin", "stdin.received", "session.worked", "session.idle", "session.recon",
-        "session.last_recon_lines", "later.exec", "answer",
-    }
-)  # fmt: skip
-"""Fields of a simple command that only its session tells (:mod:`decnet.shell.script`)."""
-
 LOGIN = "session.login"
 """Field of a command and of a session: how its lines come to be run, a list. ``default_pair``: got in with a user and
 password that devices are delivered with; ``new_user``: as an account that the session itself made."""
 LOGIN_REASONS = "session.login reasons"
 """Key of a command's payload that says why, by value. Not of JSON."""
+
+CONTEXT_FIELDS = frozenset(
+    {
+        LOGIN,         "exec.origin", "exec.via", "exec.tried_dirs", "arg.origin", "arg.trivial", "arg.run_later", "fetch.source", "fetch.path", "write.path", "write.trivial", "write.place",
+        "write.names_own", "stdin.origin", "stdin.received", "session.worked", "session.idle", "session.recon",
+        "session.last_recon_lines", "later.exec", "answer",
+    }
+)  # fmt: skip
+"""Fields of a command that only its session tells (:mod:`decnet.ttp.context`)."""
 
 COMMAND_FIELDS = frozenset({"command_text", "argv0", "argv", CAPPED_FIELD, PIPED_FIELD}) | CONTEXT_FIELDS
 """Fields of a command that come from its views."""

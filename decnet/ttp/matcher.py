@@ -17,7 +17,7 @@ from decnet.hostile import storable_text
 from decnet.shell.told import Facts
 from decnet.shell.views import View, Views, views
 from decnet.ttp.conditions import CAPPED_MARK, Fields, Found, context_mark, dig, options
-from decnet.ttp.kinds import CAPPED_FIELD, COMMAND_FIELDS, CONTEXT, CONTEXT_FIELDS, PIPED_FIELD
+from decnet.ttp.kinds import CAPPED_FIELD, COMMAND_FIELDS, CONTEXT, CONTEXT_FIELDS, LOGIN, PIPED_FIELD
 from decnet.ttp.lifter_registry import known_kinds
 from decnet.ttp.rules import CompiledRule
 from decnet.ttp.windows import Correlation, Mark, value_of
@@ -194,8 +194,8 @@ class RuleIndex:
         remembers = not alone and len(line) <= _REMEMBERED_CHARS
         seen, numbers = self._remembered(line) if remembers else self._looked_at(line)
         context: Mapping[str, Facts] = payload.get(CONTEXT) or _NO_CONTEXT
-        if context:
-            numbers = numbers | index.numbers(_context_text(context))
+        if context or LOGIN in payload:
+            numbers = numbers | index.numbers(_context_text(context, payload.get(LOGIN) or ()))
         rules = index.rules_of(numbers)
         if alone:
             rules = [rule for rule in rules if rule.correlation is None]
@@ -266,9 +266,9 @@ _NO_VIEW = View("line", "")
 _NO_CONTEXT: Mapping[str, Facts] = {}
 
 
-def _context_text(context: Mapping[str, Facts]) -> str:
-    """The facts of a line's commands as pre-filters look at them."""
-    return "".join(
+def _context_text(context: Mapping[str, Facts], logins: Iterable[str]) -> str:
+    """The facts of a line's commands, and how it comes to be run, as pre-filters look at them."""
+    return "".join(context_mark(LOGIN, login) for login in logins) + "".join(
         context_mark(name, item)
         for facts in context.values()
         for name, value in facts.values.items()
@@ -391,6 +391,8 @@ def _command_fields(view: View, payload: Mapping[str, Any], capped: bool, facts:
     def lookup(name: str) -> Any:
         if name == "command_text":
             return view.text
+        if name == LOGIN:
+            return payload.get(name)
         if name in CONTEXT_FIELDS:
             return facts.values.get(name) if facts is not None else None
         if name not in COMMAND_FIELDS:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from decnet.db.rows import JsonObject
 from decnet.ttp.base import TaggerEvent, TTPTag
-from decnet.ttp.kinds import CONTEXT_FIELDS, LOGIN
+from decnet.ttp.kinds import CONTEXT_FIELDS
 from decnet.ttp.replacing import Better
 from decnet.ttp.rule_engine import RuleEngine
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule
@@ -77,9 +77,7 @@ def reads_session(rule: CompiledRule) -> bool:
     """Whether a rule may say something else of the same line when more of the session is known."""
     if rule.condition is None or rule.correlation is not None:
         return False
-    return "session" in rule.applies_to or any(
-        field in CONTEXT_FIELDS or field == LOGIN for field in rule.match.fields()
-    )
+    return "session" in rule.applies_to or any(field in CONTEXT_FIELDS for field in rule.match.fields())
 
 
 async def settle(said: Judgement, in_force: InForce, repo: BaseRepository) -> int:
