@@ -73,10 +73,11 @@ def _in_order(session: SessionEnded) -> list[tuple[str, Command]]:
     return sorted(session.command_ids(), key=lambda item: -1.0 if item[1].ts is None else float(item[1].ts))
 
 
-def reason_of(payload: Mapping[str, Any], text: str, field: str) -> str | None:
+def reason_of(payload: Mapping[str, Any], text: str, field: str, matched: str = "") -> str | None:
     """The line of the session that a fact about a command rests on; the text may be another view of the command."""
     if field == LOGIN:
-        return "; ".join(payload.get(LOGIN_REASONS, {}).values()) or None
+        reasons: Mapping[str, str] = payload.get(LOGIN_REASONS) or {}
+        return reasons.get(matched) or "; ".join(reasons.values()) or None
     context: Context = payload.get(CONTEXT) or {}
     own = context.get(text)
     several = (own,) if own is not None and field in own.because else context.values()

@@ -257,7 +257,7 @@ def evidence(hit: Hit, payload: Mapping[str, Any]) -> dict[str, Any]:
     """Why the rule holds: field, text, span, view, and the fields that the rule names."""
     found = hit.found
     out: dict[str, Any] = {"field": found.field, "matched": found.text, "span": [found.start, found.end]}
-    if (because := reason_of(payload, hit.text, found.field)) is not None:
+    if (because := reason_of(payload, hit.text, found.field, found.text)) is not None:
         out["because"] = because
     if hit.view:
         out["view"] = hit.view

@@ -139,6 +139,7 @@ def test_how_a_session_got_in_is_told_of_each_of_its_lines() -> None:
     assert reason_of(commands[3], "", "session.login") == (
         "got in with a user and password that devices are delivered with; as sv2, made by line 2: useradd -m sv2"
     )
+    assert reason_of(commands[3], "", "session.login", "new_user") == "as sv2, made by line 2: useradd -m sv2"
     other = tagger_events(received(ended(lines[:2], auth={**auth, "default_pair": False})))
     assert [event.source_kind for event in other if "session.login" in event.payload] == []
 
