@@ -15,6 +15,7 @@ from decnet.shell.inline import given_text, inline_fetch
 from decnet.shell.known import COMMANDS
 from decnet.shell.wrappers import SHELLS
 
+_LFTP_GETS = re.compile(r"\b(?:p?get|mget)\s+(?:-c\s+)?([^\s;-]\S*?)(?:\s+-o\s+(\S+?))?\s*(?:;|$)")
 _URL = re.compile(r"(?i)(?:https?|ftps?|tftp)://(?P<rest>\S+)")
 _HOST_PATH = re.compile(r"(?:\d{1,3}(?:\.\d{1,3}){3}|[\w-]+(?:\.[\w-]+)+)(?::\d+)?/\S+\Z")
 _REMOTE = re.compile(r"(?:[\w.-]+@)?[\w.-]+:(?!//)\S*\Z")
@@ -229,6 +230,14 @@ def _ftp(words: Sequence[str]) -> list[Fetch]:
     return [Fetch(_base(url), url) for url in urls]
 
 
+def _lftp(words: Sequence[str]) -> list[Fetch]:
+    """``lftp`` with its commands as one argument; what they name is relative to the host that they or the words name."""
+    script = value_of(words, "-c", "-e")
+    host = next((w for w in _plain(words, frozenset({"-c", "-e", "-u", "-p"}))), "")
+    got = [(found[1], found[2] or _base(found[1])) for found in _LFTP_GETS.finditer(script)]
+    return [Fetch(name, what if _URL.match(what) else f"{host}/{what}") for what, name in got] or _ftp(words)
+
+
 def _inline(words: Sequence[str]) -> list[Fetch]:
     """An interpreter that is given a text which fetches."""
     found = inline_fetch(given_text(words))
@@ -254,7 +263,7 @@ _FETCHERS = dict.fromkeys(INTERPRETERS - {"awk"}, _inline) | {
     "axel": _wget,
     "lwp-download": _wget,
     "ftp": _ftp,
-    "lftp": _ftp,
+    "lftp": _lftp,
     "lynx": _stdout,
     "links": _stdout,
     "w3m": _stdout,

