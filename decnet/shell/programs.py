@@ -33,8 +33,13 @@ EXTRACTORS = frozenset(
         "gunzip",
         "gzip",
         "bunzip2",
+        "bzip2",
         "xz",
         "unxz",
+        "lzma",
+        "unlzma",
+        "zstd",
+        "unzstd",
         "7z",
         "7za",
         "7zr",
@@ -76,6 +81,9 @@ PASSES_ON = frozenset(
     }
 )
 """Filters: what they write is what they read, in another shape."""
+PACKERS = frozenset({"gzip", "bzip2", "xz", "lzma", "zstd"})
+"""Programs that unpack only when they are told to; with an archive of one file, which loses its ending."""
+UNPACKERS = PACKERS | {"gunzip", "bunzip2", "unxz", "unlzma", "unzstd"}
 TAKES_IN = RUNNERS | EXTRACTORS | {"tee", "dd", "base64", "xxd", "openssl", "xargs", "install", "crontab"}
 """Programs that make something of what a pipe brings them, beside showing it."""
 RECON = frozenset(
@@ -159,6 +167,13 @@ def _wget(words: Sequence[str]) -> list[Fetch]:
     if target:
         return [Fetch("" if target == "-" else target, url) for url in urls[:1]]
     return [Fetch(posixpath.join(folder, _base(url) or "index.html"), url) for url in urls]
+
+
+def _to_named(words: Sequence[str]) -> list[Fetch]:
+    """Programs whose ``-o`` names the file."""
+    urls = _urls(_plain(words, frozenset({"-o", "--out", "--output", "-d", "--dir", "-n", "-s", "-x"})))
+    target, folder = value_of(words, "-o", "--out", "--output"), value_of(words, "-d", "--dir")
+    return [Fetch(posixpath.join(folder, target or _base(url) or "index.html"), url) for url in urls[:1]]
 
 
 def mirrored(words: Sequence[str]) -> list[str]:
@@ -259,8 +274,8 @@ _FETCHERS = dict.fromkeys(INTERPRETERS - {"awk"}, _inline) | {
     "rsync": _copied_here,
     "git": _git,
     "fetch": _curl,
-    "aria2c": _wget,
-    "axel": _wget,
+    "aria2c": _to_named,
+    "axel": _to_named,
     "lwp-download": _wget,
     "ftp": _ftp,
     "lftp": _lftp,
@@ -361,8 +376,8 @@ def extracted_to(name: str, words: Sequence[str]) -> tuple[list[str], str]:
     """Archives of a call that unpacks, and where to; no archives when it does something else."""
     if name == "tar":
         return _untar(words)
-    plain = _plain(words, frozenset({"-d", "-C"}))
-    if name == "gzip" and not any(re.fullmatch(r"-[a-z]*d[a-z]*", w) for w in words):
+    plain = _plain(words, frozenset() if name in UNPACKERS else frozenset({"-d", "-C"}))
+    if name in PACKERS and not any(re.fullmatch(r"-[a-z]*d[a-z]*|--(?:de|un)compress", w) for w in words):
         return [], "."
     if name in ("7z", "7za", "7zr", "unrar"):
         plain = plain[1:] if plain[:1] in (["x"], ["e"]) else []

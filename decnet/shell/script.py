@@ -31,6 +31,7 @@ from decnet.shell.programs import (
     RUNNERS,
     TAKES_IN,
     UNIT_TOOLS,
+    UNPACKERS,
     Fetch,
     compiled_to,
     copied_program,
@@ -532,8 +533,8 @@ class Script:
         if own:
             self.files.unpack(resolved(folder, self._cwd), self._reason("unpacked"))
             for word in archives:
-                stem = re.sub(r"\.(?:gz|bz2|xz|tgz|tar\.\w+|tar|zip)\Z", "", word)
-                if stem != word and name in ("gunzip", "gzip", "bunzip2", "xz", "unxz"):
+                stem = re.sub(r"\.(?:gz|bz2|xz|lzma|zst|tgz|tar\.\w+|tar|zip)\Z", "", word)
+                if stem != word and name in UNPACKERS:
                     self._came(resolved(stem, self._cwd), "extracted", "unpacked")
         return True
 
