@@ -12,12 +12,21 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from decnet.attack.catalogue import use_bundle
 from decnet.durations import parse_duration
 from decnet.errors import ConfigError
+from decnet.section import Section as _Section
+from decnet.service_settings import (
+    AbuseIpdbSettings,
+    FeodoSettings,
+    GreyNoiseSettings,
+    ThreatFoxSettings,
+    UrlhausSettings,
+    VirusTotalSettings,
+)
 from decnet.yaml_places import Document, parse_strict
 
 
@@ -39,10 +48,6 @@ def packaged_demo_dir() -> Path:
 
 
 BUS_SCHEMES = ("nats", "tls", "ws", "wss")
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class BusSettings(_Section):
@@ -371,7 +376,12 @@ class Settings(BaseSettings):
     """All settings of one process."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="DECNET_", env_nested_delimiter="__", env_ignore_empty=True
+        frozen=True,
+        extra="forbid",
+        env_prefix="DECNET_",
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        hide_input_in_errors=True,  # an error that is shown as it is repeats no key and no password
     )
 
     data_dir: Path = Field(default_factory=default_data_dir)
@@ -410,6 +420,18 @@ class Settings(BaseSettings):
     """Logs."""
     telemetry: TelemetrySettings = TelemetrySettings()
     """Tracing."""
+    greynoise: GreyNoiseSettings = GreyNoiseSettings()
+    """GreyNoise; off."""
+    abuseipdb: AbuseIpdbSettings = AbuseIpdbSettings()
+    """AbuseIPDB; off."""
+    virustotal: VirusTotalSettings = VirusTotalSettings()
+    """VirusTotal; off."""
+    urlhaus: UrlhausSettings = UrlhausSettings()
+    """URLhaus; off."""
+    threatfox: ThreatFoxSettings = ThreatFoxSettings()
+    """ThreatFox; off."""
+    feodo: FeodoSettings = FeodoSettings()
+    """Feodo Tracker; off."""
     bus_type: Literal["nats", "memory", "null"] | None = None
     """Short form of bus.type (DECNET_BUS_TYPE)."""
     ttp_tagger_type: str | None = None

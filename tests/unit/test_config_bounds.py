@@ -88,6 +88,18 @@ BOUNDS: list[tuple[str, float, float, float | None]] = [
     ("console.write_mode_min", 15.0, ABOVE_0, None),
     ("notify.per_minute", 6, 1, 600),
     ("notify.timeout_s", 30.0, ABOVE_0, None),
+    ("greynoise.daily_budget", 50, 1, None),
+    ("greynoise.timeout_s", 10.0, ABOVE_0, None),
+    ("abuseipdb.daily_budget", 1000, 1, None),
+    ("abuseipdb.timeout_s", 10.0, ABOVE_0, None),
+    ("virustotal.daily_budget", 500, 1, None),
+    ("virustotal.timeout_s", 10.0, ABOVE_0, None),
+    ("urlhaus.daily_budget", 1000, 1, None),
+    ("urlhaus.timeout_s", 10.0, ABOVE_0, None),
+    ("threatfox.daily_budget", 1000, 1, None),
+    ("threatfox.timeout_s", 10.0, ABOVE_0, None),
+    ("feodo.daily_budget", 24, 1, None),
+    ("feodo.timeout_s", 10.0, ABOVE_0, None),
 ]
 """Setting, default, least and greatest value that is taken (None: no greatest)."""
 WORDS = {
