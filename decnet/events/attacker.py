@@ -119,5 +119,10 @@ class IntelEnriched(FromAttacker, frozen=True, kw_only=True, omit_defaults=True)
     threatfox_threat_types: list[str] = []
     threatfox_ioc_types: list[str] = []
     threatfox_malware_families: list[str] = []
+    urlhaus_listed: bool = False
+    urlhaus_online: Count | None = None
+    """URLs on the address that spread malware now."""
+    urlhaus_threats: list[str] = []
+    urlhaus_tags: list[str] = []
     ptr: str | None = None
     """The name that the address has in the DNS."""

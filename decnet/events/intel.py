@@ -24,6 +24,10 @@ PARTS: Mapping[str, tuple[str, str]] = {
     "threatfox_threat_types": ("threatfox", "threatfox"),
     "threatfox_ioc_types": ("threatfox", "threatfox"),
     "threatfox_malware_families": ("threatfox", "threatfox"),
+    "urlhaus_listed": ("urlhaus", "urlhaus"),
+    "urlhaus_online": ("urlhaus", "urlhaus"),
+    "urlhaus_threats": ("urlhaus", "urlhaus"),
+    "urlhaus_tags": ("urlhaus", "urlhaus"),
     "ptr": ("dns", "dns"),
 }
 """Field → its provider, and the part of that provider's answers that it stands in.
