@@ -94,5 +94,5 @@ def configure_logging(fmt: str = "console", level: str = "INFO", stream: TextIO 
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for noisy in ("nats", "alembic", "sqlalchemy", "aiosqlite", "watchfiles", "asyncio"):
+    for noisy in ("nats", "alembic", "sqlalchemy", "aiosqlite", "watchfiles", "asyncio", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
