@@ -215,6 +215,7 @@ def test_a_service_gets_the_pause_that_it_asks_for_within_a_minute_and_a_day(
 ) -> None:
     world = World()
     world.fail("rate_limited", asked)
+    assert world.governor.changed().services[0].rest_until == world.now + pause
     assert world.rests() == pause
 
 
@@ -265,6 +266,20 @@ def test_a_pause_from_another_clock_comes_to_an_end() -> None:
     assert world.rests() == rules.MAX_RETRY_AFTER_S
     health = world.health()
     assert (health["left_today"], health["rests_until"]) == (97, START + rules.MAX_RETRY_AFTER_S)
+    world.now += rules.MAX_RETRY_AFTER_S - 1
+    assert world.rests() == 1
+    world.now += 1
+    assert isinstance(world.decide(), Ask)
+
+
+def test_a_pause_of_a_value_from_another_clock_comes_to_an_end() -> None:
+    world = World()
+    world.fail("no_json")
+    world.now -= 365 * rules.DAY_S
+    world.governor.answered(Ask("vt", B), GOOD)
+    assert world.rests(A) == rules.VALUE_REST_S
+    world.now += rules.VALUE_REST_S
+    assert isinstance(world.decide(A), Ask)
 
 
 def test_of_too_many_answers_those_that_nobody_needed_go(monkeypatch: pytest.MonkeyPatch) -> None:

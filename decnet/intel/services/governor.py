@@ -127,7 +127,7 @@ class Governor:
             return known
         if key in self._in_flight:
             return Not("in_flight")
-        rest = max(_at_most(state.rest_until, now, MAX_RETRY_AFTER_S), self._rest_of(key, now))
+        rest = max(_rest(state, now), self._rest_of(key, now))
         if rest > now:
             state.counts["backed_off"] += 1
             return Not("backed_off", rest)
@@ -198,7 +198,7 @@ class Governor:
 
     def _health_of(self, state: _State, now: float) -> dict[str, Any]:
         self._turn(state, now)
-        rest = _at_most(state.rest_until, now, MAX_RETRY_AFTER_S)
+        rest = _rest(state, now)
         return {
             **{name: state.counts[name] for name in COUNTERS},
             "faults": {reason: state.faults[reason] for reason in REASONS if state.faults[reason]},
@@ -225,8 +225,11 @@ class Governor:
         return Known(answer, at)
 
     def _rest_of(self, key: Key, now: float) -> float:
-        until = _at_most(self._resting.get(key, 0.0), now, VALUE_REST_S)
-        if until <= now:
+        """Until when a value rests; the past for one that does not."""
+        until = self._resting.get(key, 0.0)
+        if until > now:
+            self._resting[key] = until = _at_most(until, now, VALUE_REST_S)
+        else:
             self._resting.pop(key, None)
         return until
 
@@ -244,8 +247,14 @@ def _cut(kept: OrderedDict[Key, Any]) -> None:
         kept.popitem(last=False)
 
 
+def _rest(state: _State, now: float) -> float:
+    """Until when a service rests; the past for one that does not."""
+    state.rest_until = _at_most(state.rest_until, now, MAX_RETRY_AFTER_S)
+    return state.rest_until
+
+
 def _at_most(until: float, now: float, longest: float) -> float:
-    """The end of a pause; one that lies further away than any pause lasts is from another clock."""
+    """The end of a pause; one that lies further away than any pause lasts is from another clock, and begins now."""
     return until if until - now <= longest else now + longest
 
 
