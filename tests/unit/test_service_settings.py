@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -38,6 +40,21 @@ def test_every_service_is_off_without_key_and_proxy_and_stands_where_its_docstri
         one = getattr(settings, name)
         assert (one.enabled, one.key, one.proxy, one.base_url) == (False, None, None, base)
         assert f"Sent to {base.removeprefix('https://')}:" in (type(one).__doc__ or ""), name
+
+
+def test_the_readme_says_of_every_service_where_it_is_and_how_often_it_is_asked() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in readme.splitlines()
+        if line.count("|") == 5
+    ]
+    told = {row[0].strip("`"): (row[1], row[3]) for row in rows if row[0].strip("`") in BASES}
+    settings = Settings()
+    assert told == {
+        name: (base.removeprefix("https://"), str(getattr(settings, name).daily_budget))
+        for name, base in BASES.items()
+    }
 
 
 @pytest.mark.parametrize("name", ["abuseipdb", "virustotal", "urlhaus", "threatfox"])
