@@ -138,7 +138,7 @@ class ThreatFoxSettings(ServiceSettings):
 class FeodoSettings(ServiceSettings):
     """Feodo Tracker (abuse.ch): the list of botnets' control servers, fetched as a whole and looked into here.
 
-    Sent to feodotracker.abuse.ch: that you fetch the list. No address of any attacker.
+    Sent to feodotracker.abuse.ch: that you fetch the list; with a key, who asks. No address of any attacker.
     """
 
     KEYLESS: ClassVar[bool] = True

@@ -219,10 +219,14 @@ async def test_a_server_whose_certificate_nobody_vouches_for_is_told_nothing() -
         assert server.asked == []
 
 
-async def test_a_service_that_has_enough_says_for_how_long() -> None:
-    async with serving({PATH: reply(429, kit.GREYNOISE_SEEN, Retry_After="120")}) as server:
+@pytest.mark.parametrize(("status", "reason"), [(429, "rate_limited"), (503, "server_error")])
+async def test_a_service_that_has_enough_says_for_how_long(status: int, reason: str) -> None:
+    async with serving({PATH: reply(status, kit.GREYNOISE_SEEN, Retry_After="120")}) as server:
         found = await fault(server)
-    assert (found.reason, found.retry_after) == ("rate_limited", 120.0)
+        assert (found.reason, found.retry_after) == (reason, 120.0)
+        server.answers[PATH] = reply(status, kit.GREYNOISE_SEEN)
+        found = await fault(server)
+    assert (found.reason, found.retry_after) == (reason, None)
 
 
 @pytest.mark.parametrize(

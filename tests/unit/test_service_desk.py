@@ -195,6 +195,24 @@ async def test_a_hostile_answer_is_counted_the_service_rests_and_nothing_is_beli
     assert [row for rows in world.kept for row in rows.answers] == []
 
 
+async def test_a_service_that_says_nothing_is_given_up_and_rests() -> None:
+    async with serving(TARGETS) as server:
+        server.hold = asyncio.Event()
+        world = World(server, "greynoise", timeout_s=0.05)
+        assert await world.whys() == {"greynoise": "timeout"}
+        assert await world.whys() == {"greynoise": "backed_off"}
+        await world.desk.close()
+    assert world.health()["faults"] == {"timeout": 1}
+
+
+async def test_a_host_that_is_an_address_is_asked_about_as_one_whoever_is_on() -> None:
+    async with serving(TARGETS) as server:
+        world = World(server, "greynoise")
+        assert await world.whys("host", ADDRESS) == {"greynoise": ""}
+        assert await world.whys("host", HOST) == {}
+        await world.desk.close()
+
+
 async def test_a_service_that_fails_takes_nothing_from_the_others() -> None:
     async with serving({**TARGETS, SEEN: reply(500)}) as server:
         world = World(server, "greynoise", "abuseipdb")

@@ -26,6 +26,8 @@ MAX_BYTES: Final = 2**20
 AGENT: Final = "decnet-tui"
 _PLAIN: Final = ("", "identity")
 _REFUSED: Final = (401, 403)
+_LATER: Final = (429, 503)
+"""Statuses with which a service may say when to come again."""
 
 
 class Client:
@@ -90,8 +92,9 @@ class Client:
     def _judge(self, response: httpx.Response) -> None:
         """Raises AnswerFault for what is no answer, before anything of its body is read."""
         status = response.status_code
-        if status == 429:
-            raise AnswerFault("rate_limited", retry_after(response.headers.get("Retry-After"), self._now()))
+        if status in _LATER:
+            wait = retry_after(response.headers.get("Retry-After"), self._now())
+            raise AnswerFault(_why(status), wait)
         if response.headers.get("Content-Encoding", "").strip().lower() not in _PLAIN:
             raise AnswerFault("encoded")
         if status not in self._service.statuses:
@@ -101,6 +104,8 @@ class Client:
 def _why(status: int) -> str:
     if 300 <= status < 400:
         return "redirect"
+    if status == 429:
+        return "rate_limited"
     if status in _REFUSED:
         return "refused"
     return "server_error" if status >= 500 else "status"

@@ -63,15 +63,14 @@ class Desk:
 
         Raises what ``keep`` raises: a question that cannot be counted is not sent.
         """
-        names = [name for name in self.names if kind in SERVICES[name].kinds]
-        if not names:
+        if not self.names:
             return []
         try:
             value = value_of(kind, text)
         except Unaskable as error:
             self._not_asked[error.reason] += 1
-            return [Outcome(name, None, None, error.reason) for name in names]
-        names = [name for name in self.names if value.kind in SERVICES[name].kinds]
+            return [Outcome(name, None, None, error.reason) for name in self._asked_about(kind)]
+        names = self._asked_about(value.kind)
         return list(await asyncio.gather(*(self._one(name, value) for name in names)))
 
     async def close(self) -> None:
@@ -89,6 +88,9 @@ class Desk:
             "services": self._governor.health(),
             "not_asked": {reason: self._not_asked[reason] for reason in NOT_ASKED},
         }
+
+    def _asked_about(self, kind: Kind) -> list[str]:
+        return [name for name in self.names if kind in SERVICES[name].kinds]
 
     async def _one(self, name: str, value: Value) -> Outcome:
         """One answer for all who ask the same at the same time; who goes away takes it from nobody else."""
