@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from decnet.events.attacker import IntelEnriched
 from decnet.events.intel import PARTS, merged, parts_of
@@ -370,6 +372,10 @@ def test_as_many_names_as_somebody_may_have_are_read_and_more_are_not() -> None:
     assert reason("abuseipdb", ABOUT, 200, kinds) == "wrong_shape"
 
 
+NAMES_ASKED = sorted(
+    {str(path[-1]) for *_, body in GOOD for path in leaves(body) if path and isinstance(path[-1], str)}
+)
+"""Every key of every answer."""
 HOSTILE: list[Any] = [
     None, True, False, -1, 0, 3.5, 10**30, float("nan"), float("inf"), "", "\x1b[31mred\x1b[0m", "\u202eevil", "a\x00b",
     "\ud800", "x" * 100_000, [], {}, [[]], [None], {"a": 1}, "127.0.0.1", "ok",
@@ -405,3 +411,28 @@ def test_with_anything_else_at_any_place_an_answer_is_none_or_harmless(
                 assert understood(name, answer.said), path
     assert "wrong_shape" in faults, "the body itself is checked at least"
     assert faults <= set(REASONS)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from([ADDRESS, SHA256, URL]),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES_ASKED), inner, max_size=6)
+    ),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(GOOD), JSON)
+def test_any_json_at_all_is_an_answer_or_a_fault(good: tuple[str, Value, int, Any], body: Any) -> None:
+    name, value, status, _ = good
+    try:
+        said = dict(read(name, value, status, body).said)
+    except AnswerFault as fault:
+        said = {fault.reason: REASONS.index(fault.reason)}
+    assert clean(said)

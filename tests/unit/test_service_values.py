@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from typing import get_args
+from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from decnet.addresses import fold, special
 from decnet.intel.services.base import Kind, Value
 from decnet.intel.services.values import MAX_URL, NOT_ASKED, Unaskable, value_of
 
@@ -17,6 +21,15 @@ def why(kind: Kind, text: str) -> str:
     with pytest.raises(Unaskable) as caught:
         value_of(kind, text)
     return caught.value.reason
+
+
+def taken(kind: Kind, text: str) -> Value | None:
+    try:
+        return value_of(kind, text)
+    except Unaskable as error:
+        if error.reason not in NOT_ASKED:
+            raise
+        return None
 
 
 @pytest.mark.parametrize(
@@ -111,3 +124,26 @@ def test_a_url_of_the_greatest_length_is_asked_about_and_a_longer_one_is_not() -
 def test_every_kind_is_judged() -> None:
     for kind in get_args(Kind):
         assert why(kind, "\x00") in NOT_ASKED
+
+
+HOSTS = st.sampled_from(
+    ["10.0.0.1", "[::1]", "[fe80::1%25eth0]", "a.local", "a.ru", "91.92.93.94", "localhost", "2130706433", ""]
+)
+PARTS = st.sampled_from(
+    ["http:", "ftp:", "//", "/", "@", ":", "80", "99999", "#", "?", "\\", "%", " ", "[", "]", "u:p", "."]
+)
+TEXTS = st.text(max_size=30) | st.lists(HOSTS | PARTS | st.text(max_size=3), max_size=8).map("".join)
+
+
+@given(st.sampled_from(get_args(Kind)), TEXTS)
+def test_whatever_is_asked_about_is_public_and_stays_what_it_is(kind: Kind, text: str) -> None:
+    value = taken(kind, text)
+    if value is None:
+        return
+    parts = urlsplit(value.text)
+    host = parts.hostname or value.text
+    address = fold(host)
+    assert value_of(value.kind, value.text) == value
+    assert address is None or special(address) is None
+    assert not host.endswith("local")
+    assert "@" not in parts.netloc
