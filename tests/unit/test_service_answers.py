@@ -12,19 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decnet.events.attacker import IntelEnriched
-from decnet.events.intel import PARTS, merged, parts_of
+from decnet.events.intel import PARTS, Part, merged, newest, parts_of
 from decnet.events.record import Fault
 from decnet.hostile import visible
 from decnet.intel.services import abuseipdb
 from decnet.intel.services.base import MAX_WORD, MAX_WORDS, REASONS, Answer, AnswerFault, Request, Value
 from decnet.intel.services.catalogue import SERVICES
 from decnet.service_settings import ServiceSettings
-from decnet.ttp.lifters import intel as lifts
+from decnet.ttp.base import TaggerEvent
+from decnet.ttp.rule_engine import RuleEngine
 from tests import servicekit as kit
+from tests.ruledrive import shipped
 from tests.servicekit import ADDRESS, HOST, OTHER, SHA256, URL, changed, leaves
 
 ABOUT = Value("address", ADDRESS)
 FILE, LINK, NAME = Value("sha256", SHA256), Value("url", URL), Value("host", HOST)
+ENGINE = RuleEngine()
+ENGINE.replace([rule for rule in shipped() if rule.lifter is not None], {})
 NAMED = {**kit.URLHAUS_HOST, "host": HOST}
 GOOD: list[tuple[str, Value, int, Any]] = [
     ("greynoise", ABOUT, 200, kit.GREYNOISE_SEEN),
@@ -300,18 +304,67 @@ def test_feodos_list_tells_who_stands_on_it_and_who_does_not() -> None:
     assert read("feodo", ABOUT, 200, []) == Answer(False, absent)
 
 
+def fired(*answers: tuple[str, Any]) -> dict[str, float]:
+    """Rules of the pack that fire on answers as they are stored together, with their greatest confidence."""
+    parts: Mapping[str, Part] = {}
+    for name, body in answers:
+        parts = newest(parts, parts_of(1.0, read(name, ABOUT, 200, body).said))
+    tags = ENGINE.lift(TaggerEvent("intel", "s", "a", payload=merged(parts).payload), "intel")
+    best: dict[str, float] = {}
+    for tag in tags:
+        best[tag.rule_id] = max(best.get(tag.rule_id, 0.0), tag.confidence)
+    return best
+
+
 @pytest.mark.parametrize(
-    ("name", "body", "lift", "knobs"),
+    ("name", "body", "rule"),
     [
-        ("greynoise", kit.GREYNOISE_SEEN, lifts.greynoise, lifts.NoiseKnobs()),
-        ("abuseipdb", kit.ABUSEIPDB, lifts.abuseipdb, lifts.ScoreKnobs()),
-        ("feodo", kit.FEODO, lifts.feodo, lifts.FeodoKnobs()),
-        ("threatfox", kit.THREATFOX, lifts.threatfox, lifts.FoxKnobs()),
-        ("urlhaus", kit.URLHAUS_HOST, lifts.aggregate_bump, lifts.BumpKnobs()),
+        ("abuseipdb", kit.ABUSEIPDB, "L0201"),
+        ("greynoise", kit.GREYNOISE_SEEN, "L0202"),
+        ("feodo", kit.FEODO, "L0203"),
+        ("threatfox", kit.THREATFOX, "L0204"),
     ],
 )
-def test_what_a_service_answers_makes_its_rule_fire(name: str, body: Any, lift: Any, knobs: Any) -> None:
-    assert lift(read(name, ABOUT, 200, body).said, knobs) is not None
+def test_what_a_service_answers_makes_the_shipped_rule_fire(name: str, body: Any, rule: str) -> None:
+    assert set(fired((name, body))) == {rule}
+
+
+def test_what_all_say_fires_all_rules_and_a_malicious_verdict_of_one_makes_the_others_surer() -> None:
+    unsure = changed(kit.ABUSEIPDB, ("data", "abuseConfidenceScore"), 60)
+    alone = fired(("abuseipdb", unsure))
+    both = fired(("abuseipdb", unsure), ("urlhaus", kit.URLHAUS_HOST))
+    assert both["L0201"] == pytest.approx(alone["L0201"] + 0.15)
+    together = fired(
+        ("abuseipdb", kit.ABUSEIPDB),
+        ("greynoise", kit.GREYNOISE_SEEN),
+        ("feodo", kit.FEODO),
+        ("threatfox", kit.THREATFOX),
+    )
+    assert set(together) == {"L0201", "L0202", "L0203", "L0204"}
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "body"),
+    [
+        ("greynoise", 404, kit.GREYNOISE_UNSEEN),
+        ("threatfox", 200, kit.THREATFOX_UNKNOWN),
+        ("feodo", 200, []),
+        ("urlhaus", 200, kit.URLHAUS_UNKNOWN),
+    ],
+)
+def test_that_nothing_is_known_fires_no_rule_and_clears_what_was_said_before(
+    name: str, status: int, body: Any
+) -> None:
+    bad = {
+        "greynoise": kit.GREYNOISE_SEEN,
+        "threatfox": kit.THREATFOX,
+        "feodo": kit.FEODO,
+        "urlhaus": kit.URLHAUS_HOST,
+    }
+    before = parts_of(1.0, read(name, ABOUT, 200, bad[name]).said)
+    after = merged(newest(before, parts_of(2.0, read(name, ABOUT, status, body).said))).payload
+    assert after["aggregate_verdict"] == "unknown"
+    assert ENGINE.lift(TaggerEvent("intel", "s", "a", payload=after), "intel") == []
 
 
 @pytest.mark.parametrize(("name", "value", "status", "body"), GOOD)
