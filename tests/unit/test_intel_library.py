@@ -169,7 +169,7 @@ def test_a_list_of_host_names_is_unused_and_no_fault(folder: Path) -> None:
     found = library(folder)
     source = found.sources[0]
     assert (source.state, source.content, found.refused, found.refresh()) == ("unused", None, 0, [])
-    assert "1 entries of type hostname" in source.error
+    assert "entries of type hostname, which are no addresses: 1" in source.error
 
 
 def test_a_file_that_becomes_readable_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
