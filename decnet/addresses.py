@@ -1,17 +1,60 @@
-"""One spelling for each network address, whatever a log or a producer wrote around it; pure.
+"""One spelling for each network address, whatever a log or a producer wrote around it, and which are nobody's; pure.
 
-Whose address it is, and the id that follows from it, is left to :mod:`decnet.ids`.
+Whose address it is, and the id that follows from it, is left to :mod:`decnet.ids`; where it is, to
+:mod:`decnet.intel`.
 """
 
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Final
 
 _BRACKETS = re.compile(r"\[([^\[\]]*)\](?::(\d{1,5}))?\Z")
 _WITH_PORT = re.compile(r"([0-9.]+):(\d{1,5})\Z")
 _OCTETS = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}\Z", re.ASCII)
 _LAST_PORT = 65_535
+_SPECIAL: Final = (
+    ("0.0.0.0/8", "this network"),
+    ("10.0.0.0/8", "private"),
+    ("100.64.0.0/10", "shared by a carrier (CGNAT)"),
+    ("127.0.0.0/8", "loopback"),
+    ("169.254.0.0/16", "link-local"),
+    ("172.16.0.0/12", "private"),
+    ("192.0.0.0/24", "reserved for protocols"),
+    ("192.0.2.0/24", "documentation"),
+    ("192.88.99.0/24", "6to4"),
+    ("192.168.0.0/16", "private"),
+    ("198.18.0.0/15", "benchmarking"),
+    ("198.51.100.0/24", "documentation"),
+    ("203.0.113.0/24", "documentation"),
+    ("233.252.0.0/24", "documentation"),
+    ("224.0.0.0/4", "multicast"),
+    ("255.255.255.255/32", "broadcast"),
+    ("240.0.0.0/4", "reserved"),
+    ("::/128", "unspecified"),
+    ("::1/128", "loopback"),
+    ("64:ff9b::/96", "NAT64"),
+    ("64:ff9b:1::/48", "NAT64"),
+    ("100::/64", "discard-only"),
+    ("2001::/32", "Teredo"),
+    ("2001:2::/48", "benchmarking"),
+    ("2001:db8::/32", "documentation"),
+    ("2001::/23", "reserved for protocols"),
+    ("2002::/16", "6to4"),
+    ("3fff::/20", "documentation"),
+    ("fc00::/7", "private"),
+    ("fe80::/10", "link-local"),
+    ("fec0::/10", "private"),
+    ("ff00::/8", "multicast"),
+)
+"""Networks that are nobody's in the public internet, by the IANA registries of special-purpose addresses (RFC 6890 and
+
+what follows it); a narrower one stands before the one around it. Translated and tunnelled addresses are among them:
+where they are is told by the address inside, which may be a private one.
+"""
+_PUBLIC_V6: Final = ip_network("2000::/3")
+"""All that is given out of IPv6."""
 
 
 def fold(text: str) -> str | None:
@@ -29,6 +72,31 @@ def fold(text: str) -> str | None:
     except ValueError:
         return _with_zeros(bare)
     return _plain(found)
+
+
+def special(address: str) -> str | None:
+    """Why an address is nobody's in the public internet; None for one that may be looked up.
+
+    ``address`` is canonical, as :func:`fold` gives it. Raises ValueError for text that is no address.
+    """
+    found = ip_address(address)
+    number = int(found)
+    for first, last, why in _SPANS[found.version]:
+        if first <= number <= last:
+            return why
+    return "reserved" if found.version == 6 and found not in _PUBLIC_V6 else None
+
+
+def _spans(version: int) -> tuple[tuple[int, int, str], ...]:
+    nets = [(ip_network(text), why) for text, why in _SPECIAL]
+    return tuple(
+        (int(net.network_address), int(net.broadcast_address), why)
+        for net, why in nets
+        if net.version == version
+    )
+
+
+_SPANS: Final = {version: _spans(version) for version in (4, 6)}
 
 
 def _bare(text: str) -> str | None:

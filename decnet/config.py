@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from importlib.resources import files
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -273,6 +274,44 @@ class AttributionSettings(_Section):
     """Seconds that an observation of an attacker whom nobody knows yet is put off; then it is a dead letter."""
 
 
+class IntelFile(_Section):
+    """One file that says where addresses are, or which are on a list."""
+
+    path: Path
+    """The file; packed with gzip if its name ends in `.gz`."""
+    kind: Literal["auto", "mmdb", "iptoasn", "csv", "cidr", "warninglist"] = "auto"
+    """What it is; auto goes by the end of its name."""
+    name: str | None = Field(None, min_length=1, max_length=60)
+    """What it is called in answers; without it the name of the file, or the one that a warninglist has inside."""
+
+
+class IntelSettings(_Section):
+    """Countries, networks and lists of addresses, from files on this host; nothing of it asks anybody."""
+
+    folder: Path | None = None
+    """Where files are looked for; without it `intel` in the data directory."""
+    files: tuple[IntelFile, ...] = ()
+    """Files elsewhere; their answers come before those of the folder, in this order."""
+    own_networks: tuple[str, ...] = ()
+    """Your own networks and addresses: whoever comes from there is on the list `own`."""
+    max_files: int = Field(1000, ge=1)
+    """Files of the folder; what is beyond is named and not read."""
+    max_file_bytes: int = Field(512 * 2**20, ge=1024)
+    """Largest file, packed and unpacked, in bytes."""
+    max_entries: int = Field(2_000_000, ge=1)
+    """Ranges that all files of text together may hold; a file of more is refused. 36 bytes each."""
+
+    @field_validator("own_networks")
+    @classmethod
+    def _are_networks(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            try:
+                ip_network(text, strict=False)
+            except ValueError:
+                raise ValueError(f"{text!r} is no address and no network") from None
+        return texts
+
+
 class ConsoleSettings(_Section):
     """The console."""
 
@@ -361,6 +400,8 @@ class Settings(BaseSettings):
     """The fleet and its rotation."""
     attribution: AttributionSettings = AttributionSettings()
     """Attribution."""
+    intel: IntelSettings = IntelSettings()
+    """Countries, networks and lists of addresses."""
     console: ConsoleSettings = ConsoleSettings()
     """The console."""
     notify: NotifySettings = NotifySettings()
@@ -407,6 +448,11 @@ class Settings(BaseSettings):
     def fleet_logs_dir(self) -> Path:
         """Where the decoys that the engine starts itself write their logs, and its sensor reads them."""
         return self.data_dir / "fleet" / "logs"
+
+    @property
+    def intel_folder(self) -> Path:
+        """Where files of countries, networks and lists are looked for."""
+        return self.intel.folder or self.data_dir / "intel"
 
     @property
     def db_url(self) -> str:

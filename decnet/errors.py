@@ -15,6 +15,7 @@
     ├── RuleError            one located error in one rule file
     ├── RuleStoreError       a state or definition could not be written
     ├── SensorError          a log cannot be read
+    ├── IntelError           a file of addresses cannot be used; the one before it stays in force
     ├── FleetError           a fleet file, a change of the fleet or a decky's name is wrong; all faults at once
     ├── SubstrateError       a decoy could not be changed; the reason is shown and it is tried again
     ├── ExportError          a file for another tool cannot be made
@@ -99,6 +100,10 @@ class RuleStoreError(DecnetError):
 
 class SensorError(DecnetError):
     """A log cannot be read."""
+
+
+class IntelError(DecnetError):
+    """A file of addresses cannot be used as a whole; the text begins with the place."""
 
 
 class FleetError(DecnetError):

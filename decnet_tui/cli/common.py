@@ -91,11 +91,17 @@ def reach(settings: Settings) -> tuple[Settings, Connection | None]:
     return settings, found
 
 
+def has_database(settings: Settings) -> bool:
+    """Whether there is a database to be asked: an engine's, one that is named, or the file in the data directory."""
+    reached, _ = reach(settings)
+    return reached.db is not None or (reached.data_dir / "decnet.sqlite").exists()
+
+
 @asynccontextmanager
 async def repository(settings: Settings) -> AsyncIterator[BaseRepository]:
     """The engine's database, or the one of a data directory without an engine."""
     settings, _ = reach(settings)
-    if settings.db is None and not (settings.data_dir / "decnet.sqlite").exists():
+    if not has_database(settings):
         raise DecnetError(
             f"no database in {settings.data_dir}: start `decnet-tui` there first, or name one with --db"
         )

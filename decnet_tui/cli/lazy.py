@@ -28,6 +28,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "export": ("export",),
     "find": ("find",),
     "ignore": ("ignore",),
+    "intel": ("intel",),
     "backfill": ("backfill",),
     "purge": ("purge",),
     "unit": ("unit",),

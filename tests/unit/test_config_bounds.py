@@ -81,6 +81,9 @@ BOUNDS: list[tuple[str, float, float, float | None]] = [
     ("mutator.docker_tries", 3, 1, 10),
     ("attribution.multi_actor_tick_secs", 60.0, ABOVE_0, None),
     ("attribution.observation_wait", 3600.0, 0, None),
+    ("intel.max_files", 1000, 1, None),
+    ("intel.max_file_bytes", 536870912, 1024, None),
+    ("intel.max_entries", 2000000, 1, None),
     ("console.ring", 50000, 100, None),
     ("console.write_mode_min", 15.0, ABOVE_0, None),
     ("notify.per_minute", 6, 1, 600),
@@ -94,6 +97,7 @@ WORDS = {
     "mutator.docker": "docker", "console.glyphs": "auto", "console.bell": False, "notify.command": None,
     "log.format": "console", "log.level": "INFO", "telemetry.traces": False, "telemetry.endpoint": None,
     "mutator.opencanary_env": None, "mutator.catalogue": None, "ttp.attack_bundle": None,
+    "intel.folder": None, "intel.files": (), "intel.own_networks": (),
 }  # fmt: skip
 
 
