@@ -16,6 +16,7 @@ from decnet.db.repository.lists.coverage import CoverageMixin
 from decnet.db.repository.lists.evidence import EvidenceMixin
 from decnet.db.repository.lists.find import FindMixin
 from decnet.db.repository.lists.summary import SummaryMixin
+from decnet.db.repository.lists.told import ToldMixin
 from decnet.db.repository.recorder.attackers import AttackersMixin
 from decnet.db.repository.recorder.facts import FactsMixin
 from decnet.db.repository.recorder.naming import NamingMixin
@@ -55,6 +56,7 @@ class BaseRepository(
     EvidenceMixin,
     JournalMixin,
     SummaryMixin,
+    ToldMixin,
     MailsMixin,
     WindowsMixin,
     StoriesMixin,
