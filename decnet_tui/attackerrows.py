@@ -35,7 +35,7 @@ async def attacker_rows(
     asked = {name: value for name, value in where.items() if value is not None}
     limit = int(filters.get("limit") or 0)
     rows = await repo.list_attackers(**{**filters, "limit": 0 if asked else limit})
-    placed = [(row, _placed(row, places)) for row in rows]
+    placed = [(row, place_row(places, row["attacker_ip"])) for row in rows]
     chosen = [
         (row, place) for row, place in placed if all(place[name] == value for name, value in asked.items())
     ]
@@ -46,18 +46,16 @@ async def attacker_rows(
     return [_row(row, place, told.get(row["attacker_uuid"]), filters.get("since")) for row, place in chosen]
 
 
-def _placed(row: ListedAttacker, places: Places) -> Row:
+def place_row(places: Places, address: str | None) -> Row:
+    """Country, network and lists of an address, as columns; ``unasked`` is why it was not looked up."""
     nowhere: Row = {"country": None, "allocated": False, "asn": None, "as_name": None, "lists": []}
-    if row["attacker_ip"] is None:
-        return nowhere
+    if address is None:
+        return {**nowhere, "unasked": None}
     try:
-        place = places.lookup(row["attacker_ip"])
-    except ValueError:  # a source that is no address
-        return nowhere
-    return {
-        "country": place.country, "allocated": place.allocated, "asn": place.asn, "as_name": place.as_name,
-        "lists": list(place.lists),
-    }  # fmt: skip
+        row = places.lookup(address).row(0.0)
+    except ValueError:
+        return {**nowhere, "unasked": "no"}
+    return {name: row[name] for name in (*nowhere, "unasked")}
 
 
 def _row(row: ListedAttacker, place: Row, told: AttackerTold | None, since: datetime | None) -> Row:
@@ -65,7 +63,7 @@ def _row(row: ListedAttacker, place: Row, told: AttackerTold | None, since: date
     first = row["first_seen"]
     return {
         **row,
-        **place,
+        **{name: value for name, value in place.items() if name != "unasked"},
         "ptr": next((str(one.said[PTR]) for one in answers if one.said.get(PTR)), None),
         "reputation": [
             {"source": one.provider, "verdict": told_by(one), "at": datetime.fromtimestamp(one.ts, UTC)}

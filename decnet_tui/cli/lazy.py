@@ -19,6 +19,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "session": ("session",),
     "credentials": ("credentials",),
     "summary": ("summary",),
+    "stats": ("stats",),
     "sensors": ("sensors",),
     "deadletters": ("deadletters",),
     "worker": ("worker",),

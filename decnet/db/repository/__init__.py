@@ -15,6 +15,7 @@ from decnet.db.repository.journal import JournalMixin
 from decnet.db.repository.lists.coverage import CoverageMixin
 from decnet.db.repository.lists.evidence import EvidenceMixin
 from decnet.db.repository.lists.find import FindMixin
+from decnet.db.repository.lists.stats import StatsMixin
 from decnet.db.repository.lists.summary import SummaryMixin
 from decnet.db.repository.lists.told import ToldMixin
 from decnet.db.repository.recorder.attackers import AttackersMixin
@@ -56,6 +57,7 @@ class BaseRepository(
     EvidenceMixin,
     JournalMixin,
     SummaryMixin,
+    StatsMixin,
     ToldMixin,
     MailsMixin,
     WindowsMixin,

@@ -75,6 +75,21 @@ class ListedAttacker(TypedDict):
     techniques: list[str]
 
 
+class Often(TypedDict):
+    """One value, of how many attackers it was seen, and in how many sessions (log-ins: attempts)."""
+
+    value: str
+    attackers: int
+    times: int
+
+
+class Top(TypedDict):
+    """The values that were seen most often, of how many."""
+
+    of: int
+    top: list[Often]
+
+
 class AttackerTold(TypedDict):
     """What an attacker's sessions amount to, and what others say of it."""
 
