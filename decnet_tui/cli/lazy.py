@@ -17,6 +17,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "lists": ("tags", "sessions", "playbooks", "attackers"),
     "workers": ("workers",),
     "session": ("session",),
+    "attacker": ("attacker",),
     "credentials": ("credentials",),
     "summary": ("summary",),
     "stats": ("stats",),

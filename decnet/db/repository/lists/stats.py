@@ -20,6 +20,8 @@ from decnet.keyed import login_label
 _SESSION, _THING = table_of(SessionRow), table_of(SessionThing)
 _CREDENTIAL, _ATTACKER = table_of(Credential), table_of(Attacker)
 Since = datetime | float | None
+MAX_ASKED = 200
+"""Values of one attacker at most of which it is told how common they are."""
 _PAGE = 1000
 """Sessions that are looked through at once for the URLs of what they fetched."""
 
@@ -73,6 +75,33 @@ class StatsMixin(SqlRepository):
             [_THING.c.kind == kind, *_sessions_since(since)],
             limit,
         )
+
+    async def clients_of(self, attacker_uuid: str) -> list[Often]:
+        """What the clients of an attacker said they are, with all attackers whose clients said it and their sessions."""
+        version = _SESSION.c.client["version"].as_string()
+        own = (
+            select(version).where(_SESSION.c.attacker_uuid == attacker_uuid, version.is_not(None)).distinct()
+        )
+        async with self._read() as session:
+            versions = sorted((await session.execute(own)).scalars())[:MAX_ASKED]
+        where = [version.in_(versions), *_sessions_since(None)]
+        return (await self._top([version], _SESSION, _SESSION.c.attacker_uuid, where, 0))["top"]
+
+    async def things_of(self, attacker_uuid: str, kind: str) -> list[Often]:
+        """Hosts or hashes of an attacker's sessions, with all attackers that had them and their sessions."""
+        joined = _SESSION.join(_THING, _THING.c.session_id == _SESSION.c.session_id)
+        own = (
+            select(_THING.c.value)
+            .select_from(joined)
+            .where(_SESSION.c.attacker_uuid == attacker_uuid, _THING.c.kind == kind)
+            .distinct()
+            .order_by(_THING.c.value)
+            .limit(MAX_ASKED)
+        )
+        async with self._read() as session:
+            values = (await session.execute(own)).scalars().all()
+        where = [_THING.c.kind == kind, _THING.c.value.in_(values), *_sessions_since(None)]
+        return (await self._top([_THING.c.value], joined, _SESSION.c.attacker_uuid, where, 0))["top"]
 
     async def top_urls(self, since: Since = None, limit: int = 10) -> Top:
         """URLs that sessions fetched from, or tried to."""
