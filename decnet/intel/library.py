@@ -14,6 +14,7 @@ from typing import BinaryIO, Final, Protocol
 
 from decnet.config import IntelFile, IntelSettings
 from decnet.errors import IntelError
+from decnet.hostile import storable_text
 from decnet.intel.answers import Said
 from decnet.intel.mmdb import read_mmdb
 from decnet.intel.reading import Limits, OfNoUse, Stamp, Tally, opened, stamp_of
@@ -225,4 +226,4 @@ def _unpacked_name(path: Path) -> str:
 
 
 def _stem(path: Path) -> str:
-    return Path(_unpacked_name(path)).stem
+    return storable_text(Path(_unpacked_name(path)).stem)

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,13 @@ pytestmark = pytest.mark.slow
 MEGA = 1_000_000
 IP = "185.220.101.4"
 _LOOK = (
-    "import sys, resource, json\nfrom pathlib import Path\nfrom decnet.config import load_settings\n"
+    "import re, sys, json\nfrom pathlib import Path\nfrom decnet.config import load_settings\n"
     "from decnet.intel.places import Places\n"
-    "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+    "def memory(what): return int(re.search(what + r':\\s+(\\d+)', Path('/proc/self/status').read_text())[1])\n"
+    "before = memory('VmRSS')\n"
     "places = Places.of(load_settings(data_dir=Path(sys.argv[1])))\n"
     f"place = places.lookup('{IP}')\n"
-    "grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before\n"
+    "grown = memory('VmHWM') - before\n"
     "states = {s.path.name: [s.state, s.error, s.content and s.content.entries] for s in places.library.sources}\n"
     "print(json.dumps([grown, place.row(0), states]))\n"
 )
@@ -61,7 +61,6 @@ def test_a_hundred_megabytes_of_junk_cost_little_and_are_named(tmp_path: Path) -
     }
     for name, body in junk.items():
         (here / name).write_bytes(body)
-    start = time.monotonic()
     grown, place, states = looked(tmp_path)
     assert {name: state[0] for name, state in states.items()} == {
         **dict.fromkeys(junk, "failed"), "geo.mmdb": "ok", "tor.txt": "ok",
@@ -69,7 +68,6 @@ def test_a_hundred_megabytes_of_junk_cost_little_and_are_named(tmp_path: Path) -
     assert all(f"{here}/{name}" in states[name][1] for name in junk), "each fault says which file it is in"
     assert (place["country"], place["asn"], place["lists"]) == ("NL", 60729, ["tor"])
     assert grown < 300, "MB; 100 MB of JSON are twice in memory while they are read"
-    assert time.monotonic() - start < 60
 
 
 def test_a_million_entries_are_read_and_more_than_the_bound_are_refused(tmp_path: Path) -> None:

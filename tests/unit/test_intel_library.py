@@ -164,6 +164,11 @@ def test_what_is_gone_answers_no_more(folder: Path, tmp_path: Path) -> None:
     assert found.sources[0].state == "ok"
 
 
+def test_a_name_that_is_no_text_can_be_stored(folder: Path) -> None:
+    put(folder / os.fsdecode(b"tor\xff.txt"), b"1.1.1.1\n")
+    assert [source.name for source in library(folder).sources] == ["tor\ufffd"]
+
+
 def test_a_list_of_host_names_is_unused_and_no_fault(folder: Path) -> None:
     put(folder / "list.json", b'{"name": "Top sites", "type": "hostname", "list": ["example.org"]}')
     found = library(folder)
