@@ -117,6 +117,12 @@ def test_a_file_with_its_time_and_size_kept_is_seen_to_be_another(folder: Path) 
         ("a.txt", b"1.1.1.1\n", b"1.1.1.1\nx\ny\n", "a.txt:2: no address: x"),
         ("a.txt", b"1.1.1.1\n", b"", "a.txt: empty"),
         ("a.json", b'{"list": ["1.1.1.1"]}', b'{"list":\n ["1.1.1.1", }', "a.json:2: no warninglist"),
+        (
+            "a.json",
+            b'{"list": ["1.1.1.1"]}',
+            b'{"list": ["a"], "type": "hostname"}',
+            "a.json: entries of type hostname",
+        ),
         ("a.mmdb", mmdb({"1.0.0.0/8": {"country": "NL"}}), b"half a download", "a.mmdb: no mmdb"),
         ("a.tsv.gz", gzip.compress(b"1.0.0.0\t1.1.1.1\t5\tUS\tx\n"), b"<html>", "a.tsv.gz: broken gzip"),
     ],
