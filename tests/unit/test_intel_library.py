@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from decnet.config import IntelSettings
 from decnet.intel import library as module
@@ -173,6 +174,17 @@ def test_what_is_gone_answers_no_more(folder: Path, tmp_path: Path) -> None:
 def test_a_name_that_is_no_text_can_be_stored(folder: Path) -> None:
     put(folder / os.fsdecode(b"tor\xff.txt"), b"1.1.1.1\n")
     assert [source.name for source in library(folder).sources] == ["tor\ufffd"]
+
+
+def test_a_name_of_the_settings_is_short_and_says_something() -> None:
+    for name, right in (("x", True), ("x" * 60, True), ("x" * 61, False), ("", False)):
+        try:
+            taken = (
+                IntelSettings.model_validate({"files": [{"path": "a", "name": name}]}).files[0].name == name
+            )
+        except ValidationError:
+            taken = False
+        assert taken == right, name
 
 
 def test_a_list_of_host_names_is_unused_and_no_fault(folder: Path) -> None:
