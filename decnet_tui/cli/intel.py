@@ -208,7 +208,7 @@ def _rows(places: Places, settings: Settings, now: float) -> Iterator[dict[str, 
 
 _BLANK: Mapping[str, Any] = {
     "name": None, "kind": None, "state": "ok", "path": None, "listing": None, "entries": None, "unit": None, "dated": None,
-    "age_s": None, "wrong": {}, "notes": {}, "places": [], "error": None,
+    "age_s": None, "wrong": {}, "notes": {}, "faults": [], "error": None,
 }  # fmt: skip
 
 
@@ -227,7 +227,7 @@ def _row(source: Source, now: float) -> dict[str, Any]:
         "age_s": None if dated is None else max(0.0, round(now - dated, 1)),
         "wrong": dict(tally.wrong) if tally else {},
         "notes": dict(tally.notes) if tally else {},
-        "places": list(tally.places) if tally else [],
+        "faults": list(tally.places) if tally else [],
         "error": source.error or None,
     }
 
@@ -238,7 +238,7 @@ def _notes(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         counts = ", ".join(f"{why}: {count}" for why, count in (row["wrong"] | row["notes"]).items())
         if counts:
             yield f"{row['name']}: {counts}"
-        yield from (f"  {place}" for place in row["places"])
+        yield from (f"  {place}" for place in row["faults"])
         if row["error"]:
             yield f"{row['state']}: {row['error'] if row['name'] else row['path'] + ': ' + row['error']}"
 

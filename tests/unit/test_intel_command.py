@@ -167,7 +167,7 @@ def test_sources_tell_kind_entries_age_and_every_fault_with_its_place(data: Path
         "iptocc 9": ("registry", "ok", False, None, None),
     }  # fmt: skip
     assert rows["asn"]["wrong"] == {"not the columns of iptoasn": 1}
-    assert rows["asn"]["places"] == [f"{at}/asn.tsv:2: not the columns of iptoasn: y"]
+    assert rows["asn"]["faults"] == [f"{at}/asn.tsv:2: not the columns of iptoasn: y"]
     assert rows["tor"]["dated"] == "2001-09-09T01:46:40+00:00"
     page = run("intel", "sources", "--data-dir", data)
     for line in (

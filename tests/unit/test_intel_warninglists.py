@@ -59,6 +59,14 @@ def test_a_list_of_another_type_is_of_no_use_and_says_how_much_is_in_it(kind: st
         read(json.dumps({"name": "x", "type": kind, "list": ["a", "b.c", "1.1.1.1"]}).encode())
 
 
+def test_a_list_of_texts_without_an_address_is_of_no_use() -> None:
+    with pytest.raises(OfNoUse, match="entries of type string, of which none is an address"):
+        read(json.dumps({"name": "x", "type": "string", "list": ["a", "b.c"] * 2000}).encode())
+    with pytest.raises(IntelError) as caught:
+        read(b'{"type": "cidr", "list": ["a"]}')
+    assert not isinstance(caught.value, OfNoUse), "a list of networks without one is broken"
+
+
 @pytest.mark.parametrize(
     ("data", "why"),
     [
