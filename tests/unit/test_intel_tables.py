@@ -248,7 +248,9 @@ def test_a_bomb_without_a_line_end_is_not_unpacked_beyond_the_bound(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "data", [gzip.compress(b"1.2.3.4\n" * 9999)[:-20], b"1.2.3.4\n", gzip.compress(b"")[:5]]
+    "data",
+    [gzip.compress(b"1.2.3.4\n" * 9999)[:-20], b"1.2.3.4\n", gzip.compress(b"")[:5]],
+    ids=["cut", "plain", "head"],
 )
 def test_broken_packing_is_named(tmp_path: Path, data: bytes) -> None:
     path = put(tmp_path, "c.gz", data)
