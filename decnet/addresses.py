@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
 
 _BRACKETS = re.compile(r"\[([^\[\]]*)\](?::(\d{1,5}))?\Z")
@@ -53,8 +54,8 @@ _SPECIAL: Final = (
 what follows it); a narrower one stands before the one around it. Translated and tunnelled addresses are among them:
 where they are is told by the address inside, which may be a private one.
 """
-_PUBLIC_V6: Final = ip_network("2000::/3")
-"""All that is given out of IPv6."""
+_PUBLIC_V6: Final = 0b001
+"""The first three bits of all that is given out of IPv6 (2000::/3)."""
 
 
 def fold(text: str) -> str | None:
@@ -64,6 +65,8 @@ def fold(text: str) -> str | None:
     the IPv4 address in it, brackets and a port (``[::1]:22``, ``1.2.3.4:22``) are not part of an address, and
     leading zeros go where octal and decimal do not disagree.
     """
+    if _is_plain_v4(text):
+        return text
     bare = _bare(text.strip())
     if bare is None:
         return None
@@ -79,24 +82,48 @@ def special(address: str) -> str | None:
 
     ``address`` is canonical, as :func:`fold` gives it. Raises ValueError for text that is no address.
     """
-    found = ip_address(address)
-    number = int(found)
-    for first, last, why in _SPANS[found.version]:
+    number, version = _parsed(address)
+    for first, last, why in _SPANS[version].get(number >> _ABOVE[version], ()):
         if first <= number <= last:
             return why
-    return "reserved" if found.version == 6 and found not in _PUBLIC_V6 else None
+    return "reserved" if version == 6 and number >> 125 != _PUBLIC_V6 else None
 
 
-def _spans(version: int) -> tuple[tuple[int, int, str], ...]:
+def _parsed(address: str) -> tuple[int, int]:
+    """Number and version of a canonical address. Raises ValueError."""
+    version = 6 if ":" in address else 4
+    try:
+        return int.from_bytes(inet_pton(AF_INET6 if version == 6 else AF_INET, address), "big"), version
+    except OSError:
+        raise ValueError(f"{address!r:.60} is no IPv4 or IPv6 address") from None
+
+
+_ABOVE: Final = {4: 24, 6: 120}
+"""Bits below the first eight."""
+Spans = dict[int, tuple[tuple[int, int, str], ...]]
+
+
+def _spans(version: int) -> Spans:
+    """First and last number and the reason of each special network, by the first eight bits of what is in it."""
+    found: Spans = {}
     nets = [(ip_network(text), why) for text, why in _SPECIAL]
-    return tuple(
-        (int(net.network_address), int(net.broadcast_address), why)
-        for net, why in nets
-        if net.version == version
-    )
+    for net, why in nets:
+        first, last = int(net.network_address), int(net.broadcast_address)
+        tops = range(first >> _ABOVE[version], (last >> _ABOVE[version]) + 1)
+        for top in tops if net.version == version else ():
+            found[top] = (*found.get(top, ()), (first, last, why))
+    return found
 
 
 _SPANS: Final = {version: _spans(version) for version in (4, 6)}
+
+
+def _is_plain_v4(text: str) -> bool:
+    """Whether text is an IPv4 address in its one spelling; most are, and this is the quick way to know."""
+    try:
+        return len(inet_pton(AF_INET, text)) > 0
+    except (OSError, ValueError):
+        return False
 
 
 def _bare(text: str) -> str | None:

@@ -40,7 +40,7 @@ def encoded(value: Any) -> bytes:
         return control(3, 8) + struct.pack(">d", value)
     if isinstance(value, int):
         raw = value.to_bytes((value.bit_length() + 7) // 8, "big")
-        return control(value.kind if isinstance(value, Typed) else 6, len(raw)) + raw
+        return control(value.kind if isinstance(value, Typed) else 6 if len(raw) <= 4 else 9, len(raw)) + raw
     if isinstance(value, Mapping):
         return control(7, len(value)) + b"".join(encoded(k) + encoded(v) for k, v in value.items())
     return control(11, len(value)) + b"".join(map(encoded, value))

@@ -112,6 +112,12 @@ def _is_locked(error: BaseException) -> bool:
     )
 
 
+def _is_none(error: BaseException) -> bool:
+    """Whether a file is no SQLite database, or none any longer."""
+    said = ("file is not a database", "database disk image is malformed")
+    return any(isinstance(e, sqlite3.DatabaseError) and str(e).startswith(said) for e in _chain(error))
+
+
 def _is_busy(error: BaseException) -> bool:
     return any(str(getattr(e, "sqlstate", None) or "").startswith(_BUSY_STATES) for e in _chain(error))
 
@@ -134,6 +140,11 @@ def translated(path: Path | None = None) -> Iterator[None]:
         if _is_locked(error):
             who = holder(path) if path else SOMEBODY
             raise DatabaseError(f"the database is locked by {who}") from error
+        if _is_none(error):
+            which = f"{path} is" if path else "the file is"
+            raise DatabaseError(
+                f"{which} no database, or a damaged one: move it away, or name another"
+            ) from error
         if _is_busy(error):
             raise DatabaseError("the database is too busy: a conflict or no resources") from error
         raise

@@ -75,7 +75,7 @@ def said_of_record(record: object) -> Said | None:
     if not isinstance(record, Mapping):
         return None
     country = record.get("country")
-    code = country.get("iso_code") if isinstance(country, Mapping) else record.get("country_code", country)
+    code = country_of(record.get("country_code")) or _inside(country, "iso_code") or country
     number = record.get("autonomous_system_number", record.get("asn"))
     name = record.get("autonomous_system_organization", record.get("as_name"))
     found = said(code, number, name)

@@ -14,6 +14,7 @@ from typing import BinaryIO, Final, Protocol
 
 from decnet.config import IntelFile, IntelSettings
 from decnet.errors import IntelError
+from decnet.hostile import storable_text
 from decnet.intel.answers import Said
 from decnet.intel.mmdb import read_mmdb
 from decnet.intel.reading import Limits, OfNoUse, Stamp, Tally, opened, stamp_of
@@ -90,9 +91,9 @@ class Source:
         """``ok``; ``old``, when the file before it is in force; ``unused``; ``failed``."""
         if not self.error:
             return "ok"
-        if self.of_no_use:
-            return "unused"
-        return "failed" if self.content is None else "old"
+        if self.content is not None:
+            return "old"
+        return "unused" if self.of_no_use else "failed"
 
     @property
     def dated(self) -> float | None:
@@ -189,12 +190,9 @@ class Library:
         try:
             with opened(source.path, limits) as (handle, stamp):
                 content = _READERS[source.kind](handle, limits, tally)
-        except OfNoUse as error:
-            source.content = source.tally = source.stamp = None
-            source.error, source.of_no_use = str(error), True
         except IntelError as error:
-            source.error, source.of_no_use = str(error), False
-            self.refused += 1
+            source.error, source.of_no_use = str(error), isinstance(error, OfNoUse)
+            self.refused += source.state != "unused"
         else:
             source.content, source.tally, source.stamp = content, tally, stamp
             source.error, source.of_no_use = "", False
@@ -225,4 +223,4 @@ def _unpacked_name(path: Path) -> str:
 
 
 def _stem(path: Path) -> str:
-    return Path(_unpacked_name(path)).stem
+    return storable_text(Path(_unpacked_name(path)).stem)

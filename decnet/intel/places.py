@@ -8,7 +8,6 @@ counts only where no file knows the country.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any, Final, NamedTuple
 
@@ -35,8 +34,7 @@ class Origin(NamedTuple):
         return None if self.dated is None else max(0.0, round(now - self.dated, 1))
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """What is known of one address; every part says where it is from."""
 
     address: str

@@ -82,7 +82,7 @@ class Tally:
     def judge(self) -> None:
         """Raises IntelError when more was left out than taken."""
         if (wrong := self.wrong.total()) > self.good:
-            raise IntelError(f"{self.places[0]} (of {wrong + self.good} lines {wrong} cannot be read)")
+            raise IntelError(f"{self.places[0]} ({wrong} of {wrong + self.good} lines cannot be read)")
 
 
 @contextmanager

@@ -49,13 +49,17 @@ def read_warninglist(handle: BinaryIO, limits: Limits, tally: Tally) -> Table:
     first = 1 + data.count(b"\n", 0, data.find(entries))
     if found.type not in USED:
         count = sum(1 for _ in _items(text, first, tally.file))
-        raise OfNoUse(
-            f"{tally.file}: {count} entries of type {visible(found.type, 20)}, which are no addresses"
-        )
+        kind = visible(found.type, 20)
+        raise OfNoUse(f"{tally.file}: entries of type {kind}, which are no addresses: {count}")
     filling = Filling(limits, tally)
-    for line, quoted, other in _items(text, first, tally.file):
-        _take(filling, quoted, other, line, tally)
-    return filling.table(listing=True, name=name_of(found.name))
+    try:
+        for line, quoted, other in _items(text, first, tally.file):
+            _take(filling, quoted, other, line, tally)
+        return filling.table(listing=True, name=name_of(found.name))
+    except IntelError as error:
+        if found.type == "string" and not tally.good and tally.wrong["no address"]:
+            raise OfNoUse(f"{tally.file}: entries of type string, of which none is an address") from error
+        raise
 
 
 def _items(text: str, line: int, file: str) -> Iterator[tuple[int, str | None, str | None]]:

@@ -91,13 +91,27 @@ def reach(settings: Settings) -> tuple[Settings, Connection | None]:
     return settings, found
 
 
+def has_database(settings: Settings) -> bool:
+    """Whether there is a database to be asked: an engine's, one that is named, or the file in the data directory."""
+    reached, _ = reach(settings)
+    return (file := _file_of(reached)) is None or file.exists()
+
+
+def _file_of(settings: Settings) -> Path | None:
+    """The file of a SQLite database; None for a server's."""
+    scheme, found, path = settings.db_url.partition(":///")
+    return Path(path.partition("?")[0]) if found and scheme.startswith("sqlite") else None
+
+
 @asynccontextmanager
 async def repository(settings: Settings) -> AsyncIterator[BaseRepository]:
     """The engine's database, or the one of a data directory without an engine."""
     settings, _ = reach(settings)
-    if settings.db is None and not (settings.data_dir / "decnet.sqlite").exists():
+    if not has_database(settings):
+        where = settings.data_dir if settings.db is None else _file_of(settings)
+        there = "in" if settings.db is None else "at"
         raise DecnetError(
-            f"no database in {settings.data_dir}: start `decnet-tui` there first, or name one with --db"
+            f"no database {there} {where}: start `decnet-tui` there first, or name one with --db"
         )
     from decnet.db.repository import BaseRepository  # here: most commands start faster without it
 

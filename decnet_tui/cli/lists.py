@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar
 
 import typer
 
 from decnet.config import Settings
 from decnet.events.ttp import SEVERITIES
 from decnet.ttp.severity import worse
+from decnet_tui.attackerrows import Where, attacker_rows, country_text, network_text
 from decnet_tui.cli import common, emptiness
 
 if TYPE_CHECKING:
@@ -21,6 +23,17 @@ if TYPE_CHECKING:
     from decnet.db.rows.lists import ListedSession, ListedTag
 
 R = TypeVar("R")
+
+
+def asn_number(text: str) -> int:
+    """The number in ``49981`` or ``AS49981``. Raises BadParameter."""
+    from decnet.intel.answers import asn_of
+
+    found = asn_of(text)
+    if found is None:
+        raise typer.BadParameter("a network is a number, for example 49981 or AS49981")
+    return found
+
 
 Attacker = Annotated[str | None, typer.Option("--attacker", help="Address or uuid.")]
 Session = Annotated[
@@ -33,6 +46,13 @@ Severity = Annotated[
 ]
 Playbook = Annotated[
     str | None, typer.Option("--playbook", help="Id of a playbook, for example pb-d79046e3982f.")
+]
+
+Country = Annotated[
+    str | None, typer.Option("--country", help="Two letters, as the files and tables on this host have it.")
+]
+Asn = Annotated[
+    int | None, typer.Option("--asn", help="Number of a network, for example 49981.", parser=asn_number)
 ]
 
 _STORY_COLUMNS = 200
@@ -65,7 +85,7 @@ class StoryFilters(SessionFilters):
 
 def _empty(filters: Mapping[str, object]) -> str:
     """What fills an empty list; with filters it may be they that emptied it."""
-    names = ("since", "attacker", "session", "technique", "severity", "playbook")
+    names = ("since", "attacker", "session", "technique", "severity", "playbook", "country", "asn")
     used = [f"--{name}" for name in names if filters.get(name)]
     return f"{_NO_MATCH} {' '.join(used)} to see more" if used else emptiness.NOTHING
 
@@ -229,6 +249,8 @@ def attackers(
     since: common.Since = None,
     attacker: Attacker = None,
     technique: Technique = None,
+    country: Country = None,
+    asn: Asn = None,
     limit: common.Limit = 100,
     ignored: common.Ignored = False,
     as_json: common.AsJson = False,
@@ -236,7 +258,11 @@ def attackers(
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
-    """Attackers, last seen first."""
+    """Attackers, last seen first, with where they are from and what they did."""
+    from decnet.intel.places import Places  # here: other lists start sooner
+
+    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    where: Where = {"country": country and country.upper(), "asn": asn}
     filters: Filters = {
         "since": common.parse_since(since),
         "attacker": attacker,
@@ -244,17 +270,20 @@ def attackers(
         "limit": limit,
         "ignored": ignored,
     }
-    rows = _query(lambda repo: repo.list_attackers(**filters), config, data_dir, db)
+
+    async def ask() -> list[dict[str, Any]]:
+        places = await asyncio.to_thread(Places.of, settings)
+        async with common.repository(settings) as repo:
+            return await attacker_rows(repo, places, filters, where)
+
+    rows = common.run(ask)
+    if not as_json:
+        rows = [{**row, "country": country_text(row), "network": network_text(row)} for row in rows]
     columns = (
-        "attacker_ip",
-        "first_seen",
-        "last_seen",
-        "session_count",
-        "decky_count",
-        "techniques",
-        "attacker_uuid",
-    )
-    common.print_rows(rows, columns, as_json, _empty(filters))
+        "attacker_ip", "country", "network", "first_seen", "last_seen", "session_count", "decky_count", "severity",
+        "techniques", "did", "attacker_uuid",
+    )  # fmt: skip
+    common.print_rows(rows, columns, as_json, _empty({**filters, **where}), {"network": 30})
 
 
 def _query(

@@ -14,6 +14,7 @@ from decnet.events.intel import Answer
 from decnet.hostile import visible
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
+from decnet_tui.reputation import told_by
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.evidence import CommandsLevel, SessionsLevel, TagsLevel
 from decnet_tui.screens.levels import LevelsView, TableLevel, left_out
@@ -191,18 +192,6 @@ class ActorsLevel(TableLevel[ActorLine]):
                 f"  {state['primitive']}: {str(state['current_value'])[:60]}  {sure}  {self._time(state['last_change_ts'])}"
             )
         return lines
-
-
-def told_by(answer: Answer) -> str:
-    """One answer as text: its fields without the provider's name, lists as their members."""
-    said = {name.removeprefix(f"{answer.provider}_"): value for name, value in answer.said.items()}
-    texts = {
-        name: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        for name, value in said.items()
-    }
-    return (
-        "  ".join(visible(f"{name} {text}", 200) for name, text in texts.items() if text) or "nothing known"
-    )
 
 
 async def _known(repo: BaseRepository, row: ListedAttacker) -> Known:

@@ -331,7 +331,7 @@ def test_until_idle_on_a_log_that_is_not_there_fails(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["tag", "-"], *([*name.split(), "--help"] for name in ("rules list", "rules disable", "alerts ack", "ignore", "fleet mutate", "deadletters retry"))],
+    "arguments", [["tag", "-"], *([*name.split(), "--help"] for name in ("rules list", "rules disable", "alerts ack", "ignore", "fleet mutate", "deadletters retry", "intel lookup"))],
     ids=" ".join,
 )  # fmt: skip
 def test_commands_start_without_database_and_bus(arguments: list[str]) -> None:

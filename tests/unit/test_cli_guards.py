@@ -198,10 +198,16 @@ async def test_a_command_closes_its_database_and_makes_none(
     with pytest.raises(DecnetError, match="no database in"):
         async with common.repository(Settings(data_dir=tmp_path)):
             pass
+    named = tmp_path / "x"
+    with pytest.raises(DecnetError, match=f"no database at {named}:"):
+        async with common.repository(Settings(data_dir=tmp_path, db=f"sqlite:///{named}")):
+            pass
+    assert not named.exists(), "a name that was mistyped is no empty database"
+    named.touch()
     monkeypatch.setattr("decnet.db.repository.BaseRepository", Repo)
     Repo.closed = 0
     with pytest.raises(KeyError):
-        async with common.repository(Settings(data_dir=tmp_path, db="sqlite:///x")):
+        async with common.repository(Settings(data_dir=tmp_path, db=f"sqlite:///{named}")):
             raise KeyError
     assert Repo.closed == 1
 

@@ -118,6 +118,17 @@ def test_a_database_that_others_use_is_an_outage_and_no_fault_of_what_was_writte
     assert not isinstance(told.value, DiskFull)
 
 
+@pytest.mark.parametrize("words", ["file is not a database", "database disk image is malformed"])
+def test_a_file_that_is_no_database_is_named(words: str) -> None:
+    with (
+        pytest.raises(DatabaseError, match=r"^/data/x is no database, or a damaged one"),
+        translated(Path("/data/x")),
+    ):
+        raise wrapped(sqlite3.DatabaseError(words))
+    with pytest.raises(DatabaseError, match=r"^the file is no database"), translated():
+        raise wrapped(sqlite3.DatabaseError(words))
+
+
 def test_a_ring_of_errors_ends() -> None:
     first, second = wrapped(DriverError("a")), wrapped(DriverError("b"))
     first.__cause__, second.__context__ = second, first

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from decnet.config import IntelSettings
 from decnet.intel import library as module
@@ -117,8 +118,19 @@ def test_a_file_with_its_time_and_size_kept_is_seen_to_be_another(folder: Path) 
         ("a.txt", b"1.1.1.1\n", b"1.1.1.1\nx\ny\n", "a.txt:2: no address: x"),
         ("a.txt", b"1.1.1.1\n", b"", "a.txt: empty"),
         ("a.json", b'{"list": ["1.1.1.1"]}', b'{"list":\n ["1.1.1.1", }', "a.json:2: no warninglist"),
+        (
+            "a.json",
+            b'{"list": ["1.1.1.1"]}',
+            b'{"list": ["a"], "type": "hostname"}',
+            "a.json: entries of type hostname",
+        ),
         ("a.mmdb", mmdb({"1.0.0.0/8": {"country": "NL"}}), b"half a download", "a.mmdb: no mmdb"),
-        ("a.tsv.gz", gzip.compress(b"1.0.0.0\t1.1.1.1\t5\tUS\tx\n"), b"<html>", "a.tsv.gz: broken gzip"),
+        (
+            "a.tsv.gz",
+            gzip.compress(b"1.0.0.0\t1.1.1.1\t5\tUS\tx\n", mtime=0),
+            b"<html>",
+            "a.tsv.gz: broken gzip",
+        ),
     ],
 )
 def test_a_broken_new_file_leaves_the_old_one_in_force_and_is_named(
@@ -164,12 +176,28 @@ def test_what_is_gone_answers_no_more(folder: Path, tmp_path: Path) -> None:
     assert found.sources[0].state == "ok"
 
 
+def test_a_name_that_is_no_text_can_be_stored(folder: Path) -> None:
+    put(folder / os.fsdecode(b"tor\xff.txt"), b"1.1.1.1\n")
+    assert [source.name for source in library(folder).sources] == ["tor\ufffd"]
+
+
+def test_a_name_of_the_settings_is_short_and_says_something() -> None:
+    for name, right in (("x", True), ("x" * 60, True), ("x" * 61, False), ("", False)):
+        try:
+            taken = (
+                IntelSettings.model_validate({"files": [{"path": "a", "name": name}]}).files[0].name == name
+            )
+        except ValidationError:
+            taken = False
+        assert taken == right, name
+
+
 def test_a_list_of_host_names_is_unused_and_no_fault(folder: Path) -> None:
     put(folder / "list.json", b'{"name": "Top sites", "type": "hostname", "list": ["example.org"]}')
     found = library(folder)
     source = found.sources[0]
     assert (source.state, source.content, found.refused, found.refresh()) == ("unused", None, 0, [])
-    assert "1 entries of type hostname" in source.error
+    assert "entries of type hostname, which are no addresses: 1" in source.error
 
 
 def test_a_file_that_becomes_readable_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

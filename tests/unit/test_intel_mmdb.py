@@ -46,6 +46,7 @@ def asked(file: Mmdb, *addresses: str) -> list[Said | None]:
         ({"registered_country": {"iso_code": "DE"}, "asn": 5, "as_name": " x "}, Said("DE", 5, "x", True)),
         ({"country": "NL", "asn": 0, "as_name": "nobody"}, Said("NL")),
         ({"country": "NL", "asn": 5, "as_name": "n" * 500}, Said("NL", 5, "n" * MAX_NAME)),
+        ({"country": "NL", "country_code": ""}, Said("NL")),
         ({"country": "NL", "asn": 2**32 - 1}, Said("NL", 2**32 - 1)),
     ],
 )  # fmt: skip

@@ -100,12 +100,12 @@ def test_a_line_with_more_than_one_network_is_not_half_read() -> None:
 
 def test_a_file_with_more_wrong_lines_than_right_ones_is_refused_with_the_first_place() -> None:
     assert read(read_cidr, b"a\nb\n1.1.1.1\n2.2.2.2\n")[0].entries == 2
-    assert refused(read_cidr, b"1.1.1.1\na\nb\n") == "f:2: no address: a (of 3 lines 2 cannot be read)"
+    assert refused(read_cidr, b"1.1.1.1\na\nb\n") == "f:2: no address: a (2 of 3 lines cannot be read)"
 
 
 def test_a_file_of_another_kind_is_given_up_early() -> None:
-    assert refused(read_cidr, b"x\n" * 3000).endswith("(of 1001 lines 1001 cannot be read)")
-    assert refused(read_cidr, b"1.1.1.1\n" + b"x\n" * 3000).endswith("(of 1002 lines 1001 cannot be read)")
+    assert refused(read_cidr, b"x\n" * 3000).endswith("(1001 of 1001 lines cannot be read)")
+    assert refused(read_cidr, b"1.1.1.1\n" + b"x\n" * 3000).endswith("(1001 of 1002 lines cannot be read)")
 
 
 def test_a_list_of_comments_alone_is_an_empty_list() -> None:
@@ -248,7 +248,9 @@ def test_a_bomb_without_a_line_end_is_not_unpacked_beyond_the_bound(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "data", [gzip.compress(b"1.2.3.4\n" * 9999)[:-20], b"1.2.3.4\n", gzip.compress(b"")[:5]]
+    "data",
+    [gzip.compress(b"1.2.3.4\n" * 9999)[:-20], b"1.2.3.4\n", gzip.compress(b"")[:5]],
+    ids=["cut", "plain", "head"],
 )
 def test_broken_packing_is_named(tmp_path: Path, data: bytes) -> None:
     path = put(tmp_path, "c.gz", data)

@@ -55,8 +55,16 @@ def test_entries_that_are_no_addresses_are_counted_with_their_lines() -> None:
 
 @pytest.mark.parametrize("kind", ["hostname", "substring", "regex"])
 def test_a_list_of_another_type_is_of_no_use_and_says_how_much_is_in_it(kind: str) -> None:
-    with pytest.raises(OfNoUse, match=f"3 entries of type {kind}, which are no addresses"):
+    with pytest.raises(OfNoUse, match=f"entries of type {kind}, which are no addresses: 3"):
         read(json.dumps({"name": "x", "type": kind, "list": ["a", "b.c", "1.1.1.1"]}).encode())
+
+
+def test_a_list_of_texts_without_an_address_is_of_no_use() -> None:
+    with pytest.raises(OfNoUse, match="entries of type string, of which none is an address"):
+        read(json.dumps({"name": "x", "type": "string", "list": ["a", "b.c"] * 2000}).encode())
+    with pytest.raises(IntelError) as caught:
+        read(b'{"type": "cidr", "list": ["a"]}')
+    assert not isinstance(caught.value, OfNoUse), "a list of networks without one is broken"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +85,7 @@ def test_a_list_of_another_type_is_of_no_use_and_says_how_much_is_in_it(kind: st
         (b'{"list": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "no warninglist: maximum recursion depth"),
         (b'{"list": ["' + b"\\n" * 100_000 + b'"]}', "`list` holds more than short texts"),
         (b'{"list": ["\xff"]}', "no warninglist"),
-        (b'{"list": ["a", "b", "1.1.1.1"]}', "list.json:1: no address: a (of 3 lines 2 cannot be read)"),
+        (b'{"list": ["a", "b", "1.1.1.1"]}', "list.json:1: no address: a (2 of 3 lines cannot be read)"),
         (b'{"list": ["0.0.0.0/0"]}', "list.json:1: covers every address"),
     ],
 )

@@ -15,7 +15,9 @@ from decnet.db.repository.journal import JournalMixin
 from decnet.db.repository.lists.coverage import CoverageMixin
 from decnet.db.repository.lists.evidence import EvidenceMixin
 from decnet.db.repository.lists.find import FindMixin
+from decnet.db.repository.lists.stats import StatsMixin
 from decnet.db.repository.lists.summary import SummaryMixin
+from decnet.db.repository.lists.told import ToldMixin
 from decnet.db.repository.recorder.attackers import AttackersMixin
 from decnet.db.repository.recorder.facts import FactsMixin
 from decnet.db.repository.recorder.naming import NamingMixin
@@ -55,6 +57,8 @@ class BaseRepository(
     EvidenceMixin,
     JournalMixin,
     SummaryMixin,
+    StatsMixin,
+    ToldMixin,
     MailsMixin,
     WindowsMixin,
     StoriesMixin,

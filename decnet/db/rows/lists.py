@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TypedDict
 
 from decnet.db.rows import JsonObject
+from decnet.events.intel import Answer
 
 
 class ListedTag(TypedDict):
@@ -72,6 +73,33 @@ class ListedAttacker(TypedDict):
     session_count: int
     decky_count: int
     techniques: list[str]
+
+
+class Often(TypedDict):
+    """One value, of how many attackers it was seen, and in how many sessions (log-ins: attempts)."""
+
+    value: str
+    attackers: int
+    times: int
+
+
+class Top(TypedDict):
+    """The values that were seen most often, of how many."""
+
+    of: int
+    top: list[Often]
+
+
+class AttackerTold(TypedDict):
+    """What an attacker's sessions amount to, and what others say of it."""
+
+    severity: str | None
+    """The worst of its sessions."""
+    did: str | None
+    """The story of the newest session that is as bad."""
+    files: list[str]
+    """Hashes of what came in."""
+    answers: list[Answer]
 
 
 class ListedIdentity(TypedDict):

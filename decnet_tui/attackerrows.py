@@ -1,0 +1,87 @@
+"""Attackers as lists show them: what the database knows, and where they are from. Knows no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from decnet.events.intel import Answer
+from decnet_tui.reputation import told_by
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
+    from decnet.db.rows.lists import AttackerTold, ListedAttacker
+    from decnet.intel.places import Places
+
+PTR = "ptr"
+Row = dict[str, Any]
+
+
+class Where(TypedDict, total=False):
+    """What of the place of an attacker is asked for: a country's two letters, the number of a network."""
+
+    country: str | None
+    asn: int | None
+
+
+async def attacker_rows(
+    repo: BaseRepository,
+    places: Places,
+    filters: Mapping[str, Any],
+    where: Where,
+) -> list[Row]:
+    """Rows of ``attackers``; ``filters`` are those of the query, ``limit`` counts what is left after ``where``."""
+    asked = {name: value for name, value in where.items() if value is not None}
+    limit = int(filters.get("limit") or 0)
+    rows = await repo.list_attackers(**{**filters, "limit": 0 if asked else limit})
+    placed = [(row, place_row(places, row["attacker_ip"])) for row in rows]
+    chosen = [
+        (row, place) for row, place in placed if all(place[name] == value for name, value in asked.items())
+    ]
+    chosen = chosen[:limit] if limit else chosen
+    told = await repo.attackers_told(
+        [row["attacker_uuid"] for row, _ in chosen], bool(filters.get("ignored"))
+    )
+    return [_row(row, place, told.get(row["attacker_uuid"]), filters.get("since")) for row, place in chosen]
+
+
+def place_row(places: Places, address: str | None) -> Row:
+    """Country, network and lists of an address, as columns; ``unasked`` is why it was not looked up."""
+    nowhere: Row = {"country": None, "allocated": False, "asn": None, "as_name": None, "lists": []}
+    if address is None:
+        return {**nowhere, "unasked": None}
+    try:
+        row = places.lookup(address).row(0.0)
+    except ValueError:
+        return {**nowhere, "unasked": "no"}
+    return {name: row[name] for name in (*nowhere, "unasked")}
+
+
+def _row(row: ListedAttacker, place: Row, told: AttackerTold | None, since: datetime | None) -> Row:
+    answers: Sequence[Answer] = told["answers"] if told else ()
+    first = row["first_seen"]
+    return {
+        **row,
+        **{name: value for name, value in place.items() if name != "unasked"},
+        "ptr": next((str(one.said[PTR]) for one in answers if one.said.get(PTR)), None),
+        "reputation": [
+            {"source": one.provider, "verdict": told_by(one), "at": datetime.fromtimestamp(one.ts, UTC)}
+            for one in answers
+            if PTR not in one.said
+        ],
+        "new": bool(since and first and first >= since),
+        "severity": told["severity"] if told else None,
+        "files": told["files"] if told else [],
+        "did": told["did"] if told else None,
+    }
+
+
+def country_text(row: Mapping[str, Any]) -> str:
+    """A country in a column; where it is only where the address was given out, it says so."""
+    return "" if row["country"] is None else f"{row['country']}{'(alloc)' if row['allocated'] else ''}"
+
+
+def network_text(row: Mapping[str, Any]) -> str:
+    """A network in a column."""
+    return "" if row["asn"] is None else f"AS{row['asn']} {row['as_name'] or ''}".rstrip()
