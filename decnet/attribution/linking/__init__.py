@@ -1,0 +1,22 @@
+"""Who belongs together: identities (one hand) and campaigns (one kit) from what sessions left; pure.
+
+No database, no bus and no clock: sessions go in one by one, what they change comes out. Keeping it and telling
+others is left to who runs it.
+"""
+
+from decnet.attribution.linking.features import Features, Login, features_of
+from decnet.attribution.linking.linker import Change, Linker
+from decnet.attribution.linking.numbers import Thresholds
+from decnet.attribution.linking.scoring import Against, Reason, Score
+
+__all__ = [
+    "Against",
+    "Change",
+    "Features",
+    "Linker",
+    "Login",
+    "Reason",
+    "Score",
+    "Thresholds",
+    "features_of",
+]
