@@ -37,7 +37,7 @@ class Value:
 class Profile:
     """What one address is known by."""
 
-    __slots__ = ("address", "attacker_uuid", "founded", "logins", "values")
+    __slots__ = ("address", "attacker_uuid", "families", "founded", "logins", "values")
 
     def __init__(self, address: str, attacker_uuid: str, founded: float) -> None:
         self.address = address
@@ -45,6 +45,8 @@ class Profile:
         self.founded = founded
         """When its first session that came to us began: what its identity is as old as, for ever."""
         self.values: tuple[int, ...] = ()
+        self.families: frozenset[str] = frozenset()
+        """Of its values."""
         self.logins: tuple[int, ...] = ()
 
 
@@ -74,6 +76,8 @@ class Index:
         self.tried: Counter[int] = Counter()
         """Log-in → addresses that keep it."""
         self._hub = hub
+        self._families: dict[frozenset[str], frozenset[str]] = {}
+        """Each set of families once, however many addresses have it."""
         self._ids: dict[str, dict[str, int]] = {}
 
     def value_id(self, family: str, text: str) -> int:
@@ -118,8 +122,9 @@ class Index:
         if not self._room(member, number, delta):
             return
         late = value.holders is not None and any(at < other for other in value.holders.values())
-        if not any(self.values[one].family == value.family for one in profile.values):
+        if value.family not in profile.families:
             self._counted(value.family, 1, delta)
+            profile.families = self._families.setdefault(found := profile.families | {value.family}, found)
         profile.values = (*profile.values, number)
         delta.changed = True
         if value.holders is not None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from decnet.attribution.linking import numbers as n
 from decnet.attribution.linking.index import Index
-from decnet.attribution.linking.steps import alike, bands, step_bits
+from decnet.attribution.linking.steps import alike, bands, marks_of, step_bits
 from decnet.bounds import bit
 from decnet.ids import campaign_id
 
@@ -105,7 +105,7 @@ class Kits:
         self.campaigns = Forest()
         self.merged_into: dict[str, str] = {}
         """Campaigns that are another one now."""
-        self.steps: dict[int, frozenset[str]] = {}
+        self.marks: dict[int, frozenset[str]] = {}
         self._buckets: dict[int, int | list[int]] = {}
 
     def add(self, member: int, assets: Sequence[int], steps: tuple[str, ...], at: float) -> News:
@@ -127,7 +127,7 @@ class Kits:
     ) -> None:
         self.kits.plant(asset, at, self._index.values[asset].text)
         if fresh:
-            self.steps[asset] = frozenset(steps)
+            self.marks[asset] = marks_of(steps)
             for other in self._similar_to(asset):
                 self._one_kit(asset, other, news)
         kit = self.kits.groups[self.kits.root(asset)]
@@ -142,13 +142,13 @@ class Kits:
 
     def _similar_to(self, asset: int) -> list[int]:
         """Scripts of other kits that are alike; the script stands in the bands from now on."""
-        own, found, seen = self.steps[asset], [], {asset}
+        own, found, seen = self.marks[asset], [], {asset}
         for band in bands(own):
             for other in self._bucket(band, asset):
                 if other in seen:
                     continue
                 seen.add(other)
-                if alike(own, self.steps[other]) >= self._similar:
+                if alike(own, self.marks[other]) >= self._similar:
                     found.append(other)
         return found
 
@@ -234,4 +234,5 @@ class Kits:
         first = ranked[0] if ranked else group.founder
         if values[first].family != n.SCRIPT:
             return f"{values[first].family} {values[first].text}"
-        return max(sorted(self.steps[first]), key=lambda step: (step_bits(step), len(step)))
+        steps = sorted(mark for mark in self.marks[first] if "\n" not in mark)
+        return max(steps, key=lambda step: (step_bits(step), len(step)))

@@ -118,6 +118,13 @@ class Linker:
             touched |= self._pair(member, other)
         return touched
 
+    def _again(self, member: int) -> set[int]:
+        """Scores the pairs again of which an address is the first; it and those of them that changed."""
+        touched = {member}
+        for other in [other for other in self.scores.get(member, ()) if other > member]:
+            touched |= self._pair(member, other)
+        return touched
+
     def _pair(self, one: int, other: int) -> set[int]:
         """Scores a pair and keeps it; both of them when something is another than before."""
         score = self.scorer.score(one, other)
@@ -142,9 +149,8 @@ class Linker:
             self._cursor = (self._cursor + 1) % len(self.index.profiles)
             self._round -= 1
             pairs -= 1 + len(self.scores.get(self._cursor, ()))
-            if self._cursor in self.scores or self._cursor in self._groups:
-                self._rescore(self._cursor)
-                touched.add(self._cursor)
+            if self._cursor in self.scores:
+                touched |= self._again(self._cursor)
         return self._regrouped(touched)
 
     @property
@@ -160,8 +166,7 @@ class Linker:
             self._cursor = (self._cursor + 1) % len(self.index.profiles)
             self._round -= 1
             if self._cursor in self.scores:
-                self._rescore(self._cursor)
-                touched.add(self._cursor)
+                touched |= self._again(self._cursor)
         self._late = set()
         return changes + self._regrouped(touched, whole=True)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 KEY, HOST, FILE, TUNNEL = "key", "host", "sha256", "tunnel"
 SCRIPT, CREDENTIALS, CLIENT, ENVIRONMENT, NETWORK = (
@@ -124,6 +125,7 @@ while _RUNGS[-1] < 10**9:
     _RUNGS.append(max(_RUNGS[-1] + 1, int(_RUNGS[-1] * 1.25)))
 
 
+@lru_cache(maxsize=65_536)
 def rung_above(count: int) -> int:
     """The rung at or above a count: exact to 8, then in steps of a quarter.
 
@@ -132,6 +134,7 @@ def rung_above(count: int) -> int:
     return _RUNGS[min(bisect_left(_RUNGS, count), len(_RUNGS) - 1)]
 
 
+@lru_cache(maxsize=65_536)
 def rung_below(count: int) -> int:
     """The rung at or below a count."""
     return _RUNGS[bisect_right(_RUNGS, count) - 1]

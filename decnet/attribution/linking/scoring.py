@@ -11,7 +11,8 @@ Counts enter by rungs, so a score changes only when a rung is passed. Groups of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from math import log2, log10
+from functools import lru_cache
+from math import fsum, log2, log10
 from typing import NamedTuple
 
 from decnet.attribution.linking import numbers as n
@@ -67,21 +68,22 @@ class Scorer:
     def score(self, one: int, other: int) -> Score:
         """The score of a pair; the same whichever is named first."""
         values = self._index.values
-        mine, theirs = self._index.profiles[one].values, self._index.profiles[other].values
+        profiles = self._index.profiles
+        mine, theirs = profiles[one].values, profiles[other].values
+        both = profiles[one].families & profiles[other].families
         shared = set(mine).intersection(theirs)
-        reasons = [
-            *self._shared(one, other, shared),
-            *self._kit(mine, theirs, shared),
-            *self._logins(one, other),
-        ]
+        reasons = [*self._shared(one, other, shared), *self._logins(one, other)]
+        if n.SCRIPT in both and all(reason.family != n.SCRIPT for reason in reasons):
+            reasons += self._kit(mine, theirs)
         reasons.sort(key=lambda reason: (reason.family, reason.value))
-        mine_in, theirs_in = ({values[v].family for v in held} for held in (mine, theirs))
-        against = tuple(self._against(mine_in & theirs_in, {values[v].family for v in shared}, reasons))
-        cost = sum(one.weight for one in against)
+        agreed = {values[number].family for number in shared}
+        against = tuple(self._against(both, agreed, reasons))
+        cost = fsum(one.weight for one in against)
         now = self._families((reason.family, reason.weight) for reason in reasons)
-        then = self._families((reason.family, reason.then) for reason in reasons)
-        apart = n.HOST in mine_in & theirs_in and not any(values[v].family == n.HOST for v in shared)
-        total, formed = round(sum(now.values()) + cost, 6), round(sum(then.values()) + cost, 6)
+        same = all(reason.then == reason.weight for reason in reasons)
+        then = now if same else self._families((reason.family, reason.then) for reason in reasons)
+        apart = n.HOST in both and n.HOST not in agreed
+        total, formed = round(fsum(now.values()) + cost, 6), round(fsum(then.values()) + cost, 6)
         hard = any(reason.family in n.HARD for reason in reasons)
         fits = formed >= self.thresholds.join and total >= self.thresholds.hold
         return Score(
@@ -112,17 +114,13 @@ class Scorer:
 
     def _weight(self, family: str, count: int, text: str = "") -> float:
         """What it weighs that two share a value which so many have."""
-        own = self.thresholds.families[family]
-        pi0 = share_of(text.partition(" ")[0], own.pi0) if family == n.CLIENT else own.pi0
-        stranger = max(n.rung_above(count) - 2, 0) * own.stranger
-        p = (stranger + n.PRIOR * pi0) / (n.rung_below(self._index.addresses[family]) + n.PRIOR)
-        return round(min(max(log10(own.m / p), 0.0), own.cap), 6)
+        greeting = text.partition(" ")[0] if family == n.CLIENT else ""
+        size = n.rung_below(self._index.addresses[family])
+        return _weight(self.thresholds.families[family], n.rung_above(count), size, greeting)
 
-    def _kit(self, mine: Iterable[int], theirs: Iterable[int], shared: set[int]) -> Iterator[Reason]:
+    def _kit(self, mine: Iterable[int], theirs: Iterable[int]) -> Iterator[Reason]:
         """Scripts that are not the same but of one kit."""
         values = self._index.values
-        if any(values[number].family == n.SCRIPT for number in shared):
-            return
         kits = [
             {self._kits.kit_of(v) for v in held if values[v].family == n.SCRIPT} for held in (mine, theirs)
         ]
@@ -136,22 +134,21 @@ class Scorer:
         """How much two samples of log-ins have in common, each weighed by how rare it is; nothing for a shared list."""
         mine, theirs = set(self._index.profiles[one].logins), set(self._index.profiles[other].logins)
         both = mine & theirs
-        if not both or sum(map(self._bits, both)) == 0:
+        told = fsum(map(self._bits, both)) if both else 0.0
+        if not told:
             return
-        part = sum(map(self._bits, both)) / sum(map(self._bits, mine | theirs))
+        part = told / fsum(map(self._bits, mine | theirs))
         weight = next((weight for least, weight in n.OVERLAPS if part >= least), 0.0)
         if weight:
             most = max(self._index.tried[one] for one in both)
             yield Reason(n.CREDENTIALS, f"{len(both)} log-ins", most, weight, weight)
 
     def _bits(self, login: int) -> float:
-        count = n.rung_above(self._index.tried[login])
-        share = count / max(n.rung_below(self._index.logged_in), 1)
-        if count > 1 and share >= n.COMMON_LOGIN:
-            return 0.0
-        return n.MAX_LOGIN_BITS if count <= 1 else min(log2(n.COMMON_LOGIN / share), n.MAX_LOGIN_BITS)
+        return _login_bits(n.rung_above(self._index.tried[login]), n.rung_below(self._index.logged_in))
 
-    def _against(self, both: set[str], shared: set[str], reasons: Iterable[Reason]) -> Iterator[Against]:
+    def _against(
+        self, both: frozenset[str], shared: set[str], reasons: Iterable[Reason]
+    ) -> Iterator[Against]:
         agreed = shared | {n.SCRIPT for reason in reasons if reason.family == n.CAMPAIGN}
         for family in sorted(both - agreed):
             if cost := self.thresholds.families[family].against:
@@ -193,3 +190,20 @@ class Scorer:
 
 def _rank(reason: Reason) -> tuple[float, float, str]:
     return reason.then, reason.weight, reason.value
+
+
+@lru_cache(maxsize=65_536)
+def _weight(family: n.Family, count: int, size: int, greeting: str) -> float:
+    """log10 of how much likelier one hand is than strangers to share a value at ``count`` of ``size`` addresses."""
+    pi0 = share_of(greeting, family.pi0) if greeting else family.pi0
+    p = (max(count - 2, 0) * family.stranger + n.PRIOR * pi0) / (size + n.PRIOR)
+    return round(min(max(log10(family.m / p), 0.0), family.cap), 6)
+
+
+@lru_cache(maxsize=65_536)
+def _login_bits(count: int, size: int) -> float:
+    """What a log-in says that so many of so many addresses tried: nothing when it is common."""
+    if count <= 1:
+        return n.MAX_LOGIN_BITS
+    share = count / max(size, 1)
+    return 0.0 if share >= n.COMMON_LOGIN else min(log2(n.COMMON_LOGIN / share), n.MAX_LOGIN_BITS)

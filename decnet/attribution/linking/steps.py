@@ -1,5 +1,8 @@
 """A session's commands as a script: steps without names, hosts and numbers, what each says, and how two compare; pure.
 
+A script is compared by its *marks*: its steps, and which of them follows which (two bits). Steps alone would make
+one kit of all that look around, fetch and clean up.
+
 A step is one simple command, read as playbooks are (:mod:`decnet.shell.playbook`) but with what its arguments are:
 options stay, a path of the system stays, a URL or an address is ``@``, a key ``KEY``, every other word goes. What a step
 says is fixed by the step alone (a bit for each word that is left, 2 to 5), so whether two scripts are alike never
@@ -13,6 +16,7 @@ import re
 from array import array
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 from decnet.attribution.linking import numbers as n
 from decnet.bounds import bit
@@ -78,8 +82,15 @@ def _kept(word: str) -> str:
     return _DIGITS.sub("#", word) if _SYSTEM.match(word) else ""
 
 
+def marks_of(steps: Sequence[str]) -> frozenset[str]:
+    """What two scripts are compared by."""
+    return frozenset((*steps, *(f"{one}\n{other}" for one, other in pairwise(steps))))
+
+
 def step_bits(step: str) -> int:
-    """What a step says, in bits."""
+    """What a step, or that one follows another, says in bits."""
+    if "\n" in step:
+        return n.MIN_STEP_BITS
     return min(max(step.count(" ") + 1, n.MIN_STEP_BITS), n.MAX_STEP_BITS)
 
 
@@ -89,7 +100,7 @@ def script_id(steps: Sequence[str]) -> str:
 
 
 def alike(one: frozenset[str], other: frozenset[str]) -> float:
-    """Weighted Jaccard of two sets of steps, 0..1."""
+    """Weighted Jaccard of the marks of two scripts, 0..1."""
     both = sum(map(step_bits, one & other))
     return both / sum(map(step_bits, one | other)) if both else 0.0
 
@@ -109,9 +120,9 @@ def _row(step: str) -> array[int]:
     return array("Q", map(min, zip(*copies, strict=True)))
 
 
-def bands(steps: Iterable[str]) -> list[int]:
+def bands(marks: Iterable[str]) -> list[int]:
     """One number a band; scripts that share one are worth comparing."""
-    least = [min(row) for row in zip(*(_row(step) for step in sorted(set(steps))), strict=True)]
+    least = [min(row) for row in zip(*(_row(mark) for mark in marks), strict=True)]
     return [
         hash((at, *least[at * n.ROWS : (at + 1) * n.ROWS])) & 0xFFFFFFFFFFFF for at in range(n.BANDS)
     ]  # of numbers only: the same in every process
