@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from random import Random
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from decnet.attribution.linking import Features, Thresholds
+from decnet.attribution.linking import Features, Linker, State, Thresholds, restored, state_of
 from tests.linkkit import campaigns, linked, partition, session
 
 KIT = ("uname -a", "cat /proc/cpuinfo", "wget @ -O", "chmod own", "rm -rf", "crontab -l")
@@ -72,6 +73,34 @@ def test_the_partition_is_the_same_in_any_order_of_sessions(
     one, other = linked(made, thresholds=thresholds), linked(shuffled, thresholds=thresholds)
     assert partition(one) == partition(other)
     assert campaigns(one) == campaigns(other)
+
+
+def rows(state: State) -> dict[str, list[str]]:
+    """The rows of a state but for their order and the numbers of groups."""
+    assets = [{k: v for k, v in row.items() if k not in ("campaign", "kit")} for row in state["assets"]]
+    said = {"assets": assets, **{name: state[name] for name in ("addresses", "values", "groups", "said")}}  # type: ignore[literal-required]
+    return {name: sorted(map(str, found)) for name, found in said.items()}
+
+
+@often
+@given(worlds, st.integers(0, 60))
+def test_a_restart_in_the_middle_changes_nothing(world: World, at: int) -> None:
+    made = sessions_of(world)
+    whole, first = linked(made), Linker()
+    for one in made[:at]:
+        first.add(one)
+    second = restored(json.loads(json.dumps(state_of(first))))
+    assert partition(second) == partition(first)
+    assert second.campaigns() == first.campaigns()
+    assert [second.identity(one) for one in second.index.members] == [
+        first.identity(one) for one in first.index.members
+    ]
+    for one in made[at:]:
+        second.add(one)
+    second.settle()
+    assert partition(second) == partition(whole)
+    assert second.campaigns() == whole.campaigns()
+    assert rows(state_of(restored(state_of(second)))) == rows(state_of(second))
 
 
 def test_the_worlds_of_these_tests_have_identities_of_many_kinds() -> None:

@@ -8,6 +8,7 @@ from decnet.attribution.linking.features import Features, Login, features_of
 from decnet.attribution.linking.linker import Change, Linker
 from decnet.attribution.linking.numbers import Thresholds
 from decnet.attribution.linking.scoring import Against, Reason, Score
+from decnet.attribution.linking.state import State, restored, state_of
 
 __all__ = [
     "Against",
@@ -17,6 +18,9 @@ __all__ = [
     "Login",
     "Reason",
     "Score",
+    "State",
     "Thresholds",
     "features_of",
+    "restored",
+    "state_of",
 ]

@@ -8,6 +8,7 @@ weighs is left to scoring.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 from decnet.attribution.linking import numbers as n
 from decnet.attribution.linking.features import Features
 from decnet.bounds import bit
+
+NOTHING: array[int] = array("Q")
 
 
 class Value:
@@ -47,7 +50,7 @@ class Profile:
         self.values: tuple[int, ...] = ()
         self.families: frozenset[str] = frozenset()
         """Of its values."""
-        self.logins: tuple[int, ...] = ()
+        self.logins: array[int] = NOTHING
 
 
 @dataclass(slots=True)
@@ -107,8 +110,7 @@ class Index:
         delta = Delta(member, fresh)
         for number in values:
             self.has(member, number, features.at, delta)
-        if features.logins:
-            self._log_in(member, features.logins, delta)
+        self.log_in(member, features.logins, delta)
         return delta
 
     def has(self, member: int, number: int, at: float, delta: Delta) -> None:
@@ -163,9 +165,12 @@ class Index:
         self._bumped(last, -1, False, delta)
         return True
 
-    def _log_in(self, member: int, logins: Sequence[int], delta: Delta) -> None:
+    def log_in(self, member: int, logins: Sequence[int], delta: Delta) -> None:
+        """Takes in what an address tried to log in with."""
+        if not logins:
+            return
         profile = self.profiles[member]
-        kept = tuple(sorted({*profile.logins, *logins})[: n.ADDRESS_LOGINS])
+        kept = array("Q", sorted({*profile.logins, *logins})[: n.ADDRESS_LOGINS])
         if kept == profile.logins:
             return
         if not profile.logins:

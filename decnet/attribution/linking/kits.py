@@ -94,6 +94,11 @@ class Forest:
         """All assets that have a group."""
         return self._parents.keys()
 
+    def take(self, group: Group, assets: Iterable[int]) -> None:
+        """A group as it was kept, with its assets."""
+        self.groups[group.founder] = group
+        self._parents.update(dict.fromkeys(assets, group.founder))
+
 
 class Kits:
     """Kits of scripts, and campaigns of kits, keys and files."""
@@ -164,6 +169,12 @@ class Kits:
         else:
             bit(n.CAPPED)
         return listed
+
+    def take(self, script: int, marks: Iterable[str]) -> None:
+        """A script as it was kept; what it is like is known from its group."""
+        self.marks[script] = frozenset(marks)
+        for band in bands(self.marks[script]):
+            self._bucket(band, script)
 
     def _joined(self, one: int, other: int, news: News) -> None:
         both = self.campaigns.join(one, other)

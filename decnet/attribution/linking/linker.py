@@ -14,7 +14,7 @@ all of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from decnet.attribution.linking import numbers as n
@@ -170,10 +170,23 @@ class Linker:
         self._late = set()
         return changes + self._regrouped(touched, whole=True)
 
-    def restart(self) -> None:
-        """Everything is to be scored again, as after other thresholds or a restored state."""
+    def take(self, winners: Mapping[int, int]) -> None:
+        """Takes over who is part of whose identity, and scores every pair; nothing is told of what was known before.
+
+        What is not as the evidence has it now (other thresholds, a sweep that was under way) is told later.
+        """
+        groups: dict[int, list[int]] = {}
+        for member, winner in winners.items():
+            groups.setdefault(winner, []).append(member)
+        for winner, group in groups.items():
+            if len(group) > 1:
+                self._kept([group], dict.fromkeys(group, winner))
+        for member in range(len(self.index.profiles)):
+            for other in self.index.partners(member):
+                if other > member:
+                    self._pair(member, other)
         self._round = len(self.index.profiles)
-        self._late = set(self._groups)
+        self._late = {member for group in groups.values() if len(group) > 1 for member in group}
 
     # --- who belongs together
 
