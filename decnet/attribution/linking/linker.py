@@ -86,6 +86,10 @@ class Linker:
         news = self.kits.add(delta.member, assets, features.steps, features.at)
         if delta.drift or news.drift:
             self._round = len(self.index.profiles)
+        elif delta.new_address and self._round:
+            self._round += 1  # it stands between the cursor and the end of the round
+        if self._late:
+            self._credit += CREDIT
         changes = self._begun(delta, features)
         changes += self._regrouped(self._rescored(delta))
         changes += self._told(news)
@@ -119,8 +123,11 @@ class Linker:
         return touched
 
     def _again(self, member: int) -> set[int]:
-        """Scores the pairs again of which an address is the first; it and those of them that changed."""
-        touched = {member}
+        """Scores the pairs again of which an address is the first: those of them that changed, and who names a group.
+
+        A group is parted anew through who names it, since pairs without a score that is kept count in it too.
+        """
+        touched = {member} if member in self._groups else set[int]()
         for other in [other for other in self.scores.get(member, ()) if other > member]:
             touched |= self._pair(member, other)
         return touched
@@ -149,8 +156,7 @@ class Linker:
             self._cursor = (self._cursor + 1) % len(self.index.profiles)
             self._round -= 1
             pairs -= 1 + len(self.scores.get(self._cursor, ()))
-            if self._cursor in self.scores:
-                touched |= self._again(self._cursor)
+            touched |= self._again(self._cursor)
         return self._regrouped(touched)
 
     @property
@@ -160,15 +166,13 @@ class Linker:
 
     def settle(self) -> list[Change]:
         """Follows everything that sessions changed to its end."""
-        changes: list[Change] = []
-        touched: set[int] = set(self._late)
+        touched = self._late
         while self._round:
             self._cursor = (self._cursor + 1) % len(self.index.profiles)
             self._round -= 1
-            if self._cursor in self.scores:
-                touched |= self._again(self._cursor)
+            touched |= self._again(self._cursor)
         self._late = set()
-        return changes + self._regrouped(touched, whole=True)
+        return self._regrouped(touched, whole=True)
 
     def take(self, winners: Mapping[int, int]) -> None:
         """Takes over who is part of whose identity, and scores every pair; nothing is told of what was known before.
@@ -186,7 +190,8 @@ class Linker:
                 if other > member:
                     self._pair(member, other)
         self._round = len(self.index.profiles)
-        self._late = {member for group in groups.values() if len(group) > 1 for member in group}
+        self._late = {member for group in self._groups.values() for member in group}
+        self._credit = -len(self._late)
 
     # --- who belongs together
 
@@ -199,7 +204,7 @@ class Linker:
                 continue
             members = self._component(member, None if whole else LARGE)
             if members is None:
-                self._put_off(member)
+                self._late.add(member)
                 continue
             seen |= members
             found += self._parted(members)
@@ -210,10 +215,6 @@ class Linker:
             self._credit = -size
             changes += self._regrouped(late, whole=True)
         return changes
-
-    def _put_off(self, member: int) -> None:
-        self._late.add(member)
-        self._credit += CREDIT
 
     def _component(self, member: int, limit: int | None) -> set[int] | None:
         """All that links and operators hold together with an address; None when they are more than the limit."""

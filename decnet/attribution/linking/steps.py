@@ -4,7 +4,7 @@ A script is compared by its *marks*: its steps, and which of them follows which 
 one kit of all that look around, fetch and clean up.
 
 A step is one simple command, read as playbooks are (:mod:`decnet.shell.playbook`) but with what its arguments are:
-options stay, a path of the system stays, a URL or an address is ``@``, a key ``KEY``, every other word goes. What a step
+options stay, a path of the system stays, a URL is ``@``, a key ``KEY``, every other word goes. What a step
 says is fixed by the step alone (a bit for each word that is left, 2 to 5), so whether two scripts are alike never
 depends on what else was seen.
 """
@@ -24,7 +24,7 @@ from decnet.shell.known import COMMANDS
 from decnet.shell.playbook import FOLDS, OWN, Simple, folded, simples
 
 _DIGITS = re.compile(r"\d+")
-_REMOTE = re.compile(r"\w+://|\d{1,3}(?:\.\d{1,3}){3}\b|/dev/(?:tcp|udp)/")
+_REMOTE = re.compile(r"\w+://|/dev/(?:tcp|udp)/")
 _SYSTEM = re.compile(
     r"(?:/(?:proc|etc|sys|dev|usr|bin|sbin|lib|boot|var/(?:log|run|spool))/|.*\.ssh\b)[\w./-]{0,60}\Z"
 )
