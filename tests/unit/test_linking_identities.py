@@ -200,6 +200,55 @@ def test_what_followed_a_loser_is_not_told_again() -> None:
     assert linker.identity(C) == [A, B, C]
 
 
+def test_a_value_that_is_at_too_many_joins_nobody_from_that_session_on() -> None:
+    linker = Linker(Thresholds(hub=20))
+    for one in crowd_elsewhere(300):
+        linker.add(one)
+    for one in crowd(20, key="k", client=RARE):
+        linker.add(one)
+    assert [len(group) for group in linker.identities()] == [20]
+    last = linker.add(session(A, 99.0, key="k"))
+    assert [kind for kind, _, _ in lives(last)] == ["identity.unmerged"] * 19
+    assert linker.identities() == []
+
+
+# --- campaigns
+
+
+def test_one_address_is_no_campaign_and_two_are_one_told_with_its_addresses() -> None:
+    linker = Linker()
+    first = [linker.add(session(A, at, steps=KIT, sha256="f" * 64)) for at in (1.0, 2.0)]
+    assert [c.kind for changes in first for c in changes] == ["identity.formed"]
+    assert linker.campaigns() == {}
+    formed, *assigned = linker.add(session(B, 3.0, steps=KIT))[1:]
+    assert (formed.kind, linker.campaigns()) == ("campaign.formed", {formed.about: [A, B]})
+    assert [(c.kind, c.about, c.other) for c in assigned] == [
+        ("campaign.identity.assigned", formed.about, A), ("campaign.identity.assigned", formed.about, B),
+    ]  # fmt: skip
+    again = linker.add(session(C, 4.0, sha256="f" * 64))
+    assert [(c.kind, c.about, c.other) for c in again[1:]] == [
+        ("campaign.identity.assigned", formed.about, C)
+    ]
+    assert linker.add(session(C, 5.0, sha256="f" * 64)) == []
+
+
+def test_campaigns_that_one_session_ties_together_keep_the_older_id() -> None:
+    linker = Linker()
+    for at, (address, key) in enumerate([(A, "k1"), (B, "k1"), (C, "k2"), (D, "k2")]):
+        linker.add(session(address, float(at), key=key))
+    older, younger = (next(u for u, found in linker.campaigns().items() if one in found) for one in (A, C))
+    told = linker.add(session(D, 9.0, key=["k1", "k2"]))
+    assert ("campaign.merged", older, younger) in [(c.kind, c.about, c.other) for c in told]
+    assert linker.campaigns() == {older: sorted([A, B, C, D])}
+    assert linker.kits.now(younger) == older
+
+
+def test_campaigns_have_as_many_addresses_as_they_have() -> None:
+    linker = linked(crowd(300, key="k"))
+    assert [len(found) for found in linker.campaigns().values()] == [300]
+    assert linker.identities() == []
+
+
 # --- operators
 
 
