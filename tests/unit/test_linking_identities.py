@@ -281,6 +281,39 @@ def test_who_is_not_known_or_oneself_is_said_to_be_so() -> None:
         linker.not_same(A, A, "?")
 
 
+# --- purges
+
+
+def test_a_forgotten_address_leaves_nothing_and_its_identity_goes_on_under_the_next_id() -> None:
+    made = [session(one, float(n), key="k", client=RARE, logins=[7]) for n, one in enumerate((A, B, C))]
+    linker = linked([*made, session(D, 9.0, host="h.test")])
+    linker.same(A, D, "said")
+    told = lives(linker.forget(A))
+    assert ("identity.unmerged", uuid(B), uuid(A)) in told
+    assert ("identity.merged", uuid(B), uuid(C)) in told
+    assert ("identity.unmerged", uuid(D), uuid(A)) in told
+    linker.settle()
+    assert partition(linker) == {frozenset({B, C})}
+    assert linker.identity(C) == [B, C]
+    assert linker.explain(B, C) == linked(made[1:]).explain(B, C)
+    state = state_of(linker)
+    assert A not in str(state)
+    assert partition(restored(state)) == {frozenset({B, C})}
+    assert linker.campaigns() == restored(state).campaigns()
+    with pytest.raises(KeyError):
+        linker.identity(A)
+
+
+def test_a_forgotten_address_that_comes_again_is_a_new_one_with_its_old_id() -> None:
+    linker = linked([session(A, 1.0, key="k", client=RARE), session(B, 2.0, key="k", client=RARE)])
+    (name,) = linker.campaigns()
+    linker.forget(B)
+    assert (partition(linker), linker.campaigns()) == (frozenset(), {})
+    told = linker.add(session(B, 3.0, key="k", client=RARE))
+    assert lives(told) == [("identity.merged", uuid(A), uuid(B))]
+    assert linker.campaigns() == {name: [A, B]}
+
+
 # --- bounds
 
 

@@ -9,18 +9,23 @@ from decnet.attribution.linking.linker import Change, Linker
 from decnet.attribution.linking.numbers import Thresholds
 from decnet.attribution.linking.scoring import Against, Reason, Score
 from decnet.attribution.linking.state import State, restored, state_of
+from decnet.attribution.linking.told import CampaignTold, IdentityTold, campaigns_told, identity_told
 
 __all__ = [
     "Against",
+    "CampaignTold",
     "Change",
     "Features",
+    "IdentityTold",
     "Linker",
     "Login",
     "Reason",
     "Score",
     "State",
     "Thresholds",
+    "campaigns_told",
     "features_of",
+    "identity_told",
     "restored",
     "state_of",
 ]

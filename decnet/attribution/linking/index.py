@@ -181,6 +181,22 @@ class Index:
             delta.drift |= n.rung_above(before) != n.rung_above(self.tried[one])
         profile.logins, delta.changed = kept, True
 
+    def forget(self, member: int) -> Delta:
+        """Takes everything out that is known of an address; its number stays, and names nobody any more."""
+        profile, delta = self.profiles[member], Delta(member, changed=True)
+        for number in profile.values:
+            if (holders := self.values[number].holders) is not None:
+                del holders[member]
+            self._bumped(number, -1, True, delta)
+        for family in profile.families:
+            self._counted(family, -1, delta)
+        self.tried.subtract(profile.logins)
+        if profile.logins:
+            self._counted(n.CREDENTIALS + "?", -1, delta)
+        profile.values, profile.families, profile.logins = (), frozenset(), NOTHING
+        del self.members[profile.address]
+        return delta
+
     @property
     def logged_in(self) -> int:
         """Addresses that tried to log in."""

@@ -10,7 +10,7 @@ Campaigns have as many addresses as they have; one address alone makes none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from decnet.attribution.linking import numbers as n
@@ -34,6 +34,11 @@ class Group:
     uuid: str = ""
     """Empty until two addresses share it; permanent from then on."""
     members: set[int] = field(default_factory=set)
+
+    @property
+    def shared(self) -> bool:
+        """Whether it is a campaign: one that lost all but one address is none until another comes, under its old id."""
+        return bool(self.uuid) and len(self.members) > 1
 
 
 @dataclass(slots=True)
@@ -234,16 +239,35 @@ class Kits:
             self.campaigns.root(one) for one in self._index.profiles[member].values
             if values[one].family in ASSETS and self.campaigns.holds(one)
         }  # fmt: skip
-        return sorted(filter(None, (self.campaigns.groups[root].uuid for root in roots)))
+        groups = (self.campaigns.groups[root] for root in roots)
+        return sorted(group.uuid for group in groups if group.shared)
 
-    def name(self, group: Group, assets: Iterable[int]) -> str:
-        """What a campaign is called: its clearest asset, a key before a file before the step that says most."""
+    def forget(self, member: int) -> None:
+        """Takes an address out of all kits and campaigns; what its sessions tied together stays so."""
+        for forest in (self.kits, self.campaigns):
+            for group in forest.groups.values():
+                group.members.discard(member)
+
+    def by_campaign(self) -> Iterator[tuple[Group, list[int]]]:
+        """The campaigns of several addresses with their assets: keys, then files, then scripts, the commonest first."""
         values = self._index.values
-        ranked = sorted(
-            assets, key=lambda a: (ASSETS.index(values[a].family), -values[a].count, values[a].text)
-        )
-        first = ranked[0] if ranked else group.founder
-        if values[first].family != n.SCRIPT:
-            return f"{values[first].family} {values[first].text}"
-        steps = sorted(mark for mark in self.marks[first] if "\n" not in mark)
+        assets: dict[int, list[int]] = {}
+        for asset in self.campaigns.assets():
+            assets.setdefault(self.campaigns.root(asset), []).append(asset)
+        for root, group in self.campaigns.groups.items():
+            if group.shared:
+                yield (
+                    group,
+                    sorted(
+                        assets[root],
+                        key=lambda a: (ASSETS.index(values[a].family), -values[a].count, values[a].text),
+                    ),
+                )
+
+    def name(self, assets: Sequence[int]) -> str:
+        """What a campaign is called: its first asset, or of a script the step that says most."""
+        first = self._index.values[assets[0]]
+        if first.family != n.SCRIPT:
+            return f"{first.family} {first.text}"
+        steps = sorted(mark for mark in self.marks[assets[0]] if "\n" not in mark)
         return max(steps, key=lambda step: (step_bits(step), len(step)))

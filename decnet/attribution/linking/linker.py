@@ -339,6 +339,26 @@ class Linker:
         gone.pop(known, None)
         return self._regrouped(known, whole=True)
 
+    def forget(self, address: str) -> list[Change]:
+        """Takes an address out with all that is known of it, as a purge does. Raises KeyError when it is not known."""
+        member = self.index.members[address]
+        others = set(self.scores.get(member, ())) | set(
+            self._groups.get(self.winners.get(member, member), ())
+        )
+        for said in (self.musts, self.cannots):
+            for known in [known for known in said if member in known]:
+                others |= set(known)
+                del said[known]
+        delta = self.index.forget(member)
+        self.kits.forget(member)
+        self._round = len(self.index.profiles)
+        for other in set(self.scores.get(member, ())):
+            self._pair(member, other)
+        changes = self._regrouped(others | {member} | self._rescored(delta), whole=True)
+        profile = self.index.profiles[member]
+        profile.address = profile.attacker_uuid = ""
+        return changes
+
     # --- look-ups
 
     def address(self, member: int) -> str:
@@ -366,4 +386,4 @@ class Linker:
     def campaigns(self) -> dict[str, list[str]]:
         """Campaign → its addresses."""
         groups = self.kits.campaigns.groups.values()
-        return {g.uuid: sorted(map(self.address, g.members)) for g in groups if g.uuid}
+        return {g.uuid: sorted(map(self.address, g.members)) for g in groups if g.shared}

@@ -94,6 +94,7 @@ def state_of(linker: Linker) -> State:
                 "logins": list(known.logins),
             }
             for member, known in enumerate(linker.index.profiles)
+            if known.address
         ],
         "values": list(_values(linker.index)),
         "assets": list(_assets(linker, *numbers)),
