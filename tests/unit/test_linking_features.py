@@ -164,18 +164,29 @@ def test_what_anybody_types_is_no_script(lines: list[str]) -> None:
     assert script_of(lines) == ()
 
 
+def test_what_only_bots_type_at_an_appliance_is_a_script() -> None:
+    assert script_of(["enable", "system", "shell", "sh", "/bin/busybox ECCHI"]) == (
+        "enable",
+        "system",
+        "shell",
+        "sh",
+        "own",
+    )
+
+
 def test_a_script_needs_three_steps_that_say_twelve_bits() -> None:
     twelve = ["w", "id", "ls", "ps", "free", "uptime"]
     assert [step_bits(step) for step in twelve] == [2] * 6
     assert script_of(twelve) == tuple(twelve)
     assert script_of(twelve[:5]) == ()
     assert step_bits("a b c d e f g") == 5
+    assert [step_bits(step) for step in ("own", "enable", "uname -a", "chattr -i", "x\ny")] == [2, 3, 2, 3, 2]
 
 
 def test_scripts_are_compared_by_steps_and_by_what_follows_what() -> None:
     one, other = marks_of(("a", "b", "c")), marks_of(("c", "a", "b"))
     assert alike(one, one) == 1.0
-    assert alike(one, other) == pytest.approx(8 / 12)
+    assert alike(one, other) == pytest.approx(11 / 15)
     assert alike(one, marks_of(("x", "y"))) == 0.0
 
 

@@ -5,7 +5,7 @@ one kit of all that look around, fetch and clean up.
 
 A step is one simple command, read as playbooks are (:mod:`decnet.shell.playbook`) but with what its arguments are:
 options stay, a path of the system stays, a URL is ``@``, a key ``KEY``, every other word goes. What a step
-says is fixed by the step alone (a bit for each word that is left, 2 to 5), so whether two scripts are alike never
+says is fixed by the step alone (a bit for each word that is left, one more for a program that not everybody types; 2 to 5), so whether two scripts are alike never
 depends on what else was seen.
 """
 
@@ -22,12 +22,17 @@ from decnet.attribution.linking import numbers as n
 from decnet.bounds import bit
 from decnet.shell.known import COMMANDS
 from decnet.shell.playbook import FOLDS, OWN, Simple, folded, simples
+from decnet.shell.programs import RECON
 
 _DIGITS = re.compile(r"\d+")
 _REMOTE = re.compile(r"\w+://|/dev/(?:tcp|udp)/")
 _SYSTEM = re.compile(
     r"(?:/(?:proc|etc|sys|dev|usr|bin|sbin|lib|boot|var/(?:log|run|spool))/|.*\.ssh\b)[\w./-]{0,60}\Z"
 )
+_EVERYDAY = RECON | {
+    "cd", "echo", "exit", "logout", "ls", "cat", "grep", "wc", "head", "tail", "history", "clear", "sudo", "su", OWN,
+}  # fmt: skip
+"""Programs that anybody types; that one of the others is used says a bit more (``enable``, ``tftp``, ``chattr``)."""
 _WORDS = 16
 _WORD_CHARS = 64
 _CACHED_CHARS = 1000
@@ -91,7 +96,9 @@ def step_bits(step: str) -> int:
     """What a step, or that one follows another, says in bits."""
     if "\n" in step:
         return n.MIN_STEP_BITS
-    return min(max(step.count(" ") + 1, n.MIN_STEP_BITS), n.MAX_STEP_BITS)
+    words = step.count(" ") + 1
+    rare = step.partition(" ")[0] not in _EVERYDAY
+    return min(max(words, n.MIN_STEP_BITS) + rare, n.MAX_STEP_BITS)
 
 
 def script_id(steps: Sequence[str]) -> str:
