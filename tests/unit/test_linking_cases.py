@@ -36,5 +36,7 @@ def test_who_runs_two_kits_is_in_both_campaigns_and_makes_them_no_one(tmp_path: 
     both = set.intersection(*groups)
     assert len(groups) == 2
     assert both == {"198.19.9.146"}
+    assert linker.campaigns_of("198.19.9.146") == sorted(linker.campaigns())
+    assert len(linker.campaigns_of("198.19.53.30")) == 1
     apart = [tuple(pair) for pair in case["expect"]["apart"]]
     assert not [p for g in groups for p in combinations(sorted(g), 2) if p in apart or p[::-1] in apart]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from decnet.attribution.linking import numbers as n
@@ -90,11 +90,6 @@ class Index:
             found = known[text] = len(self.values)
             self.values.append(Value(family, text))
         return found
-
-    def known(self, family: str, text: str) -> Value | None:
-        """A value that somebody had."""
-        found = self._ids.get(family, {}).get(text)
-        return None if found is None else self.values[found]
 
     def member_of(self, address: str, attacker_uuid: str, founded: float) -> tuple[int, bool]:
         """The number of an address, and whether it is new."""
@@ -214,10 +209,6 @@ class Index:
         """Who has a hard value; nobody for one that only names a campaign, or a soft one."""
         value = self.values[number]
         return set() if value.holders is None or value.count > self._hub else set(value.holders)
-
-    def of_family(self, member: int, family: str) -> Iterator[int]:
-        """The values of a family that an address has."""
-        return (one for one in self.profiles[member].values if self.values[one].family == family)
 
 
 def _place(text: str) -> tuple[bytes, str]:

@@ -387,3 +387,7 @@ class Linker:
         """Campaign → its addresses."""
         groups = self.kits.campaigns.groups.values()
         return {g.uuid: sorted(map(self.address, g.members)) for g in groups if g.shared}
+
+    def campaigns_of(self, address: str) -> list[str]:
+        """The campaigns of an address, in order of their ids; KeyError for one that is not known."""
+        return self.kits.of_member(self.index.members[address])

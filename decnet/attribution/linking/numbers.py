@@ -23,7 +23,6 @@ CAMPAIGN = "campaign"
 """What a reason is called when two scripts are not the same but of one kit."""
 HARD = (KEY, HOST, FILE, TUNNEL)
 """Families of what only its owner profits from; all others never join by themselves."""
-SOFT = (SCRIPT, CLIENT, ENVIRONMENT, NETWORK)
 
 PRIOR = 200
 """Addresses that a prior is worth: what is thought of a value before anything was seen (design: "+ 200")."""
