@@ -8,6 +8,7 @@ import pytest
 
 from decnet.attribution.linking import Change, Features, Linker, Thresholds, restored, state_of
 from decnet.attribution.linking.linker import LARGE
+from decnet.bounds import BITES
 from decnet.ids import attacker_id, identity_id
 from tests.linkkit import linked, partition, session
 
@@ -346,6 +347,18 @@ def test_a_flood_of_values_leaves_the_same_ones_in_every_order() -> None:
     assert len(kept[0]) == 64
     assert [list(made_of.index.profiles[0].logins) for made_of in (one, other)] == [list(range(16))] * 2
     assert sum(value.count for value in one.index.values) == 64
+
+
+def test_a_kit_of_more_scripts_than_a_band_holds_is_one_kit_in_any_order_and_the_bound_is_counted() -> None:
+    steps = [f"cat /proc/{n}" for n in range(30)]
+    made = [
+        session(f"203.{n}.1.7", float(n), steps=[*steps[: n % 30], f"ls /proc/x{n}", *steps[n % 30 + 1 :]])
+        for n in range(60)
+    ]
+    before = BITES["linking_capped"]
+    for order in (made, made[::-1], Random(4).sample(made, len(made))):
+        assert [len(found) for found in linked(order).campaigns().values()] == [60]
+    assert BITES["linking_capped"] > before
 
 
 def test_thresholds_that_contradict_each_other_are_refused() -> None:
