@@ -13,6 +13,7 @@ from decnet.hostile import storable_text
 
 _ATTACKER_NS = uuid5(NAMESPACE_URL, "decnet:attacker:v1")
 _IDENTITY_NS = uuid5(NAMESPACE_URL, "decnet:identity:v1")
+_CAMPAIGN_NS = uuid5(NAMESPACE_URL, "decnet:campaign:v1")
 _SESSION_NS = uuid5(NAMESPACE_URL, "decnet:session:v1")
 _EVENT_NS = uuid5(NAMESPACE_URL, "decnet:event:v1")
 _VERSION_BITS = 5 << 76 | 0b10 << 62
@@ -58,6 +59,11 @@ def attacker_id_as_written(ip: str) -> str:
 def identity_id(attacker_uuid: str) -> str:
     """Id of the stub identity that one attacker starts with."""
     return _derived(_IDENTITY_NS, str(attacker_uuid))
+
+
+def campaign_id(family: str, value: str) -> str:
+    """Id of the campaign that begins with one asset (a key, a file, a script)."""
+    return _derived(_CAMPAIGN_NS, f"{family}|{value}")
 
 
 def session_id(kind: str, decky_id: str, native_id: str) -> str:

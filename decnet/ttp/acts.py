@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from decnet.attack.catalogue import load_catalogue
+from decnet.shell.assets import host_of
 from decnet.shell.places import KEYS, STARTUP
+from decnet.shell.playbook import Simple, simple, simples
 from decnet.shell.programs import COMPILERS, EXTRACTORS, RUNNERS
 from decnet.shell.told import Facts
-from decnet.ttp.facts import host_of, name_of
+from decnet.ttp.facts import name_of
 from decnet.ttp.moves import Step, Writer, clean
-from decnet.ttp.playbook import Simple, simple, simples
 from decnet.ttp.severity import CERTAIN, SOMETHING
 from decnet.ttp.stages import stage_of
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from decnet.bounds import bit
 from decnet.events.session import Download, Forward, SessionEnded
 from decnet.hostile import storable_text
+from decnet.shell.assets import host_of
 from decnet.ttp.base import TaggerEvent
 
 T = TypeVar("T")
@@ -99,14 +99,6 @@ def joined_events(base: TaggerEvent, session: SessionEnded) -> list[TaggerEvent]
         for item in _bounded(session.joined)
         if item.command_text and item.id
     ]
-
-
-def host_of(url: str) -> str:
-    """Host of a URL in lower case, empty when it has none."""
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
 
 
 def name_of(path: str) -> str:

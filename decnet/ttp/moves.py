@@ -46,7 +46,7 @@ class Moves(msgspec.Struct):
 
     phases: list[Phase] = []
     plays: list[str] = []
-    """Of its commands, in order (:mod:`decnet.ttp.playbook`)."""
+    """Of its commands, in order (:mod:`decnet.shell.playbook`)."""
     beside: list[str] = []
     """Plays of what is no command, each once."""
     deeds: list[Deed] = []

@@ -14,8 +14,9 @@ from typing import Any
 
 from decnet.events.session import Download, Exploit, Forward, SessionEnded, Upload
 from decnet.hostile import storable_text
+from decnet.shell.assets import host_of
 from decnet.ttp.base import TaggerEvent
-from decnet.ttp.facts import host_of, name_of
+from decnet.ttp.facts import name_of
 
 MAX_KEY = 200
 """Characters of what names a thing in its source id; of a longer name it is a hash."""

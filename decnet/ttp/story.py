@@ -12,8 +12,8 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from decnet.hostile import visible
+from decnet.shell.playbook import groups, playbook_id
 from decnet.ttp.moves import MAX_NAMES, Moves, Phase
-from decnet.ttp.playbook import groups, playbook_id
 from decnet.ttp.severity import Deed, judged
 from decnet.ttp.stages import DELIVER, in_order
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decnet.ttp.playbook import LONGEST_CYCLE, folded, groups, playbook_id, simples
+from decnet.shell.playbook import LONGEST_CYCLE, folded, groups, playbook_id, simples
 
 SCRIPT = [
     "cd /tmp || cd /var/run",

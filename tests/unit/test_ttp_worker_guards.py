@@ -24,13 +24,14 @@ from decnet.errors import BusError, DatabaseError, RuleError, RuleStoreError, So
 from decnet.ids import attacker_id, event_id
 from decnet.runtime.received import Received
 from decnet.runtime.worker import TxBus
+from decnet.shell.assets import host_of
 from decnet.ttp import backfill as backfill_module
 from decnet.ttp import sweep as sweep_module
 from decnet.ttp import worker as worker_module
 from decnet.ttp.backfill import READ_BACK, STREAM_TOPICS, Progress, _Run, run_backfill
 from decnet.ttp.base import TaggerEvent
 from decnet.ttp.factory import CompositeTagger
-from decnet.ttp.facts import MAX_FACTS, host_of, name_of
+from decnet.ttp.facts import MAX_FACTS, name_of
 from decnet.ttp.loader import load_bytes
 from decnet.ttp.offline import OfflineTagger
 from decnet.ttp.parts import MAX_KEPT

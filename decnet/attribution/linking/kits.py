@@ -1,0 +1,273 @@
+"""Kits and campaigns: which scripts are of one kit, and which keys, files and kits are one campaign; pure.
+
+A campaign is a set of *assets* (keys, files, scripts), not of addresses: what one session brings together belongs
+together, the same asset is the same campaign, and scripts that are alike are of one kit. An address is in the
+campaigns of its assets, so one that runs two kits is in two and makes them no one. Since assets only ever come
+together, the order of sessions does not matter.
+
+Campaigns have as many addresses as they have; one address alone makes none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from decnet.attribution.linking import numbers as n
+from decnet.attribution.linking.index import Index
+from decnet.attribution.linking.steps import alike, bands, marks_of, step_bits
+from decnet.bounds import bit
+from decnet.ids import campaign_id
+
+ASSETS = (n.KEY, n.FILE, n.SCRIPT)
+
+
+@dataclass(slots=True)
+class Group:
+    """Assets that belong together, and the addresses that were seen with any of them."""
+
+    founder: int
+    """The asset that it began with."""
+    founded: float
+    label: str
+    """The first of its assets' texts."""
+    uuid: str = ""
+    """Empty until two addresses share it; permanent from then on."""
+    members: set[int] = field(default_factory=set)
+
+    @property
+    def shared(self) -> bool:
+        """Whether it is a campaign: one that lost all but one address is none until another comes, under its old id."""
+        return bool(self.uuid) and len(self.members) > 1
+
+
+@dataclass(slots=True)
+class News:
+    """What a session did to campaigns, by their ids."""
+
+    formed: list[str] = field(default_factory=list)
+    merged: list[tuple[str, str]] = field(default_factory=list)
+    """Winner and loser."""
+    assigned: list[tuple[str, int]] = field(default_factory=list)
+    drift: bool = False
+    """Whether a kit is another number of addresses, so that scores may be others."""
+
+
+class Forest:
+    """Groups that only ever grow together."""
+
+    def __init__(self) -> None:
+        self.groups: dict[int, Group] = {}
+        self._parents: dict[int, int] = {}
+
+    def root(self, asset: int) -> int:
+        """What stands for the group of an asset."""
+        parents = self._parents
+        found = asset
+        while (up := parents[found]) != found:
+            found = up
+        while (up := parents[asset]) != found:
+            parents[asset], asset = found, up
+        return found
+
+    def plant(self, asset: int, at: float, text: str) -> None:
+        """A group for an asset that has none."""
+        if asset not in self._parents:
+            self._parents[asset] = asset
+            self.groups[asset] = Group(asset, at, text)
+
+    def holds(self, asset: int) -> bool:
+        """Whether an asset has a group."""
+        return asset in self._parents
+
+    def join(self, one: int, other: int) -> tuple[Group, Group] | None:
+        """Makes the groups of two assets one: what it is, and what went into it with the members that only that had;
+        None when they are one already."""
+        large, small = self.root(one), self.root(other)
+        if large == small:
+            return None
+        if len(self.groups[large].members) < len(self.groups[small].members):
+            large, small = small, large
+        self._parents[small] = large
+        kept, gone = self.groups[large], self.groups.pop(small)
+        gone.members -= kept.members
+        kept.members |= gone.members
+        kept.label = min(kept.label, gone.label)
+        return kept, gone
+
+    def assets(self) -> Iterable[int]:
+        """All assets that have a group."""
+        return self._parents.keys()
+
+    def take(self, group: Group, assets: Iterable[int]) -> None:
+        """A group as it was kept, with its assets."""
+        self.groups[group.founder] = group
+        self._parents.update(dict.fromkeys(assets, group.founder))
+
+
+class Kits:
+    """Kits of scripts, and campaigns of kits, keys and files."""
+
+    def __init__(self, index: Index, similar: float = n.DEFAULT.similar) -> None:
+        self._index = index
+        self._similar = similar
+        self.kits = Forest()
+        self.campaigns = Forest()
+        self.merged_into: dict[str, str] = {}
+        """Campaigns that are another one now."""
+        self.marks: dict[int, frozenset[str]] = {}
+        self._buckets: dict[int, int | list[int]] = {}
+
+    def add(self, member: int, assets: Sequence[int], steps: tuple[str, ...], at: float) -> News:
+        """Takes the assets of one session in; ``steps`` are those of its script, if it has one."""
+        news = News()
+        for asset in assets:
+            fresh = not self.campaigns.holds(asset)
+            self.campaigns.plant(asset, at, self._index.values[asset].text)
+            if self._index.values[asset].family == n.SCRIPT:
+                self._script(asset, steps, at, fresh, member, news)
+        for one in assets[1:]:
+            self._joined(assets[0], one, news)
+        if assets:
+            self._present(self.campaigns.groups[self.campaigns.root(assets[0])], member, news)
+        return news
+
+    def _script(
+        self, asset: int, steps: tuple[str, ...], at: float, fresh: bool, member: int, news: News
+    ) -> None:
+        self.kits.plant(asset, at, self._index.values[asset].text)
+        if fresh:
+            self.marks[asset] = marks_of(steps)
+            for other in self._similar_to(asset):
+                self._one_kit(asset, other, news)
+        kit = self.kits.groups[self.kits.root(asset)]
+        before = len(kit.members)
+        kit.members.add(member)
+        news.drift |= n.rung_above(before) != n.rung_above(len(kit.members))
+
+    def _one_kit(self, asset: int, other: int, news: News) -> None:
+        if self.kits.join(asset, other):
+            news.drift = True
+        self._joined(asset, other, news)
+
+    def _similar_to(self, asset: int) -> list[int]:
+        """Scripts of other kits that are alike; the script stands in the bands from now on."""
+        own, found, seen = self.marks[asset], [], {asset}
+        for band in bands(own):
+            for other in self._bucket(band, asset):
+                if other in seen:
+                    continue
+                seen.add(other)
+                if alike(own, self.marks[other]) >= self._similar:
+                    found.append(other)
+        return found
+
+    def _bucket(self, band: int, asset: int) -> list[int]:
+        """The scripts of a band, of which a new one becomes one while there is room."""
+        known = self._buckets.get(band)
+        if known is None:
+            self._buckets[band] = asset
+            return []
+        listed = [known] if isinstance(known, int) else known
+        if len(listed) < n.BUCKET:
+            self._buckets[band] = [*listed, asset]
+        else:
+            bit(n.CAPPED)
+        return listed
+
+    def take(self, script: int, marks: Iterable[str]) -> None:
+        """A script as it was kept; what it is like is known from its group."""
+        self.marks[script] = frozenset(marks)
+        for band in bands(self.marks[script]):
+            self._bucket(band, script)
+
+    def _joined(self, one: int, other: int, news: News) -> None:
+        both = self.campaigns.join(one, other)
+        if both is None:
+            return
+        kept, gone = both
+        older, younger = sorted((kept, gone), key=self._age)
+        if kept.uuid and gone.uuid:
+            self.merged_into[younger.uuid] = older.uuid
+            news.merged.append((older.uuid, younger.uuid))
+            kept.uuid = older.uuid
+        elif kept.uuid:  # a campaign has more members than a group that is none yet
+            news.assigned += [(kept.uuid, one) for one in sorted(gone.members)]
+        kept.founder, kept.founded = older.founder, older.founded
+        self._told(kept, news)
+
+    def _age(self, group: Group) -> tuple[float, str]:
+        return group.founded, self._index.values[group.founder].text
+
+    def _present(self, group: Group, member: int, news: News) -> None:
+        if member in group.members:
+            return
+        group.members.add(member)
+        if group.uuid:
+            news.assigned.append((group.uuid, member))
+        else:
+            self._told(group, news)
+
+    def _told(self, group: Group, news: News) -> None:
+        """Gives a group its id when it is a campaign from now on."""
+        if group.uuid or len(group.members) < 2:
+            return
+        founder = self._index.values[group.founder]
+        group.uuid = campaign_id(founder.family, founder.text)
+        news.formed.append(group.uuid)
+        news.assigned += [(group.uuid, one) for one in sorted(group.members)]
+
+    def kit_of(self, script: int) -> int:
+        """What stands for the kit of a script."""
+        return self.kits.root(script)
+
+    def kit(self, kit: int) -> tuple[int, str]:
+        """How many addresses have a kit, and its name."""
+        group = self.kits.groups[kit]
+        return len(group.members), group.label
+
+    def now(self, uuid: str) -> str:
+        """What a campaign is today."""
+        while uuid in self.merged_into:
+            uuid = self.merged_into[uuid]
+        return uuid
+
+    def of_member(self, member: int) -> list[str]:
+        """The campaigns of an address, in order of their ids."""
+        values = self._index.values
+        roots = {
+            self.campaigns.root(one) for one in self._index.profiles[member].values
+            if values[one].family in ASSETS and self.campaigns.holds(one)
+        }  # fmt: skip
+        groups = (self.campaigns.groups[root] for root in roots)
+        return sorted(group.uuid for group in groups if group.shared)
+
+    def forget(self, member: int) -> None:
+        """Takes an address out of all kits and campaigns; what its sessions tied together stays so."""
+        for forest in (self.kits, self.campaigns):
+            for group in forest.groups.values():
+                group.members.discard(member)
+
+    def by_campaign(self) -> Iterator[tuple[Group, list[int]]]:
+        """The campaigns of several addresses with their assets: keys, then files, then scripts, the commonest first."""
+        values = self._index.values
+        assets: dict[int, list[int]] = {}
+        for asset in self.campaigns.assets():
+            assets.setdefault(self.campaigns.root(asset), []).append(asset)
+        for root, group in self.campaigns.groups.items():
+            if group.shared:
+                yield (
+                    group,
+                    sorted(
+                        assets[root],
+                        key=lambda a: (ASSETS.index(values[a].family), -values[a].count, values[a].text),
+                    ),
+                )
+
+    def name(self, assets: Sequence[int]) -> str:
+        """What a campaign is called: its first asset, or of a script the step that says most."""
+        first = self._index.values[assets[0]]
+        if first.family != n.SCRIPT:
+            return f"{first.family} {first.text}"
+        steps = sorted(mark for mark in self.marks[assets[0]] if "\n" not in mark)
+        return max(steps, key=lambda step: (step_bits(step), len(step)))

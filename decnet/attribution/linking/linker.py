@@ -1,0 +1,393 @@
+"""Linking: takes sessions one by one, keeps who belongs together, and says what each session changed; pure, in memory.
+
+**The partition is a function of the evidence.** What is known (values and their earliest times, counts, groups of
+assets) is the same in any order of sessions. A session has the pairs scored again that it touches, and the component
+of each touched address is parted anew from its links alone (:mod:`decnet.attribution.linking.clusters`); nothing of
+how it was parted before goes in. What changes for everybody at once (how common a client is, how many addresses there
+are) is followed by a sweep round all addresses, a few pairs a session; :meth:`Linker.settle` goes all the way. Once
+settled, the same sessions in another order give the same identities. Only the ids tell who came first: the
+oldest one of an identity is its id, and a part that splits off has its own again.
+
+A component beyond ``LARGE`` is parted again only after enough sessions, or when settled, so that no session pays for
+all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from decnet.attribution.linking import numbers as n
+from decnet.attribution.linking.clusters import Component, Pair, clusters, pair
+from decnet.attribution.linking.features import Features
+from decnet.attribution.linking.index import Delta, Index
+from decnet.attribution.linking.kits import ASSETS, Kits, News
+from decnet.attribution.linking.scoring import Against, Reason, Score, Scorer
+from decnet.attribution.linking.steps import script_id
+from decnet.ids import identity_id
+
+FORMED, MERGED, UNMERGED = "identity.formed", "identity.merged", "identity.unmerged"
+CAMPAIGN_FORMED, CAMPAIGN_MERGED = "campaign.formed", "campaign.merged"
+ASSIGNED = "campaign.identity.assigned"
+SWEPT = 16
+"""Pairs that each session has scored again for what changes for everybody."""
+LARGE = 200
+"""Addresses of a component from which on it is parted again only once in a while."""
+CREDIT = 32
+"""Addresses of a large component that each session pays for."""
+
+
+class Change(NamedTuple):
+    """One thing that a session changed; ids are those of identities and campaigns.
+
+    ``about`` and ``other`` are: of ``identity.formed`` the identity and its address; of ``merged`` winner and loser;
+    of ``unmerged`` who is one of its own again and what it was part of; of ``campaign.formed`` the campaign;
+    of ``assigned`` the campaign and the identity's own address.
+    """
+
+    kind: str
+    about: str
+    other: str = ""
+    reasons: tuple[Reason, ...] = ()
+    against: tuple[Against, ...] = ()
+
+
+class Linker:
+    """Identities and campaigns of all sessions that were added."""
+
+    def __init__(self, thresholds: n.Thresholds = n.DEFAULT) -> None:
+        self.thresholds = thresholds
+        self.index = Index(thresholds.hub)
+        self.kits = Kits(self.index, thresholds.similar)
+        self.scorer = Scorer(self.index, self.kits, thresholds)
+        self.scores: dict[int, dict[int, tuple[float, bool]]] = {}
+        """Pairs that share a hard value: their total, and whether they are joined."""
+        self.winners: dict[int, int] = {}
+        """Address → the address whose identity it is part of; left out where it is its own."""
+        self.musts: dict[Pair, str] = {}
+        self.cannots: dict[Pair, str] = {}
+        """What operators said is (not) the same, with their reasons."""
+        self._groups: dict[int, list[int]] = {}
+        """Address that names an identity of several → all of them."""
+        self._late: set[int] = set()
+        self._credit = 0
+        self._cursor, self._round = 0, 0
+
+    # --- sessions
+
+    def add(self, features: Features) -> list[Change]:
+        """Takes a session in; what it changed, in order."""
+        values = list(features.values)
+        if features.steps:
+            values.append((n.SCRIPT, script_id(features.steps)))
+        numbers = [self.index.value_id(family, text) for family, text in values]
+        delta = self.index.add(features, numbers)
+        assets = [one for one in numbers if self.index.values[one].family in ASSETS]
+        news = self.kits.add(delta.member, assets, features.steps, features.at)
+        if delta.drift or news.drift:
+            self._round = len(self.index.profiles)
+        elif delta.new_address and self._round:
+            self._round += 1  # it stands between the cursor and the end of the round
+        if self._late:
+            self._credit += CREDIT
+        changes = self._begun(delta, features)
+        changes += self._regrouped(self._rescored(delta))
+        changes += self._told(news)
+        return changes + self.sweep(SWEPT)
+
+    def _begun(self, delta: Delta, features: Features) -> list[Change]:
+        if not delta.new_address:
+            return []
+        return [Change(FORMED, self.uuid(delta.member), features.address)]
+
+    def _rescored(self, delta: Delta) -> set[int]:
+        """Scores what a session touched; the addresses whose links may be others."""
+        touched: set[int] = set()
+        if delta.changed:
+            touched |= self._rescore(delta.member)
+        for number in delta.moved:
+            value = self.index.values[number]
+            members = sorted(value.holders or ())
+            if value.count > self.thresholds.hub + 1:  # it was at everybody's before
+                continue
+            for at, one in enumerate(members):
+                for other in members[at + 1 :]:
+                    touched |= self._pair(one, other)
+        return touched
+
+    def _rescore(self, member: int) -> set[int]:
+        """Scores an address with all that share or shared a hard value with it."""
+        touched: set[int] = set()
+        for other in self.index.partners(member) | set(self.scores.get(member, ())):
+            touched |= self._pair(member, other)
+        return touched
+
+    def _again(self, member: int) -> set[int]:
+        """Scores the pairs again of which an address is the first: those of them that changed, and who names a group.
+
+        A group is parted anew through who names it, since pairs without a score that is kept count in it too.
+        """
+        touched = {member} if member in self._groups else set[int]()
+        for other in [other for other in self.scores.get(member, ()) if other > member]:
+            touched |= self._pair(member, other)
+        return touched
+
+    def _pair(self, one: int, other: int) -> set[int]:
+        """Scores a pair and keeps it; both of them when something is another than before."""
+        score = self.scorer.score(one, other)
+        found = (score.total, score.joined) if score.hard else None
+        if self.scores.get(one, {}).get(other) == found:
+            return set()
+        for a, b in ((one, other), (other, one)):
+            if found is not None:
+                self.scores.setdefault(a, {})[b] = found
+                continue
+            del self.scores[a][b]
+            if not self.scores[a]:
+                del self.scores[a]
+        return {one, other}
+
+    # --- what follows slowly
+
+    def sweep(self, pairs: int) -> list[Change]:
+        """Goes on with the round that a change for everybody began, by so many pairs or one address at least."""
+        touched: set[int] = set()
+        while self._round and pairs > 0:
+            self._cursor = (self._cursor + 1) % len(self.index.profiles)
+            self._round -= 1
+            pairs -= 1 + len(self.scores.get(self._cursor, ()))
+            touched |= self._again(self._cursor)
+        return self._regrouped(touched)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left to be followed."""
+        return not self._round and not self._late
+
+    def settle(self) -> list[Change]:
+        """Follows everything that sessions changed to its end."""
+        touched = self._late
+        while self._round:
+            self._cursor = (self._cursor + 1) % len(self.index.profiles)
+            self._round -= 1
+            touched |= self._again(self._cursor)
+        self._late = set()
+        return self._regrouped(touched, whole=True)
+
+    def take(self, winners: Mapping[int, int]) -> None:
+        """Takes over who is part of whose identity, and scores every pair; nothing is told of what was known before.
+
+        What is not as the evidence has it now (other thresholds, a sweep that was under way) is told later.
+        """
+        groups: dict[int, list[int]] = {}
+        for member, winner in winners.items():
+            groups.setdefault(winner, []).append(member)
+        for winner, group in groups.items():
+            if len(group) > 1:
+                self._kept([group], dict.fromkeys(group, winner))
+        for member in range(len(self.index.profiles)):
+            for other in self.index.partners(member):
+                if other > member:
+                    self._pair(member, other)
+        self._round = len(self.index.profiles)
+        self._late = {member for group in self._groups.values() for member in group}
+        self._credit = -len(self._late)
+
+    # --- who belongs together
+
+    def _regrouped(self, touched: Iterable[int], whole: bool = False) -> list[Change]:
+        """Parts the components of addresses anew."""
+        found: list[list[int]] = []
+        seen: set[int] = set()
+        for member in sorted(touched):
+            if member in seen:
+                continue
+            members = self._component(member, None if whole else LARGE)
+            if members is None:
+                self._late.add(member)
+                continue
+            seen |= members
+            found += self._parted(members)
+        changes = self._assigned(found)
+        if self._late and self._credit >= 0 and not whole:
+            late, self._late = self._late, set()
+            size = len(self._component(min(late), None) or ())
+            self._credit = -size
+            changes += self._regrouped(late, whole=True)
+        return changes
+
+    def _component(self, member: int, limit: int | None) -> set[int] | None:
+        """All that links and operators hold together with an address; None when they are more than the limit."""
+        seen, waiting = {member}, [member]
+        while waiting:
+            for other in self._tied(waiting.pop()):
+                if other not in seen:
+                    seen.add(other)
+                    waiting.append(other)
+            if limit is not None and len(seen) > limit:
+                return None
+        return seen
+
+    def _tied(self, member: int) -> Iterator[int]:
+        for other, (_, joined) in self.scores.get(member, {}).items():
+            if joined:
+                yield other
+        for one, other in self.musts:
+            if member in (one, other):
+                yield other if member == one else one
+
+    def _parted(self, members: set[int]) -> list[list[int]]:
+        if len(members) == 1:
+            return [list(members)]
+        links = {
+            (one, other): total
+            for one in members for other, (total, joined) in self.scores.get(one, {}).items()
+            if joined and one < other
+        }  # fmt: skip
+        must = [p for p in self.musts if p[0] in members]
+        cannot = frozenset(p for p in self.cannots if p[0] in members and p[1] in members)
+        return clusters(
+            Component(sorted(members), links, must, cannot, self.address, self.total), self.thresholds
+        )
+
+    def total(self, one: int, other: int) -> float:
+        """The total of any pair."""
+        known = self.scores.get(one, {}).get(other)
+        return known[0] if known is not None else self.scorer.score(one, other).total
+
+    # --- ids
+
+    def _assigned(self, found: Iterable[list[int]]) -> list[Change]:
+        """Gives groups their ids; what that changes, splits first."""
+        before = dict[int, int]()
+        after = dict[int, int]()
+        groups = [
+            group for group in found if len(group) > 1 or group[0] in self.winners or group[0] in self._groups
+        ]
+        for group in groups:
+            before.update((member, self.winners.get(member, member)) for member in group)
+            alive = [member for member in group if member not in self.winners]
+            winner = min(alive or group, key=self._age)
+            after.update((member, winner) for member in group)
+        self._kept(groups, after)
+        moved = sorted((one for one in after if before[one] != after[one]), key=self._age)
+        follows = {one for one in moved if before[one] != one and after[one] == after.get(before[one])}
+        changes = [
+            self._split(one, before[one]) for one in moved if before[one] != one and one not in follows
+        ]
+        changes += [self._merge(one, after[one]) for one in moved if after[one] != one and one not in follows]
+        return changes
+
+    def _kept(self, groups: Iterable[list[int]], after: dict[int, int]) -> None:
+        for member, winner in after.items():
+            self._groups.pop(member, None)
+            self.winners.pop(member, None)
+            if winner != member:
+                self.winners[member] = winner
+        for group in groups:
+            if len(group) > 1:
+                self._groups[after[group[0]]] = sorted(group, key=self._age)
+
+    def _age(self, member: int) -> tuple[float, str]:
+        profile = self.index.profiles[member]
+        return profile.founded, profile.address
+
+    def _split(self, member: int, winner: int) -> Change:
+        score = self.scorer.score(member, winner)
+        return Change(UNMERGED, self.uuid(member), self.uuid(winner), score.reasons, score.against)
+
+    def _merge(self, member: int, winner: int) -> Change:
+        """A merge with the reasons of the strongest link that the loser has in the group."""
+        group = self._groups[winner]
+        best = max((other for other in group if other != member), key=lambda other: self.total(member, other))
+        score = self.scorer.score(member, best)
+        return Change(MERGED, self.uuid(winner), self.uuid(member), score.reasons, score.against)
+
+    def _told(self, news: News) -> list[Change]:
+        told = [Change(CAMPAIGN_FORMED, uuid) for uuid in news.formed]
+        told += [Change(CAMPAIGN_MERGED, winner, loser) for winner, loser in news.merged]
+        told += [Change(ASSIGNED, self.kits.now(uuid), self.address(one)) for uuid, one in news.assigned]
+        return told
+
+    # --- operators
+
+    def same(self, one: str, other: str, reason: str) -> list[Change]:
+        """An operator says that two addresses are one hand; takes the place of a cut between them.
+
+        Raises KeyError for an address that is not known, ValueError for one and the same.
+        """
+        return self._said(one, other, reason, self.musts, self.cannots)
+
+    def not_same(self, one: str, other: str, reason: str) -> list[Change]:
+        """An operator says that two addresses are not one hand; takes the place of a link between them."""
+        return self._said(one, other, reason, self.cannots, self.musts)
+
+    def unsaid(self, one: str, other: str) -> list[Change]:
+        """Takes back what an operator said of two addresses."""
+        known = pair(self.index.members[one], self.index.members[other])
+        self.musts.pop(known, None)
+        self.cannots.pop(known, None)
+        return self._regrouped(known, whole=True)
+
+    def _said(
+        self, one: str, other: str, reason: str, put: dict[Pair, str], gone: dict[Pair, str]
+    ) -> list[Change]:
+        if one == other:
+            raise ValueError(f"{one} is itself")
+        known = pair(self.index.members[one], self.index.members[other])
+        put[known] = reason
+        gone.pop(known, None)
+        return self._regrouped(known, whole=True)
+
+    def forget(self, address: str) -> list[Change]:
+        """Takes an address out with all that is known of it, as a purge does. Raises KeyError when it is not known."""
+        member = self.index.members[address]
+        others = set(self.scores.get(member, ())) | set(
+            self._groups.get(self.winners.get(member, member), ())
+        )
+        for said in (self.musts, self.cannots):
+            for known in [known for known in said if member in known]:
+                others |= set(known)
+                del said[known]
+        delta = self.index.forget(member)
+        self.kits.forget(member)
+        self._round = len(self.index.profiles)
+        for other in set(self.scores.get(member, ())):
+            self._pair(member, other)
+        changes = self._regrouped(others | {member} | self._rescored(delta), whole=True)
+        profile = self.index.profiles[member]
+        profile.address = profile.attacker_uuid = ""
+        return changes
+
+    # --- look-ups
+
+    def address(self, member: int) -> str:
+        """The address of a member."""
+        return self.index.profiles[member].address
+
+    def uuid(self, member: int) -> str:
+        """The identity that began with a member, whatever it is part of now."""
+        return identity_id(self.index.profiles[member].attacker_uuid)
+
+    def identity(self, address: str) -> list[str]:
+        """The addresses of the identity that an address is part of, the one that names it first."""
+        member = self.index.members[address]
+        winner = self.winners.get(member, member)
+        return [self.address(one) for one in self._groups.get(winner, [winner])]
+
+    def identities(self) -> list[list[str]]:
+        """All identities of several addresses, each with the one that names it first."""
+        return [[self.address(one) for one in group] for group in self._groups.values()]
+
+    def explain(self, one: str, other: str) -> Score:
+        """Why two addresses are or are not of one hand."""
+        return self.scorer.score(self.index.members[one], self.index.members[other])
+
+    def campaigns(self) -> dict[str, list[str]]:
+        """Campaign → its addresses."""
+        groups = self.kits.campaigns.groups.values()
+        return {g.uuid: sorted(map(self.address, g.members)) for g in groups if g.shared}
+
+    def campaigns_of(self, address: str) -> list[str]:
+        """The campaigns of an address, in order of their ids; KeyError for one that is not known."""
+        return self.kits.of_member(self.index.members[address])
