@@ -278,12 +278,12 @@ def attackers(
 
     rows = common.run(ask)
     if not as_json:
-        rows = [{**row, "country": country_text(row), "network": network_text(row)} for row in rows]
+        rows = [{**row, "country": country_text(row), "as_name": network_text(row)} for row in rows]
     columns = (
-        "attacker_ip", "country", "network", "first_seen", "last_seen", "session_count", "decky_count", "severity",
+        "attacker_ip", "country", "as_name", "first_seen", "last_seen", "session_count", "decky_count", "severity",
         "techniques", "did", "attacker_uuid",
     )  # fmt: skip
-    common.print_rows(rows, columns, as_json, _empty({**filters, **where}), {"network": 30})
+    common.print_rows(rows, columns, as_json, _empty({**filters, **where}), {"as_name": 30})
 
 
 def _query(

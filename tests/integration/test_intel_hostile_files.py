@@ -63,7 +63,7 @@ def test_a_hundred_megabytes_of_junk_cost_little_and_are_named(tmp_path: Path) -
         (here / name).write_bytes(body)
     grown, place, states = looked(tmp_path)
     assert {name: state[0] for name, state in states.items()} == {
-        **dict.fromkeys(junk, "failed"), "geo.mmdb": "ok", "tor.txt": "ok",
+        **dict.fromkeys(junk, "failed"), "noise.json": "unused", "geo.mmdb": "ok", "tor.txt": "ok",
     }  # fmt: skip
     assert all(f"{here}/{name}" in states[name][1] for name in junk), "each fault says which file it is in"
     assert (place["country"], place["asn"], place["lists"]) == ("NL", 60729, ["tor"])
