@@ -20,7 +20,7 @@ from decnet.ttp.backfill import run_backfill
 from decnet.ttp.store.factory import get_rule_store
 from decnet.ttp.worker import TtpWorker
 from tests.dbkit import KINDS, open_repo
-from tests.rowkit import rows_of
+from tests.rowkit import put, rows_of
 from tests.wirekit import taken
 
 START, END = datetime.fromtimestamp(0, UTC), datetime.fromtimestamp(1e9, UTC)
@@ -188,6 +188,8 @@ async def test_what_was_never_seen_before_is_so_by_event_time(repo: BaseReposito
     await judge(worker, repo, ended("s1", lines[:1], 1000.0, downloads=sha))
     assert set(await repo.first_times("s5")) == {"keys", "techniques", "playbooks"}
     assert set(await repo.first_times("s1")) == {"hashes", "hosts", "playbooks"}
+    await put(repo, "session_thing", {"session_id": "s1", "kind": "of a later version", "value": "x"})
+    assert set(await repo.first_times("s1")) == {"hashes", "hosts", "playbooks"}, "and the session is shown"
 
 
 async def test_a_credential_is_new_until_somebody_tried_it_earlier(repo: BaseRepository) -> None:

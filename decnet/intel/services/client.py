@@ -11,14 +11,15 @@ import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Final
-
-import httpx
+from typing import TYPE_CHECKING, Any, Final
 
 from decnet.intel.services.base import Answer, AnswerFault, Service, Value
 from decnet.jsontext import loads
 from decnet.logs import get_logger
 from decnet.service_settings import ServiceSettings
+
+if TYPE_CHECKING:
+    import httpx
 
 log = get_logger(__name__)
 MAX_BYTES: Final = 2**20
@@ -41,6 +42,8 @@ class Client:
 
     async def ask(self, value: Value) -> Answer:
         """What the service says of a value. Raises AnswerFault when there is nothing that could be believed."""
+        import httpx  # here: it loads a terminal library, and an engine that asks nobody needs neither
+
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 status, body = await self._exchange(value)
@@ -73,6 +76,8 @@ class Client:
             return response.status_code, await _bounded(response)
 
     def _opened(self) -> httpx.AsyncClient:
+        import httpx
+
         proxy = self._settings.proxy
         return httpx.AsyncClient(
             trust_env=False,

@@ -111,7 +111,8 @@ class StoriesMixin(SqlRepository):
         found: FirstTimes = {}
         async with self._read() as session:
             for kind, value in await session.execute(_first_things(session_id)):
-                found.setdefault(_LISTS[kind], []).append(value)  # type: ignore[misc]
+                if kind in _LISTS:  # a later version may know more kinds
+                    found.setdefault(_LISTS[kind], []).append(value)  # type: ignore[misc]
             if techniques := await _first_techniques(session, session_id):
                 found["techniques"] = techniques
             if credentials := await self._first_credentials(session, session_id):
