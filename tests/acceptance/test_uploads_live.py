@@ -43,8 +43,11 @@ async def _attack(port: int, way: str, here: Path, there: str) -> None:
 
 
 def _console_tells(data: Path, attacks: Callable[[], None], words: str) -> float:
-    """Seconds from the end of the attack until an attached console says these words."""
-    with terminal("--attach", "--data-dir", data, size=(160, 48)) as console:
+    """Seconds from the end of the attack until an attached console says these words.
+
+    So high that what follows the story (sixty observations within a second) does not scroll it away between two looks.
+    """
+    with terminal("--attach", "--data-dir", data, size=(160, 120)) as console:
         console.shows(" LIVE ", LIMIT_S)
         console.press("1")
         attacks()
