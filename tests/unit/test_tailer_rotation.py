@@ -304,26 +304,6 @@ def test_of_rotated_logs_that_are_gone_the_newest_are_known_when_they_come_back(
     assert numbers(reader) == [0], "only the oldest one was forgotten"
 
 
-def test_a_packed_log_that_got_the_inode_of_one_that_was_cut_is_known_by_what_it_holds(
-    make: Make, tmp_path: Path
-) -> None:
-    log = tmp_path / "cowrie.json"
-    reader = make(log)
-    log.write_bytes(lines(1, 2))
-    assert numbers(reader) == [1]
-    log.write_bytes(lines(2, 3))
-    assert numbers(reader) == [2]
-    state = json.loads(json.dumps(reader.to_state()))
-    (cut,) = [record for record in state["files"] if record["cut"]]
-    packed = tmp_path / "cowrie.json.1.gz"
-    for line, told in ((1, []), (3, [3])):
-        packed.write_bytes(gzip.compress(lines(line, line + 1)))
-        cut["inode"] = packed.stat().st_ino
-        reader = make(log)
-        reader.restore(json.loads(json.dumps(state)))
-        assert numbers(reader) == told
-
-
 # --- order, names, copies
 
 

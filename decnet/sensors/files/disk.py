@@ -68,8 +68,7 @@ class DiskLook:
         """Whether the bytes before a record's offset are those that were read."""
         if not record.tail and not record.line:  # nothing was read yet
             return record.offset == file.padding
-        same = file.inode_key == (record.dev, record.inode) and not record.cut
-        if not record.tail or (file.gz and same):
+        if not record.tail or (file.gz and file.inode_key == (record.dev, record.inode)):
             return True
         mark = (*_mark(file), record.offset, record.tail)
         known = self._fits.get(file.path)

@@ -218,8 +218,7 @@ class _Known:
         other = _KnownAs()
         for record in self._candidates(file):
             own = _is_its_own(file, record)
-            again = file.gz and file.path != record.path  # packed, it is no log that begins anew in its inode
-            if (own and record.cut and not again) or (record.weak and not _is_all(file, record)):
+            if (own and record.cut) or (record.weak and not _is_all(file, record)):
                 continue
             reaches = _reaches(file, record)
             if reaches and self._disk.fits(file, record):
