@@ -148,7 +148,11 @@ def test_the_first_useful_frame(tmp_path: Path, table: Table) -> None:
             with terminal("--data-dir", tmp_path / "data") as screen:
                 screen.until(lambda: " LIVE " in screen.text and "ttp." in screen.text, 60, "traffic")
                 traffic = time.monotonic() - started
-                screen.until(lambda: "new attackers and identities" in screen.text and "0*" in screen.text, 60, "what is new")
+                screen.until(
+                    lambda: "new attackers and identities" in screen.text and "0*" in screen.text,
+                    60,
+                    "what is new",
+                )
                 stored, cpu = time.monotonic() - started, cpu_seconds(screen.child.pid)
     table.add("first useful frame: live traffic", traffic, 1.0, "s")
     table.add("what is new, from the database", stored, 1.5, "s")
