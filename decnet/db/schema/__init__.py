@@ -6,10 +6,22 @@ from decnet.db.schema import (
     fleet,
     ignored,
     journal,
+    linking,
     recorder,
     runtime,
     story,
     ttp,
 )
 
-__all__ = ["attribution", "behave", "fleet", "ignored", "journal", "recorder", "runtime", "story", "ttp"]
+__all__ = [
+    "attribution",
+    "behave",
+    "fleet",
+    "ignored",
+    "journal",
+    "linking",
+    "recorder",
+    "runtime",
+    "story",
+    "ttp",
+]

@@ -65,12 +65,17 @@ class Identity(SQLModel, table=True):
 
 
 class IdentityMerge(SQLModel, table=True):
-    """Every merge ever announced; the canonical identity is worked out from all of them."""
+    """Every merge that others announced; the canonical identity is worked out from all that are ``live``.
+
+    One that was taken back, or that an operator's word stands against, is not. News of a smaller ``seq`` is old.
+    """
 
     __tablename__ = "identity_merge"
     __table_args__ = (Index("ix_identity_merge_winner", "winner_uuid"),)
     loser_uuid: str = text_key()
     winner_uuid: str = text_key()
+    seq: int = number(0)
+    live: bool = Field(default=True)
 
 
 class SessionRow(SQLModel, table=True):
