@@ -140,7 +140,7 @@ async def test_a_campaign_has_the_sessions_of_its_assets_only(repo: BaseReposito
         "last_seen": 0,
         "payload_hosts": ["mdb7.cn", "a.cn"],
         "hashes": ["k1"],
-        "techniques": ["T1105", "T1098"],
+        "techniques": ["T1098", "T1105"],
         "reasons": [{"family": "key", "value": "ssh-rsa AAAA", "addresses": 2}],
     }
     assert (drop["addresses"], drop["sessions"], drop["techniques"]) == ([B, C], 2, ["T1496"])

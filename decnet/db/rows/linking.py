@@ -62,7 +62,7 @@ class ListedCampaign(TypedDict):
     first_seen: datetime | None
     last_seen: datetime | None
     payload_hosts: list[str]
-    """Of these sessions, as are hashes and techniques; the commonest first."""
+    """Of these sessions, as are hashes and techniques; the commonest first, techniques in their order."""
     hashes: list[str]
     techniques: list[str]
     reasons: list[Asset]

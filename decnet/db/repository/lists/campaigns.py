@@ -31,9 +31,8 @@ _LINKED, _MERGE = table_of(LinkSession), table_of(CampaignMerge)
 _ATTACKER, _IDENTITY, _SESSION = table_of(Attacker), table_of(Identity), table_of(SessionRow)
 _THING, _TAG = table_of(SessionThing), table_of(TTPTag)
 _HELD = _VALUE.join(_TERM, _TERM.c.term_id == _VALUE.c.term_id)
-_VISITS = _LINKED.join(_TERM, _TERM.c.term_id == _LINKED.c.term_id).join(
-    _SESSION, _SESSION.c.session_id == _LINKED.c.session_id
-)
+_BARE = _LINKED.join(_TERM, _TERM.c.term_id == _LINKED.c.term_id)
+_VISITS = _BARE.join(_SESSION, _SESSION.c.session_id == _LINKED.c.session_id)
 _ended = func.coalesce(_SESSION.c.ended_at, _SESSION.c.started_at)
 ASSETS = ("key", "sha256", "script")
 """Families of assets, the clearest first."""
@@ -197,15 +196,15 @@ async def _told(
     told: dict[str, ListedCampaign] = {}
     for root, row in named.items():
         count, first, last = spans.get(root, (0, None, None))
-        own = sorted(members[root], key=lambda one: (one[2] or as_utc(0), one[0]))
+        own = members[root]
         told[root] = shaped(
             ListedCampaign,
             {
                 "campaign_uuid": row["campaign_uuid"],
                 "name": row["name"],
-                "addresses": [ip for _, ip, _, _ in own if ip],
-                "attacker_uuids": [uuid for uuid, _, _, _ in own],
-                "identities": sorted({identity for _, _, _, identity in own if identity}),
+                "addresses": [ip for _, ip, _ in own if ip],
+                "attacker_uuids": [uuid for uuid, _, _ in own],
+                "identities": sorted({identity for _, _, identity in own if identity}),
                 "sessions": count,
                 "first_seen": first,
                 "last_seen": last,
@@ -219,17 +218,17 @@ async def _told(
 
 
 async def _members(session: AsyncSession, roots: Sequence[str], ignored: bool) -> dict[str, list[Any]]:
-    """Attacker, address, when it was first seen and its identity, by campaign."""
-    column = _VALUE.c.attacker_uuid
-    joined = _HELD.join(_ATTACKER, _ATTACKER.c.attacker_uuid == column)
-    joined = joined.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == column)
-    first = func.coalesce(_ATTACKER.c.first_seen, _ATTACKER.c.told_at)
+    """Attacker, address and identity of each member, by campaign, in the order in which they were first seen."""
+    held = select(_TERM.c.campaign_root, _VALUE.c.attacker_uuid).select_from(_HELD)
+    each = held.where(_TERM.c.campaign_root.in_(roots)).distinct().subquery()
+    joined = each.join(_ATTACKER, _ATTACKER.c.attacker_uuid == each.c.attacker_uuid)
+    joined = joined.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == each.c.attacker_uuid)
     identity = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
-    query = select(_TERM.c.campaign_root, column, _ATTACKER.c.ip, first, identity).select_from(joined)
-    query = query.where(_TERM.c.campaign_root.in_(roots), *_shown(_ATTACKER, ignored)).distinct()
+    query = select(each.c.campaign_root, each.c.attacker_uuid, _ATTACKER.c.ip, identity).select_from(joined)
+    order = (func.coalesce(_ATTACKER.c.first_seen, _ATTACKER.c.told_at), each.c.attacker_uuid)
     found: dict[str, list[Any]] = defaultdict(list)
-    for root, *one in await session.execute(query):
-        found[root].append(tuple(one))
+    for root, *one in await session.execute(query.where(*_shown(_ATTACKER, ignored)).order_by(*order)):
+        found[root].append(one)
     return found
 
 
@@ -246,14 +245,24 @@ async def _spans(
 async def _things(
     session: AsyncSession, roots: Sequence[str], kind: str, ignored: bool
 ) -> dict[str, list[str]]:
-    joined = _VISITS.join(_THING, and_(_THING.c.session_id == _LINKED.c.session_id, _THING.c.kind == kind))
+    joined = _visits(ignored).join(
+        _THING, and_(_THING.c.session_id == _LINKED.c.session_id, _THING.c.kind == kind)
+    )
     return await _ranked(session, joined, _THING.c.value, _of(roots, ignored))
 
 
 async def _techniques(session: AsyncSession, roots: Sequence[str], ignored: bool) -> dict[str, list[str]]:
-    joined = _VISITS.join(_TAG, _TAG.c.session_id == _LINKED.c.session_id)
-    where = [*_of(roots, ignored), tag_stands()]
-    return await _ranked(session, joined, _TAG.c.technique_id, where)
+    joined = _visits(ignored).join(_TAG, _TAG.c.session_id == _LINKED.c.session_id)
+    query = select(_TERM.c.campaign_root, _TAG.c.technique_id).select_from(joined)
+    found: dict[str, list[str]] = defaultdict(list)
+    for root, technique in await session.execute(query.where(*_of(roots, ignored), tag_stands()).distinct()):
+        found[root].append(technique)
+    return defaultdict(list, {root: sorted(some) for root, some in found.items()})
+
+
+def _visits(ignored: bool) -> Any:
+    """Sessions of campaigns; where marks do not count, their own rows are not looked at."""
+    return _BARE if ignored else _VISITS
 
 
 def _of(roots: Sequence[str], ignored: bool) -> list[ColumnElement[bool]]:

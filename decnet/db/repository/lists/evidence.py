@@ -35,8 +35,8 @@ from decnet.keyed import login_label
 _TAG, _SESSION = table_of(TTPTag), table_of(SessionRow)
 _STORY = table_of(SessionStory)
 _ATTACKER, _IDENTITY, _CREDENTIAL = table_of(Attacker), table_of(Identity), table_of(Credential)
-_NAMED = _IDENTITY.alias("named")
-"""The identity that a tag itself names."""
+_NAMED, _PART = _IDENTITY.alias("named"), _IDENTITY.alias("part")
+"""The identity that a tag itself names; what is part of one."""
 _CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
 _seen_last = func.coalesce(_ATTACKER.c.last_seen, _ATTACKER.c.told_at)
 _TAG_ROW = (
@@ -258,9 +258,10 @@ def _of(whose: Whose, dialect: str) -> list[ColumnElement[bool]]:
     """The filter of tags: those of an identity are all of its attackers, and those that name it or a part of it."""
     where = visit_is(_TAG.c.attacker_uuid, _TAG.c.session_id, whose._replace(identity=None), dialect)
     if whose.identity is not None:
-        own = or_(_NAMED.c.identity_uuid == whose.identity, _NAMED.c.merged_into == whose.identity)
+        # Both sides are columns of tags, so that each has its index.
+        part = or_(_PART.c.identity_uuid == whose.identity, _PART.c.merged_into == whose.identity)
         its = whose_is(_TAG.c.attacker_uuid, Whose(identity=whose.identity), dialect)
-        where.append(or_(own, _TAG.c.identity_uuid == whose.identity, *its))
+        where.append(or_(_TAG.c.identity_uuid.in_(select(_PART.c.identity_uuid).where(part)), *its))
     return where
 
 
