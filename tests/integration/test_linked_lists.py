@@ -259,3 +259,31 @@ async def test_the_addresses_of_an_identity_are_told_with_their_spans_and_sessio
         ("T1098", 1),
         ("T1496", 1),
     ]
+
+
+async def test_a_search_finds_identities_campaigns_keys_and_hosts(repo: BaseRepository) -> None:
+    async def found(text: str, **options: Any) -> list[tuple[Any, ...]]:
+        rows = await repo.find(text, **options)
+        return [(row["kind"], row["value"], row["attacker_ip"]) for row in rows]
+
+    assert await found(identity_of(A)) == [("identity", identity_of(A), A)]
+    assert await found(KEY) == await found("mdrfckr") == [("campaign", f"{KEY} key of mdrfckr", None)]
+    keys = [("key", "ssh-rsa AAAA", A), ("key", "ssh-rsa AAAA", B)]
+    assert sorted(await found("rsa aaa")) == keys
+    assert sorted(await found("rsa AAA", since=T)) == keys
+    assert await found("rsa AAA", since=T + 1) == []
+    await value(repo, "host", "drop.cn", (D,))
+    assert await found("drop.cn", limit=1) == [("host", "drop.cn", D)]
+    (row,) = await repo.find("drop.cn")
+    assert row["ts"] is not None
+    assert (row["ts"].timestamp(), row["attacker_uuid"]) == (T, attacker_id(D))
+
+
+async def test_a_search_leaves_out_campaigns_of_ignored_addresses_only(repo: BaseRepository) -> None:
+    for n in (7, 8):
+        await address(repo, f"192.0.2.{n}", T, ignored_by="own")
+    await campaign(repo, "our scanner", "key", "ours", ("192.0.2.7", "192.0.2.8"))
+    await campaign(repo, "was scanner", "key", "lonely", (C,))
+    assert await repo.find("scanner") == []
+    (row,) = await repo.find("scanner", ignored=True)
+    assert row["value"] == f"{campaign_id('key', 'ours')} our scanner"

@@ -59,8 +59,8 @@ class CampaignsMixin(SqlRepository):
 
         ``attacker`` and ``whose`` ask for an address of it. Ignored addresses and sessions count only with ``ignored``.
         """
-        where = [_is_campaign(), *_with_address(attacker, whose, self.db.dialect)]
-        where += [] if ignored else [_with_shown_address()]
+        where = [is_campaign(), *_with_address(attacker, whose, self.db.dialect)]
+        where += [] if ignored else [has_shown_address()]
         if campaign is not None:
             where.append(_GROUP.c.campaign_uuid == campaign)
         if since is not None:
@@ -70,7 +70,7 @@ class CampaignsMixin(SqlRepository):
                 *_shown(_SESSION, ignored),
             ]
             where.append(select(_TERM.c.term_id).select_from(_VISITS).where(*late).exists())
-        columns = (_GROUP.c.root, _GROUP.c.campaign_uuid, _name().label("name"))
+        columns = (_GROUP.c.root, _GROUP.c.campaign_uuid, campaign_name().label("name"))
         query = select(*columns).where(*where).order_by(_GROUP.c.addresses.desc(), _GROUP.c.campaign_uuid)
         async with self._read() as session:
             rows = await self._rows(session, query.limit(limit) if limit else query)
@@ -82,8 +82,13 @@ class CampaignsMixin(SqlRepository):
 
     async def campaigns_by_attacker(self, attackers: Sequence[str]) -> dict[str, list[CampaignName]]:
         """The campaigns of some attackers, those of most addresses first; who is in none is left out."""
-        joined = _HELD.join(_GROUP, and_(_GROUP.c.root == _TERM.c.campaign_root, _is_campaign()))
-        columns = (_VALUE.c.attacker_uuid, _GROUP.c.campaign_uuid, _name().label("name"), _GROUP.c.addresses)
+        joined = _HELD.join(_GROUP, and_(_GROUP.c.root == _TERM.c.campaign_root, is_campaign()))
+        columns = (
+            _VALUE.c.attacker_uuid,
+            _GROUP.c.campaign_uuid,
+            campaign_name().label("name"),
+            _GROUP.c.addresses,
+        )
         found: dict[str, list[CampaignName]] = defaultdict(list)
         async with self._read() as session:
             for part in chunks(attackers):
@@ -113,19 +118,21 @@ class CampaignsMixin(SqlRepository):
                     return found.popitem()
             if not text:
                 return None
-            own = _name().icontains(text, autoescape=True)
-            query = select(_GROUP.c.campaign_uuid).where(_is_campaign(), own).limit(MAX_NAMED)
+            own = campaign_name().icontains(text, autoescape=True)
+            query = select(_GROUP.c.campaign_uuid).where(is_campaign(), own).limit(MAX_NAMED)
             by_name = sorted((await session.execute(query)).scalars())
         if len(by_name) > 1:
             raise AmbiguousId(several("campaigns", text, by_name))
         return (by_name[0], None) if by_name else None
 
 
-def _is_campaign() -> ColumnElement[bool]:
+def is_campaign() -> ColumnElement[bool]:
+    """Condition on ``link_group``: it is a campaign, of several addresses now."""
     return and_(_GROUP.c.kind == CAMPAIGN, _GROUP.c.campaign_uuid.is_not(None), _GROUP.c.addresses > 1)
 
 
-def _name() -> Any:
+def campaign_name() -> Any:
+    """What a campaign is called."""
     return func.coalesce(_GROUP.c.name, _GROUP.c.label)
 
 
@@ -146,7 +153,8 @@ def _with_address(attacker: str | None, whose: Whose, dialect: str) -> list[Colu
     return [_GROUP.c.root.in_(select(_TERM.c.campaign_root).select_from(_HELD).where(*where))]
 
 
-def _with_shown_address() -> ColumnElement[bool]:
+def has_shown_address() -> ColumnElement[bool]:
+    """Condition on ``link_group``: one of its addresses at least is not ignored."""
     joined = _HELD.join(_ATTACKER, _ATTACKER.c.attacker_uuid == _VALUE.c.attacker_uuid)
     shown = and_(_TERM.c.campaign_root == _GROUP.c.root, _ATTACKER.c.ignored_by.is_(None))
     return select(_TERM.c.term_id).select_from(joined).where(shown).exists()
@@ -166,7 +174,7 @@ async def _named(session: AsyncSession, own: Any, merged: Any) -> dict[str, str 
     losers = select(_MERGE.c.loser_uuid).where(merged).order_by(_MERGE.c.loser_uuid).limit(MAX_NAMED)
     for loser in list((await session.execute(losers)).scalars()):
         found[await _now(session, loser)] = loser
-    query = select(_GROUP.c.campaign_uuid).where(_is_campaign(), own).order_by(_GROUP.c.campaign_uuid)
+    query = select(_GROUP.c.campaign_uuid).where(is_campaign(), own).order_by(_GROUP.c.campaign_uuid)
     found |= dict.fromkeys((await session.execute(query.limit(MAX_NAMED))).scalars())
     return found
 
