@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import stix2
 from typer.testing import CliRunner
 
 from decnet.attribution.linking import numbers
@@ -243,6 +246,31 @@ def test_the_page_of_an_attacker_says_of_whom_it_is_part_and_why(data_dir: Path)
         f"CAMPAIGN c-{uuid[:8]}  2 addresses  {name}" for uuid, name in campaigns
     ]
     assert "IDENTITY" not in asked(data_dir, "attacker", D)
+
+
+def test_exports_are_of_an_identity_or_a_campaign_and_say_where_from(data_dir: Path) -> None:
+    def exported(*words: str) -> str:
+        return asked(data_dir, "export", *words, "-o", "-")
+
+    found = [json.loads(line) for line in exported("jsonl", "--identity", B).splitlines()]
+    assert {one["technique_id"] for one in found} == {"T1105", "T1098", "T1496"}
+    assert {one["country"] for one in found} == {"DE"}
+    assert {tuple(one["identity_addresses"]) for one in found} == {(A, B)}
+    kit = list(csv.DictReader(io.StringIO(exported("csv", "--campaign", "f00d"))))
+    assert [(one["technique_id"], one["asn"], one["as_name"]) for one in kit] == [
+        ("T1496", "49981", "WorldStream")
+    ]
+    assert sorted(kit[0]["campaigns"].split()) == sorted([KEY, DROP])
+    assert exported("csv", "--country", "nl").count("\n") == 1, "nobody from there was tagged"
+    layer = json.loads(exported("navigator", "--campaign", DROP[:8]))
+    assert layer["description"] == f"campaign {DROP[:8]}, all that is stored"
+    assert [one["value"] for one in layer["metadata"] if one["name"] == "identity"] == [
+        f"{identity_of(A)}: {A} {B}"
+    ]
+    kinds = [one.type for one in stix2.parse(exported("stix")).objects]
+    assert (kinds.count("campaign"), kinds.count("intrusion-set"), kinds.count("location")) == (2, 1, 1)
+    said = asked(data_dir, "export", "stix", "--identity", "nobody", "-o", "-", code=1)
+    assert said == "error: no identity nobody: `decnet-tui identities` lists them\n"
 
 
 @pytest.mark.parametrize(
