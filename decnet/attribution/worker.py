@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from decnet.attribution.alerts import examine_due, settle
+from decnet.attribution.link_job import LinkJob
 from decnet.attribution.observation_event import PREFIX, ObservationEvent, observation_of
 from decnet.attribution.states import recompute, united
 from decnet.bus import topics
@@ -65,11 +66,17 @@ class AttributionWorker(Worker):
         self.wait, self.clock = configured.observation_wait, clock
         self.room = min(MAX_WAITING, settings.bus.max_ack_pending // 2)
         self._waiting: dict[str, float] = {}
-        self.jobs = (Job("multi-actor", every, self._tick, lease=LEASE, by_data=True),)
+        self.links = LinkJob(settings)
+        self.jobs = (
+            Job("linking", settings.linking.interval_s, self.links.run, by_data=True),
+            Job("multi-actor", every, self._tick, lease=LEASE, by_data=True),
+        )
+        self._repo: BaseRepository | None = None
         self.contradictory = self.deferred = self.alerts = 0
 
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
         """Says what it listens to."""
+        self._repo = repo
         log.info(STARTED)
 
     async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
@@ -124,10 +131,16 @@ class AttributionWorker(Worker):
     def health(self) -> dict[str, Any]:
         """Observations that contradict their topic, those put off, those that wait now, alerts told."""
         counts = {"contradictory": self.contradictory, "deferred": self.deferred, "alerts_told": self.alerts}
-        return {**counts, "waiting": len(self._waiting)}
+        return {**counts, "waiting": len(self._waiting), **self.links.health()}
+
+    def unfinished(self) -> str:
+        """Sessions that are not linked yet."""
+        return f"{self.links.waiting} sessions to link" if self.links.waiting else ""
 
     async def stop(self) -> None:
-        """Says so."""
+        """Lets another engine link, and says so."""
+        if self._repo is not None:
+            await self.links.leave(self._repo)
         log.info("attribution worker stopped")
 
 

@@ -5,7 +5,7 @@ others is left to who runs it.
 """
 
 from decnet.attribution.linking.features import Features, Login, features_of
-from decnet.attribution.linking.linker import Change, Linker
+from decnet.attribution.linking.linker import Change, Linker, asset_of
 from decnet.attribution.linking.numbers import Thresholds
 from decnet.attribution.linking.scoring import Against, Reason, Score
 from decnet.attribution.linking.state import (
@@ -13,6 +13,7 @@ from decnet.attribution.linking.state import (
     Restoring,
     State,
     changes_of,
+    identities_of,
     restored,
     state_of,
     term_id,
@@ -33,9 +34,11 @@ __all__ = [
     "Score",
     "State",
     "Thresholds",
+    "asset_of",
     "campaigns_told",
     "changes_of",
     "features_of",
+    "identities_of",
     "identity_told",
     "restored",
     "state_of",

@@ -10,7 +10,8 @@ Campaigns have as many addresses as they have; one address alone makes none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from decnet.attribution.linking import numbers as n
@@ -262,6 +263,29 @@ class Kits:
         """How many addresses have a kit, and its name."""
         group = self.kits.groups[kit]
         return len(group.members), group.label
+
+    def keep_ids(self, known: Mapping[int, tuple[float, str]]) -> None:
+        """Gives campaigns the ids that they had before all was learnt anew: asset → when its campaign began, and its id.
+
+        The oldest id of a group's assets stays: for the group that it would have anyway, else for the one that has most
+        of its assets. The others are part of it now.
+        """
+        own = {group.uuid: root for root, group in self.campaigns.groups.items() if group.uuid}
+        claims: dict[str, Counter[int]] = {}
+        age: dict[str, tuple[float, str]] = {}
+        for asset, (began, uuid) in known.items():
+            claims.setdefault(uuid, Counter())[self.campaigns.root(asset)] += 1
+            age[uuid] = began, uuid
+        kept: dict[int, str] = {}
+        for uuid in sorted(claims, key=age.__getitem__):
+            most = max(claims[uuid], key=lambda one: (claims[uuid][one], -one))
+            root = own.get(uuid, most)
+            if root in kept:
+                self.merged_into[uuid] = self._journal.campaigns[uuid] = kept[root]
+                continue
+            kept[root] = uuid
+            self.campaigns.groups[root].uuid = uuid
+            self.campaigns.touched(root)
 
     def now(self, uuid: str) -> str:
         """What a campaign is today."""

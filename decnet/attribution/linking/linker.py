@@ -52,6 +52,18 @@ class Change(NamedTuple):
     against: tuple[Against, ...] = ()
 
 
+def values_of(features: Features) -> list[tuple[str, str]]:
+    """Family and value of all that a session brings, its script too."""
+    if not features.steps:
+        return list(features.values)
+    return [*features.values, (n.SCRIPT, script_id(features.steps))]
+
+
+def asset_of(features: Features) -> tuple[str, str] | None:
+    """The first asset of a session, through which it belongs to a campaign."""
+    return next((one for one in values_of(features) if one[0] in ASSETS), None)
+
+
 class Linker:
     """Identities and campaigns of all sessions that were added."""
 
@@ -78,13 +90,7 @@ class Linker:
 
     def add(self, features: Features) -> list[Change]:
         """Takes a session in; what it changed, in order."""
-        values = list(features.values)
-        if features.steps:
-            values.append((n.SCRIPT, script_id(features.steps)))
-        numbers = [self.index.value_id(family, text) for family, text in values]
-        delta = self.index.add(features, numbers)
-        assets = [one for one in numbers if self.index.values[one].family in ASSETS]
-        news = self.kits.add(delta.member, assets, features.steps, features.at)
+        delta, news = self._learned(features)
         if delta.drift or news.drift:
             self._round = len(self.index.profiles)
         elif delta.new_address and self._round:
@@ -95,6 +101,16 @@ class Linker:
         changes += self._regrouped(self._rescored(delta))
         changes += self._told(news)
         return changes + self.sweep(SWEPT)
+
+    def learn(self, features: Features) -> None:
+        """Takes a session in and judges nothing: :meth:`take` and :meth:`settle` do that for all that were learnt."""
+        self._learned(features)
+
+    def _learned(self, features: Features) -> tuple[Delta, News]:
+        numbers = [self.index.value_id(family, text) for family, text in values_of(features)]
+        delta = self.index.add(features, numbers)
+        assets = [one for one in numbers if self.index.values[one].family in ASSETS]
+        return delta, self.kits.add(delta.member, assets, features.steps, features.at)
 
     def _begun(self, delta: Delta, features: Features) -> list[Change]:
         if not delta.new_address:
@@ -382,6 +398,22 @@ class Linker:
         profile = self.index.profiles[member]
         profile.address = profile.attacker_uuid = ""
         return changes
+
+    def heard(self, said: Mapping[Pair, tuple[bool, str]]) -> list[Change]:
+        """Takes over all that operators say now: pair of members → same or not, and why."""
+        touched: set[int] = set()
+        for known, (same, why) in said.items():
+            put, gone = (self.musts, self.cannots) if same else (self.cannots, self.musts)
+            if put.get(known) != why or known in gone:
+                put[known] = why
+                gone.pop(known, None)
+                touched |= {*known}
+        for spoken in (self.musts, self.cannots):
+            for known in spoken.keys() - said.keys():
+                del spoken[known]
+                touched |= {*known}
+        self.journal.judged |= touched
+        return self._regrouped(touched, whole=True)
 
     # --- look-ups
 

@@ -369,9 +369,10 @@ class Restoring:
         """The linker. Every pair is scored again."""
         linker = self._linker
         linker.kits.merged_into.update(campaigns)
-        for row in said:
-            put = linker.musts if row["same"] else linker.cannots
-            put[pair(self._members[row["one"]], self._members[row["other"]])] = row["reason"]
+        for row in said:  # may be of an address that never had a session
+            put, one, other = linker.musts if row["same"] else linker.cannots, row["one"], row["other"]
+            if one in self._members and other in self._members:
+                put[pair(self._members[one], self._members[other])] = row["reason"]
         linker.take({member: self._named[winner] for member, winner in self._winners()})
         linker.journal.clear()  # what was scored just now is what the rows were written from
         return linker
