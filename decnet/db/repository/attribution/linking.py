@@ -42,6 +42,7 @@ from decnet.db.schema.linking import (
     LinkValue,
 )
 from decnet.db.schema.recorder import Credential, SessionRow
+from decnet.db.types import utcnow
 from decnet.errors import DatabaseError
 
 _DUE, _GONE, _STATE, _SAID = table_of(LinkDue), table_of(LinkGone), table_of(LinkState), table_of(LinkSaid)
@@ -223,6 +224,35 @@ class LinkingMixin(SessionsMixin, SqlRepository):
         columns = (_SAID.c.one, _SAID.c.other, _SAID.c.same, _SAID.c.reason)
         async with self._read() as session:
             return await self._rows(session, select(*columns).order_by(_SAID.c.one, _SAID.c.other), SaidOfTwo)
+
+    async def say_of_link(self, one: str, other: str, *, same: bool, reason: str, by: str) -> None:
+        """Keeps what an operator says of two attackers; takes the place of what was said of them before."""
+        first, second = sorted((one, other))
+        row = {
+            "one": first,
+            "other": second,
+            "same": same,
+            "reason": reason,
+            "said_by": by,
+            "said_at": utcnow(),
+        }
+        merge = dict.fromkeys(("same", "reason", "said_by", "said_at"), replace)
+        async with self._write() as session:
+            await self._upsert(session, _SAID, [row], merge)
+
+    async def word_on_link(self, one: str, other: str) -> tuple[bool, str] | None:
+        """What an operator said of two attackers, and why; None for nothing."""
+        first, second = sorted((one, other))
+        query = select(_SAID.c.same, _SAID.c.reason).where(_SAID.c.one == first, _SAID.c.other == second)
+        async with self._read() as session:
+            found = (await session.execute(query)).first()
+        return None if found is None else (bool(found[0]), str(found[1]))
+
+    async def unsay_of_link(self, one: str, other: str) -> None:
+        """Takes back what was said of two attackers."""
+        first, second = sorted((one, other))
+        async with self._write() as session:
+            await session.execute(delete(_SAID).where(_SAID.c.one == first, _SAID.c.other == second))
 
     # --- what it writes
 
