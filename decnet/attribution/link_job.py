@@ -33,7 +33,7 @@ from decnet.bounds import bitten
 from decnet.bus.base import BaseBus
 from decnet.config import LinkingSettings, Settings
 from decnet.db.repository import BaseRepository
-from decnet.db.rows.linking import LinkableSession, LinkedAddress, LinkVersion
+from decnet.db.rows.linktables import LinkableSession, LinkedAddress, LinkVersion
 from decnet.errors import DatabaseError, MalformedEvent
 from decnet.events.session import SessionEnded
 from decnet.hostile import visible

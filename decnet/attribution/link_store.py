@@ -14,7 +14,7 @@ from decnet.attribution.linking import Linker, Restoring, Thresholds
 from decnet.attribution.linking.state import Changes
 from decnet.attribution.regrouped import follow
 from decnet.db.repository import BaseRepository
-from decnet.db.rows.linking import DueSession, LinkRow
+from decnet.db.rows.linktables import DueSession, LinkRow
 from decnet.runtime.worker import transaction
 
 KEYS = {

@@ -16,6 +16,7 @@ from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.attackerrows import attacker_rows, country_text, network_text
 from decnet_tui.cli import common
+from decnet_tui.linkedrows import addresses_text, campaign_line, identity_label, why_lines
 from decnet_tui.times import span
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 """Sessions, log-ins and values on the page; JSON has all."""
+REASONS = 5
+"""Reasons of its identity on the page; the identity's page has all."""
 _LONGEST = 200
 
 
@@ -74,6 +77,8 @@ async def attacker_page(
         "technique_counts": [{"technique": t, "tags": n} for t, n in sorted(counts.items(), key=lambda c: (-c[1], c[0]))],
         "logins": _logins(await repo.list_credentials(attacker=uuid, limit=0, ignored=True, clear=clear)),
         "sessions": [_session(one) for one in sessions],
+        "identity": await repo.get_identity(row["identity_uuid"]) if row["identity_uuid"] else None,
+        "campaigns_named": (await repo.campaigns_by_attacker([uuid])).get(uuid, []),
     }  # fmt: skip
 
 
@@ -99,6 +104,7 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
         f"{_counted(told['decky_count'], 'decky', 'deckies')}  {told['severity'] or 'not judged'}"
     )
     yield f"identity {told['identity_uuid'] or '-'}  attacker {told['attacker_uuid']}"
+    yield from _linked(told)
     for one in told["reputation"]:
         yield f"  {visible(one['source'], 60)}: {one['verdict']}  {_day(one['at'])}"
     yield from _common("clients", told["clients"])
@@ -107,6 +113,17 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
     yield from _section("techniques", [_technique(one) for one in told["technique_counts"]])
     yield from _section("log-ins", [_login(one) for one in told["logins"]])
     yield from _section("sessions, newest first", [_visit(one) for one in told["sessions"]])
+
+
+def _linked(told: Mapping[str, Any]) -> Iterator[str]:
+    """Of which identity and campaigns it is part, and why."""
+    row = told["identity"]
+    if row is not None and row["state"] == "joined":
+        size = addresses_text(len(row["addresses"]))
+        yield f"IDENTITY {identity_label(row['identity_uuid'])}  {size}  {row['confidence']:.1f}"
+        yield from (f"  {line}" for line in why_lines(row, REASONS))
+    for one in told["campaigns_named"]:
+        yield f"CAMPAIGN {campaign_line(one)}"
 
 
 def _where(told: Mapping[str, Any]) -> str:

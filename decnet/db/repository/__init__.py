@@ -13,9 +13,11 @@ from decnet.db.repository.behave import BehaveMixin
 from decnet.db.repository.fleet import FleetMixin
 from decnet.db.repository.ignored import IgnoredMixin
 from decnet.db.repository.journal import JournalMixin
+from decnet.db.repository.lists.campaigns import CampaignsMixin
 from decnet.db.repository.lists.coverage import CoverageMixin
 from decnet.db.repository.lists.evidence import EvidenceMixin
 from decnet.db.repository.lists.find import FindMixin
+from decnet.db.repository.lists.linked import LinkedMixin
 from decnet.db.repository.lists.stats import StatsMixin
 from decnet.db.repository.lists.summary import SummaryMixin
 from decnet.db.repository.lists.told import ToldMixin
@@ -61,6 +63,8 @@ class BaseRepository(
     SummaryMixin,
     StatsMixin,
     ToldMixin,
+    LinkedMixin,
+    CampaignsMixin,
     MailsMixin,
     WindowsMixin,
     StoriesMixin,

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, or_, select
+from sqlalchemy import ARRAY, ColumnElement, String, and_, any_, case, func, literal, or_, select
 
 from decnet.db.schema.columns import table_of
+from decnet.db.schema.linking import LinkGroup, LinkSession, LinkTerm, LinkValue
 from decnet.db.schema.recorder import Attacker, Identity, SessionRow
 from decnet.db.schema.ttp import TTPTag
 from decnet.ids import attacker_id, normalize_ip
 
 _ATTACKER, _SESSION, _IDENTITY = table_of(Attacker), table_of(SessionRow), table_of(Identity)
 _TAG = table_of(TTPTag)
+_GROUP, _TERM = table_of(LinkGroup), table_of(LinkTerm)
+_VALUE, _LINKED = table_of(LinkValue), table_of(LinkSession)
+CAMPAIGN = "campaign"
+"""Kind of the groups of assets that may be a campaign."""
+
+
+class Whose(NamedTuple):
+    """Of whom: only of some attackers, only of a campaign, only of an identity as it is now; None for all."""
+
+    attackers: Sequence[str] | None = None
+    campaign: str | None = None
+    identity: str | None = None
+
+
+ALL = Whose()
 
 
 def attacker_is(column: Any, attacker: str | None) -> list[ColumnElement[bool]]:
@@ -26,6 +44,43 @@ def attacker_is(column: Any, attacker: str | None) -> list[ColumnElement[bool]]:
         address = normalize_ip(attacker)
         by_ip = select(_ATTACKER.c.attacker_uuid).where(_ATTACKER.c.ip == address)
         return [or_(column == attacker_id(address), column.in_(by_ip))]
+
+
+def among(column: Any, values: Sequence[str], dialect: str) -> ColumnElement[bool]:
+    """That a column has one of any number of texts, which are one parameter."""
+    if dialect == "postgresql":
+        return column == any_(literal(list(values), ARRAY(String)))  # type: ignore[no-any-return]
+    each = func.json_each(json.dumps(list(values))).table_valued("value")
+    return column.in_(select(each.c.value))  # type: ignore[no-any-return]
+
+
+def whose_is(column: Any, whose: Whose, dialect: str) -> list[ColumnElement[bool]]:
+    """The filter of a column of attackers: of a campaign all its addresses."""
+    where = [] if whose.attackers is None else [among(column, whose.attackers, dialect)]
+    if whose.identity is not None:
+        own = or_(_IDENTITY.c.identity_uuid == whose.identity, _IDENTITY.c.merged_into == whose.identity)
+        where.append(column.in_(select(_IDENTITY.c.attacker_uuid).where(own)))
+    if whose.campaign is not None:
+        joined = _VALUE.join(_TERM, _TERM.c.term_id == _VALUE.c.term_id)
+        members = select(_VALUE.c.attacker_uuid).select_from(joined).where(_of_campaign(whose.campaign))
+        where.append(column.in_(members))
+    return where
+
+
+def visit_is(attacker: Any, session: Any, whose: Whose, dialect: str) -> list[ColumnElement[bool]]:
+    """The filter of columns of attackers and sessions: of a campaign only the sessions that had one of its assets."""
+    where = whose_is(attacker, whose._replace(campaign=None), dialect)
+    if whose.campaign is not None:
+        joined = _LINKED.join(_TERM, _TERM.c.term_id == _LINKED.c.term_id)
+        visits = select(_LINKED.c.session_id).select_from(joined).where(_of_campaign(whose.campaign))
+        where.append(session.in_(visits))
+    return where
+
+
+def _of_campaign(campaign: str) -> ColumnElement[bool]:
+    """Condition on terms: those of a campaign."""
+    roots = select(_GROUP.c.root).where(_GROUP.c.kind == CAMPAIGN, _GROUP.c.campaign_uuid == campaign)
+    return _TERM.c.campaign_root.in_(roots)
 
 
 def tag_stands() -> ColumnElement[bool]:

@@ -1,95 +1,100 @@
-"""Rows of linking: what is known of addresses, values and groups. Times are epoch seconds."""
+"""Rows of who belongs together: identities of one or several addresses, campaigns, what operators said. Times are aware."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple, TypedDict
-
-from decnet.db.rows.recorder import EndedPayload
+from datetime import datetime
+from typing import TypedDict
 
 
-class DueSession(NamedTuple):
-    """A session whose rows changed; ``seq`` tells this change from a later one."""
+class Reason(TypedDict):
+    """A value that addresses share."""
 
-    session_id: str
-    seq: int
-
-
-class StoredLogin(TypedDict):
-    """One attempt to log in."""
-
-    username: str | None
-    secret_hmac: str | None
-    secret_kind: str | None
-
-
-class LinkableSession(NamedTuple):
-    """One stored session with its attempts to log in, in order."""
-
-    payload: EndedPayload
-    logins: list[StoredLogin]
-
-
-class LinkedAddress(TypedDict):
-    """A row of ``link_address``."""
-
-    attacker_uuid: str
-    address: str
-    identity_uuid: str
-    linked_into: str | None
-    founded_at: float
-    logins: str
-
-
-class LinkedTerm(TypedDict):
-    """A row of ``link_term``."""
-
-    term_id: str
     family: str
     value: str
-    campaign_root: str | None
-    kit_root: str | None
-    marks: list[str] | None
+    addresses: int
+    """How many addresses have it now: what many have says little."""
+    weight: float
+    """log10 of how much likelier one hand is than strangers."""
 
 
-class LinkedValue(TypedDict):
-    """A row of ``link_value``."""
+class Against(TypedDict):
+    """A family in which addresses have values and none in common; ``weight`` is log10, negative."""
 
-    attacker_uuid: str
-    term_id: str
-    first_at: float | None
-    kept: bool
+    family: str
+    weight: float
 
 
-class LinkedGroup(TypedDict):
-    """A row of ``link_group``."""
+class ListedIdentity(TypedDict):
+    """One identity with its addresses, and the identity that it was merged into."""
 
-    kind: str
-    root: str
-    founder: str
-    founded_at: float
-    label: str
-    campaign_uuid: str | None
-    name: str | None
+    identity_uuid: str
+    addresses: list[str]
+    """The one that it began with first, then by age; ``attacker_uuids`` in the same order."""
+    attacker_uuids: list[str]
+    confidence: float
+    """Mean of the totals of its pairs, log10; 0 for a single address."""
+    reasons: list[Reason]
+    """The weightiest first."""
+    against: list[Against]
+    merged_into: str | None
+    state: str
+    """own (one address), joined (several), merged (part of another one now)."""
+
+
+class Asset(TypedDict):
+    """A key, a file or a script that a campaign is known by, and how many addresses have it."""
+
+    family: str
+    value: str
     addresses: int
 
 
-class SaidOfTwo(TypedDict):
-    """What an operator said of two attackers, ``one`` the lesser."""
+class ListedCampaign(TypedDict):
+    """One campaign: a kit, perhaps of many hands."""
+
+    campaign_uuid: str
+    name: str
+    addresses: list[str]
+    attacker_uuids: list[str]
+    identities: list[str]
+    sessions: int
+    """Those that had one of its assets."""
+    first_seen: datetime | None
+    last_seen: datetime | None
+    payload_hosts: list[str]
+    """Of these sessions, as are hashes and techniques; the commonest first."""
+    hashes: list[str]
+    techniques: list[str]
+    reasons: list[Asset]
+    """Keys, then files, then scripts, the commonest first."""
+
+
+class CampaignName(TypedDict):
+    """A campaign in short."""
+
+    campaign_uuid: str
+    name: str
+    addresses: int
+
+
+class MemberSeen(TypedDict):
+    """One address of an identity."""
+
+    attacker_uuid: str
+    attacker_ip: str | None
+    identity_uuid: str
+    """The identity that began with it."""
+    first_seen: datetime | None
+    last_seen: datetime | None
+    sessions: int
+
+
+class SaidOf(TypedDict):
+    """What an operator said of two attackers."""
 
     one: str
     other: str
     same: bool
     reason: str
-
-
-class LinkVersion(NamedTuple):
-    """How often linking has written, and how often all was wished and done anew."""
-
-    version: int
-    relink: int
-    relinked: int
-
-
-LinkRow = Mapping[str, object]
-"""A row that linking writes, with the columns of its table."""
+    said_by: str
+    said_at: datetime | None

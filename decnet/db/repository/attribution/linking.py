@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import R, SqlRepository, chunks, replace
 from decnet.db.repository.recorder.sessions import SessionsMixin, payload_of
-from decnet.db.rows.linking import (
+from decnet.db.rows.linktables import (
     DueSession,
     LinkableSession,
     LinkedAddress,
