@@ -97,8 +97,6 @@ class RecorderWorker(Worker):
         await repo.upsert_intel(plan.intel)
         for fingerprint in plan.fingerprints:
             await repo.upsert_fingerprint(*fingerprint)
-        for winner, loser in plan.merges:
-            await repo.merge_identities(winner, loser)
         await repo.due_mark(widened(plan.changed))
         await repo.link_mark(_to_link(plan))
 
