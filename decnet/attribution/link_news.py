@@ -11,13 +11,13 @@ from decnet.attribution.linking import Change, Linker, Reason
 from decnet.attribution.linking import linker as kinds
 from decnet.bounds import bit
 from decnet.events.campaign import CampaignAssigned, CampaignFormed, CampaignMerged
-from decnet.events.identity import Merged, Unmerged
+from decnet.events.identity import LINKING, Merged, Unmerged
 from decnet.events.record import Record
 from decnet.hostile import visible
 from decnet.ids import event_id
 from decnet.runtime.worker import TxBus
 
-SOURCE = "linking"
+SOURCE = LINKING
 """Who says so: what others say of merges comes back to the worker, this does not."""
 MAX_IDENTITIES = 500
 """Identities named in one event."""

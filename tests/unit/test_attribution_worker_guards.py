@@ -11,6 +11,7 @@ import pytest
 
 from decnet.attribution import alerts, states
 from decnet.attribution import worker as module
+from decnet.attribution.link_job import LinkJob
 from decnet.attribution.observation_event import ObservationEvent, observation_of
 from decnet.attribution.regrouped import composed, follow
 from decnet.attribution.worker import AttributionWorker
@@ -154,7 +155,7 @@ async def given(worker: AttributionWorker, repo: Any, *events: Event) -> Transac
     return tx
 
 
-NO_MERGES = {"merges_refused": 0, **bitten("groups_too_large")}
+NO_MERGES = {"merges_refused": 0, **bitten("groups_too_large"), **LinkJob(Settings()).health()}
 
 
 async def test_an_unknown_attacker_is_waited_for_an_hour_and_then_given_up() -> None:
@@ -277,15 +278,16 @@ async def test_identities_are_looked_up_again_once_their_rows_are_held(
 
 
 def test_the_tick_runs_under_its_lease_at_the_configured_interval() -> None:
-    (job,) = waiting_worker([0.0]).jobs
+    linking, job = waiting_worker([0.0]).jobs
+    assert (linking.name, linking.lease, linking.interval_s, linking.by_data) == ("linking", None, 5.0, True)
     assert (job.name, job.lease, job.interval_s, job.by_data) == (
         "multi-actor",
         "attribution.tick",
         60.0,
         True,
     )
-    assert AttributionWorker(Settings(), 0.5).jobs[0].interval_s == 0.5
-    assert AttributionWorker(Settings(), 0.0).jobs[0].interval_s == 0.0
+    assert AttributionWorker(Settings(), 0.5).jobs[1].interval_s == 0.5
+    assert AttributionWorker(Settings(), 0.0).jobs[1].interval_s == 0.0
     assert AttributionWorker.topics == ("attacker.observation.>", "identity.merged", "identity.unmerged")
 
 
