@@ -22,6 +22,7 @@ from decnet.bus.base import matches
 ROOTS = (
     topics.ATTACKER,
     topics.ATTRIBUTION,
+    topics.CAMPAIGN,
     topics.CANARY,
     topics.CREDENTIAL,
     topics.DECKY,

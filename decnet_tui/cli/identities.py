@@ -14,7 +14,7 @@ from decnet.attack.catalogue import load_catalogue
 from decnet.hostile import visible
 from decnet_tui import linkedrows as linked
 from decnet_tui.attackerrows import Where, country_text, network_text, place_row
-from decnet_tui.cli import common, emptiness
+from decnet_tui.cli import common, emptiness, linking
 from decnet_tui.cli.lists import Asn, Attacker, Campaign, Country, no_match
 from decnet_tui.times import span
 
@@ -233,5 +233,6 @@ def _alert(one: Mapping[str, Any]) -> str:
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
+    linking.register(identities_app)
     app.add_typer(identities_app)
     app.command()(identity)

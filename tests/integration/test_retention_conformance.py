@@ -28,7 +28,7 @@ CUTOFF = 1_700_000_000.0
 OLD, AT, FRESH = CUTOFF - STEP, CUTOFF, CUTOFF + STEP
 SESSION_TABLES = {
     "behave_part", "behave_session", "command", "credential", "email_body", "observation", "session_feature",
-    "session_part", "session_story", "session_thing", "ttp_part", "ttp_tag",
+    "session_part", "session_story", "session_thing", "ttp_part", "ttp_tag", "link_due", "link_session",
 }  # fmt: skip
 
 

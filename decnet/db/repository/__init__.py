@@ -7,6 +7,7 @@ people over several subjects is in ``lists``, locks are in ``locks``, what all s
 from __future__ import annotations
 
 from decnet.db.repository.attribution.alerts import AlertsMixin
+from decnet.db.repository.attribution.linking import LinkingMixin
 from decnet.db.repository.attribution.states import StatesMixin
 from decnet.db.repository.behave import BehaveMixin
 from decnet.db.repository.fleet import FleetMixin
@@ -51,6 +52,7 @@ class BaseRepository(
     AlertsMixin,
     AttackersMixin,
     ReplayMixin,
+    LinkingMixin,
     SessionsMixin,
     NamingMixin,
     TagsMixin,

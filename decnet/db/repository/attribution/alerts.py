@@ -14,7 +14,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from sqlalchemy import ColumnElement, func, or_, select, update
 
-from decnet.db.repository.base import Row, SqlRepository, replace, shaped
+from decnet.db.repository.base import Row, SqlRepository, chunks, replace, shaped
 from decnet.db.repository.conditions import attacker_is, identity_is_shown
 from decnet.db.rows.attribution import Alert, AlertFacts, ListedState
 from decnet.db.schema.attribution import AttributionAlert, AttributionState
@@ -92,12 +92,13 @@ class AlertsMixin(SqlRepository):
             "resolved_by": func.coalesce(_ALERT.c.resolved_by, by),
             "resolved_at": func.coalesce(_ALERT.c.resolved_at, now),
         }
-        where = (_ALERT.c.identity_uuid.in_(identities), _ALERT.c.standing)
+        done = 0
         async with self._write() as session:
-            done = await session.execute(
-                update(_ALERT).where(*where).values(values).returning(_ALERT.c.alert_id)
-            )
-            return len(done.all())
+            for part in chunks(identities):
+                where = (_ALERT.c.identity_uuid.in_(part), _ALERT.c.standing)
+                closed = update(_ALERT).where(*where).values(values).returning(_ALERT.c.alert_id)
+                done += len((await session.execute(closed)).all())
+        return done
 
     async def set_alert_state(self, alert_id: str, state: str, by: str) -> Alert | None:
         """Acknowledges or resolves an alert; the row afterwards, None when there is no such alert.

@@ -42,7 +42,7 @@ AT_ONCE = 500
 """Rows of one transaction; SQLite's other writers wait for it."""
 ANSWERS = "attacker_intel answers"
 """Name under which answers are counted that leave a row of others; it is none of a table."""
-_OF_IDENTITIES = ("attribution_state", "multi_actor_evidence")
+_OF_IDENTITIES = ("attribution_state", "attribution_past", "multi_actor_evidence")
 GRACE = timedelta(hours=1)
 """A younger tag may be ahead of its attacker's row."""
 Progress = Callable[[str, int], None]
