@@ -48,7 +48,7 @@ class StatsMixin(SqlRepository):
     async def top_users(self, since: Since = None, limit: int = 10, whose: Whose = ALL) -> Top:
         """User names that were tried."""
         return await self._top(
-            [_CREDENTIAL.c.username], _tried(), _CREDENTIAL.c.attacker_uuid, self._logins(since, whose), limit
+            [_CREDENTIAL.c.username], _tried(), _CREDENTIAL.c.attacker_uuid, self._tries(since, whose), limit
         )
 
     async def top_logins(
@@ -57,7 +57,7 @@ class StatsMixin(SqlRepository):
         """User names with secrets that were tried: ``root/#a1b2``; with ``clear`` in clear text, where that was kept."""
         columns = [_CREDENTIAL.c.username, _CREDENTIAL.c.secret_hmac]
         secret = func.max(_CREDENTIAL.c.secret)
-        where = [*self._logins(since, whose), _CREDENTIAL.c.secret_hmac.is_not(None)]
+        where = [*self._tries(since, whose), _CREDENTIAL.c.secret_hmac.is_not(None)]
         return await self._top(
             columns, _tried(), _CREDENTIAL.c.attacker_uuid, where, limit, [secret],
             lambda name, hmac, kept: login_label(name, hmac, kept if clear else None),
@@ -141,7 +141,7 @@ class StatsMixin(SqlRepository):
         shown = [_SESSION.c.ignored_by.is_(None), *whose_is(_SESSION.c.attacker_uuid, whose, self.db.dialect)]
         return shown if since is None else [*shown, _SESSION.c.started_at >= as_utc(since)]
 
-    def _logins(self, since: Since, whose: Whose) -> list[ColumnElement[bool]]:
+    def _tries(self, since: Since, whose: Whose) -> list[ColumnElement[bool]]:
         """The filter of log-ins."""
         whoever = whose_is(_CREDENTIAL.c.attacker_uuid, whose, self.db.dialect)
         shown = [_ATTACKER.c.ignored_by.is_(None), *whoever]
