@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 from decnet.attribution.linking import numbers
 from decnet.attribution.linking.told import OPERATOR
 from decnet.db.repository import BaseRepository
+from decnet.db.repository.lists.campaigns import ASSETS as CAMPAIGN_ASSETS
+from decnet.db.repository.lists.campaigns import SCRIPT
 from decnet.ids import attacker_id, campaign_id
 from decnet_tui import linkedrows
 from decnet_tui.cli.main import app
@@ -291,8 +293,18 @@ def test_a_link_without_a_key_says_that_a_host_may_be_rented(data_dir: Path) -> 
     assert linkedrows.RENTED not in linkedrows.cannot_tell(row)  # type: ignore[arg-type]
     row["reasons"] = [{"family": "host", "value": "h", "addresses": 2, "weight": 2.3}]
     assert linkedrows.RENTED in linkedrows.cannot_tell(row)  # type: ignore[arg-type]
+    row["reasons"] = [{"family": "tunnel", "value": "t:25", "addresses": 2, "weight": 2.1}]
+    told = linkedrows.cannot_tell(row)  # type: ignore[arg-type]
+    assert (linkedrows.RELAYED in told, linkedrows.RENTED in told) == (True, False)
 
 
 def test_families_are_called_as_linking_calls_them() -> None:
-    ours = (linkedrows.KEY, linkedrows.SCRIPT, linkedrows.KIT, linkedrows.OPERATOR)
-    assert ours == (numbers.KEY, numbers.SCRIPT, numbers.CAMPAIGN, OPERATOR)
+    ours = (linkedrows.KEY, linkedrows.HOST, linkedrows.FILE, linkedrows.TUNNEL)
+    assert ours == (numbers.KEY, numbers.HOST, numbers.FILE, numbers.TUNNEL)
+    assert (linkedrows.SCRIPT, linkedrows.KIT, linkedrows.OPERATOR) == (
+        numbers.SCRIPT,
+        numbers.CAMPAIGN,
+        OPERATOR,
+    )
+    assert SCRIPT == numbers.SCRIPT
+    assert set(CAMPAIGN_ASSETS) == {numbers.KEY, numbers.FILE, numbers.SCRIPT}

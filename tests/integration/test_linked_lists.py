@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.conditions import Whose
+from decnet.db.repository.lists.campaigns import MAX_REASONS
 from decnet.db.repository.lists.evidence import Judged
 from decnet.errors import AmbiguousId
 from decnet.ids import attacker_id, campaign_id
@@ -141,10 +142,30 @@ async def test_a_campaign_has_the_sessions_of_its_assets_only(repo: BaseReposito
         "payload_hosts": ["mdb7.cn", "a.cn"],
         "hashes": ["k1"],
         "techniques": ["T1098", "T1105"],
-        "reasons": [{"family": "key", "value": "ssh-rsa AAAA", "addresses": 2}],
+        "reasons": [{"family": "key", "value": "ssh-rsa AAAA", "addresses": 2, "steps": []}],
     }
     assert (drop["addresses"], drop["sessions"], drop["techniques"]) == ([B, C], 2, ["T1496"])
     assert drop["identities"] == sorted([identity_of(A), identity_of(C)])
+
+
+async def test_the_clearest_assets_come_first_and_scripts_say_what_they_do(repo: BaseRepository) -> None:
+    root = {"campaign_root": "key|ssh-rsa AAAA"}
+    for n in range(MAX_REASONS):
+        await value(
+            repo,
+            "script",
+            f"s{n:02}",
+            (A, B) if n == 5 else (A,),
+            marks=["wget @", "wget @\nsh", "sh"],
+            **root,
+        )
+    await value(repo, "sha256", "beef", (B,), **root)
+    (row,) = await repo.list_campaigns(campaign=KEY)
+    assert [(one["family"], one["value"], one["addresses"]) for one in row["reasons"][:4]] == [
+        ("key", "ssh-rsa AAAA", 2), ("sha256", "beef", 1), ("script", "s05", 2), ("script", "s00", 1),
+    ]  # fmt: skip
+    assert [one["steps"] for one in row["reasons"][1:3]] == [[], ["wget @", "sh"]]
+    assert len(row["reasons"]) == MAX_REASONS, "the most that are told"
 
 
 async def test_campaigns_are_narrowed_at_their_borders(repo: BaseRepository) -> None:

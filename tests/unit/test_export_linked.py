@@ -30,7 +30,7 @@ KIT: ListedCampaign = {
     "campaign_uuid": "2979a1b2-0000-5000-8000-000000000000", "name": "key of mdrfckr", "addresses": ["203.0.113.7", "198.51.100.1"],
     "attacker_uuids": ["a", "c"], "identities": ["alone", "elsewhere", "i"], "sessions": 3, "first_seen": AT, "last_seen": AT,
     "payload_hosts": ["mdb7.cn", "198.51.100.77"], "hashes": ["f00d"], "techniques": ["T1105"],
-    "reasons": [{"family": "key", "value": "ssh-rsa AAAA", "addresses": 2}],
+    "reasons": [{"family": "key", "value": "ssh-rsa AAAA", "addresses": 2, "steps": []}],
 }  # fmt: skip
 KNOWN = Known(
     {
@@ -165,7 +165,7 @@ def test_a_layer_says_how_much_it_leaves_out() -> None:
 @given(st.text(max_size=80))
 def test_no_name_of_theirs_breaks_out(text: str) -> None:
     kit: ListedCampaign = {
-        **KIT, "name": text, "payload_hosts": [text], "reasons": [{"family": text, "value": text, "addresses": 2}],
+        **KIT, "name": text, "payload_hosts": [text], "reasons": [{"family": text, "value": text, "addresses": 2, "steps": [text]}],
     }  # fmt: skip
     one: ListedIdentity = {
         **JOINED, "addresses": [text], "reasons": [{"family": text, "value": text, "addresses": 2, "weight": 1.0}],

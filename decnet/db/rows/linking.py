@@ -47,6 +47,8 @@ class Asset(TypedDict):
     family: str
     value: str
     addresses: int
+    steps: list[str]
+    """What a script does, without what changes from one to the next; in no order, and empty for others."""
 
 
 class ListedCampaign(TypedDict):

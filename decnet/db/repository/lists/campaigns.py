@@ -34,10 +34,13 @@ _HELD = _VALUE.join(_TERM, _TERM.c.term_id == _VALUE.c.term_id)
 _BARE = _LINKED.join(_TERM, _TERM.c.term_id == _LINKED.c.term_id)
 _VISITS = _BARE.join(_SESSION, _SESSION.c.session_id == _LINKED.c.session_id)
 _ended = func.coalesce(_SESSION.c.ended_at, _SESSION.c.started_at)
-ASSETS = ("key", "sha256", "script")
+SCRIPT = "script"
+ASSETS = ("key", "sha256", SCRIPT)
 """Families of assets, the clearest first."""
 MAX_REASONS = 32
 """Assets that are told of a campaign."""
+MAX_STEPS = 64
+"""Steps that are told of a script."""
 MAX_MERGES = 64
 """Steps from what a campaign was to what it is."""
 
@@ -290,15 +293,34 @@ async def _ranked(
 
 async def _assets(session: AsyncSession, roots: Sequence[str]) -> dict[str, list[Asset]]:
     joined = _TERM.outerjoin(_VALUE, and_(_VALUE.c.term_id == _TERM.c.term_id, _VALUE.c.kept))
-    columns = (_TERM.c.campaign_root, _TERM.c.family, _TERM.c.value)
+    columns = (_TERM.c.campaign_root, _TERM.c.term_id, _TERM.c.family, _TERM.c.value)
     query = select(*columns, func.count(_VALUE.c.attacker_uuid)).select_from(joined)
     query = query.where(_TERM.c.campaign_root.in_(roots)).group_by(_TERM.c.term_id, *columns)
-    found: dict[str, list[Asset]] = defaultdict(list)
-    for root, family, value, count in await session.execute(query):
-        found[root].append({"family": family, "value": value, "addresses": int(count)})
-    return defaultdict(list, {root: sorted(one, key=_clearest)[:MAX_REASONS] for root, one in found.items()})
+    found: dict[str, list[tuple[str, Asset]]] = defaultdict(list)
+    for root, term, family, value, count in await session.execute(query):
+        found[root].append((term, {"family": family, "value": value, "addresses": int(count), "steps": []}))
+    shown = {root: sorted(some, key=_clearest)[:MAX_REASONS] for root, some in found.items()}
+    steps = await _steps(session, [term for some in shown.values() for term, _ in some])
+    told = {
+        root: [shaped(Asset, {**one, "steps": steps.get(term, [])}) for term, one in some]
+        for root, some in shown.items()
+    }
+    return defaultdict(list, told)
 
 
-def _clearest(one: Asset) -> tuple[int, int, str]:
+async def _steps(session: AsyncSession, terms: Sequence[str]) -> dict[str, list[str]]:
+    """What scripts do: of their marks those that are one step."""
+    found: dict[str, list[str]] = {}
+    for part in chunks(terms):
+        query = select(_TERM.c.term_id, _TERM.c.marks).where(
+            _TERM.c.term_id.in_(part), _TERM.c.family == SCRIPT
+        )
+        for term, marks in await session.execute(query):
+            found[term] = [mark for mark in marks or () if "\n" not in mark][:MAX_STEPS]
+    return found
+
+
+def _clearest(named: tuple[str, Asset]) -> tuple[int, int, str]:
+    one = named[1]
     place = ASSETS.index(one["family"]) if one["family"] in ASSETS else len(ASSETS)
     return place, -one["addresses"], one["value"]
