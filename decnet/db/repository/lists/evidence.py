@@ -35,8 +35,8 @@ from decnet.keyed import login_label
 _TAG, _SESSION = table_of(TTPTag), table_of(SessionRow)
 _STORY = table_of(SessionStory)
 _ATTACKER, _IDENTITY, _CREDENTIAL = table_of(Attacker), table_of(Identity), table_of(Credential)
-_NAMED, _PART = _IDENTITY.alias("named"), _IDENTITY.alias("part")
-"""The identity that a tag itself names; what is part of one."""
+_NAMED = _IDENTITY.alias("named")
+"""The identity that a tag itself names."""
 _CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
 _seen_last = func.coalesce(_ATTACKER.c.last_seen, _ATTACKER.c.told_at)
 _TAG_ROW = (
@@ -113,7 +113,7 @@ class EvidenceMixin(SqlRepository):
         the caller's.
         """
         where = [tag_stands(), *attacker_is(_TAG.c.attacker_uuid, attacker)]
-        where += _of(whose, self.db.dialect)
+        where += await self._tag_is_of(whose)
         if since is not None:
             where.append(_TAG.c.seen_at >= as_utc(since))
         if session is not None:
@@ -131,6 +131,21 @@ class EvidenceMixin(SqlRepository):
         query = query.select_from(joined).where(and_(*where))
         rows = await self._listed(query.order_by(_newest(_TAG.c.seen_at), _TAG.c.uuid), limit)
         return [shaped(ListedTag, {**row, "technique_name": None}) for row in rows]
+
+    async def _tag_is_of(self, whose: Whose) -> list[ColumnElement[bool]]:
+        """The filter of tags: those of an identity are all of its attackers, and those that name it or a part of it."""
+        uuid = _TAG.c.attacker_uuid
+        where = visit_is(uuid, _TAG.c.session_id, whose._replace(identity=None), self.db.dialect)
+        if whose.identity is None:
+            return where
+        own = or_(_IDENTITY.c.identity_uuid == whose.identity, _IDENTITY.c.merged_into == whose.identity)
+        async with self._read() as session:  # asked first: as a part of the query either side costs its index
+            parts = (
+                await session.execute(select(_IDENTITY.c.identity_uuid, _IDENTITY.c.attacker_uuid).where(own))
+            ).all()
+        names, attackers = ({part[n] for part in parts if part[n]} for n in (0, 1))
+        its = _TAG.c.identity_uuid.in_(sorted(names | {whose.identity}))
+        return [*where, or_(its, uuid.in_(sorted(attackers)))]
 
     async def list_sessions(
         self,
@@ -252,17 +267,6 @@ class EvidenceMixin(SqlRepository):
     async def _listed(self, query: Any, limit: int) -> list[Row]:
         async with self._read() as session:
             return await self._rows(session, query.limit(limit) if limit > 0 else query)
-
-
-def _of(whose: Whose, dialect: str) -> list[ColumnElement[bool]]:
-    """The filter of tags: those of an identity are all of its attackers, and those that name it or a part of it."""
-    where = visit_is(_TAG.c.attacker_uuid, _TAG.c.session_id, whose._replace(identity=None), dialect)
-    if whose.identity is not None:
-        # Both sides are columns of tags, so that each has its index.
-        part = or_(_PART.c.identity_uuid == whose.identity, _PART.c.merged_into == whose.identity)
-        its = whose_is(_TAG.c.attacker_uuid, Whose(identity=whose.identity), dialect)
-        where.append(or_(_TAG.c.identity_uuid.in_(select(_PART.c.identity_uuid).where(part)), *its))
-    return where
 
 
 def _newest(column: Any) -> ColumnElement[Any]:
