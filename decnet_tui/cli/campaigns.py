@@ -30,7 +30,7 @@ _COLUMNS = (
 )  # fmt: skip
 _NONE = (
     "no campaigns yet: one begins when two addresses have the same key, file or script, or scripts that are alike;"
-    " linking needs the worker `attribution`: see `decnet-tui workers`"
+    " linking is done by the worker `attribution` (`decnet-tui workers`) unless `linking.enabled` is off"
 )
 MAX_JOINED = 100
 """Identities of several addresses of which the page knows more than their id."""
