@@ -17,6 +17,7 @@ from decnet.ids import attacker_id, campaign_id
 from tests.dbkit import KINDS, open_repo
 from tests.linkrows import T, address, campaign, identity_of, value, visit, why
 from tests.rowkit import emptied, put
+from tests.unit.test_db_engine_guards import statements
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 A, B, C, D = "45.9.148.2", "45.9.148.3", "185.220.101.4", "198.51.100.9"
@@ -308,3 +309,48 @@ async def test_a_search_leaves_out_campaigns_of_ignored_addresses_only(repo: Bas
     assert await repo.find("scanner") == []
     (row,) = await repo.find("scanner", ignored=True)
     assert row["value"] == f"{campaign_id('key', 'ours')} our scanner"
+
+
+async def test_a_list_asks_as_often_for_many_rows_as_for_few(repo: BaseRepository) -> None:
+    async def asked() -> list[int]:
+        counts = []
+        for ask in (
+            lambda: repo.list_campaigns(limit=0),
+            lambda: repo.list_identities(limit=0),
+            lambda: repo.list_tags(limit=0, whose=Whose(identity=identity_of(A))),
+            lambda: repo.campaigns_by_attacker([attacker_id(f"203.0.113.{n}") for n in range(60)]),
+            lambda: repo.members_seen(identity_of(A)),
+            lambda: repo.campaign_named("mdrf"),
+        ):
+            async with statements(repo.db, reads=True) as heard:
+                await ask()
+            counts.append(len(heard))
+        return counts
+
+    few = await asked()
+    ips = [f"203.0.113.{n}" for n in range(60)]
+    for n, ip in enumerate(ips):
+        await address(repo, ip, T + n, into=A if n % 2 else None)
+    for n in range(20):
+        await campaign(repo, f"kit {n}", "key", f"k{n}", ips[n : n + 20])
+        await visit(repo, f"k{n}", ips[n], f"key|k{n}", T, host=["h"], hash=["x"], techniques=["T1105"])
+        await why(repo, ips[2 * n], 4.0, [("key", f"k{n}", 2, 3.0)])
+    assert len(await repo.list_campaigns(limit=0)) == 22
+    assert await asked() == few
+
+
+async def test_more_members_than_one_statement_takes_are_all_there(repo: BaseRepository) -> None:
+    ips = [f"10.{n // 256}.{n % 256}.1" for n in range(1_203)]
+    rows = [{"attacker_uuid": attacker_id(ip), "ip": ip, "first_seen": T, "last_seen": T} for ip in ips]
+    held = [
+        {"attacker_uuid": row["attacker_uuid"], "term_id": "key|large", "first_at": T, "kept": True}
+        for row in rows
+    ]
+    await put(repo, "attacker", *rows)
+    large = await campaign(repo, "large", "key", "large", (), addresses=len(ips))
+    await put(repo, "link_value", *held)
+    (row,) = await repo.list_campaigns(campaign=large)
+    assert sorted(row["addresses"]) == sorted(ips)
+    assert len(await repo.list_attackers(whose=Whose(row["attacker_uuids"]), limit=0)) == len(ips)
+    assert await repo.addresses_of(row["attacker_uuids"]) == {one["attacker_uuid"]: one["ip"] for one in rows}
+    assert len(await repo.campaigns_by_attacker(row["attacker_uuids"])) == len(ips)
