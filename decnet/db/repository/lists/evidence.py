@@ -217,7 +217,7 @@ class EvidenceMixin(SqlRepository):
             _seen_last.label("last_seen"),
         )
         joined = _ATTACKER.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _ATTACKER.c.attacker_uuid)
-        chosen = [_among_the_latest(where, since, limit)] if limit else where
+        chosen = [among_the_latest(where, since, limit)] if limit else where
         query = query.select_from(joined).where(and_(True, *chosen))
         rows = await self._listed(query.order_by(_newest(_seen_last), _ATTACKER.c.attacker_uuid), limit)
         return await self._with_counts(rows, ignored)
@@ -270,7 +270,7 @@ class EvidenceMixin(SqlRepository):
             return await self._rows(session, query.limit(limit) if limit > 0 else query)
 
 
-def _among_the_latest(where: Sequence[ColumnElement[bool]], since: Since, limit: int) -> ColumnElement[bool]:
+def among_the_latest(where: Sequence[ColumnElement[bool]], since: Since, limit: int) -> ColumnElement[bool]:
     """That an attacker is among as many of those that were seen last, and of those that were only told of.
 
     Both are found by the index of ``last_seen``, however many attackers there are; which of them are shown is settled
