@@ -30,8 +30,10 @@ _COLUMNS = (
 )  # fmt: skip
 _NONE = (
     "no campaigns yet: one begins when two addresses have the same key, file or script, or scripts that are alike;"
-    " linking needs the worker `attribution`: see `decnet-tui workers`"
+    " linking is done by the worker `attribution` (`decnet-tui workers`) unless `linking.enabled` is off"
 )
+MAX_JOINED = 100
+"""Identities of several addresses of which the page knows more than their id."""
 SHOWN = 40
 """Addresses on the page; JSON has all."""
 
@@ -104,7 +106,12 @@ def campaign(
 
 
 async def campaign_page(repo: BaseRepository, places: Places, which: str) -> dict[str, Any]:
-    """The row of ``campaigns``, with where its addresses are. Raises DecnetError for a campaign that is not known."""
+    """The row of ``campaigns``, with where its addresses are. Raises DecnetError for a campaign that is not known.
+
+    ``joined`` are its identities of several addresses, at most :data:`MAX_JOINED`, the last seen first.
+    """
+    from decnet.db.repository.conditions import Whose
+
     uuid, before = await linked.campaign_meant(repo, which)
     rows = await repo.list_campaigns(limit=1, ignored=True, campaign=uuid)
     if not rows:
@@ -117,9 +124,9 @@ async def campaign_page(repo: BaseRepository, places: Places, which: str) -> dic
     ]
     for one in members:
         del one["unasked"]
-    joined = [
-        one for one in (await repo.identities_by_id(row["identities"])).values() if one["state"] == "joined"
-    ]
+    joined = await repo.list_identities(
+        limit=MAX_JOINED, ignored=True, joined=True, whose=Whose(campaign=uuid)
+    )
     return {**row, "asked": before, "members": members, "joined": joined, "cannot_tell": [linked.ONE_KIT]}
 
 
@@ -142,6 +149,8 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
     yield from linked.page_lines(
         "identities of several addresses", [_identity(one) for one in told["joined"]]
     )
+    if len(told["joined"]) == MAX_JOINED:
+        yield f"  maybe more: `decnet-tui identities --joined --campaign {label} --limit 0`"
     for title, key in (("hosts that it fetched from", "payload_hosts"), ("files (sha256)", "hashes")):
         yield from linked.page_lines(title, [visible(one, linked.LONGEST) for one in told[key]])
     named = load_catalogue().name
