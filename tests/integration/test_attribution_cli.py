@@ -128,6 +128,7 @@ def test_an_alert_whose_link_is_doubtful_says_so_and_names_the_addresses(tmp_pat
     async def fill() -> None:
         repo = await BaseRepository.open(f"sqlite:///{tmp_path / 'decnet.sqlite'}")
         await repo.upsert_attackers([(A1, IP, 1000.0), (other, "192.0.2.2", 900.0)])
+        await repo.form_identities([A1, other])
         past = pair_history(("client", "account", "work"), "in turn", 4)
         for attacker, side in ((A1, 0), (other, 1)):
             frame = {"attacker_uuid": attacker, "identity_uuid": identity_id(attacker), "rank": "1"}
