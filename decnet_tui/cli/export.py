@@ -54,6 +54,7 @@ async def _rows(
     from decnet.attack.catalogue import load_catalogue
 
     name = load_catalogue().name
+    identity = None if identity is None else await repo.canonical_identity(identity)
     tags = await repo.list_tags(since=since, attacker=attacker, limit=0, ignored=ignored)
     return [
         {**tag, "technique_name": name(tag["sub_technique_id"] or tag["technique_id"])}

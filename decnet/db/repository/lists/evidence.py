@@ -15,7 +15,14 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, shaped
-from decnet.db.repository.conditions import attacker_is, tag_is_shown, tag_stands
+from decnet.db.repository.conditions import (
+    attacker_is,
+    identity_is_shown,
+    tag_identity,
+    tag_is_shown,
+    tag_stands,
+    with_tag_identity,
+)
 from decnet.db.rows.lists import ListedAttacker, ListedCredential, ListedIdentity, ListedSession, ListedTag
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Credential, Identity, SessionRow
@@ -98,12 +105,11 @@ class EvidenceMixin(SqlRepository):
             where.append(or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique))
         if not ignored:
             where.append(tag_is_shown())
-        identity = func.coalesce(_TAG.c.identity_uuid, _CANONICAL).label("identity_uuid")
+        identity = tag_identity().label("identity_uuid")
         query = select(*(_TAG.c[name] for name in _TAG_ROW), _ATTACKER.c.ip.label("attacker_ip"), identity)
         joined = _TAG.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid)
-        joined = joined.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _TAG.c.attacker_uuid)
         joined = joined.outerjoin(_SESSION, _SESSION.c.session_id == _TAG.c.session_id)
-        query = query.select_from(joined).where(and_(*where))
+        query = query.select_from(with_tag_identity(joined)).where(and_(*where))
         rows = await self._listed(query.order_by(_newest(_TAG.c.seen_at), _TAG.c.uuid), limit)
         return [shaped(ListedTag, {**row, "technique_name": None}) for row in rows]
 
@@ -181,13 +187,14 @@ class EvidenceMixin(SqlRepository):
     ) -> list[ListedIdentity]:
         """Identities with their attackers; a merged one has its canonical identity in ``merged_into``.
 
-        An identity whose own attacker is ignored is left out.
+        An identity whose attackers are all ignored is left out.
         """
         seen = func.max(_seen_last)
         joined = _IDENTITY.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _IDENTITY.c.attacker_uuid)
         columns = (_IDENTITY.c.identity_uuid, _IDENTITY.c.attacker_uuid, _IDENTITY.c.merged_into)
         query = select(*columns).select_from(joined).group_by(*columns)
-        query = query.where(and_(True, *_not_marked(_ATTACKER.c.ignored_by, ignored)))
+        if not ignored:
+            query = query.where(identity_is_shown(_IDENTITY.c.identity_uuid))
         if since is not None:
             query = query.having(seen >= as_utc(since))
         rows = await self._listed(query.order_by(_newest(seen), _IDENTITY.c.identity_uuid), limit)
