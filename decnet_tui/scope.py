@@ -14,10 +14,14 @@ from decnet.ids import attacker_id, identity_id
 
 @dataclass(frozen=True)
 class Scope:
-    """One actor; ``names`` holds addresses, attacker uuids and identity uuids."""
+    """One actor; ``names`` holds addresses, attacker uuids and identity uuids.
+
+    ``own`` are the identities of its own addresses, whatever they were merged into.
+    """
 
     label: str
     names: frozenset[str]
+    own: frozenset[str] = frozenset()
 
     @cached_property
     def _needles(self) -> tuple[bytes, ...]:
@@ -40,7 +44,15 @@ class Scope:
         """The scope after two identities turned out to be one."""
         if loser not in self.names and winner not in self.names:
             return self
-        return Scope(self.label, self.names | {winner, loser})
+        return Scope(self.label, self.names | {winner, loser}, self.own)
+
+    def parted(self, one: str, former: str) -> Scope:
+        """The scope after an identity turned out to be one of its own: it follows its own addresses."""
+        left = {one, former} - self.own
+        names = (self.names - (left if len(left) < 2 else {one})) | ({one, former} & self.own)
+        if self.names.isdisjoint({one, former}) or names == self.names:
+            return self
+        return Scope(self.label, names, self.own)
 
 
 def scope_of(row: dict[str, Any]) -> Scope | None:
@@ -58,4 +70,5 @@ def scope_of(row: dict[str, Any]) -> Scope | None:
     names = [str(n) for n in (ip, attacker, identity, *attackers) if n]
     if not names:
         return None
-    return Scope(visible(ip or f"id:{str(identity)[:8]}", 45), frozenset(names))
+    own = frozenset(identity_id(storable_text(str(a))) for a in {attacker, *attackers} if a)
+    return Scope(visible(ip or f"id:{str(identity)[:8]}", 45), frozenset(names), own)

@@ -40,6 +40,8 @@ FILL: dict[str, dict[str, Any]] = {
     "producer_due": {"consumer": "recorder", "seq": 1, "since": 1.0, "until": 1.0},
     "announcement": {"ts": 1.0},
     "attribution_state": {"primitive": "p", "state": "stable", "confidence": 1.0, "observation_count": 1, "seq": 1},
+    "attribution_past": {"primitive": "p", "state": "stable", "seq": 1},
+    "identity_link": {"confidence": 4.0, "addresses": 2},
     "multi_actor_evidence": {"version": 1, "due": False, "suspected": True},
     "attribution_alert": {"ordinal": 1, "revision": 1, "confidence": 1.0, "state": "open", "standing": True, "ts": 1.0},
     "ignored_source": {"kind": "cidr", "value": "192.0.2.0/24", "set_at": 1.0},

@@ -170,6 +170,11 @@ def _explained(row: Alert, known: Mapping[str, str]) -> list[str]:
         for item in told.get("support", ())
     ]
     lines += [f"  against: {text}" for text in told.get("against", ())]
+    if (link := told.get("link")) is not None:
+        lines += [
+            f"  link in doubt: {' '.join(side)} on side {number}"
+            for number, side in enumerate(link["sides"], start=1)
+        ]
     lines += [f"  cannot be told: {text}" for text in told.get("cannot_tell", ())]
     for number, side in enumerate(row["sides"] or (), start=1):
         lines += [f"  side {number}: {session}" for session in side]

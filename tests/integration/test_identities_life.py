@@ -15,7 +15,7 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from decnet.attribution.regrouped import follow
-from decnet.attribution.worker import AttributionWorker
+from decnet.attribution.worker import AttributionWorker, fired_alerts, tick_multi_actor
 from decnet.bus.base import Event
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.attribution import identities as module
@@ -23,6 +23,7 @@ from decnet.ids import attacker_id, identity_id
 from decnet.runtime.worker import Transaction, TxBus
 from tests.dbkit import KINDS, open_repo
 from tests.rowkit import put, rows_of
+from tests.simulator.pairs import pair_history
 from tests.wirekit import taken
 
 IPS = tuple(f"192.0.2.{n}" for n in range(1, 5))
@@ -30,6 +31,7 @@ A, B, C, D = WHO = tuple(map(attacker_id, IPS))
 IA, IB, IC, ID = NAMES = tuple(map(identity_id, WHO))
 P, Q, R = "cognitive.planning_depth", "operational.objective", "temporal.session_duration"
 Row = dict[str, Any]
+PAST = pair_history(("client", "account", "work"), "random", 4)
 
 
 @pytest.fixture(params=KINDS)
@@ -416,3 +418,55 @@ async def test_a_verdict_that_comes_after_the_merge_raises_nothing(repo: BaseRep
     await deliver(repo, [merged(IA, IB, 1)])
     await suspect(repo, IB)
     assert await repo.list_multi_actor_identities() == []
+
+
+# --- several operators, or a link that is wrong ------------------------------------------------------
+
+
+async def act(repo: BaseRepository, attacker: str, rows: Iterable[Row]) -> None:
+    frame = {"attacker_uuid": attacker, "identity_uuid": identity_id(attacker), "rank": "1"}
+    await repo.upsert_session_features([{**row, **frame} for row in rows])  # type: ignore[typeddict-item]
+
+
+async def ticked(repo: BaseRepository) -> list[Row]:
+    """The standing alerts after a tick."""
+    await tick_multi_actor(None, repo, await fired_alerts(repo))
+    return [dict(row) for row in await repo.standing_alerts()]
+
+
+def of_side(side: int) -> list[Row]:
+    return [row for row, who in zip(PAST.rows, PAST.truth, strict=True) if who == side]
+
+
+async def test_the_claim_on_a_joined_identity_counts_all_its_addresses_and_doubts_the_link(
+    repo: BaseRepository,
+) -> None:
+    await act(repo, A, of_side(0))
+    await act(repo, B, of_side(1))
+    assert await ticked(repo) == []
+    reasons = [{"family": "host", "value": "mdb7.cn", "addresses": 3, "weight": 2.3}]
+    why = {"identity_uuid": IA, "confidence": 4.6, "addresses": 2, "reasons": reasons, "against": []}
+    await put(repo, "identity_link", why)
+    await link(repo, A=None, B=IA)
+    (found,) = await ticked(repo)
+    assert (found["identity_uuid"], found["attacker_uuids"]) == (IA, sorted([A, B]))
+    assert sorted(map(len, found["sides"])) == sorted([len(of_side(0)), len(of_side(1))])
+    told = found["explanation"]["link"]
+    first = [IPS[0]] if of_side(0)[0]["session_id"] in found["sides"][0] else [IPS[1]]
+    assert told["sides"] == [first, [ip for ip in IPS[:2] if [ip] != first]]
+    assert (told["doubtful"], told["confidence"], told["reasons"]) == (True, 4.6, reasons)
+    assert found["explanation"]["against"][-1].endswith("that is wrong (confidence 4.6: host mdb7.cn)")
+    await link(repo, B=None)
+    assert await ticked(repo) == [], "apart, neither is suspected, and the alert of both is closed"
+    assert {row["identity_uuid"]: row["state"] for row in await repo.list_alerts()} == {IA: "resolved"}
+
+
+async def test_two_operators_at_each_of_two_addresses_are_no_reason_to_doubt_the_link(
+    lite: BaseRepository,
+) -> None:
+    for attacker, rows in ((A, PAST.rows[::2]), (B, PAST.rows[1::2])):
+        await act(lite, attacker, rows)
+    await link(lite, A=None, B=IA)
+    (found,) = await ticked(lite)
+    assert found["identity_uuid"] == IA
+    assert "link" not in found["explanation"]

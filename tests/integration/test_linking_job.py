@@ -289,3 +289,68 @@ async def test_who_was_purged_is_forgotten(tmp_path: Path) -> None:
         await job.run(repo)
         for name in ("link_address", "link_value", "identity_link", "link_gone", "link_session", "link_due"):
             assert await rows_of(repo, name) == [], name
+
+
+async def test_a_session_that_changes_while_it_is_linked_stays_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_repo("sqlite", tmp_path) as repo:
+        await recorded(repo, events_of(BY_NAME["key_trio"]["lines"], tmp_path))
+        marks = await repo.link_due(3)
+        again = marks[0]
+        await repo.link_mark([again.session_id])
+        await repo.link_done(marks)
+        left = await repo.link_due(10_000)
+        assert [(one.session_id, one.seq) for one in left if one.session_id == again.session_id] == [
+            (again.session_id, again.seq + 1)
+        ]
+        assert not {one.session_id for one in marks[1:]} & {one.session_id for one in left}
+
+
+async def test_sessions_without_an_address_are_counted_and_link_nobody(tmp_path: Path) -> None:
+    async with open_repo("sqlite", tmp_path) as repo:
+        for n in range(3):
+            who = attacker_id(f"unknown:{n}")
+            await repo.upsert_sessions(
+                [{"session_id": f"s{n}", "attacker_uuid": who, "attacker_ip": "unknown", "ended_at": 5.0 + n}]
+            )
+        await repo.link_mark(["s0", "s1", "s2", "s-never-stored"])
+        job = LinkJob(Settings())
+        await job.run(repo)
+        assert job.health()["sessions_without_address"] == 3
+        assert await rows_of(repo, "link_address") == []
+        assert await repo.link_due_count() == 0
+
+
+async def test_log_ins_that_come_after_the_end_of_their_session_count(tmp_path: Path) -> None:
+    events = events_of(BY_NAME["login_list"]["lines"], tmp_path)
+    tried = [one for one in events if one.topic == "credential.captured"]
+    async with open_repo("sqlite", tmp_path) as repo:
+        job = LinkJob(Settings())
+        await recorded(repo, [one for one in events if one.topic != "credential.captured"])
+        await job.run(repo)
+        assert not any(row["logins"] for row in await rows_of(repo, "link_address"))
+        await recorded(repo, tried)
+        await job.run(repo)
+        assert any(row["logins"] for row in await rows_of(repo, "link_address"))
+
+
+async def test_the_lease_is_renewed_at_a_third_of_its_time_and_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_repo("sqlite", tmp_path) as repo:
+        now = [1000.0]
+        monkeypatch.setattr(link_job.time, "monotonic", lambda: now[0])
+        job = LinkJob(Settings())
+        await job.run(repo)
+        (first,) = [row for row in await rows_of(repo, "lease") if row["name"] == link_job.LEASE]
+        await job.run(repo)
+        assert [row for row in await rows_of(repo, "lease") if row["name"] == link_job.LEASE] == [first]
+        now[0] += job.ttl / 3
+        await job.run(repo)
+        (later,) = [row for row in await rows_of(repo, "lease") if row["name"] == link_job.LEASE]
+        assert later["expires_at"] > first["expires_at"]
+        await job.leave(repo)
+        assert await repo.lease_acquire(link_job.LEASE, "another", 5.0)
+        await job.run(repo)
+        assert job.mine is False

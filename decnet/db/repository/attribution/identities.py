@@ -17,14 +17,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from decnet.bounds import bit
 from decnet.db.repository.base import Row, SqlRepository, chunks
 from decnet.db.repository.locks import LOCK_MERGES, lock_rows
+from decnet.db.rows.attribution import IdentityWhy
 from decnet.db.schema.columns import table_of
-from decnet.db.schema.linking import LinkAddress, LinkSaid
+from decnet.db.schema.linking import IdentityLink, LinkAddress, LinkSaid
 from decnet.db.schema.recorder import Identity, IdentityMerge
 from decnet.logs import get_logger
 
 log = get_logger(__name__)
 _IDENTITY, _MERGE = table_of(Identity), table_of(IdentityMerge)
-_LINK, _SAID = table_of(LinkAddress), table_of(LinkSaid)
+_LINK, _SAID, _WHY = table_of(LinkAddress), table_of(LinkSaid), table_of(IdentityLink)
 MAX_GROUP = 10_000
 """Identities that hang together at most; a greater group stays what it was, which is counted."""
 GROUPS_TOO_LARGE = "groups_too_large"
@@ -76,6 +77,14 @@ class IdentitiesMixin(SqlRepository):
         query = select(_IDENTITY.c.attacker_uuid).where(own, _IDENTITY.c.attacker_uuid.is_not(None))
         async with self._read() as session:
             return sorted((await session.execute(query)).scalars())
+
+    async def why_one(self, identity_uuid: str) -> IdentityWhy | None:
+        """Why our links make a canonical identity one, or None where they do not."""
+        columns = (_WHY.c.confidence, _WHY.c.reasons, _WHY.c.against)
+        query = select(*columns).where(_WHY.c.identity_uuid == identity_uuid)
+        async with self._read() as session:
+            rows = await self._rows(session, query, IdentityWhy)
+        return rows[0] if rows else None
 
     async def merge_identities(self, winner_uuid: str, loser_uuid: str, seq: int = 0) -> Moved:
         """Takes in a merge that others announced; the identities whose canonical one changed by it.

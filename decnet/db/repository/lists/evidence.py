@@ -19,10 +19,12 @@ from decnet.db.repository.conditions import (
     ALL,
     Whose,
     attacker_is,
+    tag_identity,
     tag_is_shown,
     tag_stands,
     visit_is,
     whose_is,
+    with_tag_identity,
 )
 from decnet.db.rows.lists import ListedAttacker, ListedCredential, ListedSession, ListedTag
 from decnet.db.schema.columns import table_of
@@ -35,7 +37,6 @@ from decnet.keyed import login_label
 _TAG, _SESSION = table_of(TTPTag), table_of(SessionRow)
 _STORY = table_of(SessionStory)
 _ATTACKER, _IDENTITY, _CREDENTIAL = table_of(Attacker), table_of(Identity), table_of(Credential)
-_NAMED = _IDENTITY.alias("named")
 """The identity that a tag itself names."""
 _CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
 _seen_last = func.coalesce(_ATTACKER.c.last_seen, _ATTACKER.c.told_at)
@@ -122,18 +123,16 @@ class EvidenceMixin(SqlRepository):
             where.append(or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique))
         if not ignored:
             where.append(tag_is_shown())
-        now = func.coalesce(_NAMED.c.merged_into, _TAG.c.identity_uuid, _CANONICAL).label("identity_uuid")
-        query = select(*(_TAG.c[name] for name in _TAG_ROW), _ATTACKER.c.ip.label("attacker_ip"), now)
+        identity = tag_identity().label("identity_uuid")
+        query = select(*(_TAG.c[name] for name in _TAG_ROW), _ATTACKER.c.ip.label("attacker_ip"), identity)
         joined = _TAG.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid)
-        joined = joined.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _TAG.c.attacker_uuid)
-        joined = joined.outerjoin(_NAMED, _NAMED.c.identity_uuid == _TAG.c.identity_uuid)
         joined = joined.outerjoin(_SESSION, _SESSION.c.session_id == _TAG.c.session_id)
-        query = query.select_from(joined).where(and_(*where))
+        query = query.select_from(with_tag_identity(joined)).where(and_(*where))
         rows = await self._listed(query.order_by(_newest(_TAG.c.seen_at), _TAG.c.uuid), limit)
         return [shaped(ListedTag, {**row, "technique_name": None}) for row in rows]
 
     async def _tag_is_of(self, whose: Whose) -> list[ColumnElement[bool]]:
-        """The filter of tags: those of an identity are all of its attackers, and those that name it or a part of it."""
+        """The filter of tags: those of an identity are all of its attackers, and those that name it or a part of it alone."""
         uuid = _TAG.c.attacker_uuid
         where = visit_is(uuid, _TAG.c.session_id, whose._replace(identity=None), self.db.dialect)
         if whose.identity is None:
@@ -145,7 +144,7 @@ class EvidenceMixin(SqlRepository):
             ).all()
         names, attackers = ({part[n] for part in parts if part[n]} for n in (0, 1))
         its = _TAG.c.identity_uuid.in_(sorted(names | {whose.identity}))
-        return [*where, or_(its, uuid.in_(sorted(attackers)))]
+        return [*where, or_(and_(its, uuid.is_(None)), uuid.in_(sorted(attackers)))]
 
     async def list_sessions(
         self,

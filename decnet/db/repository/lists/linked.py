@@ -13,7 +13,16 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, greatest, shaped
-from decnet.db.repository.conditions import ALL, Whose, among, attacker_is, tag_stands, visit_is, whose_is
+from decnet.db.repository.conditions import (
+    ALL,
+    Whose,
+    among,
+    attacker_is,
+    identity_is_shown,
+    tag_stands,
+    visit_is,
+    whose_is,
+)
 from decnet.db.repository.lists.evidence import Since, among_the_latest
 from decnet.db.rows.linking import Against, ListedIdentity, MemberSeen, Reason, SaidOf
 from decnet.db.schema.columns import table_of
@@ -56,12 +65,12 @@ class LinkedMixin(SqlRepository):
         """Identities, those first of whose addresses one was seen last; a merged one stands there with its own address.
 
         ``joined``: only those of several addresses. ``attacker`` and ``whose`` ask for an address of it. An identity
-        whose own attacker is ignored is left out unless ``ignored``.
+        all of whose addresses are ignored is left out unless ``ignored``.
         """
         of_it = _PART.c.merged_into == _IDENTITY.c.identity_uuid
         theirs = select(func.max(_seen(_THEIRS))).select_from(_PARTS).where(of_it).scalar_subquery()
         seen = greatest(_seen(_ATTACKER), theirs, self.db.dialect)
-        where: list[ColumnElement[bool]] = [] if ignored else [_ATTACKER.c.ignored_by.is_(None)]
+        where: list[ColumnElement[bool]] = [] if ignored else [identity_is_shown(_IDENTITY.c.identity_uuid)]
         where += [seen >= as_utc(since)] if since is not None else []
         where += [select(_PART.c.identity_uuid).where(of_it).exists()] if joined else []
         own = [

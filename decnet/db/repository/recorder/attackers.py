@@ -90,6 +90,16 @@ class AttackersMixin(IdentitiesMixin, SqlRepository):
         async with self._write() as session:
             await self._upsert(session, _ATTACKER, rows, merge)
 
+    async def addresses_of_attackers(self, attacker_uuids: Iterable[str]) -> dict[str, str]:
+        """The addresses of those attackers of which one is known."""
+        out: dict[str, str] = {}
+        query = select(_ATTACKER.c.attacker_uuid, _ATTACKER.c.ip).where(_ATTACKER.c.ip.is_not(None))
+        async with self._read() as session:
+            for part in chunks(sorted(set(attacker_uuids))):
+                found = await session.execute(query.where(_ATTACKER.c.attacker_uuid.in_(part)))
+                out |= dict(found.tuples().all())
+        return out
+
     async def form_identities(self, attacker_uuids: Iterable[str]) -> list[tuple[str, str]]:
         """Gives every attacker its stub identity; (identity_uuid, attacker_uuid) of the new ones only."""
         members = {identity_id(uuid): uuid for uuid in sorted(set(map(storable_text, attacker_uuids)))}
