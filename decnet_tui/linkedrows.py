@@ -74,6 +74,30 @@ async def identity_meant(repo: BaseRepository, text: str) -> tuple[str, str | No
     return found
 
 
+async def page_of_campaign(repo: BaseRepository, uuid: str) -> dict[str, Any] | None:
+    """The row of ``campaigns`` with its addresses and joined identities; None for one that has one address now."""
+    rows = await repo.list_campaigns(limit=1, ignored=True, campaign=uuid)
+    if not rows:
+        return None
+    (row,) = rows
+    known = await repo.addresses_of(row["attacker_uuids"])
+    whose = await repo.identities_of(row["attacker_uuids"])
+    members = [
+        {"attacker_uuid": one, "attacker_ip": known.get(one), "identity_uuid": whose.get(one)}
+        for one in row["attacker_uuids"]
+    ]
+    parts = (await repo.identities_by_id(row["identities"])).values()
+    joined = [one for one in parts if one["state"] == "joined"]
+    return {**row, "members": members, "joined": joined, "cannot_tell": [ONE_KIT]}
+
+
+def campaign_named(uuid: str) -> Whose:
+    """Of whom: of a campaign."""
+    from decnet.db.repository.conditions import Whose
+
+    return Whose(campaign=uuid)
+
+
 def identity_label(uuid: str | None) -> str:
     """An identity in short; what is shown here names it on the command line."""
     return f"i-{short(uuid)}" if uuid else "-"

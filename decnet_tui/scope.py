@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,17 @@ class Scope:
 
     label: str
     names: frozenset[str]
+    anchor: str = ""
+    """The address or id that was chosen; who belongs to it may change while it is followed."""
+    addresses: int = 1
+    """How many addresses are followed."""
+    campaign: str = ""
+    """The campaign whose addresses are followed; empty for an actor."""
+
+    @property
+    def title(self) -> str:
+        """What is followed, and over how many addresses."""
+        return f"{self.label} ({self.addresses} addr)" if self.addresses > 1 else self.label
 
     @cached_property
     def _needles(self) -> tuple[bytes, ...]:
@@ -40,7 +51,20 @@ class Scope:
         """The scope after two identities turned out to be one."""
         if loser not in self.names and winner not in self.names:
             return self
-        return Scope(self.label, self.names | {winner, loser})
+        return replace(self, names=self.names | {winner, loser})
+
+    def of(self, names: Iterable[str | None], addresses: int) -> Scope:
+        """The scope over other names; the chosen one stays."""
+        known = frozenset(name for name in (*names, self.anchor) if name)
+        return replace(self, names=known, addresses=max(addresses, 1))
+
+
+def campaign_scope(row: Mapping[str, Any]) -> Scope:
+    """All addresses of a campaign; ``row`` is one of ``campaigns``."""
+    uuid = str(row["campaign_uuid"])
+    own = [identity_id(attacker) for attacker in row["attacker_uuids"]]
+    names = frozenset([*row["addresses"], *row["attacker_uuids"], *row["identities"], *own])
+    return Scope(f"c-{uuid[:8]}", names, addresses=len(row["attacker_uuids"]), campaign=uuid)
 
 
 def scope_of(row: dict[str, Any]) -> Scope | None:
@@ -58,4 +82,5 @@ def scope_of(row: dict[str, Any]) -> Scope | None:
     names = [str(n) for n in (ip, attacker, identity, *attackers) if n]
     if not names:
         return None
-    return Scope(visible(ip or f"id:{str(identity)[:8]}", 45), frozenset(names))
+    anchor = str(attacker or identity or names[0])
+    return Scope(visible(ip or f"id:{str(identity)[:8]}", 45), frozenset(names), anchor)

@@ -106,21 +106,13 @@ def campaign(
 async def campaign_page(repo: BaseRepository, places: Places, which: str) -> dict[str, Any]:
     """The row of ``campaigns``, with where its addresses are. Raises DecnetError for a campaign that is not known."""
     uuid, before = await linked.campaign_meant(repo, which)
-    rows = await repo.list_campaigns(limit=1, ignored=True, campaign=uuid)
-    if not rows:
+    told = await linked.page_of_campaign(repo, uuid)
+    if told is None:
         raise DecnetError(f"campaign {uuid} has one address now, and is none until another comes")
-    (row,) = rows
-    known = await repo.addresses_of(row["attacker_uuids"])
-    members = [
-        {"attacker_uuid": one, "attacker_ip": known.get(one), **place_row(places, known.get(one))}
-        for one in row["attacker_uuids"]
-    ]
+    members = [{**one, **place_row(places, one["attacker_ip"])} for one in told["members"]]
     for one in members:
         del one["unasked"]
-    joined = [
-        one for one in (await repo.identities_by_id(row["identities"])).values() if one["state"] == "joined"
-    ]
-    return {**row, "asked": before, "members": members, "joined": joined, "cannot_tell": [linked.ONE_KIT]}
+    return {**told, "asked": before, "members": members}
 
 
 def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
