@@ -287,7 +287,7 @@ class LinkingSettings(_Section):
 
     enabled: bool = True
     """Whether addresses are linked at all; off, each stays an identity of its own, and what is linked already stays."""
-    interval_s: float = Field(5.0, gt=0)
+    interval_s: float = Field(2.0, gt=0)
     """Seconds between looks for sessions that came in."""
     join: float = Field(3.5, gt=0)
     """Total from which two addresses are of one hand."""

@@ -18,14 +18,22 @@ if TYPE_CHECKING:
     from decnet.intel.places import Places
     from decnet_tui.attackerrows import Where
 
-KEY, SCRIPT, KIT, OPERATOR = "key", "script", "campaign", "operator"
+KEY, HOST, FILE, TUNNEL = "key", "host", "sha256", "tunnel"
+SCRIPT, KIT, OPERATOR = "script", "campaign", "operator"
 """Families of reasons that have words of their own; linking calls them so (loading it takes a tenth of a second)."""
 LONGEST = 200
+MAX_JOINED = 100
+"""Identities of several addresses of which a campaign's page knows more than their id."""
+STEPS = 5
+"""Steps of a script in its line; the longest name most of what it uses."""
 TOOLKITS = (
     "one operator with two toolkits is two identities here, and two operators who share a key look like one"
 )
 SOFT = "clients, passwords and the same /24 never join by themselves: who changes address and tools is a new identity"
-RENTED = "a payload host may be rented to several: no key of an owner is among the reasons"
+RENTED = (
+    "a payload host may be rented to several, and a file passed on: no key of an owner is among the reasons"
+)
+RELAYED = "tunnels to the same targets may be several customers of one service"
 THROUGH_ONE = "several people may come through one address"
 ONE_KIT = "a campaign is one kit, perhaps of many hands: sharing it makes nobody the same person"
 
@@ -86,8 +94,9 @@ async def page_of_campaign(repo: BaseRepository, uuid: str) -> dict[str, Any] | 
         {"attacker_uuid": one, "attacker_ip": known.get(one), "identity_uuid": whose.get(one)}
         for one in row["attacker_uuids"]
     ]
-    parts = (await repo.identities_by_id(row["identities"])).values()
-    joined = [one for one in parts if one["state"] == "joined"]
+    joined = await repo.list_identities(
+        limit=MAX_JOINED, ignored=True, joined=True, whose=campaign_named(uuid)
+    )
     return {**row, "members": members, "joined": joined, "cannot_tell": [ONE_KIT]}
 
 
@@ -130,7 +139,7 @@ def _shared(one: Reason) -> str:
     if one["family"] == KIT:
         return "scripts of one kit"
     if one["family"] == SCRIPT:
-        return f"the same script {short(one['value'])}"
+        return f"the same script {visible(one['value'], 40)}"
     return f"{visible(one['family'], 20)} {visible(one['value'], LONGEST)}"
 
 
@@ -162,8 +171,11 @@ def cannot_tell(row: ListedIdentity) -> list[str]:
     """What nothing in an identity can tell."""
     if row["state"] != "joined":
         return [THROUGH_ONE, SOFT]
-    keys = any(one["family"] in (KEY, OPERATOR) for one in row["reasons"])
-    return [TOOLKITS, *([] if keys else [RENTED]), THROUGH_ONE, SOFT]
+    families = {one["family"] for one in row["reasons"]}
+    owned = families & {KEY, OPERATOR}
+    rented = [] if owned or not families & {HOST, FILE} else [RENTED]
+    relayed = [RELAYED] if TUNNEL in families and not owned else []
+    return [TOOLKITS, *rented, *relayed, THROUGH_ONE, SOFT]
 
 
 def said_lines(said: Iterable[SaidOf], known: Mapping[str, str]) -> list[str]:
@@ -189,7 +201,13 @@ def campaign_line(one: CampaignName) -> str:
 
 
 def asset_line(one: Asset) -> str:
-    """An asset with how common it is."""
+    """An asset with how common it is; of a script the steps that say most."""
+    steps = sorted(one["steps"], key=lambda step: (-len(step), step))
+    told = "; ".join(steps[:STEPS]) + (f"; and {len(steps) - STEPS} more" if len(steps) > STEPS else "")
+    return f"{_asset(one)}{': ' + visible(told, LONGEST) if told else ''}"
+
+
+def _asset(one: Asset) -> str:
     return f"{visible(one['family'], 20)} {visible(one['value'], LONGEST)}  (at {addresses_text(one['addresses'])})"
 
 

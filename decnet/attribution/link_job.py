@@ -7,6 +7,7 @@ write that fails, or that another engine got ahead of, throws that memory away; 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -117,6 +118,7 @@ class LinkJob:
         self.relinking: tuple[int, int] | None = None
         self._linker: Linker | None = None
         self._version = 0
+        self._held_at = 0.0
         self._strange = Counter[tuple[str, str]]()
         self._last_unread = ""
 
@@ -141,6 +143,10 @@ class LinkJob:
             await repo.lease_release(LEASE, OWNER)
 
     async def _holds(self, repo: BaseRepository) -> bool:
+        """Whether this engine is the one that links; the lease is written anew at a third of its time."""
+        if self.mine and time.monotonic() - self._held_at < self.ttl / 3:
+            return True
+        self._held_at = time.monotonic()
         self.mine = await repo.lease_acquire(LEASE, OWNER, self.ttl)
         if not self.mine:
             self._linker = None

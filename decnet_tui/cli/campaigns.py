@@ -30,7 +30,7 @@ _COLUMNS = (
 )  # fmt: skip
 _NONE = (
     "no campaigns yet: one begins when two addresses have the same key, file or script, or scripts that are alike;"
-    " linking needs the worker `attribution`: see `decnet-tui workers`"
+    " linking is done by the worker `attribution` (`decnet-tui workers`) unless `linking.enabled` is off"
 )
 SHOWN = 40
 """Addresses on the page; JSON has all."""
@@ -104,7 +104,10 @@ def campaign(
 
 
 async def campaign_page(repo: BaseRepository, places: Places, which: str) -> dict[str, Any]:
-    """The row of ``campaigns``, with where its addresses are. Raises DecnetError for a campaign that is not known."""
+    """The row of ``campaigns``, with where its addresses are. Raises DecnetError for a campaign that is not known.
+
+    ``joined`` are its identities of several addresses, at most :data:`decnet_tui.linkedrows.MAX_JOINED`, the last seen first.
+    """
     uuid, before = await linked.campaign_meant(repo, which)
     told = await linked.page_of_campaign(repo, uuid)
     if told is None:
@@ -134,6 +137,8 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
     yield from linked.page_lines(
         "identities of several addresses", [_identity(one) for one in told["joined"]]
     )
+    if len(told["joined"]) == linked.MAX_JOINED:
+        yield f"  maybe more: `decnet-tui identities --joined --campaign {label} --limit 0`"
     for title, key in (("hosts that it fetched from", "payload_hosts"), ("files (sha256)", "hashes")):
         yield from linked.page_lines(title, [visible(one, linked.LONGEST) for one in told[key]])
     named = load_catalogue().name

@@ -94,9 +94,9 @@ def relink(
 ) -> None:
     """Reads all stored sessions anew and works out again who belongs together; ids and what operators said stay."""
     settings = _settings(ctx, config, data_dir, db)
-    _need_linking(settings)
 
     async def work() -> dict[str, int]:
+        _need_linking(settings)
         async with common.repository(settings) as repo:
             wish = await repo.link_wish_relink()
 
@@ -149,7 +149,6 @@ def _need_linking(settings: Settings) -> None:
 def _say(
     settings: Settings, one: str, other: str, same: bool | None, reason: str | None, as_json: bool
 ) -> None:
-    _need_linking(settings)
     told = common.run(lambda: _said(settings, one, other, same, reason))
     if as_json:
         typer.echo(common.to_json(told))
@@ -163,6 +162,7 @@ async def _said(
 ) -> dict[str, Any]:
     from decnet_tui.linkchanges import LinkWord
 
+    _need_linking(settings)
     async with changing.opened(settings) as session:
         repo = session.store
         first, second = await meant(repo, one), await meant(repo, other)

@@ -9,6 +9,7 @@ from typing import Any
 from decnet.db.rows.attribution import Alert, Explanation, Support
 from decnet.db.rows.recorder import EndedPayload, SessionFacts
 from decnet_tui import glyphs
+from decnet_tui.actornames import addresses
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
 from decnet_tui.screens.base import TIME_WIDTHS, View
@@ -72,14 +73,7 @@ class AlertsLevel(TableLevel[AlertLine]):
         repo = need_store(session)
         rows = await repo.list_alerts(limit=MAX_ALERTS)
         self.ignored = 0 if rows else len(await repo.ignored_sources())
-        known = (
-            {
-                row["attacker_uuid"]: row["attacker_ip"]
-                for row in await repo.list_attackers(limit=0, ignored=True)
-            }
-            if rows
-            else {}
-        )
+        known = await addresses(repo, rows)
         return [
             {
                 **row,

@@ -58,8 +58,11 @@ def rows(data: Path, *words: str) -> list[dict[str, Any]]:
 
 def test_rows_are_those_of_the_contract(data: Path) -> None:
     assert [set(row) for row in rows(data, "identities")] == [
-        {"identity_uuid", "attacker_uuids", "merged_into", "states"}
-    ] * 2
+        {
+            "identity_uuid", "addresses", "attacker_uuids", "confidence", "reasons", "against", "merged_into", "state",
+            "states",
+        }
+    ] * 2  # fmt: skip
     assert set(rows(data, "attribution")[0]) == {
         "identity_uuid", "primitive", "state", "current_value", "confidence", "observation_count", "last_change_ts",
         "last_observation_ts",

@@ -10,12 +10,14 @@ import pytest_asyncio
 
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.conditions import Whose
+from decnet.db.repository.lists.campaigns import MAX_REASONS
 from decnet.db.repository.lists.evidence import Judged
 from decnet.errors import AmbiguousId
 from decnet.ids import attacker_id, campaign_id
 from tests.dbkit import KINDS, open_repo
 from tests.linkrows import T, address, campaign, identity_of, value, visit, why
 from tests.rowkit import emptied, put
+from tests.unit.test_db_engine_guards import statements
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 A, B, C, D = "45.9.148.2", "45.9.148.3", "185.220.101.4", "198.51.100.9"
@@ -140,11 +142,31 @@ async def test_a_campaign_has_the_sessions_of_its_assets_only(repo: BaseReposito
         "last_seen": 0,
         "payload_hosts": ["mdb7.cn", "a.cn"],
         "hashes": ["k1"],
-        "techniques": ["T1105", "T1098"],
-        "reasons": [{"family": "key", "value": "ssh-rsa AAAA", "addresses": 2}],
+        "techniques": ["T1098", "T1105"],
+        "reasons": [{"family": "key", "value": "ssh-rsa AAAA", "addresses": 2, "steps": []}],
     }
     assert (drop["addresses"], drop["sessions"], drop["techniques"]) == ([B, C], 2, ["T1496"])
     assert drop["identities"] == sorted([identity_of(A), identity_of(C)])
+
+
+async def test_the_clearest_assets_come_first_and_scripts_say_what_they_do(repo: BaseRepository) -> None:
+    root = {"campaign_root": "key|ssh-rsa AAAA"}
+    for n in range(MAX_REASONS):
+        await value(
+            repo,
+            "script",
+            f"s{n:02}",
+            (A, B) if n == 5 else (A,),
+            marks=["wget @", "wget @\nsh", "sh"],
+            **root,
+        )
+    await value(repo, "sha256", "beef", (B,), **root)
+    (row,) = await repo.list_campaigns(campaign=KEY)
+    assert [(one["family"], one["value"], one["addresses"]) for one in row["reasons"][:4]] == [
+        ("key", "ssh-rsa AAAA", 2), ("sha256", "beef", 1), ("script", "s05", 2), ("script", "s00", 1),
+    ]  # fmt: skip
+    assert [one["steps"] for one in row["reasons"][1:3]] == [[], ["wget @", "sh"]]
+    assert len(row["reasons"]) == MAX_REASONS, "the most that are told"
 
 
 async def test_campaigns_are_narrowed_at_their_borders(repo: BaseRepository) -> None:
@@ -259,3 +281,76 @@ async def test_the_addresses_of_an_identity_are_told_with_their_spans_and_sessio
         ("T1098", 1),
         ("T1496", 1),
     ]
+
+
+async def test_a_search_finds_identities_campaigns_keys_and_hosts(repo: BaseRepository) -> None:
+    async def found(text: str, **options: Any) -> list[tuple[Any, ...]]:
+        rows = await repo.find(text, **options)
+        return [(row["kind"], row["value"], row["attacker_ip"]) for row in rows]
+
+    assert await found(identity_of(A)) == [("identity", identity_of(A), A)]
+    assert await found(KEY) == await found("mdrfckr") == [("campaign", f"{KEY} key of mdrfckr", None)]
+    keys = [("key", "ssh-rsa AAAA", A), ("key", "ssh-rsa AAAA", B)]
+    assert sorted(await found("rsa aaa")) == keys
+    assert sorted(await found("rsa AAA", since=T)) == keys
+    assert await found("rsa AAA", since=T + 1) == []
+    await value(repo, "host", "drop.cn", (D,))
+    assert await found("drop.cn", limit=1) == [("host", "drop.cn", D)]
+    (row,) = await repo.find("drop.cn")
+    assert row["ts"] is not None
+    assert (row["ts"].timestamp(), row["attacker_uuid"]) == (T, attacker_id(D))
+
+
+async def test_a_search_leaves_out_campaigns_of_ignored_addresses_only(repo: BaseRepository) -> None:
+    for n in (7, 8):
+        await address(repo, f"192.0.2.{n}", T, ignored_by="own")
+    await campaign(repo, "our scanner", "key", "ours", ("192.0.2.7", "192.0.2.8"))
+    await campaign(repo, "was scanner", "key", "lonely", (C,))
+    assert await repo.find("scanner") == []
+    (row,) = await repo.find("scanner", ignored=True)
+    assert row["value"] == f"{campaign_id('key', 'ours')} our scanner"
+
+
+async def test_a_list_asks_as_often_for_many_rows_as_for_few(repo: BaseRepository) -> None:
+    async def asked() -> list[int]:
+        counts = []
+        for ask in (
+            lambda: repo.list_campaigns(limit=0),
+            lambda: repo.list_identities(limit=0),
+            lambda: repo.list_tags(limit=0, whose=Whose(identity=identity_of(A))),
+            lambda: repo.campaigns_by_attacker([attacker_id(f"203.0.113.{n}") for n in range(60)]),
+            lambda: repo.members_seen(identity_of(A)),
+            lambda: repo.campaign_named("mdrf"),
+        ):
+            async with statements(repo.db, reads=True) as heard:
+                await ask()
+            counts.append(len(heard))
+        return counts
+
+    few = await asked()
+    ips = [f"203.0.113.{n}" for n in range(60)]
+    for n, ip in enumerate(ips):
+        await address(repo, ip, T + n, into=A if n % 2 else None)
+    for n in range(20):
+        await campaign(repo, f"kit {n}", "key", f"k{n}", ips[n : n + 20])
+        await visit(repo, f"k{n}", ips[n], f"key|k{n}", T, host=["h"], hash=["x"], techniques=["T1105"])
+        await why(repo, ips[2 * n], 4.0, [("key", f"k{n}", 2, 3.0)])
+    assert len(await repo.list_campaigns(limit=0)) == 22
+    assert await asked() == few
+
+
+async def test_more_members_than_one_statement_takes_are_all_there(repo: BaseRepository) -> None:
+    ips = [f"10.{n // 256}.{n % 256}.1" for n in range(1_203)]
+    rows = [{"attacker_uuid": attacker_id(ip), "ip": ip, "first_seen": T, "last_seen": T} for ip in ips]
+    held = [
+        {"attacker_uuid": row["attacker_uuid"], "term_id": "key|large", "first_at": T, "kept": True}
+        for row in rows
+    ]
+    await put(repo, "attacker", *rows)
+    large = await campaign(repo, "large", "key", "large", (), addresses=len(ips))
+    await put(repo, "link_value", *held)
+    (row,) = await repo.list_campaigns(campaign=large)
+    assert sorted(row["addresses"]) == sorted(ips)
+    assert len(await repo.list_attackers(whose=Whose(row["attacker_uuids"]), limit=0)) == len(ips)
+    assert await repo.addresses_of(row["attacker_uuids"]) == {one["attacker_uuid"]: one["ip"] for one in rows}
+    assert len(await repo.campaigns_by_attacker(row["attacker_uuids"])) == len(ips)

@@ -279,7 +279,7 @@ async def test_identities_are_looked_up_again_once_their_rows_are_held(
 
 def test_the_tick_runs_under_its_lease_at_the_configured_interval() -> None:
     linking, job = waiting_worker([0.0]).jobs
-    assert (linking.name, linking.lease, linking.interval_s, linking.by_data) == ("linking", None, 5.0, True)
+    assert (linking.name, linking.lease, linking.interval_s, linking.by_data) == ("linking", None, 2.0, True)
     assert (job.name, job.lease, job.interval_s, job.by_data) == (
         "multi-actor",
         "attribution.tick",

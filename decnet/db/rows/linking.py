@@ -47,6 +47,8 @@ class Asset(TypedDict):
     family: str
     value: str
     addresses: int
+    steps: list[str]
+    """What a script does, without what changes from one to the next; in no order, and empty for others."""
 
 
 class ListedCampaign(TypedDict):
@@ -62,7 +64,7 @@ class ListedCampaign(TypedDict):
     first_seen: datetime | None
     last_seen: datetime | None
     payload_hosts: list[str]
-    """Of these sessions, as are hashes and techniques; the commonest first."""
+    """Of these sessions, as are hashes and techniques; the commonest first, techniques in their order."""
     hashes: list[str]
     techniques: list[str]
     reasons: list[Asset]

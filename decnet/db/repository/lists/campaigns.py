@@ -31,14 +31,16 @@ _LINKED, _MERGE = table_of(LinkSession), table_of(CampaignMerge)
 _ATTACKER, _IDENTITY, _SESSION = table_of(Attacker), table_of(Identity), table_of(SessionRow)
 _THING, _TAG = table_of(SessionThing), table_of(TTPTag)
 _HELD = _VALUE.join(_TERM, _TERM.c.term_id == _VALUE.c.term_id)
-_VISITS = _LINKED.join(_TERM, _TERM.c.term_id == _LINKED.c.term_id).join(
-    _SESSION, _SESSION.c.session_id == _LINKED.c.session_id
-)
+_BARE = _LINKED.join(_TERM, _TERM.c.term_id == _LINKED.c.term_id)
+_VISITS = _BARE.join(_SESSION, _SESSION.c.session_id == _LINKED.c.session_id)
 _ended = func.coalesce(_SESSION.c.ended_at, _SESSION.c.started_at)
-ASSETS = ("key", "sha256", "script")
+SCRIPT = "script"
+ASSETS = ("key", "sha256", SCRIPT)
 """Families of assets, the clearest first."""
 MAX_REASONS = 32
 """Assets that are told of a campaign."""
+MAX_STEPS = 64
+"""Steps that are told of a script."""
 MAX_MERGES = 64
 """Steps from what a campaign was to what it is."""
 
@@ -60,8 +62,8 @@ class CampaignsMixin(SqlRepository):
 
         ``attacker`` and ``whose`` ask for an address of it. Ignored addresses and sessions count only with ``ignored``.
         """
-        where = [_is_campaign(), *_with_address(attacker, whose, self.db.dialect)]
-        where += [] if ignored else [_with_shown_address()]
+        where = [is_campaign(), *_with_address(attacker, whose, self.db.dialect)]
+        where += [] if ignored else [has_shown_address()]
         if campaign is not None:
             where.append(_GROUP.c.campaign_uuid == campaign)
         if since is not None:
@@ -71,7 +73,7 @@ class CampaignsMixin(SqlRepository):
                 *_shown(_SESSION, ignored),
             ]
             where.append(select(_TERM.c.term_id).select_from(_VISITS).where(*late).exists())
-        columns = (_GROUP.c.root, _GROUP.c.campaign_uuid, _name().label("name"))
+        columns = (_GROUP.c.root, _GROUP.c.campaign_uuid, campaign_name().label("name"))
         query = select(*columns).where(*where).order_by(_GROUP.c.addresses.desc(), _GROUP.c.campaign_uuid)
         async with self._read() as session:
             rows = await self._rows(session, query.limit(limit) if limit else query)
@@ -83,8 +85,13 @@ class CampaignsMixin(SqlRepository):
 
     async def campaigns_by_attacker(self, attackers: Sequence[str]) -> dict[str, list[CampaignName]]:
         """The campaigns of some attackers, those of most addresses first; who is in none is left out."""
-        joined = _HELD.join(_GROUP, and_(_GROUP.c.root == _TERM.c.campaign_root, _is_campaign()))
-        columns = (_VALUE.c.attacker_uuid, _GROUP.c.campaign_uuid, _name().label("name"), _GROUP.c.addresses)
+        joined = _HELD.join(_GROUP, and_(_GROUP.c.root == _TERM.c.campaign_root, is_campaign()))
+        columns = (
+            _VALUE.c.attacker_uuid,
+            _GROUP.c.campaign_uuid,
+            campaign_name().label("name"),
+            _GROUP.c.addresses,
+        )
         found: dict[str, list[CampaignName]] = defaultdict(list)
         async with self._read() as session:
             for part in chunks(attackers):
@@ -114,19 +121,21 @@ class CampaignsMixin(SqlRepository):
                     return found.popitem()
             if not text:
                 return None
-            own = _name().icontains(text, autoescape=True)
-            query = select(_GROUP.c.campaign_uuid).where(_is_campaign(), own).limit(MAX_NAMED)
+            own = campaign_name().icontains(text, autoescape=True)
+            query = select(_GROUP.c.campaign_uuid).where(is_campaign(), own).limit(MAX_NAMED)
             by_name = sorted((await session.execute(query)).scalars())
         if len(by_name) > 1:
             raise AmbiguousId(several("campaigns", text, by_name))
         return (by_name[0], None) if by_name else None
 
 
-def _is_campaign() -> ColumnElement[bool]:
+def is_campaign() -> ColumnElement[bool]:
+    """Condition on ``link_group``: it is a campaign, of several addresses now."""
     return and_(_GROUP.c.kind == CAMPAIGN, _GROUP.c.campaign_uuid.is_not(None), _GROUP.c.addresses > 1)
 
 
-def _name() -> Any:
+def campaign_name() -> Any:
+    """What a campaign is called."""
     return func.coalesce(_GROUP.c.name, _GROUP.c.label)
 
 
@@ -147,7 +156,8 @@ def _with_address(attacker: str | None, whose: Whose, dialect: str) -> list[Colu
     return [_GROUP.c.root.in_(select(_TERM.c.campaign_root).select_from(_HELD).where(*where))]
 
 
-def _with_shown_address() -> ColumnElement[bool]:
+def has_shown_address() -> ColumnElement[bool]:
+    """Condition on ``link_group``: one of its addresses at least is not ignored."""
     joined = _HELD.join(_ATTACKER, _ATTACKER.c.attacker_uuid == _VALUE.c.attacker_uuid)
     shown = and_(_TERM.c.campaign_root == _GROUP.c.root, _ATTACKER.c.ignored_by.is_(None))
     return select(_TERM.c.term_id).select_from(joined).where(shown).exists()
@@ -167,7 +177,7 @@ async def _named(session: AsyncSession, own: Any, merged: Any) -> dict[str, str 
     losers = select(_MERGE.c.loser_uuid).where(merged).order_by(_MERGE.c.loser_uuid).limit(MAX_NAMED)
     for loser in list((await session.execute(losers)).scalars()):
         found[await _now(session, loser)] = loser
-    query = select(_GROUP.c.campaign_uuid).where(_is_campaign(), own).order_by(_GROUP.c.campaign_uuid)
+    query = select(_GROUP.c.campaign_uuid).where(is_campaign(), own).order_by(_GROUP.c.campaign_uuid)
     found |= dict.fromkeys((await session.execute(query.limit(MAX_NAMED))).scalars())
     return found
 
@@ -197,15 +207,15 @@ async def _told(
     told: dict[str, ListedCampaign] = {}
     for root, row in named.items():
         count, first, last = spans.get(root, (0, None, None))
-        own = sorted(members[root], key=lambda one: (one[2] or as_utc(0), one[0]))
+        own = members[root]
         told[root] = shaped(
             ListedCampaign,
             {
                 "campaign_uuid": row["campaign_uuid"],
                 "name": row["name"],
-                "addresses": [ip for _, ip, _, _ in own if ip],
-                "attacker_uuids": [uuid for uuid, _, _, _ in own],
-                "identities": sorted({identity for _, _, _, identity in own if identity}),
+                "addresses": [ip for _, ip, _ in own if ip],
+                "attacker_uuids": [uuid for uuid, _, _ in own],
+                "identities": sorted({identity for _, _, identity in own if identity}),
                 "sessions": count,
                 "first_seen": first,
                 "last_seen": last,
@@ -219,17 +229,17 @@ async def _told(
 
 
 async def _members(session: AsyncSession, roots: Sequence[str], ignored: bool) -> dict[str, list[Any]]:
-    """Attacker, address, when it was first seen and its identity, by campaign."""
-    column = _VALUE.c.attacker_uuid
-    joined = _HELD.join(_ATTACKER, _ATTACKER.c.attacker_uuid == column)
-    joined = joined.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == column)
-    first = func.coalesce(_ATTACKER.c.first_seen, _ATTACKER.c.told_at)
+    """Attacker, address and identity of each member, by campaign, in the order in which they were first seen."""
+    held = select(_TERM.c.campaign_root, _VALUE.c.attacker_uuid).select_from(_HELD)
+    each = held.where(_TERM.c.campaign_root.in_(roots)).distinct().subquery()
+    joined = each.join(_ATTACKER, _ATTACKER.c.attacker_uuid == each.c.attacker_uuid)
+    joined = joined.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == each.c.attacker_uuid)
     identity = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
-    query = select(_TERM.c.campaign_root, column, _ATTACKER.c.ip, first, identity).select_from(joined)
-    query = query.where(_TERM.c.campaign_root.in_(roots), *_shown(_ATTACKER, ignored)).distinct()
+    query = select(each.c.campaign_root, each.c.attacker_uuid, _ATTACKER.c.ip, identity).select_from(joined)
+    order = (func.coalesce(_ATTACKER.c.first_seen, _ATTACKER.c.told_at), each.c.attacker_uuid)
     found: dict[str, list[Any]] = defaultdict(list)
-    for root, *one in await session.execute(query):
-        found[root].append(tuple(one))
+    for root, *one in await session.execute(query.where(*_shown(_ATTACKER, ignored)).order_by(*order)):
+        found[root].append(one)
     return found
 
 
@@ -246,14 +256,24 @@ async def _spans(
 async def _things(
     session: AsyncSession, roots: Sequence[str], kind: str, ignored: bool
 ) -> dict[str, list[str]]:
-    joined = _VISITS.join(_THING, and_(_THING.c.session_id == _LINKED.c.session_id, _THING.c.kind == kind))
+    joined = _visits(ignored).join(
+        _THING, and_(_THING.c.session_id == _LINKED.c.session_id, _THING.c.kind == kind)
+    )
     return await _ranked(session, joined, _THING.c.value, _of(roots, ignored))
 
 
 async def _techniques(session: AsyncSession, roots: Sequence[str], ignored: bool) -> dict[str, list[str]]:
-    joined = _VISITS.join(_TAG, _TAG.c.session_id == _LINKED.c.session_id)
-    where = [*_of(roots, ignored), tag_stands()]
-    return await _ranked(session, joined, _TAG.c.technique_id, where)
+    joined = _visits(ignored).join(_TAG, _TAG.c.session_id == _LINKED.c.session_id)
+    query = select(_TERM.c.campaign_root, _TAG.c.technique_id).select_from(joined)
+    found: dict[str, list[str]] = defaultdict(list)
+    for root, technique in await session.execute(query.where(*_of(roots, ignored), tag_stands()).distinct()):
+        found[root].append(technique)
+    return defaultdict(list, {root: sorted(some) for root, some in found.items()})
+
+
+def _visits(ignored: bool) -> Any:
+    """Sessions of campaigns; where marks do not count, their own rows are not looked at."""
+    return _BARE if ignored else _VISITS
 
 
 def _of(roots: Sequence[str], ignored: bool) -> list[ColumnElement[bool]]:
@@ -273,15 +293,34 @@ async def _ranked(
 
 async def _assets(session: AsyncSession, roots: Sequence[str]) -> dict[str, list[Asset]]:
     joined = _TERM.outerjoin(_VALUE, and_(_VALUE.c.term_id == _TERM.c.term_id, _VALUE.c.kept))
-    columns = (_TERM.c.campaign_root, _TERM.c.family, _TERM.c.value)
+    columns = (_TERM.c.campaign_root, _TERM.c.term_id, _TERM.c.family, _TERM.c.value)
     query = select(*columns, func.count(_VALUE.c.attacker_uuid)).select_from(joined)
     query = query.where(_TERM.c.campaign_root.in_(roots)).group_by(_TERM.c.term_id, *columns)
-    found: dict[str, list[Asset]] = defaultdict(list)
-    for root, family, value, count in await session.execute(query):
-        found[root].append({"family": family, "value": value, "addresses": int(count)})
-    return defaultdict(list, {root: sorted(one, key=_clearest)[:MAX_REASONS] for root, one in found.items()})
+    found: dict[str, list[tuple[str, Asset]]] = defaultdict(list)
+    for root, term, family, value, count in await session.execute(query):
+        found[root].append((term, {"family": family, "value": value, "addresses": int(count), "steps": []}))
+    shown = {root: sorted(some, key=_clearest)[:MAX_REASONS] for root, some in found.items()}
+    steps = await _steps(session, [term for some in shown.values() for term, _ in some])
+    told = {
+        root: [shaped(Asset, {**one, "steps": steps.get(term, [])}) for term, one in some]
+        for root, some in shown.items()
+    }
+    return defaultdict(list, told)
 
 
-def _clearest(one: Asset) -> tuple[int, int, str]:
+async def _steps(session: AsyncSession, terms: Sequence[str]) -> dict[str, list[str]]:
+    """What scripts do: of their marks those that are one step."""
+    found: dict[str, list[str]] = {}
+    for part in chunks(terms):
+        query = select(_TERM.c.term_id, _TERM.c.marks).where(
+            _TERM.c.term_id.in_(part), _TERM.c.family == SCRIPT
+        )
+        for term, marks in await session.execute(query):
+            found[term] = [mark for mark in marks or () if "\n" not in mark][:MAX_STEPS]
+    return found
+
+
+def _clearest(named: tuple[str, Asset]) -> tuple[int, int, str]:
+    one = named[1]
     place = ASSETS.index(one["family"]) if one["family"] in ASSETS else len(ASSETS)
     return place, -one["addresses"], one["value"]

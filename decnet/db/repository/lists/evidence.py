@@ -113,7 +113,7 @@ class EvidenceMixin(SqlRepository):
         the caller's.
         """
         where = [tag_stands(), *attacker_is(_TAG.c.attacker_uuid, attacker)]
-        where += _of(whose, self.db.dialect)
+        where += await self._tag_is_of(whose)
         if since is not None:
             where.append(_TAG.c.seen_at >= as_utc(since))
         if session is not None:
@@ -131,6 +131,21 @@ class EvidenceMixin(SqlRepository):
         query = query.select_from(joined).where(and_(*where))
         rows = await self._listed(query.order_by(_newest(_TAG.c.seen_at), _TAG.c.uuid), limit)
         return [shaped(ListedTag, {**row, "technique_name": None}) for row in rows]
+
+    async def _tag_is_of(self, whose: Whose) -> list[ColumnElement[bool]]:
+        """The filter of tags: those of an identity are all of its attackers, and those that name it or a part of it."""
+        uuid = _TAG.c.attacker_uuid
+        where = visit_is(uuid, _TAG.c.session_id, whose._replace(identity=None), self.db.dialect)
+        if whose.identity is None:
+            return where
+        own = or_(_IDENTITY.c.identity_uuid == whose.identity, _IDENTITY.c.merged_into == whose.identity)
+        async with self._read() as session:  # asked first: as a part of the query either side costs its index
+            parts = (
+                await session.execute(select(_IDENTITY.c.identity_uuid, _IDENTITY.c.attacker_uuid).where(own))
+            ).all()
+        names, attackers = ({part[n] for part in parts if part[n]} for n in (0, 1))
+        its = _TAG.c.identity_uuid.in_(sorted(names | {whose.identity}))
+        return [*where, or_(its, uuid.in_(sorted(attackers)))]
 
     async def list_sessions(
         self,
@@ -252,16 +267,6 @@ class EvidenceMixin(SqlRepository):
     async def _listed(self, query: Any, limit: int) -> list[Row]:
         async with self._read() as session:
             return await self._rows(session, query.limit(limit) if limit > 0 else query)
-
-
-def _of(whose: Whose, dialect: str) -> list[ColumnElement[bool]]:
-    """The filter of tags: those of an identity are all of its attackers, and those that name it or a part of it."""
-    where = visit_is(_TAG.c.attacker_uuid, _TAG.c.session_id, whose._replace(identity=None), dialect)
-    if whose.identity is not None:
-        own = or_(_NAMED.c.identity_uuid == whose.identity, _NAMED.c.merged_into == whose.identity)
-        its = whose_is(_TAG.c.attacker_uuid, Whose(identity=whose.identity), dialect)
-        where.append(or_(own, _TAG.c.identity_uuid == whose.identity, *its))
-    return where
 
 
 def _newest(column: Any) -> ColumnElement[Any]:

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, greatest, shaped
-from decnet.db.repository.conditions import ALL, Whose, attacker_is, tag_stands, visit_is, whose_is
+from decnet.db.repository.conditions import ALL, Whose, among, attacker_is, tag_stands, visit_is, whose_is
 from decnet.db.repository.lists.evidence import Since
 from decnet.db.rows.linking import Against, ListedIdentity, MemberSeen, Reason, SaidOf
 from decnet.db.schema.columns import table_of
@@ -164,14 +164,10 @@ class LinkedMixin(SqlRepository):
 
     async def addresses_of(self, attackers: Sequence[str]) -> dict[str, str]:
         """The addresses of some attackers; who has none is left out."""
-        found: dict[str, str] = {}
+        wanted = among(_ATTACKER.c.attacker_uuid, attackers, self.db.dialect)
+        query = select(_ATTACKER.c.attacker_uuid, _ATTACKER.c.ip).where(wanted, _ATTACKER.c.ip.is_not(None))
         async with self._read() as session:
-            for part in chunks(attackers):
-                query = select(_ATTACKER.c.attacker_uuid, _ATTACKER.c.ip).where(
-                    _ATTACKER.c.attacker_uuid.in_(part), _ATTACKER.c.ip.is_not(None)
-                )
-                found |= {str(uuid): str(ip) for uuid, ip in await session.execute(query)}
-        return found
+            return {str(uuid): str(ip) for uuid, ip in await session.execute(query)}
 
     async def known_addresses(self, ignored: bool = False) -> list[tuple[str, str]]:
         """All attackers that have an address, with it."""
