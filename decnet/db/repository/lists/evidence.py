@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, shaped
@@ -216,7 +216,8 @@ class EvidenceMixin(SqlRepository):
             _seen_last.label("last_seen"),
         )
         joined = _ATTACKER.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _ATTACKER.c.attacker_uuid)
-        query = query.select_from(joined).where(and_(True, *where))
+        chosen = [among_the_latest(where, since, limit)] if limit else where
+        query = query.select_from(joined).where(and_(True, *chosen))
         rows = await self._listed(query.order_by(_newest(_seen_last), _ATTACKER.c.attacker_uuid), limit)
         return await self._with_counts(rows, ignored)
 
@@ -266,6 +267,21 @@ class EvidenceMixin(SqlRepository):
     async def _listed(self, query: Any, limit: int) -> list[Row]:
         async with self._read() as session:
             return await self._rows(session, query.limit(limit) if limit > 0 else query)
+
+
+def among_the_latest(where: Sequence[ColumnElement[bool]], since: Since, limit: int) -> ColumnElement[bool]:
+    """That an attacker is among as many of those that were seen last, and of those that were only told of.
+
+    Both are found by the index of ``last_seen``, however many attackers there are; which of them are shown is settled
+    by who asks.
+    """
+    uuid, last = _ATTACKER.c.attacker_uuid, _ATTACKER.c.last_seen
+    late = [] if since is None else [last >= as_utc(since)]
+    seen = select(uuid).where(last.is_not(None), *late, *where).order_by(last.desc(), uuid).limit(limit)
+    told = (
+        select(uuid).where(last.is_(None), *where).order_by(_newest(_ATTACKER.c.told_at), uuid).limit(limit)
+    )
+    return uuid.in_(union_all(select(seen.subquery()), select(told.subquery())))
 
 
 def _newest(column: Any) -> ColumnElement[Any]:
