@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 
 PTR = "ptr"
 Row = dict[str, Any]
+NOWHERE: Row = {
+    "country": None,
+    "allocated": False,
+    "asn": None,
+    "as_name": None,
+    "lists": [],
+    "unasked": None,
+}
+"""The place of an address of which nothing is known."""
 
 
 class Where(TypedDict, total=False):
@@ -52,14 +61,13 @@ async def attacker_rows(
 
 def place_row(places: Places, address: str | None) -> Row:
     """Country, network and lists of an address, as columns; ``unasked`` is why it was not looked up."""
-    nowhere: Row = {"country": None, "allocated": False, "asn": None, "as_name": None, "lists": []}
     if address is None:
-        return {**nowhere, "unasked": None}
+        return dict(NOWHERE)
     try:
         row = places.lookup(address).row(0.0)
     except ValueError:
-        return {**nowhere, "unasked": "no"}
-    return {name: row[name] for name in (*nowhere, "unasked")}
+        return {**NOWHERE, "unasked": "no"}
+    return {name: row[name] for name in NOWHERE}
 
 
 def _row(row: Row, place: Row, told: AttackerTold | None, since: datetime | None) -> Row:

@@ -22,6 +22,8 @@ KEY, HOST, FILE, TUNNEL = "key", "host", "sha256", "tunnel"
 SCRIPT, KIT, OPERATOR = "script", "campaign", "operator"
 """Families of reasons that have words of their own; linking calls them so (loading it takes a tenth of a second)."""
 LONGEST = 200
+MAX_JOINED = 100
+"""Identities of several addresses of which a campaign's page knows more than their id."""
 STEPS = 5
 """Steps of a script in its line; the longest name most of what it uses."""
 TOOLKITS = (
@@ -78,6 +80,31 @@ async def identity_meant(repo: BaseRepository, text: str) -> tuple[str, str | No
     if found is None:
         raise DecnetError(f"no identity {visible(text, 60)}: `decnet-tui identities` lists them")
     return found
+
+
+async def page_of_campaign(repo: BaseRepository, uuid: str) -> dict[str, Any] | None:
+    """The row of ``campaigns`` with its addresses and joined identities; None for one that has one address now."""
+    rows = await repo.list_campaigns(limit=1, ignored=True, campaign=uuid)
+    if not rows:
+        return None
+    (row,) = rows
+    known = await repo.addresses_of(row["attacker_uuids"])
+    whose = await repo.identities_of(row["attacker_uuids"])
+    members = [
+        {"attacker_uuid": one, "attacker_ip": known.get(one), "identity_uuid": whose.get(one)}
+        for one in row["attacker_uuids"]
+    ]
+    joined = await repo.list_identities(
+        limit=MAX_JOINED, ignored=True, joined=True, whose=campaign_named(uuid)
+    )
+    return {**row, "members": members, "joined": joined, "cannot_tell": [ONE_KIT]}
+
+
+def campaign_named(uuid: str) -> Whose:
+    """Of whom: of a campaign."""
+    from decnet.db.repository.conditions import Whose
+
+    return Whose(campaign=uuid)
 
 
 def identity_label(uuid: str | None) -> str:

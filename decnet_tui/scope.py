@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,17 @@ class Scope:
     label: str
     names: frozenset[str]
     own: frozenset[str] = frozenset()
+    anchor: str = ""
+    """The address or id that was chosen; who belongs to it may change while it is followed."""
+    addresses: int = 1
+    """How many addresses are followed."""
+    campaign: str = ""
+    """The campaign whose addresses are followed; empty for an actor."""
+
+    @property
+    def title(self) -> str:
+        """What is followed, and over how many addresses."""
+        return f"{self.label} ({self.addresses} addr)" if self.addresses > 1 else self.label
 
     @cached_property
     def _needles(self) -> tuple[bytes, ...]:
@@ -44,7 +55,7 @@ class Scope:
         """The scope after two identities turned out to be one."""
         if loser not in self.names and winner not in self.names:
             return self
-        return Scope(self.label, self.names | {winner, loser}, self.own)
+        return replace(self, names=self.names | {winner, loser})
 
     def parted(self, one: str, former: str) -> Scope:
         """The scope after an identity turned out to be one of its own: it follows its own addresses."""
@@ -52,7 +63,20 @@ class Scope:
         names = (self.names - (left if len(left) < 2 else {one})) | ({one, former} & self.own)
         if self.names.isdisjoint({one, former}) or names == self.names:
             return self
-        return Scope(self.label, names, self.own)
+        return replace(self, names=names)
+
+    def of(self, names: Iterable[str | None], addresses: int) -> Scope:
+        """The scope over other names; the chosen one stays."""
+        known = frozenset(name for name in (*names, self.anchor) if name)
+        return replace(self, names=known, addresses=max(addresses, 1))
+
+
+def campaign_scope(row: Mapping[str, Any]) -> Scope:
+    """All addresses of a campaign; ``row`` is one of ``campaigns``."""
+    uuid = str(row["campaign_uuid"])
+    own = [identity_id(attacker) for attacker in row["attacker_uuids"]]
+    names = frozenset([*row["addresses"], *row["attacker_uuids"], *row["identities"], *own])
+    return Scope(f"c-{uuid[:8]}", names, frozenset(own), addresses=len(row["attacker_uuids"]), campaign=uuid)
 
 
 def scope_of(row: dict[str, Any]) -> Scope | None:
@@ -71,4 +95,5 @@ def scope_of(row: dict[str, Any]) -> Scope | None:
     if not names:
         return None
     own = frozenset(identity_id(storable_text(str(a))) for a in {attacker, *attackers} if a)
-    return Scope(visible(ip or f"id:{str(identity)[:8]}", 45), frozenset(names), own)
+    anchor = str(attacker or identity or names[0])
+    return Scope(visible(ip or f"id:{str(identity)[:8]}", 45), frozenset(names), own, anchor)

@@ -114,7 +114,7 @@ class LinkJob:
         self.thresholds = thresholds_of(settings.linking)
         self.ttl = max(3 * settings.linking.interval_s, settings.runtime.lease_s)
         self.mine = False
-        self.waiting = self.linked = self.unread = self.homeless = 0
+        self.waiting = self.linked = self.unread = self.homeless = self.contradictions = 0
         self.relinking: tuple[int, int] | None = None
         self._linker: Linker | None = None
         self._version = 0
@@ -158,12 +158,23 @@ class LinkJob:
             await self._relink(repo, known)
             known = await repo.link_version()
         if self._linker is None or self._version != known.version:
-            self._linker, self._version = await load(repo, self.thresholds), known.version
+            self._linker, self._version = await self._loaded(repo), known.version
         linker = self._linker
         await self._heard(repo, linker)
         while await self._batch(repo, linker) and await self._holds(repo):
             pass
         await self._followed(repo, linker)
+
+    async def _loaded(self, repo: BaseRepository) -> Linker:
+        """What linking knew. Rows that contradict each other are not believed: all is read anew with the next run."""
+        try:
+            return await load(repo, self.thresholds)
+        except KeyError as error:
+            self.contradictions += 1
+            await repo.link_wish_relink()
+            raise DatabaseError(
+                f"rows of linking contradict each other ({error}); all is read anew"
+            ) from error
 
     # --- what came in
 
@@ -326,6 +337,7 @@ class LinkJob:
             "sessions_linked": self.linked,
             "sessions_unlinkable": self.unread,
             "sessions_without_address": self.homeless,
+            "linking_contradictions": self.contradictions,
             **bitten(CAPPED),
         }
         if self._last_unread:

@@ -32,8 +32,6 @@ _NONE = (
     "no campaigns yet: one begins when two addresses have the same key, file or script, or scripts that are alike;"
     " linking is done by the worker `attribution` (`decnet-tui workers`) unless `linking.enabled` is off"
 )
-MAX_JOINED = 100
-"""Identities of several addresses of which the page knows more than their id."""
 SHOWN = 40
 """Addresses on the page; JSON has all."""
 
@@ -108,26 +106,16 @@ def campaign(
 async def campaign_page(repo: BaseRepository, places: Places, which: str) -> dict[str, Any]:
     """The row of ``campaigns``, with where its addresses are. Raises DecnetError for a campaign that is not known.
 
-    ``joined`` are its identities of several addresses, at most :data:`MAX_JOINED`, the last seen first.
+    ``joined`` are its identities of several addresses, at most :data:`decnet_tui.linkedrows.MAX_JOINED`, the last seen first.
     """
-    from decnet.db.repository.conditions import Whose
-
     uuid, before = await linked.campaign_meant(repo, which)
-    rows = await repo.list_campaigns(limit=1, ignored=True, campaign=uuid)
-    if not rows:
+    told = await linked.page_of_campaign(repo, uuid)
+    if told is None:
         raise DecnetError(f"campaign {uuid} has one address now, and is none until another comes")
-    (row,) = rows
-    known = await repo.addresses_of(row["attacker_uuids"])
-    members = [
-        {"attacker_uuid": one, "attacker_ip": known.get(one), **place_row(places, known.get(one))}
-        for one in row["attacker_uuids"]
-    ]
+    members = [{**one, **place_row(places, one["attacker_ip"])} for one in told["members"]]
     for one in members:
         del one["unasked"]
-    joined = await repo.list_identities(
-        limit=MAX_JOINED, ignored=True, joined=True, whose=Whose(campaign=uuid)
-    )
-    return {**row, "asked": before, "members": members, "joined": joined, "cannot_tell": [linked.ONE_KIT]}
+    return {**told, "asked": before, "members": members}
 
 
 def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
@@ -149,7 +137,7 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
     yield from linked.page_lines(
         "identities of several addresses", [_identity(one) for one in told["joined"]]
     )
-    if len(told["joined"]) == MAX_JOINED:
+    if len(told["joined"]) == linked.MAX_JOINED:
         yield f"  maybe more: `decnet-tui identities --joined --campaign {label} --limit 0`"
     for title, key in (("hosts that it fetched from", "payload_hosts"), ("files (sha256)", "hashes")):
         yield from linked.page_lines(title, [visible(one, linked.LONGEST) for one in told[key]])

@@ -354,3 +354,22 @@ async def test_the_lease_is_renewed_at_a_third_of_its_time_and_given_back(
         assert await repo.lease_acquire(link_job.LEASE, "another", 5.0)
         await job.run(repo)
         assert job.mine is False
+
+
+async def test_rows_that_contradict_each_other_are_made_anew_and_that_is_told(tmp_path: Path) -> None:
+    case = BY_NAME["key_trio"]
+    async with open_repo("sqlite", tmp_path) as repo:
+        await recorded(repo, events_of(case["lines"], tmp_path))
+        job = LinkJob(Settings())
+        await job.run(repo)
+        before = await kits(repo)
+        async with repo.db.write() as session:
+            await session.execute(TABLES["link_term"].delete().where(TABLES["link_term"].c.family == "key"))
+        again = LinkJob(Settings())
+        with pytest.raises(DatabaseError, match="contradict"):
+            await again.run(repo)
+        assert again.health()["linking_contradictions"] == 1
+        await again.run(repo)
+        assert await identities(repo) == expected(case)
+        assert {row["family"] for row in await rows_of(repo, "link_term")} >= {"key"}
+        assert {uuid for uuid, _, _ in await kits(repo)} == {uuid for uuid, _, _ in before}

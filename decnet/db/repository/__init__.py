@@ -18,6 +18,7 @@ from decnet.db.repository.lists.coverage import CoverageMixin
 from decnet.db.repository.lists.evidence import EvidenceMixin
 from decnet.db.repository.lists.find import FindMixin
 from decnet.db.repository.lists.linked import LinkedMixin
+from decnet.db.repository.lists.members import MembersMixin
 from decnet.db.repository.lists.stats import StatsMixin
 from decnet.db.repository.lists.summary import SummaryMixin
 from decnet.db.repository.lists.told import ToldMixin
@@ -64,6 +65,7 @@ class BaseRepository(
     StatsMixin,
     ToldMixin,
     LinkedMixin,
+    MembersMixin,
     CampaignsMixin,
     MailsMixin,
     WindowsMixin,

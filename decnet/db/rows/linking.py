@@ -91,6 +91,15 @@ class MemberSeen(TypedDict):
     sessions: int
 
 
+class NamedMember(TypedDict):
+    """One part of an identity by all of its names; ``canonical`` is the identity that all parts are now."""
+
+    identity_uuid: str
+    attacker_uuid: str | None
+    attacker_ip: str | None
+    canonical: str
+
+
 class SaidOf(TypedDict):
     """What an operator said of two attackers."""
 
