@@ -22,12 +22,13 @@ class ExportPlace(TypedDict):
 
 
 class Known(NamedTuple):
-    """By address, by identity, by campaign; and the ids of the campaigns of each attacker."""
+    """By address, by identity, by campaign; and of each attacker the ids of its campaigns and its payload hosts."""
 
     places: Mapping[str, ExportPlace] = {}
     identities: Mapping[str, ListedIdentity] = {}
     campaigns: Mapping[str, ListedCampaign] = {}
     by_attacker: Mapping[str, Sequence[str]] = {}
+    hosts: Mapping[str, Sequence[str]] = {}
 
 
 NOTHING = Known()

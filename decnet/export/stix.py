@@ -16,7 +16,15 @@ from decnet.db.rows.lists import ListedTag
 from decnet.errors import ExportError
 from decnet.export.known import NOTHING, Known, place_of
 from decnet.export.stixids import EPOCH, object_id
-from decnet.export.stixlinked import Span, address_object, linked_objects, once, patterns_of, place_objects
+from decnet.export.stixlinked import (
+    Actor,
+    Span,
+    address_object,
+    linked_objects,
+    once,
+    patterns_of,
+    place_objects,
+)
 from decnet.hostile import visible
 
 Row = ListedTag
@@ -49,7 +57,7 @@ def stix_bundle(rows: Iterable[Row], known: Known = NOTHING) -> str:
             author,
             *_patterns(stix2, techniques),
             *_actors(stix2, listed, author.id, known),
-            *linked_objects(stix2, known, {actor: _span(of) for actor, of in seen.items()}, author.id),
+            *linked_objects(stix2, known, {one: _told(of, known) for one, of in seen.items()}, author.id),
         ]
     )
     key = "|".join(obj.id for obj in objects)
@@ -60,6 +68,13 @@ def stix_bundle(rows: Iterable[Row], known: Known = NOTHING) -> str:
 def _seen(row: Row) -> datetime:
     """When it happened (``seen_at``), else when it was tagged: an old log may be tagged today."""
     return row.get("seen_at") or row["created_at"]
+
+
+def _told(rows: Iterable[Row], known: Known) -> Actor:
+    """When an actor was seen, and the hosts that its addresses fetched from."""
+    some = list(rows)
+    hosts = {host for row in some for host in known.hosts.get(str(row.get("attacker_uuid")), ())}
+    return Actor(_span(some), sorted(hosts))
 
 
 def _technique(row: Row) -> _Technique:

@@ -11,7 +11,7 @@ import ipaddress
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from decnet.db.rows.linking import ListedCampaign, ListedIdentity
 from decnet.export.known import ExportPlace, Known
@@ -20,22 +20,32 @@ from decnet.hostile import visible
 
 ONE_KIT = "One kit, perhaps of many hands: whoever had it need not be one person."
 DOUBT = "One operator with two toolkits, or two who share a key, look alike."
+FETCHED = "Files were fetched from here; it may be anybody's server."
 _TEXT, _NAME = 2000, 200
 Span = tuple[datetime, datetime]
 
 
-def linked_objects(stix2: Any, known: Known, actors: Mapping[str, Span], author: str) -> list[Any]:
-    """Everything that is known of actors beside their tags; ``actors`` has their first and last time."""
+class Actor(NamedTuple):
+    """First and last time of who has tags, and the hosts that were fetched from."""
+
+    span: Span
+    hosts: Sequence[str] = ()
+
+
+def linked_objects(stix2: Any, known: Known, actors: Mapping[str, Actor], author: str) -> list[Any]:
+    """Everything that is known of actors beside their tags."""
     joined = {
         uuid: row for uuid, row in known.identities.items() if row["state"] == "joined" and uuid in actors
     }
     out: list[Any] = []
     for uuid, row in sorted(joined.items()):
-        out += _intrusion_set(stix2, row, actors[uuid], author)
+        out += _intrusion_set(stix2, row, actors[uuid].span, author)
     for _, campaign in sorted(known.campaigns.items()):
         out += _campaign(stix2, campaign, actors, joined, author)
-    out += _infrastructure(stix2, known.campaigns.values(), author)
-    return out
+    for uuid, actor in sorted(actors.items()):
+        source, targets = object_id("threat-actor", uuid), map(_infrastructure_id, actor.hosts)
+        out += [_related(stix2, source, "uses", target, actor.span, author) for target in targets]
+    return out + _infrastructure(stix2, known.campaigns.values(), actors.values(), author)
 
 
 def patterns_of(known: Known) -> set[str]:
@@ -94,7 +104,7 @@ def _campaign(
             kind = "intrusion-set" if uuid in joined else "threat-actor"
             out.append(_related(stix2, found.id, "attributed-to", object_id(kind, uuid), span, author))
     targets = [object_id("attack-pattern", technique) for technique in row["techniques"]]
-    targets += [object_id("infrastructure", host) for host in row["payload_hosts"]]
+    targets += [_infrastructure_id(host) for host in row["payload_hosts"]]
     return out + [_related(stix2, found.id, "uses", target, span, author) for target in targets]
 
 
@@ -104,9 +114,18 @@ def span_of(row: ListedCampaign) -> Span:
     return first, max(row["last_seen"] or first, first)
 
 
-def _infrastructure(stix2: Any, campaigns: Iterable[ListedCampaign], author: str) -> list[Any]:
-    """Hosts that campaigns fetched from, with the name or the address that each is."""
+def _infrastructure_id(host: str) -> str:
+    return object_id("infrastructure", host)
+
+
+def _infrastructure(
+    stix2: Any, campaigns: Iterable[ListedCampaign], actors: Iterable[Actor], author: str
+) -> list[Any]:
+    """Hosts that campaigns and actors fetched from, with the name or the address that each is."""
     spans: dict[str, list[Span]] = defaultdict(list)
+    for actor in actors:
+        for host in actor.hosts:
+            spans[host].append(actor.span)
     for one in campaigns:
         for host in one["payload_hosts"]:
             spans[host].append(span_of(one))
@@ -114,12 +133,13 @@ def _infrastructure(stix2: Any, campaigns: Iterable[ListedCampaign], author: str
     for host, times in sorted(spans.items()):
         span = min(first for first, _ in times), max(last for _, last in times)
         found = stix2.Infrastructure(
-            id=object_id("infrastructure", host),
+            id=_infrastructure_id(host),
             created=span[0],
             modified=span[1],
             created_by_ref=author,
             name=visible(host, _NAME) or "without a name",
-            infrastructure_types=["hosting-malware"],
+            description=FETCHED,
+            infrastructure_types=["unknown"],
             first_seen=span[0],
             last_seen=span[1] if span[1] > span[0] else None,
         )

@@ -94,6 +94,7 @@ async def _known(repo: BaseRepository, places: Places, rows: list[ListedTag], ig
         await repo.identities_by_id([row["identity_uuid"] for row in rows if row["identity_uuid"]]),
         {one["campaign_uuid"]: one for one in listed},
         {uuid: [one["campaign_uuid"] for one in some] for uuid, some in named.items()},
+        await repo.hosts_by_attacker(attackers, ignored),
     )
 
 

@@ -271,6 +271,7 @@ def test_exports_are_of_an_identity_or_a_campaign_and_say_where_from(data_dir: P
     ]
     kinds = [one.type for one in stix2.parse(exported("stix")).objects]
     assert (kinds.count("campaign"), kinds.count("intrusion-set"), kinds.count("location")) == (2, 1, 1)
+    assert kinds.count("infrastructure") == 2, "what its addresses fetched from"
     said = asked(data_dir, "export", "stix", "--identity", "nobody", "-o", "-", code=1)
     assert said == "error: no identity nobody: `decnet-tui identities` lists them\n"
 

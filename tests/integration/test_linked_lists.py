@@ -258,6 +258,13 @@ async def test_a_merged_campaign_is_what_it_is_now_over_any_steps(repo: BaseRepo
     assert await repo.campaign_named("aaaa1") is not None, "a circle ends"
 
 
+async def test_the_hosts_of_attackers_are_those_of_all_their_shown_sessions(repo: BaseRepository) -> None:
+    await visit(repo, "d2", D, None, T, host=["own.cn"], ignored_by="own")
+    uuids = [attacker_id(A), attacker_id(D)]
+    assert await repo.hosts_by_attacker(uuids) == {attacker_id(A): ["a.cn", "mdb7.cn"]}
+    assert (await repo.hosts_by_attacker(uuids, ignored=True))[attacker_id(D)] == ["own.cn"]
+
+
 async def test_what_operators_said_is_told_with_who_and_when(repo: BaseRepository) -> None:
     one, other = sorted((attacker_id(A), attacker_id(C)))
     row = {"one": one, "other": other, "same": False, "reason": "two desks", "said_by": "ann"}

@@ -91,6 +91,14 @@ def test_a_bundle_says_who_is_one_of_which_campaign_and_where_from() -> None:
     assert (kinds.count("intrusion-set"), kinds.count("campaign"), kinds.count("threat-actor")) == (1, 1, 3)
 
 
+def test_a_bundle_says_where_an_actor_fetched_from_and_claims_no_more() -> None:
+    found = objects(Known(hosts={"a": ["mdb7.cn"], "elsewhere": ["other.cn"]}))
+    assert ("threat-actor honeypot identity i", "uses", "infrastructure mdb7.cn") in relations(found)
+    (host,) = [one for one in found if one.type == "infrastructure"]
+    assert (host.name, host.infrastructure_types) == ("mdb7.cn", ["unknown"])
+    assert host.description == "Files were fetched from here; it may be anybody's server."
+
+
 def test_a_bundle_says_why_and_what_it_does_not_say() -> None:
     found = {one.type: one for one in objects()}
     why = found["intrusion-set"]

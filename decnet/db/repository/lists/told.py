@@ -36,10 +36,20 @@ class ToldMixin(SqlRepository):
             for part in chunks(attackers):
                 for uuid, severity, line in await session.execute(_worst(part, ignored)):
                     found[uuid] = {**NOTHING_TOLD, "severity": severity, "did": line}
-                for uuid, files in (await _files(session, part, ignored)).items():
+                for uuid, files in (await _things(session, part, "hash", ignored)).items():
                     found[uuid] = {**found.get(uuid, NOTHING_TOLD), "files": files}
                 for uuid, answers in (await _answers(session, part)).items():
                     found[uuid] = {**found.get(uuid, NOTHING_TOLD), "answers": answers}
+        return found
+
+    async def hosts_by_attacker(
+        self, attackers: Sequence[str], ignored: bool = False
+    ) -> dict[str, list[str]]:
+        """Hosts that sessions of some attackers fetched from; who fetched nothing is left out."""
+        found: dict[str, list[str]] = {}
+        async with self._read() as session:
+            for part in chunks(attackers):
+                found |= await _things(session, part, "host", ignored)
         return found
 
 
@@ -62,12 +72,14 @@ def _worst(attackers: Sequence[str], ignored: bool) -> Any:
     return select(ranked.c.attacker_uuid, ranked.c.severity, ranked.c.line).where(ranked.c.place == 1)
 
 
-async def _files(session: AsyncSession, attackers: Sequence[str], ignored: bool) -> dict[str, list[str]]:
+async def _things(
+    session: AsyncSession, attackers: Sequence[str], kind: str, ignored: bool
+) -> dict[str, list[str]]:
     joined = _SESSION.join(_THING, _THING.c.session_id == _SESSION.c.session_id)
     query = (
         select(_SESSION.c.attacker_uuid, _THING.c.value)
         .select_from(joined)
-        .where(_SESSION.c.attacker_uuid.in_(attackers), _THING.c.kind == "hash", *_shown(ignored))
+        .where(_SESSION.c.attacker_uuid.in_(attackers), _THING.c.kind == kind, *_shown(ignored))
         .distinct()
         .order_by(_SESSION.c.attacker_uuid, _THING.c.value)
     )
