@@ -42,6 +42,11 @@ MODULES: dict[str, tuple[str, ...]] = {
 }
 """Module to the commands that it registers, in the order of ``--help``."""
 
+LISTS = frozenset(
+    ("tags", "sessions", "playbooks", "attackers", "identities", "campaigns", "attribution", "alerts", "workers",
+     "credentials", "sensors", "deadletters")
+)  # fmt: skip
+"""Lists by their bare name: ``NAME list`` is the same. (Those that have a command called list need nothing.)"""
 _MODULE_OF = {name: module for module, names in MODULES.items() for name in names}
 
 
@@ -51,6 +56,12 @@ class LazyGroup(TyperGroup):
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Every name, loaded or not."""
         return list(_MODULE_OF)
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]):  # type: ignore[no-untyped-def,override]
+        """The command and what is left for it: behind the name of a list the word ``list`` says nothing."""
+        if args[:1] and args[0] in LISTS and args[1:2] == ["list"]:
+            args = [args[0], *args[2:]]
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: typer.Context, cmd_name: str):  # type: ignore[no-untyped-def,override]
         """The command, loaded with its module; None for an unknown name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 from decnet.db.repository import BaseRepository
 from decnet.ids import attacker_id, identity_id
 from decnet.runtime.health import WorkerStats, health_payload
+from decnet_tui.cli.lazy import LISTS as BARE
 from decnet_tui.cli.main import app
 from tests.dbkit import migrated
 from tests.programkit import cli
@@ -93,6 +95,16 @@ def test_text_and_json_agree_on_fields(data_dir: Path, command: str) -> None:
     header = [name.strip() for name in text.splitlines()[0].split("  ") if name.strip()]
     assert header
     assert [name for name in header if DERIVED.get(name, name) not in rows[0]] == []
+
+
+@pytest.mark.parametrize("command", sorted(BARE))
+def test_the_name_of_a_list_and_the_name_with_list_behind_it_are_the_same(
+    data_dir: Path, command: str
+) -> None:
+    def stable(text: str) -> str:
+        return re.sub(r'"age_s": [0-9.]+', "", text)
+
+    assert stable(asked(data_dir, command, "list", "--json")) == stable(asked(data_dir, command, "--json"))
 
 
 @pytest.mark.parametrize("command", LISTS)
