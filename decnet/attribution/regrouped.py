@@ -14,7 +14,6 @@ from decnet.attribution.states import restate
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.attribution.identities import Moved
 from decnet.db.repository.attribution.states import Key
-from decnet.db.repository.base import chunks
 from decnet.runtime.worker import TxBus
 
 AT_ONCE = 20
@@ -42,8 +41,8 @@ async def follow(repo: BaseRepository, bus: TxBus, moved: Mapping[str, tuple[str
     await repo.put_aside_states(
         (identity, primitive) for identity in merged for primitive in wanted[identity]
     )
-    for part in chunks(standing, AT_ONCE):
-        await restate(repo, bus, _keys(part, wanted), _now())
+    for start in range(0, len(standing), AT_ONCE):
+        await restate(repo, bus, _keys(standing[start : start + AT_ONCE], wanted), _now())
     left = {before for before, after in moved.values() if before != after}
     outdated = sorted({*merged, *(left & set(standing))})
     await repo.drop_evidence(outdated)

@@ -18,6 +18,7 @@ from decnet.bounds import bitten
 from decnet.bus.base import Event
 from decnet.config import AttributionSettings, BusSettings, Settings
 from decnet.db.repository import BaseRepository
+from decnet.db.repository.locks import LOCK_MERGES
 from decnet.errors import MalformedEvent
 from decnet.ids import attacker_id, event_id, identity_id
 from decnet.runtime.worker import Transaction, TxBus
@@ -614,7 +615,9 @@ def bound_to(dialect: str) -> tuple[BaseRepository, Recording]:
 async def test_identity_rows_are_held_in_order_on_postgresql_and_not_on_sqlite() -> None:
     repo, session = bound_to("postgresql")
     assert await repo.lock_identities(["c", "a", "b", "a"]) is True
-    ((statement, values),) = session.did
+    (share, held), (statement, values) = session.did
+    assert share.startswith("SELECT pg_advisory_xact_lock_shared(")
+    assert list(held.values()) == [LOCK_MERGES], "no merge holds rows meanwhile"
     assert statement.rstrip().endswith("ORDER BY identity.identity_uuid FOR UPDATE")
     assert values == ["a", "b", "c"]
     repo, session = bound_to("sqlite")
