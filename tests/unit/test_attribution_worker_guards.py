@@ -628,7 +628,8 @@ async def test_identity_rows_are_held_in_order_on_postgresql_and_not_on_sqlite()
 async def test_many_identities_are_held_in_sorted_portions() -> None:
     repo, session = bound_to("postgresql")
     await repo.lock_identities(f"i{n:04}" for n in reversed(range(501)))
-    assert [values for _, values in session.did] == [[f"i{n:04}" for n in range(500)], ["i0500"]]
+    portions = [values for _, values in session.did[1:]]
+    assert portions == [[f"i{n:04}" for n in range(500)], ["i0500"]]
 
 
 async def test_attackers_are_locked_in_one_order_by_everyone() -> None:
