@@ -256,6 +256,20 @@ async def test_a_merge_against_an_operators_word_joins_nothing_is_counted_and_sa
     assert await repo.refused_merges([(IB, IC)]) == set()
 
 
+async def test_a_parting_that_links_of_ours_stand_against_is_counted_and_one_that_is_old_is_not(
+    lite: BaseRepository,
+) -> None:
+    worker = AttributionWorker()
+    await link(lite, A=None, B=IA)
+    await deliver(lite, [merged(IC, ID, 5), parted(ID, IC, 4), parted(IC, IA, 9)], by=worker)
+    assert worker.health()["partings_held"] == 0
+    with capture_logs() as said:
+        await deliver(lite, [parted(IB, IA, 1)], by=worker)
+    assert worker.health()["partings_held"] == 1
+    assert [(line["one"], line["former"]) for line in said if "parts nothing" in line["event"]] == [(IB, IA)]
+    assert (await names(lite))[IB] == IA
+
+
 async def test_a_word_said_after_the_merge_parts_what_the_merge_alone_joined(repo: BaseRepository) -> None:
     await deliver(repo, [merged(IA, IB, 1)])
     await said_apart(repo, B, A)

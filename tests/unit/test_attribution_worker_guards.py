@@ -155,7 +155,7 @@ async def given(worker: AttributionWorker, repo: Any, *events: Event) -> Transac
     return tx
 
 
-NO_MERGES = {"merges_refused": 0, **bitten("groups_too_large")}
+NO_MERGES = {"merges_refused": 0, "partings_held": 0, **bitten("groups_too_large")}
 
 
 async def test_an_unknown_attacker_is_waited_for_an_hour_and_then_given_up() -> None:
