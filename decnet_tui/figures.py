@@ -65,6 +65,7 @@ TROUBLE: dict[str, Words] = {
         "merge that an operator's word stands against",
         "merges that operators' words stand against",
     ),
+    "partings_held": ("parting that parts nothing", "partings that part nothing"),
     "groups_too_large": ("group of identities too large to join", "groups of identities too large to join"),
     "notify_dropped": ("notification dropped", "notifications dropped"),
     "notify_failed": ("notification failed", "notifications failed"),

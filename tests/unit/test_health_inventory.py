@@ -48,6 +48,7 @@ IN_HEALTH = {
         "deferred": "deferred",
         "alerts": "alerts_told",
         "merges_refused": "merges_refused",
+        "partings_held": "partings_held",
     },
     "bus/live.py": {"lost": "live_lost", "malformed": "live_malformed"},
     "bus/nats/client.py": {"failed": "connect_failures"},
@@ -187,7 +188,8 @@ def behave() -> tuple[dict[str, Any], set[str]]:
 
 def attribution() -> tuple[dict[str, Any], set[str]]:
     worker = AttributionWorker(Settings())
-    worker.contradictory = worker.deferred = worker.alerts = worker.merges_refused = 7
+    worker.contradictory = worker.deferred = worker.alerts = 7
+    worker.merges_refused = worker.partings_held = 7
     return worker.health(), {*IN_HEALTH["attribution/worker.py"].values(), "groups_too_large"}
 
 
