@@ -83,6 +83,9 @@ def test_filters(data: Path) -> None:
         == []
     )
     assert len(rows(data, "attribution", "--identity", I1, "--since", "1970-01-01")) == 2
+    assert rows(data, "attribution", "--identity", f"i-{I1[:8]}") == rows(
+        data, "attribution", "--identity", IP
+    )
     assert len(rows(data, "alerts", "--session", "pair-003")) == 1
     assert rows(data, "alerts", "--session", "none") == rows(data, "alerts", "--state", "resolved") == []
     run(data, "alerts", "--state", "open?", code=2)
