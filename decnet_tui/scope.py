@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,6 +11,11 @@ from typing import Any
 
 from decnet.hostile import storable_text, visible
 from decnet.ids import attacker_id, identity_id
+
+FEW = 16
+"""Names that are looked for one by one."""
+_NAME = re.compile(rb'"([0-9a-fA-F.:-]{3,45})"')
+"""An address or an id in JSON."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +38,24 @@ class Scope:
 
     @cached_property
     def _needles(self) -> tuple[bytes, ...]:
-        return tuple(json.dumps(name).encode() for name in self.names)
+        """Each name as JSON has it; of many those alone that look like no address and no id."""
+        written = (json.dumps(name).encode() for name in self.names)
+        return tuple(name for name in written if len(self.names) <= FEW or not _NAME.fullmatch(name))
+
+    @cached_property
+    def _written(self) -> frozenset[bytes]:
+        """The other names of many: looking for each in each event would take longer than reading all of an event's."""
+        return (
+            frozenset(json.dumps(name)[1:-1].encode() for name in self.names)
+            if len(self.names) > FEW
+            else frozenset()
+        )
 
     def covers_raw(self, raw: bytes) -> bool:
         """Whether an event's JSON names the actor."""
-        return any(needle in raw for needle in self._needles)
+        if any(needle in raw for needle in self._needles):
+            return True
+        return bool(self._written) and not self._written.isdisjoint(_NAME.findall(raw))
 
     def covers(self, values: Iterable[Any]) -> bool:
         """Whether one of a row's values, or an element of a list there, names the actor."""
@@ -53,6 +72,13 @@ class Scope:
             return self
         return replace(self, names=self.names | {winner, loser})
 
+    def parted(self, winner: str, own: str) -> Scope:
+        """The scope after an identity is its own again: the one that was chosen stays, as far as that is known here."""
+        if own not in self.names or winner not in self.names:
+            return self
+        chosen = own if own in (self.anchor, identity_id(self.anchor)) else winner
+        return replace(self, names=self.names - ({winner, own} - {chosen}))
+
     def of(self, names: Iterable[str | None], addresses: int) -> Scope:
         """The scope over other names; the chosen one stays."""
         known = frozenset(name for name in (*names, self.anchor) if name)
@@ -60,10 +86,9 @@ class Scope:
 
 
 def campaign_scope(row: Mapping[str, Any]) -> Scope:
-    """All addresses of a campaign; ``row`` is one of ``campaigns``."""
+    """All addresses of a campaign, and no other of their identities; ``row`` is one of ``campaigns``."""
     uuid = str(row["campaign_uuid"])
-    own = [identity_id(attacker) for attacker in row["attacker_uuids"]]
-    names = frozenset([*row["addresses"], *row["attacker_uuids"], *row["identities"], *own])
+    names = frozenset([*row["addresses"], *row["attacker_uuids"]])
     return Scope(f"c-{uuid[:8]}", names, addresses=len(row["attacker_uuids"]), campaign=uuid)
 
 

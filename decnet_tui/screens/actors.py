@@ -216,7 +216,8 @@ class ActorsLevel(TableLevel[ActorLine]):
         """What can be done, and what is not listed."""
         fewer = f"{self.ignored} ignored  " if self.ignored else ""
         older = f"{self.older} seen before these  " if self.older > 0 else ""
-        return f"{fewer}{older}Enter: page  i: sessions  =: compare two"
+        hint = "" if self.scope or self.filter_text else "  i: sessions  =: compare two"
+        return f"{fewer}{older}Enter: page{hint}"
 
     def empty(self, width: int) -> list[str]:
         """As every table; and that a source which is ignored is not listed."""
