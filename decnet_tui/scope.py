@@ -34,7 +34,7 @@ class Scope:
     @property
     def title(self) -> str:
         """What is followed, and over how many addresses."""
-        return f"{self.label} ({self.addresses} addr)" if self.addresses > 1 else self.label
+        return f"{self.label} {self.addresses} addr" if self.addresses > 1 else self.label
 
     @cached_property
     def _needles(self) -> tuple[bytes, ...]:

@@ -227,7 +227,7 @@ async def test_following_an_actor_follows_its_identity_as_it_grows_and_parts(
         await shows(app, pilot, "AS49981")
         app.open_in("actors", B)
         await pilot.press("F")
-        await shows(app, pilot, f"follow {B} (2 addr)")
+        await shows(app, pilot, f"follow {B} 2 addr")
         assert addresses(app) == {A, B}
         assert app.scope is not None
         assert app.scope.covers_raw(f'{{"attacker_ip":"{A}"}}'.encode())
@@ -235,7 +235,7 @@ async def test_following_an_actor_follows_its_identity_as_it_grows_and_parts(
 
         await change(repo, C, into=A)
         bus.put("identity.merged", {"winner_uuid": identity_of(A), "loser_uuid": identity_of(C), "seq": 3})
-        await shows(app, pilot, f"follow {B} (3 addr)")
+        await shows(app, pilot, f"follow {B} 3 addr")
         assert app.scope.covers_raw(f'{{"attacker_ip":"{C}"}}'.encode())
 
         await change(repo, B, into=None)
@@ -268,18 +268,17 @@ async def test_following_a_campaign_follows_its_addresses_and_says_how_many(
         await shows(app, pilot, "key of mdrfckr")
         app.open_in("campaigns", DROP)
         await pilot.press("F")
-        await shows(app, pilot, f"follow c-{DROP[:8]} (2 addr)")
+        await shows(app, pilot, f"follow c-{DROP[:8]} 2 addr")
         await pilot.press("3")
         await shows(app, pilot, lambda: level_of(app).rows and addresses(app) == {B, C})
-        await pilot.press("X", "y")
-        await pilot.press("9", "enter")
+        await pilot.press("9", "W", "y", "enter")
         await shows(app, pilot, "CAMPAIGN c-")
-        await pilot.press("X", "y")
+        await pilot.press("X")
         await shows(app, pilot, "X ignores an address: go to one of the campaign's")
         await pilot.press("F", "colon", *f"follow c-{KEY[:6]}", "enter")
-        await shows(app, pilot, f"follow c-{KEY[:8]} (2 addr)")
+        await shows(app, pilot, f"follow c-{KEY[:8]} 2 addr")
         await pilot.press("F", "colon", *f"follow i-{identity_of(A)[:6]}", "enter")
-        await shows(app, pilot, f"follow i-{identity_of(A)[:8]} (2 addr)")
+        await shows(app, pilot, f"follow i-{identity_of(A)[:8]} 2 addr")
 
 
 async def test_two_are_said_to_be_one_hand_verified_journalled_and_undone(
