@@ -105,7 +105,7 @@ async def whole(repo: BaseRepository, scope: Scope) -> Scope:
         return await _campaign(repo, scope.campaign) or scope
     if not scope.anchor:
         return scope
-    identity = (await repo.identities_of([scope.anchor])).get(scope.anchor, scope.anchor)
+    identity = (await repo.identities_now([scope.anchor])).get(scope.anchor, scope.anchor)
     members = await repo.names_of_identity(identity)
     if not members:
         return scope

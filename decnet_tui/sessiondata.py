@@ -165,6 +165,6 @@ async def read_session(session: Session, session_id: str) -> SessionData:
     key = payload["keystrokes_ref"] if payload is not None else None
     told = {**await repo.session_told(session_id), "first_times": await repo.first_times(session_id)}
     attacker = payload["attacker_uuid"] if payload is not None else None
-    identity = (await repo.identities_of([attacker])).get(attacker) if attacker else None
+    identity = (await repo.identities_now([attacker])).get(attacker) if attacker else None
     count = (await repo.identity_sizes([identity])).get(identity, 1) if identity else 1
     return SessionData(payload, tags, await repo.recording(key) if key else None, told, identity, count)
