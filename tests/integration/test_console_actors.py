@@ -375,3 +375,78 @@ async def test_ignoring_an_actor_offers_all_addresses_of_its_identity(
         await pilot.press("X")
         await shows(app, pilot, f"IGNORE {D}")
         assert "this address" not in "\n".join(screen_text(app))
+
+
+async def to_actor_from_list(app: DecnetApp, pilot: Any) -> None:
+    await opened(app, pilot, B)
+
+
+async def to_actor_from_campaign(app: DecnetApp, pilot: Any) -> None:
+    await pilot.press("9")
+    await shows(app, pilot, "key of mdrfckr")
+    app.open_in("campaigns", DROP)
+    await pilot.press("enter")
+    await shows(app, pilot, "ADDRESSES 2")
+    level = level_of(app)
+    level.cursor = next(n for n, e in enumerate(level.entries) if e.data.get("attacker_ip") == B)
+    level._moved = True
+    await pilot.press("enter")
+    await shows(app, pilot, lambda: isinstance(level_of(app), ActorLevel) and level_of(app).row)
+
+
+async def to_session_from_actor(app: DecnetApp, pilot: Any) -> None:
+    await to_actor_from_list(app, pilot)
+    await pilot.press("enter")
+    await shows(app, pilot, f"{B}  i-{identity_of(A)[:8]}  2 addresses")
+
+
+async def to_session_from_campaign(app: DecnetApp, pilot: Any) -> None:
+    await to_actor_from_campaign(app, pilot)
+    await pilot.press("escape", "G", "enter")
+    await shows(app, pilot, f"{B}  i-{identity_of(A)[:8]}  2 addresses")
+
+
+async def to_session_from_sessions_of_campaign(app: DecnetApp, pilot: Any) -> None:
+    await to_actor_from_campaign(app, pilot)
+    await pilot.press("escape", "i")
+    await shows(app, pilot, lambda: level_of(app).loaded_at)
+    level_of(app).go_to("b2")
+    await pilot.press("enter")
+    await shows(app, pilot, f"{B}  i-{identity_of(A)[:8]}  2 addresses")
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        to_actor_from_list,
+        to_actor_from_campaign,
+        to_session_from_actor,
+        to_session_from_campaign,
+        to_session_from_sessions_of_campaign,
+    ],
+)
+async def test_whatever_way_led_to_a_page_each_key_acts_on_its_object(
+    repo: BaseRepository, tmp_path: Path, way: Any
+) -> None:
+    app = app_on(repo, tmp_path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await way(app, pilot)
+        assert B in "\n".join(screen_text(app)[2:5]), "the header names it"
+        name, depth = app.view.name, app.view.depth
+        await pilot.press("F")
+        await shows(app, pilot, f"follow {B} 2 addr")
+        assert app.scope is not None
+        assert app.scope.anchor == attacker_id(B)
+        await pilot.press("F", "b")
+        assert app.view.name == "traffic"
+        assert app.traffic.scope is not None
+        assert app.traffic.scope.label == B
+        await pilot.press("minus")
+        assert (app.view.name, app.view.depth) == (name, depth)
+        await pilot.press("i")
+        await shows(app, pilot, lambda: app.view.depth == depth + 1 and level_of(app).loaded_at)
+        assert {row["session_id"] for row in level_of(app).rows} == {"b1", "b2"}
+        await pilot.press("escape", "X", "y")
+        await shows(app, pilot, f"IGNORE {B}")
+        await pilot.press("escape", "y")
+        assert app.view.depth == depth
