@@ -132,6 +132,9 @@ class SessionData:
     recording: bytes | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
     """Story, severity, playbook and ``first_times``, as :func:`story_lines` takes them."""
+    identity: str | None = None
+    """Whose it is, as known now, and how many addresses that identity has."""
+    addresses: int = 1
 
     def commands(self) -> list[TaggedCommand]:
         """Commands in order, each with its ``tags``."""
@@ -161,4 +164,7 @@ async def read_session(session: Session, session_id: str) -> SessionData:
     tags = await repo.list_tags(session=session_id, limit=0, ignored=True)
     key = payload["keystrokes_ref"] if payload is not None else None
     told = {**await repo.session_told(session_id), "first_times": await repo.first_times(session_id)}
-    return SessionData(payload, tags, await repo.recording(key) if key else None, told)
+    attacker = payload["attacker_uuid"] if payload is not None else None
+    identity = (await repo.identities_now([attacker])).get(attacker) if attacker else None
+    count = (await repo.identity_sizes([identity])).get(identity, 1) if identity else 1
+    return SessionData(payload, tags, await repo.recording(key) if key else None, told, identity, count)
