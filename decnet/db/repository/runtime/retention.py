@@ -18,6 +18,7 @@ from decnet.db.repository.locks import lock_rows
 from decnet.db.schema.behave import ObservationRow
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.fleet import Mutation
+from decnet.db.schema.intel import IntelAnswer, IntelDue
 from decnet.db.schema.recorder import (
     Attacker,
     AttackerIntel,
@@ -38,6 +39,7 @@ _OBSERVATION, _RECORDING, _TAG = table_of(ObservationRow), table_of(Recording), 
 _IDENTITY, _DEAD, _TOLD = table_of(Identity), table_of(DeadLetter), table_of(Announcement)
 _MUTATION = table_of(Mutation)
 _INTEL, _DUE, _MAIL = table_of(AttackerIntel), table_of(ProducerDue), table_of(EmailBody)
+_ASKED, _TO_ASK = table_of(IntelAnswer), table_of(IntelDue)
 AT_ONCE = 500
 """Rows of one transaction; SQLite's other writers wait for it."""
 ANSWERS = "attacker_intel answers"
@@ -65,6 +67,8 @@ class RetentionMixin(SqlRepository):
             (_OBSERVATION.c.observation_id, _OBSERVATION.c.ts < epoch),
             (_INTEL.c.attacker_uuid, _INTEL.c.ts < epoch),
             (_MAIL.c.source_id, _MAIL.c.ts < epoch),
+            (_ASKED.c.value, _ASKED.c.at < epoch),
+            (_TO_ASK.c.value, _TO_ASK.c.ts < epoch),
             (_DEAD.c.id, _DEAD.c.ts < moment),
             (_ATTACKER.c.attacker_uuid, _forgotten(moment)),
             (_TAG.c.uuid, _orphaned(moment)),
@@ -123,6 +127,7 @@ class RetentionMixin(SqlRepository):
         if table is not _ATTACKER:
             return {}
         await session.execute(delete(_DUE).where(_DUE.c.attacker_uuid.in_(ids)))
+        await session.execute(delete(_TO_ASK).where(_TO_ASK.c.attacker_uuid.in_(ids)))
         gone = list((await session.execute(_needed_no_more(ids))).scalars())
         for found in (*(SQLModel.metadata.tables[name] for name in _OF_IDENTITIES), _IDENTITY):
             await session.execute(delete(found).where(found.c.identity_uuid.in_(gone)))
