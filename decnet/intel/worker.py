@@ -107,14 +107,17 @@ class IntelWorker(Worker):
         return tasks
 
     async def _follow_files(self) -> None:
-        """Large files take seconds to read: a thread does."""
         left_stream = bool(self._kinds)
         while True:
             if not left_stream:
                 left_stream = await self._leave_stream()
-            for source in await asyncio.to_thread(self.places.refresh):
-                _tell_of(source)
+            await self.refresh()
             await asyncio.sleep(self._settings.intel.refresh_s)
+
+    async def refresh(self) -> None:
+        """Takes over files that changed; large ones take seconds to read, so a thread does."""
+        for source in await asyncio.to_thread(self.places.refresh):
+            _tell_of(source)
 
     async def _leave_stream(self) -> bool:
         """A place in the stream that nobody moves any more would keep all that is behind it for ever."""

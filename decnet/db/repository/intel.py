@@ -76,6 +76,12 @@ class IntelMixin(SqlRepository):
             newest = query.order_by(_DUE.c.ts.desc(), _DUE.c.kind, _DUE.c.value)
             return await self._rows(session, newest.limit(limit), DueQuestion)
 
+    async def intel_due_of(self, value: str) -> list[DueQuestion]:
+        """Questions about something that wait, by service."""
+        query = select(_DUE).where(_DUE.c.value == value).order_by(_DUE.c.service, _DUE.c.kind)
+        async with self._read() as session:
+            return await self._rows(session, query, DueQuestion)
+
     async def intel_due_done(self, questions: Iterable[Question]) -> set[Question]:
         """Takes questions back; those that were there still, so that of two who answer one only one tells."""
         gone: set[Question] = set()

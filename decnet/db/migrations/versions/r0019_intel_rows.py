@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.Column("not_before", sa.Float(53), nullable=False),
     )
     op.create_index("ix_intel_due_service_ts", "intel_due", ["service", "ts"])
+    op.create_index("ix_intel_due_value", "intel_due", ["value"])
     op.create_index("ix_intel_due_ts", "intel_due", ["ts"])
     op.create_index("ix_intel_due_attacker", "intel_due", ["attacker_uuid"])
 
