@@ -37,7 +37,7 @@ AT_A_TIME: Final = 20
 RUN_S: Final = 10.0
 """Seconds after which a run begins nothing new: somebody else may want the lease."""
 MAX_DUE: Final = 20_000
-"""Questions that wait for one service; beyond, the oldest are dropped."""
+"""Questions that wait for one service; beyond, those that would be asked last are dropped."""
 MAX_TRIES: Final = 3
 """Times that something is asked about whose answer cannot be believed."""
 FIRST_WAIT_S: Final = 60.0
@@ -145,7 +145,7 @@ class Asker:
             return sum(task.result() for task in tasks if task.done())
 
     async def _one(self, name: str) -> int:
-        """What waits for one service, the newest first."""
+        """What waits for one service."""
         if dropped := await self._repo.intel_due_trim(name, MAX_DUE):
             self.dropped += dropped
             log.warning("questions dropped: too many wait", service=name, dropped=dropped, most=MAX_DUE)

@@ -127,3 +127,13 @@ async def test_questions_about_an_attacker_leave_with_it(repo: BaseRepository) -
     await repo.intel_due_add([question("9.9.9.9", 99.0), question("9.9.9.8", 99.0, who=None)])
     await repo.purge_older(50.0)
     assert [q["value"] for q in await repo.intel_due_take("greynoise", 9.0, 9)] == ["9.9.9.8"]
+
+
+async def test_addresses_come_before_files_and_these_before_urls_whatever_their_age(
+    repo: BaseRepository,
+) -> None:
+    rows = [("u1", "url", 9.0), ("f1", "sha256", 5.0), ("f2", "sha256", 6.0), ("a1", "address", 1.0)]
+    await repo.intel_due_add([{**question(value, ts), "kind": kind} for value, kind, ts in rows])
+    assert [q["value"] for q in await repo.intel_due_take("greynoise", 9.0, 9)] == ["a1", "f2", "f1", "u1"]
+    assert await repo.intel_due_trim("greynoise", 2) == 2, "what would be asked last leaves first"
+    assert [q["value"] for q in await repo.intel_due_take("greynoise", 9.0, 9)] == ["a1", "f2"]

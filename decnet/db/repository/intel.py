@@ -17,6 +17,7 @@ from decnet.db.schema.columns import table_of
 from decnet.db.schema.intel import IntelAnswer, IntelDue, IntelService
 
 _SERVICE, _ANSWER, _DUE = table_of(IntelService), table_of(IntelAnswer), table_of(IntelDue)
+_ORDER = (_DUE.c.kind, _DUE.c.ts.desc(), _DUE.c.value)
 Question = tuple[str, str, str]
 """Service, kind, value."""
 
@@ -70,11 +71,14 @@ class IntelMixin(SqlRepository):
             await self._upsert(session, _DUE, list(questions), {"ts": greatest})
 
     async def intel_due_take(self, service: str, now: float, limit: int) -> list[DueQuestion]:
-        """Questions for a service that may be asked at ``now`` (epoch seconds), the newest first; they stay until done."""
+        """Questions for a service that may be asked at ``now`` (epoch seconds); they stay until done.
+
+        Addresses come before files, and these before URLs, of which one attacker can name as many as it likes; of each
+        the newest first.
+        """
         query = select(_DUE).where(_DUE.c.service == service, _DUE.c.not_before <= now)
         async with self._read() as session:
-            newest = query.order_by(_DUE.c.ts.desc(), _DUE.c.kind, _DUE.c.value)
-            return await self._rows(session, newest.limit(limit), DueQuestion)
+            return await self._rows(session, query.order_by(*_ORDER).limit(limit), DueQuestion)
 
     async def intel_due_of(self, value: str) -> list[DueQuestion]:
         """Questions about something that wait, by service."""
@@ -109,16 +113,14 @@ class IntelMixin(SqlRepository):
             return [DueCount(service=name, waiting=int(all_), ready=int(now_)) for name, all_, now_ in rows]
 
     async def intel_due_trim(self, service: str, most: int) -> int:
-        """Drops the oldest questions for a service beyond a number; how many."""
-        order = (_DUE.c.ts.desc(), _DUE.c.kind, _DUE.c.value)
-        query = select(_DUE.c.ts, _DUE.c.kind, _DUE.c.value).where(_DUE.c.service == service)
+        """Drops the questions for a service beyond a number, those that would be asked last; how many."""
+        query = select(_DUE.c.kind, _DUE.c.ts, _DUE.c.value).where(_DUE.c.service == service)
         async with self._write() as session:
-            first = (await session.execute(query.order_by(*order).offset(most).limit(1))).first()
+            first = (await session.execute(query.order_by(*_ORDER).offset(most).limit(1))).first()
             if first is None:
                 return 0
-            beyond = or_(
-                _DUE.c.ts < first.ts,
-                and_(_DUE.c.ts == first.ts, tuple_(_DUE.c.kind, _DUE.c.value) >= (first.kind, first.value)),
-            )
+            kind, ts, value = (_DUE.c[name] for name in ("kind", "ts", "value"))
+            same = and_(ts == first.ts, value >= first.value)
+            beyond = or_(kind > first.kind, and_(kind == first.kind, or_(ts < first.ts, same)))
             gone: Any = await session.execute(delete(_DUE).where(_DUE.c.service == service, beyond))
             return int(gone.rowcount)

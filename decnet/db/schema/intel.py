@@ -46,7 +46,7 @@ class IntelDue(SQLModel, table=True):
 
     __tablename__ = "intel_due"
     __table_args__ = (
-        Index("ix_intel_due_service_ts", "service", "ts"),
+        Index("ix_intel_due_order", "service", "kind", "ts"),
         Index("ix_intel_due_value", "value"),
         Index("ix_intel_due_ts", "ts"),
         Index("ix_intel_due_attacker", "attacker_uuid"),

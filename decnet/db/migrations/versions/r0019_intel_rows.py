@@ -47,7 +47,7 @@ def upgrade() -> None:
         sa.Column("tries", sa.BigInteger(), nullable=False),
         sa.Column("not_before", sa.Float(53), nullable=False),
     )
-    op.create_index("ix_intel_due_service_ts", "intel_due", ["service", "ts"])
+    op.create_index("ix_intel_due_order", "intel_due", ["service", "kind", "ts"])
     op.create_index("ix_intel_due_value", "intel_due", ["value"])
     op.create_index("ix_intel_due_ts", "intel_due", ["ts"])
     op.create_index("ix_intel_due_attacker", "intel_due", ["attacker_uuid"])
