@@ -17,12 +17,11 @@ from decnet.hostile import visible
 from decnet.ids import attacker_id
 from decnet.intel.services.base import Value
 from decnet_tui.cli import common
-from decnet_tui.reputation import told_by
+from decnet_tui.reputation import ABOUT_ALL, told_by
 from decnet_tui.times import ago
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
-_ABOUT_ALL = frozenset({"providers", "aggregate_verdict"})
 
 
 @dataclass(slots=True)
@@ -77,7 +76,7 @@ async def _ask(settings: Settings, repo: BaseRepository, value: Value) -> list[d
 
 
 def _row(name: str, at: float, known: bool, said: Mapping[str, Any], now: float) -> dict[str, Any]:
-    own = {key: inner for key, inner in said.items() if key not in _ABOUT_ALL}
+    own = {key: inner for key, inner in said.items() if key not in ABOUT_ALL}
     return {
         "source": name,
         "at": datetime.fromtimestamp(at, UTC),

@@ -59,11 +59,15 @@ class IntelMixin(SqlRepository):
                 found += await self._rows(session, select(_ANSWER).where(wanted), StoredAnswer)
         return found
 
-    async def intel_said_of(self, value: str) -> list[StoredAnswer]:
-        """What services said last of something, by service."""
-        query = select(_ANSWER).where(_ANSWER.c.value == value).order_by(_ANSWER.c.service, _ANSWER.c.kind)
+    async def intel_said_of(self, *values: str) -> list[StoredAnswer]:
+        """What services said last of some things, by thing and service."""
+        found: list[StoredAnswer] = []
+        order = (_ANSWER.c.value, _ANSWER.c.service, _ANSWER.c.kind)
         async with self._read() as session:
-            return await self._rows(session, query, StoredAnswer)
+            for part in chunks(sorted(set(values))):
+                query = select(_ANSWER).where(_ANSWER.c.value.in_(part)).order_by(*order)
+                found += await self._rows(session, query, StoredAnswer)
+        return found
 
     async def intel_due_add(self, questions: Iterable[DueQuestion]) -> None:
         """Notes questions; one that waits already stays as it is, as new as its newest reason."""
