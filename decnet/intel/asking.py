@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -149,7 +150,7 @@ class Asker:
         if dropped := await self._repo.intel_due_trim(name, MAX_DUE):
             self.dropped += dropped
             log.warning("questions dropped: too many wait", service=name, dropped=dropped, most=MAX_DUE)
-        began, ended = time.monotonic(), 0
+        began, ended, nobody = time.monotonic(), 0, Outcome(name, None, None, "no_value")
         while self.desk.until(name) is None and time.monotonic() - began < RUN_S:
             due = await self._repo.intel_due_take(name, self._clock(), AT_A_TIME)
             if not due:
@@ -159,15 +160,23 @@ class Asker:
             async with _together() as start:
                 tasks = [start(question) for question in asked]
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-                outcomes = [task.result()[0] for task in tasks if task.done()]
+                # Of a question that this version asks nobody there is no outcome: it is taken back.
+                outcomes = [(task.result() or [nobody])[0] for task in tasks if task.done()]
             ended += await self._settle(due, outcomes)
         return ended
 
     async def _take_answers(self, due: Sequence[DueQuestion]) -> None:
         """What is known already, whoever asked, is not asked again."""
-        keys = {_cache_key(one["service"], cast("Kind", one["kind"]), one["value"]) for one in due}
-        stored = await self._repo.intel_stored(sorted(keys))
-        self.desk.take(Rows((), tuple(map(_cached, stored))))
+        await self._take_stored(
+            _cache_key(one["service"], cast("Kind", one["kind"]), one["value"]) for one in due
+        )
+
+    async def _take_stored(self, keys: Iterable[Question]) -> None:
+        """Answers that others got; of what is known here nothing is read, lists are large."""
+        lacking = {key for key in keys if not self.desk.knows(key[0], _value(key))}
+        if lacking:
+            stored = await self._repo.intel_stored(sorted(lacking))
+            self.desk.take(Rows((), tuple(map(_cached, stored))))
 
     async def _settle(self, due: Sequence[DueQuestion], outcomes: Sequence[Outcome]) -> int:
         """Answers are told and their questions taken back, in one transaction; how many came to an end."""
@@ -193,8 +202,7 @@ class Asker:
 
     async def _for_a_person(self, kind: Kind, text: str, attacker: str | None) -> list[Outcome]:
         await self.look()
-        keys = {_cache_key(name, kind, text) for name in self.desk.names}
-        self.desk.take(Rows((), tuple(map(_cached, await self._repo.intel_stored(sorted(keys))))))
+        await self._take_stored(_cache_key(name, kind, text) for name in self.desk.names)
         outcomes = await self.desk.ask(kind, text)
         async with transaction(self._repo) as tx:
             for outcome in outcomes:
@@ -210,7 +218,8 @@ async def _tell(tx: Transaction, attacker: str | None, address: str, outcome: Ou
     """``attacker.intel.enriched`` of one answer about an address; False when there is nothing to tell of anybody."""
     if outcome.answer is None or outcome.at is None or attacker is None:
         return False
-    record = IntelEnriched(attacker_uuid=attacker, attacker_ip=address, **outcome.answer.said)
+    raw = {**outcome.answer.said, "attacker_uuid": attacker, "attacker_ip": address}
+    record = IntelEnriched.parse(raw, [], Counter())  # a kept answer may be that of another version
     # One answer has one id, whoever tells it and however often: its time is kept with it.
     ident = event_id("intel", f"{attacker}|{outcome.service}", f"{outcome.at:.6f}")
     await tx.bus.publish(ENRICHED, record.build(), event_type="intel", event_id=ident, ts=outcome.at)
@@ -233,6 +242,10 @@ def _cache_key(service: str, kind: Kind, text: str) -> Question:
     """Under what an answer is kept: where a list is fetched as a whole, under that of the list."""
     value = SERVICES[service].asks(Value(kind, text))
     return service, value.kind, value.text
+
+
+def _value(key: Question) -> Value:
+    return Value(cast("Kind", key[1]), key[2])
 
 
 def _row(state: ServiceState) -> Row:

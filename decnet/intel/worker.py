@@ -75,7 +75,7 @@ class IntelWorker(Worker):
         own = self._settings.intel
         self.places = Places(Library(own, self._settings.intel_folder), own.own_networks)
         self._bus = bus
-        if self._kinds:
+        if self._kinds and self.asker is None:  # its counters go on over lives
             self.asker = Asker(self._settings, repo, owner=self._owner, clock=self._clock)
         log.info("intel worker started", services=list(self._kinds), topics=len(self.topics))
 
@@ -199,7 +199,7 @@ class IntelWorker(Worker):
         }
 
     async def stop(self) -> None:
-        """Gives up what is under way; it is asked again."""
+        """Gives up what is under way; it is asked again in the next life."""
         if self.asker is not None:
             await self.asker.close()
         log.info("intel worker stopped")

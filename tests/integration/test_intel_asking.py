@@ -12,7 +12,7 @@ import pytest
 
 from decnet.config import load_settings
 from decnet.db.repository import BaseRepository
-from decnet.db.rows.intel import DueQuestion
+from decnet.db.rows.intel import DueQuestion, StoredAnswer
 from decnet.ids import attacker_id
 from decnet.intel import asking
 from decnet.intel.asking import LEASE, MAX_TRIES, Asker, LeaseLost
@@ -328,3 +328,43 @@ async def test_a_person_does_not_wait_for_ever(world: World, monkeypatch: pytest
     with pytest.raises(TimeoutError):
         await world.asker("person").ask_now("address", ADDRESS, None)
     assert world.server.asked == []
+
+
+async def test_a_question_that_this_version_asks_nobody_holds_up_no_other(world: World) -> None:
+    world.answers(ADDRESS)
+    await world.note(ADDRESS)
+    await world.note(SHA256, kind="sha256")
+    await world.note("x", kind="colour")
+    assert await world.asker().run() == 3
+    assert [event["payload"]["attacker_ip"] for event in await world.told()] == [ADDRESS]
+    assert await world.left() == []
+
+
+async def test_an_answer_that_another_version_kept_is_told_as_far_as_it_is_known(world: World) -> None:
+    said = {"providers": ["greynoise"], "greynoise_classification": "malicious", "greynoise_colour": "red"}
+    await world.repo.intel_keep(
+        [],
+        [StoredAnswer(service="greynoise", kind="address", value=ADDRESS, at=START, known=True, said=said)],
+    )
+    await world.note(ADDRESS)
+    assert await world.asker().run() == 1
+    (event,) = await world.told()
+    assert event["payload"]["greynoise_classification"] == "malicious"
+    assert "greynoise_colour" not in event["payload"]
+    assert world.server.asked == []
+
+
+async def test_a_list_is_read_from_the_database_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.server.answers["/downloads/ipblocklist.json"] = reply(200, kit.FEODO)
+    monkeypatch.setattr(asking, "AT_A_TIME", 1)
+    read: list[Any] = []
+    real = BaseRepository.intel_stored
+
+    async def stored(repo: BaseRepository, questions: Any) -> Any:
+        read.append(questions)
+        return await real(repo, questions)
+
+    monkeypatch.setattr(BaseRepository, "intel_stored", stored)
+    await world.note(*IPS, service="feodo")
+    assert await world.asker("one", "feodo").run() == 4
+    assert read == [[("feodo", "list", "ipblocklist")]]

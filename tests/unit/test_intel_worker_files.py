@@ -147,3 +147,13 @@ async def test_without_a_bus_the_place_in_the_stream_is_left_later(tmp_path: Pat
     assert await worker._leave_stream() is True
     await worker.start(None, Away())  # type: ignore[arg-type]
     assert await worker._leave_stream() is False
+
+
+async def test_counters_go_on_when_the_worker_is_started_again(tmp_path: Path) -> None:
+    worker = await started(tmp_path, greynoise={"enabled": True})
+    assert worker.asker is not None
+    worker.asker.dropped = 3
+    await worker.stop()
+    await worker.start(None, NullBus())  # type: ignore[arg-type]
+    assert worker.health()["questions_dropped"] == 3
+    await worker.stop()

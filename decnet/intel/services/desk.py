@@ -69,6 +69,10 @@ class Desk:
         """Until when (epoch seconds) a service that is on is not asked at all; None when it can be asked now."""
         return self._governor.until(name)
 
+    def knows(self, name: str, value: Value) -> bool:
+        """Whether an answer is at hand that still counts; ``value`` is what the service itself is asked about."""
+        return self._governor.knows(name, value)
+
     async def ask(self, kind: Kind, text: str, only: str | None = None) -> list[Outcome]:
         """What every service says that is on and can be asked about such a thing, or ``only`` the one of a name.
 

@@ -131,6 +131,10 @@ class Governor:
         self._turn(state, now)
         return (state.day + 1) * DAY_S if state.used >= state.budget else None
 
+    def knows(self, service: str, value: Value) -> bool:
+        """Whether there is an answer that still counts."""
+        return self._still_good((service, value), self._clock()) is not None
+
     def decide(self, service: str, value: Value) -> Ask | Known | Not:
         """Whether to ask now. Raises KeyError for a service that it does not know."""
         state, now, key = self._services[service], self._clock(), (service, value)
