@@ -10,9 +10,9 @@ import re
 from importlib.resources import files
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from decnet.attack.catalogue import use_bundle
@@ -279,6 +279,38 @@ class AttributionSettings(_Section):
     """Seconds that an observation of an attacker whom nobody knows yet is put off; then it is a dead letter."""
 
 
+class LinkingSettings(_Section):
+    """Who is one hand, and what is one campaign; how much a value weighs is in ``decnet.attribution.linking.numbers``.
+
+    Weights are decimal logarithms of likelihood ratios: 3.5 is 3,000 to one.
+    """
+
+    enabled: bool = True
+    """Whether addresses are linked at all; off, each stays an identity of its own, and what is linked already stays."""
+    interval_s: float = Field(2.0, gt=0)
+    """Seconds between looks for sessions that came in."""
+    join: float = Field(3.5, gt=0)
+    """Total from which two addresses are of one hand."""
+    hold: float = Field(3.0, gt=0)
+    """Total below which a link breaks that was made when its values were rarer; not above `join`."""
+    hard: float = Field(1.5, gt=0)
+    """Weight that a key, payload host, file or tunnel has to have, without which nothing is linked."""
+    second: float = Field(0.7, ge=0)
+    """Weight that something else has to have beside it."""
+    members: int = Field(50, ge=2)
+    """Addresses of one identity at most; campaigns have no such limit."""
+    hub: int = Field(50, ge=2)
+    """A value at more addresses than this links nobody, it only names a campaign."""
+    similar: float = Field(0.5, gt=0, le=1)
+    """Likeness (weighted Jaccard) from which on two scripts are of one kit."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.hold > self.join:
+            raise ValueError("hold must not be above join")
+        return self
+
+
 class IntelFile(_Section):
     """One file that says where addresses are, or which are on a list."""
 
@@ -412,6 +444,8 @@ class Settings(BaseSettings):
     """The fleet and its rotation."""
     attribution: AttributionSettings = AttributionSettings()
     """Attribution."""
+    linking: LinkingSettings = LinkingSettings()
+    """Identities across addresses, and campaigns."""
     intel: IntelSettings = IntelSettings()
     """Countries, networks and lists of addresses."""
     console: ConsoleSettings = ConsoleSettings()

@@ -19,11 +19,7 @@ SHOWN = 2
 async def addresses(repo: BaseRepository, rows: Iterable[Alert]) -> dict[str, str]:
     """The addresses of all attackers in ``attacker_uuids`` of some rows. Raises what the store raises."""
     wanted = {uuid for row in rows for uuid in row.get("attacker_uuids") or ()}
-    if not wanted:
-        return {}
-    found = await repo.list_attackers(limit=0, ignored=True)
-    known = ((row["attacker_uuid"], row["attacker_ip"]) for row in found)
-    return {uuid: ip for uuid, ip in known if ip and uuid in wanted}
+    return await repo.addresses_of(sorted(wanted)) if wanted else {}
 
 
 def actor_label(row: Alert, known: Mapping[str, str], limit: int = SHOWN) -> str:

@@ -285,7 +285,7 @@ class DecnetApp(App[str], inherit_bindings=False):
         self.follow(scope_of({key: name}))
 
     def _take_news(self) -> None:
-        """Alerts and expiries get a message and perhaps the bell, never the focus; merged identities stay followed."""
+        """Alerts and expiries get a message and perhaps the bell, never the focus; who follows an actor goes on when it is merged or parted."""
         if self.feed.notices:
             self.say(self.feed.notices[-1], bad=True)
             self.feed.notices.clear()
@@ -296,6 +296,11 @@ class DecnetApp(App[str], inherit_bindings=False):
             if self.scope is not None and (scope := self.scope.merged(winner, loser)) is not self.scope:
                 self.follow(scope)
                 self.say(f"{loser[:8]} was merged into {winner[:8]}: following both")
+        while self.feed.partings:
+            one, former = self.feed.partings.popleft()
+            if self.scope is not None and (scope := self.scope.parted(one, former)) is not self.scope:
+                self.follow(scope)
+                self.say(f"{one[:8]} is no longer one with {former[:8]}: following {scope.label}")
 
     # --- keys and commands
 

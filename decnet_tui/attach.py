@@ -15,6 +15,7 @@ from decnet.config import Settings
 from decnet.errors import DecnetError, EngineError
 from decnet_tui.session import RuleRow, operator
 from decnet_tui.store import EngineRules, StoredRules
+from decnet_tui.whereabouts import Whereabouts
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -49,6 +50,7 @@ class ConsoleSession:
         self._db_url = db_url
         self._settings, self._local = settings, local
         self.keep_clear = settings.credentials.keep_clear
+        self.whereabouts = Whereabouts(settings)
         self._rules: RuleAccess | None = None
         self._undo = AsyncExitStack()
         self._hold(None if engine is None else engine.repo)

@@ -7,15 +7,25 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from decnet.events.intel import Answer
+from decnet_tui.linkedrows import whose_rows
 from decnet_tui.reputation import told_by
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
-    from decnet.db.rows.lists import AttackerTold, ListedAttacker
+    from decnet.db.rows.lists import AttackerTold
     from decnet.intel.places import Places
 
 PTR = "ptr"
 Row = dict[str, Any]
+NOWHERE: Row = {
+    "country": None,
+    "allocated": False,
+    "asn": None,
+    "as_name": None,
+    "lists": [],
+    "unasked": None,
+}
+"""The place of an address of which nothing is known."""
 
 
 class Where(TypedDict, total=False):
@@ -30,35 +40,37 @@ async def attacker_rows(
     places: Places,
     filters: Mapping[str, Any],
     where: Where,
+    campaign: str | None = None,
 ) -> list[Row]:
-    """Rows of ``attackers``; ``filters`` are those of the query, ``limit`` counts what is left after ``where``."""
-    asked = {name: value for name, value in where.items() if value is not None}
-    limit = int(filters.get("limit") or 0)
-    rows = await repo.list_attackers(**{**filters, "limit": 0 if asked else limit})
-    placed = [(row, place_row(places, row["attacker_ip"])) for row in rows]
-    chosen = [
-        (row, place) for row, place in placed if all(place[name] == value for name, value in asked.items())
+    """Rows of ``attackers``; ``filters`` are those of the query. Raises DecnetError for a campaign that is not known."""
+    whose = await whose_rows(repo, places, where, campaign, bool(filters.get("ignored")))
+    rows = await repo.list_attackers(**filters, whose=whose)
+    uuids = [row["attacker_uuid"] for row in rows]
+    told = await repo.attackers_told(uuids, bool(filters.get("ignored")))
+    campaigns = await repo.campaigns_by_attacker(uuids)
+    return [
+        _row(
+            {**row, "campaigns": [one["campaign_uuid"] for one in campaigns.get(row["attacker_uuid"], ())]},
+            place_row(places, row["attacker_ip"]),
+            told.get(row["attacker_uuid"]),
+            filters.get("since"),
+        )
+        for row in rows
     ]
-    chosen = chosen[:limit] if limit else chosen
-    told = await repo.attackers_told(
-        [row["attacker_uuid"] for row, _ in chosen], bool(filters.get("ignored"))
-    )
-    return [_row(row, place, told.get(row["attacker_uuid"]), filters.get("since")) for row, place in chosen]
 
 
 def place_row(places: Places, address: str | None) -> Row:
     """Country, network and lists of an address, as columns; ``unasked`` is why it was not looked up."""
-    nowhere: Row = {"country": None, "allocated": False, "asn": None, "as_name": None, "lists": []}
     if address is None:
-        return {**nowhere, "unasked": None}
+        return dict(NOWHERE)
     try:
         row = places.lookup(address).row(0.0)
     except ValueError:
-        return {**nowhere, "unasked": "no"}
-    return {name: row[name] for name in (*nowhere, "unasked")}
+        return {**NOWHERE, "unasked": "no"}
+    return {name: row[name] for name in NOWHERE}
 
 
-def _row(row: ListedAttacker, place: Row, told: AttackerTold | None, since: datetime | None) -> Row:
+def _row(row: Row, place: Row, told: AttackerTold | None, since: datetime | None) -> Row:
     answers: Sequence[Answer] = told["answers"] if told else ()
     first = row["first_seen"]
     return {

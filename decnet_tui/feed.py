@@ -36,7 +36,7 @@ KNOWN_ROOTS = 32
 DEEP = 100
 """Levels of a payload that are kept as they came."""
 _LAST_S = 1e15
-_MERGED = "identity.merged"
+_MERGED, _UNMERGED = "identity.merged", "identity.unmerged"
 _ALERT = "attribution.profile.multi_actor_suspected"
 
 
@@ -120,6 +120,7 @@ class Feed:
         self.root_rates: dict[str, Rates] = {}
         self.dead_letters: deque[tuple[float, dict[str, Any]]] = deque(maxlen=200)
         self.merges: deque[tuple[str, str]] = deque(maxlen=200)
+        self.partings: deque[tuple[str, str]] = deque(maxlen=200)
         self.alerts_open: int | None = None
         self.mutations: dict[str, dict[str, Any]] = {}
         self.topology_ops: dict[str, dict[str, Any]] = {}
@@ -167,6 +168,8 @@ class Feed:
             self.notices.append(f"multi-actor alert: {source} confidence {shown}  (2 shows it)")
         elif event.topic == _MERGED:
             self.merges.append((str(payload.get("winner_uuid")), str(payload.get("loser_uuid"))))
+        elif event.topic == _UNMERGED:
+            self.partings.append((str(payload.get("resurrected")), str(payload.get("former_winner"))))
 
     def _rate(self, root: str, now: float) -> None:
         self.rates.add(now)

@@ -73,6 +73,11 @@ TROUBLE: dict[str, Words] = {
     "publish_failures": ("publish failure", "publish failures"),
     "beats_not_stored": ("heartbeat not stored", "heartbeats not stored"),
     "times_blocked": ("time locked by somebody else", "times locked by somebody else"),
+    "merges_refused": (
+        "merge that an operator's word stands against",
+        "merges that operators' words stand against",
+    ),
+    "groups_too_large": ("group of identities too large to join", "groups of identities too large to join"),
     "notify_dropped": ("notification dropped", "notifications dropped"),
     "notify_failed": ("notification failed", "notifications failed"),
     "reconnects": ("reconnection", "reconnections"),

@@ -22,6 +22,7 @@ from decnet.bus.base import matches
 ROOTS = (
     topics.ATTACKER,
     topics.ATTRIBUTION,
+    topics.CAMPAIGN,
     topics.CANARY,
     topics.CREDENTIAL,
     topics.DECKY,
@@ -38,7 +39,7 @@ ALIASES = {
     "rule": ("rule_id", "rule_ids"),
     "session": ("session_id",),
     "decky": ("decky_id", "decky", "deckies"),
-    "technique": ("technique_id", "sub_technique_id", "techniques_added"),
+    "technique": ("technique_id", "sub_technique_id", "techniques_added", "techniques"),
     "user": ("username", "user"),
 }
 _TOKEN = re.compile(r'[+-]?(?:/(?:[^/\\]|\\.)+/(?=[,\s]|$)|(?:[a-z_]+:)?"[^"]*"?|[^,\s]+)')
@@ -74,10 +75,15 @@ class Test:
         """For a row of a table: ``fields`` by column."""
         if self.key:
             names = (self.key, *ALIASES.get(self.key, ()))
-            found = any(self.word in fields[n].lower() for n in names if n in fields)
+            found = any(_found(self.word, fields[n].lower()) for n in names if n in fields)
         else:
             found = bool(self.regex.search(hay)) if self.regex is not None else self.word in hay
         return found is self.wanted
+
+
+def _found(word: str, value: str) -> bool:
+    """Whether a value holds a word; a whole number is meant as one: ``asn:49981`` is not AS149981."""
+    return word == value if word.isdigit() and value.isdigit() else word in value
 
 
 @dataclass(frozen=True)

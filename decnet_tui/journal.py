@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from decnet.db.rows.journal import JournalChange, JournalLine
-from decnet_tui import fleetforms, rulechanges, sourceforms
+from decnet_tui import fleetforms, linkchanges, rulechanges, sourceforms
 from decnet_tui.changes import Change, End, cannot_undo
 
 UNDO: dict[str, Callable[[Mapping[str, Any]], Change]] = {
     rulechanges.KIND: rulechanges.undo,
     sourceforms.KIND: sourceforms.undo,
     fleetforms.INTERVAL: fleetforms.undo,
+    linkchanges.KIND: linkchanges.undo,
 }
 """How each kind of change is undone; a kind that is not here cannot be."""
 NOBODY = "(expiry)"

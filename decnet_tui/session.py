@@ -10,6 +10,7 @@ from decnet.errors import DecnetError
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
+    from decnet_tui.whereabouts import Whereabouts
 
 
 def operator(where: str) -> str:
@@ -75,6 +76,8 @@ class Session(RuleAccess, Protocol):
     engine_inside: bool
     host: str
     operator: str
+    whereabouts: Whereabouts
+    """Where addresses are, by the files of this host."""
     keep_clear: bool
     """Whether captured secrets are shown in clear text, where that was kept."""
 

@@ -16,6 +16,7 @@ from decnet.db.repository import BaseRepository
 from decnet_tui.app import DecnetApp
 from decnet_tui.session import RuleRow
 from decnet_tui.store import StoredRules
+from decnet_tui.whereabouts import Whereabouts
 
 
 class Clock:
@@ -88,6 +89,7 @@ class FakeSession:
     def __init__(self, reports: bool = True, keeps: bool = True) -> None:
         self.bus: Any = FakeBus()
         self.repo: Any = None
+        self.whereabouts = Whereabouts(None)
         self.reports, self.keeps = reports, keeps
         self.row: RuleRow = {
             "rule_id": "R0012",

@@ -81,13 +81,19 @@ class Owner(NamedTuple):
 class Planted(NamedTuple):
     """Sessions in their order, and the truth about their addresses."""
 
-    sessions: list[Features]
+    payloads: list[tuple[Mapping[str, Any], list[Login]]]
+    """Each as the end of a session tells it, and its attempts to log in."""
     hands: dict[str, int]
     """Address → its owner; of a hub and of noise each address is its own."""
     kits: dict[str, frozenset[int]]
     keyed: set[str]
     hosted: set[str]
     twins: list[tuple[frozenset[str], frozenset[str]]]
+
+    @property
+    def sessions(self) -> list[Features]:
+        """What linking makes of them."""
+        return [features_of([SessionEnded.parse(payload, [])], tried) for payload, tried in self.payloads]
 
 
 class _Field:
@@ -171,7 +177,7 @@ class _Field:
     ) -> None:
         self.at += self.rnd.expovariate(1 / 60)
         payload: Mapping[str, Any] = {
-            "session_id": f"s{len(self.planted.sessions)}",
+            "session_id": f"s{len(self.planted.payloads)}",
             "attacker_ip": address,
             "attacker_uuid": attacker_id(address),
             "started_at": self.at,
@@ -180,7 +186,7 @@ class _Field:
             "client": {"version": client, "hassh": f"{crc32(client.encode()):032d}", "kex": [], "size": None},
         }
         tried = [Login(user, secret) for user, secret in logins]
-        self.planted.sessions.append(features_of([SessionEnded.parse(payload, [])], tried))
+        self.planted.payloads.append((payload, tried))
 
 
 def plant(seed: int, owners: int = 40) -> Planted:
@@ -209,7 +215,7 @@ def plant(seed: int, owners: int = 40) -> Planted:
             for _ in range(rnd.randrange(1, 6))
         )
         field.session(address, rnd.sample(RECON, rnd.randrange(3)), field.client(0.2), tried)
-    rnd.shuffle(planted.sessions)
+    rnd.shuffle(planted.payloads)
     return planted
 
 

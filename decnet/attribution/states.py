@@ -7,11 +7,12 @@ of a batch, so that a batch tells of the same transitions as its observations on
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 
 from decnet.attribution import thresholds as th
 from decnet.attribution.kinds import HASH, value_kind
-from decnet.attribution.mergers import merge_primitive
+from decnet.attribution.mergers import canonical, merge_primitive
 from decnet.bus import topics
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.attribution.states import Key
@@ -39,13 +40,12 @@ async def recompute(
     bus: TxBus,
     keys: Mapping[Key, Collection[float]],
     now: float,
-    states: Mapping[Key, PrimitiveState] | None = None,
 ) -> None:
     """Brings the states of ``keys`` up to their observations at these times (epoch seconds) and tells of changes.
 
-    ``states`` are the rows to start from; read when not given. Belongs in a write transaction.
+    Belongs in a write transaction.
     """
-    old = await repo.attribution_states(keys) if states is None else states
+    old = await repo.told_states(keys)
     late = {key for key, times in keys.items() if _is_late(times, old.get(key))}
     windows = await repo.observation_windows(_wanted(keys, old, late))
     moved = {key for key in keys.keys() - late if _is_gone(old.get(key), windows[key][0])}
@@ -68,24 +68,39 @@ async def recompute(
     await repo.upsert_attribution_states(changed)
 
 
-def united(
-    winner: str, states: Sequence[PrimitiveState]
-) -> tuple[dict[Key, list[float]], dict[Key, PrimitiveState]]:
-    """Keys and states to start from when the states of a group become those of its canonical identity.
+async def restate(repo: BaseRepository, bus: TxBus, keys: Collection[Key], now: float) -> None:
+    """Makes the states of ``keys`` anew from their rows, for attackers that are others than before; tells of changes.
 
-    The winner's own state is the one that may change; numbers go on from the greatest of the group.
+    A key without observations has no row afterwards. Belongs in a write transaction that holds the identities.
     """
-    times: dict[Key, list[float]] = {}
-    old: dict[Key, PrimitiveState] = {}
-    for row in states:
-        key = (winner, row["primitive"])
-        times.setdefault(key, []).append(row["last_observation_ts"] or 0.0)
-        if row["identity_uuid"] == winner:
-            old[key] = row.copy()
-    for row in states:
-        if (own := old.get((winner, row["primitive"]))) is not None:
-            own["seq"] = max(own["seq"], row["seq"])
-    return times, old
+    old = await repo.told_states(keys)
+    windows = await repo.observation_windows({key: (th.LATE_ROWS_READ, float("inf")) for key in keys})
+
+    def made(key: Key) -> tuple[Key, PrimitiveState | None]:
+        return key, _restated(key, old.get(key), *windows[key])
+
+    new = {key: state for key, state in await in_turns(made, sorted(keys)) if state is not None}
+    told = [key for key in new if key not in old or old[key]["state"] != new[key]["state"]]
+    members = await repo.members_of({identity for identity, _ in told})
+    for key in told:
+        await _publish_change(bus, old.get(key), new[key], members[key[0]], now)
+    await repo.put_aside_states(set(keys) - new.keys())
+    await repo.upsert_attribution_states(list(new.values()))
+
+
+def _restated(
+    key: Key, old: PrimitiveState | None, rows: Sequence[ObservedValue], total: int
+) -> PrimitiveState | None:
+    """The state that rows in order give, None without any; ``total`` is how many there are."""
+    if not rows:
+        return None
+    state = _state(key, old, rows[-rows_read(key[1]) :], total)
+    since = _since(key, rows, state)
+    if since is None:  # it is older than all that was read
+        since = float(rows[rows_read(key[1]) - 1]["ts"])
+        if old is not None and old["state"] == state["state"] and old["last_change_ts"] is not None:
+            since = min(since, old["last_change_ts"])
+    return {**state, "last_change_ts": since}
 
 
 def _wanted(
@@ -121,14 +136,22 @@ def _is_gone(old: PrimitiveState | None, rows: Sequence[ObservedValue]) -> bool:
 def _since(key: Key, rows: Sequence[ObservedValue], state: PrimitiveState) -> float | None:
     """The time of the last change as it would be, had every observation come in order.
 
-    Changes before the rows that were read stay where they were.
+    Changes before the rows that were read stay where they were. Habits repeat: what was merged once is not again.
     """
     read, since = rows_read(key[1]), None
-    for at in sorted({row["ts"] for row in rows}, reverse=True):
-        seen = [row for row in rows if row["ts"] <= at]
-        if len(seen) < read and len(rows) >= th.LATE_ROWS_READ:
+    timed = value_kind(key[1]) == HASH
+    told = [(canonical(row["value"]), row["confidence"], row["ts"] if timed else 0.0) for row in rows]
+    times = [row["ts"] for row in rows]
+    known: dict[tuple[object, ...], str] = {}
+    for at in sorted(set(times), reverse=True):
+        end = bisect_right(times, at)
+        if end < read and len(rows) >= th.LATE_ROWS_READ:
             return None
-        if merge_primitive(key[1], seen[-read:]).state != state["state"]:
+        some = slice(max(end - read, 0), end)
+        window = tuple(told[some])
+        if window not in known:
+            known[window] = merge_primitive(key[1], rows[some]).state
+        if known[window] != state["state"]:
             break
         since = float(at)
     return since

@@ -9,19 +9,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from decnet.attribution.alerts import examine_due, settle
+from decnet.attribution.link_job import LinkJob
 from decnet.attribution.observation_event import PREFIX, ObservationEvent, observation_of
-from decnet.attribution.states import recompute, united
+from decnet.attribution.regrouped import composed, follow
+from decnet.attribution.states import recompute
+from decnet.bounds import bitten
 from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
 from decnet.bus.publish import publish_safely
 from decnet.config import Settings, load_settings
+from decnet.db.repository.attribution.identities import GROUPS_TOO_LARGE, Moved
 from decnet.db.repository.attribution.states import Key
 from decnet.errors import MalformedEvent
-from decnet.events.identity import Merged
+from decnet.events.identity import LINKING, Merged, Unmerged
 from decnet.ids import identity_id
 from decnet.logs import get_logger
 from decnet.runtime.received import Received
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 PATTERN = f"{PREFIX}>"
 MERGED = topics.identity(topics.IDENTITY_MERGED)
+UNMERGED = topics.identity(topics.IDENTITY_UNMERGED)
 STARTED = f"attribution worker started pattern={PATTERN}"
 CLIENT_NAME = "attribution-correlator"
 LEASE = "attribution.tick"
@@ -50,8 +55,8 @@ class AttributionWorker(Worker):
     """States of primitives and alerts about shared identities."""
 
     name = "attribution"
-    topics = (PATTERN, MERGED)
-    keeps = (PATTERN,)
+    topics = (PATTERN, MERGED, UNMERGED)
+    keeps = topics
 
     def __init__(
         self,
@@ -65,25 +70,42 @@ class AttributionWorker(Worker):
         self.wait, self.clock = configured.observation_wait, clock
         self.room = min(MAX_WAITING, settings.bus.max_ack_pending // 2)
         self._waiting: dict[str, float] = {}
-        self.jobs = (Job("multi-actor", every, self._tick, lease=LEASE, by_data=True),)
-        self.contradictory = self.deferred = self.alerts = 0
+        self.links = LinkJob(settings)
+        self.jobs = (
+            Job("linking", settings.linking.interval_s, self.links.run, by_data=True),
+            Job("multi-actor", every, self._tick, lease=LEASE, by_data=True),
+        )
+        self._repo: BaseRepository | None = None
+        self.contradictory = self.deferred = self.alerts = self.merges_refused = 0
+        self._refused: set[tuple[str, str]] = set()
 
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
         """Says what it listens to."""
+        self._repo = repo
         log.info(STARTED)
 
     async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
         """States after a batch; observations of attackers that nobody knows yet come again later."""
-        known = self._readable([one for one in batch if not isinstance(one.record, Merged)], tx)
-        merged = [one.record for one in batch if isinstance(one.record, Merged)]
-        merges = [(each.winner_uuid, each.loser_uuid) for each in merged]
-        await follow_merges(tx.repo, tx.bus, merges)
+        known = self._readable([one for one in batch if not isinstance(one.record, (Merged, Unmerged))], tx)
+        told = [one.record for one in batch if isinstance(one.record, (Merged, Unmerged))]
+        if news := [each for each in told if each.source != LINKING]:
+            await follow(tx.repo, tx.bus, await hear(tx.repo, news))
+            await self._note_refused(news, tx.repo)
         unknown = await observe(tx.repo, tx.bus, [found for _, found in known])
         for event, found in known:
             if found.attacker_uuid in unknown:
                 self._put_off(event, tx)
             else:
                 self._waiting.pop(event.id, None)
+
+    async def _note_refused(self, news: Sequence[Merged | Unmerged], repo: BaseRepository) -> None:
+        """Merges that join nothing, since an operator said that they may not; each is told of once."""
+        pairs = {(each.winner_uuid, each.loser_uuid) for each in news if isinstance(each, Merged)}
+        for winner, loser in sorted(await repo.refused_merges(pairs) - self._refused):
+            self.merges_refused += 1
+            log.warning("a merge joins nothing: an operator said not the same", winner=winner, loser=loser)
+            if len(self._refused) < MAX_WAITING:
+                self._refused.add((winner, loser))
 
     def _readable(self, events: Sequence[Received], tx: Transaction) -> list[tuple[Event, ObservationEvent]]:
         """The observations of events; one that cannot be read is a dead letter."""
@@ -122,12 +144,19 @@ class AttributionWorker(Worker):
         self.alerts += len(out.events)
 
     def health(self) -> dict[str, Any]:
-        """Observations that contradict their topic, those put off, those that wait now, alerts told."""
+        """Observations that contradict their topic, put off, waiting now; alerts told; merges that joined nothing."""
         counts = {"contradictory": self.contradictory, "deferred": self.deferred, "alerts_told": self.alerts}
-        return {**counts, "waiting": len(self._waiting)}
+        refused = {"merges_refused": self.merges_refused, **bitten(GROUPS_TOO_LARGE)}
+        return {**counts, "waiting": len(self._waiting), **refused, **self.links.health()}
+
+    def unfinished(self) -> str:
+        """Sessions that are not linked yet."""
+        return f"{self.links.waiting} sessions to link" if self.links.waiting else ""
 
     async def stop(self) -> None:
-        """Says so."""
+        """Lets another engine link, and says so."""
+        if self._repo is not None:
+            await self.links.leave(self._repo)
         log.info("attribution worker stopped")
 
 
@@ -154,21 +183,22 @@ async def observe(repo: BaseRepository, bus: TxBus, found: Sequence[ObservationE
     return unknown
 
 
-async def follow_merges(repo: BaseRepository, bus: TxBus, merges: Iterable[tuple[str, str]]) -> None:
-    """Recomputes the canonical identities of merged groups from the union of their observations."""
-    winners = {await repo.merge_identities(winner, loser) for winner, loser in merges}
-    for winner in sorted(winners):
-        group = await repo.group_of_identity(winner)
-        await repo.lock_identities(group)
-        losers = [identity for identity in group if identity != winner]
-        states = await repo.states_of_identities(group)
-        keys, old = united(winner, states)
-        if keys:
-            await recompute(repo, bus, keys, _now(), old)
-        await repo.delete_attribution_states(losers)
-        await repo.drop_evidence(losers)
-        await repo.close_alerts(losers, "attribution")
-        await repo.mark_due([winner])
+async def hear(repo: BaseRepository, news: Sequence[Merged | Unmerged]) -> Moved:
+    """Takes in what others say of identities; who is one with somebody else by it.
+
+    What a merge would do and is done already is among it, since what followed from it may not be.
+    """
+    steps: list[Moved] = []
+    for each in news:
+        seq = each.seq or 0
+        if isinstance(each, Merged):
+            steps.append(await repo.merge_identities(each.winner_uuid, each.loser_uuid, seq))
+        else:
+            steps.append(await repo.part_identities(each.resurrected, each.former_winner, seq))
+    losers = {each.loser_uuid for each in news if isinstance(each, Merged)}
+    names = await repo.canonical_identities(losers)
+    stands = {loser: (loser, name) for loser, name in names.items() if loser != name}
+    return {**stands, **composed(steps)}
 
 
 async def fired_alerts(repo: BaseRepository) -> dict[str, frozenset[str]]:

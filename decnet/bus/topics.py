@@ -12,6 +12,7 @@ TOPOLOGY = "topology"
 DECKY = "decky"
 ATTACKER = "attacker"
 IDENTITY = "identity"
+CAMPAIGN = "campaign"
 CREDENTIAL = "credential"
 EMAIL = "email"
 CANARY = "canary"
@@ -39,6 +40,11 @@ ATTACKER_INTEL_ENRICHED = "intel.enriched"
 ATTACKER_OBSERVATION_PREFIX = "observation"
 IDENTITY_FORMED = "formed"
 IDENTITY_MERGED = "merged"
+IDENTITY_UNMERGED = "unmerged"
+CAMPAIGN_FORMED = "formed"
+CAMPAIGN_MERGED = "merged"
+CAMPAIGN_UNMERGED = "unmerged"
+CAMPAIGN_IDENTITY_ASSIGNED = "identity.assigned"
 CREDENTIAL_CAPTURED = "captured"
 CREDENTIAL_REUSE_DETECTED = "reuse.detected"
 EMAIL_RECEIVED = "received"
@@ -70,6 +76,7 @@ DURABLE_PATTERNS: tuple[str, ...] = (
     "attacker.observation.>",
     "credential.>",
     "identity.>",
+    "campaign.>",
     "email.>",
     "canary.>",
     "attribution.>",
@@ -100,7 +107,7 @@ def is_durable(topic: str) -> bool:
         return False
     if root == ATTACKER:
         return "." not in rest or rest in _DURABLE_SESSION_NEWS or rest.partition(".")[0] in _DURABLE_FAMILIES
-    if root in (CREDENTIAL, IDENTITY, EMAIL, CANARY, ATTRIBUTION, TOPOLOGY):
+    if root in (CREDENTIAL, IDENTITY, CAMPAIGN, EMAIL, CANARY, ATTRIBUTION, TOPOLOGY):
         return True
     if root == TTP:
         return rest in (TTP_TAGGED, TTP_SESSION_JUDGED) or rest.rpartition(".")[0] in _DURABLE_RULE_NEWS
@@ -180,6 +187,11 @@ def attacker_observation(primitive: str) -> str:
 def identity(event_type: str) -> str:
     """``identity.<leaf>``."""
     return _join(IDENTITY, _leaf(event_type, "identity event type"))
+
+
+def campaign(event_type: str) -> str:
+    """``campaign.<leaf>``."""
+    return _join(CAMPAIGN, _leaf(event_type, "campaign event type"))
 
 
 def credential(event_type: str) -> str:

@@ -72,6 +72,15 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
     "identity.formed": _WHAT,
     "identity.merged": {"winner_uuid": _WHAT["identity_uuid"], "loser_uuid": "f0a1", "reasons": ["same key"], "seq": 7},
     "identity.unmerged": {"resurrected": "f0a1", "former_winner": _WHAT["identity_uuid"], "reasons": ["cut"], "seq": 8},
+    "campaign.formed": {
+        "campaign_uuid": "c297", "name": "key SHA256:abc", "identity_uuids": [_WHAT["identity_uuid"], "f0a1"],
+        "reasons": ["key SHA256:abc at 2 addresses"], "seq": 6,
+    },
+    "campaign.merged": {"winner_uuid": "c297", "loser_uuid": "c301", "reasons": ["file d2a8 in both"], "seq": 9},
+    "campaign.unmerged": {"resurrected": "c301", "former_winner": "c297", "reasons": ["cut"], "seq": 10},
+    "campaign.identity.assigned": {
+        "campaign_uuid": "c297", "identity_uuid": "f0a1", "reasons": ["key SHA256:abc at 3 addresses"], "seq": 11,
+    },
     "email.received": {
         **_WHO, "source_id": "mail-1", "decky_id": "mail-01", "service": "smtp", "subject": "Invoice",
         "from_domain": "example.org", "rcpt_count": 1, "urls": ["example.org"], "body_markers": ["invoice"],

@@ -1,4 +1,7 @@
-"""Identities: formed, merged, taken apart again."""
+"""Identities: formed, merged, taken apart again.
+
+``source`` says who found out: what is from :data:`LINKING` is news of ours, which is in the database already.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from typing import ClassVar
 
 from decnet.events.fields import Named
 from decnet.events.record import Record
+
+LINKING = "linking"
 
 
 class Formed(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -28,6 +33,7 @@ class Merged(Record, frozen=True, kw_only=True, omit_defaults=True):
     source_id: str | None = None
     reasons: list[str] = []
     seq: int | None = None
+    source: str | None = None
 
 
 class Unmerged(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -39,3 +45,4 @@ class Unmerged(Record, frozen=True, kw_only=True, omit_defaults=True):
     former_winner: Named
     reasons: list[str] = []
     seq: int | None = None
+    source: str | None = None

@@ -8,6 +8,7 @@ from functools import lru_cache
 from decnet.events import (
     attacker,
     attribution,
+    campaign,
     canary,
     credential,
     decky,
@@ -35,6 +36,10 @@ RECORDS: Mapping[str, type[Record]] = {
     "identity.formed": identity.Formed,
     "identity.merged": identity.Merged,
     "identity.unmerged": identity.Unmerged,
+    "campaign.formed": campaign.CampaignFormed,
+    "campaign.merged": campaign.CampaignMerged,
+    "campaign.unmerged": campaign.CampaignUnmerged,
+    "campaign.identity.assigned": campaign.CampaignAssigned,
     "email.received": email.Received,
     "canary.*.placed": canary.Placed,
     "canary.*.triggered": canary.Triggered,

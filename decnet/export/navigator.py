@@ -5,17 +5,22 @@ Format: https://github.com/mitre-attack/attack-navigator/tree/master/layers (lay
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any, TypedDict
 
 from decnet.attack.catalogue import Catalogue, load_catalogue
+from decnet.export.known import NOTHING, Known, campaigns_of, place_of
 from decnet.hostile import visible
 
 LAYER_FORMAT = "4.5"
 NAVIGATOR = "5.1.0"
 _COLOURS = ["#dbe9f6", "#f6a04d"]
 _RULES_NAMED = 10
+_NAMED = 5
+"""Countries in the comment of a cell."""
+_MOST = 200
+"""Lines of metadata: Navigator shows all of them in one box."""
 
 
 class LayerRow(TypedDict):
@@ -27,6 +32,7 @@ class LayerRow(TypedDict):
     rule_id: str
     identity_uuid: str | None
     attacker_uuid: str | None
+    attacker_ip: str | None
 
 
 def navigator_layer(
@@ -35,8 +41,12 @@ def navigator_layer(
     name: str = "decnet-tui",
     description: str = "",
     catalogue: Catalogue | None = None,
+    beside: Known = NOTHING,
 ) -> dict[str, Any]:
-    """The layer of ``rows``; a technique of several tactics is scored in each one where it was seen."""
+    """The layer of ``rows``; a technique of several tactics is scored in each one where it was seen.
+
+    What is known ``beside`` stands in its metadata: who, where from, of which campaigns; cells name these by number.
+    """
     known = catalogue or load_catalogue()
     cells: dict[tuple[str, str], list[LayerRow]] = defaultdict(list)
     for row in rows:
@@ -49,6 +59,7 @@ def navigator_layer(
             cells.get((technique, tactic), []),
             known,
             opened=(technique, tactic) in parents,
+            beside=beside,
         )
         for technique, tactic in sorted(parents | cells.keys())
     ]
@@ -57,6 +68,7 @@ def navigator_layer(
         "versions": {"attack": known.release.split(".")[0], "navigator": NAVIGATOR, "layer": LAYER_FORMAT},
         "domain": "enterprise-attack",
         "description": visible(description, 2000),
+        "metadata": _metadata([row for seen in cells.values() for row in seen], beside),
         "sorting": 3,
         "hideDisabled": False,
         "techniques": techniques,
@@ -69,7 +81,7 @@ def navigator_layer(
 
 
 def _cell(
-    technique: str, tactic: str, rows: list[LayerRow], known: Catalogue, *, opened: bool
+    technique: str, tactic: str, rows: list[LayerRow], known: Catalogue, *, opened: bool, beside: Known
 ) -> dict[str, Any]:
     """One technique in one tactic; ``opened`` is a parent of tagged sub-techniques, which Navigator folds otherwise."""
     cell: dict[str, Any] = {"techniqueID": technique, "enabled": True}
@@ -81,8 +93,50 @@ def _cell(
         actors = {row.get("identity_uuid") or row.get("attacker_uuid") for row in rows}
         cell |= {
             "score": len(rows),
-            "comment": f"{len(rows)} tags of {len(actors)} identities by {visible(named, 400)}",
+            "comment": f"{len(rows)} tags of {len(actors)} identities by {visible(named, 400)}{_where(rows, beside)}",
         }
     if tactic in known.tactics:
         cell["tactic"] = known.tactics[tactic][0]
     return cell
+
+
+def _where(rows: list[LayerRow], beside: Known) -> str:
+    """Countries and campaigns of a cell, where any are known."""
+    parts = [visible(", ".join(_countries(rows, beside)[:_NAMED]), 200)]
+    count = len(campaigns_of(rows, beside))
+    parts.append(f"{count} campaign{'' if count == 1 else 's'}" if count else "")
+    return "".join(f"; {part}" for part in parts if part)
+
+
+def _countries(rows: list[LayerRow], beside: Known) -> list[str]:
+    """Countries with how many addresses are there, the commonest first."""
+    places = {row.get("attacker_ip"): place_of(row, beside) for row in rows}
+    counts = Counter(
+        f"{place['country']}{' (alloc)' if place['allocated'] else ''}"
+        for place in places.values()
+        if place["country"]
+    )
+    return [f"{name} {count}" for name, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))]
+
+
+def _metadata(rows: list[LayerRow], beside: Known) -> list[dict[str, str]]:
+    """What Navigator shows of a layer: identities of several addresses, campaigns, countries, networks."""
+    actors = {row.get("identity_uuid") for row in rows}
+    joined = [
+        one for uuid, one in sorted(beside.identities.items()) if uuid in actors and one["state"] == "joined"
+    ]
+    campaigns = [beside.campaigns[one] for one in campaigns_of(rows, beside) if one in beside.campaigns]
+    networks = {place["asn"]: place["as_name"] for row in rows if (place := place_of(row, beside))["asn"]}
+    told = [("identity", f"{one['identity_uuid']}: {' '.join(one['addresses'])}") for one in joined]
+    told += [
+        ("campaign", f"{one['campaign_uuid']} {one['name']}: {len(one['addresses'])} addresses")
+        for one in campaigns
+    ]
+    told += [("country", one) for one in _countries(rows, beside)]
+    told += [("network", f"AS{asn} {name or ''}".rstrip()) for asn, name in sorted(networks.items())]
+    left = len(told) - _MOST
+    shown = [
+        *told[:_MOST],
+        *([("more", f"{left} not shown: export csv or jsonl has them")] if left > 0 else []),
+    ]
+    return [{"name": name, "value": visible(value, 500)} for name, value in shown]

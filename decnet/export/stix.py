@@ -6,29 +6,26 @@ Object types: https://docs.oasis-open.org/cti/stix/v2.1/os/stix-v2.1-os.html
 
 from __future__ import annotations
 
-import ipaddress
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
-from uuid import NAMESPACE_URL, uuid5
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows.lists import ListedTag
 from decnet.errors import ExportError
+from decnet.export.known import NOTHING, Known, place_of
+from decnet.export.stixids import EPOCH, object_id
+from decnet.export.stixlinked import Span, address_object, linked_objects, once, patterns_of, place_objects
 from decnet.hostile import visible
-
-_NAMESPACE = uuid5(NAMESPACE_URL, "decnet:stix:v1")
-_EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
-"""Creation time of objects that stand for something timeless: techniques and ourselves."""
 
 Row = ListedTag
 _Actor = str
 _Technique = str
 
 
-def stix_bundle(rows: Iterable[Row]) -> str:
-    """The bundle as JSON text. Raises ExportError when the library is not installed."""
+def stix_bundle(rows: Iterable[Row], known: Known = NOTHING) -> str:
+    """The bundle as JSON text, with what is known beside the rows. Raises ExportError when the library is not installed."""
     try:
         import stix2
     except ImportError as error:
@@ -37,20 +34,27 @@ def stix_bundle(rows: Iterable[Row]) -> str:
         ) from error
     listed = sorted(rows, key=lambda row: (_seen(row), str(row["uuid"])))
     author = stix2.Identity(
-        id=_id("identity", "decnet-tui"),
-        created=_EPOCH,
-        modified=_EPOCH,
+        id=object_id("identity", "decnet-tui"),
+        created=EPOCH,
+        modified=EPOCH,
         name="decnet-tui",
         identity_class="system",
     )
-    objects = [author, *_patterns(stix2, listed), *_actors(stix2, listed, author.id)]
+    seen: dict[_Actor, list[Row]] = defaultdict(list)
+    for row in listed:
+        seen[_actor(row)].append(row)
+    techniques = {_technique(row) for row in listed} | patterns_of(known)
+    objects = once(
+        [
+            author,
+            *_patterns(stix2, techniques),
+            *_actors(stix2, listed, author.id, known),
+            *linked_objects(stix2, known, {actor: _span(of) for actor, of in seen.items()}, author.id),
+        ]
+    )
     key = "|".join(obj.id for obj in objects)
-    bundle = stix2.Bundle(id=_id("bundle", key), objects=objects, allow_custom=False)
+    bundle = stix2.Bundle(id=object_id("bundle", key), objects=objects, allow_custom=False)
     return str(bundle.serialize(pretty=False))
-
-
-def _id(kind: str, key: str) -> str:
-    return f"{kind}--{uuid5(_NAMESPACE, f'{kind}|{key}')}"
 
 
 def _seen(row: Row) -> datetime:
@@ -66,19 +70,19 @@ def _actor(row: Row) -> _Actor:
     return str(row.get("identity_uuid") or row.get("attacker_uuid"))
 
 
-def _patterns(stix2: Any, rows: Iterable[Row]) -> list[Any]:
+def _patterns(stix2: Any, techniques: Iterable[_Technique]) -> list[Any]:
     known = load_catalogue()
     out = []
-    for technique in sorted({_technique(row) for row in rows}):
+    for technique in sorted(techniques):
         found = known.get(technique)
         reference = {"source_name": "mitre-attack", "external_id": technique}
         if found is not None:
             reference["url"] = found.url
         out.append(
             stix2.AttackPattern(
-                id=_id("attack-pattern", technique),
-                created=_EPOCH,
-                modified=_EPOCH,
+                id=object_id("attack-pattern", technique),
+                created=EPOCH,
+                modified=EPOCH,
                 name=known.name(technique) or technique,
                 external_references=[reference],
             )
@@ -86,7 +90,7 @@ def _patterns(stix2: Any, rows: Iterable[Row]) -> list[Any]:
     return out
 
 
-def _actors(stix2: Any, rows: Iterable[Row], author: str) -> list[Any]:
+def _actors(stix2: Any, rows: Iterable[Row], author: str, known: Known) -> list[Any]:
     by_actor: dict[_Actor, dict[_Technique, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         by_actor[_actor(row)][_technique(row)].append(row)
@@ -97,11 +101,11 @@ def _actors(stix2: Any, rows: Iterable[Row], author: str) -> list[Any]:
         out += [
             _uses(stix2, actor, technique, group, author) for technique, group in sorted(techniques.items())
         ]
-        out += _addresses(stix2, actor, seen, author)
+        out += _addresses(stix2, actor, seen, author, known)
     return out
 
 
-def _span(rows: Iterable[Row]) -> tuple[datetime, datetime]:
+def _span(rows: Iterable[Row]) -> Span:
     times = [_seen(row) for row in rows]
     return min(times), max(times)
 
@@ -110,7 +114,7 @@ def _threat_actor(stix2: Any, actor: _Actor, rows: list[Row], author: str) -> An
     first, last = _span(rows)
     addresses = sorted({visible(str(row["attacker_ip"]), 60) for row in rows if row.get("attacker_ip")})
     return stix2.ThreatActor(
-        id=_id("threat-actor", actor),
+        id=object_id("threat-actor", actor),
         created=first,
         modified=last,
         created_by_ref=author,
@@ -124,19 +128,19 @@ def _threat_actor(stix2: Any, actor: _Actor, rows: list[Row], author: str) -> An
 def _uses(stix2: Any, actor: _Actor, technique: _Technique, rows: list[Row], author: str) -> Any:
     first, last = _span(rows)
     return stix2.Relationship(
-        id=_id("relationship", f"{actor}|uses|{technique}"),
+        id=object_id("relationship", f"{actor}|uses|{technique}"),
         created=first,
         modified=last,
         created_by_ref=author,
         relationship_type="uses",
-        source_ref=_id("threat-actor", actor),
-        target_ref=_id("attack-pattern", technique),
+        source_ref=object_id("threat-actor", actor),
+        target_ref=object_id("attack-pattern", technique),
         confidence=round(100 * max(float(row["confidence"]) for row in rows)),
         description=f"{len(rows)} tags by {', '.join(sorted({visible(str(row['rule_id']), 64) for row in rows}))}",
     )
 
 
-def _addresses(stix2: Any, actor: _Actor, rows: list[Row], author: str) -> list[Any]:
+def _addresses(stix2: Any, actor: _Actor, rows: list[Row], author: str, known: Known) -> list[Any]:
     """The addresses, and an observation that ties them to the actor; text that is no address is left out."""
     by_address: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
@@ -144,13 +148,12 @@ def _addresses(stix2: Any, actor: _Actor, rows: list[Row], author: str) -> list[
     out: list[Any] = []
     for text, group in sorted(by_address.items()):
         try:
-            version = ipaddress.ip_address(text).version
+            address = address_object(stix2, text)
         except ValueError:
             continue
-        address = (stix2.IPv4Address if version == 4 else stix2.IPv6Address)(value=text)
         first, last = _span(group)
         observed = stix2.ObservedData(
-            id=_id("observed-data", f"{actor}|{text}"),
+            id=object_id("observed-data", f"{actor}|{text}"),
             created=first,
             modified=last,
             created_by_ref=author,
@@ -160,13 +163,14 @@ def _addresses(stix2: Any, actor: _Actor, rows: list[Row], author: str) -> list[
             object_refs=[address.id],
         )
         related = stix2.Relationship(
-            id=_id("relationship", f"{actor}|related-to|{text}"),
+            id=object_id("relationship", f"{actor}|related-to|{text}"),
             created=first,
             modified=last,
             created_by_ref=author,
             relationship_type="related-to",
-            source_ref=_id("threat-actor", actor),
+            source_ref=object_id("threat-actor", actor),
             target_ref=observed.id,
         )
         out += [address, observed, related]
+        out += place_objects(stix2, address.id, place_of(group[0], known), (first, last), author)
     return out

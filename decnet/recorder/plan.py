@@ -19,7 +19,6 @@ from decnet.events.canary import Triggered
 from decnet.events.credential import Captured, ReuseDetected
 from decnet.events.email import Received as Email
 from decnet.events.fields import Epoch
-from decnet.events.identity import Merged
 from decnet.events.record import FromAttacker
 from decnet.events.session import SessionEnded, SessionStarted, position
 from decnet.runtime.received import Received
@@ -38,7 +37,6 @@ class Plan:
     commands: list[tuple[str, int, Row]] = field(default_factory=list)
     credentials: list[Row] = field(default_factory=list)
     fingerprints: list[tuple[str, str, Row, datetime | None]] = field(default_factory=list)
-    merges: list[tuple[str, str]] = field(default_factory=list)
     intel: list[tuple[str, float, Row]] = field(default_factory=list)
     mentions: dict[str, datetime] = field(default_factory=dict)
     """When attackers were first spoken of by somebody who did not see them: a look-up is no sighting."""
@@ -174,18 +172,12 @@ def _take_intel(plan: Plan, one: Received) -> None:
     plan.intel.append((uuid, one.event.ts, one.said()))
 
 
-def _take_merge(plan: Plan, one: Received) -> None:
-    assert isinstance(one.record, Merged)
-    plan.merges.append((one.record.winner_uuid, one.record.loser_uuid))
-
-
 _TAKERS: dict[type[Any], Callable[[Plan, Received], None]] = {
     Observed: _take_observed,
     SessionStarted: _take_started,
     SessionEnded: _take_ended,
     Fingerprinted: _take_fingerprint,
     Captured: _take_credential,
-    Merged: _take_merge,
     IntelEnriched: _take_intel,
     Email: _take_sighting,
     Triggered: _take_sighting,
@@ -197,7 +189,6 @@ TOPICS = (
     topics.attacker(topics.ATTACKER_SESSION_ENDED),
     topics.attacker(topics.ATTACKER_FINGERPRINTED),
     topics.credential(topics.CREDENTIAL_CAPTURED),
-    topics.identity(topics.IDENTITY_MERGED),
     topics.attacker(topics.ATTACKER_INTEL_ENRICHED),
 )
 JUDGED = (

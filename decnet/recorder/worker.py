@@ -97,9 +97,8 @@ class RecorderWorker(Worker):
         await repo.upsert_intel(plan.intel)
         for fingerprint in plan.fingerprints:
             await repo.upsert_fingerprint(*fingerprint)
-        for winner, loser in plan.merges:
-            await repo.merge_identities(winner, loser)
         await repo.due_mark(widened(plan.changed))
+        await repo.link_mark(_to_link(plan))
 
     def _allowed(self, credential: dict[str, Any]) -> dict[str, Any]:
         """The clear text of a secret goes no further than the operator wants, whoever sent it."""
@@ -129,6 +128,12 @@ class RecorderWorker(Worker):
         """Lets the bus go."""
         self.bus = None
         log.info("recorder worker stopped")
+
+
+def _to_link(plan: Plan) -> set[str]:
+    """Sessions of whose end or log-ins a batch tells: what links addresses has to look at them."""
+    ended = {str(row["session_id"]) for row in plan.sessions if row.get("ended_at") is not None}
+    return ended | {str(row["session_id"]) for row in plan.credentials if row.get("session_id")}
 
 
 def _told_of(batch: Sequence[Received]) -> set[str]:

@@ -14,9 +14,9 @@ import typer
 from decnet.attack.catalogue import load_catalogue
 from decnet.errors import DecnetError
 from decnet.hostile import visible
-from decnet_tui.attackerrows import attacker_rows, country_text, network_text
+from decnet_tui.actorpage import linked_lines, where_line
+from decnet_tui.attackerrows import attacker_rows
 from decnet_tui.cli import common
-from decnet_tui.times import span
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -74,6 +74,8 @@ async def attacker_page(
         "technique_counts": [{"technique": t, "tags": n} for t, n in sorted(counts.items(), key=lambda c: (-c[1], c[0]))],
         "logins": _logins(await repo.list_credentials(attacker=uuid, limit=0, ignored=True, clear=clear)),
         "sessions": [_session(one) for one in sessions],
+        "identity": await repo.get_identity(row["identity_uuid"]) if row["identity_uuid"] else None,
+        "campaigns_named": (await repo.campaigns_by_attacker([uuid])).get(uuid, []),
     }  # fmt: skip
 
 
@@ -93,12 +95,13 @@ def _session(row: ListedSession) -> dict[str, Any]:
 
 def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
     """The page for people; text of attackers with control characters written out."""
-    yield _where(told)
+    yield where_line(told, told["place"] or {})
     yield (
         f"seen {_day(told['first_seen'])} .. {_day(told['last_seen'])}  {_counted(told['session_count'], 'session')} on "
         f"{_counted(told['decky_count'], 'decky', 'deckies')}  {told['severity'] or 'not judged'}"
     )
     yield f"identity {told['identity_uuid'] or '-'}  attacker {told['attacker_uuid']}"
+    yield from linked_lines(told)
     for one in told["reputation"]:
         yield f"  {visible(one['source'], 60)}: {one['verdict']}  {_day(one['at'])}"
     yield from _common("clients", told["clients"])
@@ -107,20 +110,6 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
     yield from _section("techniques", [_technique(one) for one in told["technique_counts"]])
     yield from _section("log-ins", [_login(one) for one in told["logins"]])
     yield from _section("sessions, newest first", [_visit(one) for one in told["sessions"]])
-
-
-def _where(told: Mapping[str, Any]) -> str:
-    place = told["place"] or {}
-    age = place.get("country_age_s") if place.get("country_age_s") is not None else place.get("as_age_s")
-    parts = [
-        visible(str(told["attacker_ip"] or "-"), 60),
-        country_text(told),
-        visible(network_text(told), 80),
-    ]
-    parts += [f"[file {span(age)}]"] if age is not None else []
-    parts += [f"ptr {visible(told['ptr'] or '-', _LONGEST)}"]
-    parts += [f"list: {visible(', '.join(told['lists']), _LONGEST)}"] if told["lists"] else []
-    return "  ".join(part for part in parts if part)
 
 
 def _common(title: str, values: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""Who is behind it: identities, states of primitives, alerts; and what operators make of an alert."""
+"""Who is behind it: states of primitives, alerts; and what operators make of an alert."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,9 +14,7 @@ from decnet_tui.cli import common
 from decnet_tui.summary import short
 
 if TYPE_CHECKING:
-    from decnet.db.repository import BaseRepository
     from decnet.db.rows.attribution import Alert, Explanation, ListedState
-    from decnet.db.rows.lists import ListedIdentity
 
 Attacker = Annotated[str | None, typer.Option("--attacker", help="Address or uuid.")]
 Session = Annotated[
@@ -46,54 +44,6 @@ alerts_app = typer.Typer(
     invoke_without_command=True,
     rich_markup_mode=None,
 )
-
-
-def identities(
-    since: common.Since = None,
-    attacker: Attacker = None,
-    limit: common.Limit = 100,
-    ignored: common.Ignored = False,
-    as_json: common.AsJson = False,
-    data_dir: common.DataDir = None,
-    config: common.ConfigFile = None,
-    db: common.DbUrl = None,
-) -> None:
-    """Identities and their attackers, last seen first."""
-    settings = common.settings_of(config, data_dir=data_dir, db=db)
-    newest = common.parse_since(since)
-
-    async def ask() -> Sequence[Mapping[str, object]]:
-        async with common.repository(settings) as repo:
-            return await _with_states(repo, await _identities(repo, newest, attacker, limit, ignored))
-
-    columns = ("identity_uuid", "attacker_uuids", "merged_into", "states")
-    rows = common.run(ask)
-    shown = rows if as_json else [{**row, "states": _counts(row["states"])} for row in rows]
-    common.print_rows(shown, columns, as_json, _EMPTY)
-
-
-async def _identities(
-    repo: BaseRepository, since: Any, attacker: str | None, limit: int, ignored: bool
-) -> list[ListedIdentity]:
-    rows = await repo.list_identities(since=since, limit=limit if attacker is None else 0, ignored=ignored)
-    if attacker is not None:
-        wanted = {
-            row["identity_uuid"]
-            for row in await repo.list_attackers(attacker=attacker, limit=0, ignored=ignored)
-        }
-        rows = [row for row in rows if row["identity_uuid"] in wanted][: limit or None]
-    return rows
-
-
-async def _with_states(repo: BaseRepository, rows: list[ListedIdentity]) -> list[Mapping[str, object]]:
-    states = await repo.state_counts([row["identity_uuid"] for row in rows])
-    return [{**row, "states": dict(states.get(row["identity_uuid"], {}))} for row in rows]
-
-
-def _counts(states: object) -> str:
-    if not isinstance(states, dict):
-        return ""
-    return ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
 
 
 def attribution(
@@ -220,6 +170,11 @@ def _explained(row: Alert, known: Mapping[str, str]) -> list[str]:
         for item in told.get("support", ())
     ]
     lines += [f"  against: {text}" for text in told.get("against", ())]
+    if (link := told.get("link")) is not None:
+        lines += [
+            f"  link in doubt: {' '.join(side)} on side {number}"
+            for number, side in enumerate(link["sides"], start=1)
+        ]
     lines += [f"  cannot be told: {text}" for text in told.get("cannot_tell", ())]
     for number, side in enumerate(row["sides"] or (), start=1):
         lines += [f"  side {number}: {session}" for session in side]
@@ -283,6 +238,5 @@ def _print_outcome(alert_id: str, state: str, as_json: bool) -> None:
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command()(identities)
     app.command()(attribution)
     app.add_typer(alerts_app)

@@ -23,6 +23,7 @@ from decnet_tui.cli.stream import bus_settings
 from decnet_tui.feed import Feed
 from decnet_tui.session import operator
 from decnet_tui.store import StoredRules
+from decnet_tui.whereabouts import Whereabouts
 
 Store = Callable[[Settings], AbstractAsyncContextManager[BaseRepository]]
 
@@ -42,6 +43,7 @@ class ShellSession(StoredRules):
         self.store = repo
         self.host = socket.gethostname()
         self.keep_clear = settings.credentials.keep_clear
+        self.whereabouts = Whereabouts(settings)
 
     async def open_store(self) -> None:
         """It is open."""

@@ -69,6 +69,7 @@ def coverage_layer(rules: Iterable[CompiledRule], known: Catalogue) -> dict[str,
             "rule_id": rule.rule_id,
             "identity_uuid": None,
             "attacker_uuid": None,
+            "attacker_ip": None,
         }
         for rule in rules
         for emit in rule.emits

@@ -16,7 +16,10 @@ _COLUMNS = ("ts", "kind", "attacker_ip", "value", "session_id")
 
 def find(
     text: Annotated[
-        str, typer.Argument(metavar="TEXT", help="Part of a command, address, user, hash or URL.")
+        str,
+        typer.Argument(
+            metavar="TEXT", help="Part of a command, address, user, hash, URL, key or campaign's name; an id."
+        ),
     ],
     since: common.Since = None,
     limit: common.Limit = 100,
@@ -26,7 +29,7 @@ def find(
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
-    """Commands, addresses, users, hashes and URLs that hold TEXT, newest first."""
+    """Commands, addresses, users, hashes, URLs, keys and campaigns that hold TEXT, newest first; an identity by its id."""
     if not text:
         raise typer.BadParameter("give some text to look for")
     settings = common.settings_of(config, data_dir=data_dir, db=db)

@@ -17,6 +17,7 @@ from decnet.events.ttp import SEVERITIES
 from decnet.ttp.severity import worse
 from decnet_tui.attackerrows import Where, attacker_rows, country_text, network_text
 from decnet_tui.cli import common, emptiness
+from decnet_tui.linkedrows import addresses_cell, campaign_id, campaign_label
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -55,6 +56,13 @@ Asn = Annotated[
     int | None, typer.Option("--asn", help="Number of a network, for example 49981.", parser=asn_number)
 ]
 
+Campaign = Annotated[
+    str | None,
+    typer.Option(
+        "--campaign", help="Only of a campaign: its id, the beginning of that, or a part of its name."
+    ),
+]
+
 _STORY_COLUMNS = 200
 """A terminal as wide as this shows stories too; what goes to a file or a pipe has them."""
 _NO_MATCH = "nothing matches: ask without"
@@ -81,13 +89,21 @@ class StoryFilters(SessionFilters):
 
     severity: str | None
     playbook: str | None
+    campaign: str | None
+
+
+def no_match(filters: Mapping[str, object]) -> str:
+    """What to say when filters may have emptied a list; nothing when there are none."""
+    names = (
+        "since", "attacker", "session", "technique", "severity", "playbook", "country", "asn", "campaign", "joined",
+    )  # fmt: skip
+    used = [f"--{name}" for name in names if filters.get(name)]
+    return f"{_NO_MATCH} {' '.join(used)} to see more" if used else ""
 
 
 def _empty(filters: Mapping[str, object]) -> str:
     """What fills an empty list; with filters it may be they that emptied it."""
-    names = ("since", "attacker", "session", "technique", "severity", "playbook", "country", "asn")
-    used = [f"--{name}" for name in names if filters.get(name)]
-    return f"{_NO_MATCH} {' '.join(used)} to see more" if used else emptiness.NOTHING
+    return no_match(filters) or emptiness.NOTHING
 
 
 def tags(
@@ -95,6 +111,7 @@ def tags(
     attacker: Attacker = None,
     session: Session = None,
     technique: Technique = None,
+    campaign: Campaign = None,
     limit: common.Limit = 100,
     ignored: common.Ignored = False,
     as_json: common.AsJson = False,
@@ -109,7 +126,7 @@ def tags(
         "since": common.parse_since(since), "attacker": attacker, "session": session, "technique": technique, "limit": limit, "ignored": ignored,
     }  # fmt: skip
     settings = common.settings_of(config, data_dir=data_dir, db=db)
-    rows, why = common.run(lambda: _tags(settings, filters))
+    rows, why = common.run(lambda: _tags(settings, filters, campaign))
     named: list[ListedTag] = [
         {**row, "technique_name": load_catalogue().name(row["sub_technique_id"] or row["technique_id"])}
         for row in rows
@@ -128,14 +145,21 @@ def tags(
     common.print_rows(named if as_json else shown, columns, as_json, why)
 
 
-async def _tags(settings: Settings, filters: SessionFilters) -> tuple[list[ListedTag], str]:
+async def _tags(
+    settings: Settings, filters: SessionFilters, campaign: str | None
+) -> tuple[list[ListedTag], str]:
     """The rows, and what to say when there are none."""
+    from decnet.db.repository.conditions import Whose
+
     async with common.repository(settings) as repo:
+        whose = Whose(campaign=await campaign_id(repo, campaign))
         if filters["session"]:
             filters["session"] = await repo.session_named(filters["session"]) or filters["session"]
-        rows = await repo.list_tags(**filters)
+        rows = await repo.list_tags(**filters, whose=whose)
         if rows:
             return rows, ""
+        if campaign is not None:
+            return rows, no_match({**filters, "campaign": campaign})
         if (why := _empty(filters)) != emptiness.NOTHING and await repo.list_tags(limit=1):
             return rows, why
         return rows, await emptiness.why_no_tags(repo, settings.runtime.heartbeat_s)
@@ -155,6 +179,7 @@ def sessions(
     technique: Technique = None,
     severity: Severity = None,
     playbook: Playbook = None,
+    campaign: Campaign = None,
     limit: common.Limit = 100,
     ignored: common.Ignored = False,
     as_json: common.AsJson = False,
@@ -165,7 +190,7 @@ def sessions(
     """Sessions, newest first, with what each amounts to."""
     filters: StoryFilters = {
         "since": common.parse_since(since), "attacker": attacker, "session": session, "technique": technique, "limit": limit, "ignored": ignored,
-        "severity": severity, "playbook": playbook,
+        "severity": severity, "playbook": playbook, "campaign": campaign,
     }  # fmt: skip
     bad = _at_least(severity)
     rows = _query(lambda repo: _sessions(repo, filters, bad), config, data_dir, db)
@@ -204,6 +229,9 @@ async def _sessions(
     repo: BaseRepository, filters: StoryFilters, severities: Sequence[str]
 ) -> list[ListedSession]:
     """A list of sessions shows all that have an id; of anything else one has to be meant."""
+    from decnet.db.repository.conditions import Whose
+    from decnet.db.repository.lists.evidence import Judged
+
     named: Sequence[str] | str | None = None
     if filters["session"]:
         named = await repo.sessions_named(filters["session"]) or filters["session"]
@@ -214,8 +242,8 @@ async def _sessions(
         filters["technique"],
         filters["limit"],
         filters["ignored"],
-        severities,
-        filters["playbook"],
+        Judged(severities, filters["playbook"]),
+        whose=Whose(campaign=await campaign_id(repo, filters["campaign"])),
     )
 
 
@@ -251,6 +279,7 @@ def attackers(
     technique: Technique = None,
     country: Country = None,
     asn: Asn = None,
+    campaign: Campaign = None,
     limit: common.Limit = 100,
     ignored: common.Ignored = False,
     as_json: common.AsJson = False,
@@ -274,16 +303,23 @@ def attackers(
     async def ask() -> list[dict[str, Any]]:
         places = await asyncio.to_thread(Places.of, settings)
         async with common.repository(settings) as repo:
-            return await attacker_rows(repo, places, filters, where)
+            return await attacker_rows(repo, places, filters, where, campaign)
 
     rows = common.run(ask)
     if not as_json:
-        rows = [{**row, "country": country_text(row), "as_name": network_text(row)} for row in rows]
+        rows = [{**row, **_attacker_cells(row)} for row in rows]
     columns = (
         "attacker_ip", "country", "as_name", "first_seen", "last_seen", "session_count", "decky_count", "severity",
-        "techniques", "did", "attacker_uuid",
+        "techniques", "campaigns", "did", "attacker_uuid",
     )  # fmt: skip
-    common.print_rows(rows, columns, as_json, _empty({**filters, **where}), {"as_name": 30})
+    common.print_rows(
+        rows, columns, as_json, _empty({**filters, **where, "campaign": campaign}), {"as_name": 30}
+    )
+
+
+def _attacker_cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    named = [campaign_label(uuid) for uuid in row["campaigns"]]
+    return {"country": country_text(row), "as_name": network_text(row), "campaigns": addresses_cell(named, 2)}
 
 
 def _query(

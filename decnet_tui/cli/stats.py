@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from decnet_tui.attackerrows import country_text, network_text, place_row
+from decnet_tui.attackerrows import Where, country_text, network_text, place_row
 from decnet_tui.cli import common, emptiness
+from decnet_tui.cli.lists import Asn, Campaign, Country, no_match
+from decnet_tui.linkedrows import whose_rows
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
+    from decnet.db.repository.conditions import Whose
     from decnet.db.rows.lists import Top
     from decnet.intel.places import Places
 
@@ -25,29 +28,39 @@ _UNKNOWN = "unknown"
 
 def stats(
     since: common.Since = None,
+    country: Country = None,
+    asn: Asn = None,
+    campaign: Campaign = None,
     limit: Most = 10,
     as_json: common.AsJson = False,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
-    """What was seen of most attackers: countries, networks, users, passwords, clients, URLs, hosts, files, keys."""
+    """What was seen of most attackers: countries, networks, users, passwords, clients, URLs, hosts, files, keys.
+
+    With --campaign all that its addresses did.
+    """
     from decnet.intel.places import Places  # here: other commands start sooner
 
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     moment = common.parse_since(since)
+    where: Where = {"country": country and country.upper(), "asn": asn}
 
     async def ask() -> dict[str, Top]:
         places = await asyncio.to_thread(Places.of, settings)
         async with common.repository(settings) as repo:
-            return await stats_of(repo, places, moment, limit, clear=settings.credentials.keep_clear)
+            whose = await whose_rows(repo, places, where, campaign, False)
+            return await stats_of(
+                repo, places, moment, limit, clear=settings.credentials.keep_clear, whose=whose
+            )
 
     told = common.run(ask)
     if as_json:
         typer.echo(common.to_json({"since": moment, **told}))
         return
     if not any(one["of"] for one in told.values()):
-        typer.echo(emptiness.NOTHING if since is None else "nothing matches: ask without --since to see more")
+        typer.echo(no_match({"since": since, **where, "campaign": campaign}) or emptiness.NOTHING)
         return
     for name, one in told.items():
         if one["of"]:
@@ -58,20 +71,29 @@ def stats(
 
 
 async def stats_of(
-    repo: BaseRepository, places: Places, since: datetime | None, limit: int, *, clear: bool
+    repo: BaseRepository,
+    places: Places,
+    since: datetime | None,
+    limit: int,
+    *,
+    clear: bool,
+    whose: Whose | None = None,
 ) -> dict[str, Top]:
     """All kinds, in order of :data:`KINDS`; places are worked out from the files as they are now."""
-    countries, networks = placed(await repo.sources(since), places, limit)
+    from decnet.db.repository.conditions import ALL
+
+    of = whose or ALL
+    countries, networks = placed(await repo.sources(since, of), places, limit)
     return {
         "countries": countries,
         "networks": networks,
-        "users": await repo.top_users(since, limit),
-        "passwords": await repo.top_logins(since, limit, clear=clear),
-        "clients": await repo.top_clients(since, limit),
-        "urls": await repo.top_urls(since, limit),
-        "hosts": await repo.top_things("host", since, limit),
-        "hashes": await repo.top_things("hash", since, limit),
-        "keys": await repo.top_things("key", since, limit),
+        "users": await repo.top_users(since, limit, of),
+        "passwords": await repo.top_logins(since, limit, of, clear=clear),
+        "clients": await repo.top_clients(since, limit, of),
+        "urls": await repo.top_urls(since, limit, of),
+        "hosts": await repo.top_things("host", since, limit, of),
+        "hashes": await repo.top_things("hash", since, limit, of),
+        "keys": await repo.top_things("key", since, limit, of),
     }
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from decnet_tui.commands.base import Command
-from decnet_tui.screens.actors import ActorsView, CompareLevel, FiredLevel, TagRulesLevel, TechniqueRulesLevel
+from decnet_tui.screens.actorlevel import ActorLevel
+from decnet_tui.screens.actors import ActorsView
+from decnet_tui.screens.compare import CompareLevel
 from decnet_tui.screens.coverage import CoverageView, MatrixLevel
 from decnet_tui.screens.evidence import CommandsLevel, RuleTagsLevel, SessionsLevel, TagsLevel
+from decnet_tui.screens.fired import FiredLevel, TagRulesLevel, TechniqueRulesLevel
 from decnet_tui.screens.levels import Level, LevelsView
 from decnet_tui.screens.playback import PlaybackLevel
 from decnet_tui.screens.rules import RulesView
@@ -15,7 +18,7 @@ from decnet_tui.screens.rules import RulesView
 if TYPE_CHECKING:
     from decnet_tui.app import DecnetApp
 
-_LEVELLED = ("actors", "coverage")
+_LEVELLED = ("actors", "coverage", "campaigns")
 
 
 def _enter(app: DecnetApp, level: Level) -> None:
@@ -25,6 +28,10 @@ def _enter(app: DecnetApp, level: Level) -> None:
         app.view_of(ActorsView).enter_from(app.view, app, level)
 
 
+def _level(app: DecnetApp) -> Level | None:
+    return app.view.level if isinstance(app.view, LevelsView) else None
+
+
 def _attacker(app: DecnetApp) -> tuple[str, str] | None:
     """The attacker's id and label under the cursor; an identity alone has no sessions of its own."""
     record = app.view.record()
@@ -32,7 +39,8 @@ def _attacker(app: DecnetApp) -> tuple[str, str] | None:
     attacker = next((str(a) for a in attackers if a), None)
     if attacker is None and isinstance(app.view, LevelsView):
         attacker = next(
-            (level.attacker for level in app.view.levels if isinstance(level, SessionsLevel)), None
+            (level.attacker for level in app.view.levels if isinstance(level, SessionsLevel | ActorLevel)),
+            None,
         )
     actor = app.view.actor()
     if attacker is None:
@@ -45,13 +53,18 @@ def sessions(app: DecnetApp, text: str) -> None:
     """The sessions of this line's actor; with an argument, one session's commands."""
     if text:
         _enter(app, CommandsLevel(app.feed, text))
+    elif (level := _level(app)) is not None and isinstance(whole := level.sessions(), Level):
+        _enter(app, whole)
     elif (found := _attacker(app)) is not None:
         _enter(app, SessionsLevel(app.feed, *found))
 
 
 def fired(app: DecnetApp, _: str) -> None:
     """The rules that fired on this line: its own on a tag, command or technique, else those on its actor."""
-    level = app.view.level if isinstance(app.view, LevelsView) else None
+    level = _level(app)
+    if level is not None and isinstance(whole := level.fired(), Level):
+        _enter(app, whole)
+        return
     if isinstance(level, MatrixLevel):
         if isinstance(behind := level.below(), TagsLevel):
             _enter(app, TechniqueRulesLevel(app.feed, behind))
@@ -91,7 +104,7 @@ def compare(app: DecnetApp, _: str) -> None:
 
 def watch(app: DecnetApp, _: str) -> None:
     """Plays the recording of the session under the cursor."""
-    level = app.view.level if isinstance(app.view, LevelsView) else None
+    level = _level(app)
     if isinstance(level, CommandsLevel):
         _enter(app, level.watch())
     elif level is not None and (session := level.record().get("session_id")):
@@ -101,7 +114,7 @@ def watch(app: DecnetApp, _: str) -> None:
 
 
 def _player(app: DecnetApp) -> PlaybackLevel | None:
-    level = app.view.level if isinstance(app.view, LevelsView) else None
+    level = _level(app)
     return level if isinstance(level, PlaybackLevel) else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decnet_tui.screens.actors import ActorsView
 from decnet_tui.screens.alerts import AlertsView
 from decnet_tui.screens.base import View
+from decnet_tui.screens.campaigns import CampaignsView
 from decnet_tui.screens.coverage import CoverageView
 from decnet_tui.screens.fleet import FleetView
 from decnet_tui.screens.journal import JournalView
@@ -23,4 +24,5 @@ VIEWS: tuple[type[View], ...] = (
     WorkersView,
     CoverageView,
     JournalView,
+    CampaignsView,
 )

@@ -1,69 +1,79 @@
-"""Actors: attackers with what they did; their profile in the detail; sessions, commands, recordings below."""
+"""Actors: where each attacker is, how bad it was, with whom it is one, which kits it has; a page of each below."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import re
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from decnet.attack.catalogue import load_catalogue
-from decnet.db.rows.attribution import ListedState
-from decnet.db.rows.lists import ListedAttacker, ListedTag, TagBehind
-from decnet.events.intel import Answer
+from decnet.db.rows.linking import CampaignName
+from decnet.db.rows.lists import AttackerTold, ListedAttacker
+from decnet.events.ttp import SEVERITIES
 from decnet.hostile import visible
+from decnet.ids import identity_id
+from decnet.turns import in_turns
+from decnet_tui.attackerrows import NOWHERE, country_text, network_text
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
-from decnet_tui.reputation import told_by
+from decnet_tui.linkedrows import campaign_line, counted
+from decnet_tui.screens.actorlevel import ActorLevel
 from decnet_tui.screens.base import TIME_WIDTHS, View
-from decnet_tui.screens.evidence import CommandsLevel, SessionsLevel, TagsLevel
+from decnet_tui.screens.evidence import CommandsLevel, severity_style
 from decnet_tui.screens.levels import LevelsView, TableLevel, left_out
+from decnet_tui.screens.profiles import Known, known_of, profile_lines, said_lines
 from decnet_tui.screens.table import Column
 from decnet_tui.session import Session
+from decnet_tui.summary import short
 from decnet_tui.times import clock
 from decnet_tui.widgets.strips import PLAIN, WARN
 
 if TYPE_CHECKING:
-    from decnet.db.repository import BaseRepository
-    from decnet_tui.app import DecnetApp
+    from decnet_tui.whereabouts import Whereabouts
 
 MAX_ACTORS = 2000
-MAX_PRIMITIVES = 200
+NEW_S = 86_400.0
+"""Seconds since an attacker was first seen during which it is new."""
+FEW = 4
+"""Characters of an id in a list: they name it on the command line as well, unless another begins like it."""
+_RANKS = {name: rank for rank, name in enumerate(SEVERITIES)}
+_SHORT = {"critical": "crit", "medium": "med"}
+_AS_NUMBER = re.compile(r"(?<![^\s-])asn:as(?=\d)", re.I)
 
 
 class ActorLine(ListedAttacker):
-    """An attacker with the number of its techniques."""
+    """An attacker with what it did, where it is, and who it is."""
 
     technique_count: int
+    severity: str | None
+    did: str | None
+    files: list[str]
+    campaigns: list[str]
+    campaigns_named: list[CampaignName]
+    addresses: int
+    """How many addresses its identity has."""
+    names: list[str]
+    """All ids that its identity goes by, as far as its addresses are listed."""
+    new: bool
+    country: str | None
+    allocated: bool
+    asn: int | None
+    as_name: str | None
+    lists: list[str]
 
 
-class FiredLine(TypedDict):
-    """A rule that fired: for which technique, how often, and on what for example."""
+class Fetched(NamedTuple):
+    """What one read of the store brings."""
 
-    rule_id: str
-    technique: str
-    name: str
-    count: int
-    example: object
-
-
-class ComparedLine(TypedDict):
-    """One thing of two attackers side by side."""
-
-    what: str
-    one: str
-    two: str
-    same: str
-
-
-class Known(NamedTuple):
-    """What is read of one attacker beside its row: the profile of its identity, what providers say of the address."""
-
-    states: list[ListedState]
-    said: list[Answer]
-
-
-Fetched = tuple[list[ListedAttacker], dict[str, Known], set[str], int]
+    rows: list[ActorLine]
+    profiles: dict[str, Known]
+    suspected: set[str]
+    ignored: int
+    stored: int
+    where: Whereabouts
 
 
 class ActorsLevel(TableLevel[ActorLine]):
@@ -78,15 +88,29 @@ class ActorsLevel(TableLevel[ActorLine]):
         self.suspected: set[str] = set()
         self.ignored = 0
         """Sources that are left out here."""
+        self.older = 0
+        """Attackers that are stored and were seen too long ago to be listed."""
+        self.where: Whereabouts | None = None
+        self._placed = -1
         self.columns = (
             Column("attacker_ip", "attacker", 15),
-            Column("last_seen", "last seen", TIME_WIDTHS["date"], text=lambda r: self._time(r["last_seen"])),
+            Column("country", "from", 9, text=lambda r: country_text(r) or "-"),
+            Column("asn", "network", 8, text=lambda r: network_text(r).partition(" ")[0] or "-"),
+            Column("new", "new", 3, text=lambda r: "new" if r["new"] else "-"),
+            Column("severity", "sev", 4, text=_severity, style=lambda r: severity_style(r["severity"] or ""),
+                   sort=lambda r: -_RANKS.get(r["severity"] or "", len(_RANKS)), right=True),
             Column("session_count", "sess", 4, right=True),
-            Column("decky_count", "deck", 4, right=True),
-            Column("technique_count", "tech", 4, right=True),
-            Column("techniques", "techniques", 10, grow=True),
-            Column("identity_uuid", "identity", 9, text=self._identity, style=self._identity_style),
+            Column("identity_uuid", "identity", 14, text=self._identity, style=self._identity_style,
+                   sort=lambda r: (-r["addresses"], r["identity_uuid"] or "")),
+            Column("campaign", "kit", 6, text=lambda r: _campaign(r) or "-", sort=lambda r: _campaign(r) or None),
+            Column("seen", "seen", 6, text=_ago, sort=lambda r: r["last_seen"], right=True),
+            Column("did", "did", 12, grow=True),
+            Column("technique_count", "tech", 4, right=True, wide=True),
+            Column("last_seen", "last seen", TIME_WIDTHS["date"], text=lambda r: self._time(r["last_seen"]), wide=True),
+            Column("as_name", "who runs it", 16, wide=True),
+            Column("techniques", "techniques", 10, wide=True),
             Column("first_seen", "first seen", TIME_WIDTHS["date"], text=lambda r: self._time(r["first_seen"]), wide=True),
+            Column("decky_count", "decoys", 6, right=True, wide=True),
         )  # fmt: skip
 
     def _time(self, moment: datetime | None) -> str:
@@ -94,7 +118,12 @@ class ActorsLevel(TableLevel[ActorLine]):
         return clock(moment.timestamp(), form) if moment else "-"
 
     def _identity(self, row: ActorLine) -> str:
-        return str(row["identity_uuid"] or "-")[:8] + ("!" if row["identity_uuid"] in self.suspected else "")
+        if not row["identity_uuid"]:
+            return "-"
+        mark = "!" if row["identity_uuid"] in self.suspected else ""
+        count = row["addresses"]
+        many = "" if count < 2 else f"{mark or ' '}{count} addr" if count < 100 else f"{mark or ' '}{count}"
+        return f"i-{short(row['identity_uuid'], FEW)}{many or mark}"
 
     def _identity_style(self, row: ActorLine) -> Any:
         return WARN if row["identity_uuid"] in self.suspected else PLAIN
@@ -103,21 +132,78 @@ class ActorsLevel(TableLevel[ActorLine]):
         """The attacker's id."""
         return row["attacker_uuid"]
 
+    def fields(self, row: ActorLine) -> Mapping[str, str]:
+        """As shown; ids whole: ``id:`` finds all addresses of an identity, whichever of its ids is named."""
+        names = " ".join(f"i-{name}" for name in row["names"])
+        kits = " ".join(f"c-{one['campaign_uuid']} {one['name']}" for one in row["campaigns_named"])
+        more = {
+            "identity_uuid": names,
+            "campaign": visible(kits),
+            "asn": str(row["asn"] or "-"),
+            "severity": row["severity"] or "-",
+            "new": "new" if row["new"] else "known",
+            "list": visible(" ".join(row["lists"])),
+            "file": " ".join(row["files"]),
+        }
+        return {**super().fields(row), **more}
+
+    def names_of_filter(self) -> list[str]:
+        """The columns, and what else a row can be found by."""
+        return [*super().names_of_filter(), "list", "file"]
+
+    def parsed_text(self, text: str) -> str:
+        """A network may be written with or without its AS."""
+        return _AS_NUMBER.sub("asn:", text)
+
     async def fetch(self, session: Session) -> Fetched:
         """Attackers, the profile of the one under the cursor, identities with open alerts, ignored sources."""
         repo = need_store(session)
-        rows = await repo.list_attackers(limit=MAX_ACTORS)
-        chosen = self.current or (rows[0] if rows else None)
-        profile = {chosen["attacker_uuid"]: await _known(repo, chosen)} if chosen else {}
+        session.whereabouts.begin()
+        listed = await repo.list_attackers(limit=MAX_ACTORS)
+        uuids = [row["attacker_uuid"] for row in listed]
+        told = await repo.attackers_told(uuids)
+        kits = await repo.campaigns_by_attacker(uuids)
+        sizes = await repo.identity_sizes([row["identity_uuid"] for row in listed if row["identity_uuid"]])
+        known = _names_by_identity(listed)
+        now = time.time()
+
+        def line(row: ListedAttacker) -> ActorLine:
+            uuid, identity = row["attacker_uuid"], row["identity_uuid"] or ""
+            names = known.get(identity, [])
+            return _line(row, told.get(uuid), kits.get(uuid, []), sizes.get(identity, 1), names, now)
+
+        rows = await in_turns(line, listed)
+        chosen = self.find(self.row_key(self.current)) if self.current else None
+        chosen = chosen or (rows[0] if rows else None)
+        profile = {chosen["attacker_uuid"]: await known_of(repo, chosen)} if chosen else {}
         alerts = await repo.list_alerts(state="open", limit=0)
-        ignored = len(await repo.ignored_sources())
-        return rows, profile, {str(alert["identity_uuid"]) for alert in alerts}, ignored
+        return Fetched(
+            rows,
+            profile,
+            {str(alert["identity_uuid"]) for alert in alerts},
+            len(await repo.ignored_sources()),
+            await repo.attacker_count() if len(rows) >= MAX_ACTORS else len(rows),
+            session.whereabouts,
+        )
 
     def load(self, data: Fetched) -> None:
-        """Rows with the number of techniques."""
-        rows, profile, self.suspected, self.ignored = data
-        self.profiles = profile
-        self.fill([{**row, "technique_count": len(row["techniques"])} for row in rows])
+        """Rows with their places, as far as these are known yet."""
+        self.profiles, self.suspected, self.ignored = data.profiles, data.suspected, data.ignored
+        self.older, self.where = data.stored - len(data.rows), data.where
+        self._placed = data.where.version
+        self.fill([self._with_place(row) for row in data.rows])
+
+    def _with_place(self, row: ActorLine) -> ActorLine:
+        place = self.where.of(row["attacker_ip"]) if self.where is not None else NOWHERE
+        return {**row, **{name: place[name] for name in NOWHERE if name != "unasked"}}  # type: ignore[typeddict-item]
+
+    def sync(self, now: float) -> bool:
+        """Places come when their files have been read, or are others now."""
+        if self.where is None or self.where.version == self._placed:
+            return False
+        self._placed = self.where.version
+        self.put([self._with_place(row) for row in self._all])
+        return True
 
     def unfilled(self) -> list[str]:
         """Nobody yet."""
@@ -127,20 +213,19 @@ class ActorsLevel(TableLevel[ActorLine]):
         ]
 
     def about(self) -> str:
-        """What can be done."""
+        """What can be done, and what is not listed."""
         fewer = f"{self.ignored} ignored  " if self.ignored else ""
-        return f"{fewer}Enter: sessions  o: rules  =: compare two"
+        older = f"{self.older} seen before these  " if self.older > 0 else ""
+        return f"{fewer}{older}Enter: page  i: sessions  =: compare two"
 
     def empty(self, width: int) -> list[str]:
         """As every table; and that a source which is ignored is not listed."""
         return super().empty(width) + left_out(self.ignored)
 
     def below(self) -> View | None:
-        """The sessions."""
+        """The attacker's page."""
         row = self.current
-        return (
-            None if row is None else SessionsLevel(self.feed, row["attacker_uuid"], str(row["attacker_ip"]))
-        )
+        return None if row is None else ActorLevel(self.feed, row["attacker_uuid"], str(row["attacker_ip"]))
 
     def detail_key(self) -> object:
         """The row, and whether its profile has come."""
@@ -151,200 +236,78 @@ class ActorsLevel(TableLevel[ActorLine]):
         return super().detail_key(), known is not None and hash(repr(known))
 
     def row_detail(self, row: ActorLine) -> list[str]:
-        """Who, when, which techniques, then the profile."""
+        """Who, from where, when, which techniques, then the profile."""
         name = load_catalogue().name
+        known = self.profiles.get(row["attacker_uuid"])
+        place = "  ".join(part for part in (country_text(row), network_text(row), *row["lists"]) if part)
         lines = [
-            f"{row['attacker_ip']}  identity {row['identity_uuid'] or '-'}",
+            f"{row['attacker_ip']}  {place or 'place not known'}",
+            f"identity {row['identity_uuid'] or '-'}  {counted(row['addresses'], 'address', 'addresses')}",
+            *(f"campaign {campaign_line(one)}" for one in row["campaigns_named"]),
             f"first seen {self._time(row['first_seen'])}  last seen {self._time(row['last_seen'])}",
-            f"{row['session_count']} sessions on {row['decky_count']} deckies",
+            f"{counted(row['session_count'], 'session')} on {counted(row['decky_count'], 'decoy')}"
+            f"  {row['severity'] or 'not judged'}: {row['did'] or '-'}",
             "",
             f"{row['technique_count']} techniques",
             *(f"  {technique} {name(technique)}" for technique in row["techniques"]),
             "",
-            *self._said_lines(row),
-            *self._profile_lines(row),
+            *said_lines(known.said if known else ()),
+            *profile_lines(known, self._time),
         ]
         if row["identity_uuid"] in self.suspected:
             lines.insert(1, "! an open alert says: perhaps several operators (view 2)")
         return lines
 
-    def _said_lines(self, row: ActorLine) -> list[str]:
-        """What providers say of the address, each with the time of its answer; control characters written out."""
-        known = self.profiles.get(row["attacker_uuid"])
-        if known is None or not known.said:
-            return []
-        lines = [
-            f"  {visible(one.provider, 60)}: {told_by(one)}  {clock(one.ts, 'date')}" for one in known.said
-        ]
-        return ["what others say of the address (provider: answer, when)", *lines, ""]
 
-    def _profile_lines(self, row: ActorLine) -> list[str]:
-        known = self.profiles.get(row["attacker_uuid"])
-        if known is None:
-            return ["profile: reading ..."]
-        states = known.states
-        if not states:
-            return ["no profile yet: it needs sessions with commands or a recording"]
-        lines = ["profile (primitive: value  state, confidence, observations, since)"]
-        for state in sorted(states, key=lambda s: s["primitive"]):
-            sure = f"{state['state']} {state['confidence']:.2f}  n={state['observation_count']}"
-            lines.append(
-                f"  {state['primitive']}: {str(state['current_value'])[:60]}  {sure}  {self._time(state['last_change_ts'])}"
-            )
-        return lines
+def _names_by_identity(rows: Sequence[ListedAttacker]) -> dict[str, list[str]]:
+    """Of each identity of now its own id and those of the addresses that are part of it."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if row["identity_uuid"]:
+            found[row["identity_uuid"]].append(identity_id(row["attacker_uuid"]))
+    return {identity: list(dict.fromkeys((identity, *own))) for identity, own in found.items()}
 
 
-async def _known(repo: BaseRepository, row: ListedAttacker) -> Known:
-    states = await _profile(repo, str(row["identity_uuid"])) if row["identity_uuid"] else []
-    return Known(states, await repo.intel_answers(row["attacker_uuid"]))
+def _line(
+    row: ListedAttacker,
+    told: AttackerTold | None,
+    kits: list[CampaignName],
+    addresses: int,
+    names: list[str],
+    now: float,
+) -> ActorLine:
+    first = row["first_seen"]
+    return {
+        **row,
+        "technique_count": len(row["techniques"]),
+        "severity": told["severity"] if told else None,
+        "did": told["did"] if told else None,
+        "files": told["files"] if told else [],
+        "campaigns": [one["campaign_uuid"] for one in kits],
+        "campaigns_named": kits,
+        "addresses": addresses,
+        "names": names,
+        "new": first is not None and first.timestamp() >= now - NEW_S,
+        "country": None,
+        "allocated": False,
+        "asn": None,
+        "as_name": None,
+        "lists": [],
+    }
 
 
-async def _profile(repo: BaseRepository, identity: str) -> list[ListedState]:
-    return await repo.list_attribution(identity=identity, limit=MAX_PRIMITIVES)
+def _severity(row: ActorLine) -> str:
+    return _SHORT.get(row["severity"] or "", row["severity"] or "-")
 
 
-class FiredLevel(TableLevel[FiredLine]):
-    """The rules that fired on one attacker."""
-
-    unit = "rules"
-    stored = True
-
-    def __init__(self, feed: Feed, attacker: str, label: str) -> None:
-        super().__init__(feed)
-        self.attacker, self.crumb = attacker, f"rules on {label}"
-        self.columns = (
-            Column("rule_id", "rule", 7),
-            Column("technique", "technique", 10),
-            Column("name", "name", 20, grow=True),
-            Column("count", "tags", 5, right=True),
-            Column("example", "example", 30, wide=True),
-        )
-
-    def row_key(self, row: FiredLine) -> Any:
-        """Rule and technique."""
-        return row["rule_id"], row["technique"]
-
-    async def fetch(self, session: Session) -> Sequence[ListedTag | TagBehind]:
-        """The attacker's tags. Raises what the store raises."""
-        return await need_store(session).list_tags(attacker=self.attacker, limit=0, ignored=True)
-
-    def load(self, data: Sequence[ListedTag | TagBehind]) -> None:
-        """Counted by rule."""
-        key = [(tag["rule_id"], tag["sub_technique_id"] or tag["technique_id"]) for tag in data]
-        counts, name = Counter(key), load_catalogue().name
-        example = {k: (tag["evidence"] or {}).get("matched") for k, tag in zip(key, data, strict=True)}
-        self.fill(
-            [
-                {
-                    "rule_id": rule,
-                    "technique": tech,
-                    "name": name(tech),
-                    "count": count,
-                    "example": example[rule, tech],
-                }
-                for (rule, tech), count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-            ]
-        )
-
-    def row_detail(self, row: FiredLine) -> list[str]:
-        """What it matched, and the way to the rule itself."""
-        return [
-            f"{row['rule_id']}  {row['technique']} {row['name']}  {row['count']} tags",
-            f"for example: {row['example'] or '-'}",
-            "Enter goes to the rule itself, and D there turns it off",
-        ]
-
-    def about(self) -> str:
-        """Where the row leads."""
-        return "Enter: the rule itself"
-
-    def tags(self) -> Sequence[FiredLine]:
-        """The row names the rule."""
-        return [] if self.current is None else [self.current]
-
-    def open(self, app: DecnetApp) -> bool:
-        """The rule itself."""
-        return self.current is not None and app.open_in("rules", self.current["rule_id"])
-
-    def unfilled(self) -> list[str]:
-        """No rule fired."""
-        return ["No rule has fired here."]
+def _campaign(row: ActorLine) -> str:
+    """The largest of its campaigns; that there are more is said."""
+    kits = row["campaigns"]
+    return f"c-{short(kits[0], FEW)}" if kits else ""
 
 
-class TagRulesLevel(FiredLevel):
-    """The rules behind some tags that are known already: those of one command."""
-
-    def __init__(self, feed: Feed, tags: Sequence[ListedTag | TagBehind]) -> None:
-        super().__init__(feed, "", "this command")
-        self._given = tags
-
-    async def fetch(self, session: Session) -> Sequence[ListedTag | TagBehind]:
-        """Nothing new."""
-        return self._given
-
-
-class TechniqueRulesLevel(FiredLevel):
-    """The rules behind the newest tags of one technique."""
-
-    def __init__(self, feed: Feed, behind: TagsLevel) -> None:
-        super().__init__(feed, "", behind.technique)
-        self._behind = behind
-
-    async def fetch(self, session: Session) -> Sequence[ListedTag | TagBehind]:
-        """Its tags. Raises what the store raises."""
-        return await self._behind.fetch(session)
-
-
-class CompareLevel(TableLevel[ComparedLine]):
-    """Two attackers side by side: what both did, and what only one did."""
-
-    unit = "techniques"
-    stored = True
-
-    def __init__(self, feed: Feed, one: ActorLine, two: ActorLine) -> None:
-        super().__init__(feed)
-        self.pair = (one, two)
-        self.crumb = f"{one['attacker_ip']} = {two['attacker_ip']}"
-        self.columns = (
-            Column("what", "what", 24, grow=True),
-            Column("one", str(one["attacker_ip"]), 20),
-            Column("two", str(two["attacker_ip"]), 20),
-            Column("same", "", 6),
-        )
-
-    def row_key(self, row: ComparedLine) -> Any:
-        """What is compared."""
-        return row["what"]
-
-    async def fetch(self, session: Session) -> list[list[ListedState]]:
-        """Both profiles. Raises what the store raises."""
-        repo = need_store(session)
-        return [await _profile(repo, str(row["identity_uuid"])) for row in self.pair]
-
-    def load(self, data: list[list[ListedState]]) -> None:
-        """Counts, techniques, then primitives that at least one has."""
-        one, two = self.pair
-        rows: list[tuple[str, Any, Any]] = [
-            ("sessions", one["session_count"], two["session_count"]),
-            ("deckies", one["decky_count"], two["decky_count"]),
-            ("techniques", one["technique_count"], two["technique_count"]),
-        ]
-        name = load_catalogue().name
-        for technique in sorted({*one["techniques"], *two["techniques"]}):
-            has = ["yes" if technique in row["techniques"] else "no" for row in self.pair]
-            rows.append((f"{technique} {name(technique)}", has[0], has[1]))
-        first, second = ({s["primitive"]: s["current_value"] for s in profile} for profile in data)
-        rows += [(p, first.get(p), second.get(p)) for p in sorted({*first, *second})]
-        self.fill(
-            [
-                {"what": w, "one": _short(a), "two": _short(b), "same": "same" if a == b else "-"}
-                for w, a, b in rows
-            ]
-        )
-
-
-def _short(value: Any) -> str:
-    return "-" if value is None else str(value)[:80]
+def _ago(row: ActorLine) -> str:
+    return clock(row["last_seen"].timestamp(), "age") if row["last_seen"] else "-"
 
 
 class ActorsView(LevelsView):
@@ -353,23 +316,24 @@ class ActorsView(LevelsView):
     name = "actors"
     title = "Actors"
     key = "3"
-    says = "Attackers: sessions, commands, recordings, profiles"
-    roots = ("attacker", "ttp", "attribution", "identity")
+    says = "Attackers: where they are, what they did, who they are"
+    roots = ("attacker", "ttp", "attribution", "identity", "campaign")
 
     def __init__(self, feed: Feed) -> None:
         self.actors = ActorsLevel(feed)
         super().__init__(feed, self.actors)
 
     def go_to(self, key: Any) -> bool:
-        """The row of an attacker or an identity; anything else is a session's id."""
+        """The row of an attacker or an identity, the page of an address that is not listed; else a session's id."""
         self.home()
+        wanted = str(key).removeprefix("i-")
         rows = self.actors.rows
-        found = next(
-            (r for r in rows if key in (r["attacker_uuid"], r["identity_uuid"], r["attacker_ip"])), None
-        )
+        found = next((r for r in rows if wanted in (r["attacker_uuid"], r["attacker_ip"], *r["names"])), None)
         if found is not None:
             return self.actors.go_to(found["attacker_uuid"])
-        self.levels.append(CommandsLevel(self.feed, str(key)))
+        text = str(key)
+        address = "." in text or ":" in text
+        self.levels.append(ActorLevel(self.feed, text, text) if address else CommandsLevel(self.feed, text))
         return True
 
     def pair(self) -> tuple[ActorLine, ActorLine] | None:

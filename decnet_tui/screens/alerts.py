@@ -9,6 +9,7 @@ from typing import Any
 from decnet.db.rows.attribution import Alert, Explanation, Support
 from decnet.db.rows.recorder import EndedPayload, SessionFacts
 from decnet_tui import glyphs
+from decnet_tui.actornames import addresses
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
 from decnet_tui.screens.base import TIME_WIDTHS, View
@@ -72,14 +73,7 @@ class AlertsLevel(TableLevel[AlertLine]):
         repo = need_store(session)
         rows = await repo.list_alerts(limit=MAX_ALERTS)
         self.ignored = 0 if rows else len(await repo.ignored_sources())
-        known = (
-            {
-                row["attacker_uuid"]: row["attacker_ip"]
-                for row in await repo.list_attackers(limit=0, ignored=True)
-            }
-            if rows
-            else {}
-        )
+        known = await addresses(repo, rows)
         return [
             {
                 **row,
@@ -134,6 +128,7 @@ def alert_lines(row: AlertLine) -> list[str]:
         "",
         "against it:",
         *(f"  {text}" for text in why.get("against") or ["nothing found"]),
+        *_link(why),
         "",
         "cannot be told apart:",
         *(f"  {text}" for text in why.get("cannot_tell") or ()),
@@ -144,6 +139,15 @@ def alert_lines(row: AlertLine) -> list[str]:
     )
     done = [f"{what} by {who} {_stamp(when)}" for what, who, when in acts if who]
     return [*lines, *done, f"identity {row['identity_uuid']}  alert {row['alert_id']}"]
+
+
+def _link(why: Explanation) -> list[str]:
+    """The addresses of each side, when it may be the link between them that is wrong."""
+    link = why.get("link")
+    sides = link["sides"] if link else []
+    return [
+        f"  link in doubt: {' '.join(side)} on side {number}" for number, side in enumerate(sides, start=1)
+    ]
 
 
 def _state(row: Alert) -> str:

@@ -49,6 +49,8 @@ class View(ABC):
 
     name = ""
     title = ""
+    short_title = ""
+    """Its title where there is little room; empty when that is the same."""
     key = ""
     says = ""
     has_cursor = True

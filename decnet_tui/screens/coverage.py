@@ -307,6 +307,7 @@ class CoverageView(LevelsView):
 
     name = "coverage"
     title = "Coverage"
+    short_title = "Cover"
     key = "7"
     says = "Coverage: the ATT&CK matrix of what was seen"
     roots = ("ttp",)

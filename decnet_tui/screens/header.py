@@ -68,16 +68,31 @@ def _connection(feed: Feed, link: Link) -> Line:
 
 
 def views_line(current: str, width: int) -> Line:
-    """Line 2: all views with their keys; where there is no room view 0 is a mere digit, or all but this one are."""
-    total = sum(len(v.title) + 3 for v in VIEWS)
-    full, short = total < width, total - len(VIEWS[0].title) - 1 > width
+    """Line 2: all views with their keys; short titles where there is little room, with none but this one's at last."""
     left: Line = []
-    for view in VIEWS:
+    titles = next((some for some in _titles(current) if _room_of(some) < width), _titles(current)[-1])
+    for view, title in zip(VIEWS, titles, strict=True):
         here = view.name == current
-        title = view.title if full or (here if short else view.key != "0") else ""
         left.append((f"{view.key}{'*' if here else ' ' if title else ''}{title}", CURSOR if here else PLAIN))
         left.append((" ", PLAIN))
     return spread(left, [("*?" if current == "help" else "?", FAINT)], width)
+
+
+def _titles(current: str) -> Sequence[Sequence[str]]:
+    """The titles of all views, from the longest to the shortest; view 0 has none where room is short."""
+    short = [view.short_title or view.title for view in VIEWS]
+    return (
+        [view.title for view in VIEWS],
+        short,
+        ["", *short[1:]],
+        [title if view.name == current else "" for view, title in zip(VIEWS, short, strict=True)],
+        [""] * len(VIEWS),
+    )
+
+
+def _room_of(titles: Sequence[str]) -> int:
+    """Characters of the line, the sign for help included."""
+    return sum(len(title) + (3 if title else 2) for title in titles) + 2
 
 
 def shown_line(view: View, width: int) -> Line:

@@ -26,6 +26,7 @@ class JournalView(TableView[Entry]):
 
     name = "journal"
     title = "Journal"
+    short_title = "Log"
     key = "8"
     says = "Journal: what operators did, and what became of it"
     unit = "changes"

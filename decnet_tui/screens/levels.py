@@ -36,6 +36,14 @@ class Level(View):
         """The level inside the row under the cursor; None when there is none."""
         return None
 
+    def sessions(self) -> View | None:
+        """The sessions of what the row is about, where that is not one attacker."""
+        return None
+
+    def fired(self) -> View | None:
+        """The rules that fired on what the row is about, where that is not one attacker."""
+        return None
+
     def tags(self) -> Sequence[OfRule] | None:
         """The tags of the row under the cursor; None when its rows are not what rules fire on."""
         return None

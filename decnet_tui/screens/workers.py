@@ -60,6 +60,7 @@ class WorkersView(SectionsView):
 
     name = "workers"
     title = "Workers"
+    short_title = "Work"
     key = "6"
     says = "Workers, sensors and dead letters"
     stored = True

@@ -175,8 +175,13 @@ async def test_states_are_written_as_they_are_and_forgotten_by_identity(lite: Ba
     assert again is not None
     assert (again["state"], again["seq"]) == ("drifting", 2)
     assert len(await lite.states_of_identities([I1, I2])) == 3
-    await lite.delete_attribution_states([I1])
+    await lite.put_aside_states([(I1, P), (I1, Q), (I1, "none")])
     assert [r["identity_uuid"] for r in await lite.states_of_identities([I1, I2])] == [I2]
+    told = await lite.told_states([(I1, P), (I1, "none"), (I2, P)])
+    assert set(told) == {(I1, P), (I2, P)}, "of what is gone it is known what was told last"
+    kept = {name: again[name] for name in ("identity_uuid", "primitive", "state", "last_change_ts", "seq")}
+    nothing = {"current_value": None, "confidence": 0.0, "observation_count": 0, "last_observation_ts": None}
+    assert told[I1, P] == kept | nothing
 
 
 async def test_identities_are_formed_on_demand_and_strangers_left_out(lite: BaseRepository) -> None:

@@ -97,7 +97,7 @@ async def test_from_an_actor_to_the_command_its_tag_and_its_recording(
         await shows(app, pilot, "speed 2x")
         for _ in range(3):
             await pilot.press("escape")
-        await shows(app, pilot, "203.0.113.8", "Enter: sessions")
+        await shows(app, pilot, "203.0.113.8", "Enter: page")
         assert not app.view.opened
 
 
@@ -401,7 +401,7 @@ async def test_a_source_that_is_ignored_is_said_to_be_left_out(repo: BaseReposit
     app = app_on(repo)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("3")
-        await shows(app, pilot, "1 ignored  Enter: sessions", "203.0.113.8")
+        await shows(app, pilot, "1 ignored  Enter: page", "203.0.113.8")
         await pilot.press("slash", *f"ip:{IP} ", "enter")
         await shows(app, pilot, f"No attackers hold: ip:{IP}", "1 ignored source left out")
         await pilot.press("2")

@@ -34,6 +34,7 @@ KEYS = (
     ("6", "workers"),
     ("7", "coverage"),
     ("8", "journal"),
+    ("9", "campaigns"),
 )
 FLEET = """\
 fleet: lab

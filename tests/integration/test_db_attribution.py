@@ -208,7 +208,7 @@ async def test_states_are_replaced_listed_and_counted(repo: BaseRepository) -> N
     await repo.ignore_add(IPS[2])
     assert await keys() == everything[1:]
     assert await keys(ignored=True) == everything
-    await repo.delete_attribution_states([IA])
+    await repo.put_aside_states(await repo.attribution_states((IA, name) for name in ("p", "q")))
     assert await keys(ignored=True) == everything[:1]
 
 

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from decnet.attribution.worker import follow_merges
+from decnet.attribution.regrouped import follow
+from decnet.attribution.worker import hear
 from decnet.db import migrate
 from decnet.db.engine import Database
 from decnet.db.repository import BaseRepository
 from decnet.db.schema.ttp import TTPTag
+from decnet.events.identity import Merged
 from decnet.ids import attacker_id, attacker_id_as_written, identity_id
 from decnet.runtime.worker import TxBus
 from tests.dbkit import KINDS, database_url
@@ -118,7 +120,7 @@ async def test_the_identities_are_merged_and_the_merge_is_told(url: str) -> None
         loser,
     )
     async with repo.transaction() as tx:
-        await follow_merges(tx, TxBus(), [(winner, loser)])
+        await follow(tx, TxBus(), await hear(tx, [Merged(winner_uuid=winner, loser_uuid=loser)]))
     assert await repo.canonical_identity(loser) == winner, "the existing machinery comes to the same end"
     await repo.close()
 
@@ -132,7 +134,7 @@ async def test_a_merge_that_stood_before_keeps_its_canonical_identity(url: str) 
     third = "00000000-0000-5000-8000-000000000000"
     async with old.write() as session:
         for statement in (
-            f"INSERT INTO identity_merge VALUES ('{identity_id(NEW)}', '{third}')",
+            f"INSERT INTO identity_merge VALUES ('{identity_id(NEW)}', '{third}', 0, true)",
             f"INSERT INTO identity (identity_uuid) VALUES ('{third}')",
             f"INSERT INTO attacker (attacker_uuid, ip) VALUES ('{OLD}', '{ZONED}')",
         ):

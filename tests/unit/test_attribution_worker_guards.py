@@ -11,8 +11,11 @@ import pytest
 
 from decnet.attribution import alerts, states
 from decnet.attribution import worker as module
+from decnet.attribution.link_job import LinkJob
 from decnet.attribution.observation_event import ObservationEvent, observation_of
+from decnet.attribution.regrouped import composed, follow
 from decnet.attribution.worker import AttributionWorker
+from decnet.bounds import bitten
 from decnet.bus.base import Event
 from decnet.config import AttributionSettings, BusSettings, Settings
 from decnet.db.repository import BaseRepository
@@ -152,6 +155,9 @@ async def given(worker: AttributionWorker, repo: Any, *events: Event) -> Transac
     return tx
 
 
+NO_MERGES = {"merges_refused": 0, **bitten("groups_too_large"), **LinkJob(Settings()).health()}
+
+
 async def test_an_unknown_attacker_is_waited_for_an_hour_and_then_given_up() -> None:
     assert AttributionSettings().observation_wait == 3600.0
     now = [100.0]
@@ -160,7 +166,7 @@ async def test_an_unknown_attacker_is_waited_for_an_hour_and_then_given_up() -> 
         now[0] = 100.0 + passed
         tx = await given(worker, repo, late)
         assert (tx.deferred, tx.dead) == ({"e1"}, [])
-    assert worker.health() == {"contradictory": 0, "deferred": 3, "alerts_told": 0, "waiting": 1}
+    assert worker.health() == {"contradictory": 0, "deferred": 3, "alerts_told": 0, "waiting": 1} | NO_MERGES
     now[0] = 3700.0
     tx = await given(worker, repo, late)
     assert tx.deferred == set()
@@ -229,7 +235,7 @@ async def test_what_cannot_be_read_is_a_dead_letter_with_its_reason_and_costs_th
         (bad, "malformed observation: topic and payload name different primitives")
     ]
     assert tx.deferred == {"good"}
-    assert worker.health() == {"contradictory": 1, "deferred": 1, "alerts_told": 0, "waiting": 1}
+    assert worker.health() == {"contradictory": 1, "deferred": 1, "alerts_told": 0, "waiting": 1} | NO_MERGES
 
 
 async def test_known_and_unknown_attackers_of_one_batch_go_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,16 +278,17 @@ async def test_identities_are_looked_up_again_once_their_rows_are_held(
 
 
 def test_the_tick_runs_under_its_lease_at_the_configured_interval() -> None:
-    (job,) = waiting_worker([0.0]).jobs
+    linking, job = waiting_worker([0.0]).jobs
+    assert (linking.name, linking.lease, linking.interval_s, linking.by_data) == ("linking", None, 2.0, True)
     assert (job.name, job.lease, job.interval_s, job.by_data) == (
         "multi-actor",
         "attribution.tick",
         60.0,
         True,
     )
-    assert AttributionWorker(Settings(), 0.5).jobs[0].interval_s == 0.5
-    assert AttributionWorker(Settings(), 0.0).jobs[0].interval_s == 0.0
-    assert AttributionWorker.topics == ("attacker.observation.>", "identity.merged")
+    assert AttributionWorker(Settings(), 0.5).jobs[1].interval_s == 0.5
+    assert AttributionWorker(Settings(), 0.0).jobs[1].interval_s == 0.0
+    assert AttributionWorker.topics == ("attacker.observation.>", "identity.merged", "identity.unmerged")
 
 
 @pytest.mark.parametrize("payload", [{}, {"winner_uuid": "w"}, {"winner_uuid": "", "loser_uuid": "l"}, {"winner_uuid": 5, "loser_uuid": "l"}])  # fmt: skip
@@ -313,7 +320,7 @@ class StateRepo:
         self.asked: list[Any] = []
         self.written: list[Row] = []
 
-    async def attribution_states(self, keys: Any) -> dict[Any, Row]:
+    async def told_states(self, keys: Any) -> dict[Any, Row]:
         return {key: self.old for key in keys if self.old is not None}
 
     async def observation_windows(self, wanted: Mapping[Any, tuple[int, float]]) -> dict[Any, Any]:
@@ -423,17 +430,6 @@ def test_since_when_a_state_holds_is_found_in_what_was_read() -> None:
     assert states._since(("i", P), rows, {"state": "conflicted"}) is None
     changed = seen(*((float(n), "b" if n < 150 else "a") for n in range(200)))
     assert states._since(("i", P), changed, {"state": "stable"}) == 158.0
-
-
-def test_the_numbers_of_a_merged_identity_go_on_from_the_greatest() -> None:
-    mine, other = stored(seq=2, last=3.0), stored(seq=7, last=5.0, identity_uuid="l")
-    for order in ([mine, other], [other, mine]):
-        times, old = states.united("i", order)
-        assert {key: sorted(found) for key, found in times.items()} == {("i", P): [3.0, 5.0]}
-        assert old["i", P]["seq"] == 7
-        assert (old["i", P]["identity_uuid"], old["i", P]["last_observation_ts"]) == ("i", 3.0)
-    assert mine["seq"] == 2, "the rows that were read are not changed"
-    assert states.united("i", [stored(identity_uuid="l", last=None)]) == ({("i", P): [0.0]}, {})
 
 
 async def test_a_transition_is_told_with_its_number_and_a_bounded_list() -> None:
@@ -652,26 +648,26 @@ async def test_attackers_are_locked_in_one_order_by_everyone() -> None:
 
 
 class MergeRepo(StateRepo):
-    """A group of two identities; the order of what is done to it is kept."""
+    """Two identities that became one; the order of what is done to them is kept."""
 
     def __init__(self) -> None:
-        super().__init__(seen((1.0, "a"), (2.0, "a"), (3.0, "a")))
+        super().__init__(seen((1.0, "a"), (2.0, "a"), (3.0, "a")), old=stored("unknown", seq=2, last=2.0))
         self.did: list[Any] = []
 
-    async def merge_identities(self, winner: str, loser: str) -> str:
-        self.did.append(("merge", winner, loser))
-        return "i"
-
-    async def group_of_identity(self, identity: str) -> list[str]:
-        return ["i", "l"]
+    async def canonical_identities(self, identities: Iterable[str]) -> dict[str, str]:
+        self.did.append(("names", sorted(identities)))
+        return dict.fromkeys(identities, "i")
 
     async def lock_identities(self, identities: Iterable[str]) -> bool:
         self.did.append(("lock", list(identities)))
         return True
 
     async def states_of_identities(self, identities: Iterable[str]) -> list[Row]:
-        self.did.append(("read", list(identities)))
+        self.did.append(("read", sorted(identities)))
         return [stored(seq=2, last=2.0), stored(seq=5, identity_uuid="l")]
+
+    async def put_aside_states(self, keys: Iterable[Any]) -> None:
+        self.did.append(("aside", sorted(keys)))
 
     def __getattr__(self, name: str) -> Any:
         async def noted(*args: Any) -> None:
@@ -680,22 +676,29 @@ class MergeRepo(StateRepo):
         return noted
 
 
-async def test_a_merge_holds_the_group_before_it_reads_and_forgets_the_losers() -> None:
+async def test_what_follows_a_merge_holds_the_identities_before_it_reads_and_forgets_the_losers() -> None:
     repo, bus = MergeRepo(), TxBus()
-    await module.follow_merges(repo, bus, [("i", "l"), ("l", "i")])  # type: ignore[arg-type]
+    await follow(repo, bus, {"l": ("l", "i")})  # type: ignore[arg-type]
     assert repo.did == [
-        ("merge", "i", "l"),
-        ("merge", "l", "i"),
         ("lock", ["i", "l"]),
+        ("names", ["i", "l"]),
         ("read", ["i", "l"]),
-        ("delete_attribution_states", ["l"]),
+        ("aside", [("l", P)]),
+        ("aside", []),
         ("drop_evidence", ["l"]),
         ("close_alerts", ["l"], "attribution"),
         ("mark_due", ["i"]),
     ]
     assert [(row["identity_uuid"], row["seq"], row["last_observation_ts"]) for row in repo.written] == [
-        ("i", 5, 3.0)
+        ("i", 3, 3.0)
     ]
+    assert [event.payload["seq"] for event in bus.events] == [3]
+
+
+def test_changes_one_after_the_other_are_one_change() -> None:
+    assert composed([{"a": ("a", "b"), "c": ("c", "d")}, {"a": ("b", "e")}, {"c": ("d", "c")}]) == {
+        "a": ("a", "e")
+    }
 
 
 # --- one tick -------------------------------------------------------------------------------------

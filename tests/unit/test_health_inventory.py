@@ -45,7 +45,12 @@ from decnet_tui.screens.workers import WorkersView
 ROOT = Path(decnet.__file__).parent
 SCOPE = ("runtime", "bus", "recorder", "attribution", "mutator", "ttp", "intel")
 IN_HEALTH = {
-    "attribution/worker.py": {"contradictory": "contradictory", "deferred": "deferred", "alerts": "alerts_told"},
+    "attribution/worker.py": {
+        "contradictory": "contradictory",
+        "deferred": "deferred",
+        "alerts": "alerts_told",
+        "merges_refused": "merges_refused",
+    },
     "bus/live.py": {"lost": "live_lost", "malformed": "live_malformed"},
     "bus/nats/client.py": {"failed": "connect_failures"},
     "bus/nats/connection.py": {"reconnects": "reconnects"},
@@ -140,6 +145,7 @@ def _bites(monkeypatch: pytest.MonkeyPatch) -> None:
         "parts_apart",
         "story_capped",
         "users_capped",
+        "groups_too_large",
     ):
         monkeypatch.setitem(BITES, name, 7)
 
@@ -188,8 +194,8 @@ def behave() -> tuple[dict[str, Any], set[str]]:
 
 def attribution() -> tuple[dict[str, Any], set[str]]:
     worker = AttributionWorker(Settings())
-    worker.contradictory = worker.deferred = worker.alerts = 7
-    return worker.health(), set(IN_HEALTH["attribution/worker.py"].values())
+    worker.contradictory = worker.deferred = worker.alerts = worker.merges_refused = 7
+    return worker.health(), {*IN_HEALTH["attribution/worker.py"].values(), "groups_too_large"}
 
 
 def mutator() -> tuple[dict[str, Any], set[str]]:

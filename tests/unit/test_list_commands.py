@@ -22,7 +22,7 @@ from tests.rowkit import put
 
 EVIL = "\x1b]52;c;x\x07[@click=app.quit]\u202e\x9b2J"
 A = attacker_id("192.0.2.1")
-LISTS = ("tags", "sessions", "attackers", "workers", "deadletters", "identities", "attribution", "alerts", "sensors",
+LISTS = ("tags", "sessions", "attackers", "workers", "deadletters", "identities", "campaigns", "attribution", "alerts", "sensors",
          "ignore list", "find uname", "fleet list")  # fmt: skip
 DERIVED = {
     "technique": "technique_id", "heartbeat": "age_s", "notes": "note", "last line": "last_line", "why": "reasons",

@@ -62,14 +62,13 @@ HISTORY = [
     event("attacker.fingerprinted", 110.0, attacker_ip=IPS[1], type="hassh", hassh="aa"),
     event("credential.captured", 111.0, attacker_ip=IPS[1], username="root", secret_hmac="x", success=True),
     event("credential.captured", 109.0, attacker_ip=IPS[1], username="root", secret_hmac="x", success=False),
-    event("identity.merged", 120.0, winner_uuid=I1, loser_uuid=I2),
     event("attacker.intel.enriched", 130.0, attacker_ip=IPS[0], aggregate_verdict="malicious"),
     event("attacker.intel.enriched", 125.0, attacker_ip=IPS[0], aggregate_verdict="unknown"),
 ]
 
 
 TABLES = (
-    "attacker", "identity", "identity_merge", "session", "session_part", "command", "credential", "fingerprint",
+    "attacker", "identity", "session", "session_part", "command", "credential", "fingerprint",
     "recording", "attacker_intel",
 )  # fmt: skip
 
@@ -160,6 +159,7 @@ def test_order_and_duplicates_change_nothing(
 async def test_rows_of_a_history(tmp_path: Path) -> None:
     async with open_repo("sqlite", tmp_path) as repo:
         published, _ = await play(repo, [HISTORY])
+        await repo.merge_identities(I1, I2)
         sessions = {row["session_id"]: row for row in await repo.list_sessions()}
         assert (sessions["s1"]["command_count"], sessions["s2"]["end_reason"]) == (6, "closed")
         assert len(await repo.commands_of("s1")) == 6
@@ -172,7 +172,8 @@ async def test_rows_of_a_history(tmp_path: Path) -> None:
 
 async def test_merge_before_the_first_sight_still_forms_the_identity(tmp_path: Path) -> None:
     async with open_repo("sqlite", tmp_path) as repo:
-        published, _ = await play(repo, [[HISTORY[10]], [HISTORY[0]], [HISTORY[4]], HISTORY])
+        await repo.merge_identities(I1, I2)
+        published, _ = await play(repo, [[HISTORY[0]], [HISTORY[4]], HISTORY])
         assert sorted(e.payload["identity_uuid"] for e in published) == sorted([I1, I2])
         assert len({e.id for e in published}) == 2
 
@@ -224,7 +225,7 @@ def _kept_session(row: str) -> str:
 
 
 def _bare(rows: dict[str, list[str]]) -> int:
-    """Identities that only a merge names: nobody has seen their attacker."""
+    """Identities whose attacker nobody has seen."""
     return sum("'attacker_uuid': None" in row for row in rows["identity"])
 
 

@@ -111,7 +111,7 @@ def test_event_time_is_the_sighting_when_nothing_better_is_said() -> None:
     assert first.attackers == [A]
 
 
-def test_credentials_intel_and_merges() -> None:
+def test_credentials_intel_and_fingerprints() -> None:
     captured = Event("credential.captured", {"attacker_ip": IP, "username": "u"}, "", "e", T)
     plan = plan_of(taken([captured]))
     assert plan.credentials == [{"attacker_ip": IP, "username": "u", "attacker_uuid": A, "ts": at(T)}]
@@ -133,8 +133,6 @@ def test_credentials_intel_and_merges() -> None:
     assert plan.mentions == {A: at(T)}, "but it says when somebody spoke of the attacker"
     assert plan.intel == [(A, T, {"attacker_uuid": A, "attacker_ip": IP, "aggregate_verdict": "malicious"})]
     assert plan.changed == []
-    plan = plan_of(taken([Event("identity.merged", {"winner_uuid": "w", "loser_uuid": "l"})]))
-    assert plan.merges == [("w", "l")]
     frame = {"attacker_ip": IP, "type": "hassh", "decky_id": "d", "session_id": "s", "service": "ssh"}
     plan = plan_of(taken([Event("attacker.fingerprinted", {**frame, "hassh": "h"}, "other", "e", T)]))
     seen = {"decky_id": "d", "session_id": "s"}

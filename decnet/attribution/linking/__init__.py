@@ -5,27 +5,42 @@ others is left to who runs it.
 """
 
 from decnet.attribution.linking.features import Features, Login, features_of
-from decnet.attribution.linking.linker import Change, Linker
+from decnet.attribution.linking.linker import Change, Linker, asset_of
 from decnet.attribution.linking.numbers import Thresholds
 from decnet.attribution.linking.scoring import Against, Reason, Score
-from decnet.attribution.linking.state import State, restored, state_of
+from decnet.attribution.linking.state import (
+    Changes,
+    Restoring,
+    State,
+    changes_of,
+    identities_of,
+    restored,
+    state_of,
+    term_id,
+)
 from decnet.attribution.linking.told import CampaignTold, IdentityTold, campaigns_told, identity_told
 
 __all__ = [
     "Against",
     "CampaignTold",
     "Change",
+    "Changes",
     "Features",
     "IdentityTold",
     "Linker",
     "Login",
     "Reason",
+    "Restoring",
     "Score",
     "State",
     "Thresholds",
+    "asset_of",
     "campaigns_told",
+    "changes_of",
     "features_of",
+    "identities_of",
     "identity_told",
     "restored",
     "state_of",
+    "term_id",
 ]

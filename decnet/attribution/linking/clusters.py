@@ -40,9 +40,14 @@ def clusters(component: Component, thresholds: Thresholds) -> list[list[int]]:
     """The identities of a component, each in order of addresses, and single addresses too."""
     groups = _Groups(component)
     name = component.name
-    for one, other in sorted(component.must, key=lambda p: sorted(map(name, p))):
+    place = {one: at for at, one in enumerate(sorted(component.members, key=name))}
+
+    def named(both: Pair) -> Pair:
+        return pair(place[both[0]], place[both[1]])
+
+    for one, other in sorted(component.must, key=named):
         groups.join(one, other)
-    strongest = sorted(component.links.items(), key=lambda link: (-link[1], sorted(map(name, link[0]))))
+    strongest = sorted(component.links.items(), key=lambda link: (-link[1], named(link[0])))
     for (one, other), _ in strongest:
         if groups.fits(one, other, thresholds):
             groups.join(one, other)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from decnet.attribution.linking import numbers as n
 from decnet.attribution.linking.features import Features
+from decnet.attribution.linking.journal import Journal
 from decnet.bounds import bit
 
 NOTHING: array[int] = array("Q")
@@ -78,6 +79,7 @@ class Index:
         """Family → addresses that have any value of it."""
         self.tried: Counter[int] = Counter()
         """Log-in → addresses that keep it."""
+        self.journal = Journal()
         self._hub = hub
         self._families: dict[frozenset[str], frozenset[str]] = {}
         """Each set of families once, however many addresses have it."""
@@ -89,6 +91,7 @@ class Index:
         if (found := known.get(text)) is None:
             found = known[text] = len(self.values)
             self.values.append(Value(family, text))
+            self.journal.terms.add(found)
         return found
 
     def member_of(self, address: str, attacker_uuid: str, founded: float) -> tuple[int, bool]:
@@ -97,6 +100,7 @@ class Index:
             return found, False
         self.profiles.append(Profile(address, attacker_uuid, founded))
         self.members[address] = len(self.profiles) - 1
+        self.journal.members.add(len(self.profiles) - 1)
         return self.members[address], True
 
     def add(self, features: Features, values: Iterable[int]) -> Delta:
@@ -114,8 +118,10 @@ class Index:
         if number in profile.values:
             if value.holders is not None and at < value.holders[member]:
                 value.holders[member] = at
+                self.journal.held.add((member, number))
                 delta.moved.append(number)
             return
+        self.journal.held.add((member, number))
         if not self._room(member, number, delta):
             return
         late = value.holders is not None and any(at < other for other in value.holders.values())
@@ -154,6 +160,7 @@ class Index:
         if last == number:
             return False
         profile.values = tuple(one for one in profile.values if one != last)
+        self.journal.held.add((member, last))
         if (holders := self.values[last].holders) is not None:
             del holders[member]
         delta.changed = True
@@ -175,10 +182,12 @@ class Index:
             self.tried[one] += 1 if one in kept else -1
             delta.drift |= n.rung_above(before) != n.rung_above(self.tried[one])
         profile.logins, delta.changed = kept, True
+        self.journal.members.add(member)
 
     def forget(self, member: int) -> Delta:
         """Takes everything out that is known of an address; its number stays, and names nobody any more."""
         profile, delta = self.profiles[member], Delta(member, changed=True)
+        self.journal.gone[member] = profile.attacker_uuid
         for number in profile.values:
             if (holders := self.values[number].holders) is not None:
                 del holders[member]

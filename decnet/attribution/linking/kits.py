@@ -10,11 +10,13 @@ Campaigns have as many addresses as they have; one address alone makes none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from decnet.attribution.linking import numbers as n
 from decnet.attribution.linking.index import Index
+from decnet.attribution.linking.journal import CAMPAIGN, KIT, Journal
 from decnet.attribution.linking.steps import alike, bands, marks_of, step_bits
 from decnet.bounds import bit
 from decnet.ids import campaign_id
@@ -56,9 +58,13 @@ class News:
 class Forest:
     """Groups that only ever grow together."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str, journal: Journal) -> None:
+        self.kind = kind
         self.groups: dict[int, Group] = {}
+        self._journal = journal
         self._parents: dict[int, int] = {}
+        self._assets: dict[int, list[int]] = {}
+        """Root → its assets, where there are several."""
 
     def root(self, asset: int) -> int:
         """What stands for the group of an asset."""
@@ -75,6 +81,24 @@ class Forest:
         if asset not in self._parents:
             self._parents[asset] = asset
             self.groups[asset] = Group(asset, at, text)
+            self.touched(asset)
+
+    def touched(self, root: int) -> None:
+        """Notes that a group is another one than its row says."""
+        self._journal.groups.add((self.kind, root))
+
+    def enter(self, root: int, member: int) -> bool:
+        """Takes an address into a group; whether it is new there."""
+        members = self.groups[root].members
+        if member in members:
+            return False
+        members.add(member)
+        self.touched(root)
+        return True
+
+    def assets_of(self, root: int) -> list[int]:
+        """The assets of a group."""
+        return self._assets.get(root, [root])
 
     def holds(self, asset: int) -> bool:
         """Whether an asset has a group."""
@@ -89,6 +113,9 @@ class Forest:
         if len(self.groups[large].members) < len(self.groups[small].members):
             large, small = small, large
         self._parents[small] = large
+        self._assets.setdefault(large, [large]).extend(self._assets.pop(small, [small]))
+        self._journal.rooted.append((self.kind, small, large))
+        self.touched(large)
         kept, gone = self.groups[large], self.groups.pop(small)
         gone.members -= kept.members
         kept.members |= gone.members
@@ -99,10 +126,19 @@ class Forest:
         """All assets that have a group."""
         return self._parents.keys()
 
-    def take(self, group: Group, assets: Iterable[int]) -> None:
+    def take(self, root: int, group: Group, assets: list[int]) -> None:
         """A group as it was kept, with its assets."""
-        self.groups[group.founder] = group
-        self._parents.update(dict.fromkeys(assets, group.founder))
+        self.groups[root] = group
+        self._parents.update(dict.fromkeys(assets, root))
+        if len(assets) > 1:
+            self._assets[root] = assets
+
+    def forget(self, member: int) -> None:
+        """Takes an address out of all groups."""
+        for root, group in self.groups.items():
+            if member in group.members:
+                group.members.discard(member)
+                self.touched(root)
 
 
 class Kits:
@@ -111,8 +147,9 @@ class Kits:
     def __init__(self, index: Index, similar: float = n.DEFAULT.similar) -> None:
         self._index = index
         self._similar = similar
-        self.kits = Forest()
-        self.campaigns = Forest()
+        self._journal = index.journal
+        self.kits = Forest(KIT, self._journal)
+        self.campaigns = Forest(CAMPAIGN, self._journal)
         self.merged_into: dict[str, str] = {}
         """Campaigns that are another one now."""
         self.marks: dict[int, frozenset[str]] = {}
@@ -129,7 +166,7 @@ class Kits:
         for one in assets[1:]:
             self._joined(assets[0], one, news)
         if assets:
-            self._present(self.campaigns.groups[self.campaigns.root(assets[0])], member, news)
+            self._present(self.campaigns.root(assets[0]), member, news)
         return news
 
     def _script(
@@ -140,9 +177,10 @@ class Kits:
             self.marks[asset] = marks_of(steps)
             for other in self._similar_to(asset):
                 self._one_kit(asset, other, news)
-        kit = self.kits.groups[self.kits.root(asset)]
+        root = self.kits.root(asset)
+        kit = self.kits.groups[root]
         before = len(kit.members)
-        kit.members.add(member)
+        self.kits.enter(root, member)
         news.drift |= n.rung_above(before) != n.rung_above(len(kit.members))
 
     def _one_kit(self, asset: int, other: int, news: News) -> None:
@@ -188,7 +226,7 @@ class Kits:
         kept, gone = both
         older, younger = sorted((kept, gone), key=self._age)
         if kept.uuid and gone.uuid:
-            self.merged_into[younger.uuid] = older.uuid
+            self.merged_into[younger.uuid] = self._journal.campaigns[younger.uuid] = older.uuid
             news.merged.append((older.uuid, younger.uuid))
             kept.uuid = older.uuid
         elif kept.uuid:  # a campaign has more members than a group that is none yet
@@ -199,10 +237,10 @@ class Kits:
     def _age(self, group: Group) -> tuple[float, str]:
         return group.founded, self._index.values[group.founder].text
 
-    def _present(self, group: Group, member: int, news: News) -> None:
-        if member in group.members:
+    def _present(self, root: int, member: int, news: News) -> None:
+        group = self.campaigns.groups[root]
+        if not self.campaigns.enter(root, member):
             return
-        group.members.add(member)
         if group.uuid:
             news.assigned.append((group.uuid, member))
         else:
@@ -226,6 +264,29 @@ class Kits:
         group = self.kits.groups[kit]
         return len(group.members), group.label
 
+    def keep_ids(self, known: Mapping[int, tuple[float, str]]) -> None:
+        """Gives campaigns the ids that they had before all was learnt anew: asset → when its campaign began, and its id.
+
+        The oldest id of a group's assets stays: for the group that it would have anyway, else for the one that has most
+        of its assets. The others are part of it now.
+        """
+        own = {group.uuid: root for root, group in self.campaigns.groups.items() if group.uuid}
+        claims: dict[str, Counter[int]] = {}
+        age: dict[str, tuple[float, str]] = {}
+        for asset, (began, uuid) in known.items():
+            claims.setdefault(uuid, Counter())[self.campaigns.root(asset)] += 1
+            age[uuid] = began, uuid
+        kept: dict[int, str] = {}
+        for uuid in sorted(claims, key=age.__getitem__):
+            most = max(claims[uuid], key=lambda one: (claims[uuid][one], -one))
+            root = own.get(uuid, most)
+            if root in kept:
+                self.merged_into[uuid] = self._journal.campaigns[uuid] = kept[root]
+                continue
+            kept[root] = uuid
+            self.campaigns.groups[root].uuid = uuid
+            self.campaigns.touched(root)
+
     def now(self, uuid: str) -> str:
         """What a campaign is today."""
         while uuid in self.merged_into:
@@ -244,30 +305,28 @@ class Kits:
 
     def forget(self, member: int) -> None:
         """Takes an address out of all kits and campaigns; what its sessions tied together stays so."""
-        for forest in (self.kits, self.campaigns):
-            for group in forest.groups.values():
-                group.members.discard(member)
+        self.kits.forget(member)
+        self.campaigns.forget(member)
 
     def by_campaign(self) -> Iterator[tuple[Group, list[int]]]:
-        """The campaigns of several addresses with their assets: keys, then files, then scripts, the commonest first."""
-        values = self._index.values
-        assets: dict[int, list[int]] = {}
-        for asset in self.campaigns.assets():
-            assets.setdefault(self.campaigns.root(asset), []).append(asset)
+        """The campaigns of several addresses with their assets, the clearest first."""
         for root, group in self.campaigns.groups.items():
             if group.shared:
-                yield (
-                    group,
-                    sorted(
-                        assets[root],
-                        key=lambda a: (ASSETS.index(values[a].family), -values[a].count, values[a].text),
-                    ),
-                )
+                yield group, sorted(self.campaigns.assets_of(root), key=self._clearness)
 
-    def name(self, assets: Sequence[int]) -> str:
-        """What a campaign is called: its first asset, or of a script the step that says most."""
-        first = self._index.values[assets[0]]
+    def _clearness(self, asset: int) -> tuple[int, int, str]:
+        """Keys before files before scripts, the commonest first."""
+        value = self._index.values[asset]
+        return ASSETS.index(value.family), -value.count, value.text
+
+    def name_of(self, root: int) -> str:
+        """What a campaign is called: its clearest asset, or of a script the step that says most."""
+        return self.name(min(self.campaigns.assets_of(root), key=self._clearness))
+
+    def name(self, asset: int) -> str:
+        """What a campaign is called after one of its assets."""
+        first = self._index.values[asset]
         if first.family != n.SCRIPT:
             return f"{first.family} {first.text}"
-        steps = sorted(mark for mark in self.marks[assets[0]] if "\n" not in mark)
+        steps = sorted(mark for mark in self.marks[asset] if "\n" not in mark)
         return max(steps, key=lambda step: (step_bits(step), len(step)))

@@ -52,12 +52,25 @@ class Change(NamedTuple):
     against: tuple[Against, ...] = ()
 
 
+def values_of(features: Features) -> list[tuple[str, str]]:
+    """Family and value of all that a session brings, its script too."""
+    if not features.steps:
+        return list(features.values)
+    return [*features.values, (n.SCRIPT, script_id(features.steps))]
+
+
+def asset_of(features: Features) -> tuple[str, str] | None:
+    """The first asset of a session, through which it belongs to a campaign."""
+    return next((one for one in values_of(features) if one[0] in ASSETS), None)
+
+
 class Linker:
     """Identities and campaigns of all sessions that were added."""
 
     def __init__(self, thresholds: n.Thresholds = n.DEFAULT) -> None:
         self.thresholds = thresholds
         self.index = Index(thresholds.hub)
+        self.journal = self.index.journal
         self.kits = Kits(self.index, thresholds.similar)
         self.scorer = Scorer(self.index, self.kits, thresholds)
         self.scores: dict[int, dict[int, tuple[float, bool]]] = {}
@@ -77,13 +90,7 @@ class Linker:
 
     def add(self, features: Features) -> list[Change]:
         """Takes a session in; what it changed, in order."""
-        values = list(features.values)
-        if features.steps:
-            values.append((n.SCRIPT, script_id(features.steps)))
-        numbers = [self.index.value_id(family, text) for family, text in values]
-        delta = self.index.add(features, numbers)
-        assets = [one for one in numbers if self.index.values[one].family in ASSETS]
-        news = self.kits.add(delta.member, assets, features.steps, features.at)
+        delta, news = self._learned(features)
         if delta.drift or news.drift:
             self._round = len(self.index.profiles)
         elif delta.new_address and self._round:
@@ -94,6 +101,16 @@ class Linker:
         changes += self._regrouped(self._rescored(delta))
         changes += self._told(news)
         return changes + self.sweep(SWEPT)
+
+    def learn(self, features: Features) -> None:
+        """Takes a session in and judges nothing: :meth:`take` and :meth:`settle` do that for all that were learnt."""
+        self._learned(features)
+
+    def _learned(self, features: Features) -> tuple[Delta, News]:
+        numbers = [self.index.value_id(family, text) for family, text in values_of(features)]
+        delta = self.index.add(features, numbers)
+        assets = [one for one in numbers if self.index.values[one].family in ASSETS]
+        return delta, self.kits.add(delta.member, assets, features.steps, features.at)
 
     def _begun(self, delta: Delta, features: Features) -> list[Change]:
         if not delta.new_address:
@@ -145,6 +162,7 @@ class Linker:
             del self.scores[a][b]
             if not self.scores[a]:
                 del self.scores[a]
+        self.journal.judged |= {one, other}
         return {one, other}
 
     # --- what follows slowly
@@ -191,6 +209,9 @@ class Linker:
                     self._pair(member, other)
         self._round = len(self.index.profiles)
         self._late = {member for group in self._groups.values() for member in group}
+        self._late |= {
+            one for one, known in self.scores.items() if any(joined for _, joined in known.values())
+        }
         self._credit = -len(self._late)
 
     # --- who belongs together
@@ -265,18 +286,37 @@ class Linker:
             group for group in found if len(group) > 1 or group[0] in self.winners or group[0] in self._groups
         ]
         for group in groups:
-            before.update((member, self.winners.get(member, member)) for member in group)
+            before.update((member, self._now(member)) for member in group)
             alive = [member for member in group if member not in self.winners]
             winner = min(alive or group, key=self._age)
             after.update((member, winner) for member in group)
         self._kept(groups, after)
-        moved = sorted((one for one in after if before[one] != after[one]), key=self._age)
-        follows = {one for one in moved if before[one] != one and after[one] == after.get(before[one])}
+        for one, winner in before.items():
+            if winner != after[one]:
+                self.journal.before.setdefault(one, winner)
+                self.journal.members.add(one)
+        return self._moved(before)
+
+    def moved(self) -> list[Change]:
+        """Who is of another identity than when the journal was last cleared: what others are told in the end."""
+        gone = self.journal.gone
+        return self._moved({one: winner for one, winner in self.journal.before.items() if one not in gone})
+
+    def _moved(self, before: Mapping[int, int]) -> list[Change]:
+        """What became of addresses whose identity had been named by others; splits first."""
+        now = {one: self._now(one) for one in before}
+        moved = sorted((one for one in before if before[one] != now[one]), key=self._age)
+        follows = {
+            one for one in moved if one not in (before[one], now[one]) and now[one] == self._now(before[one])
+        }
         changes = [
             self._split(one, before[one]) for one in moved if before[one] != one and one not in follows
         ]
-        changes += [self._merge(one, after[one]) for one in moved if after[one] != one and one not in follows]
+        changes += [self._merge(one, now[one]) for one in moved if now[one] != one and one not in follows]
         return changes
+
+    def _now(self, member: int) -> int:
+        return self.winners.get(member, member)
 
     def _kept(self, groups: Iterable[list[int]], after: dict[int, int]) -> None:
         for member, winner in after.items():
@@ -286,7 +326,9 @@ class Linker:
                 self.winners[member] = winner
         for group in groups:
             if len(group) > 1:
-                self._groups[after[group[0]]] = sorted(group, key=self._age)
+                winner = after[group[0]]
+                # Who names it is the oldest one, but for an older one that was part of another before.
+                self._groups[winner] = [winner, *sorted({*group} - {winner}, key=self._age)]
 
     def _age(self, member: int) -> tuple[float, str]:
         profile = self.index.profiles[member]
@@ -342,9 +384,7 @@ class Linker:
     def forget(self, address: str) -> list[Change]:
         """Takes an address out with all that is known of it, as a purge does. Raises KeyError when it is not known."""
         member = self.index.members[address]
-        others = set(self.scores.get(member, ())) | set(
-            self._groups.get(self.winners.get(member, member), ())
-        )
+        others = set(self.scores.get(member, ())) | set(self._groups.get(self._now(member), ()))
         for said in (self.musts, self.cannots):
             for known in [known for known in said if member in known]:
                 others |= set(known)
@@ -359,6 +399,22 @@ class Linker:
         profile.address = profile.attacker_uuid = ""
         return changes
 
+    def heard(self, said: Mapping[Pair, tuple[bool, str]]) -> list[Change]:
+        """Takes over all that operators say now: pair of members → same or not, and why."""
+        touched: set[int] = set()
+        for known, (same, why) in said.items():
+            put, gone = (self.musts, self.cannots) if same else (self.cannots, self.musts)
+            if put.get(known) != why or known in gone:
+                put[known] = why
+                gone.pop(known, None)
+                touched |= {*known}
+        for spoken in (self.musts, self.cannots):
+            for known in spoken.keys() - said.keys():
+                del spoken[known]
+                touched |= {*known}
+        self.journal.judged |= touched
+        return self._regrouped(touched, whole=True)
+
     # --- look-ups
 
     def address(self, member: int) -> str:
@@ -367,13 +423,17 @@ class Linker:
 
     def uuid(self, member: int) -> str:
         """The identity that began with a member, whatever it is part of now."""
-        return identity_id(self.index.profiles[member].attacker_uuid)
+        return identity_id(self.index.profiles[member].attacker_uuid or self.journal.gone.get(member, ""))
 
     def identity(self, address: str) -> list[str]:
         """The addresses of the identity that an address is part of, the one that names it first."""
         member = self.index.members[address]
-        winner = self.winners.get(member, member)
-        return [self.address(one) for one in self._groups.get(winner, [winner])]
+        return [self.address(one) for one in self.group(member)]
+
+    def group(self, member: int) -> list[int]:
+        """All of the identity that a member is part of, the one that names it first."""
+        winner = self._now(member)
+        return self._groups.get(winner, [winner])
 
     def identities(self) -> list[list[str]]:
         """All identities of several addresses, each with the one that names it first."""

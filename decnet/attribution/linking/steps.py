@@ -92,6 +92,7 @@ def marks_of(steps: Sequence[str]) -> frozenset[str]:
     return frozenset((*steps, *(f"{one}\n{other}" for one, other in pairwise(steps))))
 
 
+@lru_cache(maxsize=16_384)
 def step_bits(step: str) -> int:
     """What a step, or that one follows another, says in bits."""
     if "\n" in step:
@@ -109,7 +110,7 @@ def script_id(steps: Sequence[str]) -> str:
 def alike(one: frozenset[str], other: frozenset[str]) -> float:
     """Weighted Jaccard of the marks of two scripts, 0..1."""
     both = sum(map(step_bits, one & other))
-    return both / sum(map(step_bits, one | other)) if both else 0.0
+    return both / (sum(map(step_bits, one)) + sum(map(step_bits, other)) - both) if both else 0.0
 
 
 _PRIME = (1 << 61) - 1

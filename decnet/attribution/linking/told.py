@@ -49,13 +49,17 @@ class CampaignTold(NamedTuple):
 
 def identity_told(linker: Linker, address: str) -> IdentityTold:
     """The identity that an address is part of. Raises KeyError for an address that is not known."""
-    addresses = linker.identity(address)
-    members = [linker.index.members[one] for one in addresses]
+    return told_of(linker, linker.index.members[address])
+
+
+def told_of(linker: Linker, member: int) -> IdentityTold:
+    """The same by the number of an address."""
+    members = linker.group(member)
     scores = [linker.scorer.score(one, other) for one, other in combinations(members, 2)]
     reasons = [*_said(linker, members), *_reasons(scores)]
     return IdentityTold(
         linker.uuid(members[0]),
-        addresses,
+        [linker.address(one) for one in members],
         [linker.index.profiles[one].attacker_uuid for one in members],
         round(fsum(score.total for score in scores) / len(scores), 2) if scores else 0.0,
         reasons[:MAX_REASONS],
@@ -90,6 +94,6 @@ def campaigns_told(linker: Linker) -> list[CampaignTold]:
         named = [(values[a].family, values[a].text, values[a].count) for a in assets]
         addresses = sorted(map(linker.address, group.members))
         told.append(
-            CampaignTold(group.uuid, linker.kits.name(assets), addresses, identities, named[:MAX_REASONS])
+            CampaignTold(group.uuid, linker.kits.name(assets[0]), addresses, identities, named[:MAX_REASONS])
         )
     return sorted(told, key=lambda one: (-len(one.addresses), one.campaign_uuid))

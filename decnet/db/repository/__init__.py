@@ -7,15 +7,19 @@ people over several subjects is in ``lists``, locks are in ``locks``, what all s
 from __future__ import annotations
 
 from decnet.db.repository.attribution.alerts import AlertsMixin
+from decnet.db.repository.attribution.linking import LinkingMixin
 from decnet.db.repository.attribution.states import StatesMixin
 from decnet.db.repository.behave import BehaveMixin
 from decnet.db.repository.fleet import FleetMixin
 from decnet.db.repository.ignored import IgnoredMixin
 from decnet.db.repository.intel import IntelMixin
 from decnet.db.repository.journal import JournalMixin
+from decnet.db.repository.lists.campaigns import CampaignsMixin
 from decnet.db.repository.lists.coverage import CoverageMixin
 from decnet.db.repository.lists.evidence import EvidenceMixin
 from decnet.db.repository.lists.find import FindMixin
+from decnet.db.repository.lists.linked import LinkedMixin
+from decnet.db.repository.lists.members import MembersMixin
 from decnet.db.repository.lists.stats import StatsMixin
 from decnet.db.repository.lists.summary import SummaryMixin
 from decnet.db.repository.lists.told import ToldMixin
@@ -51,6 +55,7 @@ class BaseRepository(
     AlertsMixin,
     AttackersMixin,
     ReplayMixin,
+    LinkingMixin,
     SessionsMixin,
     NamingMixin,
     TagsMixin,
@@ -61,6 +66,9 @@ class BaseRepository(
     SummaryMixin,
     StatsMixin,
     ToldMixin,
+    LinkedMixin,
+    MembersMixin,
+    CampaignsMixin,
     MailsMixin,
     WindowsMixin,
     StoriesMixin,

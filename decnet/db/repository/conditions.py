@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, or_, select
+from sqlalchemy import ARRAY, ColumnElement, FromClause, String, and_, any_, case, func, literal, or_, select
 
 from decnet.db.schema.columns import table_of
+from decnet.db.schema.linking import LinkGroup, LinkSession, LinkTerm, LinkValue
 from decnet.db.schema.recorder import Attacker, Identity, SessionRow
 from decnet.db.schema.ttp import TTPTag
 from decnet.ids import attacker_id, normalize_ip
 
 _ATTACKER, _SESSION, _IDENTITY = table_of(Attacker), table_of(SessionRow), table_of(Identity)
 _TAG = table_of(TTPTag)
+_GROUP, _TERM = table_of(LinkGroup), table_of(LinkTerm)
+_VALUE, _LINKED = table_of(LinkValue), table_of(LinkSession)
+CAMPAIGN = "campaign"
+"""Kind of the groups of assets that may be a campaign."""
+
+
+class Whose(NamedTuple):
+    """Of whom: only of some attackers, only of a campaign, only of an identity as it is now; None for all."""
+
+    attackers: Sequence[str] | None = None
+    campaign: str | None = None
+    identity: str | None = None
+
+
+ALL = Whose()
+_OWNER, _NAMED = _IDENTITY.alias("tag_owner"), _IDENTITY.alias("tag_named")
 
 
 def attacker_is(column: Any, attacker: str | None) -> list[ColumnElement[bool]]:
@@ -26,6 +45,43 @@ def attacker_is(column: Any, attacker: str | None) -> list[ColumnElement[bool]]:
         address = normalize_ip(attacker)
         by_ip = select(_ATTACKER.c.attacker_uuid).where(_ATTACKER.c.ip == address)
         return [or_(column == attacker_id(address), column.in_(by_ip))]
+
+
+def among(column: Any, values: Sequence[str], dialect: str) -> ColumnElement[bool]:
+    """That a column has one of any number of texts, which are one parameter."""
+    if dialect == "postgresql":
+        return column == any_(literal(list(values), ARRAY(String)))  # type: ignore[no-any-return]
+    each = func.json_each(json.dumps(list(values))).table_valued("value")
+    return column.in_(select(each.c.value))  # type: ignore[no-any-return]
+
+
+def whose_is(column: Any, whose: Whose, dialect: str) -> list[ColumnElement[bool]]:
+    """The filter of a column of attackers: of a campaign all its addresses."""
+    where = [] if whose.attackers is None else [among(column, whose.attackers, dialect)]
+    if whose.identity is not None:
+        own = or_(_IDENTITY.c.identity_uuid == whose.identity, _IDENTITY.c.merged_into == whose.identity)
+        where.append(column.in_(select(_IDENTITY.c.attacker_uuid).where(own)))
+    if whose.campaign is not None:
+        joined = _VALUE.join(_TERM, _TERM.c.term_id == _VALUE.c.term_id)
+        members = select(_VALUE.c.attacker_uuid).select_from(joined).where(_of_campaign(whose.campaign))
+        where.append(column.in_(members))
+    return where
+
+
+def visit_is(attacker: Any, session: Any, whose: Whose, dialect: str) -> list[ColumnElement[bool]]:
+    """The filter of columns of attackers and sessions: of a campaign only the sessions that had one of its assets."""
+    where = whose_is(attacker, whose._replace(campaign=None), dialect)
+    if whose.campaign is not None:
+        joined = _LINKED.join(_TERM, _TERM.c.term_id == _LINKED.c.term_id)
+        visits = select(_LINKED.c.session_id).select_from(joined).where(_of_campaign(whose.campaign))
+        where.append(session.in_(visits))
+    return where
+
+
+def _of_campaign(campaign: str) -> ColumnElement[bool]:
+    """Condition on terms: those of a campaign."""
+    roots = select(_GROUP.c.root).where(_GROUP.c.kind == CAMPAIGN, _GROUP.c.campaign_uuid == campaign)
+    return _TERM.c.campaign_root.in_(roots)
 
 
 def tag_stands() -> ColumnElement[bool]:
@@ -42,8 +98,38 @@ def tag_is_shown() -> ColumnElement[bool]:
     return mark.is_(None)
 
 
+def with_tag_identity(joined: FromClause) -> FromClause:
+    """``ttp_tag`` with what :func:`tag_identity` needs: the identity of its attacker, or the one it names alone."""
+    alone = and_(_TAG.c.attacker_uuid.is_(None), _NAMED.c.identity_uuid == _TAG.c.identity_uuid)
+    owned = joined.outerjoin(_OWNER, _OWNER.c.attacker_uuid == _TAG.c.attacker_uuid)
+    return owned.outerjoin(_NAMED, alone)
+
+
+def tag_identity() -> ColumnElement[Any]:
+    """The canonical identity of a tag as it is now; what the tag says itself is what it was when it was given."""
+    names = (_OWNER.c.merged_into, _OWNER.c.identity_uuid, _NAMED.c.merged_into, _TAG.c.identity_uuid)
+    return func.coalesce(*names)
+
+
+def identity_is_named(column: Any, names: Collection[str]) -> ColumnElement[bool]:
+    """Condition on a column of canonical identities: it is one of ``names``, or one of them was merged into it."""
+    into = select(_IDENTITY.c.merged_into).where(
+        _IDENTITY.c.identity_uuid.in_(names), _IDENTITY.c.merged_into.is_not(None)
+    )
+    return or_(column.in_(names), column.in_(into))
+
+
 def identity_is_shown(column: Any) -> ColumnElement[bool]:
-    """Condition on a column of identity uuids: the identity's own attacker is not marked."""
+    """Condition on a column of identity uuids: not all attackers of the identity that are known are marked."""
     joined = _IDENTITY.join(_ATTACKER, _ATTACKER.c.attacker_uuid == _IDENTITY.c.attacker_uuid)
-    marked = select(_IDENTITY.c.identity_uuid).select_from(joined).where(_ATTACKER.c.ignored_by.is_not(None))
+    marked = select(_IDENTITY.c.identity_uuid).select_from(joined)
+    marked = marked.where(_ATTACKER.c.ignored_by.is_not(None), ~_has_shown_member(_IDENTITY.c.identity_uuid))
     return column.not_in(marked)  # type: ignore[no-any-return]
+
+
+def _has_shown_member(identity: Any) -> ColumnElement[bool]:
+    """Whether an identity whose attacker is not marked was merged into this one."""
+    member, attacker = _IDENTITY.alias(), _ATTACKER.alias()
+    joined = member.join(attacker, attacker.c.attacker_uuid == member.c.attacker_uuid)
+    found = select(member.c.identity_uuid).select_from(joined)
+    return found.where(member.c.merged_into == identity, attacker.c.ignored_by.is_(None)).exists()

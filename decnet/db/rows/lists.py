@@ -102,14 +102,6 @@ class AttackerTold(TypedDict):
     answers: list[Answer]
 
 
-class ListedIdentity(TypedDict):
-    """One identity with its attackers, and the identity that it was merged into."""
-
-    identity_uuid: str
-    attacker_uuids: list[str]
-    merged_into: str | None
-
-
 class Login(TypedDict, total=False):
     """How a log-in is shown: ``root/#a1b2``, or its clear text where the operator keeps that."""
 

@@ -29,6 +29,20 @@ class AttributionState(SQLModel, table=True):
     seq: int = number(0)
 
 
+class AttributionPast(SQLModel, table=True):
+    """What was told last of a primitive whose row is gone, since its identity was merged or nothing is left of it.
+
+    Its number goes on from here should it come back, and nothing is told that was told already.
+    """
+
+    __tablename__ = "attribution_past"
+    identity_uuid: str = text_key()
+    primitive: str = text_key()
+    state: str = text()
+    last_change_ts: float | None = real(None)
+    seq: int = number(0)
+
+
 class SessionFeature(SQLModel, table=True):
     """One session as the multi-actor test sees it: one column per family of evidence, NULL when not measured.
 

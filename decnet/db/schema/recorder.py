@@ -67,7 +67,9 @@ class Identity(SQLModel, table=True):
 class IdentityMerge(SQLModel, table=True):
     """Every merge that others announced; the canonical identity is worked out from all that are ``live``.
 
-    One that was taken back, or that an operator's word stands against, is not. News of a smaller ``seq`` is old.
+    One that was taken back is not. News of a smaller ``seq`` is old. The row of an identity with itself, never
+    live, says with which number it was last parted. What an operator's word stands against stays live and joins
+    nothing while the word stands.
     """
 
     __tablename__ = "identity_merge"

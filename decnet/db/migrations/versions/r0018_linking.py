@@ -17,7 +17,7 @@ depends_on = None
 
 JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 TABLES = ("link_due", "link_gone", "link_address", "link_term", "link_value", "link_group", "link_session",
-          "campaign_merge", "identity_link", "link_said", "link_state")  # fmt: skip
+          "campaign_merge", "identity_link", "link_said", "link_state", "attribution_past")  # fmt: skip
 
 
 def upgrade() -> None:
@@ -25,6 +25,7 @@ def upgrade() -> None:
     _evidence()
     _belonging()
     _words()
+    _past()
     op.add_column("identity_merge", sa.Column("seq", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("identity_merge", sa.Column("live", sa.Boolean(), nullable=False, server_default=sa.true()))
     op.execute(
@@ -127,8 +128,20 @@ def _words() -> None:
     )
 
 
+def _past() -> None:
+    op.create_table(
+        "attribution_past",
+        sa.Column("identity_uuid", sa.Text(), primary_key=True),
+        sa.Column("primitive", sa.Text(), primary_key=True),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("last_change_ts", sa.Float(53), nullable=True),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+    )
+
+
 def downgrade() -> None:
-    """Drops them; identities that only links made one are their own again."""
+    """Drops them; identities that only links made one are their own again, and a merge taken back is no row."""
+    op.execute("DELETE FROM identity_merge WHERE NOT live")
     op.execute(
         "UPDATE identity SET merged_into = NULL"
         " WHERE identity_uuid IN (SELECT identity_uuid FROM link_address WHERE linked_into IS NOT NULL)"

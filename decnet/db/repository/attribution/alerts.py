@@ -14,7 +14,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from sqlalchemy import ColumnElement, func, or_, select, update
 
-from decnet.db.repository.base import Row, SqlRepository, replace, shaped
+from decnet.db.repository.base import Row, SqlRepository, chunks, replace, shaped
 from decnet.db.repository.conditions import attacker_is, identity_is_shown
 from decnet.db.rows.attribution import Alert, AlertFacts, ListedState
 from decnet.db.schema.attribution import AttributionAlert, AttributionState
@@ -92,12 +92,13 @@ class AlertsMixin(SqlRepository):
             "resolved_by": func.coalesce(_ALERT.c.resolved_by, by),
             "resolved_at": func.coalesce(_ALERT.c.resolved_at, now),
         }
-        where = (_ALERT.c.identity_uuid.in_(identities), _ALERT.c.standing)
+        done = 0
         async with self._write() as session:
-            done = await session.execute(
-                update(_ALERT).where(*where).values(values).returning(_ALERT.c.alert_id)
-            )
-            return len(done.all())
+            for part in chunks(identities):
+                where = (_ALERT.c.identity_uuid.in_(part), _ALERT.c.standing)
+                closed = update(_ALERT).where(*where).values(values).returning(_ALERT.c.alert_id)
+                done += len((await session.execute(closed)).all())
+        return done
 
     async def set_alert_state(self, alert_id: str, state: str, by: str) -> Alert | None:
         """Acknowledges or resolves an alert; the row afterwards, None when there is no such alert.
@@ -138,7 +139,7 @@ class AlertsMixin(SqlRepository):
         if not ignored:
             where.append(identity_is_shown(_ALERT.c.identity_uuid))
         if attacker is not None:
-            where.append(_identity_of(_ALERT.c.identity_uuid, attacker))
+            where.append(_identity_of(_ALERT.c.identity_uuid, attacker))  # its own, too: from before a merge
         order = (_ALERT.c.ts.desc(), _ALERT.c.alert_id)
         query = select(_ALERT).where(*where).order_by(*order)
         async with self._read() as db:
@@ -186,10 +187,10 @@ def _fresh(alert: AlertFacts, number: int) -> Row:
 
 
 def _identity_of(column: Any, attacker: str) -> ColumnElement[bool]:
-    """The canonical identity of an attacker (address or uuid)."""
-    canonical = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
-    wanted = select(canonical).where(*attacker_is(_IDENTITY.c.attacker_uuid, attacker))
-    return column.in_(wanted)  # type: ignore[no-any-return]
+    """The canonical identity of an attacker (address or uuid), or its own one."""
+    own = attacker_is(_IDENTITY.c.attacker_uuid, attacker)
+    either = [select(name).where(*own) for name in (_IDENTITY.c.identity_uuid, _IDENTITY.c.merged_into)]
+    return or_(*(column.in_(wanted) for wanted in either))
 
 
 def _state_filter(since: datetime | float | None, attacker: str | None, identity: str | None) -> list[Any]:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from sqlalchemy import bindparam, column, func, or_, select, text, true, update
 
-from decnet.db.repository.base import Row, SqlRepository, chunks, insert_for, replace
+from decnet.db.repository.base import Row, SqlRepository, chunks, insert_for, replace, shaped
 from decnet.db.repository.locks import lock_rows
 from decnet.db.repository.recorder.attackers import AttackersMixin
 from decnet.db.rows.attribution import (
@@ -24,7 +24,12 @@ from decnet.db.rows.attribution import (
     SuspectedIdentity,
     VerdictRow,
 )
-from decnet.db.schema.attribution import AttributionState, MultiActorEvidence, SessionFeature
+from decnet.db.schema.attribution import (
+    AttributionPast,
+    AttributionState,
+    MultiActorEvidence,
+    SessionFeature,
+)
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Identity
 from decnet.db.types import SafeFloat, SafeJson
@@ -32,9 +37,17 @@ from decnet.hostile import storable_text
 
 _ATTACKER, _IDENTITY, _STATE = table_of(Attacker), table_of(Identity), table_of(AttributionState)
 _FEATURE, _EVIDENCE = table_of(SessionFeature), table_of(MultiActorEvidence)
+_PAST = table_of(AttributionPast)
 FAMILY_COLUMNS = ("client", "playbook", "tempo", "credentials", "typing", "habit", "hours")
 _FEATURE_COLUMNS = ("session_id", "attacker_uuid", "identity_uuid", "started_at", "ended_at", "rank")
 _STATE_COLUMNS = tuple(_STATE.c.keys())
+_PAST_COLUMNS = tuple(_PAST.c.keys())
+_NOTHING_SEEN: Row = {
+    "current_value": None,
+    "confidence": 0.0,
+    "observation_count": 0,
+    "last_observation_ts": None,
+}
 ROWS_READ = 10
 """Observations read for a merge; attribution.md, "bounded reads"."""
 SESSIONS_READ = 64
@@ -183,11 +196,30 @@ class StatesMixin(AttackersMixin, SqlRepository):
         async with self._write() as session:
             await self._upsert(session, _STATE, rows, merge)
 
-    async def delete_attribution_states(self, identities: Iterable[str]) -> None:
-        """Forgets the states of identities that were merged into another one."""
+    async def told_states(self, keys: Iterable[Key]) -> dict[Key, PrimitiveState]:
+        """The state rows of these keys; of one that has none, what was told of it last, without an observation."""
+        wanted = set(keys)
+        out = await self.attribution_states(wanted)
+        gone = {identity for identity, primitive in wanted if (identity, primitive) not in out}
+        async with self._read() as session:
+            for part in chunks(sorted(gone)):
+                rows = await self._rows(session, select(_PAST).where(_PAST.c.identity_uuid.in_(part)))
+                for row in rows:
+                    if (key := (row["identity_uuid"], row["primitive"])) in wanted:
+                        out.setdefault(key, shaped(PrimitiveState, {**_NOTHING_SEEN, **row}))
+        return out
+
+    async def put_aside_states(self, keys: Iterable[Key]) -> None:
+        """Takes away the state rows of these keys, and keeps what was told of them."""
+        wanted = set(keys)
+        rows = await self.attribution_states(wanted)
+        kept = [{name: row.get(name) for name in _PAST_COLUMNS} for row in rows.values()]
+        merge = dict.fromkeys(("state", "last_change_ts", "seq"), replace)
         async with self._write() as session:
-            for part in chunks(sorted(set(identities))):
-                await session.execute(_STATE.delete().where(_STATE.c.identity_uuid.in_(part)))
+            await self._upsert(session, _PAST, kept, merge)
+            for identity, primitive in sorted(rows):
+                gone = _STATE.delete().where(_STATE.c.identity_uuid == identity)
+                await session.execute(gone.where(_STATE.c.primitive == primitive))
 
     async def upsert_session_features(self, rows: Sequence[SessionFeatures]) -> None:
         """Keeps the features of sessions and marks their identities as due for the multi-actor test.
@@ -269,13 +301,20 @@ class StatesMixin(AttackersMixin, SqlRepository):
         return cast("Explanation", found) if found else None
 
     async def list_multi_actor_identities(self) -> list[SuspectedIdentity]:
-        """{identity_uuid, primitives} of the identities that the multi-actor test suspects."""
-        query = select(_EVIDENCE.c.identity_uuid, _EVIDENCE.c.primitives).where(_EVIDENCE.c.suspected)
+        """{identity_uuid, primitives} of the identities that the multi-actor test suspects.
+
+        A verdict that came late on one that was merged meanwhile is not asked.
+        """
+        merged = select(1).where(
+            _IDENTITY.c.identity_uuid == _EVIDENCE.c.identity_uuid, _IDENTITY.c.merged_into.is_not(None)
+        )
+        query = select(_EVIDENCE.c.identity_uuid, _EVIDENCE.c.primitives)
+        query = query.where(_EVIDENCE.c.suspected, ~merged.exists())
         async with self._read() as session:
             return await self._rows(session, query.order_by(_EVIDENCE.c.identity_uuid), SuspectedIdentity)
 
     async def drop_evidence(self, identities: Iterable[str]) -> None:
-        """Forgets the verdicts on identities that were merged into another one."""
+        """Forgets the verdicts on identities whose attackers are others now."""
         gone = {"suspected": False, "primitives": None, "verdict": None, "reason": "merged"}
         async with self._write() as session:
             for part in chunks(sorted(set(identities))):

@@ -9,14 +9,24 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, shaped
-from decnet.db.repository.conditions import attacker_is, tag_is_shown, tag_stands
-from decnet.db.rows.lists import ListedAttacker, ListedCredential, ListedIdentity, ListedSession, ListedTag
+from decnet.db.repository.conditions import (
+    ALL,
+    Whose,
+    attacker_is,
+    tag_identity,
+    tag_is_shown,
+    tag_stands,
+    visit_is,
+    whose_is,
+    with_tag_identity,
+)
+from decnet.db.rows.lists import ListedAttacker, ListedCredential, ListedSession, ListedTag
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Credential, Identity, SessionRow
 from decnet.db.schema.story import SessionStory
@@ -27,6 +37,7 @@ from decnet.keyed import login_label
 _TAG, _SESSION = table_of(TTPTag), table_of(SessionRow)
 _STORY = table_of(SessionStory)
 _ATTACKER, _IDENTITY, _CREDENTIAL = table_of(Attacker), table_of(Identity), table_of(Credential)
+"""The identity that a tag itself names."""
 _CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
 _seen_last = func.coalesce(_ATTACKER.c.last_seen, _ATTACKER.c.told_at)
 _TAG_ROW = (
@@ -73,6 +84,16 @@ _STORY_ROW = (
 Since = datetime | float | None
 
 
+class Judged(NamedTuple):
+    """How sessions were judged: with one of some severities (none: all), with a playbook (None: any)."""
+
+    severities: Sequence[str] = ()
+    playbook: str | None = None
+
+
+ANYHOW = Judged()
+
+
 class EvidenceMixin(SqlRepository):
     """Rows exactly as the command line's contract names them."""
 
@@ -84,12 +105,16 @@ class EvidenceMixin(SqlRepository):
         technique: str | None = None,
         limit: int = 100,
         ignored: bool = False,
+        *,
+        whose: Whose = ALL,
     ) -> list[ListedTag]:
         """Tags by the time at which the attacker did it (``seen_at``: order and ``since``).
 
-        ``technique`` may be a technique or a sub-technique. technique_name is the caller's.
+        ``technique`` may be a technique or a sub-technique. Of a campaign its sessions are asked for. technique_name is
+        the caller's.
         """
         where = [tag_stands(), *attacker_is(_TAG.c.attacker_uuid, attacker)]
+        where += await self._tag_is_of(whose)
         if since is not None:
             where.append(_TAG.c.seen_at >= as_utc(since))
         if session is not None:
@@ -98,14 +123,28 @@ class EvidenceMixin(SqlRepository):
             where.append(or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique))
         if not ignored:
             where.append(tag_is_shown())
-        identity = func.coalesce(_TAG.c.identity_uuid, _CANONICAL).label("identity_uuid")
+        identity = tag_identity().label("identity_uuid")
         query = select(*(_TAG.c[name] for name in _TAG_ROW), _ATTACKER.c.ip.label("attacker_ip"), identity)
         joined = _TAG.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid)
-        joined = joined.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _TAG.c.attacker_uuid)
         joined = joined.outerjoin(_SESSION, _SESSION.c.session_id == _TAG.c.session_id)
-        query = query.select_from(joined).where(and_(*where))
+        query = query.select_from(with_tag_identity(joined)).where(and_(*where))
         rows = await self._listed(query.order_by(_newest(_TAG.c.seen_at), _TAG.c.uuid), limit)
         return [shaped(ListedTag, {**row, "technique_name": None}) for row in rows]
+
+    async def _tag_is_of(self, whose: Whose) -> list[ColumnElement[bool]]:
+        """The filter of tags: those of an identity are all of its attackers, and those that name it or a part of it alone."""
+        uuid = _TAG.c.attacker_uuid
+        where = visit_is(uuid, _TAG.c.session_id, whose._replace(identity=None), self.db.dialect)
+        if whose.identity is None:
+            return where
+        own = or_(_IDENTITY.c.identity_uuid == whose.identity, _IDENTITY.c.merged_into == whose.identity)
+        async with self._read() as session:  # asked first: as a part of the query either side costs its index
+            parts = (
+                await session.execute(select(_IDENTITY.c.identity_uuid, _IDENTITY.c.attacker_uuid).where(own))
+            ).all()
+        names, attackers = ({part[n] for part in parts if part[n]} for n in (0, 1))
+        its = _TAG.c.identity_uuid.in_(sorted(names | {whose.identity}))
+        return [*where, or_(and_(its, uuid.is_(None)), uuid.in_(sorted(attackers)))]
 
     async def list_sessions(
         self,
@@ -115,15 +154,17 @@ class EvidenceMixin(SqlRepository):
         technique: str | None = None,
         limit: int = 100,
         ignored: bool = False,
-        severities: Sequence[str] = (),
-        playbook: str | None = None,
+        judged: Judged = ANYHOW,
+        *,
+        whose: Whose = ALL,
     ) -> list[ListedSession]:
         """Sessions that were alive at ``since`` or later; ``technique`` asks for a tag of it.
 
-        ``severities`` are those that are asked for, none for all.
+        Of a campaign those with one of its assets are asked for.
         """
         tags = and_(_TAG.c.session_id == _SESSION.c.session_id, tag_stands())
         where = [_SESSION.c.attacker_uuid.is_not(None), *attacker_is(_SESSION.c.attacker_uuid, attacker)]
+        where += visit_is(_SESSION.c.attacker_uuid, _SESSION.c.session_id, whose, self.db.dialect)
         where += _not_marked(_SESSION.c.ignored_by, ignored)
         if since is not None:
             where.append(func.coalesce(_SESSION.c.ended_at, _SESSION.c.started_at) >= as_utc(since))
@@ -132,10 +173,10 @@ class EvidenceMixin(SqlRepository):
         if technique is not None:
             wanted = or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique)
             where.append(select(_TAG.c.uuid).where(tags, wanted).exists())
-        if severities:
-            where.append(_STORY.c.severity.in_(severities))
-        if playbook is not None:
-            where.append(_STORY.c.playbook == playbook)
+        if judged.severities:
+            where.append(_STORY.c.severity.in_(judged.severities))
+        if judged.playbook is not None:
+            where.append(_STORY.c.playbook == judged.playbook)
         count = select(func.count()).select_from(_TAG).where(tags).scalar_subquery().label("tag_count")
         columns = [_SESSION.c[name] for name in _SESSION_ROW]
         query = select(*columns, *_STORY_ROW, _CANONICAL.label("identity_uuid"), count)
@@ -154,9 +195,12 @@ class EvidenceMixin(SqlRepository):
         technique: str | None = None,
         limit: int = 100,
         ignored: bool = False,
+        *,
+        whose: Whose = ALL,
     ) -> list[ListedAttacker]:
         """Attackers last seen at ``since`` or later; ``techniques`` is sorted."""
         where = attacker_is(_ATTACKER.c.attacker_uuid, attacker)
+        where += whose_is(_ATTACKER.c.attacker_uuid, whose, self.db.dialect)
         where += _not_marked(_ATTACKER.c.ignored_by, ignored)
         if since is not None:
             where.append(_seen_last >= as_utc(since))
@@ -172,38 +216,10 @@ class EvidenceMixin(SqlRepository):
             _seen_last.label("last_seen"),
         )
         joined = _ATTACKER.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _ATTACKER.c.attacker_uuid)
-        query = query.select_from(joined).where(and_(True, *where))
+        chosen = [among_the_latest(where, since, limit)] if limit else where
+        query = query.select_from(joined).where(and_(True, *chosen))
         rows = await self._listed(query.order_by(_newest(_seen_last), _ATTACKER.c.attacker_uuid), limit)
         return await self._with_counts(rows, ignored)
-
-    async def list_identities(
-        self, since: Since = None, limit: int = 100, ignored: bool = False
-    ) -> list[ListedIdentity]:
-        """Identities with their attackers; a merged one has its canonical identity in ``merged_into``.
-
-        An identity whose own attacker is ignored is left out.
-        """
-        seen = func.max(_seen_last)
-        joined = _IDENTITY.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _IDENTITY.c.attacker_uuid)
-        columns = (_IDENTITY.c.identity_uuid, _IDENTITY.c.attacker_uuid, _IDENTITY.c.merged_into)
-        query = select(*columns).select_from(joined).group_by(*columns)
-        query = query.where(and_(True, *_not_marked(_ATTACKER.c.ignored_by, ignored)))
-        if since is not None:
-            query = query.having(seen >= as_utc(since))
-        rows = await self._listed(query.order_by(_newest(seen), _IDENTITY.c.identity_uuid), limit)
-        members = await self._members([row["identity_uuid"] for row in rows])
-        return [_identity_row(row, members) for row in rows]
-
-    async def _members(self, identities: Sequence[str]) -> dict[str, list[str]]:
-        members: dict[str, list[str]] = defaultdict(list)
-        async with self._read() as session:
-            for part in chunks(identities):
-                query = select(_IDENTITY.c.merged_into, _IDENTITY.c.attacker_uuid).where(
-                    _IDENTITY.c.merged_into.in_(part), _IDENTITY.c.attacker_uuid.is_not(None)
-                )
-                for canonical, attacker in await session.execute(query):
-                    members[canonical].append(attacker)
-        return members
 
     async def _with_counts(self, rows: list[Row], ignored: bool) -> list[ListedAttacker]:
         counts: dict[str, tuple[int, int]] = {}
@@ -253,6 +269,21 @@ class EvidenceMixin(SqlRepository):
             return await self._rows(session, query.limit(limit) if limit > 0 else query)
 
 
+def among_the_latest(where: Sequence[ColumnElement[bool]], since: Since, limit: int) -> ColumnElement[bool]:
+    """That an attacker is among as many of those that were seen last, and of those that were only told of.
+
+    Both are found by the index of ``last_seen``, however many attackers there are; which of them are shown is settled
+    by who asks.
+    """
+    uuid, last = _ATTACKER.c.attacker_uuid, _ATTACKER.c.last_seen
+    late = [] if since is None else [last >= as_utc(since)]
+    seen = select(uuid).where(last.is_not(None), *late, *where).order_by(last.desc(), uuid).limit(limit)
+    told = (
+        select(uuid).where(last.is_(None), *where).order_by(_newest(_ATTACKER.c.told_at), uuid).limit(limit)
+    )
+    return uuid.in_(union_all(select(seen.subquery()), select(told.subquery())))
+
+
 def _newest(column: Any) -> ColumnElement[Any]:
     """PostgreSQL would put rows without a time first, SQLite puts them last."""
     return func.coalesce(column, as_utc(0)).desc()
@@ -283,13 +314,3 @@ def _attacker_row(
     found = sorted(techniques.get(row["attacker_uuid"], ()))
     counted = {"session_count": sessions, "decky_count": deckies, "techniques": found}
     return shaped(ListedAttacker, {**row, **counted})
-
-
-def _identity_row(row: Row, members: dict[str, list[str]]) -> ListedIdentity:
-    own = [row["attacker_uuid"]] if row["attacker_uuid"] else []
-    attackers = sorted({*own, *members.get(row["identity_uuid"], ())})
-    return {
-        "identity_uuid": row["identity_uuid"],
-        "attacker_uuids": attackers,
-        "merged_into": row["merged_into"],
-    }

@@ -11,14 +11,24 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, cast, func, or_, select
+from sqlalchemy import ColumnElement, String, case, cast, func, null, or_, select
 
 from decnet.db.repository.base import Row, SqlRepository, shaped
+from decnet.db.repository.lists.campaigns import campaign_name, has_shown_address, is_campaign
 from decnet.db.rows.lists import Hit
 from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Attacker, AttackerIntel, Command, Credential, Fingerprint, SessionRow
+from decnet.db.schema.linking import LinkGroup, LinkTerm, LinkValue
+from decnet.db.schema.recorder import (
+    Attacker,
+    AttackerIntel,
+    Command,
+    Credential,
+    Fingerprint,
+    Identity,
+    SessionRow,
+)
 from decnet.db.schema.ttp import TTPTag
-from decnet.db.types import as_utc
+from decnet.db.types import SafeFloat, as_utc
 from decnet.hostile import storable_text
 from decnet.keyed import login_label
 
@@ -28,6 +38,9 @@ _INTEL, _TAG = table_of(AttackerIntel), table_of(TTPTag)
 _FILES = (
     "downloads", "uploads", "forwards", "inputs", "exploits", "joined", "extras", "facts", "client", "auth",
 )  # fmt: skip
+_TERM, _VALUE, _GROUP = table_of(LinkTerm), table_of(LinkValue), table_of(LinkGroup)
+_IDENTITY = table_of(Identity)
+_FOUND_FAMILIES = ("key", "host")
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 FIND_COLUMNS = ("ts", "kind", "value", "attacker_ip", "attacker_uuid", "session_id")
 
@@ -45,7 +58,7 @@ class FindMixin(SqlRepository):
         clear: bool = False,
     ) -> list[Hit]:
         """Rows ts (aware), kind (command, address, user, hash, url, file, forward, input, exploit, client, intel, mail, canary,
-        other), value, attacker_ip, attacker_uuid, session_id, newest first; limit 0 is all. Empty text finds nothing. A user has
+        key, host, identity, campaign, other), value, attacker_ip, attacker_uuid, session_id, newest first; limit 0 is all. Empty text finds nothing. A user has
         ``login`` too (``root/#a1b2``); with ``clear`` it is the clear text where that was kept, and is searched.
         """
         text = storable_text(text)
@@ -60,6 +73,9 @@ class FindMixin(SqlRepository):
             (_files(text), _json_items(text)),
             (_said_by_others(text), _json_items(text)),
             (_evidence(text), _json_items(text)),
+            (_values(text), _as_it_is),
+            (_identities(text), _plain("identity")),
+            (_campaigns(text), _plain("campaign")),
         ):
             rows += await self._found(query, shape, since, limit, ignored)
         newest = sorted(rows, key=lambda row: (row["ts"] or _EVER, row["kind"], row["value"]), reverse=True)
@@ -72,7 +88,10 @@ class FindMixin(SqlRepository):
     async def _found(self, query: _Query, shape: Any, since: Any, limit: int, ignored: bool) -> list[Hit]:
         statement, time, mark = query
         if since is not None:
-            statement = statement.where(time >= as_utc(since))
+            moment = as_utc(since)
+            assert moment is not None
+            seconds = isinstance(time.type, SafeFloat)
+            statement = statement.where(time >= (moment.timestamp() if seconds else moment))
         if not ignored:
             statement = statement.where(mark.is_(None))
         statement = statement.order_by(time.desc())
@@ -82,7 +101,7 @@ class FindMixin(SqlRepository):
 
 
 def _shown(row: Row) -> Hit:
-    shown = {name: row.get(name) for name in FIND_COLUMNS}
+    shown = {**{name: row.get(name) for name in FIND_COLUMNS}, "ts": as_utc(row["ts"])}
     return shaped(Hit, {**shown, "login": row["login"]} if "login" in row else shown)
 
 
@@ -175,6 +194,47 @@ def _evidence(text: str) -> _Query:
     kept = _TAG.c.source_kind.in_(_EVIDENCE_KINDS)
     statement = select(*columns, _TAG.c.attacker_uuid, _TAG.c.session_id).select_from(joined)
     return statement.where(kept, _in_json(_TAG.c.evidence, text)), _TAG.c.created_at, _ATTACKER.c.ignored_by
+
+
+def _values(text: str) -> _Query:
+    """Keys and payload hosts of addresses, as linking has them; when an address was first seen with it."""
+    at = func.coalesce(_VALUE.c.first_at, 0.0)
+    columns = [
+        at.label("ts"),
+        _TERM.c.family.label("kind"),
+        _TERM.c.value,
+        _ATTACKER.c.ip.label("attacker_ip"),
+    ]
+    joined = _TERM.join(_VALUE, _VALUE.c.term_id == _TERM.c.term_id)
+    joined = joined.join(_ATTACKER, _ATTACKER.c.attacker_uuid == _VALUE.c.attacker_uuid)
+    wanted = (_TERM.c.family.in_(_FOUND_FAMILIES), _has(_TERM.c.value, text))
+    query = select(*columns, _ATTACKER.c.attacker_uuid).select_from(joined).where(*wanted)
+    return query, at, _ATTACKER.c.ignored_by
+
+
+def _identities(text: str) -> _Query:
+    """The identity that has an id, by the address that it began with."""
+    seen = func.coalesce(_ATTACKER.c.last_seen, _ATTACKER.c.told_at)
+    columns = [
+        seen.label("ts"),
+        _IDENTITY.c.identity_uuid.label("value"),
+        _ATTACKER.c.ip.label("attacker_ip"),
+    ]
+    joined = _IDENTITY.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _IDENTITY.c.attacker_uuid)
+    query = select(*columns, _IDENTITY.c.attacker_uuid).select_from(joined)
+    return query.where(_IDENTITY.c.identity_uuid == text.lower()), seen, _ATTACKER.c.ignored_by
+
+
+def _campaigns(text: str) -> _Query:
+    """Campaigns by a part of their name, and the one that has an id; the value names them on the command line."""
+    its = or_(_GROUP.c.campaign_uuid == text.lower(), _has(campaign_name(), text))
+    named = (_GROUP.c.campaign_uuid + " " + campaign_name()).label("value")
+    query = select(_GROUP.c.founded_at.label("ts"), named).where(is_campaign(), its)
+    return query, _GROUP.c.founded_at, case((has_shown_address(), null()), else_="all ignored")
+
+
+def _as_it_is(row: Row) -> list[Row]:
+    return [row]
 
 
 def _plain(kind: str) -> Any:

@@ -1,4 +1,7 @@
-"""Repository, part stats: what was seen most often since a moment. Ignored sources are left out everywhere."""
+"""Repository, part stats: what was seen most often since a moment, of everybody or of some.
+
+Ignored sources are left out everywhere; of a campaign all that its addresses did counts.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, select
 
 from decnet.db.repository.base import SqlRepository
+from decnet.db.repository.conditions import ALL, Whose, whose_is
 from decnet.db.rows.lists import Often, Top
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Credential, SessionRow
@@ -29,50 +33,55 @@ _PAGE = 1000
 class StatsMixin(SqlRepository):
     """Counts over sessions (by their start) and log-ins (by their last time); the most attackers first, then the most times."""
 
-    async def sources(self, since: Since = None) -> list[tuple[str, int]]:
+    async def sources(self, since: Since = None, whose: Whose = ALL) -> list[tuple[str, int]]:
         """Addresses with their sessions."""
         ip = _SESSION.c.attacker_ip
         query = (
-            select(ip, func.count()).where(ip.is_not(None), *_sessions_since(since)).group_by(ip).order_by(ip)
+            select(ip, func.count())
+            .where(ip.is_not(None), *self._visits(since, whose))
+            .group_by(ip)
+            .order_by(ip)
         )
         async with self._read() as session:
             return [(address, int(count)) for address, count in await session.execute(query)]
 
-    async def top_users(self, since: Since = None, limit: int = 10) -> Top:
+    async def top_users(self, since: Since = None, limit: int = 10, whose: Whose = ALL) -> Top:
         """User names that were tried."""
         return await self._top(
-            [_CREDENTIAL.c.username], _tried(), _CREDENTIAL.c.attacker_uuid, _logins_since(since), limit
+            [_CREDENTIAL.c.username], _tried(), _CREDENTIAL.c.attacker_uuid, self._tries(since, whose), limit
         )
 
-    async def top_logins(self, since: Since = None, limit: int = 10, *, clear: bool = False) -> Top:
+    async def top_logins(
+        self, since: Since = None, limit: int = 10, whose: Whose = ALL, *, clear: bool = False
+    ) -> Top:
         """User names with secrets that were tried: ``root/#a1b2``; with ``clear`` in clear text, where that was kept."""
         columns = [_CREDENTIAL.c.username, _CREDENTIAL.c.secret_hmac]
         secret = func.max(_CREDENTIAL.c.secret)
-        where = [*_logins_since(since), _CREDENTIAL.c.secret_hmac.is_not(None)]
+        where = [*self._tries(since, whose), _CREDENTIAL.c.secret_hmac.is_not(None)]
         return await self._top(
             columns, _tried(), _CREDENTIAL.c.attacker_uuid, where, limit, [secret],
             lambda name, hmac, kept: login_label(name, hmac, kept if clear else None),
         )  # fmt: skip
 
-    async def top_clients(self, since: Since = None, limit: int = 10) -> Top:
+    async def top_clients(self, since: Since = None, limit: int = 10, whose: Whose = ALL) -> Top:
         """What clients said they are."""
         version = _SESSION.c.client["version"].as_string()
         return await self._top(
             [version],
             _SESSION,
             _SESSION.c.attacker_uuid,
-            [version.is_not(None), *_sessions_since(since)],
+            [version.is_not(None), *self._visits(since, whose)],
             limit,
         )
 
-    async def top_things(self, kind: str, since: Since = None, limit: int = 10) -> Top:
+    async def top_things(self, kind: str, since: Since = None, limit: int = 10, whose: Whose = ALL) -> Top:
         """Hosts of URLs, hashes of files or keys (``host``, ``hash``, ``key``) of sessions."""
         joined = _SESSION.join(_THING, _THING.c.session_id == _SESSION.c.session_id)
         return await self._top(
             [_THING.c.value],
             joined,
             _SESSION.c.attacker_uuid,
-            [_THING.c.kind == kind, *_sessions_since(since)],
+            [_THING.c.kind == kind, *self._visits(since, whose)],
             limit,
         )
 
@@ -84,7 +93,7 @@ class StatsMixin(SqlRepository):
         )
         async with self._read() as session:
             versions = sorted((await session.execute(own)).scalars())[:MAX_ASKED]
-        where = [version.in_(versions), *_sessions_since(None)]
+        where = [version.in_(versions), *self._visits()]
         return (await self._top([version], _SESSION, _SESSION.c.attacker_uuid, where, 0))["top"]
 
     async def things_of(self, attacker_uuid: str, kind: str) -> list[Often]:
@@ -100,15 +109,15 @@ class StatsMixin(SqlRepository):
         )
         async with self._read() as session:
             values = (await session.execute(own)).scalars().all()
-        where = [_THING.c.kind == kind, _THING.c.value.in_(values), *_sessions_since(None)]
+        where = [_THING.c.kind == kind, _THING.c.value.in_(values), *self._visits()]
         return (await self._top([_THING.c.value], joined, _SESSION.c.attacker_uuid, where, 0))["top"]
 
-    async def top_urls(self, since: Since = None, limit: int = 10) -> Top:
+    async def top_urls(self, since: Since = None, limit: int = 10, whose: Whose = ALL) -> Top:
         """URLs that sessions fetched from, or tried to."""
         found: dict[str, tuple[set[str], int]] = defaultdict(lambda: (set(), 0))
         last = ""
         columns = (_SESSION.c.session_id, _SESSION.c.attacker_uuid, _SESSION.c.downloads)
-        query = select(*columns).where(_SESSION.c.downloads.is_not(None), *_sessions_since(since))
+        query = select(*columns).where(_SESSION.c.downloads.is_not(None), *self._visits(since, whose))
         async with self._read() as session:
             while True:
                 page = query.where(_SESSION.c.session_id > last).order_by(_SESSION.c.session_id).limit(_PAGE)
@@ -126,6 +135,17 @@ class StatsMixin(SqlRepository):
             "of": len(found),
             "top": [{"value": url, "attackers": len(who), "times": count} for url, (who, count) in some],
         }
+
+    def _visits(self, since: Since = None, whose: Whose = ALL) -> list[ColumnElement[bool]]:
+        """The filter of sessions."""
+        shown = [_SESSION.c.ignored_by.is_(None), *whose_is(_SESSION.c.attacker_uuid, whose, self.db.dialect)]
+        return shown if since is None else [*shown, _SESSION.c.started_at >= as_utc(since)]
+
+    def _tries(self, since: Since, whose: Whose) -> list[ColumnElement[bool]]:
+        """The filter of log-ins."""
+        whoever = whose_is(_CREDENTIAL.c.attacker_uuid, whose, self.db.dialect)
+        shown = [_ATTACKER.c.ignored_by.is_(None), *whoever]
+        return shown if since is None else [*shown, _CREDENTIAL.c.last_seen >= as_utc(since)]
 
     async def _top(
         self,
@@ -155,18 +175,8 @@ class StatsMixin(SqlRepository):
         return {"of": int(rows[0][2]) if rows else 0, "top": top}
 
 
-def _sessions_since(since: Since) -> list[ColumnElement[bool]]:
-    shown: list[ColumnElement[bool]] = [_SESSION.c.ignored_by.is_(None)]
-    return shown if since is None else [*shown, _SESSION.c.started_at >= as_utc(since)]
-
-
 def _tried() -> Any:
     return _CREDENTIAL.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _CREDENTIAL.c.attacker_uuid)
-
-
-def _logins_since(since: Since) -> list[ColumnElement[bool]]:
-    shown: list[ColumnElement[bool]] = [_ATTACKER.c.ignored_by.is_(None)]
-    return shown if since is None else [*shown, _CREDENTIAL.c.last_seen >= as_utc(since)]
 
 
 def _urls(downloads: Any) -> set[str]:

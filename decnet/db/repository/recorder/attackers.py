@@ -1,7 +1,7 @@
-"""Repository, part actors: attackers, identities and merges, credentials, fingerprints, recordings.
+"""Repository, part actors: attackers, the forming of their identities, credentials, fingerprints, recordings.
 
-Everything is commutative and idempotent: first and last times widen, merges are worked out from all
-that were ever announced.
+Everything is commutative and idempotent: first and last times widen. Who is one with whom is worked out in
+:mod:`decnet.db.repository.attribution.identities`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import NAMESPACE_URL, uuid5
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from decnet.db.repository.attribution.identities import IdentitiesMixin
 from decnet.db.repository.base import (
     Row,
     SqlRepository,
@@ -30,7 +31,6 @@ from decnet.db.schema.recorder import (
     Credential,
     Fingerprint,
     Identity,
-    IdentityMerge,
     Recording,
     SessionRow,
 )
@@ -38,7 +38,7 @@ from decnet.db.types import as_utc
 from decnet.hostile import storable_text
 from decnet.ids import identity_id, normalize_ip
 
-_ATTACKER, _IDENTITY, _MERGE = table_of(Attacker), table_of(Identity), table_of(IdentityMerge)
+_ATTACKER, _IDENTITY = table_of(Attacker), table_of(Identity)
 _CREDENTIAL, _FINGERPRINT, _RECORDING = table_of(Credential), table_of(Fingerprint), table_of(Recording)
 _SESSION = table_of(SessionRow)
 _ROW_NS = uuid5(NAMESPACE_URL, "decnet:row:v1")
@@ -51,7 +51,6 @@ _CREDENTIAL_KEY = (
     "secret_kind",
     "secret_hmac",
 )
-MAX_GROUP = 10_000
 
 
 def _row_id(*parts: object) -> str:
@@ -63,8 +62,8 @@ _ADDED = frozenset({"hassh_algorithms", "key_algs", "enc_algs", "mac_algs", "com
 """Fields of fingerprints that came later: ids of what is stored stay what they are."""
 
 
-class AttackersMixin(SqlRepository):
-    """``attacker``, ``identity``, ``identity_merge``, ``credential``, ``fingerprint``, ``recording``."""
+class AttackersMixin(IdentitiesMixin, SqlRepository):
+    """``attacker``, ``identity``, ``credential``, ``fingerprint``, ``recording``."""
 
     async def upsert_attacker(self, attacker_uuid: str, ip: str | None, ts: datetime | float | None) -> None:
         """Sees an attacker at ``ts``: first and last sight widen."""
@@ -91,15 +90,28 @@ class AttackersMixin(SqlRepository):
         async with self._write() as session:
             await self._upsert(session, _ATTACKER, rows, merge)
 
+    async def addresses_of_attackers(self, attacker_uuids: Iterable[str]) -> dict[str, str]:
+        """The addresses of those attackers of which one is known."""
+        out: dict[str, str] = {}
+        query = select(_ATTACKER.c.attacker_uuid, _ATTACKER.c.ip).where(_ATTACKER.c.ip.is_not(None))
+        async with self._read() as session:
+            for part in chunks(sorted(set(attacker_uuids))):
+                found = await session.execute(query.where(_ATTACKER.c.attacker_uuid.in_(part)))
+                out |= dict(found.tuples().all())
+        return out
+
     async def form_identities(self, attacker_uuids: Iterable[str]) -> list[tuple[str, str]]:
         """Gives every attacker its stub identity; (identity_uuid, attacker_uuid) of the new ones only."""
         members = {identity_id(uuid): uuid for uuid in sorted(set(map(storable_text, attacker_uuids)))}
         formed: list[str] = []
         async with self._write() as session:
+            joined = await self._has_edges(session, sorted(members))
+            if joined:  # before rows are held: who merges waits for this lock first, too
+                await self._serialise(session, LOCK_MERGES)
             for part in chunks(sorted(members)):
                 formed += await self._form(session, {key: members[key] for key in part})
-            if formed:
-                await self._apply_merges(session, formed)
+            if formed and joined:
+                await self._regroup_all(session, formed)
         return [(identity, members[identity]) for identity in sorted(formed)]
 
     async def _form(self, session: AsyncSession, members: dict[str, str]) -> list[str]:
@@ -126,64 +138,6 @@ class AttackersMixin(SqlRepository):
                 return None
             await bound.form_identities([attacker_uuid])
             return await bound.canonical_identity(identity_id(storable_text(attacker_uuid)))
-
-    async def canonical_identity(self, identity_uuid: str) -> str:
-        """The identity that this one was merged into, itself when it was not."""
-        query = select(_IDENTITY.c.merged_into).where(_IDENTITY.c.identity_uuid == identity_uuid)
-        async with self._read() as session:
-            return (await session.execute(query)).scalar_one_or_none() or identity_uuid
-
-    async def attackers_of_identity(self, identity_uuid: str) -> list[str]:
-        """All attackers of a canonical identity, sorted."""
-        own = or_(_IDENTITY.c.identity_uuid == identity_uuid, _IDENTITY.c.merged_into == identity_uuid)
-        query = select(_IDENTITY.c.attacker_uuid).where(own, _IDENTITY.c.attacker_uuid.is_not(None))
-        async with self._read() as session:
-            return sorted((await session.execute(query)).scalars())
-
-    async def merge_identities(self, winner_uuid: str, loser_uuid: str) -> str:
-        """Records a merge; the canonical identity of the group. The order of merges does not matter.
-
-        Chains, contradictions and rings end the same way for everyone: the identity that never lost,
-        the least of several, the least of all in a ring.
-        """
-        async with self._write() as session:
-            await self._serialise(session, LOCK_MERGES)
-            if winner_uuid != loser_uuid:
-                row = {"loser_uuid": loser_uuid, "winner_uuid": winner_uuid}
-                await self._upsert(session, _MERGE, [row])
-            await self._upsert(session, _IDENTITY, [{"identity_uuid": u} for u in {winner_uuid, loser_uuid}])
-            await self._apply_merges(session, [winner_uuid])
-        return await self.canonical_identity(winner_uuid)
-
-    async def _apply_merges(self, session: AsyncSession, identities: Sequence[str]) -> None:
-        done: set[str] = set()
-        for identity in identities:
-            if identity not in done and (edges := await self._merge_group(session, identity)):
-                done |= await self._point_at_canonical(session, edges)
-
-    async def _merge_group(self, session: AsyncSession, identity: str) -> set[tuple[str, str]]:
-        """All merges (loser, winner) that hang together with an identity."""
-        edges: set[tuple[str, str]] = set()
-        seen: set[str] = set()
-        todo = {identity}
-        while todo and len(seen) < MAX_GROUP:
-            near = sorted(todo)[:400]
-            touching = or_(_MERGE.c.loser_uuid.in_(near), _MERGE.c.winner_uuid.in_(near))
-            found = await session.execute(select(_MERGE.c.loser_uuid, _MERGE.c.winner_uuid).where(touching))
-            edges |= {(loser, winner) for loser, winner in found}
-            seen |= set(near)
-            todo = {member for edge in edges for member in edge} - seen
-        return edges
-
-    async def _point_at_canonical(self, session: AsyncSession, edges: set[tuple[str, str]]) -> set[str]:
-        members = {member for edge in edges for member in edge}
-        canonical = min(members - {loser for loser, _ in edges} or members)
-        for part in chunks(sorted(members)):
-            target = func.nullif(canonical, _IDENTITY.c.identity_uuid)
-            await session.execute(
-                update(_IDENTITY).where(_IDENTITY.c.identity_uuid.in_(part)).values(merged_into=target)
-            )
-        return members
 
     async def upsert_credential(self, credential: Mapping[str, object]) -> str:
         """Keeps one captured credential (keys of ``credential.captured`` and ``ts``); its id."""

@@ -1,0 +1,177 @@
+"""The page of one attacker: where it is, with whom it is one and why, its other addresses, its sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from decnet.db.rows.linking import CampaignName, ListedIdentity, MemberSeen
+from decnet.db.rows.lists import AttackerTold, ListedAttacker, ListedSession, Often
+from decnet.hostile import visible
+from decnet_tui.actorpage import client_text, linked_lines, seen_line, where_line
+from decnet_tui.attackerrows import PTR, country_text, network_text
+from decnet_tui.changes import need_store
+from decnet_tui.feed import Feed
+from decnet_tui.linkedrows import addresses_text, campaign_label, counted, identity_label
+from decnet_tui.scope import Scope, scope_of
+from decnet_tui.screens.base import View
+from decnet_tui.screens.evidence import CommandsLevel, lasted
+from decnet_tui.screens.pages import PageLevel
+from decnet_tui.session import Session
+
+if TYPE_CHECKING:
+    from decnet_tui.whereabouts import Whereabouts
+
+MAX_SESSIONS = 200
+"""Sessions on the page; ``i`` lists all."""
+REASONS = 3
+"""Reasons above the lists: a terminal has 24 lines."""
+OTHERS, SESSIONS = "addresses", "sessions"
+
+
+class Read(NamedTuple):
+    """What is stored of one attacker."""
+
+    row: ListedAttacker | None
+    told: AttackerTold | None
+    clients: list[Often]
+    identity: ListedIdentity | None
+    members: list[MemberSeen]
+    campaigns: list[CampaignName]
+    sessions: list[ListedSession]
+    suspected: bool
+    where: Whereabouts
+
+
+class ActorLevel(PageLevel):
+    """The page; ``attacker`` is an address or the attacker's id."""
+
+    first_section = SESSIONS
+
+    def __init__(self, feed: Feed, attacker: str, label: str) -> None:
+        super().__init__(feed, label)
+        self.attacker, self.label = attacker, label
+        self.addresses: list[str] = []
+        """All addresses of its identity, its own among them."""
+
+    async def fetch(self, session: Session) -> Read:
+        """The attacker, its identity, campaigns and newest sessions. Raises what the store raises."""
+        repo = need_store(session)
+        session.whereabouts.begin()
+        rows = await repo.list_attackers(attacker=self.attacker, limit=1, ignored=True)
+        if not rows:
+            return Read(None, None, [], None, [], [], [], False, session.whereabouts)
+        row = rows[0]
+        uuid, identity = row["attacker_uuid"], row["identity_uuid"]
+        alerts = await repo.list_alerts(state="open", attacker=uuid, limit=1, ignored=True)
+        return Read(
+            row,
+            (await repo.attackers_told([uuid], ignored=True)).get(uuid),
+            await repo.clients_of(uuid),
+            await repo.get_identity(identity) if identity else None,
+            await repo.members_seen(identity) if identity else [],
+            (await repo.campaigns_by_attacker([uuid])).get(uuid, []),
+            await repo.list_sessions(attacker=uuid, limit=MAX_SESSIONS, ignored=True),
+            bool(alerts),
+            session.whereabouts,
+        )
+
+    def load(self, data: Read) -> None:
+        """Head and lists; the crumb names the identity when it has several addresses."""
+        if data.row is None:
+            self.lose(f"No attacker {visible(self.label, 60)} is stored.")
+            return
+        self.row = _told(data)
+        members = [one for one in data.members if one["attacker_uuid"] != data.row["attacker_uuid"]]
+        self.addresses = [one["attacker_ip"] for one in data.members if one["attacker_ip"]]
+        ip = str(data.row["attacker_ip"] or self.label)
+        self.crumb = f"{ip} {_whose(data)}".rstrip()
+        count = data.row["session_count"]
+        title = (
+            "SESSIONS" if count <= MAX_SESSIONS else f"SESSIONS, {MAX_SESSIONS} newest of {count} (i: all)"
+        )
+        where = data.where
+        self.say(
+            _head(data, self.row),
+            [
+                *self.listed(OTHERS, f"OTHER ADDRESSES of {_whose(data)}", members, lambda one: _member(one, where),
+                             _named, lambda one: _page(self.feed, one)),
+                *self.listed(SESSIONS, title, data.sessions, session_line, _keyed,
+                             lambda one: CommandsLevel(self.feed, one["session_id"])),
+            ],
+        )  # fmt: skip
+
+    def actor(self) -> Scope | None:
+        """The attacker."""
+        return scope_of(self.row) if self.row else scope_of({"attacker_ip": self.attacker})
+
+    def records(self) -> list[Any]:
+        """The attacker, then what the lists show."""
+        return [self.row, *super().records()] if self.row else []
+
+    def about(self) -> str:
+        """What can be done."""
+        return "Enter: commands"
+
+
+def _told(data: Read) -> dict[str, Any]:
+    assert data.row is not None
+    place = data.where.of(data.row["attacker_ip"])
+    told = data.told
+    answers = told["answers"] if told else []
+    return {
+        **data.row,
+        **{name: value for name, value in place.items() if name != "unasked"},
+        "ptr": next((str(one.said[PTR]) for one in answers if one.said.get(PTR)), None),
+        "severity": told["severity"] if told else None,
+        "did": told["did"] if told else None,
+        "files": told["files"] if told else [],
+        "clients": [dict(one) for one in data.clients],
+        "identity": data.identity,
+        "campaigns_named": data.campaigns,
+    }
+
+
+def _head(data: Read, row: Mapping[str, Any]) -> list[str]:
+    """The first lines: place, when and how bad, doubts, identity with reasons, campaigns; at most eight."""
+    lines = [where_line(row, data.where.told(row["attacker_ip"])), seen_line(row)]
+    lines += ["! an open alert says: perhaps several operators (view 2)"] if data.suspected else []
+    linked = list(linked_lines({**row, "campaigns_named": data.campaigns[:1]}, REASONS))
+    if len(data.campaigns) > 1:
+        linked[-1] += f"  and {counted(len(data.campaigns) - 1, 'campaign')} more"
+    return [*lines, *([client_text(row)] if row["clients"] else []), *linked]
+
+
+def _whose(data: Read) -> str:
+    row = data.identity
+    if row is None or row["state"] == "own":
+        return " ".join(campaign_label(one["campaign_uuid"]) for one in data.campaigns[:1])
+    return f"{identity_label(row['identity_uuid'])} {addresses_text(len(row['addresses']))}"
+
+
+def _member(one: MemberSeen, where: Whereabouts) -> str:
+    place = where.of(one["attacker_ip"])
+    first, last = (f"{at:%Y-%m-%d}" if at else "-" for at in (one["first_seen"], one["last_seen"]))
+    said = "  ".join(part for part in (country_text(place), network_text(place)) if part)
+    return f"{visible(one['attacker_ip'] or '-', 45):<16} {first} .. {last}  {counted(one['sessions'], 'session')}  {said}".rstrip()
+
+
+def _named(one: MemberSeen) -> dict[str, Any]:
+    return {**one, "key": one["attacker_uuid"]}
+
+
+def _page(feed: Feed, one: MemberSeen) -> View:
+    return ActorLevel(feed, one["attacker_uuid"], str(one["attacker_ip"] or one["attacker_uuid"][:8]))
+
+
+def _keyed(one: ListedSession) -> dict[str, Any]:
+    return {**one, "key": one["session_id"]}
+
+
+def session_line(one: ListedSession, who: str = "") -> str:
+    """A session in one line: when, how bad, where, how long, and what it amounts to."""
+    at = f"{one['started_at']:%m-%d %H:%M:%S}" if one["started_at"] else "-"
+    took, commands = lasted(one["ended_at"], one["duration_s"]), f"{one['command_count']} cmd"
+    parts = (at, f"{one['severity'] or '-':<8}", *([f"{who:<15}"] if who else []), f"{one['decky_id'] or '-':<8}",
+             f"{took:>5}", f"{commands:>6}", one["story_line"] or "")  # fmt: skip
+    return " ".join(parts).rstrip()

@@ -1,0 +1,117 @@
+"""Linking over what is stored: a hundred thousand sessions at once, while the loop does other things; and its memory."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decnet.attribution.link_job import LinkJob
+from decnet.attribution.link_store import load
+from decnet.attribution.linking import Linker, state_of
+from decnet.config import Settings
+from decnet.db.repository import BaseRepository
+from tests.bench.test_linking_cost import sessions
+from tests.dbkit import open_repo
+from tests.plantkit import plant
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(1800)]
+OWNERS = int(os.environ.get("OWNERS", "5400"))
+AT_ONCE = 500
+
+
+async def stored(repo: BaseRepository, owners: int) -> int:
+    """A history as the recorder keeps it; its sessions."""
+    payloads = plant(5, owners).payloads
+    for start in range(0, len(payloads), AT_ONCE):
+        some = payloads[start : start + AT_ONCE]
+        async with repo.transaction() as bound:
+            await bound.upsert_attackers(
+                [(p["attacker_uuid"], p["attacker_ip"], p["started_at"]) for p, _ in some]
+            )
+            await bound.form_identities([p["attacker_uuid"] for p, _ in some])
+            await bound.upsert_sessions([p for p, _ in some])
+            await bound.insert_command_rows(
+                (p["session_id"], n, c) for p, _ in some for n, c in enumerate(p["commands"])
+            )
+            tried: list[dict[str, Any]] = [
+                {
+                    "attacker_uuid": p["attacker_uuid"], "session_id": p["session_id"], "username": one.username,
+                    "secret_hmac": one.secret_hmac, "secret_kind": one.kind, "ts": p["started_at"],
+                }
+                for p, logins in some for one in logins
+            ]  # fmt: skip
+            await bound.upsert_credentials(tried)
+            await bound.link_mark(p["session_id"] for p, _ in some)
+    return len(payloads)
+
+
+async def waits(found: list[float]) -> None:
+    """How much later than asked the loop came back, for ever."""
+    while True:
+        asked = time.perf_counter()
+        await asyncio.sleep(0.005)
+        found.append(time.perf_counter() - asked - 0.005)
+
+
+async def test_a_stored_history_of_a_hundred_thousand_sessions_is_linked_and_linked_anew(
+    tmp_path: Path,
+) -> None:
+    async with open_repo("sqlite", tmp_path) as repo:
+        count = await stored(repo, OWNERS)
+        job, late = LinkJob(Settings()), list[float]()
+        watching = asyncio.create_task(waits(late))
+        started, cpu = time.perf_counter(), time.process_time()
+        await job.run(repo)
+        first, used = time.perf_counter() - started, time.process_time() - cpu
+        started = time.perf_counter()
+        await repo.link_wish_relink()
+        await job.run(repo)
+        anew = time.perf_counter() - started
+        watching.cancel()
+        late.sort()
+        print(
+            f"\nlinking {count} stored sessions: {first:.0f} s ({used / count * 1e3:.2f} ms CPU each), anew {anew:.0f} s;"
+            f" the loop came back {late[len(late) // 2] * 1e3:.1f} ms late, 99 % {late[len(late) * 99 // 100] * 1e3:.0f},"
+            f" at most {late[-1] * 1e3:.0f} ms"
+        )
+        assert await repo.link_due_count() == 0
+    assert count >= 100_000
+    assert max(first, anew) <= 300
+    assert late[len(late) * 99 // 100] < 0.1
+
+
+async def test_a_hundred_thousand_addresses_fit_into_memory(tmp_path: Path) -> None:
+    linker, source = Linker(), sessions(100_000, 7)
+    for _ in range(500_000):
+        linker.learn(next(source))
+    linker.take({})
+    linker.settle()
+    state = state_of(linker)
+    async with open_repo("sqlite", tmp_path) as repo:
+        for what in ("addresses", "terms", "values", "groups"):
+            rows: Any = state[what]  # type: ignore[literal-required]
+            for start in range(0, len(rows), 5_000):
+                await repo.link_upsert(what, rows[start : start + 5_000])
+        del state, linker, rows
+        gc.collect()
+        job = LinkJob(Settings())
+        before = _resident()
+        started = time.perf_counter()
+        again = await load(repo, job.thresholds)
+        took = time.perf_counter() - started
+        gc.collect()
+        used = _resident() - before
+        print(f"\nlinking of {len(again.index.profiles)} addresses read in {took:.1f} s, {used:.0f} MiB")
+    assert len(again.index.profiles) >= 95_000
+
+
+def _resident() -> float:
+    pages = int(Path("/proc/self/statm").read_text("utf-8").split()[1])
+    return pages * resource.getpagesize() / 2**20

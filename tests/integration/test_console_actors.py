@@ -1,0 +1,206 @@
+"""Actors and campaigns in the console: places, identities, kits; filters; pages that each way leads to, and their keys."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decnet.config import ConsoleSettings, Settings
+from decnet.db.repository import BaseRepository
+from decnet_tui.app import DecnetApp
+from decnet_tui.screens.actorlevel import ActorLevel
+from decnet_tui.screens.campaigns import CampaignLevel, CampaignSessionsLevel
+from decnet_tui.screens.levels import LevelsView
+from decnet_tui.whereabouts import Whereabouts
+from tests.consolekit import StoreSession, screen_text, shows
+from tests.dbkit import open_repo
+from tests.integration.test_linked_lists import DROP, KEY, A, B, C, D, filled
+from tests.linkrows import identity_of
+
+SIZES = [(80, 24), (160, 48)]
+AS = b"45.9.148.0\t45.9.148.255\t49981\tNL\tWORLDSTREAM\n185.220.101.0\t185.220.101.255\t149981\tDE\tTOR\n"
+
+
+@pytest.fixture
+async def repo(tmp_path: Path) -> AsyncIterator[BaseRepository]:
+    async with open_repo("sqlite", tmp_path) as made:
+        yield await filled(made)
+
+
+def app_on(repo: BaseRepository, folder: Path) -> DecnetApp:
+    (folder / "intel").mkdir(exist_ok=True)
+    (folder / "intel" / "asn.tsv").write_bytes(AS)
+    settings = Settings(console=ConsoleSettings(glyphs="ascii"), data_dir=folder)
+    session = StoreSession(repo)
+    session.whereabouts = Whereabouts(settings)
+    return DecnetApp(settings, session=session)
+
+
+def level_of(app: DecnetApp) -> Any:
+    assert isinstance(app.view, LevelsView)
+    return app.view.level
+
+
+def addresses(app: DecnetApp) -> set[str]:
+    return {row["attacker_ip"] for row in level_of(app).rows}
+
+
+async def typed(app: DecnetApp, pilot: Any, text: str) -> None:
+    await pilot.press("backslash", "slash", *text, "enter")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_line_says_where_from_whose_and_which_kit(
+    repo: BaseRepository, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    app = app_on(repo, tmp_path)
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("3")
+        await shows(app, pilot, "AS49981")
+        (line,) = (text for text in screen_text(app) if text[1:].startswith(f"{B} "))
+        assert line.split()[:7] == [B, "NL", "AS49981", "-", "-", "2", f"i-{identity_of(A)[:4]}"]
+        assert f"i-{identity_of(A)[:4]} 2 addr" in line
+        assert f"c-{KEY[:4]}" in line or f"c-{DROP[:4]}" in line
+        (alone,) = (text for text in screen_text(app) if text[1:].startswith(f"{D} "))
+        assert f"i-{identity_of(D)[:4]}" in alone
+        assert " addr" not in alone[:80]
+
+
+async def test_filters_find_by_place_network_kit_and_by_any_id_of_an_identity(
+    repo: BaseRepository, tmp_path: Path
+) -> None:
+    app = app_on(repo, tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("3")
+        await shows(app, pilot, "AS49981")
+        for text, wanted in (
+            ("country:NL", {A, B}),
+            ("asn:49981", {A, B}),
+            ("asn:AS149981", {C}),
+            (f"campaign:c-{DROP[:6]}", {B, C}),
+            (f"id:i-{identity_of(A)[:8]}", {A, B}),
+            (f"id:{identity_of(B)}", {A, B}),
+            (f"-id:i-{identity_of(A)[:8]}", {C, D}),
+            ("technique:T1496", {B}),
+        ):
+            await typed(app, pilot, text)
+            assert addresses(app) == wanted, text
+
+
+async def test_the_page_tells_place_identity_reasons_and_what_speaks_against_and_leads_to_the_others(
+    repo: BaseRepository, tmp_path: Path
+) -> None:
+    app = app_on(repo, tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("3")
+        await shows(app, pilot, "AS49981")
+        app.open_in("actors", A)
+        await pilot.press("enter")
+        await shows(app, pilot, "OTHER ADDRESSES")
+        text = "\n".join(screen_text(app))
+        for part in (
+            f"{A} i-{identity_of(A)[:8]} 2 addresses",
+            f" {A}  NL  AS49981 WORLDSTREAM  [file",
+            "seen 2026-05-06 .. 2026-05-06  2 sessions on 1 decoy",
+            f"IDENTITY i-{identity_of(A)[:8]}  2 addresses  4.6",
+            "+2.9 key ssh-rsa AAAA at 2 addresses",
+            "+0.7 client SSH-2.0-Go at 3 addresses",
+            "against: -0.5 both have a script, and not the same",
+            f"CAMPAIGN c-{KEY[:8]}  2 addresses  key of mdrfckr",
+        ):
+            assert part in text, part
+        assert level_of(app).current.key == "a2", (
+            "the newest session, so that Enter opens it as it always did"
+        )
+        await pilot.press("k", "enter")
+        await shows(app, pilot, lambda: level_of(app).row.get("attacker_ip") == B)
+        await pilot.press("escape")
+        assert level_of(app).row["attacker_ip"] == A
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_campaigns_are_listed_and_their_page_has_members_reasons_and_sessions(
+    repo: BaseRepository, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    app = app_on(repo, tmp_path)
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("9")
+        await shows(app, pilot, "key of mdrfckr")
+        rows = {row["campaign_uuid"]: row for row in level_of(app).rows}
+        assert set(rows) == {KEY, DROP}
+        (line,) = (text for text in screen_text(app) if f"c-{KEY[:8]}" in text[:12])
+        assert line.split()[:8] == [*line.split()[:1], "2", "1", "3", "05-06", "mdb7.cn", "+1", "2"]
+        await typed(app, pilot, f"ip:{C}")
+        assert [row["campaign_uuid"] for row in level_of(app).rows] == [DROP]
+        await typed(app, pilot, "host:mdb7")
+        assert [row["campaign_uuid"] for row in level_of(app).rows] == [KEY]
+        await pilot.press("enter")
+        await shows(app, pilot, f"CAMPAIGN c-{KEY[:8]}  key of mdrfckr")
+        level = level_of(app)
+        sections: dict[str, list[Any]] = {}
+        for entry in level.entries:
+            if entry.key is not None:
+                sections.setdefault(entry.section, []).append(entry.key)
+        assert sections["sessions"] == ["a2", "b1", "a1"]
+        assert [e.data["attacker_ip"] for e in level.entries if e.section == "addresses" and e.key] == [A, B]
+        assert sections["identities"] == [identity_of(A)]
+        shown = "\n".join("".join(text for text, _ in entry.line) for entry in level.entries)
+        assert "key ssh-rsa AAAA  (at 2 addresses)" in shown
+        assert "T1098      Account Manipulation" in shown
+        await pilot.press("enter")
+        await shows(app, pilot, lambda: isinstance(level_of(app), ActorLevel) and level_of(app).row)
+        assert level_of(app).row["attacker_ip"] == A
+        await pilot.press("escape", "i")
+        await shows(app, pilot, lambda: level_of(app).loaded_at)
+        assert isinstance(level_of(app), CampaignSessionsLevel)
+        assert [row["session_id"] for row in level_of(app).rows] == ["a2", "b1", "a1"]
+        await pilot.press("enter")
+        await shows(app, pilot, "session a2")
+
+
+async def test_an_empty_list_of_campaigns_says_what_makes_one(tmp_path: Path) -> None:
+    async with open_repo("sqlite", tmp_path) as repo:
+        app = app_on(repo, tmp_path)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await pilot.press("9")
+            await shows(app, pilot, "one begins when two addresses have the same key")
+
+
+async def test_a_campaign_that_is_no_more_says_so_on_its_page(repo: BaseRepository, tmp_path: Path) -> None:
+    app = app_on(repo, tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("9")
+        await shows(app, pilot, "key of mdrfckr")
+        app.open_in("campaigns", "c-00000000")
+        await shows(app, pilot, "it is no campaign until another")
+        assert isinstance(level_of(app), CampaignLevel)
+        for key in ("F", "i", "o", "b", "y", "enter"):
+            await pilot.press(key)
+        await pilot.press("escape", "escape", "escape")
+        assert app.is_running
+
+
+async def test_files_of_places_are_read_in_the_background_and_taken_over_when_they_change(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "intel").mkdir()
+    now = [1.0]
+    where = Whereabouts(Settings(data_dir=tmp_path), clock=lambda: now[0], kept=2)
+    assert where.of(A)["country"] is None
+    await where.read()
+    first = where.version
+    assert (first, where.of(A)["asn"]) == (1, None)
+    (tmp_path / "intel" / "asn.tsv").write_bytes(AS)
+    await where.read()
+    assert (where.version, where.of(A)["asn"]) == (1, None), "none too soon"
+    now[0] += 60.0
+    await where.read()
+    assert (where.version, where.of(A)["asn"], where.of(C)["country"]) == (2, 49981, "DE")
+    assert where.told(A)["as_source"] == "asn"
+    for address in (A, B, C, "no address"):
+        where.of(address)
+    assert list(where._known) == [C, "no address"], "what was asked for longest ago is forgotten"
+    assert where.told("no address") == {}
