@@ -331,6 +331,8 @@ class IntelSettings(_Section):
     """Files elsewhere; their answers come before those of the folder, in this order."""
     own_networks: tuple[str, ...] = ()
     """Your own networks and addresses: whoever comes from there is on the list `own`."""
+    refresh_s: float = Field(30.0, gt=0)
+    """Seconds between looks of an engine for files that changed."""
     max_files: int = Field(1000, ge=1)
     """Files of the folder; what is beyond is named and not read."""
     max_file_bytes: int = Field(512 * 2**20, ge=1024)

@@ -54,6 +54,18 @@ LOSS: dict[str, Words] = {
     "sessions_refused": ("session that could not be judged", "sessions that could not be judged"),
     "malformed": ("event that could not be read", "events that could not be read"),
     "element_faults": ("element that could not be read", "elements that could not be read"),
+    "questions_dropped": (
+        "question to a service dropped: too many wait",
+        "questions to services dropped: too many wait",
+    ),
+    "questions_given_up": (
+        "question without an answer to be believed",
+        "questions without an answer to be believed",
+    ),
+    "questions_left_out": (
+        "file or URL of one session not asked about",
+        "files or URLs of one session not asked about",
+    ),
     "contradictory": ("observation that contradicts its topic", "observations that contradict their topics"),
 }
 """What is not in the database, or only in part."""
@@ -99,6 +111,11 @@ TROUBLE: dict[str, Words] = {
     "unknown_keys": ("key that nobody knows", "keys that nobody knows"),
     "failed_changes": ("change of a decoy failed", "changes of decoys failed"),
     "failing": ("decoy failing", "decoys failing"),
+    "sources_faulty": ("intel file not in force as it is", "intel files not in force as they are"),
+    "sources_refused": ("intel file refused", "intel files refused"),
+    "sources_passed_over": ("intel file passed over", "intel files passed over"),
+    "questions_failed": ("question to a service failed", "questions to services failed"),
+    "leases_lost": ("time that asking was given up", "times that asking was given up"),
 }
 """What had to be done again, was kept though nobody knew it, or is news only."""
 WORK: dict[str, Words] = {
@@ -136,6 +153,12 @@ WORK: dict[str, Words] = {
     "deckies": ("decoy", "decoys"),
     "pending": ("change waiting", "changes waiting"),
     "rotations": ("rotation", "rotations"),
+    "sources_read": ("intel file in force", "intel files in force"),
+    "sources_taken": ("intel file taken over", "intel files taken over"),
+    "questions_asked": ("question to a service", "questions to services"),
+    "questions_waiting": ("question waiting", "questions waiting"),
+    "answers_told": ("answer told", "answers told"),
+    "not_asked": ("thing that nobody is asked about", "things that nobody is asked about"),
     "lines_repeated": ("line that came again", "lines that came again"),
     "repeated": ("line that came again", "lines that came again"),
     "lines_joined": ("line joined across a rotation", "lines joined across a rotation"),

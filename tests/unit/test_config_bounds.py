@@ -81,6 +81,7 @@ BOUNDS: list[tuple[str, float, float, float | None]] = [
     ("mutator.docker_tries", 3, 1, 10),
     ("attribution.multi_actor_tick_secs", 60.0, ABOVE_0, None),
     ("attribution.observation_wait", 3600.0, 0, None),
+    ("intel.refresh_s", 30.0, ABOVE_0, None),
     ("intel.max_files", 1000, 1, None),
     ("intel.max_file_bytes", 536870912, 1024, None),
     ("intel.max_entries", 2000000, 1, None),
