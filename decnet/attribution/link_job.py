@@ -56,7 +56,7 @@ def thresholds_of(settings: LinkingSettings) -> Thresholds:
     """What an operator may change of what linking decides by."""
     return Thresholds(
         join=settings.join,
-        hold=settings.hold,
+        hold=min(settings.hold, settings.join),
         hard=settings.hard,
         second=settings.second,
         members=settings.members,

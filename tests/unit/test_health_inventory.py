@@ -45,6 +45,12 @@ from decnet_tui.screens.workers import WorkersView
 ROOT = Path(decnet.__file__).parent
 SCOPE = ("runtime", "bus", "recorder", "attribution", "mutator", "ttp", "intel")
 IN_HEALTH = {
+    "attribution/link_job.py": {
+        "linked": "sessions_linked",
+        "unread": "sessions_unlinkable",
+        "homeless": "sessions_without_address",
+        "contradictions": "linking_contradictions",
+    },
     "attribution/worker.py": {
         "contradictory": "contradictory",
         "deferred": "deferred",
