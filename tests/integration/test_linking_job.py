@@ -388,3 +388,24 @@ async def test_rows_that_contradict_each_other_are_made_anew_and_that_is_told(tm
         assert await identities(repo) == expected(case)
         assert {row["family"] for row in await rows_of(repo, "link_term")} >= {"key"}
         assert {uuid for uuid, _, _ in await kits(repo)} == {uuid for uuid, _, _ in before}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_merge_of_others_yields_to_an_operators_word_and_comes_back_with_it(
+    kind: str, tmp_path: Path
+) -> None:
+    async with open_repo(kind, tmp_path) as repo:
+        await recorded(repo, events_of(BY_NAME["common_client"]["lines"], tmp_path))
+        job = LinkJob(Settings())
+        await job.run(repo)
+        assert await identities(repo) == set()
+        one, other = sorted(row["address"] for row in await rows_of(repo, "link_address"))[:2]
+        pair = (attacker_id(one), attacker_id(other))
+        await repo.merge_identities(*map(identity_id, pair), seq=1)
+        assert await identities(repo) == {frozenset({one, other})}
+        await repo.say_of_link(*pair, same=False, reason="no", by="ann")
+        await job.run(repo)
+        assert await identities(repo) == set()
+        await repo.unsay_of_link(*pair)
+        await job.run(repo)
+        assert await identities(repo) == {frozenset({one, other})}
