@@ -27,6 +27,7 @@ from decnet_tui.commands import CHANGES, COMMANDS
 from decnet_tui.commands.base import Command
 from decnet_tui.desk import Desk
 from decnet_tui.feed import Feed
+from decnet_tui.following import Following
 from decnet_tui.keymap import Keys
 from decnet_tui.lastwords import error_console
 from decnet_tui.link import Link
@@ -93,6 +94,7 @@ class DecnetApp(App[str], inherit_bindings=False):
         self.view: View = self.traffic
         self.last_view = self.traffic.name
         self.scope: Scope | None = None
+        self.following = Following(self)
         self.filters_typed: list[str] = []
         self.commands_typed: list[str] = []
         self._detail_for: object = None
@@ -191,7 +193,7 @@ class DecnetApp(App[str], inherit_bindings=False):
         if not self.is_running or not self.screen.is_mounted:
             return
         now, width = self.now(), self.size.width
-        follow = self.scope.label if self.scope is not None else ""
+        follow = self.scope.title if self.scope is not None else ""
         badges = header.Badges(self.session.host, self.session.demo, self.write.left, follow)
         self._lines("head").show(
             header.health_line(self.feed, self.link, badges, now, width),
@@ -271,36 +273,31 @@ class DecnetApp(App[str], inherit_bindings=False):
         view.entered_at = view.depth
         self.repaint()
 
-    def follow(self, scope: Scope | None) -> None:
-        """Shows one actor only in all views, or everybody again."""
+    def follow(self, scope: Scope | None, *, anew: bool = True) -> None:
+        """Shows one actor only in all views, or everybody again; not ``anew`` when it is over more or fewer names."""
         self.scope = scope
         for view in self.views.values():
             view.set_scope(scope)
-        self.say(f"following {scope.label} in all views; F ends it" if scope else "everybody is shown again")
+        self.say(f"following {scope.title} in all views; F ends it" if scope else "everybody is shown again")
+        if anew:
+            self.following.look()
         self.repaint()
 
     def follow_name(self, name: str) -> None:
-        """Follows an address or an id."""
+        """Follows an address, an id, or an identity or campaign by what lists call it."""
+        if self.following.named(name):
+            return
         key = "attacker_ip" if any(c in name for c in ".:") else "attacker_uuid"
         self.follow(scope_of({key: name}))
 
     def _take_news(self) -> None:
-        """Alerts and expiries get a message and perhaps the bell, never the focus; who follows an actor goes on when it is merged or parted."""
+        """Alerts and expiries get a message and perhaps the bell, never the focus; merged identities stay followed."""
         if self.feed.notices:
             self.say(self.feed.notices[-1], bad=True)
             self.feed.notices.clear()
             if self.settings.console.bell:
                 self.bell()
-        while self.feed.merges:
-            winner, loser = self.feed.merges.popleft()
-            if self.scope is not None and (scope := self.scope.merged(winner, loser)) is not self.scope:
-                self.follow(scope)
-                self.say(f"{loser[:8]} was merged into {winner[:8]}: following both")
-        while self.feed.partings:
-            one, former = self.feed.partings.popleft()
-            if self.scope is not None and (scope := self.scope.parted(one, former)) is not self.scope:
-                self.follow(scope)
-                self.say(f"{one[:8]} is no longer one with {former[:8]}: following {scope.label}")
+        self.following.take_news()
 
     # --- keys and commands
 

@@ -14,6 +14,7 @@ from decnet_tui.changes import Change, End, cannot_undo
 UNDO: dict[str, Callable[[Mapping[str, Any]], Change]] = {
     rulechanges.KIND: rulechanges.undo,
     sourceforms.KIND: sourceforms.undo,
+    sourceforms.ALL: sourceforms.undo_all,
     fleetforms.INTERVAL: fleetforms.undo,
     linkchanges.KIND: linkchanges.undo,
 }

@@ -4,17 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from decnet.errors import DecnetError
+from decnet.hostile import visible
 from decnet.ids import attacker_id
 from decnet_tui.changes import Change, End, Outcome, need_store
 from decnet_tui.feed import Feed
 from decnet_tui.forms import Field, Form
+from decnet_tui.linkedrows import identity_meant
 from decnet_tui.session import Session
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
 
 KIND = "identity.link"
 WORDS = {True: "the same", False: "not the same", None: "as the evidence has it"}
+
+
+class Meant(NamedTuple):
+    """An address that is meant, and its attacker."""
+
+    address: str
+    attacker: str
+
+
+async def meant(repo: BaseRepository, text: str) -> Meant:
+    """The address that is named, or the first one of the identity that is. Raises DecnetError for nobody."""
+    uuid, _ = await identity_meant(repo, text)
+    members = await repo.members_seen(uuid)
+    own = [one for one in members if text in (one["attacker_ip"], one["attacker_uuid"])]
+    known = [one for one in (own or members) if one["attacker_ip"]]
+    if not known:
+        raise DecnetError(f"{visible(text, 60)} has no address that could be linked")
+    return Meant(str(known[0]["attacker_ip"]), known[0]["attacker_uuid"])
 
 
 @dataclass
@@ -75,13 +98,10 @@ def undo(entry: Mapping[str, Any]) -> LinkWord:
     """Says again what was said before."""
     one, _, other = str(entry["target"]).partition(" ")
     before = entry["before"] or {}
-    return LinkWord(
-        one,
-        other,
-        (attacker_id(one), attacker_id(other)),
-        before.get("same"),
-        before.get("reason"),
-    )
+    attackers = (attacker_id(one), attacker_id(other))
+    change = LinkWord(one, other, attackers, before.get("same"), before.get("reason"))
+    change.undoes = entry["id"]
+    return change
 
 
 class LinkForm(Form):

@@ -89,7 +89,7 @@ async def page_of_campaign(repo: BaseRepository, uuid: str) -> dict[str, Any] | 
         return None
     (row,) = rows
     known = await repo.addresses_of(row["attacker_uuids"])
-    whose = await repo.identities_of(row["attacker_uuids"])
+    whose = await repo.identities_now(row["attacker_uuids"])
     members = [
         {"attacker_uuid": one, "attacker_ip": known.get(one), "identity_uuid": whose.get(one)}
         for one in row["attacker_uuids"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,17 +12,18 @@ from typing import Any
 from decnet.hostile import storable_text, visible
 from decnet.ids import attacker_id, identity_id
 
+FEW = 16
+"""Names that are looked for one by one."""
+_NAME = re.compile(rb'"([0-9a-fA-F.:-]{3,45})"')
+"""An address or an id in JSON."""
+
 
 @dataclass(frozen=True)
 class Scope:
-    """One actor; ``names`` holds addresses, attacker uuids and identity uuids.
-
-    ``own`` are the identities of its own addresses, whatever they were merged into.
-    """
+    """One actor; ``names`` holds addresses, attacker uuids and identity uuids."""
 
     label: str
     names: frozenset[str]
-    own: frozenset[str] = frozenset()
     anchor: str = ""
     """The address or id that was chosen; who belongs to it may change while it is followed."""
     addresses: int = 1
@@ -32,15 +34,28 @@ class Scope:
     @property
     def title(self) -> str:
         """What is followed, and over how many addresses."""
-        return f"{self.label} ({self.addresses} addr)" if self.addresses > 1 else self.label
+        return f"{self.label} {self.addresses} addr" if self.addresses > 1 else self.label
 
     @cached_property
     def _needles(self) -> tuple[bytes, ...]:
-        return tuple(json.dumps(name).encode() for name in self.names)
+        """Each name as JSON has it; of many those alone that look like no address and no id."""
+        written = (json.dumps(name).encode() for name in self.names)
+        return tuple(name for name in written if len(self.names) <= FEW or not _NAME.fullmatch(name))
+
+    @cached_property
+    def _written(self) -> frozenset[bytes]:
+        """The other names of many: looking for each in each event would take longer than reading all of an event's."""
+        return (
+            frozenset(json.dumps(name)[1:-1].encode() for name in self.names)
+            if len(self.names) > FEW
+            else frozenset()
+        )
 
     def covers_raw(self, raw: bytes) -> bool:
         """Whether an event's JSON names the actor."""
-        return any(needle in raw for needle in self._needles)
+        if any(needle in raw for needle in self._needles):
+            return True
+        return bool(self._written) and not self._written.isdisjoint(_NAME.findall(raw))
 
     def covers(self, values: Iterable[Any]) -> bool:
         """Whether one of a row's values, or an element of a list there, names the actor."""
@@ -57,13 +72,12 @@ class Scope:
             return self
         return replace(self, names=self.names | {winner, loser})
 
-    def parted(self, one: str, former: str) -> Scope:
-        """The scope after an identity turned out to be one of its own: it follows its own addresses."""
-        left = {one, former} - self.own
-        names = (self.names - (left if len(left) < 2 else {one})) | ({one, former} & self.own)
-        if self.names.isdisjoint({one, former}) or names == self.names:
+    def parted(self, winner: str, own: str) -> Scope:
+        """The scope after an identity is its own again: the one that was chosen stays, as far as that is known here."""
+        if own not in self.names or winner not in self.names:
             return self
-        return replace(self, names=names)
+        chosen = own if own in (self.anchor, identity_id(self.anchor)) else winner
+        return replace(self, names=self.names - ({winner, own} - {chosen}))
 
     def of(self, names: Iterable[str | None], addresses: int) -> Scope:
         """The scope over other names; the chosen one stays."""
@@ -72,11 +86,10 @@ class Scope:
 
 
 def campaign_scope(row: Mapping[str, Any]) -> Scope:
-    """All addresses of a campaign; ``row`` is one of ``campaigns``."""
+    """All addresses of a campaign, and no other of their identities; ``row`` is one of ``campaigns``."""
     uuid = str(row["campaign_uuid"])
-    own = [identity_id(attacker) for attacker in row["attacker_uuids"]]
-    names = frozenset([*row["addresses"], *row["attacker_uuids"], *row["identities"], *own])
-    return Scope(f"c-{uuid[:8]}", names, frozenset(own), addresses=len(row["attacker_uuids"]), campaign=uuid)
+    names = frozenset([*row["addresses"], *row["attacker_uuids"]])
+    return Scope(f"c-{uuid[:8]}", names, addresses=len(row["attacker_uuids"]), campaign=uuid)
 
 
 def scope_of(row: dict[str, Any]) -> Scope | None:
@@ -94,6 +107,5 @@ def scope_of(row: dict[str, Any]) -> Scope | None:
     names = [str(n) for n in (ip, attacker, identity, *attackers) if n]
     if not names:
         return None
-    own = frozenset(identity_id(storable_text(str(a))) for a in {attacker, *attackers} if a)
     anchor = str(attacker or identity or names[0])
-    return Scope(visible(ip or f"id:{str(identity)[:8]}", 45), frozenset(names), own, anchor)
+    return Scope(visible(ip or f"id:{str(identity)[:8]}", 45), frozenset(names), anchor)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 from decnet.errors import DecnetError
 from decnet_tui.changes import Change, need_store
 from decnet_tui.forms import Field, Form, parse_duration
+from decnet_tui.linkedrows import identity_label
 from decnet_tui.session import Session
 
 if TYPE_CHECKING:
     from decnet.db.rows.ignored import AddedEntry, IgnoredEntry
 
 KIND = "source.ignore"
+ALL = "source.ignore.all"
+THIS = "this address"
 DURATIONS = ("forever", "1h", "24h", "7d")
 
 
@@ -101,6 +104,83 @@ class NoticeSource(Change):
         return "the store still has it" if await _entry(session, self.source) else ""
 
 
+@dataclass
+class IgnoreAll(Change):
+    """Ignores (or, with ``ignored`` false, ignores no longer) all addresses of an identity, as one change.
+
+    An address that has an entry of its own already keeps it as it is, also when this is taken back.
+    """
+
+    label: str
+    sources: tuple[str, ...]
+    ignored: bool = True
+    expires_at: float | None = None
+    reason: str | None = None
+    kept: tuple[str, ...] = ()
+    """Addresses whose entries were there before, and stay."""
+    kind = ALL
+
+    @property
+    def target(self) -> str:  # type: ignore[override]
+        """The identity."""
+        return self.label
+
+    @property
+    def what(self) -> str:
+        """What it does."""
+        count = f"{len(self.sources)} address{'es' * (len(self.sources) != 1)}"
+        return f"ignore {count} of {self.label}{'' if self.ignored else ' no longer'}"
+
+    async def before(self, session: Session) -> dict[str, Any] | None:
+        """Which of them were ignored."""
+        both = (*self.sources, *self.kept)
+        return {source: await _entry(session, source) is not None for source in both}
+
+    def after(self) -> dict[str, Any]:
+        """Which of them are ignored."""
+        return {**dict.fromkeys(self.sources, self.ignored), **dict.fromkeys(self.kept, True)}
+
+    async def send(self, session: Session) -> None:
+        """Each in turn. Raises what the store raises; what was done by then is told by reading back."""
+        for source in self.sources:
+            if not self.ignored:
+                await NoticeSource(source).send(session)
+            elif await _entry(session, source) is None:
+                await IgnoreSource(source, self.expires_at, self.reason).send(session)
+
+    async def held(self, session: Session) -> str:
+        """Empty when the store holds that of each."""
+        now = await self.before(session)
+        wanted = self.after()
+        wrong = [source for source, state in (now or {}).items() if state is not wanted[source]]
+        return f"not so: {' '.join(wrong)}" if wrong else ""
+
+
+async def same_identity(session: Session, address: str) -> tuple[str, list[str]]:
+    """What the identity of an address is called, and its other addresses that have no entry of their own yet.
+
+    Raises what the store raises.
+    """
+    store = need_store(session)
+    found = await store.identity_named(address)
+    if found is None:
+        return "", []
+    members = [one["attacker_ip"] for one in await store.names_of_identity(found[0])]
+    others = [ip for ip in members if ip and ip != address]
+    return identity_label(found[0]), [ip for ip in others if await _entry(session, ip) is None]
+
+
+def undo_all(entry: Mapping[str, Any]) -> Change:
+    """Back to what each was."""
+    before, after = entry["before"], entry["after"]
+    sources = tuple(source for source, was in before.items() if was != after[source])
+    kept = tuple(source for source, was in before.items() if was == after[source])
+    ignored = all(before[source] for source in sources)
+    change = IgnoreAll(str(entry["target"]), sources, ignored, reason=entry["reason"], kept=kept)
+    change.undoes = entry["id"]
+    return change
+
+
 async def _entry(session: Session, source: str) -> IgnoredEntry | None:
     """The entry of a source in any of its spellings: a network is stored in its shortest."""
     from decnet.db.repository.ignored import (
@@ -136,10 +216,15 @@ def undo(entry: Mapping[str, Any]) -> Change:
 class IgnoreForm(Form):
     """For how long and why a source is ignored."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, label: str = "", others: Sequence[str] = ()) -> None:
+        """``others`` are the other addresses of the identity ``label`` that are not ignored yet."""
+        self.label, self.others = label, others
+        self._all = f"all {len(others) + 1} addresses of {label}"
+        whole = [Field("what", THIS, choices=(THIS, self._all))] if others else []
         super().__init__(
             [
                 Field("source", source, free=True),
+                *whole,
                 Field("for", DURATIONS[0], choices=DURATIONS),
                 Field("reason", free=True),
             ]
@@ -153,15 +238,26 @@ class IgnoreForm(Form):
             "but left out of counts, lists, alerts and exports",
         ]
 
+    @property
+    def whole(self) -> bool:
+        """Whether the other addresses are meant too."""
+        return bool(self.others) and self.value("what") == self._all
+
     def question(self) -> str:
         """What ``y`` does."""
-        return f"ignore {self.value('source').strip()}"
+        also = f" and {len(self.others)} more of {self.label}" if self.whole else ""
+        return f"ignore {self.value('source').strip()}{also}"
 
-    def change(self, now: float) -> IgnoreSource:
+    def change(self, now: float) -> Change:
         """What would be sent at ``now``. Raises ValueError that says what is wrong."""
         source = self.value("source").strip()
         if not source:
             raise ValueError("which source? an address, a network such as 192.0.2.0/24, or a login name")
         seconds = parse_duration(self.value("for"))
         expires = None if seconds is None else (now or time.time()) + seconds
-        return IgnoreSource(source, expires, self.value("reason").strip() or None)
+        reason = self.value("reason").strip() or None
+        if self.whole:
+            return IgnoreAll(self.label, (source, *self.others), True, expires, reason)
+        if self.others and self.value("what") != THIS:
+            raise ValueError(f"what: {THIS}, or {self._all}")
+        return IgnoreSource(source, expires, reason)

@@ -16,6 +16,14 @@ UNNAMED = ("id:", "at:")
 _MOST = 1e15
 """Beyond, a number is no duration or confidence; an integer of JSON may be too long to be written as one."""
 Payload = Mapping[str, Any]
+_LINKED: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "identity.merged": (("winner_uuid", "id"),),
+    "identity.unmerged": (("resurrected", "id"),),
+    "campaign.formed": (("campaign_uuid", "c"),),
+    "campaign.merged": (("winner_uuid", "c"),),
+    "campaign.unmerged": (("resurrected", "c"),),
+}
+"""Where news of linking name what they are about."""
 
 
 def short(value: object, length: int = 8) -> str:
@@ -31,7 +39,7 @@ def source_of(topic: str, payload: Payload, known_ips: Mapping[str, str]) -> str
         ip = f"{ip} +{len(several) - 1}" if ip and len(several) > 1 else ip
     if ip:
         return visible(ip, SOURCE_LIMIT)
-    for key, label in (("identity_uuid", "id"), ("attacker_uuid", "at")):
+    for key, label in (("identity_uuid", "id"), ("attacker_uuid", "at"), *_LINKED.get(topic, ())):
         if payload.get(key):
             return f"{label}:{short(payload[key])}"
     parts = topic.split(".")
@@ -171,6 +179,49 @@ def _mutation(_: str, p: Payload) -> str:
     return f"{old} -> {new} {_text(p, 'trigger', 'outcome')}"
 
 
+def _formed(_: str, p: Payload) -> str:
+    return f"identity {_identity(p.get('identity_uuid'))} begins"
+
+
+def _merged(_: str, p: Payload) -> str:
+    return f"{_identity(p.get('loser_uuid'))} is {_identity(p.get('winner_uuid'))} now{_because(p)}"
+
+
+def _unmerged(_: str, p: Payload) -> str:
+    return f"{_identity(p.get('resurrected'))} is no part of {_identity(p.get('former_winner'))} any more{_because(p)}"
+
+
+def _campaign_formed(_: str, p: Payload) -> str:
+    many = p.get("identity_uuids")
+    count = f" {len(many)} identities" if isinstance(many, list) and len(many) > 1 else ""
+    return f"campaign {_kit(p.get('campaign_uuid'))} {_text(p, 'name')}{count}{_because(p)}"
+
+
+def _campaign_merged(_: str, p: Payload) -> str:
+    return f"campaign {_kit(p.get('loser_uuid'))} is {_kit(p.get('winner_uuid'))} now{_because(p)}"
+
+
+def _campaign_unmerged(_: str, p: Payload) -> str:
+    return f"campaign {_kit(p.get('resurrected'))} is no part of {_kit(p.get('former_winner'))} any more{_because(p)}"
+
+
+def _assigned(_: str, p: Payload) -> str:
+    return f"{_identity(p.get('identity_uuid'))} has the kit of {_kit(p.get('campaign_uuid'))}{_because(p)}"
+
+
+def _identity(value: object) -> str:
+    return f"i-{short(value)}" if value else "i-?"
+
+
+def _kit(value: object) -> str:
+    return f"c-{short(value)}" if value else "c-?"
+
+
+def _because(p: Payload) -> str:
+    reasons = p.get("reasons")
+    return f": {_listed(reasons)}" if reasons and isinstance(reasons, list) else ""
+
+
 def _scored(_: str, p: Payload) -> str:
     return f"score {_text(p, 'score')} over {_text(p, 'threshold')}: {_text(p, 'event_count')} events"
 
@@ -190,6 +241,13 @@ _WRITERS: tuple[tuple[str, Callable[[str, Payload], str]], ...] = (
     ("ttp.session.judged", _judged),
     ("attribution.profile.multi", _multi),
     ("attribution.profile.state", _profile),
+    ("identity.formed", _formed),
+    ("identity.merged", _merged),
+    ("identity.unmerged", _unmerged),
+    ("campaign.formed", _campaign_formed),
+    ("campaign.merged", _campaign_merged),
+    ("campaign.unmerged", _campaign_unmerged),
+    ("campaign.identity.assigned", _assigned),
     ("system.deadletter.", _deadletter),
     ("decky.", lambda t, p: _mutation(t, p) if t.endswith(".mutation") else _fields(t, p)),
     ("system.", lambda t, p: _health(t, p) if t.endswith(".health") else _fields(t, p)),

@@ -21,6 +21,8 @@ FILL: dict[str, dict[str, Any]] = {
     "fingerprint": {"attacker_uuid": "nobody", "kind": "hassh"},
     "observation": {"primitive": "p", "evidence_ref": "?"},
     "attacker_intel": {"version": "1"},
+    "intel_answer": {"service": "greynoise", "kind": "address", "known": True},
+    "intel_due": {"service": "greynoise", "kind": "address", "tries": 0, "not_before": 0.0},
     "email_body": {"attacker_uuid": "nobody", "simhash": "h", "rcpt_count": 1},
     "dead_letter": {"worker": "w", "topic": "t", "reason": "r", "body": b""},
     "mutation": {"kind": "rotate", "target": "d", "state": "applied", "created_at": 1.0, "trigger": "operator",

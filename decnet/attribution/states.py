@@ -26,6 +26,8 @@ from decnet.turns import in_turns
 
 log = get_logger(__name__)
 STATE_CHANGED = topics.attribution(topics.ATTRIBUTION_PROFILE_STATE_CHANGED)
+FEW = 2
+"""States made anew between two turns of others: each looks at up to 200 rows."""
 MAX_ATTACKERS = 500
 """Attackers named in one event."""
 
@@ -79,7 +81,7 @@ async def restate(repo: BaseRepository, bus: TxBus, keys: Collection[Key], now: 
     def made(key: Key) -> tuple[Key, PrimitiveState | None]:
         return key, _restated(key, old.get(key), *windows[key])
 
-    new = {key: state for key, state in await in_turns(made, sorted(keys)) if state is not None}
+    new = {key: state for key, state in await in_turns(made, sorted(keys), FEW) if state is not None}
     told = [key for key in new if key not in old or old[key]["state"] != new[key]["state"]]
     members = await repo.members_of({identity for identity, _ in told})
     for key in told:

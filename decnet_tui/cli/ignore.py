@@ -28,6 +28,9 @@ def ignore(
         str | None, typer.Option("--for", help="Expires by itself after 90s, 15m, 1h, 7d.")
     ] = None,
     reason: Annotated[str | None, typer.Option("--reason", help="Why, for whoever reads it later.")] = None,
+    identity: Annotated[
+        bool, typer.Option("--identity", help="All addresses of the identity that the address is one of.")
+    ] = False,
     since: common.Since = None,
     limit: common.Limit = 100,
     as_json: common.AsJson = False,
@@ -49,6 +52,9 @@ def ignore(
         if entry is not None:
             raise typer.BadParameter(f"unexpected {entry!r}: one source at a time")
         expires = datetime.now(UTC) + common.parse_expiry(for_) if for_ else None
+        if identity:
+            common.run(lambda: _add_all(settings, what, expires, reason, as_json))
+            return
         common.run(lambda: _add(settings, what, expires, reason, as_json))
 
 
@@ -87,6 +93,29 @@ async def _add(
     typer.echo(
         f"{row['ignore_id']}: {name} {visible(row['value'], 80)} is ignored{until}; {row['marked']} sessions marked"
     )
+
+
+async def _add_all(
+    settings: Settings, address: str, expires: datetime | None, reason: str | None, as_json: bool
+) -> None:
+    from decnet_tui.cli import changing
+    from decnet_tui.sourceforms import IgnoreAll, same_identity
+
+    async with changing.opened(settings) as session:
+        label, others = await same_identity(session, address)
+        if not label:
+            raise DecnetError(
+                f"no identity has the address {visible(address, 60)}: see `decnet-tui attackers`"
+            )
+        sources = (address, *others)
+        until = expires.timestamp() if expires else None
+        await changing.perform(session, IgnoreAll(label, sources, True, until, reason))
+    if as_json:
+        typer.echo(common.to_json({"identity": label, "ignored": list(sources)}))
+        return
+    when = f" until {expires:%Y-%m-%d %H:%M:%SZ}" if expires else ""
+    shown = ", ".join(visible(one, 60) for one in sources)
+    typer.echo(f"{label}: {len(sources)} addresses are ignored{when}: {shown}")
 
 
 async def _remove(settings: Settings, entry: str, as_json: bool) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from decnet.errors import DecnetError
 from decnet.hostile import visible
+from decnet_tui import linkchanges
 from decnet_tui import linkedrows as linked
 from decnet_tui.cli import changing, common
 from decnet_tui.cli.bar import Bar
@@ -35,13 +36,6 @@ PATIENCE_S = 20.0
 """Seconds that an engine may take to take a word over."""
 LOOK_S = 0.25
 _WORKER = "attribution"
-
-
-class Meant(NamedTuple):
-    """An address that is meant, and its attacker."""
-
-    address: str
-    attacker: str
 
 
 def link(
@@ -165,7 +159,7 @@ async def _said(
     _need_linking(settings)
     async with changing.opened(settings) as session:
         repo = session.store
-        first, second = await meant(repo, one), await meant(repo, other)
+        first, second = await linkchanges.meant(repo, one), await linkchanges.meant(repo, other)
         pair = (first.attacker, second.attacker)
         version = (await repo.link_version()).version
         if same is None and await repo.word_on_link(*pair) is None:
@@ -201,17 +195,6 @@ def _lines(told: dict[str, Any]) -> list[str]:
         return [f"{one} and {other} are one identity: {linked.identity_label(mine)}"]
     labels = f"{linked.identity_label(mine)} and {linked.identity_label(theirs)}"
     return [f"{one} and {other} are two identities: {labels}"]
-
-
-async def meant(repo: BaseRepository, text: str) -> Meant:
-    """The address that is named, or the first one of the identity that is. Raises DecnetError for nobody."""
-    uuid, _ = await linked.identity_meant(repo, text)
-    members = await repo.members_seen(uuid)
-    own = [one for one in members if text in (one["attacker_ip"], one["attacker_uuid"])]
-    known = [one for one in (own or members) if one["attacker_ip"]]
-    if not known:
-        raise DecnetError(f"{visible(text, 60)} has no address that could be linked")
-    return Meant(str(known[0]["attacker_ip"]), known[0]["attacker_uuid"])
 
 
 async def _linked(

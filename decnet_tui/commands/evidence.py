@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from decnet_tui.commands.base import Command
-from decnet_tui.screens.actorlevel import ActorLevel
 from decnet_tui.screens.actors import ActorsView
 from decnet_tui.screens.compare import CompareLevel
 from decnet_tui.screens.coverage import CoverageView, MatrixLevel
@@ -38,10 +37,7 @@ def _attacker(app: DecnetApp) -> tuple[str, str] | None:
     attackers = [record.get("attacker_uuid"), *(record.get("attacker_uuids") or ())]
     attacker = next((str(a) for a in attackers if a), None)
     if attacker is None and isinstance(app.view, LevelsView):
-        attacker = next(
-            (level.attacker for level in app.view.levels if isinstance(level, SessionsLevel | ActorLevel)),
-            None,
-        )
+        attacker = next((level.attacker for level in reversed(app.view.levels) if level.attacker), None)
     actor = app.view.actor()
     if attacker is None:
         app.say("this line names no attacker")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from decnet_tui.commands.base import Command
 from decnet_tui.filters import FilterError
+from decnet_tui.following import MOST
 from decnet_tui.widgets.prompt import Question
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def follow(app: DecnetApp, text: str) -> None:
         app.follow(None)
     elif (actor := app.view.actor()) is None:
         app.say("F follows the actor of a line; this one names none")
+    elif actor.addresses > MOST:
+        app.say(f"{actor.title}: too many addresses to follow, {MOST} at most", bad=True)
     else:
         app.follow(actor)
 
@@ -115,7 +118,7 @@ COMMANDS = (
             keys="slash", foot="filter", argument="FILTER"),
     Command("filter.clear", "clear the filter", "Finding", clear_filter, keys="backslash", name="clear"),
     Command("follow", "follow this actor in all views; again: everybody", "Finding", follow,
-            keys="F", foot="follow", argument="ADDRESS or uuid"),
+            keys="F", foot="follow", argument="ADDRESS, id, i-... or c-..."),
     Command("command", "command line: Tab completes, up and down go through the history", "Finding",
             command_line, keys="colon", foot="cmd"),
     Command("palette", "all commands to choose from", "Finding", palette, keys="ctrl+p"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from decnet_tui.backfillform import BackfillForm, store_options
 from decnet_tui.commands.base import Command
 from decnet_tui.screens.found import FoundView
 from decnet_tui.screens.rules import RulesView
-from decnet_tui.sourceforms import IgnoreForm
+from decnet_tui.session import store_errors
+from decnet_tui.sourceforms import IgnoreForm, same_identity
 
 if TYPE_CHECKING:
     from decnet_tui.app import DecnetApp
@@ -24,12 +26,27 @@ def search(app: DecnetApp, text: str) -> None:
 
 
 def ignore(app: DecnetApp, text: str) -> None:
-    """The form that ignores a source: what was typed, or the actor of the line."""
-    row = app.view.record()
-    source = text.strip() or str(row.get("attacker_ip") or "")
-    if not source and (actor := app.view.actor()) is not None:
+    """The form that ignores a source: what was typed, or the actor of the line; it offers its whole identity."""
+    actor = app.view.actor()
+    if not text.strip() and actor is not None and actor.campaign:
+        app.say("X ignores an address: go to one of the campaign's", bad=True)
+        return
+    source = text.strip() or str(app.view.record().get("attacker_ip") or "")
+    if not source and actor is not None:
         source = next((name for name in actor.names if "." in name or ":" in name), "")
-    app.propose(IgnoreForm(source))
+    if text.strip() or not source or app.session.repo is None:
+        app.propose(IgnoreForm(source))
+    else:
+        app.run_worker(partial(_ignore, app, source), name="ignore", group="ignore", exclusive=True)  # type: ignore[arg-type]
+
+
+async def _ignore(app: DecnetApp, source: str) -> None:
+    try:
+        label, others = await same_identity(app.session, source)
+    except store_errors() as error:
+        app.say(f"its identity cannot be read: {error}", bad=True)
+        return
+    app.propose(IgnoreForm(source, label, others))
 
 
 def backfill(app: DecnetApp, text: str) -> None:

@@ -81,7 +81,7 @@ class ActorLevel(PageLevel):
         if data.row is None:
             self.lose(f"No attacker {visible(self.label, 60)} is stored.")
             return
-        self.row = _told(data)
+        self.row, self.attacker = _told(data), data.row["attacker_uuid"]
         members = [one for one in data.members if one["attacker_uuid"] != data.row["attacker_uuid"]]
         self.addresses = [one["attacker_ip"] for one in data.members if one["attacker_ip"]]
         ip = str(data.row["attacker_ip"] or self.label)
@@ -104,6 +104,11 @@ class ActorLevel(PageLevel):
     def actor(self) -> Scope | None:
         """The attacker."""
         return scope_of(self.row) if self.row else scope_of({"attacker_ip": self.attacker})
+
+    def other(self) -> str:
+        """The other address of its identity that the cursor is on, by its attacker; empty when it is on none."""
+        entry = self.current
+        return str(entry.key) if entry is not None and entry.section == OTHERS else ""
 
     def records(self) -> list[Any]:
         """The attacker, then what the lists show."""

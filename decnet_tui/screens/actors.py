@@ -133,19 +133,32 @@ class ActorsLevel(TableLevel[ActorLine]):
         return row["attacker_uuid"]
 
     def fields(self, row: ActorLine) -> Mapping[str, str]:
-        """As shown; ids whole: ``id:`` finds all addresses of an identity, whichever of its ids is named."""
-        names = " ".join(f"i-{name}" for name in row["names"])
+        """As shown; ids whole: ``id:`` finds all addresses of an identity, whichever of its ids is named.
+
+        Made for every row with each key of a filter: what needs no care is taken as it is, times as ISO text.
+        """
         kits = " ".join(f"c-{one['campaign_uuid']} {one['name']}" for one in row["campaigns_named"])
-        more = {
-            "identity_uuid": names,
-            "campaign": visible(kits),
+        last = str(row["last_seen"])[:19]
+        return {
+            "attacker_ip": row["attacker_ip"] or "-",
+            "country": country_text(row),
             "asn": str(row["asn"] or "-"),
-            "severity": row["severity"] or "-",
             "new": "new" if row["new"] else "known",
+            "severity": row["severity"] or "-",
+            "session_count": str(row["session_count"]),
+            "identity_uuid": " ".join([f"i-{name}" for name in row["names"]]),
+            "campaign": visible(kits),
+            "seen": last,
+            "did": visible(row["did"] or ""),
+            "technique_count": str(row["technique_count"]),
+            "last_seen": last,
+            "as_name": visible(row["as_name"] or ""),
+            "techniques": " ".join(row["techniques"]),
+            "first_seen": str(row["first_seen"])[:19],
+            "decky_count": str(row["decky_count"]),
             "list": visible(" ".join(row["lists"])),
             "file": " ".join(row["files"]),
         }
-        return {**super().fields(row), **more}
 
     def names_of_filter(self) -> list[str]:
         """The columns, and what else a row can be found by."""
@@ -169,6 +182,7 @@ class ActorsLevel(TableLevel[ActorLine]):
 
         def line(row: ListedAttacker) -> ActorLine:
             uuid, identity = row["attacker_uuid"], row["identity_uuid"] or ""
+            session.whereabouts.of(row["attacker_ip"])  # here, in turns: it is remembered for the lines
             names = known.get(identity, [])
             return _line(row, told.get(uuid), kits.get(uuid, []), sizes.get(identity, 1), names, now)
 
@@ -216,7 +230,8 @@ class ActorsLevel(TableLevel[ActorLine]):
         """What can be done, and what is not listed."""
         fewer = f"{self.ignored} ignored  " if self.ignored else ""
         older = f"{self.older} seen before these  " if self.older > 0 else ""
-        return f"{fewer}{older}Enter: page  i: sessions  =: compare two"
+        hint = "" if self.scope or self.filter_text else "  i: sessions  =: compare two"
+        return f"{fewer}{older}Enter: page{hint}"
 
     def empty(self, width: int) -> list[str]:
         """As every table; and that a source which is ignored is not listed."""

@@ -12,6 +12,8 @@ from decnet_tui import glyphs
 from decnet_tui.actornames import addresses
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
+from decnet_tui.linkedrows import addresses_text, identity_label
+from decnet_tui.scope import Scope, scope_of
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.evidence import CommandsLevel, lasted
 from decnet_tui.screens.levels import LevelsView, TableLevel, left_out
@@ -40,6 +42,12 @@ class SideLine(SessionFacts):
 def label_of(row: AlertLine) -> str:
     """The address when it is known, else the identity's beginning."""
     return str(row.get("attacker_ip") or f"id:{str(row['identity_uuid'])[:8]}")
+
+
+def whose(row: AlertLine) -> str:
+    """The identity that is alerted, and over how many addresses it is told of."""
+    count = len(row["attacker_uuids"] or ())
+    return identity_label(row["identity_uuid"]) + (f" {addresses_text(count)}" if count > 1 else "")
 
 
 class AlertsLevel(TableLevel[AlertLine]):
@@ -138,7 +146,8 @@ def alert_lines(row: AlertLine) -> list[str]:
         ("resolved", row["resolved_by"], row["resolved_at"]),
     )
     done = [f"{what} by {who} {_stamp(when)}" for what, who, when in acts if who]
-    return [*lines, *done, f"identity {row['identity_uuid']}  alert {row['alert_id']}"]
+    named = f"identity {row['identity_uuid']}  {addresses_text(len(row['attacker_uuids'] or ()))}"
+    return [*lines, *done, f"{named}  alert {row['alert_id']}"]
 
 
 def _link(why: Explanation) -> list[str]:
@@ -179,7 +188,7 @@ class SidesLevel(TableLevel[SideLine]):
 
     def __init__(self, feed: Feed, alert: AlertLine) -> None:
         super().__init__(feed)
-        self.alert, self.crumb = alert, label_of(alert)
+        self.alert, self.crumb = alert, f"{label_of(alert)} {whose(alert)}"
         self._side = {s: "AB"[i] for i, side in enumerate((alert["sides"] or [])[:2]) for s in side}
         self.columns = (
             Column("side", "side", 4, style=lambda r: GOOD if r["side"] == "A" else WARN),
@@ -207,13 +216,17 @@ class SidesLevel(TableLevel[SideLine]):
             {**row, "side": self._side[row["session_id"]], "started_at": _aware(row["started_at"])} for row in data
         ])  # fmt: skip
 
+    def actor(self) -> Scope | None:
+        """Whom the alert is about."""
+        return scope_of(dict(self.alert))
+
     def unfilled(self) -> list[str]:
         """Sessions may have been purged."""
         return ["The sessions behind this alert are not stored any more."]
 
     def about(self) -> str:
         """What can be opened."""
-        return "side A and B  Enter: commands  w: recording"
+        return "Enter: commands"
 
     def row_detail(self, row: SideLine) -> list[str]:
         """The session as sentences: whose side, where, with what, as whom, and what was typed."""

@@ -109,7 +109,8 @@ class CampaignsLevel(TableLevel[ListedCampaign]):
     def about(self) -> str:
         """What can be done, and whether there are more."""
         more = f"the {MAX_CAMPAIGNS} largest  " if len(self._all) >= MAX_CAMPAIGNS else ""
-        return f"{more}Enter: page  i: sessions  F: follow its addresses"
+        hint = "" if self.scope or self.filter_text else "  i: sessions  F: follow its addresses"
+        return f"{more}Enter: page{hint}"
 
     def below(self) -> View | None:
         """The campaign's page."""

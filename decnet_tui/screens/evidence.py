@@ -17,6 +17,8 @@ from decnet.events.ttp import SEVERITIES
 from decnet.hostile import visible
 from decnet_tui.changes import need_store
 from decnet_tui.feed import Feed
+from decnet_tui.linkedrows import addresses_text, identity_label
+from decnet_tui.scope import Scope, scope_of
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.levels import Level, TableLevel
 from decnet_tui.screens.playback import PlaybackLevel
@@ -24,7 +26,7 @@ from decnet_tui.screens.table import Column, plain_value
 from decnet_tui.session import Session
 from decnet_tui.sessiondata import SessionData, TaggedCommand, fact_lines, head_lines, read_session
 from decnet_tui.times import clock, span
-from decnet_tui.widgets.strips import BAD, FAINT, KEY, PLAIN, WARN, Line
+from decnet_tui.widgets.strips import BAD, BOLD, FAINT, KEY, PLAIN, WARN, Line
 
 MAX_ROWS = 1000
 _RANKS = {name: rank for rank, name in enumerate(SEVERITIES)}
@@ -152,6 +154,7 @@ class CommandsLevel(TableLevel[TaggedCommand]):
         self._others: list[ListedTag] = []
         self._head: list[str] = []
         self._severity = ""
+        self._of: dict[str, Any] = {}
         self.columns = (
             Column("ts", "at", 8, text=lambda r: clock(r["ts"], self.time_format) if r.get("ts") else "-"),
             Column("command_text", "command", 30, grow=True),
@@ -171,13 +174,25 @@ class CommandsLevel(TableLevel[TaggedCommand]):
         """Commands joined with their tags; tags of the whole session stand in the detail."""
         self.auth = (data.payload["auth"] if data.payload is not None else None) or {}
         self._told = render_notes(data.payload) if data.payload is not None else ""
-        self._logged = [line for _, line in fact_lines(data.payload or {})]
+        self._logged = [line for _, line in fact_lines(data.payload or {}, data.services)]
         self.has_recording = data.recording is not None
         self._others = data.own_tags()
+        self._own(data)
         self._head, self._severity = head_lines(data.told), str(data.told.get("severity") or "")
         self.fill(data.commands())
         if self._first is not None and self.go_to(self._first):
             self._first = None
+
+    def _own(self, data: SessionData) -> None:
+        """Whose session it is."""
+        if data.payload is None:
+            return
+        names = {
+            "attacker_ip": data.payload.get("attacker_ip"),
+            "attacker_uuid": data.payload.get("attacker_uuid"),
+        }
+        self._of = {**names, "identity_uuid": data.identity, "addresses": data.addresses}
+        self.attacker = str(names["attacker_uuid"] or "")
 
     def unfilled(self) -> list[str]:
         """A session without commands is the usual one."""
@@ -192,9 +207,21 @@ class CommandsLevel(TableLevel[TaggedCommand]):
     def intro(self, width: int) -> list[Line]:
         """What the session amounts to."""
         styles = (severity_style(self._severity), PLAIN, FAINT)
+        lines = [*self._whose_lines(), *zip(self._head, styles, strict=False)]
+        return [[(f" {visible(text, max(width - 2, 1))}", style)] for text, style in lines]
+
+    def _whose_lines(self) -> list[tuple[str, Style]]:
+        if not self._of.get("attacker_ip"):
+            return []
+        identity = self._of["identity_uuid"]
+        size = f"  {addresses_text(self._of['addresses'])}" if self._of["addresses"] > 1 else ""
         return [
-            [(f" {visible(text, max(width - 2, 1))}", style)]
-            for text, style in zip(self._head, styles, strict=False)
+            (
+                f"{self._of['attacker_ip']}  {identity_label(identity)}{size}"
+                if identity
+                else str(self._of["attacker_ip"]),
+                BOLD,
+            )
         ]
 
     def about(self) -> str:
@@ -221,9 +248,9 @@ class CommandsLevel(TableLevel[TaggedCommand]):
             lines += ["", "logged beside the commands:", *self._logged]
         return lines
 
-    def actor(self) -> Any:
+    def actor(self) -> Scope | None:
         """Whose session it is."""
-        return None
+        return scope_of(self._of)
 
     def watch(self) -> Level:
         """Its recording, played."""

@@ -31,6 +31,8 @@ class Level(View):
 
     crumb = ""
     """Its part of the way there."""
+    attacker = ""
+    """The id or address of the attacker that it is about; empty when it is about none, or about several."""
 
     def below(self) -> View | None:
         """The level inside the row under the cursor; None when there is none."""

@@ -158,7 +158,7 @@ class SectionsView(View):
 
     def filter_part(self) -> str:
         """For line 3."""
-        follow = f"  follow {self.scope.label}" if self.scope is not None else ""
+        follow = f"  follow {self.scope.title}" if self.scope is not None else ""
         return f"filter {visible(self.filter_text) or '-'}{follow}"
 
 

@@ -335,7 +335,7 @@ class TableView(View, Generic[R]):
         """The filter, the scope, and how many are hidden."""
         left = f"filter {self.filter_text or '-'}"
         if self.scope is not None:
-            left += f"  follow {self.scope.label}"
+            left += f"  follow {self.scope.title}"
         if self.marked:
             left += f"  {len(self.marked)} marked"
         if more := self.about():

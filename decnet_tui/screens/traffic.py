@@ -193,7 +193,7 @@ class TrafficView(View):
             state += f"  {len(self._undug)} still to filter"
         left = f"topic {self._filter.topic_part}  text {self._filter.text_part}  {state}"
         if self.scope is not None:
-            left += f"  follow {self.scope.label}"
+            left += f"  follow {self.scope.title}"
         return left, f"{held - len(self._shown)} hidden  {len(self._shown)}/{held}"
 
     def detail_key(self) -> object:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from decnet.config import ConsoleSettings, Settings
 from decnet.db.repository import BaseRepository
+from decnet.ids import attacker_id
 from decnet_tui.app import DecnetApp
 from decnet_tui.screens.actorlevel import ActorLevel
 from decnet_tui.screens.campaigns import CampaignLevel, CampaignSessionsLevel
@@ -48,8 +50,8 @@ def addresses(app: DecnetApp) -> set[str]:
     return {row["attacker_ip"] for row in level_of(app).rows}
 
 
-async def typed(app: DecnetApp, pilot: Any, text: str) -> None:
-    await pilot.press("backslash", "slash", *text, "enter")
+async def typed(app: DecnetApp, pilot: Any, line: str) -> None:
+    await pilot.press("backslash", "slash", *line, "enter")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -204,3 +206,247 @@ async def test_files_of_places_are_read_in_the_background_and_taken_over_when_th
         where.of(address)
     assert list(where._known) == [C, "no address"], "what was asked for longest ago is forgotten"
     assert where.told("no address") == {}
+
+
+async def opened(app: DecnetApp, pilot: Any, who: str) -> None:
+    """The page of an actor, from the list."""
+    await pilot.press("3")
+    await shows(app, pilot, "AS49981")
+    app.open_in("actors", who)
+    await pilot.press("enter")
+    await shows(app, pilot, lambda: isinstance(level_of(app), ActorLevel) and level_of(app).row)
+
+
+async def test_following_an_actor_follows_its_identity_as_it_grows_and_parts(
+    repo: BaseRepository, tmp_path: Path
+) -> None:
+    app = app_on(repo, tmp_path)
+    bus: Any = app.session.bus
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("3")
+        await shows(app, pilot, "AS49981")
+        app.open_in("actors", B)
+        await pilot.press("F")
+        await shows(app, pilot, f"follow {B} 2 addr")
+        assert addresses(app) == {A, B}
+        assert app.scope is not None
+        assert app.scope.covers_raw(f'{{"attacker_ip":"{A}"}}'.encode())
+        assert not app.scope.covers_raw(f'{{"attacker_ip":"{C}"}}'.encode())
+
+        await change(repo, C, into=A)
+        bus.put("identity.merged", {"winner_uuid": identity_of(A), "loser_uuid": identity_of(C), "seq": 3})
+        await shows(app, pilot, f"follow {B} 3 addr")
+        assert app.scope.covers_raw(f'{{"attacker_ip":"{C}"}}'.encode())
+
+        await change(repo, B, into=None)
+        bus.put(
+            "identity.unmerged", {"former_winner": identity_of(A), "resurrected": identity_of(B), "seq": 4}
+        )
+        await shows(app, pilot, lambda: app.scope is not None and app.scope.addresses == 1)
+        assert app.scope.names == {B, attacker_id(B), identity_of(B)}, "the one that was chosen stays"
+        bus.put("identity.merged", {"winner_uuid": "x", "loser_uuid": "y"})
+        before = app.scope
+        await shows(app, pilot, lambda: not app.feed.merges)
+        assert app.scope is before
+
+
+async def change(repo: BaseRepository, ip: str, into: str | None) -> None:
+    """What linking made of an address."""
+    async with repo._write() as session:
+        await session.execute(
+            text("UPDATE identity SET merged_into = :into WHERE identity_uuid = :own"),
+            {"into": identity_of(into) if into else None, "own": identity_of(ip)},
+        )
+
+
+async def test_following_a_campaign_follows_its_addresses_and_says_how_many(
+    repo: BaseRepository, tmp_path: Path
+) -> None:
+    app = app_on(repo, tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("9")
+        await shows(app, pilot, "key of mdrfckr")
+        app.open_in("campaigns", DROP)
+        await pilot.press("F")
+        await shows(app, pilot, f"follow c-{DROP[:8]} 2 addr")
+        await pilot.press("3")
+        await shows(app, pilot, lambda: level_of(app).rows and addresses(app) == {B, C})
+        await pilot.press("9", "W", "y", "enter")
+        await shows(app, pilot, "CAMPAIGN c-")
+        await pilot.press("X")
+        await shows(app, pilot, "X ignores an address: go to one of the campaign's")
+        await pilot.press("F", "colon", *f"follow c-{KEY[:6]}", "enter")
+        await shows(app, pilot, f"follow c-{KEY[:8]} 2 addr")
+        await pilot.press("F", "colon", *f"follow i-{identity_of(A)[:6]}", "enter")
+        await shows(app, pilot, f"follow i-{identity_of(A)[:8]} 2 addr")
+
+
+async def test_two_are_said_to_be_one_hand_verified_journalled_and_undone(
+    repo: BaseRepository, tmp_path: Path
+) -> None:
+    app = app_on(repo, tmp_path)
+    pair = (attacker_id(C), attacker_id(D))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("3")
+        await shows(app, pilot, "AS49981")
+        await pilot.press("colon", *"link", "enter", "y")
+        await shows(app, pilot, "mark two actors with space")
+        for ip in (C, D):
+            app.open_in("actors", ip)
+            await shows(app, pilot, lambda ip=ip: level_of(app).current["attacker_ip"] == ip)
+            await pilot.press("space")
+        await pilot.press("colon", *"link", "enter")
+        await shows(app, pilot, "LINK ")
+        await pilot.press(*"same shell history", "enter", "y")
+        await shows(app, pilot, "the same: verified (kept; identities follow within seconds)")
+        assert await repo.word_on_link(*pair) == (True, "same shell history")
+        await pilot.press("U")
+        await shows(app, pilot, "UNDO")
+        await pilot.press("y")
+        await shows(app, pilot, "as the evidence has it: verified")
+        assert await repo.word_on_link(*pair) is None
+        await pilot.press("colon", *f"unsay {C} {D}", "enter")
+        await shows(app, pilot, f"nobody has said anything of {C} and {D}")
+        await pilot.press("colon", *f"link {C} 192.0.2.250", "enter")
+        await shows(app, pilot, "no identity 192.0.2.250")
+
+
+async def test_on_an_actors_page_the_address_under_the_cursor_is_cut_off(
+    repo: BaseRepository, tmp_path: Path
+) -> None:
+    app = app_on(repo, tmp_path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await opened(app, pilot, A)
+        await pilot.press("colon", *"unlink", "enter", "y")
+        await shows(app, pilot, "go to another address on an actor's page")
+        await pilot.press("k", "colon", *"unlink", "enter")
+        await shows(app, pilot, f"CUT {A} and {B}")
+        await pilot.press("enter", "y")
+        await shows(app, pilot, "not the same: verified")
+        assert await repo.word_on_link(attacker_id(A), attacker_id(B)) == (False, "")
+
+
+async def test_comparing_says_whether_two_are_linked_and_why(repo: BaseRepository, tmp_path: Path) -> None:
+    app = app_on(repo, tmp_path)
+    await repo.say_of_link(attacker_id(A), attacker_id(B), same=True, reason="one key", by="eve")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("3")
+        await shows(app, pilot, "AS49981")
+        for ip in (A, B):
+            app.open_in("actors", ip)
+            await shows(app, pilot, lambda ip=ip: level_of(app).current["attacker_ip"] == ip)
+            await pilot.press("space")
+        await pilot.press("equals_sign")
+        await shows(app, pilot, f"LINKED: both are i-{identity_of(A)[:8]}  2 addresses  4.6")
+        shown = "\n".join(screen_text(app))
+        assert "an operator said that they are the same: one key" in shown
+        assert "+2.9 key ssh-rsa AAAA at 2 addresses" in shown
+        rows = {row["what"]: row for row in level_of(app).rows}
+        assert rows["identity"]["same"] == "same"
+        assert rows["T1496 Resource Hijacking"]["same"] == "differs"
+        await pilot.press("escape", "space")
+        app.open_in("actors", D)
+        await shows(app, pilot, lambda: level_of(app).current["attacker_ip"] == D)
+        level_of(app).marked = {attacker_id(A), attacker_id(D)}
+        await pilot.press("equals_sign")
+        await shows(app, pilot, "NOT LINKED: two identities, nothing joins them")
+        assert {row["what"]: row["same"] for row in level_of(app).rows}["campaigns"] == "unknown"
+
+
+async def test_ignoring_an_actor_offers_all_addresses_of_its_identity(
+    repo: BaseRepository, tmp_path: Path
+) -> None:
+    app = app_on(repo, tmp_path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await opened(app, pilot, A)
+        await pilot.press("X", "y")
+        await shows(app, pilot, f"IGNORE {A}")
+        await pilot.press("tab", "right", "enter")
+        await shows(app, pilot, f"ignore {A} and 1 more of i-{identity_of(A)[:8]}")
+        await pilot.press("y")
+        await shows(app, pilot, f"ignore 2 addresses of i-{identity_of(A)[:8]}: verified")
+        assert {row["value"] for row in await repo.ignored_sources()} == {f"{A}/32", f"{B}/32"}
+        await pilot.press("U", "y")
+        await shows(app, pilot, "no longer: verified")
+        assert await repo.ignored_sources() == []
+        await pilot.press("escape")
+        app.open_in("actors", D)
+        await shows(app, pilot, lambda: level_of(app).current["attacker_ip"] == D)
+        await pilot.press("X")
+        await shows(app, pilot, f"IGNORE {D}")
+        assert "this address" not in "\n".join(screen_text(app))
+
+
+async def to_actor_from_list(app: DecnetApp, pilot: Any) -> None:
+    await opened(app, pilot, B)
+
+
+async def to_actor_from_campaign(app: DecnetApp, pilot: Any) -> None:
+    await pilot.press("9")
+    await shows(app, pilot, "key of mdrfckr")
+    app.open_in("campaigns", DROP)
+    await pilot.press("enter")
+    await shows(app, pilot, "ADDRESSES 2")
+    level = level_of(app)
+    level.cursor = next(n for n, e in enumerate(level.entries) if e.data.get("attacker_ip") == B)
+    level._moved = True
+    await pilot.press("enter")
+    await shows(app, pilot, lambda: isinstance(level_of(app), ActorLevel) and level_of(app).row)
+
+
+async def to_session_from_actor(app: DecnetApp, pilot: Any) -> None:
+    await to_actor_from_list(app, pilot)
+    await pilot.press("enter")
+    await shows(app, pilot, f"{B}  i-{identity_of(A)[:8]}  2 addresses")
+
+
+async def to_session_from_campaign(app: DecnetApp, pilot: Any) -> None:
+    await to_actor_from_campaign(app, pilot)
+    await pilot.press("escape", "G", "enter")
+    await shows(app, pilot, f"{B}  i-{identity_of(A)[:8]}  2 addresses")
+
+
+async def to_session_from_sessions_of_campaign(app: DecnetApp, pilot: Any) -> None:
+    await to_actor_from_campaign(app, pilot)
+    await pilot.press("escape", "i")
+    await shows(app, pilot, lambda: level_of(app).loaded_at)
+    level_of(app).go_to("b2")
+    await pilot.press("enter")
+    await shows(app, pilot, f"{B}  i-{identity_of(A)[:8]}  2 addresses")
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        to_actor_from_list,
+        to_actor_from_campaign,
+        to_session_from_actor,
+        to_session_from_campaign,
+        to_session_from_sessions_of_campaign,
+    ],
+)
+async def test_whatever_way_led_to_a_page_each_key_acts_on_its_object(
+    repo: BaseRepository, tmp_path: Path, way: Any
+) -> None:
+    app = app_on(repo, tmp_path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await way(app, pilot)
+        assert B in "\n".join(screen_text(app)[2:5]), "the header names it"
+        name, depth = app.view.name, app.view.depth
+        await pilot.press("F")
+        await shows(app, pilot, f"follow {B} 2 addr")
+        assert app.scope is not None
+        assert app.scope.anchor == attacker_id(B)
+        await pilot.press("F", "b")
+        assert app.view.name == "traffic"
+        assert app.traffic.scope is not None
+        assert app.traffic.scope.label == B
+        await pilot.press("minus")
+        assert (app.view.name, app.view.depth) == (name, depth)
+        await pilot.press("i")
+        await shows(app, pilot, lambda: app.view.depth == depth + 1 and level_of(app).loaded_at)
+        assert {row["session_id"] for row in level_of(app).rows} == {"b1", "b2"}
+        await pilot.press("escape", "X", "y")
+        await shows(app, pilot, f"IGNORE {B}")
+        await pilot.press("escape", "y")
+        assert app.view.depth == depth

@@ -344,7 +344,7 @@ async def test_an_alert_done_with_in_its_sessions_is_done_with_in_the_list(
         await pilot.press("2")
         await shows(app, pilot, "open", "v: for and against")
         await pilot.press("enter")
-        await shows(app, pilot, "side A and B", "web-01")
+        await shows(app, pilot, " side started", "web-01")
         await pilot.press("v")
         await shows(app, pilot, "side A  session s1", "lasted 30s", "[@click=app.quit]")
         await repo.set_alert_state(alert, "acknowledged", "bob")

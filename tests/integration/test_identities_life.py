@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from decnet.db.repository import BaseRepository
 from decnet.db.repository.attribution import identities as module
 from decnet.ids import attacker_id, identity_id
 from decnet.runtime.worker import Transaction, TxBus
-from tests.dbkit import KINDS, open_repo
+from tests.dbkit import KINDS, database_url, open_repo
 from tests.rowkit import put, rows_of
 from tests.simulator.pairs import pair_history
 from tests.wirekit import taken
@@ -255,6 +256,20 @@ async def test_a_merge_against_an_operators_word_joins_nothing_is_counted_and_sa
     assert await repo.refused_merges([(IB, IC)]) == set()
 
 
+async def test_a_parting_that_links_of_ours_stand_against_is_counted_and_one_that_is_old_is_not(
+    lite: BaseRepository,
+) -> None:
+    worker = AttributionWorker()
+    await link(lite, A=None, B=IA)
+    await deliver(lite, [merged(IC, ID, 5), parted(ID, IC, 4), parted(IC, IA, 9)], by=worker)
+    assert worker.health()["partings_held"] == 0
+    with capture_logs() as said:
+        await deliver(lite, [parted(IB, IA, 1)], by=worker)
+    assert worker.health()["partings_held"] == 1
+    assert [(line["one"], line["former"]) for line in said if "parts nothing" in line["event"]] == [(IB, IA)]
+    assert (await names(lite))[IB] == IA
+
+
 async def test_a_word_said_after_the_merge_parts_what_the_merge_alone_joined(repo: BaseRepository) -> None:
     await deliver(repo, [merged(IA, IB, 1)])
     await said_apart(repo, B, A)
@@ -470,3 +485,36 @@ async def test_two_operators_at_each_of_two_addresses_are_no_reason_to_doubt_the
     (found,) = await ticked(lite)
     assert found["identity_uuid"] == IA
     assert "link" not in found["explanation"]
+
+
+# --- several engines --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_engines_that_merge_form_and_observe_at_once_end_as_one_would(
+    kind: str, tmp_path: Path
+) -> None:
+    """None waits for another one in a ring, and nothing that one did is undone by another."""
+    async with database_url(kind, tmp_path) as url:
+        engines = [await BaseRepository.open(url) for _ in range(3)]
+        try:
+            await engines[0].upsert_attackers([(uuid, ip, 1.0) for uuid, ip in zip(WHO, IPS, strict=True)])
+            news = [
+                merged(IA, IB, 1),
+                merged(IB, IC, 2),
+                merged(ID, IC, 3),
+                parted(IC, ID, 4),
+                merged(IA, ID, 5),
+            ]
+            seen = [[observed(n, "ab"[n % 2], attacker=who)] for n in range(1, 5) for who in WHO]
+            work = [deliver(engines[n % 3], [one]) for n, one in enumerate([*news, *news[::-1]])]
+            work += [deliver(engines[n % 3], batch) for n, batch in enumerate(seen)]
+            work += [engine.form_identities(WHO) for engine in engines]  # type: ignore[misc]
+            random.Random(7).shuffle(work)
+            await asyncio.gather(*work)
+            assert await names(engines[0]) == {IA: IA, IB: IA, IC: IC, ID: IA}
+            found = await states(engines[0])
+            assert {key: row["observation_count"] for key, row in found.items()} == {(IA, P): 12, (IC, P): 4}
+            assert found[IA, P]["last_observation_ts"] == found[IC, P]["last_observation_ts"] == 4.0
+        finally:
+            await asyncio.gather(*(engine.close() for engine in engines))

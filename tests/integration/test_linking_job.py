@@ -121,6 +121,7 @@ async def test_an_identity_says_why_and_others_are_told(kind: str, tmp_path: Pat
         assert {reason["family"] for reason in why["reasons"]} >= {"key"}
         assert all(reason["addresses"] >= 2 for reason in why["reasons"])
         merged = await told(repo, "identity.merged")
+        assert len(merged) == 2
         assert {one["loser_uuid"] for one in merged} == own - {why["identity_uuid"]}
         assert {one["winner_uuid"] for one in merged} == {why["identity_uuid"]}
         assert all(one["reasons"] and one["seq"] > 0 and one["source"] == "linking" for one in merged)
@@ -178,6 +179,7 @@ async def test_a_write_that_fails_leaves_nothing_and_is_done_again(
         monkeypatch.setattr(link_store, "publish", publish)
         await job.run(repo)
         assert await identities(repo) == expected(case)
+        assert len(await told(repo, "campaign.formed")) == 1, "what was not told is told now"
 
 
 async def test_who_lost_the_lease_writes_nothing_over_what_another_wrote(
@@ -260,6 +262,19 @@ async def kits(repo: BaseRepository) -> set[tuple[str, str, int]]:
     """Campaigns by id, name and number of addresses; which of its assets stands for it is nobody's business."""
     rows = await rows_of(repo, "link_group")
     return {(row["campaign_uuid"], row["name"], row["addresses"]) for row in rows if row["campaign_uuid"]}
+
+
+async def test_a_campaign_keeps_the_id_that_it_was_given_when_all_is_read_anew(tmp_path: Path) -> None:
+    async with open_repo("sqlite", tmp_path) as repo:
+        await recorded(repo, events_of(BY_NAME["key_trio"]["lines"], tmp_path))
+        job, table = LinkJob(Settings()), TABLES["link_group"]
+        await job.run(repo)
+        async with repo.db.write() as session:
+            given = table.update().where(table.c.campaign_uuid.is_not(None)).values(campaign_uuid="of-old")
+            await session.execute(given)
+        await repo.link_wish_relink()
+        await job.run(repo)
+        assert {uuid for uuid, _, _ in await kits(repo)} == {"of-old"}
 
 
 async def test_evidence_that_is_no_longer_any_parts_who_was_joined_by_it(tmp_path: Path) -> None:
@@ -373,3 +388,24 @@ async def test_rows_that_contradict_each_other_are_made_anew_and_that_is_told(tm
         assert await identities(repo) == expected(case)
         assert {row["family"] for row in await rows_of(repo, "link_term")} >= {"key"}
         assert {uuid for uuid, _, _ in await kits(repo)} == {uuid for uuid, _, _ in before}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_merge_of_others_yields_to_an_operators_word_and_comes_back_with_it(
+    kind: str, tmp_path: Path
+) -> None:
+    async with open_repo(kind, tmp_path) as repo:
+        await recorded(repo, events_of(BY_NAME["common_client"]["lines"], tmp_path))
+        job = LinkJob(Settings())
+        await job.run(repo)
+        assert await identities(repo) == set()
+        one, other = sorted(row["address"] for row in await rows_of(repo, "link_address"))[:2]
+        pair = (attacker_id(one), attacker_id(other))
+        await repo.merge_identities(*map(identity_id, pair), seq=1)
+        assert await identities(repo) == {frozenset({one, other})}
+        await repo.say_of_link(*pair, same=False, reason="no", by="ann")
+        await job.run(repo)
+        assert await identities(repo) == set()
+        await repo.unsay_of_link(*pair)
+        await job.run(repo)
+        assert await identities(repo) == {frozenset({one, other})}

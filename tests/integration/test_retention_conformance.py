@@ -59,6 +59,8 @@ BY_TIME = {
     "observation": ("observation_id", "ts"),
     "attacker_intel": ("attacker_uuid", "ts"),
     "email_body": ("source_id", "ts"),
+    "intel_answer": ("value", "at"),
+    "intel_due": ("value", "ts"),
     "attacker": ("attacker_uuid", "last_seen"),
     "ttp_tag": ("uuid", "created_at"),
 }

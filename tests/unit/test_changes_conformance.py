@@ -21,6 +21,7 @@ from decnet.bus.base import Event
 from decnet.config import ConsoleSettings, Settings
 from decnet.db.repository import BaseRepository
 from decnet.errors import BusError, DatabaseError, DecnetError
+from decnet.ids import attacker_id
 from decnet_tui import changes, journal
 from decnet_tui.alertchanges import AlertNote, AlertState
 from decnet_tui.app import DecnetApp
@@ -33,9 +34,10 @@ from decnet_tui.feed import Feed
 from decnet_tui.fleetforms import IntervalChange, Rotation
 from decnet_tui.forms import Form, PlainForm
 from decnet_tui.keymap import Keys
+from decnet_tui.linkchanges import LinkWord
 from decnet_tui.rulechanges import RuleChange
 from decnet_tui.session import RuleRow
-from decnet_tui.sourceforms import IgnoreSource, NoticeSource
+from decnet_tui.sourceforms import IgnoreAll, IgnoreSource, NoticeSource
 from decnet_tui.widgets.prompt import Question
 from decnet_tui.workerforms import LetterRetry, WorkerControl
 from decnet_tui.writemode import WriteMode
@@ -333,6 +335,7 @@ async def test_keys_pressed_while_the_store_is_read_come_afterwards_in_order(
 CHANGING = {
     "write", "rule.disable", "rule.enable", "rule.clip", "worker.control", "letter.retry", "undo", "source.ignore",
     "rule.backfill", "alert.ack", "alert.resolve", "alert.note", "decky.mutate", "decky.interval",
+    "identity.link", "identity.unlink", "identity.unsay",
 }  # fmt: skip
 """All that alters rules, fleet, workers, alerts, letters or sources."""
 
@@ -570,6 +573,11 @@ async def test_news_count_from_the_moment_before_it_was_sent(monkeypatch: pytest
 # --- each change, over a real store
 
 
+def link_word(same: bool | None, reason: str | None = "one shell history") -> LinkWord:
+    one, other = "192.0.2.1", "192.0.2.2"
+    return LinkWord(one, other, (attacker_id(one), attacker_id(other)), same, reason)
+
+
 def every_change(letter: Any, alert_id: str) -> list[Change]:
     """One of each kind that the console has, ready to be sent."""
     return [
@@ -578,6 +586,8 @@ def every_change(letter: Any, alert_id: str) -> list[Change]:
         AlertNote(alert_id, "203.0.113.7", "seen"),
         IgnoreSource("192.0.2.0/24"),
         NoticeSource("198.51.100.9"),
+        IgnoreAll("i-1", ("192.0.2.1", "192.0.2.2"), True, None, "ours"),
+        link_word(True),
         IntervalChange("web-01", "12h", Settings()),
         Rotation("web-01", 0.0),
         WorkerControl("ttp", "pause"),
@@ -920,7 +930,8 @@ async def test_a_back_fill_says_how_it_ended_and_leaves_no_process(monkeypatch: 
 async def state_of(repo: BaseRepository) -> tuple[Any, ...]:
     rules = (await repo.rule_states()).get("R0001") or {}
     sources = [(row["value"], row["reason"]) for row in await repo.ignored_sources()]
-    return rules.get("state"), rules.get("confidence_max"), rules.get("reason"), sources
+    word = await repo.word_on_link(*link_word(None).attackers)
+    return rules.get("state"), rules.get("confidence_max"), rules.get("reason"), sources, word
 
 
 async def test_undo_restores_what_was_there_once_and_is_journalled_itself(tmp_path: Path) -> None:
@@ -934,6 +945,8 @@ async def test_undo_restores_what_was_there_once_and_is_journalled_itself(tmp_pa
             RuleChange("R0001", "disabled", None, time.time() + 3600, "noisy"),
             IgnoreSource("192.0.2.0/24", None, "scanner"),
             NoticeSource("198.51.100.9"),
+            IgnoreAll("i-1", ("192.0.2.1", "192.0.2.2", "198.51.100.9"), True, None, "ours"),
+            link_word(True),
         ]
         for change in made:
             change.wait_s = 0.0
@@ -962,6 +975,8 @@ async def test_undo_is_refused_where_somebody_changed_the_target_since(tmp_path:
                 RuleChange("R0001", "clipped", 0.3, None, "bob's"),
             ),
             (IgnoreSource("192.0.2.0/24", None, "scanner"), NoticeSource("192.0.2.0/24")),
+            (IgnoreAll("i-1", ("192.0.2.1", "192.0.2.2")), NoticeSource("192.0.2.2")),
+            (link_word(True), link_word(False)),
         ]
         for mine, theirs in made:
             for change in (mine, theirs):

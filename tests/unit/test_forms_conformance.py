@@ -22,6 +22,7 @@ from decnet_tui.backfillform import BackfillForm
 from decnet_tui.changes import Change
 from decnet_tui.fleetforms import IntervalForm, RotationForm
 from decnet_tui.forms import MAX_SECONDS, MAX_TEXT, Field, Form, PlainForm, parse_duration
+from decnet_tui.linkchanges import LinkForm
 from decnet_tui.rulechanges import RuleChange
 from decnet_tui.ruleform import RuleForm, emitted, stepped
 from decnet_tui.session import RuleRow
@@ -61,6 +62,10 @@ FORMS: dict[str, tuple[Callable[[], Form], set[str]]] = {
     "resolve": (lambda: AlertForm("a1", "203.0.113.7", "resolve", 2), {"note"}),
     "note": (lambda: AlertForm("a1", "203.0.113.7", "note", 2), {"note"}),
     "ignore": (lambda: IgnoreForm("203.0.113.7"), {"source", "reason"}),
+    "ignore all": (lambda: IgnoreForm("203.0.113.7", "i-1", ["203.0.113.8"]), {"source", "reason"}),
+    "link": (lambda: LinkForm("192.0.2.1", "192.0.2.2", ("a", "b"), True), {"reason"}),
+    "cut": (lambda: LinkForm("192.0.2.1", "192.0.2.2", ("a", "b"), False), {"reason"}),
+    "unsay": (lambda: LinkForm("192.0.2.1", "192.0.2.2", ("a", "b"), None), {"reason"}),
     "interval": (lambda: IntervalForm(DECKY, Settings()), set()),
     "rotation": (lambda: RotationForm(DECKY, "3s", 60.0), {"reason"}),
     "backfill": (lambda: BackfillForm("R0001", "n", ["--db", "x"]), set()),

@@ -148,6 +148,21 @@ class IdentitiesMixin(SqlRepository):
                 out |= {(winner, loser) for winner, loser in found}
         return out & apart
 
+    async def held_together(self, pairs: Iterable[Pair]) -> set[Pair]:
+        """Those of some partings (resurrected, former winner) that part nothing, though no merge of the first stands.
+
+        Links of ours hold the two together, or merges of others with them.
+        """
+        wanted = set(pairs)
+        names = await self.canonical_identities({end for pair in wanted for end in pair})
+        one = {pair for pair in wanted if names[pair[0]] == names[pair[1]]}
+        merged: set[str] = set()
+        async with self._read() as session:
+            for part in chunks(sorted({resurrected for resurrected, _ in one})):
+                query = select(_MERGE.c.loser_uuid).where(_MERGE.c.loser_uuid.in_(part), _MERGE.c.live)
+                merged.update((await session.execute(query)).scalars())
+        return {pair for pair in one if pair[0] not in merged}
+
     async def regroup_identities(self, identities: Iterable[str]) -> Moved:
         """Works out anew what these identities, and all that are or were one with them, are merged into.
 

@@ -12,6 +12,7 @@ from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Identity
 
 _IDENTITY, _ATTACKER = table_of(Identity), table_of(Attacker)
+_ASKED = _IDENTITY.alias("asked")
 
 
 class MembersMixin(SqlRepository):
@@ -30,7 +31,8 @@ class MembersMixin(SqlRepository):
     async def names_of_identity(self, identity_uuid: str) -> list[NamedMember]:
         """Address, attacker and own identity of each part of an identity as it is now, its own first; one query."""
         canonical = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
-        mine = select(canonical).where(_IDENTITY.c.identity_uuid == identity_uuid).scalar_subquery()
+        now = func.coalesce(_ASKED.c.merged_into, _ASKED.c.identity_uuid)
+        mine = select(now).where(_ASKED.c.identity_uuid == identity_uuid).scalar_subquery()
         columns = (_IDENTITY.c.identity_uuid, _IDENTITY.c.attacker_uuid, _ATTACKER.c.ip.label("attacker_ip"))
         joined = _IDENTITY.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _IDENTITY.c.attacker_uuid)
         query = select(*columns, canonical.label("canonical")).select_from(joined)
@@ -39,7 +41,7 @@ class MembersMixin(SqlRepository):
         async with self._read() as session:
             return await self._rows(session, query, NamedMember)
 
-    async def identities_of(self, attackers: Sequence[str]) -> dict[str, str]:
+    async def identities_now(self, attackers: Sequence[str]) -> dict[str, str]:
         """The identity, as it is now, of some attackers; who has none is left out."""
         canonical = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
         found: dict[str, str] = {}

@@ -18,6 +18,7 @@ from decnet.db.repository.locks import lock_rows
 from decnet.db.schema.behave import ObservationRow
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.fleet import Mutation
+from decnet.db.schema.intel import IntelAnswer, IntelDue
 from decnet.db.schema.linking import LinkGone
 from decnet.db.schema.recorder import (
     Attacker,
@@ -39,6 +40,7 @@ _OBSERVATION, _RECORDING, _TAG = table_of(ObservationRow), table_of(Recording), 
 _IDENTITY, _DEAD, _TOLD = table_of(Identity), table_of(DeadLetter), table_of(Announcement)
 _MUTATION, _GONE = table_of(Mutation), table_of(LinkGone)
 _INTEL, _DUE, _MAIL = table_of(AttackerIntel), table_of(ProducerDue), table_of(EmailBody)
+_ASKED, _TO_ASK = table_of(IntelAnswer), table_of(IntelDue)
 AT_ONCE = 500
 """Rows of one transaction; SQLite's other writers wait for it."""
 ANSWERS = "attacker_intel answers"
@@ -66,6 +68,8 @@ class RetentionMixin(SqlRepository):
             (_OBSERVATION.c.observation_id, _OBSERVATION.c.ts < epoch),
             (_INTEL.c.attacker_uuid, _INTEL.c.ts < epoch),
             (_MAIL.c.source_id, _MAIL.c.ts < epoch),
+            (_ASKED.c.value, _ASKED.c.at < epoch),
+            (_TO_ASK.c.value, _TO_ASK.c.ts < epoch),
             (_DEAD.c.id, _DEAD.c.ts < moment),
             (_ATTACKER.c.attacker_uuid, _forgotten(moment)),
             (_IDENTITY.c.identity_uuid, _left_behind()),
@@ -129,6 +133,7 @@ class RetentionMixin(SqlRepository):
             return {}
         await self._upsert(session, _GONE, [{"attacker_uuid": uuid} for uuid in ids])
         await session.execute(delete(_DUE).where(_DUE.c.attacker_uuid.in_(ids)))
+        await session.execute(delete(_TO_ASK).where(_TO_ASK.c.attacker_uuid.in_(ids)))
         gone = list((await session.execute(_needed_no_more(ids))).scalars())
         await self._without_identities(session, gone)
         await session.execute(delete(_IDENTITY).where(_IDENTITY.c.identity_uuid.in_(gone)))

@@ -1,0 +1,68 @@
+"""Commands by which an operator says who is one hand: of two marked actors, of a page and its line, or of two names."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from decnet.errors import DecnetError
+from decnet.hostile import visible
+from decnet_tui.changes import need_store
+from decnet_tui.commands.base import Command
+from decnet_tui.linkchanges import LinkForm, meant
+from decnet_tui.screens.actorlevel import ActorLevel
+from decnet_tui.screens.actors import ActorsView
+from decnet_tui.screens.compare import CompareLevel
+from decnet_tui.screens.levels import LevelsView
+from decnet_tui.session import store_errors
+
+if TYPE_CHECKING:
+    from decnet_tui.app import DecnetApp
+
+_HOW = "mark two actors with space, or go to another address on an actor's page, or name two: {} A B"
+_VERBS = {True: "link", False: "unlink", None: "unsay"}
+
+
+def say(same: bool | None, app: DecnetApp, text: str) -> None:
+    """The form that says of two actors that they are one hand, are not, or takes that back."""
+    names = text.split() or _shown(app)
+    if len(names) != 2:
+        app.say(_HOW.format(_VERBS[same]), bad=True)
+        return
+    app.run_worker(partial(_propose, app, same, names), name="link", group="link", exclusive=True)  # type: ignore[arg-type]
+
+
+def _shown(app: DecnetApp) -> list[str]:
+    """The two that the screen is about: those that are compared, a page and its line, or two marked ones."""
+    level = app.view.level if isinstance(app.view, LevelsView) else None
+    if isinstance(level, ActorLevel):
+        other = level.other()
+        return [level.attacker, other] if other else []
+    rows: Any = level.pair if isinstance(level, CompareLevel) else None
+    if rows is None and level is app.view_of(ActorsView).actors:
+        rows = app.view_of(ActorsView).pair()
+    return [row["attacker_uuid"] for row in rows or ()]
+
+
+async def _propose(app: DecnetApp, same: bool | None, names: list[str]) -> None:
+    try:
+        repo = need_store(app.session)
+        one, other = [await meant(repo, name) for name in names]
+        if one.attacker == other.attacker:
+            raise DecnetError(f"{one.address} is both: name two addresses")
+        if same is None and await repo.word_on_link(one.attacker, other.attacker) is None:
+            raise DecnetError(f"nobody has said anything of {one.address} and {other.address}")
+    except store_errors() as error:
+        app.say(visible(error, 300), bad=True)
+        return
+    app.propose(LinkForm(one.address, other.address, (one.attacker, other.attacker), same))
+
+
+COMMANDS = (
+    Command("identity.link", "say that two actors are one hand", "Changes", partial(say, True), name="link",
+            argument="[A B]", changes=True),
+    Command("identity.unlink", "say that two actors are not one hand", "Changes", partial(say, False), name="unlink",
+            argument="[A B]", changes=True),
+    Command("identity.unsay", "take back what was said of two actors", "Changes", partial(say, None), name="unsay",
+            argument="[A B]", changes=True),
+)  # fmt: skip
