@@ -191,7 +191,7 @@ class LinkJob:
                 linker.forget(address)
             assets, changes = {}, list[Change]()
             for session, features in self._features(found):
-                changes += linker.add(features)
+                changes += linker.add(features, swept=0)  # what changes for everybody follows each run
                 if (asset := asset_of(features)) is not None:
                     assets[session] = (features.attacker_uuid, term_id(*asset))
             return self._written(linker, changes, assets)

@@ -88,8 +88,8 @@ class Linker:
 
     # --- sessions
 
-    def add(self, features: Features) -> list[Change]:
-        """Takes a session in; what it changed, in order."""
+    def add(self, features: Features, swept: int = SWEPT) -> list[Change]:
+        """Takes a session in; what it changed, in order. ``swept`` pairs are followed beside it."""
         delta, news = self._learned(features)
         if delta.drift or news.drift:
             self._round = len(self.index.profiles)
@@ -100,7 +100,7 @@ class Linker:
         changes = self._begun(delta, features)
         changes += self._regrouped(self._rescored(delta))
         changes += self._told(news)
-        return changes + self.sweep(SWEPT)
+        return changes + self.sweep(swept)
 
     def learn(self, features: Features) -> None:
         """Takes a session in and judges nothing: :meth:`take` and :meth:`settle` do that for all that were learnt."""
