@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from decnet.attribution.link_news import News, publish
 from decnet.attribution.linking import Linker, Restoring, Thresholds
+from decnet.attribution.linking.journal import CAMPAIGN, KIT
 from decnet.attribution.linking.state import Changes
 from decnet.attribution.regrouped import follow
 from decnet.db.repository import BaseRepository
@@ -73,8 +74,8 @@ async def write(repo: BaseRepository, what: Written, version: int) -> int:
 async def _rows(repo: BaseRepository, changes: Changes) -> None:
     if changes.attackers_gone:
         await repo.link_forget(changes.attackers_gone)
-    for kind, before, now in changes.rooted:
-        await repo.link_reroot(kind, before, now)
+    for kind in (CAMPAIGN, KIT):
+        await repo.link_reroot(kind, [(before, now) for of, before, now in changes.rooted if of == kind])
     await repo.link_upsert("terms", changes.terms)
     await repo.link_upsert("addresses", changes.addresses)
     await repo.link_upsert("values", changes.values)

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Table, and_, delete, func, literal, or_, select, tuple_, update
+from sqlalchemy import Table, bindparam, delete, func, literal, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import R, SqlRepository, chunks, replace
@@ -84,9 +84,9 @@ class LinkingMixin(SessionsMixin, SqlRepository):
     async def link_done(self, marks: Iterable[DueSession], gone: Iterable[str] = ()) -> None:
         """Takes marks back, unless a session changed again meanwhile; and attackers that were forgotten."""
         async with self._write() as session:
-            for part in chunks(list(marks), 200):
-                seen = [and_(_DUE.c.session_id == one.session_id, _DUE.c.seq == one.seq) for one in part]
-                await session.execute(delete(_DUE).where(or_(*seen)))
+            seen = (_DUE.c.session_id == bindparam("which"), _DUE.c.seq == bindparam("seen"))
+            if done := [{"which": one.session_id, "seen": one.seq} for one in marks]:
+                await (await session.connection()).execute(delete(_DUE).where(*seen), done)
             for some in chunks(list(gone)):
                 await session.execute(delete(_GONE).where(_GONE.c.attacker_uuid.in_(some)))
 
@@ -256,11 +256,13 @@ class LinkingMixin(SessionsMixin, SqlRepository):
 
     # --- what it writes
 
-    async def link_reroot(self, kind: str, before: str, now: str) -> None:
-        """All assets of one group stand under another root."""
+    async def link_reroot(self, kind: str, roots: Sequence[tuple[str, str]]) -> None:
+        """All assets of groups of a kind stand under another root, one pair (before, now) after the other."""
         column = _TERM.c[f"{kind}_root"]
+        moved = update(_TERM).where(column == bindparam("before")).values({column: bindparam("now")})
         async with self._write() as session:
-            await session.execute(update(_TERM).where(column == before).values({column: now}))
+            if rows := [{"before": before, "now": now} for before, now in roots]:
+                await (await session.connection()).execute(moved, rows)
 
     async def link_upsert(self, what: str, rows: Sequence[LinkRow]) -> None:
         """Writes rows of one kind (:data:`KNOWN`); those that are there are replaced."""
@@ -285,10 +287,11 @@ class LinkingMixin(SessionsMixin, SqlRepository):
         """Takes rows of one kind out by their keys."""
         table = KNOWN[what]
         columns = list(table.primary_key.columns)
+        gone = delete(table).where(*(column == bindparam(f"of_{column.name}") for column in columns))
+        names = [f"of_{column.name}" for column in columns]
         async with self._write() as session:
-            for part in chunks(list(keys), 200):
-                named = [and_(*(c == value for c, value in zip(columns, key, strict=True))) for key in part]
-                await session.execute(delete(table).where(or_(*named)))
+            if rows := [dict(zip(names, key, strict=True)) for key in keys]:
+                await (await session.connection()).execute(gone, rows)
 
     async def link_forget(self, attackers: Sequence[str]) -> None:
         """Takes attackers out with their values and what operators said of them."""
