@@ -19,7 +19,7 @@ SHOWN = 2
 async def addresses(repo: BaseRepository, rows: Iterable[Alert]) -> dict[str, str]:
     """The addresses of all attackers in ``attacker_uuids`` of some rows. Raises what the store raises."""
     wanted = {uuid for row in rows for uuid in row.get("attacker_uuids") or ()}
-    return await repo.addresses_of(sorted(wanted)) if wanted else {}
+    return await repo.addresses_of_attackers(sorted(wanted)) if wanted else {}
 
 
 def actor_label(row: Alert, known: Mapping[str, str], limit: int = SHOWN) -> str:

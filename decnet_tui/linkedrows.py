@@ -88,7 +88,7 @@ async def page_of_campaign(repo: BaseRepository, uuid: str) -> dict[str, Any] | 
     if not rows:
         return None
     (row,) = rows
-    known = await repo.addresses_of(row["attacker_uuids"])
+    known = await repo.addresses_of_attackers(row["attacker_uuids"])
     whose = await repo.identities_now(row["attacker_uuids"])
     members = [
         {"attacker_uuid": one, "attacker_ip": known.get(one), "identity_uuid": whose.get(one)}

@@ -156,7 +156,7 @@ async def identity_page(repo: BaseRepository, places: Places, who: str) -> dict[
         "asked": before,
         "members": [_member(one, places) for one in members],
         "said": said,
-        "said_addresses": await repo.addresses_of(
+        "said_addresses": await repo.addresses_of_attackers(
             sorted({u for one in said for u in (one["one"], one["other"])})
         ),
         "campaigns": sorted(by_id.values(), key=lambda one: (-one["addresses"], one["campaign_uuid"])),

@@ -273,7 +273,7 @@ async def test_what_operators_said_is_told_with_who_and_when(repo: BaseRepositor
     assert said["said_at"] is not None
     assert {**said, "said_at": said["said_at"].timestamp()} == {**row, "said_at": T}
     assert await repo.said_of([attacker_id(B)]) == []
-    assert await repo.addresses_of([one, other, "nobody"]) == {attacker_id(A): A, attacker_id(C): C}
+    assert await repo.addresses_of_attackers([one, other, "nobody"]) == {attacker_id(A): A, attacker_id(C): C}
 
 
 async def test_the_addresses_of_an_identity_are_told_with_their_spans_and_sessions(
@@ -359,7 +359,9 @@ async def test_more_members_than_one_statement_takes_are_all_there(repo: BaseRep
     (row,) = await repo.list_campaigns(campaign=large)
     assert sorted(row["addresses"]) == sorted(ips)
     assert len(await repo.list_attackers(whose=Whose(row["attacker_uuids"]), limit=0)) == len(ips)
-    assert await repo.addresses_of(row["attacker_uuids"]) == {one["attacker_uuid"]: one["ip"] for one in rows}
+    assert await repo.addresses_of_attackers(row["attacker_uuids"]) == {
+        one["attacker_uuid"]: one["ip"] for one in rows
+    }
     assert len(await repo.campaigns_by_attacker(row["attacker_uuids"])) == len(ips)
 
 

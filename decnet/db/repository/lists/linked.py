@@ -16,7 +16,6 @@ from decnet.db.repository.base import Row, SqlRepository, chunks, greatest, shap
 from decnet.db.repository.conditions import (
     ALL,
     Whose,
-    among,
     attacker_is,
     identity_is_shown,
     tag_stands,
@@ -196,13 +195,6 @@ class LinkedMixin(SqlRepository):
                 query = select(*columns).where(or_(_SAID.c.one.in_(part), _SAID.c.other.in_(part)))
                 found |= {(row["one"], row["other"]): row for row in await self._rows(session, query, SaidOf)}
         return sorted(found.values(), key=lambda row: (row["said_at"] or as_utc(0), row["one"], row["other"]), reverse=True)  # fmt: skip
-
-    async def addresses_of(self, attackers: Sequence[str]) -> dict[str, str]:
-        """The addresses of some attackers; who has none is left out."""
-        wanted = among(_ATTACKER.c.attacker_uuid, attackers, self.db.dialect)
-        query = select(_ATTACKER.c.attacker_uuid, _ATTACKER.c.ip).where(wanted, _ATTACKER.c.ip.is_not(None))
-        async with self._read() as session:
-            return {str(uuid): str(ip) for uuid, ip in await session.execute(query)}
 
     async def known_addresses(self, ignored: bool = False) -> list[tuple[str, str]]:
         """All attackers that have an address, with it."""
