@@ -45,8 +45,10 @@ log = get_logger(__name__)
 LEASE = "attribution.linking"
 BATCH = 100
 """Sessions between two commits."""
-SWEPT = 20_000
-"""Addresses that one run looks at again for what changed for everybody; the next one goes on."""
+SWEPT = 500
+"""Pairs that are looked at again between two looks at the clock."""
+BUSY_S, IDLE_S = 0.2, 2.0
+"""Seconds of one run for what changed for everybody: beside sessions that came in, and without any."""
 NOBODY = "unknown"
 """The address of a session that never told one."""
 T = TypeVar("T")
@@ -115,6 +117,8 @@ class LinkJob:
         self.ttl = max(3 * settings.linking.interval_s, settings.runtime.lease_s)
         self.mine = False
         self.waiting = self.linked = self.unread = self.homeless = self.contradictions = 0
+        self.behind = False
+        """Whether what changed for everybody is not followed to its end."""
         self.relinking: tuple[int, int] | None = None
         self._linker: Linker | None = None
         self._version = 0
@@ -149,7 +153,7 @@ class LinkJob:
         self._held_at = time.monotonic()
         self.mine = await repo.lease_acquire(LEASE, OWNER, self.ttl)
         if not self.mine:
-            self._linker = None
+            self._linker, self.behind = None, False
         return self.mine
 
     async def _all(self, repo: BaseRepository) -> None:
@@ -161,9 +165,10 @@ class LinkJob:
             self._linker, self._version = await self._loaded(repo), known.version
         linker = self._linker
         await self._heard(repo, linker)
+        busy = False
         while await self._batch(repo, linker) and await self._holds(repo):
-            pass
-        await self._followed(repo, linker)
+            busy = True
+        await self._followed(repo, linker, BUSY_S if busy else IDLE_S)
 
     async def _loaded(self, repo: BaseRepository) -> Linker:
         """What linking knew. Rows that contradict each other are not believed: all is read anew with the next run."""
@@ -254,12 +259,17 @@ class LinkJob:
             if known.get(row["one"]) in members and known.get(row["other"]) in members
         }
 
-    async def _followed(self, repo: BaseRepository, linker: Linker) -> None:
-        """Follows what changed for everybody, a part of it where there are many addresses."""
-        if len(linker.index.profiles) <= SWEPT:
-            await self._write_if(repo, linker, linker.settle)
-        elif not linker.settled:
-            await self._write_if(repo, linker, lambda: linker.sweep(SWEPT))
+    async def _followed(self, repo: BaseRepository, linker: Linker, seconds: float) -> None:
+        """Follows what changed for everybody for so long; the next run goes on."""
+
+        def followed() -> list[Change]:
+            changes, until = list[Change](), time.monotonic() + seconds
+            while not linker.settled and time.monotonic() < until:
+                changes += linker.follow(SWEPT)
+            return changes
+
+        await self._write_if(repo, linker, followed)
+        self.behind = not linker.settled
 
     async def _write_if(
         self,
@@ -346,6 +356,7 @@ class LinkJob:
         """Whether this engine links, what waits, what could not be read or has no address, what found no room."""
         found: dict[str, Any] = {
             "linking": self.mine,
+            "linking_behind": self.behind,
             "linking_waiting": self.waiting,
             "sessions_linked": self.linked,
             "sessions_unlinkable": self.unread,

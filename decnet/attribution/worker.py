@@ -159,8 +159,10 @@ class AttributionWorker(Worker):
         return {**counts, "waiting": len(self._waiting), **refused, **self.links.health()}
 
     def unfinished(self) -> str:
-        """Sessions that are not linked yet."""
-        return f"{self.links.waiting} sessions to link" if self.links.waiting else ""
+        """Sessions that are not linked yet, and what their links change for others."""
+        if self.links.waiting:
+            return f"{self.links.waiting} sessions to link"
+        return "links to follow" if self.links.behind else ""
 
     async def stop(self) -> None:
         """Lets another engine link, and says so."""

@@ -12,6 +12,7 @@ import pytest
 
 from decnet.attribution import link_job, link_store
 from decnet.attribution.link_job import LinkJob
+from decnet.attribution.worker import AttributionWorker
 from decnet.bus.base import Event
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
@@ -409,3 +410,23 @@ async def test_a_merge_of_others_yields_to_an_operators_word_and_comes_back_with
         await repo.unsay_of_link(*pair)
         await job.run(repo)
         assert await identities(repo) == {frozenset({one, other})}
+
+
+async def test_what_changes_for_everybody_is_followed_in_time_and_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_repo("sqlite", tmp_path) as repo:
+        await recorded(repo, events_of(BY_NAME["key_hub"]["lines"], tmp_path))
+        worker = AttributionWorker(Settings())
+        monkeypatch.setattr(link_job, "BUSY_S", 0.0)
+        await worker.links.run(repo)
+        assert worker.health()["linking_behind"] is True
+        assert worker.unfinished() == "links to follow"
+        await worker.links.run(repo)
+        assert worker.health()["linking_behind"] is False
+        assert worker.unfinished() == ""
+        found = await identities(repo)
+        fresh = LinkJob(Settings())
+        await repo.link_wish_relink()
+        await fresh.run(repo)
+        assert await identities(repo) == found

@@ -192,6 +192,11 @@ class Linker:
         self._late = set()
         return self._regrouped(touched, whole=True)
 
+    def follow(self, pairs: int) -> list[Change]:
+        """Goes on with what is to be followed by so many pairs; with the last of them all is settled."""
+        changes = self.sweep(pairs)
+        return changes if self._round else changes + self.settle()
+
     def take(self, winners: Mapping[int, int]) -> None:
         """Takes over who is part of whose identity, and scores every pair; nothing is told of what was known before.
 
