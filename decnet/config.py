@@ -10,9 +10,9 @@ import re
 from importlib.resources import files
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from decnet.attack.catalogue import use_bundle
@@ -292,7 +292,7 @@ class LinkingSettings(_Section):
     join: float = Field(3.5, gt=0)
     """Total from which two addresses are of one hand."""
     hold: float = Field(3.0, gt=0)
-    """Total below which a link breaks that was made when its values were rarer; not above `join`."""
+    """Total below which a link breaks that was made when its values were rarer; above `join` it counts as that."""
     hard: float = Field(1.5, gt=0)
     """Weight that a key, payload host, file or tunnel has to have, without which nothing is linked."""
     second: float = Field(0.7, ge=0)
@@ -303,12 +303,6 @@ class LinkingSettings(_Section):
     """A value at more addresses than this links nobody, it only names a campaign."""
     similar: float = Field(0.5, gt=0, le=1)
     """Likeness (weighted Jaccard) from which on two scripts are of one kit."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.hold > self.join:
-            raise ValueError("hold must not be above join")
-        return self
 
 
 class IntelFile(_Section):
@@ -331,6 +325,8 @@ class IntelSettings(_Section):
     """Files elsewhere; their answers come before those of the folder, in this order."""
     own_networks: tuple[str, ...] = ()
     """Your own networks and addresses: whoever comes from there is on the list `own`."""
+    refresh_s: float = Field(30.0, gt=0)
+    """Seconds between looks of an engine for files that changed."""
     max_files: int = Field(1000, ge=1)
     """Files of the folder; what is beyond is named and not read."""
     max_file_bytes: int = Field(512 * 2**20, ge=1024)

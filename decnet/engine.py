@@ -25,6 +25,7 @@ from decnet.bus.purge import purge_stream
 from decnet.config import BusSettings, Settings
 from decnet.db.repository import BaseRepository
 from decnet.errors import ConfigError, EngineError
+from decnet.intel.worker import IntelWorker
 from decnet.logs import get_logger
 from decnet.mutator.worker import MutatorWorker
 from decnet.recorder.worker import RecorderWorker
@@ -36,7 +37,6 @@ from decnet.runtime.parts import PartsHealth
 from decnet.runtime.supervisor import Supervisor
 from decnet.runtime.worker import Worker
 from decnet.sensors.worker import SensorsWorker, unread
-from decnet.service_settings import ServiceSettings
 from decnet.telemetry import configure_tracing
 from decnet.ttp.store.base import RuleStore
 from decnet.ttp.store.factory import get_rule_store
@@ -81,7 +81,6 @@ class Engine:
 
     async def _start(self) -> None:
         self._check_rules()
-        self._check_services()
         self._undo.callback(configure_tracing(self.settings.telemetry))
         self._claim_data_dir(self.settings.data_dir)
         self.repo = await BaseRepository.open(self.settings.db_url)
@@ -108,16 +107,6 @@ class Engine:
         log.info(
             "engine started", data_dir=str(self.settings.data_dir), workers=list(self.supervisor.runners)
         )
-
-    def _check_services(self) -> None:
-        """An engine without the worker that asks services does not look as if it did."""
-        asked = [
-            name
-            for name, section in self.settings
-            if isinstance(section, ServiceSettings) and section.enabled
-        ]
-        if asked:
-            raise ConfigError(f"{', '.join(asked)}: this version asks no service; leave `enabled` off")
 
     def _check_rules(self) -> None:
         """A mistyped directory is said at once: without it the rules of an earlier run would go on in silence."""
@@ -159,6 +148,7 @@ class Engine:
             "ttp": lambda: TtpWorker(self.rules, self.settings),
             "attribution": lambda: AttributionWorker(self.settings),
             "mutator": lambda: MutatorWorker(self.settings),
+            "intel": lambda: IntelWorker(self.settings),
         }
         wanted = self.settings.workers or tuple(builders)
         for name in wanted:

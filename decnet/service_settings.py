@@ -115,10 +115,10 @@ class VirusTotalSettings(ServiceSettings):
 
 
 class UrlhausSettings(ServiceSettings):
-    """URLhaus (abuse.ch): whether a host, a URL or a file spreads malware.
+    """URLhaus (abuse.ch): whether an address, a URL or a file spreads malware.
 
-    Sent to urlhaus-api.abuse.ch: addresses of attackers, hosts and whole URLs that files were fetched from, SHA-256 of
-    files, one a request, and the key. Hosts without a public name, and URLs with a log-in in them, are not sent.
+    Sent to urlhaus-api.abuse.ch: addresses of attackers, whole URLs that files were fetched from, SHA-256 of files, one
+    a request, and the key. URLs on hosts without a public name, and URLs with a log-in in them, are not sent.
     """
 
     base_url: str = "https://urlhaus-api.abuse.ch"

@@ -54,6 +54,18 @@ LOSS: dict[str, Words] = {
     "sessions_refused": ("session that could not be judged", "sessions that could not be judged"),
     "malformed": ("event that could not be read", "events that could not be read"),
     "element_faults": ("element that could not be read", "elements that could not be read"),
+    "questions_dropped": (
+        "question to a service dropped: too many wait",
+        "questions to services dropped: too many wait",
+    ),
+    "questions_given_up": (
+        "question without an answer to be believed",
+        "questions without an answer to be believed",
+    ),
+    "questions_left_out": (
+        "file or URL of one session not asked about",
+        "files or URLs of one session not asked about",
+    ),
     "contradictory": ("observation that contradicts its topic", "observations that contradict their topics"),
 }
 """What is not in the database, or only in part."""
@@ -61,6 +73,17 @@ TROUBLE: dict[str, Words] = {
     "publish_failures": ("publish failure", "publish failures"),
     "beats_not_stored": ("heartbeat not stored", "heartbeats not stored"),
     "times_blocked": ("time locked by somebody else", "times locked by somebody else"),
+    "merges_refused": (
+        "merge that an operator's word stands against",
+        "merges that operators' words stand against",
+    ),
+    "partings_held": ("parting that parts nothing", "partings that part nothing"),
+    "sessions_unlinkable": ("session that linking cannot read", "sessions that linking cannot read"),
+    "linking_contradictions": (
+        "time that rows of linking contradicted each other",
+        "times that rows of linking contradicted each other",
+    ),
+    "groups_too_large": ("group of identities too large to join", "groups of identities too large to join"),
     "notify_dropped": ("notification dropped", "notifications dropped"),
     "notify_failed": ("notification failed", "notifications failed"),
     "reconnects": ("reconnection", "reconnections"),
@@ -93,6 +116,11 @@ TROUBLE: dict[str, Words] = {
     "unknown_keys": ("key that nobody knows", "keys that nobody knows"),
     "failed_changes": ("change of a decoy failed", "changes of decoys failed"),
     "failing": ("decoy failing", "decoys failing"),
+    "sources_faulty": ("intel file not in force as it is", "intel files not in force as they are"),
+    "sources_refused": ("intel file refused", "intel files refused"),
+    "sources_passed_over": ("intel file passed over", "intel files passed over"),
+    "questions_failed": ("question to a service failed", "questions to services failed"),
+    "leases_lost": ("time that asking was given up", "times that asking was given up"),
 }
 """What had to be done again, was kept though nobody knew it, or is news only."""
 WORK: dict[str, Words] = {
@@ -127,9 +155,18 @@ WORK: dict[str, Words] = {
     "deferred": ("observation put off", "observations put off"),
     "waiting": ("observation waiting for its attacker", "observations waiting for their attackers"),
     "alerts_told": ("alert told", "alerts told"),
+    "sessions_linked": ("session linked", "sessions linked"),
+    "linking_waiting": ("session waiting to be linked", "sessions waiting to be linked"),
+    "sessions_without_address": ("session of no address", "sessions of no address"),
     "deckies": ("decoy", "decoys"),
     "pending": ("change waiting", "changes waiting"),
     "rotations": ("rotation", "rotations"),
+    "sources_read": ("intel file in force", "intel files in force"),
+    "sources_taken": ("intel file taken over", "intel files taken over"),
+    "questions_asked": ("question to a service", "questions to services"),
+    "questions_waiting": ("question waiting", "questions waiting"),
+    "answers_told": ("answer told", "answers told"),
+    "not_asked": ("thing that nobody is asked about", "things that nobody is asked about"),
     "lines_repeated": ("line that came again", "lines that came again"),
     "repeated": ("line that came again", "lines that came again"),
     "lines_joined": ("line joined across a rotation", "lines joined across a rotation"),

@@ -7,13 +7,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from decnet.db.rows.intel import StoredAnswer
 from decnet.db.rows.lists import ListedTag
 from decnet.db.rows.recorder import EndedCommand, EndedPayload
 from decnet.hostile import visible
 from decnet_tui.changes import need_store
+from decnet_tui.reputation import told_of_file
 from decnet_tui.session import Session
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
 
 
 class TaggedCommand(EndedCommand):
@@ -35,15 +40,30 @@ _SHOWN_OF: Mapping[str, tuple[str, int]] = {
 _NAMED = 3
 
 
-def fact_lines(payload: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Whatever was logged beside the commands, as (id or empty, line); control characters written out."""
+def fact_lines(
+    payload: Mapping[str, Any], services: Iterable[StoredAnswer] = ()
+) -> Iterator[tuple[str, str]]:
+    """Whatever was logged beside the commands, as (id or empty, line); control characters written out.
+
+    ``services`` are their answers about files and URLs of the session (:func:`services_on`).
+    """
     scans = _scans(payload.get("extras") or ())
+    asked: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in services:
+        asked[row["kind"], row["value"]].append(told_of_file(row))
     for name in LISTS:
         for item in payload.get(name) or ():
             said = [f"{key}={shown(key, inner)}" for key, inner in item.items() if inner not in (None, "")]
             if name in _FILES:
                 said += [f"virustotal={scans[key]}" for key in _names_of(item) if key in scans]
+                said += [one for key in _names_of(item) for one in asked.get(key, ())]
             yield str(item.get("id") or ""), f"{name:<9} {'  '.join(said)}"
+
+
+async def services_on(repo: BaseRepository, payload: Mapping[str, Any]) -> list[StoredAnswer]:
+    """What services said last of a session's files and URLs. Raises what the repository raises."""
+    items = [item for name in sorted(_FILES) for item in payload.get(name) or ()]
+    return await repo.intel_said_of(*(value for item in items for _, value in _names_of(item)))
 
 
 def _names_of(item: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -132,6 +152,8 @@ class SessionData:
     recording: bytes | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
     """Story, severity, playbook and ``first_times``, as :func:`story_lines` takes them."""
+    services: Sequence[StoredAnswer] = ()
+    """What services said of its files and URLs."""
     identity: str | None = None
     """Whose it is, as known now, and how many addresses that identity has."""
     addresses: int = 1
@@ -164,7 +186,9 @@ async def read_session(session: Session, session_id: str) -> SessionData:
     tags = await repo.list_tags(session=session_id, limit=0, ignored=True)
     key = payload["keystrokes_ref"] if payload is not None else None
     told = {**await repo.session_told(session_id), "first_times": await repo.first_times(session_id)}
+    services = await services_on(repo, payload or {})
     attacker = payload["attacker_uuid"] if payload is not None else None
     identity = (await repo.identities_now([attacker])).get(attacker) if attacker else None
     count = (await repo.identity_sizes([identity])).get(identity, 1) if identity else 1
-    return SessionData(payload, tags, await repo.recording(key) if key else None, told, identity, count)
+    tty = await repo.recording(key) if key else None
+    return SessionData(payload, tags, tty, told, services, identity, count)

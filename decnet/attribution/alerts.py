@@ -10,11 +10,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from decnet.attribution import thresholds as th
-from decnet.attribution.multi_actor import CLAIM, examine, verdict_row
+from decnet.attribution.doubt import attackers_by_side, doubt_of, doubt_said
+from decnet.attribution.multi_actor import CLAIM, Verdict, examine, verdict_row
 from decnet.attribution.states import MAX_ATTACKERS
 from decnet.bus import topics
 from decnet.db.repository import BaseRepository
-from decnet.db.rows.attribution import Alert, AlertFacts, Explanation, VerdictRow
+from decnet.db.rows.attribution import Alert, AlertFacts, Explanation, SessionFeatures, VerdictRow
 from decnet.events.attribution import MultiActorSuspected
 from decnet.events.fields import Epoch
 from decnet.ids import event_id
@@ -49,7 +50,19 @@ async def _examined(repo: BaseRepository, identity: str) -> VerdictRow:
     verdict = await asyncio.to_thread(examine, sessions)
     last = sessions[-1]["ended_at"] if sessions else None
     row = verdict_row(identity, verdict)
-    return {**row, "verdict": {**row["verdict"], "ts": last}}
+    doubt = await _doubted(repo, identity, sessions, verdict) if verdict.suspected else Explanation()
+    return {**row, "verdict": {**row["verdict"], **doubt, "ts": last}}
+
+
+async def _doubted(
+    repo: BaseRepository, identity: str, sessions: Sequence[SessionFeatures], verdict: Verdict
+) -> Explanation:
+    """What to add when the sides are different addresses: it may be the link between them that is wrong."""
+    if (attackers := attackers_by_side(sessions, verdict.sides)) is None:
+        return Explanation()
+    known = await repo.addresses_of_attackers(uuid for side in attackers for uuid in side)
+    doubt = doubt_of(attackers, known, await repo.why_one(identity))
+    return {"link": doubt, "against": (*verdict.against, doubt_said(doubt))}
 
 
 async def settle(

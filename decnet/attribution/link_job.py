@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from decnet.attribution.link_news import News, of_campaigns, of_identities
@@ -56,7 +56,7 @@ def thresholds_of(settings: LinkingSettings) -> Thresholds:
     """What an operator may change of what linking decides by."""
     return Thresholds(
         join=settings.join,
-        hold=settings.hold,
+        hold=min(settings.hold, settings.join),
         hard=settings.hard,
         second=settings.second,
         members=settings.members,
@@ -114,7 +114,7 @@ class LinkJob:
         self.thresholds = thresholds_of(settings.linking)
         self.ttl = max(3 * settings.linking.interval_s, settings.runtime.lease_s)
         self.mine = False
-        self.waiting = self.linked = self.unread = self.homeless = 0
+        self.waiting = self.linked = self.unread = self.homeless = self.contradictions = 0
         self.relinking: tuple[int, int] | None = None
         self._linker: Linker | None = None
         self._version = 0
@@ -158,12 +158,23 @@ class LinkJob:
             await self._relink(repo, known)
             known = await repo.link_version()
         if self._linker is None or self._version != known.version:
-            self._linker, self._version = await load(repo, self.thresholds), known.version
+            self._linker, self._version = await self._loaded(repo), known.version
         linker = self._linker
         await self._heard(repo, linker)
         while await self._batch(repo, linker) and await self._holds(repo):
             pass
         await self._followed(repo, linker)
+
+    async def _loaded(self, repo: BaseRepository) -> Linker:
+        """What linking knew. Rows that contradict each other are not believed: all is read anew with the next run."""
+        try:
+            return await load(repo, self.thresholds)
+        except KeyError as error:
+            self.contradictions += 1
+            await repo.link_wish_relink()
+            raise DatabaseError(
+                f"rows of linking contradict each other ({error}); all is read anew"
+            ) from error
 
     # --- what came in
 
@@ -230,7 +241,8 @@ class LinkJob:
     async def _heard(self, repo: BaseRepository, linker: Linker) -> None:
         """Takes over what operators say now of addresses that are known."""
         said = await self._words(repo, linker)
-        await self._write_if(repo, linker, lambda: linker.heard(said))
+        spoken = {one for known in (said, linker.musts, linker.cannots) for both in known for one in both}
+        await self._write_if(repo, linker, lambda: linker.heard(said), spoken)
 
     async def _words(self, repo: BaseRepository, linker: Linker) -> dict[Pair, tuple[bool, str]]:
         """What operators say of pairs of addresses that are known."""
@@ -249,10 +261,22 @@ class LinkJob:
         elif not linker.settled:
             await self._write_if(repo, linker, lambda: linker.sweep(SWEPT))
 
-    async def _write_if(self, repo: BaseRepository, linker: Linker, do: Callable[[], list[Change]]) -> None:
+    async def _write_if(
+        self,
+        repo: BaseRepository,
+        linker: Linker,
+        do: Callable[[], list[Change]],
+        about: Collection[int] = (),
+    ) -> None:
+        """Does something, and writes what that changed; merges of others that it is ``about`` are looked at again too."""
+
         def judged() -> Written | None:
             changes = do()
-            return None if linker.journal.empty else self._written(linker, changes)
+            if linker.journal.empty:
+                return None
+            written = self._written(linker, changes)
+            written.moved = sorted({*written.moved, *map(linker.uuid, about)})
+            return written
 
         if (written := await asyncio.to_thread(judged)) is not None:
             await self._write(repo, linker, written)
@@ -326,6 +350,7 @@ class LinkJob:
             "sessions_linked": self.linked,
             "sessions_unlinkable": self.unread,
             "sessions_without_address": self.homeless,
+            "linking_contradictions": self.contradictions,
             **bitten(CAPPED),
         }
         if self._last_unread:

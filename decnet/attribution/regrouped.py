@@ -42,8 +42,7 @@ async def follow(repo: BaseRepository, bus: TxBus, moved: Mapping[str, tuple[str
         (identity, primitive) for identity in merged for primitive in wanted[identity]
     )
     for start in range(0, len(standing), AT_ONCE):
-        part = standing[start : start + AT_ONCE]
-        await restate(repo, bus, _keys(part, wanted), _now())
+        await restate(repo, bus, _keys(standing[start : start + AT_ONCE], wanted), _now())
     left = {before for before, after in moved.values() if before != after}
     outdated = sorted({*merged, *(left & set(standing))})
     await repo.drop_evidence(outdated)

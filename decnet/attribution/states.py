@@ -7,11 +7,12 @@ of a batch, so that a batch tells of the same transitions as its observations on
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 
 from decnet.attribution import thresholds as th
 from decnet.attribution.kinds import HASH, value_kind
-from decnet.attribution.mergers import merge_primitive
+from decnet.attribution.mergers import canonical, merge_primitive
 from decnet.bus import topics
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.attribution.states import Key
@@ -25,6 +26,8 @@ from decnet.turns import in_turns
 
 log = get_logger(__name__)
 STATE_CHANGED = topics.attribution(topics.ATTRIBUTION_PROFILE_STATE_CHANGED)
+FEW = 2
+"""States made anew between two turns of others: each looks at up to 200 rows."""
 MAX_ATTACKERS = 500
 """Attackers named in one event."""
 
@@ -78,7 +81,7 @@ async def restate(repo: BaseRepository, bus: TxBus, keys: Collection[Key], now: 
     def made(key: Key) -> tuple[Key, PrimitiveState | None]:
         return key, _restated(key, old.get(key), *windows[key])
 
-    new = {key: state for key, state in await in_turns(made, sorted(keys)) if state is not None}
+    new = {key: state for key, state in await in_turns(made, sorted(keys), FEW) if state is not None}
     told = [key for key in new if key not in old or old[key]["state"] != new[key]["state"]]
     members = await repo.members_of({identity for identity, _ in told})
     for key in told:
@@ -135,14 +138,22 @@ def _is_gone(old: PrimitiveState | None, rows: Sequence[ObservedValue]) -> bool:
 def _since(key: Key, rows: Sequence[ObservedValue], state: PrimitiveState) -> float | None:
     """The time of the last change as it would be, had every observation come in order.
 
-    Changes before the rows that were read stay where they were.
+    Changes before the rows that were read stay where they were. Habits repeat: what was merged once is not again.
     """
     read, since = rows_read(key[1]), None
-    for at in sorted({row["ts"] for row in rows}, reverse=True):
-        seen = [row for row in rows if row["ts"] <= at]
-        if len(seen) < read and len(rows) >= th.LATE_ROWS_READ:
+    timed = value_kind(key[1]) == HASH
+    told = [(canonical(row["value"]), row["confidence"], row["ts"] if timed else 0.0) for row in rows]
+    times = [row["ts"] for row in rows]
+    known: dict[tuple[object, ...], str] = {}
+    for at in sorted(set(times), reverse=True):
+        end = bisect_right(times, at)
+        if end < read and len(rows) >= th.LATE_ROWS_READ:
             return None
-        if merge_primitive(key[1], seen[-read:]).state != state["state"]:
+        some = slice(max(end - read, 0), end)
+        window = tuple(told[some])
+        if window not in known:
+            known[window] = merge_primitive(key[1], rows[some]).state
+        if known[window] != state["state"]:
             break
         since = float(at)
     return since

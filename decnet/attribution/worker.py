@@ -76,7 +76,7 @@ class AttributionWorker(Worker):
             Job("multi-actor", every, self._tick, lease=LEASE, by_data=True),
         )
         self._repo: BaseRepository | None = None
-        self.contradictory = self.deferred = self.alerts = self.merges_refused = 0
+        self.contradictory = self.deferred = self.alerts = self.merges_refused = self.partings_held = 0
         self._refused: set[tuple[str, str]] = set()
 
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
@@ -91,6 +91,7 @@ class AttributionWorker(Worker):
         if news := [each for each in told if each.source != LINKING]:
             await follow(tx.repo, tx.bus, await hear(tx.repo, news))
             await self._note_refused(news, tx.repo)
+            await self._note_held(news, tx.repo)
         unknown = await observe(tx.repo, tx.bus, [found for _, found in known])
         for event, found in known:
             if found.attacker_uuid in unknown:
@@ -106,6 +107,13 @@ class AttributionWorker(Worker):
             log.warning("a merge joins nothing: an operator said not the same", winner=winner, loser=loser)
             if len(self._refused) < MAX_WAITING:
                 self._refused.add((winner, loser))
+
+    async def _note_held(self, news: Sequence[Merged | Unmerged], repo: BaseRepository) -> None:
+        """Partings that part nothing, since something else says that the two are one."""
+        pairs = {(each.resurrected, each.former_winner) for each in news if isinstance(each, Unmerged)}
+        for one, former in sorted(await repo.held_together(pairs)):
+            self.partings_held += 1
+            log.info("a parting parts nothing: links or other merges hold the two", one=one, former=former)
 
     def _readable(self, events: Sequence[Received], tx: Transaction) -> list[tuple[Event, ObservationEvent]]:
         """The observations of events; one that cannot be read is a dead letter."""
@@ -146,7 +154,8 @@ class AttributionWorker(Worker):
     def health(self) -> dict[str, Any]:
         """Observations that contradict their topic, put off, waiting now; alerts told; merges that joined nothing."""
         counts = {"contradictory": self.contradictory, "deferred": self.deferred, "alerts_told": self.alerts}
-        refused = {"merges_refused": self.merges_refused, **bitten(GROUPS_TOO_LARGE)}
+        refused = {"merges_refused": self.merges_refused, "partings_held": self.partings_held}
+        refused |= bitten(GROUPS_TOO_LARGE)
         return {**counts, "waiting": len(self._waiting), **refused, **self.links.health()}
 
     def unfinished(self) -> str:

@@ -281,6 +281,10 @@ class BaseBus(ABC):
     async def consume(self, name: str, patterns: Sequence[str]) -> Consumer:
         """The durable consumer ``name`` over ``patterns``; starts at the stream's first event when new."""
 
+    async def forget_consumer(self, name: str) -> None:
+        """Lets a durable consumer go that nobody reads any more: what it has not read holds nothing up. Raises BusError."""
+        return
+
     @abstractmethod
     async def read_back(self, pattern: str, last: int) -> list[Event]:
         """The last ``last`` durable events that match, oldest first; malformed ones are left out."""

@@ -270,6 +270,10 @@ class MemoryBus(BaseBus):
         durable.patterns = wanted
         return MemoryConsumer(name, self, durable)
 
+    async def forget_consumer(self, name: str) -> None:
+        """The next consumer of that name starts at the stream's first event."""
+        self.broker.durables.pop(name, None)
+
     async def read_back(self, pattern: str, last: int) -> list[Event]:
         """The newest ``last`` durable events that match, oldest first, at most ``read_back_window``."""
         check_pattern(pattern)

@@ -91,7 +91,16 @@ class Notifier:
                 found = self.messages(event)
                 if found and await self.repo.lease_acquire(LEASE, OWNER, LEASE_S):
                     for message in found:
-                        self._put(message)
+                        self._put(await self._named(message))
+
+    async def _named(self, message: dict[str, Any]) -> dict[str, Any]:
+        """A message with the identity as it is called now: news names the one of the time at which it was sent."""
+        identity, attacker = message.get("identity_uuid"), message.get("attacker_uuid")
+        if isinstance(attacker, str):
+            identity = (await self.repo.identities_of([attacker]))[attacker]
+        elif isinstance(identity, str):
+            identity = await self.repo.canonical_identity(identity)
+        return {**message, "identity_uuid": identity} if identity is not None else message
 
     def messages(self, event: Event) -> list[dict[str, Any]]:
         """What one event is worth telling, as JSON objects."""

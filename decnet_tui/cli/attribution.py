@@ -11,6 +11,7 @@ from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.actornames import actor_label, addresses
 from decnet_tui.cli import common
+from decnet_tui.linkedrows import identity_meant
 from decnet_tui.summary import short
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ Attacker = Annotated[str | None, typer.Option("--attacker", help="Address or uui
 Session = Annotated[
     str | None, typer.Option("--session", help="Session id, its beginning, or the honeypot's own.")
 ]
-Identity = Annotated[str | None, typer.Option("--identity", help="Identity uuid.")]
+Identity = Annotated[
+    str | None,
+    typer.Option("--identity", help="Id of an identity, its beginning, or one of its addresses."),
+]
 State = Annotated[str | None, typer.Option("--state", help="open, acknowledged or resolved.")]
 AlertId = Annotated[str, typer.Argument(help="alert_id as `alerts` lists it")]
 
@@ -63,7 +67,8 @@ def attribution(
 
     async def ask() -> list[ListedState]:
         async with common.repository(settings) as repo:
-            return await repo.list_attribution(newest, attacker, identity, limit, ignored)
+            named = None if identity is None else (await identity_meant(repo, identity))[0]
+            return await repo.list_attribution(newest, attacker, named, limit, ignored)
 
     columns = (
         "identity_uuid",
@@ -170,6 +175,11 @@ def _explained(row: Alert, known: Mapping[str, str]) -> list[str]:
         for item in told.get("support", ())
     ]
     lines += [f"  against: {text}" for text in told.get("against", ())]
+    if (link := told.get("link")) is not None:
+        lines += [
+            f"  link in doubt: {' '.join(side)} on side {number}"
+            for number, side in enumerate(link["sides"], start=1)
+        ]
     lines += [f"  cannot be told: {text}" for text in told.get("cannot_tell", ())]
     for number, side in enumerate(row["sides"] or (), start=1):
         lines += [f"  side {number}: {session}" for session in side]

@@ -1,9 +1,13 @@
-"""``intel``: what the operator's files say of an address, beside what is stored of it; which files there are."""
+"""``intel``: what the operator's files say of an address, beside what is stored of it; which files there are.
+
+What services said, and asking them, is left to :mod:`decnet_tui.cli.intelasked`.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,13 +15,13 @@ import typer
 
 from decnet.config import Settings
 from decnet.errors import DecnetError
-from decnet.events.intel import Answer
 from decnet.hostile import visible
-from decnet.ids import attacker_id
 from decnet.intel.library import Source
 from decnet.intel.places import Asked, Place, Places, registry_origin
+from decnet.intel.services.base import Value
+from decnet.intel.services.values import Unaskable, value_of
 from decnet_tui.cli import common
-from decnet_tui.reputation import told_by
+from decnet_tui.cli.intelasked import Known, known_of, service_lines, stored_lines, stored_rows
 from decnet_tui.times import ago
 
 app = typer.Typer(
@@ -32,45 +36,98 @@ _LONGEST = 500
 
 @app.command()
 def lookup(
-    address: Annotated[str, typer.Argument(metavar="IP", help="Address, of IPv4 or IPv6.")],
+    what: Annotated[
+        str, typer.Argument(metavar="IP", help="Address, of IPv4 or IPv6; or a file's SHA-256, or a URL.")
+    ],
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Ask the services that are turned on, within their budgets.")
+    ] = False,
     as_json: common.AsJson = False,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
-    """What every source says of an address, how old that is, and what is stored of it; asks nobody outside this host."""
+    """What every source says of an address, how old that is, what is stored of it, and what services said.
+
+    Asks nobody outside this host unless --ask is given.
+    """
     settings = common.settings_of(config, data_dir=data_dir, db=db)
-    places, now = Places.of(settings), time.time()
-    try:
-        place = places.lookup(address)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    asked = [_asked(one, place, now) for one in places.ask_all(address)]
-    stored, trouble = common.run(lambda: _stored(settings, place.address))
+    now = time.time()
+    value, place, asked = _meant(what, settings, now)
+    found, trouble = common.run(lambda: _known(settings, value, now, ask))
     if as_json:
-        said = None if stored is None else [_answered(one) for one in stored]
-        typer.echo(
-            common.to_json({**place.row(now), "sources": asked, "stored": said, "stored_error": trouble})
-        )
+        typer.echo(common.to_json(_as_json(value, place, asked, found, trouble, now)))
     else:
-        for line in _page(place, now):
-            typer.echo(line)
-        common.print_rows([_for_people(row) for row in asked], _ASKED, False, "")
-        for line in _stored_lines(stored, settings):
+        for line in _for_people_all(value, place, asked, found, settings, now):
             typer.echo(line)
     if trouble:
         common.fail(f"what is stored of it cannot be read: {trouble}")
 
 
-async def _stored(settings: Settings, address: str) -> tuple[list[Answer] | None, str | None]:
-    """What is stored of an address, None without a database; and why it cannot be read."""
-    if not common.has_database(settings):
+def _meant(text: str, settings: Settings, now: float) -> tuple[Value, Place | None, list[dict[str, Any]]]:
+    """What is looked up, with what this host's own files say when it is an address; else ends with exit code 2."""
+    places = Places.of(settings)
+    for kind in ("sha256", "url"):
+        with suppress(Unaskable):
+            return value_of(kind, text), None, []
+    try:
+        place = places.lookup(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return Value("address", place.address), place, [_asked(one, place, now) for one in places.ask_all(text)]
+
+
+async def _known(settings: Settings, value: Value, now: float, ask: bool) -> tuple[Known | None, str | None]:
+    """What is stored, None without a database; and why it cannot be read. With ``ask`` that is no side matter."""
+    if not ask and not common.has_database(settings):
         return None, None
     try:
-        async with common.repository(settings) as repo:
-            return await repo.intel_answers(attacker_id(address)), None
+        return await known_of(settings, value, now, ask=ask), None
     except DecnetError as error:
+        if ask:
+            raise
         return None, str(error)
+
+
+def _as_json(
+    value: Value,
+    place: Place | None,
+    asked: Sequence[Mapping[str, Any]],
+    found: Known | None,
+    trouble: str | None,
+    now: float,
+) -> dict[str, Any]:
+    return {
+        **({value.kind: value.text} if place is None else place.row(now)),
+        "sources": asked,
+        "stored": None if found is None else stored_rows(found.stored, now),
+        "stored_error": trouble,
+        "services": None if found is None else found.services,
+        "waiting": None if found is None else found.waiting,
+        "asked": None if found is None else found.asked,
+    }
+
+
+def _for_people_all(
+    value: Value,
+    place: Place | None,
+    asked: Sequence[Mapping[str, Any]],
+    found: Known | None,
+    settings: Settings,
+    now: float,
+) -> Iterator[str]:
+    if place is None:
+        yield visible(value.text, _LONGEST)
+    else:
+        yield from _page(place, now)
+        common.print_rows([_for_people(row) for row in asked], _ASKED, False, "")
+    yield ""
+    if found is None:
+        yield f"stored: no database of {settings.data_dir} to be asked"
+        return
+    yield from service_lines(found)
+    if place is not None:
+        yield from stored_lines(stored_rows(found.stored, now))
 
 
 def _asked(one: Asked, place: Place, now: float) -> dict[str, Any]:
@@ -134,28 +191,6 @@ def _page(place: Place, now: float) -> Iterator[str]:
         yield f"  {name}  {visible(words, 200) or '-'}{by}"
     yield f"  lists    {visible(', '.join(place.lists), _LONGEST) or '-'}"
     yield ""
-
-
-def _answered(one: Answer) -> dict[str, Any]:
-    return {
-        "source": one.provider,
-        "at": datetime.fromtimestamp(one.ts, UTC),
-        "verdict": told_by(one),
-        "said": dict(one.said),
-    }
-
-
-def _stored_lines(stored: Sequence[Answer] | None, settings: Settings) -> Iterator[str]:
-    yield ""
-    if stored is None:
-        yield f"stored: no database of {settings.data_dir} to be asked"
-    elif not stored:
-        yield "stored: nothing"
-    else:
-        yield "stored:"
-    for one in stored or ():
-        at = datetime.fromtimestamp(one.ts, UTC)
-        yield f"  {visible(one.provider, 60)}: {told_by(one)}  {at:%Y-%m-%d %H:%M:%SZ}"
 
 
 @app.command()

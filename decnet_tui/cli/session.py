@@ -11,13 +11,15 @@ from decnet.db.rows.story import NOT_JUDGED
 from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
-from decnet_tui.sessiondata import LISTS, fact_lines, shown, story_lines
+from decnet_tui.sessiondata import LISTS, fact_lines, services_on, shown, story_lines
 
 _HEAD = (
     "session_id", "sensor_session", "attacker_ip", "attacker_uuid", "decky_id", "service", "protocol", "started_at",
     "ended_at", "end_reason", "duration_s", "client", "auth", "keystrokes_ref",
 )  # fmt: skip
-_OTHER = frozenset({*NOT_JUDGED, "first_times", "part", "parts", "commands", "command_count", "tags"})
+_OTHER = frozenset(
+    {*NOT_JUDGED, "first_times", "part", "parts", "commands", "command_count", "tags", "services"}
+)
 _LONGEST = 2000
 
 
@@ -42,7 +44,8 @@ def session(
             judged = await repo.session_told(found[0])
             first = await repo.first_times(found[0])
             tags = await repo.list_tags(session=found[0], limit=0, ignored=True)
-            return {**payload, **judged, "first_times": first, "tags": tags}
+            services = await services_on(repo, payload)
+            return {**payload, **judged, "first_times": first, "tags": tags, "services": services}
 
     told = common.run(ask)
     if as_json:
@@ -72,7 +75,7 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
         technique = str(tag["sub_technique_id"] or tag["technique_id"])
         tags.setdefault(str(tag["source_id"]), []).append(f"{technique} ({tag['rule_id']})")
     yield from _commands(told, tags)
-    for ident, line in fact_lines(told):
+    for ident, line in fact_lines(told, told.get("services", ())):
         yield f"{line}  {' '.join(tags.pop(ident, ()))}".rstrip()
     for source, techniques in tags.items():
         yield f"tags      {' '.join(techniques)}  of {visible(source, _LONGEST)}"

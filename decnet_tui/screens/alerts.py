@@ -136,6 +136,7 @@ def alert_lines(row: AlertLine) -> list[str]:
         "",
         "against it:",
         *(f"  {text}" for text in why.get("against") or ["nothing found"]),
+        *_link(why),
         "",
         "cannot be told apart:",
         *(f"  {text}" for text in why.get("cannot_tell") or ()),
@@ -147,6 +148,15 @@ def alert_lines(row: AlertLine) -> list[str]:
     done = [f"{what} by {who} {_stamp(when)}" for what, who, when in acts if who]
     named = f"identity {row['identity_uuid']}  {addresses_text(len(row['attacker_uuids'] or ()))}"
     return [*lines, *done, f"{named}  alert {row['alert_id']}"]
+
+
+def _link(why: Explanation) -> list[str]:
+    """The addresses of each side, when it may be the link between them that is wrong."""
+    link = why.get("link")
+    sides = link["sides"] if link else []
+    return [
+        f"  link in doubt: {' '.join(side)} on side {number}" for number, side in enumerate(sides, start=1)
+    ]
 
 
 def _state(row: Alert) -> str:

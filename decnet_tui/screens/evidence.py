@@ -174,7 +174,7 @@ class CommandsLevel(TableLevel[TaggedCommand]):
         """Commands joined with their tags; tags of the whole session stand in the detail."""
         self.auth = (data.payload["auth"] if data.payload is not None else None) or {}
         self._told = render_notes(data.payload) if data.payload is not None else ""
-        self._logged = [line for _, line in fact_lines(data.payload or {})]
+        self._logged = [line for _, line in fact_lines(data.payload or {}, data.services)]
         self.has_recording = data.recording is not None
         self._others = data.own_tags()
         self._own(data)

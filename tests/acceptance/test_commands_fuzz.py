@@ -28,7 +28,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield made
 
 
-LISTS = ("tags", "sessions", "attackers", "identities", "attribution", "alerts", "workers", "deadletters", "summary", "sensors", "find 777", "find C9",
+LISTS = ("tags", "sessions", "attackers", "identities", "identities --joined", "campaigns", "attribution", "alerts", "workers", "deadletters", "summary", "sensors", "find 777", "find C9",
          "ignore list", "rules list", "rules show R9000", "rules show R9001", "fleet list", "doctor", "rules coverage", "rules judge")  # fmt: skip
 _COMMANDS = """
 import json, sys

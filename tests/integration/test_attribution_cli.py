@@ -83,6 +83,9 @@ def test_filters(data: Path) -> None:
         == []
     )
     assert len(rows(data, "attribution", "--identity", I1, "--since", "1970-01-01")) == 2
+    assert rows(data, "attribution", "--identity", f"i-{I1[:8]}") == rows(
+        data, "attribution", "--identity", IP
+    )
     assert len(rows(data, "alerts", "--session", "pair-003")) == 1
     assert rows(data, "alerts", "--session", "none") == rows(data, "alerts", "--state", "resolved") == []
     run(data, "alerts", "--state", "open?", code=2)
@@ -123,3 +126,28 @@ def test_an_empty_database_says_what_would_fill_it(tmp_path: Path) -> None:
 
 async def _empty(folder: Path) -> None:
     await (await BaseRepository.open(f"sqlite:///{folder / 'decnet.sqlite'}")).close()
+
+
+def test_an_alert_whose_link_is_doubtful_says_so_and_names_the_addresses(tmp_path: Path) -> None:
+    other = attacker_id("192.0.2.2")
+
+    async def fill() -> None:
+        repo = await BaseRepository.open(f"sqlite:///{tmp_path / 'decnet.sqlite'}")
+        await repo.upsert_attackers([(A1, IP, 1000.0), (other, "192.0.2.2", 900.0)])
+        await repo.form_identities([A1, other])
+        past = pair_history(("client", "account", "work"), "in turn", 4)
+        for attacker, side in ((A1, 0), (other, 1)):
+            frame = {"attacker_uuid": attacker, "identity_uuid": identity_id(attacker), "rank": "1"}
+            mine = [row for row, who in zip(past.rows, past.truth, strict=True) if who == side]
+            await repo.upsert_session_features([{**row, **frame} for row in mine])
+        await repo.merge_identities(I1, identity_id(other))
+        assert await tick_multi_actor(None, repo, {}) == 1
+        await repo.close()
+
+    asyncio.run(fill())
+    alert = rows(tmp_path, "alerts")[0]["alert_id"]
+    shown = run(tmp_path, "alerts", "show", alert)
+    assert "against: the sides are different addresses: it may be wrong that they were merged" in shown
+    assert "link in doubt: 192.0.2.2 on side" in shown
+    told = json.loads(run(tmp_path, "alerts", "show", alert, "--json"))["explanation"]["link"]
+    assert (told["doubtful"], sorted(told["sides"])) == (True, sorted([[IP], ["192.0.2.2"]]))

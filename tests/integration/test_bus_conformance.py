@@ -331,3 +331,19 @@ async def test_a_worker_that_reads_more_topics_than_before_gets_them_from_its_ol
         "each once, what was done not again"
     )
     await second.close()
+
+
+async def test_a_consumer_that_is_forgotten_starts_again_and_one_that_never_was_is_no_fault(
+    bus: BaseBus,
+) -> None:
+    await bus.forget_consumer("nobody")
+    await bus.publish(ENDED, {"n": 1})
+    for _ in range(2):
+        consumer = await bus.consume("gone", [ENDED])
+        (delivery,) = await consumer.fetch(5, 2.0)
+        assert delivery.event.payload == {"n": 1}
+        await delivery.ack()
+        await consumer.close()
+        await bus.forget_consumer("gone")
+    if isinstance(bus, NatsBus):
+        assert "gone" not in await bus.durables(), "it holds up no purge"

@@ -448,6 +448,35 @@ async def _held(repo: BaseRepository, key: int) -> bool:
         return not asked.scalar_one()
 
 
+async def _shared(repo: BaseRepository, key: int) -> bool:
+    """Whether another transaction has a share in this lock, and nobody has it for itself."""
+    async with repo.db.write() as session:
+        asked = await session.execute(text("SELECT pg_try_advisory_xact_lock_shared(:key)"), {"key": key})
+        free = asked.scalar_one()
+    return bool(free) and await _held(repo, key)
+
+
+async def test_who_forms_identities_and_holds_them_is_alone_with_them(repo: BaseRepository) -> None:
+    """Forming alone goes on beside others; on SQLite there is one writer."""
+    if repo.db.dialect != "postgresql":
+        return
+    await repo.upsert_attackers([(A, IPS[0], T), (B, IPS[1], T), (C, IPS[2], T)])
+    async with repo.transaction() as bound:
+        await bound.form_identities([A])
+        assert await _shared(repo, LOCK_MERGES)
+    async with repo.transaction() as bound:
+        assert await bound.form_identities([A]) == []
+        assert not await _held(repo, LOCK_MERGES), "there is nothing to form"
+        assert await bound.identities_of_attackers([A, B]) == {A: IA, B: IB}
+        assert await _held(repo, LOCK_MERGES)
+        assert not await _shared(repo, LOCK_MERGES)
+    await repo.merge_identities(IA, IC)
+    async with repo.transaction() as bound:
+        assert await bound.form_identities([C]) == [(IC, C)]
+        assert await _held(repo, LOCK_MERGES)
+        assert not await _shared(repo, LOCK_MERGES), "what hangs together is worked out anew"
+
+
 async def test_what_must_not_interleave_is_held_until_the_transaction_ends(repo: BaseRepository) -> None:
     """On PostgreSQL; SQLite has one writer, which holds everything."""
     if repo.db.dialect != "postgresql":

@@ -222,7 +222,7 @@ async def test_what_is_marked_is_left_out_of_every_list_unless_asked_for(repo: B
         "tags": 2,
         "sessions": 2,
         "attackers": 2,
-        "identities": 2,
+        "identities": 3,
         "new": 2,
         "counts": 2,
         "behind": 2,
@@ -242,6 +242,9 @@ async def test_what_is_marked_is_left_out_of_every_list_unless_asked_for(repo: B
     assert names(await repo.list_tags(), "uuid") == ["a", "b", "c"], (
         "where there is a session, its mark decides"
     )
+    assert IA in names(await repo.list_identities(), "identity_uuid"), "one of its addresses is not ignored"
+    await repo.ignore_add(IPS[1])
+    assert names(await repo.list_identities(), "identity_uuid") == [IC]
 
 
 async def test_sources_are_told_apart() -> None:

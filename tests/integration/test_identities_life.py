@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,14 +16,15 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from decnet.attribution.regrouped import follow
-from decnet.attribution.worker import AttributionWorker
+from decnet.attribution.worker import AttributionWorker, fired_alerts, tick_multi_actor
 from decnet.bus.base import Event
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.attribution import identities as module
 from decnet.ids import attacker_id, identity_id
 from decnet.runtime.worker import Transaction, TxBus
-from tests.dbkit import KINDS, open_repo
+from tests.dbkit import KINDS, database_url, open_repo
 from tests.rowkit import put, rows_of
+from tests.simulator.pairs import pair_history
 from tests.wirekit import taken
 
 IPS = tuple(f"192.0.2.{n}" for n in range(1, 5))
@@ -30,6 +32,7 @@ A, B, C, D = WHO = tuple(map(attacker_id, IPS))
 IA, IB, IC, ID = NAMES = tuple(map(identity_id, WHO))
 P, Q, R = "cognitive.planning_depth", "operational.objective", "temporal.session_duration"
 Row = dict[str, Any]
+PAST = pair_history(("client", "account", "work"), "random", 4)
 
 
 @pytest.fixture(params=KINDS)
@@ -253,6 +256,20 @@ async def test_a_merge_against_an_operators_word_joins_nothing_is_counted_and_sa
     assert await repo.refused_merges([(IB, IC)]) == set()
 
 
+async def test_a_parting_that_links_of_ours_stand_against_is_counted_and_one_that_is_old_is_not(
+    lite: BaseRepository,
+) -> None:
+    worker = AttributionWorker()
+    await link(lite, A=None, B=IA)
+    await deliver(lite, [merged(IC, ID, 5), parted(ID, IC, 4), parted(IC, IA, 9)], by=worker)
+    assert worker.health()["partings_held"] == 0
+    with capture_logs() as said:
+        await deliver(lite, [parted(IB, IA, 1)], by=worker)
+    assert worker.health()["partings_held"] == 1
+    assert [(line["one"], line["former"]) for line in said if "parts nothing" in line["event"]] == [(IB, IA)]
+    assert (await names(lite))[IB] == IA
+
+
 async def test_a_word_said_after_the_merge_parts_what_the_merge_alone_joined(repo: BaseRepository) -> None:
     await deliver(repo, [merged(IA, IB, 1)])
     await said_apart(repo, B, A)
@@ -416,3 +433,88 @@ async def test_a_verdict_that_comes_after_the_merge_raises_nothing(repo: BaseRep
     await deliver(repo, [merged(IA, IB, 1)])
     await suspect(repo, IB)
     assert await repo.list_multi_actor_identities() == []
+
+
+# --- several operators, or a link that is wrong ------------------------------------------------------
+
+
+async def act(repo: BaseRepository, attacker: str, rows: Iterable[Row]) -> None:
+    frame = {"attacker_uuid": attacker, "identity_uuid": identity_id(attacker), "rank": "1"}
+    await repo.upsert_session_features([{**row, **frame} for row in rows])  # type: ignore[typeddict-item]
+
+
+async def ticked(repo: BaseRepository) -> list[Row]:
+    """The standing alerts after a tick."""
+    await tick_multi_actor(None, repo, await fired_alerts(repo))
+    return [dict(row) for row in await repo.standing_alerts()]
+
+
+def of_side(side: int) -> list[Row]:
+    return [row for row, who in zip(PAST.rows, PAST.truth, strict=True) if who == side]
+
+
+async def test_the_claim_on_a_joined_identity_counts_all_its_addresses_and_doubts_the_link(
+    repo: BaseRepository,
+) -> None:
+    await act(repo, A, of_side(0))
+    await act(repo, B, of_side(1))
+    assert await ticked(repo) == []
+    reasons = [{"family": "host", "value": "mdb7.cn", "addresses": 3, "weight": 2.3}]
+    why = {"identity_uuid": IA, "confidence": 4.6, "addresses": 2, "reasons": reasons, "against": []}
+    await put(repo, "identity_link", why)
+    await link(repo, A=None, B=IA)
+    (found,) = await ticked(repo)
+    assert (found["identity_uuid"], found["attacker_uuids"]) == (IA, sorted([A, B]))
+    assert sorted(map(len, found["sides"])) == sorted([len(of_side(0)), len(of_side(1))])
+    told = found["explanation"]["link"]
+    first = [IPS[0]] if of_side(0)[0]["session_id"] in found["sides"][0] else [IPS[1]]
+    assert told["sides"] == [first, [ip for ip in IPS[:2] if [ip] != first]]
+    assert (told["doubtful"], told["confidence"], told["reasons"]) == (True, 4.6, reasons)
+    assert found["explanation"]["against"][-1].endswith("that is wrong (confidence 4.6: host mdb7.cn)")
+    await link(repo, B=None)
+    assert await ticked(repo) == [], "apart, neither is suspected, and the alert of both is closed"
+    assert {row["identity_uuid"]: row["state"] for row in await repo.list_alerts()} == {IA: "resolved"}
+
+
+async def test_two_operators_at_each_of_two_addresses_are_no_reason_to_doubt_the_link(
+    lite: BaseRepository,
+) -> None:
+    for attacker, rows in ((A, PAST.rows[::2]), (B, PAST.rows[1::2])):
+        await act(lite, attacker, rows)
+    await link(lite, A=None, B=IA)
+    (found,) = await ticked(lite)
+    assert found["identity_uuid"] == IA
+    assert "link" not in found["explanation"]
+
+
+# --- several engines --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_engines_that_merge_form_and_observe_at_once_end_as_one_would(
+    kind: str, tmp_path: Path
+) -> None:
+    """None waits for another one in a ring, and nothing that one did is undone by another."""
+    async with database_url(kind, tmp_path) as url:
+        engines = [await BaseRepository.open(url) for _ in range(3)]
+        try:
+            await engines[0].upsert_attackers([(uuid, ip, 1.0) for uuid, ip in zip(WHO, IPS, strict=True)])
+            news = [
+                merged(IA, IB, 1),
+                merged(IB, IC, 2),
+                merged(ID, IC, 3),
+                parted(IC, ID, 4),
+                merged(IA, ID, 5),
+            ]
+            seen = [[observed(n, "ab"[n % 2], attacker=who)] for n in range(1, 5) for who in WHO]
+            work = [deliver(engines[n % 3], [one]) for n, one in enumerate([*news, *news[::-1]])]
+            work += [deliver(engines[n % 3], batch) for n, batch in enumerate(seen)]
+            work += [engine.form_identities(WHO) for engine in engines]  # type: ignore[misc]
+            random.Random(7).shuffle(work)
+            await asyncio.gather(*work)
+            assert await names(engines[0]) == {IA: IA, IB: IA, IC: IC, ID: IA}
+            found = await states(engines[0])
+            assert {key: row["observation_count"] for key, row in found.items()} == {(IA, P): 12, (IC, P): 4}
+            assert found[IA, P]["last_observation_ts"] == found[IC, P]["last_observation_ts"] == 4.0
+        finally:
+            await asyncio.gather(*(engine.close() for engine in engines))

@@ -354,3 +354,56 @@ async def test_more_members_than_one_statement_takes_are_all_there(repo: BaseRep
     assert len(await repo.list_attackers(whose=Whose(row["attacker_uuids"]), limit=0)) == len(ips)
     assert await repo.addresses_of(row["attacker_uuids"]) == {one["attacker_uuid"]: one["ip"] for one in rows}
     assert len(await repo.campaigns_by_attacker(row["attacker_uuids"])) == len(ips)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 6, 7, 100])
+async def test_the_latest_attackers_are_those_of_the_whole_list(repo: BaseRepository, limit: int) -> None:
+    for n in range(4):
+        uuid = attacker_id(f"192.0.2.{n}")
+        told = {
+            "attacker_uuid": uuid,
+            "ip": f"192.0.2.{n}",
+            "last_seen": None,
+            "told_at": T + 2 * n + 0.5 if n else None,
+        }
+        await put(repo, "attacker", {**told, "ignored_by": "own" if n == 3 else None})
+    for options in (
+        {},
+        {"ignored": True},
+        {"since": T + 2},
+        {"whose": Whose(campaign=DROP)},
+        {"technique": "T1105"},
+    ):
+        whole = await repo.list_attackers(limit=0, **options)  # type: ignore[arg-type]
+        assert await repo.list_attackers(limit=limit, **options) == whole[:limit], options  # type: ignore[arg-type]
+    assert names(await repo.list_attackers(limit=3), "attacker_ip") == ["192.0.2.2", D, "192.0.2.1"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 6, 7, 8, 9, 100])
+async def test_the_latest_identities_are_those_of_the_whole_list(repo: BaseRepository, limit: int) -> None:
+    await address(repo, "192.0.2.1", T - 9)
+    await address(repo, "192.0.2.2", T + 9, into="192.0.2.1", ignored_by="own")
+    await address(repo, "192.0.2.3", T + 2)
+    await put(repo, "identity", {"identity_uuid": "outer", "attacker_uuid": None})
+    for n in (4, 5):
+        told = {
+            "attacker_uuid": attacker_id(f"192.0.2.{n}"),
+            "ip": f"192.0.2.{n}",
+            "last_seen": None,
+            "told_at": T + n,
+        }
+        await put(repo, "attacker", told)
+    await put(repo, "identity", {"identity_uuid": "told", "attacker_uuid": attacker_id("192.0.2.5")})
+    await put(
+        repo, "attacker", {"attacker_uuid": "never", "ip": "192.0.2.6", "last_seen": None, "told_at": None}
+    )
+    await put(repo, "identity", {"identity_uuid": "never", "attacker_uuid": "never"})
+    whole = names(await repo.list_identities(limit=0), "identity_uuid")
+    assert whole[:3] == [identity_of("192.0.2.1"), "told", identity_of(D)], (
+        "a part that is ignored was seen all the same"
+    )
+    assert len(whole) == 9
+    for options in ({}, {"ignored": True}, {"since": T + 2}, {"since": T + 5}, {"joined": True}):
+        every = names(await repo.list_identities(limit=0, **options), "identity_uuid")  # type: ignore[arg-type]
+        found = names(await repo.list_identities(limit=limit, **options), "identity_uuid")  # type: ignore[arg-type]
+        assert found == every[:limit], options

@@ -121,6 +121,7 @@ async def test_an_identity_says_why_and_others_are_told(kind: str, tmp_path: Pat
         assert {reason["family"] for reason in why["reasons"]} >= {"key"}
         assert all(reason["addresses"] >= 2 for reason in why["reasons"])
         merged = await told(repo, "identity.merged")
+        assert len(merged) == 2
         assert {one["loser_uuid"] for one in merged} == own - {why["identity_uuid"]}
         assert {one["winner_uuid"] for one in merged} == {why["identity_uuid"]}
         assert all(one["reasons"] and one["seq"] > 0 and one["source"] == "linking" for one in merged)
@@ -178,6 +179,7 @@ async def test_a_write_that_fails_leaves_nothing_and_is_done_again(
         monkeypatch.setattr(link_store, "publish", publish)
         await job.run(repo)
         assert await identities(repo) == expected(case)
+        assert len(await told(repo, "campaign.formed")) == 1, "what was not told is told now"
 
 
 async def test_who_lost_the_lease_writes_nothing_over_what_another_wrote(
@@ -262,6 +264,19 @@ async def kits(repo: BaseRepository) -> set[tuple[str, str, int]]:
     return {(row["campaign_uuid"], row["name"], row["addresses"]) for row in rows if row["campaign_uuid"]}
 
 
+async def test_a_campaign_keeps_the_id_that_it_was_given_when_all_is_read_anew(tmp_path: Path) -> None:
+    async with open_repo("sqlite", tmp_path) as repo:
+        await recorded(repo, events_of(BY_NAME["key_trio"]["lines"], tmp_path))
+        job, table = LinkJob(Settings()), TABLES["link_group"]
+        await job.run(repo)
+        async with repo.db.write() as session:
+            given = table.update().where(table.c.campaign_uuid.is_not(None)).values(campaign_uuid="of-old")
+            await session.execute(given)
+        await repo.link_wish_relink()
+        await job.run(repo)
+        assert {uuid for uuid, _, _ in await kits(repo)} == {"of-old"}
+
+
 async def test_evidence_that_is_no_longer_any_parts_who_was_joined_by_it(tmp_path: Path) -> None:
     case = BY_NAME["key_trio"]
     async with open_repo("sqlite", tmp_path) as repo:
@@ -289,3 +304,108 @@ async def test_who_was_purged_is_forgotten(tmp_path: Path) -> None:
         await job.run(repo)
         for name in ("link_address", "link_value", "identity_link", "link_gone", "link_session", "link_due"):
             assert await rows_of(repo, name) == [], name
+
+
+async def test_a_session_that_changes_while_it_is_linked_stays_due(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_repo("sqlite", tmp_path) as repo:
+        await recorded(repo, events_of(BY_NAME["key_trio"]["lines"], tmp_path))
+        marks = await repo.link_due(3)
+        again = marks[0]
+        await repo.link_mark([again.session_id])
+        await repo.link_done(marks)
+        left = await repo.link_due(10_000)
+        assert [(one.session_id, one.seq) for one in left if one.session_id == again.session_id] == [
+            (again.session_id, again.seq + 1)
+        ]
+        assert not {one.session_id for one in marks[1:]} & {one.session_id for one in left}
+
+
+async def test_sessions_without_an_address_are_counted_and_link_nobody(tmp_path: Path) -> None:
+    async with open_repo("sqlite", tmp_path) as repo:
+        for n in range(3):
+            who = attacker_id(f"unknown:{n}")
+            await repo.upsert_sessions(
+                [{"session_id": f"s{n}", "attacker_uuid": who, "attacker_ip": "unknown", "ended_at": 5.0 + n}]
+            )
+        await repo.link_mark(["s0", "s1", "s2", "s-never-stored"])
+        job = LinkJob(Settings())
+        await job.run(repo)
+        assert job.health()["sessions_without_address"] == 3
+        assert await rows_of(repo, "link_address") == []
+        assert await repo.link_due_count() == 0
+
+
+async def test_log_ins_that_come_after_the_end_of_their_session_count(tmp_path: Path) -> None:
+    events = events_of(BY_NAME["login_list"]["lines"], tmp_path)
+    tried = [one for one in events if one.topic == "credential.captured"]
+    async with open_repo("sqlite", tmp_path) as repo:
+        job = LinkJob(Settings())
+        await recorded(repo, [one for one in events if one.topic != "credential.captured"])
+        await job.run(repo)
+        assert not any(row["logins"] for row in await rows_of(repo, "link_address"))
+        await recorded(repo, tried)
+        await job.run(repo)
+        assert any(row["logins"] for row in await rows_of(repo, "link_address"))
+
+
+async def test_the_lease_is_renewed_at_a_third_of_its_time_and_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_repo("sqlite", tmp_path) as repo:
+        now = [1000.0]
+        monkeypatch.setattr(link_job.time, "monotonic", lambda: now[0])
+        job = LinkJob(Settings())
+        await job.run(repo)
+        (first,) = [row for row in await rows_of(repo, "lease") if row["name"] == link_job.LEASE]
+        await job.run(repo)
+        assert [row for row in await rows_of(repo, "lease") if row["name"] == link_job.LEASE] == [first]
+        now[0] += job.ttl / 3
+        await job.run(repo)
+        (later,) = [row for row in await rows_of(repo, "lease") if row["name"] == link_job.LEASE]
+        assert later["expires_at"] > first["expires_at"]
+        await job.leave(repo)
+        assert await repo.lease_acquire(link_job.LEASE, "another", 5.0)
+        await job.run(repo)
+        assert job.mine is False
+
+
+async def test_rows_that_contradict_each_other_are_made_anew_and_that_is_told(tmp_path: Path) -> None:
+    case = BY_NAME["key_trio"]
+    async with open_repo("sqlite", tmp_path) as repo:
+        await recorded(repo, events_of(case["lines"], tmp_path))
+        job = LinkJob(Settings())
+        await job.run(repo)
+        before = await kits(repo)
+        async with repo.db.write() as session:
+            await session.execute(TABLES["link_term"].delete().where(TABLES["link_term"].c.family == "key"))
+        again = LinkJob(Settings())
+        with pytest.raises(DatabaseError, match="contradict"):
+            await again.run(repo)
+        assert again.health()["linking_contradictions"] == 1
+        await again.run(repo)
+        assert await identities(repo) == expected(case)
+        assert {row["family"] for row in await rows_of(repo, "link_term")} >= {"key"}
+        assert {uuid for uuid, _, _ in await kits(repo)} == {uuid for uuid, _, _ in before}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_merge_of_others_yields_to_an_operators_word_and_comes_back_with_it(
+    kind: str, tmp_path: Path
+) -> None:
+    async with open_repo(kind, tmp_path) as repo:
+        await recorded(repo, events_of(BY_NAME["common_client"]["lines"], tmp_path))
+        job = LinkJob(Settings())
+        await job.run(repo)
+        assert await identities(repo) == set()
+        one, other = sorted(row["address"] for row in await rows_of(repo, "link_address"))[:2]
+        pair = (attacker_id(one), attacker_id(other))
+        await repo.merge_identities(*map(identity_id, pair), seq=1)
+        assert await identities(repo) == {frozenset({one, other})}
+        await repo.say_of_link(*pair, same=False, reason="no", by="ann")
+        await job.run(repo)
+        assert await identities(repo) == set()
+        await repo.unsay_of_link(*pair)
+        await job.run(repo)
+        assert await identities(repo) == {frozenset({one, other})}

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
 
 from decnet.bus.null import NullBus
 from decnet.config import load_settings
@@ -58,6 +59,8 @@ BY_TIME = {
     "observation": ("observation_id", "ts"),
     "attacker_intel": ("attacker_uuid", "ts"),
     "email_body": ("source_id", "ts"),
+    "intel_answer": ("value", "at"),
+    "intel_due": ("value", "ts"),
     "attacker": ("attacker_uuid", "last_seen"),
     "ttp_tag": ("uuid", "created_at"),
 }
@@ -201,7 +204,7 @@ async def test_an_identity_stays_with_its_states_while_another_member_lives(repo
     for name in members:
         row = {"identity_uuid": f"i-{name}", "attacker_uuid": name, "merged_into": merged.get(name)}
         await put(repo, "identity", row)
-        for table in ("attribution_state", "multi_actor_evidence"):
+        for table in ("attribution_state", "attribution_past", "multi_actor_evidence", "identity_link"):
             await put(repo, table, {"identity_uuid": f"i-{name}"})
     await put(repo, "identity", {"identity_uuid": "not formed yet", "merged_into": "i-win3"})
     await repo.purge_older(CUTOFF)
@@ -209,7 +212,32 @@ async def test_an_identity_stays_with_its_states_while_another_member_lives(repo
     living = {"i-win", "i-lose", "i-win3"}
     assert await left(repo, "identity", "identity_uuid") == living | {"not formed yet"}
     assert await left(repo, "attribution_state", "identity_uuid") == living, "the state of a group that lives"
-    assert await left(repo, "multi_actor_evidence", "identity_uuid") == living
+    for table in ("attribution_past", "multi_actor_evidence", "identity_link"):
+        assert await left(repo, table, "identity_uuid") == living, table
+    assert await left(repo, "link_gone", "attacker_uuid") == {"win", "win2", "lose2", "win3"}, (
+        "linking has to forget them"
+    )
+
+
+async def test_an_identity_that_stood_for_others_leaves_once_it_stands_for_nobody(
+    repo: BaseRepository,
+) -> None:
+    """The winner's attacker leaves first: its identity goes on while the others live, and not for ever."""
+    await put(repo, "attacker", {"attacker_uuid": "lose", "last_seen": AT})
+    await put(
+        repo, "identity",
+        {"identity_uuid": "i-win", "attacker_uuid": "win"},
+        {"identity_uuid": "i-lose", "attacker_uuid": "lose", "merged_into": "i-win"},
+        {"identity_uuid": "i-folded", "attacker_uuid": "folded", "merged_into": "i-win"},
+        {"identity_uuid": "named", "attacker_uuid": None},
+    )  # fmt: skip
+    await put(repo, "attribution_state", {"identity_uuid": "i-win"}, {"identity_uuid": "named"})
+    assert (await repo.purge_older(CUTOFF))["identity"] == 0
+    async with repo.db.write() as session:
+        await session.execute(text("UPDATE identity SET merged_into = NULL WHERE identity_uuid = 'i-lose'"))
+    assert (await repo.purge_older(CUTOFF))["identity"] == 2
+    assert await left(repo, "identity", "identity_uuid") == {"i-lose", "named"}
+    assert await left(repo, "attribution_state", "identity_uuid") == {"named"}
 
 
 async def test_a_tag_without_session_stays_as_long_as_whom_it_is_about(

@@ -19,6 +19,7 @@ from decnet.bounds import bitten
 from decnet.bus.base import Event
 from decnet.config import AttributionSettings, BusSettings, Settings
 from decnet.db.repository import BaseRepository
+from decnet.db.repository.locks import LOCK_MERGES
 from decnet.errors import MalformedEvent
 from decnet.ids import attacker_id, event_id, identity_id
 from decnet.runtime.worker import Transaction, TxBus
@@ -155,7 +156,9 @@ async def given(worker: AttributionWorker, repo: Any, *events: Event) -> Transac
     return tx
 
 
-NO_MERGES = {"merges_refused": 0, **bitten("groups_too_large"), **LinkJob(Settings()).health()}
+NO_MERGES = {
+    "merges_refused": 0, "partings_held": 0, **bitten("groups_too_large"), **LinkJob(Settings()).health(),
+}  # fmt: skip
 
 
 async def test_an_unknown_attacker_is_waited_for_an_hour_and_then_given_up() -> None:
@@ -616,7 +619,9 @@ def bound_to(dialect: str) -> tuple[BaseRepository, Recording]:
 async def test_identity_rows_are_held_in_order_on_postgresql_and_not_on_sqlite() -> None:
     repo, session = bound_to("postgresql")
     assert await repo.lock_identities(["c", "a", "b", "a"]) is True
-    ((statement, values),) = session.did
+    (share, held), (statement, values) = session.did
+    assert share.startswith("SELECT pg_advisory_xact_lock_shared(")
+    assert list(held.values()) == [LOCK_MERGES], "no merge holds rows meanwhile"
     assert statement.rstrip().endswith("ORDER BY identity.identity_uuid FOR UPDATE")
     assert values == ["a", "b", "c"]
     repo, session = bound_to("sqlite")
@@ -627,7 +632,8 @@ async def test_identity_rows_are_held_in_order_on_postgresql_and_not_on_sqlite()
 async def test_many_identities_are_held_in_sorted_portions() -> None:
     repo, session = bound_to("postgresql")
     await repo.lock_identities(f"i{n:04}" for n in reversed(range(501)))
-    assert [values for _, values in session.did] == [[f"i{n:04}" for n in range(500)], ["i0500"]]
+    portions = [values for _, values in session.did[1:]]
+    assert portions == [[f"i{n:04}" for n in range(500)], ["i0500"]]
 
 
 async def test_attackers_are_locked_in_one_order_by_everyone() -> None:

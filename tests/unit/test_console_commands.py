@@ -12,6 +12,7 @@ import pytest
 from decnet.bus.base import Event
 from decnet.config import Settings
 from decnet.errors import DatabaseError
+from decnet.ids import identity_id
 from decnet_tui.app import DecnetApp
 from decnet_tui.commands import alerts, changing, fleet, hunting, leaving
 from decnet_tui.demo import demo_settings
@@ -279,6 +280,31 @@ def test_a_merge_keeps_whom_one_follows_and_no_other(monkeypatch: pytest.MonkeyP
     assert said[-1] == "l was merged into winner-1: following both"
     assert all(view.scope is found.scope for view in found.views.values())
     assert not found.feed.merges
+
+
+def test_a_parting_leaves_those_whom_one_followed_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, said = real(), []
+    monkeypatch.setattr(found, "say", lambda text, **_: said.append(text))
+    own = identity_id("a")
+    found.feed.partings.append((own, "w"))
+    found._take_news()
+    assert (found.scope, said) == (None, [])
+    for row in ({"attacker_uuid": "a"}, {"attacker_uuid": "a", "identity_uuid": "w"}):
+        found.follow(scope_of(row))
+        found.feed.merges.append(("w", own))
+        found._take_news()
+        found.feed.partings += [("x", "y"), (own, "w")]
+        found._take_news()
+        assert found.scope is not None
+        assert found.scope.names == {"a", own}, "whether it was merged before or after"
+        assert said[-1].startswith(f"{own[:8]} is no longer one with w: following ")
+    found.follow(scope_of({"attacker_uuid": "a"}))
+    found.feed.merges.append((own, "l"))
+    found.feed.partings.append(("l", own))
+    found._take_news()
+    assert found.scope is not None
+    assert found.scope.names == {"a", own}
+    assert all(view.scope is found.scope for view in found.views.values())
 
 
 def test_a_message_is_visible_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

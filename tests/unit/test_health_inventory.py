@@ -27,6 +27,8 @@ from decnet.config import Settings, load_settings
 from decnet.engine import Engine
 from decnet.events.fields import Epoch
 from decnet.events.session import Joined, SessionEnded
+from decnet.intel.asking import Asker
+from decnet.intel.worker import IntelWorker
 from decnet.mutator.worker import MutatorWorker
 from decnet.recorder.plan import Plan
 from decnet.recorder.worker import LEFT_OUT, RecorderWorker
@@ -41,13 +43,27 @@ from decnet_tui.figures import LOSS, TROUBLE, WORK, losses, notes, others
 from decnet_tui.screens.workers import WorkersView
 
 ROOT = Path(decnet.__file__).parent
-SCOPE = ("runtime", "bus", "recorder", "attribution", "mutator", "ttp")
+SCOPE = ("runtime", "bus", "recorder", "attribution", "mutator", "ttp", "intel")
 IN_HEALTH = {
-    "attribution/worker.py": {"contradictory": "contradictory", "deferred": "deferred", "alerts": "alerts_told"},
+    "attribution/link_job.py": {
+        "linked": "sessions_linked",
+        "unread": "sessions_unlinkable",
+        "homeless": "sessions_without_address",
+        "contradictions": "linking_contradictions",
+    },
+    "attribution/worker.py": {
+        "contradictory": "contradictory",
+        "deferred": "deferred",
+        "alerts": "alerts_told",
+        "merges_refused": "merges_refused",
+        "partings_held": "partings_held",
+    },
     "bus/live.py": {"lost": "live_lost", "malformed": "live_malformed"},
     "bus/nats/client.py": {"failed": "connect_failures"},
     "bus/nats/connection.py": {"reconnects": "reconnects"},
     "bus/nats/server.py": {"restarts": "restarts"},
+    "intel/asking.py": {"told": "answers_told", "given_up": "questions_given_up", "dropped": "questions_dropped"},
+    "intel/library.py": {"taken": "sources_taken", "refused": "sources_refused"},
     "mutator/settle.py": {"rotations": "rotations", "failures": "failed_changes"},
     "recorder/worker.py": {"derived": "derived", "recordings_waiting": "recordings_waiting"},
     "runtime/beats.py": {"not_stored": "beats_not_stored"},
@@ -64,6 +80,9 @@ NO_HEALTH = {
     "bus/memory.py": {"bytes": "the room that a stream in memory takes"},
     "bus/nats/decoded.py": {"_bytes": "the room that events decoded once take"},
     "bus/nats/publisher.py": {"_number": "the number of the next message"},
+    "intel/ranges.py": dict.fromkeys(
+        ("contradicted", "covered_v4", "doubled", "overlapping"), "told with its file by `intel sources`"
+    ),
     "ttp/aggregates.py": {"attempts": "a fact about an attacker"},
     "ttp/backfill.py": {"done": "progress of one command", "total": "progress of one command"},
     "ttp/clocked.py": {"judged": "told by `rules judge` itself", "ns": "told by `rules judge` itself"},
@@ -133,6 +152,7 @@ def _bites(monkeypatch: pytest.MonkeyPatch) -> None:
         "parts_apart",
         "story_capped",
         "users_capped",
+        "groups_too_large",
     ):
         monkeypatch.setitem(BITES, name, 7)
 
@@ -182,7 +202,8 @@ def behave() -> tuple[dict[str, Any], set[str]]:
 def attribution() -> tuple[dict[str, Any], set[str]]:
     worker = AttributionWorker(Settings())
     worker.contradictory = worker.deferred = worker.alerts = 7
-    return worker.health(), set(IN_HEALTH["attribution/worker.py"].values())
+    worker.merges_refused = worker.partings_held = 7
+    return worker.health(), {*IN_HEALTH["attribution/worker.py"].values(), "groups_too_large"}
 
 
 def mutator() -> tuple[dict[str, Any], set[str]]:
@@ -190,6 +211,26 @@ def mutator() -> tuple[dict[str, Any], set[str]]:
     worker.service = SimpleNamespace(rotations=7, failures=7)  # type: ignore[assignment]
     worker._counts = dict.fromkeys(("deckies", "pending", "failing"), 7)
     return worker.health(), {*IN_HEALTH["mutator/settle.py"].values(), "deckies", "pending", "failing"}
+
+
+def intel() -> tuple[dict[str, Any], set[str]]:
+    """Also what it sums up over services, and what counts in others' counters."""
+    worker = IntelWorker(load_settings(greynoise={"enabled": True}, intel={"own_networks": []}))
+    worker.places = SimpleNamespace(  # type: ignore[assignment]
+        library=SimpleNamespace(sources=(), passed_over=dict.fromkeys("abcdefg"), taken=7, refused=7)
+    )
+    asker = worker.asker = Asker(load_settings(greynoise={"enabled": True}), None)  # type: ignore[arg-type]
+    asker.told = asker.given_up = asker.dropped = 7
+    asker.waiting = {"greynoise": 7}
+    asker.desk._not_asked["no_value"] = 7
+    state = asker.desk._governor._services["greynoise"]
+    state.counts["asked"] = state.faults["timeout"] = 7
+    names = {"questions_left_out", "leases_lost"}
+    worker._counts.update(dict.fromkeys(names, 7))
+    health = worker.health()
+    assert health.pop("not_asked")["no_value"] == 7
+    names |= {"questions_waiting", "questions_asked", "questions_failed", "sources_passed_over"}
+    return health, names | {*IN_HEALTH["intel/asking.py"].values(), *IN_HEALTH["intel/library.py"].values()}
 
 
 def engine_parts() -> tuple[dict[str, Any], set[str]]:
@@ -216,7 +257,7 @@ def engine_parts() -> tuple[dict[str, Any], set[str]]:
     }
 
 
-@pytest.mark.parametrize("of", [ttp, recorder, behave, attribution, mutator, engine_parts])
+@pytest.mark.parametrize("of", [ttp, recorder, behave, attribution, mutator, intel, engine_parts])
 def test_each_counter_is_in_the_health_of_who_counts(of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     _bites(monkeypatch)
     monkeypatch.setattr("decnet.bounds.BITES", BITES)
@@ -225,7 +266,7 @@ def test_each_counter_is_in_the_health_of_who_counts(of: Any, monkeypatch: pytes
     assert {name: payload.get(name) for name in names} == dict.fromkeys(names, 7)
 
 
-@pytest.mark.parametrize("of", [ttp, recorder, behave, attribution, mutator, engine_parts])
+@pytest.mark.parametrize("of", [ttp, recorder, behave, attribution, mutator, intel, engine_parts])
 def test_each_has_words_in_the_workers_view_when_it_is_more_than_nothing(of: Any) -> None:
     payload, names = of()
     words = LOSS | TROUBLE | WORK

@@ -28,6 +28,13 @@ class FakeRepo:
     def __init__(self) -> None:
         self.mine = True
         self.asked: list[tuple[str, str, float]] = []
+        self.into: dict[str, str] = {}
+
+    async def identities_of(self, attackers: list[str]) -> dict[str, str]:
+        return {attacker: await self.canonical_identity(f"i-{attacker}") for attacker in attackers}
+
+    async def canonical_identity(self, identity: str) -> str:
+        return self.into.get(identity, identity)
 
     async def technique_counts(self) -> list[dict[str, Any]]:
         return [
@@ -101,6 +108,17 @@ async def test_messages_are_told_in_order_one_at_a_time_within_the_pace(
     await asyncio.sleep(1)
     assert told[-1] == (201, 5), "it waits for news and wakes up for them"
     task.cancel()
+
+
+async def test_a_message_names_the_identity_as_it_is_called_now() -> None:
+    made, repo, _ = make()
+    repo.into = {"i-a": "w", "old": "new"}
+    assert await made._named({"attacker_uuid": "a", "identity_uuid": "old"}) == {
+        "attacker_uuid": "a",
+        "identity_uuid": "w",
+    }
+    assert await made._named({"identity_uuid": "old"}) == {"identity_uuid": "new"}
+    assert await made._named({"identity_uuid": None, "n": 1}) == {"identity_uuid": None, "n": 1}
 
 
 def test_the_queue_is_bounded_and_what_is_dropped_counts(logged: list[Any]) -> None:

@@ -262,7 +262,29 @@ async def test_what_is_not_public_is_counted_and_asked_nobody() -> None:
         "inner_name": 1,
         "log_in": 1,
         "empty_file": 0,
+        "own_network": 0,
+        "ignored_source": 0,
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("address", ADDRESS), ("host", ADDRESS), ("url", URL), ("address", f"::ffff:{ADDRESS}")],
+)
+async def test_nobody_is_asked_about_the_operators_own_networks(kind: Kind, text: str) -> None:
+    async with serving(TARGETS) as server:
+        section = {"enabled": True, "key": "k", "base_url": server.base}
+        own = {"own_networks": ["10.0.0.0/8", "2001:41d0::/32", "91.92.93.94/31"]}
+
+        async def keep(rows: Rows) -> None:
+            raise AssertionError(rows)
+
+        desk = Desk(load_settings(intel=own, **dict.fromkeys(NAMES, section)), keep)
+        assert {one.why for one in await desk.ask(kind, text)} == {"own_network"}
+        assert desk.askable("address", "91.92.93.96").text == "91.92.93.96"
+        assert (await desk.ask("sha256", SHA256, "none of them")) == []
+        await desk.close()
+    assert server.asked == []
 
 
 async def test_closing_gives_up_what_is_under_way() -> None:

@@ -18,13 +18,14 @@ from typer.testing import CliRunner
 from decnet.bus.base import Event
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
+from decnet.db.rows.intel import StoredAnswer
 from decnet.errors import AmbiguousId
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime.worker import Transaction
 from decnet.sensors.files.tailer import Line
 from decnet.sensors.sources import CowrieSource
 from decnet_tui.cli.main import app
-from decnet_tui.sessiondata import fact_lines, read_session
+from decnet_tui.sessiondata import fact_lines, read_session, services_on
 from tests.dbkit import open_repo
 from tests.unit.test_order_of_lines import DAY, KEY, START, line, rich, whole
 from tests.wirekit import taken
@@ -301,3 +302,45 @@ def test_what_virustotal_says_stands_beside_the_file_and_the_url_that_it_is_abou
     assert lines[2] == f"uploads   filename=f  sha256={digest}  {said}"
     assert lines[3] == f"forwards  host=h  url={url}"
     assert len(lines) == 8
+
+
+def test_what_services_say_of_a_file_or_a_url_stands_beside_it_with_its_day() -> None:
+    digest, url = "ab" * 32, "http://91.92.93.94/x"
+
+    def said(service: str, kind: str, value: str, known: bool, **fields: Any) -> StoredAnswer:
+        return StoredAnswer(
+            service=service, kind=kind, value=value, at=1_796_000_000.0, known=known, said=fields
+        )
+
+    services = [
+        said("urlhaus", "sha256", digest, False),
+        said("virustotal", "sha256", digest, True, virustotal_malicious=41, virustotal_label="x\x1b"),
+        said("urlhaus", "url", url, True, urlhaus_listed=True, urlhaus_tags=["elf", "mirai"]),
+        said("urlhaus", "sha256", "cd" * 32, True, urlhaus_listed=True),
+    ]
+    payload = {
+        "downloads": [{"url": url, "sha256": digest}],
+        "uploads": [{"filename": "f", "sha256": digest.upper()}, {"filename": "g", "sha256": None}],
+    }
+    day = "(asked 2026-11-30)"
+    file = f"urlhaus=not known there {day}  virustotal=malicious 41, label x\\e {day}"
+    assert [line for _, line in fact_lines(payload, services)] == [
+        f"downloads url={url}  sha256={digest}  {file}  urlhaus=listed True, tags elf, mirai {day}",
+        f"uploads   filename=f  sha256={digest.upper()}  {file}",
+        "uploads   filename=g",
+    ]
+
+
+async def test_services_answers_are_looked_up_for_what_a_session_holds_only(tmp_path: Path) -> None:
+    async with open_repo("sqlite", tmp_path) as repo:
+        rows = [
+            StoredAnswer(service="urlhaus", kind=kind, value=value, at=1.0, known=True, said={})
+            for kind, value in (("sha256", "ab" * 32), ("url", "http://a.ru/x"), ("sha256", "cd" * 32))
+        ]
+        await repo.intel_keep([], rows)
+        payload = {
+            "downloads": [{"url": "http://a.ru/x", "sha256": None}],
+            "uploads": [{"sha256": "AB" * 32}],
+        }
+        assert await services_on(repo, payload) == rows[:2]
+        assert await services_on(repo, {}) == []

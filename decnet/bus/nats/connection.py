@@ -17,6 +17,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as RawSubscription
 from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
 
 from decnet.bus.base import BaseBus, Consumer, ConsumerInfo, Event, Sealed, Subscription
 from decnet.bus.live import LiveSubscription
@@ -253,6 +254,13 @@ class NatsBus(BaseBus):
         consumer = NatsConsumer(name, wanted, self.settings, self._ready, self._ensure_stream, self._decoded)
         await consumer.open()
         return consumer
+
+    async def forget_consumer(self, name: str) -> None:
+        """Lets a durable consumer go; one that is not there is no fault. Raises BusUnavailable."""
+        check_consumer_name(name)
+        _, js = await self._ready()
+        with translated(), contextlib.suppress(NotFoundError):
+            await js.delete_consumer(self.settings.stream, name)
 
     async def read_back(self, pattern: str, last: int) -> list[Event]:
         """The last durable events that match, oldest first, at most ``read_back_window``."""

@@ -12,6 +12,7 @@ from decnet.db.repository.attribution.states import StatesMixin
 from decnet.db.repository.behave import BehaveMixin
 from decnet.db.repository.fleet import FleetMixin
 from decnet.db.repository.ignored import IgnoredMixin
+from decnet.db.repository.intel import IntelMixin
 from decnet.db.repository.journal import JournalMixin
 from decnet.db.repository.lists.campaigns import CampaignsMixin
 from decnet.db.repository.lists.coverage import CoverageMixin
@@ -47,6 +48,7 @@ class BaseRepository(
     DueMixin,
     FactsMixin,
     IgnoredMixin,
+    IntelMixin,
     WorkMixin,
     NamesMixin,
     StatesMixin,

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.blocked import PATIENCE_S
 from decnet.db.engine import Database, translated
-from decnet.db.repository.locks import advise
+from decnet.db.repository.locks import advise, advise_shared
 from decnet.turns import in_turns
 
 Row = dict[str, Any]
@@ -185,6 +185,11 @@ class SqlRepository:
         """Makes transactions of this kind commit one after the other (SQLite has one writer anyway)."""
         if self.db.dialect == "postgresql":
             await advise(session, keys)
+
+    async def _share(self, session: AsyncSession, key: int) -> None:
+        """Lets transactions of this kind run at once, but none beside one that :meth:`_serialise` holds."""
+        if self.db.dialect == "postgresql":
+            await advise_shared(session, key)
 
 
 def _sorted(table: Table, rows: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:

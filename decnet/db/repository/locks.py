@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 LOCK_RULES = 0x0DEC_0001
 """Definitions and states of rules, whose changes get a sequence number."""
 LOCK_MERGES = 0x0DEC_0002
-"""Merges of identities."""
+"""Merges of identities. Who holds rows of identities has a share in it first: then no merge holds any."""
 LOCK_FLEET = 0x0DEC_0003
 """The shape of fleets."""
 LOCK_MAILS = 0x0DEC_0E01
@@ -36,6 +36,11 @@ async def advise(session: AsyncSession, keys: Iterable[int]) -> None:
     """Waits for PostgreSQL's advisory locks; the transaction then holds them until it ends."""
     for key in sorted(set(keys)):
         await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
+
+async def advise_shared(session: AsyncSession, key: int) -> None:
+    """Waits until nobody holds a lock for itself; others may have a share in it, too, until the transaction ends."""
+    await session.execute(text("SELECT pg_advisory_xact_lock_shared(:key)"), {"key": key})
 
 
 async def lock_rows(session: AsyncSession, key: Column[str], ids: Sequence[str]) -> None:

@@ -75,8 +75,28 @@ class Support(TypedDict):
     log10_gain: float
 
 
+class IdentityWhy(TypedDict):
+    """Why an identity of several addresses is one; ``confidence`` is log10, reasons come the weightiest first."""
+
+    confidence: float
+    reasons: list[JsonObject] | None
+    against: list[JsonObject] | None
+
+
+class LinkDoubt(TypedDict):
+    """That two sides are different addresses. Without ``confidence`` others merged them, and no link of ours."""
+
+    doubtful: bool
+    sides: list[list[str]]
+    confidence: float | None
+    reasons: list[JsonObject]
+
+
 class Explanation(TypedDict, total=False):
-    """A verdict with its claim, what speaks for and against it, and its limits; ``ts`` is the newest session's end."""
+    """A verdict with its claim, what speaks for and against it, and its limits; ``ts`` is the newest session's end.
+
+    ``link`` is there when the sides are different addresses.
+    """
 
     suspected: bool
     reason: str
@@ -94,6 +114,7 @@ class Explanation(TypedDict, total=False):
     claim: str
     cannot_tell: Sequence[str]
     ts: float | None
+    link: LinkDoubt
 
 
 class VerdictRow(TypedDict):

@@ -10,14 +10,16 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_address, ip_network
 from typing import Any, Final, NamedTuple
 
+from decnet.addresses import fold
 from decnet.config import Settings
 from decnet.intel.services.base import Answer, AnswerFault, Kind, Value
 from decnet.intel.services.catalogue import SERVICES
 from decnet.intel.services.client import Client
 from decnet.intel.services.governor import Governor, Known, Not, Rows
-from decnet.intel.services.values import NOT_ASKED, Unaskable, value_of
+from decnet.intel.services.values import NOT_ASKED, Unaskable, host_of, value_of
 
 AT_ONCE: Final = 2
 """Questions to one service at the same time."""
@@ -51,34 +53,69 @@ class Desk:
         on = {name: section for name, section in own.items() if section.enabled}
         self.names: Final = tuple(on)
         """The services that are turned on."""
-        self._keep, self._clock = keep, clock
+        self._keep = keep
         self._clients = {name: Client(SERVICES[name], section, clock) for name, section in on.items()}
         self._governor = Governor({name: one.daily_budget for name, one in on.items()}, clock, rows)
         self._room = {name: asyncio.Semaphore(AT_ONCE) for name in on}
         self._running: dict[tuple[str, Value], asyncio.Task[Outcome]] = {}
         self._not_asked: Counter[str] = Counter()
+        self._own = [ip_network(text, strict=False) for text in settings.intel.own_networks]
 
-    async def ask(self, kind: Kind, text: str) -> list[Outcome]:
-        """What every service says that is on and can be asked about such a thing.
+    def take(self, rows: Rows) -> None:
+        """Budgets and answers as they are kept now: others may have asked since."""
+        self._governor.take(rows)
+
+    def until(self, name: str) -> float | None:
+        """Until when (epoch seconds) a service that is on is not asked at all; None when it can be asked now."""
+        return self._governor.until(name)
+
+    def knows(self, name: str, value: Value) -> bool:
+        """Whether an answer is at hand that still counts; ``value`` is what the service itself is asked about."""
+        return self._governor.knows(name, value)
+
+    async def ask(self, kind: Kind, text: str, only: str | None = None) -> list[Outcome]:
+        """What every service says that is on and can be asked about such a thing, or ``only`` the one of a name.
 
         Raises what ``keep`` raises: a question that cannot be counted is not sent.
         """
         if not self.names:
             return []
         try:
-            value = value_of(kind, text)
+            value = self.askable(kind, text)
         except Unaskable as error:
-            self._not_asked[error.reason] += 1
-            return [Outcome(name, None, None, error.reason) for name in self._asked_about(kind)]
-        names = self._asked_about(value.kind)
+            return [Outcome(name, None, None, error.reason) for name in self._asked_about(kind, only)]
+        names = self._asked_about(value.kind, only)
         return list(await asyncio.gather(*(self._one(name, value) for name in names)))
 
-    async def close(self) -> None:
-        """Gives up what is under way and ends all connections."""
+    def askable(self, kind: Kind, text: str) -> Value:
+        """Something as it is asked about. Raises Unaskable for what stays here, and counts it."""
+        try:
+            return self._outside(value_of(kind, text))
+        except Unaskable as error:
+            self.passed_over(error.reason)
+            raise
+
+    def passed_over(self, reason: str) -> None:
+        """Counts something that is not asked about, for a reason of :data:`decnet.intel.services.values.NOT_ASKED`."""
+        self._not_asked[reason] += 1
+
+    def _outside(self, value: Value) -> Value:
+        """A value that is not about the operator's own networks. Raises Unaskable."""
+        address = fold(host_of(value) or "")
+        if address is not None and any(ip_address(address) in network for network in self._own):
+            raise Unaskable("own_network")
+        return value
+
+    async def give_up(self) -> None:
+        """Ends what is under way, also what only waits for its turn; what was counted stays counted."""
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Gives up what is under way and ends all connections."""
+        await self.give_up()
         for client in self._clients.values():
             await client.close()
 
@@ -89,8 +126,8 @@ class Desk:
             "not_asked": {reason: self._not_asked[reason] for reason in NOT_ASKED},
         }
 
-    def _asked_about(self, kind: Kind) -> list[str]:
-        return [name for name in self.names if kind in SERVICES[name].kinds]
+    def _asked_about(self, kind: Kind, only: str | None) -> list[str]:
+        return [name for name in self.names if kind in SERVICES[name].kinds and only in (None, name)]
 
     async def _one(self, name: str, value: Value) -> Outcome:
         """One answer for all who ask the same at the same time; who goes away takes it from nobody else."""
@@ -120,8 +157,7 @@ class Desk:
                 self._governor.given_up(decision)
                 raise
             else:
-                self._governor.answered(decision, answer)
-                outcome = Outcome(name, answer, self._clock(), "")
+                outcome = Outcome(name, answer, self._governor.answered(decision, answer), "")
             await self._keep_changes()
             return outcome
 

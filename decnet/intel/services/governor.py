@@ -87,6 +87,7 @@ class _State:
     used: int = 0
     failures: int = 0
     rest_until: float = 0.0
+    last_fault: str = ""
     counts: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
 
@@ -107,17 +108,32 @@ class Governor:
         self._in_flight: set[Key] = set()
         self._touched: set[str] = set()
         self._fresh: dict[Key, CacheRow] = {}
-        self._take(rows or Rows((), ()))
+        self.take(rows or Rows((), ()))
 
-    def _take(self, rows: Rows) -> None:
-        """Rows of services that are off now are passed over: they are kept where they are."""
+    def take(self, rows: Rows) -> None:
+        """What is kept, as whoever asked last left it; rows of services that are off now are passed over.
+
+        What changed here and is not kept yet is not undone by it.
+        """
         for row in rows.services:
             if state := self._services.get(row.service):
-                state.day, state.used = row.day, max(row.used, 0)
-                state.failures, state.rest_until = max(row.failures, 0), row.rest_until
+                _left_by_another(state, row, unkept=row.service in self._touched)
         for each in sorted(rows.answers, key=lambda row: row.at):
-            if each.service in self._services:
-                self._remember((each.service, each.value), each.at, each.answer)
+            key = (each.service, each.value)
+            if each.service in self._services and each.at >= self._cache.get(key, (each.at, None))[0]:
+                self._remember(key, each.at, each.answer)
+
+    def until(self, service: str) -> float | None:
+        """Until when a service is not asked whatever it is about: it rests, or its budget is used; None for now."""
+        state, now = self._services[service], self._clock()
+        if (rest := _rest(state, now)) > now:
+            return rest
+        self._turn(state, now)
+        return (state.day + 1) * DAY_S if state.used >= state.budget else None
+
+    def knows(self, service: str, value: Value) -> bool:
+        """Whether there is an answer that still counts."""
+        return self._still_good((service, value), self._clock()) is not None
 
     def decide(self, service: str, value: Value) -> Ask | Known | Not:
         """Whether to ask now. Raises KeyError for a service that it does not know."""
@@ -141,15 +157,16 @@ class Governor:
         self._in_flight.add(key)
         return Ask(service, value)
 
-    def answered(self, ask: Ask, answer: Answer) -> None:
-        """What came back; that nothing is known is an answer."""
+    def answered(self, ask: Ask, answer: Answer) -> float:
+        """What came back, and when that was, as it is kept; that nothing is known is an answer."""
         state, key, now = self._services[ask.service], (ask.service, ask.value), self._clock()
         self._in_flight.discard(key)
         state.counts["answered" if answer.known else "unknown"] += 1
-        state.failures, state.rest_until = 0, 0.0
+        state.failures, state.rest_until, state.last_fault = 0, 0.0, ""
         self._touched.add(ask.service)
         self._fresh[key] = CacheRow(ask.service, ask.value, now, answer)
         self._remember(key, now, answer)
+        return now
 
     def failed(self, ask: Ask, reason: str, retry_after: float | None = None) -> None:
         """Nothing came back that could be believed: the service rests, and a value that cannot be read too.
@@ -160,6 +177,7 @@ class Governor:
         state, key, now = self._services[ask.service], (ask.service, ask.value), self._clock()
         self._in_flight.discard(key)
         state.faults[reason] += 1
+        state.last_fault = reason
         self._touched.add(ask.service)
         if reason in OF_THE_VALUE:
             self._resting[key] = now + VALUE_REST_S
@@ -202,6 +220,7 @@ class Governor:
         return {
             **{name: state.counts[name] for name in COUNTERS},
             "faults": {reason: state.faults[reason] for reason in REASONS if state.faults[reason]},
+            "last_fault": state.last_fault,
             "left_today": max(state.budget - state.used, 0),
             "rests_until": rest if rest > now else None,
         }
@@ -240,6 +259,19 @@ class Governor:
 
 
 COUNTERS: Final = ("asked", "answered", "unknown", "cached", "over_budget", "backed_off")
+
+
+def _left_by_another(state: _State, row: Row, *, unkept: bool) -> None:
+    """A service's state as it is kept; where ours is ahead of that, of each the more."""
+    used, failures = max(row.used, 0), max(row.failures, 0)
+    if unkept and row.day == state.day:
+        used, failures = max(used, state.used), max(failures, state.failures)
+        state.rest_until = max(row.rest_until, state.rest_until)
+    elif not unkept or row.day > state.day:
+        state.rest_until = row.rest_until
+    else:
+        return
+    state.day, state.used, state.failures = row.day, used, failures
 
 
 def _cut(kept: OrderedDict[Key, Any]) -> None:

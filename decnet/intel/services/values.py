@@ -13,8 +13,19 @@ from urllib.parse import urlsplit
 from decnet.addresses import fold, special
 from decnet.intel.services.base import Kind, Value
 
-NOT_ASKED: Final = ("no_value", "special_address", "inner_name", "log_in", "empty_file")
-"""Why something is not asked about, all there are: the names of counters."""
+NOT_ASKED: Final = (
+    "no_value",
+    "special_address",
+    "inner_name",
+    "log_in",
+    "empty_file",
+    "own_network",
+    "ignored_source",
+)
+"""Why something is not asked about, all there are: the names of counters.
+
+The last two are the operator's: ``intel.own_networks``, and sources that are ignored.
+"""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _EMPTY: Final = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 _NAME = re.compile(
@@ -61,6 +72,13 @@ def value_of(kind: Kind, text: str) -> Value:
     if kind == "host":
         return _host(text)
     return _url(text) if kind == "url" else _refuse("no_value")
+
+
+def host_of(value: Value) -> str | None:
+    """The host that is asked about with a value: an address or a name; None for a file."""
+    if value.kind == "url":
+        return urlsplit(value.text).hostname
+    return value.text if value.kind in ("address", "host") else None
 
 
 def _refuse(reason: str) -> Value:

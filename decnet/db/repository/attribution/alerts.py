@@ -139,7 +139,7 @@ class AlertsMixin(SqlRepository):
         if not ignored:
             where.append(identity_is_shown(_ALERT.c.identity_uuid))
         if attacker is not None:
-            where.append(_identity_of(_ALERT.c.identity_uuid, attacker))
+            where.append(_identity_of(_ALERT.c.identity_uuid, attacker))  # its own, too: from before a merge
         order = (_ALERT.c.ts.desc(), _ALERT.c.alert_id)
         query = select(_ALERT).where(*where).order_by(*order)
         async with self._read() as db:
@@ -187,10 +187,10 @@ def _fresh(alert: AlertFacts, number: int) -> Row:
 
 
 def _identity_of(column: Any, attacker: str) -> ColumnElement[bool]:
-    """The canonical identity of an attacker (address or uuid)."""
-    canonical = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
-    wanted = select(canonical).where(*attacker_is(_IDENTITY.c.attacker_uuid, attacker))
-    return column.in_(wanted)  # type: ignore[no-any-return]
+    """The canonical identity of an attacker (address or uuid), or its own one."""
+    own = attacker_is(_IDENTITY.c.attacker_uuid, attacker)
+    either = [select(name).where(*own) for name in (_IDENTITY.c.identity_uuid, _IDENTITY.c.merged_into)]
+    return or_(*(column.in_(wanted) for wanted in either))
 
 
 def _state_filter(since: datetime | float | None, attacker: str | None, identity: str | None) -> list[Any]:

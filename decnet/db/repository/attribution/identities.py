@@ -17,14 +17,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from decnet.bounds import bit
 from decnet.db.repository.base import Row, SqlRepository, chunks
 from decnet.db.repository.locks import LOCK_MERGES, lock_rows
+from decnet.db.rows.attribution import IdentityWhy
 from decnet.db.schema.columns import table_of
-from decnet.db.schema.linking import LinkAddress, LinkSaid
+from decnet.db.schema.linking import IdentityLink, LinkAddress, LinkSaid
 from decnet.db.schema.recorder import Identity, IdentityMerge
 from decnet.logs import get_logger
 
 log = get_logger(__name__)
 _IDENTITY, _MERGE = table_of(Identity), table_of(IdentityMerge)
-_LINK, _SAID = table_of(LinkAddress), table_of(LinkSaid)
+_LINK, _SAID, _WHY = table_of(LinkAddress), table_of(LinkSaid), table_of(IdentityLink)
 MAX_GROUP = 10_000
 """Identities that hang together at most; a greater group stays what it was, which is counted."""
 GROUPS_TOO_LARGE = "groups_too_large"
@@ -76,6 +77,14 @@ class IdentitiesMixin(SqlRepository):
         query = select(_IDENTITY.c.attacker_uuid).where(own, _IDENTITY.c.attacker_uuid.is_not(None))
         async with self._read() as session:
             return sorted((await session.execute(query)).scalars())
+
+    async def why_one(self, identity_uuid: str) -> IdentityWhy | None:
+        """Why our links make a canonical identity one, or None where they do not."""
+        columns = (_WHY.c.confidence, _WHY.c.reasons, _WHY.c.against)
+        query = select(*columns).where(_WHY.c.identity_uuid == identity_uuid)
+        async with self._read() as session:
+            rows = await self._rows(session, query, IdentityWhy)
+        return rows[0] if rows else None
 
     async def merge_identities(self, winner_uuid: str, loser_uuid: str, seq: int = 0) -> Moved:
         """Takes in a merge that others announced; the identities whose canonical one changed by it.
@@ -138,6 +147,21 @@ class IdentitiesMixin(SqlRepository):
                 found = await session.execute(query.where(_MERGE.c.loser_uuid.in_(part), _MERGE.c.live))
                 out |= {(winner, loser) for winner, loser in found}
         return out & apart
+
+    async def held_together(self, pairs: Iterable[Pair]) -> set[Pair]:
+        """Those of some partings (resurrected, former winner) that part nothing, though no merge of the first stands.
+
+        Links of ours hold the two together, or merges of others with them.
+        """
+        wanted = set(pairs)
+        names = await self.canonical_identities({end for pair in wanted for end in pair})
+        one = {pair for pair in wanted if names[pair[0]] == names[pair[1]]}
+        merged: set[str] = set()
+        async with self._read() as session:
+            for part in chunks(sorted({resurrected for resurrected, _ in one})):
+                query = select(_MERGE.c.loser_uuid).where(_MERGE.c.loser_uuid.in_(part), _MERGE.c.live)
+                merged.update((await session.execute(query)).scalars())
+        return {pair for pair in one if pair[0] not in merged}
 
     async def regroup_identities(self, identities: Iterable[str]) -> Moved:
         """Works out anew what these identities, and all that are or were one with them, are merged into.

@@ -14,7 +14,7 @@ from typing import Any, cast
 from sqlalchemy import bindparam, column, func, or_, select, text, true, update
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, insert_for, replace, shaped
-from decnet.db.repository.locks import lock_rows
+from decnet.db.repository.locks import LOCK_MERGES, lock_rows
 from decnet.db.repository.recorder.attackers import AttackersMixin
 from decnet.db.rows.attribution import (
     Explanation,
@@ -73,7 +73,7 @@ class StatesMixin(AttackersMixin, SqlRepository):
             found = await bound._formed(wanted)
             missing = [attacker for attacker, identity in found.items() if identity is None]
             if missing:
-                await bound.form_identities(missing)
+                await bound.form_identities(missing, alone=True)
                 found |= await bound._formed(missing)
         return {attacker: identity for attacker, identity in sorted(found.items()) if identity is not None}
 
@@ -115,6 +115,7 @@ class StatesMixin(AttackersMixin, SqlRepository):
         if self.db.dialect != "postgresql":
             return False
         async with self._write() as session:
+            await self._share(session, LOCK_MERGES)
             for part in chunks(sorted(set(identities))):
                 await lock_rows(session, _IDENTITY.c.identity_uuid, part)
         return True

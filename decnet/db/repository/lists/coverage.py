@@ -13,23 +13,27 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from decnet.db.repository.base import SqlRepository
-from decnet.db.repository.conditions import tag_is_shown, tag_stands
+from decnet.db.repository.conditions import (
+    identity_is_named,
+    tag_identity,
+    tag_is_shown,
+    tag_stands,
+    with_tag_identity,
+)
 from decnet.db.rows.lists import TagBehind, TechniqueCount
 from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Attacker, Command, Identity, SessionRow
+from decnet.db.schema.recorder import Attacker, Command, SessionRow
 from decnet.db.schema.ttp import TTPTag
 from decnet.db.types import as_utc
 
 _TAG, _SESSION, _COMMAND = table_of(TTPTag), table_of(SessionRow), table_of(Command)
-_ATTACKER, _IDENTITY = table_of(Attacker), table_of(Identity)
+_ATTACKER = table_of(Attacker)
 _SEEN = _TAG.c.seen_at
-_WHO = func.coalesce(
-    _IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid, _TAG.c.identity_uuid, _TAG.c.attacker_uuid
-)
-_FROM = (
-    _TAG.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid)
-    .outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _TAG.c.attacker_uuid)
-    .outerjoin(_SESSION, _SESSION.c.session_id == _TAG.c.session_id)
+_WHO = func.coalesce(tag_identity(), _TAG.c.attacker_uuid)
+_FROM = with_tag_identity(
+    _TAG.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid).outerjoin(
+        _SESSION, _SESSION.c.session_id == _TAG.c.session_id
+    )
 )
 _BEHIND = (
     "uuid",
@@ -108,9 +112,8 @@ def _shown(since: Since, names: Names) -> list[ColumnElement[bool]]:
         where.append(
             or_(
                 _TAG.c.attacker_uuid.in_(known),
-                _TAG.c.identity_uuid.in_(known),
                 _ATTACKER.c.ip.in_(known),
-                _WHO.in_(known),
+                identity_is_named(_WHO, known),
             )
         )
     return where

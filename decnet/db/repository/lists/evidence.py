@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, shaped
@@ -19,10 +19,12 @@ from decnet.db.repository.conditions import (
     ALL,
     Whose,
     attacker_is,
+    tag_identity,
     tag_is_shown,
     tag_stands,
     visit_is,
     whose_is,
+    with_tag_identity,
 )
 from decnet.db.rows.lists import ListedAttacker, ListedCredential, ListedSession, ListedTag
 from decnet.db.schema.columns import table_of
@@ -35,7 +37,6 @@ from decnet.keyed import login_label
 _TAG, _SESSION = table_of(TTPTag), table_of(SessionRow)
 _STORY = table_of(SessionStory)
 _ATTACKER, _IDENTITY, _CREDENTIAL = table_of(Attacker), table_of(Identity), table_of(Credential)
-_NAMED = _IDENTITY.alias("named")
 """The identity that a tag itself names."""
 _CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
 _seen_last = func.coalesce(_ATTACKER.c.last_seen, _ATTACKER.c.told_at)
@@ -122,18 +123,16 @@ class EvidenceMixin(SqlRepository):
             where.append(or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique))
         if not ignored:
             where.append(tag_is_shown())
-        now = func.coalesce(_NAMED.c.merged_into, _TAG.c.identity_uuid, _CANONICAL).label("identity_uuid")
-        query = select(*(_TAG.c[name] for name in _TAG_ROW), _ATTACKER.c.ip.label("attacker_ip"), now)
+        identity = tag_identity().label("identity_uuid")
+        query = select(*(_TAG.c[name] for name in _TAG_ROW), _ATTACKER.c.ip.label("attacker_ip"), identity)
         joined = _TAG.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid)
-        joined = joined.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _TAG.c.attacker_uuid)
-        joined = joined.outerjoin(_NAMED, _NAMED.c.identity_uuid == _TAG.c.identity_uuid)
         joined = joined.outerjoin(_SESSION, _SESSION.c.session_id == _TAG.c.session_id)
-        query = query.select_from(joined).where(and_(*where))
+        query = query.select_from(with_tag_identity(joined)).where(and_(*where))
         rows = await self._listed(query.order_by(_newest(_TAG.c.seen_at), _TAG.c.uuid), limit)
         return [shaped(ListedTag, {**row, "technique_name": None}) for row in rows]
 
     async def _tag_is_of(self, whose: Whose) -> list[ColumnElement[bool]]:
-        """The filter of tags: those of an identity are all of its attackers, and those that name it or a part of it."""
+        """The filter of tags: those of an identity are all of its attackers, and those that name it or a part of it alone."""
         uuid = _TAG.c.attacker_uuid
         where = visit_is(uuid, _TAG.c.session_id, whose._replace(identity=None), self.db.dialect)
         if whose.identity is None:
@@ -145,7 +144,7 @@ class EvidenceMixin(SqlRepository):
             ).all()
         names, attackers = ({part[n] for part in parts if part[n]} for n in (0, 1))
         its = _TAG.c.identity_uuid.in_(sorted(names | {whose.identity}))
-        return [*where, or_(its, uuid.in_(sorted(attackers)))]
+        return [*where, or_(and_(its, uuid.is_(None)), uuid.in_(sorted(attackers)))]
 
     async def list_sessions(
         self,
@@ -217,7 +216,8 @@ class EvidenceMixin(SqlRepository):
             _seen_last.label("last_seen"),
         )
         joined = _ATTACKER.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _ATTACKER.c.attacker_uuid)
-        query = query.select_from(joined).where(and_(True, *where))
+        chosen = [among_the_latest(where, since, limit)] if limit else where
+        query = query.select_from(joined).where(and_(True, *chosen))
         rows = await self._listed(query.order_by(_newest(_seen_last), _ATTACKER.c.attacker_uuid), limit)
         return await self._with_counts(rows, ignored)
 
@@ -267,6 +267,21 @@ class EvidenceMixin(SqlRepository):
     async def _listed(self, query: Any, limit: int) -> list[Row]:
         async with self._read() as session:
             return await self._rows(session, query.limit(limit) if limit > 0 else query)
+
+
+def among_the_latest(where: Sequence[ColumnElement[bool]], since: Since, limit: int) -> ColumnElement[bool]:
+    """That an attacker is among as many of those that were seen last, and of those that were only told of.
+
+    Both are found by the index of ``last_seen``, however many attackers there are; which of them are shown is settled
+    by who asks.
+    """
+    uuid, last = _ATTACKER.c.attacker_uuid, _ATTACKER.c.last_seen
+    late = [] if since is None else [last >= as_utc(since)]
+    seen = select(uuid).where(last.is_not(None), *late, *where).order_by(last.desc(), uuid).limit(limit)
+    told = (
+        select(uuid).where(last.is_(None), *where).order_by(_newest(_ATTACKER.c.told_at), uuid).limit(limit)
+    )
+    return uuid.in_(union_all(select(seen.subquery()), select(told.subquery())))
 
 
 def _newest(column: Any) -> ColumnElement[Any]:

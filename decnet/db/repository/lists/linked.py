@@ -9,12 +9,21 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, greatest, shaped
-from decnet.db.repository.conditions import ALL, Whose, among, attacker_is, tag_stands, visit_is, whose_is
-from decnet.db.repository.lists.evidence import Since
+from decnet.db.repository.conditions import (
+    ALL,
+    Whose,
+    among,
+    attacker_is,
+    identity_is_shown,
+    tag_stands,
+    visit_is,
+    whose_is,
+)
+from decnet.db.repository.lists.evidence import Since, among_the_latest
 from decnet.db.rows.linking import Against, ListedIdentity, MemberSeen, Reason, SaidOf
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.linking import IdentityLink, LinkGroup, LinkSaid, LinkTerm, LinkValue
@@ -29,6 +38,7 @@ _TAG = table_of(TTPTag)
 _LINK, _SAID = table_of(IdentityLink), table_of(LinkSaid)
 _TERM, _VALUE, _GROUP = table_of(LinkTerm), table_of(LinkValue), table_of(LinkGroup)
 _PART, _THEIRS = _IDENTITY.alias("part"), _ATTACKER.alias("theirs")
+_PARTS = _PART.join(_THEIRS, _THEIRS.c.attacker_uuid == _PART.c.attacker_uuid)
 _CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
 LEAST_CHARS = 4
 """Characters of an id that name it when no other one begins with them."""
@@ -55,13 +65,12 @@ class LinkedMixin(SqlRepository):
         """Identities, those first of whose addresses one was seen last; a merged one stands there with its own address.
 
         ``joined``: only those of several addresses. ``attacker`` and ``whose`` ask for an address of it. An identity
-        whose own attacker is ignored is left out unless ``ignored``.
+        all of whose addresses are ignored is left out unless ``ignored``.
         """
-        parts = _PART.join(_THEIRS, _THEIRS.c.attacker_uuid == _PART.c.attacker_uuid)
         of_it = _PART.c.merged_into == _IDENTITY.c.identity_uuid
-        theirs = select(func.max(_seen(_THEIRS))).select_from(parts).where(of_it).scalar_subquery()
+        theirs = select(func.max(_seen(_THEIRS))).select_from(_PARTS).where(of_it).scalar_subquery()
         seen = greatest(_seen(_ATTACKER), theirs, self.db.dialect)
-        where: list[ColumnElement[bool]] = [] if ignored else [_ATTACKER.c.ignored_by.is_(None)]
+        where: list[ColumnElement[bool]] = [] if ignored else [identity_is_shown(_IDENTITY.c.identity_uuid)]
         where += [seen >= as_utc(since)] if since is not None else []
         where += [select(_PART.c.identity_uuid).where(of_it).exists()] if joined else []
         own = [
@@ -71,7 +80,33 @@ class LinkedMixin(SqlRepository):
         if own:
             now = func.coalesce(_PART.c.merged_into, _PART.c.identity_uuid)
             where.append(_IDENTITY.c.identity_uuid.in_(select(now).where(*own)))
+        elif limit and not joined:
+            where += await self._lately(limit, ignored)
         return await self._identities(where, (func.coalesce(seen, as_utc(0)).desc(),), limit)
+
+    async def _lately(self, limit: int, ignored: bool) -> list[ColumnElement[bool]]:
+        """What narrows the search for the latest identities, so that it costs the same however many there are.
+
+        Each shown attacker gives a row that is as late as itself at least. So when as many as are asked for were seen
+        from some moment on, only identities with an address that was seen from then on can be among the latest.
+        """
+        known = select(_IDENTITY.c.identity_uuid).where(
+            _IDENTITY.c.attacker_uuid == _ATTACKER.c.attacker_uuid
+        )
+        shown = [known.exists(), *([] if ignored else [_ATTACKER.c.ignored_by.is_(None)])]
+        seen = func.coalesce(_seen(_ATTACKER), as_utc(0))
+        query = select(seen).where(among_the_latest(shown, None, limit)).order_by(seen.desc())
+        async with self._read() as session:
+            times = (await session.execute(query.limit(limit))).scalars().all()
+        if len(times) < limit or times[-1] == as_utc(0):  # too few, or one without any time
+            return []
+        last, moment = _THEIRS.c.last_seen, times[-1]
+        late = or_(last >= moment, and_(last.is_(None), _THEIRS.c.told_at >= moment))
+        found = [
+            select(column).select_from(_PARTS).where(late)
+            for column in (_PART.c.identity_uuid, func.coalesce(_PART.c.merged_into, _PART.c.identity_uuid))
+        ]
+        return [_IDENTITY.c.identity_uuid.in_(union_all(*found))]
 
     async def get_identity(self, identity_uuid: str) -> ListedIdentity | None:
         """One identity as in the list."""

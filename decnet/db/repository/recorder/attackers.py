@@ -90,19 +90,43 @@ class AttackersMixin(IdentitiesMixin, SqlRepository):
         async with self._write() as session:
             await self._upsert(session, _ATTACKER, rows, merge)
 
-    async def form_identities(self, attacker_uuids: Iterable[str]) -> list[tuple[str, str]]:
-        """Gives every attacker its stub identity; (identity_uuid, attacker_uuid) of the new ones only."""
+    async def addresses_of_attackers(self, attacker_uuids: Iterable[str]) -> dict[str, str]:
+        """The addresses of those attackers of which one is known."""
+        out: dict[str, str] = {}
+        query = select(_ATTACKER.c.attacker_uuid, _ATTACKER.c.ip).where(_ATTACKER.c.ip.is_not(None))
+        async with self._read() as session:
+            for part in chunks(sorted(set(attacker_uuids))):
+                found = await session.execute(query.where(_ATTACKER.c.attacker_uuid.in_(part)))
+                out |= dict(found.tuples().all())
+        return out
+
+    async def form_identities(
+        self, attacker_uuids: Iterable[str], alone: bool = False
+    ) -> list[tuple[str, str]]:
+        """Gives every attacker its stub identity; (identity_uuid, attacker_uuid) of the new ones only.
+
+        A transaction that locks identities afterwards has to be ``alone`` with them: it holds those it formed.
+        """
         members = {identity_id(uuid): uuid for uuid in sorted(set(map(storable_text, attacker_uuids)))}
         formed: list[str] = []
         async with self._write() as session:
-            joined = await self._has_edges(session, sorted(members))
-            if joined:  # before rows are held: who merges waits for this lock first, too
-                await self._serialise(session, LOCK_MERGES)
-            for part in chunks(sorted(members)):
+            if not (fresh := await self._unformed(session, sorted(members))):
+                return []
+            # Before rows are held: who merges waits for this lock first, too.
+            joined = await self._has_edges(session, fresh)
+            await (self._serialise if joined or alone else self._share)(session, LOCK_MERGES)
+            for part in chunks(fresh):
                 formed += await self._form(session, {key: members[key] for key in part})
             if formed and joined:
                 await self._regroup_all(session, formed)
         return [(identity, members[identity]) for identity in sorted(formed)]
+
+    async def _unformed(self, session: AsyncSession, identities: Sequence[str]) -> list[str]:
+        formed: set[str] = set()
+        query = select(_IDENTITY.c.identity_uuid).where(_IDENTITY.c.attacker_uuid.is_not(None))
+        for part in chunks(identities):
+            formed.update((await session.execute(query.where(_IDENTITY.c.identity_uuid.in_(part)))).scalars())
+        return [identity for identity in identities if identity not in formed]
 
     async def _form(self, session: AsyncSession, members: dict[str, str]) -> list[str]:
         """A row that a merge made first has no attacker yet, so that forming it still counts as new."""
@@ -126,7 +150,7 @@ class AttackersMixin(IdentitiesMixin, SqlRepository):
             known = select(_ATTACKER.c.attacker_uuid).where(_ATTACKER.c.attacker_uuid == attacker_uuid)
             if (await session.execute(known)).first() is None:
                 return None
-            await bound.form_identities([attacker_uuid])
+            await bound.form_identities([attacker_uuid], alone=True)
             return await bound.canonical_identity(identity_id(storable_text(attacker_uuid)))
 
     async def upsert_credential(self, credential: Mapping[str, object]) -> str:

@@ -18,6 +18,8 @@ from decnet.db.repository.locks import lock_rows
 from decnet.db.schema.behave import ObservationRow
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.fleet import Mutation
+from decnet.db.schema.intel import IntelAnswer, IntelDue
+from decnet.db.schema.linking import LinkGone
 from decnet.db.schema.recorder import (
     Attacker,
     AttackerIntel,
@@ -36,13 +38,14 @@ _ATTACKER, _SESSION = table_of(Attacker), table_of(SessionRow)
 _CREDENTIAL, _PRINT = table_of(Credential), table_of(Fingerprint)
 _OBSERVATION, _RECORDING, _TAG = table_of(ObservationRow), table_of(Recording), table_of(TTPTag)
 _IDENTITY, _DEAD, _TOLD = table_of(Identity), table_of(DeadLetter), table_of(Announcement)
-_MUTATION = table_of(Mutation)
+_MUTATION, _GONE = table_of(Mutation), table_of(LinkGone)
 _INTEL, _DUE, _MAIL = table_of(AttackerIntel), table_of(ProducerDue), table_of(EmailBody)
+_ASKED, _TO_ASK = table_of(IntelAnswer), table_of(IntelDue)
 AT_ONCE = 500
 """Rows of one transaction; SQLite's other writers wait for it."""
 ANSWERS = "attacker_intel answers"
 """Name under which answers are counted that leave a row of others; it is none of a table."""
-_OF_IDENTITIES = ("attribution_state", "attribution_past", "multi_actor_evidence")
+_OF_IDENTITIES = ("attribution_state", "attribution_past", "multi_actor_evidence", "identity_link")
 GRACE = timedelta(hours=1)
 """A younger tag may be ahead of its attacker's row."""
 Progress = Callable[[str, int], None]
@@ -65,8 +68,12 @@ class RetentionMixin(SqlRepository):
             (_OBSERVATION.c.observation_id, _OBSERVATION.c.ts < epoch),
             (_INTEL.c.attacker_uuid, _INTEL.c.ts < epoch),
             (_MAIL.c.source_id, _MAIL.c.ts < epoch),
+            (_ASKED.c.value, _ASKED.c.at < epoch),
+            (_TO_ASK.c.value, _TO_ASK.c.ts < epoch),
             (_DEAD.c.id, _DEAD.c.ts < moment),
             (_ATTACKER.c.attacker_uuid, _forgotten(moment)),
+            (_IDENTITY.c.identity_uuid, _left_behind()),
+            (_IDENTITY.c.identity_uuid, _nobodys()),
             (_TAG.c.uuid, _orphaned(moment)),
             (_MUTATION.c.seq, _MUTATION.c.finished_at < moment),
             (_RECORDING.c.key, ~select(1).where(_SESSION.c.keystrokes_ref == _RECORDING.c.key).exists()),
@@ -119,18 +126,27 @@ class RetentionMixin(SqlRepository):
         return counts
 
     async def _with_attacker(self, session: Any, table: Table, ids: list[str]) -> Row:
-        """What is told once may be told again of an attacker that is as good as new."""
+        """What is told once may be told again of an attacker that is as good as new; linking has to forget it."""
+        if table is _IDENTITY:
+            await self._without_identities(session, ids)
         if table is not _ATTACKER:
             return {}
+        await self._upsert(session, _GONE, [{"attacker_uuid": uuid} for uuid in ids])
         await session.execute(delete(_DUE).where(_DUE.c.attacker_uuid.in_(ids)))
+        await session.execute(delete(_TO_ASK).where(_TO_ASK.c.attacker_uuid.in_(ids)))
         gone = list((await session.execute(_needed_no_more(ids))).scalars())
-        for found in (*(SQLModel.metadata.tables[name] for name in _OF_IDENTITIES), _IDENTITY):
-            await session.execute(delete(found).where(found.c.identity_uuid.in_(gone)))
+        await self._without_identities(session, gone)
+        await session.execute(delete(_IDENTITY).where(_IDENTITY.c.identity_uuid.in_(gone)))
         for uuid in ids:
             await session.execute(
                 delete(_TOLD).where(_TOLD.c.key.startswith(f"scored|{uuid}|", autoescape=True))
             )
         return {}
+
+    async def _without_identities(self, session: Any, identities: list[str]) -> None:
+        """Deletes what is known of identities that leave."""
+        for found in (SQLModel.metadata.tables[name] for name in _OF_IDENTITIES):
+            await session.execute(delete(found).where(found.c.identity_uuid.in_(identities)))
 
 
 def _of_sessions() -> list[Table]:
@@ -145,6 +161,26 @@ def _needed_no_more(attackers: list[str]) -> Any:
     others = or_(members.c.attacker_uuid.is_(None), members.c.attacker_uuid.not_in(attackers))
     needed = select(1).where(members.c.merged_into == _IDENTITY.c.identity_uuid, others).exists()
     return select(_IDENTITY.c.identity_uuid).where(_IDENTITY.c.attacker_uuid.in_(attackers), ~needed)
+
+
+def _is_gone(identity: Any) -> Any:
+    """Of an identity that had an attacker, that it is no more."""
+    known = select(1).where(_ATTACKER.c.attacker_uuid == identity.c.attacker_uuid).exists()
+    return identity.c.attacker_uuid.is_not(None) & ~known
+
+
+def _left_behind() -> Any:
+    """Identities that stood for others when their attacker left, and stand for nobody now."""
+    members = _IDENTITY.alias()
+    needed = select(1).where(members.c.merged_into == _IDENTITY.c.identity_uuid, ~_is_gone(members)).exists()
+    return _is_gone(_IDENTITY) & _IDENTITY.c.merged_into.is_(None) & ~needed
+
+
+def _nobodys() -> Any:
+    """Identities of nobody that were merged into one which has left."""
+    winner = _IDENTITY.alias()
+    there = select(1).where(winner.c.identity_uuid == _IDENTITY.c.merged_into).exists()
+    return _is_gone(_IDENTITY) & _IDENTITY.c.merged_into.is_not(None) & ~there
 
 
 def _forgotten(moment: datetime) -> Any:
