@@ -121,7 +121,7 @@ class Feed:
         self.dead_letters: deque[tuple[float, dict[str, Any]]] = deque(maxlen=200)
         self.merges: deque[tuple[str, str]] = deque(maxlen=200)
         self.partings: deque[tuple[str, str]] = deque(maxlen=200)
-        """Identities that are their own again, each behind the one that it was part of."""
+        """Identities that are their own again, each with the one that it was part of."""
         self.alerts_open: int | None = None
         self.mutations: dict[str, dict[str, Any]] = {}
         self.topology_ops: dict[str, dict[str, Any]] = {}
@@ -170,7 +170,7 @@ class Feed:
         elif event.topic == _MERGED:
             self.merges.append((str(payload.get("winner_uuid")), str(payload.get("loser_uuid"))))
         elif event.topic == _UNMERGED:
-            self.partings.append((str(payload.get("former_winner")), str(payload.get("resurrected"))))
+            self.partings.append((str(payload.get("resurrected")), str(payload.get("former_winner"))))
 
     def _rate(self, root: str, now: float) -> None:
         self.rates.add(now)

@@ -81,9 +81,10 @@ class Following:
             said = f"{loser[:8]} was merged into {winner[:8]}: following both"
             touched |= self._turn_to(self._app.scope and self._app.scope.merged(winner, loser), said)
         while feed.partings:
-            winner, own = feed.partings.popleft()
-            said = f"{own[:8]} is no part of {winner[:8]} any more"
-            touched |= self._turn_to(self._app.scope and self._app.scope.parted(winner, own), said)
+            own, winner = feed.partings.popleft()
+            scope = self._app.scope
+            said = f"{own[:8]} is no longer one with {winner[:8]}: following {scope.label if scope else ''}"
+            touched |= self._turn_to(scope and scope.parted(winner, own), said)
         scope, news = self._app.scope, feed.by_root["campaign"]
         touched |= scope is not None and bool(scope.campaign) and news != self._campaign_news
         self._campaign_news = news

@@ -17,6 +17,8 @@ BADGE_S = 15.0
 """Seconds until open alerts are counted again without news: acknowledging makes none."""
 SOON_S = 0.5
 """Seconds between two reads at least."""
+PAUSES = 4.0
+"""News wait for so many times as long as the last read took, from its beginning: a large store is not read all the time."""
 
 
 @dataclass
@@ -25,6 +27,8 @@ class _Seen:
     news: int = -1
     running: bool = False
     depth: int = 1
+    took: float = 0.0
+    """Seconds of the last read."""
 
 
 class Loader:
@@ -44,7 +48,8 @@ class Loader:
         seen = self._seen.setdefault(view.name, _Seen())
         news = sum(self._feed.by_root[root] for root in view.roots)
         age = self._clock() - seen.at
-        wanted = not view.loaded_at or (news != seen.news and age >= SOON_S) or age >= EVERY_S
+        soon = max(SOON_S, min(EVERY_S, PAUSES * seen.took))
+        wanted = not view.loaded_at or (news != seen.news and age >= soon) or age >= EVERY_S
         # A level that one comes back to may be as old as what was done above it.
         wanted |= view.depth < seen.depth
         seen.depth = max(view.depth, seen.depth)
@@ -79,6 +84,7 @@ class Loader:
 
     async def load(self, view: View) -> None:
         """Reads the store for a view; what goes wrong, the view says."""
+        begun = self._clock()
         try:
             data = await view.fetch(self._session)
         except store_errors() as error:
@@ -89,3 +95,4 @@ class Loader:
         finally:
             if (seen := self._seen.get(view.name)) is not None:
                 seen.running = False
+                seen.took = self._clock() - begun

@@ -40,6 +40,8 @@ def ignore(
 ) -> None:
     """Leaves a source out of counts, lists, alerts and exports: ignore SOURCE, ignore list, ignore remove ID."""
     settings = common.settings_of(config, data_dir=data_dir, db=db)
+    if identity and what in ("list", "remove"):
+        raise typer.BadParameter("--identity goes with an address")
     if what == "list":
         if entry is not None:
             raise typer.BadParameter("list takes no id")

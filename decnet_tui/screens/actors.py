@@ -231,7 +231,10 @@ class ActorsLevel(TableLevel[ActorLine]):
         fewer = f"{self.ignored} ignored  " if self.ignored else ""
         older = f"{self.older} seen before these  " if self.older > 0 else ""
         hint = "" if self.scope or self.filter_text else "  i: sessions  =: compare two"
-        return f"{fewer}{older}Enter: page{hint}"
+        lost = (
+            f"! no places: {visible(self.where.problem, 60)}  " if self.where and self.where.problem else ""
+        )
+        return f"{lost}{fewer}{older}Enter: page{hint}"
 
     def empty(self, width: int) -> list[str]:
         """As every table; and that a source which is ignored is not listed."""

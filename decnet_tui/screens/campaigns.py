@@ -317,7 +317,7 @@ class CampaignsView(LevelsView):
     short_title = "Camp"
     key = "9"
     says = "Campaigns: kits that several addresses have"
-    roots = ("campaign", "identity", "attacker")
+    roots = ("campaign", "identity")
 
     def __init__(self, feed: Feed) -> None:
         self.campaigns = CampaignsLevel(feed)

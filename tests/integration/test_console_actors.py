@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -183,29 +184,6 @@ async def test_a_campaign_that_is_no_more_says_so_on_its_page(repo: BaseReposito
             await pilot.press(key)
         await pilot.press("escape", "escape", "escape")
         assert app.is_running
-
-
-async def test_files_of_places_are_read_in_the_background_and_taken_over_when_they_change(
-    tmp_path: Path,
-) -> None:
-    (tmp_path / "intel").mkdir()
-    now = [1.0]
-    where = Whereabouts(Settings(data_dir=tmp_path), clock=lambda: now[0], kept=2)
-    assert where.of(A)["country"] is None
-    await where.read()
-    first = where.version
-    assert (first, where.of(A)["asn"]) == (1, None)
-    (tmp_path / "intel" / "asn.tsv").write_bytes(AS)
-    await where.read()
-    assert (where.version, where.of(A)["asn"]) == (1, None), "none too soon"
-    now[0] += 60.0
-    await where.read()
-    assert (where.version, where.of(A)["asn"], where.of(C)["country"]) == (2, 49981, "DE")
-    assert where.told(A)["as_source"] == "asn"
-    for address in (A, B, C, "no address"):
-        where.of(address)
-    assert list(where._known) == [C, "no address"], "what was asked for longest ago is forgotten"
-    assert where.told("no address") == {}
 
 
 async def opened(app: DecnetApp, pilot: Any, who: str) -> None:
@@ -450,3 +428,24 @@ async def test_whatever_way_led_to_a_page_each_key_acts_on_its_object(
         await shows(app, pilot, f"IGNORE {B}")
         await pilot.press("escape", "y")
         assert app.view.depth == depth
+
+
+@pytest.mark.parametrize(("key", "row", "first"), [("3", B, "attacker_ip"), ("9", DROP, "campaign_uuid")])
+async def test_a_page_is_copied_as_its_object_and_exported_with_its_lists(
+    repo: BaseRepository, tmp_path: Path, key: str, row: str, first: str
+) -> None:
+    app = app_on(repo, tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press(key)
+        await shows(app, pilot, lambda: level_of(app).rows)
+        app.open_in(app.view.name, row)
+        await pilot.press("enter")
+        await shows(app, pilot, lambda: level_of(app).row)
+        assert json.loads(level_of(app).copy_text())[first] == row
+        await pilot.press("e")
+        await shows(app, pilot, lambda: list((tmp_path / "exports").glob("*.jsonl")))
+        (path,) = (tmp_path / "exports").glob("*.jsonl")
+        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        assert lines[0][first] == row
+        assert {line["session_id"] for line in lines if line.get("section") == "sessions"} >= {"b2"}
+        assert any(line.get("section") == "addresses" for line in lines)

@@ -25,6 +25,7 @@ from decnet_tui.journal import undoable
 from decnet_tui.rulechanges import RuleChange
 from tests.dbkit import KINDS, open_repo
 from tests.integration.test_console_flows import IP, filled
+from tests.linkrows import address, identity_of
 
 FLEET = "fleet: lab\nsubstrate: dry_run\ndeckies:\n  - {name: a-01, archetype: printer}\n"
 ME = f"{getpass.getuser()}@cli"
@@ -122,6 +123,28 @@ def test_an_ignored_source_and_its_end(data: Path) -> None:
     assert (entry["what"], entry["outcome"]) == ("ignore 203.0.113.0/24 no longer", VERIFIED)
     assert (entry["before"]["reason"], entry["after"]) == ("ours", {"ignored": False})
     assert not undoable(entry)
+
+
+def test_all_addresses_of_an_identity_are_ignored_as_one_change(data: Path) -> None:
+    run(data, "ignore", "45.9.148.3", "--reason", "before", code=0)
+    on(data, linked)
+    said = run(data, "ignore", "45.9.148.2", "--identity", "--reason", "ours")
+    label = f"i-{identity_of('45.9.148.2')[:8]}"
+    assert said.startswith(f"{label}: 2 addresses are ignored: 45.9.148.2, 45.9.148.4")
+    entry = newest(data)
+    assert (entry["kind"], entry["target"], entry["outcome"]) == ("source.ignore.all", label, VERIFIED)
+    assert entry["before"] == {"45.9.148.2": False, "45.9.148.4": False}
+    reasons = {row["value"]: row["reason"] for row in json.loads(run(data, "ignore", "list", "--json"))}
+    assert reasons == {"45.9.148.2/32": "ours", "45.9.148.3/32": "before", "45.9.148.4/32": "ours"}
+    assert not undoable(entry)
+    assert "no identity has the address 192.0.2.77" in run(data, "ignore", "192.0.2.77", "--identity", code=1)
+    assert "--identity goes with an address" in run(data, "ignore", "list", "--identity", code=2)
+
+
+async def linked(repo: BaseRepository) -> None:
+    """Three addresses that are one identity."""
+    for n in (2, 3, 4):
+        await address(repo, f"45.9.148.{n}", into="45.9.148.2" if n > 2 else None)
 
 
 def test_what_is_no_source_is_refused_and_said(data: Path) -> None:

@@ -233,6 +233,26 @@ async def test_news_make_it_read_soon_but_not_at_once() -> None:
     assert not load.due(view), "the same news"
 
 
+@pytest.mark.parametrize(("took", "waits"), [(0.1, SOON_S), (0.5, 2.0), (100.0, EVERY_S)])
+async def test_what_takes_long_to_read_is_read_less_often_for_news(took: float, waits: float) -> None:
+    load, view, clock, feed, _ = loader()
+    began = clock.at
+    assert load.due(view)
+    fetch = view.fetch
+
+    async def slow(session: Any) -> Any:
+        clock.at += took
+        return await fetch(session)
+
+    view.fetch = slow  # type: ignore[method-assign]
+    await load.load(view)
+    feed.add(Event("ttp.x", {}), now=NOW)
+    clock.at = began + waits - 0.01
+    assert not load.due(view)
+    clock.at = began + waits
+    assert load.due(view)
+
+
 async def test_a_level_that_one_comes_back_to_is_read_again() -> None:
     load, view, clock, _, _ = loader()
     view.levels = 2

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from decnet.errors import DecnetError
 from decnet_tui.filters import parse_filter
+from decnet_tui.following import MOST, refuse_too_many
 from decnet_tui.scope import Scope, scope_of
 from decnet_tui.summary import source_of, summarise
 
@@ -62,3 +64,9 @@ def test_a_whole_number_in_a_filter_is_no_part_of_another() -> None:
     assert test.shows_row({"asn": "49981"})
     assert not test.shows_row({"asn": "149981"})
     assert parse_filter("asn:4998", ["asn"]).shows_row({"asn": "AS49981 NAME"})
+
+
+def test_as_many_addresses_are_followed_as_can_be_looked_for() -> None:
+    refuse_too_many(["a"] * MOST)
+    with pytest.raises(DecnetError, match="5001 addresses are too many to follow: 5000 at most"):
+        refuse_too_many(["a"] * (MOST + 1))
