@@ -255,9 +255,9 @@ async def test_a_tick_needs_its_lease_and_gives_it_back(lite: BaseRepository) ->
     worker = AttributionWorker()
     runner = WorkerRunner(worker, lite, None, Settings(), lambda: None)  # type: ignore[arg-type]
     assert await lite.lease_acquire(module.LEASE, "another", 60.0)
-    await runner.run_job(worker.jobs[0])
+    await runner.run_job(worker.jobs[1])
     assert (worker.alerts, await lite.list_alerts()) == (0, [])
     await lite.lease_release(module.LEASE, "another")
-    await runner.run_job(worker.jobs[0])
+    await runner.run_job(worker.jobs[1])
     assert worker.alerts == 1
     assert await lite.lease_acquire(module.LEASE, "another", 60.0), "given back after the run"
