@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from decnet.attribution.link_news import News, of_campaigns, of_identities
@@ -194,12 +194,9 @@ class LinkJob:
         def judged() -> Written:
             for address in leave.values():
                 linker.forget(address)
-            assets, changes = {}, list[Change]()
-            for session, features in self._features(found):
-                changes += linker.add(features, swept=0)  # what changes for everybody follows each run
-                if (asset := asset_of(features)) is not None:
-                    assets[session] = (features.attacker_uuid, term_id(*asset))
-            return self._written(linker, changes, assets)
+            read = self._features(found)
+            changes = linker.add_all(features for _, features in read)
+            return self._written(linker, changes, _assets(read))
 
         written = await asyncio.to_thread(judged)
         written.marks, written.gone = marks, gone
@@ -327,12 +324,10 @@ class LinkJob:
         log.info("linked anew", sessions=done, identities=len(linker.identities()))
 
     def _learnt(self, linker: Linker, found: Sequence[LinkableSession]) -> dict[str, tuple[str, str]]:
-        assets = {}
-        for session, features in self._features(found):
+        read = self._features(found)
+        for _, features in read:
             linker.learn(features)
-            if (asset := asset_of(features)) is not None:
-                assets[session] = (features.attacker_uuid, term_id(*asset))
-        return assets
+        return _assets(read)
 
     def _renewed(self, before: Before, words: Mapping[Pair, tuple[bool, str]], linker: Linker) -> Written:
         """Judges all that was learnt, with the ids of before; what that changes."""
@@ -369,3 +364,9 @@ class LinkJob:
         if self.relinking is not None:
             found["relinking"] = "{} of {} sessions".format(*self.relinking)
         return found
+
+
+def _assets(read: Iterable[tuple[str, Features]]) -> dict[str, tuple[str, str]]:
+    """Session → its attacker and the id of its first asset, of those that have one."""
+    named = ((session, features, asset_of(features)) for session, features in read)
+    return {one: (features.attacker_uuid, term_id(*asset)) for one, features, asset in named if asset}

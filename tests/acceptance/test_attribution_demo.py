@@ -84,8 +84,9 @@ def test_one_alert_the_same_in_any_order_and_after_restarts(tmp_path: Path) -> N
     run(pieces, files[2])
     run(pieces, files[2], files[0])
     run(pieces, *reversed(files))
-    assert _plain(listed("attribution", pieces)) == _plain(states)
-    assert _plain([row for row in listed("alerts", pieces) if row["state"] == "open"]) == _plain(alerts)
+    assert _plain(listed("attribution", pieces), pieces) == _plain(states, whole)
+    still_open = [row for row in listed("alerts", pieces) if row["state"] == "open"]
+    assert _plain(still_open, pieces) == _plain(alerts, whole)
 
 
 def _with_key_of(other: Path, data: Path) -> None:
@@ -109,8 +110,8 @@ def test_sigkill_in_the_middle_changes_no_state_and_no_alert(tmp_path: Path) -> 
     run(killed, log)
     states = listed("attribution", calm)
     assert before > 0
-    assert _plain(listed("attribution", killed)) == _plain(states)
-    assert _plain(listed("alerts", killed)) == _plain(listed("alerts", calm))
+    assert _plain(listed("attribution", killed), killed) == _plain(states, calm)
+    assert _plain(listed("alerts", killed), killed) == _plain(listed("alerts", calm), calm)
     check_demo(killed)
 
 
@@ -120,7 +121,16 @@ def _states(data: Path) -> int:
         return int(connection.execute("SELECT count(*) FROM attribution_state").fetchone()[0])
 
 
-def _plain(rows: list[Row]) -> list[str]:
+def _plain(rows: list[Row], data: Path) -> list[str]:
+    """Rows with all addresses of an identity in the place of its id: which of them came first names it."""
+    names = {
+        row["identity_uuid"]: sorted(row["addresses"]) for row in listed("identities", data, "--ignored")
+    }
     return sorted(
-        json.dumps({k: v for k, v in row.items() if k != "alert_id"}, sort_keys=True) for row in rows
+        json.dumps(
+            {k: v for k, v in row.items() if k != "alert_id"}
+            | {"identity_uuid": names[row["identity_uuid"]]},
+            sort_keys=True,
+        )
+        for row in rows
     )

@@ -86,11 +86,17 @@ def _sessions(data: Path) -> int:
 
 
 def settled(rows: list[dict[str, Any]]) -> set[str]:
-    """Rows without what the order of delivery decides: when a tag was made, and which of several earlier events
-
-    a sequence names beside the one that completed it (a tag that is written is never moved).
+    """Rows without what the order of delivery decides: when a tag was made, which of several earlier events a sequence
+    names beside the one that completed it (a tag that is written is never moved), and which of its addresses names an
+    identity (who came first); here it is the least one.
     """
+    least: dict[str, str] = {}
     for row in rows:
+        if (identity := row.get("identity_uuid")) and (attacker := row.get("attacker_uuid")):
+            least[identity] = min(least.get(identity, attacker), attacker)
+    for row in rows:
+        if row.get("identity_uuid") in least:
+            row["identity_uuid"] = f"that of {least[row['identity_uuid']]}"
         if "within_s" in (row.get("evidence") or {}):
             row["evidence"] = {"field": row["evidence"]["field"]}
     return without(rows, "created_at")

@@ -61,6 +61,7 @@ class _Groups:
         self._component = component
         self._of = {member: [member] for member in component.members}
         self._refused: set[tuple[int, int, int, int]] = set()
+        self._totals: dict[Pair, float] = {}
 
     def all(self) -> Iterable[list[int]]:
         """The groups, each once."""
@@ -83,12 +84,18 @@ class _Groups:
         asked = (id(mine), len(mine), id(theirs), len(theirs))
         if asked in self._refused:
             return False
-        score = self._component.score
-        total = fsum(score(a, b) for a in mine for b in theirs)
+        total = fsum(self._total(a, b) for a in mine for b in theirs)
         if round(total / (len(mine) * len(theirs)), 6) >= round(thresholds.mean * thresholds.join, 6):
             return True
         self._refused.add(asked)
         return False
+
+    def _total(self, one: int, other: int) -> float:
+        """The total of a pair, asked for once: groups grow, and their pairs come again."""
+        both = pair(one, other)
+        if (known := self._totals.get(both)) is None:
+            known = self._totals[both] = self._component.score(one, other)
+        return known
 
     def _cut(self, mine: Iterable[int], theirs: Iterable[int]) -> bool:
         cannot = self._component.cannot

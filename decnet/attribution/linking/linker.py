@@ -15,6 +15,7 @@ all of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
 from typing import NamedTuple
 
 from decnet.attribution.linking import numbers as n
@@ -90,17 +91,31 @@ class Linker:
 
     def add(self, features: Features, swept: int = SWEPT) -> list[Change]:
         """Takes a session in; what it changed, in order. ``swept`` pairs are followed beside it."""
-        delta, news = self._learned(features)
-        if delta.drift or news.drift:
-            self._round = len(self.index.profiles)
-        elif delta.new_address and self._round:
-            self._round += 1  # it stands between the cursor and the end of the round
-        if self._late:
-            self._credit += CREDIT
-        changes = self._begun(delta, features)
-        changes += self._regrouped(self._rescored(delta))
-        changes += self._told(news)
-        return changes + self.sweep(swept)
+        return self.add_all([features]) + self.sweep(swept)
+
+    def add_all(self, sessions: Iterable[Features]) -> list[Change]:
+        """Takes sessions in and judges once what all of them changed: addresses of one crowd would each judge it anew."""
+        changes, told, pairs = list[Change](), list[Change](), set[Pair]()
+        moved, members = set[int](), set[int]()
+        for features in sessions:
+            delta, news = self._learned(features)
+            if delta.drift or news.drift:
+                self._round = len(self.index.profiles)
+            elif delta.new_address and self._round:
+                self._round += 1  # it stands between the cursor and the end of the round
+            if self._late:
+                self._credit += CREDIT
+            changes += self._begun(delta, features)
+            told += self._told(news)
+            hub = self.thresholds.hub + 1  # beyond it was at everybody's before
+            moved.update(one for one in delta.moved if self.index.values[one].count <= hub)
+            members |= {delta.member} if delta.changed else set()
+        for member in members:
+            others = self.index.partners(member) | set(self.scores.get(member, ()))
+            pairs |= {pair(member, other) for other in others}
+        pairs |= self._moved_pairs(moved)
+        touched = {one for both in sorted(pairs) for one in self._pair(*both)}
+        return changes + self._regrouped(touched) + told
 
     def learn(self, features: Features) -> None:
         """Takes a session in and judges nothing: :meth:`take` and :meth:`settle` do that for all that were learnt."""
@@ -117,27 +132,22 @@ class Linker:
             return []
         return [Change(FORMED, self.uuid(delta.member), features.address)]
 
-    def _rescored(self, delta: Delta) -> set[int]:
-        """Scores what a session touched; the addresses whose links may be others."""
-        touched: set[int] = set()
-        if delta.changed:
-            touched |= self._rescore(delta.member)
-        for number in delta.moved:
+    def _moved_pairs(self, numbers: Iterable[int]) -> set[Pair]:
+        """The pairs of all who have values whose weight is another one; of one that is at everybody's now the known ones."""
+        pairs: set[Pair] = set()
+        for number in numbers:
             value = self.index.values[number]
-            members = sorted(value.holders or ())
-            if value.count > self.thresholds.hub + 1:  # it was at everybody's before
-                continue
-            for at, one in enumerate(members):
-                for other in members[at + 1 :]:
-                    touched |= self._pair(one, other)
-        return touched
-
-    def _rescore(self, member: int) -> set[int]:
-        """Scores an address with all that share or shared a hard value with it."""
-        touched: set[int] = set()
-        for other in self.index.partners(member) | set(self.scores.get(member, ())):
-            touched |= self._pair(member, other)
-        return touched
+            holders = value.holders or {}
+            if value.count <= self.thresholds.hub:
+                pairs |= set(combinations(sorted(holders), 2))
+            else:
+                pairs |= {
+                    pair(one, other)
+                    for one in holders
+                    for other in self.scores.get(one, ())
+                    if other in holders
+                }
+        return pairs
 
     def _again(self, member: int) -> set[int]:
         """Scores the pairs again of which an address is the first: those of them that changed, and who names a group.
@@ -399,7 +409,8 @@ class Linker:
         self._round = len(self.index.profiles)
         for other in set(self.scores.get(member, ())):
             self._pair(member, other)
-        changes = self._regrouped(others | {member} | self._rescored(delta), whole=True)
+        touched = {one for both in self._moved_pairs(delta.moved) for one in self._pair(*both)}
+        changes = self._regrouped(others | {member} | touched, whole=True)
         profile = self.index.profiles[member]
         profile.address = profile.attacker_uuid = ""
         return changes

@@ -147,9 +147,16 @@ def changes_of(linker: Linker) -> Changes:
             out.values.append(row)
     lost = {(kind, old) for kind, old, _ in journal.rooted}
     out.groups_gone = [(kind, rows.term(old)) for kind, old in sorted(lost)]
-    out.groups = [rows.group(kind, root) for kind, root in sorted(journal.groups - lost)]
+    out.groups = [rows.group(kind, root) for kind, root in sorted((journal.groups | _renamed(linker)) - lost)]
     _tell(linker, out)
     return out
+
+
+def _renamed(linker: Linker) -> set[tuple[str, int]]:
+    """Campaigns that may be called otherwise now: an asset of theirs is at another number of addresses."""
+    campaigns = linker.kits.campaigns
+    assets = {number for _, number in linker.journal.held if campaigns.holds(number)}
+    return {(CAMPAIGN, campaigns.root(number)) for number in assets}
 
 
 def _tell(linker: Linker, out: Changes) -> None:
