@@ -43,7 +43,7 @@ from decnet.runtime.leases import OWNER
 
 log = get_logger(__name__)
 LEASE = "attribution.linking"
-BATCH = 100
+BATCH = 400
 """Sessions between two commits."""
 SWEPT = 500
 """Pairs that are looked at again between two looks at the clock."""

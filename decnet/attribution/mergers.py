@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean, pstdev
-from typing import Any
+from typing import Any, cast
 
 from decnet.attribution import thresholds as th
 from decnet.attribution.kinds import CATEGORICAL, HASH, KINDS, NUMERIC, SIMHASHES, value_kind
@@ -44,7 +44,7 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class Seen:
     """A row, checked: ``key`` is what values are compared by."""
 
     value: Any
@@ -53,7 +53,9 @@ class _Seen:
     weight: float
 
 
-def aggregate_observations(observations: Iterable[Observation], *, value_kind: str | None = None) -> Profile:
+def aggregate_observations(
+    observations: Iterable[Observation | Seen], *, value_kind: str | None = None
+) -> Profile:
     """What the observations of one primitive amount to.
 
     ``value_kind`` is None or "categorical", "numeric", "hash"; raises ValueError for another text.
@@ -64,16 +66,16 @@ def aggregate_observations(observations: Iterable[Observation], *, value_kind: s
     return _MERGERS[kind](observations)
 
 
-def merge_primitive(primitive: str, observations: Iterable[Observation]) -> Profile:
+def merge_primitive(primitive: str, observations: Iterable[Observation | Seen]) -> Profile:
     """The same, with the kind that the registry gives ``primitive``; simhashes by distance."""
     if primitive in SIMHASHES:
         return merge_hash(observations, bits=th.SIMHASH_BITS)
     return aggregate_observations(observations, value_kind=value_kind(primitive))
 
 
-def merge_categorical(observations: Iterable[Observation]) -> Profile:
+def merge_categorical(observations: Iterable[Observation | Seen]) -> Profile:
     """Categories, and everything that is compared as JSON: the top value of the last window decides."""
-    seen = _checked(observations)
+    seen = checked(observations)
     window, earlier = seen[-th.WINDOW :], seen[-2 * th.WINDOW : -th.WINDOW]
     if not window:
         return _nothing(len(seen))
@@ -87,7 +89,7 @@ def merge_categorical(observations: Iterable[Observation]) -> Profile:
     return Profile(top.value, state, share, len(seen), seen[-1].ts)
 
 
-def _categorical_state(window: Sequence[_Seen], earlier: Sequence[_Seen], top: str) -> str:
+def _categorical_state(window: Sequence[Seen], earlier: Sequence[Seen], top: str) -> str:
     if not _is_clear(window, top):
         return MULTI_ACTOR if _two_modes_return(window) else CONFLICTED
     if len(earlier) < th.WINDOW:
@@ -96,17 +98,17 @@ def _categorical_state(window: Sequence[_Seen], earlier: Sequence[_Seen], top: s
     return STABLE if before == top and _is_clear(earlier, before) else DRIFTING
 
 
-def _is_clear(window: Sequence[_Seen], top: str) -> bool:
+def _is_clear(window: Sequence[Seen], top: str) -> bool:
     return sum(row.key == top for row in window) >= min(th.CLEAR_COUNT, len(window))
 
 
-def _two_modes_return(window: Sequence[_Seen]) -> bool:
+def _two_modes_return(window: Sequence[Seen]) -> bool:
     """Two values, and one of them came back, after the other, at least twice."""
     changes = sum(a.key != b.key for a, b in pairwise(window))
     return len({row.key for row in window}) == 2 and changes - 1 >= th.MULTI_ACTOR_RETURNS
 
 
-def _top(window: Sequence[_Seen]) -> _Seen:
+def _top(window: Sequence[Seen]) -> Seen:
     """The most frequent value; of several the surer, then the later one, as its newest row."""
     rank: dict[str, tuple[int, float, int]] = {}
     for place, row in enumerate(window):
@@ -115,14 +117,14 @@ def _top(window: Sequence[_Seen]) -> _Seen:
     return window[max(rank.values())[2]]
 
 
-def _share(window: Sequence[_Seen], top: str) -> float:
+def _share(window: Sequence[Seen], top: str) -> float:
     total = sum(row.weight for row in window)
     return min(1.0, sum(row.weight for row in window if row.key == top) / total) if total else 0.0
 
 
-def merge_numeric(observations: Iterable[Observation]) -> Profile:
+def merge_numeric(observations: Iterable[Observation | Seen]) -> Profile:
     """Numbers: smoothed value, spread of the last window, shift against the one before."""
-    seen = [row for row in _checked(observations) if _is_number(row.value)]
+    seen = [row for row in checked(observations) if _is_number(row.value)]
     if not seen:
         return _nothing(0)
     numbers = [float(row.value) for row in seen]
@@ -158,9 +160,9 @@ def _shift(numbers: Sequence[float]) -> float:
     return abs(now - before) / abs(before) if before else math.inf
 
 
-def merge_hash(observations: Iterable[Observation], *, bits: int = 0) -> Profile:
+def merge_hash(observations: Iterable[Observation | Seen], *, bits: int = 0) -> Profile:
     """Hashes within a day of the newest one; with ``bits`` those that near each other count as one."""
-    seen = _checked(observations)
+    seen = checked(observations)
     if not seen:
         return _nothing(0)
     newest = seen[-1]
@@ -191,11 +193,18 @@ def distance(one: Any, other: Any) -> int:
         return 1 << 30
 
 
-def _checked(observations: Iterable[Observation]) -> list[_Seen]:
-    """Rows that are evidence, in order of (ts, evidence_ref)."""
-    rows = [row for row in observations if row.get("value") is not None and row["value"] != NO_EVIDENCE]
-    rows.sort(key=lambda row: (seconds(row.get("ts")), str(row.get("evidence_ref") or "")))
-    return [_Seen(r["value"], canonical(r["value"]), seconds(r.get("ts")), _weight(r)) for r in rows]
+def checked(observations: Iterable[Observation | Seen]) -> list[Seen]:
+    """Rows that are evidence, in order of (ts, evidence_ref); those that were checked already stay as they come."""
+    rows = list(observations)
+    if rows and isinstance(rows[0], Seen):
+        return cast("list[Seen]", rows)
+    found = [
+        row
+        for row in cast("list[Observation]", rows)
+        if row.get("value") is not None and row["value"] != NO_EVIDENCE
+    ]
+    found.sort(key=lambda row: (seconds(row.get("ts")), str(row.get("evidence_ref") or "")))
+    return [Seen(r["value"], canonical(r["value"]), seconds(r.get("ts")), _weight(r)) for r in found]
 
 
 def canonical(value: Any) -> str:
@@ -226,7 +235,7 @@ def _nothing(count: int) -> Profile:
     return Profile(None, UNKNOWN, 0.0, count, None)
 
 
-_MERGERS: dict[str, Callable[[Iterable[Observation]], Profile]] = {
+_MERGERS: dict[str, Callable[[Iterable[Observation | Seen]], Profile]] = {
     CATEGORICAL: merge_categorical,
     NUMERIC: merge_numeric,
     HASH: merge_hash,

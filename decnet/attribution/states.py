@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from decnet.attribution import thresholds as th
 from decnet.attribution.kinds import HASH, value_kind
-from decnet.attribution.mergers import canonical, merge_primitive
+from decnet.attribution.mergers import canonical, checked, merge_primitive
 from decnet.bus import topics
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.attribution.states import Key
@@ -143,6 +143,7 @@ def _since(key: Key, rows: Sequence[ObservedValue], state: PrimitiveState) -> fl
     read, since = rows_read(key[1]), None
     timed = value_kind(key[1]) == HASH
     told = [(canonical(row["value"]), row["confidence"], row["ts"] if timed else 0.0) for row in rows]
+    seen = [next(iter(checked([row])), None) for row in rows]
     times = [row["ts"] for row in rows]
     known: dict[tuple[object, ...], str] = {}
     for at in sorted(set(times), reverse=True):
@@ -152,7 +153,7 @@ def _since(key: Key, rows: Sequence[ObservedValue], state: PrimitiveState) -> fl
         some = slice(max(end - read, 0), end)
         window = tuple(told[some])
         if window not in known:
-            known[window] = merge_primitive(key[1], rows[some]).state
+            known[window] = merge_primitive(key[1], [one for one in seen[some] if one is not None]).state
         if known[window] != state["state"]:
             break
         since = float(at)

@@ -88,7 +88,7 @@ def _sessions(data: Path) -> int:
 def settled(rows: list[dict[str, Any]]) -> set[str]:
     """Rows without what the order of delivery decides: when a tag was made, which of several earlier events a sequence
     names beside the one that completed it (a tag that is written is never moved), and which of its addresses names an
-    identity (who came first); here it is the least one.
+    identity (who came first); here it is the least one. Of campaigns it is how many.
     """
     least: dict[str, str] = {}
     for row in rows:
@@ -97,6 +97,8 @@ def settled(rows: list[dict[str, Any]]) -> set[str]:
     for row in rows:
         if row.get("identity_uuid") in least:
             row["identity_uuid"] = f"that of {least[row['identity_uuid']]}"
+        if isinstance(row.get("campaigns"), list):  # so is what a campaign is called after
+            row["campaigns"] = len(row["campaigns"])
         if "within_s" in (row.get("evidence") or {}):
             row["evidence"] = {"field": row["evidence"]["field"]}
     return without(rows, "created_at")
