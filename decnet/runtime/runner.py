@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -63,6 +64,7 @@ class WorkerRunner:
         self._database = database or DatabaseWatch(repo)
         self._database.listen(self._changed.set)
         self._beats = beats or StoredBeats(repo)
+        self._one_run: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @property
     def state(self) -> str:
@@ -176,8 +178,13 @@ class WorkerRunner:
     async def run_job(self, job: Job, *, patient: bool = False) -> None:
         """Runs a job now, unless another engine holds its lease; a ``patient`` caller waits for that one.
 
-        A lease of a job by data is held for its run only: whoever was killed in it blocks nobody for long.
+        A lease of a job by data is held for its run only: whoever was killed in it blocks nobody for long. A lease
+        keeps other engines out, not this one: its own runs wait for each other.
         """
+        async with self._one_run[job.name]:
+            await self._run_job(job, patient)
+
+    async def _run_job(self, job: Job, patient: bool) -> None:
         runtime = self.settings.runtime
         ttl = runtime.lease_s if job.by_data else max(job.interval_s * 2, runtime.lease_s)
         while job.lease is not None and not await self.repo.lease_acquire(job.lease, OWNER, ttl):

@@ -577,6 +577,22 @@ async def test_a_job_whose_lease_is_taken_is_left_out_or_waited_for() -> None:
     assert len(world.repo.asked) == 4
 
 
+@pytest.mark.parametrize("lease", ["tick", None])
+@in_skipped_time
+async def test_a_job_that_runs_is_waited_for_by_its_own_engine_too(lease: str | None) -> None:
+    world, said = World(), list[str]()
+
+    async def run(repo: Any, bus: Any) -> None:
+        said.append("begins")
+        await asyncio.sleep(0.5)
+        said.append("ends")
+
+    made = job(world, run, interval_s=60.0, lease=lease, by_data=True)
+    await asyncio.gather(world.runner.run_job(made), world.runner.run_job(made, patient=True))
+    assert said == ["begins", "ends"] * 2
+    assert world.repo.released == [("tick", OWNER)] * (2 if lease else 0)
+
+
 @in_skipped_time
 async def test_a_job_without_a_lease_asks_for_none() -> None:
     world, ran = World(), []
