@@ -30,6 +30,7 @@ NO_EVIDENCE = "unknown"
 """A label that says nothing."""
 Observation = Mapping[str, Any]
 _LARGEST = 1e300
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,18 +199,22 @@ def checked(observations: Iterable[Observation | Seen]) -> list[Seen]:
     rows = list(observations)
     if rows and isinstance(rows[0], Seen):
         return cast("list[Seen]", rows)
-    found = [
-        row
-        for row in cast("list[Observation]", rows)
-        if row.get("value") is not None and row["value"] != NO_EVIDENCE
-    ]
+    found = cast("list[Observation]", rows)
     found.sort(key=lambda row: (seconds(row.get("ts")), str(row.get("evidence_ref") or "")))
-    return [Seen(r["value"], canonical(r["value"]), seconds(r.get("ts")), _weight(r)) for r in found]
+    return [one for row in found if (one := evidence(row)) is not None]
+
+
+def evidence(row: Observation) -> Seen | None:
+    """A row, checked; None when it says nothing."""
+    value = row.get("value")
+    if value is None or value == NO_EVIDENCE:
+        return None
+    return Seen(value, canonical(value), seconds(row.get("ts")), _weight(row))
 
 
 def canonical(value: Any) -> str:
     """The JSON text that values are compared by; the order of an object's keys means nothing."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return _CANONICAL(value)
 
 
 def seconds(moment: Any) -> float:

@@ -7,12 +7,13 @@ of a batch, so that a batch tells of the same transitions as its observations on
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from decnet.attribution import thresholds as th
 from decnet.attribution.kinds import HASH, value_kind
-from decnet.attribution.mergers import canonical, checked, merge_primitive
+from decnet.attribution.mergers import Seen, evidence, merge_primitive
 from decnet.bus import topics
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.attribution.states import Key
@@ -28,6 +29,10 @@ log = get_logger(__name__)
 STATE_CHANGED = topics.attribution(topics.ATTRIBUTION_PROFILE_STATE_CHANGED)
 FEW = 2
 """States made anew between two turns of others: each looks at up to 200 rows."""
+NEAR_ROWS_READ = 40
+"""Observations read beside those of a merge when one comes late: mostly it is late by a few."""
+SUMMARY = "attacker:"
+"""How references to summaries of a day begin; those to sessions begin otherwise."""
 MAX_ATTACKERS = 500
 """Attackers named in one event."""
 
@@ -49,10 +54,13 @@ async def recompute(
     """
     old = await repo.told_states(keys)
     late = {key for key, times in keys.items() if _is_late(times, old.get(key))}
-    windows = await repo.observation_windows(_wanted(keys, old, late))
-    moved = {key for key in keys.keys() - late if _is_gone(old.get(key), windows[key][0])}
-    if moved:
-        windows |= await repo.observation_windows(_wanted({key: keys[key] for key in moved}, old, moved))
+    near = {key: held for key in late if (held := _held(keys[key], old[key])) is not None}
+    windows = await repo.observation_windows(_wanted(keys, old, late - near.keys(), near))
+    gone = {key for key in keys.keys() - late if _is_gone(old.get(key), windows[key][0])}
+    moving = {key for key in near if any(_is_summary(row) for row in windows[key][0])}
+    far = gone | moving | {key for key, held in near.items() if not _reaches(key, windows[key][0], held)}
+    if far:
+        windows |= await repo.observation_windows(_wanted({key: keys[key] for key in far}, old, far))
 
     def walked(key: Key) -> tuple[Key, list[tuple[PrimitiveState | None, PrimitiveState]]]:
         return key, replayed(key, old.get(key), *windows[key], keys[key])
@@ -61,7 +69,8 @@ async def recompute(
     for key, steps in await in_turns(walked, sorted(keys)):
         if steps:
             new = steps[-1][1]
-            since = _since(key, windows[key][0], new) if key in late | moved else None
+            held = near.get(key) if key not in moving else None
+            since = _since(key, windows[key][0], new, held) if key in late | gone else None
             changed.append(new if since is None else {**new, "last_change_ts": since})
         told += [(was, is_) for was, is_ in steps if was is None or was["state"] != is_["state"]]
     members = await repo.members_of({new["identity_uuid"] for _, new in told})
@@ -105,14 +114,42 @@ def _restated(
     return {**state, "last_change_ts": since}
 
 
+class Held(NamedTuple):
+    """What held up to the observations that came late."""
+
+    first: float
+    """The earliest of them."""
+    state: str
+    since: float
+
+
+def _held(times: Collection[float], old: PrimitiveState) -> Held | None:
+    """What held before late observations, when it had held for longer than since them; None where that is not known."""
+    first, since = min(times), old["last_change_ts"]
+    return Held(first, old["state"], since) if since is not None and since < first else None
+
+
+def _reaches(key: Key, rows: Sequence[ObservedValue], held: Held) -> bool:
+    """Whether rows show all that late observations may have changed: those since, and a merge before."""
+    before = bisect_left(rows, held.first, key=lambda row: row["ts"])
+    return before >= rows_read(key[1]) or len(rows) < rows_read(key[1]) + NEAR_ROWS_READ
+
+
 def _wanted(
-    keys: Mapping[Key, Collection[float]], old: Mapping[Key, PrimitiveState], whole: Collection[Key]
+    keys: Mapping[Key, Collection[float]],
+    old: Mapping[Key, PrimitiveState],
+    whole: Collection[Key],
+    near: Collection[Key] = (),
 ) -> dict[Key, tuple[int, float]]:
-    """How many rows to read and until when; of ``whole`` ones enough to find the last change anew."""
+    """How many rows to read and until when; of ``whole`` ones enough to find the last change anew.
+
+    Of ``near`` ones what a late observation mostly changes.
+    """
     out = {}
     for key, times in keys.items():
         last = old[key]["last_observation_ts"] if key in old else None
-        count = max(rows_read(key[1]) + len(times), th.LATE_ROWS_READ if key in whole else 0)
+        more = th.LATE_ROWS_READ if key in whole else rows_read(key[1]) + NEAR_ROWS_READ
+        count = max(rows_read(key[1]) + len(times), more if key in whole or key in near else 0)
         out[key] = count, max([*times, *([last] if last is not None else [])])
     return out
 
@@ -135,22 +172,35 @@ def _is_gone(old: PrimitiveState | None, rows: Sequence[ObservedValue]) -> bool:
     return last is not None and all(row["ts"] != last for row in rows)
 
 
-def _since(key: Key, rows: Sequence[ObservedValue], state: PrimitiveState) -> float | None:
+def _is_summary(row: ObservedValue) -> bool:
+    """Whether it may move, and what held before it with it."""
+    return row["evidence_ref"].startswith(SUMMARY)
+
+
+def _since(
+    key: Key, rows: Sequence[ObservedValue], state: PrimitiveState, held: Held | None = None
+) -> float | None:
     """The time of the last change as it would be, had every observation come in order.
 
-    Changes before the rows that were read stay where they were. Habits repeat: what was merged once is not again.
+    Changes before the rows that were read stay where they were; with what ``held`` before late observations nothing
+    before them is looked at. Habits repeat: what was merged once is not again.
     """
-    read, since = rows_read(key[1]), None
-    timed = value_kind(key[1]) == HASH
-    told = [(canonical(row["value"]), row["confidence"], row["ts"] if timed else 0.0) for row in rows]
-    seen = [next(iter(checked([row])), None) for row in rows]
+    read, since, lowest = rows_read(key[1]), None, len(rows)
     times = [row["ts"] for row in rows]
+    seen: list[Seen | None] = [None] * lowest
+    told: list[object] = [None] * lowest
     known: dict[tuple[object, ...], str] = {}
     for at in sorted(set(times), reverse=True):
+        if held is not None and at < held.first:
+            return held.since if held.state == state["state"] else since
         end = bisect_right(times, at)
         if end < read and len(rows) >= th.LATE_ROWS_READ:
             return None
         some = slice(max(end - read, 0), end)
+        while lowest > some.start:
+            lowest -= 1
+            seen[lowest] = evidence(rows[lowest])
+            told[lowest] = _told(seen[lowest], key[1])
         window = tuple(told[some])
         if window not in known:
             known[window] = merge_primitive(key[1], [one for one in seen[some] if one is not None]).state
@@ -158,6 +208,13 @@ def _since(key: Key, rows: Sequence[ObservedValue], state: PrimitiveState) -> fl
             break
         since = float(at)
     return since
+
+
+def _told(one: Seen | None, primitive: str) -> object:
+    """All of an observation that a state is decided by: how sure it is decides among values, not among states."""
+    if one is None or value_kind(primitive) != HASH:
+        return one and one.key
+    return one.key, one.ts
 
 
 def replayed(
