@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from decnet.attribution.states import restate
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.attribution.identities import Moved
-from decnet.db.repository.attribution.states import Key
+from decnet.db.repository.attribution.windows import Key
 from decnet.runtime.worker import TxBus
 
 AT_ONCE = 20

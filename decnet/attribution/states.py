@@ -16,7 +16,7 @@ from decnet.attribution.kinds import HASH, value_kind
 from decnet.attribution.mergers import Seen, evidence, merge_primitive
 from decnet.bus import topics
 from decnet.db.repository import BaseRepository
-from decnet.db.repository.attribution.states import Key
+from decnet.db.repository.attribution.windows import Key
 from decnet.db.rows.attribution import ObservedValue, PrimitiveState
 from decnet.events.attribution import StateChanged
 from decnet.events.fields import Epoch

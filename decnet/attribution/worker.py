@@ -23,7 +23,7 @@ from decnet.bus.base import BaseBus, Event
 from decnet.bus.publish import publish_safely
 from decnet.config import Settings, load_settings
 from decnet.db.repository.attribution.identities import GROUPS_TOO_LARGE, Moved
-from decnet.db.repository.attribution.states import Key
+from decnet.db.repository.attribution.windows import Key
 from decnet.errors import MalformedEvent
 from decnet.events.identity import LINKING, Merged, Unmerged
 from decnet.ids import identity_id

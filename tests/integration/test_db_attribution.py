@@ -13,6 +13,7 @@ from sqlalchemy import text
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.attribution import alerts as repo_alerts
 from decnet.db.repository.attribution import states as repo_attribution
+from decnet.db.repository.attribution import windows as repo_windows
 from decnet.db.repository.attribution.alerts import ACKNOWLEDGED, OPEN, RESOLVED
 from decnet.db.repository.locks import LOCK_FLEET, LOCK_MAILS, LOCK_MERGES, attacker_lock
 from decnet.db.repository.ttp import mails as repo_lifters
@@ -221,8 +222,8 @@ def observation(ref: str, attacker: str, ts: float, primitive: str = "p", **more
 async def test_a_merge_reads_the_last_rows_up_to_a_moment_and_counts_so_far(
     repo: BaseRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repo_attribution, "COUNTED", 7)
-    repo_attribution._windows_statement.cache_clear()
+    monkeypatch.setattr(repo_windows, "COUNTED", 7)
+    repo_windows._ends_statement.cache_clear()
     await repo.upsert_attackers([(A, IPS[0], T), (B, IPS[1], T)])
     await repo.form_identities([A, B])
     await repo.merge_identities(IA, IB)
@@ -241,7 +242,7 @@ async def test_a_merge_reads_the_last_rows_up_to_a_moment_and_counts_so_far(
     until = await repo.observations_for_identity_primitive(IA, "p", until=T)
     assert [row["evidence_ref"] for row in until] == ["a0", "b0"], "what is exactly then is in"
     assert len(await repo.observations_for_identity_primitive(IA, "p")) == repo_attribution.ROWS_READ == 10
-    repo_attribution._windows_statement.cache_clear()
+    repo_windows._ends_statement.cache_clear()
 
 
 async def test_who_belongs_to_an_identity(repo: BaseRepository) -> None:

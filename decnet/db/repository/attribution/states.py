@@ -6,13 +6,12 @@ than a short one. Alerts and lists are in ``alerts.py``.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from typing import Any, cast
+from typing import cast
 
-from sqlalchemy import bindparam, column, func, or_, select, text, true, update
+from sqlalchemy import bindparam, func, or_, select, true, update
 
+from decnet.db.repository.attribution.windows import Asked, Key, read_windows
 from decnet.db.repository.base import Row, SqlRepository, chunks, insert_for, replace, shaped
 from decnet.db.repository.locks import LOCK_MERGES, lock_rows
 from decnet.db.repository.recorder.attackers import AttackersMixin
@@ -32,7 +31,6 @@ from decnet.db.schema.attribution import (
 )
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Identity
-from decnet.db.types import SafeFloat, SafeJson
 from decnet.hostile import storable_text
 
 _ATTACKER, _IDENTITY, _STATE = table_of(Attacker), table_of(Identity), table_of(AttributionState)
@@ -52,15 +50,6 @@ ROWS_READ = 10
 """Observations read for a merge; attribution.md, "bounded reads"."""
 SESSIONS_READ = 64
 """Sessions read for the multi-actor test (MULTI_ACTOR_SESSIONS)."""
-COUNTED = 1000
-"""Observations are counted up to here: beyond, the count says "this many or more"."""
-_PARTS = 60
-_ROWS_OF = """SELECT * FROM (SELECT {i} AS part, value, ts, confidence, evidence_ref,
- (SELECT count(*) FROM (SELECT 1 FROM observation WHERE attacker_uuid = :a{i} AND primitive = :p{i} AND ts <= :t{i} LIMIT {counted}) AS c{i}) AS total
- FROM observation WHERE attacker_uuid = :a{i} AND primitive = :p{i} AND ts <= :t{i}
- ORDER BY ts DESC, evidence_ref DESC LIMIT :n{i}) AS q{i}"""
-Key = tuple[str, str]
-"""(identity_uuid, primitive)."""
 
 
 class StatesMixin(AttackersMixin, SqlRepository):
@@ -143,23 +132,12 @@ class StatesMixin(AttackersMixin, SqlRepository):
     ) -> dict[Key, tuple[list[ObservedValue], int]]:
         """Last rows and count (up to 1,000) of many keys; each key says how many rows and until when."""
         members = await self.members_of({identity for identity, _ in wanted})
-        parts = [
-            (key, attacker, limit, min(until, 1e300))
+        asked = [
+            Asked(key, storable_text(key[1]), members[key[0]], limit, min(until, 1e300))
             for key, (limit, until) in wanted.items()
-            for attacker in members[key[0]]
         ]
-        rows: dict[Key, list[ObservedValue]] = {key: [] for key in wanted}
-        totals: dict[Key, dict[str, int]] = defaultdict(dict)
         async with self._read() as session:
-            for some in chunks(parts, _PARTS):
-                found = await session.execute(_windows_statement(len(some)), _window_values(some))
-                for part, value, ts, confidence, ref, total in found:
-                    key, attacker = some[part][:2]
-                    totals[key][attacker] = total
-                    rows[key].append(
-                        {"value": value, "ts": ts, "confidence": confidence, "evidence_ref": ref}
-                    )
-        return {key: (_last(rows[key], wanted[key][0]), sum(totals[key].values())) for key in wanted}
+            return await read_windows(session, self.db.dialect, asked)
 
     async def get_attribution_state(self, identity: str, primitive: str) -> PrimitiveState | None:
         """One state row, or None."""
@@ -331,29 +309,3 @@ def _feature_row(row: Mapping[str, object]) -> Row:
         "rank": str(row["rank"]),
         **{family: row.get(family) or None for family in FAMILY_COLUMNS},
     }
-
-
-@cache
-def _windows_statement(parts: int) -> Any:
-    """One statement for many windows: a limited read for each, so that none looks at its whole history."""
-    statement = text(" UNION ALL ".join(_ROWS_OF.format(i=i, counted=COUNTED) for i in range(parts)))
-    return statement.columns(
-        column("part"),
-        column("value", SafeJson),
-        column("ts", SafeFloat),
-        column("confidence", SafeFloat),
-        column("evidence_ref"),
-        column("total"),
-    )
-
-
-def _window_values(parts: Sequence[tuple[Key, str, int, float]]) -> Row:
-    values: Row = {}
-    for i, ((_, primitive), attacker, limit, until) in enumerate(parts):
-        values |= {f"a{i}": attacker, f"p{i}": storable_text(primitive), f"t{i}": until, f"n{i}": limit}
-    return values
-
-
-def _last(rows: list[ObservedValue], limit: int) -> list[ObservedValue]:
-    rows.sort(key=lambda row: (row["ts"], row["evidence_ref"]))
-    return rows[-limit:]
