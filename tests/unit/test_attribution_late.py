@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from decnet.attribution import states
 from decnet.attribution.mergers import merge_primitive
+from decnet.attribution.since import rows_read
 from decnet.runtime.worker import TxBus
 
 CATEGORY, NUMBER, HASH = (
@@ -71,7 +72,7 @@ def heard(primitive: str, batches: Iterable[Collection[Row]], stored: Collection
 
 def since(primitive: str, rows: list[Row]) -> float:
     """The same in the plainest way: a merge at each time, from the last one backwards."""
-    read, found = states.rows_read(primitive), rows[-1]["ts"]
+    read, found = rows_read(primitive), rows[-1]["ts"]
     ends = sorted({row["ts"] for row in rows}, reverse=True)
     made = [merge_primitive(primitive, [r for r in rows if r["ts"] <= at][-read:]).state for at in ends]
     for at, state in zip(ends, made, strict=True):
@@ -99,12 +100,12 @@ def test_a_state_holds_since_the_same_time_in_any_order(primitive: str, data: st
     found = heard(primitive, batches, early).state
     assert found is not None
     assert found["last_change_ts"] == since(primitive, rows)
-    assert found["state"] == merge_primitive(primitive, rows[-states.rows_read(primitive) :]).state
+    assert found["state"] == merge_primitive(primitive, rows[-rows_read(primitive) :]).state
 
 
-@pytest.mark.parametrize(("late", "most"), [(2, 50), (40, 50), (41, 200), (150, 200)])
+@pytest.mark.parametrize(("late", "most"), [(2, 51), (42, 51), (43, 200), (150, 200)])
 def test_what_is_late_by_a_few_reads_a_few(late: int, most: int) -> None:
-    """What comes late is this many rows from the end; ten before it are read too."""
+    """What comes late is this many rows from the end; nine before it are read too."""
     rows = [{**row, "ts": float(n)} for n, row in enumerate(rows_of("a" * 200))]
     place = len(rows) - late
     found = heard(CATEGORY, [[row] for n, row in enumerate(rows) if n != place] + [[rows[place]]])

@@ -14,6 +14,7 @@ from decnet.attribution import worker as module
 from decnet.attribution.link_job import LinkJob
 from decnet.attribution.observation_event import ObservationEvent, observation_of
 from decnet.attribution.regrouped import composed, follow
+from decnet.attribution.since import Look, Since, _since
 from decnet.attribution.worker import AttributionWorker
 from decnet.bounds import bitten
 from decnet.bus.base import Event
@@ -381,8 +382,8 @@ def test_how_much_is_read_and_until_when() -> None:
     key, other = ("i", P), ("i", HASH)
     wanted = states._wanted({key: [5.0, 7.0], other: [1.0]}, {other: stored(last=8.0)}, [])
     assert wanted == {key: (12, 7.0), other: (65, 8.0)}
-    assert states._wanted({key: [5.0]}, {}, [key]) == {key: (200, 5.0)}
-    assert states._wanted({key: [float(n) for n in range(300)]}, {}, [key]) == {key: (310, 299.0)}
+    assert states._wanted({key: [5.0]}, {}, [key]) == {key: (51, 5.0)}
+    assert states._wanted({key: [float(n) for n in range(300)]}, {}, [key]) == {key: (350, 299.0)}
 
 
 async def test_an_observation_that_is_gone_is_looked_for_with_all_rows() -> None:
@@ -427,12 +428,15 @@ def test_only_as_many_rows_as_a_merge_reads_decide() -> None:
 
 
 def test_since_when_a_state_holds_is_found_in_what_was_read() -> None:
+    def since(rows: list[Row], state: str = "stable") -> Since:
+        return _since(P, Look(state, rows, 200, 999.0))
+
     rows = seen(*((float(n), "a") for n in range(199)))
-    assert states._since(("i", P), rows, {"state": "stable"}) == 2.0
-    assert states._since(("i", P), seen(*((float(n), "a") for n in range(200))), {"state": "stable"}) is None
-    assert states._since(("i", P), rows, {"state": "conflicted"}) is None
+    assert since(rows) == Since(2.0, older=False)
+    assert since(seen(*((float(n), "a") for n in range(200)))) == Since(9.0, older=True)
+    assert since(rows, "conflicted").older
     changed = seen(*((float(n), "b" if n < 150 else "a") for n in range(200)))
-    assert states._since(("i", P), changed, {"state": "stable"}) == 158.0
+    assert since(changed) == Since(158.0, older=False)
 
 
 async def test_a_transition_is_told_with_its_number_and_a_bounded_list() -> None:
