@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from decnet.attribution.linking import campaigns_told, identity_told
+from decnet.attribution.linking import identity_told
 from decnet.attribution.linking.steps import script_id
 from decnet.ids import attacker_id, identity_id
 from tests.linkkit import linked, session
@@ -49,7 +49,7 @@ def test_an_address_alone_is_an_identity_without_reasons() -> None:
         identity_told(linked([]), A)
 
 
-def test_a_campaign_is_named_after_its_clearest_asset_and_lists_its_identities() -> None:
+def test_a_campaign_is_named_after_its_clearest_asset() -> None:
     linker = linked(
         [
             session(A, 1.0, key="k", client=RARE, steps=KIT),
@@ -59,8 +59,14 @@ def test_a_campaign_is_named_after_its_clearest_asset_and_lists_its_identities()
             session("203.0.9.2", 5.0, steps=("cat /etc/shadow -x", "id", "ls", "w", "ps")),
         ]
     )
-    first, second = campaigns_told(linker)
-    assert (first.name, first.addresses) == ("key k", [A, B, C])
-    assert first.identities == [identity_id(attacker_id(A))]
-    assert [(family, count) for family, _, count in first.assets] == [("key", 2), ("script", 2)]
-    assert (second.name, second.identities) == ("cat /etc/shadow -x", [])
+    groups = linker.kits.campaigns.groups
+    shared = {
+        root: sorted(map(linker.address, group.members)) for root, group in groups.items() if group.shared
+    }
+    assert {linker.kits.name_of(root): addresses for root, addresses in shared.items()} == {
+        "key k": [A, B, C],
+        "cat /etc/shadow -x": ["203.0.9.1", "203.0.9.2"],
+    }
+    assert linker.identity(A) == [A, B], (
+        "who only has the script is in the campaign, and is nobody's identity"
+    )

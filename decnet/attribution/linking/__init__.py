@@ -18,11 +18,10 @@ from decnet.attribution.linking.state import (
     state_of,
     term_id,
 )
-from decnet.attribution.linking.told import CampaignTold, IdentityTold, campaigns_told, identity_told
+from decnet.attribution.linking.told import IdentityTold, identity_told
 
 __all__ = [
     "Against",
-    "CampaignTold",
     "Change",
     "Changes",
     "Features",
@@ -35,7 +34,6 @@ __all__ = [
     "State",
     "Thresholds",
     "asset_of",
-    "campaigns_told",
     "changes_of",
     "features_of",
     "identities_of",

@@ -11,7 +11,7 @@ Campaigns have as many addresses as they have; one address alone makes none.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from decnet.attribution.linking import numbers as n
@@ -307,12 +307,6 @@ class Kits:
         """Takes an address out of all kits and campaigns; what its sessions tied together stays so."""
         self.kits.forget(member)
         self.campaigns.forget(member)
-
-    def by_campaign(self) -> Iterator[tuple[Group, list[int]]]:
-        """The campaigns of several addresses with their assets, the clearest first."""
-        for root, group in self.campaigns.groups.items():
-            if group.shared:
-                yield group, sorted(self.campaigns.assets_of(root), key=self._clearness)
 
     def _clearness(self, asset: int) -> tuple[int, int, str]:
         """Keys before files before scripts, the commonest first."""

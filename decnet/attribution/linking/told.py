@@ -1,4 +1,4 @@
-"""Identities and campaigns as an operator is told of them: how sure, why, what speaks against; pure.
+"""Identities as an operator is told of them: how sure, why, what speaks against; pure.
 
 Every reason says at how many addresses its value is, so that a common client is seen to be common. How that is laid
 out is left to screens.
@@ -35,18 +35,6 @@ class IdentityTold(NamedTuple):
     """What speaks against any of its pairs, each family once."""
 
 
-class CampaignTold(NamedTuple):
-    """One campaign."""
-
-    campaign_uuid: str
-    name: str
-    addresses: list[str]
-    identities: list[str]
-    """Identities of several addresses that have one in it."""
-    assets: list[tuple[str, str, int]]
-    """Family, value and addresses of what it is known by: keys, files, scripts."""
-
-
 def identity_told(linker: Linker, address: str) -> IdentityTold:
     """The identity that an address is part of. Raises KeyError for an address that is not known."""
     return told_of(linker, linker.index.members[address])
@@ -80,20 +68,3 @@ def _reasons(scores: Iterable[Score]) -> list[Reason]:
         if known is None or reason.then > known.then:
             best[reason.family, reason.value] = reason
     return sorted(best.values(), key=lambda one: (-one.weight, one.family, one.value))
-
-
-def campaigns_told(linker: Linker) -> list[CampaignTold]:
-    """All campaigns, those of most addresses first."""
-    values = linker.index.values
-    told = []
-    for group, assets in linker.kits.by_campaign():
-        winners = {linker.winners.get(member, member) for member in group.members}
-        identities = sorted(
-            linker.uuid(one) for one in winners if len(linker.identity(linker.address(one))) > 1
-        )
-        named = [(values[a].family, values[a].text, values[a].count) for a in assets]
-        addresses = sorted(map(linker.address, group.members))
-        told.append(
-            CampaignTold(group.uuid, linker.kits.name(assets[0]), addresses, identities, named[:MAX_REASONS])
-        )
-    return sorted(told, key=lambda one: (-len(one.addresses), one.campaign_uuid))
