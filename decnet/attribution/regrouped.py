@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from decnet.attribution.states import restate
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.attribution.identities import Moved
-from decnet.db.repository.attribution.windows import Key
 from decnet.runtime.worker import TxBus
 
 AT_ONCE = 20
@@ -42,7 +41,9 @@ async def follow(repo: BaseRepository, bus: TxBus, moved: Mapping[str, tuple[str
         (identity, primitive) for identity in merged for primitive in wanted[identity]
     )
     for start in range(0, len(standing), AT_ONCE):
-        await restate(repo, bus, _keys(standing[start : start + AT_ONCE], wanted), _now())
+        some = standing[start : start + AT_ONCE]
+        keys = {(who, primitive): heard for who in some for primitive, heard in wanted[who].items()}
+        await restate(repo, bus, keys, _now())
     left = {before for before, after in moved.values() if before != after}
     outdated = sorted({*merged, *(left & set(standing))})
     await repo.drop_evidence(outdated)
@@ -52,21 +53,27 @@ async def follow(repo: BaseRepository, bus: TxBus, moved: Mapping[str, tuple[str
 
 async def _wanted(
     repo: BaseRepository, moved: Mapping[str, tuple[str, str]], names: Mapping[str, str]
-) -> dict[str, set[str]]:
-    """The primitives of which each identity may have a state before or after: those of all that it was one with."""
+) -> dict[str, dict[str, float]]:
+    """The primitives of which each identity may have a state before or after: those of all that it was one with.
+
+    Each with the time up to which observations were heard of (epoch seconds): what is stored beyond is still to come,
+    and would make all that comes late.
+    """
     near: dict[str, set[str]] = defaultdict(set)
     for who, (before, after) in moved.items():
         for one in (who, before, after):
             near[one] |= {who, before, after}
             near[names[one]] |= {who, before, after}
-    own: dict[str, set[str]] = defaultdict(set)
+    own: dict[str, dict[str, float]] = defaultdict(dict)
     for row in await repo.states_of_identities(near):
-        own[row["identity_uuid"]].add(row["primitive"])
-    return {one: {primitive for other in others for primitive in own[other]} for one, others in near.items()}
-
-
-def _keys(identities: Sequence[str], wanted: Mapping[str, set[str]]) -> list[Key]:
-    return [(identity, primitive) for identity in identities for primitive in sorted(wanted[identity])]
+        heard = row["last_observation_ts"]
+        own[row["identity_uuid"]][row["primitive"]] = float("-inf") if heard is None else heard
+    out: dict[str, dict[str, float]] = {one: {} for one in near}
+    for one, others in near.items():
+        for other in others:
+            for primitive, heard in own[other].items():
+                out[one][primitive] = max(heard, out[one].get(primitive, heard))
+    return out
 
 
 def composed(steps: Iterable[Mapping[str, tuple[str, str]]]) -> Moved:

@@ -70,13 +70,14 @@ async def recompute(
     )
 
 
-async def restate(repo: BaseRepository, bus: TxBus, keys: Collection[Key], now: float) -> None:
+async def restate(repo: BaseRepository, bus: TxBus, keys: Mapping[Key, float], now: float) -> None:
     """Makes the states of ``keys`` anew from their rows, for attackers that are others than before; tells of changes.
 
+    Each key says up to when its observations were heard of (epoch seconds).
     A key without observations has no row afterwards. Belongs in a write transaction that holds the identities.
     """
     old = await repo.told_states(keys)
-    wanted = {key: (rows_read(key[1]) + NEAR_ROWS_READ, float("inf")) for key in keys}
+    wanted = {key: (rows_read(key[1]) + NEAR_ROWS_READ, heard) for key, heard in keys.items()}
     windows = await repo.observation_windows(wanted)
 
     def made(key: Key) -> tuple[Key, PrimitiveState]:
@@ -91,7 +92,7 @@ async def restate(repo: BaseRepository, bus: TxBus, keys: Collection[Key], now: 
     members = await repo.members_of({identity for identity, _ in told})
     for key in told:
         await _publish_change(bus, old.get(key), new[key], members[key[0]], now)
-    await repo.put_aside_states(set(keys) - new.keys())
+    await repo.put_aside_states(keys.keys() - new.keys())
     await repo.upsert_attribution_states(
         [
             {**state, "last_change_ts": _or_before(since[key], old.get(key), state)}

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
+from decnet.attribution.observation_event import observation_of
 from decnet.attribution.regrouped import follow
 from decnet.attribution.worker import AttributionWorker, fired_alerts, tick_multi_actor
 from decnet.bus.base import Event
@@ -518,3 +519,25 @@ async def test_engines_that_merge_form_and_observe_at_once_end_as_one_would(
             assert found[IA, P]["last_observation_ts"] == found[IC, P]["last_observation_ts"] == 4.0
         finally:
             await asyncio.gather(*(engine.close() for engine in engines))
+
+
+async def test_what_is_stored_but_not_heard_of_yet_waits_for_its_news_when_identities_become_one(
+    repo: BaseRepository,
+) -> None:
+    """Of a backlog all would come late otherwise, and each observation be looked for from the end."""
+    await deliver(repo, [observed(n, "deep") for n in (1, 2, 3)], [observed(2, "deep", attacker=B)])
+    ahead = [observed(n, "shallow", attacker=B) for n in range(11, 21)]
+    rows = [row for event in ahead if (row := observation_of(event).row)]
+    await repo.insert_observations(rows)
+    await deliver(repo, [merged(IA, IB)])
+    state = await repo.get_attribution_state(IA, P)
+    assert state is not None
+    assert (state["state"], state["observation_count"], state["last_observation_ts"]) == ("stable", 4, 3.0)
+    await deliver(repo, ahead)
+    state = await repo.get_attribution_state(IA, P)
+    assert state is not None
+    assert (state["current_value"], state["observation_count"], state["last_observation_ts"]) == (
+        "shallow",
+        14,
+        20.0,
+    )

@@ -133,7 +133,7 @@ class StatesMixin(AttackersMixin, SqlRepository):
         """Last rows and count (up to 1,000) of many keys; each key says how many rows and until when."""
         members = await self.members_of({identity for identity, _ in wanted})
         asked = [
-            Asked(key, storable_text(key[1]), members[key[0]], limit, min(until, 1e300))
+            Asked(key, storable_text(key[1]), members[key[0]], limit, max(-1e300, min(until, 1e300)))
             for key, (limit, until) in wanted.items()
         ]
         async with self._read() as session:
