@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
@@ -15,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 import typer
 
 from decnet import durations
-from decnet.bus.connection import Connection, read_connection
-from decnet.config import Settings, load_settings
 from decnet.errors import ConfigError, DecnetError
 from decnet.hostile import visible
 
 if TYPE_CHECKING:
+    from decnet.bus.connection import Connection
+    from decnet.config import Settings
     from decnet.db.repository import BaseRepository
 
 T = TypeVar("T")
@@ -58,6 +57,8 @@ def confirm(question: str, sure: bool) -> None:
 
 def run(main: Callable[[], Awaitable[T]]) -> T:
     """Runs a command's coroutine; errors made on purpose become one line and an exit code."""
+    import asyncio
+
     try:
         return asyncio.run(_as_coroutine(main))
     except ConfigError as error:
@@ -77,6 +78,8 @@ async def _as_coroutine(main: Callable[[], Awaitable[T]]) -> T:
 
 def settings_of(config: Path | None = None, **flags: Any) -> Settings:
     """Settings for a command; wrong ones end it with exit code 2."""
+    from decnet.config import load_settings  # here, like the library of settings: --version needs neither
+
     try:
         return load_settings(config, **flags)
     except ConfigError as error:
@@ -85,6 +88,8 @@ def settings_of(config: Path | None = None, **flags: Any) -> Settings:
 
 def reach(settings: Settings) -> tuple[Settings, Connection | None]:
     """Settings pointed at the engine that runs on this data directory, if one does."""
+    from decnet.bus.connection import read_connection
+
     found = read_connection(settings.data_dir)
     if found is not None and settings.db is None:
         settings = settings.model_copy(update={"db": found.db_url})

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from decnet import __version__
-from decnet.config import Settings
-from decnet.logs import configure_logging
 from decnet_tui.cli import common
 from decnet_tui.cli.lazy import LazyGroup
 from decnet_tui.cli.sensor_option import parse_sensors
 from decnet_tui.cli.usage import one_line
+
+if TYPE_CHECKING:
+    from decnet.config import Settings
 
 _SCHEMES = ("nats://", "tls://", "ws://", "wss://")
 
@@ -117,6 +118,8 @@ def root(
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Version.")] = False,
 ) -> None:
     """Console on the engine of this host; starts one inside itself when none runs."""
+    from decnet.logs import configure_logging  # here: --version and --help are answered without it
+
     if ctx.invoked_subcommand is not None:
         configure_logging(level="WARNING")  # stdout belongs to the command's answer
         _hand_on(ctx)
@@ -156,6 +159,7 @@ def _hand_on(ctx: typer.Context) -> None:
 
 
 def _headless(settings: Settings, demo: bool, until_idle: float | None) -> None:
+    from decnet.logs import configure_logging
     from decnet_tui.demo import demo_settings, print_summary
     from decnet_tui.headless import run_headless
 

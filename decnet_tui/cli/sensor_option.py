@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from decnet.config import SensorSpec
+if TYPE_CHECKING:
+    from decnet.config import SensorSpec
 
 KINDS = ("cowrie", "opencanary", "jsonl", "tpot", "dshield")
 """Three kinds of log, and two systems whose top directory is given."""
@@ -32,6 +34,8 @@ def parse_sensor(text: str) -> SensorSpec:
     start = option if sep else "start"
     if start not in ("start", "end"):
         _check_date(text, start)
+    from decnet.config import SensorSpec  # here: settings load a library that --version needs not
+
     return SensorSpec(kind=kind, path=Path(path if sep else rest).expanduser().absolute(), start=start)
 
 

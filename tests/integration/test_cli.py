@@ -343,6 +343,14 @@ def test_commands_start_without_database_and_bus(arguments: list[str]) -> None:
     _loaded_by(code)
 
 
+def test_the_version_is_told_without_settings() -> None:
+    code = (
+        "import sys\nfrom decnet_tui.cli.main import app\napp(['--version'], standalone_mode=False)\n"
+        "assert not {'pydantic', 'yaml', 'structlog', 'asyncio'} & set(sys.modules)"
+    )
+    _loaded_by(code)
+
+
 def test_the_table_of_commands_names_what_the_modules_register() -> None:
     for module, names in MODULES.items():
         part = typer.Typer()

@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Index
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from decnet.db.schema.columns import json_column, moment, number, real, text, text_key
+from decnet.db.schema.columns import Stored, json_column, moment, number, real, text, text_key
 
 
-class AttributionState(SQLModel, table=True):
+class AttributionState(Stored, table=True):
     """What one primitive of one identity looks like now."""
 
     __tablename__ = "attribution_state"
@@ -29,7 +29,7 @@ class AttributionState(SQLModel, table=True):
     seq: int = number(0)
 
 
-class AttributionPast(SQLModel, table=True):
+class AttributionPast(Stored, table=True):
     """What was told last of a primitive whose row is gone, since its identity was merged or nothing is left of it.
 
     Its number goes on from here should it come back, and nothing is told that was told already.
@@ -43,7 +43,7 @@ class AttributionPast(SQLModel, table=True):
     seq: int = number(0)
 
 
-class SessionFeature(SQLModel, table=True):
+class SessionFeature(Stored, table=True):
     """One session as the multi-actor test sees it: one column per family of evidence, NULL when not measured.
 
     ``identity_uuid`` is the stub identity of the attacker, never a canonical one: merges are followed
@@ -67,7 +67,7 @@ class SessionFeature(SQLModel, table=True):
     hours: dict[str, Any] | None = json_column()
 
 
-class MultiActorEvidence(SQLModel, table=True):
+class MultiActorEvidence(Stored, table=True):
     """The last verdict on an identity, and whether sessions came since (``due``)."""
 
     __tablename__ = "multi_actor_evidence"
@@ -84,7 +84,7 @@ class MultiActorEvidence(SQLModel, table=True):
     verdict: dict[str, Any] | None = json_column()
 
 
-class AttributionAlert(SQLModel, table=True):
+class AttributionAlert(Stored, table=True):
     """One alert: open, acknowledged or resolved.
 
     ``standing`` is true while the evidence is what the alert says, whatever an operator made of it: a

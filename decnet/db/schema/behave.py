@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import Index, UniqueConstraint
-from sqlmodel import SQLModel
 
-from decnet.db.schema.columns import json_column, number, real, text, text_key
+from decnet.db.schema.columns import Stored, json_column, number, real, text, text_key
 
 
-class BehaveSession(SQLModel, table=True):
+class BehaveSession(Stored, table=True):
     """One extracted session: its rank (extractor version and ending) and when there was activity.
 
     ``version`` is the extractor's, ``keystrokes_ref`` NULL when no recording was read; ``hours`` counts
@@ -34,7 +33,7 @@ class BehaveSession(SQLModel, table=True):
     hours: dict[str, int] | None = json_column()
 
 
-class BehavePart(SQLModel, table=True):
+class BehavePart(Stored, table=True):
     """One part of a long session's end, until all parts are there."""
 
     __tablename__ = "behave_part"
@@ -45,7 +44,7 @@ class BehavePart(SQLModel, table=True):
     body: dict[str, Any] | None = json_column()
 
 
-class ObservationRow(SQLModel, table=True):
+class ObservationRow(Stored, table=True):
     """One BEHAVE-SHELL observation of one session; times are epoch seconds as the envelope has them."""
 
     __tablename__ = "observation"

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Index, UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from decnet.db.schema.columns import counter, json_column, moment, number, real, text, text_key
+from decnet.db.schema.columns import Stored, counter, json_column, moment, number, real, text, text_key
 
 
-class Topology(SQLModel, table=True):
+class Topology(Stored, table=True):
     """One fleet. ``mutate_interval`` is the text its deckies inherit; ``wanted`` false means: being torn down."""
 
     __tablename__ = "topology"
@@ -25,7 +25,7 @@ class Topology(SQLModel, table=True):
     updated_at: datetime = moment(nullable=False)
 
 
-class Decky(SQLModel, table=True):
+class Decky(Stored, table=True):
     """One decky: what it should run (``desired``) beside what it really runs (``observed``).
 
     ``pending`` says that the two differ or that the decky has to be applied anew. ``cause`` is whose wish the
@@ -68,7 +68,7 @@ class Decky(SQLModel, table=True):
     lease_until: float | None = real(None)
 
 
-class Mutation(SQLModel, table=True):
+class Mutation(Stored, table=True):
     """One change: a rotation of a decky, or an operation on a topology; the queue and its history."""
 
     __tablename__ = "mutation"

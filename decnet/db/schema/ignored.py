@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlmodel import SQLModel
-
-from decnet.db.schema.columns import moment, text, text_key
+from decnet.db.schema.columns import Stored, moment, text, text_key
 
 
-class IgnoredSource(SQLModel, table=True):
+class IgnoredSource(Stored, table=True):
     """A network or a login name whose doings are left out of lists; ``expires_at`` is wall clock."""
 
     __tablename__ = "ignored_source"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import Index
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from decnet.db.schema.columns import json_column, number, real, text, text_key
+from decnet.db.schema.columns import Stored, json_column, number, real, text, text_key
 
 
-class IntelService(SQLModel, table=True):
+class IntelService(Stored, table=True):
     """How far the budget of a service is used: its day (days since the epoch, UTC), and how often it was asked in it.
 
     ``failures`` are those in a row, ``rest_until`` is wall clock, epoch seconds.
@@ -24,7 +24,7 @@ class IntelService(SQLModel, table=True):
     rest_until: float = real()
 
 
-class IntelAnswer(SQLModel, table=True):
+class IntelAnswer(Stored, table=True):
     """The last answer of a service about something, and when it came (wall clock, epoch seconds)."""
 
     __tablename__ = "intel_answer"
@@ -37,7 +37,7 @@ class IntelAnswer(SQLModel, table=True):
     said: dict[str, Any] | None = json_column()
 
 
-class IntelDue(SQLModel, table=True):
+class IntelDue(Stored, table=True):
     """Something that a service is to be asked about.
 
     ``attacker_uuid`` is who is told of by the answer, NULL where it is about nobody's address. ``ts`` is event time,

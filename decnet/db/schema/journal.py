@@ -10,12 +10,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Index
-from sqlmodel import SQLModel
 
-from decnet.db.schema.columns import counter, json_column, moment, number, text
+from decnet.db.schema.columns import Stored, counter, json_column, moment, number, text
 
 
-class JournalEntry(SQLModel, table=True):
+class JournalEntry(Stored, table=True):
     """One change by one operator; ``before`` and ``after`` are what undo needs and readers want."""
 
     __tablename__ = "journal"

@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Index
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from decnet.db.schema.columns import json_column, moment, number, real, text, text_key
+from decnet.db.schema.columns import Stored, json_column, moment, number, real, text, text_key
 
 
-class LinkDue(SQLModel, table=True):
+class LinkDue(Stored, table=True):
     """A session whose rows changed since linking looked; ``seq`` grows with each change."""
 
     __tablename__ = "link_due"
@@ -23,14 +23,14 @@ class LinkDue(SQLModel, table=True):
     seq: int = number(1)
 
 
-class LinkGone(SQLModel, table=True):
+class LinkGone(Stored, table=True):
     """An attacker that retention took away: linking has to forget it."""
 
     __tablename__ = "link_gone"
     attacker_uuid: str = text_key()
 
 
-class LinkAddress(SQLModel, table=True):
+class LinkAddress(Stored, table=True):
     """One address: the identity that began with it, and the one that it is part of by its links (NULL: its own).
 
     ``logins`` are its sample of log-ins, 64-bit hashes in hex with blanks between.
@@ -49,7 +49,7 @@ class LinkAddress(SQLModel, table=True):
     logins: str = text("")
 
 
-class LinkTerm(SQLModel, table=True):
+class LinkTerm(Stored, table=True):
     """One value of a family (key, host, sha256, tunnel, script, credentials, client, environment, network).
 
     Keys, files and scripts are assets: ``campaign_root`` is the term that stands for the assets that belong together
@@ -70,7 +70,7 @@ class LinkTerm(SQLModel, table=True):
     marks: list[str] | None = json_column()
 
 
-class LinkValue(SQLModel, table=True):
+class LinkValue(Stored, table=True):
     """That an address has a value. One that is not ``kept`` found no room in linking's memory and links nothing."""
 
     __tablename__ = "link_value"
@@ -81,7 +81,7 @@ class LinkValue(SQLModel, table=True):
     kept: bool = Field(default=True)
 
 
-class LinkGroup(SQLModel, table=True):
+class LinkGroup(Stored, table=True):
     """Assets that belong together: a kit, or a campaign once ``campaign_uuid`` is set (two addresses shared it).
 
     ``addresses`` is how many have it now; a campaign that lost all but one is none until another comes.
@@ -99,7 +99,7 @@ class LinkGroup(SQLModel, table=True):
     addresses: int = number(0)
 
 
-class LinkSession(SQLModel, table=True):
+class LinkSession(Stored, table=True):
     """A session with an asset: the first one, through which it belongs to a campaign."""
 
     __tablename__ = "link_session"
@@ -109,7 +109,7 @@ class LinkSession(SQLModel, table=True):
     term_id: str = text()
 
 
-class CampaignMerge(SQLModel, table=True):
+class CampaignMerge(Stored, table=True):
     """A campaign that is another one now."""
 
     __tablename__ = "campaign_merge"
@@ -117,7 +117,7 @@ class CampaignMerge(SQLModel, table=True):
     winner_uuid: str = text()
 
 
-class IdentityLink(SQLModel, table=True):
+class IdentityLink(Stored, table=True):
     """Why an identity of several addresses is one: ``reasons`` [{family, value, addresses, weight}], the weightiest
     first, ``against`` [{family, weight}]; ``confidence`` is the mean total of its pairs, log10.
     """
@@ -130,7 +130,7 @@ class IdentityLink(SQLModel, table=True):
     against: list[dict[str, Any]] | None = json_column()
 
 
-class LinkSaid(SQLModel, table=True):
+class LinkSaid(Stored, table=True):
     """What an operator said of two addresses: the same hand, or not. ``one`` is the lesser of the two attackers."""
 
     __tablename__ = "link_said"
@@ -142,7 +142,7 @@ class LinkSaid(SQLModel, table=True):
     said_at: datetime | None = moment(None)
 
 
-class LinkState(SQLModel, table=True):
+class LinkState(Stored, table=True):
     """One row: ``version`` grows with each write, so that who writes sees whether another one wrote meanwhile.
 
     ``relink`` counts wishes to read all stored sessions anew, ``relinked`` those that were carried out.

@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Index, LargeBinary
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from decnet.db.schema.columns import json_column, moment, number, real, text, text_key
+from decnet.db.schema.columns import Stored, json_column, moment, number, real, text, text_key
 
 
-class Attacker(SQLModel, table=True):
+class Attacker(Stored, table=True):
     """One source address; ``ignored_by`` is the entry that marked it (``ignored_source``), of sessions too.
 
     ``told_at`` is when somebody first spoke of it without having seen it (a look-up): what stands for both times
@@ -31,7 +31,7 @@ class Attacker(SQLModel, table=True):
     told_at: datetime | None = moment(None)
 
 
-class AttackerIntel(SQLModel, table=True):
+class AttackerIntel(Stored, table=True):
     """What providers say of an attacker: ``payload`` as one ``attacker.intel.enriched`` would have it.
 
     ``parts`` are what it was put together from, each with its own time (:mod:`decnet.events.intel`); NULL in rows that
@@ -48,7 +48,7 @@ class AttackerIntel(SQLModel, table=True):
     oldest: float | None = real(None)
 
 
-class Identity(SQLModel, table=True):
+class Identity(Stored, table=True):
     """One actor as far as known. ``attacker_uuid`` is NULL until the recorder has formed it.
 
     ``merged_into`` is the canonical identity of its group, never a step on the way there.
@@ -64,7 +64,7 @@ class Identity(SQLModel, table=True):
     merged_into: str | None = text(None)
 
 
-class IdentityMerge(SQLModel, table=True):
+class IdentityMerge(Stored, table=True):
     """Every merge that others announced; the canonical identity is worked out from all that are ``live``.
 
     One that was taken back is not. News of a smaller ``seq`` is old. The row of an identity with itself, never
@@ -80,7 +80,7 @@ class IdentityMerge(SQLModel, table=True):
     live: bool = Field(default=True)
 
 
-class SessionRow(SQLModel, table=True):
+class SessionRow(Stored, table=True):
     """One session. A row may start as a mere mark (``tagged_at``) when another worker was first.
 
     Without ``connected_at`` the line of its connection is not known, and ``started_at`` may be later than its start.
@@ -125,7 +125,7 @@ class SessionRow(SQLModel, table=True):
     ignored_by: str | None = text(None)
 
 
-class SessionPart(SQLModel, table=True):
+class SessionPart(Stored, table=True):
     """One ``session.ended`` event without its commands.
 
     A session that went on after its end is ended again, later: ``generation`` (end time, or piece and lines read;
@@ -141,7 +141,7 @@ class SessionPart(SQLModel, table=True):
     body: dict[str, Any] | None = json_column()
 
 
-class Command(SQLModel, table=True):
+class Command(Stored, table=True):
     """One command line. ``command_id`` is the event's own id, else ``<session>#cmd<i>``."""
 
     __tablename__ = "command"
@@ -158,7 +158,7 @@ class Command(SQLModel, table=True):
     success: bool | None = Field(default=None)
 
 
-class Credential(SQLModel, table=True):
+class Credential(Stored, table=True):
     """One attempt with one secret: its keyed hash; ``secret`` is the clear text, kept only by a setting of the operator's."""
 
     __tablename__ = "credential"
@@ -183,7 +183,7 @@ class Credential(SQLModel, table=True):
     last_seen: datetime | None = moment(None)
 
 
-class Fingerprint(SQLModel, table=True):
+class Fingerprint(Stored, table=True):
     """One fingerprint of an attacker's tool; ``fields`` are the kind's own. Session and decky say where it was seen."""
 
     __tablename__ = "fingerprint"
@@ -198,7 +198,7 @@ class Fingerprint(SQLModel, table=True):
     last_seen: datetime | None = moment(None)
 
 
-class Recording(SQLModel, table=True):
+class Recording(Stored, table=True):
     """A tty recording, compressed as it came; ``key`` is its sha256 in hex."""
 
     __tablename__ = "recording"

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Index, LargeBinary, UniqueConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from decnet.db.schema.columns import counter, json_column, moment, number, real, text, text_key
+from decnet.db.schema.columns import Stored, counter, json_column, moment, number, real, text, text_key
 
 
-class Outbox(SQLModel, table=True):
+class Outbox(Stored, table=True):
     """Events to publish, written with the effect they tell of."""
 
     __tablename__ = "outbox"
@@ -22,7 +22,7 @@ class Outbox(SQLModel, table=True):
     headers: dict[str, str] | None = json_column()
 
 
-class DeadLetter(SQLModel, table=True):
+class DeadLetter(Stored, table=True):
     """An event that a worker cannot digest, or one element of it (then with path and value), and its bytes."""
 
     __tablename__ = "dead_letter"
@@ -43,7 +43,7 @@ class DeadLetter(SQLModel, table=True):
     value: str | None = text(None)
 
 
-class FailureCount(SQLModel, table=True):
+class FailureCount(Stored, table=True):
     """Failures of a worker's handler on one event, by stream sequence."""
 
     __tablename__ = "failure_count"
@@ -52,7 +52,7 @@ class FailureCount(SQLModel, table=True):
     count: int = number()
 
 
-class Lease(SQLModel, table=True):
+class Lease(Stored, table=True):
     """Who does a job that must run once; ``expires_at`` is epoch seconds."""
 
     __tablename__ = "lease"
@@ -61,7 +61,7 @@ class Lease(SQLModel, table=True):
     expires_at: float = real()
 
 
-class WorkerHeartbeat(SQLModel, table=True):
+class WorkerHeartbeat(Stored, table=True):
     """The last heartbeat of each worker."""
 
     __tablename__ = "worker_heartbeat"
@@ -70,7 +70,7 @@ class WorkerHeartbeat(SQLModel, table=True):
     ts: datetime = moment(nullable=False)
 
 
-class SensorCheckpoint(SQLModel, table=True):
+class SensorCheckpoint(Stored, table=True):
     """How far a sensor has read."""
 
     __tablename__ = "sensor_checkpoint"
@@ -79,7 +79,7 @@ class SensorCheckpoint(SQLModel, table=True):
     updated_at: datetime = moment(nullable=False)
 
 
-class SensorName(SQLModel, table=True):
+class SensorName(Stored, table=True):
     """The token that a sensor's or a decky's name has in ids and topics; ``name`` is as its log wrote it."""
 
     __tablename__ = "sensor_name"
@@ -89,7 +89,7 @@ class SensorName(SQLModel, table=True):
     ts: datetime = moment(nullable=False)
 
 
-class SchemaMeta(SQLModel, table=True):
+class SchemaMeta(Stored, table=True):
     """Facts about the schema itself: the version of the program that wrote it."""
 
     __tablename__ = "schema_meta"
@@ -97,7 +97,7 @@ class SchemaMeta(SQLModel, table=True):
     value: str = text()
 
 
-class ProducerDue(SQLModel, table=True):
+class ProducerDue(Stored, table=True):
     """An attacker whose rows changed since a producer last looked; ``since`` and ``until`` are event time.
 
     ``seq`` grows with each change, so that a producer takes back only the mark it has seen.
@@ -111,7 +111,7 @@ class ProducerDue(SQLModel, table=True):
     until: float = real()
 
 
-class Announcement(SQLModel, table=True):
+class Announcement(Stored, table=True):
     """Something that is told once; the row is written with the news."""
 
     __tablename__ = "announcement"

@@ -9,12 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Index
-from sqlmodel import SQLModel
 
-from decnet.db.schema.columns import json_column, moment, number, real, text, text_key
+from decnet.db.schema.columns import Stored, json_column, moment, number, real, text, text_key
 
 
-class SessionStory(SQLModel, table=True):
+class SessionStory(Stored, table=True):
     """What one session amounts to. ``rank`` orders severities, 0 is critical; ``seen_at`` is when it began.
 
     ``ended_at`` (epoch seconds) and ``lines`` (commands) tell a session that has gone on from what it was before.
@@ -39,7 +38,7 @@ class SessionStory(SQLModel, table=True):
     lines: int = number()
 
 
-class SessionThing(SQLModel, table=True):
+class SessionThing(Stored, table=True):
     """A hash, a host of a URL, a key or a playbook that a session had; ``seen_at`` is when the session began."""
 
     __tablename__ = "session_thing"

@@ -9,14 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import CheckConstraint, Index
-from sqlmodel import SQLModel
 
-from decnet.db.schema.columns import counter, json_column, moment, number, real, text, text_key
+from decnet.db.schema.columns import Stored, counter, json_column, moment, number, real, text, text_key
 from decnet.db.types import utcnow
 from decnet.ids import tag_id
 
 
-class TTPTag(SQLModel, table=True):
+class TTPTag(Stored, table=True):
     """One technique seen in one piece of evidence; never changes once stored, but for what else stands for it now.
 
     ``superseded_by`` names the tag that says the same better (a newer version of the rule, a flood's first request),
@@ -95,7 +94,7 @@ def _derived_id(data: dict[str, Any]) -> str:
     return tag_id(kind, source, rule, version, technique, data.get("sub_technique_id"))
 
 
-class TTPRule(SQLModel, table=True):
+class TTPRule(Stored, table=True):
     """One rule definition as its file has it; ``error`` says why a file does not load."""
 
     __tablename__ = "ttp_rule"
@@ -108,7 +107,7 @@ class TTPRule(SQLModel, table=True):
     updated_at: datetime = moment(nullable=False)
 
 
-class TTPRuleState(SQLModel, table=True):
+class TTPRuleState(Stored, table=True):
     """What an operator did to a rule; a rule without a row is enabled."""
 
     __tablename__ = "ttp_rule_state"
@@ -121,7 +120,7 @@ class TTPRuleState(SQLModel, table=True):
     set_at: datetime | None = moment(None)
 
 
-class RuleChangeRow(SQLModel, table=True):
+class RuleChangeRow(Stored, table=True):
     """The sequence that other engines follow; written with the change itself."""
 
     __tablename__ = "rule_change"
@@ -132,7 +131,7 @@ class RuleChangeRow(SQLModel, table=True):
     ts: datetime = moment(nullable=False)
 
 
-class WindowHitRow(SQLModel, table=True):
+class WindowHitRow(Stored, table=True):
     """One view of one event that counts. ``slot`` is rule, version and key; ``ts`` event time in epoch seconds.
 
     ``keep_until`` (wall clock, epoch seconds) bounds the table.
@@ -152,7 +151,7 @@ class WindowHitRow(SQLModel, table=True):
     keep_until: float = real()
 
 
-class WindowFireRow(SQLModel, table=True):
+class WindowFireRow(Stored, table=True):
     """A rule came true for one key at ``ts`` (event time); it stays, so that nothing moves later."""
 
     __tablename__ = "ttp_window_fire"
@@ -162,7 +161,7 @@ class WindowFireRow(SQLModel, table=True):
     ts: float = real()
 
 
-class SessionPartToJudge(SQLModel, table=True):
+class SessionPartToJudge(Stored, table=True):
     """One part of a session's end that comes in several, as it is judged with the others; see ``decnet.ttp.parts``.
 
     ``keep_until`` (wall clock, epoch seconds) bounds the table.
@@ -178,7 +177,7 @@ class SessionPartToJudge(SQLModel, table=True):
     keep_until: float = real()
 
 
-class EmailBody(SQLModel, table=True):
+class EmailBody(Stored, table=True):
     """One e-mail as ``email.received`` told of it; ``ts`` is epoch seconds of event time."""
 
     __tablename__ = "email_body"
