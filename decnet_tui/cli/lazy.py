@@ -38,6 +38,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "unit": ("unit",),
     "doctor": ("doctor",),
     "schema": ("schema",),
+    "bench": ("bench",),
     "screenshots": ("screenshots",),
 }
 """Module to the commands that it registers, in the order of ``--help``."""
