@@ -16,6 +16,8 @@ from decnet.runtime.letters import MAX_REASON
 log = get_logger(__name__)
 LEASE = "outbox"
 """Also the worker's name in the dead letters of news that no bus takes."""
+COUNT_S = 1.0
+"""Seconds between two counts while rows wait: each goes through all of them."""
 _Waiting = tuple[int, Sealed]
 
 
@@ -31,6 +33,7 @@ class OutboxRelay:
         self.refused = 0
         """Rows that no bus takes, dead-lettered; in the health of the engine too."""
         self._wake = asyncio.Event()
+        self._counted_at = -COUNT_S
 
     def wake(self) -> None:
         """There are new rows."""
@@ -57,7 +60,9 @@ class OutboxRelay:
     async def relay_once(self) -> int:
         """Rows relayed now; 0 when there are none or another engine holds the lease."""
         limit = self.settings.runtime.outbox_batch
-        self.backlog = await self.repo.outbox_count()
+        now = asyncio.get_running_loop().time()
+        if not self.backlog or now - self._counted_at >= COUNT_S:
+            self._counted_at, self.backlog = now, await self.repo.outbox_count()
         if not self.backlog or not await self.repo.lease_acquire(LEASE, OWNER, self.settings.runtime.lease_s):
             return 0
         rows = await self.repo.outbox_take(limit)
@@ -67,7 +72,7 @@ class OutboxRelay:
                 await bound.dead_letter_add(LEASE, event.topic, reason, row, event.to_bytes())
             await bound.outbox_delete([row for row, _ in rows])
         self.refused += len(refused)
-        self.backlog = max(0, self.backlog - len(rows))
+        self.backlog = max(0, self.backlog - len(rows)) if len(rows) == limit else 0
         return len(rows)
 
     async def _publish(self, rows: Sequence[_Waiting]) -> list[tuple[_Waiting, str]]:

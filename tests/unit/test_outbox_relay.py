@@ -76,6 +76,25 @@ class World:
 
 
 @in_skipped_time
+async def test_a_long_backlog_is_counted_once_a_second_and_never_believed_to_be_empty() -> None:
+    world = World(9)
+    relay = world.relay(outbox_batch=2)
+    for left in (7, 5):
+        assert await relay.relay_once() == 2
+        assert relay.backlog == left
+    assert [entry for entry in world.log if entry[0] == "count"] == [("count", 0.0)]
+    await asyncio.sleep(1.0)
+    world.rows |= {n: Event("ttp.tagged", {"n": n}, id=f"e{n}") for n in (10, 11)}
+    assert await relay.relay_once() == 2
+    assert relay.backlog == 5, "what came meanwhile is in"
+    while await relay.relay_once():
+        pass
+    assert (relay.backlog, world.rows) == (0, {})
+    world.rows[12] = Event("ttp.tagged", {"n": 12}, id="e12")
+    assert await relay.relay_once() == 1, "an empty outbox is looked at each time"
+
+
+@in_skipped_time
 async def test_rows_are_published_in_order_and_deleted_only_afterwards() -> None:
     world = World(5)
     relay = world.relay(outbox_batch=3, lease_s=7.0)
