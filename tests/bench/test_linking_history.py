@@ -88,18 +88,8 @@ async def test_a_stored_history_of_a_hundred_thousand_sessions_is_linked_and_lin
 
 
 async def test_a_hundred_thousand_addresses_fit_into_memory(tmp_path: Path) -> None:
-    linker, source = Linker(), sessions(100_000, 7)
-    for _ in range(500_000):
-        linker.learn(next(source))
-    linker.take({})
-    linker.settle()
-    state = state_of(linker)
     async with open_repo("sqlite", tmp_path) as repo:
-        for what in ("addresses", "terms", "values", "groups"):
-            rows: Any = state[what]  # type: ignore[literal-required]
-            for start in range(0, len(rows), 5_000):
-                await repo.link_upsert(what, rows[start : start + 5_000])
-        del state, linker, rows
+        await known(repo, 100_000)
         gc.collect()
         job = LinkJob(Settings())
         before = _resident()
@@ -110,6 +100,41 @@ async def test_a_hundred_thousand_addresses_fit_into_memory(tmp_path: Path) -> N
         used = _resident() - before
         print(f"\nlinking of {len(again.index.profiles)} addresses read in {took:.1f} s, {used:.0f} MiB")
     assert len(again.index.profiles) >= 95_000
+
+
+async def test_a_session_costs_the_job_the_same_with_a_hundred_and_with_a_hundred_thousand_addresses(
+    tmp_path: Path,
+) -> None:
+    took = {}
+    for addresses in (100, 100_000):
+        async with open_repo("sqlite", tmp_path) as repo:
+            await known(repo, addresses)
+            job = LinkJob(Settings())
+            await job.run(repo)  # reads what is known, and has nothing to do
+            count = await stored(repo, 60)
+            started = time.process_time()
+            await job.run(repo)
+            took[addresses] = (time.process_time() - started) / count * 1e3
+            assert (job.waiting, job.linked) == (0, count)
+    print(
+        f"\na session costs the job {took[100]:.2f} ms CPU with 100 addresses stored, {took[100_000]:.2f} with 100,000"
+    )
+    assert max(took.values()) <= 2.0
+    assert took[100_000] <= 1.2 * took[100]
+
+
+async def known(repo: BaseRepository, addresses: int) -> None:
+    """Rows of linking for so many addresses, five sessions each."""
+    linker, source = Linker(), sessions(addresses, 7)
+    for _ in range(5 * addresses):
+        linker.learn(next(source))
+    linker.take({})
+    linker.settle()
+    state = state_of(linker)
+    for what in ("addresses", "terms", "values", "groups"):
+        rows: Any = state[what]  # type: ignore[literal-required]
+        for start in range(0, len(rows), 5_000):
+            await repo.link_upsert(what, rows[start : start + 5_000])
 
 
 def _resident() -> float:
