@@ -5,6 +5,7 @@ the publishing, which goes into the outbox of a transaction.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from decnet.attribution.linking import Change, Linker, Reason
@@ -53,7 +54,11 @@ def of_identities(changes: Iterable[Change]) -> list[News]:
 
 
 def of_campaigns(linker: Linker, changes: Sequence[Change]) -> list[News]:
-    """News of campaigns; an identity of several addresses is told once of each."""
+    """News of campaigns; an identity of several addresses is told once of each.
+
+    A campaign's name is looked for among all that it has: once, however many are told of it.
+    """
+    name_of = cache(linker.kits.name_of)
     roots = {group.uuid: root for root, group in linker.kits.campaigns.groups.items()} if changes else {}
     out: dict[tuple[str, str, str], News] = {}
     for change in changes:
@@ -61,7 +66,7 @@ def of_campaigns(linker: Linker, changes: Sequence[Change]) -> list[News]:
         root = roots.get(now)
         if root is None:
             continue
-        why = [visible(f"{linker.kits.name_of(root)} at {_members(linker, root)} addresses", MAX_TEXT)]
+        why = [visible(f"{name_of(root)} at {_members(linker, root)} addresses", MAX_TEXT)]
         news: Record
         if change.kind == kinds.CAMPAIGN_MERGED:
             other = change.other
@@ -72,7 +77,7 @@ def of_campaigns(linker: Linker, changes: Sequence[Change]) -> list[News]:
                 continue  # it is part of another one already
             news = CampaignFormed(
                 campaign_uuid=now,
-                name=visible(linker.kits.name_of(root), MAX_TEXT),
+                name=visible(name_of(root), MAX_TEXT),
                 identity_uuids=_identities(linker, root),
                 reasons=why,
             )
