@@ -88,7 +88,7 @@ async def restate(repo: BaseRepository, bus: TxBus, keys: Mapping[Key, float], n
     since = await dated(
         repo, {key: Look(state["state"], windows[key][0], *wanted[key]) for key, state in new.items()}
     )
-    told = [key for key in new if key not in old or old[key]["state"] != new[key]["state"]]
+    told = [key for key in new if _is_news(old.get(key), new[key])]
     members = await repo.members_of({identity for identity, _ in told})
     for key in told:
         await _publish_change(bus, old.get(key), new[key], members[key[0]], now)

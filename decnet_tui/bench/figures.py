@@ -67,6 +67,8 @@ class Bench:
         """``runs`` measurements of each figure: the median counts."""
         self.folder, self.sessions, self.lines, self.runs = folder, sessions, lines, runs
         self.floors: dict[str, tuple[float, str]] = {}
+        self.data = folder
+        """What the last engine left: lists are asked of it."""
         self._number = 0
 
     def figures(self) -> Iterator[Figure]:
