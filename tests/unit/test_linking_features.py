@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from decnet.attribution.linking import Features, Login, features_of
 from decnet.attribution.linking.features import network_of, source_host
 from decnet.attribution.linking.public import is_public_host, share_of
-from decnet.attribution.linking.steps import alike, bands, marks_of, script_of, step_bits
+from decnet.attribution.linking.steps import alike, alike_at_most, bands, marks_of, script_of, step_bits
 from decnet.bounds import BITES
 from decnet.events.session import SessionEnded
 
@@ -188,6 +190,15 @@ def test_scripts_are_compared_by_steps_and_by_what_follows_what() -> None:
     assert alike(one, one) == 1.0
     assert alike(one, other) == pytest.approx(11 / 15)
     assert alike(one, marks_of(("x", "y"))) == 0.0
+
+
+@given(*[st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=9)] * 2)
+def test_no_two_scripts_are_more_alike_than_what_they_say_lets_them_be(
+    one: list[str], other: list[str]
+) -> None:
+    both = marks_of(one), marks_of(other)
+    assert alike(*both) <= alike_at_most(*both) <= 1.0
+    assert alike_at_most(both[0], both[0]) == 1.0
 
 
 def test_alike_scripts_share_a_band_and_strangers_hardly_ever() -> None:

@@ -244,6 +244,16 @@ def test_campaigns_that_one_session_ties_together_keep_the_older_id() -> None:
     assert linker.kits.now(younger) == older
 
 
+def test_a_script_that_is_like_those_of_two_kits_makes_them_one_campaign() -> None:
+    steps = [f"cat /proc/{n}" for n in range(12)]
+    linker = Linker()
+    for at, (address, some) in enumerate([(A, steps[:8]), (B, steps[:8]), (C, steps[4:]), (D, steps[4:])]):
+        linker.add(session(address, float(at), steps=some))
+    assert sorted(linker.campaigns().values()) == [sorted([A, B]), sorted([C, D])]
+    linker.add(session("203.0.9.7", 9.0, steps=steps[2:10]))
+    assert list(linker.campaigns().values()) == [sorted([A, B, C, D, "203.0.9.7"])]
+
+
 def test_campaigns_have_as_many_addresses_as_they_have() -> None:
     linker = linked(crowd(300, key="k"))
     assert [len(found) for found in linker.campaigns().values()] == [300]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import NamedTuple
 
@@ -23,6 +24,8 @@ from decnet.shell.assets import host_of, public_keys
 from decnet.shell.script import read_script
 
 VALUE_CHARS = 200
+REMEMBERED, REMEMBERED_CHARS = 2048, 4000
+"""Sessions whose commands need not be read again for what they fetch, and the characters of one at most."""
 _URL = re.compile(r"(?i)\b(?:https?|ftp|tftp)://[^\s'\"`;|<>()\\]{3,400}")
 _SOCKET = re.compile(r"/dev/(?:tcp|udp)/([\w.:-]{3,253})/\d{1,5}")
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?\Z")
@@ -127,13 +130,23 @@ def _hosts(part: SessionEnded, lines: Sequence[str]) -> Iterator[str]:
     sources = [item.url for item in part.downloads]
     sources += [found[0] for line in lines for found in _URL.finditer(line)]
     sources += [found[1] for line in lines for found in _SOCKET.finditer(line)]
-    commands = [command.command_text for command in part.commands]
-    for facts in read_script(commands).facts:
-        for one in facts.values():
-            sources += one.values.get("fetch.source", ())
+    commands = tuple(command.command_text for command in part.commands)
+    sources += _remembered(commands) if sum(map(len, commands)) <= REMEMBERED_CHARS else _sources_of(commands)
     for host in dict.fromkeys(map(source_host, sources)):
         if host and not is_public_host(host):
             yield host
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _remembered(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """Most sessions run what another one ran."""
+    return _sources_of(lines)
+
+
+def _sources_of(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """What a session's commands fetch from."""
+    facts = (one for line in read_script(lines).facts for one in line.values())
+    return tuple(dict.fromkeys(source for one in facts for source in one.values.get("fetch.source", ())))
 
 
 def source_host(source: str) -> str:

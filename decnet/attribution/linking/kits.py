@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from decnet.attribution.linking import numbers as n
 from decnet.attribution.linking.index import Index
 from decnet.attribution.linking.journal import CAMPAIGN, KIT, Journal
-from decnet.attribution.linking.steps import alike, bands, marks_of, step_bits
+from decnet.attribution.linking.steps import Marks, alike, alike_at_most, bands, marks_of, step_bits
 from decnet.bounds import bit
 from decnet.ids import campaign_id
 
@@ -152,7 +152,7 @@ class Kits:
         self.campaigns = Forest(CAMPAIGN, self._journal)
         self.merged_into: dict[str, str] = {}
         """Campaigns that are another one now."""
-        self.marks: dict[int, frozenset[str]] = {}
+        self.marks: dict[int, Marks] = {}
         self._buckets: dict[int, int | list[int]] = {}
 
     def add(self, member: int, assets: Sequence[int], steps: tuple[str, ...], at: float) -> News:
@@ -189,16 +189,23 @@ class Kits:
         self._joined(asset, other, news)
 
     def _similar_to(self, asset: int) -> list[int]:
-        """Scripts of other kits that are alike; the script stands in the bands from now on."""
-        own, found, seen = self.marks[asset], [], {asset}
+        """Scripts that are alike, one of each kit; the script stands in the bands from now on.
+
+        A band may hold many of one kit: who is like one of them is of it, the others need not be compared.
+        """
+        own, similar = self.marks[asset], self._similar
+        seen, found = {asset}, dict[int, int]()
         for band in bands(own):
             for other in self._bucket(band, asset):
                 if other in seen:
                     continue
                 seen.add(other)
-                if alike(own, self.marks[other]) >= self._similar:
-                    found.append(other)
-        return found
+                theirs, root = self.marks[other], self.kits.root(other)
+                if root in found or alike_at_most(own, theirs) < similar:
+                    continue
+                if alike(own, theirs) >= similar:
+                    found[root] = other
+        return list(found.values())
 
     def _bucket(self, band: int, asset: int) -> list[int]:
         """The scripts of a band, of which a new one becomes one while there is room."""
@@ -215,7 +222,7 @@ class Kits:
 
     def take(self, script: int, marks: Iterable[str]) -> None:
         """A script as it was kept; what it is like is known from its group."""
-        self.marks[script] = frozenset(marks)
+        self.marks[script] = Marks.of(marks)
         for band in bands(self.marks[script]):
             self._bucket(band, script)
 
@@ -322,5 +329,5 @@ class Kits:
         first = self._index.values[asset]
         if first.family != n.SCRIPT:
             return f"{first.family} {first.text}"
-        steps = sorted(mark for mark in self.marks[asset] if "\n" not in mark)
+        steps = sorted(mark for mark in self.marks[asset].all if "\n" not in mark)
         return max(steps, key=lambda step: (step_bits(step), len(step)))

@@ -224,7 +224,7 @@ class _Rows:
             "value": value.text,
             "campaign_root": self.term(kits.campaigns.root(number)) if held else None,
             "kit_root": self.term(kits.kits.root(number)) if kits.kits.holds(number) else None,
-            "marks": sorted(kits.marks[number]) if number in kits.marks else None,
+            "marks": sorted(kits.marks[number].all) if number in kits.marks else None,
         }
 
     def value(self, member: int, number: int) -> ValueRow | None:

@@ -17,6 +17,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 
 from decnet.attribution.linking import numbers as n
 from decnet.bounds import bit
@@ -87,9 +88,23 @@ def _kept(word: str) -> str:
     return _DIGITS.sub("#", word) if _SYSTEM.match(word) else ""
 
 
-def marks_of(steps: Sequence[str]) -> frozenset[str]:
+class Marks(NamedTuple):
     """What two scripts are compared by."""
-    return frozenset((*steps, *(f"{one}\n{other}" for one, other in pairwise(steps))))
+
+    all: frozenset[str]
+    bits: int
+    """What all of them say."""
+
+    @classmethod
+    def of(cls, marks: Iterable[str]) -> Marks:
+        """As they were kept."""
+        kept = frozenset(marks)
+        return cls(kept, sum(map(step_bits, kept)))
+
+
+def marks_of(steps: Sequence[str]) -> Marks:
+    """The marks of a script."""
+    return Marks.of((*steps, *(f"{one}\n{other}" for one, other in pairwise(steps))))
 
 
 @lru_cache(maxsize=16_384)
@@ -107,10 +122,15 @@ def script_id(steps: Sequence[str]) -> str:
     return "sc-" + hashlib.sha256("\n".join(steps).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def alike(one: frozenset[str], other: frozenset[str]) -> float:
+def alike(one: Marks, other: Marks) -> float:
     """Weighted Jaccard of the marks of two scripts, 0..1."""
-    both = sum(map(step_bits, one & other))
-    return both / (sum(map(step_bits, one)) + sum(map(step_bits, other)) - both) if both else 0.0
+    both = sum(map(step_bits, one.all & other.all))
+    return both / (one.bits + other.bits - both) if both else 0.0
+
+
+def alike_at_most(one: Marks, other: Marks) -> float:
+    """What :func:`alike` could be for two that say so much, at a fraction of its cost."""
+    return min(one.bits, other.bits) / max(one.bits, other.bits, 1)
 
 
 _PRIME = (1 << 61) - 1
@@ -128,9 +148,9 @@ def _row(step: str) -> array[int]:
     return array("Q", map(min, zip(*copies, strict=True)))
 
 
-def bands(marks: Iterable[str]) -> list[int]:
+def bands(marks: Marks) -> list[int]:
     """One number a band; scripts that share one are worth comparing."""
-    least = [min(row) for row in zip(*(_row(mark) for mark in marks), strict=True)]
+    least = [min(row) for row in zip(*(_row(mark) for mark in marks.all), strict=True)]
     return [
         hash((at, *least[at * n.ROWS : (at + 1) * n.ROWS])) & 0xFFFFFFFFFFFF for at in range(n.BANDS)
     ]  # of numbers only: the same in every process
