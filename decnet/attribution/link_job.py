@@ -216,7 +216,7 @@ class LinkJob:
                 self.homeless += 1
                 continue
             try:
-                part = SessionEnded.parse(dict(one.payload), [], self._strange)
+                part = SessionEnded.parse({**one.payload, "commands": one.lines}, [], self._strange)
                 out.append((part.session_id, features_of([part], logins)))
             except (MalformedEvent, ValueError) as error:
                 self.unread += 1

@@ -17,6 +17,7 @@ from decnet.attribution.link_store import load
 from decnet.attribution.linking import Linker, state_of
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
+from decnet.engine import settle_collector
 from tests.bench.test_linking_cost import sessions
 from tests.dbkit import open_repo
 from tests.plantkit import plant
@@ -66,6 +67,7 @@ async def test_a_stored_history_of_a_hundred_thousand_sessions_is_linked_and_lin
     async with open_repo("sqlite", tmp_path) as repo:
         count = await stored(repo, OWNERS)
         job, late = LinkJob(Settings()), list[float]()
+        settle_collector()  # as in an engine
         watching = asyncio.create_task(waits(late))
         started, cpu = time.perf_counter(), time.process_time()
         await job.run(repo)

@@ -24,9 +24,11 @@ class StoredLogin(TypedDict):
 
 
 class LinkableSession(NamedTuple):
-    """One stored session with its attempts to log in, in order."""
+    """One stored session with its commands as they were typed and its attempts to log in, each in order."""
 
     payload: EndedPayload
+    """Without the commands."""
+    lines: list[str]
     logins: list[StoredLogin]
 
 

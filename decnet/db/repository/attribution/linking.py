@@ -14,7 +14,7 @@ from sqlalchemy import Table, bindparam, delete, func, literal, or_, select, tup
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import R, SqlRepository, chunks, replace
-from decnet.db.repository.recorder.sessions import SessionsMixin, payload_of
+from decnet.db.repository.recorder.sessions import IN_ORDER, SessionsMixin, payload_of
 from decnet.db.rows.linktables import (
     DueSession,
     LinkableSession,
@@ -41,7 +41,7 @@ from decnet.db.schema.linking import (
     LinkTerm,
     LinkValue,
 )
-from decnet.db.schema.recorder import Credential, SessionRow
+from decnet.db.schema.recorder import Command, Credential, SessionRow
 from decnet.db.types import utcnow
 from decnet.errors import DatabaseError
 
@@ -49,7 +49,7 @@ _DUE, _GONE, _STATE, _SAID = table_of(LinkDue), table_of(LinkGone), table_of(Lin
 _ADDRESS, _TERM, _VALUE = table_of(LinkAddress), table_of(LinkTerm), table_of(LinkValue)
 _GROUP, _OF_SESSION, _MERGED = table_of(LinkGroup), table_of(LinkSession), table_of(CampaignMerge)
 _WHY = table_of(IdentityLink)
-_SESSION, _CREDENTIAL = table_of(SessionRow), table_of(Credential)
+_SESSION, _COMMAND, _CREDENTIAL = table_of(SessionRow), table_of(Command), table_of(Credential)
 LINKING = "linking"
 PAGE = 5_000
 """Rows that are read at once when linking is made again."""
@@ -108,11 +108,21 @@ class LinkingMixin(SessionsMixin, SqlRepository):
                 )
             ]
             logins = await self._logins(session, ids)
-        commands = await self._commands([row["session_id"] for row in rows])
+            lines = await self._lines(session, ids)
         return [
-            LinkableSession(payload_of(row, commands[row["session_id"]]), logins[row["session_id"]])
+            LinkableSession(payload_of(row, ()), lines[row["session_id"]], logins[row["session_id"]])
             for row in rows
         ]
+
+    async def _lines(self, session: AsyncSession, ids: Sequence[str]) -> dict[str, list[str]]:
+        """The texts of commands by session, in order: all that linking reads of them."""
+        out: dict[str, list[str]] = defaultdict(list)
+        for part in chunks(ids):
+            query = select(_COMMAND.c.session_id, _COMMAND.c.command_text)
+            query = query.where(_COMMAND.c.session_id.in_(part)).order_by(*IN_ORDER)
+            for owner, text in await session.execute(query):
+                out[owner].append(text)
+        return out
 
     async def _logins(self, session: AsyncSession, ids: Sequence[str]) -> dict[str, list[StoredLogin]]:
         """Attempts by session, in order of their times."""

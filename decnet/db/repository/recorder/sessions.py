@@ -30,6 +30,8 @@ _BASE = (
     "session_id", "attacker_uuid", "attacker_ip", "decky_id", "service", "protocol", "sensor_session", "started_at",
 )  # fmt: skip
 _COMMAND_TEXTS = ("user", "uid", "src", "pwd")
+IN_ORDER = (_COMMAND.c.session_id, _COMMAND.c.ts, _COMMAND.c.position, _COMMAND.c.command_id)
+"""Sessions, and the commands of each as they were typed."""
 _PAYLOAD = (*_BASE, "connected_at", "ended_at", *LAST, *LISTS)
 _OF_PIECES = ("started_at", "failed_at", "piece", "torn", "span")
 _IF_SAID = frozenset({"commands_dropped", "items_dropped", "connected_at"})
@@ -134,10 +136,9 @@ class SessionsMixin(SqlRepository):
 
     async def _commands(self, session_ids: Sequence[str]) -> dict[str, list[StoredCommand]]:
         out: dict[str, list[StoredCommand]] = defaultdict(list)
-        order = (_COMMAND.c.session_id, _COMMAND.c.ts, _COMMAND.c.position, _COMMAND.c.command_id)
         async with self._read() as session:
             for part in chunks(session_ids):
-                query = select(_COMMAND).where(_COMMAND.c.session_id.in_(part)).order_by(*order)
+                query = select(_COMMAND).where(_COMMAND.c.session_id.in_(part)).order_by(*IN_ORDER)
                 for row in await self._rows(session, query):
                     owner, command = row.pop("session_id"), {"id": row.pop("command_id"), **row}
                     out[owner].append(shaped(StoredCommand, command))
