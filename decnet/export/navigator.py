@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from decnet.attack.catalogue import Catalogue, load_catalogue
 from decnet.export.known import NOTHING, Known, campaigns_of, place_of
@@ -24,7 +24,7 @@ _MOST = 200
 
 
 class LayerRow(TypedDict):
-    """What of a tag a layer tells of."""
+    """What of some tags of one kind a layer tells of; ``tags`` is how many they are: one where it is left out."""
 
     technique_id: str
     sub_technique_id: str | None
@@ -33,6 +33,7 @@ class LayerRow(TypedDict):
     identity_uuid: str | None
     attacker_uuid: str | None
     attacker_ip: str | None
+    tags: NotRequired[int]
 
 
 def navigator_layer(
@@ -75,7 +76,7 @@ def navigator_layer(
         "gradient": {
             "colors": _COLOURS,
             "minValue": 0,
-            "maxValue": max((len(seen) for seen in cells.values()), default=1),
+            "maxValue": max(map(_tags, cells.values()), default=1),
         },
     }
 
@@ -92,12 +93,16 @@ def _cell(
         named = ", ".join(rules[:_RULES_NAMED]) + (" …" if len(rules) > _RULES_NAMED else "")
         actors = {row.get("identity_uuid") or row.get("attacker_uuid") for row in rows}
         cell |= {
-            "score": len(rows),
-            "comment": f"{len(rows)} tags of {len(actors)} identities by {visible(named, 400)}{_where(rows, beside)}",
+            "score": _tags(rows),
+            "comment": f"{_tags(rows)} tags of {len(actors)} identities by {visible(named, 400)}{_where(rows, beside)}",
         }
     if tactic in known.tactics:
         cell["tactic"] = known.tactics[tactic][0]
     return cell
+
+
+def _tags(rows: Iterable[LayerRow]) -> int:
+    return sum(row.get("tags", 1) for row in rows)
 
 
 def _where(rows: list[LayerRow], beside: Known) -> str:

@@ -6,9 +6,9 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -21,7 +21,7 @@ from decnet_tui.linkedrows import identity_meant, whose_rows
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
     from decnet.db.repository.conditions import Whose
-    from decnet.db.rows.lists import ListedTag
+    from decnet.db.rows.lists import ListedTag, TagCount
     from decnet.export.known import ExportPlace, Known
     from decnet.intel.places import Places
 
@@ -60,9 +60,17 @@ def export(
             whose = await whose_rows(repo, places, where, campaign, ignored)
             if identity is not None:
                 whose = whose._replace(identity=(await identity_meant(repo, identity))[0])
+            if what == "navigator":  # counts alone: the tags themselves would take a hundred times as long
+                counts = await repo.tag_counts(moment, attacker, ignored, whose=whose)
+                known = await _known(repo, places, counts, ignored)
+                _write(output, _layer(counts, known, _about(asked)))
+                return sum(row["tags"] for row in counts)
             rows = await _rows(repo, moment, attacker, whose, ignored)
             known = await _known(repo, places, rows, ignored)
-        _write(output, _pieces(what, rows, known, _about(asked)))
+            if what == "stix":
+                hosts = await repo.hosts_by_attacker(sorted(_attackers(rows)), ignored)
+                known = known._replace(hosts=hosts)
+        _write(output, _pieces(what, rows, known))
         return len(rows)
 
     count = common.run(main)
@@ -81,12 +89,14 @@ async def _rows(
     return [{**tag, "technique_name": name(tag["sub_technique_id"] or tag["technique_id"])} for tag in tags]
 
 
-async def _known(repo: BaseRepository, places: Places, rows: list[ListedTag], ignored: bool) -> Known:
+async def _known(
+    repo: BaseRepository, places: Places, rows: Sequence[ListedTag] | Sequence[TagCount], ignored: bool
+) -> Known:
     """Where the addresses of some tags are, their identities and campaigns."""
     from decnet.db.repository.conditions import Whose
     from decnet.export import Known
 
-    attackers = sorted({row["attacker_uuid"] for row in rows if row["attacker_uuid"]})
+    attackers = sorted(_attackers(rows))
     named = await repo.campaigns_by_attacker(attackers)
     listed = await repo.list_campaigns(limit=0, ignored=ignored, whose=Whose(attackers)) if named else []
     return Known(
@@ -94,8 +104,11 @@ async def _known(repo: BaseRepository, places: Places, rows: list[ListedTag], ig
         await repo.identities_by_id([row["identity_uuid"] for row in rows if row["identity_uuid"]]),
         {one["campaign_uuid"]: one for one in listed},
         {uuid: [one["campaign_uuid"] for one in some] for uuid, some in named.items()},
-        await repo.hosts_by_attacker(attackers, ignored),
     )
+
+
+def _attackers(rows: Sequence[ListedTag] | Sequence[TagCount]) -> set[str]:
+    return {row["attacker_uuid"] for row in rows if row["attacker_uuid"]}
 
 
 def _place(places: Places, ip: str) -> ExportPlace:
@@ -113,16 +126,22 @@ def _about(asked: Mapping[str, object]) -> str:
     return ", ".join(parts if asked["since"] else [*parts, "all that is stored"])
 
 
-def _pieces(what: Format, rows: list[ListedTag], known: Known, about: str) -> Iterable[str]:
-    from decnet.export import csv_lines, json_lines, navigator_layer, stix_bundle
+def _layer(counts: Sequence[TagCount], known: Known, about: str) -> list[str]:
+    from decnet.export import navigator_layer
+    from decnet.export.navigator import LayerRow
+
+    rows = cast("Sequence[LayerRow]", counts)
+    return [json.dumps(navigator_layer(rows, description=about, beside=known), indent=1), "\n"]
+
+
+def _pieces(what: Format, rows: list[ListedTag], known: Known) -> Iterable[str]:
+    from decnet.export import csv_lines, json_lines, stix_bundle
 
     if what == "csv":
         return csv_lines(rows, known)
     if what == "jsonl":
         return json_lines(rows, known)
-    if what == "stix":
-        return [stix_bundle(rows, known), "\n"]
-    return [json.dumps(navigator_layer(rows, description=about, beside=known), indent=1), "\n"]
+    return [stix_bundle(rows, known), "\n"]
 
 
 def _write(output: Path, pieces: Iterable[str]) -> None:

@@ -81,26 +81,29 @@ async def test_tags_are_filtered_at_their_borders(repo: BaseRepository) -> None:
         repo, "ttp_tag",
         tag("a"), tag("b", B, T + 1, sub_technique_id="T1059.004", rule_id="R2"), tag("c", C, T + 2, technique_id="T1105"),
         tag("gone", superseded_by="a"), tag("better", replaced_by="a"), tag("i", None, T + 3, identity_uuid="outer"), tag("x", "unknown", T - 1),
+        {**tag("n", C), "seen_at": None}, {**tag("m", B), "seen_at": None},
     )  # fmt: skip
 
     async def found(**options: Any) -> list[Any]:
         return names(await repo.list_tags(**options), "uuid")
 
-    everything = ["i", "c", "b", "a", "x"]
-    assert await found() == await found(limit=0) == await found(limit=5) == everything
+    everything = ["i", "c", "b", "a", "x", "m", "n"]
+    assert await found() == await found(limit=0) == await found(limit=7) == everything, "without a time: last"
     assert await found(limit=1) == ["i"]
+    assert await found(limit=5) == everything[:5]
+    assert await found(limit=6) == everything[:6]
     assert await found(since=T + 1) == await found(since=NOW + timedelta(seconds=1)) == everything[:3]
     assert await found(since=T + 3.001) == []
-    assert await found(technique="T1059") == ["i", "b", "a", "x"]
+    assert await found(technique="T1059") == ["i", "b", "a", "x", "m", "n"]
     assert await found(technique="T1059.004") == ["b"]
-    assert await found(session="s1") == await found(attacker=B) == await found(attacker=IPS[1]) == ["b"]
-    assert await found(attacker="::ffff:192.0.2.2") == ["b"]
+    assert await found(session="s1") == await found(attacker=B) == await found(attacker=IPS[1]) == ["b", "m"]
+    assert await found(attacker="::ffff:192.0.2.2") == ["b", "m"]
     rows = {row["uuid"]: row for row in await repo.list_tags()}
     assert [rows[k]["identity_uuid"] for k in "abcix"] == [IA, IA, IC, "outer", None]
     assert [rows[k]["attacker_ip"] for k in "abcix"] == [*IPS, None, None]
     await put(repo, "ttp_tag", *(tag(f"many{n:03}", C, T - 9) for n in range(100)))
     assert len(await found()) == 100, "a limit of its own"
-    assert len(await found(limit=0)) == 105
+    assert len(await found(limit=0)) == 107
 
 
 async def test_sessions_are_those_alive_at_a_moment_or_later(repo: BaseRepository) -> None:
@@ -409,6 +412,22 @@ async def test_what_is_new_since_a_moment(repo: BaseRepository) -> None:
     rows = [(r["technique"], r["tags"], r["attackers"]) for r in await repo.new_techniques(T)]
     assert rows == [("T1105", 2, 1), ("T1059.004", 1, 1)], "one that was seen before is not new"
     assert names(await repo.new_techniques(T + 0.001), "technique") == []
+    await put(repo, "session", {"session_id": "hidden", "attacker_uuid": A, "ignored_by": "x"})
+    await put(
+        repo, "ttp_tag",
+        *(tag(f"sub{n}", B, T + n, technique_id="T1070", sub_technique_id=f"T1070.00{n}") for n in range(4)),
+        tag("old", A, T - 9, technique_id="T1070", sub_technique_id="T1070.002"),
+        tag("whole", A, T - 9, technique_id="T1070"),
+        {**tag("marked", A, T - 9, technique_id="T1070", sub_technique_id="T1070.003"), "session_id": "hidden"},
+        {**tag("timeless", A, T, technique_id="T1070", sub_technique_id="T1070.001"), "seen_at": None},
+        tag("other", B, T + 7, technique_id="T1098"),
+    )  # fmt: skip
+    new = {r["technique"]: (r["first_seen"], r["tags"]) for r in await repo.new_techniques(T + 1)}
+    assert new == {
+        "T1070.001": (NOW + timedelta(seconds=1), 2),
+        "T1070.003": (NOW + timedelta(seconds=3), 1),
+        "T1098": (NOW + timedelta(seconds=7), 1),
+    }, "what is marked was not seen"
     await put(
         repo,
         "session",

@@ -9,6 +9,19 @@ from decnet.db.rows import JsonObject
 from decnet.events.intel import Answer
 
 
+class TagCount(TypedDict):
+    """How many tags one rule gave one attacker for one technique, with whose they are now."""
+
+    technique_id: str
+    sub_technique_id: str | None
+    tactic: str
+    rule_id: str
+    attacker_uuid: str | None
+    attacker_ip: str | None
+    identity_uuid: str | None
+    tags: int
+
+
 class ListedTag(TypedDict):
     """One tag with whose it is; ``technique_name`` is filled in by who knows the catalogue."""
 

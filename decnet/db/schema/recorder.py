@@ -9,9 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Index, LargeBinary
+from sqlalchemy import text as sql
 from sqlmodel import Field
 
 from decnet.db.schema.columns import Stored, json_column, moment, number, real, text, text_key
+
+MARKED = sql("ignored_by IS NOT NULL")
+"""What is left out of lists: indices of these rows alone are small, and asked before all else."""
 
 
 class Attacker(Stored, table=True):
@@ -22,7 +26,11 @@ class Attacker(Stored, table=True):
     """
 
     __tablename__ = "attacker"
-    __table_args__ = (Index("ix_attacker_ip", "ip"), Index("ix_attacker_last_seen", "last_seen"))
+    __table_args__ = (
+        Index("ix_attacker_ip", "ip"),
+        Index("ix_attacker_last_seen", "last_seen"),
+        Index("ix_attacker_marked", "attacker_uuid", sqlite_where=MARKED, postgresql_where=MARKED),
+    )
     attacker_uuid: str = text_key()
     ip: str | None = text(None)
     first_seen: datetime | None = moment(None)
@@ -93,6 +101,7 @@ class SessionRow(Stored, table=True):
         Index("ix_session_tagged", "tagged_at", "ended_at"),
         Index("ix_session_keystrokes", "keystrokes_ref"),
         Index("ix_session_sensor_session", "sensor_session"),
+        Index("ix_session_marked", "session_id", sqlite_where=MARKED, postgresql_where=MARKED),
     )
     session_id: str = text_key()
     attacker_uuid: str | None = text(None)

@@ -19,6 +19,7 @@ from decnet.db.repository.conditions import (
     ALL,
     Whose,
     attacker_is,
+    attacker_is_shown,
     tag_identity,
     tag_is_shown,
     tag_stands,
@@ -26,7 +27,7 @@ from decnet.db.repository.conditions import (
     whose_is,
     with_tag_identity,
 )
-from decnet.db.rows.lists import ListedAttacker, ListedCredential, ListedSession, ListedTag
+from decnet.db.rows.lists import ListedAttacker, ListedCredential, ListedSession, ListedTag, TagCount
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Credential, Identity, SessionRow
 from decnet.db.schema.story import SessionStory
@@ -40,6 +41,7 @@ _ATTACKER, _IDENTITY, _CREDENTIAL = table_of(Attacker), table_of(Identity), tabl
 """The identity that a tag itself names."""
 _CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
 _seen_last = func.coalesce(_ATTACKER.c.last_seen, _ATTACKER.c.told_at)
+_COUNTED = ("technique_id", "sub_technique_id", "tactic", "rule_id", "attacker_uuid", "identity_uuid")
 _TAG_ROW = (
     "uuid",
     "source_kind",
@@ -113,23 +115,50 @@ class EvidenceMixin(SqlRepository):
         ``technique`` may be a technique or a sub-technique. Of a campaign its sessions are asked for. technique_name is
         the caller's.
         """
-        where = [tag_stands(), *attacker_is(_TAG.c.attacker_uuid, attacker)]
-        where += await self._tag_is_of(whose)
-        if since is not None:
-            where.append(_TAG.c.seen_at >= as_utc(since))
+        where = await self._tags_asked(since, attacker, ignored, whose)
         if session is not None:
             where.append(_TAG.c.session_id.in_([session] if isinstance(session, str) else session))
         if technique is not None:
             where.append(or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique))
-        if not ignored:
-            where.append(tag_is_shown())
         identity = tag_identity().label("identity_uuid")
         query = select(*(_TAG.c[name] for name in _TAG_ROW), _ATTACKER.c.ip.label("attacker_ip"), identity)
         joined = _TAG.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid)
-        joined = joined.outerjoin(_SESSION, _SESSION.c.session_id == _TAG.c.session_id)
         query = query.select_from(with_tag_identity(joined)).where(and_(*where))
-        rows = await self._listed(query.order_by(_newest(_TAG.c.seen_at), _TAG.c.uuid), limit)
+        rows = await self._latest(query, _TAG.c.seen_at, _TAG.c.uuid, limit)
         return [shaped(ListedTag, {**row, "technique_name": None}) for row in rows]
+
+    async def tag_counts(
+        self,
+        since: Since = None,
+        attacker: str | None = None,
+        ignored: bool = False,
+        *,
+        whose: Whose = ALL,
+    ) -> list[TagCount]:
+        """How many tags of :meth:`list_tags` each rule gave each attacker, by technique; in no order.
+
+        Counted where they are stored: of a million tags there are some tens of thousands of these.
+        """
+        where = await self._tags_asked(since, attacker, ignored, whose)
+        own = [_TAG.c[name] for name in _COUNTED]
+        counted = select(*own, func.count().label("tags")).where(and_(*where)).group_by(*own).subquery()
+        joined = counted.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == counted.c.attacker_uuid)
+        shown = [counted.c[name] for name in (*_COUNTED, "tags") if name != "identity_uuid"]
+        named = (_ATTACKER.c.ip.label("attacker_ip"), tag_identity(counted).label("identity_uuid"))
+        async with self._read() as session:
+            query = select(*shown, *named).select_from(with_tag_identity(joined, counted))
+            return await self._rows(session, query, TagCount)
+
+    async def _tags_asked(
+        self, since: Since, attacker: str | None, ignored: bool, whose: Whose
+    ) -> list[ColumnElement[bool]]:
+        where = [tag_stands(), *attacker_is(_TAG.c.attacker_uuid, attacker)]
+        where += await self._tag_is_of(whose)
+        if since is not None:
+            where.append(_TAG.c.seen_at >= as_utc(since))
+        if not ignored:
+            where.append(tag_is_shown())
+        return where
 
     async def _tag_is_of(self, whose: Whose) -> list[ColumnElement[bool]]:
         """The filter of tags: those of an identity are all of its attackers, and those that name it or a part of it alone."""
@@ -183,9 +212,7 @@ class EvidenceMixin(SqlRepository):
         joined = _SESSION.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _SESSION.c.attacker_uuid)
         joined = joined.outerjoin(_STORY, _STORY.c.session_id == _SESSION.c.session_id)
         query = query.select_from(joined).where(and_(*where))
-        rows = await self._listed(
-            query.order_by(_newest(_SESSION.c.started_at), _SESSION.c.session_id), limit
-        )
+        rows = await self._latest(query, _SESSION.c.started_at, _SESSION.c.session_id, limit)
         return [shaped(ListedSession, {**row, "command_count": row["command_count"] or 0}) for row in rows]
 
     async def list_attackers(
@@ -244,25 +271,36 @@ class EvidenceMixin(SqlRepository):
 
         With ``clear`` that is the clear text, and ``secret`` too, where it was kept.
         """
-        where = [
-            *attacker_is(_CREDENTIAL.c.attacker_uuid, attacker),
-            *_not_marked(_ATTACKER.c.ignored_by, ignored),
-        ]
+        where = attacker_is(_CREDENTIAL.c.attacker_uuid, attacker)
+        if not ignored:
+            where.append(attacker_is_shown(_CREDENTIAL.c.attacker_uuid))
         if since is not None:
             where.append(_CREDENTIAL.c.last_seen >= as_utc(since))
         joined = _CREDENTIAL.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _CREDENTIAL.c.attacker_uuid)
         query = (
             select(_CREDENTIAL, _ATTACKER.c.ip.label("attacker_ip")).select_from(joined).where(and_(*where))
         )
-        rows = await self._listed(
-            query.order_by(_newest(_CREDENTIAL.c.last_seen), _CREDENTIAL.c.credential_id), limit
-        )
+        rows = await self._latest(query, _CREDENTIAL.c.last_seen, _CREDENTIAL.c.credential_id, limit)
         shown = [row if clear else {**row, "secret": None} for row in rows]
         labels = (login_label(row["username"], row["secret_hmac"], row["secret"]) for row in shown)
         return [
             shaped(ListedCredential, {**row, "login": label})
             for row, label in zip(shown, labels, strict=True)
         ]
+
+    async def _latest(self, query: Any, column: Any, tie: Any, limit: int) -> list[Row]:
+        """Rows of a query, the newest first, those without a time last: each by the index of its time.
+
+        Both at once cannot be: PostgreSQL's indices have them first, SQLite's last.
+        """
+        timed = query.where(column.is_not(None)).order_by(column.desc(), tie)
+        timeless = query.where(column.is_(None)).order_by(tie)
+        async with self._read() as session:
+            rows = await self._rows(session, timed.limit(limit) if limit > 0 else timed)
+            if limit <= 0 or len(rows) < limit:
+                left = timeless.limit(limit - len(rows)) if limit > 0 else timeless
+                rows += await self._rows(session, left)
+        return rows
 
     async def _listed(self, query: Any, limit: int) -> list[Row]:
         async with self._read() as session:

@@ -13,16 +13,16 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, select
 
 from decnet.db.repository.base import SqlRepository
-from decnet.db.repository.conditions import ALL, Whose, whose_is
+from decnet.db.repository.conditions import ALL, Whose, attacker_is_shown, whose_is
 from decnet.db.rows.lists import Often, Top
 from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Attacker, Credential, SessionRow
+from decnet.db.schema.recorder import Credential, SessionRow
 from decnet.db.schema.story import SessionThing
 from decnet.db.types import as_utc
 from decnet.keyed import login_label
 
 _SESSION, _THING = table_of(SessionRow), table_of(SessionThing)
-_CREDENTIAL, _ATTACKER = table_of(Credential), table_of(Attacker)
+_CREDENTIAL = table_of(Credential)
 Since = datetime | float | None
 MAX_ASKED = 200
 """Values of one attacker at most of which it is told how common they are."""
@@ -48,7 +48,11 @@ class StatsMixin(SqlRepository):
     async def top_users(self, since: Since = None, limit: int = 10, whose: Whose = ALL) -> Top:
         """User names that were tried."""
         return await self._top(
-            [_CREDENTIAL.c.username], _tried(), _CREDENTIAL.c.attacker_uuid, self._tries(since, whose), limit
+            [_CREDENTIAL.c.username],
+            _CREDENTIAL,
+            _CREDENTIAL.c.attacker_uuid,
+            self._tries(since, whose),
+            limit,
         )
 
     async def top_logins(
@@ -59,7 +63,7 @@ class StatsMixin(SqlRepository):
         secret = func.max(_CREDENTIAL.c.secret)
         where = [*self._tries(since, whose), _CREDENTIAL.c.secret_hmac.is_not(None)]
         return await self._top(
-            columns, _tried(), _CREDENTIAL.c.attacker_uuid, where, limit, [secret],
+            columns, _CREDENTIAL, _CREDENTIAL.c.attacker_uuid, where, limit, [secret],
             lambda name, hmac, kept: login_label(name, hmac, kept if clear else None),
         )  # fmt: skip
 
@@ -144,7 +148,7 @@ class StatsMixin(SqlRepository):
     def _tries(self, since: Since, whose: Whose) -> list[ColumnElement[bool]]:
         """The filter of log-ins."""
         whoever = whose_is(_CREDENTIAL.c.attacker_uuid, whose, self.db.dialect)
-        shown = [_ATTACKER.c.ignored_by.is_(None), *whoever]
+        shown = [attacker_is_shown(_CREDENTIAL.c.attacker_uuid), *whoever]
         return shown if since is None else [*shown, _CREDENTIAL.c.last_seen >= as_utc(since)]
 
     async def _top(
@@ -173,10 +177,6 @@ class StatsMixin(SqlRepository):
             for who, count, _, *values in rows
         ]
         return {"of": int(rows[0][2]) if rows else 0, "top": top}
-
-
-def _tried() -> Any:
-    return _CREDENTIAL.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _CREDENTIAL.c.attacker_uuid)
 
 
 def _urls(downloads: Any) -> set[str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import R, Row, SqlRepository, chunks, shaped
@@ -21,9 +21,6 @@ from decnet.events.ttp import SEVERITIES
 
 _TAG, _SESSION = table_of(TTPTag), table_of(SessionRow)
 _ATTACKER, _IDENTITY = table_of(Attacker), table_of(Identity)
-_SHOWN = _TAG.outerjoin(_SESSION, _SESSION.c.session_id == _TAG.c.session_id).outerjoin(
-    _ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid
-)
 _STORY, _THING = table_of(SessionStory), table_of(SessionThing)
 _TOLD = (
     _STORY.c.severity,
@@ -58,22 +55,27 @@ class SummaryMixin(SqlRepository):
 
     async def new_techniques(self, since: Since) -> list[NewTechnique]:
         """Techniques whose very first tag is not older than ``since``: technique, first_seen, tags, attackers."""
-        technique = func.coalesce(_TAG.c.sub_technique_id, _TAG.c.technique_id)
-        first = func.min(_TAG.c.seen_at)
-        query = (
-            select(
-                technique.label("technique"),
-                first.label("first_seen"),
-                func.count().label("tags"),
-                func.count(_TAG.c.attacker_uuid.distinct()).label("attackers"),
+        begun = as_utc(since)
+        async with self._read() as session:
+            first: dict[str, datetime] = {}
+            for technique, sub, seen in await session.execute(_first_of_each()):
+                if (moment := as_utc(seen)) is not None:
+                    first[sub or technique] = min(moment, first.get(sub or technique, moment))
+            new = sorted(name for name, moment in first.items() if begun is None or moment >= begun)
+            technique = func.coalesce(_TAG.c.sub_technique_id, _TAG.c.technique_id)
+            of_these = _TAG.c.technique_id.in_(sorted({name.partition(".")[0] for name in new}))
+            query = (
+                select(
+                    technique.label("technique"),
+                    func.min(_TAG.c.seen_at).label("first_seen"),
+                    func.count().label("tags"),
+                    func.count(_TAG.c.attacker_uuid.distinct()).label("attackers"),
+                )
+                .where(of_these, technique.in_(new), tag_stands(), tag_is_shown())
+                .group_by(technique)
+                .order_by(func.count().desc(), technique)
             )
-            .select_from(_SHOWN)
-            .where(tag_stands(), tag_is_shown())
-            .group_by(technique)
-            .having(first >= as_utc(since))
-            .order_by(func.count().desc(), technique)
-        )
-        return await self._some(query, 0, NewTechnique)
+            return await self._rows(session, query, NewTechnique) if new else []
 
     async def sessions_worth_reading(self, since: Since, limit: int = 10) -> list[SessionWorthReading]:
         """Sessions alive since then, one for each playbook: first the worst, then what was never seen before.
@@ -124,6 +126,31 @@ class SummaryMixin(SqlRepository):
     async def _some(self, query: Any, limit: int, kind: type[R]) -> list[R]:
         async with self._read() as session:
             return await self._rows(session, query.limit(limit) if limit else query, kind)
+
+
+def _first_of_each() -> Any:
+    """Technique, sub-technique (or None), and when its first tag that is shown was: by the index that begins so.
+
+    There are a few hundred of them however many tags there are. Each is looked for beyond the one before, and its first
+    tag read from the front; grouping all tags would read every one of them.
+    """
+    column, sub_column = _TAG.c.technique_id, _TAG.c.sub_technique_id
+    found = select(func.min(column).label("technique")).cte("found", recursive=True)
+    beyond = select(func.min(column)).where(column > found.c.technique).scalar_subquery()
+    found = found.union_all(select(beyond).where(found.c.technique.is_not(None)))
+    least_sub = select(func.min(sub_column)).where(column == found.c.technique).scalar_subquery()
+    start = select(found.c.technique, least_sub.label("sub")).where(found.c.technique.is_not(None))
+    pairs = start.cte("pairs", recursive=True)
+    next_sub = select(func.min(sub_column)).where(column == pairs.c.technique, sub_column > pairs.c.sub)
+    following = select(pairs.c.technique, next_sub.scalar_subquery()).where(pairs.c.sub.is_not(None))
+    pairs = pairs.union_all(following)
+
+    def first(sub: ColumnElement[bool]) -> Any:
+        own = (column == pairs.c.technique, sub, _TAG.c.seen_at.is_not(None), tag_stands(), tag_is_shown())
+        return select(_TAG.c.seen_at).where(*own).order_by(_TAG.c.seen_at).limit(1).scalar_subquery()
+
+    seen = case((pairs.c.sub.is_(None), first(sub_column.is_(None))), else_=first(sub_column == pairs.c.sub))
+    return select(pairs.c.technique, pairs.c.sub, seen)
 
 
 async def _with_news(session: AsyncSession, sessions: Sequence[str]) -> set[str]:

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, replace, shaped
-from decnet.db.repository.conditions import tag_stands
+from decnet.db.repository.conditions import session_is_shown, tag_stands
 from decnet.db.rows.story import NOT_JUDGED, FirstTimes, ListedPlaybook, SessionTold, StoryRow, ThingRow
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Credential, SessionRow
@@ -82,7 +82,10 @@ class StoriesMixin(SqlRepository):
 
         ``severities`` are those that are asked for, none for all; ``limit`` 0 is all.
         """
-        where: list[ColumnElement[bool]] = [_STORY.c.playbook.is_not(None), _SESSION.c.ignored_by.is_(None)]
+        where: list[ColumnElement[bool]] = [
+            _STORY.c.playbook.is_not(None),
+            session_is_shown(_STORY.c.session_id),
+        ]
         where += [_STORY.c.seen_at >= as_utc(since)] if since is not None else []
         where += [_STORY.c.severity.in_(severities)] if severities else []
         rank, sessions = func.min(_STORY.c.rank), func.count()
@@ -95,7 +98,6 @@ class StoriesMixin(SqlRepository):
                 func.min(_STORY.c.seen_at).label("first_seen"),
                 func.max(_STORY.c.seen_at).label("last_seen"),
             )
-            .select_from(_STORY.join(_SESSION, _SESSION.c.session_id == _STORY.c.session_id))
             .where(*where)
             .group_by(_STORY.c.playbook)
             .order_by(rank, sessions.desc(), _STORY.c.playbook)
