@@ -14,6 +14,11 @@ def loads(text: bytes | str) -> Any:
     return decoded(text)[0]
 
 
+def dumps(value: object) -> str:
+    """The JSON text of a value, as :func:`encoded` writes it."""
+    return encoded(value).decode("ascii")
+
+
 def encoded(value: object) -> bytes:
     """The JSON text of a value, in ASCII and without blanks. Raises ValueError (no number) or TypeError."""
     try:

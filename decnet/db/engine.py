@@ -31,7 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from decnet.db.blocked import APPLICATION, PATIENCE_S, SOMEBODY, holder, postgres_blocker, sqlite_blocker
 from decnet.db.sqlite_driver import connecting
 from decnet.errors import DatabaseError, DiskFull
-from decnet.jsontext import loads
+from decnet.jsontext import dumps, loads
 
 SCHEMA = "0020"
 """The newest revision in ``migrations``; a test holds the two together."""
@@ -157,6 +157,7 @@ def _sqlite_engine(url: URL, *, begin: str, size: int, read_only: bool) -> Async
         pool_size=size,
         max_overflow=0,
         pool_timeout=60,
+        json_serializer=dumps,
         json_deserializer=loads,
         async_creator=connecting(url),
     )
@@ -278,6 +279,7 @@ class Database:
             pool_size=PG_POOL,
             max_overflow=PG_OVERFLOW,
             pool_pre_ping=True,
+            json_serializer=dumps,
             json_deserializer=loads,
             connect_args=_PG_ARGS,
         )

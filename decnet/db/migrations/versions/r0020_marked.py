@@ -1,4 +1,6 @@
-"""Which sessions and attackers are marked, by an index each that has nothing else: lists ask for these few first.
+"""Indices for lists: of marked sessions and attackers alone, which are asked for first; and of tags those that are used.
+
+Nothing has been ordered by the time of tagging since lists go by when the attacker did it.
 
 Revision 0020. Types are spelt out here, so that a later change of the models leaves it alone.
 """
@@ -13,10 +15,19 @@ down_revision = "0019"
 branch_labels = None
 depends_on = None
 MARKED = sa.text("ignored_by IS NOT NULL")
+NARROWER = {
+    "ix_ttp_tag_attacker": "attacker_uuid",
+    "ix_ttp_tag_identity": "identity_uuid",
+    "ix_ttp_tag_rule": "rule_id",
+}
 
 
 def upgrade() -> None:
-    """Adds the indices; they begin with what is marked now."""
+    """Adds the indices; they begin with what is marked now. That of techniques is the beginning of another one."""
+    op.drop_index("ix_ttp_tag_technique", table_name="ttp_tag")
+    for name, column in NARROWER.items():
+        op.drop_index(name, table_name="ttp_tag")
+        op.create_index(name, "ttp_tag", [column])
     op.create_index(
         "ix_attacker_marked", "attacker", ["attacker_uuid"], sqlite_where=MARKED, postgresql_where=MARKED
     )
@@ -26,6 +37,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drops them."""
+    """Drops them; those of tags are what they were."""
+    for name, column in NARROWER.items():
+        op.drop_index(name, table_name="ttp_tag")
+        op.create_index(name, "ttp_tag", [column, "created_at"])
+    op.create_index("ix_ttp_tag_technique", "ttp_tag", ["technique_id", "created_at"])
     op.drop_index("ix_session_marked", table_name="session")
     op.drop_index("ix_attacker_marked", table_name="attacker")
