@@ -95,15 +95,20 @@ async def test_a_hundred_thousand_addresses_fit_into_memory(tmp_path: Path) -> N
     async with open_repo("sqlite", tmp_path) as repo:
         await known(repo, 100_000)
         # In a process of its own: one that made the rows has room of theirs left.
-        asked = [sys.executable, "-m", "tests.bench.test_linking_history", repo.db.url.render_as_string(False)]
+        asked = [
+            sys.executable,
+            "-m",
+            "tests.bench.test_linking_history",
+            repo.db.url.render_as_string(False),
+        ]
         addresses, took, used = map(float, (await asyncio.to_thread(subprocess.check_output, asked)).split())
-        print(f"\nlinking of {addresses:.0f} addresses read in {took:.1f} s, {used:.0f} MiB")
+        print(f"\nlinking of {addresses:.0f} addresses read in {took:.1f} s, {used:.0f} MB")
     assert addresses >= 95_000
     assert used <= 150
 
 
 async def read_anew(url: str) -> None:
-    """What linking is read from rows takes: addresses, seconds, MiB."""
+    """What it takes to read linking from rows: addresses, seconds, megabytes."""
     repo = await BaseRepository.open(url)
     try:
         job = LinkJob(Settings())
@@ -112,7 +117,7 @@ async def read_anew(url: str) -> None:
         again = await load(repo, job.thresholds)
         took = time.perf_counter() - started
         gc.collect()
-        sys.stdout.write(f"{len(again.index.profiles)} {took} {_resident() - before}\n")
+        sys.stdout.write(f"{len(again.index.profiles)} {took} {(_resident() - before) * 2**20 / 1e6}\n")
     finally:
         await repo.close()
 

@@ -324,7 +324,6 @@ class Restoring:
     def __init__(self, thresholds: n.Thresholds = n.DEFAULT) -> None:
         self._linker = Linker(thresholds)
         self._members: dict[str, int] = {}
-        self._named: dict[str, int] = {}
         self._into: dict[int, str] = {}
         self._numbers: dict[str, int] = {}
         self._assets: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -336,9 +335,11 @@ class Restoring:
         for row in rows:
             member, _ = index.member_of(row["address"], row["attacker_uuid"], row["founded_at"])
             index.log_in(member, [int(one, 16) for one in row["logins"].split()], Delta(member))
-            self._members[row["attacker_uuid"]] = self._named[row["identity_uuid"]] = member
+            own, known = row["attacker_uuid"], index.profiles[member].attacker_uuid
+            self._members[known if known == own else own] = member  # one text for both
             if row["linked_into"] is not None:
                 self._into[member] = row["linked_into"]
+        self._linker.journal.clear()  # with each page: of all rows it would be half as large as what is kept
 
     def terms(self, rows: Iterable[TermRow]) -> None:
         """What values there are, and to which groups assets belong."""
@@ -350,6 +351,7 @@ class Restoring:
             if row["kit_root"] is not None:
                 self._assets[KIT, row["kit_root"]].append(number)
                 self._linker.kits.take(number, row["marks"] or ())
+        self._linker.journal.clear()
 
     def values(self, rows: Iterable[ValueRow]) -> None:
         """Who has what."""
@@ -360,6 +362,7 @@ class Restoring:
                 self._holders[number].add(member)
             if row["kept"]:
                 index.has(member, number, row["first_at"] or 0.0, Delta(member))
+        self._linker.journal.clear()
 
     def groups(self, rows: Iterable[GroupRow]) -> None:
         """Kits and campaigns."""
@@ -380,12 +383,15 @@ class Restoring:
             put, one, other = linker.musts if row["same"] else linker.cannots, row["one"], row["other"]
             if one in self._members and other in self._members:
                 put[pair(self._members[one], self._members[other])] = row["reason"]
-        linker.take({member: self._named[winner] for member, winner in self._winners()})
+        linker.take(self._winners())
         linker.journal.clear()  # what was scored just now is what the rows were written from
         return linker
 
-    def _winners(self) -> Iterator[tuple[int, str]]:
+    def _winners(self) -> dict[int, int]:
         """Who is part of whose identity, those too who name one themselves."""
         into = set(self._into.values())
-        yield from self._into.items()
-        yield from ((member, name) for name, member in self._named.items() if name in into)
+        own = ((self._linker.uuid(member), member) for member in self._members.values()) if into else ()
+        named = {name: member for name, member in own if name in into}
+        return {member: named[winner] for member, winner in self._into.items()} | {
+            member: member for member in named.values()
+        }
