@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ARRAY, ColumnElement, FromClause, String, and_, any_, func, literal, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.linking import LinkGroup, LinkSession, LinkTerm, LinkValue
@@ -32,6 +33,8 @@ class Whose(NamedTuple):
 
 
 ALL = Whose()
+COUNTED = ("technique_id", "sub_technique_id", "tactic", "rule_id", "attacker_uuid", "identity_uuid")
+"""What tags are counted by."""
 _OWNER, _NAMED = _IDENTITY.alias("tag_owner"), _IDENTITY.alias("tag_named")
 _STORED, _KNOWN = _SESSION.alias("stored_session"), _ATTACKER.alias("known_attacker")
 
@@ -111,6 +114,22 @@ def attacker_is_shown(column: Any) -> ColumnElement[bool]:
     """Condition on a column of attackers: the attacker is not marked, or there is none."""
     marked = select(_KNOWN.c.attacker_uuid).where(_KNOWN.c.ignored_by.is_not(None))
     return or_(column.is_(None), column.not_in(marked))
+
+
+async def anybody_is_marked(session: AsyncSession) -> bool:
+    """Whether :func:`tag_is_shown` leaves anything out: where nobody is marked, what reads all tags need not ask it of each."""
+    marks = (
+        select(_STORED.c.session_id).where(_STORED.c.ignored_by.is_not(None)),
+        select(_KNOWN.c.attacker_uuid).where(_KNOWN.c.ignored_by.is_not(None)),
+    )
+    return any([(await session.execute(one.limit(1))).first() is not None for one in marks])
+
+
+def tags_counted(where: Sequence[ColumnElement[bool]]) -> Any:
+    """Tags by :data:`COUNTED`, with ``tags`` and ``last``: in the order of an index that has all of it."""
+    own = [_TAG.c[name] for name in COUNTED]
+    counts = (func.count().label("tags"), func.max(_TAG.c.seen_at).label("last"))
+    return select(*own, *counts).where(and_(*where)).group_by(*own).subquery("counted")
 
 
 def with_tag_identity(joined: FromClause, tag: Any = _TAG) -> FromClause:

@@ -9,10 +9,14 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import text as sql
 
 from decnet.db.schema.columns import Stored, counter, json_column, moment, number, real, text, text_key
 from decnet.db.types import utcnow
 from decnet.ids import tag_id
+
+STANDING = sql("superseded_by IS NULL AND replaced_by IS NULL")
+"""What is counted."""
 
 
 class TTPTag(Stored, table=True):
@@ -34,6 +38,20 @@ class TTPTag(Stored, table=True):
         Index("ix_ttp_tag_created", "created_at"),
         Index("ix_ttp_tag_seen", "seen_at"),
         Index("ix_ttp_tag_first", "technique_id", "sub_technique_id", "seen_at"),
+        Index(
+            "ix_ttp_tag_standing",
+            *(
+                "technique_id",
+                "sub_technique_id",
+                "tactic",
+                "rule_id",
+                "attacker_uuid",
+                "identity_uuid",
+                "seen_at",
+            ),
+            sqlite_where=STANDING,
+            postgresql_where=STANDING,
+        ),
     )
     uuid: str = text_key()
     source_kind: str = text()

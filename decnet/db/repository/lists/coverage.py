@@ -14,10 +14,12 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from decnet.db.repository.base import SqlRepository
 from decnet.db.repository.conditions import (
+    anybody_is_marked,
     identity_is_named,
     tag_identity,
     tag_is_shown,
     tag_stands,
+    tags_counted,
     with_tag_identity,
 )
 from decnet.db.rows.lists import TagBehind, TechniqueCount
@@ -55,13 +57,20 @@ class CoverageMixin(SqlRepository):
 
     async def technique_counts(self, since: Since = None, names: Names = None) -> list[TechniqueCount]:
         """One row by tactic and technique: tags, actors, last (aware datetime)."""
-        cell = (_TAG.c.tactic, _TAG.c.technique_id, _TAG.c.sub_technique_id)
-        counts = (func.count().label("tags"), func.count(_WHO.distinct()).label("actors"))
-        query = select(*cell, *counts, func.max(_SEEN).label("last")).select_from(_FROM)
-        query = query.where(and_(*_shown(since, names))).group_by(*cell)
         async with self._read() as session:
+            where = [tag_stands(), *([as_utc(since) <= _SEEN] if since else [])]
+            if await anybody_is_marked(session):
+                where.append(tag_is_shown())
+            found = tags_counted(where)
+            cell = (found.c.tactic, found.c.technique_id, found.c.sub_technique_id)
+            who = func.coalesce(tag_identity(found), found.c.attacker_uuid)
+            counts = (func.sum(found.c.tags).label("tags"), func.count(who.distinct()).label("actors"))
+            joined = found.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == found.c.attacker_uuid)
+            query = select(*cell, *counts, func.max(found.c.last).label("last"))
+            query = query.select_from(with_tag_identity(joined, found))
+            query = query.where(*_of(names, found.c.attacker_uuid, who)).group_by(*cell)
             rows = await self._rows(session, query, TechniqueCount)
-        return [{**row, "last": as_utc(row["last"])} for row in rows]
+        return [{**row, "tags": int(row["tags"]), "last": as_utc(row["last"])} for row in rows]
 
     async def tags_behind(
         self,
@@ -106,13 +115,12 @@ def _shown(since: Since, names: Names) -> list[ColumnElement[bool]]:
     where: list[Any] = [tag_stands(), tag_is_shown()]
     if since:
         where.append(as_utc(since) <= _SEEN)
-    if names is not None:
-        known = sorted(names)
-        where.append(
-            or_(
-                _TAG.c.attacker_uuid.in_(known),
-                _ATTACKER.c.ip.in_(known),
-                identity_is_named(_WHO, known),
-            )
-        )
-    return where
+    return [*where, *_of(names, _TAG.c.attacker_uuid, _WHO)]
+
+
+def _of(names: Names, attacker: Any, who: Any) -> list[ColumnElement[bool]]:
+    """The filter of one actor, by columns of attackers and of whom they are."""
+    if names is None:
+        return []
+    known = sorted(names)
+    return [or_(attacker.in_(known), _ATTACKER.c.ip.in_(known), identity_is_named(who, known))]

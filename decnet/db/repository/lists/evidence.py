@@ -17,12 +17,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from decnet.db.repository.base import Row, SqlRepository, chunks, shaped
 from decnet.db.repository.conditions import (
     ALL,
+    COUNTED,
     Whose,
+    anybody_is_marked,
     attacker_is,
     attacker_is_shown,
     tag_identity,
     tag_is_shown,
     tag_stands,
+    tags_counted,
     visit_is,
     whose_is,
     with_tag_identity,
@@ -41,7 +44,6 @@ _ATTACKER, _IDENTITY, _CREDENTIAL = table_of(Attacker), table_of(Identity), tabl
 """The identity that a tag itself names."""
 _CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
 _seen_last = func.coalesce(_ATTACKER.c.last_seen, _ATTACKER.c.told_at)
-_COUNTED = ("technique_id", "sub_technique_id", "tactic", "rule_id", "attacker_uuid", "identity_uuid")
 _TAG_ROW = (
     "uuid",
     "source_kind",
@@ -140,10 +142,9 @@ class EvidenceMixin(SqlRepository):
         Counted where they are stored: of a million tags there are some tens of thousands of these.
         """
         where = await self._tags_asked(since, attacker, ignored, whose)
-        own = [_TAG.c[name] for name in _COUNTED]
-        counted = select(*own, func.count().label("tags")).where(and_(*where)).group_by(*own).subquery()
+        counted = tags_counted(where)
         joined = counted.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == counted.c.attacker_uuid)
-        shown = [counted.c[name] for name in (*_COUNTED, "tags") if name != "identity_uuid"]
+        shown = [counted.c[name] for name in (*COUNTED, "tags") if name != "identity_uuid"]
         named = (_ATTACKER.c.ip.label("attacker_ip"), tag_identity(counted).label("identity_uuid"))
         async with self._read() as session:
             query = select(*shown, *named).select_from(with_tag_identity(joined, counted))
@@ -156,8 +157,9 @@ class EvidenceMixin(SqlRepository):
         where += await self._tag_is_of(whose)
         if since is not None:
             where.append(_TAG.c.seen_at >= as_utc(since))
-        if not ignored:
-            where.append(tag_is_shown())
+        async with self._read() as session:
+            if not ignored and await anybody_is_marked(session):
+                where.append(tag_is_shown())
         return where
 
     async def _tag_is_of(self, whose: Whose) -> list[ColumnElement[bool]]:

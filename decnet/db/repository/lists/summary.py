@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -10,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import R, Row, SqlRepository, chunks, shaped
-from decnet.db.repository.conditions import tag_is_shown, tag_stands
+from decnet.db.repository.conditions import anybody_is_marked, tag_is_shown, tag_stands, tags_counted
 from decnet.db.rows.lists import NewAttacker, NewTechnique, SessionWorthReading
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Identity, SessionRow
@@ -58,24 +59,25 @@ class SummaryMixin(SqlRepository):
         begun = as_utc(since)
         async with self._read() as session:
             first: dict[str, datetime] = {}
+            parents: dict[str, set[str]] = defaultdict(set)
             for technique, sub, seen in await session.execute(_first_of_each()):
                 if (moment := as_utc(seen)) is not None:
                     first[sub or technique] = min(moment, first.get(sub or technique, moment))
+                    parents[sub or technique].add(technique)
             new = sorted(name for name, moment in first.items() if begun is None or moment >= begun)
-            technique = func.coalesce(_TAG.c.sub_technique_id, _TAG.c.technique_id)
-            of_these = _TAG.c.technique_id.in_(sorted({name.partition(".")[0] for name in new}))
-            query = (
-                select(
-                    technique.label("technique"),
-                    func.min(_TAG.c.seen_at).label("first_seen"),
-                    func.count().label("tags"),
-                    func.count(_TAG.c.attacker_uuid.distinct()).label("attackers"),
-                )
-                .where(of_these, technique.in_(new), tag_stands(), tag_is_shown())
-                .group_by(technique)
-                .order_by(func.count().desc(), technique)
-            )
-            return await self._rows(session, query, NewTechnique) if new else []
+            if not new:
+                return []
+            of = sorted(set().union(*(parents[name] for name in new)))
+            shown = [tag_is_shown()] if await anybody_is_marked(session) else []
+            found = tags_counted([_TAG.c.technique_id.in_(of), tag_stands(), *shown])
+            technique = func.coalesce(found.c.sub_technique_id, found.c.technique_id)
+            tags, attackers = func.sum(found.c.tags), func.count(found.c.attacker_uuid.distinct())
+            query = select(technique, tags, attackers).where(technique.in_(new)).group_by(technique)
+            rows = (await session.execute(query.order_by(tags.desc(), technique))).all()
+        return [
+            {"technique": name, "first_seen": first[name], "tags": int(count), "attackers": int(who)}
+            for name, count, who in rows
+        ]
 
     async def sessions_worth_reading(self, since: Since, limit: int = 10) -> list[SessionWorthReading]:
         """Sessions alive since then, one for each playbook: first the worst, then what was never seen before.
