@@ -37,6 +37,8 @@ COUNTED = ("technique_id", "sub_technique_id", "tactic", "rule_id", "attacker_uu
 """What tags are counted by."""
 _OWNER, _NAMED = _IDENTITY.alias("tag_owner"), _IDENTITY.alias("tag_named")
 _STORED, _KNOWN = _SESSION.alias("stored_session"), _ATTACKER.alias("known_attacker")
+_MARKED_SESSIONS = select(_STORED.c.session_id).where(_STORED.c.ignored_by.is_not(None))
+_MARKED_ATTACKERS = select(_KNOWN.c.attacker_uuid).where(_KNOWN.c.ignored_by.is_not(None))
 
 
 def attacker_is(column: Any, attacker: str | None) -> list[ColumnElement[bool]]:
@@ -106,23 +108,18 @@ def tag_is_shown() -> ColumnElement[bool]:
 
 def session_is_shown(column: Any) -> ColumnElement[bool]:
     """Condition on a column of session ids: the session is not marked, or there is none."""
-    marked = select(_STORED.c.session_id).where(_STORED.c.ignored_by.is_not(None))
-    return or_(column.is_(None), column.not_in(marked))
+    return or_(column.is_(None), column.not_in(_MARKED_SESSIONS))
 
 
 def attacker_is_shown(column: Any) -> ColumnElement[bool]:
     """Condition on a column of attackers: the attacker is not marked, or there is none."""
-    marked = select(_KNOWN.c.attacker_uuid).where(_KNOWN.c.ignored_by.is_not(None))
-    return or_(column.is_(None), column.not_in(marked))
+    return or_(column.is_(None), column.not_in(_MARKED_ATTACKERS))
 
 
 async def anybody_is_marked(session: AsyncSession) -> bool:
     """Whether :func:`tag_is_shown` leaves anything out: where nobody is marked, what reads all tags need not ask it of each."""
-    marks = (
-        select(_STORED.c.session_id).where(_STORED.c.ignored_by.is_not(None)),
-        select(_KNOWN.c.attacker_uuid).where(_KNOWN.c.ignored_by.is_not(None)),
-    )
-    return any([(await session.execute(one.limit(1))).first() is not None for one in marks])
+    marked = (_MARKED_SESSIONS, _MARKED_ATTACKERS)
+    return any([(await session.execute(some.limit(1))).first() is not None for some in marked])
 
 
 def tags_counted(where: Sequence[ColumnElement[bool]]) -> Any:
