@@ -189,3 +189,35 @@ def test_a_record_of_an_older_version_is_gone_on_with(tmp_path: Path) -> None:
     again = make(tmp_path, state)
     assert numbers(again) == []
     assert rotation.FileRecord.from_state(state["files"][0]).tail == ""
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["runs on", "restarted"])
+@pytest.mark.parametrize("first", [0, 5, len(HEADER), len(HEADER) + 5, 1023, 1024, 1500, 1999])
+def test_copied_and_cut_between_two_looks_at_the_same_time_it_is_one_rotation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int, restarted: bool
+) -> None:
+    """The copy was in the making when it was looked at, and whole when the log was looked at, cut."""
+    log, copy = tmp_path / "cowrie.json", tmp_path / "cowrie.json.1"
+    log.write_bytes(HEADER + lines(0, 200))
+    reader = make(tmp_path)
+    assert numbers(reader) == list(range(200))
+    if restarted:
+        reader = make(tmp_path, reader.to_state())
+    with log.open("ab") as file:
+        file.write(lines(200, 203))
+    whole = log.read_bytes()
+    copy.write_bytes(whole[:first])
+    true, turns = disk.DiskLook.look, list[int]()
+
+    def look(self: Any, path: str) -> Any:
+        if path == str(log) and not turns:
+            turns.append(1)
+            copy.write_bytes(whole)
+            with log.open("r+b") as other:
+                other.truncate(0)
+                other.write(HEADER + lines(500, 505))
+        return true(self, path)
+
+    monkeypatch.setattr(disk.DiskLook, "look", look)
+    assert numbers(reader) == [200, 201, 202, *range(500, 505)]
+    assert (reader.changes.rotations, reader.changes.truncations, reader.changes.lost_bytes) == (1, 0, 0)

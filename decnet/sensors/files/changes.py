@@ -4,7 +4,7 @@ files that vanish, and the bytes that were lost with them unread."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 
 from decnet.sensors.files.names import is_live
@@ -46,11 +46,8 @@ class Changes:
             how = "renamed" if (record.dev, record.inode) == file.inode_key else "copied"
             self._log_change(f"rotated ({how})", record.path, to=file.path)
 
-    def lost(
-        self, records: Iterable[FileRecord], there: Mapping[str, FoundFile], unseen: Iterable[str]
-    ) -> None:
-        """Records that no file goes on with: what became of each; ``unseen`` are paths that cannot be looked at."""
-        hidden = set(unseen)
+    def lost(self, records: Iterable[FileRecord], there: Mapping[str, FoundFile], hidden: Set[str]) -> None:
+        """Records that no file goes on with: what became of each; ``hidden`` are paths that cannot be looked at."""
         for record in records:
             if record.cut or record.gone or record.path in hidden:
                 continue

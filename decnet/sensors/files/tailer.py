@@ -124,7 +124,7 @@ class Tailer:
         """Looks at the disk: new, renamed, truncated and vanished files."""
         found = self._found()
         matched = matching(found, self._records, self._disk)
-        if self._moved_meanwhile(found, matched):
+        if self._is_missed(matched):
             found = self._found()
             matched = matching(found, self._records, self._disk)
         self._take_in({f.path: f for f in found}, matched)
@@ -135,7 +135,7 @@ class Tailer:
         self._current = {}
         going_on = {id(r) for r in matched.going_on.values()}
         lost = [r for r in self._records if id(r) not in going_on]
-        self.changes.lost(lost, by_path, (path for path, why in self.problems.items() if why != MISSING))
+        self.changes.lost(lost, by_path, self._hidden())
         for path, record in matched.going_on.items():
             self.changes.moved(record, by_path[path])
             self._follow(by_path[path], record)
@@ -147,11 +147,22 @@ class Tailer:
             if path not in self._current and path not in self.passed and path not in self.problems:
                 self.passed[path] = _not_yet(file)
 
-    def _moved_meanwhile(self, found: list[FoundFile], matched: Matched) -> bool:
-        """Whether a file that was followed is missing: renamed between the listing and the look, it would be two."""
-        there = {f.inode_key for f in found}
+    def _is_missed(self, matched: Matched) -> bool:
+        """Whether something that was read goes on nowhere, and that was not said yet.
+
+        Renamed between the listing and the look, it would be two files; copied and cut between the look at the copy
+        and the one at the log, it would be a copy that nobody knows. What goes on is there at the next look.
+        """
         going_on = {id(r) for r in matched.going_on.values()}
-        return any(id(r) not in going_on and (r.dev, r.inode) not in there for _, r in self._current.values())
+        hidden = self._hidden()
+        return any(
+            not (record.cut or record.gone or id(record) in going_on or record.path in hidden)
+            for record in self._records
+        )
+
+    def _hidden(self) -> set[str]:
+        """Paths that cannot be looked at: what becomes of their files cannot be told."""
+        return {path for path, why in self.problems.items() if why != MISSING}
 
     def close(self) -> None:
         """Closes what is kept open."""
