@@ -12,7 +12,7 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -52,17 +52,17 @@ async def play_all(visits: Sequence[Visit], pots: dict[str, Cowrie]) -> None:
             group.create_task(one(number, visit), name=f"visit {number}")
 
 
-async def record(visits: Sequence[Visit], workdir: Path) -> relocate.Recording:
-    """The raw recording of three Cowries, in order of time."""
+async def record(
+    visits: Sequence[Visit], workdir: Path, decoys: Mapping[str, str], users: Sequence[str]
+) -> relocate.Recording:
+    """The raw recording of a Cowrie for each decoy (name → address), in order of time; ``users`` may log in."""
     async with AsyncExitStack() as stack:
         port = await stack.enter_async_context(bait_server())
         pots = {
             name: await stack.enter_async_context(
-                running_cowrie(
-                    workdir, sensor=name, bait_port=port, users=attackers.USERS, settings=_shown(address)
-                )
+                running_cowrie(workdir, sensor=name, bait_port=port, users=users, settings=_shown(address))
             )
-            for name, address in attackers.DECOYS.items()
+            for name, address in decoys.items()
         }
         await play_all(visits, pots)
         await asyncio.sleep(2)
@@ -77,14 +77,16 @@ def _shown(address: str) -> dict[str, dict[str, str]]:
     return {"honeypot": {"internet_facing_ip": address, "internet_facing_ipv6": f"2001:db8::{last}"}}
 
 
-def moves(visits: Sequence[Visit], recording: relocate.Recording) -> dict[str, relocate.Move]:
+def moves(
+    visits: Sequence[Visit], recording: relocate.Recording, decoys: Mapping[str, str]
+) -> dict[str, relocate.Move]:
     """By session: what the plan says about the visit that its loopback address stands for."""
     by_source = {source_of(number): visit for number, visit in enumerate(visits)}
     found: dict[str, relocate.Move] = {}
     for session, (source, began) in relocate.starts(recording.events).items():
         visit = by_source[source]
         shift = timedelta(seconds=round((visit.start - began).total_seconds()))
-        found[session] = relocate.Move(visit.address, attackers.DECOYS[visit.decoy], shift)
+        found[session] = relocate.Move(visit.address, decoys[visit.decoy], shift)
     return found
 
 
@@ -100,8 +102,8 @@ def write(events: list[relocate.Event], ttys: dict[str, bytes], place: Path) -> 
 async def main(place: Path) -> None:
     visits = attackers.plan()
     with tempfile.TemporaryDirectory() as workdir:
-        raw = await record(visits, Path(workdir))
-    write(*relocate.relocate(raw, moves(visits, raw)), place)
+        raw = await record(visits, Path(workdir), attackers.DECOYS, attackers.USERS)
+    write(*relocate.relocate(raw, moves(visits, raw, attackers.DECOYS)), place)
 
 
 if __name__ == "__main__":

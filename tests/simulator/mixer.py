@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from decnet.ids import session_id
 
 Record = dict[str, Any]
 FIRST_DAY = datetime.fromisoformat("2026-03-02T00:00:00+00:00")
@@ -76,6 +78,20 @@ def _moved(lines: Sequence[Record], day: datetime, ident: str, address: str) -> 
         stamp = (datetime.fromisoformat(record["timestamp"]) + shift).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         out.append({**record, "timestamp": stamp, "session": ident, "src_ip": address})
     return out
+
+
+def share_right(mixed: Mixed, sides: Sequence[Sequence[str]], sensors: Mapping[str, str]) -> float:
+    """Share of sessions that an alert's ``sides`` (our session ids) put on the true side, whichever has which name.
+
+    ``sensors`` is the sensor of each native session.
+    """
+    side = {ident: number for number, part in enumerate(sides) for ident in part}
+    told = [
+        (side.get(session_id("cowrie", sensors[native], native)), who) for native, who in mixed.truth.items()
+    ]
+    same = sum(own == who for own, who in told if own is not None)
+    known = sum(own is not None for own, _ in told)
+    return max(same, known - same) / known if known else 0.0
 
 
 def write_log(path: Path, mixed: Iterable[Mixed]) -> None:
