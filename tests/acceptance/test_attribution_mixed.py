@@ -36,7 +36,7 @@ SINGLE = ("manual", "script", "varied", "recon bots", "telnet bots", "droppers",
 """Both sides from the same attackers: silence is right."""
 ALONE = (*SINGLE, "explorer", "miner", "thief", "careful", "wiper")
 """The same where no addresses are linked. Linked to a pair that one of them is half of, a third address of his would
-leave the other half a seventh of the sessions that are looked at, and silence would be right there too."""
+leave the other half a sixth of the sessions that are looked at, and silence would be right there too."""
 
 
 def sources() -> dict[str, list[list[dict[str, Any]]]]:
