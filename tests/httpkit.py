@@ -77,15 +77,10 @@ async def serving(
 ) -> AsyncIterator[Server]:
     """A running server."""
     server = Server(answers=dict(answers or {}))
-    tasks: set[asyncio.Task[None]] = set()
+    tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        tasks.add(task)
-        with suppress(asyncio.CancelledError):  # the test is over
-            await server.serve(reader, writer)
-        tasks.discard(task)
+    def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks[asyncio.create_task(server.serve(reader, writer))] = writer  # known from the first moment on
 
     running = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     host, port = running.sockets[0].getsockname()[:2]
@@ -94,7 +89,11 @@ async def serving(
         yield server
     finally:
         running.close()
-        for task in list(tasks):
+        for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in tasks.values():
+            writer.transport.abort()  # what nobody fetches any more keeps no connection
+            with suppress(OSError):
+                await writer.wait_closed()
         await running.wait_closed()
