@@ -43,6 +43,10 @@ class _Clocked:
         """As the condition has them."""
         return self._condition.prefilters(kind)
 
+    def reads(self) -> frozenset[str]:
+        """As the condition has them."""
+        return self._condition.reads()
+
 
 class ClockedIndex(RuleIndex):
     """An index that answers as any other and keeps a clock for each rule with a condition."""

@@ -58,6 +58,10 @@ class Condition(Protocol):
         """
         ...
 
+    def reads(self) -> frozenset[str]:
+        """The fields that it may ask for."""
+        ...
+
 
 class PatternError(ValueError):
     """A pattern that RE2 does not take, with the reason."""
@@ -131,6 +135,10 @@ class Pattern:
         pattern = self.pattern if self.field not in WORD_FIELDS else _without_anchors(self.pattern)
         return None if pattern is None else [f"(?m:{pattern})"]
 
+    def reads(self) -> frozenset[str]:
+        """Its field."""
+        return frozenset({self.field})
+
 
 @dataclass(frozen=True, slots=True)
 class Compare:
@@ -171,6 +179,10 @@ class Compare:
         if not all(isinstance(v, str) and re.fullmatch(r"[\w./:=-]+", v, re.ASCII) for v in values):
             return None
         return [re2.escape(v) for v in values]
+
+    def reads(self) -> frozenset[str]:
+        """Its field."""
+        return frozenset({self.field})
 
     def _context_marks(self) -> list[str] | None:
         """What stands for the field in the text of a line with facts of its session."""
@@ -218,6 +230,10 @@ class Every:
         known = [p for p in (part.prefilters(kind) for part in self.parts) if p is not None]
         return min(known, key=lambda p: (not _is_context(p), len(p), -min(map(len, p)))) if known else None
 
+    def reads(self) -> frozenset[str]:
+        """Those of all parts."""
+        return frozenset().union(*(part.reads() for part in self.parts))
+
 
 @dataclass(frozen=True, slots=True)
 class Either:
@@ -243,6 +259,10 @@ class Either:
             out += own
         return out
 
+    def reads(self) -> frozenset[str]:
+        """Those of all parts."""
+        return frozenset().union(*(part.reads() for part in self.parts))
+
 
 @dataclass(frozen=True, slots=True)
 class Negation:
@@ -257,6 +277,10 @@ class Negation:
     def prefilters(self, kind: str) -> list[str] | None:
         """Nothing is sure."""
         return None
+
+    def reads(self) -> frozenset[str]:
+        """Those of its part."""
+        return self.part.reads()
 
 
 def compare(field: str, op: str, value: Any) -> Compare:

@@ -18,6 +18,7 @@ from decnet.ttp.lifter_registry import Finding, Lift, adjusted
 from decnet.ttp.lifting import lifts
 from decnet.ttp.masking import concealed
 from decnet.ttp.matcher import Failures, Hit, RuleIndex
+from decnet.ttp.remembered import Remembered
 from decnet.ttp.replacing import Better, knowing_better, standing
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, Emit, RuleState
 from decnet.ttp.schema import RuleSchema
@@ -51,10 +52,17 @@ class Collected:
 
 
 class Snapshot(NamedTuple):
-    """What one batch is judged by."""
+    """What one batch is judged by; ``remembered`` asks these ``rules``."""
 
     rules: RuleIndex
     states: Mapping[str, RuleState]
+    remembered: Remembered
+
+    @classmethod
+    def of(cls, rules: Iterable[CompiledRule], states: Mapping[str, RuleState]) -> Snapshot:
+        """A snapshot of rules and states."""
+        index = RuleIndex(rules)
+        return cls(index, dict(states), Remembered(index))
 
 
 class RuleEngine:
@@ -67,12 +75,12 @@ class RuleEngine:
         self.views_capped = 0
         self.replaced: Counter[str] = Counter()
         """Tags that another rule of the same command took the place of, by the rule that lost them."""
-        self._snapshot = Snapshot(RuleIndex(), {})
+        self._snapshot = Snapshot.of((), {})
         self._release = load_catalogue().release
 
     def replace(self, rules: Iterable[CompiledRule], states: Mapping[str, RuleState]) -> None:
         """Swaps rules and states in one step."""
-        self._snapshot = Snapshot(RuleIndex(rules), dict(states))
+        self._snapshot = Snapshot.of(rules, states)
 
     def replace_states(self, states: Mapping[str, RuleState]) -> None:
         """Swaps the states only."""
@@ -93,20 +101,24 @@ class RuleEngine:
 
         Hits of window and sequence rules give no tag here: they go to ``collected``.
         """
-        index, states = snapshot or self._snapshot
-        hits, capped = index.hits(event.source_kind, event.payload, self.failures)
-        self.views_capped += capped
+        index, states, remembered = snapshot or self._snapshot
+        said = remembered.said(event.source_kind, event.payload, self.failures)
+        hits = said.hits
+        self.views_capped += said.capped
         moment = now or datetime.now(UTC)
         tags: list[TTPTag] = []
         changed = self._adjusted_emits(event, hits, index, states, moment)
+
+        def checked(hit: Hit) -> dict[str, Any]:
+            return checked_evidence(event.source_kind, evidence(hit, event.payload))
+
         for hit in self._standing(event, hits, states, moment, collected):
-            why = evidence(hit, event.payload)
             if hit.marks:
                 if collected is not None and not self._disabled(hit.rule, states, moment):
-                    collected.add(event, hit, checked_evidence(event.source_kind, why))
+                    collected.add(event, hit, said.why(hit, checked))
                 continue
             emits = changed.get(hit.rule.rule_id, hit.rule.emits)
-            tags += self.tags_of(event, hit.rule, emits, why, states, moment)
+            tags += self.tags_with(event, hit.rule, emits, said.why(hit, checked), states, moment)
         return tags
 
     def _standing(
@@ -164,7 +176,7 @@ class RuleEngine:
         now: datetime | None = None,
     ) -> list[TTPTag]:
         """The tags of one event by the rules of one lifter; a failing predicate costs that rule only."""
-        index, states = snapshot or self._snapshot
+        index, states, _ = snapshot or self._snapshot
         moment = now or datetime.now(UTC)
         rules = index.lifter_rules(event.source_kind, lifter)
         found = [

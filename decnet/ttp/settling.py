@@ -65,7 +65,7 @@ class InForce(NamedTuple):
         rules: dict[str, CompiledRule] = {}
         firing: set[str] = set()
         for engine in engines:
-            index, states = engine.snapshot()
+            index, states, _ = engine.snapshot()
             for rule in index.rules:
                 rules[rule.rule_id] = rule
                 enabled = states.get(rule.rule_id, DEFAULT_STATE).effective(now).state == "enabled"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from decnet.db.repository import BaseRepository
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.rows.ttp import TTPTag
 from decnet.ids import attacker_id, identity_id
 from decnet_tui.app import DecnetApp
 from decnet_tui.screens.levels import LevelsView

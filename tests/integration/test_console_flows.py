@@ -14,7 +14,7 @@ import pytest
 from decnet.bus.base import Event
 from decnet.config import ConsoleSettings, Settings
 from decnet.db.repository import BaseRepository
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.rows.ttp import TTPTag
 from decnet.errors import DatabaseError
 from decnet.ids import attacker_id
 from decnet_tui.app import DecnetApp

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.rows.ttp import TTPTag
 from decnet.ids import attacker_id, identity_id
 from tests.dbkit import KINDS, open_repo
 

@@ -15,7 +15,7 @@ from decnet.attribution.worker import hear
 from decnet.db import migrate
 from decnet.db.engine import Database
 from decnet.db.repository import BaseRepository
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.rows.ttp import TTPTag
 from decnet.events.identity import Merged
 from decnet.ids import attacker_id, attacker_id_as_written, identity_id
 from decnet.runtime.worker import TxBus

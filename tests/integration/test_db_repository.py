@@ -13,8 +13,9 @@ from sqlalchemy.exc import IntegrityError
 
 from decnet.bus.base import Event
 from decnet.db.repository import BaseRepository
+from decnet.db.rows.ttp import TTPTag
 from decnet.db.schema.columns import table_of
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.schema.ttp import TagRow
 from decnet.ids import attacker_id, identity_id
 from tests.dbkit import KINDS, open_repo
 from tests.rowkit import define_rule
@@ -300,7 +301,7 @@ async def test_tables_refuse_a_tag_without_anchor(repo: BaseRepository) -> None:
         row = {**tag().model_dump(), **wrong}
         with pytest.raises(IntegrityError):
             async with repo.db.write() as session:
-                await session.execute(table_of(TTPTag).insert(), [row])
+                await session.execute(table_of(TagRow).insert(), [row])
 
 
 async def test_lists_filter_and_leave_superseded_tags_out(repo: BaseRepository) -> None:

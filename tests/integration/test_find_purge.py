@@ -13,7 +13,7 @@ from sqlmodel import SQLModel
 from decnet.bus.base import Event
 from decnet.config import load_settings
 from decnet.db.repository import BaseRepository
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.rows.ttp import TTPTag
 from decnet.db.types import utcnow
 from decnet.ids import attacker_id
 from decnet.recorder.worker import RecorderWorker

@@ -15,7 +15,7 @@ from decnet.bus.base import Event
 from decnet.config import load_settings
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.ignored import IgnoreSet, parse_source
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.rows.ttp import TTPTag
 from decnet.ids import attacker_id, identity_id
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime.worker import Transaction

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Dialect
 from sqlalchemy.dialects import postgresql, sqlite
 
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.rows.ttp import TTPTag
 from decnet.db.types import MAX_INT, SafeFloat, SafeInt, SafeJson, SafeText, UtcTime, as_utc
 from decnet.errors import SensorError
 from decnet.ids import attacker_id, event_id, identity_id, normalize_ip, session_id, tag_id

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from decnet.db.rows.ttp import StoredTag
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.rows.ttp import StoredTag, TTPTag
 from decnet.ttp import backfill
 from decnet.ttp.base import TaggerEvent
 from decnet.ttp.floods import FEWEST, Flood, address_asked, alike, folded, tells_floods

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.config import load_settings
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.rows.ttp import TTPTag
 from decnet.ids import tag_id
 from decnet.ttp import factory, matcher
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, Tagger, TaggerEvent, TolerantTagger, WatchableTagger

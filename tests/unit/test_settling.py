@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.rows.ttp import TTPTag
 from decnet.ttp.loader import load_bytes
 from decnet.ttp.replacing import Better
 from decnet.ttp.rule_engine import RuleEngine

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from decnet.bus.base import Event
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.rows.ttp import TTPTag
 from decnet.events.fields import LATEST
 from decnet.ttp.base import TaggerEvent
 from decnet.ttp.seen import moment_of, stamp

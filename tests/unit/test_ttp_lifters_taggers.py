@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from decnet.config import load_settings
 from decnet.db.repository import BaseRepository
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.rows.ttp import TTPTag
 from decnet.events.topics import RECORDS
 from decnet.keyed import keyed_hash, load_key
 from decnet.ttp import lifter_registry

@@ -19,7 +19,7 @@ from decnet.bus.base import Event
 from decnet.bus.publish import publish_failures
 from decnet.config import load_settings
 from decnet.db.repository.recorder.replay import Page
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.rows.ttp import TTPTag
 from decnet.errors import BusError, DatabaseError, RuleError, RuleStoreError, SourcePosition
 from decnet.ids import attacker_id, event_id
 from decnet.runtime.received import Received

@@ -13,11 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.linking import LinkGroup, LinkSession, LinkTerm, LinkValue
 from decnet.db.schema.recorder import Attacker, Identity, SessionRow
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.schema.ttp import TagRow
 from decnet.ids import attacker_id, normalize_ip
 
 _ATTACKER, _SESSION, _IDENTITY = table_of(Attacker), table_of(SessionRow), table_of(Identity)
-_TAG = table_of(TTPTag)
+_TAG = table_of(TagRow)
 _GROUP, _TERM = table_of(LinkGroup), table_of(LinkTerm)
 _VALUE, _LINKED = table_of(LinkValue), table_of(LinkSession)
 CAMPAIGN = "campaign"

@@ -3,10 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from decnet.db.rows import JsonObject
+from decnet.db.types import utcnow
+from decnet.ids import tag_id
+
+
+@dataclass(slots=True, kw_only=True)
+class TTPTag:
+    """One technique seen in one piece of evidence, as it is made: a row of ``ttp_tag``.
+
+    ``uuid`` is derived, ``created_at`` now and ``seen_at`` (event time) ``created_at`` where they are not given. Raises ValueError without an attacker or identity, or
+    for a confidence outside 0..1.
+    """
+
+    source_kind: str
+    source_id: str
+    tactic: str
+    technique_id: str
+    confidence: float
+    rule_id: str
+    rule_version: int
+    attacker_uuid: str | None = None
+    identity_uuid: str | None = None
+    session_id: str | None = None
+    decky_id: str | None = None
+    sub_technique_id: str | None = None
+    evidence: dict[str, Any] | None = None
+    attack_release: str = ""
+    mitre_url: str = ""
+    uuid: str = ""
+    created_at: datetime | None = None
+    seen_at: datetime | None = None
+    superseded_by: str | None = None
+    replaced_by: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.attacker_uuid and not self.identity_uuid:
+            raise ValueError("a tag needs attacker_uuid or identity_uuid")
+        if not isinstance(self.confidence, (int, float)) or not 0.0 <= self.confidence <= 1.0:
+            raise ValueError(f"confidence {self.confidence!r} is not within 0..1")
+        if self.created_at is None:
+            self.created_at = utcnow()
+        if self.seen_at is None:
+            self.seen_at = self.created_at
+        if not self.uuid:
+            source, rule = (self.source_kind, self.source_id), (self.rule_id, self.rule_version)
+            self.uuid = tag_id(*source, *rule, self.technique_id, self.sub_technique_id)
 
 
 class RuleText(TypedDict):

@@ -12,14 +12,12 @@ from sqlalchemy import CheckConstraint, Index
 from sqlalchemy import text as sql
 
 from decnet.db.schema.columns import Stored, counter, json_column, moment, number, real, text, text_key
-from decnet.db.types import utcnow
-from decnet.ids import tag_id
 
 STANDING = sql("superseded_by IS NULL AND replaced_by IS NULL")
 """What is counted."""
 
 
-class TTPTag(Stored, table=True):
+class TagRow(Stored, table=True):
     """One technique seen in one piece of evidence; never changes once stored, but for what else stands for it now.
 
     ``superseded_by`` names the tag that says the same better (a newer version of the rule, a flood's first request),
@@ -73,42 +71,6 @@ class TTPTag(Stored, table=True):
     created_at: datetime = moment(nullable=False)
     superseded_by: str | None = text(None)
     replaced_by: str | None = text(None)
-
-    def __init__(self, **data: Any) -> None:
-        """Fills in ``uuid`` (derived), ``created_at`` (now) and ``seen_at`` (``created_at``) when they are not given.
-
-        Raises ValueError without an attacker or identity, or for a confidence outside 0..1.
-        """
-        if not data.get("attacker_uuid") and not data.get("identity_uuid"):
-            raise ValueError("a tag needs attacker_uuid or identity_uuid")
-        confidence = data.get("confidence")
-        if not isinstance(confidence, (int, float)) or not 0.0 <= confidence <= 1.0:
-            raise ValueError(f"confidence {confidence!r} is not within 0..1")
-        data.setdefault("created_at", utcnow())
-        data.setdefault("seen_at", data["created_at"])
-        if not data.get("uuid"):
-            data["uuid"] = _derived_id(data)
-        if unknown := data.keys() - type(self).model_fields.keys():
-            raise TypeError(f"a tag has no {', '.join(sorted(unknown))}")
-        # A table model checks nothing; setting twenty attributes one by one costs a tenth of a millisecond.
-        self.__dict__.update(_TAG_DEFAULTS, **data)
-        object.__setattr__(self, "__pydantic_fields_set__", set(data))
-        object.__setattr__(self, "__pydantic_extra__", None)
-        object.__setattr__(self, "__pydantic_private__", None)
-
-
-_TAG_DEFAULTS = {
-    name: None if field.is_required() else field.default for name, field in TTPTag.model_fields.items()
-}
-
-
-def _derived_id(data: dict[str, Any]) -> str:
-    keys = ("source_kind", "source_id", "rule_id", "rule_version", "technique_id")
-    missing = [key for key in keys if data.get(key) is None]
-    if missing:
-        raise ValueError(f"a tag needs {', '.join(missing)}")
-    kind, source, rule, version, technique = (data[key] for key in keys)
-    return tag_id(kind, source, rule, version, technique, data.get("sub_technique_id"))
 
 
 class TTPRule(Stored, table=True):

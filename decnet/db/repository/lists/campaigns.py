@@ -22,14 +22,14 @@ from decnet.db.schema.columns import table_of
 from decnet.db.schema.linking import CampaignMerge, LinkGroup, LinkSession, LinkTerm, LinkValue
 from decnet.db.schema.recorder import Attacker, Identity, SessionRow
 from decnet.db.schema.story import SessionThing
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.schema.ttp import TagRow
 from decnet.db.types import as_utc
 from decnet.errors import AmbiguousId
 
 _GROUP, _TERM, _VALUE = table_of(LinkGroup), table_of(LinkTerm), table_of(LinkValue)
 _LINKED, _MERGE = table_of(LinkSession), table_of(CampaignMerge)
 _ATTACKER, _IDENTITY, _SESSION = table_of(Attacker), table_of(Identity), table_of(SessionRow)
-_THING, _TAG = table_of(SessionThing), table_of(TTPTag)
+_THING, _TAG = table_of(SessionThing), table_of(TagRow)
 _HELD = _VALUE.join(_TERM, _TERM.c.term_id == _VALUE.c.term_id)
 _BARE = _LINKED.join(_TERM, _TERM.c.term_id == _LINKED.c.term_id)
 _VISITS = _BARE.join(_SESSION, _SESSION.c.session_id == _LINKED.c.session_id)

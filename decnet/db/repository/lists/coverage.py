@@ -25,10 +25,10 @@ from decnet.db.repository.conditions import (
 from decnet.db.rows.lists import TagBehind, TechniqueCount
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Command, SessionRow
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.schema.ttp import TagRow
 from decnet.db.types import as_utc
 
-_TAG, _SESSION, _COMMAND = table_of(TTPTag), table_of(SessionRow), table_of(Command)
+_TAG, _SESSION, _COMMAND = table_of(TagRow), table_of(SessionRow), table_of(Command)
 _ATTACKER = table_of(Attacker)
 _SEEN = _TAG.c.seen_at
 _WHO = func.coalesce(tag_identity(), _TAG.c.attacker_uuid)

@@ -34,11 +34,11 @@ from decnet.db.rows.lists import ListedAttacker, ListedCredential, ListedSession
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Credential, Identity, SessionRow
 from decnet.db.schema.story import SessionStory
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.schema.ttp import TagRow
 from decnet.db.types import as_utc
 from decnet.keyed import login_label
 
-_TAG, _SESSION = table_of(TTPTag), table_of(SessionRow)
+_TAG, _SESSION = table_of(TagRow), table_of(SessionRow)
 _STORY = table_of(SessionStory)
 _ATTACKER, _IDENTITY, _CREDENTIAL = table_of(Attacker), table_of(Identity), table_of(Credential)
 """The identity that a tag itself names."""

@@ -27,14 +27,14 @@ from decnet.db.schema.recorder import (
     Identity,
     SessionRow,
 )
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.schema.ttp import TagRow
 from decnet.db.types import SafeFloat, as_utc
 from decnet.hostile import storable_text
 from decnet.keyed import login_label
 
 _ATTACKER, _SESSION, _COMMAND = table_of(Attacker), table_of(SessionRow), table_of(Command)
 _CREDENTIAL, _PRINT = table_of(Credential), table_of(Fingerprint)
-_INTEL, _TAG = table_of(AttackerIntel), table_of(TTPTag)
+_INTEL, _TAG = table_of(AttackerIntel), table_of(TagRow)
 _FILES = (
     "downloads", "uploads", "forwards", "inputs", "exploits", "joined", "extras", "facts", "client", "auth",
 )  # fmt: skip

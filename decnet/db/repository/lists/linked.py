@@ -27,13 +27,13 @@ from decnet.db.rows.linking import Against, ListedIdentity, MemberSeen, Reason, 
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.linking import IdentityLink, LinkGroup, LinkSaid, LinkTerm, LinkValue
 from decnet.db.schema.recorder import Attacker, Identity, SessionRow
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.schema.ttp import TagRow
 from decnet.db.types import as_utc
 from decnet.errors import AmbiguousId
 from decnet.hostile import visible
 
 _IDENTITY, _ATTACKER, _SESSION = table_of(Identity), table_of(Attacker), table_of(SessionRow)
-_TAG = table_of(TTPTag)
+_TAG = table_of(TagRow)
 _LINK, _SAID = table_of(IdentityLink), table_of(LinkSaid)
 _TERM, _VALUE, _GROUP = table_of(LinkTerm), table_of(LinkValue), table_of(LinkGroup)
 _PART, _THEIRS = _IDENTITY.alias("part"), _ATTACKER.alias("theirs")

@@ -16,11 +16,11 @@ from decnet.db.rows.lists import NewAttacker, NewTechnique, SessionWorthReading
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Identity, SessionRow
 from decnet.db.schema.story import SessionStory, SessionThing
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.schema.ttp import TagRow
 from decnet.db.types import as_utc
 from decnet.events.ttp import SEVERITIES
 
-_TAG, _SESSION = table_of(TTPTag), table_of(SessionRow)
+_TAG, _SESSION = table_of(TagRow), table_of(SessionRow)
 _ATTACKER, _IDENTITY = table_of(Attacker), table_of(Identity)
 _STORY, _THING = table_of(SessionStory), table_of(SessionThing)
 _TOLD = (

@@ -30,13 +30,13 @@ from decnet.db.schema.recorder import (
     SessionRow,
 )
 from decnet.db.schema.runtime import Announcement, DeadLetter, ProducerDue
-from decnet.db.schema.ttp import EmailBody, TTPTag
+from decnet.db.schema.ttp import EmailBody, TagRow
 from decnet.db.types import as_utc, utcnow
 from decnet.events.intel import merged, since
 
 _ATTACKER, _SESSION = table_of(Attacker), table_of(SessionRow)
 _CREDENTIAL, _PRINT = table_of(Credential), table_of(Fingerprint)
-_OBSERVATION, _RECORDING, _TAG = table_of(ObservationRow), table_of(Recording), table_of(TTPTag)
+_OBSERVATION, _RECORDING, _TAG = table_of(ObservationRow), table_of(Recording), table_of(TagRow)
 _IDENTITY, _DEAD, _TOLD = table_of(Identity), table_of(DeadLetter), table_of(Announcement)
 _MUTATION, _GONE = table_of(Mutation), table_of(LinkGone)
 _INTEL, _DUE, _MAIL = table_of(AttackerIntel), table_of(ProducerDue), table_of(EmailBody)

@@ -19,14 +19,14 @@ from decnet.db.rows.story import NOT_JUDGED, FirstTimes, ListedPlaybook, Session
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Credential, SessionRow
 from decnet.db.schema.story import SessionStory, SessionThing
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.schema.ttp import TagRow
 from decnet.db.types import as_utc
 from decnet.events.ttp import SEVERITIES
 from decnet.keyed import login_label
 
 _STORY, _THING = table_of(SessionStory), table_of(SessionThing)
 _SESSION = table_of(SessionRow)
-_TAG, _CREDENTIAL = table_of(TTPTag), table_of(Credential)
+_TAG, _CREDENTIAL = table_of(TagRow), table_of(Credential)
 _COLUMNS = tuple(StoryRow.__annotations__)
 MAX_ASKED = 100
 """Techniques and credentials of one session that are looked up."""

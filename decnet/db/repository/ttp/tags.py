@@ -10,14 +10,14 @@ from sqlalchemy import and_, bindparam, func, literal_column, or_, select, updat
 from decnet.db.repository.base import SqlRepository, chunks, insert_for
 from decnet.db.repository.conditions import tag_is_shown, tag_stands
 from decnet.db.rows import JsonObject
-from decnet.db.rows.ttp import StoredTag
+from decnet.db.rows.ttp import StoredTag, TTPTag
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, SessionRow
-from decnet.db.schema.ttp import TTPTag
+from decnet.db.schema.ttp import TagRow
 from decnet.db.types import as_utc
 
 _SESSION, _ATTACKER = table_of(SessionRow), table_of(Attacker)
-_TAG = table_of(TTPTag)
+_TAG = table_of(TagRow)
 _TAG_COLUMNS = tuple(_TAG.c.keys())
 
 
