@@ -14,9 +14,24 @@ def loads(text: bytes | str) -> Any:
     return decoded(text)[0]
 
 
+class Kept(dict[str, Any]):
+    """An object that is storable (:func:`decnet.hostile.storable`), stays as it is, and is written out once."""
+
+    __slots__ = ("_text",)
+    _text: str
+
+    def text(self) -> str:
+        """Its JSON text."""
+        try:
+            return self._text
+        except AttributeError:
+            self._text = encoded(dict(self)).decode("ascii")
+            return self._text
+
+
 def dumps(value: object) -> str:
     """The JSON text of a value, as :func:`encoded` writes it."""
-    return encoded(value).decode("ascii")
+    return value.text() if type(value) is Kept else encoded(value).decode("ascii")
 
 
 def encoded(value: object) -> bytes:

@@ -36,6 +36,7 @@ async def recompute(
 ) -> None:
     """Brings the states of ``keys`` up to their observations at these times (epoch seconds) and tells of changes.
 
+    One time for each observation, also where several were at once: so many rows are read more.
     Belongs in a write transaction.
     """
     old = await repo.told_states(keys)

@@ -186,9 +186,9 @@ async def observe(repo: BaseRepository, bus: TxBus, found: Sequence[ObservationE
         owners = await repo.identities_of_attackers(owners)
     known = [item for item in found if item.attacker_uuid in owners]
     await repo.insert_observations([item.row for item in known if item.row])
-    keys: dict[Key, set[float]] = defaultdict(set)
+    keys: dict[Key, list[float]] = defaultdict(list)
     for item in known:
-        keys[owners[item.attacker_uuid], item.primitive].add(item.ts)
+        keys[owners[item.attacker_uuid], item.primitive].append(item.ts)
     if keys:
         await recompute(repo, bus, keys, _now())
     return unknown

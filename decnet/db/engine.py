@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +29,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from decnet.db.blocked import APPLICATION, PATIENCE_S, SOMEBODY, holder, postgres_blocker, sqlite_blocker
+from decnet.db.many import Many
 from decnet.db.sqlite_driver import connecting
 from decnet.errors import DatabaseError, DiskFull
 from decnet.jsontext import dumps, loads
@@ -212,6 +213,15 @@ class Database:
         """Transactions that had the write lock and ended."""
         self._looked = 0
         """How many of them there were at the last look for others."""
+        self._many: dict[Hashable, Many] = {}
+
+    def many(self, key: Hashable, statement: Callable[[], Any], names: tuple[str, ...]) -> Many:
+        """A write for rows with these keys, compiled at the first call; ``key`` stands for the statement."""
+        assert self._writer is not None
+        found = self._many.get((key, names))
+        if found is None:
+            found = self._many[key, names] = Many(statement(), self._writer.dialect, names)
+        return found
 
     @property
     def path(self) -> Path | None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Float, Integer, Text
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.types import TypeDecorator
 
 from decnet.hostile import storable, storable_text
+from decnet.jsontext import Kept
 
 MAX_INT = 2**63 - 1
 _DIGITS = re.compile(r"-?[0-9]+\Z")
@@ -47,14 +50,38 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
+class _SqliteTime(sqlite.DATETIME):
+    """A fixed-width text in UTC without zone, which also sorts right; written and read without regular expressions."""
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[Any], str | None]:
+        """``2026-01-02 03:04:05.000006``, as the dialect writes it."""
+
+        def text(moment: datetime | None) -> str | None:
+            return None if moment is None else moment.isoformat(" ", "microseconds")
+
+        return text
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:
+        """Without zone, as the dialect reads it."""
+
+        def moment(text: str | None) -> datetime | None:
+            return None if text is None else datetime.fromisoformat(text)
+
+        return moment
+
+
 class UtcTime(TypeDecorator[datetime]):
     """Aware UTC in and out; takes what :func:`as_utc` takes."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        """SQLite has texts for times."""
+        return dialect.type_descriptor(_SqliteTime() if dialect.name == "sqlite" else self.impl_instance)  # type: ignore[no-untyped-call]
+
     def process_bind_param(self, value: Any, dialect: Dialect) -> datetime | None:
-        """SQLite stores a fixed-width text without zone, which also sorts right."""
+        """An aware time; for SQLite without its zone."""
         moment = as_utc(value)
         return moment.replace(tzinfo=None) if moment and dialect.name == "sqlite" else moment
 
@@ -122,4 +149,4 @@ class SafeJson(TypeDecorator[Any]):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         """See :func:`decnet.hostile.storable`."""
-        return None if value is None else storable(value)
+        return value if value is None or type(value) is Kept else storable(value)

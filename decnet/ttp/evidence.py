@@ -18,6 +18,7 @@ from pydantic import ValidationError as Mismatch
 
 from decnet.bounds import bit
 from decnet.hostile import storable, storable_text
+from decnet.jsontext import Kept
 from decnet.ttp.kinds import KNOWN_SOURCE_KINDS
 from decnet.ttp.masking import masked
 
@@ -315,10 +316,10 @@ def _checks(source_kind: str) -> Mapping[str, TypeAdapter[Any]]:
     return {name: TypeAdapter(hint) for name, hint in hints.items()}
 
 
-def checked_evidence(source_kind: str, why: Mapping[str, Any]) -> dict[str, Any]:
+def checked_evidence(source_kind: str, why: Mapping[str, Any]) -> Kept:
     """The part of ``why`` that may be stored, storable on both databases. Never raises."""
     if source_kind not in EVIDENCE:
-        return {}
+        return Kept()
     checks = _checks(source_kind)
     out: dict[str, Any] = {}
     for name, value in _by_kind(source_kind, why).items():
@@ -329,8 +330,7 @@ def checked_evidence(source_kind: str, why: Mapping[str, Any]) -> dict[str, Any]
             out[name] = check.validate_python(value)
         except Mismatch:
             continue
-    kept: dict[str, Any] = storable(out)
-    return kept
+    return Kept(storable(out))
 
 
 def _by_kind(source_kind: str, why: Mapping[str, Any]) -> Mapping[str, Any]:

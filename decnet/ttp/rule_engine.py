@@ -13,7 +13,7 @@ from decnet.ids import tag_id
 from decnet.telemetry import child, recording
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, TaggerEvent, TolerantTagger, TTPTag
 from decnet.ttp.context import reason_of
-from decnet.ttp.evidence import checked_evidence
+from decnet.ttp.evidence import MAX_TEXT, checked_evidence
 from decnet.ttp.lifter_registry import Finding, Lift, adjusted
 from decnet.ttp.lifting import lifts
 from decnet.ttp.masking import concealed
@@ -27,7 +27,8 @@ from decnet.ttp.windows import WHO, Subject, WindowHit, event_time, window_hit
 
 __all__ = ["Collected", "CompiledRule", "RuleEngine", "RuleEngineTagger", "RuleIndex", "RuleSchema"]
 
-_FIELD_CHARS = 2000
+_FIELD_CHARS = MAX_TEXT + 1
+"""One more than evidence may have: who cuts it counts it."""
 _SECRET_CHARS = 8192
 """Characters of a command line that are searched for passwords; evidence shows 2,000 at most."""
 

@@ -19,6 +19,8 @@ from decnet.ids import attacker_id, identity_id
 from tests.dbkit import KINDS, open_repo
 from tests.rowkit import TABLES, emptied, put, rows_of
 
+_BEHAVE = TABLES["behave_session"]
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 T = NOW.timestamp()
@@ -62,7 +64,7 @@ async def test_the_greater_the_lesser_and_the_new_value_win_and_null_loses(repo:
 
 
 async def test_an_upsert_without_merge_keeps_and_with_a_condition_asks(repo: BaseRepository) -> None:
-    table = TABLES["behave_session"]
+    table = _BEHAVE
     base = {
         "session_id": "s",
         "attacker_uuid": "a",
@@ -78,9 +80,12 @@ async def test_an_upsert_without_merge_keeps_and_with_a_condition_asks(repo: Bas
         kept = select(table.c.rank)
         assert (await session.execute(kept)).scalar_one() == "2"
         for rank, wanted in (("1", "2"), ("2", "2"), ("3", "3")):
-            newer = lambda new: new.rank > table.c.rank  # noqa: E731
+            newer = lambda new: new.rank > _BEHAVE.c.rank  # noqa: E731
             await repo._upsert(session, table, [{**base, "rank": rank}], {"rank": replace}, newer)
             assert (await session.execute(kept)).scalar_one() == wanted
+        other = lambda new: new.rank > table.c.rank and rank  # noqa: E731
+        with pytest.raises(TypeError, match="another statement each time"):
+            await repo._upsert(session, table, [{**base, "rank": "4"}], {"rank": replace}, other)
 
 
 async def test_chunks_lose_nothing_at_their_border(repo: BaseRepository) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -298,7 +299,7 @@ async def test_concurrent_tags_are_inserted_once(repo: BaseRepository) -> None:
 
 async def test_tables_refuse_a_tag_without_anchor(repo: BaseRepository) -> None:
     for wrong in ({"attacker_uuid": None}, {"confidence": 1.5}):
-        row = {**tag().model_dump(), **wrong}
+        row = {**asdict(tag()), **wrong}
         with pytest.raises(IntegrityError):
             async with repo.db.write() as session:
                 await session.execute(table_of(TagRow).insert(), [row])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from decnet.attribution import states
 from decnet.attribution.mergers import merge_primitive
 from decnet.attribution.since import rows_read
+from decnet.attribution.worker import observe
 from decnet.runtime.worker import TxBus
 
 CATEGORY, NUMBER, HASH = (
@@ -63,7 +66,7 @@ def heard(primitive: str, batches: Iterable[Collection[Row]], stored: Collection
     async def all_of_them() -> None:
         for batch in batches:
             repo.rows += [row for row in batch if row not in repo.rows]
-            times = {row["ts"] for row in batch}
+            times = [row["ts"] for row in batch]
             await states.recompute(repo, TxBus(), {("i", primitive): times}, 0.0)  # type: ignore[arg-type]
 
     asyncio.run(all_of_them())
@@ -101,6 +104,22 @@ def test_a_state_holds_since_the_same_time_in_any_order(primitive: str, data: st
     assert found is not None
     assert found["last_change_ts"] == since(primitive, rows)
     assert found["state"] == merge_primitive(primitive, rows[-rows_read(primitive) :]).state
+
+
+@pytest.mark.parametrize("several", [1, 2, 7])
+async def test_several_observations_of_one_moment_are_as_many_rows(
+    several: int,
+) -> None:
+    """A log with whole seconds, and many sessions of one identity in one batch: the first state is dated by the first rows."""
+    rows = [{**row, "ts": float(n // several)} for n, row in enumerate(rows_of([1.0] * 70))]
+    repo = Rows()
+    for name in ("identities_of_attackers", "lock_identities", "insert_observations"):
+        setattr(repo, name, AsyncMock(return_value={"a": "i"} if name.startswith("ident") else None))
+    repo.rows += rows
+    found = [SimpleNamespace(attacker_uuid="a", primitive=NUMBER, ts=row["ts"], row=None) for row in rows]
+    assert await observe(repo, TxBus(), found) == set()  # type: ignore[arg-type]
+    assert repo.state is not None
+    assert repo.state["last_change_ts"] == since(NUMBER, rows)
 
 
 @pytest.mark.parametrize(("late", "most"), [(2, 51), (42, 51), (43, 200), (150, 200)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -51,9 +52,7 @@ class Stored:
         self.renewed: dict[str, Any] = {}
 
     async def tags_of_sessions(self, sessions: Sequence[str]) -> list[dict[str, Any]]:
-        return [
-            {**t.model_dump(), "replaced_by": self.replaced} for t in self.tags if t.session_id in sessions
-        ]
+        return [{**asdict(t), "replaced_by": self.replaced} for t in self.tags if t.session_id in sessions]
 
     async def replace_tags(self, tags: dict[str, str]) -> None:
         self.gone |= tags

@@ -6,7 +6,7 @@ transaction (:meth:`SqlRepository.transaction`), which all its methods then join
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.blocked import PATIENCE_S
 from decnet.db.engine import Database, translated
+from decnet.db.many import identity_of
 from decnet.db.repository.locks import advise, advise_shared
 from decnet.turns import in_turns
 
@@ -148,9 +149,29 @@ class SqlRepository:
         """
         if not rows:
             return
-        statement = self._upsert_statement(table, merge, where)
-        for part in chunks(_sorted(table, rows), WRITTEN_AT_ONCE):
-            await session.execute(statement, part)
+        key = (
+            table.name,
+            tuple((name, identity_of(how)) for name, how in (merge or {}).items()),
+            identity_of(where),
+        )
+        await self._each(
+            session, key, lambda: self._upsert_statement(table, merge, where), _sorted(table, rows)
+        )
+
+    async def _each(
+        self,
+        session: AsyncSession,
+        key: Hashable,
+        statement: Callable[[], Any],
+        rows: Sequence[Mapping[str, object]],
+    ) -> None:
+        """Runs a write without answer for each row. What has one ``key`` has one ``statement``; rows have the same keys."""
+        if not rows:
+            return
+        many = self.db.many(key, statement, tuple(rows[0]))
+        connection = await session.connection()
+        for part in chunks(rows, WRITTEN_AT_ONCE):
+            await connection.exec_driver_sql(many.text, many.values(part))
 
     def _upsert_statement(
         self,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypedDict
 
 from decnet.db.rows import JsonObject
 from decnet.db.types import utcnow
 from decnet.ids import tag_id
+
+_NAMED = ("source_kind", "source_id", "rule_id", "rule_version", "technique_id")
+"""What the id of a tag is made of."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,7 +39,7 @@ class TTPTag:
     attack_release: str = ""
     mitre_url: str = ""
     uuid: str = ""
-    created_at: datetime | None = None
+    created_at: datetime = field(default_factory=utcnow)
     seen_at: datetime | None = None
     superseded_by: str | None = None
     replaced_by: str | None = None
@@ -46,11 +49,11 @@ class TTPTag:
             raise ValueError("a tag needs attacker_uuid or identity_uuid")
         if not isinstance(self.confidence, (int, float)) or not 0.0 <= self.confidence <= 1.0:
             raise ValueError(f"confidence {self.confidence!r} is not within 0..1")
-        if self.created_at is None:
-            self.created_at = utcnow()
         if self.seen_at is None:
             self.seen_at = self.created_at
         if not self.uuid:
+            if missing := [name for name in _NAMED if getattr(self, name) is None]:
+                raise ValueError(f"a tag needs {', '.join(missing)}")
             source, rule = (self.source_kind, self.source_id), (self.rule_id, self.rule_version)
             self.uuid = tag_id(*source, *rule, self.technique_id, self.sub_technique_id)
 

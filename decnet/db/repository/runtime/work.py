@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import delete, func, insert, literal_column, or_, select
 
 from decnet.bus.base import Event, Sealed
-from decnet.db.repository.base import WRITTEN_AT_ONCE, Row, SqlRepository, chunks, insert_for, replace
+from decnet.db.repository.base import Row, SqlRepository, chunks, insert_for, replace
 from decnet.db.rows import JsonObject
 from decnet.db.rows.runtime import DeadLetterLine, Heartbeat, StoredDeadLetter
 from decnet.db.schema.columns import table_of
@@ -42,8 +42,7 @@ class WorkMixin(SqlRepository):
         """Puts events on the outbox, in order."""
         rows = await in_turns(_outbox_row, events)
         async with self._write() as session:
-            for part in chunks(rows, WRITTEN_AT_ONCE):
-                await session.execute(insert(_OUTBOX), part)
+            await self._each(session, "outbox", lambda: insert(_OUTBOX), rows)
 
     async def outbox_take(self, limit: int) -> list[tuple[int, Sealed]]:
         """The oldest ``limit`` events with their row ids; they stay until deleted."""
