@@ -605,7 +605,8 @@ def _explain(error: ValidationError, document: Document | None, flags: dict[str,
     for item in error.errors():
         loc = item["loc"]
         key = ".".join(str(part) for part in loc)
-        place = document.keys.get(loc) if document and flags.get(str(loc[0])) is None else None
+        told = document is not None and loc in document.keys and flags.get(str(loc[0])) is None
+        place = document.key_place(loc) if document and told else None
         text = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             text = f"unknown key; known: {', '.join(_known_beside(loc))}"

@@ -23,12 +23,17 @@ _ALLOWED = {
     "tag:yaml.org,2002:bool",
     "tag:yaml.org,2002:null",
 }
+_TEXT = "tag:yaml.org,2002:str"
 _AS_TEXT = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value", "tag:yaml.org,2002:merge"}
-_FAST: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_FAST: Any = getattr(yaml, "CSafeLoader", None)
 """libyaml's parser where PyYAML was built with it."""
-_UNALIKE = re.compile(r"\t|(?:^|[\s\[{,:?-])!")
-"""Tabs and tags, which the parsers do not read alike: the slow one's word counts."""
+_UNALIKE = re.compile(r"\t|(?:^|[\s\[{,:?-])[!&*]")
+"""Tabs and tags, which the parsers do not read alike, and what may be an anchor: the slow one's word counts."""
+MAX_FAST_CHARS, MAX_FAST_FLOWS, MAX_FAST_LINE = 1 << 18, 2_000, 5_000
+"""Of a text with more characters, opening brackets or a longer line libyaml could be made to recurse without end."""
 Path = tuple[int | str, ...]
+Spot = tuple[int, int]
+"""Line and column, from 1."""
 
 
 class Flaw(NamedTuple):
@@ -44,28 +49,31 @@ class Document:
 
     file: str
     value: Any
-    keys: dict[Path, SourcePosition]
-    values: dict[Path, SourcePosition]
+    keys: dict[Path, Spot]
+    values: dict[Path, Spot]
 
     def key_place(self, path: Path) -> SourcePosition:
         """Where the key at ``path`` stands; the nearest enclosing value when it is absent."""
-        return self.keys.get(path) or self.value_place(path)
+        return SourcePosition(self.file, *self.keys[path]) if path in self.keys else self.value_place(path)
 
     def value_place(self, path: Path) -> SourcePosition:
         """Where the value at ``path`` stands; the nearest enclosing one when it is absent."""
         while path and path not in self.values:
             path = path[:-1]
-        return self.values.get(path, SourcePosition(self.file, 1, 1))
+        return SourcePosition(self.file, *self.values.get(path, (1, 1)))
 
 
 def parse_strict(text: str, file: str) -> tuple[Document | None, list[Flaw]]:
     """The document in ``text`` and all structural errors; None when there is nothing to build on."""
+    node = _fast_node(text)
+    if node is not None:
+        builder = _Builder(file)
+        value = builder.build(node, ())
+        if builder.depth <= MAX_DEPTH:
+            return Document(file, value, builder.keys, builder.values), builder.errors
+    # Of what libyaml refuses the slow parser says where, and decides.
     events: list[yaml.Event] = []
-    fast = not _UNALIKE.search(text) and not _check_events(text, file, events, _FAST)
-    if not fast:  # of what libyaml refuses the slow parser says where, and decides
-        events.clear()
-    errors = [] if fast else _check_events(text, file, events, yaml.SafeLoader)
-    if errors:
+    if errors := _check_events(text, file, events):
         return None, errors
     node = _Composer(events).get_single_node()
     if node is None:
@@ -73,6 +81,25 @@ def parse_strict(text: str, file: str) -> tuple[Document | None, list[Flaw]]:
     builder = _Builder(file)
     value = builder.build(node, ())
     return Document(file, value, builder.keys, builder.values), builder.errors
+
+
+def _fast_node(text: str) -> yaml.Node | None:
+    """What libyaml makes of a text that cannot make it go too deep; None when it is for the slow parser to say.
+
+    A level of blocks takes a character of its line at least, one of brackets takes a bracket.
+    """
+    if _FAST is None or len(text) > MAX_FAST_CHARS or _UNALIKE.search(text):
+        return None
+    if text.count("[") + text.count("{") > MAX_FAST_FLOWS or max(map(len, text.split("\n"))) > MAX_FAST_LINE:
+        return None
+    try:
+        loader = _FAST(text)
+        try:
+            return loader.get_single_node()  # type: ignore[no-any-return]
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, UnicodeEncodeError):
+        return None
 
 
 def _place(file: str, mark: Any) -> SourcePosition:
@@ -83,15 +110,15 @@ def _place(file: str, mark: Any) -> SourcePosition:
     )
 
 
-def _check_events(text: str, file: str, events: list[yaml.Event], loader: Any) -> list[Flaw]:
+def _check_events(text: str, file: str, events: list[yaml.Event]) -> list[Flaw]:
     """Errors that must be known before nodes are built: syntax, aliases, depth, more documents.
 
-    ``events`` gets what was read, one at a time: neither parser goes deeper than it is asked to.
+    ``events`` gets what was read, one at a time: the parser goes no deeper than it is asked to.
     """
     errors: list[Flaw] = []
     depth = documents = 0
     try:
-        for event in yaml.parse(text, Loader=loader):
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
             events.append(event)
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
@@ -162,12 +189,21 @@ class _Builder:
     def __init__(self, file: str) -> None:
         self.file = file
         self.errors: list[Flaw] = []
-        self.keys: dict[Path, SourcePosition] = {}
-        self.values: dict[Path, SourcePosition] = {}
+        self.keys: dict[Path, Spot] = {}
+        self.values: dict[Path, Spot] = {}
+        self.depth = 0
+        """Collections within each other."""
         self._constructor = yaml.constructor.SafeConstructor()
 
     def build(self, node: yaml.Node, path: Path) -> Any:
-        self.values[path] = _place(self.file, node.start_mark)
+        mark = node.start_mark
+        self.values[path] = (mark.line + 1, mark.column + 1)
+        if isinstance(node, yaml.ScalarNode):
+            return str(node.value) if node.tag == _TEXT else self._scalar(node)
+        if (depth := len(path) + 1) > self.depth:
+            self.depth = depth
+        if depth > MAX_DEPTH:
+            return None
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -177,15 +213,17 @@ class _Builder:
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         out: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            place = _place(self.file, key_node.start_mark)
             if not isinstance(key_node, yaml.ScalarNode):
+                place = _place(self.file, key_node.start_mark)
                 self.errors.append(Flaw("a key must be plain text", place))
                 continue
             key = str(key_node.value)
             if key in out:
+                place = _place(self.file, key_node.start_mark)
                 self.errors.append(Flaw(f"duplicate key '{key}'", place))
                 continue
-            self.keys[(*path, key)] = place
+            mark = key_node.start_mark
+            self.keys[(*path, key)] = (mark.line + 1, mark.column + 1)
             out[key] = self.build(value_node, (*path, key))
         return out
 

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path as FilePath
 from typing import Any
 
-from decnet.errors import FleetError, SourcePosition
+from decnet.errors import FleetError
 from decnet.mutator.schedule import legal, parse_interval
 from decnet.services import NAME, Catalogue
 from decnet.yaml_places import Document, Flaw, Path, parse_strict
@@ -104,7 +104,7 @@ def described(flaws: Sequence[Flaw]) -> str:
 
 def check_decky(body: dict[str, Any], catalogue: Catalogue, defaults: Defaults) -> DeckySpec:
     """The spec in one decky's mapping (the payload of an operation). Raises FleetError with every fault."""
-    document = Document("decky", body, {}, {(): SourcePosition("decky")})
+    document = Document("decky", body, {}, {})
     reader = _Reader(document, catalogue, defaults, [])
     spec = reader.decky(body, (), defaults.substrate)
     if reader.flaws or spec is None:

@@ -156,13 +156,26 @@ class _SmallSet:
         return [self.owners[i] for i in matched if i != self._sentinel]
 
 
+_HAS_LITERAL: dict[str, bool] = {}
+"""What filters have told of patterns: the next set of rules has nearly the same."""
+_MAX_TOLD = 20_000
+
+
 def _without_literal(patterns: Sequence[str]) -> set[int]:
     """The patterns that a filter must try on every text."""
-    probe = re2.Filter()
-    for pattern in patterns:
-        probe.Add(pattern, options())
-    probe.Compile()
-    return set(probe.Match("", True) or ())
+    told = {pattern: _HAS_LITERAL.get(pattern) for pattern in patterns}
+    if unknown := [pattern for pattern, has in told.items() if has is None]:
+        probe = re2.Filter()
+        for pattern in unknown:
+            probe.Add(pattern, options())
+        probe.Compile()
+        bare = set(probe.Match("", True) or ())
+        fresh = {pattern: number not in bare for number, pattern in enumerate(unknown)}
+        told |= fresh
+        if len(_HAS_LITERAL) > _MAX_TOLD:
+            _HAS_LITERAL.clear()
+        _HAS_LITERAL.update(fresh)
+    return {number for number, pattern in enumerate(patterns) if not told[pattern]}
 
 
 class RuleIndex:

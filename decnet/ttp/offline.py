@@ -35,20 +35,30 @@ class OfflineTagger:
         """What became of rules that could not judge."""
         self._windows = MemoryWindows()
         self._events = 0
-        self._cached = lru_cache(maxsize=8192)(self._command_tags)
+        self._remembered = lru_cache(maxsize=8192)(self._said)
 
     def tag_line(self, line: str) -> list[dict[str, Any]]:
         """The tags of one input line: a TaggerEvent when it is a JSON object with ``source_kind``, else a command."""
-        if line.startswith("{") or line[:1].isspace():
-            event = _event(line)
-            if event is not None:
-                return self.tag_event(event)
-        return self.tag_command(line)
+        event = _event(line)
+        return self.tag_command(line) if event is None else self.tag_event(event)
+
+    def answer(self, line: str) -> str:
+        """The output line for one input line, ASCII only: the line, and the tags of :meth:`tag_line`."""
+        event = _event(line)
+        tags = self._command(line)[1] if event is None else json.dumps(self.tag_event(event))
+        return f'{{"input": {_text(line)}, "tags": {tags}}}'
 
     def tag_command(self, line: str) -> list[dict[str, Any]]:
         """The tags of a command by itself; those of short ones are remembered."""
-        tags = self._cached(line) if len(line) <= _CACHED_CHARS else self._command_tags(line)
-        return [dict(tag) for tag in tags]
+        return [dict(tag) for tag in self._command(line)[0]]
+
+    def _command(self, line: str) -> tuple[list[dict[str, Any]], str]:
+        """The tags of a command, and their JSON."""
+        return self._remembered(line) if len(line) <= _CACHED_CHARS else self._said(line)
+
+    def _said(self, line: str) -> tuple[list[dict[str, Any]], str]:
+        tags = self._command_tags(line)
+        return tags, json.dumps(tags)
 
     def tag_event(self, event: dict[str, Any], *, timeless: bool = False) -> list[dict[str, Any]]:
         """The tags of one TaggerEvent given as an object; an unknown kind has none.
@@ -85,10 +95,6 @@ class OfflineTagger:
                 out += self._tags(rule, rule.emits, hit.found.text)
         return out
 
-    def answer(self, line: str) -> str:
-        """The output line for one input line, ASCII only."""
-        return json.dumps({"input": line, "tags": self.tag_line(line)})
-
     def _command_tags(self, line: str) -> list[dict[str, Any]]:
         hits, capped = self.index.command_hits(line, _NO_PAYLOAD, self.failures, alone=True)
         self.views_capped += capped
@@ -117,6 +123,7 @@ class OfflineTagger:
 
 
 _NO_PAYLOAD: dict[str, Any] = {}
+_text = json.JSONEncoder(ensure_ascii=True).encode
 
 
 def _always(_rule: CompiledRule) -> bool:
@@ -129,6 +136,8 @@ def _untold(_rule_id: str, _tags: int) -> None:
 
 def _event(line: str) -> dict[str, Any] | None:
     """The object in the line when it is a TaggerEvent; commands may start with a brace too."""
+    if not (line.startswith("{") or line[:1].isspace()):
+        return None
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):

@@ -94,8 +94,8 @@ def _answer_sessions(stream: BinaryIO, tagger: OfflineTagger) -> None:
 def _answers(lines: list[str]) -> str:
     """The output for a chunk of lines; the tagger is the process's own, inherited by its children."""
     assert _tagger is not None
-    encode = json.JSONEncoder(ensure_ascii=True).encode
-    return "".join(encode({"input": line, "tags": _tagger.tag_line(line)}) + "\n" for line in lines)
+    answer = _tagger.answer
+    return "".join([answer(line) + "\n" for line in lines])
 
 
 def _answer(stream: BinaryIO) -> None:
