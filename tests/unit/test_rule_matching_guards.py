@@ -324,6 +324,9 @@ class Broken:
     def prefilters(self, kind: str) -> list[str] | None:
         return None
 
+    def reads(self) -> frozenset[str]:
+        return frozenset({"command_text"})
+
 
 def broken(rule_id: str = "R0") -> tuple[CompiledRule, Broken]:
     condition = Broken()
