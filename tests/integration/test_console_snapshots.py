@@ -127,7 +127,7 @@ async def test_views(
     monkeypatch.setattr(
         "decnet.db.repository.runtime.work.utcnow", lambda: datetime.fromtimestamp(NOW - 500, UTC)
     )
-    monkeypatch.setattr("decnet.db.schema.ttp.utcnow", lambda: datetime.fromtimestamp(NOW - 40, UTC))
+    monkeypatch.setattr("decnet.db.rows.ttp.utcnow", lambda: datetime.fromtimestamp(NOW - 40, UTC))
     async with open_repo("sqlite", tmp_path) as repo:
         await filled(repo, NOW)
         await journalled(repo)

@@ -39,7 +39,7 @@ class TTPTag:
     attack_release: str = ""
     mitre_url: str = ""
     uuid: str = ""
-    created_at: datetime = field(default_factory=utcnow)
+    created_at: datetime = field(default_factory=lambda: utcnow())  # noqa: PLW0108  a clock may be put in its place
     seen_at: datetime | None = None
     superseded_by: str | None = None
     replaced_by: str | None = None
