@@ -21,7 +21,6 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
-    MissingGreenlet,
     OperationalError,
     ProgrammingError,
     SQLAlchemyError,
@@ -173,14 +172,6 @@ def _sqlite_engine(url: URL, *, begin: str, size: int, read_only: bool) -> Async
     @event.listens_for(engine.sync_engine, "begin")
     def on_begin(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
-
-    @event.listens_for(engine.sync_engine, "invalidate")
-    def on_invalidate(connection: Any, _record: Any, _error: BaseException | None) -> None:
-        # A task cancelled in the middle of a statement: SQLite keeps a connection that is closed over an open
-        # statement, and its transaction with the write lock, until somebody collects the statement. The
-        # cancellation that led here is on its way already; one more must not keep the connection from closing.
-        with suppress(sqlite3.Error, MissingGreenlet, asyncio.CancelledError):
-            connection.rollback()
 
     return engine
 
