@@ -113,7 +113,7 @@ class RuntimeSettings(_Section):
 
     batch_events: int = Field(500, ge=1, le=5000)
     """Events in one transaction at most."""
-    batch_wait_s: float = Field(0.25, gt=0)
+    batch_wait_s: float = Field(2.0, gt=0)
     """Seconds a batch waits for more events."""
     max_failures: int = Field(3, ge=1)
     """Handler failures of one event until it is dead-lettered."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from decnet.bus import topics
-from decnet.bus.base import BaseBus, Consumer
+from decnet.bus.base import BaseBus, Consumer, Delivery
 from decnet.bus.publish import publish_safely
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
@@ -30,6 +30,10 @@ FIRST_BEAT_S = 1.0
 """Pause after the first beat, in seconds; it doubles up to the interval."""
 LEASE_LOOK_S = 0.2
 """Seconds between looks at a lease that is waited for."""
+HALT_S = 0.25
+"""Seconds that a worker which is to halt waits for events that are on their way."""
+FIRST_EVENTS = 32
+"""Events of the first batch of a life; each full one is followed by one of twice as many, up to the setting."""
 WAIT_LOOK_S = 0.2
 """Seconds between looks at a worker that lacks what it judges by."""
 
@@ -64,6 +68,7 @@ class WorkerRunner:
         self._database = database or DatabaseWatch(repo)
         self._database.listen(self._changed.set)
         self._beats = beats or StoredBeats(repo)
+        self._limit = FIRST_EVENTS
         self._one_run: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @property
@@ -135,6 +140,7 @@ class WorkerRunner:
     async def _life(self) -> None:
         self._become("starting")
         self.stats.restarting.clear()
+        self._limit = FIRST_EVENTS
         await self.worker.start(self.repo, self.bus)
         tasks = [
             asyncio.create_task(self._forever(name, body), name=f"{self.worker.name}:{name}")
@@ -219,7 +225,7 @@ class WorkerRunner:
                 self._lacks(lacking)
                 await self._pause(WAIT_LOOK_S)
                 return
-            deliveries = await self.consumer.fetch(runtime.batch_events, runtime.batch_wait_s)
+            deliveries = await self._fetched(self.consumer)
             self._bus_is_back()
             if deliveries:
                 await self.processor.process(deliveries)
@@ -234,6 +240,29 @@ class WorkerRunner:
             self._changed.set()
             log.error("database trouble, batch kept", worker=self.worker.name, reason=str(error))
             await self._pause(runtime.restart_backoff_s)
+
+    async def _fetched(self, consumer: Consumer) -> Sequence[Delivery]:
+        """The next events, none after a while. Who halts it waits for a moment: what is on its way is still taken.
+
+        A life begins with small batches, so that what waits for it shows soon.
+        """
+        runtime = self.settings.runtime
+        limit = min(self._limit, runtime.batch_events)
+        fetch = asyncio.create_task(
+            consumer.fetch(limit, runtime.batch_wait_s), name=f"{self.worker.name}:fetch"
+        )
+        halt = asyncio.create_task(self._halt.wait(), name=f"{self.worker.name}:halt")
+        try:
+            await asyncio.wait({fetch, halt}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({fetch}, timeout=HALT_S)
+            found = fetch.result() if fetch.done() else ()
+        finally:
+            for task in (fetch, halt):
+                task.cancel()
+            await asyncio.gather(fetch, halt, return_exceptions=True)
+        if len(found) == limit:
+            self._limit = min(limit * 2, runtime.batch_events)
+        return found
 
     def _lacks(self, what: str) -> None:
         """What is not taken waits in the stream: taken, it would count as judged."""

@@ -30,7 +30,7 @@ BOUNDS: list[tuple[str, float, float, float | None]] = [
     ("bus.replicas", 1, 1, 5),
     ("bus.server_start_timeout_s", 60.0, ABOVE_0, None),
     ("runtime.batch_events", 500, 1, 5000),
-    ("runtime.batch_wait_s", 0.25, ABOVE_0, None),
+    ("runtime.batch_wait_s", 2.0, ABOVE_0, None),
     ("runtime.max_failures", 3, 1, None),
     ("runtime.heartbeat_s", 10.0, ABOVE_0, None),
     ("runtime.grace_s", 10.0, 0, None),

@@ -14,7 +14,7 @@ from decnet.config import RuntimeSettings, Settings
 from decnet.errors import BusUnavailable, DatabaseError, DiskFull
 from decnet.runtime.leases import OWNER
 from decnet.runtime.received import Received
-from decnet.runtime.runner import WorkerRunner
+from decnet.runtime.runner import FIRST_EVENTS, HALT_S, WorkerRunner
 from decnet.runtime.worker import Job, Transaction, Worker
 from tests.clockkit import in_skipped_time, now
 
@@ -157,7 +157,7 @@ class World:
     def __init__(self, worker: Lively | None = None, **runtime: Any) -> None:
         self.worker = worker or Lively()
         self.repo, self.bus, self.processor = FakeRepo(), FakeBus(), FakeProcessor()
-        self.settings = Settings(runtime=RuntimeSettings(**runtime))
+        self.settings = Settings(runtime=RuntimeSettings(**{"batch_wait_s": 0.25, **runtime}))
         self.runner = WorkerRunner(self.worker, self.repo, self.bus, self.settings, lambda: None)  # type: ignore[arg-type]
         self.runner.processor = self.processor  # type: ignore[assignment]
         self.life: asyncio.Task[None] | None = None
@@ -397,6 +397,48 @@ async def test_a_bus_that_is_away_is_asked_every_pause_and_told_once(logged: lis
     await world.until(10)
     assert len(world.bus.consumed) == 4, "the same consumer goes on"
     assert sum(e["event"] == "bus lost, poll-only" for e in logged) == 2, "once each time"
+    await world.end()
+
+
+@in_skipped_time
+async def test_who_waits_for_events_halts_within_a_moment_and_takes_what_is_on_its_way() -> None:
+    assert HALT_S == 0.25
+    world = World(batch_wait_s=30.0)
+    await world.until(1)
+    world.runner.control("pause")
+    await world.until(1 + HALT_S)
+    assert (world.runner.state, world.bus.consumer.closed) == ("paused", 1)
+    world.runner.control("resume")
+    await world.until(2)
+    late = asyncio.Event()
+
+    async def fetch(max_events: int, timeout: float) -> list[Any]:
+        await late.wait()
+        await asyncio.sleep(HALT_S - 0.05)
+        return ["delivery"]
+
+    world.bus.consumer.fetch = fetch  # type: ignore[method-assign]
+    world.runner.control("restart")
+    await world.until(3)
+    late.set()
+    world.runner.control("pause")
+    await world.until(4)
+    assert world.processor.batches == [["delivery"]]
+    assert world.runner.state == "paused"
+    await world.end()
+
+
+@in_skipped_time
+async def test_a_life_begins_with_small_batches_and_doubles_full_ones_up_to_the_setting() -> None:
+    assert FIRST_EVENTS == 32
+    world = World(batch_events=100)
+    consumer = world.bus.consumer
+    consumer.results = [[0] * 32, [0] * 63, [0] * 64, [0] * 100]
+    await world.until(0.3)
+    assert [most for _, most, _ in consumer.fetches] == [32, 64, 64, 100, 100, 100]
+    world.runner.control("restart")
+    await world.until(0.7)
+    assert consumer.fetches[-1][1] == 32
     await world.end()
 
 
