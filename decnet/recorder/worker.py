@@ -53,10 +53,14 @@ class RecorderWorker(Worker):
         self.derived = 0
         self.left_out = Counter[str]()
         every = self.settings.derive_interval_s
+        copies = (RECORDINGS_EVERY_S, copy_recordings, "recorder.recordings")
         self.jobs = (
-            Job("recordings", RECORDINGS_EVERY_S, copy_recordings, lease="recorder.recordings", by_data=True),
-            Job("derive", every, self._derive, lease="recorder.derive", by_data=True),
-        )
+            Job("recordings", *copies, by_data=True, due=lambda repo: repo.missing_recordings(1)),
+            Job(
+                "derive", every, self._derive, "recorder.derive", by_data=True,
+                due=lambda repo: repo.due_take(self.name, 1),
+            ),
+        )  # fmt: skip
 
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
         """Keeps the bus for its object store."""

@@ -191,6 +191,8 @@ class WorkerRunner:
             await self._run_job(job, patient)
 
     async def _run_job(self, job: Job, patient: bool) -> None:
+        if job.due is not None and not await job.due(self.repo):
+            return
         runtime = self.settings.runtime
         ttl = runtime.lease_s if job.by_data else max(job.interval_s * 2, runtime.lease_s)
         while job.lease is not None and not await self.repo.lease_acquire(job.lease, OWNER, ttl):

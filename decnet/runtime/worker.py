@@ -27,7 +27,8 @@ class Job:
     """Something a worker does every ``interval_s`` seconds.
 
     With a ``lease`` only one engine on a database runs it at a time. ``by_data`` marks jobs that
-    also run once when an engine works until idle.
+    also run once when an engine works until idle. ``due`` asks whether there is anything to do, before the lease
+    is taken: taking and giving it back are two commits.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Job:
     run: Callable[[BaseRepository, BaseBus], Awaitable[None]]
     lease: str | None = None
     by_data: bool = False
+    due: Callable[[BaseRepository], Awaitable[object]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,12 @@ class TtpWorker(Worker):
         self.jobs = (
             *(Job("windows", 3600.0, w.purge, lease="ttp-windows") for w in self.windows),
             Job(
-                "aggregates", self.settings.ttp.aggregate_interval_s, self._aggregate, "ttp-aggregates", True
+                "aggregates",
+                self.settings.ttp.aggregate_interval_s,
+                self._aggregate,
+                "ttp-aggregates",
+                True,
+                lambda repo: repo.due_take(self.name, 1),
             ),
             Job("parts", 3600.0, forget_parts, "ttp-parts"),
             Job("suppressed", self.settings.ttp.suppressed_window_s, self.suppression.publish),

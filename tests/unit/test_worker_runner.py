@@ -590,6 +590,26 @@ async def test_a_lease_lives_for_two_intervals_but_of_a_job_by_data_for_one_run(
     assert world.repo.released == ([("tick", OWNER)] if by_data else [])
 
 
+@pytest.mark.parametrize("patient", [False, True])
+@in_skipped_time
+async def test_without_anything_to_do_no_lease_is_taken(patient: bool) -> None:
+    world, ran, found = World(), [], list[int]()
+
+    async def run(repo: Any, bus: Any) -> None:
+        ran.append(1)
+
+    async def due(repo: Any) -> list[int]:
+        assert repo is world.repo
+        return found
+
+    made = job(world, run, interval_s=1.0, lease="tick", by_data=True, due=due)
+    await world.runner.run_job(made, patient=patient)
+    assert (ran, world.repo.asked) == ([], [])
+    found.append(1)
+    await world.runner.run_job(made, patient=patient)
+    assert (ran, len(world.repo.asked), len(world.repo.released)) == ([1], 1, 1)
+
+
 @in_skipped_time
 async def test_a_job_by_data_gives_its_lease_back_also_when_it_fails() -> None:
     world = World()
