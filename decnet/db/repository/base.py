@@ -198,9 +198,10 @@ class SqlRepository:
     async def _rows(self, session: AsyncSession, statement: Any, kind: type[R] | None = None) -> list[Any]:
         """The rows of a statement, as ``kind`` when one is given. Raises TypeError when its columns are not the keys."""
         result = await session.execute(statement)
+        names = tuple(result.keys())
         if kind is not None:
-            check_keys(kind, result.keys())
-        return await in_turns(dict, result.mappings())
+            check_keys(kind, names)
+        return await in_turns(lambda row: dict(zip(names, row, strict=True)), result)
 
     async def _serialise(self, session: AsyncSession, *keys: int) -> None:
         """Makes transactions of this kind commit one after the other (SQLite has one writer anyway)."""

@@ -88,15 +88,11 @@ class SessionsMixin(SqlRepository):
         torn = [
             i for i, some in sorted(known.items()) if any(one["torn"] for one in some) and starts_of(some)
         ]
-        connection = await session.connection()
-        if done:
-            values: Row = {name: bindparam(f"new_{name}") for name in ("ended_at", *LAST, "facts", *LISTS)}
-            target = update(_SESSION).where(_SESSION.c.session_id == bindparam("which"))
-            await connection.execute(target.values(values), done)
-        if torn:
-            starts = update(_SESSION).where(_SESSION.c.session_id == bindparam("which"))
-            rows = [{"which": i, "began": as_utc(min(starts_of(known[i])))} for i in torn]
-            await connection.execute(starts.values(started_at=bindparam("began")), rows)
+        one = update(_SESSION).where(_SESSION.c.session_id == bindparam("which"))
+        values: Row = {name: bindparam(f"new_{name}") for name in ("ended_at", *LAST, "facts", *LISTS)}
+        await self._each(session, "session ends", lambda: one.values(values), done)
+        rows = [{"which": i, "began": as_utc(min(starts_of(known[i])))} for i in torn]
+        await self._each(session, "session starts", lambda: one.values(started_at=bindparam("began")), rows)
 
     async def _command_counts(self, session: AsyncSession, session_ids: Sequence[str]) -> dict[str, int]:
         """Lines stored of some sessions; of a long one that is kept in several records the first counts."""
