@@ -111,9 +111,23 @@ def _attachable(running: Daemon) -> bool:
     return bool(connection["pid"] == running.process.pid)
 
 
-def run_until_idle(log: Path, data_dir: Path, *, timeout: float) -> subprocess.CompletedProcess[bytes]:
-    """``--headless --until-idle 1`` on a Cowrie log."""
-    return cli("--headless", "--sensor", f"cowrie={log}", "--data-dir", data_dir, "--until-idle", "1", timeout=timeout)  # fmt: skip
+def run_until_idle(
+    log: Path, data_dir: Path, *, timeout: float, settings: str = ""
+) -> subprocess.CompletedProcess[bytes]:
+    """``--headless --until-idle 1`` on a Cowrie log, with a settings file of this text if there is any."""
+    words: list[str | Path] = [
+        "--headless",
+        "--sensor",
+        f"cowrie={log}",
+        "--data-dir",
+        data_dir,
+        "--until-idle",
+        "1",
+    ]
+    if settings:
+        (file := data_dir.with_name(f"{data_dir.name}.yaml")).write_text(settings, "utf-8")
+        words += ["--config", file]
+    return cli(*words, timeout=timeout)
 
 
 def without(rows: Sequence[dict[str, Any]], *keys: str) -> set[str]:

@@ -11,8 +11,17 @@ import pytest
 
 from decnet.config import packaged_demo_dir
 from decnet.ids import attacker_id, identity_id
-from tests.programkit import cli, listed, run_until_idle
-from tests.simulator.mixer import Mixed, mix, read_log, sessions_of, share_right, without_hassh, write_log
+from tests.programkit import listed, run_until_idle
+from tests.simulator.mixer import (
+    UNLINKED,
+    Mixed,
+    mix,
+    read_log,
+    sessions_of,
+    share_right,
+    without_hassh,
+    write_log,
+)
 
 COUNT = 24
 DECIDABLE = {
@@ -107,20 +116,7 @@ def test_mixed_attackers_are_found_and_single_ones_left_alone(tmp_path: Path) ->
     """Each address by itself: linking is off, since the same few hands stand at many addresses here."""
     mixtures, log, data = made(ALONE), tmp_path / "cowrie.json", tmp_path / "data"
     write_log(log, mixtures.values())
-    apart = tmp_path / "apart.yaml"
-    apart.write_text("linking: {enabled: false}\n", "utf-8")
-    words = (
-        "--headless",
-        "--sensor",
-        f"cowrie={log}",
-        "--data-dir",
-        data,
-        "--until-idle",
-        "1",
-        "--config",
-        apart,
-    )
-    done = cli(*words, timeout=200)
+    done = run_until_idle(log, data, timeout=200, settings=UNLINKED)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     alerts = {row["identity_uuid"]: row for row in listed("alerts", data)}
     sensors = {record["session"]: record["sensor"] for one in mixtures.values() for record in one.records}
@@ -142,7 +138,7 @@ def test_mixed_attackers_are_found_and_single_ones_left_alone(tmp_path: Path) ->
     assert all(row["state"] == "open" for row in alerts.values())
 
     states = listed("attribution", data)
-    assert cli(*words, timeout=200).returncode == 0
+    assert run_until_idle(log, data, timeout=200, settings=UNLINKED).returncode == 0
     assert listed("attribution", data) == states
     assert {row["identity_uuid"]: row for row in listed("alerts", data)} == alerts
 

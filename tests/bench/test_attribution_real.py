@@ -15,9 +15,9 @@ from typing import NamedTuple
 import pytest
 
 from decnet.ids import attacker_id, identity_id
-from tests.programkit import cli, listed
+from tests.programkit import listed, run_until_idle
 from tests.recording import cast, record_demo, relocate
-from tests.simulator.mixer import Mixed, Record, mix, sessions_of, share_right, write_log
+from tests.simulator.mixer import UNLINKED, Mixed, Record, mix, sessions_of, share_right, write_log
 
 COUNT = cast.VISITS
 EVERY = {"all": 1, "every other": 2}
@@ -44,21 +44,9 @@ class Outcome(NamedTuple):
 
 def looked_at(singles: Mapping[str, Mixed], pairs: Mapping[str, Mixed], place: Path) -> Outcome:
     """One engine over all of it, by the command line, each address an identity of its own."""
-    log, data, apart = place / "cowrie.json", place / "data", place / "apart.yaml"
+    log, data = place / "cowrie.json", place / "data"
     write_log(log, [*singles.values(), *pairs.values()])
-    apart.write_text("linking: {enabled: false}\n", "utf-8")
-    words = (
-        "--headless",
-        "--sensor",
-        f"cowrie={log}",
-        "--data-dir",
-        data,
-        "--until-idle",
-        "1",
-        "--config",
-        apart,
-    )
-    done = cli(*words, timeout=600)
+    done = run_until_idle(log, data, timeout=600, settings=UNLINKED)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     alerts = {row["identity_uuid"]: row for row in listed("alerts", data)}
     states = {row["identity_uuid"]: row for row in listed("attribution", data)}

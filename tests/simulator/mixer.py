@@ -17,6 +17,8 @@ from typing import Any
 from decnet.ids import session_id
 
 Record = dict[str, Any]
+UNLINKED = "linking: {enabled: false}\n"
+"""Settings that keep each address an identity of its own: the same few hands stand at many addresses here."""
 FIRST_DAY = datetime.fromisoformat("2026-03-02T00:00:00+00:00")
 
 
