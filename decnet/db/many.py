@@ -1,7 +1,7 @@
 """One write for many rows, compiled once: what is the same for every row is worked out once, not for each.
 
 The statement is SQLAlchemy's and so are the types, so that both databases get what they always got; only the way from
-rows to bound values is shorter (a fifth of the time).
+rows to bound values is shorter.
 """
 
 from __future__ import annotations
