@@ -16,7 +16,7 @@ from decnet.db.repository import BaseRepository
 from decnet.errors import BusError, DatabaseError, DiskFull
 from decnet.logs import get_logger
 from decnet.runtime.batch import BatchProcessor
-from decnet.runtime.beats import StoredBeats
+from decnet.runtime.beats import StoredBeats, to_next
 from decnet.runtime.dbwatch import DatabaseWatch
 from decnet.runtime.health import WorkerStats, health_payload
 from decnet.runtime.leases import OWNER
@@ -179,28 +179,30 @@ class WorkerRunner:
     async def _every(self, job: Job) -> None:
         while True:
             await asyncio.sleep(job.interval_s)
-            await self.run_job(job)
+            mark = self.repo.written.mark
+            if not await self.run_job(job):
+                await self.repo.written.after(mark, job.interval_s)
 
-    async def run_job(self, job: Job, *, patient: bool = False) -> None:
+    async def run_job(self, job: Job, *, patient: bool = False) -> bool:
         """Runs a job now, unless another engine holds its lease; a ``patient`` caller waits for that one.
 
-        A lease of a job by data is held for its run only: whoever was killed in it blocks nobody for long. A lease
+        False when there is nothing to do for it until a row is written. A lease of a job by data is held for its run only: whoever was killed in it blocks nobody for long. A lease
         keeps other engines out, not this one: its own runs wait for each other.
         """
         async with self._one_run[job.name]:
-            await self._run_job(job, patient)
+            return await self._run_job(job, patient)
 
-    async def _run_job(self, job: Job, patient: bool) -> None:
+    async def _run_job(self, job: Job, patient: bool) -> bool:
         if job.due is not None and not await job.due(self.repo):
-            return
+            return False
         runtime = self.settings.runtime
         ttl = runtime.lease_s if job.by_data else max(job.interval_s * 2, runtime.lease_s)
         while job.lease is not None and not await self.repo.lease_acquire(job.lease, OWNER, ttl):
             if not patient:
-                return
+                return True
             await asyncio.sleep(LEASE_LOOK_S)
         try:
-            await job.run(self.repo, self.bus)
+            return await job.run(self.repo, self.bus) is not False
         finally:  # a job that failed blocks nobody either
             if job.lease is not None and job.by_data:
                 await self.repo.lease_release(job.lease, OWNER)
@@ -302,7 +304,7 @@ class WorkerRunner:
             self._changed.clear()
             await self.beat()
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(min(pause, to_next(interval))):
                     await self._changed.wait()
             pause = min(pause * 2, interval)
 

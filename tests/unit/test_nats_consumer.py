@@ -218,8 +218,28 @@ async def test_an_answer_has_its_time_and_a_gap_between_messages_is_short(world:
     assert world.inbox.waited == [SILENCE_S, 3.0 + SILENCE_S]
     world.inbox.waited.clear()
     world.answer(world.message(1), world.message(2), status("404"))
-    await world.numbers(5, 3.0)
+    await world.numbers(5, 0)
     assert world.inbox.waited == [SILENCE_S, GAP_S, GAP_S]
+
+
+async def test_who_waited_in_vain_waits_again_without_asking_what_is_there(world: World) -> None:
+    world.answer(
+        status("404"), status("408"), status("408"), world.message(1), world.message(2), status("404")
+    )
+    assert [await world.numbers(5, 2.0) for _ in range(3)] == [[], [], [1, 2]]
+    at_once, waiting = {"batch": 5, "no_wait": True}, {"batch": 1, "expires": 2_000_000_000}
+    rest = {"batch": 4, "no_wait": True}
+    assert world.asked == [at_once, waiting, waiting, waiting, rest]
+    world.client.sent.clear()
+    world.answer(world.message(3), status("404"))
+    assert await world.numbers(5, 2.0) == [3]
+    assert world.asked == [at_once], "whoever got something asks again"
+    world.answer(status("404"), status("408"))
+    await world.numbers(5, 2.0)
+    world.client.sent.clear()
+    world.answer(status("404"))
+    await world.numbers(5, 0)
+    assert world.asked == [at_once], "a look without waiting always asks"
 
 
 async def test_time_that_went_by_is_taken_off(world: World) -> None:

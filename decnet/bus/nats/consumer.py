@@ -122,6 +122,8 @@ class NatsConsumer:
         self._client: Client | None = None
         self._inbox: Subscription | None = None
         self._bound: JetStreamContext.PullSubscription | None = None
+        self._nothing_came = False
+        """Whether the last request waited in vain: then the next one waits too, without asking what is there first."""
 
     async def open(self) -> None:
         """Makes or updates the durable on the server and binds to it. Raises BusError."""
@@ -154,13 +156,14 @@ class NatsConsumer:
 
     async def _collect(self, limit: int, seconds: float) -> list[Msg]:
         messages = self._buffered(limit)
-        if len(messages) < limit:
+        if len(messages) < limit and not (self._nothing_came and seconds > 0):
             messages += await self._pull(limit - len(messages), None)
         if messages or seconds <= 0:
             return messages
         started = asyncio.get_running_loop().time()
         messages = await self._pull(1, seconds)
         left = seconds - (asyncio.get_running_loop().time() - started)
+        self._nothing_came = not messages
         if not messages:
             await asyncio.sleep(max(0.0, left))  # refused early: the reader's loop must not spin
         elif limit > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -151,12 +151,12 @@ class WorkMixin(SqlRepository):
         free = or_(_LEASE.c.owner == owner, _LEASE.c.expires_at < now)
         values = {"owner": fresh.excluded.owner, "expires_at": fresh.excluded.expires_at}
         statement = fresh.on_conflict_do_update(index_elements=["name"], set_=values, where=free)
-        async with self._write() as session:
+        async with self._write(told=False) as session:
             return (await session.execute(statement.returning(_LEASE.c.name))).first() is not None
 
     async def lease_release(self, name: str, owner: str) -> None:
         """Gives a lease back; one that is not ours stays."""
-        async with self._write() as session:
+        async with self._write(told=False) as session:
             await session.execute(delete(_LEASE).where(_LEASE.c.name == name, _LEASE.c.owner == owner))
 
     async def lease_owner(self, name: str) -> str | None:
@@ -165,11 +165,12 @@ class WorkMixin(SqlRepository):
             query = select(_LEASE.c.owner).where(_LEASE.c.name == name)
             return (await session.execute(query)).scalar_one_or_none()
 
-    async def heartbeat_write(self, worker: str, payload: JsonObject) -> None:
-        """The worker's last health, stamped with the wall clock."""
-        async with self._write() as session:
-            row = {"worker": worker, "payload": payload, "ts": utcnow()}
-            await self._upsert(session, _BEAT, [row], {"payload": replace, "ts": replace})
+    async def heartbeats_write(self, payloads: Mapping[str, JsonObject]) -> None:
+        """The last health of workers by their names, stamped with the wall clock."""
+        now = utcnow()
+        rows = [{"worker": worker, "payload": payload, "ts": now} for worker, payload in payloads.items()]
+        async with self._write(told=False) as session:
+            await self._upsert(session, _BEAT, rows, {"payload": replace, "ts": replace})
 
     async def heartbeats(self) -> list[Heartbeat]:
         """Rows worker, payload, ts (aware), by worker."""

@@ -150,14 +150,22 @@ class DatabaseRuleStore(RuleStore):
             await self.give_up()
 
     async def tail_db(self, interval: float) -> None:
-        """Takes over what others changed and ends states whose time is over, every ``interval`` seconds, for ever."""
+        """Takes over what others changed and ends states whose time is over, every ``interval`` seconds, for ever.
+
+        Nothing is read while nothing is written. States end by the wall clock, which may be set: it is looked at each time.
+        """
+        written, seen = self.repo.written, -1
         while True:
+            mark = written.mark
             try:
-                await self.tail()
+                if mark != seen:
+                    await self.tail()
+                    seen = mark
                 await self.revert_expired()
             except DecnetError as error:
                 _log.warning("rules in the database not readable", reason=str(error))
-            await asyncio.sleep(interval)
+            await asyncio.sleep(interval / 2)  # a busy engine commits all the time
+            await written.after(mark, interval / 2, interval / 2)
 
     async def reload(self, *, allow_shrink: bool = False) -> None:
         """Looks at the files now, where this engine feeds them, and takes over what changed."""
