@@ -29,7 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 from decnet.db.blocked import APPLICATION, PATIENCE_S, SOMEBODY, SqliteLook, holder, postgres_blocker
 from decnet.db.many import Many
-from decnet.db.sqlite_driver import SqliteConnection, connecting
+from decnet.db.sqlite_driver import BEGIN, SqliteConnection, connecting
 from decnet.db.written import Written
 from decnet.errors import DatabaseError, DiskFull
 from decnet.jsontext import dumps, loads
@@ -160,7 +160,7 @@ def _sqlite_engine(url: URL, *, begin: str, size: int, read_only: bool) -> Async
         pool_timeout=60,
         json_serializer=dumps,
         json_deserializer=loads,
-        async_creator=connecting(url),
+        async_creator=connecting(url, only_reads=read_only),
     )
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -281,7 +281,7 @@ class Database:
             self._writer = _sqlite_engine(self.url, begin="BEGIN IMMEDIATE", size=1, read_only=False)
             event.listen(self._writer.sync_engine, "begin", self._began)
             event.listen(self._writer.sync_engine, "connect", self._connected)
-            self._reader = _sqlite_engine(self.url, begin="BEGIN", size=READERS, read_only=True)
+            self._reader = _sqlite_engine(self.url, begin=BEGIN, size=READERS, read_only=True)
             return
         self._writer = self._reader = create_async_engine(
             self.url,
