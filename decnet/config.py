@@ -204,7 +204,7 @@ class TtpSettings(_Section):
     reload_debounce_s: float = Field(0.2, ge=0)
     """Seconds of quiet before changed rule files are read."""
     rescan_s: float = Field(5.0, gt=0)
-    """Seconds between content-hash scans of the rule directory."""
+    """Seconds between looks at the stamps of the rule files; every twelfth time they are read, whatever these say."""
     attack_bundle: Path | None = None
     """STIX bundle of another ATT&CK Enterprise release; without it the shipped one."""
     window_retention_s: float = Field(7 * 86_400.0, gt=0)

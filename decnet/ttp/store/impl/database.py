@@ -66,6 +66,8 @@ class DatabaseRuleStore(RuleStore):
         self._fed: tuple[tuple[dict[str, str], tuple[str, ...]], int] | None = None
         """Files and sequence number of the rows when they were last made equal."""
         self._seq = 0
+        self._defined = 0
+        """Sequence number of the last change of a definition that was read."""
         self._loaded = False
 
     async def load_compiled(self) -> list[CompiledRule]:
@@ -160,12 +162,19 @@ class DatabaseRuleStore(RuleStore):
             try:
                 if mark != seen:
                     await self.tail()
+                    await self._feed_again()
                     seen = mark
                 await self.revert_expired()
             except DecnetError as error:
                 _log.warning("rules in the database not readable", reason=str(error))
             await asyncio.sleep(interval / 2)  # a busy engine commits all the time
             await written.after(mark, interval / 2, interval / 2)
+
+    async def _feed_again(self) -> None:
+        """Makes the rows those of the files again where another hand changed them."""
+        if self.feeding and self._fed is not None and self._defined > self._fed[1]:
+            await self.feed()
+            await self.tail()
 
     async def reload(self, *, allow_shrink: bool = False) -> None:
         """Looks at the files now, where this engine feeds them, and takes over what changed."""
@@ -206,12 +215,18 @@ class DatabaseRuleStore(RuleStore):
 
     async def _follow_files(self) -> None:
         async for _ in self.fs.hints():
-            if self.feeding:
-                try:
-                    await self.feed()
-                    await self.tail()
-                except DecnetError as error:
-                    _log.warning("rule files not stored", reason=str(error))
+            while self.feeding and not await self._taken_over():
+                await asyncio.sleep(self.fs.rescan_s)
+
+    async def _taken_over(self) -> bool:
+        """Whether the files are in the rows now; a database that is away is tried again."""
+        try:
+            await self.feed()
+            await self.tail()
+        except DecnetError as error:
+            _log.warning("rule files not stored", reason=str(error))
+            return False
+        return True
 
     async def feed(self, *, at_start: bool = False, allow_shrink: bool = False) -> None:
         """Makes the stored definitions those of the files, broken files included, in one transaction.
@@ -266,11 +281,12 @@ class DatabaseRuleStore(RuleStore):
         changes = await self.repo.rule_changes_since(self._seq)
         if not changes:
             return
-        if any(row["kind"] != "state" for row in changes):
+        if defined := _last(changes, ("definition", "removed")):
             before = dict(self._rules)
             await self._read_definitions()
-            for rule_id, seq in _last(changes, ("definition", "removed")).items():
+            for rule_id, seq in defined.items():
                 self._publish_definition(rule_id, before.get(rule_id), seq)
+            self._defined = max(defined.values())
         for rule_id, seq in _last(changes, ("state",)).items():
             await self._take_state(rule_id, seq, now)
         self._seq = max(int(row["seq"]) for row in changes)
