@@ -114,7 +114,7 @@ class RuntimeSettings(_Section):
     batch_events: int = Field(500, ge=1, le=5000)
     """Events in one transaction at most."""
     batch_wait_s: float = Field(2.0, gt=0)
-    """Seconds a batch waits for more events."""
+    """Seconds a worker waits for events at first; longer, up to half a minute, while none come."""
     max_failures: int = Field(3, ge=1)
     """Handler failures of one event until it is dead-lettered."""
     heartbeat_s: float = Field(10.0, gt=0)

@@ -138,9 +138,16 @@ class MutatorWorker(Worker):
     async def _strike(self) -> None:
         """Rings when a decky is due or tried again; leases that ran out are found by the longest pause."""
         while True:
+            mark = self.service.repo.written.mark
             if await self.service.anything_ready():
                 self.ring(self._bells[1:])
             await asyncio.sleep(await self._pause())
+            await self._fleet_since(mark)
+
+    async def _fleet_since(self, mark: int) -> None:
+        """Returns once there may be a fleet; none comes without a row."""
+        if self._deployed is False and not self._counts.get("deckies", 0):
+            await self.service.repo.written.after(mark, self._tail_s)
 
     async def _pause(self) -> float:
         """Seconds to the next moment of the schedule, or the longest pause."""
@@ -149,16 +156,14 @@ class MutatorWorker(Worker):
         return max(min(poll if due is None else due, poll), min(FLOOR_S, poll))
 
     async def _tend(self) -> None:
-        written = self.service.repo.written
         while True:
-            mark = written.mark
+            mark = self.service.repo.written.mark
             self._counts = await _whole(tend(self.service), "mutator:look")
             self._note_deployment(bool(await self.service.repo.topologies()))
             if self._counts["pending"]:
                 self.ring()
             await asyncio.sleep(self._settings.mutator.observe_s)
-            if not self._deployed and not self._counts["deckies"]:  # no fleet comes without a row
-                await written.after(mark, self._settings.mutator.observe_s)
+            await self._fleet_since(mark)
 
     def _note_deployment(self, present: bool) -> None:
         """Told on the change only: having no fleet is no fault."""

@@ -34,6 +34,8 @@ HALT_S = 0.25
 """Seconds that a worker which is to halt waits for events that are on their way."""
 FIRST_EVENTS = 32
 """Events of the first batch of a life; each full one is followed by one of twice as many, up to the setting."""
+LONGEST_FETCH_S = 30.0
+"""Seconds that a worker waits for events at most: twice as long each time that none came."""
 WAIT_LOOK_S = 0.2
 """Seconds between looks at a worker that lacks what it judges by."""
 
@@ -69,6 +71,7 @@ class WorkerRunner:
         self._database.listen(self._changed.set)
         self._beats = beats or StoredBeats(repo)
         self._limit = FIRST_EVENTS
+        self._patience_s = settings.runtime.batch_wait_s
         self._one_run: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @property
@@ -140,7 +143,7 @@ class WorkerRunner:
     async def _life(self) -> None:
         self._become("starting")
         self.stats.restarting.clear()
-        self._limit = FIRST_EVENTS
+        self._limit, self._patience_s = FIRST_EVENTS, self.settings.runtime.batch_wait_s
         await self.worker.start(self.repo, self.bus)
         tasks = [
             asyncio.create_task(self._forever(name, body), name=f"{self.worker.name}:{name}")
@@ -227,6 +230,7 @@ class WorkerRunner:
                 self.consumer = await self.bus.consume(self.worker.name, self.worker.topics)
             if lacking := self.worker.waiting_for():
                 self._lacks(lacking)
+                self._patience_s = runtime.batch_wait_s  # what comes back shows when a fetch is over
                 await self._pause(WAIT_LOOK_S)
                 return
             deliveries = await self._fetched(self.consumer)
@@ -235,6 +239,7 @@ class WorkerRunner:
                 await self.processor.process(deliveries)
                 self.stats.note = ""
         except BusError as error:
+            self._patience_s = runtime.batch_wait_s
             self._bus_is_gone(error)
             await self._pause(runtime.restart_backoff_s)
         except DatabaseError as error:
@@ -253,7 +258,7 @@ class WorkerRunner:
         runtime = self.settings.runtime
         limit = min(self._limit, runtime.batch_events)
         fetch = asyncio.create_task(
-            consumer.fetch(limit, runtime.batch_wait_s), name=f"{self.worker.name}:fetch"
+            consumer.fetch(limit, self._patience_s), name=f"{self.worker.name}:fetch"
         )
         halt = asyncio.create_task(self._halt.wait(), name=f"{self.worker.name}:halt")
         try:
@@ -264,6 +269,8 @@ class WorkerRunner:
             for task in (fetch, halt):
                 task.cancel()
             await asyncio.gather(fetch, halt, return_exceptions=True)
+        least = runtime.batch_wait_s
+        self._patience_s = least if found else min(2 * self._patience_s, max(LONGEST_FETCH_S, least))
         if len(found) == limit:
             self._limit = min(limit * 2, runtime.batch_events)
         return found

@@ -205,7 +205,7 @@ async def test_the_first_turn_of_a_watch_is_a_hint_and_then_every_twelfth_rescan
     """What changed before the watch, and what neither events nor stamps show, is found all the same."""
     watch = Watch(None)
     assert await hinted(monkeypatch, tmp_path, watch, [100.0] * 9) == 1
-    assert watch.asked[0]["rust_timeout"] == 500
+    assert watch.asked[0]["rust_timeout"] == 1000
     assert watch.asked[0]["yield_on_timeout"]
     assert watch.asked[0]["debounce"] == 200
     assert not watch.asked[0]["recursive"]
@@ -282,7 +282,7 @@ async def test_a_missing_directory_is_looked_for(tmp_path: Path, monkeypatch: py
     hints = RuleDirectory(tmp_path / "none").hints(0.2, 5.0)
     await anext(hints)
     await anext(hints)
-    assert paused == [0.5, 0.5]
+    assert paused == [1.0, 1.0]
     await hints.aclose()  # type: ignore[attr-defined]
 
 

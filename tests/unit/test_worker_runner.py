@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from decnet.bus.base import ConsumerInfo
 from decnet.config import RuntimeSettings, Settings
 from decnet.errors import BusUnavailable, DatabaseError, DiskFull
+from decnet.runtime import runner
 from decnet.runtime.leases import OWNER
 from decnet.runtime.received import Received
 from decnet.runtime.runner import FIRST_EVENTS, HALT_S, WorkerRunner
@@ -379,7 +380,10 @@ async def test_no_word_brings_back_a_worker_that_was_ended() -> None:
 
 
 @in_skipped_time
-async def test_a_bus_that_is_away_is_asked_every_pause_and_told_once(logged: list[Any]) -> None:
+async def test_a_bus_that_is_away_is_asked_every_pause_and_told_once(
+    logged: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "LONGEST_FETCH_S", 0.25)
     world = World(restart_backoff_s=2.0)
     world.bus.errors = [BusUnavailable("no route")] * 3
     await world.until(5)
@@ -444,10 +448,37 @@ async def test_a_life_begins_with_small_batches_and_doubles_full_ones_up_to_the_
 
 
 @in_skipped_time
+async def test_a_worker_waits_twice_as_long_each_time_that_nothing_came() -> None:
+    world = World(batch_wait_s=2.0)
+    await world.until(100)
+    assert [wait for _, _, wait in world.bus.consumer.fetches] == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+    assert runner.LONGEST_FETCH_S == 30.0
+    world.bus.consumer.results = [["one"]]
+    await world.until(125)
+    assert [wait for at, _, wait in world.bus.consumer.fetches if at >= 1120] == [30.0, 2.0, 4.0]
+    await world.until(170)
+    world.bus.consumer.results = [BusUnavailable("gone")]
+    await world.until(230)
+    waits = [wait for at, _, wait in world.bus.consumer.fetches if at >= 1180]
+    assert waits[:3] == [30.0, 2.0, 4.0], "that it is back shows soon"
+    world.worker.lacks = "rules"
+    await world.until(300)
+    world.worker.lacks = ""
+    world.bus.consumer.fetches.clear()
+    await world.until(301)
+    assert [wait for _, _, wait in world.bus.consumer.fetches][:1] == [2.0]
+    await world.end()
+    world = World(batch_wait_s=45.0)
+    await world.until(now() - 1000 + 100)
+    assert [wait for _, _, wait in world.bus.consumer.fetches] == [45.0] * 3, "what the settings say is the least"
+    await world.end()
+
+
+@in_skipped_time
 async def test_the_whole_fetch_is_bounded_by_the_settings() -> None:
     world = World(batch_events=7, batch_wait_s=0.5)
     await world.until(1)
-    assert world.bus.consumer.fetches == [(1000.0, 7, 0.5), (1000.5, 7, 0.5), (1001.0, 7, 0.5)]
+    assert world.bus.consumer.fetches[0] == (1000.0, 7, 0.5)
     await world.end()
 
 
@@ -714,7 +745,8 @@ async def test_each_state_of_a_failing_start_is_told_at_once() -> None:
 
 
 @in_skipped_time
-async def test_trouble_is_told_at_once() -> None:
+async def test_trouble_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "LONGEST_FETCH_S", 0.25)
     world = World()
     tries: list[int] = []
 

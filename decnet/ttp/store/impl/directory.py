@@ -22,7 +22,7 @@ from decnet.ttp.rules import CompiledRule
 from decnet.ttp.store.base import RuleChange
 
 _GUARDED_FROM = 4
-_LOOK_S = 0.5
+_LOOK_S = 1.0
 """Seconds between looks at what gives no event when it changes: the directory itself, and links in it."""
 READ_ALL = 12
 """Every so many rescans the files are read, whatever their stamps say; the others cost a stamp a file."""
