@@ -119,6 +119,7 @@ async def test_any_order_and_twice(repo, tmp_path, seed):
         "q-11",
         ["q", "q-10", "q-11"],
     )
+    assert tag["evidence"]["steps"] == ["4", "wget", "chmod"]
 
 
 async def test_a_late_event_moves_no_tag(repo, tmp_path):
@@ -182,7 +183,7 @@ async def test_a_disabled_rule_counts_nothing(repo, tmp_path):
         await engine.load()
     await feed(worker, repo, UNAMES)
     assert not await tags_of(repo, "W1")
-    assert not await repo.window_hits([])
+    assert not await repo.window_marks([])
     assert worker.health()["suppressed"] == 3
 
 
