@@ -190,7 +190,7 @@ class RuleIndex:
         self._kinds = {k: KindIndex(k, (r for r in self.rules if k in r.applies_to)) for k in kinds}
         self._lifters = _by_lifter(self.rules)
         self._adjusting = _adjusting(self.rules)
-        self._told = {r.rule_id for r in self.rules if "command" in r.applies_to and reads_session(r)}
+        self._told = {r.rule_id for r in self.rules if "command" in r.applies_to and reads_context(r)}
         self._replacing = any(rule.replaces for rule in self.rules)
         self._remembered = lru_cache(maxsize=LINES_KEPT)(self._looked_at)
         """Lines repeat a lot, in sessions of all attackers."""
@@ -272,7 +272,7 @@ class RuleIndex:
         return list(_first_hits(rules, kind, [(_NO_VIEW, _payload_fields(payload))], failures)), False
 
 
-def reads_session(rule: CompiledRule) -> bool:
+def reads_context(rule: CompiledRule) -> bool:
     """Whether what a rule says of a command rests on more than the command: on what its session tells."""
     return not CONTEXT_FIELDS.isdisjoint(rule.reads())
 

@@ -17,7 +17,7 @@ from typing import Any
 from decnet.bounds import BITES
 from decnet.shell.told import Facts
 from decnet.ttp.kinds import COMMAND_FIELDS, CONTEXT, LOGIN, LOGIN_REASONS
-from decnet.ttp.matcher import Failures, Hit, RuleIndex, reads_session
+from decnet.ttp.matcher import Failures, Hit, RuleIndex, reads_context
 from decnet.ttp.rules import CompiledRule
 
 KINDS = frozenset({"command", "auth_attempt", "credential"})
@@ -75,8 +75,8 @@ class Remembered:
     def __init__(self, index: RuleIndex) -> None:
         """``index`` is that of one set of rules; another set has another memory."""
         self._parts = {kind: _Part(kind, index, index.rules) for kind in KINDS - {"command"}}
-        told = [rule for rule in index.rules if reads_session(rule)]
-        alone = [rule for rule in index.rules if not reads_session(rule)]
+        told = [rule for rule in index.rules if reads_context(rule)]
+        alone = [rule for rule in index.rules if not reads_context(rule)]
         self._alone = _Part("command", index, alone, False)
         self._told = _Part("command", index, told, True) if told else None
         self._index = index

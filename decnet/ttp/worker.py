@@ -28,7 +28,7 @@ from decnet.ttp.evidence import EVIDENCE_CUT
 from decnet.ttp.factory import CompositeTagger, get_tagger
 from decnet.ttp.facts import FACTS_CAPPED
 from decnet.ttp.floods import Flood, floods_of, told_once
-from decnet.ttp.judging import judge_session
+from decnet.ttp.judging import is_login, judge_session, sessions_told_before
 from decnet.ttp.moves import STORY_CAPPED
 from decnet.ttp.parts import PARTS_APART, Together, all_known, forget_parts, together
 from decnet.ttp.rule_engine import Collected, RuleEngineTagger
@@ -190,7 +190,7 @@ class TtpWorker(Worker):
         """
         collected = Collected(times)
         tags = await self.tagger.tag_batch(list(times), collected, tx.repo)
-        await judge_session(ended, times, tags, tx, sources)
+        await judge_session(ended, times, tags, tx, sources, self._over_many())
         stamp(tags, times.items() if judged is None else judged)
         if floods:
             tags = await self._told_once(tags, floods, tx.repo)
@@ -209,8 +209,23 @@ class TtpWorker(Worker):
             await _renew({tag.uuid: tag.evidence or {} for tag in old if tag.source_id in counted}, tx.repo)
             await tx.repo.seen_earlier(seen)
         new = {tag.uuid: tag for tag in tags if tag.uuid in fresh}
+        await self._tell_again(new.values(), ended, tx.repo)
         await _publish(self.suppression.shown(new.values(), sources or IgnoredSources()), tx)
         return len(fresh)
+
+    async def _tell_again(
+        self, new: Iterable[TTPTag], ended: Sequence[SessionEnded], repo: BaseRepository
+    ) -> None:
+        """A credential that comes after its session was judged is part of its story too."""
+        now = {session.session_id for session in ended}
+        late = [tag for tag in new if tag.session_id not in now and is_login(tag)]
+        if late and (told := await sessions_told_before(late, repo)):
+            await repo.unmark_sessions_tagged(told)
+            self.sweep.again()
+
+    def _over_many(self) -> frozenset[str]:
+        rules = (rule for engine in self._engines() for rule in engine.engine.snapshot().rules.rules)
+        return frozenset(rule.rule_id for rule in rules if rule.correlation is not None)
 
     async def _settle(self, said: Judgement, repo: BaseRepository) -> None:
         """What is stored of the sessions stands as far as it does by what is known now; what does not is counted."""

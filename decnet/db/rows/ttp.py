@@ -150,6 +150,8 @@ class StoredTag(TypedDict):
     rule_version: int
     technique_id: str
     sub_technique_id: str | None
+    tactic: str
+    confidence: float
     evidence: JsonObject | None
     replaced_by: str | None
 
