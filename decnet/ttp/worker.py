@@ -13,7 +13,7 @@ from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
 from decnet.config import Settings, load_settings
 from decnet.events.session import SessionEnded
-from decnet.events.ttp import RuleFired, Tagged
+from decnet.events.ttp import Fired, Tagged
 from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.runtime.naming import under_stored_names
@@ -364,7 +364,7 @@ def _judgeable(known: Iterable[Received]) -> list[tuple[TaggerEvent, Event]]:
 
 
 async def _publish(tags: Iterable[TTPTag], tx: Transaction) -> None:
-    """``ttp.tagged`` for each subject, ``ttp.rule.fired`` for each of its techniques; ids are derived."""
+    """``ttp.tagged`` for each subject, with what fired for each of its techniques; ids are derived."""
     groups: dict[_Key, list[TTPTag]] = defaultdict(list)
     for tag in tags:
         groups[tag.attacker_uuid, tag.identity_uuid, tag.session_id].append(tag)
@@ -374,29 +374,27 @@ async def _publish(tags: Iterable[TTPTag], tx: Transaction) -> None:
         for tag in group:
             techniques[tag.technique_id].append(tag)
         names = sorted({tag.sub_technique_id or tag.technique_id for tag in group})
-        uuids = sorted(tag.uuid for tag in group)
-        bit(NEWS_CUT, len(uuids) > _MAX_UUIDS)
-        told = Tagged(**who, tag_uuids=uuids[:_MAX_UUIDS], techniques_added=names[:_MAX_UUIDS])
+        fired, uuids = _fired(techniques)
+        told = Tagged(**who, tag_uuids=uuids, techniques_added=names[:_MAX_UUIDS], fired=fired)
         await tx.bus.publish(
             topics.ttp(topics.TTP_TAGGED),
             told.build(),
             event_type="tagged",
-            event_id=event_id("ttp", ",".join(uuids)),
+            event_id=event_id("ttp", ",".join(sorted(tag.uuid for tag in group))),
         )
-        for technique, fired in sorted(techniques.items()):
-            ids = sorted(tag.uuid for tag in fired)
-            news = RuleFired(
-                **who,
-                technique_id=technique,
-                tag_uuids=ids[:_MAX_UUIDS],
-                rule_ids=sorted({tag.rule_id for tag in fired})[:_MAX_UUIDS],
-            )
-            await tx.bus.publish(
-                topics.ttp_rule_fired(technique),
-                news.build(),
-                event_type="fired",
-                event_id=event_id("ttp.fired", f"{technique}|{','.join(ids)}"),
-            )
+
+
+def _fired(techniques: Mapping[str, Sequence[TTPTag]]) -> tuple[list[Fired], list[str]]:
+    """What fired, by technique, and the uuids of the tags in that order, as many as an event may hold."""
+    bit(NEWS_CUT, sum(map(len, techniques.values())) > _MAX_UUIDS)
+    fired: list[Fired] = []
+    uuids: list[str] = []
+    for technique, tags in sorted(techniques.items()):
+        own = sorted(tag.uuid for tag in tags)[: _MAX_UUIDS - len(uuids)]
+        rules = sorted({tag.rule_id for tag in tags})[:_MAX_UUIDS]
+        uuids += own
+        fired += [Fired(technique_id=technique, rule_ids=rules, tags=len(own))] if own else []
+    return fired, uuids
 
 
 async def run_ttp_worker_loop(
