@@ -52,6 +52,10 @@ class UntaggedSweep:
         """Says where the sessions are, and whose absence makes it look again."""
         self._repo, self._bus = repo, bus
 
+    def again(self) -> None:
+        """There are sessions to be judged once more, at the next look."""
+        self.swept.clear()
+
     async def run(self) -> None:
         """For ever; a database that is away is asked again at the next turn."""
         repo, bus = self._repo, self._bus

@@ -146,6 +146,13 @@ class SessionsMixin(SqlRepository):
         async with self._write() as session:
             await self._upsert(session, _SESSION, rows, {"tagged_at": greatest})
 
+    async def unmark_sessions_tagged(self, ids: Iterable[str]) -> None:
+        """Takes the marks of sessions away, so that they are judged once more."""
+        async with self._write() as session:
+            for part in chunks(sorted(set(ids))):
+                marked = update(_SESSION).where(_SESSION.c.session_id.in_(part))
+                await session.execute(marked.values(tagged_at=None))
+
     async def untagged_sessions(self, limit: int) -> list[EndedPayload]:
         """Ended sessions without a mark, oldest first, as ``session.ended`` payloads (epoch seconds)."""
         query = select(_SESSION).where(*_UNTAGGED)
