@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import re2
 
@@ -22,6 +22,7 @@ from decnet.ttp.lifter_registry import known_kinds
 from decnet.ttp.rules import CompiledRule
 from decnet.ttp.windows import Correlation, Mark, value_of
 
+T = TypeVar("T")
 _MAX_DEPTH = 8
 _REMEMBERED_CHARS = 1000
 LINES_KEPT = 4096
@@ -78,7 +79,7 @@ class Failures:
 class KindIndex:
     """The rules of one source kind behind one pass over all their patterns.
 
-    Patterns with a literal go into one ``re2.Filter``. The few without would each be searched on their
+    Patterns with a literal go into few instances of ``re2.Filter``. The few without would each be searched on their
     own; small sets of them cost a fifth of that (tests/bench). One set of all patterns does not do:
     its automaton grows without end on varied text, to 200 us a line and seconds on 100 kB.
     """
@@ -86,8 +87,8 @@ class KindIndex:
     def __init__(self, kind: str, rules: Iterable[CompiledRule]) -> None:
         self.rules = tuple(r for r in rules if r.condition is not None)
         self._always: list[int] = []
-        self._filter = re2.Filter()
-        self._owner: list[int] = []
+        self._filters: list[tuple[Any, list[int]]] = []
+        """Filters, each with the rules of its patterns."""
         self._sets: list[_SmallSet] = []
         patterns: list[tuple[str, int]] = []
         for number, rule in enumerate(self.rules):
@@ -104,12 +105,9 @@ class KindIndex:
         loose = [patterns[i] for i in sorted(bare)]
         for i in range(0, len(loose), _SET_SIZE):
             self._sets.append(_SmallSet(loose[i : i + _SET_SIZE]))
-        for i, (pattern, number) in enumerate(patterns):
-            if i not in bare:
-                self._filter.Add(pattern, options())
-                self._owner.append(number)
-        if self._owner:
-            self._filter.Compile()
+        for piece in _pieces([one for i, one in enumerate(patterns) if i not in bare]):
+            owner = [number for _, number in piece]
+            self._filters.append((_filter_of(pattern for pattern, _ in piece), owner))
 
     def candidates(self, text: str) -> Sequence[CompiledRule]:
         """The rules that may hold for an event with this text, in rule order."""
@@ -121,9 +119,7 @@ class KindIndex:
 
     def numbers(self, text: str) -> Set[int]:
         """Which rules may hold for this text; texts of one event may be asked for one by one."""
-        owner = self._owner
-        matched = (self._filter.Match(text) or ()) if owner else ()
-        numbers = {owner[i] for i in matched}
+        numbers = {owner[i] for found, owner in self._filters for i in found.Match(text) or ()}
         for small in self._sets:
             numbers.update(small.owners_in(text))
         numbers.update(self._always)
@@ -131,6 +127,25 @@ class KindIndex:
 
 
 _SET_SIZE = 16
+FILTER_SIZE = 400
+"""Patterns compiled in one call at most: it keeps every other thread from running, the event loop's too, for some 12 ms.
+
+Each filter more costs a line 2 us, all patterns in one 40 ms.
+"""
+
+
+def _pieces(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """As few of about the same size as there may be."""
+    count = -(-len(items) // FILTER_SIZE)
+    return (items[i::count] for i in range(count))
+
+
+def _filter_of(patterns: Iterable[str]) -> Any:
+    found = re2.Filter()
+    for pattern in patterns:
+        found.Add(pattern, options())
+    found.Compile()
+    return found
 
 
 class _SmallSet:
@@ -167,12 +182,10 @@ def _without_literal(patterns: Sequence[str]) -> set[int]:
     """The patterns that a filter must try on every text."""
     told = {pattern: _HAS_LITERAL.get(pattern) for pattern in patterns}
     if unknown := [pattern for pattern, has in told.items() if has is None]:
-        probe = re2.Filter()
-        for pattern in unknown:
-            probe.Add(pattern, options())
-        probe.Compile()
-        bare = set(probe.Match("", True) or ())
-        fresh = {pattern: number not in bare for number, pattern in enumerate(unknown)}
+        fresh: dict[str, bool] = {}
+        for piece in _pieces(unknown):
+            bare = set(_filter_of(piece).Match("", True) or ())
+            fresh |= {pattern: number not in bare for number, pattern in enumerate(piece)}
         told |= fresh
         if len(_HAS_LITERAL) > _MAX_TOLD:
             _HAS_LITERAL.clear()

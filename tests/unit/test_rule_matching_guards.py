@@ -708,3 +708,32 @@ def test_a_rule_can_ask_who_ran_a_command_and_where() -> None:
     )
     assert len(hits(rule, "command", {"command_text": "id", "user": "backup", "pwd": "/srv/x"})) == 1
     assert hits(rule, "command", {"command_text": "id backup /srv", "user": "root", "pwd": "/srv/x"}) == []
+
+
+def test_no_more_patterns_than_the_bound_are_compiled_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call keeps the event loop from running; what matches does not depend on how many there are."""
+    rules = [made(f"{{pattern: 'word{n}x'}}", f"R{n}") for n in range(10)]
+    texts = ["word3x", "word0x and word9x", "word10x", " ".join(f"word{n}x" for n in range(10)), "nothing"]
+    added: list[int] = []
+
+    class Counted(re2.Filter):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            added.append(0)
+
+        def Add(self, *arguments: Any) -> Any:  # noqa: N802
+            added[-1] += 1
+            return super().Add(*arguments)
+
+    answers = []
+    for size in (1000, 10, 9, 4, 1):
+        monkeypatch.setattr(matcher, "FILTER_SIZE", size)
+        monkeypatch.setattr(matcher.re2, "Filter", Counted)
+        matcher._HAS_LITERAL.clear()
+        added.clear()
+        index = KindIndex("command", rules)
+        assert max(added) <= size
+        assert sum(added) == 2 * len(rules), "once to learn about them, once to match"
+        answers.append([[rule.rule_id for rule in index.candidates(text)] for text in texts])
+    assert answers[0] == [["R3"], ["R0", "R9"], [], [f"R{n}" for n in range(10)], []]
+    assert all(one == answers[0] for one in answers)

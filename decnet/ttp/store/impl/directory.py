@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,8 @@ from decnet.ttp.store.base import RuleChange
 _GUARDED_FROM = 4
 _LOOK_S = 1.0
 """Seconds between looks at what gives no event when it changes: the directory itself, and links in it."""
+_WATCHES_WITH = "anyio._backends._asyncio"
+"""What the watch would load at its first turn, on the event loop."""
 READ_ALL = 12
 """Every so many rescans the files are read, whatever their stamps say; the others cost a stamp a file."""
 
@@ -139,6 +142,7 @@ class RuleDirectory:
         A change that gives no event shows in the stamps, which are looked at every ``rescan_s`` seconds; what does not
         even show there is found by the look after READ_ALL of these.
         """
+        await asyncio.to_thread(import_module, _WATCHES_WITH)
         while True:
             stamp, looked, looks = await asyncio.to_thread(self._stamp), time.monotonic(), READ_ALL
             if self._inode() is None:
