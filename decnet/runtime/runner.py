@@ -180,10 +180,14 @@ class WorkerRunner:
             backoff = min(backoff * 2, MAX_BACKOFF_S)
 
     async def _every(self, job: Job) -> None:
+        clock = asyncio.get_running_loop().time
+        ended = clock()
         while True:
-            await asyncio.sleep(job.interval_s)
+            await asyncio.sleep(ended + job.interval_s - clock())
             mark = self.repo.written.mark
-            if not await self.run_job(job):
+            left = await self.run_job(job)
+            ended = clock()
+            if not left:
                 await self.repo.written.after(mark, job.interval_s)
 
     async def run_job(self, job: Job, *, patient: bool = False) -> bool:
@@ -257,9 +261,7 @@ class WorkerRunner:
         """
         runtime = self.settings.runtime
         limit = min(self._limit, runtime.batch_events)
-        fetch = asyncio.create_task(
-            consumer.fetch(limit, self._patience_s), name=f"{self.worker.name}:fetch"
-        )
+        fetch = asyncio.create_task(consumer.fetch(limit, self._patience_s), name=f"{self.worker.name}:fetch")
         halt = asyncio.create_task(self._halt.wait(), name=f"{self.worker.name}:halt")
         try:
             await asyncio.wait({fetch, halt}, return_when=asyncio.FIRST_COMPLETED)

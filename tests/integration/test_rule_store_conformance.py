@@ -661,7 +661,9 @@ async def test_files_are_fed_after_each_hint_by_who_holds_the_lease_and_an_outag
     await store._follow_files()
     assert turns == ["away", "fed", "not ours"]
     assert versions(store)["X1"] == 3
-    assert [kind for kind, _ in heard.take()] == ["definition"] * 2, "what was away is tried again without a hint"
+    assert [kind for kind, _ in heard.take()] == ["definition"] * 2, (
+        "what was away is tried again without a hint"
+    )
 
 
 async def test_who_listens_no_more_gets_nothing_more(made: Stores) -> None:

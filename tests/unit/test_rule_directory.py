@@ -268,7 +268,9 @@ async def test_a_directory_that_is_another_one_now_is_watched_anew(
         folder.mkdir()
 
     watch = Watch(None, swapped, RuntimeError("the watch broke"), FileNotFoundError(), None)
-    assert await hinted(monkeypatch, folder, watch, [0.0] * 20) == 3, "the first turn, the swap, the new watch"
+    assert await hinted(monkeypatch, folder, watch, [0.0] * 20) == 3, (
+        "the first turn, the swap, the new watch"
+    )
     assert len(watch.asked) == 4
 
 

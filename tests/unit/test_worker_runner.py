@@ -470,7 +470,9 @@ async def test_a_worker_waits_twice_as_long_each_time_that_nothing_came() -> Non
     await world.end()
     world = World(batch_wait_s=45.0)
     await world.until(now() - 1000 + 100)
-    assert [wait for _, _, wait in world.bus.consumer.fetches] == [45.0] * 3, "what the settings say is the least"
+    assert [wait for _, _, wait in world.bus.consumer.fetches] == [45.0] * 3, (
+        "what the settings say is the least"
+    )
     await world.end()
 
 
@@ -640,6 +642,71 @@ async def test_without_anything_to_do_no_lease_is_taken(patient: bool) -> None:
     found.append(1)
     await world.runner.run_job(made, patient=patient)
     assert (ran, len(world.repo.asked), len(world.repo.released)) == ([1], 1, 1)
+
+
+@in_skipped_time
+async def test_a_job_with_nothing_to_do_is_left_alone_until_a_row_is_written() -> None:
+    world, asked, ran = World(), list[float](), list[float]()
+    found: list[int] = []
+
+    async def run(repo: Any, bus: Any) -> None:
+        ran.append(now() - 1000)
+
+    async def due(repo: Any) -> list[int]:
+        asked.append(now() - 1000)
+        return found
+
+    job(world, run, interval_s=2.0, due=due)
+    await world.until(100.5)
+    assert (asked, ran) == ([2], [])
+    found.append(1)
+    world.repo.written.note()
+    await world.until(105)
+    assert ran == [100.5, 102.5, 104.5], "at once, and as long as there is something"
+    found.clear()
+    await world.until(200)
+    assert asked[-1] == 106.5
+    await world.end()
+
+
+@pytest.mark.parametrize(("says", "runs"), [(False, [2, 7, 9]), (None, [2, 4, 6, 8]), (True, [2, 4, 6, 8])])
+@in_skipped_time
+async def test_a_run_that_says_that_nothing_is_left_is_the_last_one_before_a_row(
+    says: bool | None, runs: list[int]
+) -> None:
+    world, ran = World(), list[float]()
+
+    async def run(repo: Any, bus: Any) -> bool | None:
+        ran.append(now() - 1000)
+        if ran[-1] == 7:
+            world.repo.written.note()  # what is written while it runs, it may have missed
+        return says
+
+    job(world, run, interval_s=2.0)
+    await world.until(7)
+    if says is False:
+        world.repo.written.note()
+    await world.until(9.5)
+    assert ran == runs
+    await world.end()
+
+
+@in_skipped_time
+async def test_a_job_whose_lease_another_engine_holds_is_tried_again_without_a_row() -> None:
+    world, ran = World(), list[float]()
+
+    async def run(repo: Any, bus: Any) -> bool:
+        ran.append(now() - 1000)
+        return False
+
+    async def due(repo: Any) -> bool:
+        return True
+
+    job(world, run, interval_s=2.0, lease="tick", due=due)
+    world.repo.answers = [False] * 9
+    await world.until(25)
+    assert ran == [20], "whoever held it may be gone"
+    await world.end()
 
 
 @in_skipped_time

@@ -196,7 +196,11 @@ def _take_lease(dialect: str) -> Any:
     now: Any = bindparam("now", type_=Float)
     if dialect == "postgresql":  # one clock for all hosts
         now = literal_column("extract(epoch from clock_timestamp())::double precision")
-    row = {"name": bindparam("name"), "owner": bindparam("owner"), "expires_at": now + bindparam("ttl_s", type_=Float)}
+    row = {
+        "name": bindparam("name"),
+        "owner": bindparam("owner"),
+        "expires_at": now + bindparam("ttl_s", type_=Float),
+    }
     fresh = insert_for(dialect, _LEASE).values(row)
     new = {"owner": fresh.excluded.owner, "expires_at": fresh.excluded.expires_at}
     free = or_(_LEASE.c.owner == fresh.excluded.owner, _LEASE.c.expires_at < now)
