@@ -721,7 +721,7 @@ def test_no_more_patterns_than_the_bound_are_compiled_in_one_call(monkeypatch: p
             super().__init__()
             added.append(0)
 
-        def Add(self, *arguments: Any) -> Any:  # noqa: N802
+        def Add(self, *arguments: Any) -> Any:
             added[-1] += 1
             return super().Add(*arguments)
 
