@@ -12,6 +12,7 @@ from typing import Any
 
 from decnet.config import SensorSettings
 from decnet.events.lives import command_mark
+from decnet.jsontext import encoded
 from decnet.sensors.cowrie import Fact
 from decnet.sensors.values import MAX_DATA, Data
 from decnet.shell.joining import joined
@@ -46,7 +47,10 @@ Entry = tuple[float, str, Data, bool, Data | None]
 
 def encoded_size(value: Any) -> int:
     """Bytes of a value on the wire (ASCII JSON)."""
-    return len(json.dumps(value, separators=(",", ":")))
+    try:
+        return len(encoded(value))
+    except (ValueError, TypeError):  # what is no number is refused there, and only measured here
+        return len(json.dumps(value, separators=(",", ":")))
 
 
 def pieces(text: str, max_chars: int) -> list[str]:

@@ -221,7 +221,7 @@ class TtpWorker(Worker):
         late = [tag for tag in new if tag.session_id not in now and is_login(tag)]
         if late and (told := await sessions_told_before(late, repo)):
             await repo.unmark_sessions_tagged(told)
-            self.sweep.again()
+            self.sweep.again(told)
 
     def _over_many(self) -> frozenset[str]:
         rules = (rule for engine in self._engines() for rule in engine.engine.snapshot().rules.rules)

@@ -16,6 +16,7 @@ from decnet.db.repository import BaseRepository
 from decnet.events.ttp import SessionJudged
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime.worker import Transaction
+from decnet.ttp import sweep as sweeping
 from decnet.ttp.backfill import run_backfill
 from decnet.ttp.store.factory import get_rule_store
 from decnet.ttp.worker import TtpWorker
@@ -316,8 +317,7 @@ async def test_a_log_in_is_part_of_the_story_whenever_its_credential_comes(
     await store(repo, CAPTURED, ENTERED)
     for batch in batches:
         await judge(worker, repo, *batch)
-    if not worker.sweep.swept.is_set():
-        await worker.sweep.sweep(repo)
+    await worker.sweep.sweep_again(repo)
     told = await repo.session_told("s1")
     first = (told["story"] or [])[0]
     assert (first["phase"], first["techniques"]) == ("access", ["T1078.001"])
@@ -334,12 +334,21 @@ async def test_only_a_story_that_lacks_its_credential_is_told_again(
     worker = await worker_of(repo, settings)
     await store(repo, CAPTURED, ENTERED)
     await worker.sweep.sweep(repo)
-    worker.sweep.swept.set()
     await judge(worker, repo, CAPTURED)
     assert await repo.untagged_count() == 1
-    assert not worker.sweep.swept.is_set()
+    other = ended("s2", ["ls"])
+    await store(repo, other)
+    await worker.sweep.sweep_again(repo)
+    assert await repo.untagged_count() == 1, "the stream brings the other one"
     await worker.sweep.sweep(repo)
-    worker.sweep.swept.set()
     await judge(worker, repo, CAPTURED, ENTERED)
-    assert await repo.untagged_count() == 0
-    assert worker.sweep.swept.is_set(), "what came again is nothing new"
+    assert await repo.untagged_count() == 0, "what came again is nothing new"
+    assert not worker.sweep._again
+
+
+async def test_so_many_sessions_are_told_again_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "MAX_AGAIN", 3)
+    sweep = sweeping.UntaggedSweep(None, 60.0)  # type: ignore[arg-type]
+    sweep.again(["a", "b"])
+    sweep.again(["b", "c", "d"])
+    assert sweep._again == {"a", "b", "c"}
