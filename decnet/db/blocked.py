@@ -51,6 +51,11 @@ class SqliteLook:
         self._connection: sqlite3.Connection | None = None
         self._mine = threading.Lock()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection to close."""
+        return self._connection is not None
+
     def blocker(self, patience_s: float = PATIENCE_S) -> str:
         """Who holds the write lock for longer than ``patience_s`` seconds; empty when nobody does. Call it in a thread."""
         with self._mine:

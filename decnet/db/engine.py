@@ -308,7 +308,7 @@ class Database:
         self._writes_on = None
         for engine in engines.values():
             await engine.dispose()
-        if self._look is not None:
+        if self._look is not None and self._look.is_open:
             await asyncio.to_thread(self._look.close)
 
     @asynccontextmanager

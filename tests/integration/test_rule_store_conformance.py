@@ -627,7 +627,9 @@ async def test_rows_to_which_nobody_writes_are_not_read_and_states_end_all_the_s
 
 async def test_rows_that_another_hand_changed_are_made_those_of_the_files_soon(shared: Stores) -> None:
     async with shared.running() as (store, _):
-        await asyncio.sleep(1.5)  # the files were looked at once more when their watch began, and will not be soon
+        await asyncio.sleep(
+            1.5
+        )  # the files were looked at once more when their watch began, and will not be soon
         await define_rule(shared.repo, "X1", 7, "n", rule("X1", 7), "elsewhere.yaml", None)
         async with asyncio.timeout(3):
             while True:
