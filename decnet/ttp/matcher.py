@@ -6,6 +6,7 @@ events judged with one index is judged by one set of rules.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -84,7 +85,8 @@ class KindIndex:
     its automaton grows without end on varied text, to 200 us a line and seconds on 100 kB.
     """
 
-    def __init__(self, kind: str, rules: Iterable[CompiledRule]) -> None:
+    def __init__(self, kind: str, rules: Iterable[CompiledRule], most: int = sys.maxsize) -> None:
+        """``most`` patterns are compiled in one call."""
         self.rules = tuple(r for r in rules if r.condition is not None)
         self._always: list[int] = []
         self._filters: list[tuple[Any, list[int]]] = []
@@ -98,14 +100,14 @@ class KindIndex:
             else:
                 patterns += [(pattern, number) for pattern in found]
         if patterns:
-            self._build(patterns)
+            self._build(patterns, most)
 
-    def _build(self, patterns: Sequence[tuple[str, int]]) -> None:
+    def _build(self, patterns: Sequence[tuple[str, int]], most: int) -> None:
         bare = _without_literal([pattern for pattern, _ in patterns])
         loose = [patterns[i] for i in sorted(bare)]
         for i in range(0, len(loose), _SET_SIZE):
             self._sets.append(_SmallSet(loose[i : i + _SET_SIZE]))
-        for piece in _pieces([one for i, one in enumerate(patterns) if i not in bare]):
+        for piece in _pieces([one for i, one in enumerate(patterns) if i not in bare], most):
             owner = [number for _, number in piece]
             self._filters.append((_filter_of(pattern for pattern, _ in piece), owner))
 
@@ -128,15 +130,14 @@ class KindIndex:
 
 _SET_SIZE = 16
 FILTER_SIZE = 400
-"""Patterns compiled in one call at most: it keeps every other thread from running, the event loop's too, for some 12 ms.
-
-Each filter more costs a line 2 us, all patterns in one 40 ms.
+"""Patterns that an engine compiles in one call at most: it keeps every other thread from running, the event loop's too,
+for some 12 ms. All patterns in one take 40 ms; each filter more costs a line that is not remembered 4 us.
 """
 
 
-def _pieces(items: Sequence[T]) -> Iterator[Sequence[T]]:
+def _pieces(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
     """As few of about the same size as there may be."""
-    count = -(-len(items) // FILTER_SIZE)
+    count = -(-len(items) // most)
     return (items[i::count] for i in range(count))
 
 
@@ -183,7 +184,7 @@ def _without_literal(patterns: Sequence[str]) -> set[int]:
     told = {pattern: _HAS_LITERAL.get(pattern) for pattern in patterns}
     if unknown := [pattern for pattern, has in told.items() if has is None]:
         fresh: dict[str, bool] = {}
-        for piece in _pieces(unknown):
+        for piece in _pieces(unknown, FILTER_SIZE):
             bare = set(_filter_of(piece).Match("", True) or ())
             fresh |= {pattern: number not in bare for number, pattern in enumerate(piece)}
         told |= fresh
@@ -196,11 +197,12 @@ def _without_literal(patterns: Sequence[str]) -> set[int]:
 class RuleIndex:
     """All rules by source kind; entries are replaced by building a new index, never edited."""
 
-    def __init__(self, rules: Iterable[CompiledRule] = ()) -> None:
+    def __init__(self, rules: Iterable[CompiledRule] = (), *, most: int = sys.maxsize) -> None:
+        """``most`` patterns are compiled in one call; whoever runs an event loop has FILTER_SIZE of them."""
         self.rules: tuple[CompiledRule, ...] = tuple(sorted(rules, key=lambda r: r.rule_id))
         self.by_id: Mapping[str, CompiledRule] = {r.rule_id: r for r in self.rules}
         kinds = {kind for rule in self.rules for kind in rule.applies_to}
-        self._kinds = {k: KindIndex(k, (r for r in self.rules if k in r.applies_to)) for k in kinds}
+        self._kinds = {k: KindIndex(k, (r for r in self.rules if k in r.applies_to), most) for k in kinds}
         self._lifters = _by_lifter(self.rules)
         self._adjusting = _adjusting(self.rules)
         self._told = {r.rule_id for r in self.rules if "command" in r.applies_to and reads_context(r)}
