@@ -39,6 +39,8 @@ SCHEMA = "0020"
 BUSY_TIMEOUT_MS = 5000
 READ_TIMEOUT_MS = 2000
 """Readers wait for nobody but who has the whole file to himself; that is to be said soon."""
+LOOK_PATIENCE_S = 0.2
+"""Seconds that a look for commits of others waits for our own writer."""
 READERS = 4
 CONTACT_TRIES = 25
 CONTACT_S = 2.5
@@ -339,18 +341,27 @@ class Database:
             state = await (self._data_version() if self.dialect == "sqlite" else self._snapshot())
         except (SQLAlchemyError, sqlite3.Error, OSError, ValueError):
             return True  # who reads then says what is wrong
+        if state is None:
+            return True
         before, self._state_of_others = self._state_of_others, state
-        return state is None or state != before
+        return state != before
 
     async def _data_version(self) -> object:
-        """A number of the writer's connection that only the commits of all others move; None while it is at work.
+        """A number of the writer's connection that only the commits of all others move; None while it is at work for long.
 
         https://sqlite.org/pragma.html#pragma_data_version
         """
-        if self._lock.locked() or self._writes_on is None:
+        try:
+            async with asyncio.timeout(LOOK_PATIENCE_S):
+                await self._lock.acquire()
+        except TimeoutError:
             return None
-        async with self._lock:
+        try:
+            if self._writes_on is None:
+                return None
             return (await self._writes_on.ran("PRAGMA data_version", (), many=False)).rows[0][0]
+        finally:
+            self._lock.release()
 
     async def _snapshot(self) -> object:
         """Which transactions are visible. Our own move it too, and those of other databases: then one looks in vain."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,7 @@ class DatabaseRuleStore(RuleStore):
         self._seq = 0
         self._defined = 0
         """Sequence number of the last change of a definition that was read."""
+        self._defined_at = 0.0
         self._loaded = False
 
     async def load_compiled(self) -> list[CompiledRule]:
@@ -162,8 +164,8 @@ class DatabaseRuleStore(RuleStore):
             try:
                 if mark != seen:
                     await self.tail()
-                    await self._feed_again()
                     seen = mark
+                await self._feed_again()
                 await self.revert_expired()
             except DecnetError as error:
                 _log.warning("rules in the database not readable", reason=str(error))
@@ -171,8 +173,9 @@ class DatabaseRuleStore(RuleStore):
             await written.after(mark, interval / 2, interval / 2)
 
     async def _feed_again(self) -> None:
-        """Makes the rows those of the files again where another hand changed them."""
-        if self.feeding and self._fed is not None and self._defined > self._fed[1]:
+        """Makes the rows those of the files again where another hand changed them some time ago."""
+        changed = self.feeding and self._fed is not None and self._defined > self._fed[1]
+        if changed and time.monotonic() - self._defined_at >= self.fs.rescan_s:
             await self.feed()
             await self.tail()
 
@@ -286,7 +289,7 @@ class DatabaseRuleStore(RuleStore):
             await self._read_definitions()
             for rule_id, seq in defined.items():
                 self._publish_definition(rule_id, before.get(rule_id), seq)
-            self._defined = max(defined.values())
+            self._defined, self._defined_at = max(defined.values()), time.monotonic()
         for rule_id, seq in _last(changes, ("state",)).items():
             await self._take_state(rule_id, seq, now)
         self._seq = max(int(row["seq"]) for row in changes)
