@@ -146,7 +146,7 @@ class LinkJob:
     async def keep(self, repo: BaseRepository) -> None:
         """For ever: whoever links stays the one while there is nothing to link; another one would read all first."""
         while True:
-            await asyncio.sleep(self.ttl / 3)
+            await asyncio.sleep(self.ttl / 2)
             if self.mine:
                 await self._holds(repo)
 
