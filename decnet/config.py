@@ -182,6 +182,12 @@ class SensorSettings(_Section):
     """Files looked at in one sensor's directory; what is beyond is counted and told."""
     max_tty_bytes: int = Field(8 * 2**20, ge=0)
     """Largest tty recording that is put on the bus, in bytes."""
+    formats: Path | None = None
+    """Folder with your own tables of formats (`*.yaml`); one of a name that is shipped takes its place."""
+    max_elements: int = Field(1000, ge=1)
+    """Elements of a list in one line that a table reads; what is beyond is counted."""
+    max_record_lines: int = Field(64, ge=1)
+    """Lines of one record in a CSV log; a longer one is refused and counted."""
 
 
 class TtpSettings(_Section):
