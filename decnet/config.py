@@ -395,15 +395,34 @@ class LogSettings(_Section):
     """Least level that is written."""
 
 
+SENSOR_KINDS = ("cowrie", "opencanary", "jsonl", "table", "tpot", "dshield")
+_TABLE = re.compile(r"table:([a-z][a-z0-9_]{0,39})\Z")
+
+
+def table_name(kind: str) -> str:
+    """The format of a sensor kind ``table:NAME``; empty for any other kind."""
+    found = _TABLE.match(kind)
+    return "" if found is None else found[1]
+
+
 class SensorSpec(_Section):
     """One ``--sensor KIND=PATH[,from=start|end|DATE]``."""
 
-    kind: Literal["cowrie", "opencanary", "jsonl", "tpot", "dshield"]
-    """Parser, or the system whose top directory the path is."""
+    kind: str
+    """Parser (cowrie, opencanary, jsonl, a format as `table:NAME`), `table` for whichever format's table fits, or the system
+    whose top directory the path is (tpot, dshield)."""
     path: Path
     """File or directory."""
     start: str = "start"
     """Where a file seen for the first time is read from: start, end or an ISO date."""
+
+    @field_validator("kind")
+    @classmethod
+    def _is_known(cls, kind: str) -> str:
+        """Whether there is a table of such a name is left to the sensors: an operator may have own ones."""
+        if kind not in SENSOR_KINDS and not table_name(kind):
+            raise ValueError(f"{kind[:40]!r} is none of {', '.join(SENSOR_KINDS)}, table:NAME")
+        return kind
 
 
 class Settings(BaseSettings):

@@ -44,7 +44,7 @@ class SensorGroup:
         self._settings = settings
         self._make = make
         self._kinds: tuple[Kind, ...] = TOPS.get(spec.kind) or (plain_kind(spec.kind),)
-        self._finder = Finder(spec.path, self._kinds)
+        self._finder = Finder(spec.path, self._kinds, settings.sensor.formats)
         self._layout = Layout()
         self._problem = ""
         self._next_look = 0.0

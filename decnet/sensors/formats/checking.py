@@ -198,6 +198,7 @@ class _Checker:
         when = conditions_of(reader, (*path, "when"), said["when"]) if "when" in said else ()
         each = reader.text((*path, "each"), said["each"]) if "each" in said else None
         return Row(
+            name,
             emit,
             when,
             values,

@@ -17,6 +17,8 @@ from decnet.sensors.values import MAX_NAME, Data, Refusal
 
 MAX_PARTS = 64
 """Files whose columns and unfinished records are kept at a time; the one that was read longest ago goes first."""
+MAX_MISSING = 2
+"""Columns that an older version of a program need not have."""
 MAX_CELLS = 1_000
 """Columns of a record that are read."""
 Found = Sequence[Data | Refusal]
@@ -175,6 +177,6 @@ def cells_of(text: str, delimiter: str) -> list[str] | None:
 
 
 def is_header(cells: Sequence[str], columns: Sequence[str]) -> bool:
-    """Whether a record is the line with the names of the columns: it has the first one's, and no name twice."""
+    """Whether a record is the line with the names of the columns: it begins with the first, and has nearly all."""
     names = [cell.strip("\ufeff ") for cell in cells]
-    return names[0] == columns[0] and len(set(names) & set(columns)) > len(columns) // 2
+    return names[0] == columns[0] and len(set(names) & set(columns)) >= len(columns) - MAX_MISSING

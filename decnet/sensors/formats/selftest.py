@@ -89,7 +89,7 @@ def summary(event: Event) -> Data | None:
         return None
     told: Data = {"event": name, **{k: v for k, v in payload.items() if k not in _NOT_SHOWN and _says(v)}}
     if name == "fingerprint":
-        told["value"] = payload.get(payload["type"])
+        told["value"] = told.pop(payload["type"], None)
     if name == "session":
         told["commands"] = [command["command_text"] for command in payload["commands"]]
         told = {

@@ -53,10 +53,12 @@ class Shelf:
         if (encoding := wide(data)) is not None:
             data = data.decode(encoding, "replace").encode()
         lines = data.split(b"\n")[:SNIFFED_LINES]
-        found, why = _by_objects([table for table in asked if table.shape == "json"], lines)
+        found, why = _by_objects(asked, lines)
         if found or why:
             return found, why
         for table in asked:
+            if table.shape == "csv" and (why := _left_alone(table, lines)):
+                return "", why
             if table.shape != "json" and _fits(table, lines):
                 return table.name, ""
         return "", "binary" if b"\0" in data else NO_LOG
@@ -71,15 +73,23 @@ def _by_objects(tables: list[Table], lines: list[bytes]) -> tuple[str, str]:
         if not isinstance(raw, dict):
             return False
         alone = alone or next((why for table in tables if (why := table.left_alone(raw))), "")
-        return bool(alone) or any(table.is_one(raw) for table in tables)
+        return bool(alone) or any(table.is_one(raw) for table in tables if table.shape == "json")
 
     reader = Unwrapper(wanted, SNIFFED_BYTES)
     for line in lines:
         for event in reader.feed("", line).events:
             if alone:
                 return "", alone
-            return next(table.name for table in tables if table.is_one(event)), ""
+            return next(one.name for one in tables if one.shape == "json" and one.is_one(event)), ""
     return "", ""
+
+
+def _left_alone(table: Table, lines: list[bytes]) -> str:
+    """Why a table of columns is left alone, by the names of its columns; empty when it is not."""
+    cells = (
+        cells_of(lines[0].decode("utf-8", "replace").removesuffix("\r"), table.delimiter) if lines else None
+    )
+    return table.left_alone({cell: cell for cell in cells}) if cells else ""
 
 
 def _fits(table: Table, lines: list[bytes]) -> bool:

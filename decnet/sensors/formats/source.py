@@ -52,8 +52,6 @@ class TableSource(SessionSource):
         self._records = _records(table, sensor)
         self.left_out = 0
         """Lines that the table leaves out, or that have nothing of what it is for."""
-        self.left_ids: Counter[str] = Counter()
-        """The same by kind."""
         self.not_derived = 0
         """Values from which the wanted one does not follow."""
         self.dropped = 0

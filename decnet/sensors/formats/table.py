@@ -98,6 +98,8 @@ class Beside:
 class Row:
     """One thing that lines give: when, of what, out of which values."""
 
+    called: str
+    """The word behind its ``emit:``."""
     emit: Emit
     when: tuple[Condition, ...]
     values: Mapping[str, Value]
