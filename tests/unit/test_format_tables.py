@@ -33,7 +33,7 @@ def events_of(table: Table, text: str) -> list[Event]:
 
 def test_all_programs_that_are_to_be_read_have_a_table() -> None:
     assert set(TABLES) == WANTED
-    assert set(files("decnet.sensors.formats").joinpath(f"{name}.yaml").is_file() for name in WANTED) == {True}
+    assert {files("decnet.sensors.formats").joinpath(f"{name}.yaml").is_file() for name in WANTED} == {True}
 
 
 @every
@@ -117,7 +117,10 @@ def told(events: list[Event]) -> dict[str, object]:
             last[event.payload["session_id"]] = json.dumps(plain, sort_keys=True)
         elif event.topic == "attacker.fingerprinted" and "value" not in event.payload:
             kind = event.payload["type"]
-            key = event.payload.get("source_id") or f"{event.payload['attacker_uuid']}|{kind}|{event.payload.get(kind)}"
+            key = (
+                event.payload.get("source_id")
+                or f"{event.payload['attacker_uuid']}|{kind}|{event.payload.get(kind)}"
+            )
             last[key] = ""
         elif event.topic == "credential.captured":
             last[event.id] = json.dumps(event.payload, sort_keys=True)

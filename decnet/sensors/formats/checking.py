@@ -217,10 +217,14 @@ class _Checker:
         """The words that the table fixes in a row; of a fingerprint whose kind it is."""
         out = {}
         for key, default in EMITS[name].words.items():
-            given = said.get(key, default)
-            out[key] = self._reader.text((*path, key) if key in said else path, given, longest=40)
-        if name == FINGERPRINT and out["type"] and not _is_print(out["type"]):
-            self._reader.wrong((*path, "type"), f"type: {out['type']!r} is no kind of fingerprint")
+            if key in said:
+                out[key] = self._reader.text((*path, key), said[key], longest=40)
+            elif default is None:
+                self._reader.wrong(path, f"missing key '{key}'")
+            else:
+                out[key] = default
+        if name == FINGERPRINT and (kind := out.get("type")) and not _is_print(kind):
+            self._reader.wrong((*path, "type"), f"type: {kind!r} is no kind of fingerprint")
         return out
 
     def _expected(self) -> Expected:
