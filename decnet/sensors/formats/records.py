@@ -112,14 +112,13 @@ class CsvRecords:
         elif part.skipping:
             part.skipping = text.count('"') % 2 == 0
             return (Refusal("record_too_long"),)
-        part.at = line.number
-        if text.count('"') % 2 == 0:
-            part.text = None
-            return self._record(part, text.removesuffix("\r"))
+        part.at, part.text, closed = line.number, None, text.count('"') % 2 == 0
         if len(text) > self._max_bytes or text.count("\n") >= self._max_lines:
-            part.text, part.skipping = None, True
+            part.skipping = not closed
             self.dropped += 1
             return (Refusal("record_too_long"),)
+        if closed:
+            return self._record(part, text.removesuffix("\r"))
         part.text = text
         return ()
 
