@@ -239,3 +239,20 @@ async def test_the_worker_has_a_row_for_each_place_and_for_the_top(tmp_path: Pat
     assert (health["lines_read"], health["lines_refused"], health["degraded"]) == (23, 0, "")
     assert (health["processed"], health["lines_left_out"]) == (23, 4)
     assert health["lag"] == 0
+
+
+async def test_a_sensor_that_is_still_looking_is_not_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A walk takes its time: an engine that ends when nothing is left must not end meanwhile."""
+    made = group("tpot", tpot(tmp_path / "data"), tmp_path)
+    ends: list[bool] = []
+    true_look = made._finder.look
+
+    def look() -> Any:
+        ends.append(made.at_end())
+        return true_look()
+
+    monkeypatch.setattr(made._finder, "look", look)
+    await read(made)
+    assert (ends, made.at_end()) == ([False], True)

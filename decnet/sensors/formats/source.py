@@ -44,7 +44,8 @@ class TableSource(SessionSource):
         clear = settings.credentials.keep_clear
         limits = _limits(table, sensor)
         made = _TableAssembler(limits, key, settings.bus.max_event_bytes, table.name, keep_clear=clear)
-        super().__init__(made, Unwrapper(table.is_one, sensor.max_line_bytes, f"not_{table.name}"), since)
+        unwrapper = Unwrapper(table.is_one, sensor.max_line_bytes, f"not_{table.name}", by_line=True)
+        super().__init__(made, unwrapper, since)
         self.table = table
         self._max_elements = sensor.max_elements
         self._idle_s = limits.idle_session_s
