@@ -34,6 +34,7 @@ LOSS: dict[str, Words] = {
     "cut": ("long line cut", "long lines cut"),
     "events_unpublishable": ("event the bus refused for good", "events the bus refused for good"),
     "unpublishable": ("event the bus refused for good", "events the bus refused for good"),
+    "values_cut": ("long value of another honeypot's log cut", "long values of other honeypots' logs cut"),
     "elements_dropped": ("element of a long list not read", "elements of long lists not read"),
     "commands_dropped": ("command beyond a session's bound", "commands beyond a session's bound"),
     "items_dropped": ("fact beyond a session's bound", "facts beyond a session's bound"),

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from decnet.bounds import bitten
 from decnet.bus.base import BaseBus
 from decnet.config import SensorSpec, Settings
 from decnet.errors import SensorError
@@ -18,6 +19,7 @@ from decnet.runtime.received import Received
 from decnet.runtime.worker import Transaction, Worker
 from decnet.sensors.files.checkpoint import CheckpointStore, FileStore, RepoStore
 from decnet.sensors.formats.shelf import shelf_of
+from decnet.sensors.formats.values import CUT
 from decnet.sensors.group import SensorGroup, is_top
 from decnet.sensors.names import FileNames, Names, RepoNames
 from decnet.sensors.run import SensorRun
@@ -155,6 +157,7 @@ class SensorsWorker(Worker):
             "last_line_age": min(ages, default=None),
             "sensors": rows,
             "formats_failed": len(self._faults),
+            **bitten(CUT),
             "degraded": _degraded(rows, self._faults),
         }
 

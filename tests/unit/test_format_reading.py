@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from decnet.bounds import bitten
+from decnet.sensors.formats.emits import MAX_NOTE
 from decnet.sensors.formats.p0f import syn_fingerprint
 from decnet.sensors.formats.reading import MAX_FIELDS, MAX_ID, LeftOut, Reading, read
 from decnet.sensors.formats.shelf import shipped
-from decnet.sensors.formats.values import lookup
-from decnet.sensors.values import Refusal
+from decnet.sensors.formats.values import CUT, lookup
+from decnet.sensors.values import MAX_DATA, MAX_NAME, Refusal
 from tests.tablekit import SMALL, made, with_rows
 
 BASE = {"when": "2026-03-04T05:00:00Z", "who": "192.0.2.1", "sid": "a"}
@@ -306,3 +308,14 @@ def test_a_line_that_nests_without_end_and_a_number_without_end_cost_only_themse
         at["k"] = {}
         at = at["k"]
     assert isinstance(read(with_rows("{emit: connect}"), {**BASE, "x": nested}, 9), (Reading, Refusal))
+
+
+@pytest.mark.parametrize(("more", "cut"), [(0, 0), (1, 1)])
+def test_a_value_longer_than_what_is_kept_of_it_is_counted(more: int, cut: int) -> None:
+    table = with_rows("{emit: session, op_text: a}\n{emit: login, username: u}")
+    reading(table, a="x" * (MAX_NOTE + more))
+    assert bitten(CUT) == {CUT: cut}
+    reading(table, u="x" * (MAX_NAME + more))
+    assert bitten(CUT) == {CUT: 2 * cut}
+    (_, _, extra), *_ = reading(table, u="y", odd="z" * (MAX_DATA + more)).facts
+    assert (bitten(CUT), len(extra["fields"]["odd"])) == ({CUT: 3 * cut}, MAX_DATA)

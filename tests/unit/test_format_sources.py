@@ -290,6 +290,24 @@ def test_a_wrapped_log_is_read_as_it_was_written() -> None:
     assert [c["command_text"] for c in end["commands"]] == ["id"]
 
 
+@pytest.mark.parametrize(
+    ("lines", "commands", "refused"),
+    [
+        ([b'{"when": 1772600400.0, "who"'], [], {"not_json": 1}), ([b'{"when": 1772600400.0, "who": "192.0', b"x"], [], {"not_json": 2}),
+        ([b'{"when": 1772600400.0, "who": "192.0.2.1",', b' "sid": "a", "what": "cmd", "text": "id"}'], ["id"], {}),
+        ([b'{"x": {', b'"y": 1}, "when": 1772600400.0, "who": "192.0.2.1", "sid": "a", "what": "cmd", "text": "id"}'], ["id"], {}),
+        ([b"{", b' "when": 1772600400.0, "who": "192.0.2.1",', b' "sid": "a", "what": "cmd",', b' "text": "id"', b"}"], ["id"], {}),
+    ],
+)  # fmt: skip
+def test_a_line_that_breaks_off_is_refused_at_once_and_an_object_over_lines_is_read(
+    lines: list[bytes], commands: list[str], refused: dict[str, int]
+) -> None:
+    made_source = source(made(SMALL))
+    ends = ended(made_source, lines)
+    assert [c["command_text"] for end in ends for c in end["commands"]] == commands
+    assert dict(made_source.refused) == refused
+
+
 # --- fingerprints
 
 

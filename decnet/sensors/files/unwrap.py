@@ -81,6 +81,11 @@ class _Pending:
         return self.parts[0].startswith(b'{"') and not self.parts[-1].rstrip().endswith((b",", b"[", b":"))
 
     @property
+    def breaks_off(self) -> bool:
+        """Whether the text is an object of one line that breaks off, and nothing says that it goes on."""
+        return self.torn_before_object and not self.parts[-1].rstrip().endswith(b"{")
+
+    @property
     def opens_list(self) -> bool:
         """Whether the text is no more than the opening of a list over lines (``{"logs": [``)."""
         return (
@@ -245,7 +250,7 @@ class Unwrapper:
         if (ended := self._keep(path, data)) is not None:
             return ended
         if not self._open[path].whole:
-            broken = self._by_line and self._open[path].torn_before_object
+            broken = self._by_line and self._open[path].breaks_off
             return Found(tuple(self._broken(path)), "not_json") if broken else Found()
         text = b"\n".join(self._open.pop(path).parts)
         value = decoded(text)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from decnet.events.fields import number
-from decnet.sensors.formats.values import MAX_TEXT, Underived, plain
+from decnet.sensors.formats.values import MAX_TEXT, Underived, plain, within
 from decnet.sensors.requests import REQUEST
 from decnet.sensors.values import MAX_NAME, MAX_URL, Data
 
@@ -28,7 +28,8 @@ Coerce = Callable[[Any], Any]
 
 def _text(limit: int) -> Coerce:
     def coerce(value: Any) -> str | None:
-        return plain(value, limit) or None
+        text = plain(value, limit + 1)
+        return within(text, limit) if text else None
 
     return coerce
 

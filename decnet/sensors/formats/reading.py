@@ -15,7 +15,7 @@ from decnet.hostile import storable, storable_text
 from decnet.sensors.details import SECRET, without_secrets
 from decnet.sensors.formats.emits import FINGERPRINT, taken
 from decnet.sensors.formats.table import Row, Table
-from decnet.sensors.formats.values import Scope, Underived, lookup, plain
+from decnet.sensors.formats.values import Scope, Underived, lookup, plain, within
 from decnet.sensors.values import MAX_DATA, MAX_NAME, Data, Refusal, as_name, as_text
 
 MAX_FIELDS = 200
@@ -175,13 +175,13 @@ def _keep_rest(reading: Reading, table: Table, line: Data, rows: list[Row]) -> N
     for path, value in _leaves(line, "", 0):
         if path in homes or SECRET.search(path):
             continue
-        text = value if isinstance(value, bool) else as_text(without_secrets(value), MAX_DATA)
+        text = value if isinstance(value, bool) else as_text(without_secrets(value), MAX_DATA + 1)
         if text in (None, "", "[]", "{}"):
             continue
         if len(kept) >= MAX_FIELDS:
             reading.dropped += 1
             continue
-        kept[path[:MAX_NAME]] = text
+        kept[path[:MAX_NAME]] = text if isinstance(text, bool) else within(text or "", MAX_DATA)
     if kept:
         named = {"eventid": f"{table.name}.{storable_text(reading.kind)}", "fields": storable(kept)}
         # Before a line that closes the session: nothing comes after that.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from decnet.bounds import bit
 from decnet.hostile import storable_text
 from decnet.sensors.formats.p0f import syn_fingerprint
 from decnet.sensors.values import Data, as_text
@@ -25,6 +26,8 @@ class Underived:
 
 
 UNDERIVED: Final = Underived()
+CUT: Final = "values_cut"
+"""The bound that bites where a value is longer than what is kept of it; see :mod:`decnet.bounds`."""
 
 
 class Scope(NamedTuple):
@@ -126,6 +129,14 @@ def mapped(value: Value, names: Mapping[str, str], otherwise: str | None) -> Val
         return names.get(text, text if otherwise is None else otherwise)
 
     return Value(read, value.paths)
+
+
+def within(text: str, limit: int) -> str:
+    """A text of at most ``limit`` characters; what is cut off is counted."""
+    if len(text) > limit:
+        bit(CUT)
+        return text[:limit]
+    return text
 
 
 def plain(value: Any, limit: int) -> str | None:
