@@ -55,7 +55,6 @@ def settle_collector() -> None:
     first: of 150,000 objects some hundred are garbage, and finding them would hold the event loop for 70 ms.
     """
     gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
 
 
 class Engine:
@@ -78,6 +77,7 @@ class Engine:
 
         Raises EngineError, DatabaseError, BusError or ConfigError; nothing is left behind then.
         """
+        gc.set_threshold(*GC_THRESHOLDS)  # a start makes much that stays, and walking it is in vain
         try:
             await self._start()
         except BaseException:
