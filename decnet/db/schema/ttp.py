@@ -9,12 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import CheckConstraint, Index
-from sqlalchemy import text as sql
 
 from decnet.db.schema.columns import Stored, counter, json_column, moment, number, real, text, text_key
-
-STANDING = sql("superseded_by IS NULL AND replaced_by IS NULL")
-"""What is counted."""
 
 
 class TagRow(Stored, table=True):
@@ -29,13 +25,7 @@ class TagRow(Stored, table=True):
     __table_args__ = (
         CheckConstraint("attacker_uuid IS NOT NULL OR identity_uuid IS NOT NULL", name="ttp_tag_anchor"),
         CheckConstraint("confidence >= 0 AND confidence <= 1", name="ttp_tag_confidence"),
-        Index(
-            "ix_ttp_tag_attacker",
-            "attacker_uuid",
-            "seen_at",
-            sqlite_where=STANDING,
-            postgresql_where=STANDING,
-        ),
+        Index("ix_ttp_tag_attacker", "attacker_uuid", "seen_at"),
         Index("ix_ttp_tag_identity", "identity_uuid"),
         Index("ix_ttp_tag_session", "session_id"),
         Index(
