@@ -31,10 +31,14 @@ class OneCounted(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """How many tags there are of each kind, and who has some; kinds go by number, and some may have no tag."""
+    """How many tags there are of each kind, when the last was seen, and who has some.
+
+    Kinds go by number; those without a tag are among ``kinds`` alone.
+    """
 
     kinds: Mapping[int, Kind]
     tags: Mapping[int, int]
+    last: Mapping[int, datetime]
     ones: Sequence[OneCounted]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Any, NamedTuple
@@ -99,18 +99,16 @@ class CountsMixin(SqlRepository):
         live = await _live(session, [*apart, *late, *shown]) if marked else []
         who = await _who(session, rows, {one[-2] for one in live}, self.db.dialect)
         kinds = await _kinds(session)
-        return await asyncio.to_thread(_of_both, kinds, rows, who, span, live)
+        found = await asyncio.to_thread(_of_both, kinds, rows, who, span, live)
+        return found._replace(last=await _last(session, found.tags, shown))
 
-    async def _last_of_kinds(
-        self, session: AsyncSession, kinds: Iterable[int], ignored: bool = False
-    ) -> dict[int, datetime]:
-        """When the attacker of the newest tag of each of some kinds did it."""
-        marked = not ignored and await anybody_is_marked(session)
-        own = [_OF_KIND, tag_stands(), _SEEN.is_not(None), *([tag_is_shown()] if marked else [])]
-        newest = select(_SEEN).where(*own).order_by(_SEEN.desc()).limit(1)
-        query = select(_KIND.c.kind_id, newest.correlate(_KIND).scalar_subquery())
-        found = await session.execute(query.where(_KIND.c.kind_id.in_(sorted(kinds))))
-        return {kind: seen for kind, seen in found if seen is not None}
+
+async def _last(session: AsyncSession, kinds: Collection[int], shown: Where) -> dict[int, datetime]:
+    """When the newest tag of each of some kinds was seen: each from the end of the index of its rule."""
+    own = select(_SEEN).where(_OF_KIND, tag_stands(), _SEEN.is_not(None), *shown).correlate(_KIND)
+    newest = own.order_by(_SEEN.desc()).limit(1).scalar_subquery()
+    query = select(_KIND.c.kind_id, newest).where(_KIND.c.kind_id.in_(sorted(kinds)))
+    return {kind: seen for kind, seen in (await session.execute(query)).tuples() if seen is not None}
 
 
 async def _kinds(session: AsyncSession) -> dict[int, Kind]:
@@ -205,9 +203,9 @@ async def _fewer(session: AsyncSession, since: datetime, apart: Where) -> _Span:
 
 
 async def _live(session: AsyncSession, where: Where) -> Sequence[Any]:
-    """Kind, attacker, who that is now and number of tags that stand, counted by the tags themselves."""
+    """Kind, attacker, last time, who that is now and number of tags that stand, counted by the tags themselves."""
     counted = tags_counted([tag_stands(), *where])
-    columns = [counted.c[name] for name in (*Kind._fields, "attacker_uuid")]
+    columns = [counted.c[name] for name in (*Kind._fields, "attacker_uuid", "last")]
     who = func.coalesce(tag_identity(counted), counted.c.attacker_uuid)
     query = select(*columns, who, counted.c.tags).select_from(with_tag_identity(counted, counted))
     return (await session.execute(query)).all()
@@ -217,11 +215,14 @@ def _of_tags(kinds: Mapping[int, Kind], live: Sequence[Any]) -> Counted:
     ids = {kind: number for number, kind in kinds.items()}
     tags: Counter[int] = Counter()
     ones: dict[tuple[str | None, str], set[int]] = {}
-    for *said, attacker, who, count in live:
+    last: dict[int, datetime] = {}
+    for *said, attacker, seen, who, count in live:
         number = ids[Kind(*said)]
         tags[number] += count
+        if seen is not None:
+            last[number] = max(seen, last.get(number, seen))
         ones.setdefault((attacker, who), set()).add(number)
-    return Counted(kinds, tags, [OneCounted(*one, sorted(some)) for one, some in ones.items()])
+    return Counted(kinds, tags, last, [OneCounted(*one, sorted(some)) for one, some in ones.items()])
 
 
 def _of_both(
@@ -247,7 +248,7 @@ def _of_both(
         if own := [kind for kind in every if kind not in early] if early else every:
             attacker = row.attacker_uuid
             ones.append(OneCounted(attacker or None, who.get((attacker, row.identity_uuid), attacker), own))
-    return Counted(kinds, {kind: count for kind, count in tags.items() if count}, ones)
+    return Counted(kinds, {kind: count for kind, count in tags.items() if count}, {}, ones)
 
 
 def _numbers(texts: Sequence[str]) -> list[list[int]]:

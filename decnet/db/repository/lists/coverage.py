@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Any
@@ -63,8 +63,7 @@ class CoverageMixin(CountsMixin):
         async with self._read() as session:
             where = None if names is None else await _named(session, names)
             counted = await self._tally(session, as_utc(since) if since else None, where)
-            last = await self._last_of_kinds(session, counted.tags)
-        return await asyncio.to_thread(_cells, counted, last)
+        return await asyncio.to_thread(_cells, counted)
 
     async def tags_behind(
         self,
@@ -126,7 +125,7 @@ class CoverageMixin(CountsMixin):
             return {str(decky): int(count) for decky, count in await session.execute(query)}
 
 
-def _cells(counted: Counted, last: Mapping[int, datetime]) -> list[TechniqueCount]:
+def _cells(counted: Counted) -> list[TechniqueCount]:
     """Kinds of several rules are one cell; attackers of one identity are one actor."""
     found: dict[tuple[str, str, str | None], TechniqueCount] = {}
     cells: dict[int, TechniqueCount] = {}
@@ -138,7 +137,7 @@ def _cells(counted: Counted, last: Mapping[int, datetime]) -> list[TechniqueCoun
         )
         cell = cells[number] = found.setdefault(key, empty)
         cell["tags"] += tags
-        cell["last"] = max((time for time in (cell["last"], last.get(number)) if time), default=None)
+        cell["last"] = max((time for time in (cell["last"], counted.last.get(number)) if time), default=None)
     rules = Counter(id(cell) for cell in cells.values())
     several = {number: cell for number, cell in cells.items() if rules[id(cell)] > 1}
     actors = list(_by_actor(counted))
