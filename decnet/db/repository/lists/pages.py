@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, select, type_coerce
+from sqlalchemy import ColumnElement, Text, cast, or_, select, type_coerce
 from sqlalchemy.types import NullType
 
 from decnet.db.repository.conditions import ALL, Whose
@@ -37,7 +37,9 @@ class PagesMixin(EvidenceMixin):
         """The tags of ``list_tags`` without a limit, in its order; all pages are of one moment. To be closed by who asks."""
         asked = await self._tags_asked(since, attacker, ignored, whose)
         # As they are: what makes times and JSON of them takes longer than reading them.
-        columns = [type_coerce(_TAG.c[name], NullType()) for name in TAG_COLUMNS]
+        columns: list[Any] = [type_coerce(_TAG.c[name], NullType()) for name in TAG_COLUMNS]
+        if self.db.dialect == "postgresql":  # whose driver reads JSON by itself
+            columns[TAG_COLUMNS.index("evidence")] = cast(_TAG.c.evidence, Text)
         seen, uuid = _TAG.c.seen_at, _TAG.c.uuid
         timed = select(*columns).where(*asked, seen.is_not(None)).order_by(seen.desc(), uuid).limit(PAGE)
         timeless = select(*columns).where(*asked, seen.is_(None)).order_by(uuid).limit(PAGE)
