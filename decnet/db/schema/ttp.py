@@ -9,8 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import CheckConstraint, Index
+from sqlalchemy import text as sql
 
 from decnet.db.schema.columns import Stored, counter, json_column, moment, number, real, text, text_key
+
+TOLD = sql("source_kind IN ('canary_fingerprint', 'email')")
+"""Tags whose evidence alone tells what others sent: ``find`` looks through it. As text, so that a query has the same one."""
 
 
 class TagRow(Stored, table=True):
@@ -26,6 +30,7 @@ class TagRow(Stored, table=True):
         CheckConstraint("attacker_uuid IS NOT NULL OR identity_uuid IS NOT NULL", name="ttp_tag_anchor"),
         CheckConstraint("confidence >= 0 AND confidence <= 1", name="ttp_tag_confidence"),
         Index("ix_ttp_tag_attacker", "attacker_uuid", "seen_at"),
+        Index("ix_ttp_tag_told", "created_at", sqlite_where=TOLD, postgresql_where=TOLD),
         Index("ix_ttp_tag_identity", "identity_uuid"),
         Index("ix_ttp_tag_session", "session_id"),
         Index(

@@ -5,7 +5,7 @@ each row has its turn; on PostgreSQL rows that come are counted a statement at o
 two statements cannot wait for each other.
 
 The index that had all that is counted goes: every tag wrote one of its pages. Those of attackers and rules give the
-newest first.
+newest first; the few tags whose evidence is searched have one of their own.
 
 Revision 0021. Types are spelt out here, so that a later change of the models leaves it alone.
 """
@@ -23,6 +23,7 @@ branch_labels = None
 depends_on = None
 STANDING = "superseded_by IS NULL AND replaced_by IS NULL"
 PARTIAL = sa.text(STANDING)
+TOLD = sa.text("source_kind IN ('canary_fingerprint', 'email')")
 COUNTED = [
     "technique_id",
     "sub_technique_id",
@@ -66,6 +67,7 @@ def upgrade() -> None:
     # Whole, not only of tags that stand: SQLite cannot take the part for one side of an OR.
     op.create_index("ix_ttp_tag_attacker", "ttp_tag", ["attacker_uuid", "seen_at"])
     op.create_index("ix_ttp_tag_rule", "ttp_tag", RULE)
+    op.create_index("ix_ttp_tag_told", "ttp_tag", ["created_at"], sqlite_where=TOLD, postgresql_where=TOLD)
     for statement in SQLITE if op.get_bind().dialect.name == "sqlite" else POSTGRESQL:
         op.get_bind().exec_driver_sql(statement)
     _fill()
@@ -81,6 +83,7 @@ def downgrade() -> None:
             op.execute(f"DROP TRIGGER {name} ON ttp_tag")
         for name in ("tags_come", "tag_is_gone", "tag_is_other"):
             op.execute(f"DROP FUNCTION {name}()")
+    op.drop_index("ix_ttp_tag_told", table_name="ttp_tag")
     op.drop_table("tag_count")
     op.drop_index("ix_tag_kind", table_name="tag_kind")
     op.drop_table("tag_kind")
