@@ -32,7 +32,10 @@ class TagRow(Stored, table=True):
         Index("ix_ttp_tag_attacker", "attacker_uuid", "seen_at"),
         Index("ix_ttp_tag_told", "created_at", sqlite_where=TOLD, postgresql_where=TOLD),
         Index("ix_ttp_tag_identity", "identity_uuid"),
-        Index("ix_ttp_tag_session", "session_id"),
+        Index(
+            "ix_ttp_tag_session",
+            *("session_id", "technique_id", "sub_technique_id", "superseded_by", "replaced_by"),
+        ),
         Index(
             "ix_ttp_tag_rule",
             *("rule_id", "seen_at", "technique_id", "sub_technique_id", "tactic"),

@@ -5,7 +5,7 @@ each row has its turn; on PostgreSQL rows that come are counted a statement at o
 two statements cannot wait for each other.
 
 The index that had all that is counted goes: every tag wrote one of its pages. Those of attackers and rules give the
-newest first; the few tags whose evidence is searched have one of their own.
+newest first, that of sessions has the techniques of one; the few tags whose evidence is searched have one of their own.
 
 Revision 0021. Types are spelt out here, so that a later change of the models leaves it alone.
 """
@@ -33,7 +33,13 @@ COUNTED = [
     "identity_uuid",
     "seen_at",
 ]
+SESSION = ["session_id", "technique_id", "sub_technique_id", "superseded_by", "replaced_by"]
 RULE = ["rule_id", "seen_at", "technique_id", "sub_technique_id", "tactic", "superseded_by", "replaced_by"]
+NARROWER = {
+    "ix_ttp_tag_attacker": "attacker_uuid",
+    "ix_ttp_tag_rule": "rule_id",
+    "ix_ttp_tag_session": "session_id",
+}
 AT_ONCE = 1_000
 """Attackers whose tags are counted by one statement: sorting all tags at once would take their room in memory."""
 CHANGES = "attacker_uuid, identity_uuid, tactic, technique_id, sub_technique_id, rule_id, seen_at, superseded_by, replaced_by"
@@ -62,11 +68,12 @@ def upgrade() -> None:
         sa.Column("last", sa.DateTime(timezone=True), nullable=True),
         sqlite_with_rowid=False,
     )
-    for name in ("ix_ttp_tag_standing", "ix_ttp_tag_attacker", "ix_ttp_tag_rule"):
+    for name in ("ix_ttp_tag_standing", *NARROWER):
         op.drop_index(name, table_name="ttp_tag")
     # Whole, not only of tags that stand: SQLite cannot take the part for one side of an OR.
     op.create_index("ix_ttp_tag_attacker", "ttp_tag", ["attacker_uuid", "seen_at"])
     op.create_index("ix_ttp_tag_rule", "ttp_tag", RULE)
+    op.create_index("ix_ttp_tag_session", "ttp_tag", SESSION)
     op.create_index("ix_ttp_tag_told", "ttp_tag", ["created_at"], sqlite_where=TOLD, postgresql_where=TOLD)
     for statement in SQLITE if op.get_bind().dialect.name == "sqlite" else POSTGRESQL:
         op.get_bind().exec_driver_sql(statement)
@@ -87,7 +94,7 @@ def downgrade() -> None:
     op.drop_table("tag_count")
     op.drop_index("ix_tag_kind", table_name="tag_kind")
     op.drop_table("tag_kind")
-    for name, column in (("ix_ttp_tag_attacker", "attacker_uuid"), ("ix_ttp_tag_rule", "rule_id")):
+    for name, column in NARROWER.items():
         op.drop_index(name, table_name="ttp_tag")
         op.create_index(name, "ttp_tag", [column])
     op.create_index("ix_ttp_tag_standing", "ttp_tag", COUNTED, sqlite_where=PARTIAL, postgresql_where=PARTIAL)

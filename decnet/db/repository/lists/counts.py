@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, String, and_, case, cast, func, or_, select, union
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from decnet.db.repository.base import SqlRepository
+from decnet.db.repository.base import SqlRepository, chunks
 from decnet.db.repository.conditions import (
     among,
     anybody_is_marked,
@@ -101,6 +101,17 @@ class CountsMixin(SqlRepository):
         kinds = await _kinds(session)
         found = await asyncio.to_thread(_of_both, kinds, rows, who, span, live)
         return found._replace(last=await _last(session, found.tags, shown))
+
+    async def _kinds_of(self, session: AsyncSession, attackers: Sequence[str]) -> dict[str, set[Kind]]:
+        """The kinds of tags that each of some attackers has, ignored or not; who has none is left out."""
+        listed = _joined(_COUNT.c.kind_id, self.db.dialect)
+        query = select(_COUNT.c.attacker_uuid, listed).group_by(_COUNT.c.attacker_uuid)
+        rows: list[Any] = []
+        for part in chunks(attackers):
+            rows += (await session.execute(query.where(_COUNT.c.attacker_uuid.in_(part)))).all()
+        kinds = await _kinds(session)
+        numbers = _numbers([texts for _, texts in rows])
+        return {row[0]: {kinds[n] for n in own} for row, own in zip(rows, numbers, strict=True)}
 
 
 async def _last(session: AsyncSession, kinds: Collection[int], shown: Where) -> dict[int, datetime]:

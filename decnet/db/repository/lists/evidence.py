@@ -251,10 +251,11 @@ class EvidenceMixin(CountsMixin):
         counts: dict[str, tuple[int, int]] = {}
         techniques: dict[str, set[str]] = defaultdict(set)
         async with self._read() as session:
-            for part in chunks([row["attacker_uuid"] for row in rows]):
+            uuids = [row["attacker_uuid"] for row in rows]
+            for part in chunks(uuids):
                 counts |= await _session_counts(session, part, ignored)
-                for attacker, technique in await session.execute(_techniques_of(part)):
-                    techniques[attacker].add(technique)
+            for attacker, kinds in (await self._kinds_of(session, uuids)).items():
+                techniques[attacker] = {kind.technique_id for kind in kinds}
         return [_attacker_row(row, counts, techniques) for row in rows]
 
     async def list_credentials(
@@ -337,11 +338,6 @@ async def _session_counts(
     chosen = and_(uuid.in_(attackers), *_not_marked(_SESSION.c.ignored_by, ignored))
     query = select(uuid, func.count(), func.count(decky.distinct())).where(chosen).group_by(uuid)
     return {key: (int(sessions), int(deckies)) for key, sessions, deckies in await session.execute(query)}
-
-
-def _techniques_of(attackers: Sequence[str]) -> Any:
-    chosen = and_(_TAG.c.attacker_uuid.in_(attackers), tag_stands())
-    return select(_TAG.c.attacker_uuid, _TAG.c.technique_id).where(chosen).distinct()
 
 
 def _attacker_row(
