@@ -20,7 +20,7 @@ from decnet.ids import attacker_id, identity_id
 from tests.dbkit import KINDS, open_repo
 
 START = datetime(2026, 3, 4, tzinfo=UTC)
-IPS = [f"203.0.113.{n}" for n in range(8)]
+IPS = [f"203.0.113.{n}" for n in range(10)]
 UUIDS = [attacker_id(ip) for ip in IPS]
 IDENTITIES = [identity_id(uuid) for uuid in UUIDS]
 KINDS_OF_TAGS = [
@@ -59,13 +59,12 @@ async def repo(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 def tags(order: random.Random) -> Any:
     for n in range(400):
         rule, technique, sub, tactic = order.choice(KINDS_OF_TAGS)
-        who = order.randrange(10)
-        attacker = UUIDS[who] if who < 8 else None
-        named = (
-            order.choice([None, None, None, "stranger", IDENTITIES[2]])
-            if attacker
-            else order.choice([IDENTITIES[1], "alone"])
-        )
+        who = order.randrange(12)
+        attacker = UUIDS[who] if who < 10 else None
+        if attacker is None:
+            named = order.choice([IDENTITIES[1], "alone"])
+        else:  # the last two are named by no tag of theirs
+            named = order.choice([None, None, None, "stranger", IDENTITIES[2]]) if who < 8 else None
         yield TTPTag(
             source_kind="command", source_id=f"c{n}", attacker_uuid=attacker, identity_uuid=named, tactic=tactic,
             session_id=order.choice([f"s{who}-{order.randrange(3)}", "unknown", None]) if attacker else None,
@@ -128,6 +127,14 @@ async def compared(repo: BaseRepository) -> None:
         None,
         *(START + timedelta(minutes=minutes) for minutes in (-5, 0, 3, 200, 500, 501, 700, 999, 2000)),
     ]
+    last: dict[Any, datetime] = {}
+    for tag in reversed(await repo.list_tags(limit=0)):
+        last[tag["attacker_uuid"], tag["rule_id"], tag["technique_id"], tag["sub_technique_id"]] = tag[
+            "seen_at"
+        ]
+    since += (
+        sorted(last.values())[:2] + sorted(last.values())[-2:]
+    )  # exactly when somebody did something last
     for moment in since:
         listed = await repo.list_tags(moment, limit=0)
         assert await counts(repo, moment) == cells(listed)
@@ -184,6 +191,7 @@ async def test_of_who_is_one_with_others(repo: BaseRepository) -> None:
     await repo.merge_identities(IDENTITIES[2], IDENTITIES[1], 1)
     await repo.merge_identities(IDENTITIES[2], "alone", 2)
     await repo.merge_identities(IDENTITIES[3], IDENTITIES[7], 3)
+    await repo.merge_identities(IDENTITIES[8], IDENTITIES[9], 3)
     await compared(repo)
     await repo.ignore_add(IPS[7])
     await compared(repo)
