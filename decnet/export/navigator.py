@@ -69,18 +69,18 @@ def seen_in(rows: Iterable[LayerRow]) -> Cells:
 def seen_counted(counted: Counted, addresses: Mapping[str, str]) -> Cells:
     """What counts of tags tell of; ``addresses`` are those of attackers."""
     cells: Cells = {}
-    by_kind: dict[int, Seen] = {}
+    by_kind: dict[str, Seen] = {}
     for number, tags in counted.tags.items():
         kind = counted.kinds[number]
-        cell = by_kind[number] = cells.setdefault(
+        cell = by_kind[str(number)] = cells.setdefault(
             (kind.sub_technique_id or kind.technique_id, kind.tactic), Seen()
         )
         cell.tags += tags
         cell.rules.add(kind.rule_id)
     for one in counted.ones:
         address = addresses.get(one.attacker_uuid or "")
-        for number in one.kinds:
-            if (found := by_kind.get(number)) is not None:
+        for text in one.kinds.split(","):
+            if (found := by_kind.get(text)) is not None:
                 found.who.add(one.who)
                 found.addresses.add(address)
                 found.attackers.add(one.attacker_uuid)

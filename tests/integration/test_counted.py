@@ -99,8 +99,8 @@ def told(counted: Counted) -> tuple[Any, Any]:
     """Tags by kind; and who has tags of which kind, with the attacker."""
     has = defaultdict(set)
     for one in counted.ones:
-        for number in one.kinds:
-            has[one.attacker_uuid].add(counted.kinds[number])
+        for number in one.kinds.split(","):
+            has[one.attacker_uuid].add(counted.kinds[int(number)])
     return {counted.kinds[number]: tags for number, tags in counted.tags.items()}, has
 
 

@@ -20,14 +20,14 @@ class Kind(NamedTuple):
 
 
 class OneCounted(NamedTuple):
-    """An attacker (None: an identity alone) with the numbers of the kinds that it has.
+    """An attacker (None: an identity alone) with the numbers of the kinds that it has, as a text: ``3,17``.
 
     ``who`` is the same for all that are one now: the identity of several, or the attacker itself.
     """
 
     attacker_uuid: str | None
     who: str
-    kinds: Sequence[int]
+    kinds: str
 
 
 class Counted(NamedTuple):

@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import chain
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, String, and_, case, cast, func, or_, select, union
@@ -110,8 +109,7 @@ class CountsMixin(SqlRepository):
         for part in chunks(attackers):
             rows += (await session.execute(query.where(_COUNT.c.attacker_uuid.in_(part)))).all()
         kinds = await _kinds(session)
-        numbers = _numbers([texts for _, texts in rows])
-        return {row[0]: {kinds[n] for n in own} for row, own in zip(rows, numbers, strict=True)}
+        return {uuid: {kinds[number] for number in numbers([text])} for uuid, text in rows}
 
 
 async def _last(session: AsyncSession, kinds: Collection[int], shown: Where) -> dict[int, datetime]:
@@ -233,7 +231,9 @@ def _of_tags(kinds: Mapping[int, Kind], live: Sequence[Any]) -> Counted:
         if seen is not None:
             last[number] = max(seen, last.get(number, seen))
         ones.setdefault((attacker, who), set()).add(number)
-    return Counted(kinds, tags, last, [OneCounted(*one, sorted(some)) for one, some in ones.items()])
+    return Counted(
+        kinds, tags, last, [OneCounted(*one, ",".join(map(str, some))) for one, some in ones.items()]
+    )
 
 
 def _of_both(
@@ -246,23 +246,23 @@ def _of_both(
     """What is kept, of a span, with what was counted by the tags themselves."""
     apart = _of_tags(kinds, live)
     tags = {kind: apart.tags.get(kind, 0) for kind in kinds}
-    some = _numbers([row.kinds for row in rows])
     if span is None or span.older:
-        counts: list[int] = json.loads(f"[{','.join([row.tags or '' for row in rows])}]")
-        for kind, count in zip(chain.from_iterable(some), counts, strict=True):
+        counts = zip(numbers(row.kinds for row in rows), numbers(row.tags or "" for row in rows), strict=True)
+        for kind, count in counts:
             tags[kind] += count
     for kind, count in (span.tags if span else {}).items():
         tags[kind] += -count if span and span.older else count
     ones = list(apart.ones)
-    for row, every in zip(rows, some, strict=True):
-        early = set(map(int, row.early.split(","))) if row.early else ()
-        if own := [kind for kind in every if kind not in early] if early else every:
-            attacker = row.attacker_uuid
+    for row in rows:
+        attacker, own = row.attacker_uuid, row.kinds
+        if row.early:
+            early = set(row.early.split(","))
+            own = ",".join([number for number in own.split(",") if number not in early])
+        if own:
             ones.append(OneCounted(attacker or None, who.get((attacker, row.identity_uuid), attacker), own))
     return Counted(kinds, {kind: count for kind, count in tags.items() if count}, {}, ones)
 
 
-def _numbers(texts: Sequence[str]) -> list[list[int]]:
-    """Numbers of many texts: read at once, since that is what takes time."""
-    joined = "],[".join(texts)
-    return json.loads(f"[[{joined}]]") if texts else []
+def numbers(texts: Iterable[str]) -> list[int]:
+    """Numbers of many texts, one after the other: read at once, since that is what takes time."""
+    return json.loads(f"[{','.join(texts)}]")  # type: ignore[no-any-return]

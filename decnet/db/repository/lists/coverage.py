@@ -7,10 +7,9 @@ A tag counts at the time at which the attacker did it, not at that of tagging: a
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from itertools import chain
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
@@ -24,7 +23,7 @@ from decnet.db.repository.conditions import (
     tag_stands,
     with_tag_identity,
 )
-from decnet.db.repository.lists.counts import CountsMixin
+from decnet.db.repository.lists.counts import CountsMixin, numbers
 from decnet.db.rows.lists import Counted, TagBehind, TechniqueCount
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Command, Identity, SessionRow
@@ -139,23 +138,29 @@ def _cells(counted: Counted) -> list[TechniqueCount]:
         cell["tags"] += tags
         cell["last"] = max((time for time in (cell["last"], counted.last.get(number)) if time), default=None)
     rules = Counter(id(cell) for cell in cells.values())
-    several = {number: cell for number, cell in cells.items() if rules[id(cell)] > 1}
-    actors = list(_by_actor(counted))
-    for number, count in Counter(chain.from_iterable(actors)).items():
-        if number in cells and number not in several:
+    several = {str(number): cell for number, cell in cells.items() if rules[id(cell)] > 1}
+    actors = _by_actor(counted)
+    for number, count in Counter(numbers(actors)).items():
+        if number in cells:
             cells[number]["actors"] = count
+    for cell in several.values():
+        cell["actors"] = 0
     for some in actors if several else ():
-        for cell in {id(several[number]): several[number] for number in several.keys() & some}.values():
+        for cell in {id(several[one]): several[one] for one in several.keys() & some.split(",")}.values():
             cell["actors"] += 1
     return list(found.values())
 
 
-def _by_actor(counted: Counted) -> Iterable[Collection[int]]:
-    """The kinds that each actor has: whoever has one identity is one."""
-    found: dict[str, list[Sequence[int]]] = defaultdict(list)
+def _by_actor(counted: Counted) -> list[str]:
+    """The kinds that each actor has, each once: whoever has one identity is one."""
+    found: dict[str, str] = {}
+    joined: dict[str, set[str]] = {}
     for one in counted.ones:
-        found[one.who].append(one.kinds)
-    return (some[0] if len(some) == 1 else set().union(*some) for some in found.values())
+        if one.who in found:
+            joined.setdefault(one.who, set(found[one.who].split(","))).update(one.kinds.split(","))
+        else:
+            found[one.who] = one.kinds
+    return list((found | {who: ",".join(some) for who, some in joined.items()}).values())
 
 
 def _kinds_of(technique: str) -> Any:

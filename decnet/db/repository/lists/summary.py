@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import R, Row, chunks, shaped
 from decnet.db.repository.conditions import anybody_is_marked, tag_is_shown, tag_stands
-from decnet.db.repository.lists.counts import CountsMixin
+from decnet.db.repository.lists.counts import CountsMixin, numbers
 from decnet.db.rows.lists import NewAttacker, NewTechnique, SessionWorthReading
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Identity, SessionRow
@@ -77,7 +77,7 @@ class SummaryMixin(CountsMixin):
         for number, count in counted.tags.items():
             tags[kinds.get(number, "")] += count
         for one in counted.ones:
-            for name in {kinds.get(number, "") for number in one.kinds} & new:
+            for name in {kinds.get(number, "") for number in numbers([one.kinds])} & new:
                 attackers[name] |= {one.attacker_uuid} if one.attacker_uuid else set()
         return [
             {
