@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
@@ -39,27 +38,49 @@ def csv_head() -> str:
     return ",".join(COLUMNS) + "\n"
 
 
-def csv_cells(one: OneKnown) -> tuple[str, ...]:
-    """What is known of an attacker as cells."""
-    return tuple(map(_cell, one))
+def csv_cells(attacker: str | None, one: OneKnown) -> tuple[str, str]:
+    """What is known of an attacker, as the cells among those of a tag and those at the end of its line."""
+    return ",".join(map(_cell, (one.attacker_ip, attacker, one.identity_uuid))), ",".join(map(_cell, one[2:]))
 
 
-def csv_page(page: TagPage, whose: Mapping[Pair, tuple[str, ...]], name: Callable[[str], str]) -> str:
-    """One line for each tag; text that a spreadsheet would run starts with an apostrophe. ``name`` names techniques."""
+def csv_page(page: TagPage, whose: Mapping[Pair, tuple[str, str]], name: Callable[[str], str]) -> str:
+    """One line for each tag; text that a spreadsheet would run starts with an apostrophe. ``name`` names techniques.
+
+    What comes again and again (who, which technique, which rule) is made once, with the commas between its cells.
+    """
     if not page:
         return ""
     tag = dict(zip(TAG_COLUMNS, zip(*page, strict=True), strict=True))
-    who = list(zip(tag["attacker_uuid"], tag["identity_uuid"], strict=True))
-    places = list(zip(tag["technique_id"], tag["sub_technique_id"], strict=True))
-    names = {place: _cell(name(place[1] or place[0])) for place in set(places)}
-    made: dict[str, Iterable[str]] = dict(
-        zip(OneKnown._fields, zip(*map(whose.__getitem__, who), strict=True), strict=True)
+
+    def several(columns: Sequence[str], cells: Callable[[tuple[Any, ...]], str]) -> Iterable[str]:
+        values = list(zip(*(tag[column] for column in columns), strict=True))
+        made = {value: cells(value) for value in set(values)}
+        return map(made.__getitem__, values)
+
+    def technique(values: tuple[Any, ...]) -> str:
+        return _joined((*values, name(values[2] or values[1])))
+
+    pair = ("attacker_uuid", "identity_uuid")
+    columns = (
+        _moments(tag["seen_at"]),
+        _moments(tag["created_at"]),
+        several(pair, lambda who: whose[who][0]),
+        _cells(tag["session_id"]),
+        _cells(tag["decky_id"]),
+        several(("tactic", "technique_id", "sub_technique_id"), technique),
+        several(("confidence", "rule_id", "rule_version"), _joined),
+        map(_matched, tag["evidence"]),
+        _cells(tag["source_kind"]),
+        _cells(tag["source_id"]),
+        _cells(tag["uuid"]),
+        several(pair, lambda who: whose[who][1]),
     )
-    made["seen_at"], made["created_at"] = _moments(tag["seen_at"]), _moments(tag["created_at"])
-    made["technique_name"] = map(names.__getitem__, places)
-    made["matched"] = map(_matched, tag["evidence"])
-    columns = (made[column] if column in made else _cells(tag[column]) for column in COLUMNS)
     return "\n".join(map(",".join, zip(*columns, strict=True))) + "\n"
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _joined(values: tuple[Any, ...]) -> str:
+    return ",".join(map(_cell, values))
 
 
 def json_page(page: TagPage, whose: Mapping[Pair, OneKnown], name: Callable[[str], str]) -> Iterator[str]:
@@ -75,21 +96,16 @@ def json_page(page: TagPage, whose: Mapping[Pair, OneKnown], name: Callable[[str
         yield json.dumps({**tag, **first, "technique_name": technique, **known}, ensure_ascii=True) + "\n"
 
 
-def _moment(value: str | datetime | None) -> str | None:
-    """ISO 8601 in UTC, of what the database has: SQLite a text without a zone."""
-    if value is None:
-        return None
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    return f"{value[:10]}T{value[11:]}".removesuffix(".000000") + "+00:00"
+def _moment(text: str | None) -> str | None:
+    """ISO 8601 in UTC, of a text without a zone."""
+    return None if text is None else f"{text[:10]}T{text[11:]}".removesuffix(".000000") + "+00:00"
 
 
-def _moments(column: Sequence[str | datetime | None]) -> list[str]:
-    """Texts are changed as one text: there are two for each tag."""
-    texts = [value for value in column if isinstance(value, str)]
-    if len(texts) < len(column):
-        return [_moment(value) or "" for value in column]
-    whole = "\n".join(texts) + "\n"
+def _moments(column: Sequence[str | None]) -> list[str]:
+    """The same of many: as one text, since there are two for each tag."""
+    if None in column:
+        return [_moment(text) or "" for text in column]
+    whole = "\n".join(column) + "\n"  # type: ignore[arg-type]
     return whole.replace(" ", "T").replace(".000000\n", "\n").replace("\n", "+00:00\n").split("\n")[:-1]
 
 

@@ -53,13 +53,16 @@ def page_of(
             "attacker_uuid": who[0],
             "evidence": json.dumps(one["evidence"]),
         }
+        for name in ("seen_at", "created_at"):
+            if isinstance(moment := stored[name], datetime):
+                stored[name] = moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
         page.append(tuple(stored[name] for name in TAG_COLUMNS))
     return page, whose
 
 
 def csv_of(rows: list[dict[str, Any]], known: Known = NOTHING) -> str:
     page, whose = page_of(rows, known)
-    cells = {pair: csv_cells(one) for pair, one in whose.items()}
+    cells = {pair: csv_cells(pair[0], one) for pair, one in whose.items()}
     return csv_head() + csv_page(page, cells, load_catalogue().name)
 
 

@@ -75,7 +75,8 @@ TAG_COLUMNS = (
 TagPage = Sequence[tuple[Any, ...]]
 """Tags as they are stored, with the values of :data:`TAG_COLUMNS`.
 
-Evidence is the text of its JSON; times are aware, or texts in UTC without a zone; the identity is what the tag itself names.
+Evidence is the text of its JSON, times are texts in UTC without a zone (``2026-01-02 03:04:05.000006``); the identity is
+what the tag itself names.
 """
 
 

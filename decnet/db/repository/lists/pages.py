@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, cast, or_, select, type_coerce
+from sqlalchemy import ColumnElement, Text, cast, func, or_, select, type_coerce
 from sqlalchemy.types import NullType
 
 from decnet.db.repository.conditions import ALL, Whose
@@ -19,6 +19,7 @@ from decnet.db.schema.ttp import TagRow
 from decnet.db.types import as_utc
 
 _TAG = table_of(TagRow)
+_LIKE_SQLITE = "YYYY-MM-DD HH24:MI:SS.US"
 PAGE = 5_000
 """Tags of a page."""
 
@@ -38,8 +39,12 @@ class PagesMixin(EvidenceMixin):
         asked = await self._tags_asked(since, attacker, ignored, whose)
         # As they are: what makes times and JSON of them takes longer than reading them.
         columns: list[Any] = [type_coerce(_TAG.c[name], NullType()) for name in TAG_COLUMNS]
-        if self.db.dialect == "postgresql":  # whose driver reads JSON by itself
+        if self.db.dialect == "postgresql":  # whose driver reads JSON and times by itself
             columns[TAG_COLUMNS.index("evidence")] = cast(_TAG.c.evidence, Text)
+            for name in ("seen_at", "created_at"):
+                columns[TAG_COLUMNS.index(name)] = func.to_char(
+                    func.timezone("UTC", _TAG.c[name]), _LIKE_SQLITE
+                )
         seen, uuid = _TAG.c.seen_at, _TAG.c.uuid
         timed = select(*columns).where(*asked, seen.is_not(None)).order_by(seen.desc(), uuid).limit(PAGE)
         timeless = select(*columns).where(*asked, seen.is_(None)).order_by(uuid).limit(PAGE)
