@@ -11,6 +11,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from decnet_tui.cli.sure import spare
+
 MODULES: dict[str, tuple[str, ...]] = {
     "tagging": ("tag",),
     "rules": ("rules",),
@@ -73,4 +75,5 @@ class LazyGroup(TyperGroup):
             part = typer.Typer(rich_markup_mode=None)
             import_module(f"decnet_tui.cli.{module}").register(part)
             self.commands.update(get_group(part).commands)
+            spare(self.commands[cmd_name])
         return self.commands.get(cmd_name)

@@ -10,6 +10,7 @@ from decnet import __version__
 from decnet_tui.cli import common
 from decnet_tui.cli.lazy import LazyGroup
 from decnet_tui.cli.sensor_option import parse_sensors
+from decnet_tui.cli.sure import spare
 from decnet_tui.cli.usage import one_line
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class _Root(LazyGroup):
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
         """Options before a command are read here."""
+        spare(self)
         with one_line():
             return super().make_context(*args, **extra)
 

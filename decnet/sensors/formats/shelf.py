@@ -20,7 +20,7 @@ from decnet.sensors.formats.records import cells_of, is_header
 from decnet.sensors.formats.table import Table
 from decnet.sensors.formats.values import Scope
 from decnet.sensors.values import Data
-from decnet.yaml_places import Flaw
+from decnet.documents import Flaw
 
 MAX_FILE_BYTES = 262_144
 MAX_FILES = 200
