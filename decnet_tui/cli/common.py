@@ -137,8 +137,8 @@ def _file_of(url: str) -> Path | None:
 
 
 @asynccontextmanager
-async def repository(home: Home | Settings) -> AsyncIterator[BaseRepository]:
-    """The engine's database, or the one of a data directory without an engine."""
+async def repository(home: Home | Settings, *, only_read: bool = False) -> AsyncIterator[BaseRepository]:
+    """The engine's database, or the one of a data directory without an engine; sooner if it is ``only_read``."""
     url, _ = _reached(home)
     if not _is_there(url):
         where = home.data_dir if home.db is None else _file_of(url)
@@ -146,13 +146,23 @@ async def repository(home: Home | Settings) -> AsyncIterator[BaseRepository]:
         raise DecnetError(
             f"no database {there} {where}: start `decnet-tui` there first, or name one with --db"
         )
-    from decnet.db.repository import BaseRepository  # here: most commands start faster without it
-
-    repo = await BaseRepository.open(url)
+    repo = await (_looked_at(url) if only_read else _opened(url))
     try:
         yield repo
     finally:
         await repo.close()
+
+
+async def _opened(url: str) -> BaseRepository:
+    from decnet.db.repository import BaseRepository  # here: most commands start faster without it
+
+    return await BaseRepository.open(url)
+
+
+async def _looked_at(url: str) -> BaseRepository:
+    from decnet.db.repository.looking import look
+
+    return await look(url)
 
 
 def parse_duration(text: str) -> timedelta:

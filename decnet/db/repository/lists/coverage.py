@@ -23,13 +23,11 @@ from decnet.db.repository.conditions import (
     with_tag_identity,
 )
 from decnet.db.rows.lists import TagBehind, TechniqueCount
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Attacker, Command, SessionRow
-from decnet.db.schema.ttp import TagRow
+from decnet.db.tables import table
 from decnet.db.types import as_utc
 
-_TAG, _SESSION, _COMMAND = table_of(TagRow), table_of(SessionRow), table_of(Command)
-_ATTACKER = table_of(Attacker)
+_TAG, _SESSION, _COMMAND = table("ttp_tag"), table("session"), table("command")
+_ATTACKER = table("attacker")
 _SEEN = _TAG.c.seen_at
 _WHO = func.coalesce(tag_identity(), _TAG.c.attacker_uuid)
 _FROM = with_tag_identity(_TAG.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid))
