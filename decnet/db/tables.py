@@ -28,7 +28,7 @@ _TYPES: dict[str, Any] = {
 @cache
 def table(name: str) -> Table:
     """The table of that name; the same one each time. Raises KeyError for another name."""
-    return Table(name, _METADATA, *[Column(own, **_made(how)) for own, how in _described()[name].items()])
+    return Table(name, _METADATA, *[_column(own, how) for own, how in _described()[name].items()])
 
 
 def every_table() -> dict[str, Table]:
@@ -42,6 +42,8 @@ def _described() -> dict[str, dict[str, dict[str, Any]]]:
     return found
 
 
-def _made(how: dict[str, Any]) -> dict[str, Any]:
-    """What a column is made with."""
-    return {**how, "type_": _TYPES[how["type_"]]}
+def _column(name: str, how: dict[str, Any]) -> Column[Any]:
+    """A column whose name is a plain text, as it is in the models: rows have it as their keys."""
+    column: Column[Any] = Column(**{**how, "type_": _TYPES[how["type_"]]})
+    column.name = column.key = name
+    return column

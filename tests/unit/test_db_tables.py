@@ -21,7 +21,7 @@ def told(column: Column[Any]) -> tuple[Any, ...]:
     kinds = [type(column.type.dialect_impl(dialect)) for dialect in dialects()]
     default = None if column.default is None else column.default.arg  # type: ignore[attr-defined]
     return (
-        column.name, type(column.type), repr(column.type), kinds, column.primary_key, column.nullable, column.autoincrement,
+        column.name, type(column.name), column.key, type(column.key), type(column.type), repr(column.type), kinds, column.primary_key, column.nullable, column.autoincrement,
         default, column.server_default, column.onupdate,
     )  # fmt: skip
 
