@@ -40,6 +40,7 @@ BUSY_TIMEOUT_MS = 5000
 READ_TIMEOUT_MS = 2000
 """Readers wait for nobody but who has the whole file to himself; that is to be said soon."""
 READERS = 4
+READER_PAGES_KB, WRITER_PAGES_KB = 2_000, 16_000
 CONTACT_TRIES = 25
 CONTACT_S = 2.5
 PG_POOL = 8
@@ -185,8 +186,12 @@ def set_up(engine: Engine, *, begin: str, read_only: bool) -> None:
 
 
 def _pragmas(read_only: bool) -> list[str]:
-    """The time-out comes last: the switch to WAL does not wait, who connects tries again for it."""
-    shared = ["foreign_keys=ON", "temp_store=MEMORY", "cache_size=-16000"]
+    """The time-out comes last: the switch to WAL does not wait, who connects tries again for it.
+
+    Each reader has pages of its own, and what it reads the system has in memory anyway.
+    """
+    pages = READER_PAGES_KB if read_only else WRITER_PAGES_KB
+    shared = ["foreign_keys=ON", "temp_store=MEMORY", f"cache_size=-{pages}"]
     own = ["query_only=ON"] if read_only else ["journal_mode=WAL", "synchronous=FULL"]
     return [*shared, *own, f"busy_timeout={READ_TIMEOUT_MS if read_only else BUSY_TIMEOUT_MS}"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -162,6 +163,14 @@ def _hand_on(ctx: typer.Context) -> None:
 
 
 def _headless(settings: Settings, demo: bool, until_idle: float | None) -> None:
+    gc.disable()  # what is loaded now stays; the engine sets the collector up once it runs
+    try:
+        _run_headless(settings, demo, until_idle)
+    finally:
+        gc.enable()
+
+
+def _run_headless(settings: Settings, demo: bool, until_idle: float | None) -> None:
     from decnet.logs import configure_logging
     from decnet_tui.demo import demo_settings, print_summary
     from decnet_tui.headless import run_headless
