@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,7 +66,14 @@ def test_what_has_no_words_is_not_left_out_in_silence(column: Column[Any]) -> No
         describe._column(column)
 
 
-def test_the_repository_needs_no_models() -> None:
-    code = "import sys, decnet.db.repository\nassert not {'sqlmodel', 'decnet.db.schema', 'pydantic'} & set(sys.modules)"
+def test_the_repository_needs_no_models_nor_do_migrations(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, sys\nfrom decnet.db.repository import BaseRepository\n"
+        "async def main():\n"
+        f"    repo = await BaseRepository.open({f'sqlite:///{tmp_path}/d.sqlite'!r})\n"
+        "    assert await repo.list_tags() == []\n    await repo.close()\n"
+        "asyncio.run(main())\n"
+        "assert not {'sqlmodel', 'decnet.db.schema', 'pydantic'} & set(sys.modules)"
+    )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([sys.executable, "-c", code], check=True, env=env)
