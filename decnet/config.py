@@ -6,6 +6,7 @@ Order of precedence: flag > environment (``DECNET_…``, nested by ``__``: :mod:
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
