@@ -55,6 +55,7 @@ def settle_collector() -> None:
     first: of 150,000 objects some hundred are garbage, and finding them would hold the event loop for 70 ms.
     """
     gc.freeze()
+    gc.enable()
 
 
 class Engine:
