@@ -56,7 +56,7 @@ async def test_nothing_can_be_written(url: str) -> None:
     repo = await look(url)
     try:
         with pytest.raises(DatabaseError, match="only looked at"):
-            await repo.heartbeat_write("ttp", {})
+            await repo.heartbeats_write({"ttp": {}})
         with pytest.raises(Exception, match="readonly"):
             async with repo.db.read() as session:
                 await session.execute(TABLES["attacker"].delete())

@@ -12,10 +12,9 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, String, and_, case, cast, func, or_, select, union
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import SqlRepository, chunks
 from decnet.db.repository.conditions import (
@@ -29,6 +28,10 @@ from decnet.db.repository.conditions import (
 )
 from decnet.db.rows.lists import Counted, Kind, OneCounted
 from decnet.db.tables import table
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
 
 _TAG, _KIND, _COUNT = table("ttp_tag"), table("tag_kind"), table("tag_count")
 _ATTACKER, _SESSION, _IDENTITY = table("attacker"), table("session"), table("identity")

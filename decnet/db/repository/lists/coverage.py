@@ -10,10 +10,9 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import chunks
 from decnet.db.repository.conditions import (
@@ -27,6 +26,10 @@ from decnet.db.repository.lists.counts import CountsMixin, numbers
 from decnet.db.rows.lists import Counted, TagBehind, TechniqueCount
 from decnet.db.tables import table
 from decnet.db.types import as_utc
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
 
 _TAG, _SESSION, _COMMAND = table("ttp_tag"), table("session"), table("command")
 _ATTACKER, _IDENTITY, _KIND = table("attacker"), table("identity"), table("tag_kind")
