@@ -69,12 +69,13 @@ async def test_a_page_in_cowrie_is_read_tripped_and_tagged(tmp_path: Path) -> No
     await migrated(data / "decnet.sqlite")
     config = tmp_path / "config.yaml"
     own = {"enabled": True, "port": port, "base_url": f"http://127.0.0.1:{port}"}
-    config.write_text(json.dumps({"decoys": {"canary_http": own}}))
+    config.write_text(json.dumps({"decoys": {"canary_http": own, "watch_keys": True}}))
     own_picture = next(ensure_environment().glob("lib/python3*/site-packages/cowrie/data/fs.pickle"))
     with readable_by_all() as place:
         common = ("--data-dir", data, "--config", config)
         done = cli("canary", "mint", "page", "--decky", "web-01", "--path", PATH, "--json", *common)
         token = json.loads(done.stdout)["token_id"]
+        key = json.loads(cli("canary", "mint", "ssh", "--decky", "web-01", "--json", *common).stdout)
         picture = place / "fs.pickle"
         done = cli("canary", "place", token, "--cowrie", own_picture, "--out", picture, *common)
         assert done.returncode == 0, done.stderr
@@ -91,7 +92,11 @@ async def test_a_page_in_cowrie_is_read_tripped_and_tagged(tmp_path: Path) -> No
                 await _opened_by_a_browser(port, script[0])
                 await asyncio.to_thread(until, lambda: _tagged(data), LIMIT_S, "a tag of the token")
                 (tag,) = _tagged(data)
-                (shown,) = json.loads(cli("canary", "list", "--json", *common).stdout)
+                await _offered(pot.ssh_port, key["content"])
+                await asyncio.to_thread(
+                    until, lambda: _trips(data, key["token_id"]), LIMIT_S, "the key's trip"
+                )
+                shown = next(row for row in _tokens(data) if row["token_id"] == token)
                 assert engine.stop() == 0, engine.said()
     assert (tag["rule_id"], tag["attacker_ip"], tag["decky_id"]) == ("L0401", "127.0.0.1", "web-01")
     assert (shown["token_id"], shown["state"], shown["trips"], shown["last_peer"]) == (
@@ -101,8 +106,25 @@ async def test_a_page_in_cowrie_is_read_tripped_and_tagged(tmp_path: Path) -> No
         "127.0.0.1",
     )
     events = [line for line in engine.said().splitlines() if "set off for the first time" in line]
-    assert len(events) == 1
-    assert token in events[0]
+    assert [token in line for line in events] == [True]
+
+
+async def _offered(port: int, key: str) -> None:
+    """Somebody tries the key that he found where he found it."""
+    with pytest.raises(asyncssh.PermissionDenied):
+        await asyncssh.connect(
+            "127.0.0.1", port, username="root", known_hosts=None, client_keys=[asyncssh.import_private_key(key)],
+            agent_path=None, config=None, preferred_auth="publickey",
+        )  # fmt: skip
+
+
+def _tokens(data: Path) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = json.loads(cli("canary", "list", "--json", "--data-dir", data).stdout)
+    return rows
+
+
+def _trips(data: Path, token: str) -> object:
+    return next(row["trips"] for row in _tokens(data) if row["token_id"] == token)
 
 
 def _listening(port: int) -> str:

@@ -138,7 +138,7 @@ WORDS = {
     "mutator.opencanary_env": None, "mutator.catalogue": None, "ttp.attack_bundle": None,
     "sensor.formats": None,
     "intel.folder": None, "intel.files": (), "intel.own_networks": (),
-    "decoys.canary_http.enabled": False, "decoys.canary_http.host": "127.0.0.1", "decoys.canary_http.base_url": None,
+    "decoys.watch_keys": False, "decoys.canary_http.enabled": False, "decoys.canary_http.host": "127.0.0.1", "decoys.canary_http.base_url": None,
     "decoys.canary_http.trusted_proxies": (), "decoys.canary_dns.enabled": False,
     "decoys.canary_dns.host": "127.0.0.1", "decoys.canary_dns.zone": None, "decoys.canary_dns.answer": "127.0.0.1",
 }  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import struct
+from functools import lru_cache
 from typing import Final
 
 from decnet.decoys.canary.baits.derived import derived
@@ -34,14 +35,20 @@ def aws_file(slug: str) -> str:
 
 def ssh_fingerprint(slug: str) -> str:
     """Of the public key, as servers log it: ``SHA256:`` and base64 without its padding."""
-    return fingerprint(public_blob(slug))
+    return sha256_fingerprint(public_blob(slug))
 
 
-def fingerprint(blob: bytes) -> str:
+def sha256_fingerprint(blob: bytes) -> str:
     """The same of any public key in the wire format of SSH."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
+def md5_fingerprint(blob: bytes) -> str:
+    """The older form, which Cowrie logs: 16 bytes in hex with colons."""
+    return hashlib.md5(blob, usedforsecurity=False).digest().hex(":")
+
+
+@lru_cache(maxsize=1024)
 def public_blob(slug: str) -> bytes:
     """The public key in the wire format of SSH."""
     return _text(_NAME) + _text(_public(derived(slug, "ssh-seed")))
