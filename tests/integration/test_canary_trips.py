@@ -67,6 +67,7 @@ async def test_one_trigger_for_a_token_and_a_peer_in_fifteen_minutes_with_its_co
     ]
     assert {e["trigger_id"] for e in events} == {row["trigger_id"] for row in await repo.canary_triggers()}
     assert len({e["id"] for e in events}) == 3
+    assert [e.get("first_trip", False) for e in events] == [True, False, False]
     row = await repo.canary_token("tok-1")
     assert row is not None
     assert (row["trips"], row["first_trip_at"], row["last_trip_at"]) == (
@@ -257,3 +258,15 @@ def test_a_resolver_makes_no_actor_and_no_tag() -> None:
         assert isinstance(one.record, Triggered)
         assert len(plan_of([one]).sightings) == number
         assert len(tagger_events(one)) == number
+
+
+async def test_old_triggers_leave_with_all_that_is_old_and_their_token_stays(
+    repo: BaseRepository, desk: Desk
+) -> None:
+    await written(desk, hit(), hit(5000))
+    done = await repo.purge_older(START + 1)
+    assert done["canary_trigger"] == 1
+    assert [row["first_at"].timestamp() - START for row in await repo.canary_triggers()] == [5000]
+    row = await repo.canary_token("tok-1")
+    assert row is not None
+    assert row["trips"] == 2

@@ -122,6 +122,7 @@ async def _taken(tx: Transaction, token: TokenRow, one: Sighting) -> bool:
         return False
     at = as_utc(one.at)
     assert at is not None
+    first = token["first_trip_at"] is None
     token["trips"] += 1
     token["first_trip_at"] = min(at, token["first_trip_at"] or at)
     token["last_trip_at"] = max(at, token["last_trip_at"] or at)
@@ -133,7 +134,7 @@ async def _taken(tx: Transaction, token: TokenRow, one: Sighting) -> bool:
     }  # fmt: skip
     if known is None:
         await tx.repo.canary_trigger_add(trigger)
-        await _tell(tx, token, trigger, one)
+        await _tell(tx, token, trigger, one, first)
         return True
     known["hits"] += 1
     known["first_at"] = min(at, known["first_at"])
@@ -148,8 +149,9 @@ def _sources(trigger: TriggerRow | None) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-async def _tell(tx: Transaction, token: TokenRow, trigger: TriggerRow, one: Sighting) -> None:
+async def _tell(tx: Transaction, token: TokenRow, trigger: TriggerRow, one: Sighting, first: bool) -> None:
     said = {
+        "first_trip": first,
         "token_id": token["token_id"],
         "trigger_id": trigger["trigger_id"],
         "decky_id": one.decky_id or token["decky_id"],
