@@ -68,7 +68,6 @@ IN_HEALTH = {
     "bus/nats/client.py": {"failed": "connect_failures"},
     "bus/nats/connection.py": {"reconnects": "reconnects"},
     "bus/nats/server.py": {"restarts": "restarts"},
-    "decoys/worker.py": {"keys_back": "canary_keys_back"},
     "intel/asking.py": {"told": "answers_told", "given_up": "questions_given_up", "dropped": "questions_dropped"},
     "intel/library.py": {"taken": "sources_taken", "refused": "sources_refused"},
     "mutator/settle.py": {"rotations": "rotations", "failures": "failed_changes"},
@@ -247,7 +246,6 @@ def decoys() -> tuple[dict[str, Any], set[str]]:
     settings = Settings()
     place = Place(settings, None, b"")  # type: ignore[arg-type]
     worker = DecoysWorker(settings)
-    worker.keys_back = 7
     worker.desk = desk = Desk(settings, None)  # type: ignore[arg-type]
     http, dns = CanaryHttp(place, desk), CanaryDns(place, desk)
     worker.listeners = [http, dns]
@@ -262,9 +260,9 @@ def decoys() -> tuple[dict[str, Any], set[str]]:
     names |= {
         f"{port}_{what}" for port in ("http", "dns_tcp") for what in re.findall(r"_name\}_([a-z_]+)", text)
     }
-    desk.counts.update(
-        {name: 7 for name in names if name.startswith("canary") and name != "canary_keys_back"}
-    )
+    keys = {name for name in names if name.startswith("canary_keys")}
+    worker.counts.update(dict.fromkeys(keys, 7))
+    desk.counts.update({name: 7 for name in names - keys if name.startswith("canary")})
     http.counts.update({name: 7 for name in names if name.startswith("http")})
     dns.counts.update({name: 7 for name in names if name.startswith("dns")})
     return worker.health(), names
