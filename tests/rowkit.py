@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlmodel import SQLModel
-
 from decnet.db.repository import BaseRepository
 from decnet.db.rows.ttp import RuleText
+from decnet.db.tables import every_table
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-TABLES = SQLModel.metadata.tables
+TABLES = every_table()
 FILL: dict[str, dict[str, Any]] = {
     "credential": {"attacker_uuid": "nobody"},
     "fingerprint": {"attacker_uuid": "nobody", "kind": "hassh"},

@@ -95,7 +95,7 @@ NO_HEALTH = {
     "ttp/backfill.py": {"done": "progress of one command", "total": "progress of one command"},
     "ttp/clocked.py": {"judged": "told by `rules judge` itself", "ns": "told by `rules judge` itself"},
     "ttp/judge.py": {"_reading_ns": "told by `rules judge` itself"},
-    "ttp/loader.py": {"superseded": "told by the rules themselves, as rules_superseded"},
+    "ttp/compiling.py": {"superseded": "told by the rules themselves, as rules_superseded"},
     "ttp/offline.py": {"_events": "the clock of `tag`", "views_capped": "told by `tag` itself"},
     "ttp/store/impl/database.py": {"version": "what readers compare"},
     "ttp/store/impl/filesystem.py": {"version": "what readers compare"},

@@ -13,34 +13,23 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, String, case, cast, func, null, or_, select
 
+from decnet.db.partial import TOLD
 from decnet.db.repository.base import Row, SqlRepository, shaped
 from decnet.db.repository.lists.campaigns import campaign_name, has_shown_address, is_campaign
 from decnet.db.rows.lists import Hit
-from decnet.db.schema.canary import CanaryTrigger
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.linking import LinkGroup, LinkTerm, LinkValue
-from decnet.db.schema.recorder import (
-    Attacker,
-    AttackerIntel,
-    Command,
-    Credential,
-    Fingerprint,
-    Identity,
-    SessionRow,
-)
-from decnet.db.schema.ttp import TagRow
+from decnet.db.tables import table
 from decnet.db.types import SafeFloat, as_utc
 from decnet.hostile import storable_text
 from decnet.keyed import login_label
 
-_ATTACKER, _SESSION, _COMMAND = table_of(Attacker), table_of(SessionRow), table_of(Command)
-_CREDENTIAL, _PRINT = table_of(Credential), table_of(Fingerprint)
-_INTEL, _TAG = table_of(AttackerIntel), table_of(TagRow)
+_ATTACKER, _SESSION, _COMMAND = table("attacker"), table("session"), table("command")
+_CREDENTIAL, _PRINT = table("credential"), table("fingerprint")
+_INTEL, _TAG = table("attacker_intel"), table("ttp_tag")
 _FILES = (
     "downloads", "uploads", "forwards", "inputs", "exploits", "joined", "extras", "facts", "client", "auth",
 )  # fmt: skip
-_TERM, _VALUE, _GROUP = table_of(LinkTerm), table_of(LinkValue), table_of(LinkGroup)
-_IDENTITY, _TRIP = table_of(Identity), table_of(CanaryTrigger)
+_TERM, _VALUE, _GROUP = table("link_term"), table("link_value"), table("link_group")
+_IDENTITY, _TRIP = table("identity"), table("canary_trigger")
 _OF_TRIPS = ("user_agent", "request_path", "dns_qname")
 _FOUND_FAMILIES = ("key", "host")
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -194,9 +183,8 @@ def _evidence(text: str) -> _Query:
         _ATTACKER.c.ip.label("attacker_ip"),
     ]
     joined = _TAG.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid)
-    kept = _TAG.c.source_kind.in_(_EVIDENCE_KINDS)
     statement = select(*columns, _TAG.c.attacker_uuid, _TAG.c.session_id).select_from(joined)
-    return statement.where(kept, _in_json(_TAG.c.evidence, text)), _TAG.c.created_at, _ATTACKER.c.ignored_by
+    return statement.where(TOLD, _in_json(_TAG.c.evidence, text)), _TAG.c.created_at, _ATTACKER.c.ignored_by
 
 
 def _trips(text: str) -> _Query:
