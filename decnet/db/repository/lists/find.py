@@ -29,7 +29,8 @@ _FILES = (
     "downloads", "uploads", "forwards", "inputs", "exploits", "joined", "extras", "facts", "client", "auth",
 )  # fmt: skip
 _TERM, _VALUE, _GROUP = table("link_term"), table("link_value"), table("link_group")
-_IDENTITY = table("identity")
+_IDENTITY, _TRIP = table("identity"), table("canary_trigger")
+_OF_TRIPS = ("user_agent", "request_path", "dns_qname")
 _FOUND_FAMILIES = ("key", "host")
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 FIND_COLUMNS = ("ts", "kind", "value", "attacker_ip", "attacker_uuid", "session_id")
@@ -63,6 +64,7 @@ class FindMixin(SqlRepository):
             (_files(text), _json_items(text)),
             (_said_by_others(text), _json_items(text)),
             (_evidence(text), _json_items(text)),
+            (_trips(text), _trip_texts(text)),
             (_values(text), _as_it_is),
             (_identities(text), _plain("identity")),
             (_campaigns(text), _plain("campaign")),
@@ -185,6 +187,15 @@ def _evidence(text: str) -> _Query:
     return statement.where(TOLD, _in_json(_TAG.c.evidence, text)), _TAG.c.created_at, _ATTACKER.c.ignored_by
 
 
+def _trips(text: str) -> _Query:
+    """What those who set a canary token off sent, and what their browsers told."""
+    columns = [_TRIP.c.last_at.label("ts"), *(_TRIP.c[name] for name in _OF_TRIPS), _TRIP.c.report]
+    columns += [_TRIP.c.peer.label("attacker_ip"), _ATTACKER.c.attacker_uuid, _TRIP.c.session_id]
+    joined = _TRIP.outerjoin(_ATTACKER, _ATTACKER.c.ip == _TRIP.c.peer)
+    wanted = or_(*(_has(_TRIP.c[name], text) for name in _OF_TRIPS), _in_json(_TRIP.c.report, text))
+    return select(*columns).select_from(joined).where(wanted), _TRIP.c.last_at, _ATTACKER.c.ignored_by
+
+
 def _values(text: str) -> _Query:
     """Keys and payload hosts of addresses, as linking has them; when an address was first seen with it."""
     at = func.coalesce(_VALUE.c.first_at, 0.0)
@@ -228,6 +239,16 @@ def _as_it_is(row: Row) -> list[Row]:
 
 def _plain(kind: str) -> Any:
     return lambda row: [{**row, "kind": kind}]
+
+
+def _trip_texts(text: str) -> Any:
+    def shape(row: Row) -> list[Row]:
+        told = row["report"].values() if isinstance(row["report"], dict) else ()
+        said = [row[name] for name in _OF_TRIPS] + [value for value in told if isinstance(value, str)]
+        hits = [value for value in said if value and text.lower() in value.lower()]
+        return [{**row, "kind": "canary", "value": value} for value in hits]
+
+    return shape
 
 
 def _credential_kind(text: str, clear: bool) -> Any:

@@ -24,6 +24,7 @@ _OBSERVATION, _RECORDING, _TAG = table("observation"), table("recording"), table
 _IDENTITY, _DEAD, _TOLD = table("identity"), table("dead_letter"), table("announcement")
 _MUTATION, _GONE = table("mutation"), table("link_gone")
 _INTEL, _DUE, _MAIL = table("attacker_intel"), table("producer_due"), table("email_body")
+_TRIP = table("canary_trigger")
 _ASKED, _TO_ASK = table("intel_answer"), table("intel_due")
 AT_ONCE = 500
 """Rows of one transaction; SQLite's other writers wait for it."""
@@ -59,6 +60,7 @@ class RetentionMixin(SqlRepository):
             (_IDENTITY.c.identity_uuid, _left_behind()),
             (_IDENTITY.c.identity_uuid, _nobodys()),
             (_TAG.c.uuid, _orphaned(moment)),
+            (_TRIP.c.trigger_id, _TRIP.c.last_at < moment),
             (_MUTATION.c.seq, _MUTATION.c.finished_at < moment),
             (_RECORDING.c.key, ~select(1).where(_SESSION.c.keystrokes_ref == _RECORDING.c.key).exists()),
         ):
