@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validat
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from decnet.attack.catalogue import use_bundle
+from decnet.decoy_settings import DecoySettings
 from decnet.durations import parse_duration
 from decnet.errors import ConfigError
 from decnet.section import Section as _Section
@@ -442,6 +443,8 @@ class Settings(BaseSettings):
     """Identities across addresses, and campaigns."""
     intel: IntelSettings = IntelSettings()
     """Countries, networks and lists of addresses."""
+    decoys: DecoySettings = DecoySettings()
+    """Our own small decoys; all off."""
     console: ConsoleSettings = ConsoleSettings()
     """The console."""
     notify: NotifySettings = NotifySettings()
@@ -619,5 +622,9 @@ def _known_beside(loc: tuple[int | str, ...]) -> list[str]:
     """The settings of the section in which an unknown key stands."""
     if loc[0] == "sensors":
         return list(SensorSpec.model_fields)
-    section = Settings.model_fields[str(loc[0])].annotation if len(loc) > 1 else Settings
+    section: Any = Settings
+    for name in loc[:-1]:
+        if not (isinstance(section, type) and issubclass(section, BaseModel)):
+            return []
+        section = section.model_fields[str(name)].annotation
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []

@@ -24,6 +24,7 @@ from decnet.bus.nats.server import EmbeddedServer
 from decnet.bus.purge import purge_stream
 from decnet.config import BusSettings, Settings
 from decnet.db.repository import BaseRepository
+from decnet.decoys.worker import DecoysWorker
 from decnet.errors import ConfigError, EngineError
 from decnet.intel.worker import IntelWorker
 from decnet.logs import get_logger
@@ -155,6 +156,7 @@ class Engine:
             "attribution": lambda: AttributionWorker(self.settings),
             "mutator": lambda: MutatorWorker(self.settings),
             "intel": lambda: IntelWorker(self.settings),
+            "decoys": lambda: DecoysWorker(self.settings),
         }
         wanted = self.settings.workers or tuple(builders)
         for name in wanted:
