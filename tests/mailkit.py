@@ -28,9 +28,7 @@ def case_bytes(one: Mapping[str, Any]) -> bytes:
 
 def case_envelope(one: Mapping[str, Any]) -> Envelope:
     said = one["input"]["envelope"]
-    return Envelope(
-        said["peer"], said["decky"], said["helo"], said["mail_from"], len(said["rcpt"]), said["rcpt"]
-    )
+    return Envelope(said["peer"], said["decky"], said["mail_from"], len(said["rcpt"]), said["rcpt"])
 
 
 def facts(data: bytes, **more: Any) -> dict[str, Any]:

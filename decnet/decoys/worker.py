@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from decnet.bus.base import BaseBus
 from decnet.config import Settings, load_settings
 from decnet.decoys.listener import Listener, MakeListener, Place
+from decnet.decoys.mail.listener import make_mail
 from decnet.keyed import load_key
 from decnet.logs import get_logger
 from decnet.runtime.received import Received
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
 
 log = get_logger(__name__)
-LISTENERS: tuple[MakeListener, ...] = ()
+LISTENERS: tuple[MakeListener, ...] = (make_mail,)
 """Every decoy there is."""
 
 

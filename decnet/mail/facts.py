@@ -39,7 +39,6 @@ class Envelope(NamedTuple):
     peer: str
     """Address of the sending host."""
     decky_id: str | None = None
-    helo: str = ""
     mail_from: str = ""
     rcpt_count: int = 0
     rcpts: Sequence[str] = ()
