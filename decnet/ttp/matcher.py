@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import re2
 
 from decnet.hostile import storable_text
+from decnet.patterns import options
 from decnet.shell.told import Facts
 from decnet.shell.views import View, Views, views
-from decnet.ttp.conditions import CAPPED_MARK, Fields, Found, context_mark, dig, options
+from decnet.ttp.conditions import CAPPED_MARK, Fields, Found, context_mark, dig
 from decnet.ttp.kinds import CAPPED_FIELD, COMMAND_FIELDS, CONTEXT, CONTEXT_FIELDS, LOGIN, PIPED_FIELD
 from decnet.ttp.lifter_registry import known_kinds
 from decnet.ttp.rules import CompiledRule
