@@ -184,3 +184,7 @@ class DecoySettings(Section):
     """Canary tokens over DNS; off."""
     mail: MailSettings = MailSettings()
     """The mail decoy; off."""
+    max_waiting_hits: int = Field(10_000, ge=1)
+    """Hits of canary tokens that wait to be stored; more are dropped and counted."""
+    max_window_triggers: int = Field(100, ge=1)
+    """Peers that set one token off within 15 minutes and are told of; of more only the count is kept."""

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from decnet.bus.base import BaseBus
 from decnet.config import Settings, load_settings
+from decnet.decoys.canary.desk import Desk
+from decnet.decoys.dns.listener import CanaryDns
+from decnet.decoys.http.listener import CanaryHttp
 from decnet.decoys.listener import Listener, MakeListener, Place
 from decnet.decoys.mail.listener import make_mail
 from decnet.keyed import load_key
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 LISTENERS: tuple[MakeListener, ...] = (make_mail,)
-"""Every decoy there is."""
+"""Every decoy beside those of canary tokens, which share one desk."""
 
 
 class DecoysWorker(Worker):
@@ -38,6 +41,7 @@ class DecoysWorker(Worker):
         self._settings = settings or load_settings()
         self._make = make
         self.listeners: list[Listener] = []
+        self.desk: Desk | None = None
         self._trouble: dict[str, str] = {}
 
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
@@ -45,15 +49,25 @@ class DecoysWorker(Worker):
         if not self.listeners:
             key = await asyncio.to_thread(load_key, self._settings.data_dir)
             place = Place(self._settings, repo, key)
-            self.listeners = [one for make in self._make if (one := make(place)) is not None]
+            others = [one for make in self._make if (one := make(place)) is not None]
+            self.listeners = [*self._canaries(place), *others]
         log.info("decoys worker started", listeners=[one.name for one in self.listeners])
+
+    def _canaries(self, place: Place) -> list[Listener]:
+        own, found = self._settings.decoys, list[Listener]()
+        if own.canary_http.enabled or own.canary_dns.enabled:
+            self.desk = desk = Desk(self._settings, place.repo)
+            found += [CanaryHttp(place, desk)] if own.canary_http.enabled else []
+            found += [CanaryDns(place, desk)] if own.canary_dns.enabled else []
+        return found
 
     async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
         """Never called: this worker has no topics."""
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        """One task for each listener."""
-        return {f"listen-{one.name}": self._task(one) for one in self.listeners}
+        """One task for each listener, and one that writes down what those of canary tokens saw."""
+        tasks = {f"listen-{one.name}": self._task(one) for one in self.listeners}
+        return tasks if self.desk is None else {**tasks, "canary-desk": self.desk.run}
 
     def _task(self, listener: Listener) -> Callable[[], Awaitable[None]]:
         async def run() -> None:
@@ -71,8 +85,19 @@ class DecoysWorker(Worker):
 
     def health(self) -> dict[str, Any]:
         """The figures of all listeners added up, and which of them cannot listen."""
-        figures = Counter[str]()
+        figures = Counter[str](self.desk.health() if self.desk is not None else {})
         for one in self.listeners:
             figures.update(one.health())
         wrong = [f"{name}: {reason}" for name, reason in sorted(self._trouble.items())]
         return {**figures, "degraded": "; ".join(wrong)}
+
+    def unfinished(self) -> str:
+        """Hits that are not stored yet."""
+        waiting = self.desk.waiting if self.desk is not None else 0
+        return f"{waiting} hits of canary tokens not stored" if waiting else ""
+
+    async def stop(self) -> None:
+        """Stores what the listeners saw last."""
+        if self.desk is not None:
+            await self.desk.flush()
+        log.info("decoys worker stopped")

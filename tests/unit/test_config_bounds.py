@@ -97,6 +97,8 @@ BOUNDS: list[tuple[str, float, float, float | None]] = [
     ("intel.max_files", 1000, 1, None),
     ("intel.max_file_bytes", 536870912, 1024, None),
     ("intel.max_entries", 2000000, 1, None),
+    ("decoys.max_waiting_hits", 10000, 1, None),
+    ("decoys.max_window_triggers", 100, 1, None),
     ("decoys.canary_http.port", 8080, 1, 65535),
     ("decoys.canary_http.max_connections", 256, 1, None),
     ("decoys.canary_http.max_connections_peer", 16, 1, None),

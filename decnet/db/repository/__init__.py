@@ -10,6 +10,7 @@ from decnet.db.repository.attribution.alerts import AlertsMixin
 from decnet.db.repository.attribution.linking import LinkingMixin
 from decnet.db.repository.attribution.states import StatesMixin
 from decnet.db.repository.behave import BehaveMixin
+from decnet.db.repository.canary import CanaryMixin
 from decnet.db.repository.fleet import FleetMixin
 from decnet.db.repository.ignored import IgnoredMixin
 from decnet.db.repository.intel import IntelMixin
@@ -73,5 +74,6 @@ class BaseRepository(
     WindowsMixin,
     StoriesMixin,
     BehaveMixin,
+    CanaryMixin,
 ):
     """Rows of one database, free or bound to a transaction; see :mod:`decnet.db.repository.base`."""
