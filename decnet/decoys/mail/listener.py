@@ -14,9 +14,9 @@ from pathlib import Path
 from decnet.bounds import bitten
 from decnet.bus.base import Event
 from decnet.decoy_settings import MailSettings
+from decnet.decoys.doors import Doors
 from decnet.decoys.listener import Place
 from decnet.decoys.mail.certificate import tls_context
-from decnet.decoys.mail.doors import Doors
 from decnet.decoys.mail.events import Connection, leak_event, login_event, message_event
 from decnet.decoys.mail.folder import MailFolder
 from decnet.decoys.mail.protocol import MailProtocol
@@ -26,7 +26,7 @@ from decnet.mail.facts import BOUNDS, Envelope, body_hash, link_local
 
 log = get_logger(__name__)
 FIGURES = (
-    "mail_connections", "mail_messages", "mail_kept", "mail_logins", "mail_refused_peer", "mail_refused_all",
+    "mail_connections", "mail_messages", "mail_kept", "mail_logins", "mail_refused",
     "mail_timeouts", "mail_too_large", "mail_recipients_beyond", "mail_messages_beyond", "mail_folder_full",
     "mail_not_stored", "mail_faults",
 )  # fmt: skip
@@ -101,7 +101,7 @@ class MailListener:
 
     def health(self) -> Mapping[str, int]:
         """What came, and which bound bit how often."""
-        return {**self.figures, "mail_inside": self.doors.inside, **bitten(*BOUNDS)}
+        return {**self.figures, "mail_inside": len(self._live), **bitten(*BOUNDS)}
 
     def counted(self, name: str, times: int = 1) -> None:
         """Counts one more of a figure."""

@@ -11,15 +11,16 @@ import logging
 import ssl
 from asyncio import IncompleteReadError, StreamReaderProtocol, Task
 from collections import defaultdict
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, AnyStr, Protocol
 
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword, TLSSetupException, syntax
 from aiosmtpd.smtp import Envelope as SmtpEnvelope
 
 from decnet.decoy_settings import MailSettings
-from decnet.decoys.mail.doors import Doors
+from decnet.decoys.doors import Doors
 from decnet.decoys.mail.events import Connection
+from decnet.decoys.mail.peers import whose
 from decnet.decoys.mail.receiving import receive
 from decnet.mail.facts import Envelope
 
@@ -97,6 +98,7 @@ class MailProtocol(SMTP):
         self.command_size_limits = defaultdict(
             lambda: COMMAND_BYTES
         )  # aiosmtpd's is shared by all connections
+        self._place = ExitStack()
         self._deadline: asyncio.TimerHandle | None = None
         self._connection: Connection | None = None
         self._over = False
@@ -121,8 +123,8 @@ class MailProtocol(SMTP):
             return
         assert isinstance(transport, asyncio.Transport)
         peer, port = (transport.get_extra_info("peername") or ("", 0))[:2]
-        if refused := self.desk.doors.enter(str(peer)):
-            self.desk.counted(f"mail_refused_{refused}")
+        if not self._place.enter_context(self.desk.doors.entered(whose(str(peer)))):
+            self.desk.counted("mail_refused")
             self._over = True
             transport.write(b"421 4.7.0 Too many connections, try again later\r\n")
             transport.close()
@@ -152,7 +154,7 @@ class MailProtocol(SMTP):
         if self._over or self._connection is None:
             return
         self._over = True
-        self.desk.doors.leave(self._connection.peer)
+        self._place.close()
         for timer in (self._deadline, self._timeout_handle):
             if timer is not None:
                 timer.cancel()
