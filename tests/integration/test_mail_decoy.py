@@ -21,11 +21,12 @@ from decnet.config import load_settings
 from decnet.decoys.listener import Place
 from decnet.decoys.mail import certificate
 from decnet.decoys.mail.folder import MailFolder
-from decnet.decoys.mail.listener import FIGURES, MAX_BAD_BYTES, MailListener, known_bad, make_mail
+from decnet.decoys.mail.listener import FIGURES, MailListener, make_mail
 from decnet.decoys.mail.peers import whose
 from decnet.decoys.mail.receiving import receive
 from decnet.errors import DatabaseError
 from decnet.keyed import keyed_hash
+from decnet.mail.badfiles import MAX_BYTES, known_bad
 from decnet.mail.facts import BOUNDS
 from tests.dbkit import KINDS, open_repo
 from tests.mailkit import case, case_bytes, message, mixed, part
@@ -592,10 +593,10 @@ async def test_hashes_of_bad_files_are_read_from_a_file(
         client = await mail.connect()
         await sent(client, mixed(part(b"evil", "image/png", "a.png")))
         assert (await mail.payloads())[0]["mal_hash_match"] is True
-    monkeypatch.setattr("decnet.decoys.mail.listener.MAX_BAD_BYTES", path.stat().st_size - 1)
+    monkeypatch.setattr("decnet.mail.badfiles.MAX_BYTES", path.stat().st_size - 1)
     with pytest.raises(OSError, match="bytes of hashes"):
         known_bad(path)
-    assert MAX_BAD_BYTES > 2**20
+    assert MAX_BYTES > 2**20
 
 
 def test_a_client_is_a_client() -> None:

@@ -6,10 +6,8 @@ A client hears that its message was taken only after its facts are committed and
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
-from pathlib import Path
 
 from decnet.bounds import bitten
 from decnet.bus.base import Event
@@ -22,6 +20,7 @@ from decnet.decoys.mail.folder import MailFolder
 from decnet.decoys.mail.protocol import MailProtocol
 from decnet.errors import DatabaseError
 from decnet.logs import get_logger
+from decnet.mail.badfiles import known_bad
 from decnet.mail.facts import BOUNDS, Envelope, body_hash, link_local
 
 log = get_logger(__name__)
@@ -34,22 +33,11 @@ PATIENCE_S = 2.0
 """Seconds that a stop waits for messages that are being judged."""
 LEAKS_KEPT = 1000
 """Leaks that are remembered, so that a greeting is told of once."""
-MAX_BAD_BYTES = 64 * 2**20
-_SHA256 = re.compile(rb"\b[0-9a-fA-F]{64}\b")
 
 
 def make_mail(place: Place) -> MailListener | None:
     """The listener, when it is on."""
     return MailListener(place) if place.settings.decoys.mail.enabled else None
-
-
-def known_bad(path: Path | None) -> frozenset[str]:
-    """The SHA-256 in a file, in lower case; none without one. Raises OSError; a file that is too large is one."""
-    if path is None:
-        return frozenset()
-    if path.stat().st_size > MAX_BAD_BYTES:
-        raise OSError(f"{path}: more than {MAX_BAD_BYTES} bytes of hashes")
-    return frozenset(found.decode().lower() for found in _SHA256.findall(path.read_bytes()))
 
 
 class MailListener:
