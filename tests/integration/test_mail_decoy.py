@@ -9,6 +9,8 @@ import hashlib
 import socket
 import ssl
 import stat
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,9 @@ from decnet.bounds import BITES
 from decnet.config import load_settings
 from decnet.decoys.listener import Place
 from decnet.decoys.mail import certificate
+from decnet.decoys.mail.events import message_event
 from decnet.decoys.mail.folder import MailFolder
-from decnet.decoys.mail.listener import FIGURES, MailListener, make_mail
+from decnet.decoys.mail.listener import FIGURES, JUDGED_AT_ONCE, MailListener, make_mail
 from decnet.decoys.mail.peers import whose
 from decnet.decoys.mail.receiving import receive
 from decnet.errors import DatabaseError
@@ -422,6 +425,41 @@ async def test_a_message_that_came_whole_counts_though_its_sender_has_gone(tmp_p
         await secure.close()
         await mail.figure("mail_messages", 3)
         await mail.figure("mail_inside", 0)
+
+
+async def test_who_has_gone_gets_no_answers_and_fills_no_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with decoy(tmp_path) as mail:
+        client = await mail.connect(greet=False)
+        await client.send(b"EHLO x\r\n" + b"NOOP\r\n" * 500)
+        client.writer.transport.abort()  # type: ignore[attr-defined]
+        await mail.figure("mail_connections", 1)
+        await mail.figure("mail_inside", 0)
+        assert len([one for one in caplog.records if one.name == "asyncio"]) < 5
+
+
+async def test_so_many_messages_are_judged_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, most, lock = 0, 0, threading.Lock()
+
+    def slow(*args: Any) -> Any:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.05)
+        with lock:
+            now -= 1
+        return message_event(*args)
+
+    monkeypatch.setattr("decnet.decoys.mail.listener.message_event", slow)
+    async with decoy(tmp_path) as mail:
+        clients = [await mail.connect() for _ in range(8)]
+        answers = await asyncio.gather(*(sent(one, message(f"{i}")) for i, one in enumerate(clients)))
+    assert all(answer.startswith("250") for answer in answers)
+    assert most == JUDGED_AT_ONCE
 
 
 async def test_a_stop_waits_for_a_message_that_is_being_judged(

@@ -31,6 +31,8 @@ FIGURES = (
 )  # fmt: skip
 PATIENCE_S = 2.0
 """Seconds that a stop waits for messages that are being judged."""
+JUDGED_AT_ONCE = 2
+"""Messages that are judged side by side: others of the process need threads too."""
 LEAKS_KEPT = 1000
 """Leaks that are remembered, so that a greeting is told of once."""
 
@@ -56,6 +58,7 @@ class MailListener:
         self._server: asyncio.Server | None = None
         self._live: set[MailProtocol] = set()
         self._leaks: OrderedDict[str, None] = OrderedDict()
+        self._judging = asyncio.Semaphore(JUDGED_AT_ONCE)
 
     async def start(self) -> None:
         """Opens the port. Raises OSError when it, the folder or the certificate cannot be had."""
@@ -121,7 +124,8 @@ class MailListener:
         """Judges a message, tells of it and keeps it; the answer to it."""
         self.counted("mail_messages")
         now = self._place.clock()
-        event = await asyncio.to_thread(message_event, connection, number, data, envelope, now, self._bad)
+        async with self._judging:
+            event = await asyncio.to_thread(message_event, connection, number, data, envelope, now, self._bad)
         if not await self._stored(event):
             return "451 4.3.0 Try again later"
         try:

@@ -191,8 +191,9 @@ class MailProtocol(SMTP):
 
     async def push(self, status: AnyStr) -> None:
         """Answers; a client that is gone misses it. Others have their turn after each answer."""
-        with suppress(ConnectionError):
-            await super().push(status)
+        if not self._over:
+            with suppress(ConnectionError):
+                await super().push(status)
         await asyncio.sleep(0)
 
     async def handle_exception(self, error: Exception) -> str:

@@ -15,23 +15,22 @@ BEGIN = b"From "
 
 
 class Piece(NamedTuple):
-    """One message: where it ends in the file, its bytes (None when it is too long), and its ``From `` line."""
+    """One message: where it ends in the file, and its bytes (None when it is too long)."""
 
     end: int
     data: bytes | None
-    line: bytes
 
 
 def pieces(file: BinaryIO, offset: int, max_bytes: int) -> Iterator[Piece]:
     """The messages from an offset on, which is the end of an earlier one or the start."""
     file.seek(offset)
-    at, taken, size, line = offset, bytearray(), 0, b""
+    at, taken, size = offset, bytearray(), 0
     empty, begun, fresh = True, False, True
     while text := file.readline(_PIECE):
         if fresh and empty and text.startswith(BEGIN):
             if begun:
-                yield Piece(at, _message(taken, size, max_bytes), line)
-            taken, size, line, begun = bytearray(), 0, text.strip()[:200], True
+                yield Piece(at, _message(taken, size, max_bytes))
+            taken, size, begun = bytearray(), 0, True
         else:
             plain = text[1:] if fresh and _QUOTED.match(text) else text
             size += len(plain)
@@ -40,7 +39,7 @@ def pieces(file: BinaryIO, offset: int, max_bytes: int) -> Iterator[Piece]:
         at += len(text)
         empty, fresh = fresh and text in (b"\n", b"\r\n"), text.endswith(b"\n")
     if begun or size:
-        yield Piece(at, _message(taken, size, max_bytes), line)
+        yield Piece(at, _message(taken, size, max_bytes))
 
 
 def _message(taken: bytearray, size: int, max_bytes: int) -> bytes | None:
