@@ -184,6 +184,8 @@ class DecoySettings(Section):
     """Canary tokens over DNS; off."""
     mail: MailSettings = MailSettings()
     """The mail decoy; off."""
+    watch_keys: bool = False
+    """Whether planted AWS and SSH keys that come back on your own decoys are a trip; off, no event is read for it."""
     max_waiting_hits: int = Field(10_000, ge=1)
     """Hits of canary tokens that wait to be stored; more are dropped and counted."""
     max_window_triggers: int = Field(100, ge=1)

@@ -110,6 +110,7 @@ class Engine:
             self.notifier = notifier = Notifier(self.settings.notify, self.repo, self.bus)
             self.supervisor.serve("notify-tags", notifier.follow_tags)
             self.supervisor.serve("notify-alerts", notifier.follow_alerts)
+            self.supervisor.serve("notify-canaries", notifier.follow_canaries)
             self.supervisor.serve("notify-tell", notifier.deliver)
         log.info(
             "engine started", data_dir=str(self.settings.data_dir), workers=list(self.supervisor.runners)

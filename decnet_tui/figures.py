@@ -239,6 +239,7 @@ WORK: dict[str, Words] = {
     "answers_told": ("answer told", "answers told"),
     "not_asked": ("thing that nobody is asked about", "things that nobody is asked about"),
     "canary_triggers": ("trip of a canary token", "trips of canary tokens"),
+    "canary_keys_back": ("planted key that came back", "planted keys that came back"),
     "canary_hits_again": ("further hit of a trip", "further hits of trips"),
     "canary_reports": ("browser that told what it is", "browsers that told what they are"),
     "http_requests": ("HTTP request", "HTTP requests"),

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from decnet.bus.base import BaseBus
 from decnet.config import Settings, load_settings
+from decnet.decoys.canary import reuse
 from decnet.decoys.canary.desk import Desk
 from decnet.decoys.dns.listener import CanaryDns
 from decnet.decoys.http.listener import CanaryHttp
 from decnet.decoys.listener import Listener, MakeListener, Place
 from decnet.decoys.mail.listener import make_mail
+from decnet.errors import BusError
 from decnet.keyed import load_key
 from decnet.logs import get_logger
 from decnet.runtime.received import Received
@@ -35,17 +37,20 @@ class DecoysWorker(Worker):
     """Starts and stops the listeners, and adds their figures up."""
 
     name = "decoys"
-    topics = ()
+    keeps = ()  # faults of its topics are told of by who records them
 
     def __init__(self, settings: Settings | None = None, make: Sequence[MakeListener] = LISTENERS) -> None:
         self._settings = settings or load_settings()
         self._make = make
         self.listeners: list[Listener] = []
         self.desk: Desk | None = None
+        self.topics = reuse.TOPICS if self._settings.decoys.watch_keys else ()
+        self.keys_back = 0
         self._trouble: dict[str, str] = {}
 
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
         """Makes the listeners once: their figures go on over lives. Raises SensorError without the key of secrets."""
+        self._bus = bus
         if not self.listeners:
             key = await asyncio.to_thread(load_key, self._settings.data_dir)
             place = Place(self._settings, repo, key)
@@ -62,12 +67,26 @@ class DecoysWorker(Worker):
         return found
 
     async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
-        """Never called: this worker has no topics."""
+        """Looks for planted keys that came back; without ``decoys.watch_keys`` there is no batch."""
+        self.keys_back += await reuse.take(tx, batch)
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """One task for each listener, and one that writes down what those of canary tokens saw."""
         tasks = {f"listen-{one.name}": self._task(one) for one in self.listeners}
+        if not self.topics:
+            tasks["leave-stream"] = self._leave_stream
         return tasks if self.desk is None else {**tasks, "canary-desk": self.desk.run}
+
+    async def _leave_stream(self) -> None:
+        """A place in the stream that nobody moves any more would keep all that is behind it for ever."""
+        while True:
+            try:
+                await self._bus.forget_consumer(self.name)
+                break
+            except BusError as error:
+                log.debug("the place in the stream is left later", reason=str(error))
+                await asyncio.sleep(self._settings.runtime.restart_backoff_s)
+        await asyncio.Event().wait()
 
     def _task(self, listener: Listener) -> Callable[[], Awaitable[None]]:
         async def run() -> None:
@@ -89,6 +108,7 @@ class DecoysWorker(Worker):
         for one in self.listeners:
             figures.update(one.health())
         wrong = [f"{name}: {reason}" for name, reason in sorted(self._trouble.items())]
+        figures["canary_keys_back"] += self.keys_back
         return {**figures, "degraded": "; ".join(wrong)}
 
     def unfinished(self) -> str:

@@ -44,6 +44,8 @@ class Triggered(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
     session_id: str | None = None
     peer_kind: PeerKind = "client"
     echo: bool = False
+    first_trip: bool = False
+    """Whether nobody had set the token off before."""
     user_agent: str = ""
     request_path: str = ""
     dns_qname: str | None = None

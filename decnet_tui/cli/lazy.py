@@ -29,6 +29,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "attribution": ("attribution", "alerts"),
     "stream": ("watch", "replay"),
     "fleet": ("fleet",),
+    "canary": ("canary",),
     "export": ("export",),
     "find": ("find",),
     "ignore": ("ignore",),

@@ -154,7 +154,7 @@ WORDS = {
     "mutator.opencanary_env": None, "mutator.catalogue": None, "ttp.attack_bundle": None,
     "sensor.formats": None,
     "intel.folder": None, "intel.files": (), "intel.own_networks": (),
-    "decoys.canary_http.enabled": False, "decoys.canary_http.host": "127.0.0.1", "decoys.canary_http.base_url": None,
+    "decoys.watch_keys": False, "decoys.canary_http.enabled": False, "decoys.canary_http.host": "127.0.0.1", "decoys.canary_http.base_url": None,
     "decoys.canary_http.trusted_proxies": (), "decoys.canary_dns.enabled": False,
     "decoys.mail.enabled": False, "decoys.mail.host": "127.0.0.1", "decoys.mail.decky": "mail", "decoys.mail.folder": None,
     "decoys.mail.hostname": "mail.localdomain", "decoys.mail.known_bad": None,

@@ -46,8 +46,8 @@ async def started(worker: DecoysWorker) -> DecoysWorker:
 
 async def test_listeners_that_are_on_are_tasks_and_their_figures_are_added_up(tmp_path: Path) -> None:
     worker = await started(worker_of(tmp_path, Door("a"), None, Door("b")))
-    assert list(worker.background()) == ["listen-a", "listen-b"]
-    assert worker.health() == {"knocks": 4, "a": 1, "b": 1, "degraded": ""}
+    assert list(worker.background()) == ["listen-a", "listen-b", "leave-stream"]
+    assert worker.health() == {"knocks": 4, "a": 1, "b": 1, "canary_keys_back": 0, "degraded": ""}
     doors = worker.listeners
     await started(worker)
     assert worker.listeners == doors, "figures go on over lives"
@@ -85,5 +85,5 @@ async def test_nothing_listens_without_configuration(tmp_path: Path, monkeypatch
     monkeypatch.setattr(socket.socket, "bind", lambda self, where: bound.append(where))
     worker = DecoysWorker(load_settings(data_dir=tmp_path))
     await started(worker)
-    assert (worker.listeners, dict(worker.background()), bound) == ([], {}, [])
+    assert (worker.listeners, list(worker.background()), bound) == ([], ["leave-stream"], [])
     assert [make(Place(Settings(), None, b"")) for make in LISTENERS] == [None] * len(LISTENERS)  # type: ignore[arg-type]

@@ -76,6 +76,8 @@ def test_a_long_line_is_no_begin_of_a_message_wherever_it_is_cut() -> None:
     line = b"y" * 65_536 + b"From z" + b"y" * 65_536
     (one,) = of(b"From a\n\n" + line, most=10**6)
     assert one[1] == b"\n" + line
+    (one,) = of(b"From a\n" + b"y" * 65_536 + b"\nFrom z\n", most=10**6)
+    assert one[1] == b"y" * 65_536 + b"\nFrom z\n"
 
 
 class Endless(io.RawIOBase):

@@ -17,7 +17,7 @@ from decnet.db.schema.columns import table_of
 _TOKEN, _TRIGGER = table_of(CanaryToken), table_of(CanaryTrigger)
 
 _COUNTED: Final = ("first_trip_at", "last_trip_at", "trips", "window_at", "window_trips")
-_AGAIN: Final = ("hits", "last_at", "report")
+_AGAIN: Final = ("hits", "first_at", "last_at", "report")
 
 
 class CanaryMixin(SqlRepository):
@@ -50,6 +50,20 @@ class CanaryMixin(SqlRepository):
                 locked = wanted.with_for_update() if self._session is not None else wanted
                 found += await self._rows(session, locked, TokenRow)
         return {row["slug"]: row for row in found}
+
+    async def canary_watched(self) -> list[TokenRow]:
+        """Tokens that trip when a value of theirs comes back, without those that were revoked."""
+        live = _TOKEN.c.watched.is_not(None) & _TOKEN.c.revoked_at.is_(None)
+        wanted = select(_TOKEN).where(live).order_by(_TOKEN.c.token_id)
+        async with self._read() as session:
+            return await self._rows(session, wanted, TokenRow)
+
+    async def canary_trigger(self, trigger_id: str) -> TriggerRow | None:
+        """One trigger."""
+        async with self._read() as session:
+            one = select(_TRIGGER).where(_TRIGGER.c.trigger_id == trigger_id)
+            found = await self._rows(session, one, TriggerRow)
+        return found[0] if found else None
 
     async def canary_placed(self, token_id: str, path: str, at: datetime) -> bool:
         """Writes down where a token lies; False when there is none, or it was revoked."""
@@ -101,7 +115,7 @@ class CanaryMixin(SqlRepository):
             await self._upsert(session, _TRIGGER, [trigger])
 
     async def canary_trigger_again(self, trigger: TriggerRow) -> None:
-        """Keeps how often and when last a trigger's peer came, and what its browser told."""
+        """Keeps how often and when a trigger's peer came, and what its browser told."""
         values = {name: trigger[name] for name in _AGAIN}
         mine = _TRIGGER.c.trigger_id == trigger["trigger_id"]
         async with self._write() as session:

@@ -50,6 +50,8 @@ class CanaryTrigger(Stored, table=True):
     __table_args__ = (
         Index("ix_canary_trigger_peer", "token_id", "peer", "first_at"),
         Index("ix_canary_trigger_label", "token_id", "label"),
+        Index("ix_canary_trigger_session", "session_id"),
+        Index("ix_canary_trigger_last", "last_at"),
     )
     trigger_id: str = text_key()
     token_id: str = text()

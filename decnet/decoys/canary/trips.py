@@ -126,9 +126,10 @@ async def _new(tx: Transaction, token: TokenRow, several: Several) -> Became:
         "session_id": None,
         "report": hit.report,
     }
+    first = token["first_trip_at"] is None
     token["first_trip_at"] = min(at, token["first_trip_at"] or at)
     await tx.repo.canary_trigger_add(trigger)
-    await _tell(tx, token, trigger, hit, before)
+    await _tell(tx, token, trigger, hit, before, first=first)
     return "new"
 
 
@@ -147,7 +148,13 @@ async def _zones(repo: BaseRepository, token: TokenRow, hit: Hit) -> list[object
 
 
 async def _tell(
-    tx: Transaction, token: TokenRow, trigger: TriggerRow, hit: Hit, zones: Iterable[object]
+    tx: Transaction,
+    token: TokenRow,
+    trigger: TriggerRow,
+    hit: Hit,
+    zones: Iterable[object],
+    *,
+    first: bool = False,
 ) -> None:
     """One event for the trigger, and one more for what a browser tells of itself later."""
     said = {
@@ -157,6 +164,7 @@ async def _tell(
         "attacker_ip": hit.peer,
         "peer_kind": hit.peer_kind,
         "echo": trigger["echo"],
+        "first_trip": first,
         "user_agent": hit.user_agent,
         "request_path": hit.request_path,
         "dns_qname": hit.dns_qname,

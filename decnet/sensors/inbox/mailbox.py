@@ -27,7 +27,7 @@ def pieces(file: BinaryIO, offset: int, max_bytes: int) -> Iterator[Piece]:
     at, taken, size = offset, bytearray(), 0
     empty, begun, fresh = True, False, True
     while text := file.readline(_PIECE):
-        if fresh and empty and text.startswith(BEGIN):
+        if empty and text.startswith(BEGIN):
             if begun:
                 yield Piece(at, _message(taken, size, max_bytes))
             taken, size, begun = bytearray(), 0, True

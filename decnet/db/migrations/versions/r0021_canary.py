@@ -49,6 +49,8 @@ def upgrade() -> None:
     )  # fmt: skip
     op.create_index("ix_canary_trigger_peer", "canary_trigger", ["token_id", "peer", "first_at"])
     op.create_index("ix_canary_trigger_label", "canary_trigger", ["token_id", "label"])
+    op.create_index("ix_canary_trigger_session", "canary_trigger", ["session_id"])
+    op.create_index("ix_canary_trigger_last", "canary_trigger", ["last_at"])
 
 
 def downgrade() -> None:

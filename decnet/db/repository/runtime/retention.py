@@ -16,6 +16,7 @@ from sqlmodel import SQLModel
 from decnet.db.repository.base import Row, SqlRepository
 from decnet.db.repository.locks import lock_rows
 from decnet.db.schema.behave import ObservationRow
+from decnet.db.schema.canary import CanaryTrigger
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.fleet import Mutation
 from decnet.db.schema.intel import IntelAnswer, IntelDue
@@ -40,6 +41,7 @@ _OBSERVATION, _RECORDING, _TAG = table_of(ObservationRow), table_of(Recording), 
 _IDENTITY, _DEAD, _TOLD = table_of(Identity), table_of(DeadLetter), table_of(Announcement)
 _MUTATION, _GONE = table_of(Mutation), table_of(LinkGone)
 _INTEL, _DUE, _MAIL = table_of(AttackerIntel), table_of(ProducerDue), table_of(EmailBody)
+_TRIP = table_of(CanaryTrigger)
 _ASKED, _TO_ASK = table_of(IntelAnswer), table_of(IntelDue)
 AT_ONCE = 500
 """Rows of one transaction; SQLite's other writers wait for it."""
@@ -75,6 +77,7 @@ class RetentionMixin(SqlRepository):
             (_IDENTITY.c.identity_uuid, _left_behind()),
             (_IDENTITY.c.identity_uuid, _nobodys()),
             (_TAG.c.uuid, _orphaned(moment)),
+            (_TRIP.c.trigger_id, _TRIP.c.last_at < moment),
             (_MUTATION.c.seq, _MUTATION.c.finished_at < moment),
             (_RECORDING.c.key, ~select(1).where(_SESSION.c.keystrokes_ref == _RECORDING.c.key).exists()),
         ):
