@@ -393,6 +393,16 @@ async def test_the_text_of_a_message_is_received_byte_for_byte_whatever_its_line
         assert await text(stuffed(body) + b"QUIT\r\n") == (body, b"QUIT\r\n")
 
 
+async def test_a_dot_at_the_end_of_a_long_line_ends_nothing_however_it_comes_in() -> None:
+    reader = asyncio.StreamReader(limit=64)
+    task = asyncio.create_task(receive(reader, 10_000))
+    for piece in (b"x" * 200 + b".", b"\r\nmore\r\n", b".\r\n"):
+        reader.feed_data(piece)
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert await asyncio.wait_for(task, 5) == b"x" * 200 + b".\r\nmore\r\n"
+
+
 async def test_a_message_that_is_too_long_is_read_to_its_end() -> None:
     assert await text(stuffed(b"12345678\r\n"), limit=10) == (b"12345678\r\n", b"")
     assert await text(stuffed(b"123456789\r\n") + b"QUIT", limit=10) == (None, b"QUIT")
