@@ -80,6 +80,11 @@ LOSS: dict[str, Words] = {
         "trip of a canary token only counted",
         "trips of canary tokens only counted",
     ),
+    "canary_keys_left_out": (
+        "session with a planted key beyond what a trip counts",
+        "sessions with planted keys beyond what trips count",
+    ),
+    "http_texts_cut": ("long path or user agent cut", "long paths or user agents cut"),
     "http_turned_away": (
         "HTTP connection turned away: too many",
         "HTTP connections turned away: too many",
@@ -240,6 +245,11 @@ WORK: dict[str, Words] = {
     "not_asked": ("thing that nobody is asked about", "things that nobody is asked about"),
     "canary_triggers": ("trip of a canary token", "trips of canary tokens"),
     "canary_keys_back": ("planted key that came back", "planted keys that came back"),
+    "canary_keys_again": (
+        "further session with a planted key that came back",
+        "further sessions with planted keys that came back",
+    ),
+    "canary_keys_known": ("session with a planted key read again", "sessions with planted keys read again"),
     "canary_hits_again": ("further hit of a trip", "further hits of trips"),
     "canary_reports": ("browser that told what it is", "browsers that told what they are"),
     "http_requests": ("HTTP request", "HTTP requests"),

@@ -14,9 +14,9 @@ from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, event, make_url
+from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import (
     ArgumentError,
@@ -25,20 +25,27 @@ from sqlalchemy.exc import (
     ProgrammingError,
     SQLAlchemyError,
 )
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from decnet.db.blocked import APPLICATION, PATIENCE_S, SOMEBODY, holder, postgres_blocker, sqlite_blocker
+from decnet.db.blocked import APPLICATION, PATIENCE_S, SOMEBODY, SqliteLook, holder, postgres_blocker
 from decnet.db.many import Many
-from decnet.db.sqlite_driver import connecting
+from decnet.db.written import Written
 from decnet.errors import DatabaseError, DiskFull
 from decnet.jsontext import dumps, loads
 
-SCHEMA = "0021"
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+    from decnet.db.sqlite_driver import SqliteConnection
+
+SCHEMA = "0022"
 """The newest revision in ``migrations``; a test holds the two together."""
 BUSY_TIMEOUT_MS = 5000
 READ_TIMEOUT_MS = 2000
 """Readers wait for nobody but who has the whole file to himself; that is to be said soon."""
+LOOK_PATIENCE_S = 0.2
+"""Seconds that a look for commits of others waits for our own writer."""
 READERS = 4
+READER_PAGES_KB, WRITER_PAGES_KB = 2_000, 16_000
 CONTACT_TRIES = 25
 CONTACT_S = 2.5
 PG_POOL = 8
@@ -150,35 +157,50 @@ def translated(path: Path | None = None) -> Iterator[None]:
         raise
 
 
+def _async_engine(url: URL, **options: Any) -> AsyncEngine:
+    """An engine for many tasks at once."""
+    from sqlalchemy.ext.asyncio import create_async_engine  # here: who only looks needs no sessions
+
+    return create_async_engine(url, json_serializer=dumps, json_deserializer=loads, **options)
+
+
 def _sqlite_engine(url: URL, *, begin: str, size: int, read_only: bool) -> AsyncEngine:
     """An engine whose transactions start with ``begin`` and whose driver never begins by itself."""
-    engine = create_async_engine(
+    from decnet.db.sqlite_driver import connecting
+
+    engine = _async_engine(
         url,
         pool_size=size,
         max_overflow=0,
         pool_timeout=60,
-        json_serializer=dumps,
-        json_deserializer=loads,
-        async_creator=connecting(url),
+        async_creator=connecting(url, only_reads=read_only),
     )
+    set_up(engine.sync_engine, begin=begin, read_only=read_only)
+    return engine
 
-    @event.listens_for(engine.sync_engine, "connect")
+
+def set_up(engine: Engine, *, begin: str, read_only: bool) -> None:
+    """Makes each connection to a SQLite file what it has to be, and each transaction start with ``begin``."""
+
+    @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
         for pragma in _pragmas(read_only):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
-    return engine
-
 
 def _pragmas(read_only: bool) -> list[str]:
-    """The time-out comes last: the switch to WAL does not wait, who connects tries again for it."""
-    shared = ["foreign_keys=ON", "temp_store=MEMORY", "cache_size=-16000"]
+    """The time-out comes last: the switch to WAL does not wait, who connects tries again for it.
+
+    Each reader has pages of its own, and what it reads the system has in memory anyway.
+    """
+    pages = READER_PAGES_KB if read_only else WRITER_PAGES_KB
+    shared = ["foreign_keys=ON", "temp_store=MEMORY", f"cache_size=-{pages}"]
     own = ["query_only=ON"] if read_only else ["journal_mode=WAL", "synchronous=FULL"]
     return [*shared, *own, f"busy_timeout={READ_TIMEOUT_MS if read_only else BUSY_TIMEOUT_MS}"]
 
@@ -199,12 +221,18 @@ class Database:
         self._writer: AsyncEngine | None = None
         self._reader: AsyncEngine | None = None
         self._looker: AsyncEngine | None = None
+        self._look = SqliteLook(self.path) if self.path is not None else None
         self._writing = False
-        self._written = 0
+        self._transactions = 0
         """Transactions that had the write lock and ended."""
         self._looked = 0
         """How many of them there were at the last look for others."""
         self._many: dict[Hashable, Many] = {}
+        self.written = Written(self._others_wrote)
+        """Who waits for rows waits here."""
+        self._writes_on: SqliteConnection | None = None
+        self._state_of_others: object = None
+        """What a look for commits of others saw last."""
 
     def many(self, key: Hashable, statement: Callable[[], Any], names: tuple[str, ...]) -> Many:
         """A write for rows with these keys, compiled at the first call; ``key`` stands for the statement."""
@@ -271,49 +299,92 @@ class Database:
 
     def _make_engines(self) -> None:
         if self.dialect == "sqlite":
+            from decnet.db.sqlite_driver import BEGIN  # here: who only looks needs no thread
+
             self._writer = _sqlite_engine(self.url, begin="BEGIN IMMEDIATE", size=1, read_only=False)
             event.listen(self._writer.sync_engine, "begin", self._began)
-            self._reader = _sqlite_engine(self.url, begin="BEGIN", size=READERS, read_only=True)
+            event.listen(self._writer.sync_engine, "connect", self._connected)
+            self._reader = _sqlite_engine(self.url, begin=BEGIN, size=READERS, read_only=True)
             return
-        self._writer = self._reader = create_async_engine(
-            self.url,
-            pool_size=PG_POOL,
-            max_overflow=PG_OVERFLOW,
-            pool_pre_ping=True,
-            json_serializer=dumps,
-            json_deserializer=loads,
-            connect_args=_PG_ARGS,
+        self._writer = self._reader = _async_engine(
+            self.url, pool_size=PG_POOL, max_overflow=PG_OVERFLOW, pool_pre_ping=True, connect_args=_PG_ARGS
         )
 
     def _began(self, _connection: Connection) -> None:
         """Called after the write lock is ours."""
         self._writing = True
 
+    def _connected(self, connection: Any, _record: Any) -> None:
+        """Called with the writer's connection, and with the next one when that is lost."""
+        self._writes_on = connection.driver_connection
+
     async def close(self) -> None:
         """Closes every connection."""
         engines = {id(e): e for e in (self._reader, self._writer, self._looker) if e is not None}
         self._writer = self._reader = self._looker = None
+        self._writes_on = None
         for engine in engines.values():
             await engine.dispose()
+        if self._look is not None and self._look.is_open:
+            await asyncio.to_thread(self._look.close)
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncSession]:
+    async def write(self, *, told: bool = True) -> AsyncIterator[AsyncSession]:
         """One write transaction: commit on exit, rollback on error.
 
         SQLite has one writer, so callers wait here for each other instead of in the driver; a task
-        must not open a second one inside the first. Raises DiskFull and DatabaseError.
+        must not open a second one inside the first. Raises DiskFull and DatabaseError. Nobody waits for what
+        is not ``told``.
         """
         if self.dialect != "sqlite":
             async with self._session(self._writer) as session:
                 yield session
-            return
-        async with self._lock:
-            try:
-                async with self._session(self._writer) as session:
-                    yield session
-            finally:
-                self._written += self._writing
-                self._writing = False
+        else:
+            async with self._lock:
+                try:
+                    async with self._session(self._writer) as session:
+                        yield session
+                finally:
+                    self._transactions += self._writing
+                    self._writing = False
+        if told:
+            self.written.note()
+
+    async def _others_wrote(self) -> bool:
+        """Whether another process has committed since the last look; True as well where that cannot be told."""
+        try:
+            state = await (self._data_version() if self.dialect == "sqlite" else self._snapshot())
+        except (SQLAlchemyError, sqlite3.Error, OSError, ValueError):
+            return True  # who reads then says what is wrong
+        if state is None:
+            return True
+        before, self._state_of_others = self._state_of_others, state
+        return state != before
+
+    async def _data_version(self) -> object:
+        """A number of the writer's connection that only the commits of all others move; None while it is at work for long.
+
+        https://sqlite.org/pragma.html#pragma_data_version
+        """
+        try:
+            async with asyncio.timeout(LOOK_PATIENCE_S):
+                await self._lock.acquire()
+        except TimeoutError:
+            return None
+        try:
+            if self._writes_on is None:
+                return None
+            return (await self._writes_on.ran("PRAGMA data_version", (), many=False)).rows[0][0]
+        finally:
+            self._lock.release()
+
+    async def _snapshot(self) -> object:
+        """Which transactions are visible. Our own move it too, and those of other databases: then one looks in vain."""
+        if self._reader is None:
+            return None
+        async with self._reader.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            return (await connection.exec_driver_sql("SELECT pg_current_snapshot()::text")).scalar_one()
 
     async def blocked_by(self, patience_s: float = PATIENCE_S) -> str:
         """Who else keeps this database from being written for longer than ``patience_s`` seconds; empty for nobody.
@@ -321,17 +392,17 @@ class Database:
         A transaction of this process that is at work is no trouble. Needs none of the connections that writers wait
         for. Raises DatabaseError when the server cannot be asked.
         """
-        if self.path is not None:
-            before = self._written
+        if self._look is not None:
+            before = self._transactions
             since, self._looked = self._looked, before
             if before != since:  # our own writers get through; a look would only stand in their way
                 return ""
-            who = await asyncio.to_thread(sqlite_blocker, self.path, patience_s)
+            who = await asyncio.to_thread(self._look.blocker, patience_s)
             # What ended during the look was ours, and so was the lock.
-            ours = self._writing or self._written != before
+            ours = self._writing or self._transactions != before
             return "" if ours else who
         if self._looker is None:
-            self._looker = create_async_engine(
+            self._looker = _async_engine(
                 self.url, pool_size=1, max_overflow=0, pool_pre_ping=True, connect_args=_PG_ARGS
             )
         with translated():
@@ -347,6 +418,8 @@ class Database:
     async def _session(self, engine: AsyncEngine | None) -> AsyncIterator[AsyncSession]:
         if engine is None:
             raise DatabaseError("the database is not open")
+        from sqlalchemy.ext.asyncio import AsyncSession
+
         with translated(self.path):
             async with (
                 AsyncSession(engine, expire_on_commit=False, autoflush=False) as session,

@@ -45,7 +45,8 @@ class DecoysWorker(Worker):
         self.listeners: list[Listener] = []
         self.desk: Desk | None = None
         self.topics = reuse.TOPICS if self._settings.decoys.watch_keys else ()
-        self.keys_back = 0
+        self.counts = Counter[str]()
+        """Of planted keys that came back."""
         self._trouble: dict[str, str] = {}
 
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
@@ -68,7 +69,7 @@ class DecoysWorker(Worker):
 
     async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
         """Looks for planted keys that came back; without ``decoys.watch_keys`` there is no batch."""
-        self.keys_back += await reuse.take(tx, batch)
+        self.counts.update(await reuse.take(tx, batch))
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """One task for each listener, and one that writes down what those of canary tokens saw."""
@@ -108,7 +109,7 @@ class DecoysWorker(Worker):
         for one in self.listeners:
             figures.update(one.health())
         wrong = [f"{name}: {reason}" for name, reason in sorted(self._trouble.items())]
-        figures["canary_keys_back"] += self.keys_back
+        figures.update(self.counts)
         return {**figures, "degraded": "; ".join(wrong)}
 
     def unfinished(self) -> str:

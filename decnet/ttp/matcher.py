@@ -6,10 +6,11 @@ events judged with one index is judged by one set of rules.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple, TypeVar
 
 import re2
 
@@ -19,10 +20,10 @@ from decnet.shell.told import Facts
 from decnet.shell.views import View, Views, views
 from decnet.ttp.conditions import CAPPED_MARK, Fields, Found, context_mark, dig
 from decnet.ttp.kinds import CAPPED_FIELD, COMMAND_FIELDS, CONTEXT, CONTEXT_FIELDS, LOGIN, PIPED_FIELD
-from decnet.ttp.lifter_registry import known_kinds
 from decnet.ttp.rules import CompiledRule
 from decnet.ttp.windows import Correlation, Mark, value_of
 
+T = TypeVar("T")
 _MAX_DEPTH = 8
 _REMEMBERED_CHARS = 1000
 LINES_KEPT = 4096
@@ -79,16 +80,17 @@ class Failures:
 class KindIndex:
     """The rules of one source kind behind one pass over all their patterns.
 
-    Patterns with a literal go into one ``re2.Filter``. The few without would each be searched on their
+    Patterns with a literal go into few instances of ``re2.Filter``. The few without would each be searched on their
     own; small sets of them cost a fifth of that (tests/bench). One set of all patterns does not do:
     its automaton grows without end on varied text, to 200 us a line and seconds on 100 kB.
     """
 
-    def __init__(self, kind: str, rules: Iterable[CompiledRule]) -> None:
+    def __init__(self, kind: str, rules: Iterable[CompiledRule], most: int = sys.maxsize) -> None:
+        """``most`` patterns are compiled in one call."""
         self.rules = tuple(r for r in rules if r.condition is not None)
         self._always: list[int] = []
-        self._filter = re2.Filter()
-        self._owner: list[int] = []
+        self._filters: list[tuple[Any, list[int]]] = []
+        """Filters, each with the rules of its patterns."""
         self._sets: list[_SmallSet] = []
         patterns: list[tuple[str, int]] = []
         for number, rule in enumerate(self.rules):
@@ -98,19 +100,16 @@ class KindIndex:
             else:
                 patterns += [(pattern, number) for pattern in found]
         if patterns:
-            self._build(patterns)
+            self._build(patterns, most)
 
-    def _build(self, patterns: Sequence[tuple[str, int]]) -> None:
+    def _build(self, patterns: Sequence[tuple[str, int]], most: int) -> None:
         bare = _without_literal([pattern for pattern, _ in patterns])
         loose = [patterns[i] for i in sorted(bare)]
         for i in range(0, len(loose), _SET_SIZE):
             self._sets.append(_SmallSet(loose[i : i + _SET_SIZE]))
-        for i, (pattern, number) in enumerate(patterns):
-            if i not in bare:
-                self._filter.Add(pattern, options())
-                self._owner.append(number)
-        if self._owner:
-            self._filter.Compile()
+        for piece in _pieces([one for i, one in enumerate(patterns) if i not in bare], most):
+            owner = [number for _, number in piece]
+            self._filters.append((_filter_of(pattern for pattern, _ in piece), owner))
 
     def candidates(self, text: str) -> Sequence[CompiledRule]:
         """The rules that may hold for an event with this text, in rule order."""
@@ -122,9 +121,7 @@ class KindIndex:
 
     def numbers(self, text: str) -> Set[int]:
         """Which rules may hold for this text; texts of one event may be asked for one by one."""
-        owner = self._owner
-        matched = (self._filter.Match(text) or ()) if owner else ()
-        numbers = {owner[i] for i in matched}
+        numbers = {owner[i] for found, owner in self._filters for i in found.Match(text) or ()}
         for small in self._sets:
             numbers.update(small.owners_in(text))
         numbers.update(self._always)
@@ -132,6 +129,24 @@ class KindIndex:
 
 
 _SET_SIZE = 16
+FILTER_SIZE = 400
+"""Patterns that an engine compiles in one call at most: it keeps every other thread from running, the event loop's too,
+for some 12 ms. All patterns in one take 40 ms; each filter more costs a line that is not remembered 4 us.
+"""
+
+
+def _pieces(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """As few of about the same size as there may be."""
+    count = -(-len(items) // most)
+    return (items[i::count] for i in range(count))
+
+
+def _filter_of(patterns: Iterable[str]) -> Any:
+    found = re2.Filter()
+    for pattern in patterns:
+        found.Add(pattern, options())
+    found.Compile()
+    return found
 
 
 class _SmallSet:
@@ -164,16 +179,25 @@ _HAS_LITERAL: dict[str, bool] = {}
 _MAX_TOLD = 20_000
 
 
+def known_literals() -> dict[str, bool]:
+    """Of each pattern that a filter was asked about, whether it has a literal."""
+    return dict(_HAS_LITERAL)
+
+
+def know_literals(told: Mapping[str, bool]) -> None:
+    """What :func:`known_literals` said in another process; a wrong word costs time and changes no answer."""
+    if len(told) <= _MAX_TOLD:
+        _HAS_LITERAL.update(told)
+
+
 def _without_literal(patterns: Sequence[str]) -> set[int]:
     """The patterns that a filter must try on every text."""
     told = {pattern: _HAS_LITERAL.get(pattern) for pattern in patterns}
     if unknown := [pattern for pattern, has in told.items() if has is None]:
-        probe = re2.Filter()
-        for pattern in unknown:
-            probe.Add(pattern, options())
-        probe.Compile()
-        bare = set(probe.Match("", True) or ())
-        fresh = {pattern: number not in bare for number, pattern in enumerate(unknown)}
+        fresh: dict[str, bool] = {}
+        for piece in _pieces(unknown, FILTER_SIZE):
+            bare = set(_filter_of(piece).Match("", True) or ())
+            fresh |= {pattern: number not in bare for number, pattern in enumerate(piece)}
         told |= fresh
         if len(_HAS_LITERAL) > _MAX_TOLD:
             _HAS_LITERAL.clear()
@@ -181,16 +205,46 @@ def _without_literal(patterns: Sequence[str]) -> set[int]:
     return {number for number, pattern in enumerate(patterns) if not told[pattern]}
 
 
+class _Kinds(dict[str, KindIndex]):
+    """The index of each kind of event that some rule looks at, made when it is asked for."""
+
+    def __init__(self, rules: Sequence[CompiledRule], most: int) -> None:
+        super().__init__()
+        self._most = most
+        self._rules = {
+            kind: [rule for rule in rules if kind in rule.applies_to]
+            for kind in sorted({kind for rule in rules for kind in rule.applies_to})
+        }
+
+    def __missing__(self, kind: str) -> KindIndex:
+        made = self[kind] = KindIndex(kind, self._rules[kind], self._most)
+        return made
+
+    def get(self, kind: str, default: Any = None) -> Any:
+        """The index of a kind; None when no rule looks at it."""
+        return self[kind] if kind in self._rules else default
+
+    def make_all(self) -> None:
+        """Makes them now."""
+        for kind in self._rules:
+            self[kind]
+
+
 class RuleIndex:
     """All rules by source kind; entries are replaced by building a new index, never edited."""
 
-    def __init__(self, rules: Iterable[CompiledRule] = ()) -> None:
+    def __init__(
+        self, rules: Iterable[CompiledRule] = (), *, most: int = sys.maxsize, at_once: bool = True
+    ) -> None:
+        """``most`` patterns are compiled in one call; whoever runs an event loop has FILTER_SIZE of them.
+
+        Not ``at_once``: what judges a kind of event is made when the first one comes.
+        """
         self.rules: tuple[CompiledRule, ...] = tuple(sorted(rules, key=lambda r: r.rule_id))
         self.by_id: Mapping[str, CompiledRule] = {r.rule_id: r for r in self.rules}
-        kinds = {kind for rule in self.rules for kind in rule.applies_to}
-        self._kinds = {k: KindIndex(k, (r for r in self.rules if k in r.applies_to)) for k in kinds}
-        self._lifters = _by_lifter(self.rules)
-        self._adjusting = _adjusting(self.rules)
+        self._kinds = _Kinds(self.rules, most)
+        if at_once:
+            self._kinds.make_all()
         self._told = {r.rule_id for r in self.rules if "command" in r.applies_to and reads_context(r)}
         self._replacing = any(rule.replaces for rule in self.rules)
         self._remembered = lru_cache(maxsize=LINES_KEPT)(self._looked_at)
@@ -247,6 +301,14 @@ class RuleIndex:
             joined += "\n" + CAPPED_MARK
         return seen, self._kinds["command"].numbers(joined)
 
+    @cached_property
+    def _lifters(self) -> dict[tuple[str, str], list[CompiledRule]]:
+        return _by_lifter(self.rules)
+
+    @cached_property
+    def _adjusting(self) -> dict[str, list[CompiledRule]]:
+        return _adjusting(self.rules)
+
     def lifter_rules(self, kind: str, lifter: str) -> Sequence[CompiledRule]:
         """The rules of one lifter (``behavioral``, ``intel``, …) for one source kind, in rule order."""
         return self._lifters.get((kind, lifter), ())
@@ -279,6 +341,8 @@ def reads_context(rule: CompiledRule) -> bool:
 
 
 def _by_lifter(rules: Iterable[CompiledRule]) -> dict[tuple[str, str], list[CompiledRule]]:
+    from decnet.ttp.lifter_registry import known_kinds  # here: commands have no lifters
+
     out: dict[tuple[str, str], list[CompiledRule]] = {}
     for rule in rules:
         kind = known_kinds().get(rule.lifter) if rule.lifter else None
@@ -288,6 +352,8 @@ def _by_lifter(rules: Iterable[CompiledRule]) -> dict[tuple[str, str], list[Comp
 
 
 def _adjusting(rules: Iterable[CompiledRule]) -> dict[str, list[CompiledRule]]:
+    from decnet.ttp.lifter_registry import known_kinds  # here: commands have no lifters
+
     out: dict[str, list[CompiledRule]] = {}
     for rule in rules:
         kind = known_kinds().get(rule.lifter) if rule.lifter else None

@@ -59,7 +59,7 @@ def offered(key: str, session: str = "s2", after: float = 0.0) -> Received:
 
 async def taken(repo: BaseRepository, *batch: Received) -> int:
     async with transaction(repo) as tx:
-        return await reuse.take(tx, batch)
+        return (await reuse.take(tx, batch))["canary_keys_back"]
 
 
 async def test_an_aws_key_id_that_is_typed_is_a_trip(repo: BaseRepository) -> None:
@@ -136,7 +136,11 @@ async def test_one_trigger_counts_so_many_sessions(tmp_path: Path) -> None:
         await taken(repo, *(typed(AWS, f"s{n}") for n in range(MAX_SESSIONS)))
         (row,) = await repo.canary_triggers()
         assert row["hits"] == MAX_SESSIONS
-        await taken(repo, typed(AWS, "one more"))
+        async with transaction(repo) as tx:
+            assert await reuse.take(tx, [typed(AWS, "one more"), typed(AWS, "s1")]) == {
+                "canary_keys_left_out": 1,
+                "canary_keys_known": 1,
+            }
         (row,) = await repo.canary_triggers()
         assert row["hits"] == MAX_SESSIONS
 

@@ -14,6 +14,7 @@ import pytest
 from dnslib import DNSRecord
 
 from decnet.db.repository import BaseRepository
+from decnet.decoys.canary.hits import MAX_TEXT
 from decnet.decoys.listener import Listener
 from tests.dbkit import open_repo
 from tests.decoykit import SLUG, Clock, canary_dns, canary_http, said, token, told
@@ -312,7 +313,7 @@ async def test_a_peer_is_answered_so_often_in_a_second(tmp_path: Path) -> None:
 async def test_dns_over_tcp_is_bounded(tmp_path: Path) -> None:
     limits = {"max_connections_peer": 1, "tcp_timeout_s": 0.3}
     async with open_repo("sqlite", tmp_path) as repo, canary_dns(tmp_path, repo, **limits) as (listener, _):
-        assert await said(listener.port, (513).to_bytes(2) + b"x" * 513) == b""
+        assert await said(listener.port, (513).to_bytes(2)) == b"", "what would come is not waited for"
         assert await said(listener.port, b"\x00", end=True) == b""
         assert dict(listener.counts) == {"dns_broken": 1, "dns_tcp_broken": 1}
         ((reader, writer),) = await connections(listener.port, 1)
@@ -350,3 +351,20 @@ async def test_listeners_hold_loopback_unless_told_otherwise(tmp_path: Path) -> 
 def own_address() -> str:
     """An address of this host that is not the one of listeners: another loopback one will do."""
     return "127.0.0.2"
+
+
+async def test_a_text_that_is_stored_has_its_longest_and_a_longer_one_is_cut_and_counted(
+    tmp_path: Path,
+) -> None:
+    async with open_repo("sqlite", tmp_path) as repo, canary_http(tmp_path, repo) as (listener, desk):
+        await repo.canary_add(token())
+        prefix = len(f"/i/{SLUG}/")
+        await said(listener.port, GET.format(SLUG, "a" * (MAX_TEXT - prefix)).encode())
+        assert listener.counts["http_texts_cut"] == 0
+        await said(listener.port, GET.format(SLUG, "b" * (MAX_TEXT + 1 - prefix)).encode(), "127.0.0.2")
+        assert listener.counts["http_texts_cut"] == 1
+        await desk.flush()
+        assert [len(row["request_path"] or "") for row in await repo.canary_triggers()] == [
+            MAX_TEXT,
+            MAX_TEXT,
+        ]

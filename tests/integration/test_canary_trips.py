@@ -270,3 +270,22 @@ async def test_old_triggers_leave_with_all_that_is_old_and_their_token_stays(
     row = await repo.canary_token("tok-1")
     assert row is not None
     assert row["trips"] == 2
+
+
+async def test_what_was_sent_is_found(repo: BaseRepository, desk: Desk) -> None:
+    await written(
+        desk,
+        hit(
+            user_agent="odd-fetcher/1",
+            request_path="/i/x?Odd-Path",
+            report={"tz": "Odd/Zone", "webdriver": True},
+        ),
+    )
+    await written(desk, hit(1, "198.51.100.9", via="dns", dns_qname="oddhost.c.example", label="oddhost"))
+    for text, value, peer in (
+        ("ODD-FETCH", "odd-fetcher/1", "203.0.113.60"), ("odd-path", "/i/x?Odd-Path", "203.0.113.60"),
+        ("Odd/Z", "Odd/Zone", "203.0.113.60"), ("oddhost", "oddhost.c.example", "198.51.100.9"),
+    ):  # fmt: skip
+        assert [(row["kind"], row["value"], row["attacker_ip"]) for row in await repo.find(text)] == [
+            ("canary", value, peer)
+        ]

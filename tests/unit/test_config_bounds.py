@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from decnet import config
 from decnet.config import MutatorSettings, Settings, load_settings
 from decnet.errors import ConfigError
+from decnet.section import is_section
 
 ABOVE_0 = 5e-324
 """The least number over nothing: 0 itself is refused."""
@@ -198,7 +198,7 @@ def test_every_number_has_its_default_and_its_bounds() -> None:
 def test_no_number_of_a_section_is_left_out_of_the_table() -> None:
     def numbers(of: Any, before: str) -> Iterator[str]:
         for key, field in of.model_fields.items():
-            if config._is_section(field.annotation):
+            if is_section(field.annotation):
                 yield from numbers(field.annotation, f"{before}{key}.")
             elif before and field.annotation in (int, float):
                 yield f"{before}{key}"
@@ -255,7 +255,7 @@ def test_how_an_interval_is_written(text: str, good: bool) -> None:
 def test_every_section_and_the_whole_refuse_unknown_keys_and_changes() -> None:
     settings = Settings()
     for name, info in Settings.model_fields.items():
-        if config._is_section(info.annotation):
+        if is_section(info.annotation):
             section = getattr(settings, name)
             with pytest.raises(ValidationError, match="Extra inputs"):
                 type(section)(nonsense=1)

@@ -47,7 +47,7 @@ async def started(worker: DecoysWorker) -> DecoysWorker:
 async def test_listeners_that_are_on_are_tasks_and_their_figures_are_added_up(tmp_path: Path) -> None:
     worker = await started(worker_of(tmp_path, Door("a"), None, Door("b")))
     assert list(worker.background()) == ["listen-a", "listen-b", "leave-stream"]
-    assert worker.health() == {"knocks": 4, "a": 1, "b": 1, "canary_keys_back": 0, "degraded": ""}
+    assert worker.health() == {"knocks": 4, "a": 1, "b": 1, "degraded": ""}
     doors = worker.listeners
     await started(worker)
     assert worker.listeners == doors, "figures go on over lives"

@@ -53,6 +53,17 @@ async def test_a_start_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> 
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_an_engine_that_runs_has_a_collector_again(tmp_path: Path) -> None:
+    made = Engine(settings(tmp_path / "data"))
+    gc.disable()
+    try:
+        await made.start()
+        assert gc.isenabled()
+        await made.stop(0.0)
+    finally:
+        gc.enable()
+
+
 async def test_a_rule_directory_that_is_none_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     for workers in ((), ("ttp",), ("recorder", "ttp")):
         with pytest.raises(ConfigError, match="no directory"):
@@ -90,15 +101,15 @@ async def test_the_end_says_stopped_and_closes_everything_even_when_a_last_word_
     await made.start()
     assert not (tmp_path / "connection.json").exists(), "a memory bus cannot be attached to"
     said: list[str] = []
-    write = made.repo.heartbeat_write
+    write = made.repo.heartbeats_write
 
-    async def heartbeat_write(worker: str, payload: dict[str, Any]) -> None:
-        await write(worker, payload)
-        said.append(f"{worker} {payload['state']}")
-        if said[-1] == "bus stopped":
+    async def heartbeats_write(payloads: dict[str, dict[str, Any]]) -> None:
+        await write(payloads)
+        said.extend(f"{worker} {payload['state']}" for worker, payload in payloads.items())
+        if "bus stopped" in said:
             raise DatabaseError("full")
 
-    monkeypatch.setattr(made.repo, "heartbeat_write", heartbeat_write)
+    monkeypatch.setattr(made.repo, "heartbeats_write", heartbeats_write)
     await made.stop()
     assert said[-3:] == ["recorder stopped", "bus stopped", "database stopped"]
     assert not made.bus.connected
@@ -123,7 +134,7 @@ class Fakes:
         self.database, self.filled = SimpleNamespace(trouble="", times_blocked=6), 0.5
         self.engine.supervisor = SimpleNamespace(  # type: ignore[assignment]
             relay=SimpleNamespace(backlog=4, refused=7), runners={}, database=self.database,
-            beats=SimpleNamespace(store=self.heartbeat_write, not_stored=8),
+            beats=SimpleNamespace(store=self.store, not_stored=8),
         )  # fmt: skip
         self.parts = PartsHealth(
             self.engine.bus, self.engine.supervisor, self.engine.settings, self.engine._own_figures
@@ -139,7 +150,7 @@ class Fakes:
         """When a part said what."""
         return [(at, beat) for at, beat in self.beats if beat["worker"] == worker]
 
-    async def heartbeat_write(self, worker: str, payload: dict[str, Any]) -> None:
+    async def store(self, worker: str, payload: dict[str, Any]) -> None:
         assert worker == payload["worker"]
         self.beats.append((now() - 1000, payload))
 

@@ -70,7 +70,6 @@ IN_HEALTH = {
     "bus/nats/client.py": {"failed": "connect_failures"},
     "bus/nats/connection.py": {"reconnects": "reconnects"},
     "bus/nats/server.py": {"restarts": "restarts"},
-    "decoys/worker.py": {"keys_back": "canary_keys_back"},
     "intel/asking.py": {"told": "answers_told", "given_up": "questions_given_up", "dropped": "questions_dropped"},
     "intel/library.py": {"taken": "sources_taken", "refused": "sources_refused"},
     "mutator/settle.py": {"rotations": "rotations", "failures": "failed_changes"},
@@ -100,7 +99,7 @@ NO_HEALTH = {
     "ttp/backfill.py": {"done": "progress of one command", "total": "progress of one command"},
     "ttp/clocked.py": {"judged": "told by `rules judge` itself", "ns": "told by `rules judge` itself"},
     "ttp/judge.py": {"_reading_ns": "told by `rules judge` itself"},
-    "ttp/loader.py": {"superseded": "told by the rules themselves, as rules_superseded"},
+    "ttp/compiling.py": {"superseded": "told by the rules themselves, as rules_superseded"},
     "ttp/offline.py": {"_events": "the clock of `tag`", "views_capped": "told by `tag` itself"},
     "ttp/store/impl/database.py": {"version": "what readers compare"},
     "ttp/store/impl/filesystem.py": {"version": "what readers compare"},
@@ -251,7 +250,6 @@ def decoys() -> tuple[dict[str, Any], set[str]]:
     settings = Settings()
     place = Place(settings, None, b"")  # type: ignore[arg-type]
     worker = DecoysWorker(settings)
-    worker.keys_back = 7
     worker.desk = desk = Desk(settings, None)  # type: ignore[arg-type]
     http, dns = CanaryHttp(place, desk), CanaryDns(place, desk)
     mail = MailListener(place)
@@ -271,9 +269,9 @@ def decoys() -> tuple[dict[str, Any], set[str]]:
     mail.figures = dict.fromkeys(FIGURES, 7)
     mail._live = set(range(7))  # type: ignore[arg-type]
     BITES.update(dict.fromkeys(MAIL_BOUNDS, 7))
-    desk.counts.update(
-        {name: 7 for name in names if name.startswith("canary") and name != "canary_keys_back"}
-    )
+    keys = {name for name in names if name.startswith("canary_keys")}
+    worker.counts.update(dict.fromkeys(keys, 7))
+    desk.counts.update({name: 7 for name in names - keys if name.startswith("canary")})
     http.counts.update({name: 7 for name in names if name.startswith("http")})
     dns.counts.update({name: 7 for name in names if name.startswith("dns")})
     return worker.health(), names

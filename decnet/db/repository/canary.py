@@ -11,10 +11,9 @@ from sqlalchemy import select, update
 from decnet.db.repository.base import Row, SqlRepository, chunks, insert_for
 from decnet.db.rows import JsonObject
 from decnet.db.rows.canary import TokenRow, TriggerRow
-from decnet.db.schema.canary import CanaryToken, CanaryTrigger
-from decnet.db.schema.columns import table_of
+from decnet.db.tables import table
 
-_TOKEN, _TRIGGER = table_of(CanaryToken), table_of(CanaryTrigger)
+_TOKEN, _TRIGGER = table("canary_token"), table("canary_trigger")
 
 _COUNTED: Final = ("first_trip_at", "last_trip_at", "trips", "window_at", "window_trips")
 _AGAIN: Final = ("hits", "first_at", "last_at", "report")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -101,25 +102,27 @@ def watch_list(tokens: Iterable[TokenRow]) -> Mapping[str, TokenRow]:
     return found
 
 
-async def take(tx: Transaction, batch: Iterable[Received]) -> int:
-    """Writes down the planted keys of a batch, and tells of those that are new; their number."""
+async def take(tx: Transaction, batch: Iterable[Received]) -> Counter[str]:
+    """Writes down the planted keys of a batch, and tells of those that are new; figures by their names in health."""
     seen = list(sightings(batch))
     if not seen:
-        return 0
+        return Counter()
     watched = watch_list(await tx.repo.canary_watched())
     mine = [one for one in seen if one.value in watched]
     locked = await tx.repo.canary_by_slugs(watched[one.value]["slug"] for one in mine)
-    return sum([await _taken(tx, locked[watched[one.value]["slug"]], one) for one in mine])
+    return Counter([await _taken(tx, locked[watched[one.value]["slug"]], one) for one in mine])
 
 
-async def _taken(tx: Transaction, token: TokenRow, one: Sighting) -> bool:
-    """Whether it is a new trigger."""
+async def _taken(tx: Transaction, token: TokenRow, one: Sighting) -> str:
+    """What became of it: a new trigger, one more session of one, a session that is known, or one too many."""
     window = int(one.at // WINDOW.total_seconds())
     ident = event_id(PRODUCER, f"canary|{token['token_id']}|{one.peer}|key|{window}")
     known = await tx.repo.canary_trigger(ident)
     sources = _sources(known)
-    if one.source in sources or len(sources) >= MAX_SESSIONS:
-        return False
+    if one.source in sources:
+        return "canary_keys_known"
+    if len(sources) >= MAX_SESSIONS:
+        return "canary_keys_left_out"
     at = as_utc(one.at)
     assert at is not None
     first = token["first_trip_at"] is None
@@ -135,13 +138,13 @@ async def _taken(tx: Transaction, token: TokenRow, one: Sighting) -> bool:
     if known is None:
         await tx.repo.canary_trigger_add(trigger)
         await _tell(tx, token, trigger, one, first)
-        return True
+        return "canary_keys_back"
     known["hits"] += 1
     known["first_at"] = min(at, known["first_at"])
     known["last_at"] = max(at, known["last_at"])
     known["report"] = {"sources": [*sources, one.source]}
     await tx.repo.canary_trigger_again(known)
-    return False
+    return "canary_keys_again"
 
 
 def _sources(trigger: TriggerRow | None) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from decnet.decoys.canary.browser import read_report
 from decnet.decoys.canary.desk import Desk
-from decnet.decoys.canary.hits import Hit, kept
+from decnet.decoys.canary.hits import MAX_TEXT, Hit, kept
 from decnet.decoys.doors import Doors
 from decnet.decoys.http.answers import answer_to, wanted_of
 from decnet.decoys.http.nonces import is_good, nonce_of
@@ -86,5 +86,6 @@ class CanaryHttp:
     def _hit(
         self, slug: str, request: Request, peer: str, at: float, report: Mapping[str, object] | None = None
     ) -> Hit:
+        self.counts["http_texts_cut"] += max(len(request.user_agent), len(request.target)) > MAX_TEXT
         agent, target = kept(request.user_agent), kept(request.target)
         return Hit(slug, at, peer, "http", user_agent=agent, request_path=target, report=report)

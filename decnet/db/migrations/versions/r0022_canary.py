@@ -1,6 +1,6 @@
 """Canary tokens, and who set them off.
 
-Revision 0021. Types are spelt out here, so that a later change of the models leaves it alone.
+Revision 0022. Types are spelt out here, so that a later change of the models leaves it alone.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0021"
-down_revision = "0020"
+revision = "0022"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
