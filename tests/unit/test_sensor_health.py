@@ -168,7 +168,7 @@ async def test_logs_of_own_decoys_are_read_once_there_are_any_and_by_one_sensor(
     monkeypatch.setattr(worker_module.SensorRun, "was_run", 0, raising=False)
     for _ in range(2):  # a supervisor starts an ended task again
         await worker.background()["sensor-fleet"]()
-    assert slept == [3, 3]
+    assert slept == [worker_module.FLEET_LOOK_S] * 2
     assert [(run.spec.kind, run.spec.path) for run in worker.runs] == [
         ("opencanary", settings.fleet_logs_dir)
     ]
