@@ -172,6 +172,27 @@ class SensorSettings(_Section):
     """Lines of one record in a CSV log; a longer one is refused and counted."""
 
 
+class InboxSettings(_Section):
+    """A folder that others put mails, webhooks and lists into."""
+
+    max_files: int = Field(10_000, ge=1)
+    """Files of the folder that are looked at; what is beyond waits and is counted."""
+    max_message_bytes: int = Field(32 * 2**20, ge=1024)
+    """Largest message; of an mbox only a larger one is refused, the rest is read."""
+    max_body_bytes: int = Field(2**20, ge=1024)
+    """Largest body of a webhook, in bytes."""
+    max_list_bytes: int = Field(32 * 2**20, ge=1024)
+    """Largest list of a provider, in bytes."""
+    max_list_entries: int = Field(200_000, ge=1)
+    """Entries of one list that are read; what is beyond is counted."""
+    max_lists: int = Field(100, ge=1)
+    """Lists that are looked at again for new attackers, the newest ones."""
+    lists_every_s: float = Field(300.0, gt=0)
+    """Seconds between such looks."""
+    batch_bytes: int = Field(8 * 2**20, ge=65_536)
+    """Bytes read in one go; a single message may be larger."""
+
+
 class TtpSettings(_Section):
     """Tagging."""
 
@@ -377,7 +398,8 @@ class LogSettings(_Section):
     """Least level that is written."""
 
 
-SENSOR_KINDS = ("cowrie", "opencanary", "jsonl", "table", "tpot", "dshield")
+INBOX = "inbox"
+SENSOR_KINDS = ("cowrie", "opencanary", "jsonl", "table", "tpot", "dshield", INBOX)
 _TABLE = re.compile(r"table:([a-z][a-z0-9_]{0,39})\Z")
 
 
@@ -392,7 +414,7 @@ class SensorSpec(_Section):
 
     kind: str
     """Parser (cowrie, opencanary, jsonl, a format as `table:NAME`), `table` for whichever format's table fits, or the system
-    whose top directory the path is (tpot, dshield)."""
+    whose top directory the path is (tpot, dshield), or inbox for a folder of mails, webhooks and lists."""
     path: Path
     """File or directory."""
     start: str = "start"
@@ -436,6 +458,8 @@ class Settings(BaseModel):
     """What attackers tried to log in with."""
     sensor: SensorSettings = SensorSettings()
     """Log reading."""
+    inbox: InboxSettings = InboxSettings()
+    """Mails, webhooks and lists in a folder."""
     ttp: TtpSettings = TtpSettings()
     """Tagging."""
     mutator: MutatorSettings = MutatorSettings()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Address, ip_address, ip_network
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -127,10 +128,51 @@ class CanaryDnsSettings(ListenerSettings):
 
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?:\.(?!-)[a-z0-9-]{1,63})*", re.IGNORECASE | re.ASCII)
 _LONGEST_ZONE = 160
+_LONGEST_HOST = 64
+"""Characters of a host name: no more fit into the name of a certificate."""
 
 
 class MailSettings(ListenerSettings):
-    """The mail decoy."""
+    """The mail decoy: takes every message, sends none."""
+
+    port: int = Field(2525, ge=1, le=65_535)
+    """Port it listens on."""
+    decky: str = "mail"
+    """Name of the decky that it is, in events."""
+    hostname: str = "mail.localdomain"
+    """Host name that it greets with and that its certificate is for."""
+    folder: Path | None = None
+    """Where messages are kept; without it `mail` in the data directory."""
+    known_bad: Path | None = None
+    """File with SHA-256 of files that are known to be bad, one a line; for the inbox too."""
+    max_message_bytes: int = Field(2**20, ge=1024, le=2**25)
+    """Largest message, in bytes; a larger one is refused (552) and counted."""
+    max_recipients: int = Field(100, ge=1)
+    """Recipients of one message whose domains are kept; more are taken and counted."""
+    max_connections: int = Field(128, ge=1)
+    """Connections at once; more are refused (421) and counted."""
+    max_connections_peer: int = Field(16, ge=1)
+    """Connections of one peer (of IPv6: one /64) at once; more are refused (421) and counted."""
+    max_messages: int = Field(100, ge=1)
+    """Messages of one connection; then it is closed (421) and counted."""
+    session_s: float = Field(120.0, gt=0)
+    """Seconds that a connection may last in all."""
+    max_folder_bytes: int = Field(2**30, ge=0)
+    """Bytes of all kept messages; a message beyond is judged, not kept, and refused for now (452)."""
+
+    @field_validator("hostname")
+    @classmethod
+    def _is_a_host(cls, name: str) -> str:
+        if len(name) > _LONGEST_HOST or not _HOST.fullmatch(name):
+            raise ValueError(f"{name!r} is no host name")
+        return name
+
+    @field_validator("decky")
+    @classmethod
+    def _is_a_segment(cls, name: str) -> str:
+        if not name or any(char in ".*>" or char.isspace() for char in name):
+            raise ValueError("a decky's name has no dot, star, > or white space")
+        return name
 
 
 class DecoySettings(Section):

@@ -99,6 +99,31 @@ LOSS: dict[str, Words] = {
         "DNS connection turned away: too many",
         "DNS connections turned away: too many",
     ),
+    "mail_refused": ("mail connection turned away: too many", "mail connections turned away: too many"),
+    "mail_too_large": ("mail that was too large", "mails that were too large"),
+    "mail_recipients_beyond": (
+        "recipient of a mail counted only",
+        "recipients of mails counted only",
+    ),
+    "mail_messages_beyond": (
+        "mail connection closed: too many mails",
+        "mail connections closed: too many mails",
+    ),
+    "mail_folder_full": (
+        "mail judged and not kept: no room",
+        "mails judged and not kept: no room",
+    ),
+    "mail_not_stored": ("mail event that could not be stored", "mail events that could not be stored"),
+    "mail_depth_capped": ("mail with parts too deep to open", "mails with parts too deep to open"),
+    "mail_parts_capped": ("part of a mail not looked at", "parts of mails not looked at"),
+    "mail_heads_capped": ("head of a mail read in part", "heads of mails read in part"),
+    "mail_archive_lists_capped": (
+        "archive in a mail searched, not listed",
+        "archives in mails searched, not listed",
+    ),
+    "mail_urls_capped": ("mail with too many links", "mails with too many links"),
+    "entries_refused": ("entry of a list refused", "entries of lists refused"),
+    "entries_beyond": ("entry beyond a list's bound", "entries beyond lists' bounds"),
     "contradictory": ("observation that contradicts its topic", "observations that contradict their topics"),
 }
 """What is not in the database, or only in part."""
@@ -168,6 +193,9 @@ TROUBLE: dict[str, Words] = {
     "dns_refused": ("DNS question about other zones", "DNS questions about other zones"),
     "dns_tcp_timeouts": ("DNS connection too slow", "DNS connections too slow"),
     "dns_tcp_broken": ("DNS connection broken off", "DNS connections broken off"),
+    "mail_timeouts": ("mail connection out of time", "mail connections out of time"),
+    "mail_faults": ("fault in a mail connection", "faults in mail connections"),
+    "mail_urls_broken": ("link of a mail that could not be read", "links of mails that could not be read"),
     "leases_lost": ("time that asking was given up", "times that asking was given up"),
 }
 """What had to be done again, was kept though nobody knew it, or is news only."""
@@ -226,6 +254,11 @@ WORK: dict[str, Words] = {
     "canary_reports": ("browser that told what it is", "browsers that told what they are"),
     "http_requests": ("HTTP request", "HTTP requests"),
     "dns_questions": ("DNS question", "DNS questions"),
+    "mail_connections": ("mail connection", "mail connections"),
+    "mail_inside": ("mail connection open", "mail connections open"),
+    "mail_messages": ("mail", "mails"),
+    "mail_kept": ("mail kept", "mails kept"),
+    "mail_logins": ("mail log-in", "mail log-ins"),
     "lines_left_out": ("line that its table leaves out", "lines that their tables leave out"),
     "left_out": ("line that its table leaves out", "lines that its table leaves out"),
     "values_not_derived": (

@@ -18,6 +18,7 @@ from decnet.decoys.canary.desk import Desk
 from decnet.decoys.dns.listener import CanaryDns
 from decnet.decoys.http.listener import CanaryHttp
 from decnet.decoys.listener import Listener, MakeListener, Place
+from decnet.decoys.mail.listener import make_mail
 from decnet.errors import BusError
 from decnet.keyed import load_key
 from decnet.logs import get_logger
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
 
 log = get_logger(__name__)
-LISTENERS: tuple[MakeListener, ...] = ()
+LISTENERS: tuple[MakeListener, ...] = (make_mail,)
 """Every decoy beside those of canary tokens, which share one desk."""
 
 

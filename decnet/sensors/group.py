@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from decnet.config import SensorSpec, Settings
+from decnet.config import INBOX, SensorSpec, Settings
 from decnet.logs import get_logger
 from decnet.sensors.files.listing import reason_of
 from decnet.sensors.files.names import is_log_name
@@ -28,6 +28,8 @@ MakeRun = Callable[[SensorSpec], SensorRun]
 
 def is_top(spec: SensorSpec) -> bool:
     """Whether a sensor's path is a directory with the logs somewhere below it, not in it."""
+    if spec.kind == INBOX:
+        return False
     if spec.kind in TOPS:
         return True
     try:

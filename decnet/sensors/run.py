@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, Protocol
 
 from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
@@ -16,7 +16,9 @@ from decnet.bus.publish import publish_safely
 from decnet.config import SensorSpec, Settings, table_name
 from decnet.errors import BusError, DatabaseError, SensorError
 from decnet.logs import get_logger
+from decnet.sensors.files.changes import Changes
 from decnet.sensors.files.checkpoint import CheckpointStore, State, pack, sensor_key, unpack
+from decnet.sensors.files.cutting import Batch
 from decnet.sensors.files.tailer import Tailer
 from decnet.sensors.kinds import foreign, plain_kind, sniffer
 from decnet.sensors.names import Names
@@ -36,6 +38,26 @@ PASSED_TOLD = 50
 """Files passed over that are named; of more the number is told."""
 REFUSALS_TOLD_S = 10.0
 """Seconds between warnings about refused lines at least: a log may be nothing else."""
+
+
+class Tail(Protocol):
+    """What reads the files of a sensor; see :class:`decnet.sensors.files.tailer.Tailer`."""
+
+    problems: dict[str, str]
+    passed: dict[str, str]
+    over: int
+    changes: Changes
+
+    @property
+    def files(self) -> int: ...
+    @property
+    def torn(self) -> int: ...
+    def read(self) -> Batch: ...
+    def bytes_behind(self) -> int: ...
+    def stale(self, seconds: float) -> dict[str, float]: ...
+    def to_state(self) -> State: ...
+    def restore(self, state: State) -> None: ...
+    def close(self) -> None: ...
 
 
 class SensorRun:
@@ -81,8 +103,12 @@ class SensorRun:
         spec = self.spec
         sensor, kind = self._settings.sensor, plain_kind(spec.kind)
         ask, by_content = sniffer(kind, sensor.formats), bool(table_name(kind))
-        self.tailer = Tailer(spec.path, sensor, spec.start, ask, by_content=by_content)
+        self.tailer: Tail = Tailer(spec.path, sensor, spec.start, ask, by_content=by_content)
         self.source: Source = make_source(spec, self._settings, self._secret)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begins with a fresh tailer and a fresh source."""
         if self._names is not None:
             self.source.use_names(self._names.token)
         self._told = 0

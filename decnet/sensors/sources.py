@@ -162,7 +162,8 @@ class Source(ABC):
         """What else was left out or came twice, and how often; how often a clock jumped."""
         return {
             "repeated": self.repeats.count, "given_up": 0, "overfull": 0, "commands_dropped": 0, "items_dropped": 0,
-            "clock_jumps": 0, "left_out": 0, "not_derived": 0, "elements_dropped": 0,
+            "clock_jumps": 0, "left_out": 0, "not_derived": 0, "elements_dropped": 0, "entries_refused": 0,
+            "entries_beyond": 0,
         }  # fmt: skip
 
     def last_jump(self) -> str:

@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from decnet.bounds import bitten
 from decnet.bus.base import BaseBus
-from decnet.config import SensorSpec, Settings
+from decnet.config import INBOX, SensorSpec, Settings
 from decnet.errors import SensorError
 from decnet.keyed import load_key
 from decnet.logs import get_logger
+from decnet.mail.facts import BOUNDS as MAIL_BOUNDS
 from decnet.runtime.received import Received
 from decnet.runtime.worker import Transaction, Worker
 from decnet.sensors.files.checkpoint import CheckpointStore, FileStore, RepoStore
 from decnet.sensors.formats.shelf import shelf_of
 from decnet.sensors.formats.values import CUT
 from decnet.sensors.group import SensorGroup, is_top
+from decnet.sensors.inbox.run import InboxRun, known_in
+from decnet.sensors.inbox.source import Known
 from decnet.sensors.names import FileNames, Names, RepoNames
 from decnet.sensors.run import SensorRun
 from decnet.sensors.sources import start_time
@@ -42,6 +45,7 @@ _TOTALS = {
     "bytes_lost": "lost_bytes", "commands_dropped": "commands_dropped", "items_dropped": "items_dropped",
     "clock_jumps": "clock_jumps", "files_passed_over": "passed_over_count", "lines_left_out": "left_out",
     "values_not_derived": "not_derived", "elements_dropped": "elements_dropped",
+    "entries_refused": "entries_refused", "entries_beyond": "entries_beyond",
 }  # fmt: skip
 """Figure of the worker → figure of each sensor that it is the sum of."""
 
@@ -59,6 +63,7 @@ class SensorsWorker(Worker):
         self.runs: list[SensorRun | SensorGroup] = []
         self._make: Callable[[SensorSpec], None] = lambda spec: None
         self._fleet_read = False
+        self._known: Known | None = None
         self._faults: list[str] = []
         """What is wrong with the operator's tables of formats."""
 
@@ -69,6 +74,7 @@ class SensorsWorker(Worker):
         self.runs, self._broken, self._fleet_read = [], {}, False
         self._faults = await asyncio.to_thread(self._read_formats)
         names = self._names(repo)
+        self._known = known_in(repo, asyncio.get_running_loop())
         self._make = lambda spec: self._add(spec, key, bus, store, names)
         for spec in self._settings.sensors:
             self._make(spec)
@@ -94,6 +100,8 @@ class SensorsWorker(Worker):
 
     def _add(self, spec: SensorSpec, key: bytes, bus: BaseBus, store: CheckpointStore, names: Names) -> None:
         def make(one: SensorSpec) -> SensorRun:
+            if one.kind == INBOX:
+                return InboxRun(one, self._settings, key, bus, store, names, self._known)
             return SensorRun(one, self._settings, key, bus, store, names)
 
         try:
@@ -159,7 +167,7 @@ class SensorsWorker(Worker):
             "last_line_age": min(ages, default=None),
             "sensors": rows,
             "formats_failed": len(self._faults),
-            **bitten(CUT),
+            **bitten(CUT, *MAIL_BOUNDS),
             "degraded": _degraded(rows, self._faults),
         }
 

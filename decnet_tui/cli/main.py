@@ -90,7 +90,7 @@ def root(
         typer.Option(
             help="KIND=PATH[,from=start|end|DATE]; kinds: cowrie, opencanary, jsonl, table (any format of"
             " `sensors formats`) or table:NAME for a log or a directory of logs, tpot or dshield for the top directory of such a"
-            " system, below which all logs are found. Repeatable."
+            " system, below which all logs are found, inbox for a folder of mails, webhooks and lists. Repeatable."
         ),
     ] = None,
     bus: Annotated[

@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from decnet.config import SensorSpec
 
-KINDS = ("cowrie", "opencanary", "jsonl", "table", "tpot", "dshield")
+KINDS = ("cowrie", "opencanary", "jsonl", "table", "tpot", "dshield", "inbox")
 """Kinds of log, and systems whose top directory is given; ``table`` is any format that there is a table for."""
 _TABLE = re.compile(r"table:[a-z][a-z0-9_]{0,39}")
 

@@ -23,7 +23,7 @@ KEYS = (
     "passed_over_count", "stale", "waiting", "repeated", "joined_lines", "cut", "unknown", "unknown_ids", "bad_utf8",
     "homeless", "unfinished", "given_up", "open_sessions", "evicted", "overfull", "published", "unpublishable",
     "recordings_missing", "recordings_too_large", "names", "commands_dropped", "items_dropped", "clock_jumps", "last_jump",
-    "left_out", "left_ids", "not_derived", "elements_dropped",
+    "left_out", "left_ids", "not_derived", "elements_dropped", "entries_refused", "entries_beyond",
 )  # fmt: skip
 NAMED = 20
 """Files passed over that are named as text; ``--json`` has more of them."""

@@ -111,6 +111,22 @@ BOUNDS: list[tuple[str, float, float, float | None]] = [
     ("decoys.canary_dns.max_connections", 64, 1, None),
     ("decoys.canary_dns.max_connections_peer", 4, 1, None),
     ("decoys.canary_dns.tcp_timeout_s", 10.0, ABOVE_0, None),
+    ("inbox.max_files", 10000, 1, None),
+    ("inbox.max_message_bytes", 33554432, 1024, None),
+    ("inbox.max_body_bytes", 1048576, 1024, None),
+    ("inbox.max_list_bytes", 33554432, 1024, None),
+    ("inbox.max_list_entries", 200000, 1, None),
+    ("inbox.max_lists", 100, 1, None),
+    ("inbox.lists_every_s", 300.0, ABOVE_0, None),
+    ("inbox.batch_bytes", 8388608, 65536, None),
+    ("decoys.mail.port", 2525, 1, 65535),
+    ("decoys.mail.max_message_bytes", 1048576, 1024, 33554432),
+    ("decoys.mail.max_recipients", 100, 1, None),
+    ("decoys.mail.max_connections", 128, 1, None),
+    ("decoys.mail.max_connections_peer", 16, 1, None),
+    ("decoys.mail.max_messages", 100, 1, None),
+    ("decoys.mail.session_s", 120.0, ABOVE_0, None),
+    ("decoys.mail.max_folder_bytes", 1073741824, 0, None),
     ("console.ring", 50000, 100, None),
     ("console.write_mode_min", 15.0, ABOVE_0, None),
     ("notify.per_minute", 6, 1, 600),
@@ -140,6 +156,8 @@ WORDS = {
     "intel.folder": None, "intel.files": (), "intel.own_networks": (),
     "decoys.watch_keys": False, "decoys.canary_http.enabled": False, "decoys.canary_http.host": "127.0.0.1", "decoys.canary_http.base_url": None,
     "decoys.canary_http.trusted_proxies": (), "decoys.canary_dns.enabled": False,
+    "decoys.mail.enabled": False, "decoys.mail.host": "127.0.0.1", "decoys.mail.decky": "mail", "decoys.mail.folder": None,
+    "decoys.mail.hostname": "mail.localdomain", "decoys.mail.known_bad": None,
     "decoys.canary_dns.host": "127.0.0.1", "decoys.canary_dns.zone": None, "decoys.canary_dns.answer": "127.0.0.1",
 }  # fmt: skip
 
@@ -205,7 +223,7 @@ def test_a_number_of_seconds_is_finite(value: float) -> None:
     [
         ("bus.type", "amqp"), ("ttp.rule_store_type", "redis"), ("mutator.substrate", "docker"), ("console.glyphs", "emoji"),
         ("log.format", "xml"), ("log.level", "TRACE"), ("mutator.quiet", "perhaps"),
-        *((f"decoys.{name}.host", wrong) for name in ("canary_http", "canary_dns") for wrong in ("", "all", "localhost")),
+        *((f"decoys.{name}.host", wrong) for name in ("canary_http", "canary_dns", "mail") for wrong in ("", "all", "localhost")),
         *(("decoys.canary_http.base_url", wrong) for wrong in
           ("", "files.example", "ftp://files.example", "http://", "http://a b", "http://h:0", "http://h:x", "http://h/x",
            "http://h?x", "http://h#x", "http://u@h", "http://h\r\nx", "http://-h")),
@@ -214,6 +232,8 @@ def test_a_number_of_seconds_is_finite(value: float) -> None:
           ("", ".", "a..b", "a b", "-a", "x" * 64, ".".join(["x" * 40] * 3 + ["x" * 38]))),
         *(("decoys.canary_dns.answer", wrong) for wrong in ("", "::1", "host")),
         ("decoys.canary_dns.enabled", True),
+        *(("decoys.mail.hostname", wrong) for wrong in ("", "a b", "-a", "a\r\nb", ".".join(["x" * 32] * 2))),
+        *(("decoys.mail.decky", wrong) for wrong in ("", "a.b", "a b", "*", ">")),
     ],
 )  # fmt: skip
 def test_words_outside_their_list_are_refused(name: str, wrong: str) -> None:

@@ -29,12 +29,14 @@ from decnet.decoys.canary.desk import Desk
 from decnet.decoys.dns.listener import CanaryDns
 from decnet.decoys.http.listener import CanaryHttp
 from decnet.decoys.listener import Place
+from decnet.decoys.mail.listener import FIGURES, MailListener
 from decnet.decoys.worker import DecoysWorker
 from decnet.engine import Engine
 from decnet.events.fields import Epoch
 from decnet.events.session import Joined, SessionEnded
 from decnet.intel.asking import Asker
 from decnet.intel.worker import IntelWorker
+from decnet.mail.facts import BOUNDS as MAIL_BOUNDS
 from decnet.mutator.worker import MutatorWorker
 from decnet.recorder.plan import Plan
 from decnet.recorder.worker import LEFT_OUT, RecorderWorker
@@ -84,6 +86,8 @@ IN_HEALTH = {
 """Attribute that counts to its name in health, by file."""
 NO_HEALTH = {
     "decoys/doors.py": {"_all": "connections open now"},
+    "decoys/mail/folder.py": {"bytes": "the room that kept mails take"},
+    "decoys/mail/protocol.py": {"_messages": "the mails of one connection"},
     "decoys/http/request.py": {"_fed": "the bytes of one request"},
     "bus/memory.py": {"bytes": "the room that a stream in memory takes"},
     "bus/nats/decoded.py": {"_bytes": "the room that events decoded once take"},
@@ -248,7 +252,8 @@ def decoys() -> tuple[dict[str, Any], set[str]]:
     worker = DecoysWorker(settings)
     worker.desk = desk = Desk(settings, None)  # type: ignore[arg-type]
     http, dns = CanaryHttp(place, desk), CanaryDns(place, desk)
-    worker.listeners = [http, dns]
+    mail = MailListener(place)
+    worker.listeners = [http, dns, mail]
     places = (ROOT / "decoys").rglob("*.py")
     text = "".join(path.read_text("utf-8") for path in places)
     names = set(re.findall(r'"((?:canary|http|dns)_[a-z_]+)"', text)) - {
@@ -260,6 +265,10 @@ def decoys() -> tuple[dict[str, Any], set[str]]:
     names |= {
         f"{port}_{what}" for port in ("http", "dns_tcp") for what in re.findall(r"_name\}_([a-z_]+)", text)
     }
+    names |= {*FIGURES, *MAIL_BOUNDS, "mail_inside"}
+    mail.figures = dict.fromkeys(FIGURES, 7)
+    mail._live = set(range(7))  # type: ignore[arg-type]
+    BITES.update(dict.fromkeys(MAIL_BOUNDS, 7))
     keys = {name for name in names if name.startswith("canary_keys")}
     worker.counts.update(dict.fromkeys(keys, 7))
     desk.counts.update({name: 7 for name in names - keys if name.startswith("canary")})
