@@ -21,32 +21,32 @@ from textual.screen import Screen
 from decnet.config import Settings
 from decnet.hostile import visible
 from decnet.logs import get_logger
-from decnet_tui import clipboard, commandline, glyphs
-from decnet_tui.beginning import begin
-from decnet_tui.commands import CHANGES, COMMANDS
+from decnet_tui.actions.desk import Desk
+from decnet_tui.actions.rule_form import RuleForm
+from decnet_tui.commands import CHANGES, COMMANDS, typed
 from decnet_tui.commands.base import Command
-from decnet_tui.desk import Desk
-from decnet_tui.feed import Feed
-from decnet_tui.following import Following
+from decnet_tui.commands.following import Following
 from decnet_tui.keymap import Keys
-from decnet_tui.lastwords import error_console
-from decnet_tui.link import Link
-from decnet_tui.loading import Loader
-from decnet_tui.pacing import Pace
-from decnet_tui.ruleform import RuleForm
-from decnet_tui.scope import Scope, scope_of
+from decnet_tui.launch.beginning import begin
+from decnet_tui.model.access import Session
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.link import Link
+from decnet_tui.model.scope import Scope, scope_of
 from decnet_tui.screens import VIEWS, header
 from decnet_tui.screens.base import TextView, View, wrapped
 from decnet_tui.screens.found import FoundView
 from decnet_tui.screens.help import HelpView
 from decnet_tui.screens.levels import LevelsView
+from decnet_tui.screens.loading import Loader
 from decnet_tui.screens.palette import PaletteView
 from decnet_tui.screens.rules import RulesView
 from decnet_tui.screens.table import TableView
 from decnet_tui.screens.traffic import TrafficView
-from decnet_tui.session import Session
+from decnet_tui.widgets import clipboard, glyphs
 from decnet_tui.widgets.form import FormPane
+from decnet_tui.widgets.last_words import error_console
 from decnet_tui.widgets.line_list import LineList
+from decnet_tui.widgets.pacing import Pace
 from decnet_tui.widgets.prompt import Prompt, Question
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, TextLines, use_colour
 
@@ -356,8 +356,8 @@ class DecnetApp(App[str], inherit_bindings=False):
 
     def run_line(self, line: str) -> None:
         """Does what a typed line means."""
-        name, rest = commandline.split(line)
-        command = commandline.find(self.keys.commands, name)
+        name, rest = typed.split(line)
+        command = typed.find(self.keys.commands, name)
         if command is None:
             self.say(f"no command {name}; ctrl+p shows all", bad=True)
         else:
@@ -365,11 +365,11 @@ class DecnetApp(App[str], inherit_bindings=False):
 
     def line_problem(self, line: str) -> str:
         """What is wrong with a line so far."""
-        return commandline.problem(self.keys.commands, line)
+        return typed.problem(self.keys.commands, line)
 
     def complete_line(self, line: str) -> list[str]:
         """Whole lines that could be meant."""
-        return commandline.complete(self, self.keys.commands, line)
+        return typed.complete(self, self.keys.commands, line)
 
     # --- asking
 

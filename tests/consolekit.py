@@ -14,9 +14,9 @@ from decnet.bus.base import Event
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
 from decnet_tui.app import DecnetApp
-from decnet_tui.session import RuleRow
-from decnet_tui.store import StoredRules
-from decnet_tui.whereabouts import Whereabouts
+from decnet_tui.model.access import RuleRow
+from decnet_tui.model.rules import StoredRules
+from decnet_tui.model.whereabouts import Whereabouts
 
 
 class Clock:

@@ -14,9 +14,9 @@ import typer
 from decnet.attack.catalogue import load_catalogue
 from decnet.errors import DecnetError
 from decnet.hostile import visible
-from decnet_tui.actorpage import linked_lines, where_line
-from decnet_tui.attackerrows import attacker_rows
 from decnet_tui.cli import common
+from decnet_tui.model.actor_page import linked_lines, where_line
+from decnet_tui.model.attackers import attacker_rows
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository

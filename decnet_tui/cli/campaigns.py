@@ -11,11 +11,11 @@ import typer
 from decnet.attack.catalogue import load_catalogue
 from decnet.errors import DecnetError
 from decnet.hostile import visible
-from decnet_tui import linkedrows as linked
-from decnet_tui.attackerrows import Where, place_row
 from decnet_tui.cli import common
 from decnet_tui.cli.identities import day, place_text
 from decnet_tui.cli.lists import Asn, Attacker, Country, no_match
+from decnet_tui.model import identities as linked
+from decnet_tui.model.attackers import Where, place_row
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -106,7 +106,7 @@ def campaign(
 async def campaign_page(repo: BaseRepository, places: Places, which: str) -> dict[str, Any]:
     """The row of ``campaigns``, with where its addresses are. Raises DecnetError for a campaign that is not known.
 
-    ``joined`` are its identities of several addresses, at most :data:`decnet_tui.linkedrows.MAX_JOINED`, the last seen first.
+    ``joined`` are its identities of several addresses, at most :data:`decnet_tui.model.identities.MAX_JOINED`, the last seen first.
     """
     uuid, before = await linked.campaign_meant(repo, which)
     told = await linked.page_of_campaign(repo, uuid)

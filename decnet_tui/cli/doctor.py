@@ -26,7 +26,7 @@ from decnet.ttp.loader import load_dir
 from decnet_tui.cli import common
 from decnet_tui.cli.sensors import rows_of
 from decnet_tui.cli.stream import bus_settings
-from decnet_tui.figures import losses
+from decnet_tui.model.figures import losses
 
 _MIN_FREE = 512 * 2**20
 _MIN_SQLITE = (3, 35, 0)

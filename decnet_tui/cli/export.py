@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from decnet.errors import ExportError
-from decnet_tui.attackerrows import Where, place_row
 from decnet_tui.cli import common
 from decnet_tui.cli.lists import Asn, Campaign, Country
-from decnet_tui.linkedrows import identity_meant, whose_rows
+from decnet_tui.model.attackers import Where, place_row
+from decnet_tui.model.identities import identity_meant, whose_rows
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository

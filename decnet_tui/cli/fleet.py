@@ -66,8 +66,8 @@ def apply(
 async def _apply(settings: Settings, file: Path) -> dict[str, Any]:
     from decnet.mutator.fleet import load_fleet
     from decnet.mutator.rows import Tools
+    from decnet_tui.actions.fleet import FleetApply
     from decnet_tui.cli import changing
-    from decnet_tui.fleetforms import FleetApply
 
     settings, engine = common.reach(settings)
     tools = Tools.of(settings)
@@ -171,8 +171,8 @@ def _list(services: Sequence[str]) -> str:
 
 
 async def _mutate(settings: Settings, name: str, *, wait: bool, force: bool, reason: str) -> dict[str, Any]:
+    from decnet_tui.actions.fleet import Rotation
     from decnet_tui.cli import changing
-    from decnet_tui.fleetforms import Rotation
 
     async with changing.opened(settings, news=True) as session:
         await _may_rotate(session.store, settings, name, force)
@@ -226,8 +226,8 @@ def interval(
     db: common.DbUrl = None,
 ) -> None:
     """Sets how often a decky rotates."""
+    from decnet_tui.actions.fleet import IntervalChange
     from decnet_tui.cli import changing
-    from decnet_tui.fleetforms import IntervalChange
 
     settings = common.settings_of(config, data_dir=data_dir, db=db)
 

@@ -12,11 +12,11 @@ import typer
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.hostile import visible
-from decnet_tui import linkedrows as linked
-from decnet_tui.attackerrows import Where, country_text, network_text, place_row
 from decnet_tui.cli import common, emptiness, linking
 from decnet_tui.cli.lists import Asn, Attacker, Campaign, Country, no_match
-from decnet_tui.times import span
+from decnet_tui.model import identities as linked
+from decnet_tui.model.attackers import Where, country_text, network_text, place_row
+from decnet_tui.model.words import span
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository

@@ -79,8 +79,8 @@ def _state(row: IgnoredEntry, now: datetime) -> str:
 async def _add(
     settings: Settings, source: str, expires: datetime | None, reason: str | None, as_json: bool
 ) -> None:
+    from decnet_tui.actions.sources import IgnoreSource
     from decnet_tui.cli import changing
-    from decnet_tui.sourceforms import IgnoreSource
 
     change = IgnoreSource(source, expires.timestamp() if expires else None, reason)
     async with changing.opened(settings) as session:
@@ -100,8 +100,8 @@ async def _add(
 async def _add_all(
     settings: Settings, address: str, expires: datetime | None, reason: str | None, as_json: bool
 ) -> None:
+    from decnet_tui.actions.sources import IgnoreAll, same_identity
     from decnet_tui.cli import changing
-    from decnet_tui.sourceforms import IgnoreAll, same_identity
 
     async with changing.opened(settings) as session:
         label, others = await same_identity(session, address)
@@ -121,8 +121,8 @@ async def _add_all(
 
 
 async def _remove(settings: Settings, entry: str, as_json: bool) -> None:
+    from decnet_tui.actions.sources import NoticeSource
     from decnet_tui.cli import changing
-    from decnet_tui.sourceforms import NoticeSource
 
     async with changing.opened(settings) as session:
         known = {row["ignore_id"]: str(row["value"]) for row in await session.store.ignored_sources()}

@@ -15,9 +15,9 @@ import typer
 from decnet.config import Settings
 from decnet.events.ttp import SEVERITIES
 from decnet.ttp.severity import worse
-from decnet_tui.attackerrows import Where, attacker_rows, country_text, network_text
 from decnet_tui.cli import common, emptiness
-from decnet_tui.linkedrows import addresses_cell, campaign_id, campaign_label
+from decnet_tui.model.attackers import Where, attacker_rows, country_text, network_text
+from decnet_tui.model.identities import addresses_cell, campaign_id, campaign_label
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository

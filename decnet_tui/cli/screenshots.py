@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from textual.pilot import Pilot
 
     from decnet_tui.app import DecnetApp
-    from decnet_tui.attach import ConsoleSession
+    from decnet_tui.launch.attach import ConsoleSession
 
 SIZES = ((80, 24), (160, 48))
 _SETTLE_S = 1.3
@@ -33,7 +33,7 @@ def screenshots(
     db: common.DbUrl = None,
 ) -> None:
     """Plays the demo and writes a picture of every view at 80x24 and 160x48."""
-    from decnet_tui.demo import demo_settings
+    from decnet_tui.launch.demo import demo_settings
 
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     configure_logging(settings.log.format, "ERROR")
@@ -43,7 +43,7 @@ def screenshots(
 
 
 async def _take(settings: Settings, out: Path) -> list[Path]:
-    from decnet_tui.attach import start_inside
+    from decnet_tui.launch.attach import start_inside
 
     out.mkdir(parents=True, exist_ok=True)
     session = await start_inside(settings, demo=True)

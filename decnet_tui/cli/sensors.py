@@ -14,8 +14,8 @@ from decnet.hostile import visible
 from decnet.runtime.health import status_of
 from decnet.sensors.files.unwrap import HINTS
 from decnet_tui.cli import common
-from decnet_tui.figures import losses, troubles, works
-from decnet_tui.times import ago, span
+from decnet_tui.model.figures import losses, troubles, works
+from decnet_tui.model.words import ago, span
 
 KEYS = (
     "kind", "path", "state", "age_s", "last_line", "files", "lines", "bytes_behind", "refused", "reasons",

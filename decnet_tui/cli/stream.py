@@ -77,14 +77,14 @@ async def _follow(client: BaseBus, pattern: str, last: int, as_json: bool) -> No
 
 
 def _show(event: Event, as_json: bool) -> None:
-    from decnet_tui.feed import bounded
+    from decnet_tui.model.feed import bounded
 
     event, _ = bounded(event)
     if as_json:
         fields = {"topic": event.topic, "type": event.type, "id": event.id, "ts": event.ts, "v": event.v}
         typer.echo(common.to_json({**fields, "payload": event.payload}))
         return
-    from decnet_tui.summary import summarise
+    from decnet_tui.model.event_text import summarise
 
     clock = time.strftime("%H:%M:%S", time.gmtime(event.ts))
     typer.echo(f"{clock} {visible(event.topic):<36} {summarise(event.topic, event.payload)}")

@@ -130,8 +130,8 @@ async def _send(
     reason: str,
 ) -> dict[str, Any]:
     from decnet.mutator.rows import Tools
+    from decnet_tui.actions.topology import TopologyOp
     from decnet_tui.cli import changing
-    from decnet_tui.fleetops import TopologyOp
 
     async with changing.opened(settings, news=True) as session:
         chosen = fleet or await _only_fleet(session.store)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from decnet_tui.alertchanges import AlertForm
+from decnet_tui.actions.alerts import AlertForm
 from decnet_tui.commands.base import Command
 from decnet_tui.screens.alerts import AlertsView, label_of
 

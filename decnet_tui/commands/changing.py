@@ -6,17 +6,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from decnet.runtime.health import PARTS
-from decnet_tui import journal
+from decnet_tui.actions.forms import Form, PlainForm
+from decnet_tui.actions.rule_form import RuleForm
+from decnet_tui.actions.undo import Entry, last_undoable, undo_of, undoable
+from decnet_tui.actions.workers import LetterRetry, WorkerForm
 from decnet_tui.commands.base import Command
-from decnet_tui.forms import Form, PlainForm
-from decnet_tui.ruleform import RuleForm
+from decnet_tui.model.access import store_errors
+from decnet_tui.model.words import clock
 from decnet_tui.screens.journal import JournalView
 from decnet_tui.screens.rules import RulesView
 from decnet_tui.screens.since import SinceView
 from decnet_tui.screens.workers import LETTERS, WORKERS, WorkersView
-from decnet_tui.session import store_errors
-from decnet_tui.times import clock
-from decnet_tui.workerforms import LetterRetry, WorkerForm
 
 if TYPE_CHECKING:
     from decnet.db.rows.journal import JournalLine
@@ -117,23 +117,23 @@ async def _undo(app: DecnetApp, wanted: str) -> None:
     except store_errors() as error:
         app.say(f"the journal cannot be read: {error}", bad=True)
         return
-    row: journal.Entry | JournalLine | None = None
+    row: Entry | JournalLine | None = None
     if isinstance(app.view, JournalView) and not wanted:
         row = app.view.current
     if wanted:
         row = next((e for e in entries if str(e["id"]) == wanted), None)
-    entry = row if row is not None or wanted else journal.last_undoable(entries, app.session.operator)
+    entry = row if row is not None or wanted else last_undoable(entries, app.session.operator)
     if entry is None:
         app.say(
             f"no change {wanted} in the journal" if wanted else "you have changed nothing that can be undone"
         )
-    elif why := journal.undoable(entry):
+    elif why := undoable(entry):
         app.say(f"cannot be undone: {entry['what']}: {why}", bad=True)
     else:
         before, after = entry["before"], entry.get("after")
         effect = [f"from {_state(after)}", f"back to {_state(before)}"]
         title = f"UNDO {entry['id']}: {entry['what']}"
-        app.propose(PlainForm(title, "restore the former state", effect, journal.undo_of(entry)))
+        app.propose(PlainForm(title, "restore the former state", effect, undo_of(entry)))
 
 
 _WORDS = {"expires_at": "until", "confidence_max": "max"}

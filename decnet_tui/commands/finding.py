@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from decnet_tui.commands.base import Command
-from decnet_tui.filters import FilterError
-from decnet_tui.following import MOST
+from decnet_tui.commands.following import MOST
+from decnet_tui.model.filters import FilterError
 from decnet_tui.widgets.prompt import Question
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from decnet_tui.actions.fleet import IntervalForm, RotationForm
 from decnet_tui.commands.base import Command
-from decnet_tui.fleetforms import IntervalForm, RotationForm
+from decnet_tui.model.words import span
 from decnet_tui.screens.fleet import DeckyLine, FleetView
-from decnet_tui.times import span
 
 if TYPE_CHECKING:
     from decnet_tui.app import DecnetApp

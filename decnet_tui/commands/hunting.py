@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from decnet_tui.backfillform import BackfillForm, store_options
+from decnet_tui.actions.backfill import BackfillForm, store_options
+from decnet_tui.actions.sources import IgnoreForm, same_identity
 from decnet_tui.commands.base import Command
+from decnet_tui.model.access import store_errors
 from decnet_tui.screens.found import FoundView
 from decnet_tui.screens.rules import RulesView
-from decnet_tui.session import store_errors
-from decnet_tui.sourceforms import IgnoreForm, same_identity
 
 if TYPE_CHECKING:
     from decnet_tui.app import DecnetApp

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from decnet.errors import DecnetError
 from decnet.hostile import visible
-from decnet_tui.changes import need_store
+from decnet_tui.actions.changes import need_store
+from decnet_tui.actions.links import LinkForm, meant
 from decnet_tui.commands.base import Command
-from decnet_tui.linkchanges import LinkForm, meant
+from decnet_tui.model.access import store_errors
 from decnet_tui.screens.actorlevel import ActorLevel
 from decnet_tui.screens.actors import ActorsView
 from decnet_tui.screens.compare import CompareLevel
 from decnet_tui.screens.levels import LevelsView
-from decnet_tui.session import store_errors
 
 if TYPE_CHECKING:
     from decnet_tui.app import DecnetApp

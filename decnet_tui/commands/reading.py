@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from decnet.hostile import ELLIPSIS
-from decnet_tui import clipboard, export
 from decnet_tui.commands.base import Command
+from decnet_tui.model import export
 from decnet_tui.screens.base import TIME_FORMATS
+from decnet_tui.widgets import clipboard
 
 if TYPE_CHECKING:
     from decnet_tui.app import DecnetApp

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from decnet_tui.commands.base import Command
-from decnet_tui.filters import FilterError
+from decnet_tui.model.filters import FilterError
 from decnet_tui.screens.levels import LevelsView
 from decnet_tui.screens.table import TableView
 from decnet_tui.widgets.prompt import Question

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from decnet.db.rows.linking import CampaignName, ListedIdentity, MemberSeen
 from decnet.db.rows.lists import AttackerTold, ListedAttacker, ListedSession, Often
 from decnet.hostile import visible
-from decnet_tui.actorpage import client_text, linked_lines, seen_line, where_line
-from decnet_tui.attackerrows import PTR, country_text, network_text
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed
-from decnet_tui.linkedrows import addresses_text, campaign_label, counted, identity_label
-from decnet_tui.scope import Scope, scope_of
+from decnet_tui.actions.changes import need_store
+from decnet_tui.model.access import Session
+from decnet_tui.model.actor_page import client_text, linked_lines, seen_line, where_line
+from decnet_tui.model.attackers import PTR, country_text, network_text
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.identities import addresses_text, campaign_label, counted, identity_label
+from decnet_tui.model.scope import Scope, scope_of
 from decnet_tui.screens.base import View
 from decnet_tui.screens.evidence import CommandsLevel, lasted
 from decnet_tui.screens.pages import PageLevel
-from decnet_tui.session import Session
 
 if TYPE_CHECKING:
-    from decnet_tui.whereabouts import Whereabouts
+    from decnet_tui.model.whereabouts import Whereabouts
 
 MAX_SESSIONS = 200
 """Sessions on the page; ``i`` lists all."""

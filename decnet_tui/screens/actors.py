@@ -16,23 +16,23 @@ from decnet.events.ttp import SEVERITIES
 from decnet.hostile import visible
 from decnet.ids import identity_id
 from decnet.turns import in_turns
-from decnet_tui.attackerrows import NOWHERE, country_text, network_text
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed
-from decnet_tui.linkedrows import campaign_line, counted
+from decnet_tui.actions.changes import need_store
+from decnet_tui.model.access import Session
+from decnet_tui.model.attackers import NOWHERE, country_text, network_text
+from decnet_tui.model.event_text import short
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.identities import campaign_line, counted
+from decnet_tui.model.words import clock
 from decnet_tui.screens.actorlevel import ActorLevel
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.evidence import CommandsLevel, severity_style
 from decnet_tui.screens.levels import LevelsView, TableLevel, left_out
 from decnet_tui.screens.profiles import Known, known_of, profile_lines, said_lines
 from decnet_tui.screens.table import Column
-from decnet_tui.session import Session
-from decnet_tui.summary import short
-from decnet_tui.times import clock
 from decnet_tui.widgets.strips import PLAIN, WARN
 
 if TYPE_CHECKING:
-    from decnet_tui.whereabouts import Whereabouts
+    from decnet_tui.model.whereabouts import Whereabouts
 
 MAX_ACTORS = 2000
 NEW_S = 86_400.0

@@ -8,18 +8,18 @@ from typing import Any
 
 from decnet.db.rows.attribution import Alert, Explanation, Support
 from decnet.db.rows.recorder import EndedPayload, SessionFacts
-from decnet_tui import glyphs
-from decnet_tui.actornames import addresses
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed
-from decnet_tui.linkedrows import addresses_text, identity_label
-from decnet_tui.scope import Scope, scope_of
+from decnet_tui.actions.changes import need_store
+from decnet_tui.model.access import Session
+from decnet_tui.model.actor_names import addresses
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.identities import addresses_text, identity_label
+from decnet_tui.model.scope import Scope, scope_of
+from decnet_tui.model.words import clock
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.evidence import CommandsLevel, lasted
 from decnet_tui.screens.levels import LevelsView, TableLevel, left_out
 from decnet_tui.screens.table import Column, WordsColumn
-from decnet_tui.session import Session
-from decnet_tui.times import clock
+from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, WARN
 
 MAX_ALERTS = 500

@@ -7,15 +7,15 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from decnet.hostile import visible
-from decnet_tui.feed import Feed
-from decnet_tui.scope import Scope, scope_of
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.scope import Scope, scope_of
 from decnet_tui.widgets.strips import KEY, PLAIN, Line
 
 if TYPE_CHECKING:
     from rich.style import Style
 
     from decnet_tui.app import DecnetApp
-    from decnet_tui.session import Session
+    from decnet_tui.model.access import Session
 
 TIME_FORMATS = ("clock", "date", "age")
 TIME_WIDTHS = {"clock": 8, "date": 19, "age": 6}

@@ -10,10 +10,11 @@ from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows.linking import ListedCampaign, ListedIdentity
 from decnet.db.rows.lists import ListedSession
 from decnet.hostile import visible
-from decnet_tui.attackerrows import country_text, network_text
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed
-from decnet_tui.linkedrows import (
+from decnet_tui.actions.changes import need_store
+from decnet_tui.model.access import Session
+from decnet_tui.model.attackers import country_text, network_text
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.identities import (
     ONE_KIT,
     addresses_cell,
     asset_line,
@@ -23,7 +24,8 @@ from decnet_tui.linkedrows import (
     identity_label,
     page_of_campaign,
 )
-from decnet_tui.scope import Scope, campaign_scope
+from decnet_tui.model.scope import Scope, campaign_scope
+from decnet_tui.model.words import clock
 from decnet_tui.screens.actorlevel import ActorLevel, session_line
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.evidence import CommandsLevel, SessionsLevel
@@ -32,11 +34,9 @@ from decnet_tui.screens.levels import LevelsView, TableLevel
 from decnet_tui.screens.pages import PageLevel
 from decnet_tui.screens.sections import Entry
 from decnet_tui.screens.table import Column
-from decnet_tui.session import Session
-from decnet_tui.times import clock
 
 if TYPE_CHECKING:
-    from decnet_tui.whereabouts import Whereabouts
+    from decnet_tui.model.whereabouts import Whereabouts
 
 MAX_CAMPAIGNS = 500
 MAX_SESSIONS = 200

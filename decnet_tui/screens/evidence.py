@@ -15,17 +15,17 @@ from decnet.db.rows.lists import ListedSession, ListedTag, TagBehind
 from decnet.db.rows.recorder import EndedPayload
 from decnet.events.ttp import SEVERITIES
 from decnet.hostile import visible
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed
-from decnet_tui.linkedrows import addresses_text, identity_label
-from decnet_tui.scope import Scope, scope_of
+from decnet_tui.actions.changes import need_store
+from decnet_tui.model.access import Session
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.identities import addresses_text, identity_label
+from decnet_tui.model.scope import Scope, scope_of
+from decnet_tui.model.session_page import SessionData, TaggedCommand, fact_lines, head_lines, read_session
+from decnet_tui.model.words import clock, span
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.levels import Level, TableLevel
 from decnet_tui.screens.playback import PlaybackLevel
 from decnet_tui.screens.table import Column, plain_value
-from decnet_tui.session import Session
-from decnet_tui.sessiondata import SessionData, TaggedCommand, fact_lines, head_lines, read_session
-from decnet_tui.times import clock, span
 from decnet_tui.widgets.strips import BAD, BOLD, FAINT, KEY, PLAIN, WARN, Line
 
 MAX_ROWS = 1000

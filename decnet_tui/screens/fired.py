@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows.lists import ListedTag, TagBehind
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed
+from decnet_tui.actions.changes import need_store
+from decnet_tui.model.access import Session
+from decnet_tui.model.feed import Feed
 from decnet_tui.screens.evidence import TagsLevel
 from decnet_tui.screens.levels import TableLevel
 from decnet_tui.screens.table import Column
-from decnet_tui.session import Session
 
 if TYPE_CHECKING:
     from decnet_tui.app import DecnetApp

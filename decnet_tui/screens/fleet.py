@@ -9,13 +9,13 @@ from typing import Any
 from rich.style import Style
 
 from decnet.db.rows.fleet import DeckyRow, MutationRow
-from decnet_tui import glyphs
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed
-from decnet_tui.fleetforms import listed
+from decnet_tui.actions.changes import need_store
+from decnet_tui.actions.fleet import listed
+from decnet_tui.model.access import Session
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.words import clock, span
 from decnet_tui.screens.table import Column, TableView
-from decnet_tui.session import Session
-from decnet_tui.times import clock, span
+from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import BAD, GOOD, PLAIN, WARN
 
 LIVE_S = 3600.0

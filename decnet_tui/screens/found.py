@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from decnet.db.rows.lists import Hit
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed
+from decnet_tui.actions.changes import need_store
+from decnet_tui.model.access import Session
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.words import clock
 from decnet_tui.screens.table import Column, TableView
-from decnet_tui.session import Session
-from decnet_tui.times import clock
 
 if TYPE_CHECKING:
     from decnet_tui.app import DecnetApp

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from decnet.hostile import ELLIPSIS, visible
-from decnet_tui import glyphs
-from decnet_tui.feed import Feed
-from decnet_tui.link import Link
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.link import Link
+from decnet_tui.model.words import clock, count_short, span
 from decnet_tui.screens import VIEWS
 from decnet_tui.screens.base import View
 from decnet_tui.screens.traffic import sparkline
 from decnet_tui.screens.workers import state_text
-from decnet_tui.times import clock, count_short, span
+from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import BAD, BOLD, CURSOR, FAINT, GOOD, PLAIN, WARN, Line, spread
 
 STRIP_ROOTS = 4

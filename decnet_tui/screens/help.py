@@ -5,10 +5,10 @@ from __future__ import annotations
 from textwrap import wrap
 
 from decnet.hostile import visible
-from decnet_tui import glyphs
-from decnet_tui.feed import Feed
 from decnet_tui.keymap import Keys
+from decnet_tui.model.feed import Feed
 from decnet_tui.screens.base import TextView
+from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import BOLD, KEY, PLAIN, Line
 
 WIDTH = 80 - 17

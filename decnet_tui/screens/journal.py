@@ -8,13 +8,13 @@ from typing import Any
 from rich.style import Style
 
 from decnet.db.rows.journal import JournalLine
-from decnet_tui import glyphs
-from decnet_tui.changes import End, need_store
-from decnet_tui.feed import Feed
-from decnet_tui.journal import BY_ITSELF, Entry, with_expiries
+from decnet_tui.actions.changes import End, need_store
+from decnet_tui.actions.undo import BY_ITSELF, Entry, with_expiries
+from decnet_tui.model.access import Session
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.words import clock
 from decnet_tui.screens.table import Column, TableView
-from decnet_tui.session import Session
-from decnet_tui.times import clock
+from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import BAD, GOOD, PLAIN, WARN
 
 MAX_ROWS = 500

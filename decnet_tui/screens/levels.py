@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from decnet_tui.feed import Feed
-from decnet_tui.scope import Scope
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.scope import Scope
 from decnet_tui.screens.base import View
 from decnet_tui.screens.table import R, TableView
 from decnet_tui.widgets.strips import Line
 
 if TYPE_CHECKING:
     from decnet_tui.app import DecnetApp
-    from decnet_tui.session import Session
+    from decnet_tui.model.access import Session
 
 
 class OfRule(TypedDict):

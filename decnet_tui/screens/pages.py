@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from decnet.hostile import visible
-from decnet_tui.feed import Feed
-from decnet_tui.scope import Scope
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.scope import Scope
 from decnet_tui.screens.base import View
 from decnet_tui.screens.levels import Level
 from decnet_tui.screens.sections import Entry, SectionsView, heading

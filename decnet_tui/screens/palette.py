@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from decnet_tui.commands.base import Command
-from decnet_tui.feed import Feed
 from decnet_tui.keymap import Keys, shown
+from decnet_tui.model.feed import Feed
 from decnet_tui.screens.base import View
 from decnet_tui.widgets.strips import FAINT, KEY, PLAIN, Line, fit
 

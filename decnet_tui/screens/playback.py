@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from decnet_tui.feed import Feed
-from decnet_tui.playback import Player, screen_size
+from decnet_tui.model.access import Session
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.playback import Player, screen_size
+from decnet_tui.model.session_page import SessionData, read_session
+from decnet_tui.model.words import span
 from decnet_tui.screens.levels import Level
-from decnet_tui.session import Session
-from decnet_tui.sessiondata import SessionData, read_session
-from decnet_tui.times import span
 from decnet_tui.widgets.strips import PLAIN, Line
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.style import Style
 
-from decnet_tui import glyphs
-from decnet_tui.feed import Feed
+from decnet_tui.model.access import RuleRow, Session
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.words import clock, span
 from decnet_tui.screens.table import Column, TableView
-from decnet_tui.session import RuleRow, Session
-from decnet_tui.times import clock, span
+from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import BAD, GOOD, PLAIN, WARN
 
 FIRED_SECONDS = 300.0

@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from decnet.hostile import visible
-from decnet_tui import whatsnew
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed
-from decnet_tui.scope import Scope
+from decnet_tui.actions.changes import need_store
+from decnet_tui.model.access import Session
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.scope import Scope
+from decnet_tui.model.since import Beat, Section, gather, is_empty, render
+from decnet_tui.model.words import clock, span
 from decnet_tui.screens.alerts import AlertLine, alert_lines
 from decnet_tui.screens.sections import Entry, SectionsView, heading
-from decnet_tui.session import Session
-from decnet_tui.times import clock, span
 from decnet_tui.widgets.strips import BOLD, FAINT, PLAIN, WARN
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MAX_ITEMS = 12
 
 
 class SinceView(SectionsView):
-    """Sections of :mod:`decnet_tui.whatsnew` since the operator last looked, or within a span."""
+    """Sections of :mod:`decnet_tui.model.since` since the operator last looked, or within a span."""
 
     name = "since"
     title = "Since"
@@ -42,7 +42,7 @@ class SinceView(SectionsView):
         self.last_look: float | None = None
         self.choice = 0
         self.nothing = False
-        self._sections: Sequence[whatsnew.Section] = ()
+        self._sections: Sequence[Section] = ()
 
     def start_with(self, last_look: float | None, demo: bool) -> None:
         """The span to begin with: since the last look; everything at a first one, and in a demo of old events."""
@@ -67,18 +67,18 @@ class SinceView(SectionsView):
         self.loaded_at = 0.0
         return self.spans()[self.choice][0]
 
-    async def fetch(self, session: Session) -> list[whatsnew.Section]:
+    async def fetch(self, session: Session) -> list[Section]:
         """The sections. Raises what the store raises."""
-        found = await whatsnew.gather(need_store(session), session, self.since, self.feed.heartbeat_s)
+        found = await gather(need_store(session), session, self.since, self.feed.heartbeat_s)
         # What the bus said last is newer than the stored heartbeats, and is what the header goes by.
-        live = [whatsnew.Beat(worker=w.name, payload=w.payload) for w in self.feed.workers.values()]
+        live = [Beat(worker=w.name, payload=w.payload) for w in self.feed.workers.values()]
         found.heartbeats = live or found.heartbeats
-        return whatsnew.render(found)
+        return render(found)
 
-    def load(self, data: Sequence[whatsnew.Section]) -> None:
+    def load(self, data: Sequence[Section]) -> None:
         """The sections as entries."""
         self.problem, self.loaded_at = "", time.monotonic()
-        self.nothing = whatsnew.is_empty(data)
+        self.nothing = is_empty(data)
         self._sections = () if self.nothing else data
         self._render_header()
 
@@ -129,7 +129,7 @@ class SinceView(SectionsView):
         return f"new: {self._span()}   s changes that   {self.filter_part()}", self.shown_counts()
 
 
-def _entries(section: whatsnew.Section) -> list[Entry]:
+def _entries(section: Section) -> list[Entry]:
     if not section.items:
         return [heading(section.name, "", [(f"{section.title}: ", FAINT), (section.none, FAINT)])]
     rows = [heading(section.name, "", [(f"{section.title} ", BOLD), (str(len(section.items)), FAINT)])]

@@ -16,11 +16,11 @@ from typing import Any, Generic, TypeVar
 from rich.style import Style
 
 from decnet.hostile import visible
-from decnet_tui import glyphs
-from decnet_tui.feed import Feed
-from decnet_tui.filters import Filter, FilterError, parse_filter
-from decnet_tui.scope import Scope
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.filters import Filter, FilterError, parse_filter
+from decnet_tui.model.scope import Scope
 from decnet_tui.screens.base import View
+from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import FAINT, PLAIN, Line, fit
 
 R = TypeVar("R", bound=Mapping[str, object])

@@ -9,12 +9,12 @@ from typing import Any
 
 from rich.style import Style
 
-from decnet_tui import glyphs
-from decnet_tui.feed import GAP_TOPIC, EventRow, Feed, Rates
-from decnet_tui.filters import Filter, parse_filter
-from decnet_tui.scope import Scope, scope_of
+from decnet_tui.model.feed import GAP_TOPIC, EventRow, Feed, Rates
+from decnet_tui.model.filters import Filter, parse_filter
+from decnet_tui.model.scope import Scope, scope_of
+from decnet_tui.model.words import clock
 from decnet_tui.screens.base import TIME_WIDTHS, View
-from decnet_tui.times import clock
+from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, KEY, PLAIN, WARN, Line, fit
 
 DEFAULT_FILTER = "> -system.>"

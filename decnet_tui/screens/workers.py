@@ -11,13 +11,13 @@ from rich.style import Style
 from decnet.db.rows.runtime import DeadLetterLine
 from decnet.hostile import visible
 from decnet.runtime.health import PARTS
-from decnet_tui import glyphs
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed, WorkerModel
-from decnet_tui.figures import LOSS, losses, notes, render_figure, troubles, works
+from decnet_tui.actions.changes import need_store
+from decnet_tui.model.access import Session
+from decnet_tui.model.feed import Feed, WorkerModel
+from decnet_tui.model.figures import LOSS, losses, notes, render_figure, troubles, works
+from decnet_tui.model.words import count_short, span
 from decnet_tui.screens.sections import Entry, SectionsView, heading
-from decnet_tui.session import Session
-from decnet_tui.times import count_short, span
+from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, WARN, Line, fit
 
 WORKERS, SENSORS, LETTERS = "workers", "sensors", "dead letters"

@@ -1,4 +1,4 @@
-"""The inline form: paints a :class:`~decnet_tui.forms.Form` and hands it keys."""
+"""The inline form: paints a :class:`~decnet_tui.actions.forms.Form` and hands it keys."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from textual import events
 
 from decnet.hostile import visible
-from decnet_tui import glyphs
-from decnet_tui.forms import Field, Form
+from decnet_tui.actions.forms import Field, Form
+from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import BAD, BOLD, CURSOR, FAINT, PLAIN, Line, StripWidget
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from decnet.bus.base import Event
 from decnet.db.repository import BaseRepository
 from decnet_tui.cli.main import app
-from decnet_tui.feed import Feed
+from decnet_tui.model.feed import Feed
 from decnet_tui.screens.workers import WorkersView, state_of
 from tests.dbkit import migrated
 

@@ -14,10 +14,10 @@ from decnet.config import ConsoleSettings, Settings
 from decnet.db.repository import BaseRepository
 from decnet.ids import attacker_id
 from decnet_tui.app import DecnetApp
+from decnet_tui.model.whereabouts import Whereabouts
 from decnet_tui.screens.actorlevel import ActorLevel
 from decnet_tui.screens.campaigns import CampaignLevel, CampaignSessionsLevel
 from decnet_tui.screens.levels import LevelsView
-from decnet_tui.whereabouts import Whereabouts
 from tests.consolekit import StoreSession, screen_text, shows
 from tests.dbkit import open_repo
 from tests.integration.test_linked_lists import DROP, KEY, A, B, C, D, filled

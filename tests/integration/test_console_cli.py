@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from decnet.db.repository import BaseRepository
 from decnet.ids import attacker_id
-from decnet_tui import console
 from decnet_tui.cli.main import app
+from decnet_tui.launch import console
 from tests.integration.test_console_flows import IP, filled
 
 SENSORS = [

@@ -337,7 +337,7 @@ async def suspect(repo: BaseRepository) -> str:
 async def test_an_alert_done_with_in_its_sessions_is_done_with_in_the_list(
     repo: BaseRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("decnet_tui.loading.EVERY_S", 1e6)  # nothing but the way back makes it read
+    monkeypatch.setattr("decnet_tui.screens.loading.EVERY_S", 1e6)  # nothing but the way back makes it read
     alert = await suspect(repo)
     app = app_on(repo)
     async with app.run_test(size=(80, 24)) as pilot:

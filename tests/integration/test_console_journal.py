@@ -19,10 +19,10 @@ from decnet.bus.nats.server import EmbeddedServer
 from decnet.config import BusSettings
 from decnet.db.repository import BaseRepository
 from decnet.ids import attacker_id
-from decnet_tui import workerforms
+from decnet_tui.actions import workers
+from decnet_tui.actions.rules import RuleChange
+from decnet_tui.actions.undo import undoable
 from decnet_tui.cli.main import app
-from decnet_tui.journal import undoable
-from decnet_tui.rulechanges import RuleChange
 from tests.dbkit import KINDS, open_repo
 from tests.integration.test_console_flows import IP, filled
 from tests.linkrows import address, identity_of
@@ -198,7 +198,7 @@ def test_an_alert_is_acknowledged_and_resolved_by_its_actors_address(data: Path)
 async def test_with_an_engine_the_news_verify_and_a_dead_letter_goes_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workerforms, "DUPLICATE_WINDOW_S", 0.0)
+    monkeypatch.setattr(workers, "DUPLICATE_WINDOW_S", 0.0)
     url = f"sqlite:///{tmp_path / 'decnet.sqlite'}"
     repo = await BaseRepository.open(url)
     await filled(repo, time.time())

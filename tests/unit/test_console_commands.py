@@ -13,18 +13,18 @@ from decnet.bus.base import Event
 from decnet.config import Settings
 from decnet.errors import DatabaseError
 from decnet.ids import identity_id
+from decnet_tui.actions.forms import Form, PlainForm
+from decnet_tui.actions.rule_form import RuleForm
+from decnet_tui.actions.workers import LetterRetry, WorkerForm
 from decnet_tui.app import DecnetApp
 from decnet_tui.commands import alerts, changing, fleet, hunting, leaving
-from decnet_tui.demo import demo_settings
-from decnet_tui.feed import Feed
-from decnet_tui.forms import Form, PlainForm
-from decnet_tui.ruleform import RuleForm
-from decnet_tui.scope import scope_of
+from decnet_tui.launch.demo import demo_settings
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.scope import scope_of
+from decnet_tui.model.session_page import SessionData
 from decnet_tui.screens.evidence import CommandsLevel
 from decnet_tui.screens.traffic import TrafficView, sparkline
-from decnet_tui.sessiondata import SessionData
 from decnet_tui.widgets.strips import PLAIN, fit, spread, strip_of
-from decnet_tui.workerforms import LetterRetry, WorkerForm
 from tests.consolekit import FakeSession
 from tests.fuzzkit import FORMATS, SEQUENCES, obeyed
 

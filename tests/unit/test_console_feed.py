@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from decnet.bus.base import Event
-from decnet_tui.clipboard import MAX_BYTES, osc52
+from decnet_tui.actions.forms import parse_duration
+from decnet_tui.actions.rule_form import RuleForm
+from decnet_tui.actions.rules import RuleChange
 from decnet_tui.commands import COMMANDS
-from decnet_tui.feed import KNOWN_ROOTS, KNOWN_RULES, Feed
-from decnet_tui.filters import FilterError, parse_filter
-from decnet_tui.forms import parse_duration
 from decnet_tui.keymap import Keys, problems
-from decnet_tui.rulechanges import RuleChange
-from decnet_tui.ruleform import RuleForm
+from decnet_tui.model.access import RuleRow
+from decnet_tui.model.feed import KNOWN_ROOTS, KNOWN_RULES, Feed
+from decnet_tui.model.filters import FilterError, parse_filter
 from decnet_tui.screens.traffic import TrafficView
-from decnet_tui.session import RuleRow
+from decnet_tui.widgets.clipboard import MAX_BYTES, osc52
 
 NOW = 1_700_000_000.0
 

@@ -11,9 +11,10 @@ import pytest
 
 from decnet.bus.base import Event
 from decnet.ids import attacker_id
-from decnet_tui import feed as feeds
-from decnet_tui import glyphs
-from decnet_tui.feed import (
+from decnet_tui.launch.plain import PlainReader
+from decnet_tui.model import feed as feeds
+from decnet_tui.model.event_text import LIMIT, SOURCE_LIMIT, short, source_of, summarise
+from decnet_tui.model.feed import (
     DEEP,
     KNOWN_MUTATIONS,
     KNOWN_ROOTS,
@@ -23,12 +24,11 @@ from decnet_tui.feed import (
     Feed,
     Rates,
 )
-from decnet_tui.plain import PlainReader
+from decnet_tui.model.words import clock, count_short, span
 from decnet_tui.screens.header import Badges, health_line, shown_line, strip_lines, views_line
 from decnet_tui.screens.traffic import TrafficView
 from decnet_tui.screens.workers import WorkersView
-from decnet_tui.summary import LIMIT, SOURCE_LIMIT, short, source_of, summarise
-from decnet_tui.times import clock, count_short, span
+from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import strip_of
 from tests.fuzzkit import CONTROLS, FORMATS, MARKUP, SEQUENCES, obeyed
 

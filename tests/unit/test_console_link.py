@@ -11,16 +11,14 @@ from sqlalchemy.exc import OperationalError
 
 from decnet.bus.base import Event
 from decnet.errors import BusError, DatabaseError, DecnetError
-from decnet_tui import (
-    link,
-)
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed
-from decnet_tui.link import Link
-from decnet_tui.loading import BADGE_S, EVERY_S, SOON_S, Loader
-from decnet_tui.pacing import GIVE_UP_S, LAST_S, Pace
+from decnet_tui.actions.changes import need_store
+from decnet_tui.model import link
+from decnet_tui.model.access import store_errors
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.link import Link
 from decnet_tui.screens.base import TextView
-from decnet_tui.session import store_errors
+from decnet_tui.screens.loading import BADGE_S, EVERY_S, SOON_S, Loader
+from decnet_tui.widgets.pacing import GIVE_UP_S, LAST_S, Pace
 from tests.consolekit import Clock, FakeBus, FakeSession, FakeSubscription
 from tests.fuzzkit import obeyed
 

@@ -1,0 +1,136 @@
+"""Keeps whom one follows whole: all addresses of the identity or campaign, as the store has them now.
+
+Following begins with what a line names; the rest is read from the store at once, and again with each piece of news that
+two identities became one or parted. Without a store the news alone are gone by.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from decnet.errors import DecnetError
+from decnet.hostile import visible
+from decnet_tui.model.access import store_errors
+from decnet_tui.model.identities import addresses_text, identity_label
+from decnet_tui.model.scope import Scope, campaign_scope
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
+    from decnet_tui.app import DecnetApp
+
+MOST = 5000
+"""Addresses that are followed at most: each is looked for in every event and asked for in queries."""
+
+
+class Following:
+    """Whom one console follows."""
+
+    def __init__(self, app: DecnetApp) -> None:
+        self._app = app
+        self._reading = False
+        self._campaign_news = 0
+
+    def look(self) -> None:
+        """Reads the store for who belongs to whom is followed; one read at a time, the last one after the last news."""
+        if self._app.session.repo is None or self._app.scope is None or self._reading:
+            return
+        self._reading = True
+        self._app.run_worker(self._look(self._app.scope), name="follow")
+
+    async def _look(self, scope: Scope) -> None:
+        repo = self._app.session.repo
+        assert repo is not None
+        try:
+            found = await whole(repo, scope)
+        except store_errors() as error:
+            self._app.say(f"only what is seen of {scope.label} is followed: {visible(error, 200)}", bad=True)
+            return
+        finally:
+            self._reading = False
+        if self._app.scope is not scope:
+            self.look()
+        elif found.names != scope.names or found.addresses != scope.addresses:
+            self._app.follow(found, anew=False)
+
+    def named(self, name: str) -> bool:
+        """Follows an identity or campaign by what lists call it (``i-3f2a``, ``c-2979``); False for another name."""
+        if name[:2] not in ("i-", "c-") or self._app.session.repo is None:
+            return False
+        self._app.run_worker(partial(self._named, name), name="follow-named")  # type: ignore[arg-type]
+        return True
+
+    async def _named(self, name: str) -> None:
+        repo = self._app.session.repo
+        assert repo is not None
+        try:
+            scope = await (_campaign(repo, name) if name.startswith("c-") else _identity(repo, name))
+        except store_errors() as error:
+            self._app.say(visible(error, 300), bad=True)
+            return
+        if scope is None:
+            self._app.say(f"nothing stored is called {visible(name, 60)}", bad=True)
+        else:
+            self._app.follow(scope)
+
+    def take_news(self) -> None:
+        """Identities that became one, parted, or were found in a campaign, as far as one follows them."""
+        feed, touched = self._app.feed, False
+        while feed.merges:
+            winner, loser = feed.merges.popleft()
+            said = f"{loser[:8]} was merged into {winner[:8]}: following both"
+            touched |= self._turn_to(self._app.scope and self._app.scope.merged(winner, loser), said)
+        while feed.partings:
+            own, winner = feed.partings.popleft()
+            scope = self._app.scope
+            said = f"{own[:8]} is no longer one with {winner[:8]}: following {scope.label if scope else ''}"
+            touched |= self._turn_to(scope and scope.parted(winner, own), said)
+        scope, news = self._app.scope, feed.by_root["campaign"]
+        touched |= scope is not None and bool(scope.campaign) and news != self._campaign_news
+        self._campaign_news = news
+        if touched:
+            self.look()
+
+    def _turn_to(self, scope: Scope | None, said: str) -> bool:
+        """Follows what news made of the scope; whether they made anything of it."""
+        if scope is None or scope is self._app.scope:
+            return False
+        self._app.follow(scope, anew=False)
+        self._app.say(said)
+        return True
+
+
+async def whole(repo: BaseRepository, scope: Scope) -> Scope:
+    """The same scope over all that belongs to it now. Raises what the store raises, and DecnetError for too many."""
+    if scope.campaign:
+        return await _campaign(repo, scope.campaign) or scope
+    if not scope.anchor:
+        return scope
+    identity = (await repo.identities_now([scope.anchor])).get(scope.anchor, scope.anchor)
+    members = await repo.names_of_identity(identity)
+    if not members:
+        return scope
+    names = [n for one in members for n in (one["attacker_ip"], one["attacker_uuid"], one["identity_uuid"], one["canonical"])]  # fmt: skip
+    return scope.of(names, sum(one["attacker_uuid"] is not None for one in members))
+
+
+async def _campaign(repo: BaseRepository, name: str) -> Scope | None:
+    found = await repo.campaign_named(name)
+    rows = await repo.list_campaigns(limit=1, ignored=True, campaign=found[0]) if found is not None else []
+    if not rows:
+        return None
+    refuse_too_many(rows[0]["attacker_uuids"])
+    return campaign_scope(rows[0])
+
+
+async def _identity(repo: BaseRepository, name: str) -> Scope | None:
+    found = await repo.identity_named(name)
+    if found is None:
+        return None
+    return await whole(repo, Scope(identity_label(found[0]), frozenset([found[0]]), found[0]))
+
+
+def refuse_too_many(attackers: list[str]) -> None:
+    """Raises DecnetError for more addresses than can be followed."""
+    if len(attackers) > MOST:
+        raise DecnetError(f"{addresses_text(len(attackers))} are too many to follow: {MOST} at most")

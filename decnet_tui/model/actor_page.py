@@ -1,0 +1,57 @@
+"""What stands at the top of an attacker's page: where it is, with whom it is one, which kits it has. Knows no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from decnet.hostile import visible
+from decnet_tui.model.attackers import country_text, network_text
+from decnet_tui.model.identities import addresses_text, campaign_line, counted, identity_label, why_lines
+from decnet_tui.model.words import span
+
+REASONS = 5
+"""Reasons of its identity on the page; the identity's page has all."""
+_LONGEST = 200
+
+
+def where_line(told: Mapping[str, Any], place: Mapping[str, Any]) -> str:
+    """Address, country and network with the age of the file that says so, name and lists; ``place`` as of a look-up."""
+    age = place.get("country_age_s") if place.get("country_age_s") is not None else place.get("as_age_s")
+    parts = [
+        visible(str(told["attacker_ip"] or "-"), 60),
+        country_text(told),
+        visible(network_text(told), 80),
+    ]
+    parts += [f"[file {span(age)}]"] if age is not None else []
+    parts += [f"ptr {visible(told['ptr'] or '-', _LONGEST)}"]
+    parts += [f"list: {visible(', '.join(told['lists']), _LONGEST)}"] if told["lists"] else []
+    return "  ".join(part for part in parts if part)
+
+
+def linked_lines(told: Mapping[str, Any], reasons: int = REASONS) -> Iterator[str]:
+    """Of which identity and campaigns it is part, and why."""
+    row = told["identity"]
+    if row is not None and row["state"] == "joined":
+        size = addresses_text(len(row["addresses"]))
+        yield f"IDENTITY {identity_label(row['identity_uuid'])}  {size}  {row['confidence']:.1f}"
+        yield from (f"  {line}" for line in why_lines(row, reasons))
+    for one in told["campaigns_named"]:
+        yield f"CAMPAIGN {campaign_line(one)}"
+
+
+def seen_line(told: Mapping[str, Any]) -> str:
+    """When it was seen, how often, how bad that was, and what it did."""
+    first, last = (f"{at:%Y-%m-%d}" if at else "-" for at in (told["first_seen"], told["last_seen"]))
+    sessions, decoys = counted(told["session_count"], "session"), counted(told["decky_count"], "decoy")
+    bad = (told["severity"] or "not judged").upper()
+    did = f"  {visible(told['did'], _LONGEST)}" if told["did"] else ""
+    return f"seen {first} .. {last}  {sessions} on {decoys}  {bad}{did}"
+
+
+def client_text(told: Mapping[str, Any]) -> str:
+    """What its clients say they are, the rarest first, each with how common it is."""
+    clients = sorted(told["clients"], key=lambda one: (one["attackers"], one["value"]))
+    shown = [f"{visible(one['value'], 60)} (at {addresses_text(one['attackers'])})" for one in clients[:2]]
+    more = f"  +{len(clients) - 2}" if len(clients) > 2 else ""
+    return f"client {', '.join(shown)}{more}"
