@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from decnet_tui.commands.base import Command
+from decnet_tui.screens.palette import Offer
 
 NEVER = frozenset({f"ctrl+{c}" for c in "absqhijmz"} | {"ctrl+backslash", "ctrl+@", "tilde"})
 """Keys that multiplexers, terminals and line disciplines need for themselves."""
@@ -75,6 +76,10 @@ class Keys:
     def _hint(self, command: Command) -> str:
         keys = [k for k in self.of(command) if k not in _ARROWS]
         return f"{shown(keys[0]) if keys else ':' + command.spelled} {command.foot}"
+
+    def offers(self) -> list[Offer]:
+        """What the palette chooses from: every command with its keys."""
+        return [Offer(c.id, c.spelled, c.says, " ".join(map(shown, self.of(c)))) for c in self.commands]
 
     def help_lines(self) -> list[tuple[str, str]]:
         """(keys, what they do) of every command by group; a group's title has no keys."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from decnet.errors import DecnetError
-from decnet_tui.actions.changes import Change, need_store
+from decnet_tui.actions.changes import Change
 from decnet_tui.actions.forms import Field, Form
-from decnet_tui.model.access import Session
+from decnet_tui.model.access import Session, need_store
 
 
 @dataclass

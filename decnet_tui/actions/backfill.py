@@ -12,10 +12,11 @@ from typing import Any
 from decnet.config import Settings
 from decnet.errors import DecnetError
 from decnet.hostile import visible
-from decnet_tui.actions.changes import Change, End, Outcome
+from decnet_tui.actions.changes import Change, Outcome
 from decnet_tui.actions.forms import Field, Form
 from decnet_tui.model.access import Session
 from decnet_tui.model.feed import Feed
+from decnet_tui.model.journal import End
 
 SPANS = ("7d", "24h", "30d", "365d")
 

@@ -12,30 +12,17 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet.logs import get_logger
-from decnet_tui.model.access import Session, store_errors
+from decnet_tui.model.access import Session, need_store, store_errors
 from decnet_tui.model.feed import Feed
-
-if TYPE_CHECKING:
-    from decnet.db.repository import BaseRepository
+from decnet_tui.model.journal import End
 
 NEWS_WAIT_S = 5.0
 _POLL_S = 0.05
 log = get_logger(__name__)
-
-
-class End(Enum):
-    """How a change ended; the value stands in the journal and on the screen."""
-
-    VERIFIED = "verified"
-    SAVED = "saved, not yet reported"
-    REFUTED = "NOT APPLIED"
-    UNKNOWN = "UNKNOWN"
 
 
 @dataclass(frozen=True)
@@ -183,12 +170,3 @@ def cannot_undo(entry: Mapping[str, Any]) -> str:
     if not entry.get("before"):
         return "what was there before is not known, or it has no way back"
     return ""
-
-
-def need_store(session: Session) -> BaseRepository:
-    """The repository. Raises DecnetError that says what to do when there is none."""
-    if session.repo is None:
-        if session.opening:
-            raise DecnetError("the database is not open yet")
-        raise DecnetError("attached without a database: start the console with --db URL")
-    return session.repo

@@ -11,10 +11,12 @@ from decnet.bus import topics
 from decnet.config import Settings
 from decnet.errors import BusError
 from decnet.hostile import visible
-from decnet_tui.actions.changes import Change, End, Outcome, need_store
+from decnet_tui.actions.changes import Change, Outcome
 from decnet_tui.actions.forms import Field, Form
-from decnet_tui.model.access import Session
+from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
+from decnet_tui.model.journal import End
+from decnet_tui.model.words import services_text
 
 if TYPE_CHECKING:
     from decnet.mutator.fleet import FleetSpec
@@ -22,12 +24,6 @@ if TYPE_CHECKING:
 
 INTERVALS = ("inherit", "30m", "1h", "12h", "7d", "never")
 INTERVAL = "decky.interval"
-
-
-def listed(services: object) -> str:
-    """Services as text."""
-    names = services if isinstance(services, (list, tuple)) else ()
-    return visible(" ".join(map(str, names))) or "nothing"
 
 
 @dataclass
@@ -89,7 +85,7 @@ class Rotation(Change):
         if told is None:
             return None
         if told.get("outcome") == "applied":
-            change = f"{listed(told.get('old_services'))} -> {listed(told.get('new_services'))}"
+            change = f"{services_text(told.get('old_services'))} -> {services_text(told.get('new_services'))}"
             return Outcome(End.VERIFIED, change)
         return Outcome(End.REFUTED, visible(told.get("reason") or "it failed", 300))
 
@@ -117,7 +113,7 @@ class RotationForm(Form):
             else "no live session would be cut"
         )
         return [
-            f"{listed(self.row.get('observed'))} now; {cut}",
+            f"{services_text(self.row.get('observed'))} now; {cut}",
             f"the mutator's last heartbeat is {self.age} old",
         ]
 

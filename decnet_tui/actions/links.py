@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet.ids import attacker_id
-from decnet_tui.actions.changes import Change, End, Outcome, need_store
+from decnet_tui.actions.changes import Change, Outcome
 from decnet_tui.actions.forms import Field, Form
-from decnet_tui.model.access import Session
+from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.identities import identity_meant
+from decnet_tui.model.journal import End
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from decnet.errors import DecnetError
-from decnet_tui.actions.changes import Change, End, Outcome
+from decnet_tui.actions.changes import Change, Outcome
 from decnet_tui.model.access import RuleRow, Session
 from decnet_tui.model.feed import Feed
+from decnet_tui.model.journal import RULE_STATE, End
 
-KIND = "rule.state"
 _FIELDS = ("state", "confidence_max", "expires_at", "reason")
 
 
@@ -28,7 +28,7 @@ class RuleChange(Change):
     undoes: int | None = None
     expected: RuleRow | None = None
     """The row that the operator decided on; when the store holds another state, nothing is written."""
-    kind = KIND
+    kind = RULE_STATE
 
     @property
     def target(self) -> str:  # type: ignore[override]

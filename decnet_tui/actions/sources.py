@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from decnet.errors import DecnetError
-from decnet_tui.actions.changes import Change, need_store
+from decnet_tui.actions.changes import Change
 from decnet_tui.actions.forms import Field, Form, parse_duration
-from decnet_tui.model.access import Session
+from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.identities import identity_label
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from decnet.hostile import visible
-from decnet_tui.actions.changes import Change, End, Outcome, need_store
-from decnet_tui.model.access import Session
+from decnet_tui.actions.changes import Change, Outcome
+from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
+from decnet_tui.model.journal import End
 
 if TYPE_CHECKING:
     from decnet.mutator.rows import Tools

@@ -11,10 +11,11 @@ from decnet.bus.base import BaseBus, Event
 from decnet.bus.nats.store import DUPLICATE_WINDOW_S
 from decnet.errors import DecnetError, MalformedEvent
 from decnet.hostile import visible
-from decnet_tui.actions.changes import Change, End, Outcome, need_store
+from decnet_tui.actions.changes import Change, Outcome
 from decnet_tui.actions.forms import Field, Form
-from decnet_tui.model.access import Session
+from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
+from decnet_tui.model.journal import End
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository

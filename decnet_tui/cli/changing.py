@@ -22,6 +22,7 @@ from decnet_tui.cli import common
 from decnet_tui.cli.stream import bus_settings
 from decnet_tui.model.access import operator
 from decnet_tui.model.feed import Feed
+from decnet_tui.model.journal import End
 from decnet_tui.model.rules import StoredRules
 from decnet_tui.model.whereabouts import Whereabouts
 
@@ -86,7 +87,7 @@ async def perform(session: ShellSession, change: changes.Change) -> changes.Outc
     else:
         change.wait_s = 0.0
         outcome = await changes.perform(session, feed, change)
-    if outcome.end is changes.End.REFUTED:
+    if outcome.end is End.REFUTED:
         if isinstance(outcome.error, DecnetError):
             raise outcome.error
         raise DecnetError(outcome.text(change.what))

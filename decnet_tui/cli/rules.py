@@ -210,8 +210,8 @@ def _set(
 
 async def _change(settings: Settings, change: RuleChange) -> None:
     """Raises DecnetError for an unknown rule or a write that did not hold."""
-    from decnet_tui.actions.changes import End
     from decnet_tui.cli import changing
+    from decnet_tui.model.journal import End
 
     async with changing.opened(settings, news=True) as session:
         if change.rule_id not in {row["rule_id"] for row in await session.list_rules()}:

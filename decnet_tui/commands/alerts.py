@@ -10,23 +10,23 @@ from decnet_tui.commands.base import Command
 from decnet_tui.screens.alerts import AlertsView, label_of
 
 if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
+    from decnet_tui.commands.context import Context
 
 _HERE = ("alerts",)
 
 
-def handle(verb: str, app: DecnetApp, _: str) -> None:
+def handle(verb: str, console: Context, _: str) -> None:
     """The form for the alert under the cursor."""
-    row = app.view_of(AlertsView).chosen
+    row = console.view_of(AlertsView).chosen
     if row is None:
-        app.say("there is no alert under the cursor")
+        console.say("there is no alert under the cursor")
     elif verb != "note" and row["state"] == "resolved":
-        app.say("this alert is resolved already")
+        console.say("this alert is resolved already")
     elif verb == "acknowledge" and row["state"] == "acknowledged":
-        app.say("this alert is acknowledged already")
+        console.say("this alert is acknowledged already")
     else:
         sessions = sum(len(side) for side in row["sides"] or ())
-        app.propose(AlertForm(row["alert_id"], label_of(row), verb, sessions))
+        console.propose(AlertForm(row["alert_id"], label_of(row), verb, sessions))
 
 
 COMMANDS = (

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
+    from decnet_tui.commands.context import Context
 
-Run: TypeAlias = "Callable[[DecnetApp, str], None]"
+Run: TypeAlias = "Callable[[Context, str], None]"
 """Does it; the text is what was typed after the command's name, empty when a key was pressed."""
-Complete: TypeAlias = "Callable[[DecnetApp], list[str]]"
+Complete: TypeAlias = "Callable[[Context], list[str]]"
 """What may stand after the command's name."""
 
 

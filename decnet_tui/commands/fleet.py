@@ -10,48 +10,50 @@ from decnet_tui.model.words import span
 from decnet_tui.screens.fleet import DeckyLine, FleetView
 
 if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
+    from decnet_tui.commands.context import Context
 
 _AWAKE = ("ok", "degraded")
 
 
-def _names(app: DecnetApp) -> list[str]:
-    return [str(row["name"]) for row in app.view_of(FleetView).rows]
+def _names(console: Context) -> list[str]:
+    return [str(row["name"]) for row in console.view_of(FleetView).rows]
 
 
-def _decky(app: DecnetApp, text: str) -> DeckyLine | None:
-    view = app.view_of(FleetView)
+def _decky(console: Context, text: str) -> DeckyLine | None:
+    view = console.view_of(FleetView)
     row = view.find(text.split(maxsplit=1)[0]) if text.strip() else view.current
     if row is None:
-        app.say(
+        console.say(
             f"no decky {text.split(maxsplit=1)[0]}" if text.strip() else "there is no decky under the cursor",
             bad=True,
         )
     return row
 
 
-def mutate(app: DecnetApp, text: str) -> None:
+def mutate(console: Context, text: str) -> None:
     """The form for a rotation; refused at once when the mutator cannot answer."""
-    row = _decky(app, text)
+    row = _decky(console, text)
     if row is None:
         return
-    worker = app.feed.workers.get("mutator")
-    status = worker.status(app.now(), app.feed.heartbeat_s) if worker is not None else "unknown"
+    worker = console.feed.workers.get("mutator")
+    status = worker.status(console.now(), console.feed.heartbeat_s) if worker is not None else "unknown"
     if worker is None or status not in _AWAKE:
-        app.say(f"the mutator is {status}: nobody would rotate {row['name']} (view 6)", bad=True)
+        console.say(f"the mutator is {status}: nobody would rotate {row['name']} (view 6)", bad=True)
         return
-    app.propose(RotationForm(row, span(worker.age(app.now())), app.settings.mutator.apply_timeout_s))
+    console.propose(
+        RotationForm(row, span(worker.age(console.now())), console.settings.mutator.apply_timeout_s)
+    )
 
 
-def interval(app: DecnetApp, text: str) -> None:
+def interval(console: Context, text: str) -> None:
     """The form for how often a decky rotates."""
-    row = _decky(app, text)
+    row = _decky(console, text)
     if row is None:
         return
-    form = IntervalForm(row, app.settings)
+    form = IntervalForm(row, console.settings)
     if every := " ".join(text.split()[1:]):
         form.set("every", every)
-    app.propose(form)
+    console.propose(form)
 
 
 COMMANDS = (

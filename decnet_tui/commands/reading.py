@@ -10,80 +10,84 @@ from decnet.hostile import ELLIPSIS
 from decnet_tui.commands.base import Command
 from decnet_tui.model import export
 from decnet_tui.screens.base import TIME_FORMATS
-from decnet_tui.widgets import clipboard
+from decnet_tui.screens.levels import Level
+from decnet_tui.screens.traffic import TrafficView
 
 if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
+    from decnet_tui.commands.context import Context
 
 
-def pause(app: DecnetApp, _: str) -> None:
+def pause(console: Context, _: str) -> None:
     """Holds the view still, or lets it go on."""
-    paused = app.view.pause()
-    app.say("paused: still receiving; p goes on, / filters what is held" if paused else "")
-    app.repaint()
+    paused = console.view.pause()
+    console.say("paused: still receiving; p goes on, / filters what is held" if paused else "")
+    console.repaint()
 
 
-def tail(app: DecnetApp, _: str) -> None:
+def tail(console: Context, _: str) -> None:
     """Stays at the newest event, or stops doing so."""
-    app.traffic.toggle_tail()
-    app.repaint()
+    console.view_of(TrafficView).toggle_tail()
+    console.repaint()
 
 
-def open_detail(app: DecnetApp, _: str) -> None:
+def open_detail(console: Context, _: str) -> None:
     """What the view opens for the line; the detail pane, with the keys in it, unless it knows better."""
-    if app.view.name == "help" or app.view.open(app):
+    if console.view.name == "help":
         return
-    app.screen.add_class("detailed")
-    app.detail.focus()
-    app.repaint_soon()
+    inside, place = console.view.below(), console.view.leads_to()
+    if isinstance(inside, Level):
+        console.enter(inside)
+    elif place is not None:
+        console.open_in(place.view, place.key)
+    else:
+        console.panes.open_detail()
+        console.repaint_soon()
 
 
-def detail(app: DecnetApp, _: str) -> None:
+def detail(console: Context, _: str) -> None:
     """The detail pane on or off."""
-    app.screen.toggle_class("detailed")
-    app.pane.focus()
-    app.repaint_soon()
+    console.panes.toggle_detail()
+    console.repaint_soon()
 
 
-def zoom(app: DecnetApp, _: str) -> None:
+def zoom(console: Context, _: str) -> None:
     """The pane with the keys alone, or both again."""
-    app.screen.toggle_class("zoomed")
-    app.screen.set_class(app.detail.has_focus, "zoom-detail")
-    app.repaint_soon()
+    console.panes.zoom()
+    console.repaint_soon()
 
 
-def time_format(app: DecnetApp, _: str) -> None:
+def time_format(console: Context, _: str) -> None:
     """The next time format, in all views."""
-    at = TIME_FORMATS.index(app.view.time_format)
-    for view in app.views.values():
+    at = TIME_FORMATS.index(console.view.time_format)
+    for view in console.views.values():
         view.time_format = TIME_FORMATS[(at + 1) % len(TIME_FORMATS)]
-    app.say(f"times: {app.view.time_format}")
-    app.repaint()
+    console.say(f"times: {console.view.time_format}")
+    console.repaint()
 
 
-def copy(app: DecnetApp, _: str) -> None:
+def copy(console: Context, _: str) -> None:
     """The data of the line under the cursor, to the terminal's clipboard."""
-    text = app.view.copy_text()
+    text = console.view.copy_text()
     if not text:
-        app.say("there is nothing to copy here")
+        console.say("there is nothing to copy here")
         return
-    taken = clipboard.copy(app, text)
-    app.say(f"copied {taken} characters (if the terminal allows OSC 52)")
+    taken = console.copy(text)
+    console.say(f"copied {taken} characters (if the terminal allows OSC 52)")
 
 
-def export_shown(app: DecnetApp, _: str) -> None:
+def export_shown(console: Context, _: str) -> None:
     """Writes what is shown to a file of mode 0600 and says which."""
-    app.run_worker(partial(_export, app), name="export", group="export", exclusive=True)  # type: ignore[arg-type]
+    console.work(partial(_export, console), "export", instead=True)
 
 
-async def _export(app: DecnetApp) -> None:
+async def _export(console: Context) -> None:
     try:
-        path, count = await export.write(app.settings.data_dir, app.view.name, app.view.records())
+        path, count = await export.write(console.settings.data_dir, console.view.name, console.view.records())
     except OSError as error:
-        app.say(f"not exported: {error.strerror}: {error.filename}", bad=True)
+        console.say(f"not exported: {error.strerror}: {error.filename}", bad=True)
     else:
         head = f"exported {count} line{'s' * (count != 1)} to "
-        app.say(head + short_path(path, app.size.width - len(head) - 1), good=True)
+        console.say(head + short_path(path, console.panes.width - len(head) - 1), good=True)
 
 
 def short_path(path: Path, room: int) -> str:

@@ -1,14 +1,23 @@
-"""The ``:`` line: which command a typed line means, and what may complete it."""
+"""The ``:`` line: which command a typed line means, what may complete it, and what was typed before."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from decnet_tui.commands.base import Command
 
 if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
+    from decnet_tui.commands.context import Context
+
+
+@dataclass
+class History:
+    """What was typed in this run, newest last."""
+
+    filters: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
 
 
 def split(line: str) -> tuple[str, str]:
@@ -24,6 +33,16 @@ def find(commands: Sequence[Command], name: str) -> Command | None:
     return exact[0] if exact else starts[0] if len(starts) == 1 else None
 
 
+def run(console: Context, line: str) -> None:
+    """Does what a typed line means."""
+    name, rest = split(line)
+    command = find(console.commands, name)
+    if command is None:
+        console.say(f"no command {name}; ctrl+p shows all", bad=True)
+    else:
+        console.run_command(command, rest)
+
+
 def problem(commands: Sequence[Command], line: str) -> str:
     """What is wrong with a line; empty while it may still become a command."""
     name, _ = split(line)
@@ -32,15 +51,15 @@ def problem(commands: Sequence[Command], line: str) -> str:
     return f"no command {name}; Tab completes, ctrl+p shows all"
 
 
-def complete(app: DecnetApp, commands: Sequence[Command], line: str) -> list[str]:
+def complete(console: Context, line: str) -> list[str]:
     """Whole lines that could be meant."""
     name, _ = split(line)
     if " " not in line.lstrip():
-        return sorted(c.spelled for c in commands if c.spelled.startswith(name))
-    command = find(commands, name)
+        return sorted(c.spelled for c in console.commands if c.spelled.startswith(name))
+    command = find(console.commands, name)
     if command is None or command.complete is None:
         return []
     typed = line.lstrip().partition(" ")[2]
     if " " in typed:
         return []
-    return [f"{command.spelled} {value}" for value in command.complete(app) if value.startswith(typed)]
+    return [f"{command.spelled} {value}" for value in command.complete(console) if value.startswith(typed)]

@@ -89,3 +89,12 @@ class Session(RuleAccess, Protocol):
     async def open_store(self) -> None:
         """Opens the database that an attachment knows of; once. Raises what opening it raises."""
         ...
+
+
+def need_store(session: Session) -> BaseRepository:
+    """The repository. Raises DecnetError that says what to do when there is none."""
+    if session.repo is None:
+        if session.opening:
+            raise DecnetError("the database is not open yet")
+        raise DecnetError("attached without a database: start the console with --db URL")
+    return session.repo

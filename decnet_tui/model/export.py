@@ -7,10 +7,14 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from decnet_tui.screens.table import plain_value
+
+def plain_value(value: Any) -> Any:
+    """A value for JSON: times as ISO text."""
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
 
 
 async def write(data_dir: Path, name: str, records: Sequence[Any]) -> tuple[Path, int]:

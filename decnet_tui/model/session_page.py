@@ -13,8 +13,7 @@ from decnet.db.rows.intel import StoredAnswer
 from decnet.db.rows.lists import ListedTag
 from decnet.db.rows.recorder import EndedCommand, EndedPayload
 from decnet.hostile import visible
-from decnet_tui.actions.changes import need_store
-from decnet_tui.model.access import Session
+from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.reputation import told_of_file
 
 if TYPE_CHECKING:

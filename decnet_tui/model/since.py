@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from decnet.attack.catalogue import load_catalogue
 from decnet.errors import DecnetError
 from decnet.runtime.health import PARTS, status_of
-from decnet_tui.actions.undo import NOBODY, with_expiries
 from decnet_tui.model.actor_names import actor_and_id, addresses
+from decnet_tui.model.journal import NOBODY, with_expiries
 from decnet_tui.model.words import clock, span
 
 if TYPE_CHECKING:

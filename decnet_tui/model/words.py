@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+from decnet.hostile import visible
+
 _LONGEST_S, _MOST = 99_999 * 86_400, 999_000_000_000
 """What is shown at most: heartbeats may hold any number that JSON can write, also no number at all (NaN)."""
 
@@ -44,3 +46,9 @@ def count_short(value: float) -> str:
         if value >= limit:
             return f"{value / (1000 if unit == 'k' else limit):.0f}{unit}"
     return f"{value:.0f}"
+
+
+def services_text(services: object) -> str:
+    """Services as text."""
+    names = services if isinstance(services, (list, tuple)) else ()
+    return visible(" ".join(map(str, names))) or "nothing"

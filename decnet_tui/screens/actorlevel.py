@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from decnet.db.rows.linking import CampaignName, ListedIdentity, MemberSeen
 from decnet.db.rows.lists import AttackerTold, ListedAttacker, ListedSession, Often
 from decnet.hostile import visible
-from decnet_tui.actions.changes import need_store
-from decnet_tui.model.access import Session
+from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.actor_page import client_text, linked_lines, seen_line, where_line
 from decnet_tui.model.attackers import PTR, country_text, network_text
 from decnet_tui.model.feed import Feed

@@ -16,8 +16,7 @@ from decnet.events.ttp import SEVERITIES
 from decnet.hostile import visible
 from decnet.ids import identity_id
 from decnet.turns import in_turns
-from decnet_tui.actions.changes import need_store
-from decnet_tui.model.access import Session
+from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.attackers import NOWHERE, country_text, network_text
 from decnet_tui.model.event_text import short
 from decnet_tui.model.feed import Feed

@@ -8,8 +8,7 @@ from typing import Any
 
 from decnet.db.rows.attribution import Alert, Explanation, Support
 from decnet.db.rows.recorder import EndedPayload, SessionFacts
-from decnet_tui.actions.changes import need_store
-from decnet_tui.model.access import Session
+from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.actor_names import addresses
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.identities import addresses_text, identity_label

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from decnet.hostile import visible
 from decnet_tui.model.feed import Feed
@@ -14,8 +14,15 @@ from decnet_tui.widgets.strips import KEY, PLAIN, Line
 if TYPE_CHECKING:
     from rich.style import Style
 
-    from decnet_tui.app import DecnetApp
     from decnet_tui.model.access import Session
+
+
+class Place(NamedTuple):
+    """A row of another view, by its key there."""
+
+    view: str
+    key: Any
+
 
 TIME_FORMATS = ("clock", "date", "age")
 TIME_WIDTHS = {"clock": 8, "date": 19, "age": 6}
@@ -151,9 +158,13 @@ class View(ABC):
         name, self.came_from = self.came_from, ""
         return name
 
-    def open(self, app: DecnetApp) -> bool:
-        """Enter on a row; False when the detail pane is all there is to open."""
-        return False
+    def below(self) -> View | None:
+        """The level inside the row under the cursor, which Enter opens; None when there is none."""
+        return None
+
+    def leads_to(self) -> Place | None:
+        """The row of another view that Enter goes to; None when the detail pane is all there is to open."""
+        return None
 
     def back(self) -> bool:
         """One level back inside the view; False at its top."""

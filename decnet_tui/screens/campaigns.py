@@ -10,8 +10,7 @@ from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows.linking import ListedCampaign, ListedIdentity
 from decnet.db.rows.lists import ListedSession
 from decnet.hostile import visible
-from decnet_tui.actions.changes import need_store
-from decnet_tui.model.access import Session
+from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.attackers import country_text, network_text
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.identities import (

@@ -8,8 +8,7 @@ from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows.attribution import ListedState
 from decnet.db.rows.linking import ListedIdentity
 from decnet.hostile import visible
-from decnet_tui.actions.changes import need_store
-from decnet_tui.model.access import Session
+from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.identities import addresses_text, campaign_label, identity_label, why_lines
 from decnet_tui.screens.actors import ActorLine

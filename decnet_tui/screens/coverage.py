@@ -15,9 +15,9 @@ from rich.style import Style
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows.lists import TechniqueCount
-from decnet_tui.actions.changes import need_store
-from decnet_tui.model.access import Session
+from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.coverage import Cell, Tactic, matrix
+from decnet_tui.model.export import plain_value
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.filters import Filter, parse_filter
 from decnet_tui.model.scope import Scope
@@ -25,7 +25,6 @@ from decnet_tui.model.words import clock, count_short
 from decnet_tui.screens.base import View
 from decnet_tui.screens.evidence import TagsLevel
 from decnet_tui.screens.levels import Level, LevelsView
-from decnet_tui.screens.table import plain_value
 from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import BOLD, CURSOR, FAINT, KEY, PLAIN, WARN, Line, fit
 

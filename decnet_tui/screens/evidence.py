@@ -15,8 +15,8 @@ from decnet.db.rows.lists import ListedSession, ListedTag, TagBehind
 from decnet.db.rows.recorder import EndedPayload
 from decnet.events.ttp import SEVERITIES
 from decnet.hostile import visible
-from decnet_tui.actions.changes import need_store
-from decnet_tui.model.access import Session
+from decnet_tui.model.access import Session, need_store
+from decnet_tui.model.export import plain_value
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.identities import addresses_text, identity_label
 from decnet_tui.model.scope import Scope, scope_of
@@ -25,7 +25,7 @@ from decnet_tui.model.words import clock, span
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.levels import Level, TableLevel
 from decnet_tui.screens.playback import PlaybackLevel
-from decnet_tui.screens.table import Column, plain_value
+from decnet_tui.screens.table import Column
 from decnet_tui.widgets.strips import BAD, BOLD, FAINT, KEY, PLAIN, WARN, Line
 
 MAX_ROWS = 1000

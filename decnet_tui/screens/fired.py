@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows.lists import ListedTag, TagBehind
-from decnet_tui.actions.changes import need_store
-from decnet_tui.model.access import Session
+from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
+from decnet_tui.screens.base import Place
 from decnet_tui.screens.evidence import TagsLevel
 from decnet_tui.screens.levels import TableLevel
 from decnet_tui.screens.table import Column
-
-if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
 
 
 class FiredLine(TypedDict):
@@ -88,9 +85,9 @@ class FiredLevel(TableLevel[FiredLine]):
         """The row names the rule."""
         return [] if self.current is None else [self.current]
 
-    def open(self, app: DecnetApp) -> bool:
+    def leads_to(self) -> Place | None:
         """The rule itself."""
-        return self.current is not None and app.open_in("rules", self.current["rule_id"])
+        return Place("rules", self.current["rule_id"]) if self.current is not None else None
 
     def unfilled(self) -> list[str]:
         """No rule fired."""

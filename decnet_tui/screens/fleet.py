@@ -9,11 +9,9 @@ from typing import Any
 from rich.style import Style
 
 from decnet.db.rows.fleet import DeckyRow, MutationRow
-from decnet_tui.actions.changes import need_store
-from decnet_tui.actions.fleet import listed
-from decnet_tui.model.access import Session
+from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
-from decnet_tui.model.words import clock, span
+from decnet_tui.model.words import clock, services_text, span
 from decnet_tui.screens.table import Column, TableView
 from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import BAD, GOOD, PLAIN, WARN
@@ -138,9 +136,9 @@ class FleetView(TableView[DeckyLine]):
         """Desired and observed, why, then the history."""
         lines = [
             f"{row['name']}  {row['archetype'] or 'own pool'}  {row['substrate']}  {row['address']}",
-            f"runs     {listed(row['observed'])}",
-            f"should   {listed(row['desired'])}" + (f"  pinned {listed(row['pinned'])}" if row["pinned"] else ""),
-            f"pool     {listed(row['pool'])}",
+            f"runs     {services_text(row['observed'])}",
+            f"should   {services_text(row['desired'])}" + (f"  pinned {services_text(row['pinned'])}" if row["pinned"] else ""),
+            f"pool     {services_text(row['pool'])}",
             f"ports    {' '.join(f'{k}={v}' for k, v in (row['ports'] or {}).items()) or '-'}",
             f"rotates  {row['mutate_interval'] or 'as its fleet'}; last {_stamp(row['last_mutated'])}, next {_stamp(row['next_due'])}",
             f"{row['live']} live sessions, {row['hits']} sessions in all",
@@ -166,7 +164,9 @@ class FleetView(TableView[DeckyLine]):
         for mutation in rotations[:HISTORY]:
             outcome = mutation["outcome"] or {}
             change = (
-                f" {listed(outcome.get('old'))} -> {listed(outcome.get('new'))}" if outcome.get("new") else ""
+                f" {services_text(outcome.get('old'))} -> {services_text(outcome.get('new'))}"
+                if outcome.get("new")
+                else ""
             )
             by = f" by {mutation['requested_by']}" if mutation["requested_by"] else ""
             why = f": {mutation['reason']}" if mutation["reason"] else ""
@@ -179,7 +179,11 @@ class FleetView(TableView[DeckyLine]):
 def _services(row: DeckyLine) -> str:
     """What runs; what should run beside it, where the two differ."""
     runs, should = list(row["observed"] or ()), list(row["desired"] or ())
-    return listed(runs) if sorted(runs) == sorted(should) else f"{listed(runs)} -> {listed(should)}"
+    return (
+        services_text(runs)
+        if sorted(runs) == sorted(should)
+        else f"{services_text(runs)} -> {services_text(should)}"
+    )
 
 
 def _ago(moment: datetime | None) -> str:

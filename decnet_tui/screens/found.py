@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from decnet.db.rows.lists import Hit
-from decnet_tui.actions.changes import need_store
-from decnet_tui.model.access import Session
+from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.words import clock
+from decnet_tui.screens.base import Place
 from decnet_tui.screens.table import Column, TableView
-
-if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
 
 MAX_ROWS = 500
 
@@ -68,11 +65,11 @@ class FoundView(TableView[Hit]):
         """All of it: one text may be found in several places."""
         return row["kind"], row["session_id"], str(row["ts"]), row["value"]
 
-    def open(self, app: DecnetApp) -> bool:
-        """The session, where the view of actors is there."""
+    def leads_to(self) -> Place | None:
+        """The session, else the attacker."""
         row = self.current
         key = row["session_id"] or row["attacker_uuid"] if row else None
-        return bool(key) and app.open_in("actors", key)
+        return Place("actors", key) if key else None
 
     def unfilled(self) -> list[str]:
         """Nothing found."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import wrap
 
 from decnet.hostile import visible
-from decnet_tui.keymap import Keys
 from decnet_tui.model.feed import Feed
 from decnet_tui.screens.base import TextView
 from decnet_tui.widgets import glyphs
@@ -42,11 +42,11 @@ class HelpView(TextView):
     name = "help"
     title = "Help"
 
-    def __init__(self, feed: Feed, keys: Keys, data_dir: str = "") -> None:
+    def __init__(self, feed: Feed, keys: Sequence[tuple[str, str]], data_dir: str = "") -> None:
         super().__init__(feed)
         self._pairs = [
             (key if not at else "", part, bool(keys_) or at > 0)
-            for keys_, says in [*keys.help_lines(), *_signs(), *_run(data_dir)]
+            for keys_, says in [*keys, *_signs(), *_run(data_dir)]
             for at, (key, part) in enumerate((keys_, part) for part in wrap(says, WIDTH))
         ]
 

@@ -8,10 +8,9 @@ from typing import Any
 from rich.style import Style
 
 from decnet.db.rows.journal import JournalLine
-from decnet_tui.actions.changes import End, need_store
-from decnet_tui.actions.undo import BY_ITSELF, Entry, with_expiries
-from decnet_tui.model.access import Session
+from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
+from decnet_tui.model.journal import BY_ITSELF, End, Entry, with_expiries
 from decnet_tui.model.words import clock
 from decnet_tui.screens.table import Column, TableView
 from decnet_tui.widgets import glyphs

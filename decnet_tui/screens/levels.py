@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.scope import Scope
-from decnet_tui.screens.base import View
+from decnet_tui.screens.base import Place, View
 from decnet_tui.screens.table import R, TableView
 from decnet_tui.widgets.strips import Line
 
 if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
     from decnet_tui.model.access import Session
 
 
@@ -33,10 +32,6 @@ class Level(View):
     """Its part of the way there."""
     attacker = ""
     """The id or address of the attacker that it is about; empty when it is about none, or about several."""
-
-    def below(self) -> View | None:
-        """The level inside the row under the cursor; None when there is none."""
-        return None
 
     def sessions(self) -> View | None:
         """The sessions of what the row is about, where that is not one attacker."""
@@ -111,19 +106,17 @@ class LevelsView(View):
 
     # --- going down and up
 
-    def enter(self, app: DecnetApp, level: Level) -> None:
-        """Shows a level inside this one, and reads the store for it at once."""
+    def enter(self, level: Level) -> None:
+        """Puts a level on top, to be shown and read."""
         level.time_format = self.time_format
         self.levels.append(level)
-        app.show_view(self.name, remember=app.view is not self)
-        app.read_now()
 
-    def enter_from(self, before: View, app: DecnetApp, level: Level) -> None:
-        """Shows a level that a line of another view opens; what was open here is there again afterwards."""
+    def enter_from(self, before: View, level: Level) -> None:
+        """The same for a level that a line of another view opens; what was open here is there again afterwards."""
         self._kept = self.levels[1:], self.came_from, self.entered_at
         self.levels = [self.levels[0]]
         self.came_from, self.entered_at = before.name, 2
-        self.enter(app, level)
+        self.enter(level)
 
     def leave_to(self) -> str:
         """As the base; and as it was before it was entered from there."""
@@ -133,13 +126,13 @@ class LevelsView(View):
         self._kept = [], "", 1
         return name
 
-    def open(self, app: DecnetApp) -> bool:
-        """Into the row under the cursor."""
-        below = self.level.below()
-        if isinstance(below, Level):
-            self.enter(app, below)
-            return True
-        return self.level.open(app)
+    def below(self) -> View | None:
+        """The level's."""
+        return self.level.below()
+
+    def leads_to(self) -> Place | None:
+        """The level's."""
+        return self.level.leads_to()
 
     @property
     def opened(self) -> bool:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from decnet.hostile import visible
+from decnet_tui.model.export import plain_value
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.filters import Filter, parse_filter
 from decnet_tui.model.scope import Scope
 from decnet_tui.screens.base import View
-from decnet_tui.screens.table import plain_value
 from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import BOLD, PLAIN, Line
 

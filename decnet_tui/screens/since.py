@@ -5,21 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from decnet.hostile import visible
-from decnet_tui.actions.changes import need_store
-from decnet_tui.model.access import Session
+from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.scope import Scope
 from decnet_tui.model.since import Beat, Section, gather, is_empty, render
 from decnet_tui.model.words import clock, span
 from decnet_tui.screens.alerts import AlertLine, alert_lines
+from decnet_tui.screens.base import Place
 from decnet_tui.screens.sections import Entry, SectionsView, heading
 from decnet_tui.widgets.strips import BOLD, FAINT, PLAIN, WARN
-
-if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
 
 DAY = 86_400.0
 SPANS: tuple[tuple[str, float], ...] = (("24h", DAY), ("7d", 7 * DAY), ("30d", 30 * DAY), ("all", 0.0))
@@ -99,12 +96,10 @@ class SinceView(SectionsView):
             return alert_lines(cast("AlertLine", entry.data))
         return super().detail()
 
-    def open(self, app: DecnetApp) -> bool:
+    def leads_to(self) -> Place | None:
         """The view that tells more about the line."""
         entry = self.current
-        if entry is None or entry.opens is None:
-            return False
-        return app.open_in(*entry.opens)
+        return None if entry is None or entry.opens is None else Place(*entry.opens)
 
     def empty(self, width: int) -> list[str]:
         """Nothing new, or no store."""

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from rich.style import Style
 
 from decnet.hostile import visible
+from decnet_tui.model.export import plain_value
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.filters import Filter, FilterError, parse_filter
 from decnet_tui.model.scope import Scope
@@ -92,11 +93,6 @@ def cell_text(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return " ".join(map(str, value[:20]))
     return str(value)
-
-
-def plain_value(value: Any) -> Any:
-    """A value for JSON: times as ISO text."""
-    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
 
 
 class TableView(View, Generic[R]):

@@ -11,8 +11,7 @@ from rich.style import Style
 from decnet.db.rows.runtime import DeadLetterLine
 from decnet.hostile import visible
 from decnet.runtime.health import PARTS
-from decnet_tui.actions.changes import need_store
-from decnet_tui.model.access import Session
+from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed, WorkerModel
 from decnet_tui.model.figures import LOSS, losses, notes, render_figure, troubles, works
 from decnet_tui.model.words import count_short, span

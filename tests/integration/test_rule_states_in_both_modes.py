@@ -27,9 +27,9 @@ from decnet.ttp.store.base import RuleStore
 from decnet.ttp.store.factory import get_rule_store, reach_rule_store
 from decnet.ttp.store.impl.ruleset import RuleSetFile
 from decnet.ttp.store.impl.states import StateFile
-from decnet_tui.actions.undo import with_expiries
 from decnet_tui.app import DecnetApp
 from decnet_tui.cli.main import app
+from decnet_tui.model.journal import with_expiries
 from decnet_tui.model.rules import LOADING, StoredRules
 from tests.consolekit import StoreSession, shows
 from tests.dbkit import migrated

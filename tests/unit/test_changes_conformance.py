@@ -25,7 +25,7 @@ from decnet.ids import attacker_id
 from decnet_tui.actions import changes, undo
 from decnet_tui.actions.alerts import AlertNote, AlertState
 from decnet_tui.actions.backfill import Backfill
-from decnet_tui.actions.changes import Change, End, Outcome, changed_since, perform
+from decnet_tui.actions.changes import Change, Outcome, changed_since, perform
 from decnet_tui.actions.desk import Desk
 from decnet_tui.actions.fleet import IntervalChange, Rotation
 from decnet_tui.actions.forms import Form, PlainForm
@@ -38,8 +38,10 @@ from decnet_tui.app import DecnetApp
 from decnet_tui.commands import CHANGES, COMMANDS
 from decnet_tui.commands.base import Command
 from decnet_tui.keymap import Keys
+from decnet_tui.model import journal
 from decnet_tui.model.access import RuleRow
 from decnet_tui.model.feed import Feed
+from decnet_tui.model.journal import End
 from decnet_tui.widgets.prompt import Question
 from tests.consolekit import Clock, FakeSession, StoreSession
 from tests.dbkit import open_repo
@@ -92,7 +94,7 @@ def test_a_read_only_run_has_no_write_mode_at_all() -> None:
 
 
 class Screen:
-    """The app as the desk sees it: it keeps what is said, asked and started."""
+    """What the desk stands in: it keeps what is said, asked and started."""
 
     def __init__(self, session: Any) -> None:
         self.session, self.feed, self.clock = session, Feed(), NOW
@@ -101,8 +103,6 @@ class Screen:
         self.jobs: list[tuple[str, Any]] = []
         self.taken: list[str] = []
         self.reads = 0
-        self.form: Any = self
-        self.screen: Any = self
         self.loader: Any = self
         self.view: Any = SimpleNamespace(stored=True)
         self.shown: Form | None = None
@@ -111,14 +111,13 @@ class Screen:
     def say(self, text: str, *, bad: bool = False, good: bool = False) -> None:
         self.said.append((text, bad, good))
 
-    def ask(self, what: Any, done: Callable[[Form, bool], None] | None = None) -> None:
-        """A question of the prompt, or a form of the pane."""
-        if done is None:
-            self.asked.append(what)
-        else:
-            self.shown, self.done = what, done
+    def ask(self, question: Question) -> None:
+        self.asked.append(question)
 
-    def run_worker(self, job: Any, *, name: str) -> None:
+    def show_form(self, form: Form, done: Callable[[Form, bool], None]) -> None:
+        self.shown, self.done = form, done
+
+    def work(self, job: Any, name: str) -> None:
         self.jobs.append((name, job))
 
     def read_now(self) -> None:
@@ -134,10 +133,6 @@ class Screen:
         if self.problem is not None:
             raise self.problem
 
-    def nothing(self, *_: Any) -> None: ...
-
-    add_class = remove_class = repaint = repaint_soon = call_after_refresh = nothing
-
 
 @pytest.fixture
 def clock() -> Clock:
@@ -145,15 +140,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def screen() -> Iterator[Screen]:
-    found = Screen(FakeSession())
-    yield found
-    for _, job in found.jobs:
-        job.close()
+def screen() -> Screen:
+    return Screen(FakeSession())
 
 
 def desk_of(screen: Screen, clock: Clock, *, read_only: bool = False) -> Desk:
-    desk = Desk(screen, MINUTES, read_only=read_only)  # type: ignore[arg-type]
+    desk = Desk(screen, MINUTES, read_only=read_only)
     desk.write = WriteMode(MINUTES, never=read_only, clock=clock)
     return desk
 
@@ -315,7 +307,7 @@ async def test_keys_pressed_while_the_store_is_read_come_afterwards_in_order(
     assert desk.waiting
     desk.held += [key("a"), key("b")]
     (_, job), screen.jobs = screen.jobs[0], []
-    await job
+    await job()
     assert not desk.waiting
     assert done == [[]]
     assert screen.taken == ["a", "b"]
@@ -326,7 +318,7 @@ async def test_keys_pressed_while_the_store_is_read_come_afterwards_in_order(
     desk.once_loaded(view, done.clear)
     (_, job), screen.jobs = screen.jobs[0], []
     with pytest.raises(RuntimeError):
-        await job
+        await job()
     assert not desk.waiting, "keys do not wait for ever"
 
 
@@ -1038,7 +1030,7 @@ def test_a_row_is_undone_by_its_own_operator_once_and_only_when_it_was_applied()
     assert undo.undoable(entry()) == ""
     assert undo.undoable(entry(outcome="NOT APPLIED")) == "it was not applied"
     assert "not known" in undo.undoable(entry(before=None))
-    assert undo.undoable(entry(operator=undo.NOBODY)) == "it came by itself"
+    assert undo.undoable(entry(operator=journal.NOBODY)) == "it came by itself"
     older, newer = entry(id=1), entry(id=2)
     assert undo.last_undoable([newer, older], "eve") is newer
     assert undo.last_undoable([entry(id=3, undoes=2), newer, older], "eve") is older

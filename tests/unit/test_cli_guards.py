@@ -22,13 +22,14 @@ from typer.testing import CliRunner
 from decnet.bus.base import Event
 from decnet.config import SensorSpec, Settings
 from decnet.errors import BusError, ConfigError, DatabaseError, DecnetError, EngineError, ExportError
-from decnet_tui.actions.changes import Change, End, Outcome
+from decnet_tui.actions.changes import Change, Outcome
 from decnet_tui.actions.rules import RuleChange
 from decnet_tui.cli import changing, common, doctor, fleet, main, purge, sensors, stream, unit, usage, worker
 from decnet_tui.cli import export as exporting
 from decnet_tui.cli.bar import Bar
 from decnet_tui.launch import headless
 from decnet_tui.model.feed import Feed
+from decnet_tui.model.journal import End
 from tests.fuzzkit import obeyed
 from tests.storekit import rule
 

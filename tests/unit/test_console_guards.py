@@ -12,8 +12,8 @@ from decnet.errors import DecnetError
 from decnet.hostile import MAX_DEPTH
 from decnet.ttp.rules import RuleState
 from decnet.ttp.store.base import RuleListing
-from decnet_tui.actions import forms, undo
-from decnet_tui.model import event_text, feed, link, playback
+from decnet_tui.actions import forms
+from decnet_tui.model import event_text, feed, journal, link, playback
 from decnet_tui.model.event_text import short
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.filters import Filter, FilterError, parse_filter
@@ -188,7 +188,7 @@ def rule_entry(number: int, at: float, **over: Any) -> dict[str, Any]:
 def test_the_journal_tells_of_an_end_that_came_by_itself_and_of_no_other(
     entries: list[dict[str, Any]], now: float, told: bool
 ) -> None:
-    rows = [row for row in undo.with_expiries(entries, now) if row["operator"] == undo.NOBODY]
+    rows = [row for row in journal.with_expiries(entries, now) if row["operator"] == journal.NOBODY]
     assert len(rows) == told
     if told:
         assert (rows[0]["ts"].timestamp(), rows[0]["target"], rows[0]["outcome"]) == (

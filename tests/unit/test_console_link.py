@@ -11,9 +11,8 @@ from sqlalchemy.exc import OperationalError
 
 from decnet.bus.base import Event
 from decnet.errors import BusError, DatabaseError, DecnetError
-from decnet_tui.actions.changes import need_store
 from decnet_tui.model import link
-from decnet_tui.model.access import store_errors
+from decnet_tui.model.access import need_store, store_errors
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.link import Link
 from decnet_tui.screens.base import TextView

@@ -15,7 +15,6 @@ from decnet.bus.base import Event
 from decnet.hostile import visible
 from decnet.ids import attacker_id, identity_id
 from decnet_tui.actions import undo
-from decnet_tui.actions.changes import End
 from decnet_tui.actions.forms import PlainForm, _until
 from decnet_tui.actions.rule_form import RuleForm, stepped
 from decnet_tui.actions.rules import RuleChange
@@ -24,10 +23,11 @@ from decnet_tui.commands import COMMANDS, typed
 from decnet_tui.commands.reading import short_path
 from decnet_tui.keymap import Keys
 from decnet_tui.launch.plain import PlainReader
-from decnet_tui.model import export, last_look, since
+from decnet_tui.model import export, journal, last_look, since
 from decnet_tui.model.access import RuleRow
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.filters import FilterError, parse_filter
+from decnet_tui.model.journal import End
 from decnet_tui.model.scope import scope_of
 from decnet_tui.screens.base import wrapped
 from decnet_tui.screens.help import HelpView
@@ -348,16 +348,16 @@ def expiring(minutes: float) -> dict[str, Any]:
 
 
 def test_the_journal_says_what_ended_by_itself() -> None:
-    rows = undo.with_expiries([entry(1, 0, after=expiring(5))], NOW + 600)
+    rows = journal.with_expiries([entry(1, 0, after=expiring(5))], NOW + 600)
     assert [r["what"] for r in rows] == ["R0001 enabled again", "x"]
-    assert undo.with_expiries([entry(1, 0, after=expiring(5))], NOW + 60)[0]["id"] == 1
+    assert journal.with_expiries([entry(1, 0, after=expiring(5))], NOW + 60)[0]["id"] == 1
 
 
 def test_a_state_that_was_replaced_before_its_end_did_not_end_by_itself() -> None:
     entries = [entry(2, 2), entry(1, 0, after=expiring(5))]
-    assert len(undo.with_expiries(entries, NOW + 600)) == 2
+    assert len(journal.with_expiries(entries, NOW + 600)) == 2
     refused = [entry(2, 2, outcome=End.REFUTED.value), entry(1, 0, after=expiring(5))]
-    assert len(undo.with_expiries(refused, NOW + 600)) == 3
+    assert len(journal.with_expiries(refused, NOW + 600)) == 3
 
 
 def test_undo_restores_the_exact_former_state_once() -> None:
@@ -553,7 +553,7 @@ def test_sorting_goes_to_the_top_and_begins_with_the_newest_time() -> None:
 
 
 def test_help_cuts_no_word_in_80_columns() -> None:
-    view = HelpView(Feed(), Keys(COMMANDS))
+    view = HelpView(Feed(), Keys(COMMANDS).help_lines())
     shown = ["".join(text for text, _ in view.line(i, 79)) for i in range(view.count())]
     assert max(map(len, shown)) <= 79
     assert "those that fired on the actor" in " ".join(" ".join(shown).split())
@@ -575,7 +575,7 @@ def test_a_worker_that_stands_is_offered_to_start() -> None:
 
 
 def test_a_line_that_came_by_itself_says_why_it_cannot_be_undone() -> None:
-    row = {"kind": "rule.state", "operator": undo.NOBODY}
+    row = {"kind": "rule.state", "operator": journal.NOBODY}
     assert undo.undoable(row) == "it came by itself"
 
 
@@ -594,7 +594,7 @@ def test_what_is_wrong_with_a_line_is_said_whole() -> None:
 
 
 def test_help_explains_the_signs_and_where_this_run_keeps_its_data() -> None:
-    view = HelpView(Feed(), Keys(COMMANDS), "/srv/decnet")
+    view = HelpView(Feed(), Keys(COMMANDS).help_lines(), "/srv/decnet")
     shown = "\n".join("".join(text for text, _ in view.line(i, 79)) for i in range(view.count()))
     assert "#            marked with space" in shown
     assert "/srv/decnet: where commands find this engine" in shown
