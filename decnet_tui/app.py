@@ -33,6 +33,7 @@ from decnet_tui.commands.beginning import begin
 from decnet_tui.commands.following import Following
 from decnet_tui.commands.typed import History
 from decnet_tui.keymap import Keys
+from decnet_tui.model import keys
 from decnet_tui.model.access import Session
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.link import Link
@@ -90,6 +91,7 @@ class DecnetApp(App[str], inherit_bindings=False):
         self.desk = Desk(self, settings.console.write_mode_min, read_only=read_only)
         self.write, self.propose = self.desk.write, self.desk.propose
         self.keys = Keys(COMMANDS, settings.console.keymap, CHANGES if read_only else frozenset())
+        keys.use(self.keys.names())
         shown: list[View] = [view(self.feed) for view in VIEWS]
         shown += [
             HelpView(self.feed, self.keys.help_lines(), str(settings.data_dir)),
@@ -216,7 +218,12 @@ class DecnetApp(App[str], inherit_bindings=False):
         if self.screen.has_class("tall"):
             self._lines("strip").show(*header.strip_lines(self.feed, now, width))
         self._lines("narrow").show([(f"{width}x{self.size.height}: needs 60x12; still receiving", PLAIN)])
-        self._lines("foot").show([(self.keys.footer(self.view.keys_of(), width), FAINT)])
+        self._lines("foot").show(
+            [(self.keys.footer(self.view.keys_of(), width, self._does_something), FAINT)]
+        )
+
+    def _does_something(self, command: Command) -> bool:
+        return command.does_something(self)
 
     def repaint_soon(self) -> None:
         """Paints once the new layout is known."""
@@ -337,7 +344,7 @@ class DecnetApp(App[str], inherit_bindings=False):
 
     def _named(self, name: str) -> str:
         """A view as its key and its name."""
-        return f"view {key} ({name})" if (key := self.views[name].key) else name
+        return f"view {keys.view_key(name)} ({name})" if self.views[name].key else name
 
     def on_paste(self, event: events.Paste) -> None:
         """A paste fills lines and fields; it is never a command and never a yes."""

@@ -9,6 +9,7 @@ from decnet.errors import DecnetError
 from decnet_tui.actions.changes import Change
 from decnet_tui.actions.forms import Field, Form
 from decnet_tui.model.access import Session, need_store
+from decnet_tui.model.keys import key
 
 
 @dataclass
@@ -88,7 +89,7 @@ class AlertForm(Form):
         return {
             "acknowledge": ["it stays in the list as acknowledged and leaves the badge"],
             "resolve": [f"it is closed; only other evidence than that of its {self.sessions} sessions raises one again"],
-            "note": ["the note stands in the journal (view 8) with your name"],
+            "note": [f"the note stands in the journal (view {key('view.journal')}) with your name"],
         }[self.verb]  # fmt: skip
 
     def question(self) -> str:

@@ -14,6 +14,7 @@ from decnet_tui.actions.write_mode import WriteMode
 from decnet_tui.model.access import Session
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.journal import End
+from decnet_tui.model.keys import key
 from decnet_tui.screens.base import View
 from decnet_tui.screens.loading import Loader
 from decnet_tui.widgets.prompt import Question
@@ -86,7 +87,7 @@ class Desk:
                 self._refused("still read-only", typed)
                 return
             self.write.start()
-            host.say(f"write mode for {self.write.minutes:.0f} min; W ends it")
+            host.say(f"write mode for {self.write.minutes:.0f} min; {key('write')} ends it")
             if after is not None:
                 after()
 

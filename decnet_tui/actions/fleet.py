@@ -16,6 +16,7 @@ from decnet_tui.actions.forms import Field, Form
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.journal import End
+from decnet_tui.model.keys import key
 from decnet_tui.model.words import services_text
 
 if TYPE_CHECKING:
@@ -92,8 +93,11 @@ class Rotation(Change):
     def silence(self) -> Outcome:
         """Nobody knows; the request is a row and may still be served."""
         if not self.wait_s:
-            return Outcome(End.SAVED, "requested; view 5 shows what becomes of it")
-        return Outcome(End.UNKNOWN, f"no answer within {self.wait_s:.0f}s; view 5 shows what becomes of it")
+            return Outcome(End.SAVED, f"requested; view {key('view.fleet')} shows what becomes of it")
+        return Outcome(
+            End.UNKNOWN,
+            f"no answer within {self.wait_s:.0f}s; view {key('view.fleet')} shows what becomes of it",
+        )
 
 
 class RotationForm(Form):

@@ -10,6 +10,7 @@ from decnet_tui.actions.changes import Change, Outcome
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.journal import End
+from decnet_tui.model.keys import key
 
 if TYPE_CHECKING:
     from decnet.mutator.rows import Tools
@@ -79,5 +80,8 @@ class TopologyOp(Change):
     def silence(self) -> Outcome:
         """Nobody knows; the operation is a row and may still be served."""
         if not self.wait_s:
-            return Outcome(End.SAVED, "enqueued; view 5 shows what becomes of it")
-        return Outcome(End.UNKNOWN, f"no answer within {self.wait_s:.0f}s; view 5 shows what becomes of it")
+            return Outcome(End.SAVED, f"enqueued; view {key('view.fleet')} shows what becomes of it")
+        return Outcome(
+            End.UNKNOWN,
+            f"no answer within {self.wait_s:.0f}s; view {key('view.fleet')} shows what becomes of it",
+        )

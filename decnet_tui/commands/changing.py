@@ -13,6 +13,7 @@ from decnet_tui.actions.workers import LetterRetry, WorkerForm
 from decnet_tui.commands.base import Command
 from decnet_tui.model.access import store_errors
 from decnet_tui.model.journal import Entry
+from decnet_tui.model.keys import key
 from decnet_tui.model.words import clock
 from decnet_tui.screens.journal import JournalView
 from decnet_tui.screens.rules import RulesView
@@ -29,6 +30,10 @@ def write_mode(console: Context, _: str) -> None:
     console.desk.switch_write_mode()
 
 
+_RULE_IDS = ("rule.disable", "rule.enable", "rule.clip", "view.rules")
+_RULE_KEYS = "{}, {} and {} change the rule under the cursor in view {}"
+
+
 def _rule_ids(console: Context) -> list[str]:
     view = console.view_of(RulesView)
     return [str(row["rule_id"]) for row in view.known()]
@@ -43,7 +48,7 @@ def rule(verb: str, console: Context, text: str) -> None:
     row = view.rule(words[0] if words else str((view.current or {}).get("rule_id")))
     if row is None:
         console.say(
-            f"no rule {words[0]}" if words else "D, E and C change the rule under the cursor in view 4",
+            f"no rule {words[0]}" if words else _RULE_KEYS.format(*map(key, _RULE_IDS)),
             bad=True,
         )
         return
@@ -53,6 +58,12 @@ def rule(verb: str, console: Context, text: str) -> None:
     form = RuleForm(row, verb, fired=view.fired_recently(row["rule_id"]), floor=console.settings.ttp.floor)
     _fill(form, words[1:])
     console.propose(form)
+
+
+def _on_rule(console: Context) -> bool:
+    """Whether the cursor is on a rule that is in force."""
+    row = console.view_of(RulesView).current
+    return row is not None and not (row.get("error") and row["state"] == "failed")
 
 
 def _fill(form: Form, words: list[str]) -> None:
@@ -67,17 +78,32 @@ def _fill(form: Form, words: list[str]) -> None:
 def worker(console: Context, text: str) -> None:
     """The form for a worker: the one under the cursor, or ``NAME [action]``."""
     words = text.split()
-    entry = console.view_of(WorkersView).current
-    named = entry.key if entry is not None and entry.section == WORKERS else None
-    name = words[0] if words else named
+    name = words[0] if words else _worker_here(console)
     model = console.feed.workers.get(str(name))
     if model is None or name in PARTS:
-        console.say(f"no worker {name}" if words else "S works on a worker in view 6", bad=True)
+        console.say(
+            f"no worker {name}"
+            if words
+            else f"{key('worker.control')} works on a worker in view {key('view.workers')}",
+            bad=True,
+        )
         return
     state = model.status(console.now(), console.feed.heartbeat_s)
     form = WorkerForm(str(name), state, model.payload.get("lag"))
     _fill(form, words[1:])
     console.propose(form)
+
+
+def _worker_here(console: Context) -> str | None:
+    """The worker under the cursor."""
+    entry = console.view_of(WorkersView).current
+    return str(entry.key) if entry is not None and entry.section == WORKERS else None
+
+
+def _letter_here(console: Context) -> str:
+    """The number of the dead letter under the cursor."""
+    entry = console.view_of(WorkersView).current
+    return str(entry.key) if entry is not None and entry.section == LETTERS and entry.key is not None else ""
 
 
 def _worker_names(console: Context) -> list[str]:
@@ -89,12 +115,13 @@ def retry_letter(console: Context, text: str) -> None:
     view = console.view_of(WorkersView)
     if not console.desk.once_loaded(view, lambda: retry_letter(console, text)):
         return
-    entry = view.current
-    wanted = text.strip() or (str(entry.key) if entry is not None and entry.section == LETTERS else "")
+    wanted = text.strip() or _letter_here(console)
     letter = next((row for row in view.letters if str(row["id"]) == wanted), None)
     if letter is None:
         console.say(
-            f"no dead letter {wanted}" if wanted else "R tries the dead letter under the cursor again",
+            f"no dead letter {wanted}"
+            if wanted
+            else f"{key('letter.retry')} tries the dead letter under the cursor again",
             bad=True,
         )
         return
@@ -155,19 +182,21 @@ def next_span(console: Context, _: str) -> None:
 
 COMMANDS = (
     Command("since.span", "change the span", "Since", next_span, keys="s", foot="span", views=("since",)),
-    Command("write", "write mode, for a limited time", "Changes", write_mode, keys="W", foot="write", changes=True),
+    Command("write", "write mode, for a limited time", "Changes", write_mode, keys="W", foot="write", changes=True,
+            here=lambda console: not console.desk.write.never),
     Command("rule.disable", "disable the rule", "Changes", partial(rule, "D"), keys="D", foot="disable",
-            views=("rules",), name="disable", argument="ID [1h] [reason]", complete=_rule_ids, changes=True),
+            views=("rules",), name="disable", argument="ID [1h] [reason]", complete=_rule_ids, changes=True, here=_on_rule),
     Command("rule.enable", "enable the rule", "Changes", partial(rule, "E"), keys="E", foot="enable",
-            views=("rules",), name="enable", argument="ID [reason]", complete=_rule_ids, changes=True),
+            views=("rules",), name="enable", argument="ID [reason]", complete=_rule_ids, changes=True, here=_on_rule),
     Command("rule.clip", "clip the rule: a ceiling for its confidence", "Changes", partial(rule, "C"), keys="C",
             foot="clip", views=("rules",), name="clip", argument="ID [0.40] [1h] [reason]", complete=_rule_ids,
-            changes=True),
+            changes=True, here=_on_rule),
     Command("worker.control", "stop, start, restart, pause or resume the worker", "Changes", worker, keys="S",
             foot="steer", views=("workers",), name="worker", argument="NAME [action]", complete=_worker_names,
-            changes=True),
+            changes=True, here=lambda console: _worker_here(console) in _worker_names(console)),
     Command("letter.retry", "try the dead letter again", "Changes", retry_letter, keys="R", foot="retry",
-            views=("workers",), name="retry", argument="NUMBER", changes=True),
+            views=("workers",), name="retry", argument="NUMBER", changes=True,
+            here=lambda console: bool(_letter_here(console))),
     Command("undo", "undo the journal line, or your last change", "Changes", undo, keys="U", name="undo",
             argument="[NUMBER]", changes=True),
 )  # fmt: skip

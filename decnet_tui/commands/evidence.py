@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from decnet_tui.commands.base import Command
+from decnet_tui.model.keys import key
 from decnet_tui.screens.actors import ActorsView
+from decnet_tui.screens.base import Place
 from decnet_tui.screens.compare import CompareLevel
-from decnet_tui.screens.coverage import CoverageView, MatrixLevel
+from decnet_tui.screens.coverage import MatrixLevel
 from decnet_tui.screens.evidence import CommandsLevel, RuleTagsLevel, SessionsLevel, TagsLevel
 from decnet_tui.screens.fired import FiredLevel, TagRulesLevel, TechniqueRulesLevel
 from decnet_tui.screens.levels import Level, LevelsView
@@ -17,6 +19,7 @@ from decnet_tui.screens.rules import RulesView
 if TYPE_CHECKING:
     from decnet_tui.commands.context import Context
 
+_NOBODY, _NO_RULE = "this line names no attacker", "no rule fired on this line"
 _LEVELLED = ("actors", "coverage", "campaigns")
 
 
@@ -31,10 +34,9 @@ def _attacker(console: Context) -> tuple[str, str] | None:
     attacker = next((str(a) for a in attackers if a), None)
     if attacker is None and isinstance(console.view, LevelsView):
         attacker = next((level.attacker for level in reversed(console.view.levels) if level.attacker), None)
-    actor = console.view.actor()
     if attacker is None:
-        console.say("this line names no attacker")
         return None
+    actor = console.view.actor()
     return attacker, actor.label if actor is not None else attacker[:8]
 
 
@@ -46,30 +48,47 @@ def sessions(console: Context, text: str) -> None:
         console.enter(whole)
     elif (found := _attacker(console)) is not None:
         console.enter(SessionsLevel(console.feed, *found))
+    else:
+        console.say(_NOBODY)
+
+
+def _behind(console: Context) -> Level | Place | str:
+    """Where the rules that fired on this line are: its own on a tag, command or technique, else those on its actor.
+
+    A text says why there are none.
+    """
+    level = _level(console)
+    if level is not None and isinstance(whole := level.fired(), Level):
+        return whole
+    if isinstance(level, MatrixLevel):
+        behind = level.below()
+        seen = isinstance(behind, TagsLevel) and level.current is not None and level.current.tags
+        return (
+            TechniqueRulesLevel(console.feed, behind) if seen and isinstance(behind, TagsLevel) else _NO_RULE
+        )
+    tags = level.tags() if level is not None else None
+    if tags is None:
+        found = _attacker(console)
+        return _NOBODY if found is None else FiredLevel(console.feed, *found)
+    rules = {tag["rule_id"] for tag in tags}
+    if len(rules) > 1 and isinstance(level, CommandsLevel):
+        return TagRulesLevel(console.feed, level.tags())
+    return Place("rules", rules.pop()) if rules else _NO_RULE
 
 
 def fired(console: Context, _: str) -> None:
-    """The rules that fired on this line: its own on a tag, command or technique, else those on its actor."""
-    level = _level(console)
-    if level is not None and isinstance(whole := level.fired(), Level):
-        console.enter(whole)
-        return
-    if isinstance(level, MatrixLevel):
-        if isinstance(behind := level.below(), TagsLevel):
-            console.enter(TechniqueRulesLevel(console.feed, behind))
-        return
-    tags = level.tags() if level is not None else None
-    if tags is None:
-        if (found := _attacker(console)) is not None:
-            console.enter(FiredLevel(console.feed, *found))
-        return
-    rules = {tag["rule_id"] for tag in tags}
-    if len(rules) > 1 and isinstance(level, CommandsLevel):
-        console.enter(TagRulesLevel(console.feed, level.tags()))
-    elif rules:
-        console.open_in("rules", rules.pop())
+    """The rules that fired on this line, or why there are none."""
+    behind = _behind(console)
+    if isinstance(behind, str):
+        console.say(behind)
+    elif isinstance(behind, Place):
+        console.open_in(behind.view, behind.key)
     else:
-        console.say("no rule fired on this line")
+        console.enter(behind)
+
+
+def _has_rules(console: Context) -> bool:
+    return not isinstance(_behind(console), str)
 
 
 def rule_tags(console: Context, _: str) -> None:
@@ -87,20 +106,30 @@ def compare(console: Context, _: str) -> None:
     """Two actors side by side."""
     pair = console.view_of(ActorsView).pair()
     if pair is None:
-        console.say("mark one actor with space, go to the other, then =")
+        console.say(f"mark one actor with {key('mark')}, go to the other, then {key('compare')}")
     else:
         console.enter(CompareLevel(console.feed, *pair))
 
 
-def watch(console: Context, _: str) -> None:
-    """Plays the recording of the session under the cursor."""
+def _recording(console: Context) -> Level | None:
+    """What plays the recording of the session that is open or under the cursor."""
     level = _level(console)
     if isinstance(level, CommandsLevel):
-        console.enter(level.watch())
-    elif level is not None and (session := level.record().get("session_id")):
-        console.enter(PlaybackLevel(console.feed, str(session)))
+        return level.watch() if level.has_recording else None
+    session = level.record().get("session_id") if level is not None else None
+    return PlaybackLevel(console.feed, str(session)) if session else None
+
+
+def watch(console: Context, _: str) -> None:
+    """Plays the recording of the session under the cursor."""
+    if (recording := _recording(console)) is not None:
+        console.enter(recording)
+    elif isinstance(_level(console), CommandsLevel):
+        console.say("this session has no recording of its terminal")
     else:
-        console.say("w plays a session's recording: Enter on an actor, then on a session")
+        console.say(
+            f"{key('watch')} plays a session's recording: {key('open')} on an actor, then on a session"
+        )
 
 
 def _player(console: Context) -> PlaybackLevel | None:
@@ -111,26 +140,35 @@ def _player(console: Context) -> PlaybackLevel | None:
 def next_tagged(console: Context, _: str) -> None:
     """Jumps to the next tagged command of the recording."""
     player = _player(console)
-    console.say(player.next_tagged() if player is not None else "n jumps within a recording; w plays one")
+    console.say(
+        player.next_tagged()
+        if player is not None
+        else f"{key('tagged.next')} jumps within a recording; {key('watch')} plays one"
+    )
 
 
 def span(console: Context, _: str) -> None:
     """The next span of the matrix."""
-    view = console.view_of(CoverageView)
-    console.say(f"span: {view.matrix.next_span()}")
-    console.read_now()
+    level = _level(console)
+    if isinstance(level, MatrixLevel):
+        console.say(f"span: {level.next_span()}")
+        console.read_now()
+    else:
+        console.say(f"the span is the matrix's: {key('back')} goes back to it")
 
 
 COMMANDS = (
     Command("sessions", "the sessions of this line's actor", "Evidence", sessions, keys="i", argument="[SESSION]"),
     Command("fired", "the rules behind this tag, command or technique, else those that fired on the actor", "Evidence",
-            fired, keys="o", foot="rules", views=(*_LEVELLED, "alerts")),
+            fired, keys="o", foot="rules", views=(*_LEVELLED, "alerts"), here=_has_rules),
     Command("fired.actor", "the rules that fired on this line's actor", "Evidence", fired, keys="o",
-            views=("since", "traffic", "found")),
-    Command("rule.tags", "the tags that the rule gave", "Evidence", rule_tags, keys="o", foot="tags", views=("rules",)),
+            views=("since", "traffic", "found"), here=_has_rules),
+    Command("rule.tags", "the tags that the rule gave", "Evidence", rule_tags, keys="o", foot="tags", views=("rules",),
+            here=lambda console: console.view.on_row),
     Command("compare", "compare two actors", "Evidence", compare, keys="equals_sign", views=("actors",)),
-    Command("watch", "play the session's recording", "Evidence", watch, keys="w", foot="watch",
-            views=(*_LEVELLED, "alerts")),
+    Command("watch", "play the session's recording", "Evidence", watch, keys="w", foot="play",
+            views=(*_LEVELLED, "alerts"), here=lambda console: _recording(console) is not None),
     Command("tagged.next", "next tagged command of the recording", "Evidence", next_tagged, keys="n", views=_LEVELLED),
-    Command("coverage.span", "another span", "Evidence", span, keys="s", foot="span", views=("coverage",)),
+    Command("coverage.span", "another span", "Evidence", span, keys="s", foot="span", views=("coverage",),
+            here=lambda console: isinstance(_level(console), MatrixLevel)),
 )  # fmt: skip

@@ -9,6 +9,7 @@ from decnet_tui.commands import typed
 from decnet_tui.commands.base import Command
 from decnet_tui.commands.following import MOST
 from decnet_tui.model.filters import FilterError
+from decnet_tui.model.keys import key
 from decnet_tui.screens.palette import PaletteView
 from decnet_tui.widgets.prompt import Question
 
@@ -73,11 +74,16 @@ def follow(console: Context, text: str) -> None:
     elif console.following.scope is not None:
         console.following.follow(None)
     elif (actor := console.view.actor()) is None:
-        console.say("F follows the actor of a line; this one names none")
+        console.say(f"{key('follow')} follows the actor of a line; this one names none")
     elif actor.addresses > MOST:
         console.say(f"{actor.title}: too many addresses to follow, {MOST} at most", bad=True)
     else:
         console.following.follow(actor)
+
+
+def _has_actor(console: Context) -> bool:
+    """Whether somebody is followed, or could be."""
+    return console.following.scope is not None or console.view.actor() is not None
 
 
 def command_line(console: Context, _: str) -> None:
@@ -124,10 +130,10 @@ def palette(console: Context, _: str) -> None:
 
 COMMANDS = (
     Command("filter", "filter: topic patterns with + and -, words, /regex/, key:value", "Finding", ask_filter,
-            keys="slash", foot="filter", argument="FILTER"),
+            keys="slash", foot="filter", argument="FILTER", here=lambda console: console.view.filtered),
     Command("filter.clear", "clear the filter", "Finding", clear_filter, keys="backslash", name="clear"),
     Command("follow", "follow this actor in all views; again: everybody", "Finding", follow,
-            keys="F", foot="follow", argument="ADDRESS, id, i-... or c-..."),
+            keys="F", foot="follow", argument="ADDRESS, id, i-... or c-...", here=_has_actor),
     Command("command", "command line: Tab completes, up and down go through the history", "Finding",
             command_line, keys="colon", foot="cmd"),
     Command("palette", "all commands to choose from", "Finding", palette, keys="ctrl+p"),

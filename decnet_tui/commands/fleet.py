@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from decnet_tui.actions.fleet import IntervalForm, RotationForm
 from decnet_tui.commands.base import Command
+from decnet_tui.model.keys import key
 from decnet_tui.model.words import span
 from decnet_tui.screens.fleet import DeckyLine, FleetView
 
@@ -30,15 +31,23 @@ def _decky(console: Context, text: str) -> DeckyLine | None:
     return row
 
 
+def _mutator(console: Context) -> str:
+    """The state of the worker that rotates."""
+    worker = console.feed.workers.get("mutator")
+    return worker.status(console.now(), console.feed.heartbeat_s) if worker is not None else "unknown"
+
+
 def mutate(console: Context, text: str) -> None:
     """The form for a rotation; refused at once when the mutator cannot answer."""
     row = _decky(console, text)
     if row is None:
         return
-    worker = console.feed.workers.get("mutator")
-    status = worker.status(console.now(), console.feed.heartbeat_s) if worker is not None else "unknown"
+    worker, status = console.feed.workers.get("mutator"), _mutator(console)
     if worker is None or status not in _AWAKE:
-        console.say(f"the mutator is {status}: nobody would rotate {row['name']} (view 6)", bad=True)
+        console.say(
+            f"the mutator is {status}: nobody would rotate {row['name']} (view {key('view.workers')})",
+            bad=True,
+        )
         return
     console.propose(
         RotationForm(row, span(worker.age(console.now())), console.settings.mutator.apply_timeout_s)
@@ -56,9 +65,14 @@ def interval(console: Context, text: str) -> None:
     console.propose(form)
 
 
+def _on_decoy(console: Context) -> bool:
+    return console.view_of(FleetView).current is not None
+
+
 COMMANDS = (
     Command("decky.mutate", "rotate the decky", "Changes", mutate, keys="M", foot="mutate", views=("fleet",),
-            name="mutate", argument="NAME", complete=_names, changes=True),
+            name="mutate", argument="NAME", complete=_names, changes=True,
+            here=lambda console: _on_decoy(console) and _mutator(console) in _AWAKE),
     Command("decky.interval", "how often the decky rotates", "Changes", interval, keys="I", foot="interval",
-            views=("fleet",), name="interval", argument="NAME [12h]", complete=_names, changes=True),
+            views=("fleet",), name="interval", argument="NAME [12h]", complete=_names, changes=True, here=_on_decoy),
 )  # fmt: skip

@@ -13,6 +13,7 @@ from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.model.access import store_errors
 from decnet_tui.model.identities import addresses_text, identity_label
+from decnet_tui.model.keys import key
 from decnet_tui.model.scope import Scope, campaign_scope, scope_of
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ class Following:
         for view in self._console.views.values():
             view.set_scope(scope)
         self._console.say(
-            f"following {scope.title} in all views; F ends it" if scope else "everybody is shown again"
+            f"following {scope.title} in all views; {key('follow')} ends it"
+            if scope
+            else "everybody is shown again"
         )
         if anew:
             self.look()

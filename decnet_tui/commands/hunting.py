@@ -9,6 +9,7 @@ from decnet_tui.actions.backfill import BackfillForm, store_options
 from decnet_tui.actions.sources import IgnoreForm, same_identity
 from decnet_tui.commands.base import Command
 from decnet_tui.model.access import store_errors
+from decnet_tui.model.keys import key
 from decnet_tui.screens.found import FoundView
 from decnet_tui.screens.rules import RulesView
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def search(console: Context, text: str) -> None:
     """Searches the database."""
     if not text.strip():
-        console.say("what is looked for? //TEXT", bad=True)
+        console.say(f"what is looked for? {2 * key('filter')}TEXT", bad=True)
         return
     console.view_of(FoundView).look_for(text.strip())
     console.show_view("found")
@@ -59,14 +60,17 @@ def backfill(console: Context, text: str) -> None:
     row = view.rule(wanted)
     if row is None:
         console.say(
-            f"no rule {wanted}" if text else "B works on the rule under the cursor in view 4", bad=True
+            f"no rule {wanted}"
+            if text
+            else f"{key('rule.backfill')} works on the rule under the cursor in view {key('view.rules')}",
+            bad=True,
         )
         return
     console.propose(BackfillForm(row["rule_id"], row.get("name") or "", store_options(console.settings)))
 
 
 COMMANDS = (
-    Command("search", "search the database; // does that too", "Finding", search, name="find", argument="TEXT"),
+    Command("search", "search the database; the filter's key twice does that too", "Finding", search, name="find", argument="TEXT"),
     Command("source.ignore", "ignore this source", "Changes", ignore, keys="X", name="ignore",
             argument="[ADDRESS, network or login name]", changes=True),
     Command("rule.backfill", "judge the past by the rule", "Changes", backfill, keys="B", views=("rules",),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from decnet_tui.commands.base import Command
 from decnet_tui.commands.moving import escape
+from decnet_tui.model.keys import key
 from decnet_tui.widgets.prompt import Question
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def leave(console: Context, _: str) -> None:
     if console.panes.opened or console.view.name == "help" or console.view.opened or console.view.came_from:
         escape(console, "")
     else:
-        console.say("nothing to go back to; Q quits")
+        console.say(f"nothing to go back to; {key('quit')} quits")
 
 
 def quit_console(console: Context, _: str) -> None:
@@ -43,7 +44,7 @@ def quit_console(console: Context, _: str) -> None:
 
 def interrupt(console: Context, _: str) -> None:
     """Ctrl+C."""
-    console.say("Q quits")
+    console.say(f"{key('quit')} quits")
 
 
 COMMANDS = (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from decnet.hostile import ELLIPSIS
 from decnet_tui.commands.base import Command
 from decnet_tui.model import export
+from decnet_tui.model.keys import key
 from decnet_tui.screens.base import TIME_FORMATS
 from decnet_tui.screens.levels import Level
 from decnet_tui.screens.traffic import TrafficView
@@ -17,10 +18,18 @@ if TYPE_CHECKING:
     from decnet_tui.commands.context import Context
 
 
+def _on_row(console: Context) -> bool:
+    return console.view.on_row
+
+
 def pause(console: Context, _: str) -> None:
     """Holds the view still, or lets it go on."""
     paused = console.view.pause()
-    console.say("paused: still receiving; p goes on, / filters what is held" if paused else "")
+    console.say(
+        f"paused: still receiving; {key('pause')} goes on, {key('filter')} filters what is held"
+        if paused
+        else ""
+    )
     console.repaint()
 
 
@@ -32,7 +41,7 @@ def tail(console: Context, _: str) -> None:
 
 def open_detail(console: Context, _: str) -> None:
     """What the view opens for the line; the detail pane, with the keys in it, unless it knows better."""
-    if console.view.name == "help":
+    if not _on_row(console):
         return
     inside, place = console.view.below(), console.view.leads_to()
     if isinstance(inside, Level):
@@ -100,13 +109,15 @@ def short_path(path: Path, room: int) -> str:
 
 
 COMMANDS = (
-    Command("pause", "pause: keeps receiving, the view does not move", "Reading", pause, keys="p", foot="pause"),
+    Command("pause", "pause: keeps receiving, the view does not move", "Reading", pause, keys="p", foot="pause",
+            here=lambda console: console.view.stored or console.view is console.view_of(TrafficView)),
     Command("tail", "tail: stay at the newest line", "Reading", tail, keys="f", foot="tail", views=("traffic",)),
-    Command("open", "open the line", "Reading", open_detail, keys="enter", foot="open"),
+    Command("open", "open the line", "Reading", open_detail, keys="enter", foot="open", here=_on_row),
     Command("detail", "detail pane on or off", "Reading", detail, keys="v"),
     Command("zoom", "this pane alone", "Reading", zoom, keys="z"),
     Command("time", "time format: clock, date, age", "Reading", time_format, keys="t"),
     Command("copy", "copy the line's data, or the marked lines (OSC 52)", "Reading", copy,
-            keys="y", foot="copy"),
-    Command("export", "export what is shown to a private file", "Reading", export_shown, keys="e", foot="export"),
+            keys="y", foot="copy", here=_on_row),
+    Command("export", "export what is shown to a private file", "Reading", export_shown, keys="e", foot="export",
+            here=lambda console: console.view.filtered and console.view.count() > 0),
 )  # fmt: skip

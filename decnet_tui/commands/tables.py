@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from decnet_tui.commands.base import Command
 from decnet_tui.model.filters import FilterError
+from decnet_tui.model.keys import key
 from decnet_tui.screens.levels import LevelsView
 from decnet_tui.screens.table import TableView
 from decnet_tui.screens.traffic import TrafficView
@@ -77,11 +78,11 @@ def its_traffic(console: Context, _: str) -> None:
     """The events about the actor of this line."""
     actor = console.view.actor()
     if actor is None:
-        console.say("b shows the traffic of a line's actor; this one names none")
+        console.say(f"{key('traffic.of')} shows the traffic of a line's actor; this one names none")
         return
     console.show_view("traffic")
     console.view_of(TrafficView).set_scope(actor)
-    console.say(f"traffic of {actor.label}; \\ shows everybody's")
+    console.say(f"traffic of {actor.label}; {key('filter.clear')} shows everybody's")
     console.repaint()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from decnet_tui.commands.base import Command
+from decnet_tui.model.keys import key
 
 if TYPE_CHECKING:
     from decnet_tui.commands.context import Context
@@ -38,7 +39,7 @@ def run(console: Context, line: str) -> None:
     name, rest = split(line)
     command = find(console.commands, name)
     if command is None:
-        console.say(f"no command {name}; ctrl+p shows all", bad=True)
+        console.say(f"no command {name}; {key('palette')} shows all", bad=True)
     else:
         console.run_command(command, rest)
 
@@ -48,7 +49,7 @@ def problem(commands: Sequence[Command], line: str) -> str:
     name, _ = split(line)
     if not name or any(c.spelled.startswith(name) or c.id.startswith(name) for c in commands):
         return ""
-    return f"no command {name}; Tab completes, ctrl+p shows all"
+    return f"no command {name}; Tab completes, {key('palette')} shows all"
 
 
 def complete(console: Context, line: str) -> list[str]:

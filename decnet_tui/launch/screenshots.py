@@ -41,7 +41,7 @@ async def _views(settings: Settings, session: ConsoleSession, size: tuple[int, i
     paths = []
     async with app.run_test(size=size) as pilot:
         for view in VIEWS:
-            await pilot.press(view.key)
+            app.show_view(view.name)
             await pilot.pause(_SETTLE_S)
             picture = await _anonymous(app, pilot)
             path = out / f"{view.name}-{size[0]}x{size[1]}.svg"

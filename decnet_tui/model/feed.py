@@ -21,6 +21,7 @@ from decnet.runtime.health import PARTS, STALE_BEATS, process_gone
 from decnet.runtime.received import received
 from decnet_tui.model.event_text import LIMIT, UNNAMED, source_of, summarise
 from decnet_tui.model.figures import losses
+from decnet_tui.model.keys import key
 
 KNOWN_IPS = 20_000
 """Attackers whose address is remembered for events that name them by id only."""
@@ -166,7 +167,9 @@ class Feed:
         elif event.topic == _ALERT and live:
             sure = payload.get("confidence")
             shown = f"{sure:.2f}" if isinstance(sure, (int, float)) else "?"
-            self.notices.append(f"multi-actor alert: {source} confidence {shown}  (2 shows it)")
+            self.notices.append(
+                f"multi-actor alert: {source} confidence {shown}  ({key('view.alerts')} shows it)"
+            )
         elif event.topic == _MERGED:
             self.merges.append((str(payload.get("winner_uuid")), str(payload.get("loser_uuid"))))
         elif event.topic == _UNMERGED:
@@ -307,10 +310,14 @@ class Feed:
                     del self.rule_news[next(iter(self.rule_news))]
                 if live and event.payload.get("auto_revert"):
                     # An alert that came in the same moment is the last one, and so the one that is shown.
-                    self.notices.appendleft(f"{rule} is enabled again: its time is over  (8 shows it)")
+                    self.notices.appendleft(
+                        f"{rule} is enabled again: its time is over  ({key('view.journal')} shows it)"
+                    )
             elif live and not event.payload.get("deleted"):
                 rule = event.topic.removeprefix("ttp.rule.reloaded.")
-                self.notices.appendleft(f"{rule} was changed: B on it in view 4 judges the past by it")
+                self.notices.appendleft(
+                    f"{rule} was changed: {key('rule.backfill')} on it in view {key('view.rules')} judges the past by it"
+                )
             self.rules_version += 1
 
 

@@ -13,6 +13,7 @@ from decnet_tui.model.actor_page import client_text, linked_lines, seen_line, wh
 from decnet_tui.model.attackers import PTR, country_text, network_text
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.identities import addresses_text, campaign_label, counted, identity_label
+from decnet_tui.model.keys import key
 from decnet_tui.model.scope import Scope, scope_of
 from decnet_tui.screens.base import View
 from decnet_tui.screens.evidence import CommandsLevel, lasted
@@ -87,7 +88,9 @@ class ActorLevel(PageLevel):
         self.crumb = f"{ip} {_whose(data)}".rstrip()
         count = data.row["session_count"]
         title = (
-            "SESSIONS" if count <= MAX_SESSIONS else f"SESSIONS, {MAX_SESSIONS} newest of {count} (i: all)"
+            "SESSIONS"
+            if count <= MAX_SESSIONS
+            else f"SESSIONS, {MAX_SESSIONS} newest of {count} ({key('sessions')}: all)"
         )
         where = data.where
         self.say(
@@ -115,7 +118,7 @@ class ActorLevel(PageLevel):
 
     def about(self) -> str:
         """What can be done."""
-        return "Enter: commands"
+        return f"{key('open')}: commands"
 
 
 def _told(data: Read) -> dict[str, Any]:
@@ -139,7 +142,11 @@ def _told(data: Read) -> dict[str, Any]:
 def _head(data: Read, row: Mapping[str, Any]) -> list[str]:
     """The first lines: place, when and how bad, doubts, identity with reasons, campaigns; at most eight."""
     lines = [where_line(row, data.where.told(row["attacker_ip"])), seen_line(row)]
-    lines += ["! an open alert says: perhaps several operators (view 2)"] if data.suspected else []
+    lines += (
+        [f"! an open alert says: perhaps several operators (view {key('view.alerts')})"]
+        if data.suspected
+        else []
+    )
     linked = list(linked_lines({**row, "campaigns_named": data.campaigns[:1]}, REASONS))
     if len(data.campaigns) > 1:
         linked[-1] += f"  and {counted(len(data.campaigns) - 1, 'campaign')} more"

@@ -21,6 +21,7 @@ from decnet_tui.model.attackers import NOWHERE, country_text, network_text
 from decnet_tui.model.event_text import short
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.identities import campaign_line, counted
+from decnet_tui.model.keys import key
 from decnet_tui.model.words import clock
 from decnet_tui.screens.actorlevel import ActorLevel
 from decnet_tui.screens.base import TIME_WIDTHS, View
@@ -222,18 +223,22 @@ class ActorsLevel(TableLevel[ActorLine]):
         """Nobody yet."""
         return [
             "No attacker has been seen yet.",
-            "View 6 shows whether the sensors read; --sensor cowrie=PATH names a log.",
+            f"View {key('view.workers')} shows whether the sensors read; --sensor cowrie=PATH names a log.",
         ]
 
     def about(self) -> str:
         """What can be done, and what is not listed."""
         fewer = f"{self.ignored} ignored  " if self.ignored else ""
         older = f"{self.older} seen before these  " if self.older > 0 else ""
-        hint = "" if self.scope or self.filter_text else "  i: sessions  =: compare two"
+        hint = (
+            ""
+            if self.scope or self.filter_text
+            else f"  {key('sessions')}: sessions  {key('compare')}: compare two"
+        )
         lost = (
             f"! no places: {visible(self.where.problem, 60)}  " if self.where and self.where.problem else ""
         )
-        return f"{lost}{fewer}{older}Enter: page{hint}"
+        return f"{lost}{fewer}{older}{key('open')}: page{hint}"
 
     def empty(self, width: int) -> list[str]:
         """As every table; and that a source which is ignored is not listed."""
@@ -272,7 +277,7 @@ class ActorsLevel(TableLevel[ActorLine]):
             *profile_lines(known, self._time),
         ]
         if row["identity_uuid"] in self.suspected:
-            lines.insert(1, "! an open alert says: perhaps several operators (view 2)")
+            lines.insert(1, f"! an open alert says: perhaps several operators (view {key('view.alerts')})")
         return lines
 
 

@@ -12,6 +12,7 @@ from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.actor_names import addresses
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.identities import addresses_text, identity_label
+from decnet_tui.model.keys import key
 from decnet_tui.model.scope import Scope, scope_of
 from decnet_tui.model.words import clock
 from decnet_tui.screens.base import TIME_WIDTHS, View
@@ -98,13 +99,13 @@ class AlertsLevel(TableLevel[AlertLine]):
         """No alert is good news."""
         return [
             "No alert: no identity looks like several operators.",
-            "It takes 6 sessions of one identity and two kinds of evidence that agree; view 3 has the profiles.",
+            f"It takes 6 sessions of one identity and two kinds of evidence that agree; view {key('view.actors')} has the profiles.",
             *left_out(self.ignored),
         ]
 
     def about(self) -> str:
         """What can be done."""
-        return "Enter: sessions by side  v: for and against"
+        return f"{key('open')}: sessions by side  {key('detail')}: for and against"
 
     def gutter(self, index: int) -> str:
         """An open alert."""
@@ -225,7 +226,7 @@ class SidesLevel(TableLevel[SideLine]):
 
     def about(self) -> str:
         """What can be opened."""
-        return "Enter: commands"
+        return f"{key('open')}: commands"
 
     def row_detail(self, row: SideLine) -> list[str]:
         """The session as sentences: whose side, where, with what, as whom, and what was typed."""

@@ -62,6 +62,8 @@ class View(ABC):
     says = ""
     has_cursor = True
     stored = False
+    filtered = False
+    """Whether a filter hides something here."""
     roots: tuple[str, ...] = ()
 
     def __init__(self, feed: Feed) -> None:
@@ -86,6 +88,11 @@ class View(ABC):
     @abstractmethod
     def count(self) -> int:
         """Rows shown."""
+
+    @property
+    def on_row(self) -> bool:
+        """Whether the cursor is on something."""
+        return self.has_cursor and 0 <= self.cursor < self.count()
 
     @abstractmethod
     def line(self, index: int, width: int) -> Line:

@@ -23,6 +23,7 @@ from decnet_tui.model.identities import (
     identity_label,
     page_of_campaign,
 )
+from decnet_tui.model.keys import key
 from decnet_tui.model.scope import Scope, campaign_scope
 from decnet_tui.model.words import clock
 from decnet_tui.screens.actorlevel import ActorLevel, session_line
@@ -102,14 +103,18 @@ class CampaignsLevel(TableLevel[ListedCampaign]):
         """What makes one."""
         return [
             "No campaign yet: one begins when two addresses have the same key, file or script, or scripts that are alike.",
-            "Linking finds them within seconds of a session's end; view 6 shows whether the worker attribution runs.",
+            f"Linking finds them within seconds of a session's end; view {key('view.workers')} shows whether the worker attribution runs.",
         ]
 
     def about(self) -> str:
         """What can be done, and whether there are more."""
         more = f"the {MAX_CAMPAIGNS} largest  " if len(self._all) >= MAX_CAMPAIGNS else ""
-        hint = "" if self.scope or self.filter_text else "  i: sessions  F: follow its addresses"
-        return f"{more}Enter: page{hint}"
+        hint = (
+            ""
+            if self.scope or self.filter_text
+            else f"  {key('sessions')}: sessions  {key('follow')}: follow its addresses"
+        )
+        return f"{more}{key('open')}: page{hint}"
 
     def below(self) -> View | None:
         """The campaign's page."""
@@ -235,7 +240,7 @@ class CampaignLevel(PageLevel):
         title = (
             "SESSIONS"
             if told["sessions"] <= MAX_SESSIONS
-            else f"SESSIONS, {MAX_SESSIONS} newest of {told['sessions']} (i: more)"
+            else f"SESSIONS, {MAX_SESSIONS} newest of {told['sessions']} ({key('sessions')}: more)"
         )
 
         def session(one: ListedSession) -> View:
@@ -264,7 +269,7 @@ class CampaignLevel(PageLevel):
 
     def about(self) -> str:
         """What can be done."""
-        return "Enter: page or session"
+        return f"{key('open')}: page or session"
 
     def records(self) -> list[Any]:
         """The campaign, then what the lists show."""

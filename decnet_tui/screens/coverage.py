@@ -20,6 +20,7 @@ from decnet_tui.model.coverage import Cell, Tactic, matrix
 from decnet_tui.model.export import plain_value
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.filters import Filter, parse_filter
+from decnet_tui.model.keys import key
 from decnet_tui.model.scope import Scope
 from decnet_tui.model.words import clock, count_short
 from decnet_tui.screens.base import View
@@ -52,6 +53,7 @@ class MatrixLevel(Level):
     """The matrix itself."""
 
     stored = True
+    filtered = True
 
     def __init__(self, feed: Feed) -> None:
         self.grid = False
@@ -122,6 +124,11 @@ class MatrixLevel(Level):
         """The cell under the cursor."""
         cells = self.cells(self.column)
         return cells[self.cursor] if 0 <= self.cursor < len(cells) else None
+
+    @property
+    def on_row(self) -> bool:
+        """Whether the cursor is on a cell."""
+        return self.current is not None
 
     def find(self, technique: str) -> bool:
         """Puts the cursor on a technique; the tactic where it was seen most."""
@@ -247,7 +254,7 @@ class MatrixLevel(Level):
             return ["Reading ..."]
         return [
             f"No technique of this tactic holds: {self.filter_text}",
-            "left and right change the tactic, \\ clears",
+            f"left and right change the tactic, {key('filter.clear')} clears",
         ]
 
     def status(self) -> tuple[str, str]:
@@ -258,7 +265,7 @@ class MatrixLevel(Level):
         left = f"{whom}, {SPANS[self.choice][0]}   s span  left/right tactic"
         if self.filter_text:
             left += f"  filter {self.filter_text}"
-        nothing = "nothing was tagged yet: view 6 shows whether the sensors read"
+        nothing = f"nothing was tagged yet: view {key('view.workers')} shows whether the sensors read"
         return left, f"{len(seen)} techniques  {tags} tags" if seen or not self.tactics else nothing
 
     # --- detail

@@ -19,6 +19,7 @@ from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.export import plain_value
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.identities import addresses_text, identity_label
+from decnet_tui.model.keys import key
 from decnet_tui.model.scope import Scope, scope_of
 from decnet_tui.model.session_page import SessionData, TaggedCommand, fact_lines, head_lines, read_session
 from decnet_tui.model.words import clock, span
@@ -120,7 +121,7 @@ class SessionsLevel(TableLevel[ListedSession]):
 
     def about(self) -> str:
         """What can be opened."""
-        return "Enter: commands  o: rules  w: watch"
+        return f"{key('open')}: commands  {key('fired')}: rules  {key('watch')}: play"
 
 
 def lasted(ended_at: object, duration_s: float | None) -> str:
@@ -227,7 +228,8 @@ class CommandsLevel(TableLevel[TaggedCommand]):
     def about(self) -> str:
         """Which rules can be seen, and whether it can be watched."""
         own = f"{len(self._others)} session tag{'s' * (len(self._others) > 1)}  " if self._others else ""
-        return f"{own}{self._told}o: rules  {'w: watch' if self.has_recording else 'no recording'}"
+        plays = f"{key('watch')}: play" if self.has_recording else "no recording"
+        return f"{own}{self._told}{key('fired')}: rules  {plays}"
 
     def tags(self) -> Sequence[ListedTag]:
         """Of the command; where no command is tagged, of the session itself."""
@@ -296,7 +298,7 @@ class TagsLevel(TableLevel[TagBehind]):
 
     def about(self) -> str:
         """Where the row leads."""
-        return "Enter: session  o: rule"
+        return f"{key('open')}: session  {key('fired')}: rule"
 
     def tags(self) -> Sequence[TagBehind]:
         """The row is one."""
@@ -330,7 +332,10 @@ class RuleTagsLevel(TagsLevel):
 
     def unfilled(self) -> list[str]:
         """It may be new, or the past was not judged by it."""
-        return [f"{self.rule_id} has given no tag yet.", "B on it in view 4 judges the past by it."]
+        return [
+            f"{self.rule_id} has given no tag yet.",
+            f"{key('rule.backfill')} on it in view {key('view.rules')} judges the past by it.",
+        ]
 
 
 def _matched(row: TagBehind) -> str:

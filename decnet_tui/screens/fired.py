@@ -10,6 +10,7 @@ from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows.lists import ListedTag, TagBehind
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
+from decnet_tui.model.keys import key
 from decnet_tui.screens.base import Place
 from decnet_tui.screens.evidence import TagsLevel
 from decnet_tui.screens.levels import TableLevel
@@ -74,12 +75,12 @@ class FiredLevel(TableLevel[FiredLine]):
         return [
             f"{row['rule_id']}  {row['technique']} {row['name']}  {row['count']} tags",
             f"for example: {row['example'] or '-'}",
-            "Enter goes to the rule itself, and D there turns it off",
+            f"{key('open')} goes to the rule itself, and {key('rule.disable')} there turns it off",
         ]
 
     def about(self) -> str:
         """Where the row leads."""
-        return "Enter: the rule itself"
+        return f"{key('open')}: the rule itself"
 
     def tags(self) -> Sequence[FiredLine]:
         """The row names the rule."""

@@ -8,6 +8,7 @@ from typing import Any
 from decnet.db.rows.lists import Hit
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
+from decnet_tui.model.keys import key
 from decnet_tui.model.words import clock
 from decnet_tui.screens.base import Place
 from decnet_tui.screens.table import Column, TableView
@@ -75,7 +76,7 @@ class FoundView(TableView[Hit]):
         """Nothing found."""
         return [
             f"Nothing in the database holds: {self.wanted}",
-            "// looks for something else; - goes to the last view.",
+            f"{2 * key('filter')} looks for something else; {key('view.last')} goes to the last view.",
         ]
 
     def about(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from decnet.hostile import ELLIPSIS, visible
 from decnet_tui.model.feed import Feed
+from decnet_tui.model.keys import key, view_key
 from decnet_tui.model.link import Link
 from decnet_tui.model.words import clock, count_short, span
 from decnet_tui.screens import VIEWS
@@ -73,9 +74,10 @@ def views_line(current: str, width: int) -> Line:
     titles = next((some for some in _titles(current) if _room_of(some) < width), _titles(current)[-1])
     for view, title in zip(VIEWS, titles, strict=True):
         here = view.name == current
-        left.append((f"{view.key}{'*' if here else ' ' if title else ''}{title}", CURSOR if here else PLAIN))
+        sign = "*" if here else " " if title else ""
+        left.append((f"{view_key(view.name)}{sign}{title}", CURSOR if here else PLAIN))
         left.append((" ", PLAIN))
-    return spread(left, [("*?" if current == "help" else "?", FAINT)], width)
+    return spread(left, [(f"{'*' * (current == 'help')}{key('help')}", FAINT)], width)
 
 
 def _titles(current: str) -> Sequence[Sequence[str]]:
@@ -92,7 +94,8 @@ def _titles(current: str) -> Sequence[Sequence[str]]:
 
 def _room_of(titles: Sequence[str]) -> int:
     """Characters of the line, the sign for help included."""
-    return sum(len(title) + (3 if title else 2) for title in titles) + 2
+    keys = sum(len(view_key(view.name)) for view in VIEWS) + len(key("help"))
+    return keys + sum(len(title) + (2 if title else 1) for title in titles) + 1
 
 
 def shown_line(view: View, width: int) -> Line:

@@ -7,6 +7,7 @@ from textwrap import wrap
 
 from decnet.hostile import visible
 from decnet_tui.model.feed import Feed
+from decnet_tui.model.keys import key
 from decnet_tui.screens.base import TextView
 from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import BOLD, KEY, PLAIN, Line
@@ -61,4 +62,7 @@ class HelpView(TextView):
 
     def status(self) -> tuple[str, str]:
         """How to leave."""
-        return "Esc or q: back.  A filter: ttp.> -system.> curl ip:203.0.113.7 /wget|curl/", ""
+        return (
+            f"{key('back')} or {key('leave')}: back.  A filter: ttp.> -system.> curl ip:203.0.113.7 /wget|curl/",
+            "",
+        )

@@ -11,6 +11,7 @@ from decnet.db.rows.journal import JournalLine
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.journal import BY_ITSELF, End, Entry, with_expiries
+from decnet_tui.model.keys import key
 from decnet_tui.model.words import clock
 from decnet_tui.screens.table import Column, TableView
 from decnet_tui.widgets import glyphs
@@ -63,7 +64,7 @@ class JournalView(TableView[Entry]):
         """Nothing changed yet."""
         return [
             "Nobody has changed anything yet.",
-            "Capitals change things, W allows them for a while: try D on a rule in view 4.",
+            f"Capitals change things, {key('write')} allows them for a while: try {key('rule.disable')} on a rule in view {key('view.rules')}.",
         ]
 
     def about(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from decnet_tui.model.feed import Feed
+from decnet_tui.model.keys import key
 from decnet_tui.model.scope import Scope
 from decnet_tui.screens.base import Place, View
 from decnet_tui.screens.table import R, TableView
@@ -79,6 +80,8 @@ class LevelsView(View):
     loaded_at = _of_level("loaded_at")
     paused = _of_level("paused")
     has_cursor = _of_level("has_cursor")
+    filtered = _of_level("filtered")
+    on_row = _of_level("on_row")
 
     def __init__(self, feed: Feed, root: Level) -> None:
         self.levels: list[Level] = [root]
@@ -200,7 +203,7 @@ class LevelsView(View):
 
     def empty(self, width: int) -> list[str]:
         """The level's, with the way back."""
-        return [*self.level.empty(width), *(["Esc goes back"] if self.opened else [])]
+        return [*self.level.empty(width), *([f"{key('back')} goes back"] if self.opened else [])]
 
     def status(self) -> tuple[str, str]:
         """The level's; below the first level room is short, and no filter is nothing to say."""

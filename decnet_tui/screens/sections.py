@@ -43,6 +43,8 @@ def heading(section: str, text: str, line: Line | None = None) -> Entry:
 class SectionsView(View):
     """Entries under headings."""
 
+    filtered = True
+
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)
         self.entries: list[Entry] = []
@@ -95,6 +97,11 @@ class SectionsView(View):
     def current(self) -> Entry | None:
         """The entry under the cursor."""
         return self.entries[self.cursor] if 0 <= self.cursor < len(self.entries) else None
+
+    @property
+    def on_row(self) -> bool:
+        """Whether the cursor is on an entry; a heading is none."""
+        return self.current is not None and self.current.key is not None
 
     def sync(self, now: float) -> bool:
         """Nothing comes by itself."""
@@ -149,7 +156,7 @@ class SectionsView(View):
 
     def copy_text(self) -> str:
         """The entry as one line of JSON."""
-        return json.dumps(self.record(), default=plain_value)
+        return json.dumps(self.record(), default=plain_value) if self.on_row else ""
 
     def shown_counts(self) -> str:
         """For line 3."""

@@ -10,6 +10,7 @@ from typing import cast
 from decnet.hostile import visible
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
+from decnet_tui.model.keys import key
 from decnet_tui.model.scope import Scope
 from decnet_tui.model.since import Beat, Section, gather, is_empty, render
 from decnet_tui.model.words import clock, span
@@ -104,12 +105,15 @@ class SinceView(SectionsView):
     def empty(self, width: int) -> list[str]:
         """Nothing new, or no store."""
         if self.problem:
-            return [f"This cannot be read: {self.problem}", "1 shows live traffic, 6 the workers."]
+            return [
+                f"This cannot be read: {self.problem}",
+                f"{key('view.traffic')} shows live traffic, {key('view.workers')} the workers.",
+            ]
         if not self.loaded_at:
             return ["Reading ..."]
         return [
             f"Nothing new ({self._span()}).",
-            "s changes the span; 1 shows live traffic, 6 whether the sensors read.",
+            f"{key('since.span')} changes the span; {key('view.traffic')} shows live traffic, {key('view.workers')} whether the sensors read.",
         ]
 
     def _span(self) -> str:
@@ -121,7 +125,10 @@ class SinceView(SectionsView):
 
     def status(self) -> tuple[str, str]:
         """The span."""
-        return f"new: {self._span()}   s changes that   {self.filter_part()}", self.shown_counts()
+        return (
+            f"new: {self._span()}   {key('since.span')} changes that   {self.filter_part()}",
+            self.shown_counts(),
+        )
 
 
 def _entries(section: Section) -> list[Entry]:

@@ -19,6 +19,7 @@ from decnet.hostile import visible
 from decnet_tui.model.export import plain_value
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.filters import Filter, FilterError, parse_filter
+from decnet_tui.model.keys import key
 from decnet_tui.model.scope import Scope
 from decnet_tui.screens.base import View
 from decnet_tui.widgets import glyphs
@@ -99,6 +100,7 @@ class TableView(View, Generic[R]):
     """Rows in columns. ``unit`` is what a row is called, in the plural."""
 
     unit = "rows"
+    filtered = True
     columns: tuple[Column[R], ...] = ()
 
     def __init__(self, feed: Feed) -> None:
@@ -319,10 +321,10 @@ class TableView(View, Generic[R]):
         if self._all and self.scope is not None:
             return [
                 f"Nothing about {self.scope.label} here.",
-                "F shows everybody again, \\ clears the filter",
+                f"{key('follow')} shows everybody again, {key('filter.clear')} clears the filter",
             ]
         if self._all:
-            return [f"No {self.unit} hold: {self.filter_text}", "\\ clears the filter"]
+            return [f"No {self.unit} hold: {self.filter_text}", f"{key('filter.clear')} clears the filter"]
         if self.stored and not self.loaded_at:
             return ["Reading ..."]
         return self.unfilled()

@@ -301,7 +301,7 @@ async def test_the_last_crumb_and_the_counts_stay_whole_in_80_columns(ruled: Bas
         app.view.levels[1].crumb = "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"
         await pilot.pause(0.7)
         line = screen_text(app)[2]
-        assert line.startswith("~ > session s1  o: rules  w: watch ")
+        assert line.startswith("~ > session s1  o: rules  w: play ")
         assert line.rstrip().endswith("0 hidden  2/2")
 
 

@@ -30,9 +30,17 @@ from decnet_tui.screens.traffic import TrafficView
 from decnet_tui.screens.workers import WorkersView
 from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import strip_of
+from tests.consolekit import use_usual_keys
 from tests.fuzzkit import CONTROLS, FORMATS, MARKUP, SEQUENCES, obeyed
 
 NOW = 1_700_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def _usual_keys() -> None:
+    use_usual_keys()
+
+
 PARTS = tuple(
     dict.fromkeys(
         part for part in (*CONTROLS, *SEQUENCES, *FORMATS, *MARKUP, "\ud800") if part not in (".", "")

@@ -39,8 +39,16 @@ from decnet_tui.screens.workers import WorkersView
 from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.form import FormPane
 from decnet_tui.widgets.prompt import Prompt, Question
+from tests.consolekit import use_usual_keys
 
 NOW = 1_700_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def _usual_keys() -> None:
+    use_usual_keys()
+
+
 RAW = b'{"payload":{"rule_ids":["R0001","R0012"],"username":"root","attacker_ip":"203.0.113.7","num":42}}'
 
 
