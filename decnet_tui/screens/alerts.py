@@ -206,9 +206,7 @@ class SidesLevel(TableLevel[SideLine]):
 
     async def fetch(self, session: Session) -> list[EndedPayload]:
         """The sessions of both sides. Raises what the store raises."""
-        repo = need_store(session)
-        found = [await repo.session_payload(session_id) for session_id in self._side]
-        return sorted((row for row in found if row), key=lambda row: row["started_at"] or 0.0)
+        return await need_store(session).session_payloads(list(self._side))
 
     def load(self, data: Sequence[EndedPayload]) -> None:
         """Rows with their side."""

@@ -79,10 +79,9 @@ class FleetView(TableView[DeckyLine]):
         repo = need_store(session)
         rows = [row for row in await repo.deckies() if row["wanted"] or row["observed"]]
         hits = await repo.sessions_by_decky() if rows else {}
-        since = time.time() - LIVE_S
-        live = {row["name"]: await repo.live_sessions(row["name"], since) for row in rows}
+        live = await repo.live_by_decky(time.time() - LIVE_S) if rows else {}
         lines: list[DeckyLine] = [
-            {**r, "hits": hits.get(r["name"], 0), "live": live[r["name"]]} for r in rows
+            {**r, "hits": hits.get(r["name"], 0), "live": live.get(r["name"], 0)} for r in rows
         ]
         return lines, await repo.mutations(limit=MAX_MUTATIONS)
 

@@ -221,6 +221,10 @@ async def test_what_is_not_tagged_waits_oldest_first(repo: BaseRepository) -> No
         1,
     )
     assert await repo.session_payload("none") is None
+    several = await repo.session_payloads(["b", "only a mark", "none", "a"])
+    assert [one["session_id"] for one in several] == ["a", "b"]
+    assert several[0] == payload
+    assert await repo.session_payloads([]) == []
 
 
 async def test_commands_are_kept_once_in_order_with_bad_values_left_out(repo: BaseRepository) -> None:

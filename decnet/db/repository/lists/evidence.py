@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, and_, func, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from decnet.db.repository.base import Row, SqlRepository, chunks, shaped
+from decnet.db.repository.base import Row, SqlRepository, shaped
 from decnet.db.repository.conditions import (
     ALL,
     COUNTED,
     Whose,
+    among,
     anybody_is_marked,
     attacker_is,
     attacker_is_shown,
@@ -251,13 +252,14 @@ class EvidenceMixin(SqlRepository):
         return await self._with_counts(rows, ignored)
 
     async def _with_counts(self, rows: list[Row], ignored: bool) -> list[ListedAttacker]:
-        counts: dict[str, tuple[int, int]] = {}
         techniques: dict[str, set[str]] = defaultdict(set)
         async with self._read() as session:
-            for part in chunks([row["attacker_uuid"] for row in rows]):
-                counts |= await _session_counts(session, part, ignored)
-                for attacker, technique in await session.execute(_techniques_of(part)):
-                    techniques[attacker].add(technique)
+            uuids = [row["attacker_uuid"] for row in rows]
+            theirs = among(_SESSION.c.attacker_uuid, uuids, self.db.dialect)
+            counts = await _session_counts(session, theirs, ignored)
+            tags = _techniques_of(among(_TAG.c.attacker_uuid, uuids, self.db.dialect))
+            for attacker, technique in await session.execute(tags):
+                techniques[attacker].add(technique)
         return [_attacker_row(row, counts, techniques) for row in rows]
 
     async def list_credentials(
@@ -334,16 +336,16 @@ def _not_marked(column: Any, ignored: bool) -> list[ColumnElement[bool]]:
 
 
 async def _session_counts(
-    session: AsyncSession, attackers: Sequence[str], ignored: bool
+    session: AsyncSession, theirs: ColumnElement[bool], ignored: bool
 ) -> dict[str, tuple[int, int]]:
     uuid, decky = _SESSION.c.attacker_uuid, _SESSION.c.decky_id
-    chosen = and_(uuid.in_(attackers), *_not_marked(_SESSION.c.ignored_by, ignored))
+    chosen = and_(theirs, *_not_marked(_SESSION.c.ignored_by, ignored))
     query = select(uuid, func.count(), func.count(decky.distinct())).where(chosen).group_by(uuid)
     return {key: (int(sessions), int(deckies)) for key, sessions, deckies in await session.execute(query)}
 
 
-def _techniques_of(attackers: Sequence[str]) -> Any:
-    chosen = and_(_TAG.c.attacker_uuid.in_(attackers), tag_stands())
+def _techniques_of(theirs: ColumnElement[bool]) -> Any:
+    chosen = and_(theirs, tag_stands())
     return select(_TAG.c.attacker_uuid, _TAG.c.technique_id).where(chosen).distinct()
 
 

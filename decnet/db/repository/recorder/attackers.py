@@ -24,6 +24,7 @@ from decnet.db.repository.base import (
     least,
     replace,
 )
+from decnet.db.repository.conditions import among
 from decnet.db.repository.locks import LOCK_MERGES
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import (
@@ -92,13 +93,10 @@ class AttackersMixin(IdentitiesMixin, SqlRepository):
 
     async def addresses_of_attackers(self, attacker_uuids: Iterable[str]) -> dict[str, str]:
         """The addresses of those attackers of which one is known."""
-        out: dict[str, str] = {}
-        query = select(_ATTACKER.c.attacker_uuid, _ATTACKER.c.ip).where(_ATTACKER.c.ip.is_not(None))
+        theirs = among(_ATTACKER.c.attacker_uuid, sorted(set(attacker_uuids)), self.db.dialect)
+        query = select(_ATTACKER.c.attacker_uuid, _ATTACKER.c.ip).where(_ATTACKER.c.ip.is_not(None), theirs)
         async with self._read() as session:
-            for part in chunks(sorted(set(attacker_uuids))):
-                found = await session.execute(query.where(_ATTACKER.c.attacker_uuid.in_(part)))
-                out |= dict(found.tuples().all())
-        return out
+            return dict((await session.execute(query)).tuples().all())
 
     async def form_identities(
         self, attacker_uuids: Iterable[str], alone: bool = False
