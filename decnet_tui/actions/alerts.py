@@ -10,6 +10,7 @@ from decnet_tui.actions.changes import Change
 from decnet_tui.actions.forms import Field, Form
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.keys import key
+from decnet_tui.model.words import counted
 
 
 @dataclass
@@ -88,7 +89,7 @@ class AlertForm(Form):
         """What it does and does not do."""
         return {
             "acknowledge": ["it stays in the list as acknowledged and leaves the badge"],
-            "resolve": [f"it is closed; only other evidence than that of its {self.sessions} sessions raises one again"],
+            "resolve": [f"it is closed; only other evidence than that of its {counted(self.sessions, 'session')} raises one again"],
             "note": [f"the note stands in the journal (view {key('view.journal')}) with your name"],
         }[self.verb]  # fmt: skip
 

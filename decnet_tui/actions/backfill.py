@@ -17,6 +17,7 @@ from decnet_tui.actions.forms import Field, Form
 from decnet_tui.model.access import Session
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.journal import End
+from decnet_tui.model.words import counted
 
 SPANS = ("7d", "24h", "30d", "365d")
 
@@ -68,7 +69,7 @@ class Backfill(Change):
     def reported(self, feed: Feed, sent_at: float) -> Outcome | None:
         """Its own report."""
         r = self.report
-        text = f"{r.get('judged')} events judged, {r.get('tags')} new tags, {r.get('superseded')} superseded"
+        text = f"{counted(r.get('judged'), 'event')} judged, {counted(r.get('tags'), 'new tag')}, {r.get('superseded')} superseded"
         text += f", {r.get('replaced')} replaced"
         return Outcome(End.VERIFIED, text)
 

@@ -17,7 +17,7 @@ from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.journal import End
 from decnet_tui.model.keys import key
-from decnet_tui.model.words import services_text
+from decnet_tui.model.words import counted, services_text
 
 if TYPE_CHECKING:
     from decnet.mutator.fleet import FleetSpec
@@ -112,9 +112,7 @@ class RotationForm(Form):
         """Sessions that would be cut, and whether anybody listens."""
         live = int(self.row.get("live") or 0)
         cut = (
-            f"! {live} live session{'s' if live > 1 else ''} would be CUT OFF"
-            if live
-            else "no live session would be cut"
+            f"! {counted(live, 'live session')} would be CUT OFF" if live else "no live session would be cut"
         )
         return [
             f"{services_text(self.row.get('observed'))} now; {cut}",
@@ -168,7 +166,7 @@ class IntervalChange(Change):
     async def held(self, session: Session) -> str:
         """Empty when the store holds it."""
         row = await need_store(session).decky_get(self.decky)
-        stored = (row["mutate_interval"] or "inherit") if row else "no such decky"
+        stored = (row["mutate_interval"] or "inherit") if row else "no such decoy"
         return "" if stored == self.every else f"the store reads back {stored}"
 
 

@@ -11,7 +11,7 @@ import yaml
 from decnet_tui.actions.forms import Field, Form, parse_duration
 from decnet_tui.actions.rules import RuleChange, meanwhile
 from decnet_tui.model.access import RuleRow
-from decnet_tui.model.words import clock
+from decnet_tui.model.words import clock, counted
 
 DURATIONS = ("1h", "15m", "4h", "24h", "forever")
 STEP = 0.05
@@ -106,7 +106,7 @@ class RuleForm(Form):
 
     def effect(self) -> list[str]:
         """What would stop, or fall below the floor."""
-        hits = f"{self.fired} hits in the last 5 min"
+        hits = f"{counted(self.fired, 'hit')} in the last 5 min"
         if self.verb == "E":
             return ["the rule fires again with its own confidence"]
         techniques = ", ".join(sorted({technique for technique, _ in self.emits}))

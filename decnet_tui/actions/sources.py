@@ -13,6 +13,7 @@ from decnet_tui.actions.changes import Change
 from decnet_tui.actions.forms import Field, Form, parse_duration
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.identities import identity_label
+from decnet_tui.model.words import addresses_text
 
 if TYPE_CHECKING:
     from decnet.db.rows.ignored import AddedEntry, IgnoredEntry
@@ -128,8 +129,7 @@ class IgnoreAll(Change):
     @property
     def what(self) -> str:
         """What it does."""
-        count = f"{len(self.sources)} address{'es' * (len(self.sources) != 1)}"
-        return f"ignore {count} of {self.label}{'' if self.ignored else ' no longer'}"
+        return f"ignore {addresses_text(len(self.sources))} of {self.label}{'' if self.ignored else ' no longer'}"
 
     async def before(self, session: Session) -> dict[str, Any] | None:
         """Which of them were ignored."""
@@ -219,7 +219,7 @@ class IgnoreForm(Form):
     def __init__(self, source: str, label: str = "", others: Sequence[str] = ()) -> None:
         """``others`` are the other addresses of the identity ``label`` that are not ignored yet."""
         self.label, self.others = label, others
-        self._all = f"all {len(others) + 1} addresses of {label}"
+        self._all = f"all {addresses_text(len(others) + 1)} of {label}"
         whole = [Field("what", THIS, choices=(THIS, self._all))] if others else []
         super().__init__(
             [

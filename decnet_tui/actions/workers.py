@@ -16,6 +16,7 @@ from decnet_tui.actions.forms import Field, Form
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.journal import End
+from decnet_tui.model.words import counted
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -82,7 +83,9 @@ class WorkerForm(Form):
 
     def effect(self) -> list[str]:
         """Its state now, and what waits for it."""
-        return [f"it is {self.state} now; {self.lag if self.lag is not None else '?'} events wait for it"]
+        return [
+            f"it is {self.state} now; {counted(self.lag, 'event')} {'waits' if self.lag == 1 else 'wait'} for it"
+        ]
 
     def question(self) -> str:
         """What ``y`` does."""

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +16,7 @@ from decnet.hostile import visible
 from decnet_tui.cli import common
 from decnet_tui.model.actor_page import linked_lines, where_line
 from decnet_tui.model.attackers import attacker_rows
+from decnet_tui.model.words import counted, day, stamp
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -97,13 +97,13 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
     """The page for people; text of attackers with control characters written out."""
     yield where_line(told, told["place"] or {})
     yield (
-        f"seen {_day(told['first_seen'])} .. {_day(told['last_seen'])}  {_counted(told['session_count'], 'session')} on "
-        f"{_counted(told['decky_count'], 'decky', 'deckies')}  {told['severity'] or 'not judged'}"
+        f"seen {day(told['first_seen'])} .. {day(told['last_seen'])}  {counted(told['session_count'], 'session')} on "
+        f"{counted(told['decky_count'], 'decoy')}  {told['severity'] or 'not judged'}"
     )
     yield f"identity {told['identity_uuid'] or '-'}  attacker {told['attacker_uuid']}"
     yield from linked_lines(told)
     for one in told["reputation"]:
-        yield f"  {visible(one['source'], 60)}: {one['verdict']}  {_day(one['at'])}"
+        yield f"  {visible(one['source'], 60)}: {one['verdict']}  {day(one['at'])}"
     yield from _common("clients", told["clients"])
     yield from _common("hosts that it fetched from", told["hosts"])
     yield from _common("files (sha256)", told["hashes"])
@@ -115,7 +115,7 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
 def _common(title: str, values: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Values with how many addresses have them: what many have says little of one."""
     lines = [
-        f"{visible(one['value'], _LONGEST)}  (at {_counted(one['attackers'], 'address', 'addresses')})"
+        f"{visible(one['value'], _LONGEST)}  (at {counted(one['attackers'], 'address', 'addresses')})"
         for one in values
     ]
     yield from _section(title, lines)
@@ -142,20 +142,8 @@ def _login(one: Mapping[str, Any]) -> str:
 def _visit(one: Mapping[str, Any]) -> str:
     said = visible(one["story_line"] or "", _LONGEST)
     return (
-        f"{_moment(one['started_at'])}  {one['session_id'][:8]}  {one['severity'] or '-':<8}  {said}".rstrip()
+        f"{stamp(one['started_at'])}  {one['session_id'][:8]}  {one['severity'] or '-':<8}  {said}".rstrip()
     )
-
-
-def _counted(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or f'{one}s'}"
-
-
-def _day(at: datetime | None) -> str:
-    return f"{at:%Y-%m-%d}" if at else "-"
-
-
-def _moment(at: datetime | None) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S}" if at else "-"
 
 
 def register(app: typer.Typer) -> None:

@@ -12,10 +12,11 @@ from decnet.attack.catalogue import load_catalogue
 from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
-from decnet_tui.cli.identities import day, place_text
+from decnet_tui.cli.identities import place_text
 from decnet_tui.cli.lists import Asn, Attacker, Country, no_match
 from decnet_tui.model import identities as linked
 from decnet_tui.model.attackers import Where, place_row
+from decnet_tui.model.words import addresses_text, counted, day
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -126,8 +127,8 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
     yield f"CAMPAIGN {label}  {name}"
     yield f"campaign {told['campaign_uuid']}"
     yield (
-        f"seen {day(told['first_seen'])} .. {day(told['last_seen'])}  {linked.counted(told['sessions'], 'session')} of "
-        f"{linked.addresses_text(len(told['members']))}, {linked.counted(len(told['identities']), 'identity', 'identities')}"
+        f"seen {day(told['first_seen'])} .. {day(told['last_seen'])}  {counted(told['sessions'], 'session')} of "
+        f"{addresses_text(len(told['members']))}, {counted(len(told['identities']), 'identity', 'identities')}"
     )
     yield from linked.page_lines(
         "why: assets that its addresses share", [linked.asset_line(one) for one in told["reasons"]]

@@ -17,6 +17,7 @@ from decnet_tui.cli import common
 from decnet_tui.cli.lists import Asn, Campaign, Country
 from decnet_tui.model.attackers import Where, place_row
 from decnet_tui.model.identities import identity_meant, whose_rows
+from decnet_tui.model.words import counted
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -75,7 +76,7 @@ def export(
 
     count = common.run(main)
     if str(output) != "-":
-        typer.echo(f"{count} tags to {output}", err=True)
+        typer.echo(f"{counted(count, 'tag')} to {output}", err=True)
 
 
 async def _rows(

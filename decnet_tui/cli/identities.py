@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +15,7 @@ from decnet_tui.cli import common, emptiness, linking
 from decnet_tui.cli.lists import Asn, Attacker, Campaign, Country, no_match
 from decnet_tui.model import identities as linked
 from decnet_tui.model.attackers import Where, country_text, network_text, place_row
-from decnet_tui.model.words import span
+from decnet_tui.model.words import addresses_text, counted, day, span
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -179,7 +178,7 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
     """The page for people; text of attackers with control characters written out."""
     if told["asked"]:
         yield f"{linked.identity_label(told['asked'])} is part of this identity now (merged)"
-    count = linked.addresses_text(len(told["members"]))
+    count = addresses_text(len(told["members"]))
     strength = f"  confidence {told['confidence']:.1f} (log10)" if told["state"] == "joined" else ""
     yield f"IDENTITY {linked.identity_label(told['identity_uuid'])}  {count}{strength}  {told['state']}"
     yield f"identity {told['identity_uuid']}"
@@ -198,7 +197,7 @@ def _members(members: Sequence[Mapping[str, Any]]) -> list[str]:
         (
             visible(one["attacker_ip"] or "-", 45),
             f"{day(one['first_seen'])} .. {day(one['last_seen'])}",
-            linked.counted(one["sessions"], "session"),
+            counted(one["sessions"], "session"),
             place_text(one),
         )
         for one in members
@@ -214,11 +213,6 @@ def place_text(row: Mapping[str, Any]) -> str:
     """Country, network and lists of an address in one line."""
     lists = f"list: {visible(', '.join(row['lists']), linked.LONGEST)}" if row["lists"] else ""
     return "  ".join(part for part in (country_text(row), visible(network_text(row), 80), lists) if part)
-
-
-def day(at: datetime | None) -> str:
-    """The day of a moment."""
-    return f"{at:%Y-%m-%d}" if at else "-"
 
 
 def _technique(one: Mapping[str, Any]) -> str:

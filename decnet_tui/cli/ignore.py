@@ -12,6 +12,7 @@ from decnet.config import Settings
 from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
+from decnet_tui.model.words import addresses_text, counted
 
 if TYPE_CHECKING:
     from decnet.db.rows.ignored import IgnoredEntry
@@ -93,7 +94,7 @@ async def _add(
     until = f" until {expires:%Y-%m-%d %H:%M:%SZ}" if expires else ""
     name = "login name" if row["kind"] == "user" else "network"
     typer.echo(
-        f"{row['ignore_id']}: {name} {visible(row['value'], 80)} is ignored{until}; {row['marked']} sessions marked"
+        f"{row['ignore_id']}: {name} {visible(row['value'], 80)} is ignored{until}; {counted(row['marked'], 'session')} marked"
     )
 
 
@@ -117,7 +118,9 @@ async def _add_all(
         return
     when = f" until {expires:%Y-%m-%d %H:%M:%SZ}" if expires else ""
     shown = ", ".join(visible(one, 60) for one in sources)
-    typer.echo(f"{label}: {len(sources)} addresses are ignored{when}: {shown}")
+    typer.echo(
+        f"{label}: {addresses_text(len(sources))} {'is' if len(sources) == 1 else 'are'} ignored{when}: {shown}"
+    )
 
 
 async def _remove(settings: Settings, entry: str, as_json: bool) -> None:

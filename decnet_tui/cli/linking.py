@@ -19,6 +19,7 @@ from decnet_tui.actions import links
 from decnet_tui.cli import changing, common
 from decnet_tui.cli.bar import Bar
 from decnet_tui.model import identities as linked
+from decnet_tui.model.words import counted
 
 if TYPE_CHECKING:
     from decnet.attribution.link_job import LinkJob
@@ -106,9 +107,9 @@ def relink(
         typer.echo(common.to_json(found))
         return
     typer.echo(
-        f"{linked.counted(found['sessions'], 'session')} read anew: "
-        f"{linked.counted(found['joined'], 'identity', 'identities')} of several addresses, "
-        f"{linked.counted(found['campaigns'], 'campaign')}"
+        f"{counted(found['sessions'], 'session')} read anew: "
+        f"{counted(found['joined'], 'identity', 'identities')} of several addresses, "
+        f"{counted(found['campaigns'], 'campaign')}"
     )
 
 

@@ -16,6 +16,7 @@ from decnet_tui.cli import common
 from decnet_tui.cli.coverage import coverage
 from decnet_tui.cli.explaining import explain
 from decnet_tui.cli.judging import judge
+from decnet_tui.model.words import counted
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -140,7 +141,7 @@ def check(
     else:
         for problem in problems:
             typer.echo(visible(str(problem)))
-        typer.echo(f"{len(loaded.rules)} rules, {len(problems)} errors")
+        typer.echo(f"{counted(len(loaded.rules), 'rule')}, {counted(len(problems), 'error')}")
     if not loaded.rules:
         common.fail(f"no rules in {settings.rules}")
     if problems:

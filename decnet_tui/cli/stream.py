@@ -16,6 +16,7 @@ from decnet.config import Settings
 from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
+from decnet_tui.model.words import counted
 
 BusUrl = Annotated[
     str | None, typer.Option("--bus", help="URL of the bus; default: the engine of this data directory.")
@@ -112,7 +113,7 @@ def replay(
         finally:
             await client.close()
 
-    typer.echo(f"{common.run(play)} events on the bus")
+    typer.echo(f"{counted(common.run(play), 'event')} on the bus")
     for fault in refused:
         typer.echo(f"warning: {visible(fault, 500)}", err=True)
 

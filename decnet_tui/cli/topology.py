@@ -46,7 +46,7 @@ Op = Annotated[
 
 def topology(
     op: Op = "list",
-    target: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The decky or network.")] = None,
+    target: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The decoy or network.")] = None,
     values: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="services=http,ftp; network=dmz; mutate_interval=12h."),

@@ -19,7 +19,7 @@ from decnet_tui.screens.rules import RulesView
 if TYPE_CHECKING:
     from decnet_tui.commands.context import Context
 
-_NOBODY, _NO_RULE = "this line names no attacker", "no rule fired on this line"
+_NOBODY, _NO_RULE = "this line names no source", "no rule fired on this line"
 _LEVELLED = ("actors", "coverage", "campaigns")
 
 

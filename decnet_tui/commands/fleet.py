@@ -1,4 +1,4 @@
-"""Commands on the fleet: rotate a decky, set how often it rotates."""
+"""Commands on the fleet: rotate a decoy, set how often it rotates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _decky(console: Context, text: str) -> DeckyLine | None:
     row = view.find(text.split(maxsplit=1)[0]) if text.strip() else view.current
     if row is None:
         console.say(
-            f"no decky {text.split(maxsplit=1)[0]}" if text.strip() else "there is no decky under the cursor",
+            f"no decoy {text.split(maxsplit=1)[0]}" if text.strip() else "there is no decoy under the cursor",
             bad=True,
         )
     return row
@@ -70,9 +70,9 @@ def _on_decoy(console: Context) -> bool:
 
 
 COMMANDS = (
-    Command("decky.mutate", "rotate the decky", "Changes", mutate, keys="M", foot="mutate", views=("fleet",),
+    Command("decky.mutate", "rotate the decoy", "Changes", mutate, keys="M", foot="mutate", views=("fleet",),
             name="mutate", argument="NAME", complete=_names, changes=True,
             here=lambda console: _on_decoy(console) and _mutator(console) in _AWAKE),
-    Command("decky.interval", "how often the decky rotates", "Changes", interval, keys="I", foot="interval",
+    Command("decky.interval", "how often the decoy rotates", "Changes", interval, keys="I", foot="interval",
             views=("fleet",), name="interval", argument="NAME [12h]", complete=_names, changes=True, here=_on_decoy),
 )  # fmt: skip

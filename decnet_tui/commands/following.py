@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.model.access import store_errors
-from decnet_tui.model.identities import addresses_text, identity_label
+from decnet_tui.model.identities import identity_label
 from decnet_tui.model.keys import key
 from decnet_tui.model.scope import Scope, campaign_scope, scope_of
+from decnet_tui.model.words import addresses_text
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository

@@ -10,6 +10,7 @@ from decnet.hostile import ELLIPSIS
 from decnet_tui.commands.base import Command
 from decnet_tui.model import export
 from decnet_tui.model.keys import key
+from decnet_tui.model.words import counted
 from decnet_tui.screens.base import TIME_FORMATS
 from decnet_tui.screens.levels import Level
 from decnet_tui.screens.traffic import TrafficView
@@ -95,7 +96,7 @@ async def _export(console: Context) -> None:
     except OSError as error:
         console.say(f"not exported: {error.strerror}: {error.filename}", bad=True)
     else:
-        head = f"exported {count} line{'s' * (count != 1)} to "
+        head = f"exported {counted(count, 'line')} to "
         console.say(head + short_path(path, console.panes.width - len(head) - 1), good=True)
 
 

@@ -17,6 +17,7 @@ from decnet.db.repository import BaseRepository
 from decnet.db.rows.lists import ListedTag
 from decnet.errors import ConfigError
 from decnet.hostile import visible
+from decnet_tui.model.words import counted
 
 
 @contextmanager
@@ -50,7 +51,7 @@ async def print_summary(settings: Settings) -> None:
     found = _by_technique(tags)
     attackers = {s["attacker_ip"] for s in sessions}
     typer.echo(
-        f"DEMO: {len(sessions)} sessions of {len(attackers)} attackers, {len(tags)} tags, {len(found)} techniques"
+        f"DEMO: {counted(len(sessions), 'session')} of {counted(len(attackers), 'source')}, {counted(len(tags), 'tag')}, {counted(len(found), 'technique')}"
     )
     typer.echo(f"{'technique':<11}{'tags':>6}{'from':>6}  name / for example")
     for technique, rows in sorted(found.items(), key=lambda item: -len(item[1])):

@@ -13,6 +13,7 @@ from decnet.config import Settings
 from decnet.engine import Engine
 from decnet.errors import EngineError
 from decnet.logs import get_logger
+from decnet_tui.model.words import counted
 
 log = get_logger(__name__)
 
@@ -99,7 +100,7 @@ async def run_headless(settings: Settings, until_idle: float | None = None) -> N
     signals.install()  # first: the connection file tells others of us before the start is over
     await engine.start()
     signals.begin()
-    sd_notify(f"READY=1\nSTATUS={len(engine.supervisor.runners)} workers")
+    sd_notify(f"READY=1\nSTATUS={counted(len(engine.supervisor.runners), 'worker')}")
     watchdog = asyncio.create_task(_watchdog(), name="watchdog")
     try:
         await _work(engine, signals.stop, until_idle)

@@ -20,7 +20,7 @@ from decnet_tui.model.access import Session, store_errors
 from decnet_tui.model.feed import EventRow, Feed
 from decnet_tui.model.filters import parse_filter
 from decnet_tui.model.link import Link
-from decnet_tui.model.words import clock
+from decnet_tui.model.words import clock, counted
 from decnet_tui.widgets import glyphs
 
 TICK_S = 0.25
@@ -44,7 +44,7 @@ class PlainReader:
         self._next = self._feed.total
         out = self._states(now)
         if missed:
-            out.append(f"{clock(now)} ({missed} events came faster than they could be written)")
+            out.append(f"{clock(now)} ({counted(missed, 'event')} came faster than could be written)")
         shows = self._filter.shows
         return out + [_event(row) for row in fresh if shows(row.topic, row.source, row.summary, row.raw)]
 

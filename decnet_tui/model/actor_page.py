@@ -7,8 +7,8 @@ from typing import Any
 
 from decnet.hostile import visible
 from decnet_tui.model.attackers import country_text, network_text
-from decnet_tui.model.identities import addresses_text, campaign_line, counted, identity_label, why_lines
-from decnet_tui.model.words import span
+from decnet_tui.model.identities import campaign_line, identity_label, why_lines
+from decnet_tui.model.words import addresses_text, counted, day, span
 
 REASONS = 5
 """Reasons of its identity on the page; the identity's page has all."""
@@ -42,7 +42,7 @@ def linked_lines(told: Mapping[str, Any], reasons: int = REASONS) -> Iterator[st
 
 def seen_line(told: Mapping[str, Any]) -> str:
     """When it was seen, how often, how bad that was, and what it did."""
-    first, last = (f"{at:%Y-%m-%d}" if at else "-" for at in (told["first_seen"], told["last_seen"]))
+    first, last = (day(at) for at in (told["first_seen"], told["last_seen"]))
     sessions, decoys = counted(told["session_count"], "session"), counted(told["decky_count"], "decoy")
     bad = (told["severity"] or "not judged").upper()
     did = f"  {visible(told['did'], _LONGEST)}" if told["did"] else ""

@@ -7,6 +7,7 @@ from typing import Any
 
 from decnet.hostile import visible
 from decnet.keyed import login_label
+from decnet_tui.model.words import counted
 
 LIMIT = 240
 """Characters of a summary; wider terminals show the rest in the detail."""
@@ -141,7 +142,7 @@ def _fired(_: str, p: Payload) -> str:
 
 def _tagged(_: str, p: Payload) -> str:
     tags = p.get("tag_uuids")
-    return f"{len(tags) if isinstance(tags, list) else '?'} tags {_listed(p.get('techniques_added'), 5)}"
+    return f"{counted(len(tags) if isinstance(tags, list) else None, 'tag')} {_listed(p.get('techniques_added'), 5)}"
 
 
 def _judged(_: str, p: Payload) -> str:
@@ -193,7 +194,9 @@ def _unmerged(_: str, p: Payload) -> str:
 
 def _campaign_formed(_: str, p: Payload) -> str:
     many = p.get("identity_uuids")
-    count = f" {len(many)} identities" if isinstance(many, list) and len(many) > 1 else ""
+    count = (
+        f" {counted(len(many), 'identity', 'identities')}" if isinstance(many, list) and len(many) > 1 else ""
+    )
     return f"campaign {_kit(p.get('campaign_uuid'))} {_text(p, 'name')}{count}{_because(p)}"
 
 

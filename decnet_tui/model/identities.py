@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from decnet.hostile import visible
 from decnet_tui.model.event_text import short
+from decnet_tui.model.words import addresses_text, day
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -117,16 +118,6 @@ def campaign_label(uuid: str) -> str:
     return f"c-{short(uuid)}"
 
 
-def counted(number: int, one: str, many: str = "") -> str:
-    """A number with its noun."""
-    return f"{number} {one if number == 1 else many or f'{one}s'}"
-
-
-def addresses_text(number: int) -> str:
-    """How many addresses."""
-    return counted(number, "address", "addresses")
-
-
 def reason_text(one: Reason) -> str:
     """One reason: its weight, what is shared, and how common that is."""
     if one["family"] == OPERATOR:
@@ -185,7 +176,7 @@ def said_lines(said: Iterable[SaidOf], known: Mapping[str, str]) -> list[str]:
 
 def _word(one: SaidOf, known: Mapping[str, str]) -> str:
     pair = f"{_who(one['one'], known)} and {_who(one['other'], known)}"
-    when = f"{one['said_at']:%Y-%m-%d} " if one["said_at"] else ""
+    when = f"{day(one['said_at'])} " if one["said_at"] else ""
     reason = f": {visible(one['reason'], LONGEST)}" if one["reason"] else ""
     same = "the same" if one["same"] else "not the same"
     return f"{pair} are {same}  {when}by {visible(one['said_by'] or '-', 60)}{reason}"

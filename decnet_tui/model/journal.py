@@ -12,7 +12,7 @@ from decnet.db.rows.journal import JournalChange, JournalLine
 RULE_STATE = "rule.state"
 """The kind of a change of a rule's state: the only one that may end by itself."""
 NOBODY = "(expiry)"
-BY_ITSELF = "by itself"
+EXPIRED = "expired"
 
 
 class End(Enum):
@@ -62,7 +62,7 @@ def _expiry(entry: JournalLine, at: float) -> Entry:
         "before": entry["after"],
         "after": {"state": "enabled"},
         "reason": None,
-        "outcome": BY_ITSELF,
+        "outcome": EXPIRED,
         "detail": f"the state of entry {entry['id']} ended",
         "undoes": None,
     }

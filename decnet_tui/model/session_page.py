@@ -6,7 +6,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from decnet.db.rows.intel import StoredAnswer
@@ -15,6 +14,7 @@ from decnet.db.rows.recorder import EndedCommand, EndedPayload
 from decnet.hostile import visible
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.reputation import told_of_file
+from decnet_tui.model.words import clock
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -96,7 +96,7 @@ def _scans(extras: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
 def shown(name: str, value: Any) -> str:
     """One value of a session as text for people."""
     if name in _TIMES and isinstance(value, (int, float)):
-        return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        return f"{clock(value, 'date')}Z"
     if isinstance(value, Mapping):
         return "  ".join(
             f"{key}={shown(key, inner)}" for key, inner in value.items() if inner not in (None, [])

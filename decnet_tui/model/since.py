@@ -16,7 +16,7 @@ from decnet.errors import DecnetError
 from decnet.runtime.health import PARTS, status_of
 from decnet_tui.model.actor_names import actor_and_id, addresses
 from decnet_tui.model.journal import NOBODY, with_expiries
-from decnet_tui.model.words import clock, span
+from decnet_tui.model.words import clock, counted, span
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -117,7 +117,7 @@ def render(found: Found) -> list[Section]:
     return [
         Section("alerts", "open alerts", _alerts(found), "no open alert"),
         Section("sensors", "sensors and workers", _sensors(found), "all sensors and workers are well"),
-        Section("attackers", "new attackers and identities", _attackers(found), "no new attacker"),
+        Section("attackers", "new sources and identities", _attackers(found), "no new source"),
         Section("techniques", "techniques never seen before", _techniques(found), "no new technique"),
         Section("sessions", "sessions worth reading", _sessions(found), "no session with commands"),
         Section("rules", "rules that failed or expired", _rules(found), "no rule failed or expired"),
@@ -183,8 +183,8 @@ def _attackers(found: Found) -> tuple[Item, ...]:
 def _techniques(found: Found) -> tuple[Item, ...]:
     names = load_catalogue()
     return tuple(
-        Item(str(row["technique"]), f"{row['technique']:<10} {names.name(row['technique']) or '?'}: {row['tags']} tags "
-             f"of {row['attackers']} attackers", row, ("coverage", row["technique"]))
+        Item(str(row["technique"]), f"{row['technique']:<10} {names.name(row['technique']) or '?'}: {counted(row['tags'], 'tag')} "
+             f"of {counted(row['attackers'], 'source')}", row, ("coverage", row["technique"]))
         for row in found.techniques
     )  # fmt: skip
 
@@ -193,11 +193,11 @@ def _sessions(found: Found) -> tuple[Item, ...]:
     items = []
     for row in found.sessions:
         length = span(row.get("duration_s") or 0)
-        loot = f", {row['downloads']} downloads" if row.get("downloads") else ""
+        loot = f", {counted(row['downloads'], 'download')}" if row.get("downloads") else ""
         text = (
             f"{row.get('attacker_ip') or '?':<15} {row.get('decky_id') or '?'} {row.get('service') or ''}: "
         )
-        text += f"{_judged(row)}{row['techniques']} techniques, {row.get('command_count')} commands in {length}{loot}"
+        text += f"{_judged(row)}{counted(row['techniques'], 'technique')}, {counted(row['command_count'], 'command')} in {length}{loot}"
         items.append(Item(str(row["session_id"]), text, row, ("actors", row["session_id"])))
     return tuple(items)
 

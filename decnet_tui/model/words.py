@@ -1,4 +1,4 @@
-"""Times and counts as short text, for views and commands alike. Knows no terminal."""
+"""The words for a time, a duration, a count: one place for views and commands alike. Knows no terminal."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ def clock(ts: float, form: str = "clock", now: float | None = None) -> str:
     return moment.strftime("%H:%M:%S" if form == "clock" else "%Y-%m-%d %H:%M:%S")
 
 
+def day(moment: datetime | None) -> str:
+    """The day of a moment, in UTC; a dash for none."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d}" if moment else "-"
+
+
+def stamp(moment: datetime | None) -> str:
+    """Day and clock of a moment, in UTC; a dash for none."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if moment else "-"
+
+
 def span(seconds: float) -> str:
     """A duration in at most six characters."""
     s = int(min(_LONGEST_S, max(0, seconds)))
@@ -35,6 +45,21 @@ def span(seconds: float) -> str:
 def ago(seconds: float | None) -> str:
     """How long ago something was; a dash when it never was."""
     return "-" if seconds is None else f"{span(seconds)} ago"
+
+
+def lasted(ended_at: object, duration_s: float | None) -> str:
+    """How long a session took (seconds), or that it is open."""
+    return "open" if ended_at is None else span(duration_s or 0.0)
+
+
+def counted(number: int | None, one: str, many: str = "") -> str:
+    """A number with its noun: ``1 command``, ``2 commands``; None is a number that nobody knows."""
+    return f"{'?' if number is None else number} {one if number == 1 else many or f'{one}s'}"
+
+
+def addresses_text(number: int) -> str:
+    """How many addresses."""
+    return counted(number, "address", "addresses")
 
 
 def count_short(value: float) -> str:

@@ -12,11 +12,12 @@ from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.actor_page import client_text, linked_lines, seen_line, where_line
 from decnet_tui.model.attackers import PTR, country_text, network_text
 from decnet_tui.model.feed import Feed
-from decnet_tui.model.identities import addresses_text, campaign_label, counted, identity_label
+from decnet_tui.model.identities import campaign_label, identity_label
 from decnet_tui.model.keys import key
 from decnet_tui.model.scope import Scope, scope_of
+from decnet_tui.model.words import addresses_text, counted, day, lasted
 from decnet_tui.screens.base import View
-from decnet_tui.screens.evidence import CommandsLevel, lasted
+from decnet_tui.screens.evidence import CommandsLevel
 from decnet_tui.screens.pages import PageLevel
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class ActorLevel(PageLevel):
     def load(self, data: Read) -> None:
         """Head and lists; the crumb names the identity when it has several addresses."""
         if data.row is None:
-            self.lose(f"No attacker {visible(self.label, 60)} is stored.")
+            self.lose(f"No source {visible(self.label, 60)} is stored.")
             return
         self.row, self.attacker = _told(data), data.row["attacker_uuid"]
         members = [one for one in data.members if one["attacker_uuid"] != data.row["attacker_uuid"]]
@@ -162,7 +163,7 @@ def _whose(data: Read) -> str:
 
 def _member(one: MemberSeen, where: Whereabouts) -> str:
     place = where.of(one["attacker_ip"])
-    first, last = (f"{at:%Y-%m-%d}" if at else "-" for at in (one["first_seen"], one["last_seen"]))
+    first, last = (day(at) for at in (one["first_seen"], one["last_seen"]))
     said = "  ".join(part for part in (country_text(place), network_text(place)) if part)
     return f"{visible(one['attacker_ip'] or '-', 45):<16} {first} .. {last}  {counted(one['sessions'], 'session')}  {said}".rstrip()
 

@@ -20,9 +20,9 @@ from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.attackers import NOWHERE, country_text, network_text
 from decnet_tui.model.event_text import short
 from decnet_tui.model.feed import Feed
-from decnet_tui.model.identities import campaign_line, counted
+from decnet_tui.model.identities import campaign_line
 from decnet_tui.model.keys import key
-from decnet_tui.model.words import clock
+from decnet_tui.model.words import addresses_text, clock, counted
 from decnet_tui.screens.actorlevel import ActorLevel
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.evidence import CommandsLevel, severity_style
@@ -79,7 +79,7 @@ class Fetched(NamedTuple):
 class ActorsLevel(TableLevel[ActorLine]):
     """Every attacker, last seen first. The profile of the one under the cursor is read with the rows."""
 
-    unit = "attackers"
+    unit = "sources"
     stored = True
 
     def __init__(self, feed: Feed) -> None:
@@ -93,7 +93,7 @@ class ActorsLevel(TableLevel[ActorLine]):
         self.where: Whereabouts | None = None
         self._placed = -1
         self.columns = (
-            Column("attacker_ip", "attacker", 15),
+            Column("attacker_ip", "source", 15),
             Column("country", "from", 9, text=lambda r: country_text(r) or "-"),
             Column("asn", "network", 8, text=lambda r: network_text(r).partition(" ")[0] or "-"),
             Column("new", "new", 3, text=lambda r: "new" if r["new"] else "-"),
@@ -222,7 +222,7 @@ class ActorsLevel(TableLevel[ActorLine]):
     def unfilled(self) -> list[str]:
         """Nobody yet."""
         return [
-            "No attacker has been seen yet.",
+            "No attacks yet.",
             f"View {key('view.workers')} shows whether the sensors read; --sensor cowrie=PATH names a log.",
         ]
 
@@ -264,13 +264,13 @@ class ActorsLevel(TableLevel[ActorLine]):
         place = "  ".join(part for part in (country_text(row), network_text(row), *row["lists"]) if part)
         lines = [
             f"{row['attacker_ip']}  {place or 'place not known'}",
-            f"identity {row['identity_uuid'] or '-'}  {counted(row['addresses'], 'address', 'addresses')}",
+            f"identity {row['identity_uuid'] or '-'}  {addresses_text(row['addresses'])}",
             *(f"campaign {campaign_line(one)}" for one in row["campaigns_named"]),
             f"first seen {self._time(row['first_seen'])}  last seen {self._time(row['last_seen'])}",
             f"{counted(row['session_count'], 'session')} on {counted(row['decky_count'], 'decoy')}"
             f"  {row['severity'] or 'not judged'}: {row['did'] or '-'}",
             "",
-            f"{row['technique_count']} techniques",
+            counted(row["technique_count"], "technique"),
             *(f"  {technique} {name(technique)}" for technique in row["techniques"]),
             "",
             *said_lines(known.said if known else ()),
@@ -338,7 +338,7 @@ class ActorsView(LevelsView):
     name = "actors"
     title = "Actors"
     key = "3"
-    says = "Attackers: where they are, what they did, who they are"
+    says = "Actors: where they are, what they did, who they are"
     roots = ("attacker", "ttp", "attribution", "identity", "campaign")
 
     def __init__(self, feed: Feed) -> None:

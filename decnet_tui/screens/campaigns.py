@@ -19,13 +19,12 @@ from decnet_tui.model.identities import (
     asset_line,
     campaign_label,
     campaign_named,
-    counted,
     identity_label,
     page_of_campaign,
 )
 from decnet_tui.model.keys import key
 from decnet_tui.model.scope import Scope, campaign_scope
-from decnet_tui.model.words import clock
+from decnet_tui.model.words import addresses_text, clock, counted, day
 from decnet_tui.screens.actorlevel import ActorLevel, session_line
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.evidence import CommandsLevel, SessionsLevel
@@ -154,7 +153,7 @@ class CampaignsLevel(TableLevel[ListedCampaign]):
             "why: assets that its addresses share",
             *(f"  {asset_line(one)}" for one in row["reasons"]),
             "",
-            f"{counted(len(row['attacker_uuids']), 'address', 'addresses')}: {addresses_cell(row['addresses'], 20)}",
+            f"{addresses_text(len(row['attacker_uuids']))}: {addresses_cell(row['addresses'], 20)}",
             f"fetched from: {addresses_cell(row['payload_hosts'], 10) or '-'}",
             *(f"  {one} {name(one)}" for one in row["techniques"]),
         ]
@@ -277,12 +276,12 @@ class CampaignLevel(PageLevel):
 
 
 def _head(told: Mapping[str, Any]) -> list[str]:
-    first, last = (f"{at:%Y-%m-%d}" if at else "-" for at in (told["first_seen"], told["last_seen"]))
+    first, last = (day(at) for at in (told["first_seen"], told["last_seen"]))
     before = f"  {campaign_label(told['asked'])} is part of it now" if told["asked"] else ""
     return [
         f"CAMPAIGN {campaign_label(told['campaign_uuid'])}  {told['name']}{before}",
         f"seen {first} .. {last}  {counted(told['sessions'], 'session')} of "
-        f"{counted(len(told['members']), 'address', 'addresses')}, {counted(len(told['identities']), 'identity', 'identities')}",
+        f"{addresses_text(len(told['members']))}, {counted(len(told['identities']), 'identity', 'identities')}",
         ONE_KIT,
     ]
 
@@ -299,7 +298,7 @@ class CampaignSessionsLevel(SessionsLevel):
     def __init__(self, feed: Feed, campaign: str) -> None:
         super().__init__(feed, "", f"sessions of {campaign_label(campaign)}")
         self.campaign = campaign
-        address: Column[ListedSession] = Column("attacker_ip", "attacker", 15)
+        address: Column[ListedSession] = Column("attacker_ip", "source", 15)
         self.columns = tuple(address if c.id == "service" else c for c in self.columns)
 
     async def fetch(self, session: Session) -> list[ListedSession]:

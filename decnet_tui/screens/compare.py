@@ -10,7 +10,8 @@ from decnet.db.rows.linking import ListedIdentity
 from decnet.hostile import visible
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
-from decnet_tui.model.identities import addresses_text, campaign_label, identity_label, why_lines
+from decnet_tui.model.identities import campaign_label, identity_label, why_lines
+from decnet_tui.model.words import addresses_text
 from decnet_tui.screens.actors import ActorLine
 from decnet_tui.screens.levels import TableLevel
 from decnet_tui.screens.profiles import profile_of

@@ -22,7 +22,7 @@ from decnet_tui.model.feed import Feed
 from decnet_tui.model.filters import Filter, parse_filter
 from decnet_tui.model.keys import key
 from decnet_tui.model.scope import Scope
-from decnet_tui.model.words import clock, count_short
+from decnet_tui.model.words import clock, count_short, counted
 from decnet_tui.screens.base import View
 from decnet_tui.screens.evidence import TagsLevel
 from decnet_tui.screens.levels import Level, LevelsView
@@ -204,7 +204,7 @@ class MatrixLevel(Level):
         )
         right = f"   {_SHORT.get(after.name, after.name)} >"
         room = width - len(left + middle + right) - 2  # the rows end there
-        counts = "tags actors".rjust(room) if room > len("tags actors") else ""
+        counts = "tags sources".rjust(room) if room > len("tags sources") else ""
         return [(left, FAINT), (middle, BOLD), (right + counts, FAINT)]
 
     def _step(self, width: int) -> int:
@@ -234,7 +234,7 @@ class MatrixLevel(Level):
             return []
         cell = cells[index]
         counts = (
-            f"{count_short(cell.tags):>5} {count_short(cell.actors):>6}"
+            f"{count_short(cell.tags):>5} {count_short(cell.actors):>7}"
             if cell.tags
             else f"{'-':>5} {'-':>6}"
         )
@@ -266,7 +266,12 @@ class MatrixLevel(Level):
         if self.filter_text:
             left += f"  filter {self.filter_text}"
         nothing = f"nothing was tagged yet: view {key('view.workers')} shows whether the sensors read"
-        return left, f"{len(seen)} techniques  {tags} tags" if seen or not self.tactics else nothing
+        return (
+            left,
+            f"{counted(len(seen), 'technique')}  {counted(tags, 'tag')}"
+            if seen or not self.tactics
+            else nothing,
+        )
 
     # --- detail
 
@@ -285,7 +290,7 @@ class MatrixLevel(Level):
         return [
             f"{cell.technique} {cell.name}",
             f"{catalogue.tactic_name(cell.tactic)}",
-            f"{cell.tags} tags of {cell.actors} actors, {last}",
+            f"{counted(cell.tags, 'tag')} of {counted(cell.actors, 'source')}, {last}",
             found.url if found else "",
         ]
 

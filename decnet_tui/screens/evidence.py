@@ -18,11 +18,11 @@ from decnet.hostile import visible
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.export import plain_value
 from decnet_tui.model.feed import Feed
-from decnet_tui.model.identities import addresses_text, identity_label
+from decnet_tui.model.identities import identity_label
 from decnet_tui.model.keys import key
 from decnet_tui.model.scope import Scope, scope_of
 from decnet_tui.model.session_page import SessionData, TaggedCommand, fact_lines, head_lines, read_session
-from decnet_tui.model.words import clock, span
+from decnet_tui.model.words import addresses_text, clock, counted, lasted
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.levels import Level, TableLevel
 from decnet_tui.screens.playback import PlaybackLevel
@@ -90,7 +90,7 @@ class SessionsLevel(TableLevel[ListedSession]):
             Column("started_at", "started", TIME_WIDTHS["date"], text=lambda r: _when(self.time_format, r["started_at"])),
             Column("severity", "severity", 8, style=lambda r: severity_style(r["severity"] or ""),
                    sort=lambda r: -_RANKS.get(r["severity"] or "", len(_RANKS))),
-            Column("decky_id", "decky", 10, grow=True),
+            Column("decky_id", "decoy", 10, grow=True),
             Column("service", "service", 7),
             Column("duration_s", "lasted", 7, text=lambda r: lasted(r["ended_at"], r["duration_s"]), right=True),
             Column("command_count", "cmds", 5, right=True),
@@ -111,7 +111,7 @@ class SessionsLevel(TableLevel[ListedSession]):
 
     def unfilled(self) -> list[str]:
         """No session yet."""
-        return ["No session of this attacker is stored: it was seen, but has not logged in."]
+        return ["No session of this source is stored: it was seen, but has not logged in."]
 
     def below(self) -> View | None:
         """Its commands."""
@@ -124,16 +124,11 @@ class SessionsLevel(TableLevel[ListedSession]):
         return f"{key('open')}: commands  {key('fired')}: rules  {key('watch')}: play"
 
 
-def lasted(ended_at: object, duration_s: float | None) -> str:
-    """How long a session took (seconds), or that it is open."""
-    return "open" if ended_at is None else span(duration_s or 0.0)
-
-
 def render_notes(payload: EndedPayload) -> str:
     """What found no room in a session, and the honeypot's own id of it."""
-    lost = ((payload.get("commands_dropped"), "commands"), (payload.get("items_dropped"), "items"))
+    lost = ((payload.get("commands_dropped"), "command"), (payload.get("items_dropped"), "item"))
     native = payload["sensor_session"]
-    return "".join(f"{count} {what} found no room  " for count, what in lost if count) + (
+    return "".join(f"{counted(count, what)} found no room  " for count, what in lost if count) + (
         f"{visible(native, 24)}  " if native else ""
     )
 
@@ -227,7 +222,7 @@ class CommandsLevel(TableLevel[TaggedCommand]):
 
     def about(self) -> str:
         """Which rules can be seen, and whether it can be watched."""
-        own = f"{len(self._others)} session tag{'s' * (len(self._others) > 1)}  " if self._others else ""
+        own = f"{counted(len(self._others), 'session tag')}  " if self._others else ""
         plays = f"{key('watch')}: play" if self.has_recording else "no recording"
         return f"{own}{self._told}{key('fired')}: rules  {plays}"
 
@@ -277,7 +272,7 @@ class TagsLevel(TableLevel[TagBehind]):
         self.crumb = f"{technique} {load_catalogue().name(technique)}"
         self.columns = (
             Column("seen", "seen", TIME_WIDTHS["date"], text=lambda r: _when(self.time_format, r["seen"])),
-            Column("attacker_ip", "attacker", 15),
+            Column("attacker_ip", "source", 15),
             Column("rule_id", "rule", 6),
             Column("confidence", "conf", 4, right=True),
             Column("matched", "matched", 20, text=_matched, grow=True),

@@ -11,6 +11,7 @@ from decnet.db.rows.lists import ListedTag, TagBehind
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.keys import key
+from decnet_tui.model.words import counted
 from decnet_tui.screens.base import Place
 from decnet_tui.screens.evidence import TagsLevel
 from decnet_tui.screens.levels import TableLevel
@@ -73,7 +74,7 @@ class FiredLevel(TableLevel[FiredLine]):
     def row_detail(self, row: FiredLine) -> list[str]:
         """What it matched, and the way to the rule itself."""
         return [
-            f"{row['rule_id']}  {row['technique']} {row['name']}  {row['count']} tags",
+            f"{row['rule_id']}  {row['technique']} {row['name']}  {counted(row['count'], 'tag')}",
             f"for example: {row['example'] or '-'}",
             f"{key('open')} goes to the rule itself, and {key('rule.disable')} there turns it off",
         ]

@@ -31,7 +31,7 @@ class FoundView(TableView[Hit]):
         self.columns = (
             Column("ts", "when", 14, text=self._time),
             Column("kind", "kind", 8),
-            Column("attacker_ip", "attacker", 15),
+            Column("attacker_ip", "source", 15),
             Column(
                 "value", "what", 20, text=lambda r: str(r.get("login") or r.get("value") or ""), grow=True
             ),

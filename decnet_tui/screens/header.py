@@ -13,8 +13,8 @@ from decnet_tui.model.words import clock, count_short, span
 from decnet_tui.screens import VIEWS
 from decnet_tui.screens.base import View
 from decnet_tui.screens.traffic import sparkline
-from decnet_tui.screens.workers import state_text
 from decnet_tui.widgets import glyphs
+from decnet_tui.widgets.states import worker_state
 from decnet_tui.widgets.strips import BAD, BOLD, CURSOR, FAINT, GOOD, PLAIN, WARN, Line, spread
 
 STRIP_ROOTS = 4
@@ -128,7 +128,7 @@ def strip_lines(feed: Feed, now: float, width: int) -> Sequence[Line]:
     lines += [[(" no event yet", FAINT)]] * (STRIP_ROOTS - len(busiest) if not busiest else 0)
     workers: Line = [(" workers      ", FAINT)]
     for name in sorted(feed.workers):
-        text, style = state_text(feed.workers[name], now, feed.heartbeat_s)
+        text, style = worker_state(feed.workers[name].status(now, feed.heartbeat_s))
         workers += [(f"{visible(name, 14)} ", PLAIN), (f"{text}  ", style)]
     return [*lines, workers if feed.workers else [*workers, ("no heartbeat yet", PLAIN)]]
 

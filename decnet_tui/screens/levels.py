@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.keys import key
 from decnet_tui.model.scope import Scope
+from decnet_tui.model.words import counted
 from decnet_tui.screens.base import Place, View
 from decnet_tui.screens.table import R, TableView
 from decnet_tui.widgets.strips import Line
@@ -49,9 +50,7 @@ class Level(View):
 
 def left_out(ignored: int) -> list[str]:
     """What an empty list says about sources that are ignored: the one looked for may be among them."""
-    return (
-        [f"{ignored} ignored source{'s' * (ignored > 1)} left out: decnet-tui ignore list"] if ignored else []
-    )
+    return [f"{counted(ignored, 'ignored source')} left out: decnet-tui ignore list"] if ignored else []
 
 
 class TableLevel(TableView[R], Level):

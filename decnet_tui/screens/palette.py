@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from decnet_tui.model.feed import Feed
+from decnet_tui.model.words import counted
 from decnet_tui.screens.base import View
 from decnet_tui.widgets.strips import FAINT, KEY, PLAIN, Line, fit
 
@@ -62,7 +63,7 @@ class PaletteView(View):
 
     def status(self) -> tuple[str, str]:
         """How it works."""
-        return "type letters, up and down choose, Enter runs, Esc leaves", f"{self.count()} commands"
+        return "type letters, up and down choose, Enter runs, Esc leaves", counted(self.count(), "command")
 
 
 def score(typed: str, text: str) -> float | None:

@@ -13,7 +13,7 @@ from decnet_tui.model.feed import GAP_TOPIC, EventRow, Feed, Rates
 from decnet_tui.model.filters import Filter, parse_filter
 from decnet_tui.model.keys import key
 from decnet_tui.model.scope import Scope, scope_of
-from decnet_tui.model.words import clock
+from decnet_tui.model.words import clock, counted
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, KEY, PLAIN, WARN, Line, fit
@@ -174,12 +174,13 @@ class TrafficView(View):
             ]
         if self.feed.total and self.filter_text != DEFAULT_FILTER:
             return [
-                f"{len(self.feed.ring)} events are hidden by the filter: {self.filter_text}",
+                f"hidden by the filter {self.filter_text}: {counted(len(self.feed.ring), 'event')}",
                 f"{key('filter.clear')} clears the filter, {key('filter')} changes it",
             ]
         beats = len(self.feed.ring)
+        hidden = f", but {counted(beats, 'heartbeat')} behind the filter" if beats else ""
         return [
-            f"No event yet{f' but {beats} heartbeats, which the filter hides' if beats else ''}.",
+            f"No event yet{hidden}.",
             "Events appear here as soon as a sensor reads a honeypot log:",
             "  start with --sensor cowrie=/path/to/cowrie.json, or look at --demo",
             f"{key('view.workers')} shows whether the workers run.",

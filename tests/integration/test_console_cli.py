@@ -60,7 +60,7 @@ def test_summary_tells_what_the_first_view_tells(data: Path) -> None:
     asyncio.run(_engine_beats(data))
     text = run("summary", "--data-dir", data)
     for word in (
-        "new attackers and identities: 1",
+        "new sources and identities: 1",
         IP,
         "T1105",
         "R0002 failed to load",
@@ -70,7 +70,7 @@ def test_summary_tells_what_the_first_view_tells(data: Path) -> None:
     found = json.loads(run("summary", "--json", "--data-dir", data))
     assert set(found) == {"alerts", "sensors", "attackers", "techniques", "sessions", "rules", "rotations"}
     assert found["sessions"][0]["techniques"] == 1
-    assert "no new attacker" in run("summary", "--since", "1s", "--data-dir", data)
+    assert "no new source" in run("summary", "--since", "1s", "--data-dir", data)
     assert "everything" in run("summary", "--since", "all", "--data-dir", data)
     run("summary", "--since", "nonsense", "--data-dir", data, code=2)
 

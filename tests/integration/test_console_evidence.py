@@ -162,7 +162,7 @@ async def test_coverage_leads_to_the_tags_and_to_the_session(
     app = app_on(repo)
     async with app.run_test(size=size) as pilot:
         await pilot.press("7")
-        await shows(app, pilot, "1 techniques  1 tags", "T1105")
+        await shows(app, pilot, "1 technique  1 tag", "T1105")
         lines = screen_text(app)
         assert all(len(line) == size[0] for line in lines)
         assert app.view.record()["technique"] == "T1105"
@@ -391,7 +391,7 @@ async def test_a_view_by_its_name_goes_to_the_line_that_is_named(repo: BaseRepos
     app = app_on(repo)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("colon", *"coverage T1105", "enter")
-        await shows(app, pilot, "1 techniques", lambda: app.view.record().get("technique") == "T1105")
+        await shows(app, pilot, "1 technique", lambda: app.view.record().get("technique") == "T1105")
         await pilot.press("colon", *"actors 203.0.113.8", "enter")
         await shows(app, pilot, lambda: app.view.record().get("attacker_ip") == "203.0.113.8")
 
@@ -403,7 +403,7 @@ async def test_a_source_that_is_ignored_is_said_to_be_left_out(repo: BaseReposit
         await pilot.press("3")
         await shows(app, pilot, "1 ignored  Enter: page", "203.0.113.8")
         await pilot.press("slash", *f"ip:{IP} ", "enter")
-        await shows(app, pilot, f"No attackers hold: ip:{IP}", "1 ignored source left out")
+        await shows(app, pilot, f"No sources hold: ip:{IP}", "1 ignored source left out")
         await pilot.press("2")
         await shows(app, pilot, "No alert", "1 ignored source left out")
 

@@ -77,10 +77,10 @@ async def test_the_first_screen_is_what_is_new_and_each_line_opens_its_view(tmp_
             await shows(app, pilot, "R0002 failed to load")
             text = "\n".join(screen_text(app))
             for word in (
-                "new attackers and identities 1",
+                "new sources and identities 1",
                 IP,
                 "Ingress Tool Transfer",
-                "1 techniques, 1 commands in 40s",
+                "1 technique, 1 command in 40s",
             ):
                 assert word in text
             since = app.view_of(SinceView)

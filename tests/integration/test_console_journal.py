@@ -103,13 +103,13 @@ def test_a_rule_changed_by_a_command_stands_in_the_journal(data: Path) -> None:
 def test_what_was_never_tried_is_no_entry(data: Path) -> None:
     assert "no rule R9999" in run(data, "rules", "disable", "R9999", code=1)
     assert "no entry x" in run(data, "ignore", "remove", "x", code=1)
-    assert "no decky x" in run(data, "fleet", "mutate", "x", code=1)
+    assert "no decoy x" in run(data, "fleet", "mutate", "x", code=1)
     assert "no alert x" in run(data, "alerts", "ack", "x", code=1)
     assert on(data, lambda repo: repo.journal()) == []
 
 
 def test_an_ignored_source_and_its_end(data: Path) -> None:
-    assert "1 sessions marked" in run(data, "ignore", "203.0.113.9/24", "--for", "1h", "--reason", "ours")
+    assert "1 session marked" in run(data, "ignore", "203.0.113.9/24", "--for", "1h", "--reason", "ours")
     entry = newest(data)
     assert (entry["target"], entry["before"], entry["outcome"]) == (
         "203.0.113.9/24",

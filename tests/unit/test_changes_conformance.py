@@ -643,7 +643,7 @@ async def test_each_change_finds_its_row_in_the_journal_when_it_is_sent(
         session = StoreSession(repo)
         for change in await stocked(repo):
             if change.kind in ("decky.interval", "rule.backfill"):
-                continue  # no decky here, no program there
+                continue  # no decoy here, no program there
             sent: Callable[[Any], Awaitable[None]] = change.send
 
             async def watched(
@@ -677,7 +677,7 @@ async def test_a_change_whose_row_is_something_else_by_now_is_not_held(tmp_path:
         assert await AlertState("none", "L", "resolved").held(session) == "the store reads back no such alert"
         assert await ignored.held(session) == "the store does not have it"
         assert await noticed.held(session) == "the store still has it"
-        assert await interval.held(session) == "the store reads back no such decky"
+        assert await interval.held(session) == "the store reads back no such decoy"
         assert await rule.held(session) == "the store reads back enabled"
         assert await RuleChange("R9", "disabled").held(session) == "the store reads back no such rule"
         for change in (acknowledged, ignored, noticed, rule):

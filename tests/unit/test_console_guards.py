@@ -194,7 +194,7 @@ def test_the_journal_tells_of_an_end_that_came_by_itself_and_of_no_other(
         assert (rows[0]["ts"].timestamp(), rows[0]["target"], rows[0]["outcome"]) == (
             NOW + 60,
             "R1",
-            "by itself",
+            "expired",
         )
 
 

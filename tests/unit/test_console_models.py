@@ -621,7 +621,7 @@ def test_since_looks_for_the_followed_actor_before_it_limits_a_section() -> None
     assert "  and 8 more" in lines()
     view.set_scope(scope_of({"attacker_ip": "192.0.2.19"}))
     assert any("192.0.2.19" in line for line in lines())
-    assert "new attackers and identities 1" in lines()
+    assert "new sources and identities 1" in lines()
     assert "  and 8 more" not in lines()
     view.set_scope(None)
     assert "  and 8 more" in lines()
