@@ -182,6 +182,12 @@ class SensorSettings(_Section):
     """Files looked at in one sensor's directory; what is beyond is counted and told."""
     max_tty_bytes: int = Field(8 * 2**20, ge=0)
     """Largest tty recording that is put on the bus, in bytes."""
+    formats: Path | None = None
+    """Folder with your own tables of formats (`*.yaml`); one of a name that is shipped takes its place."""
+    max_elements: int = Field(1000, ge=1)
+    """Elements of a list in one line that a table reads; what is beyond is counted."""
+    max_record_lines: int = Field(64, ge=1)
+    """Lines of one record in a CSV log; a longer one is refused and counted."""
 
 
 class TtpSettings(_Section):
@@ -389,15 +395,34 @@ class LogSettings(_Section):
     """Least level that is written."""
 
 
+SENSOR_KINDS = ("cowrie", "opencanary", "jsonl", "table", "tpot", "dshield")
+_TABLE = re.compile(r"table:([a-z][a-z0-9_]{0,39})\Z")
+
+
+def table_name(kind: str) -> str:
+    """The format of a sensor kind ``table:NAME``; empty for any other kind."""
+    found = _TABLE.match(kind)
+    return "" if found is None else found[1]
+
+
 class SensorSpec(_Section):
     """One ``--sensor KIND=PATH[,from=start|end|DATE]``."""
 
-    kind: Literal["cowrie", "opencanary", "jsonl", "tpot", "dshield"]
-    """Parser, or the system whose top directory the path is."""
+    kind: str
+    """Parser (cowrie, opencanary, jsonl, a format as `table:NAME`), `table` for whichever format's table fits, or the system
+    whose top directory the path is (tpot, dshield)."""
     path: Path
     """File or directory."""
     start: str = "start"
     """Where a file seen for the first time is read from: start, end or an ISO date."""
+
+    @field_validator("kind")
+    @classmethod
+    def _is_known(cls, kind: str) -> str:
+        """Whether there is a table of such a name is left to the sensors: an operator may have own ones."""
+        if kind not in SENSOR_KINDS and not table_name(kind):
+            raise ValueError(f"{kind[:40]!r} is none of {', '.join(SENSOR_KINDS)}, table:NAME")
+        return kind
 
 
 class Settings(BaseSettings):

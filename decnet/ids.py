@@ -16,9 +16,8 @@ _IDENTITY_NS = uuid5(NAMESPACE_URL, "decnet:identity:v1")
 _CAMPAIGN_NS = uuid5(NAMESPACE_URL, "decnet:campaign:v1")
 _SESSION_NS = uuid5(NAMESPACE_URL, "decnet:session:v1")
 _EVENT_NS = uuid5(NAMESPACE_URL, "decnet:event:v1")
-_VERSION_BITS = 5 << 76 | 0b10 << 62
-_KEPT_BITS = ~(0xF << 76 | 0b11 << 62)
-"""Version 5 and the variant of RFC 9562 take these bits; all others are the hash's."""
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""Two bits of the variant of RFC 9562 before the two of the hash that stay."""
 TTP_TAG_NS: UUID = uuid5(NAMESPACE_URL, "decnet:ttp_tag:v1")
 
 
@@ -28,9 +27,8 @@ def _hex(namespace: UUID, name: str) -> str:
     Of the text as both databases store it: an event may hold lone surrogates, which have no bytes.
     """
     text = storable_text(name).encode()
-    digest = hashlib.sha1(namespace.bytes + text, usedforsecurity=False).digest()
-    value = int.from_bytes(digest[:16], "big")
-    return f"{value & _KEPT_BITS | _VERSION_BITS:032x}"
+    found = hashlib.sha1(namespace.bytes + text, usedforsecurity=False).hexdigest()
+    return f"{found[:12]}5{found[13:16]}{_VARIANT[found[16]]}{found[17:32]}"
 
 
 def _derived(namespace: UUID, name: str) -> str:

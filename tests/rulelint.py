@@ -15,7 +15,8 @@ from typing import Any
 import re2
 
 from decnet.errors import RuleError, SourcePosition
-from decnet.ttp.conditions import Condition, options
+from decnet.patterns import options
+from decnet.ttp.conditions import Condition
 from decnet.ttp.matcher import Failures, RuleIndex
 from decnet.ttp.rules import CompiledRule
 

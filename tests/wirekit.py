@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from decnet.bus.base import Event
+from decnet.bus.views import Through
 from decnet.errors import MalformedEvent
 from decnet.runtime.received import Received, received
 from decnet.ttp.base import TaggerEvent
@@ -26,6 +27,12 @@ def parsed(events: Iterable[Event]) -> tuple[list[Received], list[str]]:
         except MalformedEvent as error:
             refused.append(str(error))
     return found, refused
+
+
+def pieces(events: Iterable[Event], pattern: str) -> list[Event]:
+    """What a subscriber of a pattern sees of events."""
+    through = Through(pattern)
+    return [seen for event in events if through.wants(event.topic) for seen in through.seen(event)]
 
 
 def judged(event: Event) -> list[TaggerEvent]:

@@ -12,7 +12,7 @@ from decnet.attribution.mergers import canonical
 from decnet.bus import topics
 from decnet.errors import MalformedEvent
 from decnet.events.fields import Epoch, epoch
-from decnet.events.observation import Observation
+from decnet.events.observation import Observation, Observations
 from decnet.hostile import storable_text
 from decnet.ids import identity_id
 from decnet.runtime.received import Received
@@ -30,6 +30,18 @@ class ObservationEvent:
     primitive: str
     ts: float
     row: dict[str, Any] | None
+
+
+def observations_of(one: Received) -> list[ObservationEvent]:
+    """The observations of one event: the one that it is, or all of a session. Raises MalformedEvent."""
+    if not isinstance(one.record, Observations):
+        return [observation_of(one)]
+    found = []
+    for item in one.record.observations:
+        record = one.record.whole(item)
+        said_at = one.event.ts if item.ts is None else float(item.ts)
+        found.append(_checked(f"{PREFIX}{item.primitive}", record.build(), record, said_at))
+    return found
 
 
 def observation_of(event: object) -> ObservationEvent:

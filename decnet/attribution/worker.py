@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from decnet.attribution.alerts import examine_due, settle
 from decnet.attribution.link_job import LinkJob
-from decnet.attribution.observation_event import PREFIX, ObservationEvent, observation_of
+from decnet.attribution.observation_event import PREFIX, ObservationEvent, observation_of, observations_of
 from decnet.attribution.regrouped import composed, follow
 from decnet.attribution.states import recompute
 from decnet.bounds import bitten
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 PATTERN = f"{PREFIX}>"
+TOGETHER = topics.attacker_observations()
 MERGED = topics.identity(topics.IDENTITY_MERGED)
 UNMERGED = topics.identity(topics.IDENTITY_UNMERGED)
 STARTED = f"attribution worker started pattern={PATTERN}"
@@ -55,7 +56,7 @@ class AttributionWorker(Worker):
     """States of primitives and alerts about shared identities."""
 
     name = "attribution"
-    topics = (PATTERN, MERGED, UNMERGED)
+    topics = (PATTERN, TOGETHER, MERGED, UNMERGED)
     keeps = topics
 
     def __init__(
@@ -92,9 +93,9 @@ class AttributionWorker(Worker):
             await follow(tx.repo, tx.bus, await hear(tx.repo, news))
             await self._note_refused(news, tx.repo)
             await self._note_held(news, tx.repo)
-        unknown = await observe(tx.repo, tx.bus, [found for _, found in known])
-        for event, found in known:
-            if found.attacker_uuid in unknown:
+        unknown = await observe(tx.repo, tx.bus, [found for _, several in known for found in several])
+        for event, several in known:
+            if any(found.attacker_uuid in unknown for found in several):
                 self._put_off(event, tx)
             else:
                 self._waiting.pop(event.id, None)
@@ -115,12 +116,14 @@ class AttributionWorker(Worker):
             self.partings_held += 1
             log.info("a parting parts nothing: links or other merges hold the two", one=one, former=former)
 
-    def _readable(self, events: Sequence[Received], tx: Transaction) -> list[tuple[Event, ObservationEvent]]:
-        """The observations of events; one that cannot be read is a dead letter."""
+    def _readable(
+        self, events: Sequence[Received], tx: Transaction
+    ) -> list[tuple[Event, list[ObservationEvent]]]:
+        """The observations of each event; one that cannot be read is a dead letter."""
         out = []
         for one in events:
             try:
-                out.append((one.event, observation_of(one)))
+                out.append((one.event, observations_of(one)))
             except MalformedEvent as error:
                 _skipped(error)
                 self.contradictory += 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from behave_shell.spec import Observation
@@ -21,6 +21,7 @@ from decnet.behave.summaries import DAY_S, Visit, days_to_do, summarise, summary
 from decnet.bus import topics
 from decnet.events import observation as events
 from decnet.ids import event_id, identity_id
+from decnet.jsontext import encoded
 from decnet.runtime.worker import TxBus
 from decnet.turns import in_turns
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from decnet.db.rows.behave import ExtractedSession, ObservationFacts
 
 Row = dict[str, Any]
+PART_BYTES = 128 * 2**10
+"""Bytes of the observations of one event; an event may have twice as many."""
 
 
 async def store(extractions: Sequence[Extraction], repo: BaseRepository, bus: TxBus) -> int:
@@ -85,18 +88,43 @@ async def _publish_observations(
     """Publishes the observations whose rows are new or changed."""
     changed = {(row["evidence_ref"], row["primitive"]) for row in fresh}
     fit = [item for item in observations if (item[0].evidence_ref, item[0].primitive) in changed]
-    for (observation, *_), (payload, ident) in zip(fit, await in_turns(_news, fit), strict=True):
-        kind = observation.primitive
-        topic = topics.attacker_observation(kind)
-        await bus.publish(topic, payload, event_type=kind, event_id=ident, ts=observation.ts)
+    groups: dict[tuple[str, str | None], list[Observation]] = {}
+    for observation, attacker, session in fit:
+        groups.setdefault((attacker, session), []).append(observation)
+    for (attacker, session), found in groups.items():
+        told = await in_turns(_news, found)
+        for part in _parts(told):
+            payload = {"attacker_uuid": attacker, "session_id": session, "observations": part}
+            ident = event_id("behave", f"{attacker}|{session}", ",".join(item["id"] for item in part))
+            moment = max(observation.ts for observation in found)
+            await bus.publish(
+                topics.attacker_observations(),
+                events.Observations.parse(payload).build(),
+                event_type="observations",
+                event_id=ident,
+                ts=moment,
+            )
     return len(fit)
 
 
-def _news(item: tuple[Observation, str, str | None]) -> tuple[Row, str]:
-    """Payload and id of what is told of one observation."""
-    observation, attacker, session = item
-    told = {**to_event_payload(observation), "attacker_uuid": attacker, "session_id": session}
-    return events.Observation.parse(told).build(), _news_id(observation)
+def _parts(told: Sequence[Row]) -> Iterator[list[Row]]:
+    """As many of them together as fit into one event."""
+    part: list[Row] = []
+    size = 0
+    for item in told:
+        own = len(encoded(item))
+        if part and size + own > PART_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += own
+    if part:
+        yield part
+
+
+def _news(observation: Observation) -> Row:
+    """What is told of one observation, among the others of its session."""
+    return {**to_event_payload(observation), "id": _news_id(observation), "ts": observation.ts}
 
 
 def _news_id(observation: Observation) -> str:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from decnet.bus.base import Event
+from decnet.bus.views import Through
 from decnet.errors import MalformedEvent
 from decnet.logs import get_logger
 
@@ -30,6 +31,7 @@ class LiveSubscription:
         leave: Callable[[LiveSubscription], Awaitable[None]] | None = None,
     ) -> None:
         self.pattern = pattern
+        self.through = Through(pattern)
         self.lost = 0
         self.malformed = 0
         self._limit = limit
@@ -45,13 +47,14 @@ class LiveSubscription:
         return self._closed
 
     def offer(self, event: Event) -> None:
-        """Takes one event; drops the oldest one when the buffer is full."""
+        """Takes one event with its pieces; drops the oldest ones when the buffer is full."""
         if self._closed:
             return
-        if len(self._buffer) >= self._limit:
-            self._buffer.popleft()
-            self.lost += 1
-        self._buffer.append(event)
+        for seen in self.through.seen(event):
+            if len(self._buffer) >= self._limit:
+                self._buffer.popleft()
+                self.lost += 1
+            self._buffer.append(seen)
         self._wake.set()
 
     def refuse(self, topic: str, reason: MalformedEvent) -> None:

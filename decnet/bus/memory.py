@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 from decnet.bus.base import BaseBus, Consumer, ConsumerInfo, Delivery, Event, Sealed, Subscription, matches
 from decnet.bus.live import LiveSubscription
 from decnet.bus.topics import is_durable
+from decnet.bus.views import Through
 from decnet.bus.wire import (
     MSG_ID_HEADER,
     check_blob,
@@ -78,7 +79,7 @@ class Broker:
             self.stream.append(_Stored(len(self.stream) + 1, topic, body, headers))
             self.arrived.set()
         for subscription in self.live:
-            if matches(subscription.pattern, topic):
+            if subscription.through.wants(topic):
                 _hand_over(subscription, topic, body, headers)
 
     def due(self, durable: _Durable, limit: int, now: float) -> list[_Stored]:
@@ -276,18 +277,18 @@ class MemoryBus(BaseBus):
 
     async def read_back(self, pattern: str, last: int) -> list[Event]:
         """The newest ``last`` durable events that match, oldest first, at most ``read_back_window``."""
-        check_pattern(pattern)
+        through = Through(check_pattern(pattern))
         last = min(last, self.settings.read_back_window)
         found: list[Event] = []
         for stored in reversed(self.broker.stream):
             if len(found) >= last:
                 break
-            if matches(pattern, stored.topic):
+            if through.wants(stored.topic):
                 try:
-                    found.append(stored.event())
+                    found += reversed(list(through.seen(stored.event())))
                 except MalformedEvent:
                     continue
-        return found[::-1]
+        return found[:last][::-1]
 
     async def put_blob(self, key: str, data: bytes) -> None:
         """Stores a blob. Raises ValueError over the limit or for a bad key."""

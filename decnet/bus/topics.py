@@ -38,6 +38,7 @@ ATTACKER_SESSION_PROGRESS = "session.progress"
 ATTACKER_SESSION_ENDED = "session.ended"
 ATTACKER_INTEL_ENRICHED = "intel.enriched"
 ATTACKER_OBSERVATION_PREFIX = "observation"
+ATTACKER_OBSERVATIONS = "observations"
 IDENTITY_FORMED = "formed"
 IDENTITY_MERGED = "merged"
 IDENTITY_UNMERGED = "unmerged"
@@ -82,7 +83,6 @@ DURABLE_PATTERNS: tuple[str, ...] = (
     "attribution.>",
     "ttp.tagged",
     "ttp.session.judged",
-    "ttp.rule.fired.*",
     "ttp.rule.reloaded.*",
     "ttp.rule.state.*",
     "decky.*.state",
@@ -95,7 +95,7 @@ DURABLE_PATTERNS: tuple[str, ...] = (
 
 _DURABLE_SESSION_NEWS = (ATTACKER_SESSION_STARTED, ATTACKER_SESSION_ENDED)
 _DURABLE_FAMILIES = ("intel", ATTACKER_OBSERVATION_PREFIX)
-_DURABLE_RULE_NEWS = (TTP_RULE_FIRED, TTP_RULE_RELOADED, TTP_RULE_STATE)
+_DURABLE_RULE_NEWS = (TTP_RULE_RELOADED, TTP_RULE_STATE)
 _DURABLE_DECKY_NEWS = (DECKY_STATE, DECKY_MUTATE_REQUEST, DECKY_MUTATION)
 _FORBIDDEN = re.compile(r"[.*>\s]")
 
@@ -217,6 +217,11 @@ def attribution(event_type: str) -> str:
 def ttp(event_type: str) -> str:
     """``ttp.<leaf>``."""
     return _join(TTP, _leaf(event_type, "ttp event type"))
+
+
+def attacker_observations() -> str:
+    """``attacker.observations``: all of one session in one event."""
+    return _join(ATTACKER, ATTACKER_OBSERVATIONS)
 
 
 def ttp_rule_fired(technique: str) -> str:

@@ -20,6 +20,9 @@ from decnet.hostile import storable, storable_text
 from decnet.jsontext import Kept
 
 MAX_INT = 2**63 - 1
+_WITHOUT_ZONE = len("2026-01-02 03:04:05.000006")
+Bind = Callable[[Any], Any]
+"""A value → what the driver is given."""
 _DIGITS = re.compile(r"-?[0-9]+\Z")
 _LONGEST = 400
 BigId = BigInteger().with_variant(Integer(), "sqlite")
@@ -43,6 +46,10 @@ def as_utc(value: Any) -> datetime | None:
         return datetime.fromtimestamp(value, UTC)
     except (OverflowError, OSError) as error:
         raise ValueError("time out of range") from error
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 def utcnow() -> datetime:
@@ -80,6 +87,19 @@ class UtcTime(TypeDecorator[datetime]):
         """SQLite has texts for times."""
         return dialect.type_descriptor(_SqliteTime() if dialect.name == "sqlite" else self.impl_instance)  # type: ignore[no-untyped-call]
 
+    def bind_processor(self, dialect: Dialect) -> Bind:
+        """Nearly every time is aware and UTC already."""
+        checked = super().bind_processor(dialect) or _as_it_is
+        if dialect.name != "sqlite":
+            return checked
+
+        def text(value: Any) -> Any:
+            if type(value) is datetime and value.tzinfo is UTC:
+                return value.isoformat(" ", "microseconds")[:_WITHOUT_ZONE]
+            return checked(value)
+
+        return text
+
     def process_bind_param(self, value: Any, dialect: Dialect) -> datetime | None:
         """An aware time; for SQLite without its zone."""
         moment = as_utc(value)
@@ -96,6 +116,15 @@ class SafeText(TypeDecorator[str]):
     impl = Text
     cache_ok = True
 
+    def bind_processor(self, dialect: Dialect) -> Bind:
+        """Nearly every text may stay as it is."""
+        checked = super().bind_processor(dialect) or _as_it_is
+
+        def text(value: Any) -> Any:
+            return value if type(value) is str and value.isascii() and "\0" not in value else checked(value)
+
+        return text
+
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         """NUL and lone surrogates become U+FFFD."""
         if value is None:
@@ -108,6 +137,15 @@ class SafeInt(TypeDecorator[int]):
 
     impl = BigInteger
     cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> Bind:
+        """Nearly every number may stay as it is."""
+        checked = super().bind_processor(dialect) or _as_it_is
+
+        def number(value: Any) -> Any:
+            return value if type(value) is int and -MAX_INT <= value <= MAX_INT else checked(value)
+
+        return number
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> int | None:
         """Clamps; digits count as a number, since a JSON column keeps a huge integer as text."""
@@ -146,6 +184,15 @@ class SafeJson(TypeDecorator[Any]):
         from sqlalchemy.dialects.postgresql import JSONB  # here: a console on SQLite starts sooner
 
         return dialect.type_descriptor(JSONB(none_as_null=True))
+
+    def bind_processor(self, dialect: Dialect) -> Bind:
+        """What is kept is written out once, however often it is stored."""
+        checked = super().bind_processor(dialect) or _as_it_is
+
+        def text(value: Any) -> Any:
+            return value.text() if type(value) is Kept else checked(value)
+
+        return text
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         """See :func:`decnet.hostile.storable`."""

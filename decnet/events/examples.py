@@ -61,6 +61,16 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         "window": {"start_ts": 1_772_359_200.0, "end_ts": 1_772_359_209.0},
         "evidence_ref": "session:d6775016#behave-3",
     },
+    "attacker.observations": {
+        "attacker_uuid": _WHO["attacker_uuid"], "session_id": _SESSION["session_id"],
+        "observations": [
+            {
+                "primitive": "motor.paste_burst_rate", "value": "high", "confidence": 0.8, "ts": 1_772_359_209.0,
+                "window": {"start_ts": 1_772_359_200.0, "end_ts": 1_772_359_209.0},
+                "evidence_ref": "session:d6775016#behave-3", "id": "5f0c",
+            }
+        ],
+    },
     "credential.captured": {
         **_WHO, "decky_id": "web-01", "service": "ssh", "session_id": _SESSION["session_id"], "username": "root",
         "secret_hmac": _SHA, "secret_kind": "password", "success": False,
@@ -96,7 +106,10 @@ EXAMPLES: Mapping[str, dict[str, Any]] = {
         **_WHAT, "primitives": ["a", "b"], "families": ["motor"], "sides": [["s1"], ["s2"]],
         "evidence_summary": "2 primitives flagged multi_actor", "confidence": 0.7, "ts": 1_772_359_209.0,
     },
-    "ttp.tagged": {"attacker_uuid": _WHO["attacker_uuid"], "tag_uuids": ["u1"], "techniques_added": ["T1105"]},
+    "ttp.tagged": {
+        "attacker_uuid": _WHO["attacker_uuid"], "tag_uuids": ["u1"], "techniques_added": ["T1105"],
+        "fired": [{"technique_id": "T1105", "rule_ids": ["R0001"], "tags": 1}],
+    },
     "ttp.session.judged": {
         "session_id": "d6775016-887f-5a0c-9d42-bf2c1e43fcc2", "attacker_uuid": _WHO["attacker_uuid"], "severity": "high",
         "severity_reason": "fetched and ran a.sh", "playbook": "pb-d79046e3982f", "story_line": "fetch+run a.sh",

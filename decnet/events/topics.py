@@ -31,6 +31,7 @@ RECORDS: Mapping[str, type[Record]] = {
     "attacker.intel.enriched": attacker.IntelEnriched,
     "attacker.scored": attacker.Scored,
     "attacker.observation.>": observation.Observation,
+    "attacker.observations": observation.Observations,
     "credential.captured": credential.Captured,
     "credential.reuse.detected": credential.ReuseDetected,
     "identity.formed": identity.Formed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
 
@@ -12,9 +12,21 @@ SEVERITIES: tuple[str, ...] = ("critical", "high", "medium", "low", "info")
 """How bad a session was, from the worst on."""
 
 
-class Tagged(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """``ttp.tagged``: tags of one subject that were really inserted; the lists are bounded."""
+class Fired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What fired for one technique (the parent): the rules, and how many of ``tag_uuids`` are of it."""
 
+    technique_id: str
+    rule_ids: list[str] = []
+    tags: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class Tagged(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """``ttp.tagged``: tags of one subject that were really inserted; the lists are bounded.
+
+    ``tag_uuids`` are in the order of ``fired``: first those of its first technique, and so on.
+    """
+
+    LISTS: ClassVar = {"fired": Fired}
     ALWAYS: ClassVar = ("attacker_uuid", "identity_uuid", "session_id", "tag_uuids", "techniques_added")
 
     attacker_uuid: str | None = None
@@ -22,6 +34,7 @@ class Tagged(Record, frozen=True, kw_only=True, omit_defaults=True):
     session_id: str | None = None
     tag_uuids: list[str] = []
     techniques_added: list[str] = []
+    fired: list[Fired] = []
 
 
 class StoryPhase(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False, rename={"first": "from"}):
@@ -60,7 +73,7 @@ class SessionJudged(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RuleFired(Record, frozen=True, kw_only=True, omit_defaults=True):
-    """``ttp.rule.fired.<technique>``; the technique is the parent."""
+    """``ttp.rule.fired.<technique>``; the technique is the parent. A view of ``ttp.tagged``, live only."""
 
     ALWAYS: ClassVar = ("attacker_uuid", "identity_uuid", "session_id", "tag_uuids", "rule_ids")
 

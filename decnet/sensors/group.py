@@ -44,10 +44,11 @@ class SensorGroup:
         self._settings = settings
         self._make = make
         self._kinds: tuple[Kind, ...] = TOPS.get(spec.kind) or (plain_kind(spec.kind),)
-        self._finder = Finder(spec.path, self._kinds)
+        self._finder = Finder(spec.path, self._kinds, settings.sensor.formats)
         self._layout = Layout()
         self._problem = ""
         self._next_look = 0.0
+        self._looked = False
         self.runs: dict[tuple[str, Path], SensorRun] = {}
         if spec.kind not in TOPS:  # what comes later may well come here
             self._add(plain_kind(spec.kind), spec.path)
@@ -77,6 +78,7 @@ class SensorGroup:
             self._problem = reason_of(error)
         for kind, folder in self._layout.logs:
             self._add(kind, folder)
+        self._looked = True
 
     def _add(self, kind: Kind, folder: Path) -> None:
         if (kind, folder) not in self.runs:
@@ -86,7 +88,7 @@ class SensorGroup:
 
     def at_end(self) -> bool:
         """Whether it has looked, and every sensor stands at its end."""
-        return self._next_look > 0 and all(run.at_end() for run in self.runs.values())
+        return self._looked and all(run.at_end() for run in self.runs.values())
 
     async def end_open_sessions(self, reason: str = "eof") -> int:
         """Ends every open session and waits until that is stored; the number of events."""
@@ -115,7 +117,7 @@ class SensorGroup:
 
     def _row(self) -> dict[str, Any]:
         path, found = str(self.spec.path), bool(self._layout.logs)
-        why = self._problem or ("" if found or not self._next_look else "no log that can be read below it")
+        why = self._problem or ("" if found or not self._looked else "no log that can be read below it")
         return {
             "kind": self.spec.kind,
             "path": path,

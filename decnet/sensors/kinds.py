@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
-from typing import Literal
+from pathlib import Path
 
+from decnet.config import table_name
 from decnet.errors import SensorError
 from decnet.sensors.cowrie import is_cowrie
 from decnet.sensors.files.carriers import Wanted
 from decnet.sensors.files.cutting import Line, wide
 from decnet.sensors.files.listing import Sniff
 from decnet.sensors.files.unwrap import HINTS, Unwrapper
+from decnet.sensors.formats.shelf import shelf_of
 from decnet.sensors.opencanary import is_opencanary
 
-Kind = Literal["cowrie", "opencanary", "jsonl"]
+Kind = str
+"""One of :data:`KINDS`, or ``table:NAME`` for a format that a table reads."""
 KINDS: dict[Kind, Wanted] = {
     "cowrie": is_cowrie,
     "opencanary": is_opencanary,
@@ -28,10 +31,9 @@ _SNIFFED_BYTES = 1 << 20
 
 def plain_kind(name: str) -> Kind:
     """A kind by its name. Raises SensorError for one that is not a log's."""
-    for kind in KINDS:
-        if kind == name:
-            return kind
-    raise SensorError(f"{name[:40]}: not a kind of log; known: {', '.join(KINDS)}")
+    if name in KINDS or table_name(name):
+        return name
+    raise SensorError(f"{name[:40]}: not a kind of log; known: {', '.join(KINDS)}, table:NAME")
 
 
 def kind_of(lines: Iterable[Line]) -> Kind | None:
@@ -51,8 +53,22 @@ def looks_like(lines: Iterable[Line]) -> str:
     return next((text for text in said if text), "")
 
 
-def sniffer(kind: Kind) -> Sniff:
-    """What tells a log of a kind from any other file by its first bytes."""
+def table_kind(lines: Iterable[Line], formats: Path | None) -> Kind | None:
+    """The kind of log that some lines belong to by the tables: the shipped ones, and those in ``formats``."""
+    data = b"\n".join(line.data for line in islice(lines, _SNIFFED_LINES))
+    name, _ = shelf_of(formats).which(data)
+    return f"table:{name}" if name else None
+
+
+def sniffer(kind: Kind, formats: Path | None = None) -> Sniff:
+    """What tells a log of a kind from any other file by its first bytes.
+
+    ``formats`` is the folder with the operator's tables. Raises SensorError for a table that is not there.
+    """
+    if name := table_name(kind):
+        shelf = shelf_of(formats)
+        shelf.table(name)
+        return lambda data: shelf.which(data, [name])[1]
 
     def ask(data: bytes) -> str:
         if (encoding := wide(data)) is not None:

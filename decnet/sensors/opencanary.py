@@ -9,24 +9,19 @@ therefore a visit: what one address does to one port of one decky until it has b
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from decnet import ids
 from decnet.addresses import fold
-from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.config import SensorSettings, Settings
 from decnet.events.fields import epoch, integer
 from decnet.hostile import storable, storable_text
-from decnet.sensors.assembly import Assembler
 from decnet.sensors.cowrie import Fact
+from decnet.sensors.details import SECRET, without_secrets
 from decnet.sensors.files.unwrap import Unwrapper
-from decnet.sensors.session import Session
+from decnet.sensors.requests import REQUEST, RequestAssembler
 from decnet.sensors.sources import SessionSource
 from decnet.sensors.values import (
     MAX_DATA,
@@ -41,15 +36,12 @@ from decnet.sensors.values import (
 KIND = "opencanary"
 VISITS_OF_ONE = 8
 """Visits of one address to one port that are remembered: an older log may be read beside a newer one."""
-MAX_REQUESTS = 200
-"""Different HTTP requests told of one visit; the visit itself goes on."""
 _MAX_SECRET = 65_536
 _MAX_COMMAND = 1 << 20
 _REST_S = 5.0
 """A live log may be this much behind the clock, in seconds, before its silence counts."""
 _NOT_SUPPLIED = "<not supplied>"
 _VNC_UNKNOWN = "<Password was not in the common list>"
-_DETAIL = "request"
 _UNKNOWN = "unknown"
 
 
@@ -162,7 +154,7 @@ def _http(data: Data, logtype: int) -> Facts:
         "host": _text(data, "HOSTNAME"),
     }
     tried = _login(data, logtype) if logtype == 3001 else []
-    return [(_DETAIL, request), ("fact", {"request_count": 1}), *tried, *_basic(data.get("HEADERS"))]
+    return [(REQUEST, request), ("fact", {"request_count": 1}), *tried, *_basic(data.get("HEADERS"))]
 
 
 def _basic(headers: Any) -> Facts:
@@ -234,25 +226,12 @@ def _mongodb(data: Data, _logtype: int) -> Facts:
 def _details(data: Data, logtype: int, homes: frozenset[str]) -> Facts:
     """What a line says beside the log-in, request or command that it is; a secret is none of it."""
     own = {
-        str(key)[:MAX_NAME]: value if value is True else as_text(_without_secrets(value), MAX_DATA)
+        str(key)[:MAX_NAME]: value if value is True else as_text(without_secrets(value), MAX_DATA)
         for key, value in data.items()
-        if not _SECRET.search(str(key)) and key not in homes
+        if not SECRET.search(str(key)) and key not in homes
     }
     fields = storable({key: value for key, value in own.items() if value and value != _NOT_SUPPLIED})
     return [("extra", {"eventid": f"{KIND}.{logtype}", "fields": fields})] if fields else []
-
-
-def _without_secrets(value: Any, depth: int = 0) -> Any:
-    """A value without the headers and fields in it that hold passwords."""
-    if depth > _MAX_DEPTH:
-        return None
-    if isinstance(value, dict):
-        known = ((k, v) for k, v in value.items() if not _SECRET.search(str(k)))
-        return {k: _without_secrets(v, depth + 1) for k, v in known}
-    if isinstance(value, list):
-        pair = len(value) == 2 and isinstance(value[0], str) and _SECRET.search(value[0])
-        return [value[0]] if pair else [_without_secrets(item, depth + 1) for item in value]
-    return value
 
 
 def _smb(data: Data, _logtype: int) -> Facts:
@@ -282,9 +261,6 @@ _SHARED = frozenset(
     }
 )  # fmt: skip
 """What every line has beside its data."""
-_SECRET = re.compile(r"pass|secret|community|token|auth_data|authorization|cookie", re.IGNORECASE)
-"""Names of fields and headers whose values get somebody in."""
-_MAX_DEPTH = 8
 _FAMILIES = {
     2: "ftp", 3: "http", 4: "ssh", 5: "portscan", 6: "telnet", 7: "httpproxy", 8: "mysql", 9: "mssql", 10: "tftp",
     11: "ntp", 12: "vnc", 13: "snmp", 14: "rdp", 15: "sip", 16: "git", 17: "redis", 18: "tcp", 19: "llmnr",
@@ -338,31 +314,13 @@ _LOGTYPES: dict[int, _Reader] = {
 }
 
 
-class _CanaryAssembler(Assembler):
-    """Tells HTTP requests as well, each once in a visit."""
-
-    def _news(self, session: Session, fact: Fact, said: Data) -> list[Event]:
-        if fact.kind != _DETAIL:
-            return super()._news(session, fact, said)
-        request = fact.data
-        text = json.dumps([request[key] for key in ("method", "raw_url", "user_agent")])
-        digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-        mark = f"{session.session_id}#http-{digest}"
-        if session.requests >= MAX_REQUESTS or not self._first_time(mark):
-            return []
-        session.requests += 1
-        payload = {**self._head(session), "type": "http_request", "source_id": mark, **request}
-        topic = topics.attacker(topics.ATTACKER_FINGERPRINTED)
-        return [Event(topic, payload, "http_request", ids.event_id("sensors", mark), fact.ts)]
-
-
 class OpenCanarySource(SessionSource):
     """An OpenCanary JSON log, or a directory with one for each decky."""
 
     def __init__(self, settings: Settings, key: bytes, since: float | None = None) -> None:
         limits = _limits(settings.sensor)
         clear = settings.credentials.keep_clear
-        made = _CanaryAssembler(limits, key, settings.bus.max_event_bytes, KIND, keep_clear=clear)
+        made = RequestAssembler(limits, key, settings.bus.max_event_bytes, KIND, keep_clear=clear)
         unwrapper = Unwrapper(is_opencanary, settings.sensor.max_line_bytes, "not_opencanary")
         super().__init__(made, unwrapper, since)
         self._idle_s = settings.sensor.probe_idle_s

@@ -11,14 +11,14 @@ from decnet.config import SensorSpec, Settings
 from decnet.errors import SensorError
 from decnet.keyed import load_key
 from decnet.sensors.files.tailer import Batch, Tailer
-from decnet.sensors.kinds import kind_of, looks_like
+from decnet.sensors.kinds import kind_of, looks_like, table_kind
 from decnet.sensors.sources import Source, make_source
 
 
 def iter_events(
     path: Path, settings: Settings | None = None, refused: list[str] | None = None
 ) -> Iterator[Event]:
-    """The events of one file or directory: recorded bus events, or a log of Cowrie or OpenCanary (told apart by content).
+    """The events of one file or directory: recorded bus events, or a honeypot's log (told apart by content).
 
     Sessions without a close line end as ``eof``; terminal recordings are left to who publishes. ``refused`` gets,
     at the end, what was wrong with lines and files. Raises SensorError when nothing can be read.
@@ -27,11 +27,9 @@ def iter_events(
     tailer = Tailer(Path(path), settings.sensor)
     try:
         first = tailer.read()
-        kind = kind_of(first.lines)
+        kind = table_kind(first.lines, settings.sensor.formats) or kind_of(first.lines)
         if kind is None:
-            why = (
-                tailer.problems.get(str(path)) or "neither recorded events nor a log of Cowrie or OpenCanary"
-            )
+            why = tailer.problems.get(str(path)) or "neither recorded events nor a log that any reader knows"
             if said := looks_like(first.lines):
                 why += f": {said}"
             raise SensorError(f"{path}: {why}")

@@ -13,7 +13,7 @@ from typing import Any
 from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
 from decnet.bus.publish import publish_safely
-from decnet.config import SensorSpec, Settings
+from decnet.config import SensorSpec, Settings, table_name
 from decnet.errors import BusError, DatabaseError, SensorError
 from decnet.logs import get_logger
 from decnet.sensors.files.checkpoint import CheckpointStore, State, pack, sensor_key, unpack
@@ -79,7 +79,9 @@ class SensorRun:
 
     def _fresh(self) -> None:
         spec = self.spec
-        self.tailer = Tailer(spec.path, self._settings.sensor, spec.start, sniffer(plain_kind(spec.kind)))
+        sensor, kind = self._settings.sensor, plain_kind(spec.kind)
+        ask, by_content = sniffer(kind, sensor.formats), bool(table_name(kind))
+        self.tailer = Tailer(spec.path, sensor, spec.start, ask, by_content=by_content)
         self.source: Source = make_source(spec, self._settings, self._secret)
         if self._names is not None:
             self.source.use_names(self._names.token)
@@ -279,6 +281,7 @@ class SensorRun:
             "cut": source.cut,
             "unknown": source.unknown,
             "unknown_ids": dict(source.unknown_ids.most_common(20)),
+            "left_ids": dict(source.left_ids.most_common(20)),
             **source.sessions(),
             "names": [{"name": name, "token": token} for name, token in source.names().items()],
             **source.bounds(),

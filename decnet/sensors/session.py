@@ -12,6 +12,7 @@ from typing import Any
 
 from decnet.config import SensorSettings
 from decnet.events.lives import command_mark
+from decnet.jsontext import encoded
 from decnet.sensors.cowrie import Fact
 from decnet.sensors.values import MAX_DATA, Data
 from decnet.shell.joining import joined
@@ -35,6 +36,10 @@ _BY_TIME = (
     "commands", "downloads", "uploads", "forwards", "inputs", "exploits", "extras", "facts", "client", "usernames", "tty",
 )  # fmt: skip
 """What depends on the order of facts."""
+_TOLD = frozenset({"op_text", "note_text"})
+"""Facts that are texts of which a session may have several."""
+_TOLD_BYTES = 32_768
+"""Of each of them, on the wire: they stand in every part of a session's end."""
 MAX_LOG = 60_000
 """Lines of one session that are remembered; beyond, the order of arrival counts, and none is known again."""
 _FREE_LINES = 1000
@@ -46,7 +51,10 @@ Entry = tuple[float, str, Data, bool, Data | None]
 
 def encoded_size(value: Any) -> int:
     """Bytes of a value on the wire (ASCII JSON)."""
-    return len(json.dumps(value, separators=(",", ":")))
+    try:
+        return len(encoded(value))
+    except (ValueError, TypeError):  # what is no number is refused there, and only measured here
+        return len(json.dumps(value, separators=(",", ":")))
 
 
 def pieces(text: str, max_chars: int) -> list[str]:
@@ -402,13 +410,29 @@ class Session:
         if fields:
             self._extra(fact._replace(data={**rest, "fields": fields}), limits)
 
-    def _fact(self, fact: Fact, _: SensorSettings) -> None:
-        """What a decoy counts (numbers add up) or was asked for (the first counts)."""
+    def _fact(self, fact: Fact, limits: SensorSettings) -> None:
+        """What a decoy counts (numbers add up), was told to do (one a line) or was asked for (the first counts)."""
         for name, value in fact.data.items():
             if isinstance(value, int):
                 self.facts[name] = self.facts.get(name, 0) + value
+            elif name in _TOLD:
+                self._tell(name, value, limits)
             else:
                 self.facts.setdefault(name, value)
+
+    def _tell(self, name: str, text: str, limits: SensorSettings) -> None:
+        """Adds an operation or a note to those before it, each different one once; what finds no room is counted."""
+        told = self.facts.get(name, "")
+        if text in told.split("\n"):
+            return
+        whole = f"{told}\n{text}" if told else text
+        if encoded_size(whole) > _TOLD_BYTES or self.size_bytes + len(text) > limits.max_session_bytes:
+            self.dropped += 1
+            if told:
+                return
+            text = whole = text[: _TOLD_BYTES // 6]  # however it is written on the wire
+        self.facts[name] = whole
+        self.size_bytes += len(text)
 
     def _unknown_command(self, fact: Fact, limits: SensorSettings) -> None:
         """Kippo tells a program that it does not know instead of the command, or after it."""

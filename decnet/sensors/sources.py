@@ -18,7 +18,7 @@ from typing import Any
 from decnet import ids
 from decnet.bus.base import Event
 from decnet.bus.topics import MAX_TOPIC_LENGTH
-from decnet.config import SensorSpec, Settings
+from decnet.config import SensorSpec, Settings, table_name
 from decnet.errors import SensorError
 from decnet.events.fields import epoch
 from decnet.hostile import storable
@@ -57,6 +57,8 @@ class Source(ABC):
         self.unknown = 0
         """Lines of a kind that no reader knows: kept, and counted by its name."""
         self.unknown_ids: Counter[str] = Counter()
+        self.left_ids: Counter[str] = Counter()
+        """Kinds of line that a table leaves out."""
         self.refused: Counter[str] = Counter()
         self.last_refusal = ""
         self.foreign: dict[str, str] = {}
@@ -160,7 +162,7 @@ class Source(ABC):
         """What else was left out or came twice, and how often; how often a clock jumped."""
         return {
             "repeated": self.repeats.count, "given_up": 0, "overfull": 0, "commands_dropped": 0, "items_dropped": 0,
-            "clock_jumps": 0,
+            "clock_jumps": 0, "left_out": 0, "not_derived": 0, "elements_dropped": 0,
         }  # fmt: skip
 
     def last_jump(self) -> str:
@@ -197,6 +199,7 @@ class SessionSource(Source):
         overfull = self._overfull_before + len(self._overfull)
         made = self.assembler
         return {
+            **super().bounds(),
             "repeated": self.repeats.count + made.repeated,
             "given_up": self.unwrapper.dropped,
             "overfull": overfull,
@@ -364,6 +367,11 @@ def make_source(spec: SensorSpec, settings: Settings, key: bytes) -> Source:
         return CowrieSource(settings, key, since)
     if spec.kind == "jsonl":
         return JsonlSource(settings, since)
+    if name := table_name(spec.kind):
+        from decnet.sensors.formats.shelf import shelf_of
+        from decnet.sensors.formats.source import TableSource
+
+        return TableSource(shelf_of(settings.sensor.formats).table(name), settings, key, since)
     from decnet.sensors.opencanary import OpenCanarySource
 
     return OpenCanarySource(settings, key, since)

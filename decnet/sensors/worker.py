@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from decnet.bounds import bitten
 from decnet.bus.base import BaseBus
 from decnet.config import SensorSpec, Settings
 from decnet.errors import SensorError
@@ -17,6 +18,8 @@ from decnet.logs import get_logger
 from decnet.runtime.received import Received
 from decnet.runtime.worker import Transaction, Worker
 from decnet.sensors.files.checkpoint import CheckpointStore, FileStore, RepoStore
+from decnet.sensors.formats.shelf import shelf_of
+from decnet.sensors.formats.values import CUT
 from decnet.sensors.group import SensorGroup, is_top
 from decnet.sensors.names import FileNames, Names, RepoNames
 from decnet.sensors.run import SensorRun
@@ -35,7 +38,8 @@ _TOTALS = {
     "recordings_missing": "recordings_missing", "recordings_too_large": "recordings_too_large",
     "rotations": "rotations", "truncations": "truncations", "files_vanished": "vanished",
     "bytes_lost": "lost_bytes", "commands_dropped": "commands_dropped", "items_dropped": "items_dropped",
-    "clock_jumps": "clock_jumps", "files_passed_over": "passed_over_count",
+    "clock_jumps": "clock_jumps", "files_passed_over": "passed_over_count", "lines_left_out": "left_out",
+    "values_not_derived": "not_derived", "elements_dropped": "elements_dropped",
 }  # fmt: skip
 """Figure of the worker → figure of each sensor that it is the sum of."""
 
@@ -53,17 +57,30 @@ class SensorsWorker(Worker):
         self.runs: list[SensorRun | SensorGroup] = []
         self._make: Callable[[SensorSpec], None] = lambda spec: None
         self._fleet_read = False
+        self._faults: list[str] = []
+        """What is wrong with the operator's tables of formats."""
 
     async def start(self, repo: BaseRepository | None, bus: BaseBus) -> None:
         """Makes the runs. Raises SensorError when the key of the captured secrets cannot be had."""
         key = await asyncio.to_thread(load_key, self._settings.data_dir)
         store = self._store or self._default_store(repo)
         self.runs, self._broken, self._fleet_read = [], {}, False
+        self._faults = await asyncio.to_thread(self._read_formats)
         names = self._names(repo)
         self._make = lambda spec: self._add(spec, key, bus, store, names)
         for spec in self._settings.sensors:
             self._make(spec)
         _log.info("sensors worker started", sensors=len(self.runs))
+
+    def _read_formats(self) -> list[str]:
+        """What is wrong with the operator's tables, each with its place; told of once."""
+        folder = self._settings.sensor.formats
+        faults = (
+            [] if folder is None else [f"{flaw.place}: {flaw.message}" for flaw in shelf_of(folder).errors]
+        )
+        for fault in faults:
+            _log.warning("table of a format not read", error=fault)
+        return faults
 
     def _default_store(self, repo: BaseRepository | None) -> CheckpointStore:
         return FileStore(self._settings.data_dir / "sensors") if repo is None else RepoStore(repo)
@@ -139,7 +156,9 @@ class SensorsWorker(Worker):
             **{name: _total(rows, key) for name, key in _TOTALS.items()},
             "last_line_age": min(ages, default=None),
             "sensors": rows,
-            "degraded": _degraded(rows),
+            "formats_failed": len(self._faults),
+            **bitten(CUT),
+            "degraded": _degraded(rows, self._faults),
         }
 
     def at_end(self) -> bool:
@@ -170,7 +189,8 @@ def _total(rows: Sequence[dict[str, Any]], key: str) -> int:
     return sum(int(row.get(key, 0)) for row in rows)
 
 
-def _degraded(rows: Sequence[dict[str, Any]]) -> str:
-    bad = [f"{row['path']}: {row['state']}" for row in rows if row["state"] in ("missing", "unreadable")]
+def _degraded(rows: Sequence[dict[str, Any]], faults: Sequence[str]) -> str:
+    bad = [*faults]
+    bad += [f"{row['path']}: {row['state']}" for row in rows if row["state"] in ("missing", "unreadable")]
     bad += [f"{row['path']}: {row['waiting']}" for row in rows if row.get("waiting")]
     return "; ".join(bad)[:500]

@@ -14,17 +14,15 @@ from typing import Any, NamedTuple, Protocol
 
 import re2
 
+from decnet.patterns import PatternError, options
 from decnet.ttp.kinds import CAPPED_FIELD, COMMAND_FIELDS, CONTEXT_FIELDS
 
 CAPPED_MARK = "\0views_capped"
 """Ends the text of a line whose views were cut off; no text of an attacker holds a NUL."""
 _CONTEXT_MARK = "\0"
 """Begins what pre-filters know of the facts of a session."""
-MAX_RE2_MEM = 64 << 20
 MATCHED_CHARS = 300
 _UNSOUND = re.compile(r"\\[AzZC]|\(\?[a-z]*-[a-z]*m")
-_LOOKAROUND = re.compile(r"\(\?<?[=!]")
-_BACKREF = re.compile(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?P=")
 _PIECES = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]|[\^$]", re.DOTALL)
 _ANCHORS = frozenset({"^", "$", r"\b", r"\B"})
 WORD_FIELDS = frozenset({"argv", "argv0"})
@@ -63,10 +61,6 @@ class Condition(Protocol):
         ...
 
 
-class PatternError(ValueError):
-    """A pattern that RE2 does not take, with the reason."""
-
-
 def _without_anchors(pattern: str) -> str | None:
     """A pattern that matches wherever ``pattern`` does, whatever stands around; None when that is not sure."""
     bare = _PIECES.sub(lambda piece: "" if piece[0] in _ANCHORS else piece[0], pattern)
@@ -77,35 +71,6 @@ def _without_anchors(pattern: str) -> str | None:
     except re2.error:
         return None
     return bare
-
-
-def options() -> Any:
-    """RE2 options: quiet, room for real rules."""
-    opts = re2.Options()
-    opts.log_errors = False
-    opts.max_mem = MAX_RE2_MEM
-    return opts
-
-
-def _searching() -> Any:
-    """Options of a pattern that is searched: the span is all that is asked for."""
-    opts = options()
-    opts.never_capture = True
-    return opts
-
-
-def compile_pattern(pattern: str) -> Any:
-    """The compiled pattern. Raises PatternError."""
-    if _LOOKAROUND.search(pattern):
-        raise PatternError("lookaround is not supported by RE2: matching must be linear in time")
-    if _BACKREF.search(pattern):
-        raise PatternError("back-references are not supported by RE2: matching must be linear in time")
-    try:
-        return re2.compile(pattern, options=_searching())
-    except (re2.error, UnicodeEncodeError) as error:
-        text = error.args[0] if error.args else error
-        reason = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-        raise PatternError(f"bad pattern: {reason}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,11 +38,16 @@ class _Heard(NamedTuple):
     own: list[Mark]
 
 
-def moves_of(session: SessionEnded, events: Iterable[TaggerEvent], marks: Marks) -> Moves:
-    """What happened in a session; ``events`` are those that it gives the taggers, ``marks`` the tags of each."""
+def moves_of(
+    session: SessionEnded, events: Iterable[TaggerEvent], marks: Marks, logins: Sequence[Mark] = ()
+) -> Moves:
+    """What happened in a session; ``events`` are those that it gives the taggers, ``marks`` the tags of each.
+
+    ``logins`` is what the tags of the credentials say that were captured in it.
+    """
     writer, files = Writer(), _files(session)
     heard = _heard(session, events, marks)
-    _entered(session, heard.own, writer)
+    _entered(session, list(dict.fromkeys((*heard.own, *logins))), writer)
     beside = iter(sorted(heard.beside, key=lambda one: one.ts))
     waiting = next(beside, None)
     for one, ts in heard.typed:
@@ -97,7 +102,7 @@ def _heard(session: SessionEnded, events: Iterable[TaggerEvent], marks: Marks) -
             if place is not None and event.source_id not in within:
                 within.update(lines if event.payload.get("lines") else ())
                 typed[place] = _typed(place + 1, event, told), event.payload.get("ts")
-        elif event.session_id == session.session_id:
+        elif event.source_id == session.session_id:
             own += told
     return _Heard([typed[place] for place in sorted(typed)], beside, list(dict.fromkeys(own)))
 

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from decnet.bus import topics
@@ -31,7 +31,11 @@ from decnet.ttp.suppression import IgnoredSources
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from decnet.db.repository import BaseRepository
+    from decnet.db.rows.ttp import StoredTag
+
 _TOPIC = topics.ttp(topics.TTP_SESSION_JUDGED)
+_LOGIN_KINDS = frozenset({"credential", "auth_attempt"})
 _SAME = ("severity", "reason", "line", "playbook", "story")
 
 
@@ -49,14 +53,17 @@ async def judge_session(
     tags: Sequence[TTPTag],
     tx: Transaction,
     sources: IgnoredSources | None = None,
+    over_many: Collection[str] = (),
 ) -> None:
     """Judges sessions by the events that were tagged and their tags; stores what changed and publishes it.
 
-    ``sources`` are those that nobody is to be told of; their stories are stored all the same.
+    ``sources`` are those that nobody is to be told of; their stories are stored all the same. ``over_many`` are the ids
+    of rules that speak of several events.
     """
     if not ended:
         return
-    verdicts = await asyncio.to_thread(verdicts_of, ended, list(events), tags)
+    logins = await _logins(sorted({one.session_id for one in ended}), tags, tx.repo, over_many)
+    verdicts = await asyncio.to_thread(verdicts_of, ended, list(events), tags, logins)
     rows = {row["session_id"]: row for row in map(_row, verdicts)}
     known = await tx.repo.stories(rows)
     things = [row for verdict in verdicts for row in _things(verdict)]
@@ -70,8 +77,40 @@ async def judge_session(
             await _publish(verdict, tx)
 
 
+async def sessions_told_before(tags: Iterable[TTPTag], repo: BaseRepository) -> Sequence[str]:
+    """The sessions whose stories were told before these tags of their captured credentials came."""
+    return sorted(await repo.stories({tag.session_id for tag in tags if tag.session_id and is_login(tag)}))
+
+
+def is_login(tag: TTPTag) -> bool:
+    """Whether a tag is about a credential that a session was captured with: it comes by an event of its own."""
+    return _of_login(tag.session_id, tag.source_kind, tag.source_id)
+
+
+def _of_login(session: str | None, kind: str, source: str) -> bool:
+    return session is not None and kind in _LOGIN_KINDS and source.startswith(f"{session}#")
+
+
+async def _logins(
+    sessions: Sequence[str], tags: Iterable[TTPTag], repo: BaseRepository, over_many: Collection[str]
+) -> Mapping[str, Sequence[Mark]]:
+    """What tags of captured credentials say, by session, whether they were stored before or come now; sorted."""
+    found: dict[str, set[Mark]] = defaultdict(set)
+    for row in await repo.tags_of_sessions(sessions):
+        standing = row["replaced_by"] is None and row["rule_id"] not in over_many
+        if standing and _of_login(row["session_id"], row["source_kind"], row["source_id"]):
+            found[row["session_id"]].add(_mark(row))
+    for tag in tags:
+        if tag.session_id and is_login(tag):
+            found[tag.session_id].add(mark_of(tag))
+    return {session: sorted(marks) for session, marks in found.items()}
+
+
 def verdicts_of(
-    ended: Iterable[SessionEnded], events: Iterable[TaggerEvent], tags: Iterable[TTPTag]
+    ended: Iterable[SessionEnded],
+    events: Iterable[TaggerEvent],
+    tags: Iterable[TTPTag],
+    logins: Mapping[str, Sequence[Mark]],
 ) -> list[Verdict]:
     """What sessions amount to; of one that came twice the later telling counts."""
     of_session: dict[str, list[TaggerEvent]] = defaultdict(list)
@@ -83,14 +122,26 @@ def verdicts_of(
         if tag.session_id:
             marks[tag.session_id][tag.source_id].append(mark_of(tag))
     sessions = {one.session_id: one for one in sorted(ended, key=_state)}
-    return [_verdict(one, of_session[key], marks[key]) for key, one in sorted(sessions.items())]
+    return [
+        _verdict(one, of_session[key], marks[key], logins.get(key, ()))
+        for key, one in sorted(sessions.items())
+    ]
 
 
 def mark_of(tag: TTPTag) -> Mark:
     """What a stored tag says of a step."""
-    matched = (tag.evidence or {}).get("matched")
     technique = tag.sub_technique_id or tag.technique_id
-    return Mark(technique, tag.tactic, matched if isinstance(matched, str) else "", tag.confidence)
+    return Mark(technique, tag.tactic, _matched(tag.evidence), tag.confidence)
+
+
+def _mark(row: StoredTag) -> Mark:
+    technique = row["sub_technique_id"] or row["technique_id"]
+    return Mark(technique, row["tactic"], _matched(row["evidence"]), row["confidence"])
+
+
+def _matched(evidence: Mapping[str, Any] | None) -> str:
+    matched = (evidence or {}).get("matched")
+    return matched if isinstance(matched, str) else ""
 
 
 def _state(session: SessionEnded) -> tuple[float, int]:
@@ -98,9 +149,12 @@ def _state(session: SessionEnded) -> tuple[float, int]:
 
 
 def _verdict(
-    session: SessionEnded, events: Sequence[TaggerEvent], marks: Mapping[str, Sequence[Mark]]
+    session: SessionEnded,
+    events: Sequence[TaggerEvent],
+    marks: Mapping[str, Sequence[Mark]],
+    logins: Sequence[Mark],
 ) -> Verdict:
-    moves = moves_of(session, events, marks)
+    moves = moves_of(session, events, marks, logins)
     story = story_of(moves)
     return Verdict(session, story, things_of(session, moves, story.playbook))
 

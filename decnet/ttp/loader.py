@@ -17,15 +17,14 @@ from pydantic import ValidationError
 from decnet.attack.catalogue import Catalogue, load_catalogue
 from decnet.durations import parse_finite
 from decnet.errors import RuleError, SourcePosition
+from decnet.patterns import PatternError, compile_pattern
 from decnet.ttp.conditions import (
     Condition,
     Either,
     Every,
     Negation,
     Pattern,
-    PatternError,
     compare,
-    compile_pattern,
 )
 from decnet.ttp.kinds import DEFAULT_FIELDS
 from decnet.ttp.lifter_registry import Knobs, find_kind

@@ -13,7 +13,7 @@ from typing import Any
 
 import re2
 
-from decnet.ttp.conditions import options
+from decnet.patterns import options
 
 _VALUE = r"""('[^'\n]{1,200}'|"[^"\n]{1,200}"|[^\s'"|;&<>]{1,200})"""
 _REST = r"[^;|\n]*?\s"

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import re2
 
 from decnet.hostile import storable_text
+from decnet.patterns import options
 from decnet.shell.told import Facts
 from decnet.shell.views import View, Views, views
-from decnet.ttp.conditions import CAPPED_MARK, Fields, Found, context_mark, dig, options
+from decnet.ttp.conditions import CAPPED_MARK, Fields, Found, context_mark, dig
 from decnet.ttp.kinds import CAPPED_FIELD, COMMAND_FIELDS, CONTEXT, CONTEXT_FIELDS, LOGIN, PIPED_FIELD
 from decnet.ttp.lifter_registry import known_kinds
 from decnet.ttp.rules import CompiledRule
@@ -24,6 +25,8 @@ from decnet.ttp.windows import Correlation, Mark, value_of
 
 _MAX_DEPTH = 8
 _REMEMBERED_CHARS = 1000
+LINES_KEPT = 4096
+"""Command lines of which is known how they read and which rules may hold."""
 
 
 class Hit(NamedTuple):
@@ -188,18 +191,27 @@ class RuleIndex:
         self._kinds = {k: KindIndex(k, (r for r in self.rules if k in r.applies_to)) for k in kinds}
         self._lifters = _by_lifter(self.rules)
         self._adjusting = _adjusting(self.rules)
-        self._remembered = lru_cache(maxsize=1024)(self._looked_at)
+        self._told = {r.rule_id for r in self.rules if "command" in r.applies_to and reads_context(r)}
+        self._replacing = any(rule.replaces for rule in self.rules)
+        self._remembered = lru_cache(maxsize=LINES_KEPT)(self._looked_at)
         """Lines repeat a lot, in sessions of all attackers."""
 
     def __len__(self) -> int:
         return len(self.rules)
 
     def command_hits(
-        self, line: str, payload: Mapping[str, Any], failures: Failures, *, alone: bool = False
+        self,
+        line: str,
+        payload: Mapping[str, Any],
+        failures: Failures,
+        *,
+        alone: bool = False,
+        told: bool | None = None,
     ) -> tuple[list[Hit], bool]:
         """The hits of one command line, at most one a rule, and whether a bound cut some views off.
 
-        ``alone`` leaves out windows and sequences, which say nothing of one line by itself.
+        ``alone`` leaves out windows and sequences, which say nothing of one line by itself. ``told`` asks only the rules
+        that read what the session tells (True), or only the others (False).
         """
         index = self._kinds.get("command")
         if index is None:
@@ -207,16 +219,18 @@ class RuleIndex:
         remembers = not alone and len(line) <= _REMEMBERED_CHARS
         seen, numbers = self._remembered(line) if remembers else self._looked_at(line)
         context: Mapping[str, Facts] = payload.get(CONTEXT) or _NO_CONTEXT
-        if context or LOGIN in payload:
+        if told is not False and (context or LOGIN in payload):
             numbers = numbers | index.numbers(_context_text(context, payload.get(LOGIN) or ()))
         rules = index.rules_of(numbers)
         if alone:
             rules = [rule for rule in rules if rule.correlation is None]
+        if told is not None:
+            rules = [rule for rule in rules if (rule.rule_id in self._told) is told]
         if not rules:
             return [], seen.capped
         fields = _looks(seen, payload)
         hits = list(_first_hits(rules, "command", fields, failures))
-        if any(hit.rule.replaces for hit in hits):
+        if self._replacing if told is not None else any(hit.rule.replaces for hit in hits):
             hits = [hit._replace(commands=_commands(hit, fields, failures)) for hit in hits]
         return hits, seen.capped
 
@@ -246,15 +260,22 @@ class RuleIndex:
         """The lifter rules that change the tags of other rules, for one source kind."""
         return self._adjusting.get(kind, ())
 
-    def hits(self, kind: str, payload: Mapping[str, Any], failures: Failures) -> tuple[list[Hit], bool]:
-        """The hits of one event of any kind; the flag is as for commands."""
+    def hits(
+        self, kind: str, payload: Mapping[str, Any], failures: Failures, told: bool | None = None
+    ) -> tuple[list[Hit], bool]:
+        """The hits of one event of any kind; the flag and ``told`` are as for commands."""
         if kind == "command":
-            return self.command_hits(str(payload.get("command_text") or ""), payload, failures)
+            return self.command_hits(str(payload.get("command_text") or ""), payload, failures, told=told)
         index = self._kinds.get(kind)
         if index is None:
             return [], False
         rules = index.candidates(_flat_text(payload))
         return list(_first_hits(rules, kind, [(_NO_VIEW, _payload_fields(payload))], failures)), False
+
+
+def reads_context(rule: CompiledRule) -> bool:
+    """Whether what a rule says of a command rests on more than the command: on what its session tells."""
+    return not CONTEXT_FIELDS.isdisjoint(rule.reads())
 
 
 def _by_lifter(rules: Iterable[CompiledRule]) -> dict[tuple[str, str], list[CompiledRule]]:

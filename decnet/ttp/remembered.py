@@ -2,8 +2,10 @@
 
 Kept is what follows from the fields that the rules read, and from nothing else: the hits and their checked evidence.
 Who it was, the states of rules and windows come after. The key holds every field that a rule of the kind reads, so
-that two events with one key cannot be judged differently. What a bound has bitten in is judged each time anew, so that
-the bound counts it; so is everything while a rule fails.
+that two events with one key cannot be judged differently. Most rules read nothing of a command but its line, while
+what its session tells differs from one to the next (how much of it was looking around): so a command is asked for in
+two parts, each with a key of its own. What a bound has bitten in is judged each time anew, so that the bound counts it;
+so is everything while a rule fails.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 from decnet.bounds import BITES
 from decnet.shell.told import Facts
 from decnet.ttp.kinds import COMMAND_FIELDS, CONTEXT, LOGIN, LOGIN_REASONS
-from decnet.ttp.matcher import Failures, Hit, RuleIndex
+from decnet.ttp.matcher import Failures, Hit, RuleIndex, reads_context
 from decnet.ttp.rules import CompiledRule
 
 KINDS = frozenset({"command", "auth_attempt", "credential"})
@@ -23,7 +25,7 @@ KINDS = frozenset({"command", "auth_attempt", "credential"})
 KEPT = 4096
 """Events that are remembered; then all are forgotten, which costs less than to know which was used last."""
 MAX_KEY_BYTES = 4096
-_OF_A_COMMAND = ("command_text", LOGIN, LOGIN_REASONS)
+_OF_THE_SESSION = {LOGIN, LOGIN_REASONS}
 Evidence = Callable[[Hit], dict[str, Any]]
 """A hit → its checked evidence."""
 
@@ -51,67 +53,92 @@ class Said:
         return found
 
 
+class _Joined(Said):
+    """What the two parts of the rules say of one command."""
+
+    __slots__ = ("_alone", "_tellers", "_told")
+
+    def __init__(self, alone: Said, told: Said) -> None:
+        hits = sorted((*alone.hits, *told.hits), key=lambda hit: hit.rule.rule_id)
+        super().__init__(hits, alone.capped)
+        self._alone, self._told = alone, told
+        self._tellers = {hit.rule.rule_id for hit in told.hits}
+
+    def why(self, hit: Hit, evidence: Evidence) -> dict[str, Any]:
+        """As the part says it that the hit is of."""
+        return (self._told if hit.rule.rule_id in self._tellers else self._alone).why(hit, evidence)
+
+
 class Remembered:
     """Asks an index once for events that are alike."""
 
     def __init__(self, index: RuleIndex) -> None:
         """``index`` is that of one set of rules; another set has another memory."""
+        self._parts = {kind: _Part(kind, index, index.rules) for kind in KINDS - {"command"}}
+        told = [rule for rule in index.rules if reads_context(rule)]
+        alone = [rule for rule in index.rules if not reads_context(rule)]
+        self._alone = _Part("command", index, alone, False)
+        self._told = _Part("command", index, told, True) if told else None
         self._index = index
-        self._reads = {kind: _reads(kind, index.rules) for kind in KINDS}
-        self._said: dict[bytes, Said] = {}
 
     def __len__(self) -> int:
-        return len(self._said)
+        parts = (self._alone, self._told, *self._parts.values())
+        return sum(len(part.said) for part in parts if part is not None)
 
-    def said(self, kind: str, payload: Mapping[str, Any], failures: Failures) -> Said:
+    def of(self, kind: str, payload: Mapping[str, Any], failures: Failures) -> Said:
         """What the rules say of an event."""
-        key = self._key(kind, payload)
-        if key is None or failures.counts:
+        part = self._parts.get(kind)
+        if failures.counts or (part is None and kind != "command"):
             return Said(*self._index.hits(kind, payload, failures))
-        known = self._said.get(key)
+        if part is not None:
+            return part.of(payload, failures)
+        alone = self._alone.of(payload, failures)
+        told = self._told.of(payload, failures) if self._told is not None else None
+        return _Joined(alone, told) if told is not None and told.hits else alone
+
+
+class _Part:
+    """The memory of some rules for one kind of event."""
+
+    def __init__(
+        self, kind: str, index: RuleIndex, rules: Iterable[CompiledRule], told: bool | None = None
+    ) -> None:
+        self._kind, self._index, self._which = kind, index, told
+        self._reads = _reads(kind, rules, told=told is not False)
+        self.said: dict[bytes, Said] = {}
+
+    def of(self, payload: Mapping[str, Any], failures: Failures) -> Said:
+        """What these rules say of an event."""
+        key = self.key(payload)
+        known = self.said.get(key) if key is not None else None
         if known is None:
             before = BITES.total()
-            hits, capped = self._index.hits(kind, payload, failures)
-            kept = not failures.counts and BITES.total() == before
+            hits, capped = self._index.hits(self._kind, payload, failures, self._which)
+            kept = key is not None and not failures.counts and BITES.total() == before
             known = Said(hits, capped, kept=kept)
-            if kept:
-                if len(self._said) >= KEPT:
-                    self._said.clear()
-                self._said[key] = known
+            if key is not None and kept:
+                if len(self.said) >= KEPT:
+                    self.said.clear()
+                self.said[key] = known
         return known
 
-    def _key(self, kind: str, payload: Mapping[str, Any]) -> bytes | None:
-        """All that rules read of an event; None where it cannot be written down, or not briefly."""
-        names = self._reads.get(kind)
-        if names is None:
-            return None
-        context: Mapping[str, Facts] = payload.get(CONTEXT) or {}
-        told = [(text, facts.values, facts.because) for text, facts in context.items()]
+    def key(self, payload: Mapping[str, Any]) -> bytes | None:
+        """All that these rules read of an event; None where it cannot be written down, or not briefly."""
+        read = [payload.get(name) for name in self._reads]
+        if self._which is not False:
+            context: Mapping[str, Facts] = payload.get(CONTEXT) or {}
+            read += [(text, facts.values, facts.because) for text, facts in context.items()]
         try:
             # Version 2 writes equal values alike; later ones also write down what is one object.
-            key = marshal.dumps((kind, told, [payload.get(name) for name in names]), 2)
+            key = marshal.dumps(read, 2)
         except ValueError:
             return None
         return key if len(key) <= MAX_KEY_BYTES else None
 
 
-def _reads(kind: str, rules: Iterable[CompiledRule]) -> tuple[str, ...]:
-    """The keys of a payload that rules of a kind read, for what they hold and for their evidence."""
-    names: set[str] = set(_OF_A_COMMAND) if kind == "command" else set()
-    for rule in rules:
-        if kind in rule.applies_to:
-            names |= _fields(rule)
+def _reads(kind: str, rules: Iterable[CompiledRule], *, told: bool) -> tuple[str, ...]:
+    """The keys of a payload that rules of a kind read; of a command without what the session tells unless ``told``."""
+    names = {name for rule in rules if kind in rule.applies_to for name in rule.reads()}
     if kind == "command":
-        names = (names - COMMAND_FIELDS) | set(_OF_A_COMMAND)
+        names = (names - COMMAND_FIELDS) | {"command_text"} | (_OF_THE_SESSION if told else set())
     return tuple(sorted(names | {name.partition(".")[0] for name in names}))
-
-
-def _fields(rule: CompiledRule) -> set[str]:
-    names = set(rule.evidence_fields)
-    if rule.condition is not None:
-        names |= rule.condition.reads()
-    if rule.correlation is not None:
-        names.update(name for name in (rule.correlation.distinct,) if name)
-        for step in rule.correlation.steps:
-            names |= step.condition.reads()
-    return names

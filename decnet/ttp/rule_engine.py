@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, NamedTuple
 
 from decnet.attack.catalogue import load_catalogue
+from decnet.hostile import storable
 from decnet.ids import tag_id
+from decnet.jsontext import Kept
 from decnet.telemetry import child, recording
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, TaggerEvent, TolerantTagger, TTPTag
 from decnet.ttp.context import reason_of
@@ -39,17 +41,25 @@ class Collected:
     def __init__(self, times: Mapping[TaggerEvent, float] | None = None) -> None:
         self.times = times or {}
         self.hits: list[WindowHit] = []
+        self._who: dict[tuple[str | None, ...], Kept] = {}
         self.better: list[Better] = []
         """What rules of this batch know better than others, stored tags of theirs included."""
 
     def add(self, event: TaggerEvent, hit: Hit, why: Mapping[str, Any]) -> None:
         """Takes one hit; one whose key is not complete counts for nothing."""
         ts = event_time(event.payload, self.times.get(event, 0.0))
-        who = {name: getattr(event, name) for name in WHO}
-        subject = Subject(event.source_kind, event.source_id, ts, who, event.payload)
+        subject = Subject(event.source_kind, event.source_id, ts, self._who_of(event), event.payload)
         found = window_hit(hit.rule, hit.marks, subject, why)
         if found is not None:
             self.hits.append(found)
+
+    def _who_of(self, event: TaggerEvent) -> Kept:
+        """Whose event it is; one object for all of one session, so that it is written out once."""
+        key = tuple(getattr(event, name) for name in WHO)
+        known = self._who.get(key)
+        if known is None:
+            known = self._who[key] = Kept(storable(dict(zip(WHO, key, strict=True))))
+        return known
 
 
 class Snapshot(NamedTuple):
@@ -103,7 +113,7 @@ class RuleEngine:
         Hits of window and sequence rules give no tag here: they go to ``collected``.
         """
         index, states, remembered = snapshot or self._snapshot
-        said = remembered.said(event.source_kind, event.payload, self.failures)
+        said = remembered.of(event.source_kind, event.payload, self.failures)
         hits = said.hits
         self.views_capped += said.capped
         moment = now or datetime.now(UTC)

@@ -138,6 +138,16 @@ class CompiledRule:
         default_factory=dict, repr=False, compare=False
     )
 
+    def reads(self) -> frozenset[str]:
+        """The fields that it may ask for, for what it holds and for its evidence."""
+        names = frozenset(self.evidence_fields)
+        if self.condition is not None:
+            names |= self.condition.reads()
+        if self.correlation is not None:
+            names |= {self.correlation.distinct or ""} - {""}
+            names = names.union(*(step.condition.reads() for step in self.correlation.steps))
+        return names
+
     @classmethod
     def of(
         cls, schema: RuleSchema, emits: tuple[Emit, ...], condition: Condition | None, **extra: Any

@@ -7,7 +7,7 @@ publishes waits in the outbox for the bus; what the stream delivers again later 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
@@ -21,6 +21,8 @@ from decnet.runtime.worker import Transaction, transaction
 
 _log = get_logger(__name__)
 _PAGE = 100
+MAX_AGAIN = 10_000
+"""Sessions that wait to be judged once more; others keep their missing mark, which the next start finds."""
 WAIT_LOOK_S = 0.2
 """Seconds between looks while the worker lacks what it judges by."""
 _TOPIC = topics.attacker(topics.ATTACKER_SESSION_ENDED)
@@ -40,6 +42,7 @@ class UntaggedSweep:
         self.waiting_for = waiting_for
         self.swept = asyncio.Event()
         self._refused: set[str] = set()
+        self._again: set[str] = set()
         self._repo: BaseRepository | None = None
         self._bus: BaseBus | None = None
 
@@ -52,6 +55,11 @@ class UntaggedSweep:
         """Says where the sessions are, and whose absence makes it look again."""
         self._repo, self._bus = repo, bus
 
+    def again(self, sessions: Iterable[str]) -> None:
+        """Sessions that lost their marks are judged once more at the next look, unless the stream was faster."""
+        room = MAX_AGAIN - len(self._again)
+        self._again.update(sorted(set(sessions) - self._again)[:room])
+
     async def run(self) -> None:
         """For ever; a database that is away is asked again at the next turn."""
         repo, bus = self._repo, self._bus
@@ -61,13 +69,21 @@ class UntaggedSweep:
             if self.waiting_for():
                 await asyncio.sleep(WAIT_LOOK_S)
                 continue
-            if not self.swept.is_set() or not bus.connected:
-                try:
+            try:
+                if not self.swept.is_set() or not bus.connected:
                     await self.sweep(repo)
                     self.swept.set()
-                except DatabaseError as error:
-                    _log.warning("untagged sessions not read", reason=str(error))
+                await self.sweep_again(repo)
+            except DatabaseError as error:
+                _log.warning("untagged sessions not read", reason=str(error))
             await asyncio.sleep(self.interval_s)
+
+    async def sweep_again(self, repo: BaseRepository) -> None:
+        """Judges the sessions of :meth:`again`; what is left of them beyond its bound waits for the next start."""
+        while self._again:
+            ids = sorted(self._again)[:_PAGE]
+            await self._tag_each(repo, await repo.untagged_sessions(_PAGE, ids))
+            self._again.difference_update(ids)
 
     async def sweep(self, repo: BaseRepository) -> int:
         """Tags all that is untagged now; returns the number of sessions.
@@ -76,13 +92,16 @@ class UntaggedSweep:
         """
         done, left = 0, await repo.untagged_count()
         while done < left and (page := await self._page(repo)):
-            events = [_as_event(payload) for payload in page]
-            if not await self._tag(repo, events):
-                for event in events:
-                    if not await self._tag(repo, [event]):
-                        self._refused.add(str(event.payload["session_id"]))
+            await self._tag_each(repo, page)
             done += len(page)
         return done
+
+    async def _tag_each(self, repo: BaseRepository, page: Sequence[EndedPayload]) -> None:
+        events = [_as_event(payload) for payload in page]
+        if events and not await self._tag(repo, events):
+            for event in events:
+                if not await self._tag(repo, [event]):
+                    self._refused.add(str(event.payload["session_id"]))
 
     async def _page(self, repo: BaseRepository) -> list[EndedPayload]:
         rows = await repo.untagged_sessions(_PAGE + len(self._refused))

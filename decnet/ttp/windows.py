@@ -26,6 +26,7 @@ KEPT_HITS = 512
 VALUE_CHARS = 200
 MAX_NAMED = 50
 WHO = ("attacker_uuid", "identity_uuid", "session_id", "decky_id")
+_KEY = json.JSONEncoder(sort_keys=True, default=str)
 _TIME_FIELDS = ("ts", "ended_at", "started_at", "first_seen")
 
 
@@ -137,7 +138,7 @@ def slot_of(rule: CompiledRule, values: Sequence[Any]) -> str | None:
     """Where the hits of one rule version for one key are kept; None when a part of the key is absent."""
     if any(value is None or value == "" for value in values):
         return None
-    key = json.dumps([rule.rule_id, rule.rule_version, *values], sort_keys=True, default=str)
+    key = _KEY.encode([rule.rule_id, rule.rule_version, *values])
     return hashlib.blake2b(storable_text(key).encode(), digest_size=16).hexdigest()
 
 

@@ -7,9 +7,9 @@ nothing; a key is worked on by one transaction at a time, so any number of engin
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from decnet.ttp.base import TaggerEvent, TTPTag
 from decnet.ttp.evidence import checked_evidence
@@ -29,7 +29,11 @@ from decnet.turns import in_turns
 if TYPE_CHECKING:
     from decnet.bus.base import BaseBus
     from decnet.db.repository import BaseRepository
-    from decnet.db.rows.ttp import WindowFireFacts, WindowHitFacts
+    from decnet.db.repository.ttp.windows import HitKey
+    from decnet.db.rows.ttp import WindowFireFacts, WindowHitFacts, WindowMark
+
+_UNTOLD: Mapping[str, Any] = {}
+"""What only hits that complete a rule are asked for."""
 
 
 class WindowEngine:
@@ -52,14 +56,15 @@ class WindowEngine:
         await repo.add_window_hits(self._rows(hits))
         stored, fires = await _stored(repo, slots)
         done: list[tuple[str, Completion]] = []
-        drop: list[tuple[str, str, str, int]] = []
+        drop: list[HitKey] = []
         for slot in slots:
             spec = rules[slot].correlation
             if spec is None:
                 continue
             known = stored.get(slot, [])
             done += ((slot, c) for c in completions(spec, known, fires.get(slot, ())))
-            drop += ((slot, h.source_kind, h.source_id, h.pos) for h in superfluous(spec, known))
+            drop += (_key(slot, hit) for hit in superfluous(spec, known))
+        done = await _with_reasons(repo, done, {slot for slot, _ in done if _in_steps(rules[slot])})
         await repo.drop_window_hits(drop)
         await repo.add_window_fires([_fire(slot, completion.hit) for slot, completion in done])
         self.hits += len(hits)
@@ -114,12 +119,43 @@ async def _stored(
     repo: BaseRepository, slots: Sequence[str]
 ) -> tuple[Mapping[str, list[StoredHit]], Mapping[str, list[float]]]:
     hits: dict[str, list[StoredHit]] = {}
-    for slot, hit in await in_turns(_stored_hit, await repo.window_hits(slots)):
+    for slot, hit in await in_turns(_stored_hit, await repo.window_marks(slots)):
         hits.setdefault(slot, []).append(hit)
     fires: dict[str, list[float]] = {}
     for row in await repo.window_fires(slots):
         fires.setdefault(row["slot"], []).append(row["ts"])
     return hits, fires
+
+
+async def _with_reasons(
+    repo: BaseRepository, done: Sequence[tuple[str, Completion]], in_steps: Set[str]
+) -> list[tuple[str, Completion]]:
+    """What came true, with whose its last hit was and why it held; of the slots ``in_steps`` that of every part."""
+    keys = {
+        _key(slot, hit)
+        for slot, completion in done
+        for hit in (completion.hit, *(completion.parts if slot in in_steps else ()))
+    }
+    found = {
+        (row["slot"], row["source_kind"], row["source_id"], row["pos"]): row
+        for row in await repo.window_reasons(sorted(keys))
+    }
+
+    def told(slot: str, hit: StoredHit) -> StoredHit:
+        row = found.get(_key(slot, hit))
+        return hit if row is None else hit._replace(who=row["who"], why=row["why"])
+
+    return [
+        (slot, Completion(told(slot, c.hit), tuple(told(slot, hit) for hit in c.parts))) for slot, c in done
+    ]
+
+
+def _in_steps(rule: CompiledRule) -> bool:
+    return rule.correlation is not None and bool(rule.correlation.steps)
+
+
+def _key(slot: str, hit: StoredHit) -> HitKey:
+    return slot, hit.source_kind, hit.source_id, hit.pos
 
 
 def _hit_row(slot: str, hit: StoredHit, keep_until: float) -> WindowHitFacts:
@@ -137,7 +173,7 @@ def _hit_row(slot: str, hit: StoredHit, keep_until: float) -> WindowHitFacts:
     }
 
 
-def _stored_hit(row: WindowHitFacts) -> tuple[str, StoredHit]:
+def _stored_hit(row: WindowMark) -> tuple[str, StoredHit]:
     hit = StoredHit(
         ts=row["ts"],
         source_id=row["source_id"],
@@ -145,8 +181,8 @@ def _stored_hit(row: WindowHitFacts) -> tuple[str, StoredHit]:
         source_kind=row["source_kind"],
         steps=row["steps"],
         value=row["value"],
-        who=row["who"],
-        why=row["why"],
+        who=_UNTOLD,
+        why=_UNTOLD,
     )
     return row["slot"], hit
 

@@ -13,7 +13,7 @@ from decnet.bus import topics
 from decnet.bus.base import BaseBus, Event
 from decnet.config import Settings, load_settings
 from decnet.events.session import SessionEnded
-from decnet.events.ttp import RuleFired, Tagged
+from decnet.events.ttp import Fired, Tagged
 from decnet.ids import event_id
 from decnet.logs import get_logger
 from decnet.runtime.naming import under_stored_names
@@ -28,7 +28,7 @@ from decnet.ttp.evidence import EVIDENCE_CUT
 from decnet.ttp.factory import CompositeTagger, get_tagger
 from decnet.ttp.facts import FACTS_CAPPED
 from decnet.ttp.floods import Flood, floods_of, told_once
-from decnet.ttp.judging import judge_session
+from decnet.ttp.judging import is_login, judge_session, sessions_told_before
 from decnet.ttp.moves import STORY_CAPPED
 from decnet.ttp.parts import PARTS_APART, Together, all_known, forget_parts, together
 from decnet.ttp.rule_engine import Collected, RuleEngineTagger
@@ -190,7 +190,7 @@ class TtpWorker(Worker):
         """
         collected = Collected(times)
         tags = await self.tagger.tag_batch(list(times), collected, tx.repo)
-        await judge_session(ended, times, tags, tx, sources)
+        await judge_session(ended, times, tags, tx, sources, self._over_many())
         stamp(tags, times.items() if judged is None else judged)
         if floods:
             tags = await self._told_once(tags, floods, tx.repo)
@@ -209,8 +209,23 @@ class TtpWorker(Worker):
             await _renew({tag.uuid: tag.evidence or {} for tag in old if tag.source_id in counted}, tx.repo)
             await tx.repo.seen_earlier(seen)
         new = {tag.uuid: tag for tag in tags if tag.uuid in fresh}
+        await self._tell_again(new.values(), ended, tx.repo)
         await _publish(self.suppression.shown(new.values(), sources or IgnoredSources()), tx)
         return len(fresh)
+
+    async def _tell_again(
+        self, new: Iterable[TTPTag], ended: Sequence[SessionEnded], repo: BaseRepository
+    ) -> None:
+        """A credential that comes after its session was judged is part of its story too."""
+        now = {session.session_id for session in ended}
+        late = [tag for tag in new if tag.session_id not in now and is_login(tag)]
+        if late and (told := await sessions_told_before(late, repo)):
+            await repo.unmark_sessions_tagged(told)
+            self.sweep.again(told)
+
+    def _over_many(self) -> frozenset[str]:
+        rules = (rule for engine in self._engines() for rule in engine.engine.snapshot().rules.rules)
+        return frozenset(rule.rule_id for rule in rules if rule.correlation is not None)
 
     async def _settle(self, said: Judgement, repo: BaseRepository) -> None:
         """What is stored of the sessions stands as far as it does by what is known now; what does not is counted."""
@@ -349,7 +364,7 @@ def _judgeable(known: Iterable[Received]) -> list[tuple[TaggerEvent, Event]]:
 
 
 async def _publish(tags: Iterable[TTPTag], tx: Transaction) -> None:
-    """``ttp.tagged`` for each subject, ``ttp.rule.fired`` for each of its techniques; ids are derived."""
+    """``ttp.tagged`` for each subject, with what fired for each of its techniques; ids are derived."""
     groups: dict[_Key, list[TTPTag]] = defaultdict(list)
     for tag in tags:
         groups[tag.attacker_uuid, tag.identity_uuid, tag.session_id].append(tag)
@@ -359,29 +374,27 @@ async def _publish(tags: Iterable[TTPTag], tx: Transaction) -> None:
         for tag in group:
             techniques[tag.technique_id].append(tag)
         names = sorted({tag.sub_technique_id or tag.technique_id for tag in group})
-        uuids = sorted(tag.uuid for tag in group)
-        bit(NEWS_CUT, len(uuids) > _MAX_UUIDS)
-        told = Tagged(**who, tag_uuids=uuids[:_MAX_UUIDS], techniques_added=names[:_MAX_UUIDS])
+        fired, uuids = _fired(techniques)
+        told = Tagged(**who, tag_uuids=uuids, techniques_added=names[:_MAX_UUIDS], fired=fired)
         await tx.bus.publish(
             topics.ttp(topics.TTP_TAGGED),
             told.build(),
             event_type="tagged",
-            event_id=event_id("ttp", ",".join(uuids)),
+            event_id=event_id("ttp", ",".join(sorted(tag.uuid for tag in group))),
         )
-        for technique, fired in sorted(techniques.items()):
-            ids = sorted(tag.uuid for tag in fired)
-            news = RuleFired(
-                **who,
-                technique_id=technique,
-                tag_uuids=ids[:_MAX_UUIDS],
-                rule_ids=sorted({tag.rule_id for tag in fired})[:_MAX_UUIDS],
-            )
-            await tx.bus.publish(
-                topics.ttp_rule_fired(technique),
-                news.build(),
-                event_type="fired",
-                event_id=event_id("ttp.fired", f"{technique}|{','.join(ids)}"),
-            )
+
+
+def _fired(techniques: Mapping[str, Sequence[TTPTag]]) -> tuple[list[Fired], list[str]]:
+    """What fired, by technique, and the uuids of the tags in that order, as many as an event may hold."""
+    bit(NEWS_CUT, sum(map(len, techniques.values())) > _MAX_UUIDS)
+    fired: list[Fired] = []
+    uuids: list[str] = []
+    for technique, tags in sorted(techniques.items()):
+        own = sorted(tag.uuid for tag in tags)[: _MAX_UUIDS - len(uuids)]
+        rules = sorted({tag.rule_id for tag in tags})[:_MAX_UUIDS]
+        uuids += own
+        fired += [Fired(technique_id=technique, rule_ids=rules, tags=len(own))] if own else []
+    return fired, uuids
 
 
 async def run_ttp_worker_loop(

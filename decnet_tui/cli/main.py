@@ -85,8 +85,9 @@ def root(
     sensor: Annotated[
         list[str] | None,
         typer.Option(
-            help="KIND=PATH[,from=start|end|DATE]; kinds: cowrie, opencanary, jsonl for a log or a directory of logs,"
-            " tpot or dshield for the top directory of such a system, below which all logs are found. Repeatable."
+            help="KIND=PATH[,from=start|end|DATE]; kinds: cowrie, opencanary, jsonl, table (any format of"
+            " `sensors formats`) or table:NAME for a log or a directory of logs, tpot or dshield for the top directory of such a"
+            " system, below which all logs are found. Repeatable."
         ),
     ] = None,
     bus: Annotated[

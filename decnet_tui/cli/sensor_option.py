@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,8 +13,9 @@ import typer
 if TYPE_CHECKING:
     from decnet.config import SensorSpec
 
-KINDS = ("cowrie", "opencanary", "jsonl", "tpot", "dshield")
-"""Three kinds of log, and two systems whose top directory is given."""
+KINDS = ("cowrie", "opencanary", "jsonl", "table", "tpot", "dshield")
+"""Kinds of log, and systems whose top directory is given; ``table`` is any format that there is a table for."""
+_TABLE = re.compile(r"table:[a-z][a-z0-9_]{0,39}")
 
 
 def parse_sensors(texts: Sequence[str] | None) -> tuple[SensorSpec, ...] | None:
@@ -28,8 +30,9 @@ def parse_sensor(text: str) -> SensorSpec:
         raise typer.BadParameter(
             f"--sensor {text!r}: write KIND=PATH, for example cowrie=/var/log/cowrie/cowrie.json"
         )
-    if kind not in KINDS:
-        raise typer.BadParameter(f"--sensor {text!r}: unknown kind {kind!r}; known: {', '.join(KINDS)}")
+    if kind not in KINDS and not _TABLE.fullmatch(kind):
+        known = ", ".join((*KINDS, "table:NAME"))
+        raise typer.BadParameter(f"--sensor {text!r}: unknown kind {kind!r}; known: {known}")
     path, sep, option = rest.rpartition(",from=")
     start = option if sep else "start"
     if start not in ("start", "end"):

@@ -13,7 +13,7 @@ from decnet.events.fields import LATEST
 from decnet.hostile import visible
 from decnet.runtime.health import status_of
 from decnet.sensors.files.unwrap import HINTS
-from decnet_tui.cli import common
+from decnet_tui.cli import common, formats
 from decnet_tui.model.figures import losses, troubles, works
 from decnet_tui.model.words import ago, counted, span
 
@@ -23,6 +23,7 @@ KEYS = (
     "passed_over_count", "stale", "waiting", "repeated", "joined_lines", "cut", "unknown", "unknown_ids", "bad_utf8",
     "homeless", "unfinished", "given_up", "open_sessions", "evicted", "overfull", "published", "unpublishable",
     "recordings_missing", "recordings_too_large", "names", "commands_dropped", "items_dropped", "clock_jumps", "last_jump",
+    "left_out", "left_ids", "not_derived", "elements_dropped",
 )  # fmt: skip
 NAMED = 20
 """Files passed over that are named as text; ``--json`` has more of them."""
@@ -32,7 +33,18 @@ _SHOWN = frozenset({"files", "bytes_behind", "open_sessions", "passed_over_count
 _COLUMNS = ("kind", "state", "last line", "lines", "bytes_behind", "refused", "path", "why")
 
 
+app = typer.Typer(
+    name="sensors",
+    help="The logs that are read; which formats there are tables for; what comes out of a file.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
+formats.register(app)
+
+
+@app.callback()
 def sensors(
+    ctx: typer.Context,
     as_json: common.AsJson = False,
     limit: common.Limit = 100,
     since: common.Since = None,
@@ -42,6 +54,8 @@ def sensors(
 ) -> None:
     """Every sensor: path, age of the last line, bytes behind, lines refused and why; rotations, truncations, files that
     are not read and why not; --since: last line newer."""
+    if ctx.invoked_subcommand is not None:
+        return
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     newest = common.parse_since(since)
 
@@ -72,12 +86,14 @@ def _more(row: Mapping[str, Any]) -> list[str]:
     shown = {key: value for key, value in row.items() if key not in _SHOWN}
     counts = [*losses(shown), *troubles(shown), *works(shown)]
     unknown = [f"{name} {count}" for name, count in _items(row["unknown_ids"])]
+    left = [f"{name} {count}" for name, count in _items(row["left_ids"])]
     passed = [f"not read: {path}: {why}" for path, why in _items(row["passed_over"])]
     count = row["passed_over_count"]
     more = (count if isinstance(count, int) else 0) - len(passed[:NAMED])
     return [
         *([", ".join(counts)] if counts else []),
         *([f"kinds not known: {', '.join(unknown)}"] if unknown else []),
+        *([f"left out: {', '.join(left)}"] if left else []),
         *([f"last line refused: {row['last_refusal']}"] if row["last_refusal"] else []),
         *([f"last jump of a clock: {row['last_jump']}"] if row["last_jump"] else []),
         *(
@@ -156,6 +172,6 @@ def _why(row: Mapping[str, Any]) -> str:
     return "; ".join([*waiting, *said, *(str(why) for _, why in _items(problems))])
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the command."""
-    app.command()(sensors)
+def register(root: typer.Typer) -> None:
+    """Adds the group."""
+    root.add_typer(app)

@@ -92,7 +92,7 @@ def _show(event: Event, as_json: bool) -> None:
 
 
 def replay(
-    files: Annotated[list[Path], typer.Argument(help="Recorded events (JSON lines) or Cowrie logs.")],
+    files: Annotated[list[Path], typer.Argument(help="Recorded events (JSON lines), or logs of honeypots.")],
     speed: Annotated[str, typer.Option("--speed", help="max, or a factor such as 1x or 10x.")] = "max",
     bus: BusUrl = None,
     data_dir: common.DataDir = None,

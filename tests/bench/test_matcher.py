@@ -15,7 +15,7 @@ import pytest
 import re2
 
 from decnet.config import packaged_rules_dir
-from decnet.ttp.conditions import options
+from decnet.patterns import options
 from decnet.ttp.loader import load_bytes, load_dir
 from decnet.ttp.matcher import Failures, KindIndex, RuleIndex
 from decnet.ttp.offline import OfflineTagger

@@ -105,7 +105,12 @@ async def test_an_event_of_an_identity_alone_writes_no_attacker_and_is_no_dead_l
 def test_the_recorder_reads_every_topic_whose_record_names_an_attacker() -> None:
     from decnet.events.record import FromAttacker
 
-    others = {"attacker.scored", "attacker.observation.>", "attacker.session.progress"}
+    others = {
+        "attacker.scored",
+        "attacker.observation.>",
+        "attacker.observations",
+        "attacker.session.progress",
+    }
     wanted = {topic for topic, record in RECORDS.items() if issubclass(record, FromAttacker)} - others
     ours = ("attribution.", "ttp.")
     read = RecorderWorker.topics

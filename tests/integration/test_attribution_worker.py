@@ -117,6 +117,42 @@ async def test_one_batch_tells_the_same_as_many(repo: BaseRepository) -> None:
     }
 
 
+def together(*events: Event) -> Event:
+    """Observations of one session in one event, as our own extractor tells them."""
+    items = []
+    for event in events:
+        whole = {k: v for k, v in event.payload.items() if k not in ("attacker_uuid", "session_id")}
+        items.append(whole | {"id": event.id, "ts": event.ts})
+    who = {name: events[0].payload[name] for name in ("attacker_uuid", "session_id")}
+    told = {**who, "observations": items}
+    return Event("attacker.observations", told, "", f"all-{events[0].id}", events[-1].ts)
+
+
+async def test_told_together_observations_say_what_they_say_one_by_one(repo: BaseRepository) -> None:
+    values = list(enumerate("aaababbaaa", start=1))
+    alone = [[observed(n, value, p) for p in (P, Q)] for n, value in values]
+    whole = [
+        [together(*(observed(n, value, p, A2, evidence_ref=f"q{n:03}") for p in (P, Q)))]
+        for n, value in values
+    ]
+    told, again = await deliver(repo, alone), await deliver(repo, whole)
+    assert await deliver(repo, whole) == []
+    for p in (P, Q):
+        one, other = await state(repo, I1, p), await state(repo, I2, p)
+        assert {**one, "identity_uuid": ""} == {**other, "identity_uuid": ""}
+    assert len(told) == len(again) > 2
+
+
+async def test_together_they_wait_for_their_attacker_and_count_once(lite: BaseRepository) -> None:
+    stranger = attacker_id("192.0.2.77")
+    worker, event = AttributionWorker(), together(*(observed(1, "a", p, stranger) for p in (P, Q)))
+    async with lite.transaction() as bound:
+        tx = Transaction(bound)
+        await worker.handle(taken([event]), tx)
+    assert tx.deferred == {event.id}
+    assert worker.health()["waiting"] == 1
+
+
 STEPS = list(enumerate("aabababbbaabaaab", start=1))
 
 

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from decnet.behave import SOURCE
+from decnet.behave import store as storing
 from decnet.behave import worker as working
 from decnet.behave.extract import rank_of
 from decnet.behave.worker import BehaveWorker
@@ -20,10 +21,11 @@ from decnet.bus.memory import MemoryBus
 from decnet.bus.null import NullBus
 from decnet.db.repository import BaseRepository
 from decnet.ids import attacker_id
+from decnet.jsontext import encoded
 from decnet.runtime.worker import Transaction
 from tests.behavekit import START, Tape, session
 from tests.dbkit import open_repo
-from tests.wirekit import taken
+from tests.wirekit import pieces, taken
 
 A = attacker_id("192.0.2.1")
 RECON = ["whoami", "id", "uname -a", "hostname", "ps aux", "exit"]
@@ -176,7 +178,7 @@ async def test_what_was_read_cut_missed_and_foreign_is_counted(repo: BaseReposit
     assert worker.health() == {
         "extractor_version": 1,
         "sessions": 5,
-        "observations": len(tx.bus.events),
+        "observations": len(pieces(tx.bus.events, "attacker.observation.>")),
         "recordings_read": 3,
         "recordings_missing": 1,
         "recordings_foreign": 1,
@@ -287,7 +289,10 @@ async def test_a_changed_summary_is_news_and_an_unchanged_one_is_not(repo: BaseR
     told = [
         {
             e.id: e.topic
-            for e in (await fed(worker, repo, session(RECON, n=n, started=noon + n * 3600.0))).bus.events
+            for e in pieces(
+                (await fed(worker, repo, session(RECON, n=n, started=noon + n * 3600.0))).bus.events,
+                "attacker.observation.>",
+            )
         }
         for n in range(3)
     ]
@@ -299,7 +304,8 @@ async def test_a_changed_summary_is_news_and_an_unchanged_one_is_not(repo: BaseR
         for table in ("observation", "session_feature", "behave_session"):
             await writing.execute(text(f"DELETE FROM {table}"))
     once = await fed(again, repo, session(RECON, n=0, started=noon))
-    assert {e.id for e in once.bus.events} == set(told[0]), "the same content has the same id in every run"
+    again_told = {e.id for e in pieces(once.bus.events, "attacker.observation.>")}
+    assert again_told == set(told[0]), "the same content has the same id in every run"
 
 
 async def test_sessions_that_are_gone_are_forgotten_and_new_ones_left_alone(
@@ -324,3 +330,16 @@ def test_a_thread_pauses_after_its_turn_and_not_before(monkeypatch: pytest.Monke
         now[0] = at
         breathe()
     assert slept == [0.0001, 0.0001]
+
+
+async def test_observations_of_one_event_are_as_many_as_fit(
+    repo: BaseRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await started(repo)
+    (whole,) = (await fed(worker, repo, session(RECON, n=0))).bus.events
+    sizes = [len(encoded(item)) for item in whole.payload["observations"]]
+    for limit, first in ((sum(sizes[:3]), 3), (sum(sizes[:3]) - 1, 2), (1, 1)):
+        monkeypatch.setattr(storing, "PART_BYTES", limit)
+        parts = list(storing._parts(whole.payload["observations"]))
+        assert len(parts[0]) == first
+        assert [item for part in parts for item in part] == whole.payload["observations"]

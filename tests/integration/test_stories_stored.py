@@ -16,6 +16,7 @@ from decnet.db.repository import BaseRepository
 from decnet.events.ttp import SessionJudged
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime.worker import Transaction
+from decnet.ttp import sweep as sweeping
 from decnet.ttp.backfill import run_backfill
 from decnet.ttp.store.factory import get_rule_store
 from decnet.ttp.worker import TtpWorker
@@ -277,3 +278,77 @@ async def test_a_long_session_has_one_story_of_all_its_parts(
     assert {name: stories["cut"][name] for name in same} == {name: stories["whole"][name] for name in same}
     assert stories["cut"]["reason"] == "fetched and ran sshd; switched off defences (firewall)"
     assert news[-1].payload["story"] == stories["cut"]["story"]
+
+
+LOGIN_RULE = """rule_id: R9002
+rule_version: 1
+name: root
+description: Somebody came in as root.
+applies_to: [credential]
+match: {field: username, op: equals, value: root}
+emits: [{tactic: TA0001, technique_id: T1078, sub_technique_id: T1078.001, confidence: 0.8}]
+"""
+OFTEN_RULE = """rule_id: R9003
+rule_version: 1
+name: often
+description: Somebody came in as root and again.
+applies_to: [credential]
+match: {field: username, op: equals, value: root, window: {count: 1, within: 60s, by: [session_id]}}
+emits: [{tactic: TA0001, technique_id: T1133, confidence: 0.8}]
+"""
+CAPTURED = Event(
+    "credential.captured",
+    {
+        "session_id": "s1", "attacker_ip": "203.0.113.1", "decky_id": "d", "username": "root", "secret_hmac": "ab" * 16,
+        "secret_kind": "password", "success": True, "ts": 999.0,
+    }, "", "e-captured", 999.0,
+)  # fmt: skip
+ENTERED = ended("s1", ["iptables -F"], auth={"fail_count": 0, "success": True, "usernames": ["root"]})
+
+
+@pytest.mark.parametrize("batches", [[[CAPTURED, ENTERED]], [[ENTERED, CAPTURED]], [[CAPTURED], [ENTERED]], [[ENTERED], [CAPTURED]]])  # fmt: skip
+async def test_a_log_in_is_part_of_the_story_whenever_its_credential_comes(
+    batches: list[list[Event]], repo: BaseRepository, tmp_path: Path
+) -> None:
+    settings = settings_of(tmp_path)
+    for name, text_of in (("R9002", LOGIN_RULE), ("R9003", OFTEN_RULE)):
+        (tmp_path / "rules" / f"{name}.yaml").write_text(text_of)
+    worker = await worker_of(repo, settings)
+    await store(repo, CAPTURED, ENTERED)
+    for batch in batches:
+        await judge(worker, repo, *batch)
+    await worker.sweep.sweep_again(repo)
+    told = await repo.session_told("s1")
+    first = (told["story"] or [])[0]
+    assert (first["phase"], first["techniques"]) == ("access", ["T1078.001"])
+    stories = await rows_of(repo, "session_story", "session_id")
+    await run_backfill(START, END, repo=repo, settings=settings)
+    assert await rows_of(repo, "session_story", "session_id") == stories
+
+
+async def test_only_a_story_that_lacks_its_credential_is_told_again(
+    repo: BaseRepository, tmp_path: Path
+) -> None:
+    settings = settings_of(tmp_path)
+    (tmp_path / "rules" / "R9002.yaml").write_text(LOGIN_RULE)
+    worker = await worker_of(repo, settings)
+    await store(repo, CAPTURED, ENTERED)
+    await worker.sweep.sweep(repo)
+    await judge(worker, repo, CAPTURED)
+    assert await repo.untagged_count() == 1
+    other = ended("s2", ["ls"])
+    await store(repo, other)
+    await worker.sweep.sweep_again(repo)
+    assert await repo.untagged_count() == 1, "the stream brings the other one"
+    await worker.sweep.sweep(repo)
+    await judge(worker, repo, CAPTURED, ENTERED)
+    assert await repo.untagged_count() == 0, "what came again is nothing new"
+    assert not worker.sweep._again
+
+
+async def test_so_many_sessions_are_told_again_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "MAX_AGAIN", 3)
+    sweep = sweeping.UntaggedSweep(None, 60.0)  # type: ignore[arg-type]
+    sweep.again(["a", "b"])
+    sweep.again(["b", "c", "d"])
+    assert sweep._again == {"a", "b", "c"}

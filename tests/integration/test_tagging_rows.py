@@ -52,18 +52,23 @@ async def test_hits_are_kept_once_dropped_by_key_and_purged_when_their_time_is_o
         [hit("k", "e1"), hit("k", "e1", 1), hit("l", "e1"), hit("m", "e2", keep_until=101.0)]
     )
     await repo.add_window_hits([hit("k", "e1", ts=9.0, value="other", keep_until=999.0)])
-    rows = {(r["slot"], r["source_id"], r["pos"]): r for r in await repo.window_hits(["k", "l"])}
+    rows = {(r["slot"], r["source_id"], r["pos"]): r for r in await repo.window_marks(["k", "l"])}
     assert set(rows) == {("k", "e1", 0), ("k", "e1", 1), ("l", "e1", 0)}
     assert (rows["k", "e1", 0]["ts"], rows["k", "e1", 0]["value"]) == (1.0, ""), (
         "what is there stays as it is"
     )
-    assert rows["k", "e1", 0]["who"] == {"session_id": "s"}
+    assert await repo.window_reasons([]) == []
+    asked = [("k", "command", "e1", 0), ("k", "command", "e1", 7)]
+    assert await repo.window_reasons(asked) == [
+        {"slot": "k", "source_kind": "command", "source_id": "e1", "pos": 0}
+        | {"who": {"session_id": "s"}, "why": {"matched": "x"}}
+    ]
     await repo.drop_window_hits([("k", "command", "e1", 1), ("l", "payload", "e1", 0)])
-    assert [(r["slot"], r["pos"]) for r in await repo.window_hits(["k", "l"])] == [("k", 0), ("l", 0)]
+    assert [(r["slot"], r["pos"]) for r in await repo.window_marks(["k", "l"])] == [("k", 0), ("l", 0)]
     await repo.drop_window_hits([])
     assert await repo.purge_window_hits(100.0) == 0, "a hit is kept until its time, that moment included"
     assert await repo.purge_window_hits(100.001) == 2
-    assert [r["slot"] for r in await repo.window_hits(["k", "l", "m"])] == ["m"]
+    assert [r["slot"] for r in await repo.window_marks(["k", "l", "m"])] == ["m"]
     await repo.add_window_fires([{"slot": "k", "source_kind": "command", "source_id": "e1", "ts": 1.0}] * 2)
     await repo.add_window_fires([{"slot": "k", "source_kind": "command", "source_id": "e1", "ts": 7.0}])
     await repo.add_window_fires([{"slot": "k", "source_kind": "command", "source_id": "e2", "ts": 2.0}])

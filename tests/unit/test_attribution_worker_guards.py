@@ -292,7 +292,8 @@ def test_the_tick_runs_under_its_lease_at_the_configured_interval() -> None:
     )
     assert AttributionWorker(Settings(), 0.5).jobs[1].interval_s == 0.5
     assert AttributionWorker(Settings(), 0.0).jobs[1].interval_s == 0.0
-    assert AttributionWorker.topics == ("attacker.observation.>", "identity.merged", "identity.unmerged")
+    merges = ("identity.merged", "identity.unmerged")
+    assert AttributionWorker.topics == ("attacker.observation.>", "attacker.observations", *merges)
 
 
 @pytest.mark.parametrize("payload", [{}, {"winner_uuid": "w"}, {"winner_uuid": "", "loser_uuid": "l"}, {"winner_uuid": 5, "loser_uuid": "l"}])  # fmt: skip

@@ -55,6 +55,8 @@ BOUNDS: list[tuple[str, float, float, float | None]] = [
     ("sensor.checkpoint_s", 1.0, ABOVE_0, None),
     ("sensor.silent_s", 21600.0, ABOVE_0, None),
     ("sensor.max_tty_bytes", 8388608, 0, None),
+    ("sensor.max_elements", 1000, 1, None),
+    ("sensor.max_record_lines", 64, 1, None),
     ("ttp.floor", 0.3, 0, 1),
     ("ttp.max_rule_file_bytes", 262144, 1024, None),
     ("ttp.max_rule_failures", 5, 1, None),
@@ -118,6 +120,7 @@ WORDS = {
     "mutator.docker": "docker", "console.glyphs": "auto", "console.bell": False, "notify.command": None,
     "log.format": "console", "log.level": "INFO", "telemetry.traces": False, "telemetry.endpoint": None,
     "mutator.opencanary_env": None, "mutator.catalogue": None, "ttp.attack_bundle": None,
+    "sensor.formats": None,
     "intel.folder": None, "intel.files": (), "intel.own_networks": (),
 }  # fmt: skip
 

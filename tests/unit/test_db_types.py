@@ -16,10 +16,11 @@ from decnet.db.rows.ttp import TTPTag
 from decnet.db.types import MAX_INT, SafeFloat, SafeInt, SafeJson, SafeText, UtcTime, as_utc
 from decnet.errors import SensorError
 from decnet.ids import attacker_id, event_id, identity_id, normalize_ip, session_id, tag_id
+from decnet.jsontext import Kept, dumps
 from decnet.keyed import KEY_BYTES, KEY_FILE, keyed_hash, load_key
 
-SQLITE = cast("Dialect", sqlite.dialect())  # type: ignore[no-untyped-call]
-POSTGRES = cast("Dialect", postgresql.dialect())  # type: ignore[no-untyped-call]
+SQLITE = cast("Dialect", sqlite.dialect(json_serializer=dumps))  # type: ignore[no-untyped-call]
+POSTGRES = cast("Dialect", postgresql.dialect(json_serializer=dumps))  # type: ignore[no-untyped-call]
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -237,3 +238,24 @@ def test_a_key_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: p
     with pytest.raises(SensorError, match="No space left"):
         load_key(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+BOUND = [
+    (UtcTime(), [NOON, NOON.replace(microsecond=6), NOON.replace(tzinfo=None), NOON.timestamp(), "2026-01-01T14:00:00+02:00",
+     NOON.astimezone(timezone(timedelta(hours=-5))), datetime(9, 1, 1, tzinfo=UTC), None]),
+    (SafeText(), ["", "a", "a\0b", "\ud800", "\u00e9", 7, True, None, KEY_FILE]),
+    (SafeInt(), [0, -1, MAX_INT, MAX_INT + 1, -MAX_INT - 1, -MAX_INT - 2, True, "12", "x", 1.5, float("nan"), float("-inf"), None]),
+    (SafeJson(), [Kept({"a": [1, "\u00e9"]}), Kept(), {"a": "\0"}, [2**70], "x", None]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "values"), BOUND, ids=lambda part: type(part).__name__)
+@pytest.mark.parametrize("dialect", [SQLITE, POSTGRES], ids=lambda dialect: dialect.name)
+def test_the_short_way_of_a_value_ends_where_the_long_one_does(
+    kind: Any, values: list[Any], dialect: Dialect
+) -> None:
+    short = kind.dialect_impl(dialect).bind_processor(dialect)
+    long = super(type(kind), kind.dialect_impl(dialect)).bind_processor(dialect)
+    for value in values:
+        found, wanted = short(value), long(value) if long else value
+        assert (found, type(found)) == (wanted, type(wanted))

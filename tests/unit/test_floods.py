@@ -111,7 +111,8 @@ def said(source: str, rule: str = "R0145", kind: str = "command") -> TTPTag:
 def standing(tag: TTPTag) -> StoredTag:
     return {
         "uuid": tag.uuid, "session_id": "s", "source_kind": "command", "evidence": None, "replaced_by": None, "source_id": tag.source_id, "rule_id": tag.rule_id, "rule_version": tag.rule_version,
-        "technique_id": tag.technique_id, "sub_technique_id": tag.sub_technique_id,
+        "technique_id": tag.technique_id, "sub_technique_id": tag.sub_technique_id, "tactic": tag.tactic,
+        "confidence": tag.confidence,
     }  # fmt: skip
 
 

@@ -12,13 +12,19 @@ from decnet.config import SensorSettings, SensorSpec, Settings
 from decnet.sensors import group as group_module
 from decnet.sensors import layouts
 from decnet.sensors.files.checkpoint import FileStore
+from decnet.sensors.formats.shelf import shipped
 from decnet.sensors.group import SensorGroup, is_top
 from decnet.sensors.layouts import MAX_DEPTH, MAX_ENTRIES, TOPS, Finder
 from decnet.sensors.run import SensorRun
 from decnet.sensors.worker import SensorsWorker
-from tests.unit.test_passed_over import CANARY, SURICATA, Bus, visit
+from tests.unit.test_passed_over import CANARY, Bus, visit
 
 TTY = "ab" * 32
+EVE = shipped().tables["suricata_eve"].sample.encode()
+AUTH = shipped().tables["heralding"].sample.encode()
+HERALDING_SESSION = (
+    b'{"session_id": "s1", "num_auth_attempts": 1, "auth_attempts": [{"username": "a", "password": "b"}]}\n'
+)
 
 
 def lay(top: Path, files: dict[str, bytes]) -> Path:
@@ -33,8 +39,10 @@ def tpot(top: Path) -> Path:
         "cowrie/log/cowrie.json": visit(20), "cowrie/log/cowrie.json.1.gz": gzip.compress(visit(0)),
         "cowrie/log/cowrie.json-20260301.gz": gzip.compress(visit(10)), "cowrie/log/cowrie.log": b"text\n",
         f"cowrie/log/tty/{TTY}": b"\0\1", "cowrie/downloads/evil.json": visit(66), "cowrie/keys/key.pem": b"x\n",
-        "opencanary/log/opencanary.log": CANARY, "dionaea/log/dionaea.json": visit(67),
-        "dionaea/binaries/x": b"MZ", "suricata/log/eve.json": SURICATA, "honeytrap/log/attackers.json": b"{}\n",
+        "opencanary/log/opencanary.log": CANARY, "glutton/log/glutton.log": visit(67),
+        "dionaea/binaries/x": b"MZ", "dionaea/roots/ftp/eve.json": EVE, "suricata/log/eve.json": EVE,
+        "suricata/log/suricata.log": b"started\n", "honeytrap/log/attackers.json": b"{}\n",
+        "heralding/log/auth.csv": AUTH, "heralding/log/log_session.json": HERALDING_SESSION,
         "elk/data/nodes/0": b"x\n", "nginx/log/access.log": b"x\n", "tpot.log": b"up\n",
     })  # fmt: skip
 
@@ -97,18 +105,26 @@ async def test_t_pots_logs_are_found_and_other_honeypots_are_named(tmp_path: Pat
     data = tpot(top / "data")
     made = group("tpot", top if above else data, tmp_path)
     rows = await read(made)
-    assert found(rows, data) == {"cowrie/log": ("cowrie", 6), "opencanary/log": ("opencanary", 1)}
+    assert found(rows, data) == {
+        "cowrie/log": ("cowrie", 6), "opencanary/log": ("opencanary", 1), "suricata/log": ("table:suricata_eve", 9),
+        "heralding/log": ("table:heralding", 5),
+    }  # fmt: skip
     assert passed(rows, data) == {
         "cowrie/downloads": "files that attackers brought: never read as logs",
-        "cowrie/keys/key.pem": "no log of cowrie or opencanary",
+        "cowrie/keys/key.pem": "no log that any reader knows",
         "cowrie/log/cowrie.log": "no log of cowrie",
         "cowrie/log/tty": "a directory of terminal recordings: read with their sessions",
-        "dionaea": "no reader for dionaea yet", "suricata": "no reader for suricata yet",
-        "honeytrap": "no reader for honeytrap yet", "elk": "no honeypot's log", "nginx": "no honeypot's log",
-        "tpot.log": "no log of cowrie or opencanary",
+        "dionaea/binaries": "files that attackers brought: never read as logs",
+        "dionaea/roots": "the files that a honeypot shows",
+        "glutton": "no reader for glutton yet",
+        "heralding/log/log_session.json": "Heralding's sessions: their log-ins are in the CSV log",
+        "honeytrap/log/attackers.json": "no log that any reader knows",
+        "suricata/log/suricata.log": "no log that any table reads",
+        "elk": "no honeypot's log", "nginx": "no honeypot's log", "tpot.log": "no log that any reader knows",
     }  # fmt: skip
     assert made.at_end()
-    assert [row["state"] for row in rows] == ["ok"] * 3
+    assert [row["state"] for row in rows] == ["ok"] * 5
+    assert [row["refused"] for row in rows if "refused" in row] == [0] * 4
 
 
 @pytest.mark.parametrize("top", ["", "srv"])
@@ -218,7 +234,25 @@ async def test_the_worker_has_a_row_for_each_place_and_for_the_top(tmp_path: Pat
             pass
     assert worker.at_end()
     health = worker.health()
-    assert [row["kind"] for row in health["sensors"]] == ["tpot", "cowrie", "opencanary", "cowrie"]
-    assert (health["lines_read"], health["lines_refused"], health["degraded"]) == (9, 0, "")
-    assert health["processed"] == 9
+    kinds = ["tpot", "cowrie", "opencanary", "table:heralding", "table:suricata_eve", "cowrie"]
+    assert sorted(row["kind"] for row in health["sensors"]) == sorted(kinds)
+    assert (health["lines_read"], health["lines_refused"], health["degraded"]) == (23, 0, "")
+    assert (health["processed"], health["lines_left_out"]) == (23, 4)
     assert health["lag"] == 0
+
+
+async def test_a_sensor_that_is_still_looking_is_not_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A walk takes its time: an engine that ends when nothing is left must not end meanwhile."""
+    made = group("tpot", tpot(tmp_path / "data"), tmp_path)
+    ends: list[bool] = []
+    true_look = made._finder.look
+
+    def look() -> Any:
+        ends.append(made.at_end())
+        return true_look()
+
+    monkeypatch.setattr(made._finder, "look", look)
+    await read(made)
+    assert (ends, made.at_end()) == ([False], True)

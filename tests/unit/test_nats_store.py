@@ -68,6 +68,8 @@ async def test_a_stream_that_is_missing_is_made_and_one_that_fits_is_left() -> N
         ("max_bytes", 2**30),
         ("discard", api.DiscardPolicy.OLD),
         ("duplicate_window", 1.0),
+        ("compression", api.StoreCompression.NONE),
+        ("compression", None),
     ],
 )
 async def test_a_stream_of_an_earlier_version_is_brought_up_to_date(key: str, value: Any) -> None:
@@ -110,14 +112,15 @@ class Log:
 
     async def add_consumer(self, stream: str, config: api.ConsumerConfig) -> Any:
         assert config.name is not None
-        assert config.filter_subject is not None
+        assert config.filter_subjects
         assert config.opt_start_seq is not None
         assert config.opt_start_seq >= 1
         self.configs.append(config)
         seqs = [
             seq
             for seq, topic in enumerate(self.topics, start=self.first)
-            if seq >= config.opt_start_seq and matches(config.filter_subject, topic)
+            if seq >= config.opt_start_seq
+            and any(matches(pattern, topic) for pattern in config.filter_subjects)
         ]
         self.open[config.name] = seqs
         return SimpleNamespace(name=config.name, num_pending=len(seqs))

@@ -12,7 +12,8 @@ from decnet.config import SensorSettings, Settings
 from decnet.hostile import storable
 from decnet.keyed import keyed_hash
 from decnet.sensors import assembly
-from decnet.sensors.opencanary import MAX_REQUESTS, OpenCanarySource, Visit
+from decnet.sensors.opencanary import OpenCanarySource, Visit
+from decnet.sensors.requests import MAX_REQUESTS
 from decnet.sensors.values import Refusal
 from tests.linekit import opencanary_line
 from tests.unit.test_opencanary_sensor import KEY, START, fed, line, of
@@ -114,6 +115,7 @@ def test_requests_are_told_of_up_to_the_limit_in_each_visit_and_across_a_restart
     again.restore(json.loads(json.dumps(source.to_state())))
     more = of(fed(again, *(request(i) for i in range(MAX_REQUESTS + 5))), "attacker.fingerprinted")
     assert [p["raw_url"] for p in more] == [f"/{MAX_REQUESTS - 1}"]
+    assert again.bounds()["items_dropped"] == 5
     later = of(fed(again, request(7, at=500)), "attacker.fingerprinted")
     assert len(later) == 1
 

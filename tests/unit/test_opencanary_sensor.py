@@ -17,8 +17,9 @@ from decnet.config import Settings
 from decnet.ids import attacker_id
 from decnet.keyed import keyed_hash
 from decnet.sensors.files.tailer import Line
-from decnet.sensors.opencanary import MAX_REQUESTS, OpenCanarySource, Visit
+from decnet.sensors.opencanary import OpenCanarySource, Visit
 from decnet.sensors.replay import iter_events
+from decnet.sensors.requests import MAX_REQUESTS
 from decnet.sensors.values import Refusal
 from tests.linekit import opencanary_line
 from tests.wirekit import judged

@@ -84,13 +84,13 @@ def test_whatever_came_before_an_event_is_judged_as_by_itself(events: list[Tagge
 
 
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The lines that an index is really asked for."""
+    """The lines that an index is really asked for; with ``!`` by rules that read what the session tells."""
     asked: list[str] = []
     true = RuleIndex.hits
 
-    def hits(self: RuleIndex, kind: str, payload: Any, failures: Failures) -> Any:
-        asked.append(payload.get("command_text", kind))
-        return true(self, kind, payload, failures)
+    def hits(self: RuleIndex, kind: str, payload: Any, failures: Failures, told: bool | None) -> Any:
+        asked.append(payload.get("command_text", kind) + ("!" if told else ""))
+        return true(self, kind, payload, failures, told)
 
     monkeypatch.setattr(RuleIndex, "hits", hits)
     return asked
@@ -121,16 +121,35 @@ def test_what_a_rule_reads_tells_lines_apart(monkeypatch: pytest.MonkeyPatch) ->
         return {tag.rule_id for tag in engine.evaluate(command("wget x", **more))}
 
     assert fired() == {"R3", "R4"}
+    assert sorted(asked) == ["wget x", "wget x!"]
     assert fired(user="root") == {"R1", "R3", "R4"}
+    assert asked[2:] == ["wget x"], "who typed it is nothing to the rule that reads the session"
     assert fired(deep={"er": 1}) == {"R2", "R3", "R4"}
     assert fired(**{"deep.er": 1}) == {"R2", "R3", "R4"}
     assert fired(deep={"er": True}) == {"R3", "R4"}, "True is not 1"
+    assert asked[3:] == ["wget x"] * 3
     assert fired(**{CONTEXT: facts("wget x", **{"exec.origin": ["fetched"]})}) == {"R3"}
+    assert asked[6:] == ["wget x!"], "and what the session tells is nothing to the others"
     (shown,) = (t for t in engine.evaluate(command("wget x", src="192.0.2.1")) if t.rule_id == "R3")
     assert (shown.evidence or {})["src"] == "192.0.2.1"
-    assert len(asked) == 7
+    assert asked[7:] == ["wget x"]
     assert fired(answer_time=5) == {"R3", "R4"}
-    assert len(asked) == 7, "what no rule reads tells nothing apart"
+    assert len(asked) == 8, "what no rule reads tells nothing apart"
+
+
+def test_what_a_rule_of_the_session_knows_better_falls_away_on_its_command_only() -> None:
+    better = made(
+        "{all: [{field: argv0, op: equals, value: rm}, {field: exec.origin, op: exists}]}",
+        "R1", emits="[{tactic: TA0005, technique_id: T1070, confidence: 0.8}]", more="replaces: [T1105]\n",
+    )  # fmt: skip
+    engine = engine_of([better, made("{field: argv0, op: equals, value: rm}", "R2")])
+
+    def fired(line: str) -> set[str]:
+        told = facts("rm a", **{"exec.origin": ["fetched"]})
+        return {tag.rule_id for tag in engine.evaluate(command(line, **{CONTEXT: told}))}
+
+    assert fired("rm a") == {"R1"}
+    assert fired("rm a; rm b") == {"R1", "R2"}, "of the second command nothing better is known"
 
 
 def test_another_set_of_rules_has_another_memory() -> None:
@@ -175,17 +194,19 @@ def test_memory_is_bounded_and_so_is_what_is_remembered(monkeypatch: pytest.Monk
     memory = Remembered(RuleIndex([made("{pattern: wget}")]))
     sizes = []
     for number in range(5):
-        memory.said("command", {"command_text": f"wget {number}"}, Failures())
+        memory.of("command", {"command_text": f"wget {number}"}, Failures())
         sizes.append(len(memory))
     assert sizes == [1, 2, 3, 1, 2]
-    memory.said("command", {"command_text": "wget 4"}, Failures())
+    memory.of("command", {"command_text": "wget 4"}, Failures())
     assert len(memory) == 2
-    frame = len(memory._key("command", {"command_text": ""}) or b"")
+    frame = len(memory._alone.key({"command_text": ""}) or b"")
     for chars, sizes_then in ((MAX_KEY_BYTES - frame, 3), (MAX_KEY_BYTES - frame + 1, 3)):
-        memory.said("command", {"command_text": "w" * chars}, Failures())
+        memory.of("command", {"command_text": "w" * chars}, Failures())
         assert len(memory) == sizes_then
-    memory.said("session", {"session_id": "s"}, Failures())
-    memory.said(
-        "command", {"command_text": "x", CONTEXT: facts("x", **{"exec.origin": object()})}, Failures()
-    )
+    memory.of("session", {"session_id": "s"}, Failures())
     assert len(memory) == 3
+    memory = Remembered(RuleIndex([made("{field: exec.origin, op: equals, value: fetched}")]))
+    for known, value in ((1, object()), (2, "fetched")):
+        told = {"command_text": "x", CONTEXT: facts("x", **{"exec.origin": value})}
+        assert len(memory.of("command", told, Failures()).hits) == known - 1
+        assert len(memory) == known, "the line by itself is remembered, what cannot be written down is not"

@@ -16,6 +16,7 @@ from decnet.attack.catalogue import load_catalogue
 from decnet.config import load_settings
 from decnet.db.rows.ttp import TTPTag
 from decnet.ids import tag_id
+from decnet.patterns import PatternError, compile_pattern
 from decnet.ttp import factory, matcher
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, Tagger, TaggerEvent, TolerantTagger, WatchableTagger
 from decnet.ttp.conditions import (
@@ -25,9 +26,7 @@ from decnet.ttp.conditions import (
     Found,
     Negation,
     Pattern,
-    PatternError,
     compare,
-    compile_pattern,
     dig,
 )
 from decnet.ttp.evidence import checked_evidence, sha256_of

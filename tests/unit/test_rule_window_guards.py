@@ -335,8 +335,15 @@ class Repo:
         for row in rows:
             self.rows.setdefault((row["slot"], row["source_kind"], row["source_id"], row["pos"]), row)
 
-    async def window_hits(self, slots: Sequence[str]) -> list[dict[str, Any]]:
-        return [row for row in self.rows.values() if row["slot"] in slots]
+    async def window_marks(self, slots: Sequence[str]) -> list[dict[str, Any]]:
+        return [
+            {name: row[name] for name in row if name not in ("who", "why")}
+            for row in self.rows.values()
+            if row["slot"] in slots
+        ]
+
+    async def window_reasons(self, keys: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:
+        return [self.rows[key] for key in keys]
 
     async def window_fires(self, slots: Sequence[str]) -> list[dict[str, Any]]:
         return [row for row in self.fires if row["slot"] in slots]

@@ -63,11 +63,13 @@ def test_health_is_the_sum_of_all_sensors() -> None:
                     unknown=5, bad_utf8=6, open_sessions=8, evicted=9, repeated=2, given_up=1, overfull=3, rotations=4,
                     truncations=2, vanished=1, lost_bytes=70, joined_lines=2, recordings_missing=5,
                     recordings_too_large=1, passed_over_count=6, last_line_ts=5.0, commands_dropped=3, items_dropped=4,
-                    clock_jumps=1)  # fmt: skip
+                    clock_jumps=1, left_out=4, not_derived=5, elements_dropped=6)  # fmt: skip
     second = FakeRun("/b", files=2, bytes_behind=20, lines=200, refused=1, published=1, unpublishable=1, age=9.5,
-                     unknown=1, bad_utf8=1, open_sessions=1, evicted=1, rotations=1, last_line_ts=9.0)  # fmt: skip
+                     unknown=1, bad_utf8=1, open_sessions=1, evicted=1, rotations=1, last_line_ts=9.0,
+                     left_out=1, not_derived=1, elements_dropped=1)  # fmt: skip
     health = worker_of(first, second, FakeRun("/c")).health()
     rows = health.pop("sensors")
+    assert health.pop("values_cut") >= 0  # of the whole process, not of these sensors
     assert [r["path"] for r in rows] == ["/a", "/b", "/c"]
     assert health == {
         "files": 3, "bytes_behind": 30, "lines_read": 300, "lines_refused": 4, "lines_unknown": 6, "lines_bad_utf8": 7,
@@ -75,7 +77,8 @@ def test_health_is_the_sum_of_all_sensors() -> None:
         "processed": 300, "lag": 30, "last_event_ts": 9.0, "lines_repeated": 2, "lines_joined": 2, "lines_given_up": 1,
         "sessions_overfull": 3, "recordings_missing": 5, "recordings_too_large": 1, "rotations": 5, "truncations": 2,
         "files_vanished": 1, "bytes_lost": 70, "files_passed_over": 6, "last_line_age": 9.5, "degraded": "",
-        "commands_dropped": 3, "items_dropped": 4, "clock_jumps": 1,
+        "commands_dropped": 3, "items_dropped": 4, "clock_jumps": 1, "lines_left_out": 5, "values_not_derived": 6,
+        "elements_dropped": 7, "formats_failed": 0,
     }  # fmt: skip
     assert worker_of(FakeRun("/c")).health()["last_line_age"] is None
 

@@ -519,6 +519,7 @@ async def test_the_state_of_a_sensor(scene: Scene) -> None:
     newest = 1_600_000_003.0
     assert status == {
         "repeated": 0, "commands_dropped": 0, "items_dropped": 0, "clock_jumps": 0, "last_jump": "",
+        "left_out": 0, "left_ids": {}, "not_derived": 0, "elements_dropped": 0,
         "kind": "cowrie", "path": str(scene.log), "state": "ok", "age": 1_700_002_000 - newest, "last_line_ts": newest,
         "files": 1, "bytes_behind": 0, "lines": 3, "refused": 1, "reasons": {"not_json": 1},
         "last_refusal": f"{scene.log}:3: not_json", "bad_utf8": 1, "cut": 0, "unknown": 1, "unknown_ids": {"cowrie.brand.new": 1},

@@ -61,7 +61,7 @@ def test_the_limits_are_those_that_are_promised() -> None:
         "max_line_bytes": 262_144, "read_bytes": 2**20, "poll_s": 0.5, "idle_session_s": 3600, "probe_idle_s": 60,
         "max_open_sessions": 20_000, "max_commands": 20_000, "max_text": 65_536, "max_session_bytes": 16 * 2**20,
         "max_open_bytes": 128 * 2**20, "reopen_s": 86_400, "checkpoint_s": 1, "silent_s": 21_600, "max_tty_bytes": 8 * 2**20,
-        "max_files": 10_000,
+        "max_files": 10_000, "formats": None, "max_elements": 1000, "max_record_lines": 64,
     }  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def test_leaves_may_hold_dots_but_not_be_empty(build: Callable[[str], str]) -> N
         ("attacker.observation.shell.pace", True),
         ("attacker", False),
         ("ttp.tagged", True),
-        ("ttp.rule.fired.T1059", True),
+        ("ttp.rule.fired.T1059", False),
         ("ttp.rule.suppressed", False),
         ("decky.web.traffic", False),
         ("decky.web.mutation", True),

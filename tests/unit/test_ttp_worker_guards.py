@@ -41,7 +41,7 @@ from decnet.ttp.store.base import RuleChange
 from decnet.ttp.suppression import IGNORED, IgnoredSources, SuppressionNews
 from decnet.ttp.sweep import UntaggedSweep
 from decnet.ttp.worker import _TOPICS, TtpWorker, run_ttp_worker_loop
-from tests.wirekit import judged, taken
+from tests.wirekit import judged, pieces, taken
 
 RULE = """rule_id: {id}
 rule_version: 1
@@ -232,13 +232,19 @@ async def test_tags_are_told_once_and_only_those_really_stored() -> None:
     await worker.handle(taken([ended()]), again)
     assert again.bus.events == []
     assert worker.inserted == 2
-    judged, tagged, fired = first.bus.events
+    judged, tagged = first.bus.events
+    _, fired = pieces([tagged], "ttp.>")
     assert (judged.topic, judged.payload["severity"]) == ("ttp.session.judged", repo.told["s"]["severity"])
     uuids = sorted(repo.tags)
     who = {"attacker_uuid": attacker_id("203.0.113.1"), "identity_uuid": None, "session_id": "s"}
     assert (tagged.topic, tagged.payload) == (
         "ttp.tagged",
-        {**who, "tag_uuids": uuids, "techniques_added": ["T1105"]},
+        {
+            **who,
+            "tag_uuids": uuids,
+            "techniques_added": ["T1105"],
+            "fired": [{"technique_id": "T1105", "rule_ids": ["R1", "R2"], "tags": 2}],
+        },
     )
     assert (fired.topic, fired.payload) == (
         "ttp.rule.fired.T1105", {**who, "technique_id": "T1105", "tag_uuids": uuids, "rule_ids": ["R1", "R2"]}
@@ -254,14 +260,20 @@ async def test_tags_are_told_once_and_only_those_really_stored() -> None:
 async def test_news_name_500_tags_at_most_and_keep_subjects_apart() -> None:
     tx = transaction(Repo())
     await worker_module._publish([tag(n) for n in range(501)] + [tag(900, session="t")], tx)
-    assert [len(e.payload["tag_uuids"]) for e in tx.bus.events] == [500, 500, 1, 1]
-    assert [e.payload["session_id"] for e in tx.bus.events] == ["s", "s", "t", "t"]
+    assert [len(e.payload["tag_uuids"]) for e in pieces(tx.bus.events, ">")] == [500, 500, 1, 1]
+    assert [e.payload["session_id"] for e in tx.bus.events] == ["s", "t"]
     exact = transaction(Repo())
     await worker_module._publish(
         [tag(1, technique_id="T1105", sub_technique_id=None), tag(2, sub_technique_id="T1059.004")], exact
     )
     assert exact.bus.events[0].payload["techniques_added"] == ["T1059.004", "T1105"]
-    assert [e.topic for e in exact.bus.events[1:]] == ["ttp.rule.fired.T1059", "ttp.rule.fired.T1105"]
+    fired = pieces(exact.bus.events, "ttp.rule.fired.*")
+    assert [e.topic for e in fired] == ["ttp.rule.fired.T1059", "ttp.rule.fired.T1105"]
+    assert [e.payload["tag_uuids"] for e in fired] == [
+        [tag(2, sub_technique_id="T1059.004").uuid],
+        [tag(1, technique_id="T1105", sub_technique_id=None).uuid],
+    ]
+    assert [e.payload["rule_ids"] for e in fired] == [["R1"], ["R1"]]
 
 
 async def test_a_session_counts_as_tagged_when_none_of_its_parts_is_lacking() -> None:

@@ -55,7 +55,7 @@ class NatsBus(BaseBus):
         self._js: JetStreamContext | None = None
         self._publisher: Publisher | None = None
         self._decoded = Decoded()
-        self._live: dict[LiveSubscription, RawSubscription | None] = {}
+        self._live: dict[LiveSubscription, list[RawSubscription] | None] = {}
         self._registering: set[asyncio.Task[None]] = set()
         self._opening = asyncio.Lock()
         self._attempts = Attempts()
@@ -223,15 +223,18 @@ class NatsBus(BaseBus):
             except MalformedEvent as error:
                 subscription.refuse(message.subject, error)
 
+        raw: list[RawSubscription] = []
         try:
-            raw = await self._client.subscribe(subscription.pattern, cb=arrived)
+            for pattern in (subscription.pattern, *subscription.through.also):
+                raw += [await self._client.subscribe(pattern, cb=arrived)]
         except nats.errors.Error as error:
             log.warning("subscription failed", pattern=subscription.pattern, reason=str(error))
+            await _left(raw)
             return
         if subscription in self._live:
             self._live[subscription] = raw
         else:  # closed while the server was told
-            await raw.unsubscribe()
+            await _left(raw)
 
     async def _settle(self) -> None:
         """Returns when the server knows every subscription made so far; no error when it is away."""
@@ -245,7 +248,7 @@ class NatsBus(BaseBus):
         self._left.update(live_lost=subscription.lost, live_malformed=subscription.malformed)
         if raw is not None and self._client is not None and not self._client.is_closed:
             with contextlib.suppress(BusError), translated():
-                await raw.unsubscribe()
+                await _left(raw)
 
     async def consume(self, name: str, patterns: Sequence[str]) -> Consumer:
         """The durable consumer ``name``; raises BusError, or ValueError for a bad name or pattern."""
@@ -265,8 +268,7 @@ class NatsBus(BaseBus):
     async def read_back(self, pattern: str, last: int) -> list[Event]:
         """The last durable events that match, oldest first, at most ``read_back_window``."""
         _, js = await self._ready()
-        window = self.settings.read_back_window
-        return await Reader(js, self.settings).tail(pattern, min(last, window))
+        return await Reader(js, self.settings).tail(pattern, min(last, self.settings.read_back_window))
 
     async def put_blob(self, key: str, data: bytes) -> None:
         """Stores a blob under its sha256. Raises ValueError, BusFull or BusUnavailable."""
@@ -319,3 +321,9 @@ class NatsBus(BaseBus):
         """Deletes blobs stored before ``cutoff`` (epoch seconds); how many. Raises BusUnavailable."""
         _, js = await self._ready()
         return await Blobs(js, self.settings).drop_older(cutoff)
+
+
+async def _left(raw: Sequence[RawSubscription]) -> None:
+    """No more messages of any of them."""
+    for each in raw:
+        await each.unsubscribe()

@@ -117,6 +117,7 @@ class EmbeddedServer:
         if self._watcher is not None:
             return
         self.dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._shut()
         self._take_lock()
         try:
             await self._end_stale()
@@ -143,9 +144,15 @@ class EmbeddedServer:
         self.last_error = reason
         await self._end_process()
 
+    def _shut(self) -> None:
+        """What an earlier version left open to others is its owner's alone."""
+        for path in (self.dir / "lock", *self.dir.glob(f"{self.log_path.name}*")):
+            with contextlib.suppress(FileNotFoundError):
+                path.chmod(0o600)
+
     def _take_lock(self) -> None:
         """One engine per data directory; the lock falls with its process."""
-        file = (self.dir / "lock").open("a+", encoding="ascii")
+        file = os.fdopen(os.open(self.dir / "lock", os.O_RDWR | os.O_CREAT, 0o600), "a+", encoding="ascii")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -231,12 +238,13 @@ class EmbeddedServer:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL,
+                umask=0o077,
                 start_new_session=True,  # a Ctrl+C for the engine is not one for its server
                 preexec_fn=_die_with_parent(),
             )
         except OSError as error:
             raise EngineError(f"nats-server cannot be started: {error}") from error
-        self.pid_path.write_text(str(self._process.pid), encoding="ascii")
+        write_private(self.pid_path, str(self._process.pid))
         await self._until_ready()
 
     async def _until_ready(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import zlib
 from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from nats.js.object_store import ObjectStore
 from decnet.bus.base import Event
 from decnet.bus.nats.client import translated
 from decnet.bus.topics import DURABLE_PATTERNS
+from decnet.bus.views import Through
 from decnet.bus.wire import MAX_BLOB_BYTES, check_blob, check_pattern, incoming_headers
 from decnet.config import BusSettings
 from decnet.errors import MalformedEvent
@@ -43,6 +45,7 @@ def stream_config(settings: BusSettings) -> api.StreamConfig:
         duplicate_window=DUPLICATE_WINDOW_S,
         num_replicas=settings.replicas,
         allow_direct=True,
+        compression=api.StoreCompression.S2,
     )
 
 
@@ -55,7 +58,7 @@ async def ensure_stream(js: JetStreamContext, settings: BusSettings) -> None:
         except nats.js.errors.NotFoundError:
             await js.add_stream(wanted)
             return
-        keys = ("subjects", "max_bytes", "discard", "duplicate_window")
+        keys = ("subjects", "max_bytes", "discard", "duplicate_window", "compression")
         changes = {key: getattr(wanted, key) for key in keys if not _same(found, wanted, key)}
         if changes:
             await js.update_stream(found.evolve(**changes))
@@ -75,40 +78,43 @@ class Reader:
 
     async def tail(self, pattern: str, last: int) -> list[Event]:
         """The newest ``last`` events that match, oldest first. Raises BusUnavailable or ValueError."""
-        check_pattern(pattern)
+        through = Through(check_pattern(pattern))
+        patterns = (pattern, *through.also)
+        # Of what carries pieces beside what was asked for, nobody knows how many events hold the last of them.
+        at_least = self._settings.read_back_window if through.also else last
         with translated():
             state = (await self._js.stream_info(self._settings.stream)).state
             if last <= 0 or state.messages == 0:
                 return []
-            start = await self._start(pattern, last, state.first_seq, state.last_seq)
-            return await self._read(pattern, start, last)
+            start = await self._start(patterns, at_least, state.first_seq, state.last_seq)
+            return await self._read(patterns, start, through, last)
 
-    async def _start(self, pattern: str, last: int, first: int, end: int) -> int:
+    async def _start(self, patterns: Sequence[str], last: int, first: int, end: int) -> int:
         """A sequence from which at least ``last`` events match (or ``first``), found by halving."""
         low, high = first, max(first, end - last + 1)
-        if await self._count(pattern, high) >= last:
+        if await self._count(patterns, high) >= last:
             return high
         while high - low > last:
             middle = (low + high) // 2
-            count = await self._count(pattern, middle)
+            count = await self._count(patterns, middle)
             if last <= count <= 2 * last:
                 return middle
             low, high = (middle, high) if count > last else (low, middle)
         return low
 
-    async def _count(self, pattern: str, start: int) -> int:
+    async def _count(self, patterns: Sequence[str], start: int) -> int:
         """Events from ``start`` on that match."""
-        name, pending = await self._temporary(pattern, start)
+        name, pending = await self._temporary(patterns, start)
         await self._js.delete_consumer(self._settings.stream, name)
         return pending
 
-    async def _temporary(self, pattern: str, start: int) -> tuple[str, int]:
+    async def _temporary(self, patterns: Sequence[str], start: int) -> tuple[str, int]:
         """A consumer in memory that the server forgets by itself, and how much it has to give."""
         info = await self._js.add_consumer(
             self._settings.stream,
             config=api.ConsumerConfig(
                 name=f"tail-{uuid4().hex}",
-                filter_subject=pattern,
+                filter_subjects=list(patterns),
                 deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE,
                 opt_start_seq=max(1, start),
                 ack_policy=api.AckPolicy.NONE,
@@ -119,9 +125,9 @@ class Reader:
         )
         return info.name, info.num_pending or 0
 
-    async def _read(self, pattern: str, start: int, last: int) -> list[Event]:
+    async def _read(self, patterns: Sequence[str], start: int, through: Through, last: int) -> list[Event]:
         kept: deque[Event] = deque(maxlen=last)
-        name, left = await self._temporary(pattern, start)
+        name, left = await self._temporary(patterns, start)
         subscription = await self._js.pull_subscribe_bind(consumer=name, stream=self._settings.stream)
         try:
             while left > 0:
@@ -130,7 +136,7 @@ class Reader:
                 )
                 left -= len(messages)
                 for message in messages:
-                    _keep(kept, message.subject, message.data, message.headers)
+                    _keep(kept, through, message.subject, message.data, message.headers)
         finally:
             await subscription.unsubscribe()
             await self._js.delete_consumer(self._settings.stream, name)
@@ -158,9 +164,11 @@ class Reader:
         return message.time.timestamp() if message.time else float("inf")
 
 
-def _keep(kept: deque[Event], topic: str, body: bytes, headers: dict[str, str] | None) -> None:
+def _keep(
+    kept: deque[Event], through: Through, topic: str, body: bytes, headers: dict[str, str] | None
+) -> None:
     try:
-        kept.append(Event.from_bytes(topic, body, incoming_headers(headers)))
+        kept.extend(through.seen(Event.from_bytes(topic, body, incoming_headers(headers))))
     except MalformedEvent as error:
         log.debug("malformed event left out", topic=topic, reason=str(error))
 

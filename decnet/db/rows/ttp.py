@@ -95,18 +95,33 @@ class StoredRuleChange(TypedDict):
     kind: str
 
 
-class WindowHitFacts(TypedDict):
-    """One view of one event that counts for a window rule; ``ts`` is event time, ``keep_until`` wall clock."""
+class WindowHitKey(TypedDict):
+    """Which view of which event counts for which key (slot) of a window rule."""
 
     slot: str
     source_kind: str
     source_id: str
     pos: int
+
+
+class WindowMark(WindowHitKey):
+    """A hit as far as it is counted; ``ts`` is event time."""
+
     ts: float
     steps: int
     value: str
+
+
+class WindowReason(WindowHitKey):
+    """What makes a tag of a hit."""
+
     who: Mapping[str, str | None]
     why: JsonObject
+
+
+class WindowHitFacts(WindowMark, WindowReason):
+    """One view of one event that counts for a window rule; ``keep_until`` is wall clock."""
+
     keep_until: float
 
 
@@ -135,6 +150,8 @@ class StoredTag(TypedDict):
     rule_version: int
     technique_id: str
     sub_technique_id: str | None
+    tactic: str
+    confidence: float
     evidence: JsonObject | None
     replaced_by: str | None
 

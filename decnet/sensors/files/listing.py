@@ -44,10 +44,14 @@ class Listed:
 class Listing:
     """Lists one sensor's path again and again; what a file's first bytes say is remembered until it changes."""
 
-    def __init__(self, path: Path, max_files: int, sniff: Sniff | None = None) -> None:
+    def __init__(
+        self, path: Path, max_files: int, sniff: Sniff | None = None, *, by_content: bool = False
+    ) -> None:
+        """``by_content``: every file is asked, since logs of several kinds lie side by side under any name."""
         self._path = path
         self._max = max_files
         self._sniff = sniff
+        self._by_content = by_content
         self._said: dict[str, tuple[tuple[int, ...], str]] = {}
 
     def look(self) -> Listed:
@@ -64,8 +68,8 @@ class Listing:
 
     def _directory(self, listed: Listed) -> None:
         names = os.listdir(self._path)
-        logs = sorted((n for n in names if is_log_name(n)), key=reading_order)
-        others = sorted(n for n in names if not is_log_name(n))
+        logs = sorted((n for n in names if self._is_log(n)), key=reading_order)
+        others = sorted(set(names) - set(logs))
         chosen = logs[: self._max]
         for name in others[: max(self._max - len(logs), 0)]:
             why = self._why_not(os.path.join(self._path, name), name)
@@ -78,6 +82,10 @@ class Listing:
             listed.passed[str(self._path)] = f"too many files: {listed.over} were not looked at"
         listed.paths = [str(self._path / name) for name in sorted(chosen, key=reading_order)]
         self._said = {path: said for path, said in self._said.items() if path in listed.passed or not said[1]}
+
+    def _is_log(self, name: str) -> bool:
+        """Whether a name alone is enough."""
+        return not self._by_content and is_log_name(name)
 
     def _single(self, listed: Listed) -> None:
         base, folder = self._path.name, self._path.parent

@@ -42,7 +42,8 @@ Pair = tuple[FoundFile, FileRecord]
 class Tailer:
     """Reads one sensor's path; ``start`` is start or end, and applies to what is there at first.
 
-    ``sniff`` says of a file in a directory whose name tells nothing whether it is a log; ``clock`` gives epoch seconds.
+    ``sniff`` says of a file in a directory whose name tells nothing whether it is a log, ``by_content`` of every file;
+    ``clock`` gives epoch seconds.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class Tailer:
         start: str = "start",
         sniff: Sniff | None = None,
         clock: Callable[[], float] = time.time,
+        *,
+        by_content: bool = False,
     ) -> None:
         self._path = path
         self._limits = limits
         self._start = start
         self._clock = clock
-        self._listing = Listing(path, limits.max_files, sniff)
+        self._listing = Listing(path, limits.max_files, sniff, by_content=by_content)
         self._disk = DiskLook(clock)
         self._cutter = Cutter(limits.max_line_bytes)
         self._records: list[FileRecord] = []

@@ -81,6 +81,11 @@ class _Pending:
         return self.parts[0].startswith(b'{"') and not self.parts[-1].rstrip().endswith((b",", b"[", b":"))
 
     @property
+    def breaks_off(self) -> bool:
+        """Whether the text is an object of one line that breaks off, and nothing says that it goes on."""
+        return self.torn_before_object and not self.parts[-1].rstrip().endswith(b"{")
+
+    @property
     def opens_list(self) -> bool:
         """Whether the text is no more than the opening of a list over lines (``{"logs": [``)."""
         return (
@@ -96,10 +101,16 @@ class _Pending:
 class Unwrapper:
     """Unwraps the lines of one sensor; unfinished pieces are kept for each file, ``max_bytes`` of each at most."""
 
-    def __init__(self, wanted: Wanted, max_bytes: int, otherwise: str = "no_eventid") -> None:
-        """``otherwise`` is the reason for an object that is no event and looks like nobody's."""
+    def __init__(
+        self, wanted: Wanted, max_bytes: int, otherwise: str = "no_eventid", *, by_line: bool = False
+    ) -> None:
+        """``otherwise`` is the reason for an object that is no event and looks like nobody's.
+
+        ``by_line``: the program writes an object a line, and one that breaks off with its line is broken.
+        """
         self._wanted = wanted
         self._otherwise = otherwise
+        self._by_line = by_line
         self._max_bytes = max_bytes
         self._open: dict[str, _Pending] = {}
         self.dropped = 0
@@ -239,7 +250,8 @@ class Unwrapper:
         if (ended := self._keep(path, data)) is not None:
             return ended
         if not self._open[path].whole:
-            return Found()
+            broken = self._by_line and self._open[path].breaks_off
+            return Found(tuple(self._broken(path)), "not_json") if broken else Found()
         text = b"\n".join(self._open.pop(path).parts)
         value = decoded(text)
         objects, left = ([value], b"") if value is not None else split(text)

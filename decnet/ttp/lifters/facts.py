@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from decnet.hostile import storable_text
-from decnet.ttp.conditions import PatternError, compile_pattern
+from decnet.patterns import PatternError, compile_pattern
 from decnet.ttp.lifter_registry import Finding
 
 MAX_ITEMS = 1000

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -151,9 +151,21 @@ class SessionsMixin(SqlRepository):
         async with self._write() as session:
             await self._upsert(session, _SESSION, rows, {"tagged_at": greatest})
 
-    async def untagged_sessions(self, limit: int) -> list[EndedPayload]:
-        """Ended sessions without a mark, oldest first, as ``session.ended`` payloads (epoch seconds)."""
+    async def unmark_sessions_tagged(self, ids: Iterable[str]) -> None:
+        """Takes the marks of sessions away, so that they are judged once more."""
+        async with self._write() as session:
+            for part in chunks(sorted(set(ids))):
+                marked = update(_SESSION).where(_SESSION.c.session_id.in_(part))
+                await session.execute(marked.values(tagged_at=None))
+
+    async def untagged_sessions(self, limit: int, of: Collection[str] | None = None) -> list[EndedPayload]:
+        """Ended sessions without a mark, oldest first, as ``session.ended`` payloads (epoch seconds).
+
+        ``of`` asks for some sessions only.
+        """
         query = select(_SESSION).where(*_UNTAGGED)
+        if of is not None:
+            query = query.where(_SESSION.c.session_id.in_(of))
         async with self._read() as session:
             rows = await self._rows(
                 session, query.order_by(_SESSION.c.ended_at, _SESSION.c.session_id).limit(limit)

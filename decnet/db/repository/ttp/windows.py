@@ -8,12 +8,15 @@ from sqlalchemy import delete, select, tuple_
 
 from decnet.db.repository.base import SqlRepository, chunks
 from decnet.db.repository.locks import window_lock
-from decnet.db.rows.ttp import WindowFire, WindowFireFacts, WindowHitFacts
+from decnet.db.rows.ttp import WindowFire, WindowFireFacts, WindowHitFacts, WindowMark, WindowReason
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.runtime import Lease
 from decnet.db.schema.ttp import RuleChangeRow, TTPRuleState, WindowFireRow, WindowHitRow
 
 _HIT, _FIRE = table_of(WindowHitRow), table_of(WindowFireRow)
+_KEY = (_HIT.c.slot, _HIT.c.source_kind, _HIT.c.source_id, _HIT.c.pos)
+HitKey = tuple[str, str, str, int]
+"""slot, source_kind, source_id, pos."""
 _STATE, _CHANGE, _LEASE = table_of(TTPRuleState), table_of(RuleChangeRow), table_of(Lease)
 
 
@@ -33,21 +36,29 @@ class WindowsMixin(SqlRepository):
             for part in chunks(rows):
                 await self._upsert(session, _HIT, part)
 
-    async def window_hits(self, slots: Sequence[str]) -> list[WindowHitFacts]:
-        """All hits of the slots, in no order."""
+    async def window_marks(self, slots: Sequence[str]) -> list[WindowMark]:
+        """All hits of the slots as far as they are counted, in no order: there are many, and few make a tag."""
         async with self._read() as session:
-            out: list[WindowHitFacts] = []
+            out: list[WindowMark] = []
             for part in chunks(slots):
-                found = select(_HIT).where(_HIT.c.slot.in_(part))
-                out += await self._rows(session, found, WindowHitFacts)
+                found = select(*_KEY, _HIT.c.ts, _HIT.c.steps, _HIT.c.value).where(_HIT.c.slot.in_(part))
+                out += await self._rows(session, found, WindowMark)
         return out
 
-    async def drop_window_hits(self, keys: Sequence[tuple[str, str, str, int]]) -> None:
-        """Forgets hits by (slot, source_kind, source_id, pos)."""
-        columns = tuple_(_HIT.c.slot, _HIT.c.source_kind, _HIT.c.source_id, _HIT.c.pos)
+    async def window_reasons(self, keys: Sequence[HitKey]) -> list[WindowReason]:
+        """What makes tags of some hits, in no order."""
+        async with self._read() as session:
+            out: list[WindowReason] = []
+            for part in chunks(keys, 200):
+                found = select(*_KEY, _HIT.c.who, _HIT.c.why).where(tuple_(*_KEY).in_(part))
+                out += await self._rows(session, found, WindowReason)
+        return out
+
+    async def drop_window_hits(self, keys: Sequence[HitKey]) -> None:
+        """Forgets hits."""
         async with self._write() as session:
             for part in chunks(keys, 200):
-                await session.execute(delete(_HIT).where(columns.in_(part)))
+                await session.execute(delete(_HIT).where(tuple_(*_KEY).in_(part)))
 
     async def purge_window_hits(self, now: float) -> int:
         """Forgets hits whose ``keep_until`` lies before ``now`` (wall clock, epoch seconds); how many."""

@@ -1,0 +1,1 @@
+"""Logs of other honeypots and sensors: one reader, and a table (``*.yaml``) for each format."""
