@@ -15,7 +15,7 @@ from decnet_tui.cli import common
 from decnet_tui.cli.identities import place_text
 from decnet_tui.cli.lists import Asn, Attacker, Country, no_match
 from decnet_tui.model import identities as linked
-from decnet_tui.model.attackers import Where, place_row
+from decnet_tui.model.places import Placed, Where, place_row, placed
 from decnet_tui.model.words import addresses_text, counted, day
 
 if TYPE_CHECKING:
@@ -104,6 +104,10 @@ def campaign(
         typer.echo(line)
 
 
+class PlacedMember(linked.CampaignMember, Placed):
+    """One address of a campaign, and where it is."""
+
+
 async def campaign_page(repo: BaseRepository, places: Places, which: str) -> dict[str, Any]:
     """The row of ``campaigns``, with where its addresses are. Raises DecnetError for a campaign that is not known.
 
@@ -113,9 +117,9 @@ async def campaign_page(repo: BaseRepository, places: Places, which: str) -> dic
     told = await linked.page_of_campaign(repo, uuid)
     if told is None:
         raise DecnetError(f"campaign {uuid} has one address now, and is none until another comes")
-    members = [{**one, **place_row(places, one["attacker_ip"])} for one in told["members"]]
-    for one in members:
-        del one["unasked"]
+    members: list[PlacedMember] = [
+        {**one, **placed(place_row(places, one["attacker_ip"]))} for one in told["members"]
+    ]
     return {**told, "asked": before, "members": members}
 
 
@@ -146,7 +150,7 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
     yield from linked.page_lines("techniques", [f"{one:<10} {named(one)}" for one in told["techniques"]])
 
 
-def _member(one: Mapping[str, Any]) -> str:
+def _member(one: PlacedMember) -> str:
     return f"{visible(one['attacker_ip'] or '-', 45):<16} {place_text(one)}".rstrip()
 
 

@@ -15,8 +15,8 @@ import typer
 from decnet.errors import ExportError
 from decnet_tui.cli import common
 from decnet_tui.cli.lists import Asn, Campaign, Country
-from decnet_tui.model.attackers import Where, place_row
 from decnet_tui.model.identities import identity_meant, whose_rows
+from decnet_tui.model.places import Where, place_row
 from decnet_tui.model.words import counted
 
 if TYPE_CHECKING:

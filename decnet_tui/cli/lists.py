@@ -16,8 +16,9 @@ from decnet.config import Settings
 from decnet.events.ttp import SEVERITIES
 from decnet.ttp.severity import worse
 from decnet_tui.cli import common, emptiness
-from decnet_tui.model.attackers import Where, attacker_rows, country_text, network_text
+from decnet_tui.model.attackers import AttackerRow, attacker_rows
 from decnet_tui.model.identities import addresses_cell, campaign_id, campaign_label
+from decnet_tui.model.places import Where, country_text, network_text
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -300,14 +301,15 @@ def attackers(
         "ignored": ignored,
     }
 
-    async def ask() -> list[dict[str, Any]]:
+    async def ask() -> list[AttackerRow]:
         places = await asyncio.to_thread(Places.of, settings)
         async with common.repository(settings) as repo:
             return await attacker_rows(repo, places, filters, where, campaign)
 
-    rows = common.run(ask)
-    if not as_json:
-        rows = [{**row, **_attacker_cells(row)} for row in rows]
+    found = common.run(ask)
+    rows: Sequence[Mapping[str, Any]] = (
+        found if as_json else [{**row, **_attacker_cells(row)} for row in found]
+    )
     columns = (
         "attacker_ip", "country", "as_name", "first_seen", "last_seen", "session_count", "decky_count", "severity",
         "techniques", "campaigns", "did", "attacker_uuid",
@@ -317,7 +319,7 @@ def attackers(
     )
 
 
-def _attacker_cells(row: Mapping[str, Any]) -> dict[str, Any]:
+def _attacker_cells(row: AttackerRow) -> dict[str, Any]:
     named = [campaign_label(uuid) for uuid in row["campaigns"]]
     return {"country": country_text(row), "as_name": network_text(row), "campaigns": addresses_cell(named, 2)}
 

@@ -12,8 +12,8 @@ import typer
 
 from decnet_tui.cli import common, emptiness
 from decnet_tui.cli.lists import Asn, Campaign, Country, no_match
-from decnet_tui.model.attackers import Where, country_text, network_text, place_row
 from decnet_tui.model.identities import whose_rows
+from decnet_tui.model.places import Where, country_text, network_text, place_row
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository

@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
+from decnet.db.rows.linking import CampaignName, ListedIdentity
+from decnet.db.rows.lists import ListedAttacker, Often
 from decnet.hostile import visible
-from decnet_tui.model.attackers import country_text, network_text
 from decnet_tui.model.identities import campaign_line, identity_label, why_lines
+from decnet_tui.model.places import Placed, country_text, network_text
 from decnet_tui.model.words import addresses_text, counted, day, span
+
+
+class ActorPage(ListedAttacker, Placed):
+    """One attacker, with what its page begins with."""
+
+    ptr: str | None
+    severity: str | None
+    did: str | None
+    files: list[str]
+    clients: list[Often]
+    identity: ListedIdentity | None
+    campaigns_named: list[CampaignName]
+
+
+class Linked(TypedDict):
+    """What of a page says with whom an attacker is one."""
+
+    identity: ListedIdentity | None
+    campaigns_named: list[CampaignName]
+
 
 REASONS = 5
 """Reasons of its identity on the page; the identity's page has all."""
 _LONGEST = 200
 
 
-def where_line(told: Mapping[str, Any], place: Mapping[str, Any]) -> str:
+def where_line(told: ActorPage, place: Mapping[str, Any]) -> str:
     """Address, country and network with the age of the file that says so, name and lists; ``place`` as of a look-up."""
     age = place.get("country_age_s") if place.get("country_age_s") is not None else place.get("as_age_s")
     parts = [
@@ -29,7 +51,7 @@ def where_line(told: Mapping[str, Any], place: Mapping[str, Any]) -> str:
     return "  ".join(part for part in parts if part)
 
 
-def linked_lines(told: Mapping[str, Any], reasons: int = REASONS) -> Iterator[str]:
+def linked_lines(told: Linked, reasons: int = REASONS) -> Iterator[str]:
     """Of which identity and campaigns it is part, and why."""
     row = told["identity"]
     if row is not None and row["state"] == "joined":
@@ -40,7 +62,7 @@ def linked_lines(told: Mapping[str, Any], reasons: int = REASONS) -> Iterator[st
         yield f"CAMPAIGN {campaign_line(one)}"
 
 
-def seen_line(told: Mapping[str, Any]) -> str:
+def seen_line(told: ActorPage) -> str:
     """When it was seen, how often, how bad that was, and what it did."""
     first, last = (day(at) for at in (told["first_seen"], told["last_seen"]))
     sessions, decoys = counted(told["session_count"], "session"), counted(told["decky_count"], "decoy")
@@ -49,7 +71,7 @@ def seen_line(told: Mapping[str, Any]) -> str:
     return f"seen {first} .. {last}  {sessions} on {decoys}  {bad}{did}"
 
 
-def client_text(told: Mapping[str, Any]) -> str:
+def client_text(told: ActorPage) -> str:
     """What its clients say they are, the rarest first, each with how common it is."""
     clients = sorted(told["clients"], key=lambda one: (one["attackers"], one["value"]))
     shown = [f"{visible(one['value'], 60)} (at {addresses_text(one['attackers'])})" for one in clients[:2]]

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from decnet.db.rows.lists import ListedAttacker
 from decnet.events.intel import Answer
 from decnet_tui.model.identities import whose_rows
+from decnet_tui.model.places import Placed, Where, place_row, placed
 from decnet_tui.model.reputation import told_by
 
 if TYPE_CHECKING:
@@ -16,23 +18,26 @@ if TYPE_CHECKING:
     from decnet.intel.places import Places
 
 PTR = "ptr"
-Row = dict[str, Any]
-NOWHERE: Row = {
-    "country": None,
-    "allocated": False,
-    "asn": None,
-    "as_name": None,
-    "lists": [],
-    "unasked": None,
-}
-"""The place of an address of which nothing is known."""
 
 
-class Where(TypedDict, total=False):
-    """What of the place of an attacker is asked for: a country's two letters, the number of a network."""
+class Opinion(TypedDict):
+    """What somebody says of an address, and when that was."""
 
-    country: str | None
-    asn: int | None
+    source: str
+    verdict: str
+    at: datetime
+
+
+class AttackerRow(ListedAttacker, Placed):
+    """One row of ``attackers``: what it did, where it is, and what others say of it."""
+
+    campaigns: list[str]
+    ptr: str | None
+    reputation: list[Opinion]
+    new: bool
+    severity: str | None
+    did: str | None
+    files: list[str]
 
 
 async def attacker_rows(
@@ -41,42 +46,45 @@ async def attacker_rows(
     filters: Mapping[str, Any],
     where: Where,
     campaign: str | None = None,
-) -> list[Row]:
+) -> list[AttackerRow]:
     """Rows of ``attackers``; ``filters`` are those of the query. Raises DecnetError for a campaign that is not known."""
     whose = await whose_rows(repo, places, where, campaign, bool(filters.get("ignored")))
     rows = await repo.list_attackers(**filters, whose=whose)
     uuids = [row["attacker_uuid"] for row in rows]
     told = await repo.attackers_told(uuids, bool(filters.get("ignored")))
     campaigns = await repo.campaigns_by_attacker(uuids)
+    since = filters.get("since")
     return [
         _row(
-            {**row, "campaigns": [one["campaign_uuid"] for one in campaigns.get(row["attacker_uuid"], ())]},
-            place_row(places, row["attacker_ip"]),
+            row,
+            placed(place_row(places, row["attacker_ip"])),
+            [one["campaign_uuid"] for one in campaigns.get(row["attacker_uuid"], ())],
             told.get(row["attacker_uuid"]),
-            filters.get("since"),
+            since,
         )
         for row in rows
     ]
 
 
-def place_row(places: Places, address: str | None) -> Row:
-    """Country, network and lists of an address, as columns; ``unasked`` is why it was not looked up."""
-    if address is None:
-        return dict(NOWHERE)
-    try:
-        row = places.lookup(address).row(0.0)
-    except ValueError:
-        return {**NOWHERE, "unasked": "no"}
-    return {name: row[name] for name in NOWHERE}
+def ptr_of(answers: Sequence[Answer]) -> str | None:
+    """The name of the address, where somebody asked for it."""
+    return next((str(one.said[PTR]) for one in answers if one.said.get(PTR)), None)
 
 
-def _row(row: Row, place: Row, told: AttackerTold | None, since: datetime | None) -> Row:
+def _row(
+    row: ListedAttacker,
+    place: Placed,
+    campaigns: list[str],
+    told: AttackerTold | None,
+    since: datetime | None,
+) -> AttackerRow:
     answers: Sequence[Answer] = told["answers"] if told else ()
     first = row["first_seen"]
     return {
         **row,
-        **{name: value for name, value in place.items() if name != "unasked"},
-        "ptr": next((str(one.said[PTR]) for one in answers if one.said.get(PTR)), None),
+        **place,
+        "campaigns": campaigns,
+        "ptr": ptr_of(answers),
         "reputation": [
             {"source": one.provider, "verdict": told_by(one), "at": datetime.fromtimestamp(one.ts, UTC)}
             for one in answers
@@ -87,13 +95,3 @@ def _row(row: Row, place: Row, told: AttackerTold | None, since: datetime | None
         "files": told["files"] if told else [],
         "did": told["did"] if told else None,
     }
-
-
-def country_text(row: Mapping[str, Any]) -> str:
-    """A country in a column; where it is only where the address was given out, it says so."""
-    return "" if row["country"] is None else f"{row['country']}{'(alloc)' if row['allocated'] else ''}"
-
-
-def network_text(row: Mapping[str, Any]) -> str:
-    """A network in a column."""
-    return "" if row["asn"] is None else f"AS{row['asn']} {row['as_name'] or ''}".rstrip()

@@ -6,18 +6,19 @@ Knows no terminal: lines of text, made of rows; whatever attackers wrote is harm
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
+from decnet.db.rows.linking import ListedCampaign, ListedIdentity
 from decnet.hostile import visible
 from decnet_tui.model.event_text import short
+from decnet_tui.model.places import Where, place_row
 from decnet_tui.model.words import addresses_text, day
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
     from decnet.db.repository.conditions import Whose
-    from decnet.db.rows.linking import Against, Asset, CampaignName, ListedIdentity, Reason, SaidOf
+    from decnet.db.rows.linking import Against, Asset, CampaignName, Reason, SaidOf
     from decnet.intel.places import Places
-    from decnet_tui.model.attackers import Where
 
 KEY, HOST, FILE, TUNNEL = "key", "host", "sha256", "tunnel"
 SCRIPT, KIT, OPERATOR = "script", "campaign", "operator"
@@ -44,14 +45,13 @@ async def whose_rows(
 ) -> Whose:
     """Of whom a list is asked for: attackers of a place, and those of a campaign. Raises DecnetError for no such campaign."""
     from decnet.db.repository.conditions import Whose
-    from decnet_tui.model.attackers import place_row
 
     asked = {name: value for name, value in where.items() if value is not None}
     attackers: list[str] | None = None
     if asked:
         known = ((uuid, place_row(places, ip)) for uuid, ip in await repo.known_addresses(ignored))
         attackers = [
-            uuid for uuid, place in known if all(place[name] == value for name, value in asked.items())
+            uuid for uuid, place in known if all(place.get(name) == value for name, value in asked.items())
         ]
     return Whose(attackers, await campaign_id(repo, campaign))
 
@@ -83,7 +83,23 @@ async def identity_meant(repo: BaseRepository, text: str) -> tuple[str, str | No
     return found
 
 
-async def page_of_campaign(repo: BaseRepository, uuid: str) -> dict[str, Any] | None:
+class CampaignMember(TypedDict):
+    """One address of a campaign, with its identity as it is now."""
+
+    attacker_uuid: str
+    attacker_ip: str | None
+    identity_uuid: str | None
+
+
+class CampaignPage(ListedCampaign):
+    """A campaign with its addresses and those of its identities that have several."""
+
+    members: list[CampaignMember]
+    joined: list[ListedIdentity]
+    cannot_tell: list[str]
+
+
+async def page_of_campaign(repo: BaseRepository, uuid: str) -> CampaignPage | None:
     """The row of ``campaigns`` with its addresses and joined identities; None for one that has one address now."""
     rows = await repo.list_campaigns(limit=1, ignored=True, campaign=uuid)
     if not rows:
@@ -91,7 +107,7 @@ async def page_of_campaign(repo: BaseRepository, uuid: str) -> dict[str, Any] | 
     (row,) = rows
     known = await repo.addresses_of_attackers(row["attacker_uuids"])
     whose = await repo.identities_now(row["attacker_uuids"])
-    members = [
+    members: list[CampaignMember] = [
         {"attacker_uuid": one, "attacker_ip": known.get(one), "identity_uuid": whose.get(one)}
         for one in row["attacker_uuids"]
     ]

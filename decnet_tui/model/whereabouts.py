@@ -10,9 +10,9 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from decnet_tui.model.attackers import NOWHERE, Row, place_row
+from decnet_tui.model.places import PlaceRow, nowhere, place_row
 
 if TYPE_CHECKING:
     from decnet.config import Settings
@@ -31,7 +31,7 @@ class Whereabouts:
         self, settings: Settings | None, clock: Callable[[], float] = time.monotonic, kept: int = KEPT
     ) -> None:
         self._settings, self._clock, self._kept = settings, clock, kept
-        self._known: OrderedDict[str, Row] = OrderedDict()
+        self._known: OrderedDict[str, PlaceRow] = OrderedDict()
         self._reading = False
         self._read_at = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -41,10 +41,10 @@ class Whereabouts:
         self.problem = ""
         """Why no file could be asked."""
 
-    def of(self, address: str | None) -> Row:
+    def of(self, address: str | None) -> PlaceRow:
         """Country, network and lists of an address, as columns; all unknown while the files are not read yet."""
         if self.places is None or address is None:
-            return dict(NOWHERE)
+            return nowhere()
         row = self._known.get(address)
         if row is None:
             row = self._known[address] = place_row(self.places, address)
@@ -54,7 +54,7 @@ class Whereabouts:
             self._known.move_to_end(address)
         return row
 
-    def told(self, address: str | None) -> Row:
+    def told(self, address: str | None) -> dict[str, Any]:
         """The same with who says it and how old that is; empty while nothing is known."""
         if self.places is None or address is None:
             return {}

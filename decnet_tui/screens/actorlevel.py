@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from decnet.db.rows.linking import CampaignName, ListedIdentity, MemberSeen
 from decnet.db.rows.lists import AttackerTold, ListedAttacker, ListedSession, Often
 from decnet.hostile import visible
 from decnet_tui.model.access import Session, need_store
-from decnet_tui.model.actor_page import client_text, linked_lines, seen_line, where_line
-from decnet_tui.model.attackers import PTR, country_text, network_text
+from decnet_tui.model.actor_page import ActorPage, client_text, linked_lines, seen_line, where_line
+from decnet_tui.model.attackers import ptr_of
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.identities import campaign_label, identity_label
 from decnet_tui.model.keys import key
+from decnet_tui.model.places import country_text, network_text, placed
 from decnet_tui.model.scope import Scope, scope_of
 from decnet_tui.model.words import addresses_text, counted, day, lasted
 from decnet_tui.screens.base import View
@@ -82,7 +82,8 @@ class ActorLevel(PageLevel):
         if data.row is None:
             self.lose(f"No source {visible(self.label, 60)} is stored.")
             return
-        self.row, self.attacker = _told(data), data.row["attacker_uuid"]
+        told = _told(data, data.row)
+        self.row, self.attacker = dict(told), told["attacker_uuid"]
         members = [one for one in data.members if one["attacker_uuid"] != data.row["attacker_uuid"]]
         self.addresses = [one["attacker_ip"] for one in data.members if one["attacker_ip"]]
         ip = str(data.row["attacker_ip"] or self.label)
@@ -95,7 +96,7 @@ class ActorLevel(PageLevel):
         )
         where = data.where
         self.say(
-            _head(data, self.row),
+            _head(data, told),
             [
                 *self.listed(OTHERS, f"OTHER ADDRESSES of {_whose(data)}", members, lambda one: _member(one, where),
                              _named, lambda one: _page(self.feed, one)),
@@ -122,25 +123,22 @@ class ActorLevel(PageLevel):
         return f"{key('open')}: commands"
 
 
-def _told(data: Read) -> dict[str, Any]:
-    assert data.row is not None
-    place = data.where.of(data.row["attacker_ip"])
+def _told(data: Read, row: ListedAttacker) -> ActorPage:
     told = data.told
-    answers = told["answers"] if told else []
     return {
-        **data.row,
-        **{name: value for name, value in place.items() if name != "unasked"},
-        "ptr": next((str(one.said[PTR]) for one in answers if one.said.get(PTR)), None),
+        **row,
+        **placed(data.where.of(row["attacker_ip"])),
+        "ptr": ptr_of(told["answers"] if told else ()),
         "severity": told["severity"] if told else None,
         "did": told["did"] if told else None,
         "files": told["files"] if told else [],
-        "clients": [dict(one) for one in data.clients],
+        "clients": data.clients,
         "identity": data.identity,
         "campaigns_named": data.campaigns,
     }
 
 
-def _head(data: Read, row: Mapping[str, Any]) -> list[str]:
+def _head(data: Read, row: ActorPage) -> list[str]:
     """The first lines: place, when and how bad, doubts, identity with reasons, campaigns; at most eight."""
     lines = [where_line(row, data.where.told(row["attacker_ip"])), seen_line(row)]
     lines += (
@@ -148,7 +146,7 @@ def _head(data: Read, row: Mapping[str, Any]) -> list[str]:
         if data.suspected
         else []
     )
-    linked = list(linked_lines({**row, "campaigns_named": data.campaigns[:1]}, REASONS))
+    linked = list(linked_lines({"identity": row["identity"], "campaigns_named": data.campaigns[:1]}, REASONS))
     if len(data.campaigns) > 1:
         linked[-1] += f"  and {counted(len(data.campaigns) - 1, 'campaign')} more"
     return [*lines, *([client_text(row)] if row["clients"] else []), *linked]

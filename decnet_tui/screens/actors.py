@@ -17,11 +17,11 @@ from decnet.hostile import visible
 from decnet.ids import identity_id
 from decnet.turns import in_turns
 from decnet_tui.model.access import Session, need_store
-from decnet_tui.model.attackers import NOWHERE, country_text, network_text
 from decnet_tui.model.event_text import short
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.identities import campaign_line
 from decnet_tui.model.keys import key
+from decnet_tui.model.places import country_text, network_text, nowhere, placed
 from decnet_tui.model.words import addresses_text, clock, counted
 from decnet_tui.screens.actorlevel import ActorLevel
 from decnet_tui.screens.base import TIME_WIDTHS, View
@@ -208,8 +208,8 @@ class ActorsLevel(TableLevel[ActorLine]):
         self.fill([self._with_place(row) for row in data.rows])
 
     def _with_place(self, row: ActorLine) -> ActorLine:
-        place = self.where.of(row["attacker_ip"]) if self.where is not None else NOWHERE
-        return {**row, **{name: place[name] for name in NOWHERE if name != "unasked"}}  # type: ignore[typeddict-item]
+        place = self.where.of(row["attacker_ip"]) if self.where is not None else nowhere()
+        return {**row, **placed(place)}
 
     def sync(self, now: float) -> bool:
         """Places come when their files have been read, or are others now."""

@@ -11,10 +11,11 @@ from decnet.db.rows.linking import ListedCampaign, ListedIdentity
 from decnet.db.rows.lists import ListedSession
 from decnet.hostile import visible
 from decnet_tui.model.access import Session, need_store
-from decnet_tui.model.attackers import country_text, network_text
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.identities import (
     ONE_KIT,
+    CampaignMember,
+    CampaignPage,
     addresses_cell,
     asset_line,
     campaign_label,
@@ -23,6 +24,7 @@ from decnet_tui.model.identities import (
     page_of_campaign,
 )
 from decnet_tui.model.keys import key
+from decnet_tui.model.places import country_text, network_text
 from decnet_tui.model.scope import Scope, campaign_scope
 from decnet_tui.model.words import addresses_text, clock, counted, day
 from decnet_tui.screens.actorlevel import ActorLevel, session_line
@@ -173,7 +175,9 @@ def _hosts(row: ListedCampaign) -> str:
 class Read(NamedTuple):
     """What is stored of one campaign."""
 
-    told: Mapping[str, Any] | None
+    told: CampaignPage | None
+    asked: str | None
+    """What it was called when it was asked for, where that was another one."""
     sessions: list[ListedSession]
     where: Whereabouts
 
@@ -194,9 +198,9 @@ class CampaignLevel(PageLevel):
         found = await repo.campaign_named(self.campaign)
         told = await page_of_campaign(repo, found[0]) if found is not None else None
         if found is None or told is None:
-            return Read(None, [], session.whereabouts)
+            return Read(None, None, [], session.whereabouts)
         sessions = await repo.list_sessions(limit=MAX_SESSIONS, ignored=True, whose=campaign_named(found[0]))
-        return Read({**told, "asked": found[1]}, sessions, session.whereabouts)
+        return Read(told, found[1], sessions, session.whereabouts)
 
     def load(self, data: Read) -> None:
         """Head and lists."""
@@ -206,22 +210,24 @@ class CampaignLevel(PageLevel):
                 "This campaign has one address now, or none: it is no campaign until another address comes."
             )
             return
-        self.row = dict(told)
+        self.row = {**told, "asked": data.asked}
         self.crumb = f"{campaign_label(told['campaign_uuid'])} {told['name']}"
-        self.say(_head(told), [*self._members(told, data.where), *self._evidence(told, data.sessions)])
+        self.say(
+            _head(told, data.asked), [*self._members(told, data.where), *self._evidence(told, data.sessions)]
+        )
 
-    def _members(self, told: Mapping[str, Any], where: Whereabouts) -> list[Entry]:
-        def line(one: Mapping[str, Any]) -> str:
+    def _members(self, told: CampaignPage, where: Whereabouts) -> list[Entry]:
+        def line(one: CampaignMember) -> str:
             place = where.of(one["attacker_ip"])
             said = (country_text(place), network_text(place), identity_label(one["identity_uuid"]))
             return f"{visible(one['attacker_ip'] or '-', 45):<16} {'  '.join(part for part in said if part)}"
 
-        def page(one: Mapping[str, Any]) -> View:
+        def page(one: CampaignMember) -> View:
             return ActorLevel(
                 self.feed, one["attacker_uuid"], str(one["attacker_ip"] or one["attacker_uuid"][:8])
             )
 
-        def named(one: Mapping[str, Any]) -> Mapping[str, Any]:
+        def named(one: CampaignMember) -> Mapping[str, Any]:
             return {**one, "key": one["attacker_uuid"]}
 
         def joined(one: ListedIdentity) -> View:
@@ -234,7 +240,7 @@ class CampaignLevel(PageLevel):
                          lambda one: {**one, "key": one["identity_uuid"]}, joined),
         ]  # fmt: skip
 
-    def _evidence(self, told: Mapping[str, Any], sessions: list[ListedSession]) -> list[Entry]:
+    def _evidence(self, told: CampaignPage, sessions: list[ListedSession]) -> list[Entry]:
         name = load_catalogue().name
         title = (
             "SESSIONS"
@@ -275,9 +281,9 @@ class CampaignLevel(PageLevel):
         return [self.row, *super().records()] if self.row else []
 
 
-def _head(told: Mapping[str, Any]) -> list[str]:
+def _head(told: CampaignPage, asked: str | None) -> list[str]:
     first, last = (day(at) for at in (told["first_seen"], told["last_seen"]))
-    before = f"  {campaign_label(told['asked'])} is part of it now" if told["asked"] else ""
+    before = f"  {campaign_label(asked)} is part of it now" if asked else ""
     return [
         f"CAMPAIGN {campaign_label(told['campaign_uuid'])}  {told['name']}{before}",
         f"seen {first} .. {last}  {counted(told['sessions'], 'session')} of "
