@@ -1,4 +1,4 @@
-"""The console's App: it only wires feed, link, views, commands and widgets.
+"""The console's App: it only wires feed, connection, views, commands and widgets.
 
 One list widget shows whichever view is current; a paced tick lets that view take in what is new and
 repaints lines that differ. What a key does lives in ``commands``, what a view shows in ``screens``,
@@ -35,8 +35,8 @@ from decnet_tui.commands.typed import History
 from decnet_tui.keymap import Keys
 from decnet_tui.model import keys
 from decnet_tui.model.access import Session
+from decnet_tui.model.connection import Connection
 from decnet_tui.model.feed import Feed
-from decnet_tui.model.link import Link
 from decnet_tui.screens import VIEWS, header
 from decnet_tui.screens.actors import ActorsView
 from decnet_tui.screens.base import TextView, View, wrapped
@@ -86,7 +86,7 @@ class DecnetApp(App[str], inherit_bindings=False):
         use_colour(not self.no_color)
         self.settings, self.session, self.read_only = settings, session, read_only
         self.feed = Feed(settings.console.ring, settings.runtime.heartbeat_s)
-        self.link = Link(session.bus, self.feed)
+        self.connection = Connection(session.bus, self.feed)
         self.loader = Loader(session, self.feed)
         self.desk = Desk(self, settings.console.write_mode_min, read_only=read_only)
         self.write, self.propose = self.desk.write, self.desk.propose
@@ -207,7 +207,7 @@ class DecnetApp(App[str], inherit_bindings=False):
         follow = scope.title if scope is not None else ""
         badges = header.Badges(self.session.host, self.session.demo, self.write.left, follow)
         self._lines("head").show(
-            header.health_line(self.feed, self.link, badges, now, width),
+            header.health_line(self.feed, self.connection, badges, now, width),
             header.views_line(self.view.name, width),
             header.shown_line(self.view, width),
         )

@@ -11,8 +11,8 @@ from typing import Protocol
 from decnet_tui.commands.context import Context
 from decnet_tui.model import last_look
 from decnet_tui.model.access import store_errors
+from decnet_tui.model.connection import Connection
 from decnet_tui.model.feed import KNOWN_IPS
-from decnet_tui.model.link import Link
 from decnet_tui.screens.loading import Loader
 from decnet_tui.screens.since import SinceView
 from decnet_tui.screens.traffic import TrafficView
@@ -31,7 +31,7 @@ FULL_BY_ITSELF = 100_000
 class Beginning(Context, Protocol):
     """The console while it begins."""
 
-    link: Link
+    connection: Connection
     loader: Loader
     touched: float
     """When the last key came (monotonic seconds); 0 before the first."""
@@ -90,14 +90,14 @@ async def _until_live(console: Beginning) -> None:
     """What goes by is seen first: the database's library takes as long to load as all the rest."""
     try:
         async with asyncio.timeout(LIVE_WAIT_S):
-            await console.link.up.wait()
+            await console.connection.up.wait()
     except TimeoutError:
         return
 
 
 def _follow_bus(console: Beginning) -> None:
-    console.work(console.link.run, "link")
-    console.work(console.link.watch, "link-watch")
+    console.work(console.connection.run, "connection")
+    console.work(console.connection.watch, "connection-watch")
 
 
 async def _read_store(console: Beginning) -> bool:

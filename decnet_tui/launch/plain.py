@@ -17,9 +17,9 @@ from typing import TextIO
 from decnet.config import Settings
 from decnet.hostile import visible
 from decnet_tui.model.access import Session, store_errors
+from decnet_tui.model.connection import Connection
 from decnet_tui.model.feed import EventRow, Feed
 from decnet_tui.model.filters import parse_filter
-from decnet_tui.model.link import Link
 from decnet_tui.model.words import clock, counted
 from decnet_tui.widgets import glyphs
 
@@ -31,8 +31,8 @@ FILTER = "> -system.>"
 class PlainReader:
     """Turns a feed into lines: events that the filter shows, and states when they change."""
 
-    def __init__(self, feed: Feed, link: Link, host: str) -> None:
-        self._feed, self._link, self._host = feed, link, host
+    def __init__(self, feed: Feed, connection: Connection, host: str) -> None:
+        self._feed, self._connection, self._host = feed, connection, host
         self._filter = parse_filter(FILTER)
         self._next = 0
         self._said: dict[str, str] = {}
@@ -50,7 +50,7 @@ class PlainReader:
 
     def _states(self, now: float) -> list[str]:
         out = []
-        connected = "LIVE" if self._link.live else "DISCONNECTED" if self._link.retries else ""
+        connected = "LIVE" if self._connection.live else "DISCONNECTED" if self._connection.retries else ""
         if connected and self._changed("", connected):
             out.append(f"{clock(now)} {visible(self._host, 40)} {connected}")
         for name, model in sorted(self._feed.workers.items()):
@@ -73,16 +73,17 @@ async def run_plain(settings: Settings, session: Session, out: TextIO | None = N
     """Writes lines until SIGINT or SIGTERM. Raises BrokenPipeError when the reader of the output is gone."""
     glyphs.use(settings.console.glyphs, {})
     feed = Feed(settings.console.ring, settings.runtime.heartbeat_s)
-    link = Link(session.bus, feed)
+    connection = Connection(session.bus, feed)
     await session.open_store()
     if session.repo is not None:
         with suppress(*store_errors()):
             feed.load_heartbeats(await session.repo.heartbeats())
-    reader = PlainReader(feed, link, session.host)
+    reader = PlainReader(feed, connection, session.host)
     gone: BrokenPipeError | None = None
     async with asyncio.TaskGroup() as group:
         jobs = [
-            group.create_task(job, name=name) for name, job in (("link", link.run()), ("watch", link.watch()))
+            group.create_task(job, name=name)
+            for name, job in (("connection", connection.run()), ("watch", connection.watch()))
         ]
         try:
             await _write(reader, out or sys.stdout, _stop())

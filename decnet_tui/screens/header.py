@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from decnet.hostile import ELLIPSIS, visible
+from decnet_tui.model.connection import Connection
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.keys import key, view_key
-from decnet_tui.model.link import Link
 from decnet_tui.model.words import clock, count_short, span
 from decnet_tui.screens import VIEWS
 from decnet_tui.screens.base import View
@@ -34,11 +34,11 @@ class Badges:
     attached: bool = False
 
 
-def health_line(feed: Feed, link: Link, badges: Badges, now: float, width: int) -> Line:
+def health_line(feed: Feed, connection: Connection, badges: Badges, now: float, width: int) -> Line:
     """Line 1."""
     left: Line = [
         (f"{visible(badges.host, 20)} ", BOLD),
-        *_connection(feed, link),
+        *_connection(feed, connection),
         (f" lost {feed.lost}", BAD if feed.lost else PLAIN),
     ]
     if badges.follow:
@@ -60,12 +60,12 @@ def _troubles(feed: Feed, now: float) -> Line:
     return line
 
 
-def _connection(feed: Feed, link: Link) -> Line:
-    if link.live:
+def _connection(feed: Feed, connection: Connection) -> Line:
+    if connection.live:
         return [("LIVE", GOOD), (f" {count_short(feed.rates.per_second)}/s", PLAIN)]
-    if not link.retries and link.down_for() < 1:
+    if not connection.retries and connection.down_for() < 1:
         return [("connecting", FAINT)]
-    return [(f"DISCONNECTED {span(link.down_for())} (retry {link.retries})", BAD)]
+    return [(f"DISCONNECTED {span(connection.down_for())} (retry {connection.retries})", BAD)]
 
 
 def views_line(current: str, width: int) -> Line:

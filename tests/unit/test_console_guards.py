@@ -13,7 +13,7 @@ from decnet.hostile import MAX_DEPTH
 from decnet.ttp.rules import RuleState
 from decnet.ttp.store.base import RuleListing
 from decnet_tui.actions import forms
-from decnet_tui.model import event_text, feed, journal, link, playback
+from decnet_tui.model import connection, event_text, feed, journal, playback
 from decnet_tui.model.event_text import short
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.filters import Filter, FilterError, parse_filter
@@ -305,5 +305,5 @@ def test_the_limits_of_the_console_are_these() -> None:
         64,
         64,
     )
-    assert (pacing.GIVE_UP_S, pacing.LAST_S, link.READ_BACK) == (3.0, 0.5, 500)
+    assert (pacing.GIVE_UP_S, pacing.LAST_S, connection.READ_BACK) == (3.0, 0.5, 500)
     assert (event_text.LIMIT, event_text.SOURCE_LIMIT, MAX_DEPTH) == (240, 45, 32)

@@ -11,10 +11,10 @@ from sqlalchemy.exc import OperationalError
 
 from decnet.bus.base import Event
 from decnet.errors import BusError, DatabaseError, DecnetError
-from decnet_tui.model import link
+from decnet_tui.model import connection
 from decnet_tui.model.access import need_store, store_errors
+from decnet_tui.model.connection import Connection
 from decnet_tui.model.feed import Feed
-from decnet_tui.model.link import Link
 from decnet_tui.screens.base import TextView
 from decnet_tui.screens.loading import BADGE_S, EVERY_S, SOON_S, Loader
 from decnet_tui.widgets.pacing import GIVE_UP_S, LAST_S, Pace
@@ -55,12 +55,12 @@ class Line(FakeBus):
         return self.waiting.pop(0)
 
     async def read_back(self, _: str, limit: int) -> list[Event]:
-        assert limit == link.READ_BACK
+        assert limit == connection.READ_BACK
         self.reads += 1
         return self.past
 
 
-async def follow(line: Link) -> None:
+async def follow(line: Connection) -> None:
     with pytest.raises(BusError):
         await line._follow()
     line._following = False
@@ -70,7 +70,7 @@ async def follow(line: Link) -> None:
 async def test_what_was_lost_is_counted_over_all_subscriptions() -> None:
     bus = Line(Lossy([Event("a.b", {})], 3), Lossy([Event("a.b", {})], 0), Lossy([Event("a.b", {})], 4))
     feed = Feed()
-    line = Link(bus, feed, Clock())  # type: ignore[arg-type]
+    line = Connection(bus, feed, Clock())  # type: ignore[arg-type]
     seen = []
     for _ in range(3):
         await follow(line)
@@ -83,7 +83,7 @@ async def test_events_that_were_read_back_and_come_live_too_are_one() -> None:
     bus = Line(Lossy([first, second], 0), Lossy([Event("a.d", {})], 0))
     bus.past = [first]
     feed = Feed()
-    line = Link(bus, feed, Clock())  # type: ignore[arg-type]
+    line = Connection(bus, feed, Clock())  # type: ignore[arg-type]
     await follow(line)
     assert [row.topic for row in feed.ring] == ["ttp.rule.state.R1", "a.c"]
     assert not feed.notices, "what was read back is no news"
@@ -100,7 +100,7 @@ def link_gap(feed: Feed) -> str:
 async def test_a_gap_is_told_with_its_length_after_a_first_connection_only() -> None:
     clock = Clock()
     feed = Feed()
-    line = Link(Line(), feed, clock)  # type: ignore[arg-type]
+    line = Connection(Line(), feed, clock)  # type: ignore[arg-type]
     line._lost()
     clock.at += 5
     assert (line.down_for(), line.live) == (5.0, False)
@@ -125,8 +125,8 @@ async def test_it_waits_longer_each_time_and_never_gives_up(monkeypatch: pytest.
             raise asyncio.CancelledError
 
     fake = SimpleNamespace(sleep=sleep, Event=asyncio.Event)
-    monkeypatch.setattr(link, "asyncio", fake)
-    line = Link(Line(), Feed(), Clock())  # type: ignore[arg-type]
+    monkeypatch.setattr(connection, "asyncio", fake)
+    line = Connection(Line(), Feed(), Clock())  # type: ignore[arg-type]
     with pytest.raises(asyncio.CancelledError):
         await line.run()
     assert slept == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
@@ -136,7 +136,7 @@ async def test_it_waits_longer_each_time_and_never_gives_up(monkeypatch: pytest.
 async def test_the_watch_sees_a_transport_that_went_and_came_back(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, feed, seen = Clock(), Feed(), []
     bus = Line()
-    line = Link(bus, feed, clock)  # type: ignore[arg-type]
+    line = Connection(bus, feed, clock)  # type: ignore[arg-type]
     steps = iter([False, False, True, True])
 
     async def sleep(seconds: float) -> None:
@@ -148,7 +148,7 @@ async def test_the_watch_sees_a_transport_that_went_and_came_back(monkeypatch: p
             raise asyncio.CancelledError from None
         clock.at += 3
 
-    monkeypatch.setattr(link, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(connection, "asyncio", SimpleNamespace(sleep=sleep))
     line._was_up = line._following = True
     with pytest.raises(asyncio.CancelledError):
         await line.watch()
@@ -163,9 +163,9 @@ async def test_a_burst_lets_the_loop_turn(monkeypatch: pytest.MonkeyPatch) -> No
     async def sleep(seconds: float) -> None:
         turns.append(seconds)
 
-    monkeypatch.setattr(link, "asyncio", SimpleNamespace(sleep=sleep, Event=asyncio.Event))
+    monkeypatch.setattr(connection, "asyncio", SimpleNamespace(sleep=sleep, Event=asyncio.Event))
     bus = Line(Lossy([Event("a.b", {}) for _ in range(60)], 0))
-    await follow(Link(bus, Feed(), Clock()))  # type: ignore[arg-type]
+    await follow(Connection(bus, Feed(), Clock()))  # type: ignore[arg-type]
     assert turns == [0, 0]
 
 

@@ -19,7 +19,7 @@ _YIELD_EVERY = 25
 log = get_logger(__name__)
 
 
-class Link:
+class Connection:
     """Feeds one :class:`Feed` from one bus."""
 
     def __init__(self, bus: BaseBus, feed: Feed, clock: Callable[[], float] = time.monotonic) -> None:
