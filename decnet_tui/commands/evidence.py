@@ -112,19 +112,24 @@ def compare(console: Context, _: str) -> None:
 
 
 def _recording(console: Context) -> Level | None:
-    """What plays the recording of the session that is open or under the cursor."""
+    """What plays the recording of the session that is open or under the cursor, where there is one."""
     level = _level(console)
     if isinstance(level, CommandsLevel):
         return level.watch() if level.has_recording else None
-    session = level.record().get("session_id") if level is not None else None
-    return PlaybackLevel(console.feed, str(session)) if session else None
+    session = _session(level)
+    return PlaybackLevel(console.feed, session) if level is not None and session in level.recorded else None
+
+
+def _session(level: Level | None) -> str:
+    """The session under the cursor; empty for none."""
+    return str(level.record().get("session_id") or "") if level is not None else ""
 
 
 def watch(console: Context, _: str) -> None:
     """Plays the recording of the session under the cursor."""
     if (recording := _recording(console)) is not None:
         console.enter(recording)
-    elif isinstance(_level(console), CommandsLevel):
+    elif isinstance(level := _level(console), CommandsLevel) or _session(level):
         console.say("this session has no recording of its terminal")
     else:
         console.say(

@@ -65,6 +65,8 @@ class ActorLevel(PageLevel):
         row = rows[0]
         uuid, identity = row["attacker_uuid"], row["identity_uuid"]
         alerts = await repo.list_alerts(state="open", attacker=uuid, limit=1, ignored=True)
+        sessions = await repo.list_sessions(attacker=uuid, limit=MAX_SESSIONS, ignored=True)
+        self.recorded = await repo.recorded(one["session_id"] for one in sessions)
         return Read(
             row,
             (await repo.attackers_told([uuid], ignored=True)).get(uuid),
@@ -72,7 +74,7 @@ class ActorLevel(PageLevel):
             await repo.get_identity(identity) if identity else None,
             await repo.members_seen(identity) if identity else [],
             (await repo.campaigns_by_attacker([uuid])).get(uuid, []),
-            await repo.list_sessions(attacker=uuid, limit=MAX_SESSIONS, ignored=True),
+            sessions,
             bool(alerts),
             session.whereabouts,
         )

@@ -207,7 +207,9 @@ class SidesLevel(TableLevel[SideLine]):
 
     async def fetch(self, session: Session) -> list[EndedPayload]:
         """The sessions of both sides. Raises what the store raises."""
-        return await need_store(session).session_payloads(list(self._side))
+        repo = need_store(session)
+        self.recorded = await repo.recorded(self._side)
+        return await repo.session_payloads(list(self._side))
 
     def load(self, data: Sequence[EndedPayload]) -> None:
         """Rows with their side."""

@@ -200,6 +200,7 @@ class CampaignLevel(PageLevel):
         if found is None or told is None:
             return Read(None, None, [], session.whereabouts)
         sessions = await repo.list_sessions(limit=MAX_SESSIONS, ignored=True, whose=campaign_named(found[0]))
+        self.recorded = await repo.recorded(one["session_id"] for one in sessions)
         return Read(told, found[1], sessions, session.whereabouts)
 
     def load(self, data: Read) -> None:
@@ -309,9 +310,10 @@ class CampaignSessionsLevel(SessionsLevel):
 
     async def fetch(self, session: Session) -> list[ListedSession]:
         """The sessions. Raises what the store raises."""
-        return await need_store(session).list_sessions(
-            limit=MAX_LISTED, ignored=True, whose=campaign_named(self.campaign)
-        )
+        repo = need_store(session)
+        rows = await repo.list_sessions(limit=MAX_LISTED, ignored=True, whose=campaign_named(self.campaign))
+        self.recorded = await repo.recorded(row["session_id"] for row in rows)
+        return rows
 
     def unfilled(self) -> list[str]:
         """They may have been purged."""

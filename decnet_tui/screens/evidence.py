@@ -107,7 +107,10 @@ class SessionsLevel(TableLevel[ListedSession]):
 
     async def fetch(self, session: Session) -> list[ListedSession]:
         """The attacker's sessions. Raises what the store raises."""
-        return await need_store(session).list_sessions(attacker=self.attacker, limit=MAX_ROWS, ignored=True)
+        repo = need_store(session)
+        rows = await repo.list_sessions(attacker=self.attacker, limit=MAX_ROWS, ignored=True)
+        self.recorded = await repo.recorded(row["session_id"] for row in rows)
+        return rows
 
     def unfilled(self) -> list[str]:
         """No session yet."""
@@ -121,7 +124,7 @@ class SessionsLevel(TableLevel[ListedSession]):
 
     def about(self) -> str:
         """What can be opened."""
-        return f"{key('open')}: commands  {key('fired')}: rules  {key('watch')}: play"
+        return f"{key('open')}: commands  {key('fired')}: rules"
 
 
 def render_notes(payload: EndedPayload) -> str:
@@ -285,7 +288,9 @@ class TagsLevel(TableLevel[TagBehind]):
     async def fetch(self, session: Session) -> list[TagBehind]:
         """The newest tags. Raises what the store raises."""
         repo = need_store(session)
-        return await repo.tags_behind(self.technique, self.tactic, self.since or None, self.names, MAX_ROWS)
+        rows = await repo.tags_behind(self.technique, self.tactic, self.since or None, self.names, MAX_ROWS)
+        self.recorded = await repo.recorded(row["session_id"] for row in rows if row["session_id"])
+        return rows
 
     def unfilled(self) -> list[str]:
         """Nothing behind the cell."""
@@ -323,7 +328,10 @@ class RuleTagsLevel(TagsLevel):
 
     async def fetch(self, session: Session) -> list[TagBehind]:
         """The newest tags. Raises what the store raises."""
-        return await need_store(session).tags_of_rule(self.rule_id, self.names, MAX_ROWS)
+        repo = need_store(session)
+        rows = await repo.tags_of_rule(self.rule_id, self.names, MAX_ROWS)
+        self.recorded = await repo.recorded(row["session_id"] for row in rows if row["session_id"])
+        return rows
 
     def unfilled(self) -> list[str]:
         """It may be new, or the past was not judged by it."""

@@ -32,6 +32,8 @@ class Level(View):
 
     crumb = ""
     """Its part of the way there."""
+    recorded: frozenset[str] = frozenset()
+    """Sessions in its rows that have a recording of their terminal, as of the last read."""
     attacker = ""
     """The id or address of the attacker that it is about; empty when it is about none, or about several."""
 

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from decnet.config import ConsoleSettings, Settings
+from decnet.ids import attacker_id
 from decnet_tui.app import DecnetApp
 from decnet_tui.commands import COMMANDS
 from decnet_tui.commands.base import Command
+from decnet_tui.screens.evidence import CommandsLevel
 from decnet_tui.screens.levels import Level, LevelsView
 from tests.consolekit import StoreSession, shows
 from tests.dbkit import open_repo
-from tests.integration.test_console_flows import filled
+from tests.integration.test_console_flows import IP, filled
 from tests.integration.test_console_snapshots import (
     KEYS,
     NOW,
@@ -92,13 +94,30 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(console=ConsoleSettings(glyphs="ascii"), data_dir=tmp_path)
 
 
+def session_of(app: DecnetApp) -> str:
+    """The session that is open or under the cursor."""
+    level = app.view.level if isinstance(app.view, LevelsView) else app.view
+    return level.session_id if isinstance(level, CommandsLevel) else str(app.view.record().get("session_id"))
+
+
 async def test_a_key_stands_in_the_footer_exactly_while_it_does_something(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked_at: set[str] = set()
     wrong: list[str] = []
+    played: set[str] = set()
     async with open_repo("sqlite", tmp_path) as repo:
         await filled(repo, NOW)
+        recorded = {
+            "session_id": "s2",
+            "attacker_uuid": attacker_id(IP),
+            "attacker_ip": IP,
+            "keystrokes_ref": "k",
+        }
+        await repo.upsert_session(
+            {**recorded, "started_at": NOW - 40, "ended_at": NOW - 30, "command_count": 0}
+        )
+        await repo.upsert_recording("k", "s2", b"tty")
         await journalled(repo)
         await suspected(repo)
         await applied(repo, tmp_path)
@@ -120,12 +139,15 @@ async def test_a_key_stands_in_the_footer_exactly_while_it_does_something(
                             if could_stand(app, c) and did_something(app, c, monkeypatch)
                         }
                         looked_at |= shown
+                        if "watch" in shown:
+                            played.add(session_of(app))
                         if shown - ELSEWHERE != works - ELSEWHERE:
                             wrong.append(
                                 f"{level} line {at}: shown {sorted(shown - works)}, not shown {sorted(works - shown)}"
                             )
                         app.view.cursor = at
     assert not wrong, "\n".join(wrong)
+    assert played == {"s2"}, "the one session with a recording"
     assert looked_at >= {
         "open",
         "copy",

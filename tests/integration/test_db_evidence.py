@@ -355,6 +355,8 @@ async def test_fingerprints_and_recordings_are_kept_once(repo: BaseRepository) -
     assert await repo.recording("a") is None
     assert (await rows_of(repo, "recording", "key"))["c"]["session_id"] == "s0"
     assert await repo.missing_recordings(10) == [("b", "s1"), ("a", "s0")]
+    assert await repo.recorded(["s0", "s2", "none"]) == {"s2"}
+    assert await repo.recorded(["s0", "s1"]) == frozenset()
 
 
 async def test_the_queue_of_work_outside_the_outbox(

@@ -199,6 +199,14 @@ class AttackersMixin(IdentitiesMixin, SqlRepository):
             found = await session.execute(select(_RECORDING.c.data).where(_RECORDING.c.key == key))
             return found.scalar_one_or_none()
 
+    async def recorded(self, session_ids: Iterable[str]) -> frozenset[str]:
+        """Those of some sessions whose recording is stored; one query."""
+        which = among(_SESSION.c.session_id, sorted(set(session_ids)), self.db.dialect)
+        joined = _SESSION.join(_RECORDING, _RECORDING.c.key == _SESSION.c.keystrokes_ref)
+        async with self._read() as session:
+            found = await session.execute(select(_SESSION.c.session_id).select_from(joined).where(which))
+            return frozenset(found.scalars())
+
     async def missing_recordings(self, limit: int) -> list[tuple[str, str]]:
         """(key, session_id) of recordings that sessions name and nobody has copied yet, newest first."""
         here = select(_RECORDING.c.key).where(_RECORDING.c.key == _SESSION.c.keystrokes_ref).exists()
