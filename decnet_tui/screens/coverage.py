@@ -262,7 +262,7 @@ class MatrixLevel(Level):
         seen = {c.technique for t in self.tactics for c in t.seen}
         tags = sum(c.tags for t in self.tactics for c in t.seen)
         whom = self.scope.label if self.scope is not None else "everybody"
-        left = f"{whom}, {SPANS[self.choice][0]}   s span  left/right tactic"
+        left = f"{whom}, {SPANS[self.choice][0]}   {key('coverage.span')} span  left/right tactic"
         if self.filter_text:
             left += f"  filter {self.filter_text}"
         nothing = f"nothing was tagged yet: view {key('view.workers')} shows whether the sensors read"

@@ -9,6 +9,7 @@ from typing import Any
 from decnet.db.rows.fleet import DeckyRow, MutationRow
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
+from decnet_tui.model.keys import key
 from decnet_tui.model.words import clock, counted, services_text, span
 from decnet_tui.screens.table import Column, TableView
 from decnet_tui.widgets import glyphs
@@ -114,7 +115,7 @@ class FleetView(TableView[DeckyLine]):
 
     def about(self) -> str:
         """What can be done."""
-        return "M mutates  I interval"
+        return f"{key('decky.mutate')} mutates  {key('decky.interval')} interval"
 
     def row_detail(self, row: DeckyLine) -> list[str]:
         """Desired and observed, why, then the history."""

@@ -132,9 +132,12 @@ class WorkersView(SectionsView):
         well, known = self.feed.worker_counts(time.time())
         silent = self.feed.silent_sensors()
         more = f"  {counted(silent, 'sensor')} not ok" if silent else ""
-        bus = " and the bus" * ("bus" in self.feed.workers)
+        model = self.feed.workers.get("bus")
+        bus = " and the bus" * (
+            model is not None and model.status(time.time(), self.feed.heartbeat_s) == "ok"
+        )
         counts = (
-            f"all {counted(known, 'worker')}{bus}"
+            f"{'all ' * (known > 1)}{counted(known, 'worker')}{bus}"
             if well == known
             else f"{well} of {counted(known, 'worker')}"
         )

@@ -47,7 +47,7 @@ def test_textual_still_has_the_private_driver() -> None:
 # --- keys in texts: the registry alone knows which key means what, and an operator may change it
 
 IN_A_TEXT = re.compile(
-    r"\b[Vv]iew \d|\b\d shows|(?:(?:^|[( ])(?:Enter|Esc)|(?:  |\()[A-Za-z=/\\]): [a-z]|\b[A-Z] (?:ends|works|on it|quits|follows|plays|tries)\b"
+    r"\b[Vv]iew \d|\b\d shows|(?:(?:^|[( ])(?:Enter|Esc)|(?:  |\()[A-Za-z=/\\]): [a-z]|\b[A-Z] (?:ends|works|on it|quits|follows|plays|tries|mutates|undoes)\b"
     r"|\bctrl\+p\b (?:shows|opens)"
 )
 """How a text looks that holds a key itself."""
@@ -81,6 +81,7 @@ def test_no_text_holds_a_key() -> None:
         "  i: sessions",
         "B on it in",
         "Q quits",
+        "M mutates",
         "ctrl+p shows all",
     ],
 )

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -645,3 +646,14 @@ def test_the_keys_of_a_form_are_whole_on_a_narrow_screen() -> None:
     ):
         lines = ["".join(text for text, _ in line) for line in pane.build(width, 8)]
         assert any(line.endswith(words) and len(line) < width for line in lines)
+
+
+@pytest.mark.parametrize(("age", "said"), [(0.0, "  1 worker and the bus ok"), (40.0, "  1 worker ok")])
+def test_the_bus_is_called_ok_only_while_it_is(
+    monkeypatch: pytest.MonkeyPatch, age: float, said: str
+) -> None:
+    feed = Feed()
+    monkeypatch.setattr("decnet_tui.screens.workers.time", SimpleNamespace(time=lambda: NOW))
+    feed.add(Event("system.ttp.health", {"state": "ok"}, ts=NOW), now=NOW)
+    feed.add(Event("system.bus.health", {"state": "ok"}, ts=NOW - age), now=NOW)
+    assert WorkersView(feed).status()[0].endswith(said)
