@@ -1,14 +1,16 @@
-"""The console's App: it only wires feed, link, views, commands and widgets.
+"""The console's App: it only wires feed, connection, views, commands and widgets.
 
 One list widget shows whichever view is current; a paced tick lets that view take in what is new and
 repaints lines that differ. What a key does lives in ``commands``, what a view shows in ``screens``,
-what is asked and sent in ``desk`` and ``changes``, when the store is read in ``loading``.
+what is asked and sent in ``actions``, when the store is read in ``screens.loading``. Commands know it as a
+:class:`~decnet_tui.commands.context.Context` only.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,36 +19,41 @@ from textual import events
 from textual.app import App, ComposeResult
 from textual.containers import Container
 from textual.screen import Screen
+from textual.worker import Worker
 
 from decnet.config import Settings
 from decnet.hostile import visible
 from decnet.logs import get_logger
-from decnet_tui import clipboard, commandline, glyphs
-from decnet_tui.beginning import begin
+from decnet_tui.actions.desk import Desk, Job
+from decnet_tui.actions.forms import Form
+from decnet_tui.actions.rule_form import RuleForm
 from decnet_tui.commands import CHANGES, COMMANDS
 from decnet_tui.commands.base import Command
-from decnet_tui.desk import Desk
-from decnet_tui.feed import Feed
-from decnet_tui.following import Following
+from decnet_tui.commands.beginning import begin
+from decnet_tui.commands.following import Following
+from decnet_tui.commands.typed import History
 from decnet_tui.keymap import Keys
-from decnet_tui.lastwords import error_console
-from decnet_tui.link import Link
-from decnet_tui.loading import Loader
-from decnet_tui.pacing import Pace
-from decnet_tui.ruleform import RuleForm
-from decnet_tui.scope import Scope, scope_of
+from decnet_tui.model import keys
+from decnet_tui.model.access import Session
+from decnet_tui.model.connection import Connection
+from decnet_tui.model.feed import Feed
 from decnet_tui.screens import VIEWS, header
+from decnet_tui.screens.actors import ActorsView
 from decnet_tui.screens.base import TextView, View, wrapped
 from decnet_tui.screens.found import FoundView
 from decnet_tui.screens.help import HelpView
-from decnet_tui.screens.levels import LevelsView
+from decnet_tui.screens.levels import Level, LevelsView
+from decnet_tui.screens.loading import Loader
 from decnet_tui.screens.palette import PaletteView
 from decnet_tui.screens.rules import RulesView
 from decnet_tui.screens.table import TableView
 from decnet_tui.screens.traffic import TrafficView
-from decnet_tui.session import Session
+from decnet_tui.widgets import clipboard, glyphs
 from decnet_tui.widgets.form import FormPane
+from decnet_tui.widgets.last_words import error_console
 from decnet_tui.widgets.line_list import LineList
+from decnet_tui.widgets.pacing import Pace
+from decnet_tui.widgets.panes import Panes
 from decnet_tui.widgets.prompt import Prompt, Question
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, TextLines, use_colour
 
@@ -79,24 +86,25 @@ class DecnetApp(App[str], inherit_bindings=False):
         use_colour(not self.no_color)
         self.settings, self.session, self.read_only = settings, session, read_only
         self.feed = Feed(settings.console.ring, settings.runtime.heartbeat_s)
-        self.link = Link(session.bus, self.feed)
+        self.connection = Connection(session.bus, self.feed)
         self.loader = Loader(session, self.feed)
         self.desk = Desk(self, settings.console.write_mode_min, read_only=read_only)
         self.write, self.propose = self.desk.write, self.desk.propose
         self.keys = Keys(COMMANDS, settings.console.keymap, CHANGES if read_only else frozenset())
-        self.palette = PaletteView(self.feed, self.keys)
+        keys.use(self.keys.names())
         shown: list[View] = [view(self.feed) for view in VIEWS]
+        shown += [
+            HelpView(self.feed, self.keys.help_lines(), str(settings.data_dir)),
+            PaletteView(self.feed, self.keys.offers()),
+            FoundView(self.feed),
+        ]
         self.views: dict[str, View] = {v.name: v for v in shown}
-        others = (HelpView(self.feed, self.keys, str(settings.data_dir)), self.palette, FoundView(self.feed))
-        self.views |= {v.name: v for v in others}
         self.detail_view = TextView(self.feed)
         self.traffic = self.view_of(TrafficView)
         self.view: View = self.traffic
         self.last_view = self.traffic.name
-        self.scope: Scope | None = None
-        self.following = Following(self)
-        self.filters_typed: list[str] = []
-        self.commands_typed: list[str] = []
+        self.panes: Panes
+        self.following, self.history = Following(self), History()
         self._detail_for: object = None
         self.pace = Pace(lambda: clipboard.ask_position(self))
         self._stale = False
@@ -125,11 +133,13 @@ class DecnetApp(App[str], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Starts to listen and to paint."""
-        self.pane, self.detail = self.query_one("#list", LineList), self.query_one("#detail", LineList)
+        self.panes = Panes(
+            self.screen, self.query_one("#list", LineList), self.query_one("#detail", LineList)
+        )
         self.prompt, self.form = self.query_one(Prompt), self.query_one(FormPane)
-        self.detail.show(self.detail_view)
+        self.panes.detail.show(self.detail_view)
         self.say("; ".join(self.keys.problems), bad=bool(self.keys.problems))
-        self.run_worker(begin(self), name="begin")
+        self.work(partial(begin, self), "begin")
         self.set_interval(TICK_S, self._tick)
         self.show_view(self.traffic.name)
 
@@ -162,9 +172,9 @@ class DecnetApp(App[str], inherit_bindings=False):
             self._stale = False
             self.repaint()
         if self.loader.badge_due():
-            self.run_worker(self.loader.load_badge(), name="badge")
+            self.work(self.loader.load_badge, "badge")
         if self.loader.due(self.view):
-            self.run_worker(self._load(self.view), name=f"load-{self.view.name}")
+            self.read_now()
         if self.write.ended():
             self.say("write mode is over")
 
@@ -178,7 +188,7 @@ class DecnetApp(App[str], inherit_bindings=False):
 
     def read_now(self) -> None:
         """Reads the store for the view that is shown, without waiting for its turn."""
-        self.run_worker(self._load(self.view), name=f"load-{self.view.name}")
+        self.work(partial(self._load, self.view), f"load-{self.view.name}")
 
     async def _load(self, view: View) -> None:
         await self.loader.load(view)
@@ -193,21 +203,27 @@ class DecnetApp(App[str], inherit_bindings=False):
         if not self.is_running or not self.screen.is_mounted:
             return
         now, width = self.now(), self.size.width
-        follow = self.scope.title if self.scope is not None else ""
+        scope = self.following.scope
+        follow = scope.title if scope is not None else ""
         badges = header.Badges(self.session.host, self.session.demo, self.write.left, follow)
         self._lines("head").show(
-            header.health_line(self.feed, self.link, badges, now, width),
+            header.health_line(self.feed, self.connection, badges, now, width),
             header.views_line(self.view.name, width),
             header.shown_line(self.view, width),
         )
-        self.pane.repaint()
+        self.panes.main.repaint()
         self._paint_detail()
         if self.view is self.traffic:
             self._lines("rate").show(self.traffic.rate_line(width))
         if self.screen.has_class("tall"):
             self._lines("strip").show(*header.strip_lines(self.feed, now, width))
         self._lines("narrow").show([(f"{width}x{self.size.height}: needs 60x12; still receiving", PLAIN)])
-        self._lines("foot").show([(self.keys.footer(self.view.keys_of(), width), FAINT)])
+        self._lines("foot").show(
+            [(self.keys.footer(self.view.keys_of(), width, self._does_something), FAINT)]
+        )
+
+    def _does_something(self, command: Command) -> bool:
+        return command.does_something(self)
 
     def repaint_soon(self) -> None:
         """Paints once the new layout is known."""
@@ -217,13 +233,14 @@ class DecnetApp(App[str], inherit_bindings=False):
         return self.query_one(f"#{id}", TextLines)
 
     def _paint_detail(self) -> None:
-        width = self.detail.size.width - 1
+        detail = self.panes.detail
+        width = detail.size.width - 1
         key = (self.view.name, self.view.detail_key(), width)
-        if not self.detail.display or width <= 0 or key == self._detail_for:
+        if not detail.display or width <= 0 or key == self._detail_for:
             return
         self._detail_for = key
         self.detail_view.show(wrapped(self.view.detail(), width))
-        self.detail.repaint()
+        detail.repaint()
 
     def say(self, text: str, *, bad: bool = False, good: bool = False) -> None:
         """The message line; it stays until the next message, one that warns of nothing until a key comes later."""
@@ -243,25 +260,31 @@ class DecnetApp(App[str], inherit_bindings=False):
         if view is not self.view:
             self.last_view = self.view.name if remember else self.last_view
             self.view = view
-        # Every class that changes styles all widgets anew: a key would wait for that.
-        self.screen.remove_class("detailed", "zoomed")
         self.screen.set_class(name == "coverage", "view-coverage")
         self._show_rate()
         view.sync(self.now())
-        self.pane.show(view)
-        self.pane.focus()
+        self.panes.show(view)
         self._detail_for = None
         self.repaint()
 
-    def open_in(self, name: str, key: Any) -> bool:
+    def open_in(self, name: str, key: Any) -> None:
         """Goes to a view and the row with that key; says so when the view has no such row (yet)."""
-        if name not in self.views:
-            return False
         before = self.view.name
         self.show_view(name)
         self.view.came_from = before if before != name else ""
-        self.run_worker(partial(self._go_to, self.view, key), name="open", group="open", exclusive=True)  # type: ignore[arg-type]
-        return True
+        self.work(partial(self._go_to, self.view, key), "open", instead=True)
+
+    def enter(self, level: Level) -> None:
+        """A level inside the row under the cursor; one of a view without levels opens among the actors."""
+        before = self.view
+        if isinstance(before, LevelsView):
+            before.enter(level)
+            self.show_view(before.name, remember=False)
+        else:
+            actors = self.view_of(ActorsView)
+            actors.enter_from(before, level)
+            self.show_view(actors.name)
+        self.read_now()
 
     async def _go_to(self, view: View, key: Any) -> None:
         if isinstance(view, LevelsView):
@@ -272,23 +295,6 @@ class DecnetApp(App[str], inherit_bindings=False):
             self.say(f"{view.title} shows no line {key}")
         view.entered_at = view.depth
         self.repaint()
-
-    def follow(self, scope: Scope | None, *, anew: bool = True) -> None:
-        """Shows one actor only in all views, or everybody again; not ``anew`` when it is over more or fewer names."""
-        self.scope = scope
-        for view in self.views.values():
-            view.set_scope(scope)
-        self.say(f"following {scope.title} in all views; F ends it" if scope else "everybody is shown again")
-        if anew:
-            self.following.look()
-        self.repaint()
-
-    def follow_name(self, name: str) -> None:
-        """Follows an address, an id, or an identity or campaign by what lists call it."""
-        if self.following.named(name):
-            return
-        key = "attacker_ip" if any(c in name for c in ".:") else "attacker_uuid"
-        self.follow(scope_of({key: name}))
 
     def _take_news(self) -> None:
         """Alerts and expiries get a message and perhaps the bell, never the focus; merged identities stay followed."""
@@ -338,7 +344,7 @@ class DecnetApp(App[str], inherit_bindings=False):
 
     def _named(self, name: str) -> str:
         """A view as its key and its name."""
-        return f"view {key} ({name})" if (key := self.views[name].key) else name
+        return f"view {keys.view_key(name)} ({name})" if self.views[name].key else name
 
     def on_paste(self, event: events.Paste) -> None:
         """A paste fills lines and fields; it is never a command and never a yes."""
@@ -354,24 +360,43 @@ class DecnetApp(App[str], inherit_bindings=False):
         else:
             command.run(self, text)
 
-    def run_line(self, line: str) -> None:
-        """Does what a typed line means."""
-        name, rest = commandline.split(line)
-        command = commandline.find(self.keys.commands, name)
-        if command is None:
-            self.say(f"no command {name}; ctrl+p shows all", bad=True)
-        else:
-            self.run_command(command, rest)
+    def work(self, job: Job, name: str, *, instead: bool = False) -> None:
+        """Does something beside the keys; ``instead``: in place of what is still done under that name."""
+        _: Worker[None] = self.run_worker(
+            job, name=name, group=name if instead else "default", exclusive=instead
+        )
 
-    def line_problem(self, line: str) -> str:
-        """What is wrong with a line so far."""
-        return commandline.problem(self.keys.commands, line)
+    @property
+    def commands(self) -> Sequence[Command]:
+        """The commands of this run."""
+        return self.keys.commands
 
-    def complete_line(self, line: str) -> list[str]:
-        """Whole lines that could be meant."""
-        return commandline.complete(self, self.keys.commands, line)
+    def copy(self, text: str) -> int:
+        """Puts a text into the terminal's clipboard; how many characters were taken."""
+        return clipboard.copy(self, text)
+
+    def leave(self, result: str) -> None:
+        """Ends the console with ``quit`` or ``headless``, once the terminal has drawn the last frame."""
+
+        async def end() -> None:
+            await self.pace.finish()
+            self.exit(result)
+
+        self.work(end, "end")
 
     # --- asking
+
+    def show_form(self, form: Form, done: Callable[[Form, bool], None]) -> None:
+        """Shows a form; ``done`` gets whether it was confirmed."""
+
+        def answered(form: Form, sent: bool) -> None:
+            self.screen.remove_class("asking-form")
+            done(form, sent)
+            self.repaint_soon()
+
+        self.form.ask(form, answered)
+        self.screen.add_class("asking-form")
+        self.call_after_refresh(self.form.repaint)
 
     def ask(self, question: Question) -> None:
         """Asks in the line at the bottom."""

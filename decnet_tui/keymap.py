@@ -5,9 +5,10 @@ Keys can be changed in the settings (``console.keymap``: command id to key, comm
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from decnet_tui.commands.base import Command
+from decnet_tui.screens.palette import Offer
 
 NEVER = frozenset({f"ctrl+{c}" for c in "absqhijmz"} | {"ctrl+backslash", "ctrl+@", "tilde"})
 """Keys that multiplexers, terminals and line disciplines need for themselves."""
@@ -63,9 +64,12 @@ class Keys:
         """Views in which a key means something."""
         return tuple(v for c in self._by_key.get(key, ()) for v in c.views)
 
-    def footer(self, view: str, width: int = 80) -> str:
-        """The key line of a view; the view's own keys first, help at the end, cut to ``width`` at a word."""
-        commands = [c for c in self.commands if c.foot and c.works_in(view) and c.id != "help"]
+    def footer(self, view: str, width: int = 80, here: Callable[[Command], bool] = lambda _: True) -> str:
+        """The key line of a view, of commands that do something ``here``; cut to ``width`` at a word.
+
+        The view's own keys come first, help at the end.
+        """
+        commands = [c for c in self.commands if c.foot and c.works_in(view) and c.id != "help" and here(c)]
         parts = [self._hint(c) for c in sorted(commands, key=lambda c: not c.views)]
         last = [self._hint(c) for c in self.commands if c.id == "help"]
         while parts and len("  ".join(parts + last)) > width:
@@ -73,8 +77,19 @@ class Keys:
         return "  ".join(parts + last)
 
     def _hint(self, command: Command) -> str:
+        return f"{self._named(command)} {command.foot}"
+
+    def names(self) -> dict[str, str]:
+        """How texts call the key of each command, by its id; a command without a key by its word on the command line."""
+        return {c.id: self._named(c) for c in self.commands}
+
+    def _named(self, command: Command) -> str:
         keys = [k for k in self.of(command) if k not in _ARROWS]
-        return f"{shown(keys[0]) if keys else ':' + command.spelled} {command.foot}"
+        return shown(keys[0]) if keys else f":{command.spelled}"
+
+    def offers(self) -> list[Offer]:
+        """What the palette chooses from: every command with its keys."""
+        return [Offer(c.id, c.spelled, c.says, " ".join(map(shown, self.of(c)))) for c in self.commands]
 
     def help_lines(self) -> list[tuple[str, str]]:
         """(keys, what they do) of every command by group; a group's title has no keys."""

@@ -14,9 +14,12 @@ from decnet.bus.base import Event
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
 from decnet_tui.app import DecnetApp
-from decnet_tui.session import RuleRow
-from decnet_tui.store import StoredRules
-from decnet_tui.whereabouts import Whereabouts
+from decnet_tui.commands import COMMANDS
+from decnet_tui.keymap import Keys
+from decnet_tui.model import keys
+from decnet_tui.model.access import RuleRow
+from decnet_tui.model.rules import StoredRules
+from decnet_tui.model.whereabouts import Whereabouts
 
 
 class Clock:
@@ -148,6 +151,11 @@ class StoreSession(FakeSession):
         await self._rules.set_rule_state(rule_id, state, confidence_max, expires_at, reason)
         if self.reports:
             self.bus.put(f"ttp.rule.state.{rule_id}", {"rule_id": rule_id, "state": state})
+
+
+def use_usual_keys() -> None:
+    """Texts name keys as in a console whose operator has changed none."""
+    keys.use(Keys(COMMANDS).names())
 
 
 def pressed(key: str) -> events.Key:

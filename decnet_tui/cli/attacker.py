@@ -6,22 +6,47 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
 from decnet.attack.catalogue import load_catalogue
+from decnet.db.rows.linking import CampaignName, ListedIdentity
+from decnet.db.rows.lists import Often
 from decnet.errors import DecnetError
 from decnet.hostile import visible
-from decnet_tui.actorpage import linked_lines, where_line
-from decnet_tui.attackerrows import attacker_rows
 from decnet_tui.cli import common
+from decnet_tui.model.actor_page import linked_lines, where_line
+from decnet_tui.model.attackers import AttackerRow, attacker_rows
+from decnet_tui.model.words import counted, day, stamp
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
     from decnet.db.rows.lists import ListedCredential, ListedSession
     from decnet.intel.places import Places
+
+
+class TechniqueTags(TypedDict):
+    """A technique and its tags."""
+
+    technique: str
+    tags: int
+
+
+class AttackerPage(AttackerRow):
+    """The row of ``attackers`` and all that stands behind it."""
+
+    place: dict[str, Any] | None
+    """As of ``intel lookup``, with sources and ages."""
+    clients: list[Often]
+    hosts: list[Often]
+    hashes: list[Often]
+    technique_counts: list[TechniqueTags]
+    logins: list[dict[str, Any]]
+    sessions: list[dict[str, Any]]
+    identity: ListedIdentity | None
+    campaigns_named: list[CampaignName]
+
 
 SHOWN = 20
 """Sessions, log-ins and values on the page; JSON has all."""
@@ -40,7 +65,7 @@ def attacker(
 
     settings = common.settings_of(config, data_dir=data_dir, db=db)
 
-    async def ask() -> dict[str, Any]:
+    async def ask() -> AttackerPage:
         places = await asyncio.to_thread(Places.of, settings)
         async with common.repository(settings, only_read=True) as repo:
             return await attacker_page(repo, places, who, clear=settings.credentials.keep_clear)
@@ -55,7 +80,7 @@ def attacker(
 
 async def attacker_page(
     repo: BaseRepository, places: Places, who: str, *, clear: bool = False
-) -> dict[str, Any]:
+) -> AttackerPage:
     """The row of ``attackers`` and all that stands behind it. Raises DecnetError for an attacker that is not known."""
     rows = await attacker_rows(repo, places, {"attacker": who, "limit": 1, "ignored": True}, {})
     if not rows:
@@ -67,7 +92,7 @@ async def attacker_page(
     sessions = await repo.list_sessions(attacker=uuid, limit=0, ignored=True)
     return {
         **row,
-        "place": places.lookup(row["attacker_ip"]).row(time.time()) if row["country"] or row["asn"] else None,
+        "place": places.lookup(row["attacker_ip"]).row(time.time()) if row["attacker_ip"] and (row["country"] or row["asn"]) else None,
         "clients": await repo.clients_of(uuid),
         "hosts": await repo.things_of(uuid, "host"),
         "hashes": await repo.things_of(uuid, "hash"),
@@ -93,17 +118,17 @@ def _session(row: ListedSession) -> dict[str, Any]:
     return {name: row[name] for name in names}  # type: ignore[literal-required]
 
 
-def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
+def lines_of(told: AttackerPage) -> Iterator[str]:
     """The page for people; text of attackers with control characters written out."""
     yield where_line(told, told["place"] or {})
     yield (
-        f"seen {_day(told['first_seen'])} .. {_day(told['last_seen'])}  {_counted(told['session_count'], 'session')} on "
-        f"{_counted(told['decky_count'], 'decky', 'deckies')}  {told['severity'] or 'not judged'}"
+        f"seen {day(told['first_seen'])} .. {day(told['last_seen'])}  {counted(told['session_count'], 'session')} on "
+        f"{counted(told['decky_count'], 'decoy')}  {told['severity'] or 'not judged'}"
     )
     yield f"identity {told['identity_uuid'] or '-'}  attacker {told['attacker_uuid']}"
     yield from linked_lines(told)
     for one in told["reputation"]:
-        yield f"  {visible(one['source'], 60)}: {one['verdict']}  {_day(one['at'])}"
+        yield f"  {visible(one['source'], 60)}: {one['verdict']}  {day(one['at'])}"
     yield from _common("clients", told["clients"])
     yield from _common("hosts that it fetched from", told["hosts"])
     yield from _common("files (sha256)", told["hashes"])
@@ -112,10 +137,10 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
     yield from _section("sessions, newest first", [_visit(one) for one in told["sessions"]])
 
 
-def _common(title: str, values: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _common(title: str, values: Sequence[Often]) -> Iterator[str]:
     """Values with how many addresses have them: what many have says little of one."""
     lines = [
-        f"{visible(one['value'], _LONGEST)}  (at {_counted(one['attackers'], 'address', 'addresses')})"
+        f"{visible(one['value'], _LONGEST)}  (at {counted(one['attackers'], 'address', 'addresses')})"
         for one in values
     ]
     yield from _section(title, lines)
@@ -131,7 +156,7 @@ def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
         yield f"  {line}"
 
 
-def _technique(one: Mapping[str, Any]) -> str:
+def _technique(one: TechniqueTags) -> str:
     return f"{one['technique']:<10} {load_catalogue().name(one['technique'])}  {one['tags']}"
 
 
@@ -142,20 +167,8 @@ def _login(one: Mapping[str, Any]) -> str:
 def _visit(one: Mapping[str, Any]) -> str:
     said = visible(one["story_line"] or "", _LONGEST)
     return (
-        f"{_moment(one['started_at'])}  {one['session_id'][:8]}  {one['severity'] or '-':<8}  {said}".rstrip()
+        f"{stamp(one['started_at'])}  {one['session_id'][:8]}  {one['severity'] or '-':<8}  {said}".rstrip()
     )
-
-
-def _counted(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or f'{one}s'}"
-
-
-def _day(at: datetime | None) -> str:
-    return f"{at:%Y-%m-%d}" if at else "-"
-
-
-def _moment(at: datetime | None) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S}" if at else "-"
 
 
 def register(app: typer.Typer) -> None:

@@ -9,10 +9,10 @@ import typer
 
 from decnet.errors import DecnetError
 from decnet.hostile import visible
-from decnet_tui.actornames import actor_label, addresses
 from decnet_tui.cli import common
-from decnet_tui.linkedrows import identity_meant
-from decnet_tui.summary import short
+from decnet_tui.model.actor_names import actor_label, addresses
+from decnet_tui.model.event_text import short
+from decnet_tui.model.identities import identity_meant
 
 if TYPE_CHECKING:
     from decnet.db.rows.attribution import Alert, Explanation, ListedState
@@ -223,7 +223,7 @@ def _set_state(ctx: typer.Context, alert_id: str, state: str, config: Any, data_
     settings = common.settings_of(config, data_dir=data_dir, db=db)
 
     async def change() -> None:
-        from decnet_tui.alertchanges import AlertState
+        from decnet_tui.actions.alerts import AlertState
         from decnet_tui.cli import changing
 
         async with changing.opened(settings) as session:

@@ -17,6 +17,7 @@ from decnet.ttp.backfill import BackfillReport, Progress, run_backfill
 from decnet_tui.cli import common
 from decnet_tui.cli.bar import Bar
 from decnet_tui.cli.stream import bus_settings
+from decnet_tui.model.words import counted
 
 
 def backfill(
@@ -49,7 +50,7 @@ def backfill(
         typer.echo(common.to_json(asdict(report)))
         return
     typer.echo(
-        f"{report.judged} stored events judged by {report.rules} rules: "
+        f"{counted(report.judged, 'stored event')} judged by {counted(report.rules, 'rule')}: "
         f"{report.tags} new tags, {report.superseded} superseded, {report.replaced} replaced"
     )
 

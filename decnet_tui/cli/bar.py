@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import Self
 
+from decnet_tui.model.words import counted
+
 _WIDTH = 30
 _EVERY_S = 0.1
 
@@ -33,7 +35,7 @@ class Bar:
     def count(self, what: str, more: int) -> None:
         """Shows a number that grows; how much there is in all is not known."""
         self._count += more
-        self._write(f"{self.title}: {self._count} rows, {what}")
+        self._write(f"{self.title}: {counted(self._count, 'row')}, {what}")
 
     def part(self, done: int, total: int, what: str) -> None:
         """Shows a part of a whole."""

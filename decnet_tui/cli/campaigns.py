@@ -11,11 +11,12 @@ import typer
 from decnet.attack.catalogue import load_catalogue
 from decnet.errors import DecnetError
 from decnet.hostile import visible
-from decnet_tui import linkedrows as linked
-from decnet_tui.attackerrows import Where, place_row
 from decnet_tui.cli import common
-from decnet_tui.cli.identities import day, place_text
+from decnet_tui.cli.identities import place_text
 from decnet_tui.cli.lists import Asn, Attacker, Country, no_match
+from decnet_tui.model import identities as linked
+from decnet_tui.model.places import Placed, Where, place_row, placed
+from decnet_tui.model.words import addresses_text, counted, day
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -103,18 +104,22 @@ def campaign(
         typer.echo(line)
 
 
+class PlacedMember(linked.CampaignMember, Placed):
+    """One address of a campaign, and where it is."""
+
+
 async def campaign_page(repo: BaseRepository, places: Places, which: str) -> dict[str, Any]:
     """The row of ``campaigns``, with where its addresses are. Raises DecnetError for a campaign that is not known.
 
-    ``joined`` are its identities of several addresses, at most :data:`decnet_tui.linkedrows.MAX_JOINED`, the last seen first.
+    ``joined`` are its identities of several addresses, at most :data:`decnet_tui.model.identities.MAX_JOINED`, the last seen first.
     """
     uuid, before = await linked.campaign_meant(repo, which)
     told = await linked.page_of_campaign(repo, uuid)
     if told is None:
         raise DecnetError(f"campaign {uuid} has one address now, and is none until another comes")
-    members = [{**one, **place_row(places, one["attacker_ip"])} for one in told["members"]]
-    for one in members:
-        del one["unasked"]
+    members: list[PlacedMember] = [
+        {**one, **placed(place_row(places, one["attacker_ip"]))} for one in told["members"]
+    ]
     return {**told, "asked": before, "members": members}
 
 
@@ -126,8 +131,8 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
     yield f"CAMPAIGN {label}  {name}"
     yield f"campaign {told['campaign_uuid']}"
     yield (
-        f"seen {day(told['first_seen'])} .. {day(told['last_seen'])}  {linked.counted(told['sessions'], 'session')} of "
-        f"{linked.addresses_text(len(told['members']))}, {linked.counted(len(told['identities']), 'identity', 'identities')}"
+        f"seen {day(told['first_seen'])} .. {day(told['last_seen'])}  {counted(told['sessions'], 'session')} of "
+        f"{addresses_text(len(told['members']))}, {counted(len(told['identities']), 'identity', 'identities')}"
     )
     yield from linked.page_lines(
         "why: assets that its addresses share", [linked.asset_line(one) for one in told["reasons"]]
@@ -145,7 +150,7 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
     yield from linked.page_lines("techniques", [f"{one:<10} {named(one)}" for one in told["techniques"]])
 
 
-def _member(one: Mapping[str, Any]) -> str:
+def _member(one: PlacedMember) -> str:
     return f"{visible(one['attacker_ip'] or '-', 45):<16} {place_text(one)}".rstrip()
 
 

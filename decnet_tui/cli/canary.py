@@ -71,7 +71,7 @@ async def _mint(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    from decnet_tui.canarychanges import MintToken
+    from decnet_tui.actions.canary import MintToken
     from decnet_tui.cli import changing
 
     if path is not None:
@@ -166,7 +166,7 @@ async def _place(
     path: str | None,
     as_json: bool,
 ) -> None:
-    from decnet_tui.canarychanges import PlaceToken
+    from decnet_tui.actions.canary import PlaceToken
     from decnet_tui.cli import changing
 
     cowrie, out, _ = files
@@ -214,7 +214,7 @@ def revoke(
 
 
 async def _revoke(settings: Settings, name: str, reason: str | None, as_json: bool) -> None:
-    from decnet_tui.canarychanges import RevokeToken
+    from decnet_tui.actions.canary import RevokeToken
     from decnet_tui.cli import changing
 
     async with changing.opened(settings) as session:

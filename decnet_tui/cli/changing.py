@@ -1,6 +1,6 @@
 """How a command changes something: the console's way, over the engine of a data directory or its database alone.
 
-Journal, send, read back and the news are :mod:`decnet_tui.changes`; here is the session that they need in
+Journal, send, read back and the news are :mod:`decnet_tui.actions.changes`; here is the session that they need in
 a shell, and what a change that was refused means for the command.
 """
 
@@ -17,19 +17,20 @@ from decnet.bus.null import NullBus
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
 from decnet.errors import BusError, ConfigError, DecnetError
-from decnet_tui import changes
+from decnet_tui.actions import changes
 from decnet_tui.cli import common
 from decnet_tui.cli.stream import bus_settings
-from decnet_tui.feed import Feed
-from decnet_tui.session import operator
-from decnet_tui.store import StoredRules
-from decnet_tui.whereabouts import Whereabouts
+from decnet_tui.model.access import operator
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.journal import End
+from decnet_tui.model.rules import StoredRules
+from decnet_tui.model.whereabouts import Whereabouts
 
 Store = Callable[[Settings], AbstractAsyncContextManager[BaseRepository]]
 
 
 class ShellSession(StoredRules):
-    """A :class:`decnet_tui.session.Session` for one command. ``live``: an engine is there and its news come."""
+    """A :class:`decnet_tui.model.access.Session` for one command. ``live``: an engine is there and its news come."""
 
     demo = False
     engine_inside = False
@@ -86,7 +87,7 @@ async def perform(session: ShellSession, change: changes.Change) -> changes.Outc
     else:
         change.wait_s = 0.0
         outcome = await changes.perform(session, feed, change)
-    if outcome.end is changes.End.REFUTED:
+    if outcome.end is End.REFUTED:
         if isinstance(outcome.error, DecnetError):
             raise outcome.error
         raise DecnetError(outcome.text(change.what))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from decnet_tui.cli import common
+from decnet_tui.model.words import counted
 
 if TYPE_CHECKING:
     from decnet.attack.catalogue import Catalogue
@@ -110,8 +111,8 @@ def coverage(
         parents = {row["technique"].partition(".")[0] for row in rows}
         tactics = {tactic for row in rows for tactic in row["tactics"]}
         typer.echo(
-            f"{len(loaded)} rules, {len(rows)} techniques and sub-techniques "
-            f"of {len(parents)} techniques in {len(tactics)} tactics"
+            f"{counted(len(loaded), 'rule')}, {counted(len(rows), 'technique or sub-technique', 'techniques and sub-techniques')} "
+            f"of {counted(len(parents), 'technique')} in {counted(len(tactics), 'tactic')}"
         )
 
 

@@ -54,8 +54,8 @@ def retry(
 
     A letter about one element is refused: the rest of its event was kept, and the element is no event.
     """
+    from decnet_tui.actions.workers import LetterRetry
     from decnet_tui.cli import changing
-    from decnet_tui.workerforms import LetterRetry
 
     settings = common.settings_of(config, data_dir=data_dir, db=db)
 

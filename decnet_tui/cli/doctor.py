@@ -27,7 +27,8 @@ from decnet.ttp.loader import load_dir
 from decnet_tui.cli import common
 from decnet_tui.cli.sensors import rows_of
 from decnet_tui.cli.stream import bus_settings
-from decnet_tui.figures import losses
+from decnet_tui.model.figures import losses
+from decnet_tui.model.words import counted
 
 _MIN_FREE = 512 * 2**20
 _MIN_SQLITE = (3, 35, 0)
@@ -99,9 +100,11 @@ def _disk(settings: Settings) -> Finding:
 def _rules(settings: Settings) -> Finding:
     loaded = load_dir(settings.rules)
     broken = len({error.place.file for error in loaded.errors})
-    detail = f"{len(loaded.rules)} rules in {settings.rules}"
+    detail = f"{counted(len(loaded.rules), 'rule')} in {settings.rules}"
     if broken:
-        detail += f", {broken} files do not load: see `decnet-tui rules check`"
+        detail += (
+            f", {counted(broken, 'file does not load', 'files do not load')}: see `decnet-tui rules check`"
+        )
     elif not loaded.rules:
         detail += ": name a directory with --rules"
     return "rules", "FAIL" if not loaded.rules else "WARN" if broken else "ok", detail

@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from decnet_tui.model.words import counted
+
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
 
@@ -28,12 +30,10 @@ async def why_no_tags(repo: BaseRepository, heartbeat_s: float, now: float | Non
 def no_tags(figures: Mapping[str, int], beat: Mapping[str, Any] | None, status: str) -> str:
     """The words for it: ``figures`` of the repository, the last heartbeat of the ttp worker and what it means now."""
     if figures["tags"]:
-        return (
-            f"{_many(figures['tags'], 'tag')}, all of ignored sources or replaced: --ignored shows the former"
-        )
+        return f"{counted(figures['tags'], 'tag')}, all of ignored sources or replaced: --ignored shows the former"
     if not figures["sessions"]:
         return NOTHING
-    return f"{_many(figures['sessions'], 'session')} and no tag: {_reason(figures, beat or {}, status)}"
+    return f"{counted(figures['sessions'], 'session')} and no tag: {_reason(figures, beat or {}, status)}"
 
 
 def _reason(figures: Mapping[str, int], beat: Mapping[str, Any], status: str) -> str:
@@ -49,7 +49,3 @@ def _reason(figures: Mapping[str, int], beat: Mapping[str, Any], status: str) ->
     if waiting:
         return f"{waiting} not judged yet, and no ttp worker runs: start `decnet-tui --headless`"
     return "all were judged and no rule fired; `decnet-tui backfill --since 7d` judges again after a change of rules"
-
-
-def _many(count: int, thing: str) -> str:
-    return f"{count} {thing}{'' if count == 1 else 's'}"

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import typer
 
 from decnet.errors import ExportError
-from decnet_tui.attackerrows import Where, place_row
 from decnet_tui.cli import common
 from decnet_tui.cli.lists import Asn, Campaign, Country
-from decnet_tui.linkedrows import identity_meant, whose_rows
+from decnet_tui.model.identities import identity_meant, whose_rows
+from decnet_tui.model.places import Where, place_row
+from decnet_tui.model.words import counted
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -79,7 +80,7 @@ def export(
 
     count = common.run(main)
     if str(output) != "-":
-        typer.echo(f"{count} tags to {output}", err=True)
+        typer.echo(f"{counted(count, 'tag')} to {output}", err=True)
 
 
 class Asked(NamedTuple):

@@ -16,6 +16,7 @@ from decnet.hostile import visible
 from decnet.names import token_of
 from decnet_tui.cli import common
 from decnet_tui.cli.topology import topology
+from decnet_tui.model.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
     from decnet.db.rows.runtime import KnownName
 
 group = typer.Typer(
-    help="The deckies: apply, list, mutate, interval, topology, setup.",
+    help="The decoys: apply, list, mutate, interval, topology, setup.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The decky.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The decoy.")]
 _KEYS = (
     "name", "archetype", "substrate", "desired", "observed", "state", "mutate_interval", "last_mutated", "next_due",
 )  # fmt: skip
@@ -60,14 +61,14 @@ def apply(
         if done[what]:
             typer.echo(f"{what}: {', '.join(done[what])}")
     if not done["engine"]:
-        typer.echo("no engine runs here: the deckies follow when `decnet-tui --headless` does")
+        typer.echo("no engine runs here: the decoys follow when `decnet-tui --headless` does")
 
 
 async def _apply(settings: Settings, file: Path) -> dict[str, Any]:
     from decnet.mutator.fleet import load_fleet
     from decnet.mutator.rows import Tools
+    from decnet_tui.actions.fleet import FleetApply
     from decnet_tui.cli import changing
-    from decnet_tui.fleetforms import FleetApply
 
     settings, engine = common.reach(settings)
     tools = Tools.of(settings)
@@ -98,7 +99,7 @@ def list_deckies(
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
-    """All deckies: what they should run, what they really run, when they rotate. --since: rotated since then."""
+    """All decoys: what they should run, what they really run, when they rotate. --since: rotated since then."""
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     start = common.parse_since(since)
 
@@ -114,7 +115,7 @@ def list_deckies(
         row["mutate_interval"] = row["mutate_interval"] or inherited.get(row["topology_id"], "never")
     every: list[Mapping[str, object]] = [*rows]
     shown = [{key: row[key] for key in _KEYS} for row in every]
-    common.print_rows(shown, _KEYS, as_json, "no deckies: `decnet-tui fleet apply FILE` makes some")
+    common.print_rows(shown, _KEYS, as_json, "no decoys: `decnet-tui fleet apply FILE` makes some")
     if not as_json:
         _notes(rows, topologies)
         _namesakes({row["name"] for row in rows}, names)
@@ -151,7 +152,7 @@ def mutate(
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
-    """Asks for a rotation of one decky; without an engine the request is stored and served when one starts."""
+    """Asks for a rotation of one decoy; without an engine the request is stored and served when one starts."""
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     row = common.run(lambda: _mutate(settings, name, wait=wait, force=force, reason=reason))
     old, new = row["old_services"], row["new_services"]
@@ -171,8 +172,8 @@ def _list(services: Sequence[str]) -> str:
 
 
 async def _mutate(settings: Settings, name: str, *, wait: bool, force: bool, reason: str) -> dict[str, Any]:
+    from decnet_tui.actions.fleet import Rotation
     from decnet_tui.cli import changing
-    from decnet_tui.fleetforms import Rotation
 
     async with changing.opened(settings, news=True) as session:
         await _may_rotate(session.store, settings, name, force)
@@ -198,10 +199,12 @@ async def _may_rotate(repo: BaseRepository, settings: Settings, name: str, force
     """Raises DecnetError for an unknown decky, and for one on which sessions are live unless forced."""
     decky = await repo.decky_get(name)
     if decky is None or not decky["wanted"]:
-        raise DecnetError(f"no decky {visible(name, 80)}: see `decnet-tui fleet list`")
+        raise DecnetError(f"no decoy {visible(name, 80)}: see `decnet-tui fleet list`")
     live = await repo.live_sessions(name, time.time() - settings.mutator.quiet_session_s)
     if live and not force:
-        sessions = f"{live} attacker session{'s are' if live > 1 else ' is'} live on {visible(name)}"
+        sessions = (
+            f"{counted(live, 'attacker session')} {'is' if live == 1 else 'are'} live on {visible(name)}"
+        )
         raise DecnetError(f"{sessions} and would be cut off: wait, or repeat with --force")
 
 
@@ -225,9 +228,9 @@ def interval(
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
-    """Sets how often a decky rotates."""
+    """Sets how often a decoy rotates."""
+    from decnet_tui.actions.fleet import IntervalChange
     from decnet_tui.cli import changing
-    from decnet_tui.fleetforms import IntervalChange
 
     settings = common.settings_of(config, data_dir=data_dir, db=db)
 

@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from decnet.attack.catalogue import load_catalogue
+from decnet.db.rows.linking import MemberSeen
 from decnet.hostile import visible
-from decnet_tui import linkedrows as linked
-from decnet_tui.attackerrows import Where, country_text, network_text, place_row
 from decnet_tui.cli import common, emptiness, linking
 from decnet_tui.cli.lists import Asn, Attacker, Campaign, Country, no_match
-from decnet_tui.times import span
+from decnet_tui.model import identities as linked
+from decnet_tui.model.places import Placed, Where, country_text, network_text, place_row, placed
+from decnet_tui.model.words import addresses_text, counted, day, span
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
-    from decnet.db.rows.linking import MemberSeen
     from decnet.intel.places import Places
 
 Joined = Annotated[bool, typer.Option("--joined", help="Only those of several addresses.")]
@@ -170,16 +169,19 @@ async def identity_page(repo: BaseRepository, places: Places, who: str) -> dict[
     }
 
 
-def _member(one: MemberSeen, places: Places) -> dict[str, Any]:
-    place = place_row(places, one["attacker_ip"])
-    return {**one, **{name: value for name, value in place.items() if name != "unasked"}}
+class PlacedMember(MemberSeen, Placed):
+    """One address of an identity, and where it is."""
+
+
+def _member(one: MemberSeen, places: Places) -> PlacedMember:
+    return {**one, **placed(place_row(places, one["attacker_ip"]))}
 
 
 def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
     """The page for people; text of attackers with control characters written out."""
     if told["asked"]:
         yield f"{linked.identity_label(told['asked'])} is part of this identity now (merged)"
-    count = linked.addresses_text(len(told["members"]))
+    count = addresses_text(len(told["members"]))
     strength = f"  confidence {told['confidence']:.1f} (log10)" if told["state"] == "joined" else ""
     yield f"IDENTITY {linked.identity_label(told['identity_uuid'])}  {count}{strength}  {told['state']}"
     yield f"identity {told['identity_uuid']}"
@@ -193,12 +195,12 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
     yield from linked.page_lines("alerts", [_alert(one) for one in told["alerts"]])
 
 
-def _members(members: Sequence[Mapping[str, Any]]) -> list[str]:
+def _members(members: Sequence[PlacedMember]) -> list[str]:
     rows = [
         (
             visible(one["attacker_ip"] or "-", 45),
             f"{day(one['first_seen'])} .. {day(one['last_seen'])}",
-            linked.counted(one["sessions"], "session"),
+            counted(one["sessions"], "session"),
             place_text(one),
         )
         for one in members
@@ -210,15 +212,10 @@ def _members(members: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def place_text(row: Mapping[str, Any]) -> str:
+def place_text(row: Placed) -> str:
     """Country, network and lists of an address in one line."""
     lists = f"list: {visible(', '.join(row['lists']), linked.LONGEST)}" if row["lists"] else ""
     return "  ".join(part for part in (country_text(row), visible(network_text(row), 80), lists) if part)
-
-
-def day(at: datetime | None) -> str:
-    """The day of a moment."""
-    return f"{at:%Y-%m-%d}" if at else "-"
 
 
 def _technique(one: Mapping[str, Any]) -> str:

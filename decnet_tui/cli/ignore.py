@@ -12,6 +12,7 @@ from decnet.config import Settings
 from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
+from decnet_tui.model.words import addresses_text, counted
 
 if TYPE_CHECKING:
     from decnet.db.rows.ignored import IgnoredEntry
@@ -79,8 +80,8 @@ def _state(row: IgnoredEntry, now: datetime) -> str:
 async def _add(
     settings: Settings, source: str, expires: datetime | None, reason: str | None, as_json: bool
 ) -> None:
+    from decnet_tui.actions.sources import IgnoreSource
     from decnet_tui.cli import changing
-    from decnet_tui.sourceforms import IgnoreSource
 
     change = IgnoreSource(source, expires.timestamp() if expires else None, reason)
     async with changing.opened(settings) as session:
@@ -93,15 +94,15 @@ async def _add(
     until = f" until {expires:%Y-%m-%d %H:%M:%SZ}" if expires else ""
     name = "login name" if row["kind"] == "user" else "network"
     typer.echo(
-        f"{row['ignore_id']}: {name} {visible(row['value'], 80)} is ignored{until}; {row['marked']} sessions marked"
+        f"{row['ignore_id']}: {name} {visible(row['value'], 80)} is ignored{until}; {counted(row['marked'], 'session')} marked"
     )
 
 
 async def _add_all(
     settings: Settings, address: str, expires: datetime | None, reason: str | None, as_json: bool
 ) -> None:
+    from decnet_tui.actions.sources import IgnoreAll, same_identity
     from decnet_tui.cli import changing
-    from decnet_tui.sourceforms import IgnoreAll, same_identity
 
     async with changing.opened(settings) as session:
         label, others = await same_identity(session, address)
@@ -117,12 +118,14 @@ async def _add_all(
         return
     when = f" until {expires:%Y-%m-%d %H:%M:%SZ}" if expires else ""
     shown = ", ".join(visible(one, 60) for one in sources)
-    typer.echo(f"{label}: {len(sources)} addresses are ignored{when}: {shown}")
+    typer.echo(
+        f"{label}: {addresses_text(len(sources))} {'is' if len(sources) == 1 else 'are'} ignored{when}: {shown}"
+    )
 
 
 async def _remove(settings: Settings, entry: str, as_json: bool) -> None:
+    from decnet_tui.actions.sources import NoticeSource
     from decnet_tui.cli import changing
-    from decnet_tui.sourceforms import NoticeSource
 
     async with changing.opened(settings) as session:
         known = {row["ignore_id"]: str(row["value"]) for row in await session.store.ignored_sources()}

@@ -22,7 +22,7 @@ from decnet.intel.services.base import Value
 from decnet.intel.services.values import Unaskable, value_of
 from decnet_tui.cli import common
 from decnet_tui.cli.intelasked import Known, known_of, service_lines, stored_lines, stored_rows
-from decnet_tui.times import ago
+from decnet_tui.model.words import ago
 
 app = typer.Typer(
     help="Countries, networks and lists of addresses, from files on this host: lookup, sources.",

@@ -17,8 +17,8 @@ from decnet.hostile import visible
 from decnet.ids import attacker_id
 from decnet.intel.services.base import Value
 from decnet_tui.cli import common
-from decnet_tui.reputation import ABOUT_ALL, told_by
-from decnet_tui.times import ago
+from decnet_tui.model.reputation import ABOUT_ALL, told_by
+from decnet_tui.model.words import ago
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository

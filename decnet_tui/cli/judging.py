@@ -16,6 +16,7 @@ from decnet.errors import MalformedEvent
 from decnet.hostile import visible
 from decnet_tui.cli import common
 from decnet_tui.cli.offline import tagger_of
+from decnet_tui.model.words import counted
 
 if TYPE_CHECKING:
     from decnet.config import Settings
@@ -250,7 +251,7 @@ def _rules(report: dict[str, Any], cut: dict[str, Any]) -> None:
     reasons = sorted({row["reason"] for row in report["not_asked"]})
     if reasons:
         typer.echo(
-            f"\nnot asked: {len(report['not_asked'])} rules, for what is not in here ({'; '.join(reasons)})"
+            f"\nnot asked: {counted(len(report['not_asked']), 'rule')}, for what is not in here ({'; '.join(reasons)})"
         )
     if cut["one_source"] is None:
         typer.echo(
@@ -276,7 +277,7 @@ def _rules(report: dict[str, Any], cut: dict[str, Any]) -> None:
 
 def _cost(cost: dict[str, Any], rules: int) -> None:
     _title("cost", cost["rules"], rules,
-           f"{cost['judged']} lines judged (repeated ones are remembered), {cost['us_a_line']:.1f} us each{_few(cost)}, "
+           f"{counted(cost['judged'], 'line')} judged (repeated ones are remembered), {cost['us_a_line']:.1f} us each{_few(cost)}, "
            f"{cost['us_rules']:.1f} of it in single rules; reading the session {cost['us_reading']:.1f} us a line")  # fmt: skip
     _table(cost["rules"], ("rule_id", "name", "us_a_line", "us_a_look", "looked_at", "held"))
 
@@ -293,7 +294,10 @@ def _unreadable(report: dict[str, Any]) -> None:
         )
         typer.echo(f"{where}: no session: {visible(row['reason'])}", err=True)
     if total:
-        typer.echo(f"error: {total} sessions could not be read and are not in these figures", err=True)
+        typer.echo(
+            f"error: {counted(total, 'session')} could not be read and {'is' if total == 1 else 'are'} not in these figures",
+            err=True,
+        )
 
 
 def _title(name: str, shown: Sequence[Any], total: int, note: str) -> None:

@@ -15,10 +15,11 @@ import typer
 
 from decnet.errors import DecnetError
 from decnet.hostile import visible
-from decnet_tui import linkchanges
-from decnet_tui import linkedrows as linked
+from decnet_tui.actions import links
 from decnet_tui.cli import changing, common
 from decnet_tui.cli.bar import Bar
+from decnet_tui.model import identities as linked
+from decnet_tui.model.words import counted
 
 if TYPE_CHECKING:
     from decnet.attribution.link_job import LinkJob
@@ -106,9 +107,9 @@ def relink(
         typer.echo(common.to_json(found))
         return
     typer.echo(
-        f"{linked.counted(found['sessions'], 'session')} read anew: "
-        f"{linked.counted(found['joined'], 'identity', 'identities')} of several addresses, "
-        f"{linked.counted(found['campaigns'], 'campaign')}"
+        f"{counted(found['sessions'], 'session')} read anew: "
+        f"{counted(found['joined'], 'identity', 'identities')} of several addresses, "
+        f"{counted(found['campaigns'], 'campaign')}"
     )
 
 
@@ -154,12 +155,12 @@ def _say(
 async def _said(
     settings: Settings, one: str, other: str, same: bool | None, reason: str | None
 ) -> dict[str, Any]:
-    from decnet_tui.linkchanges import LinkWord
+    from decnet_tui.actions.links import LinkWord
 
     _need_linking(settings)
     async with changing.opened(settings) as session:
         repo = session.store
-        first, second = await linkchanges.meant(repo, one), await linkchanges.meant(repo, other)
+        first, second = await links.meant(repo, one), await links.meant(repo, other)
         pair = (first.attacker, second.attacker)
         version = (await repo.link_version()).version
         if same is None and await repo.word_on_link(*pair) is None:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar
 import typer
 
 from decnet_tui.cli import common, emptiness
-from decnet_tui.linkedrows import addresses_cell, campaign_id, campaign_label
+from decnet_tui.model.identities import addresses_cell, campaign_id, campaign_label
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
     from decnet.db.rows.lists import ListedSession, ListedTag
     from decnet.home import Home
+    from decnet_tui.model.attackers import AttackerRow
 
 R = TypeVar("R")
 
@@ -290,7 +291,8 @@ def attackers(
 ) -> None:
     """Attackers, last seen first, with where they are from and what they did."""
     from decnet.intel.places import Places  # here: other lists start sooner
-    from decnet_tui.attackerrows import Where, attacker_rows
+    from decnet_tui.model.attackers import attacker_rows
+    from decnet_tui.model.places import Where
 
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     where: Where = {"country": country and country.upper(), "asn": asn}
@@ -302,14 +304,15 @@ def attackers(
         "ignored": ignored,
     }
 
-    async def ask() -> list[dict[str, Any]]:
+    async def ask() -> list[AttackerRow]:
         places = await asyncio.to_thread(Places.of, settings)
         async with common.repository(settings, only_read=True) as repo:
             return await attacker_rows(repo, places, filters, where, campaign)
 
-    rows = common.run(ask)
-    if not as_json:
-        rows = [{**row, **_attacker_cells(row)} for row in rows]
+    found = common.run(ask)
+    rows: Sequence[Mapping[str, Any]] = (
+        found if as_json else [{**row, **_attacker_cells(row)} for row in found]
+    )
     columns = (
         "attacker_ip", "country", "as_name", "first_seen", "last_seen", "session_count", "decky_count", "severity",
         "techniques", "campaigns", "did", "attacker_uuid",
@@ -319,8 +322,8 @@ def attackers(
     )
 
 
-def _attacker_cells(row: Mapping[str, Any]) -> dict[str, Any]:
-    from decnet_tui.attackerrows import country_text, network_text
+def _attacker_cells(row: AttackerRow) -> dict[str, Any]:
+    from decnet_tui.model.places import country_text, network_text
 
     named = [campaign_label(uuid) for uuid in row["campaigns"]]
     return {"country": country_text(row), "as_name": network_text(row), "campaigns": addresses_cell(named, 2)}

@@ -172,8 +172,8 @@ def _headless(settings: Settings, demo: bool, until_idle: float | None) -> None:
 
 def _run_headless(settings: Settings, demo: bool, until_idle: float | None) -> None:
     from decnet.logs import configure_logging
-    from decnet_tui.demo import demo_settings, print_summary
-    from decnet_tui.headless import run_headless
+    from decnet_tui.launch.demo import demo_settings, print_summary
+    from decnet_tui.launch.headless import run_headless
 
     configure_logging(settings.log.format, settings.log.level)
     if not demo:
@@ -185,7 +185,7 @@ def _run_headless(settings: Settings, demo: bool, until_idle: float | None) -> N
 
 
 def _console(settings: Settings, attach: str | None, *, demo: bool, read_only: bool) -> None:
-    from decnet_tui.console import How, run_console
+    from decnet_tui.launch.console import How, run_console
 
     if attach == "":
         attach = settings.bus.url or ""

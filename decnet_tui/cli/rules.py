@@ -16,10 +16,11 @@ from decnet_tui.cli import common
 from decnet_tui.cli.coverage import coverage
 from decnet_tui.cli.explaining import explain
 from decnet_tui.cli.judging import judge
+from decnet_tui.model.words import counted
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
-    from decnet_tui.rulechanges import RuleChange
+    from decnet_tui.actions.rules import RuleChange
 
 app = typer.Typer(
     help="The rules: list, show, check, explain, judge, coverage, disable, enable, clip.",
@@ -78,7 +79,7 @@ async def _rows(settings: Settings) -> list[dict[str, Any]]:
 
 
 async def _listed(settings: Settings, repo: BaseRepository | None, engine: bool) -> list[dict[str, Any]]:
-    from decnet_tui.store import StoredRules
+    from decnet_tui.model.rules import StoredRules
 
     rows = await StoredRules(settings, repo, "cli", engine=engine).list_rules()
     return [{**row, "expires_at": _aware(row["expires_at"])} for row in rows]
@@ -140,7 +141,7 @@ def check(
     else:
         for problem in problems:
             typer.echo(visible(str(problem)))
-        typer.echo(f"{len(loaded.rules)} rules, {len(problems)} errors")
+        typer.echo(f"{counted(len(loaded.rules), 'rule')}, {counted(len(problems), 'error')}")
     if not loaded.rules:
         common.fail(f"no rules in {settings.rules}")
     if problems:
@@ -200,7 +201,7 @@ def _set(
     settings: Settings, rule_id: str, state: str, ceiling: float | None, for_: str | None, reason: str | None
 ) -> dict[str, Any]:
     """The state as it was read back; ``expires_at`` in epoch seconds. Exit code 1 when it did not hold."""
-    from decnet_tui.rulechanges import RuleChange
+    from decnet_tui.actions.rules import RuleChange
 
     expires = None if for_ is None else time.time() + common.parse_expiry(for_).total_seconds()
     change = RuleChange(rule_id, state, ceiling, expires, reason)
@@ -210,8 +211,8 @@ def _set(
 
 async def _change(settings: Settings, change: RuleChange) -> None:
     """Raises DecnetError for an unknown rule or a write that did not hold."""
-    from decnet_tui.changes import End
     from decnet_tui.cli import changing
+    from decnet_tui.model.journal import End
 
     async with changing.opened(settings, news=True) as session:
         if change.rule_id not in {row["rule_id"] for row in await session.list_rules()}:

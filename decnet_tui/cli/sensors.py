@@ -14,8 +14,8 @@ from decnet.hostile import visible
 from decnet.runtime.health import status_of
 from decnet.sensors.files.unwrap import HINTS
 from decnet_tui.cli import common, formats
-from decnet_tui.figures import losses, troubles, works
-from decnet_tui.times import ago, span
+from decnet_tui.model.figures import losses, troubles, works
+from decnet_tui.model.words import ago, counted, span
 
 KEYS = (
     "kind", "path", "state", "age_s", "last_line", "files", "lines", "bytes_behind", "refused", "reasons",
@@ -122,7 +122,9 @@ def _items(value: Any) -> list[tuple[Any, Any]]:
 def _change(change: Mapping[str, Any]) -> str:
     """One change of a file: when, what, which, and what was lost with it."""
     to = f" to {change['to']}" if change.get("to") else ""
-    lost = f", {change['unread_bytes']} bytes had not been read" if change.get("unread_bytes") else ""
+    lost = (
+        f", {counted(change['unread_bytes'], 'byte')} had not been read" if change.get("unread_bytes") else ""
+    )
     return f"{change['what']} at {change['ts']:%Y-%m-%d %H:%M:%S} UTC: {change['path']}{to}{lost}"
 
 

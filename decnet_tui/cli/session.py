@@ -11,7 +11,7 @@ from decnet.db.rows.story import NOT_JUDGED
 from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
-from decnet_tui.sessiondata import LISTS, fact_lines, services_on, shown, story_lines
+from decnet_tui.model.session_page import LISTS, fact_lines, services_on, shown, story_lines
 
 _HEAD = (
     "session_id", "sensor_session", "attacker_ip", "attacker_uuid", "decky_id", "service", "protocol", "started_at",

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from decnet_tui.attackerrows import Where, country_text, network_text, place_row
 from decnet_tui.cli import common, emptiness
 from decnet_tui.cli.lists import Asn, Campaign, Country, no_match
-from decnet_tui.linkedrows import whose_rows
+from decnet_tui.model.identities import whose_rows
+from decnet_tui.model.places import Where, country_text, network_text, place_row
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository

@@ -16,6 +16,7 @@ from decnet.config import Settings
 from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
+from decnet_tui.model.words import counted
 
 BusUrl = Annotated[
     str | None, typer.Option("--bus", help="URL of the bus; default: the engine of this data directory.")
@@ -77,14 +78,14 @@ async def _follow(client: BaseBus, pattern: str, last: int, as_json: bool) -> No
 
 
 def _show(event: Event, as_json: bool) -> None:
-    from decnet_tui.feed import bounded
+    from decnet_tui.model.feed import bounded
 
     event, _ = bounded(event)
     if as_json:
         fields = {"topic": event.topic, "type": event.type, "id": event.id, "ts": event.ts, "v": event.v}
         typer.echo(common.to_json({**fields, "payload": event.payload}))
         return
-    from decnet_tui.summary import summarise
+    from decnet_tui.model.event_text import summarise
 
     clock = time.strftime("%H:%M:%S", time.gmtime(event.ts))
     typer.echo(f"{clock} {visible(event.topic):<36} {summarise(event.topic, event.payload)}")
@@ -112,7 +113,7 @@ def replay(
         finally:
             await client.close()
 
-    typer.echo(f"{common.run(play)} events on the bus")
+    typer.echo(f"{counted(common.run(play), 'event')} on the bus")
     for fault in refused:
         typer.echo(f"warning: {visible(fault, 500)}", err=True)
 

@@ -9,8 +9,8 @@ import typer
 
 from decnet.hostile import visible
 from decnet_tui.cli import common
-from decnet_tui.store import StoredRules
-from decnet_tui.whatsnew import Section, gather, render
+from decnet_tui.model.rules import StoredRules
+from decnet_tui.model.since import Section, gather, render
 
 Since = Annotated[
     str, typer.Option("--since", help="90s, 15m, 24h, 7d or an ISO date; `all` for everything.")

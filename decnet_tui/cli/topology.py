@@ -46,7 +46,7 @@ Op = Annotated[
 
 def topology(
     op: Op = "list",
-    target: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The decky or network.")] = None,
+    target: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The decoy or network.")] = None,
     values: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="services=http,ftp; network=dmz; mutate_interval=12h."),
@@ -130,8 +130,8 @@ async def _send(
     reason: str,
 ) -> dict[str, Any]:
     from decnet.mutator.rows import Tools
+    from decnet_tui.actions.topology import TopologyOp
     from decnet_tui.cli import changing
-    from decnet_tui.fleetops import TopologyOp
 
     async with changing.opened(settings, news=True) as session:
         chosen = fleet or await _only_fleet(session.store)

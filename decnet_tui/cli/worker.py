@@ -11,9 +11,10 @@ import typer
 
 from decnet.config import Settings
 from decnet.runtime import KNOWN_WORKERS
-from decnet_tui.changes import End, Outcome
+from decnet_tui.actions.changes import Outcome
+from decnet_tui.actions.workers import ACTIONS, WorkerControl
 from decnet_tui.cli import common
-from decnet_tui.workerforms import ACTIONS, WorkerControl
+from decnet_tui.model.journal import End
 
 
 def worker(

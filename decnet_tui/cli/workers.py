@@ -15,8 +15,8 @@ from decnet.config import Settings
 from decnet.runtime.dbwatch import locked_by
 from decnet.runtime.health import DATABASE, PARTS, process_gone, status_of
 from decnet_tui.cli import common
-from decnet_tui.figures import notes
-from decnet_tui.times import ago
+from decnet_tui.model.figures import notes
+from decnet_tui.model.words import ago
 
 _COLUMNS = ("worker", "status", "heartbeat", "processed", "failed", "dead_lettered", "lag", "notes")
 _GONE = frozenset({"stopped", "paused", "failed"})

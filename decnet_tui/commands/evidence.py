@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from decnet_tui.commands.base import Command
+from decnet_tui.model.keys import key
 from decnet_tui.screens.actors import ActorsView
+from decnet_tui.screens.base import Place
 from decnet_tui.screens.compare import CompareLevel
-from decnet_tui.screens.coverage import CoverageView, MatrixLevel
+from decnet_tui.screens.coverage import MatrixLevel
 from decnet_tui.screens.evidence import CommandsLevel, RuleTagsLevel, SessionsLevel, TagsLevel
 from decnet_tui.screens.fired import FiredLevel, TagRulesLevel, TechniqueRulesLevel
 from decnet_tui.screens.levels import Level, LevelsView
@@ -15,128 +17,163 @@ from decnet_tui.screens.playback import PlaybackLevel
 from decnet_tui.screens.rules import RulesView
 
 if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
+    from decnet_tui.commands.context import Context
 
+_NOBODY, _NO_RULE = "this line names no source", "no rule fired on this line"
 _LEVELLED = ("actors", "coverage", "campaigns")
 
 
-def _enter(app: DecnetApp, level: Level) -> None:
-    if isinstance(app.view, LevelsView):
-        app.view.enter(app, level)
-    else:
-        app.view_of(ActorsView).enter_from(app.view, app, level)
+def _level(console: Context) -> Level | None:
+    return console.view.level if isinstance(console.view, LevelsView) else None
 
 
-def _level(app: DecnetApp) -> Level | None:
-    return app.view.level if isinstance(app.view, LevelsView) else None
-
-
-def _attacker(app: DecnetApp) -> tuple[str, str] | None:
+def _attacker(console: Context) -> tuple[str, str] | None:
     """The attacker's id and label under the cursor; an identity alone has no sessions of its own."""
-    record = app.view.record()
+    record = console.view.record()
     attackers = [record.get("attacker_uuid"), *(record.get("attacker_uuids") or ())]
     attacker = next((str(a) for a in attackers if a), None)
-    if attacker is None and isinstance(app.view, LevelsView):
-        attacker = next((level.attacker for level in reversed(app.view.levels) if level.attacker), None)
-    actor = app.view.actor()
+    if attacker is None and isinstance(console.view, LevelsView):
+        attacker = next((level.attacker for level in reversed(console.view.levels) if level.attacker), None)
     if attacker is None:
-        app.say("this line names no attacker")
         return None
+    actor = console.view.actor()
     return attacker, actor.label if actor is not None else attacker[:8]
 
 
-def sessions(app: DecnetApp, text: str) -> None:
+def sessions(console: Context, text: str) -> None:
     """The sessions of this line's actor; with an argument, one session's commands."""
     if text:
-        _enter(app, CommandsLevel(app.feed, text))
-    elif (level := _level(app)) is not None and isinstance(whole := level.sessions(), Level):
-        _enter(app, whole)
-    elif (found := _attacker(app)) is not None:
-        _enter(app, SessionsLevel(app.feed, *found))
+        console.enter(CommandsLevel(console.feed, text))
+    elif (level := _level(console)) is not None and isinstance(whole := level.sessions(), Level):
+        console.enter(whole)
+    elif (found := _attacker(console)) is not None:
+        console.enter(SessionsLevel(console.feed, *found))
+    else:
+        console.say(_NOBODY)
 
 
-def fired(app: DecnetApp, _: str) -> None:
-    """The rules that fired on this line: its own on a tag, command or technique, else those on its actor."""
-    level = _level(app)
+def _behind(console: Context) -> Level | Place | str:
+    """Where the rules that fired on this line are: its own on a tag, command or technique, else those on its actor.
+
+    A text says why there are none.
+    """
+    level = _level(console)
     if level is not None and isinstance(whole := level.fired(), Level):
-        _enter(app, whole)
-        return
+        return whole
     if isinstance(level, MatrixLevel):
-        if isinstance(behind := level.below(), TagsLevel):
-            _enter(app, TechniqueRulesLevel(app.feed, behind))
-        return
+        behind = level.below()
+        seen = isinstance(behind, TagsLevel) and level.current is not None and level.current.tags
+        return (
+            TechniqueRulesLevel(console.feed, behind) if seen and isinstance(behind, TagsLevel) else _NO_RULE
+        )
     tags = level.tags() if level is not None else None
     if tags is None:
-        if (found := _attacker(app)) is not None:
-            _enter(app, FiredLevel(app.feed, *found))
-        return
+        found = _attacker(console)
+        return _NOBODY if found is None else FiredLevel(console.feed, *found)
     rules = {tag["rule_id"] for tag in tags}
     if len(rules) > 1 and isinstance(level, CommandsLevel):
-        _enter(app, TagRulesLevel(app.feed, level.tags()))
-    elif rules:
-        app.open_in("rules", rules.pop())
+        return TagRulesLevel(console.feed, level.tags())
+    return Place("rules", rules.pop()) if rules else _NO_RULE
+
+
+def fired(console: Context, _: str) -> None:
+    """The rules that fired on this line, or why there are none."""
+    behind = _behind(console)
+    if isinstance(behind, str):
+        console.say(behind)
+    elif isinstance(behind, Place):
+        console.open_in(behind.view, behind.key)
     else:
-        app.say("no rule fired on this line")
+        console.enter(behind)
 
 
-def rule_tags(app: DecnetApp, _: str) -> None:
+def _has_rules(console: Context) -> bool:
+    return not isinstance(_behind(console), str)
+
+
+def rule_tags(console: Context, _: str) -> None:
     """The tags that the rule under the cursor gave."""
-    row = app.view_of(RulesView).current
+    row = console.view_of(RulesView).current
     if row is None:
-        app.say("there is no rule under the cursor")
+        console.say("there is no rule under the cursor")
         return
-    names = app.scope.names if app.scope is not None else None
-    _enter(app, RuleTagsLevel(app.feed, str(row["rule_id"]), str(row.get("name") or ""), names))
+    scope = console.following.scope
+    names = scope.names if scope is not None else None
+    console.enter(RuleTagsLevel(console.feed, str(row["rule_id"]), str(row.get("name") or ""), names))
 
 
-def compare(app: DecnetApp, _: str) -> None:
+def compare(console: Context, _: str) -> None:
     """Two actors side by side."""
-    pair = app.view_of(ActorsView).pair()
+    pair = console.view_of(ActorsView).pair()
     if pair is None:
-        app.say("mark one actor with space, go to the other, then =")
+        console.say(f"mark one actor with {key('mark')}, go to the other, then {key('compare')}")
     else:
-        _enter(app, CompareLevel(app.feed, *pair))
+        console.enter(CompareLevel(console.feed, *pair))
 
 
-def watch(app: DecnetApp, _: str) -> None:
-    """Plays the recording of the session under the cursor."""
-    level = _level(app)
+def _recording(console: Context) -> Level | None:
+    """What plays the recording of the session that is open or under the cursor, where there is one."""
+    level = _level(console)
     if isinstance(level, CommandsLevel):
-        _enter(app, level.watch())
-    elif level is not None and (session := level.record().get("session_id")):
-        _enter(app, PlaybackLevel(app.feed, str(session)))
+        return level.watch() if level.has_recording else None
+    session = _session(level)
+    return PlaybackLevel(console.feed, session) if level is not None and session in level.recorded else None
+
+
+def _session(level: Level | None) -> str:
+    """The session under the cursor; empty for none."""
+    return str(level.record().get("session_id") or "") if level is not None else ""
+
+
+def watch(console: Context, _: str) -> None:
+    """Plays the recording of the session under the cursor."""
+    if (recording := _recording(console)) is not None:
+        console.enter(recording)
+    elif isinstance(level := _level(console), CommandsLevel) or _session(level):
+        console.say("this session has no recording of its terminal")
     else:
-        app.say("w plays a session's recording: Enter on an actor, then on a session")
+        console.say(
+            f"{key('watch')} plays a session's recording: {key('open')} on an actor, then on a session"
+        )
 
 
-def _player(app: DecnetApp) -> PlaybackLevel | None:
-    level = _level(app)
+def _player(console: Context) -> PlaybackLevel | None:
+    level = _level(console)
     return level if isinstance(level, PlaybackLevel) else None
 
 
-def next_tagged(app: DecnetApp, _: str) -> None:
+def next_tagged(console: Context, _: str) -> None:
     """Jumps to the next tagged command of the recording."""
-    player = _player(app)
-    app.say(player.next_tagged() if player is not None else "n jumps within a recording; w plays one")
+    player = _player(console)
+    console.say(
+        player.next_tagged()
+        if player is not None
+        else f"{key('tagged.next')} jumps within a recording; {key('watch')} plays one"
+    )
 
 
-def span(app: DecnetApp, _: str) -> None:
+def span(console: Context, _: str) -> None:
     """The next span of the matrix."""
-    view = app.view_of(CoverageView)
-    app.say(f"span: {view.matrix.next_span()}")
-    app.read_now()
+    level = _level(console)
+    if isinstance(level, MatrixLevel):
+        console.say(f"span: {level.next_span()}")
+        console.read_now()
+    else:
+        console.say(f"the span is the matrix's: {key('back')} goes back to it")
 
 
 COMMANDS = (
     Command("sessions", "the sessions of this line's actor", "Evidence", sessions, keys="i", argument="[SESSION]"),
     Command("fired", "the rules behind this tag, command or technique, else those that fired on the actor", "Evidence",
-            fired, keys="o", foot="rules", views=(*_LEVELLED, "alerts")),
+            fired, keys="o", foot="rules", views=(*_LEVELLED, "alerts"), here=_has_rules),
     Command("fired.actor", "the rules that fired on this line's actor", "Evidence", fired, keys="o",
-            views=("since", "traffic", "found")),
-    Command("rule.tags", "the tags that the rule gave", "Evidence", rule_tags, keys="o", foot="tags", views=("rules",)),
+            views=("since", "traffic", "found"), here=_has_rules),
+    Command("rule.tags", "the tags that the rule gave", "Evidence", rule_tags, keys="o", foot="tags", views=("rules",),
+            here=lambda console: console.view.on_row),
     Command("compare", "compare two actors", "Evidence", compare, keys="equals_sign", views=("actors",)),
-    Command("watch", "play the session's recording", "Evidence", watch, keys="w", foot="watch",
-            views=(*_LEVELLED, "alerts")),
+    Command("watch", "play the session's recording", "Evidence", watch, keys="w", foot="play",
+            views=(*_LEVELLED, "alerts"), here=lambda console: _recording(console) is not None),
     Command("tagged.next", "next tagged command of the recording", "Evidence", next_tagged, keys="n", views=_LEVELLED),
-    Command("coverage.span", "another span", "Evidence", span, keys="s", foot="span", views=("coverage",)),
+    Command("coverage.span", "another span", "Evidence", span, keys="s", foot="span", views=("coverage",),
+            here=lambda console: isinstance(_level(console), MatrixLevel)),
 )  # fmt: skip

@@ -2,123 +2,138 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from decnet_tui.commands import typed
 from decnet_tui.commands.base import Command
-from decnet_tui.filters import FilterError
-from decnet_tui.following import MOST
+from decnet_tui.commands.following import MOST
+from decnet_tui.model.filters import FilterError
+from decnet_tui.model.keys import key
+from decnet_tui.screens.palette import PaletteView
 from decnet_tui.widgets.prompt import Question
 
 if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
+    from decnet_tui.commands.context import Context
 
 
-def ask_filter(app: DecnetApp, text: str) -> None:
+def ask_filter(console: Context, text: str) -> None:
     """Types a filter, which applies while it is typed; Esc restores the former one. A second / searches."""
-    view, before = app.view, app.view.filter_text
+    view, before = console.view, console.view.filter_text
     begun = f"{before} " if before else ""  # what is typed is one more part of it
     keys_pressed = 0
 
-    def changed(typed: str) -> str:
+    def changed(text: str) -> str:
         nonlocal keys_pressed
         keys_pressed += 1
-        if keys_pressed == 1 and typed == f"{begun}/":
-            ask_search(app)
+        if keys_pressed == 1 and text == f"{begun}/":
+            ask_search(console)
             return ""
         try:
-            view.set_filter(typed.strip())
+            view.set_filter(text.strip())
         except FilterError as error:
             return str(error)
         finally:
-            app.repaint()
+            console.repaint()
         return ""
 
-    def done(accepted: bool, typed: str) -> None:
+    def done(accepted: bool, text: str) -> None:
         if not accepted:
             view.set_filter(before)
-        elif typed.strip():
-            app.filters_typed.append(typed.strip())
-        app.repaint()
+        elif text.strip():
+            console.history.filters.append(text.strip())
+        console.repaint()
 
     if text:
-        app.say(changed(text), bad=True)
+        console.say(changed(text), bad=True)
     else:
-        app.ask(Question("/ ", done, begun, changed=changed, history=app.filters_typed))
+        console.ask(Question("/ ", done, begun, changed=changed, history=console.history.filters))
 
 
-def ask_search(app: DecnetApp) -> None:
+def ask_search(console: Context) -> None:
     """Types what the database is searched for."""
 
-    def done(accepted: bool, typed: str) -> None:
-        if accepted and typed.strip():
-            app.run_line(f"find {typed}")
+    def done(accepted: bool, text: str) -> None:
+        if accepted and text.strip():
+            typed.run(console, f"find {text}")
 
-    app.ask(Question("// ", done))
+    console.ask(Question("// ", done))
 
 
-def clear_filter(app: DecnetApp, _: str) -> None:
+def clear_filter(console: Context, _: str) -> None:
     """Shows everything; the actor that is followed stays followed."""
-    app.view.set_filter("")
-    app.view.set_scope(app.scope)
-    app.repaint()
+    console.view.set_filter("")
+    console.view.set_scope(console.following.scope)
+    console.repaint()
 
 
-def follow(app: DecnetApp, text: str) -> None:
+def follow(console: Context, text: str) -> None:
     """Follows the actor under the cursor in all views, or nobody any more."""
     if text:
-        app.follow_name(text)
-    elif app.scope is not None:
-        app.follow(None)
-    elif (actor := app.view.actor()) is None:
-        app.say("F follows the actor of a line; this one names none")
+        console.following.follow_name(text)
+    elif console.following.scope is not None:
+        console.following.follow(None)
+    elif (actor := console.view.actor()) is None:
+        console.say(f"{key('follow')} follows the actor of a line; this one names none")
     elif actor.addresses > MOST:
-        app.say(f"{actor.title}: too many addresses to follow, {MOST} at most", bad=True)
+        console.say(f"{actor.title}: too many addresses to follow, {MOST} at most", bad=True)
     else:
-        app.follow(actor)
+        console.following.follow(actor)
 
 
-def command_line(app: DecnetApp, _: str) -> None:
+def _has_actor(console: Context) -> bool:
+    """Whether somebody is followed, or could be."""
+    return console.following.scope is not None or console.view.actor() is not None
+
+
+def command_line(console: Context, _: str) -> None:
     """Types a command."""
 
     def done(accepted: bool, text: str) -> None:
         if accepted and text.strip():
-            app.commands_typed.append(text)
-            app.run_line(text)
+            console.history.commands.append(text)
+            typed.run(console, text)
 
-    app.ask(
-        Question(": ", done, changed=app.line_problem, complete=app.complete_line, history=app.commands_typed)
+    console.ask(
+        Question(
+            ": ",
+            done,
+            changed=partial(typed.problem, console.commands),
+            complete=partial(typed.complete, console),
+            history=console.history.commands,
+        )
     )
 
 
-def palette(app: DecnetApp, _: str) -> None:
+def palette(console: Context, _: str) -> None:
     """All commands, narrowed by what is typed."""
-    view, came_from = app.palette, app.view.name
+    view, came_from = console.view_of(PaletteView), console.view.name
     view.narrow("")
-    app.show_view("palette", remember=False)
+    console.show_view("palette", remember=False)
 
-    def changed(typed: str) -> str:
-        view.narrow(typed)
-        app.repaint()
+    def changed(text: str) -> str:
+        view.narrow(text)
+        console.repaint()
         return "" if view.count() else "no command has these letters"
 
     def moved(by: int) -> None:
-        view.move(by, app.pane.rows)
-        app.repaint()
+        view.move(by, console.panes.main.rows)
+        console.repaint()
 
     def done(accepted: bool, _: str) -> None:
-        app.show_view(came_from, remember=False)
+        console.show_view(came_from, remember=False)
         if accepted and view.chosen is not None:
-            app.run_command(view.chosen, "")
+            console.run_command(next(c for c in console.commands if c.id == view.chosen.id), "")
 
-    app.ask(Question("command ", done, changed=changed, moved=moved))
+    console.ask(Question("command ", done, changed=changed, moved=moved))
 
 
 COMMANDS = (
     Command("filter", "filter: topic patterns with + and -, words, /regex/, key:value", "Finding", ask_filter,
-            keys="slash", foot="filter", argument="FILTER"),
+            keys="slash", foot="filter", argument="FILTER", here=lambda console: console.view.filtered),
     Command("filter.clear", "clear the filter", "Finding", clear_filter, keys="backslash", name="clear"),
     Command("follow", "follow this actor in all views; again: everybody", "Finding", follow,
-            keys="F", foot="follow", argument="ADDRESS, id, i-... or c-..."),
+            keys="F", foot="follow", argument="ADDRESS, id, i-... or c-...", here=_has_actor),
     Command("command", "command line: Tab completes, up and down go through the history", "Finding",
             command_line, keys="colon", foot="cmd"),
     Command("palette", "all commands to choose from", "Finding", palette, keys="ctrl+p"),

@@ -5,66 +5,72 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from decnet_tui.backfillform import BackfillForm, store_options
+from decnet_tui.actions.backfill import BackfillForm, store_options
+from decnet_tui.actions.sources import IgnoreForm, same_identity
 from decnet_tui.commands.base import Command
+from decnet_tui.model.access import store_errors
+from decnet_tui.model.keys import key
 from decnet_tui.screens.found import FoundView
 from decnet_tui.screens.rules import RulesView
-from decnet_tui.session import store_errors
-from decnet_tui.sourceforms import IgnoreForm, same_identity
 
 if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
+    from decnet_tui.commands.context import Context
 
 
-def search(app: DecnetApp, text: str) -> None:
+def search(console: Context, text: str) -> None:
     """Searches the database."""
     if not text.strip():
-        app.say("what is looked for? //TEXT", bad=True)
+        console.say(f"what is looked for? {2 * key('filter')}TEXT", bad=True)
         return
-    app.view_of(FoundView).look_for(text.strip())
-    app.show_view("found")
+    console.view_of(FoundView).look_for(text.strip())
+    console.show_view("found")
 
 
-def ignore(app: DecnetApp, text: str) -> None:
+def ignore(console: Context, text: str) -> None:
     """The form that ignores a source: what was typed, or the actor of the line; it offers its whole identity."""
-    actor = app.view.actor()
+    actor = console.view.actor()
     if not text.strip() and actor is not None and actor.campaign:
-        app.say("X ignores an address: go to one of the campaign's", bad=True)
+        console.say("X ignores an address: go to one of the campaign's", bad=True)
         return
-    source = text.strip() or str(app.view.record().get("attacker_ip") or "")
+    source = text.strip() or str(console.view.record().get("attacker_ip") or "")
     if not source and actor is not None:
         source = next((name for name in actor.names if "." in name or ":" in name), "")
-    if text.strip() or not source or app.session.repo is None:
-        app.propose(IgnoreForm(source))
+    if text.strip() or not source or console.session.repo is None:
+        console.propose(IgnoreForm(source))
     else:
-        app.run_worker(partial(_ignore, app, source), name="ignore", group="ignore", exclusive=True)  # type: ignore[arg-type]
+        console.work(partial(_ignore, console, source), "ignore", instead=True)
 
 
-async def _ignore(app: DecnetApp, source: str) -> None:
+async def _ignore(console: Context, source: str) -> None:
     try:
-        label, others = await same_identity(app.session, source)
+        label, others = await same_identity(console.session, source)
     except store_errors() as error:
-        app.say(f"its identity cannot be read: {error}", bad=True)
+        console.say(f"its identity cannot be read: {error}", bad=True)
         return
-    app.propose(IgnoreForm(source, label, others))
+    console.propose(IgnoreForm(source, label, others))
 
 
-def backfill(app: DecnetApp, text: str) -> None:
+def backfill(console: Context, text: str) -> None:
     """The form that judges the past by the rule under the cursor, or by ID."""
-    view = app.view_of(RulesView)
-    if not app.desk.once_loaded(view, lambda: backfill(app, text)):
+    view = console.view_of(RulesView)
+    if not console.desk.once_loaded(view, lambda: backfill(console, text)):
         return
     words = text.split()
     wanted = words[0] if words else str((view.current or {}).get("rule_id"))
     row = view.rule(wanted)
     if row is None:
-        app.say(f"no rule {wanted}" if text else "B works on the rule under the cursor in view 4", bad=True)
+        console.say(
+            f"no rule {wanted}"
+            if text
+            else f"{key('rule.backfill')} works on the rule under the cursor in view {key('view.rules')}",
+            bad=True,
+        )
         return
-    app.propose(BackfillForm(row["rule_id"], row.get("name") or "", store_options(app.settings)))
+    console.propose(BackfillForm(row["rule_id"], row.get("name") or "", store_options(console.settings)))
 
 
 COMMANDS = (
-    Command("search", "search the database; // does that too", "Finding", search, name="find", argument="TEXT"),
+    Command("search", "search the database; the filter's key twice does that too", "Finding", search, name="find", argument="TEXT"),
     Command("source.ignore", "ignore this source", "Changes", ignore, keys="X", name="ignore",
             argument="[ADDRESS, network or login name]", changes=True),
     Command("rule.backfill", "judge the past by the rule", "Changes", backfill, keys="B", views=("rules",),

@@ -6,53 +6,45 @@ from typing import TYPE_CHECKING
 
 from decnet_tui.commands.base import Command
 from decnet_tui.commands.moving import escape
+from decnet_tui.model.keys import key
 from decnet_tui.widgets.prompt import Question
 
 if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
+    from decnet_tui.commands.context import Context
 
 _ASK = "The demo ends, its data and exports are deleted. y quits, anything else stays: "
 _ASK_OR_LEAVE = "The engine inside stops too: y quit  h leave it headless  anything else stays: "
 
 
-def leave(app: DecnetApp, _: str) -> None:
+def leave(console: Context, _: str) -> None:
     """Back; at the top it says how to quit."""
-    inside = app.detail.has_focus or app.screen.has_class("detailed") or app.screen.has_class("zoomed")
-    if inside or app.view.name == "help" or app.view.opened or app.view.came_from:
-        escape(app, "")
+    if console.panes.opened or console.view.name == "help" or console.view.opened or console.view.came_from:
+        escape(console, "")
     else:
-        app.say("nothing to go back to; Q quits")
+        console.say(f"nothing to go back to; {key('quit')} quits")
 
 
-def quit_console(app: DecnetApp, _: str) -> None:
+def quit_console(console: Context, _: str) -> None:
     """Ends the console; with the engine inside it says so and offers to leave it running."""
-    if not app.session.engine_inside:
-        _end(app, "quit")
+    if not console.session.engine_inside:
+        console.leave("quit")
         return
 
     def done(accepted: bool, text: str) -> None:
         if accepted:
-            _end(app, "headless" if text == "h" else "quit")
+            console.leave("headless" if text == "h" else "quit")
         else:
-            app.say("still here")
+            console.say("still here")
 
-    if app.session.demo:
-        app.ask(Question(_ASK, done, confirm=True))
+    if console.session.demo:
+        console.ask(Question(_ASK, done, confirm=True))
     else:
-        app.ask(Question(_ASK_OR_LEAVE, done, confirm=True, answers="yh"))
+        console.ask(Question(_ASK_OR_LEAVE, done, confirm=True, answers="yh"))
 
 
-def _end(app: DecnetApp, result: str) -> None:
-    async def end() -> None:
-        await app.pace.finish()
-        app.exit(result)
-
-    app.run_worker(end(), name="end")
-
-
-def interrupt(app: DecnetApp, _: str) -> None:
+def interrupt(console: Context, _: str) -> None:
     """Ctrl+C."""
-    app.say("Q quits")
+    console.say(f"{key('quit')} quits")
 
 
 COMMANDS = (

@@ -8,65 +8,56 @@ from typing import TYPE_CHECKING
 from decnet_tui.commands.base import Command
 
 if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
-    from decnet_tui.widgets.line_list import LineList
+    from decnet_tui.commands.context import Context
 
 _FAR = 10**9
 
 
-def focused(app: DecnetApp) -> LineList:
-    """The list that has the keys."""
-    return app.detail if app.detail.has_focus else app.pane
-
-
-def move(by: int, app: DecnetApp, _: str) -> None:
+def move(by: int, console: Context, _: str) -> None:
     """So many lines down."""
-    target = focused(app)
+    target = console.panes.focused
     if target.view is not None:
         target.view.move(by, target.rows)
-        app.repaint()
+        console.repaint()
         target.repaint()
 
 
-def page(by: int, app: DecnetApp, _: str) -> None:
+def page(by: int, console: Context, _: str) -> None:
     """So many pages down."""
-    move(by * max(focused(app).rows - 1, 1), app, "")
+    move(by * max(console.panes.focused.rows - 1, 1), console, "")
 
 
-def next_pane(app: DecnetApp, _: str) -> None:
+def next_pane(console: Context, _: str) -> None:
     """The other pane, if it is there."""
-    (app.pane if app.detail.has_focus or not app.detail.display else app.detail).focus()
+    console.panes.other()
 
 
-def side(by: int, app: DecnetApp, _: str) -> None:
+def side(by: int, console: Context, _: str) -> None:
     """The pane at that side, or that side of a view that has some."""
-    if not app.detail.has_focus and app.view.turn(by):
-        app.repaint()
-        return
-    (app.detail if by > 0 and app.detail.display else app.pane).focus()
+    if not console.panes.in_detail and console.view.turn(by):
+        console.repaint()
+    else:
+        console.panes.turn(by)
 
 
-def escape(app: DecnetApp, _: str) -> None:
+def escape(console: Context, _: str) -> None:
     """One level back: zoom, the detail pane, a view opened inside another, help."""
-    if app.screen.has_class("zoomed"):
-        app.screen.remove_class("zoomed")
-        app.repaint_soon()
-    elif app.detail.has_focus or app.screen.has_class("detailed"):
-        app.screen.remove_class("detailed")
-        app.pane.focus()
-    elif app.view.back():
-        if app.view.came_from and app.view.depth < app.view.entered_at:
-            _return(app)
-        app.repaint()
-    elif app.view.came_from:
-        _return(app)
-    elif app.view.name == "help":
-        app.show_view(app.last_view)
+    view = console.view
+    if console.panes.back():
+        console.repaint_soon()
+    elif view.back():
+        if view.came_from and view.depth < view.entered_at:
+            _return(console)
+        console.repaint()
+    elif view.came_from:
+        _return(console)
+    elif view.name == "help":
+        console.show_view(console.last_view)
 
 
-def _return(app: DecnetApp) -> None:
+def _return(console: Context) -> None:
     """To the line that led here."""
-    app.show_view(app.view.leave_to(), remember=False)
+    console.show_view(console.view.leave_to(), remember=False)
 
 
 COMMANDS = (

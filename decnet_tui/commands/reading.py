@@ -7,82 +7,97 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from decnet.hostile import ELLIPSIS
-from decnet_tui import clipboard, export
 from decnet_tui.commands.base import Command
+from decnet_tui.model import export
+from decnet_tui.model.keys import key
+from decnet_tui.model.words import counted
 from decnet_tui.screens.base import TIME_FORMATS
+from decnet_tui.screens.levels import Level
+from decnet_tui.screens.traffic import TrafficView
 
 if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
+    from decnet_tui.commands.context import Context
 
 
-def pause(app: DecnetApp, _: str) -> None:
+def _on_row(console: Context) -> bool:
+    return console.view.on_row
+
+
+def pause(console: Context, _: str) -> None:
     """Holds the view still, or lets it go on."""
-    paused = app.view.pause()
-    app.say("paused: still receiving; p goes on, / filters what is held" if paused else "")
-    app.repaint()
+    paused = console.view.pause()
+    console.say(
+        f"paused: still receiving; {key('pause')} goes on, {key('filter')} filters what is held"
+        if paused
+        else ""
+    )
+    console.repaint()
 
 
-def tail(app: DecnetApp, _: str) -> None:
+def tail(console: Context, _: str) -> None:
     """Stays at the newest event, or stops doing so."""
-    app.traffic.toggle_tail()
-    app.repaint()
+    console.view_of(TrafficView).toggle_tail()
+    console.repaint()
 
 
-def open_detail(app: DecnetApp, _: str) -> None:
+def open_detail(console: Context, _: str) -> None:
     """What the view opens for the line; the detail pane, with the keys in it, unless it knows better."""
-    if app.view.name == "help" or app.view.open(app):
+    if not _on_row(console):
         return
-    app.screen.add_class("detailed")
-    app.detail.focus()
-    app.repaint_soon()
-
-
-def detail(app: DecnetApp, _: str) -> None:
-    """The detail pane on or off."""
-    app.screen.toggle_class("detailed")
-    app.pane.focus()
-    app.repaint_soon()
-
-
-def zoom(app: DecnetApp, _: str) -> None:
-    """The pane with the keys alone, or both again."""
-    app.screen.toggle_class("zoomed")
-    app.screen.set_class(app.detail.has_focus, "zoom-detail")
-    app.repaint_soon()
-
-
-def time_format(app: DecnetApp, _: str) -> None:
-    """The next time format, in all views."""
-    at = TIME_FORMATS.index(app.view.time_format)
-    for view in app.views.values():
-        view.time_format = TIME_FORMATS[(at + 1) % len(TIME_FORMATS)]
-    app.say(f"times: {app.view.time_format}")
-    app.repaint()
-
-
-def copy(app: DecnetApp, _: str) -> None:
-    """The data of the line under the cursor, to the terminal's clipboard."""
-    text = app.view.copy_text()
-    if not text:
-        app.say("there is nothing to copy here")
-        return
-    taken = clipboard.copy(app, text)
-    app.say(f"copied {taken} characters (if the terminal allows OSC 52)")
-
-
-def export_shown(app: DecnetApp, _: str) -> None:
-    """Writes what is shown to a file of mode 0600 and says which."""
-    app.run_worker(partial(_export, app), name="export", group="export", exclusive=True)  # type: ignore[arg-type]
-
-
-async def _export(app: DecnetApp) -> None:
-    try:
-        path, count = await export.write(app.settings.data_dir, app.view.name, app.view.records())
-    except OSError as error:
-        app.say(f"not exported: {error.strerror}: {error.filename}", bad=True)
+    inside, place = console.view.below(), console.view.leads_to()
+    if isinstance(inside, Level):
+        console.enter(inside)
+    elif place is not None:
+        console.open_in(place.view, place.key)
     else:
-        head = f"exported {count} line{'s' * (count != 1)} to "
-        app.say(head + short_path(path, app.size.width - len(head) - 1), good=True)
+        console.panes.open_detail()
+        console.repaint_soon()
+
+
+def detail(console: Context, _: str) -> None:
+    """The detail pane on or off."""
+    console.panes.toggle_detail()
+    console.repaint_soon()
+
+
+def zoom(console: Context, _: str) -> None:
+    """The pane with the keys alone, or both again."""
+    console.panes.zoom()
+    console.repaint_soon()
+
+
+def time_format(console: Context, _: str) -> None:
+    """The next time format, in all views."""
+    at = TIME_FORMATS.index(console.view.time_format)
+    for view in console.views.values():
+        view.time_format = TIME_FORMATS[(at + 1) % len(TIME_FORMATS)]
+    console.say(f"times: {console.view.time_format}")
+    console.repaint()
+
+
+def copy(console: Context, _: str) -> None:
+    """The data of the line under the cursor, to the terminal's clipboard."""
+    text = console.view.copy_text()
+    if not text:
+        console.say("there is nothing to copy here")
+        return
+    taken = console.copy(text)
+    console.say(f"copied {taken} characters (if the terminal allows OSC 52)")
+
+
+def export_shown(console: Context, _: str) -> None:
+    """Writes what is shown to a file of mode 0600 and says which."""
+    console.work(partial(_export, console), "export", instead=True)
+
+
+async def _export(console: Context) -> None:
+    try:
+        path, count = await export.write(console.settings.data_dir, console.view.name, console.view.records())
+    except OSError as error:
+        console.say(f"not exported: {error.strerror}: {error.filename}", bad=True)
+    else:
+        head = f"exported {counted(count, 'line')} to "
+        console.say(head + short_path(path, console.panes.width - len(head) - 1), good=True)
 
 
 def short_path(path: Path, room: int) -> str:
@@ -95,13 +110,15 @@ def short_path(path: Path, room: int) -> str:
 
 
 COMMANDS = (
-    Command("pause", "pause: keeps receiving, the view does not move", "Reading", pause, keys="p", foot="pause"),
+    Command("pause", "pause: keeps receiving, the view does not move", "Reading", pause, keys="p", foot="pause",
+            here=lambda console: console.view.stored or console.view is console.view_of(TrafficView)),
     Command("tail", "tail: stay at the newest line", "Reading", tail, keys="f", foot="tail", views=("traffic",)),
-    Command("open", "open the line", "Reading", open_detail, keys="enter", foot="open"),
+    Command("open", "open the line", "Reading", open_detail, keys="enter", foot="open", here=_on_row),
     Command("detail", "detail pane on or off", "Reading", detail, keys="v"),
     Command("zoom", "this pane alone", "Reading", zoom, keys="z"),
     Command("time", "time format: clock, date, age", "Reading", time_format, keys="t"),
     Command("copy", "copy the line's data, or the marked lines (OSC 52)", "Reading", copy,
-            keys="y", foot="copy"),
-    Command("export", "export what is shown to a private file", "Reading", export_shown, keys="e", foot="export"),
+            keys="y", foot="copy", here=_on_row),
+    Command("export", "export what is shown to a private file", "Reading", export_shown, keys="e", foot="export",
+            here=lambda console: console.view.filtered and console.view.count() > 0),
 )  # fmt: skip

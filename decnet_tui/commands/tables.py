@@ -6,43 +6,45 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from decnet_tui.commands.base import Command
-from decnet_tui.filters import FilterError
+from decnet_tui.model.filters import FilterError
+from decnet_tui.model.keys import key
 from decnet_tui.screens.levels import LevelsView
 from decnet_tui.screens.table import TableView
+from decnet_tui.screens.traffic import TrafficView
 from decnet_tui.widgets.prompt import Question
 
 if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
+    from decnet_tui.commands.context import Context
 
 
-def _table(app: DecnetApp) -> TableView[Any] | None:
-    found = app.view.table() if isinstance(app.view, LevelsView) else app.view
+def _table(console: Context) -> TableView[Any] | None:
+    found = console.view.table() if isinstance(console.view, LevelsView) else console.view
     if isinstance(found, TableView):
         return found
-    app.say("this view is no table: it keeps the order of time")
+    console.say("this view is no table: it keeps the order of time")
     return None
 
 
-def sort(by: int, app: DecnetApp, _: str) -> None:
+def sort(by: int, console: Context, _: str) -> None:
     """Sorts by the next or last column; a recording that plays gets another speed instead."""
-    if (speed := app.view.faster(by)) is not None:
-        app.say(speed)
+    if (speed := console.view.faster(by)) is not None:
+        console.say(speed)
         return
-    if (table := _table(app)) is not None:
-        app.say(f"sorted by {table.sort(by)}")
-        app.repaint()
+    if (table := _table(console)) is not None:
+        console.say(f"sorted by {table.sort(by)}")
+        console.repaint()
 
 
-def reverse(app: DecnetApp, _: str) -> None:
+def reverse(console: Context, _: str) -> None:
     """Sorts the other way round."""
-    if (table := _table(app)) is not None:
-        app.say(f"sorted by {table.reverse()}")
-        app.repaint()
+    if (table := _table(console)) is not None:
+        console.say(f"sorted by {table.reverse()}")
+        console.repaint()
 
 
-def columns(app: DecnetApp, _: str) -> None:
+def columns(console: Context, _: str) -> None:
     """Edits the list of columns; it applies while it is typed, Esc restores."""
-    table = _table(app)
+    table = _table(console)
     if table is None:
         return
     before = [c.id for c in table.columns if c.id not in table.hidden_columns]
@@ -53,35 +55,35 @@ def columns(app: DecnetApp, _: str) -> None:
         except FilterError as error:
             return str(error)
         finally:
-            app.repaint()
+            console.repaint()
         return ""
 
     def done(accepted: bool, _: str) -> None:
         if not accepted:
             table.choose_columns(before)
-        app.repaint()
+        console.repaint()
 
-    app.ask(Question("columns ", done, " ".join(before), changed=changed))
+    console.ask(Question("columns ", done, " ".join(before), changed=changed))
 
 
-def mark(app: DecnetApp, _: str) -> None:
+def mark(console: Context, _: str) -> None:
     """Marks the row and goes to the next."""
-    if (table := _table(app)) is not None:
+    if (table := _table(console)) is not None:
         table.toggle_mark()
-        table.move(1, app.pane.rows)
-        app.repaint()
+        table.move(1, console.panes.main.rows)
+        console.repaint()
 
 
-def its_traffic(app: DecnetApp, _: str) -> None:
+def its_traffic(console: Context, _: str) -> None:
     """The events about the actor of this line."""
-    actor = app.view.actor()
+    actor = console.view.actor()
     if actor is None:
-        app.say("b shows the traffic of a line's actor; this one names none")
+        console.say(f"{key('traffic.of')} shows the traffic of a line's actor; this one names none")
         return
-    app.show_view("traffic")
-    app.traffic.set_scope(actor)
-    app.say(f"traffic of {actor.label}; \\ shows everybody's")
-    app.repaint()
+    console.show_view("traffic")
+    console.view_of(TrafficView).set_scope(actor)
+    console.say(f"traffic of {actor.label}; {key('filter.clear')} shows everybody's")
+    console.repaint()
 
 
 COMMANDS = (

@@ -8,35 +8,35 @@ from decnet_tui.commands.base import Command
 from decnet_tui.screens import VIEWS
 
 if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
+    from decnet_tui.commands.context import Context
 
 
 def _show(name: str) -> Command:
     view = next(v for v in VIEWS if v.name == name)
 
-    def run(app: DecnetApp, text: str) -> None:
+    def run(console: Context, text: str) -> None:
         """Shows it as it was left; from inside it, its first level. A text is the row to go to."""
         if text:
-            app.open_in(name, text)
+            console.open_in(name, text)
             return
-        shown = app.views[name]
-        if app.view is shown:
+        shown = console.views[name]
+        if console.view is shown:
             shown.home()
         shown.came_from = ""
-        app.show_view(name)
+        console.show_view(name)
 
     return Command(f"view.{name}", view.says, "Views", run, keys=view.key, name=name,
                    argument="[LINE]")  # fmt: skip
 
 
-def last_view(app: DecnetApp, _: str) -> None:
+def last_view(console: Context, _: str) -> None:
     """The view before this one."""
-    app.show_view(app.last_view)
+    console.show_view(console.last_view)
 
 
-def help_view(app: DecnetApp, _: str) -> None:
+def help_view(console: Context, _: str) -> None:
     """Help; its own key leaves it too."""
-    app.show_view(app.last_view if app.view.name == "help" else "help")
+    console.show_view(console.last_view if console.view.name == "help" else "help")
 
 
 COMMANDS = (

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from decnet.db.rows.linking import CampaignName, ListedIdentity, MemberSeen
 from decnet.db.rows.lists import AttackerTold, ListedAttacker, ListedSession, Often
 from decnet.hostile import visible
-from decnet_tui.actorpage import client_text, linked_lines, seen_line, where_line
-from decnet_tui.attackerrows import PTR, country_text, network_text
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed
-from decnet_tui.linkedrows import addresses_text, campaign_label, counted, identity_label
-from decnet_tui.scope import Scope, scope_of
+from decnet_tui.model.access import Session, need_store
+from decnet_tui.model.actor_page import ActorPage, client_text, linked_lines, seen_line, where_line
+from decnet_tui.model.attackers import ptr_of
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.identities import campaign_label, identity_label
+from decnet_tui.model.keys import key
+from decnet_tui.model.places import country_text, network_text, placed
+from decnet_tui.model.scope import Scope, scope_of
+from decnet_tui.model.words import addresses_text, counted, day, lasted
 from decnet_tui.screens.base import View
-from decnet_tui.screens.evidence import CommandsLevel, lasted
+from decnet_tui.screens.evidence import CommandsLevel
 from decnet_tui.screens.pages import PageLevel
-from decnet_tui.session import Session
 
 if TYPE_CHECKING:
-    from decnet_tui.whereabouts import Whereabouts
+    from decnet_tui.model.whereabouts import Whereabouts
 
 MAX_SESSIONS = 200
 """Sessions on the page; ``i`` lists all."""
@@ -64,6 +65,8 @@ class ActorLevel(PageLevel):
         row = rows[0]
         uuid, identity = row["attacker_uuid"], row["identity_uuid"]
         alerts = await repo.list_alerts(state="open", attacker=uuid, limit=1, ignored=True)
+        sessions = await repo.list_sessions(attacker=uuid, limit=MAX_SESSIONS, ignored=True)
+        self.recorded = await repo.recorded(one["session_id"] for one in sessions)
         return Read(
             row,
             (await repo.attackers_told([uuid], ignored=True)).get(uuid),
@@ -71,7 +74,7 @@ class ActorLevel(PageLevel):
             await repo.get_identity(identity) if identity else None,
             await repo.members_seen(identity) if identity else [],
             (await repo.campaigns_by_attacker([uuid])).get(uuid, []),
-            await repo.list_sessions(attacker=uuid, limit=MAX_SESSIONS, ignored=True),
+            sessions,
             bool(alerts),
             session.whereabouts,
         )
@@ -79,20 +82,23 @@ class ActorLevel(PageLevel):
     def load(self, data: Read) -> None:
         """Head and lists; the crumb names the identity when it has several addresses."""
         if data.row is None:
-            self.lose(f"No attacker {visible(self.label, 60)} is stored.")
+            self.lose(f"No source {visible(self.label, 60)} is stored.")
             return
-        self.row, self.attacker = _told(data), data.row["attacker_uuid"]
+        told = _told(data, data.row)
+        self.row, self.attacker = dict(told), told["attacker_uuid"]
         members = [one for one in data.members if one["attacker_uuid"] != data.row["attacker_uuid"]]
         self.addresses = [one["attacker_ip"] for one in data.members if one["attacker_ip"]]
         ip = str(data.row["attacker_ip"] or self.label)
         self.crumb = f"{ip} {_whose(data)}".rstrip()
         count = data.row["session_count"]
         title = (
-            "SESSIONS" if count <= MAX_SESSIONS else f"SESSIONS, {MAX_SESSIONS} newest of {count} (i: all)"
+            "SESSIONS"
+            if count <= MAX_SESSIONS
+            else f"SESSIONS, {MAX_SESSIONS} newest of {count} ({key('sessions')}: all)"
         )
         where = data.where
         self.say(
-            _head(data, self.row),
+            _head(data, told),
             [
                 *self.listed(OTHERS, f"OTHER ADDRESSES of {_whose(data)}", members, lambda one: _member(one, where),
                              _named, lambda one: _page(self.feed, one)),
@@ -116,32 +122,33 @@ class ActorLevel(PageLevel):
 
     def about(self) -> str:
         """What can be done."""
-        return "Enter: commands"
+        return f"{key('open')}: commands"
 
 
-def _told(data: Read) -> dict[str, Any]:
-    assert data.row is not None
-    place = data.where.of(data.row["attacker_ip"])
+def _told(data: Read, row: ListedAttacker) -> ActorPage:
     told = data.told
-    answers = told["answers"] if told else []
     return {
-        **data.row,
-        **{name: value for name, value in place.items() if name != "unasked"},
-        "ptr": next((str(one.said[PTR]) for one in answers if one.said.get(PTR)), None),
+        **row,
+        **placed(data.where.of(row["attacker_ip"])),
+        "ptr": ptr_of(told["answers"] if told else ()),
         "severity": told["severity"] if told else None,
         "did": told["did"] if told else None,
         "files": told["files"] if told else [],
-        "clients": [dict(one) for one in data.clients],
+        "clients": data.clients,
         "identity": data.identity,
         "campaigns_named": data.campaigns,
     }
 
 
-def _head(data: Read, row: Mapping[str, Any]) -> list[str]:
+def _head(data: Read, row: ActorPage) -> list[str]:
     """The first lines: place, when and how bad, doubts, identity with reasons, campaigns; at most eight."""
     lines = [where_line(row, data.where.told(row["attacker_ip"])), seen_line(row)]
-    lines += ["! an open alert says: perhaps several operators (view 2)"] if data.suspected else []
-    linked = list(linked_lines({**row, "campaigns_named": data.campaigns[:1]}, REASONS))
+    lines += (
+        [f"! an open alert says: perhaps several operators (view {key('view.alerts')})"]
+        if data.suspected
+        else []
+    )
+    linked = list(linked_lines({"identity": row["identity"], "campaigns_named": data.campaigns[:1]}, REASONS))
     if len(data.campaigns) > 1:
         linked[-1] += f"  and {counted(len(data.campaigns) - 1, 'campaign')} more"
     return [*lines, *([client_text(row)] if row["clients"] else []), *linked]
@@ -156,7 +163,7 @@ def _whose(data: Read) -> str:
 
 def _member(one: MemberSeen, where: Whereabouts) -> str:
     place = where.of(one["attacker_ip"])
-    first, last = (f"{at:%Y-%m-%d}" if at else "-" for at in (one["first_seen"], one["last_seen"]))
+    first, last = (day(at) for at in (one["first_seen"], one["last_seen"]))
     said = "  ".join(part for part in (country_text(place), network_text(place)) if part)
     return f"{visible(one['attacker_ip'] or '-', 45):<16} {first} .. {last}  {counted(one['sessions'], 'session')}  {said}".rstrip()
 

@@ -16,23 +16,23 @@ from decnet.events.ttp import SEVERITIES
 from decnet.hostile import visible
 from decnet.ids import identity_id
 from decnet.turns import in_turns
-from decnet_tui.attackerrows import NOWHERE, country_text, network_text
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed
-from decnet_tui.linkedrows import campaign_line, counted
+from decnet_tui.model.access import Session, need_store
+from decnet_tui.model.event_text import short
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.identities import campaign_line
+from decnet_tui.model.keys import key
+from decnet_tui.model.places import country_text, network_text, nowhere, placed
+from decnet_tui.model.words import addresses_text, clock, counted
 from decnet_tui.screens.actorlevel import ActorLevel
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.evidence import CommandsLevel, severity_style
 from decnet_tui.screens.levels import LevelsView, TableLevel, left_out
 from decnet_tui.screens.profiles import Known, known_of, profile_lines, said_lines
 from decnet_tui.screens.table import Column
-from decnet_tui.session import Session
-from decnet_tui.summary import short
-from decnet_tui.times import clock
 from decnet_tui.widgets.strips import PLAIN, WARN
 
 if TYPE_CHECKING:
-    from decnet_tui.whereabouts import Whereabouts
+    from decnet_tui.model.whereabouts import Whereabouts
 
 MAX_ACTORS = 2000
 NEW_S = 86_400.0
@@ -79,7 +79,7 @@ class Fetched(NamedTuple):
 class ActorsLevel(TableLevel[ActorLine]):
     """Every attacker, last seen first. The profile of the one under the cursor is read with the rows."""
 
-    unit = "attackers"
+    unit = "sources"
     stored = True
 
     def __init__(self, feed: Feed) -> None:
@@ -93,7 +93,7 @@ class ActorsLevel(TableLevel[ActorLine]):
         self.where: Whereabouts | None = None
         self._placed = -1
         self.columns = (
-            Column("attacker_ip", "attacker", 15),
+            Column("attacker_ip", "source", 15),
             Column("country", "from", 9, text=lambda r: country_text(r) or "-"),
             Column("asn", "network", 8, text=lambda r: network_text(r).partition(" ")[0] or "-"),
             Column("new", "new", 3, text=lambda r: "new" if r["new"] else "-"),
@@ -208,8 +208,8 @@ class ActorsLevel(TableLevel[ActorLine]):
         self.fill([self._with_place(row) for row in data.rows])
 
     def _with_place(self, row: ActorLine) -> ActorLine:
-        place = self.where.of(row["attacker_ip"]) if self.where is not None else NOWHERE
-        return {**row, **{name: place[name] for name in NOWHERE if name != "unasked"}}  # type: ignore[typeddict-item]
+        place = self.where.of(row["attacker_ip"]) if self.where is not None else nowhere()
+        return {**row, **placed(place)}
 
     def sync(self, now: float) -> bool:
         """Places come when their files have been read, or are others now."""
@@ -222,19 +222,23 @@ class ActorsLevel(TableLevel[ActorLine]):
     def unfilled(self) -> list[str]:
         """Nobody yet."""
         return [
-            "No attacker has been seen yet.",
-            "View 6 shows whether the sensors read; --sensor cowrie=PATH names a log.",
+            "No attacks yet.",
+            f"View {key('view.workers')} shows whether the sensors read; --sensor cowrie=PATH names a log.",
         ]
 
     def about(self) -> str:
         """What can be done, and what is not listed."""
         fewer = f"{self.ignored} ignored  " if self.ignored else ""
         older = f"{self.older} seen before these  " if self.older > 0 else ""
-        hint = "" if self.scope or self.filter_text else "  i: sessions  =: compare two"
+        hint = (
+            ""
+            if self.scope or self.filter_text
+            else f"  {key('sessions')}: sessions  {key('compare')}: compare two"
+        )
         lost = (
             f"! no places: {visible(self.where.problem, 60)}  " if self.where and self.where.problem else ""
         )
-        return f"{lost}{fewer}{older}Enter: page{hint}"
+        return f"{lost}{fewer}{older}{key('open')}: page{hint}"
 
     def empty(self, width: int) -> list[str]:
         """As every table; and that a source which is ignored is not listed."""
@@ -260,20 +264,20 @@ class ActorsLevel(TableLevel[ActorLine]):
         place = "  ".join(part for part in (country_text(row), network_text(row), *row["lists"]) if part)
         lines = [
             f"{row['attacker_ip']}  {place or 'place not known'}",
-            f"identity {row['identity_uuid'] or '-'}  {counted(row['addresses'], 'address', 'addresses')}",
+            f"identity {row['identity_uuid'] or '-'}  {addresses_text(row['addresses'])}",
             *(f"campaign {campaign_line(one)}" for one in row["campaigns_named"]),
             f"first seen {self._time(row['first_seen'])}  last seen {self._time(row['last_seen'])}",
             f"{counted(row['session_count'], 'session')} on {counted(row['decky_count'], 'decoy')}"
             f"  {row['severity'] or 'not judged'}: {row['did'] or '-'}",
             "",
-            f"{row['technique_count']} techniques",
+            counted(row["technique_count"], "technique"),
             *(f"  {technique} {name(technique)}" for technique in row["techniques"]),
             "",
             *said_lines(known.said if known else ()),
             *profile_lines(known, self._time),
         ]
         if row["identity_uuid"] in self.suspected:
-            lines.insert(1, "! an open alert says: perhaps several operators (view 2)")
+            lines.insert(1, f"! an open alert says: perhaps several operators (view {key('view.alerts')})")
         return lines
 
 
@@ -334,7 +338,7 @@ class ActorsView(LevelsView):
     name = "actors"
     title = "Actors"
     key = "3"
-    says = "Attackers: where they are, what they did, who they are"
+    says = "Actors: where they are, what they did, who they are"
     roots = ("attacker", "ttp", "attribution", "identity", "campaign")
 
     def __init__(self, feed: Feed) -> None:

@@ -8,22 +8,22 @@ from typing import Any
 
 from decnet.db.rows.attribution import Alert, Explanation, Support
 from decnet.db.rows.recorder import EndedPayload, SessionFacts
-from decnet_tui import glyphs
-from decnet_tui.actornames import addresses
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed
-from decnet_tui.linkedrows import addresses_text, identity_label
-from decnet_tui.scope import Scope, scope_of
+from decnet_tui.model.access import Session, need_store
+from decnet_tui.model.actor_names import addresses
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.identities import identity_label
+from decnet_tui.model.keys import key
+from decnet_tui.model.scope import Scope, scope_of
+from decnet_tui.model.words import addresses_text, clock, counted, lasted
 from decnet_tui.screens.base import TIME_WIDTHS, View
-from decnet_tui.screens.evidence import CommandsLevel, lasted
+from decnet_tui.screens.evidence import CommandsLevel
 from decnet_tui.screens.levels import LevelsView, TableLevel, left_out
 from decnet_tui.screens.table import Column, WordsColumn
-from decnet_tui.session import Session
-from decnet_tui.times import clock
-from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, WARN
+from decnet_tui.widgets import glyphs
+from decnet_tui.widgets.states import alert_state
+from decnet_tui.widgets.strips import GOOD, WARN
 
 MAX_ALERTS = 500
-_STATES = {"open": BAD, "acknowledged": WARN, "resolved": FAINT}
 
 
 class AlertLine(Alert):
@@ -62,7 +62,13 @@ class AlertsLevel(TableLevel[AlertLine]):
         self.columns = (
             Column("ts", "when", TIME_WIDTHS["date"], text=self._time),
             Column("label", "actor", 15, text=label_of),
-            Column("state", "state", 14, text=_state, style=lambda r: _STATES.get(r["state"], PLAIN)),
+            Column(
+                "state",
+                "state",
+                14,
+                text=lambda r: alert_state(r["state"])[0],
+                style=lambda r: alert_state(r["state"])[1],
+            ),
             Column("confidence", "conf", 4, right=True),
             Column("sizes", "sides", 7, text=_sizes, right=True),
             WordsColumn("families", "what differs", 14, grow=True),
@@ -99,13 +105,13 @@ class AlertsLevel(TableLevel[AlertLine]):
         """No alert is good news."""
         return [
             "No alert: no identity looks like several operators.",
-            "It takes 6 sessions of one identity and two kinds of evidence that agree; view 3 has the profiles.",
+            f"It takes 6 sessions of one identity and two kinds of evidence that agree; view {key('view.actors')} has the profiles.",
             *left_out(self.ignored),
         ]
 
     def about(self) -> str:
         """What can be done."""
-        return "Enter: sessions by side  v: for and against"
+        return f"{key('open')}: sessions by side  {key('detail')}: for and against"
 
     def gutter(self, index: int) -> str:
         """An open alert."""
@@ -126,9 +132,8 @@ def alert_lines(row: AlertLine) -> list[str]:
     sides = row["sides"] or []
     lines = [
         f"{label_of(row)}: {why.get('claim') or 'several operators, or one with two toolkits'}",
-        f"confidence {row['confidence']:.2f}  log10 Bayes factor {_number(why.get('score'))}"
-        f" (needs {_number(why.get('threshold'))})",
-        f"{why.get('sessions', '?')} sessions, side changes {why.get('switches', '?')} times,"
+        f"confidence {row['confidence']:.2f}  strength {_odds(why.get('score'))} (asked: {_odds(why.get('threshold'))})",
+        f"{counted(why.get('sessions'), 'session')}, side changes {counted(why.get('switches'), 'time')},"
         f" {' and '.join(str(len(side)) for side in sides)} on each side",
         "",
         "for it:",
@@ -159,17 +164,13 @@ def _link(why: Explanation) -> list[str]:
     ]
 
 
-def _state(row: Alert) -> str:
-    g = glyphs.current()
-    return f"{ {'open': g.stale, 'acknowledged': g.partly, 'resolved': g.off}.get(row['state'], g.unknown) } {row['state']}"
-
-
 def _sizes(row: Alert) -> str:
     return "/".join(str(len(side)) for side in row["sides"] or ()) or "-"
 
 
-def _number(value: object) -> str:
-    return f"{value:.1f}" if isinstance(value, (int, float)) else "?"
+def _odds(power: object) -> str:
+    """Odds, of which the power of ten is known."""
+    return f"10^{power:.1f} to 1" if isinstance(power, (int, float)) else "?"
 
 
 def _support(item: Support) -> str:
@@ -193,7 +194,7 @@ class SidesLevel(TableLevel[SideLine]):
         self.columns = (
             Column("side", "side", 4, style=lambda r: GOOD if r["side"] == "A" else WARN),
             Column("started_at", "started", TIME_WIDTHS["date"], text=lambda r: _stamp(r["started_at"])[:-1]),
-            Column("decky_id", "decky", 10),
+            Column("decky_id", "decoy", 10),
             Column("duration_s", "lasted", 7, text=_lasted, right=True),
             Column("command_count", "cmds", 5, right=True),
             Column("client", "client", 20, text=_client, grow=True),
@@ -207,8 +208,8 @@ class SidesLevel(TableLevel[SideLine]):
     async def fetch(self, session: Session) -> list[EndedPayload]:
         """The sessions of both sides. Raises what the store raises."""
         repo = need_store(session)
-        found = [await repo.session_payload(session_id) for session_id in self._side]
-        return sorted((row for row in found if row), key=lambda row: row["started_at"] or 0.0)
+        self.recorded = await repo.recorded(self._side)
+        return await repo.session_payloads(list(self._side))
 
     def load(self, data: Sequence[EndedPayload]) -> None:
         """Rows with their side."""
@@ -226,7 +227,7 @@ class SidesLevel(TableLevel[SideLine]):
 
     def about(self) -> str:
         """What can be opened."""
-        return "Enter: commands"
+        return f"{key('open')}: commands"
 
     def row_detail(self, row: SideLine) -> list[str]:
         """The session as sentences: whose side, where, with what, as whom, and what was typed."""

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from decnet.hostile import visible
-from decnet_tui.feed import Feed
-from decnet_tui.scope import Scope, scope_of
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.scope import Scope, scope_of
 from decnet_tui.widgets.strips import KEY, PLAIN, Line
 
 if TYPE_CHECKING:
     from rich.style import Style
 
-    from decnet_tui.app import DecnetApp
-    from decnet_tui.session import Session
+    from decnet_tui.model.access import Session
+
+
+class Place(NamedTuple):
+    """A row of another view, by its key there."""
+
+    view: str
+    key: Any
+
 
 TIME_FORMATS = ("clock", "date", "age")
 TIME_WIDTHS = {"clock": 8, "date": 19, "age": 6}
@@ -55,6 +62,8 @@ class View(ABC):
     says = ""
     has_cursor = True
     stored = False
+    filtered = False
+    """Whether a filter hides something here."""
     roots: tuple[str, ...] = ()
 
     def __init__(self, feed: Feed) -> None:
@@ -79,6 +88,11 @@ class View(ABC):
     @abstractmethod
     def count(self) -> int:
         """Rows shown."""
+
+    @property
+    def on_row(self) -> bool:
+        """Whether the cursor is on something."""
+        return self.has_cursor and 0 <= self.cursor < self.count()
 
     @abstractmethod
     def line(self, index: int, width: int) -> Line:
@@ -151,9 +165,13 @@ class View(ABC):
         name, self.came_from = self.came_from, ""
         return name
 
-    def open(self, app: DecnetApp) -> bool:
-        """Enter on a row; False when the detail pane is all there is to open."""
-        return False
+    def below(self) -> View | None:
+        """The level inside the row under the cursor, which Enter opens; None when there is none."""
+        return None
+
+    def leads_to(self) -> Place | None:
+        """The row of another view that Enter goes to; None when the detail pane is all there is to open."""
+        return None
 
     def back(self) -> bool:
         """One level back inside the view; False at its top."""

@@ -10,20 +10,23 @@ from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows.linking import ListedCampaign, ListedIdentity
 from decnet.db.rows.lists import ListedSession
 from decnet.hostile import visible
-from decnet_tui.attackerrows import country_text, network_text
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed
-from decnet_tui.linkedrows import (
+from decnet_tui.model.access import Session, need_store
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.identities import (
     ONE_KIT,
+    CampaignMember,
+    CampaignPage,
     addresses_cell,
     asset_line,
     campaign_label,
     campaign_named,
-    counted,
     identity_label,
     page_of_campaign,
 )
-from decnet_tui.scope import Scope, campaign_scope
+from decnet_tui.model.keys import key
+from decnet_tui.model.places import country_text, network_text
+from decnet_tui.model.scope import Scope, campaign_scope
+from decnet_tui.model.words import addresses_text, clock, counted, day
 from decnet_tui.screens.actorlevel import ActorLevel, session_line
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.evidence import CommandsLevel, SessionsLevel
@@ -32,11 +35,9 @@ from decnet_tui.screens.levels import LevelsView, TableLevel
 from decnet_tui.screens.pages import PageLevel
 from decnet_tui.screens.sections import Entry
 from decnet_tui.screens.table import Column
-from decnet_tui.session import Session
-from decnet_tui.times import clock
 
 if TYPE_CHECKING:
-    from decnet_tui.whereabouts import Whereabouts
+    from decnet_tui.model.whereabouts import Whereabouts
 
 MAX_CAMPAIGNS = 500
 MAX_SESSIONS = 200
@@ -103,14 +104,18 @@ class CampaignsLevel(TableLevel[ListedCampaign]):
         """What makes one."""
         return [
             "No campaign yet: one begins when two addresses have the same key, file or script, or scripts that are alike.",
-            "Linking finds them within seconds of a session's end; view 6 shows whether the worker attribution runs.",
+            f"Linking finds them within seconds of a session's end; view {key('view.workers')} shows whether the worker attribution runs.",
         ]
 
     def about(self) -> str:
         """What can be done, and whether there are more."""
         more = f"the {MAX_CAMPAIGNS} largest  " if len(self._all) >= MAX_CAMPAIGNS else ""
-        hint = "" if self.scope or self.filter_text else "  i: sessions  F: follow its addresses"
-        return f"{more}Enter: page{hint}"
+        hint = (
+            ""
+            if self.scope or self.filter_text
+            else f"  {key('sessions')}: sessions  {key('follow')}: follow its addresses"
+        )
+        return f"{more}{key('open')}: page{hint}"
 
     def below(self) -> View | None:
         """The campaign's page."""
@@ -150,7 +155,7 @@ class CampaignsLevel(TableLevel[ListedCampaign]):
             "why: assets that its addresses share",
             *(f"  {asset_line(one)}" for one in row["reasons"]),
             "",
-            f"{counted(len(row['attacker_uuids']), 'address', 'addresses')}: {addresses_cell(row['addresses'], 20)}",
+            f"{addresses_text(len(row['attacker_uuids']))}: {addresses_cell(row['addresses'], 20)}",
             f"fetched from: {addresses_cell(row['payload_hosts'], 10) or '-'}",
             *(f"  {one} {name(one)}" for one in row["techniques"]),
         ]
@@ -170,7 +175,9 @@ def _hosts(row: ListedCampaign) -> str:
 class Read(NamedTuple):
     """What is stored of one campaign."""
 
-    told: Mapping[str, Any] | None
+    told: CampaignPage | None
+    asked: str | None
+    """What it was called when it was asked for, where that was another one."""
     sessions: list[ListedSession]
     where: Whereabouts
 
@@ -191,9 +198,10 @@ class CampaignLevel(PageLevel):
         found = await repo.campaign_named(self.campaign)
         told = await page_of_campaign(repo, found[0]) if found is not None else None
         if found is None or told is None:
-            return Read(None, [], session.whereabouts)
+            return Read(None, None, [], session.whereabouts)
         sessions = await repo.list_sessions(limit=MAX_SESSIONS, ignored=True, whose=campaign_named(found[0]))
-        return Read({**told, "asked": found[1]}, sessions, session.whereabouts)
+        self.recorded = await repo.recorded(one["session_id"] for one in sessions)
+        return Read(told, found[1], sessions, session.whereabouts)
 
     def load(self, data: Read) -> None:
         """Head and lists."""
@@ -203,22 +211,24 @@ class CampaignLevel(PageLevel):
                 "This campaign has one address now, or none: it is no campaign until another address comes."
             )
             return
-        self.row = dict(told)
+        self.row = {**told, "asked": data.asked}
         self.crumb = f"{campaign_label(told['campaign_uuid'])} {told['name']}"
-        self.say(_head(told), [*self._members(told, data.where), *self._evidence(told, data.sessions)])
+        self.say(
+            _head(told, data.asked), [*self._members(told, data.where), *self._evidence(told, data.sessions)]
+        )
 
-    def _members(self, told: Mapping[str, Any], where: Whereabouts) -> list[Entry]:
-        def line(one: Mapping[str, Any]) -> str:
+    def _members(self, told: CampaignPage, where: Whereabouts) -> list[Entry]:
+        def line(one: CampaignMember) -> str:
             place = where.of(one["attacker_ip"])
             said = (country_text(place), network_text(place), identity_label(one["identity_uuid"]))
             return f"{visible(one['attacker_ip'] or '-', 45):<16} {'  '.join(part for part in said if part)}"
 
-        def page(one: Mapping[str, Any]) -> View:
+        def page(one: CampaignMember) -> View:
             return ActorLevel(
                 self.feed, one["attacker_uuid"], str(one["attacker_ip"] or one["attacker_uuid"][:8])
             )
 
-        def named(one: Mapping[str, Any]) -> Mapping[str, Any]:
+        def named(one: CampaignMember) -> Mapping[str, Any]:
             return {**one, "key": one["attacker_uuid"]}
 
         def joined(one: ListedIdentity) -> View:
@@ -231,12 +241,12 @@ class CampaignLevel(PageLevel):
                          lambda one: {**one, "key": one["identity_uuid"]}, joined),
         ]  # fmt: skip
 
-    def _evidence(self, told: Mapping[str, Any], sessions: list[ListedSession]) -> list[Entry]:
+    def _evidence(self, told: CampaignPage, sessions: list[ListedSession]) -> list[Entry]:
         name = load_catalogue().name
         title = (
             "SESSIONS"
             if told["sessions"] <= MAX_SESSIONS
-            else f"SESSIONS, {MAX_SESSIONS} newest of {told['sessions']} (i: more)"
+            else f"SESSIONS, {MAX_SESSIONS} newest of {told['sessions']} ({key('sessions')}: more)"
         )
 
         def session(one: ListedSession) -> View:
@@ -265,20 +275,20 @@ class CampaignLevel(PageLevel):
 
     def about(self) -> str:
         """What can be done."""
-        return "Enter: page or session"
+        return f"{key('open')}: page or session"
 
     def records(self) -> list[Any]:
         """The campaign, then what the lists show."""
         return [self.row, *super().records()] if self.row else []
 
 
-def _head(told: Mapping[str, Any]) -> list[str]:
-    first, last = (f"{at:%Y-%m-%d}" if at else "-" for at in (told["first_seen"], told["last_seen"]))
-    before = f"  {campaign_label(told['asked'])} is part of it now" if told["asked"] else ""
+def _head(told: CampaignPage, asked: str | None) -> list[str]:
+    first, last = (day(at) for at in (told["first_seen"], told["last_seen"]))
+    before = f"  {campaign_label(asked)} is part of it now" if asked else ""
     return [
         f"CAMPAIGN {campaign_label(told['campaign_uuid'])}  {told['name']}{before}",
         f"seen {first} .. {last}  {counted(told['sessions'], 'session')} of "
-        f"{counted(len(told['members']), 'address', 'addresses')}, {counted(len(told['identities']), 'identity', 'identities')}",
+        f"{addresses_text(len(told['members']))}, {counted(len(told['identities']), 'identity', 'identities')}",
         ONE_KIT,
     ]
 
@@ -295,14 +305,15 @@ class CampaignSessionsLevel(SessionsLevel):
     def __init__(self, feed: Feed, campaign: str) -> None:
         super().__init__(feed, "", f"sessions of {campaign_label(campaign)}")
         self.campaign = campaign
-        address: Column[ListedSession] = Column("attacker_ip", "attacker", 15)
+        address: Column[ListedSession] = Column("attacker_ip", "source", 15)
         self.columns = tuple(address if c.id == "service" else c for c in self.columns)
 
     async def fetch(self, session: Session) -> list[ListedSession]:
         """The sessions. Raises what the store raises."""
-        return await need_store(session).list_sessions(
-            limit=MAX_LISTED, ignored=True, whose=campaign_named(self.campaign)
-        )
+        repo = need_store(session)
+        rows = await repo.list_sessions(limit=MAX_LISTED, ignored=True, whose=campaign_named(self.campaign))
+        self.recorded = await repo.recorded(row["session_id"] for row in rows)
+        return rows
 
     def unfilled(self) -> list[str]:
         """They may have been purged."""

@@ -8,14 +8,14 @@ from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows.attribution import ListedState
 from decnet.db.rows.linking import ListedIdentity
 from decnet.hostile import visible
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed
-from decnet_tui.linkedrows import addresses_text, campaign_label, identity_label, why_lines
+from decnet_tui.model.access import Session, need_store
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.identities import campaign_label, identity_label, why_lines
+from decnet_tui.model.words import addresses_text
 from decnet_tui.screens.actors import ActorLine
 from decnet_tui.screens.levels import TableLevel
 from decnet_tui.screens.profiles import profile_of
 from decnet_tui.screens.table import Column
-from decnet_tui.session import Session
 from decnet_tui.widgets.strips import BOLD, PLAIN, Line
 
 REASONS = 3

@@ -15,18 +15,18 @@ from rich.style import Style
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows.lists import TechniqueCount
-from decnet_tui import glyphs
-from decnet_tui.changes import need_store
-from decnet_tui.coverage import Cell, Tactic, matrix
-from decnet_tui.feed import Feed
-from decnet_tui.filters import Filter, parse_filter
-from decnet_tui.scope import Scope
+from decnet_tui.model.access import Session, need_store
+from decnet_tui.model.coverage import Cell, Tactic, matrix
+from decnet_tui.model.export import plain_value
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.filters import Filter, parse_filter
+from decnet_tui.model.keys import key
+from decnet_tui.model.scope import Scope
+from decnet_tui.model.words import clock, count_short, counted
 from decnet_tui.screens.base import View
 from decnet_tui.screens.evidence import TagsLevel
 from decnet_tui.screens.levels import Level, LevelsView
-from decnet_tui.screens.table import plain_value
-from decnet_tui.session import Session
-from decnet_tui.times import clock, count_short
+from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import BOLD, CURSOR, FAINT, KEY, PLAIN, WARN, Line, fit
 
 GRID_FROM = 140
@@ -53,6 +53,7 @@ class MatrixLevel(Level):
     """The matrix itself."""
 
     stored = True
+    filtered = True
 
     def __init__(self, feed: Feed) -> None:
         self.grid = False
@@ -123,6 +124,11 @@ class MatrixLevel(Level):
         """The cell under the cursor."""
         cells = self.cells(self.column)
         return cells[self.cursor] if 0 <= self.cursor < len(cells) else None
+
+    @property
+    def on_row(self) -> bool:
+        """Whether the cursor is on a cell."""
+        return self.current is not None
 
     def find(self, technique: str) -> bool:
         """Puts the cursor on a technique; the tactic where it was seen most."""
@@ -198,7 +204,7 @@ class MatrixLevel(Level):
         )
         right = f"   {_SHORT.get(after.name, after.name)} >"
         room = width - len(left + middle + right) - 2  # the rows end there
-        counts = "tags actors".rjust(room) if room > len("tags actors") else ""
+        counts = "tags sources".rjust(room) if room > len("tags sources") else ""
         return [(left, FAINT), (middle, BOLD), (right + counts, FAINT)]
 
     def _step(self, width: int) -> int:
@@ -228,7 +234,7 @@ class MatrixLevel(Level):
             return []
         cell = cells[index]
         counts = (
-            f"{count_short(cell.tags):>5} {count_short(cell.actors):>6}"
+            f"{count_short(cell.tags):>5} {count_short(cell.actors):>7}"
             if cell.tags
             else f"{'-':>5} {'-':>6}"
         )
@@ -248,7 +254,7 @@ class MatrixLevel(Level):
             return ["Reading ..."]
         return [
             f"No technique of this tactic holds: {self.filter_text}",
-            "left and right change the tactic, \\ clears",
+            f"left and right change the tactic, {key('filter.clear')} clears",
         ]
 
     def status(self) -> tuple[str, str]:
@@ -256,11 +262,16 @@ class MatrixLevel(Level):
         seen = {c.technique for t in self.tactics for c in t.seen}
         tags = sum(c.tags for t in self.tactics for c in t.seen)
         whom = self.scope.label if self.scope is not None else "everybody"
-        left = f"{whom}, {SPANS[self.choice][0]}   s span  left/right tactic"
+        left = f"{whom}, {SPANS[self.choice][0]}   {key('coverage.span')} span  left/right tactic"
         if self.filter_text:
             left += f"  filter {self.filter_text}"
-        nothing = "nothing was tagged yet: view 6 shows whether the sensors read"
-        return left, f"{len(seen)} techniques  {tags} tags" if seen or not self.tactics else nothing
+        nothing = f"nothing was tagged yet: view {key('view.workers')} shows whether the sensors read"
+        return (
+            left,
+            f"{counted(len(seen), 'technique')}  {counted(tags, 'tag')}"
+            if seen or not self.tactics
+            else nothing,
+        )
 
     # --- detail
 
@@ -279,7 +290,7 @@ class MatrixLevel(Level):
         return [
             f"{cell.technique} {cell.name}",
             f"{catalogue.tactic_name(cell.tactic)}",
-            f"{cell.tags} tags of {cell.actors} actors, {last}",
+            f"{counted(cell.tags, 'tag')} of {counted(cell.actors, 'source')}, {last}",
             found.url if found else "",
         ]
 

@@ -15,17 +15,18 @@ from decnet.db.rows.lists import ListedSession, ListedTag, TagBehind
 from decnet.db.rows.recorder import EndedPayload
 from decnet.events.ttp import SEVERITIES
 from decnet.hostile import visible
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed
-from decnet_tui.linkedrows import addresses_text, identity_label
-from decnet_tui.scope import Scope, scope_of
+from decnet_tui.model.access import Session, need_store
+from decnet_tui.model.export import plain_value
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.identities import identity_label
+from decnet_tui.model.keys import key
+from decnet_tui.model.scope import Scope, scope_of
+from decnet_tui.model.session_page import SessionData, TaggedCommand, fact_lines, head_lines, read_session
+from decnet_tui.model.words import addresses_text, clock, counted, lasted
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.levels import Level, TableLevel
 from decnet_tui.screens.playback import PlaybackLevel
-from decnet_tui.screens.table import Column, plain_value
-from decnet_tui.session import Session
-from decnet_tui.sessiondata import SessionData, TaggedCommand, fact_lines, head_lines, read_session
-from decnet_tui.times import clock, span
+from decnet_tui.screens.table import Column
 from decnet_tui.widgets.strips import BAD, BOLD, FAINT, KEY, PLAIN, WARN, Line
 
 MAX_ROWS = 1000
@@ -89,7 +90,7 @@ class SessionsLevel(TableLevel[ListedSession]):
             Column("started_at", "started", TIME_WIDTHS["date"], text=lambda r: _when(self.time_format, r["started_at"])),
             Column("severity", "severity", 8, style=lambda r: severity_style(r["severity"] or ""),
                    sort=lambda r: -_RANKS.get(r["severity"] or "", len(_RANKS))),
-            Column("decky_id", "decky", 10, grow=True),
+            Column("decky_id", "decoy", 10, grow=True),
             Column("service", "service", 7),
             Column("duration_s", "lasted", 7, text=lambda r: lasted(r["ended_at"], r["duration_s"]), right=True),
             Column("command_count", "cmds", 5, right=True),
@@ -106,11 +107,14 @@ class SessionsLevel(TableLevel[ListedSession]):
 
     async def fetch(self, session: Session) -> list[ListedSession]:
         """The attacker's sessions. Raises what the store raises."""
-        return await need_store(session).list_sessions(attacker=self.attacker, limit=MAX_ROWS, ignored=True)
+        repo = need_store(session)
+        rows = await repo.list_sessions(attacker=self.attacker, limit=MAX_ROWS, ignored=True)
+        self.recorded = await repo.recorded(row["session_id"] for row in rows)
+        return rows
 
     def unfilled(self) -> list[str]:
         """No session yet."""
-        return ["No session of this attacker is stored: it was seen, but has not logged in."]
+        return ["No session of this source is stored: it was seen, but has not logged in."]
 
     def below(self) -> View | None:
         """Its commands."""
@@ -120,19 +124,14 @@ class SessionsLevel(TableLevel[ListedSession]):
 
     def about(self) -> str:
         """What can be opened."""
-        return "Enter: commands  o: rules  w: watch"
-
-
-def lasted(ended_at: object, duration_s: float | None) -> str:
-    """How long a session took (seconds), or that it is open."""
-    return "open" if ended_at is None else span(duration_s or 0.0)
+        return f"{key('open')}: commands  {key('fired')}: rules"
 
 
 def render_notes(payload: EndedPayload) -> str:
     """What found no room in a session, and the honeypot's own id of it."""
-    lost = ((payload.get("commands_dropped"), "commands"), (payload.get("items_dropped"), "items"))
+    lost = ((payload.get("commands_dropped"), "command"), (payload.get("items_dropped"), "item"))
     native = payload["sensor_session"]
-    return "".join(f"{count} {what} found no room  " for count, what in lost if count) + (
+    return "".join(f"{counted(count, what)} found no room  " for count, what in lost if count) + (
         f"{visible(native, 24)}  " if native else ""
     )
 
@@ -226,8 +225,9 @@ class CommandsLevel(TableLevel[TaggedCommand]):
 
     def about(self) -> str:
         """Which rules can be seen, and whether it can be watched."""
-        own = f"{len(self._others)} session tag{'s' * (len(self._others) > 1)}  " if self._others else ""
-        return f"{own}{self._told}o: rules  {'w: watch' if self.has_recording else 'no recording'}"
+        own = f"{counted(len(self._others), 'session tag')}  " if self._others else ""
+        plays = f"{key('watch')}: play" if self.has_recording else "no recording"
+        return f"{own}{self._told}{key('fired')}: rules  {plays}"
 
     def tags(self) -> Sequence[ListedTag]:
         """Of the command; where no command is tagged, of the session itself."""
@@ -275,7 +275,7 @@ class TagsLevel(TableLevel[TagBehind]):
         self.crumb = f"{technique} {load_catalogue().name(technique)}"
         self.columns = (
             Column("seen", "seen", TIME_WIDTHS["date"], text=lambda r: _when(self.time_format, r["seen"])),
-            Column("attacker_ip", "attacker", 15),
+            Column("attacker_ip", "source", 15),
             Column("rule_id", "rule", 6),
             Column("confidence", "conf", 4, right=True),
             Column("matched", "matched", 20, text=_matched, grow=True),
@@ -288,7 +288,9 @@ class TagsLevel(TableLevel[TagBehind]):
     async def fetch(self, session: Session) -> list[TagBehind]:
         """The newest tags. Raises what the store raises."""
         repo = need_store(session)
-        return await repo.tags_behind(self.technique, self.tactic, self.since or None, self.names, MAX_ROWS)
+        rows = await repo.tags_behind(self.technique, self.tactic, self.since or None, self.names, MAX_ROWS)
+        self.recorded = await repo.recorded(row["session_id"] for row in rows if row["session_id"])
+        return rows
 
     def unfilled(self) -> list[str]:
         """Nothing behind the cell."""
@@ -296,7 +298,7 @@ class TagsLevel(TableLevel[TagBehind]):
 
     def about(self) -> str:
         """Where the row leads."""
-        return "Enter: session  o: rule"
+        return f"{key('open')}: session  {key('fired')}: rule"
 
     def tags(self) -> Sequence[TagBehind]:
         """The row is one."""
@@ -326,11 +328,17 @@ class RuleTagsLevel(TagsLevel):
 
     async def fetch(self, session: Session) -> list[TagBehind]:
         """The newest tags. Raises what the store raises."""
-        return await need_store(session).tags_of_rule(self.rule_id, self.names, MAX_ROWS)
+        repo = need_store(session)
+        rows = await repo.tags_of_rule(self.rule_id, self.names, MAX_ROWS)
+        self.recorded = await repo.recorded(row["session_id"] for row in rows if row["session_id"])
+        return rows
 
     def unfilled(self) -> list[str]:
         """It may be new, or the past was not judged by it."""
-        return [f"{self.rule_id} has given no tag yet.", "B on it in view 4 judges the past by it."]
+        return [
+            f"{self.rule_id} has given no tag yet.",
+            f"{key('rule.backfill')} on it in view {key('view.rules')} judges the past by it.",
+        ]
 
 
 def _matched(row: TagBehind) -> str:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows.lists import ListedTag, TagBehind
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed
+from decnet_tui.model.access import Session, need_store
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.keys import key
+from decnet_tui.model.words import counted
+from decnet_tui.screens.base import Place
 from decnet_tui.screens.evidence import TagsLevel
 from decnet_tui.screens.levels import TableLevel
 from decnet_tui.screens.table import Column
-from decnet_tui.session import Session
-
-if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
 
 
 class FiredLine(TypedDict):
@@ -75,22 +74,22 @@ class FiredLevel(TableLevel[FiredLine]):
     def row_detail(self, row: FiredLine) -> list[str]:
         """What it matched, and the way to the rule itself."""
         return [
-            f"{row['rule_id']}  {row['technique']} {row['name']}  {row['count']} tags",
+            f"{row['rule_id']}  {row['technique']} {row['name']}  {counted(row['count'], 'tag')}",
             f"for example: {row['example'] or '-'}",
-            "Enter goes to the rule itself, and D there turns it off",
+            f"{key('open')} goes to the rule itself, and {key('rule.disable')} there turns it off",
         ]
 
     def about(self) -> str:
         """Where the row leads."""
-        return "Enter: the rule itself"
+        return f"{key('open')}: the rule itself"
 
     def tags(self) -> Sequence[FiredLine]:
         """The row names the rule."""
         return [] if self.current is None else [self.current]
 
-    def open(self, app: DecnetApp) -> bool:
+    def leads_to(self) -> Place | None:
         """The rule itself."""
-        return self.current is not None and app.open_in("rules", self.current["rule_id"])
+        return Place("rules", self.current["rule_id"]) if self.current is not None else None
 
     def unfilled(self) -> list[str]:
         """No rule fired."""

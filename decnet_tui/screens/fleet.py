@@ -1,4 +1,4 @@
-"""Fleet: the deckies, what they should run and what they really run, and the mutation in flight."""
+"""Fleet: the decoys, what they should run and what they really run, and the mutation in flight."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ import time
 from datetime import datetime
 from typing import Any
 
-from rich.style import Style
-
 from decnet.db.rows.fleet import DeckyRow, MutationRow
-from decnet_tui import glyphs
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed
-from decnet_tui.fleetforms import listed
+from decnet_tui.model.access import Session, need_store
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.keys import key
+from decnet_tui.model.words import clock, counted, services_text, span
 from decnet_tui.screens.table import Column, TableView
-from decnet_tui.session import Session
-from decnet_tui.times import clock, span
-from decnet_tui.widgets.strips import BAD, GOOD, PLAIN, WARN
+from decnet_tui.widgets import glyphs
+from decnet_tui.widgets.states import Shown, decoy_state
 
 LIVE_S = 3600.0
 """A session that began this long ago and has not ended counts as live."""
@@ -50,8 +47,8 @@ class FleetView(TableView[DeckyLine]):
     name = "fleet"
     title = "Fleet"
     key = "5"
-    says = "Fleet: deckies, their services, rotations"
-    unit = "deckies"
+    says = "Fleet: decoys, their services, rotations"
+    unit = "decoys"
     stored = True
     roots = ("decky", "topology")
 
@@ -61,10 +58,10 @@ class FleetView(TableView[DeckyLine]):
         self.operations: dict[str, list[MutationRow]] = {}
         """What was changed in the wiring of each fleet, newest first."""
         self.columns = (
-            Column("name", "decky", 12),
+            Column("name", "decoy", 12),
             Column("address", "address", 14),
             Column("services", "services", 16, text=_services, grow=True),
-            Column("state", "state", 11, text=self._state, style=self._style),
+            Column("state", "state", 11, text=lambda r: self._state(r)[0], style=lambda r: self._state(r)[1]),
             Column("hits", "hits", 5, right=True),
             Column("last_mutated", "last", 6, text=lambda r: _ago(r["last_mutated"]), right=True),
             Column("next_due", "next", 6, text=_until, right=True),
@@ -81,10 +78,9 @@ class FleetView(TableView[DeckyLine]):
         repo = need_store(session)
         rows = [row for row in await repo.deckies() if row["wanted"] or row["observed"]]
         hits = await repo.sessions_by_decky() if rows else {}
-        since = time.time() - LIVE_S
-        live = {row["name"]: await repo.live_sessions(row["name"], since) for row in rows}
+        live = await repo.live_by_decky(time.time() - LIVE_S) if rows else {}
         lines: list[DeckyLine] = [
-            {**r, "hits": hits.get(r["name"], 0), "live": live[r["name"]]} for r in rows
+            {**r, "hits": hits.get(r["name"], 0), "live": live.get(r["name"], 0)} for r in rows
         ]
         return lines, await repo.mutations(limit=MAX_MUTATIONS)
 
@@ -102,22 +98,9 @@ class FleetView(TableView[DeckyLine]):
         """The mutation of a decky that is not done."""
         return next((m for m in self.history.get(str(row["name"]), ()) if m["state"] in _IN_FLIGHT), None)
 
-    def _state(self, row: DeckyLine) -> str:
-        g = glyphs.current()
-        if self.in_flight(row) is not None:
-            return f"{g.busy} mutating"
-        if row["failures"]:
-            return f"{g.failed} {row['state']}"
-        if row["pending"]:
-            return f"{g.partly} pending"
-        return f"{g.on if row['observed'] else g.off} {row['state']}"
-
-    def _style(self, row: DeckyLine) -> Style:
-        if row["failures"]:
-            return BAD
-        return (
-            WARN if row["pending"] or self.in_flight(row) is not None else GOOD if row["observed"] else PLAIN
-        )
+    def _state(self, row: DeckyLine) -> Shown:
+        flags = {"runs": bool(row["observed"]), "pending": row["pending"], "failing": bool(row["failures"])}
+        return decoy_state(row["state"], **flags, mutating=self.in_flight(row) is not None)
 
     def gutter(self, index: int) -> str:
         """A decky whose change failed."""
@@ -126,24 +109,24 @@ class FleetView(TableView[DeckyLine]):
     def unfilled(self) -> list[str]:
         """No fleet."""
         return [
-            "No deckies yet.",
+            "No decoys yet.",
             "decnet-tui fleet apply FILE makes some; decnet-tui fleet setup installs OpenCanary for them.",
         ]
 
     def about(self) -> str:
         """What can be done."""
-        return "M mutates  I interval"
+        return f"{key('decky.mutate')} mutates  {key('decky.interval')} interval"
 
     def row_detail(self, row: DeckyLine) -> list[str]:
         """Desired and observed, why, then the history."""
         lines = [
             f"{row['name']}  {row['archetype'] or 'own pool'}  {row['substrate']}  {row['address']}",
-            f"runs     {listed(row['observed'])}",
-            f"should   {listed(row['desired'])}" + (f"  pinned {listed(row['pinned'])}" if row["pinned"] else ""),
-            f"pool     {listed(row['pool'])}",
+            f"runs     {services_text(row['observed'])}",
+            f"should   {services_text(row['desired'])}" + (f"  pinned {services_text(row['pinned'])}" if row["pinned"] else ""),
+            f"pool     {services_text(row['pool'])}",
             f"ports    {' '.join(f'{k}={v}' for k, v in (row['ports'] or {}).items()) or '-'}",
             f"rotates  {row['mutate_interval'] or 'as its fleet'}; last {_stamp(row['last_mutated'])}, next {_stamp(row['next_due'])}",
-            f"{row['live']} live sessions, {row['hits']} sessions in all",
+            f"{counted(row['live'], 'live session')}, {counted(row['hits'], 'session')} in all",
         ]  # fmt: skip
         if row["reason"]:
             lines.append(
@@ -166,7 +149,9 @@ class FleetView(TableView[DeckyLine]):
         for mutation in rotations[:HISTORY]:
             outcome = mutation["outcome"] or {}
             change = (
-                f" {listed(outcome.get('old'))} -> {listed(outcome.get('new'))}" if outcome.get("new") else ""
+                f" {services_text(outcome.get('old'))} -> {services_text(outcome.get('new'))}"
+                if outcome.get("new")
+                else ""
             )
             by = f" by {mutation['requested_by']}" if mutation["requested_by"] else ""
             why = f": {mutation['reason']}" if mutation["reason"] else ""
@@ -179,7 +164,11 @@ class FleetView(TableView[DeckyLine]):
 def _services(row: DeckyLine) -> str:
     """What runs; what should run beside it, where the two differ."""
     runs, should = list(row["observed"] or ()), list(row["desired"] or ())
-    return listed(runs) if sorted(runs) == sorted(should) else f"{listed(runs)} -> {listed(should)}"
+    return (
+        services_text(runs)
+        if sorted(runs) == sorted(should)
+        else f"{services_text(runs)} -> {services_text(should)}"
+    )
 
 
 def _ago(moment: datetime | None) -> str:

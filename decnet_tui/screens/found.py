@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from decnet.db.rows.lists import Hit
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed
+from decnet_tui.model.access import Session, need_store
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.keys import key
+from decnet_tui.model.words import clock
+from decnet_tui.screens.base import Place
 from decnet_tui.screens.table import Column, TableView
-from decnet_tui.session import Session
-from decnet_tui.times import clock
-
-if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
 
 MAX_ROWS = 500
 
@@ -33,7 +31,7 @@ class FoundView(TableView[Hit]):
         self.columns = (
             Column("ts", "when", 14, text=self._time),
             Column("kind", "kind", 8),
-            Column("attacker_ip", "attacker", 15),
+            Column("attacker_ip", "source", 15),
             Column(
                 "value", "what", 20, text=lambda r: str(r.get("login") or r.get("value") or ""), grow=True
             ),
@@ -68,17 +66,17 @@ class FoundView(TableView[Hit]):
         """All of it: one text may be found in several places."""
         return row["kind"], row["session_id"], str(row["ts"]), row["value"]
 
-    def open(self, app: DecnetApp) -> bool:
-        """The session, where the view of actors is there."""
+    def leads_to(self) -> Place | None:
+        """The session, else the attacker."""
         row = self.current
         key = row["session_id"] or row["attacker_uuid"] if row else None
-        return bool(key) and app.open_in("actors", key)
+        return Place("actors", key) if key else None
 
     def unfilled(self) -> list[str]:
         """Nothing found."""
         return [
             f"Nothing in the database holds: {self.wanted}",
-            "// looks for something else; - goes to the last view.",
+            f"{2 * key('filter')} looks for something else; {key('view.last')} goes to the last view.",
         ]
 
     def about(self) -> str:

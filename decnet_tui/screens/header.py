@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from decnet.hostile import ELLIPSIS, visible
-from decnet_tui import glyphs
-from decnet_tui.feed import Feed
-from decnet_tui.link import Link
+from decnet_tui.model.connection import Connection
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.keys import key, view_key
+from decnet_tui.model.words import clock, count_short, span
 from decnet_tui.screens import VIEWS
 from decnet_tui.screens.base import View
 from decnet_tui.screens.traffic import sparkline
-from decnet_tui.screens.workers import state_text
-from decnet_tui.times import clock, count_short, span
+from decnet_tui.widgets import glyphs
+from decnet_tui.widgets.states import worker_state
 from decnet_tui.widgets.strips import BAD, BOLD, CURSOR, FAINT, GOOD, PLAIN, WARN, Line, spread
 
 STRIP_ROOTS = 4
@@ -33,11 +34,11 @@ class Badges:
     attached: bool = False
 
 
-def health_line(feed: Feed, link: Link, badges: Badges, now: float, width: int) -> Line:
+def health_line(feed: Feed, connection: Connection, badges: Badges, now: float, width: int) -> Line:
     """Line 1."""
     left: Line = [
         (f"{visible(badges.host, 20)} ", BOLD),
-        *_connection(feed, link),
+        *_connection(feed, connection),
         (f" lost {feed.lost}", BAD if feed.lost else PLAIN),
     ]
     if badges.follow:
@@ -59,12 +60,12 @@ def _troubles(feed: Feed, now: float) -> Line:
     return line
 
 
-def _connection(feed: Feed, link: Link) -> Line:
-    if link.live:
+def _connection(feed: Feed, connection: Connection) -> Line:
+    if connection.live:
         return [("LIVE", GOOD), (f" {count_short(feed.rates.per_second)}/s", PLAIN)]
-    if not link.retries and link.down_for() < 1:
+    if not connection.retries and connection.down_for() < 1:
         return [("connecting", FAINT)]
-    return [(f"DISCONNECTED {span(link.down_for())} (retry {link.retries})", BAD)]
+    return [(f"DISCONNECTED {span(connection.down_for())} (retry {connection.retries})", BAD)]
 
 
 def views_line(current: str, width: int) -> Line:
@@ -73,9 +74,10 @@ def views_line(current: str, width: int) -> Line:
     titles = next((some for some in _titles(current) if _room_of(some) < width), _titles(current)[-1])
     for view, title in zip(VIEWS, titles, strict=True):
         here = view.name == current
-        left.append((f"{view.key}{'*' if here else ' ' if title else ''}{title}", CURSOR if here else PLAIN))
+        sign = "*" if here else " " if title else ""
+        left.append((f"{view_key(view.name)}{sign}{title}", CURSOR if here else PLAIN))
         left.append((" ", PLAIN))
-    return spread(left, [("*?" if current == "help" else "?", FAINT)], width)
+    return spread(left, [(f"{'*' * (current == 'help')}{key('help')}", FAINT)], width)
 
 
 def _titles(current: str) -> Sequence[Sequence[str]]:
@@ -92,7 +94,8 @@ def _titles(current: str) -> Sequence[Sequence[str]]:
 
 def _room_of(titles: Sequence[str]) -> int:
     """Characters of the line, the sign for help included."""
-    return sum(len(title) + (3 if title else 2) for title in titles) + 2
+    keys = sum(len(view_key(view.name)) for view in VIEWS) + len(key("help"))
+    return keys + sum(len(title) + (2 if title else 1) for title in titles) + 1
 
 
 def shown_line(view: View, width: int) -> Line:
@@ -125,7 +128,7 @@ def strip_lines(feed: Feed, now: float, width: int) -> Sequence[Line]:
     lines += [[(" no event yet", FAINT)]] * (STRIP_ROOTS - len(busiest) if not busiest else 0)
     workers: Line = [(" workers      ", FAINT)]
     for name in sorted(feed.workers):
-        text, style = state_text(feed.workers[name], now, feed.heartbeat_s)
+        text, style = worker_state(feed.workers[name].status(now, feed.heartbeat_s))
         workers += [(f"{visible(name, 14)} ", PLAIN), (f"{text}  ", style)]
     return [*lines, workers if feed.workers else [*workers, ("no heartbeat yet", PLAIN)]]
 

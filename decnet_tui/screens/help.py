@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import wrap
 
 from decnet.hostile import visible
-from decnet_tui import glyphs
-from decnet_tui.feed import Feed
-from decnet_tui.keymap import Keys
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.keys import key
 from decnet_tui.screens.base import TextView
+from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import BOLD, KEY, PLAIN, Line
 
 WIDTH = 80 - 17
@@ -42,11 +43,11 @@ class HelpView(TextView):
     name = "help"
     title = "Help"
 
-    def __init__(self, feed: Feed, keys: Keys, data_dir: str = "") -> None:
+    def __init__(self, feed: Feed, keys: Sequence[tuple[str, str]], data_dir: str = "") -> None:
         super().__init__(feed)
         self._pairs = [
             (key if not at else "", part, bool(keys_) or at > 0)
-            for keys_, says in [*keys.help_lines(), *_signs(), *_run(data_dir)]
+            for keys_, says in [*keys, *_signs(), *_run(data_dir)]
             for at, (key, part) in enumerate((keys_, part) for part in wrap(says, WIDTH))
         ]
 
@@ -61,4 +62,7 @@ class HelpView(TextView):
 
     def status(self) -> tuple[str, str]:
         """How to leave."""
-        return "Esc or q: back.  A filter: ttp.> -system.> curl ip:203.0.113.7 /wget|curl/", ""
+        return (
+            f"{key('back')} or {key('leave')}: back.  A filter: ttp.> -system.> curl ip:203.0.113.7 /wget|curl/",
+            "",
+        )

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.style import Style
-
 from decnet.db.rows.journal import JournalLine
-from decnet_tui import glyphs
-from decnet_tui.changes import End, need_store
-from decnet_tui.feed import Feed
-from decnet_tui.journal import BY_ITSELF, Entry, with_expiries
+from decnet_tui.model.access import Session, need_store
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.journal import Entry, with_expiries
+from decnet_tui.model.keys import key
+from decnet_tui.model.words import clock
 from decnet_tui.screens.table import Column, TableView
-from decnet_tui.session import Session
-from decnet_tui.times import clock
-from decnet_tui.widgets.strips import BAD, GOOD, PLAIN, WARN
+from decnet_tui.widgets.states import change_state
 
 MAX_ROWS = 500
-_STYLES = {End.VERIFIED.value: GOOD, End.SAVED.value: WARN, End.REFUTED.value: BAD, End.UNKNOWN.value: BAD}
 
 
 class JournalView(TableView[Entry]):
@@ -39,7 +35,13 @@ class JournalView(TableView[Entry]):
             Column("ts", "when", 14, text=self._time),
             Column("operator", "who", 12),
             Column("what", "what", 16, grow=True),
-            Column("outcome", "outcome", 13, text=_outcome, style=_style),
+            Column(
+                "outcome",
+                "outcome",
+                13,
+                text=lambda r: change_state(str(r["outcome"]))[0],
+                style=lambda r: change_state(str(r["outcome"]))[1],
+            ),
             Column("reason", "reason", 24, wide=True),
             Column("detail", "detail", 30, wide=True),
         )
@@ -64,25 +66,9 @@ class JournalView(TableView[Entry]):
         """Nothing changed yet."""
         return [
             "Nobody has changed anything yet.",
-            "Capitals change things, W allows them for a while: try D on a rule in view 4.",
+            f"Capitals change things, {key('write')} allows them for a while: try {key('rule.disable')} on a rule in view {key('view.rules')}.",
         ]
 
     def about(self) -> str:
         """What can be done here."""
-        return "U undoes the line"
-
-
-def _outcome(row: Entry) -> str:
-    """The outcome's first words; the rest stands in the detail."""
-    g = glyphs.current()
-    glyph = {
-        BY_ITSELF: g.on,
-        End.VERIFIED.value: g.on,
-        End.SAVED.value: g.partly,
-        End.REFUTED.value: g.failed,
-    }
-    return f"{glyph.get(row['outcome'], g.unknown)} {str(row['outcome']).partition(',')[0]}"
-
-
-def _style(row: Entry) -> Style:
-    return _STYLES.get(str(row["outcome"]), PLAIN)
+        return f"{key('undo')} undoes the line"

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from decnet_tui.feed import Feed
-from decnet_tui.scope import Scope
-from decnet_tui.screens.base import View
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.keys import key
+from decnet_tui.model.scope import Scope
+from decnet_tui.model.words import counted
+from decnet_tui.screens.base import Place, View
 from decnet_tui.screens.table import R, TableView
 from decnet_tui.widgets.strips import Line
 
 if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
-    from decnet_tui.session import Session
+    from decnet_tui.model.access import Session
 
 
 class OfRule(TypedDict):
@@ -31,12 +32,10 @@ class Level(View):
 
     crumb = ""
     """Its part of the way there."""
+    recorded: frozenset[str] = frozenset()
+    """Sessions in its rows that have a recording of their terminal, as of the last read."""
     attacker = ""
     """The id or address of the attacker that it is about; empty when it is about none, or about several."""
-
-    def below(self) -> View | None:
-        """The level inside the row under the cursor; None when there is none."""
-        return None
 
     def sessions(self) -> View | None:
         """The sessions of what the row is about, where that is not one attacker."""
@@ -53,9 +52,7 @@ class Level(View):
 
 def left_out(ignored: int) -> list[str]:
     """What an empty list says about sources that are ignored: the one looked for may be among them."""
-    return (
-        [f"{ignored} ignored source{'s' * (ignored > 1)} left out: decnet-tui ignore list"] if ignored else []
-    )
+    return [f"{counted(ignored, 'ignored source')} left out: decnet-tui ignore list"] if ignored else []
 
 
 class TableLevel(TableView[R], Level):
@@ -84,6 +81,8 @@ class LevelsView(View):
     loaded_at = _of_level("loaded_at")
     paused = _of_level("paused")
     has_cursor = _of_level("has_cursor")
+    filtered = _of_level("filtered")
+    on_row = _of_level("on_row")
 
     def __init__(self, feed: Feed, root: Level) -> None:
         self.levels: list[Level] = [root]
@@ -111,19 +110,17 @@ class LevelsView(View):
 
     # --- going down and up
 
-    def enter(self, app: DecnetApp, level: Level) -> None:
-        """Shows a level inside this one, and reads the store for it at once."""
+    def enter(self, level: Level) -> None:
+        """Puts a level on top, to be shown and read."""
         level.time_format = self.time_format
         self.levels.append(level)
-        app.show_view(self.name, remember=app.view is not self)
-        app.read_now()
 
-    def enter_from(self, before: View, app: DecnetApp, level: Level) -> None:
-        """Shows a level that a line of another view opens; what was open here is there again afterwards."""
+    def enter_from(self, before: View, level: Level) -> None:
+        """The same for a level that a line of another view opens; what was open here is there again afterwards."""
         self._kept = self.levels[1:], self.came_from, self.entered_at
         self.levels = [self.levels[0]]
         self.came_from, self.entered_at = before.name, 2
-        self.enter(app, level)
+        self.enter(level)
 
     def leave_to(self) -> str:
         """As the base; and as it was before it was entered from there."""
@@ -133,13 +130,13 @@ class LevelsView(View):
         self._kept = [], "", 1
         return name
 
-    def open(self, app: DecnetApp) -> bool:
-        """Into the row under the cursor."""
-        below = self.level.below()
-        if isinstance(below, Level):
-            self.enter(app, below)
-            return True
-        return self.level.open(app)
+    def below(self) -> View | None:
+        """The level's."""
+        return self.level.below()
+
+    def leads_to(self) -> Place | None:
+        """The level's."""
+        return self.level.leads_to()
 
     @property
     def opened(self) -> bool:
@@ -207,7 +204,7 @@ class LevelsView(View):
 
     def empty(self, width: int) -> list[str]:
         """The level's, with the way back."""
-        return [*self.level.empty(width), *(["Esc goes back"] if self.opened else [])]
+        return [*self.level.empty(width), *([f"{key('back')} goes back"] if self.opened else [])]
 
     def status(self) -> tuple[str, str]:
         """The level's; below the first level room is short, and no filter is nothing to say."""

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from decnet.hostile import visible
-from decnet_tui.feed import Feed
-from decnet_tui.scope import Scope
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.keys import key
+from decnet_tui.model.scope import Scope
 from decnet_tui.screens.base import View
 from decnet_tui.screens.levels import Level
 from decnet_tui.screens.sections import Entry, SectionsView, heading
@@ -105,7 +106,7 @@ class PageLevel(SectionsView, Level):
         if self.gone:
             return [self.gone]
         if self.filter_text:
-            return [f"No line holds: {self.filter_text}", "\\ clears the filter"]
+            return [f"No line holds: {self.filter_text}", f"{key('filter.clear')} clears the filter"]
         return ["Nothing more is stored of it."] if self.loaded_at else ["Reading ..."]
 
     def actor(self) -> Scope | None:
@@ -124,4 +125,4 @@ class PageLevel(SectionsView, Level):
 
     def about(self) -> str:
         """What can be done here."""
-        return "Enter: opens the line"
+        return f"{key('open')}: opens the line"

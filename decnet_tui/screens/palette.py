@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from decnet_tui.commands.base import Command
-from decnet_tui.feed import Feed
-from decnet_tui.keymap import Keys, shown
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.words import counted
 from decnet_tui.screens.base import View
 from decnet_tui.widgets.strips import FAINT, KEY, PLAIN, Line, fit
+
+
+class Offer(NamedTuple):
+    """A command that can be chosen: its id, its name on the command line, what it does, its keys."""
+
+    id: str
+    name: str
+    says: str
+    keys: str
 
 
 class PaletteView(View):
@@ -15,19 +26,21 @@ class PaletteView(View):
     name = "palette"
     title = "Commands"
 
-    def __init__(self, feed: Feed, keys: Keys) -> None:
+    def __init__(self, feed: Feed, offers: Sequence[Offer]) -> None:
         super().__init__(feed)
-        self._keys = keys
-        self.found: list[Command] = []
+        self._offers = offers
+        self.found: list[Offer] = []
 
     def narrow(self, text: str) -> None:
         """Shows what fits."""
-        scored = [(score(text, f"{c.spelled} {c.says}"), c) for c in self._keys.commands]
-        self.found = [c for s, c in sorted((p for p in scored if p[0] is not None), key=lambda p: p[0] or 0)]
+        scored = [(score(text, f"{one.name} {one.says}"), one) for one in self._offers]
+        self.found = [
+            one for _, one in sorted((p for p in scored if p[0] is not None), key=lambda p: p[0] or 0)
+        ]
         self.cursor = self.top = 0
 
     @property
-    def chosen(self) -> Command | None:
+    def chosen(self) -> Offer | None:
         """The command under the cursor."""
         return self.found[self.cursor] if self.cursor < len(self.found) else None
 
@@ -41,9 +54,8 @@ class PaletteView(View):
 
     def line(self, index: int, width: int) -> Line:
         """Name, what it does, its key."""
-        command = self.found[index]
-        keys = " ".join(shown(k) for k in self._keys.of(command))
-        return [(fit(command.spelled, 16) + " ", KEY), (fit(keys, 12) + " ", FAINT), (command.says, PLAIN)]
+        one = self.found[index]
+        return [(fit(one.name, 16) + " ", KEY), (fit(one.keys, 12) + " ", FAINT), (one.says, PLAIN)]
 
     def empty(self, width: int) -> list[str]:
         """No command has these letters."""
@@ -51,7 +63,7 @@ class PaletteView(View):
 
     def status(self) -> tuple[str, str]:
         """How it works."""
-        return "type letters, up and down choose, Enter runs, Esc leaves", f"{self.count()} commands"
+        return "type letters, up and down choose, Enter runs, Esc leaves", counted(self.count(), "command")
 
 
 def score(typed: str, text: str) -> float | None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from decnet_tui.feed import Feed
-from decnet_tui.playback import Player, screen_size
+from decnet_tui.model.access import Session
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.playback import Player, screen_size
+from decnet_tui.model.session_page import SessionData, read_session
+from decnet_tui.model.words import clock, span
 from decnet_tui.screens.levels import Level
-from decnet_tui.session import Session
-from decnet_tui.sessiondata import SessionData, read_session
-from decnet_tui.times import span
 from decnet_tui.widgets.strips import PLAIN, Line
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ class PlaybackLevel(Level):
         mark = self.player.next_mark() if self.player is not None else None
         if mark is None:
             return "no command of this session has a tag"
-        return f"tagged command at {_clock(mark)}{self._typed.get(mark, '')}"
+        return f"tagged command at {clock(mark, 'date')}{self._typed.get(mark, '')}"
 
     def count(self) -> int:
         """The screen's lines."""
@@ -124,7 +123,7 @@ class PlaybackLevel(Level):
         if player is None:
             return "", ""
         state = "paused" if player.paused else "ended" if player.ended else "playing"
-        moment = _clock(player.moment) if player.moment else "-"
+        moment = clock(player.moment, "date") if player.moment else "-"
         cut = "  (cut: too long or torn)" if player.cut else ""
         right = f"{state} {player.speed:g}x {span(player.at)}/{span(player.length)} {moment[11:]}"
         return f"< > speed  n next tagged{cut}", right
@@ -141,7 +140,3 @@ class PlaybackLevel(Level):
 def _techniques(tags: Sequence[ListedTag]) -> str:
     names = (str(tag.get("sub_technique_id") or tag["technique_id"]) for tag in tags)
     return " ".join(dict.fromkeys(names))
-
-
-def _clock(ts: float) -> str:
-    return datetime.fromtimestamp(ts, UTC).strftime("%Y-%m-%d %H:%M:%S")

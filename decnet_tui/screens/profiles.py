@@ -10,8 +10,8 @@ from decnet.db.rows.attribution import ListedState
 from decnet.db.rows.lists import ListedAttacker
 from decnet.events.intel import Answer
 from decnet.hostile import visible
-from decnet_tui.reputation import told_by
-from decnet_tui.times import clock
+from decnet_tui.model.reputation import told_by
+from decnet_tui.model.words import clock
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository

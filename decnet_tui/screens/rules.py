@@ -6,14 +6,12 @@ import time
 from pathlib import PurePath
 from typing import Any
 
-from rich.style import Style
-
-from decnet_tui import glyphs
-from decnet_tui.feed import Feed
+from decnet_tui.model.access import RuleRow, Session
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.words import clock, span
 from decnet_tui.screens.table import Column, TableView
-from decnet_tui.session import RuleRow, Session
-from decnet_tui.times import clock, span
-from decnet_tui.widgets.strips import BAD, GOOD, PLAIN, WARN
+from decnet_tui.widgets import glyphs
+from decnet_tui.widgets.states import Shown, rule_state
 
 FIRED_SECONDS = 300.0
 
@@ -40,7 +38,7 @@ class RulesView(TableView[RuleLine]):
         self.columns = (
             Column("rule_id", "id", 8),
             Column("name", "name", 12, text=lambda r: r.get("name") or r.get("file") or "", grow=True),
-            Column("state", "state", 14, text=lambda r: state_text(r)[0], style=lambda r: state_text(r)[1]),
+            Column("state", "state", 14, text=lambda r: state_of(r)[0], style=lambda r: state_of(r)[1]),
             Column("confidence_max", "max", 4, right=True),
             Column("expires_at", "expires", 8, text=_expires, right=True),
             Column("fired_5m", "5m", 4, text=lambda r: str(r.get("fired_5m", 0)), right=True),
@@ -108,21 +106,14 @@ class RulesView(TableView[RuleLine]):
             until = row.get("expires_at")
             when = f"until {clock(until, 'date')}Z" if until else "for good"
             by = row.get("set_by") or "-"
-            lines.append(f"# {state_text(row)[0]} {when} by {by}: {row.get('reason') or '-'}")
+            lines.append(f"# {state_of(row)[0]} {when} by {by}: {row.get('reason') or '-'}")
         return [*lines, *(row.get("yaml") or "").splitlines()]
 
 
-def state_text(row: RuleRow) -> tuple[str, Style]:
-    """State as glyph and word."""
-    g = glyphs.current()
-    if row.get("error"):
-        return f"{g.failed} failed", BAD
-    if row["state"] == "disabled":
-        return f"{g.off} OFF", WARN
-    if row["state"] == "clipped":
-        return f"{g.partly} clipped {row.get('confidence_max') or 0.0:.2f}", WARN
-    return (f"{g.on} on", GOOD if row.get("fired_24h") else PLAIN) if row["state"] == "enabled" else (
-        f"{g.unknown} unknown", BAD)  # fmt: skip
+def state_of(row: RuleRow) -> Shown:
+    """State as glyph and word, with its style."""
+    broken, fires = bool(row.get("error")), bool(row.get("fired_24h"))
+    return rule_state(row["state"], ceiling=row.get("confidence_max"), broken=broken, fires=fires)
 
 
 def _expires(row: RuleRow) -> str:

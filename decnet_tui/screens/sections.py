@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from decnet.hostile import visible
-from decnet_tui import glyphs
-from decnet_tui.feed import Feed
-from decnet_tui.filters import Filter, parse_filter
-from decnet_tui.scope import Scope
+from decnet_tui.model.export import plain_value
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.filters import Filter, parse_filter
+from decnet_tui.model.scope import Scope
 from decnet_tui.screens.base import View
-from decnet_tui.screens.table import plain_value
+from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import BOLD, PLAIN, Line
 
 
@@ -42,6 +42,8 @@ def heading(section: str, text: str, line: Line | None = None) -> Entry:
 
 class SectionsView(View):
     """Entries under headings."""
+
+    filtered = True
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)
@@ -96,6 +98,11 @@ class SectionsView(View):
         """The entry under the cursor."""
         return self.entries[self.cursor] if 0 <= self.cursor < len(self.entries) else None
 
+    @property
+    def on_row(self) -> bool:
+        """Whether the cursor is on an entry; a heading is none."""
+        return self.current is not None and self.current.key is not None
+
     def sync(self, now: float) -> bool:
         """Nothing comes by itself."""
         return False
@@ -149,7 +156,7 @@ class SectionsView(View):
 
     def copy_text(self) -> str:
         """The entry as one line of JSON."""
-        return json.dumps(self.record(), default=plain_value)
+        return json.dumps(self.record(), default=plain_value) if self.on_row else ""
 
     def shown_counts(self) -> str:
         """For line 3."""

@@ -5,21 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from decnet.hostile import visible
-from decnet_tui import whatsnew
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed
-from decnet_tui.scope import Scope
+from decnet_tui.model.access import Session, need_store
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.keys import key
+from decnet_tui.model.scope import Scope
+from decnet_tui.model.since import Beat, Section, gather, is_empty, render
+from decnet_tui.model.words import clock, span
 from decnet_tui.screens.alerts import AlertLine, alert_lines
+from decnet_tui.screens.base import Place
 from decnet_tui.screens.sections import Entry, SectionsView, heading
-from decnet_tui.session import Session
-from decnet_tui.times import clock, span
 from decnet_tui.widgets.strips import BOLD, FAINT, PLAIN, WARN
-
-if TYPE_CHECKING:
-    from decnet_tui.app import DecnetApp
 
 DAY = 86_400.0
 SPANS: tuple[tuple[str, float], ...] = (("24h", DAY), ("7d", 7 * DAY), ("30d", 30 * DAY), ("all", 0.0))
@@ -28,7 +26,7 @@ MAX_ITEMS = 12
 
 
 class SinceView(SectionsView):
-    """Sections of :mod:`decnet_tui.whatsnew` since the operator last looked, or within a span."""
+    """Sections of :mod:`decnet_tui.model.since` since the operator last looked, or within a span."""
 
     name = "since"
     title = "Since"
@@ -42,7 +40,7 @@ class SinceView(SectionsView):
         self.last_look: float | None = None
         self.choice = 0
         self.nothing = False
-        self._sections: Sequence[whatsnew.Section] = ()
+        self._sections: Sequence[Section] = ()
 
     def start_with(self, last_look: float | None, demo: bool) -> None:
         """The span to begin with: since the last look; everything at a first one, and in a demo of old events."""
@@ -67,18 +65,18 @@ class SinceView(SectionsView):
         self.loaded_at = 0.0
         return self.spans()[self.choice][0]
 
-    async def fetch(self, session: Session) -> list[whatsnew.Section]:
+    async def fetch(self, session: Session) -> list[Section]:
         """The sections. Raises what the store raises."""
-        found = await whatsnew.gather(need_store(session), session, self.since, self.feed.heartbeat_s)
+        found = await gather(need_store(session), session, self.since, self.feed.heartbeat_s)
         # What the bus said last is newer than the stored heartbeats, and is what the header goes by.
-        live = [whatsnew.Beat(worker=w.name, payload=w.payload) for w in self.feed.workers.values()]
+        live = [Beat(worker=w.name, payload=w.payload) for w in self.feed.workers.values()]
         found.heartbeats = live or found.heartbeats
-        return whatsnew.render(found)
+        return render(found)
 
-    def load(self, data: Sequence[whatsnew.Section]) -> None:
+    def load(self, data: Sequence[Section]) -> None:
         """The sections as entries."""
         self.problem, self.loaded_at = "", time.monotonic()
-        self.nothing = whatsnew.is_empty(data)
+        self.nothing = is_empty(data)
         self._sections = () if self.nothing else data
         self._render_header()
 
@@ -99,22 +97,23 @@ class SinceView(SectionsView):
             return alert_lines(cast("AlertLine", entry.data))
         return super().detail()
 
-    def open(self, app: DecnetApp) -> bool:
+    def leads_to(self) -> Place | None:
         """The view that tells more about the line."""
         entry = self.current
-        if entry is None or entry.opens is None:
-            return False
-        return app.open_in(*entry.opens)
+        return None if entry is None or entry.opens is None else Place(*entry.opens)
 
     def empty(self, width: int) -> list[str]:
         """Nothing new, or no store."""
         if self.problem:
-            return [f"This cannot be read: {self.problem}", "1 shows live traffic, 6 the workers."]
+            return [
+                f"This cannot be read: {self.problem}",
+                f"{key('view.traffic')} shows live traffic, {key('view.workers')} the workers.",
+            ]
         if not self.loaded_at:
             return ["Reading ..."]
         return [
             f"Nothing new ({self._span()}).",
-            "s changes the span; 1 shows live traffic, 6 whether the sensors read.",
+            f"{key('since.span')} changes the span; {key('view.traffic')} shows live traffic, {key('view.workers')} whether the sensors read.",
         ]
 
     def _span(self) -> str:
@@ -126,10 +125,13 @@ class SinceView(SectionsView):
 
     def status(self) -> tuple[str, str]:
         """The span."""
-        return f"new: {self._span()}   s changes that   {self.filter_part()}", self.shown_counts()
+        return (
+            f"new: {self._span()}   {key('since.span')} changes that   {self.filter_part()}",
+            self.shown_counts(),
+        )
 
 
-def _entries(section: whatsnew.Section) -> list[Entry]:
+def _entries(section: Section) -> list[Entry]:
     if not section.items:
         return [heading(section.name, "", [(f"{section.title}: ", FAINT), (section.none, FAINT)])]
     rows = [heading(section.name, "", [(f"{section.title} ", BOLD), (str(len(section.items)), FAINT)])]

@@ -16,11 +16,13 @@ from typing import Any, Generic, TypeVar
 from rich.style import Style
 
 from decnet.hostile import visible
-from decnet_tui import glyphs
-from decnet_tui.feed import Feed
-from decnet_tui.filters import Filter, FilterError, parse_filter
-from decnet_tui.scope import Scope
+from decnet_tui.model.export import plain_value
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.filters import Filter, FilterError, parse_filter
+from decnet_tui.model.keys import key
+from decnet_tui.model.scope import Scope
 from decnet_tui.screens.base import View
+from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import FAINT, PLAIN, Line, fit
 
 R = TypeVar("R", bound=Mapping[str, object])
@@ -94,15 +96,11 @@ def cell_text(value: object) -> str:
     return str(value)
 
 
-def plain_value(value: Any) -> Any:
-    """A value for JSON: times as ISO text."""
-    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
-
-
 class TableView(View, Generic[R]):
     """Rows in columns. ``unit`` is what a row is called, in the plural."""
 
     unit = "rows"
+    filtered = True
     columns: tuple[Column[R], ...] = ()
 
     def __init__(self, feed: Feed) -> None:
@@ -323,10 +321,10 @@ class TableView(View, Generic[R]):
         if self._all and self.scope is not None:
             return [
                 f"Nothing about {self.scope.label} here.",
-                "F shows everybody again, \\ clears the filter",
+                f"{key('follow')} shows everybody again, {key('filter.clear')} clears the filter",
             ]
         if self._all:
-            return [f"No {self.unit} hold: {self.filter_text}", "\\ clears the filter"]
+            return [f"No {self.unit} hold: {self.filter_text}", f"{key('filter.clear')} clears the filter"]
         if self.stored and not self.loaded_at:
             return ["Reading ..."]
         return self.unfilled()

@@ -9,12 +9,13 @@ from typing import Any
 
 from rich.style import Style
 
-from decnet_tui import glyphs
-from decnet_tui.feed import GAP_TOPIC, EventRow, Feed, Rates
-from decnet_tui.filters import Filter, parse_filter
-from decnet_tui.scope import Scope, scope_of
+from decnet_tui.model.feed import GAP_TOPIC, EventRow, Feed, Rates
+from decnet_tui.model.filters import Filter, parse_filter
+from decnet_tui.model.keys import key
+from decnet_tui.model.scope import Scope, scope_of
+from decnet_tui.model.words import clock, counted
 from decnet_tui.screens.base import TIME_WIDTHS, View
-from decnet_tui.times import clock
+from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, KEY, PLAIN, WARN, Line, fit
 
 DEFAULT_FILTER = "> -system.>"
@@ -31,6 +32,7 @@ class TrafficView(View):
     title = "Traffic"
     key = "1"
     says = "Traffic: live events"
+    filtered = True
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)
@@ -168,19 +170,20 @@ class TrafficView(View):
         if self.feed.total and self.scope is not None:
             return [
                 f"No event here names {self.scope.label}.",
-                "\\ clears the filter, F follows everybody again",
+                f"{key('filter.clear')} clears the filter, {key('follow')} follows everybody again",
             ]
         if self.feed.total and self.filter_text != DEFAULT_FILTER:
             return [
-                f"{len(self.feed.ring)} events are hidden by the filter: {self.filter_text}",
-                "\\ clears the filter, / changes it",
+                f"hidden by the filter {self.filter_text}: {counted(len(self.feed.ring), 'event')}",
+                f"{key('filter.clear')} clears the filter, {key('filter')} changes it",
             ]
         beats = len(self.feed.ring)
+        hidden = f", but {counted(beats, 'heartbeat')} behind the filter" if beats else ""
         return [
-            f"No event yet{f' but {beats} heartbeats, which the filter hides' if beats else ''}.",
+            f"No event yet{hidden}.",
             "Events appear here as soon as a sensor reads a honeypot log:",
             "  start with --sensor cowrie=/path/to/cowrie.json, or look at --demo",
-            "6 shows whether the workers run.",
+            f"{key('view.workers')} shows whether the workers run.",
         ]
 
     def status(self) -> tuple[str, str]:

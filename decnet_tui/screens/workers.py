@@ -6,18 +6,15 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from rich.style import Style
-
 from decnet.db.rows.runtime import DeadLetterLine
 from decnet.hostile import visible
 from decnet.runtime.health import PARTS
-from decnet_tui import glyphs
-from decnet_tui.changes import need_store
-from decnet_tui.feed import Feed, WorkerModel
-from decnet_tui.figures import LOSS, losses, notes, render_figure, troubles, works
+from decnet_tui.model.access import Session, need_store
+from decnet_tui.model.feed import Feed, WorkerModel
+from decnet_tui.model.figures import LOSS, losses, notes, render_figure, troubles, works
+from decnet_tui.model.words import count_short, counted, span
 from decnet_tui.screens.sections import Entry, SectionsView, heading
-from decnet_tui.session import Session
-from decnet_tui.times import count_short, span
+from decnet_tui.widgets.states import worker_state
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, WARN, Line, fit
 
 WORKERS, SENSORS, LETTERS = "workers", "sensors", "dead letters"
@@ -25,34 +22,6 @@ MAX_LETTERS = 200
 MAX_NOTES = 400
 PATH_ROOM = 26
 LOST = "lost"
-
-
-def state_text(model: WorkerModel, now: float, heartbeat_s: float) -> tuple[str, Style]:
-    """State as glyph and word."""
-    return state_of(model.status(now, heartbeat_s))
-
-
-def state_of(state: str) -> tuple[str, Style]:
-    """Glyph, word and style of a worker's or a sensor's state."""
-    g = glyphs.current()
-    known: dict[str, tuple[str, Style]] = {
-        "ok": (f"{g.on} ok", GOOD),
-        "degraded": (f"{g.stale} degraded", WARN),
-        "stale": (f"{g.stale} stale", BAD),
-        "failed": (f"{g.failed} failed", BAD),
-        "paused": (f"{g.off} paused", WARN),
-        "waiting_for_bus": (f"{g.partly} no bus", WARN),
-        "waiting_for_rules": (f"{g.partly} no rules", BAD),
-        "waiting_for_database": (f"{g.partly} no db", BAD),
-        "locked": (f"{g.stale} locked", BAD),
-        "stopped": (f"{g.off} stopped", WARN),
-        "starting": (f"{g.busy} starting", WARN),
-        "stopping": (f"{g.busy} stopping", WARN),
-        "silent": (f"{g.stale} silent", BAD),
-        "missing": (f"{g.stale} missing", BAD),
-        "unreadable": (f"{g.stale} unreadable", BAD),
-    }
-    return known.get(state, (f"{g.unknown} {visible(state, 9)}", BAD))
 
 
 class WorkersView(SectionsView):
@@ -107,9 +76,7 @@ class WorkersView(SectionsView):
         return heading(LOST, text, [(visible(text, MAX_NOTES), BAD if lost else GOOD)])
 
     def _workers(self, now: float) -> list[Entry]:
-        head = (
-            f"{'worker':<11} {'state':<12} {'age':>6} {'done':>5} {'fail':>4} {'lag':>5} {'dead':>4}  notes"
-        )
+        head = f"{'worker':<11} {'state':<12} {'age':>6} {'handled':>7} {'failed':>6} {'waiting':>7} {'given up':>8}  notes"
         rows = [heading(WORKERS, head, [(head, FAINT)])]
         for name in sorted(self.feed.workers, key=lambda name: (name not in PARTS, name)):
             model = self.feed.workers[name]
@@ -164,18 +131,24 @@ class WorkersView(SectionsView):
         """How many are well."""
         well, known = self.feed.worker_counts(time.time())
         silent = self.feed.silent_sensors()
-        more = f"  {silent} sensors not ok" if silent else ""
-        return (
-            f"{self.filter_part()}  {well} of {known} ok{' beside the bus' * ('bus' in self.feed.workers)}{more}",
-            self.shown_counts(),
+        more = f"  {counted(silent, 'sensor')} not ok" if silent else ""
+        model = self.feed.workers.get("bus")
+        bus = " and the bus" * (
+            model is not None and model.status(time.time(), self.feed.heartbeat_s) == "ok"
         )
+        counts = (
+            f"{'all ' * (known > 1)}{counted(known, 'worker')}{bus}"
+            if well == known
+            else f"{well} of {counted(known, 'worker')}"
+        )
+        return f"{self.filter_part()}  {counts} ok{more}", self.shown_counts()
 
 
 def _worker_line(model: WorkerModel, state: str, now: float) -> Line:
-    text, style = state_of(state)
+    text, style = worker_state(state)
     p = model.payload
-    numbers = f" {span(model.age(now)):>6} {_count(p, 'processed'):>5} {_count(p, 'failed'):>4}"
-    numbers += f" {_count(p, 'lag'):>5} {_count(p, 'dead_lettered'):>4}  "
+    numbers = f" {span(model.age(now)):>6} {_count(p, 'processed'):>7} {_count(p, 'failed'):>6}"
+    numbers += f" {_count(p, 'lag'):>7} {_count(p, 'dead_lettered'):>8}  "
     return [
         (fit(model.name, 11) + " ", PLAIN),
         (f"{text:<12}", style),
@@ -185,7 +158,7 @@ def _worker_line(model: WorkerModel, state: str, now: float) -> Line:
 
 
 def _sensor_line(row: Mapping[str, Any]) -> Line:
-    text, style = state_of(str(row.get("state")))
+    text, style = worker_state(str(row.get("state")))
     age = row.get("age")
     last = span(age) if isinstance(age, (int, float)) else "never"
     numbers = (

@@ -1,24 +1,101 @@
-"""The inline form: paints a :class:`~decnet_tui.forms.Form` and hands it keys."""
+"""The inline form: paints what is asked, its fields and its effect, and hands it keys."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 from textual import events
 
 from decnet.hostile import visible
-from decnet_tui import glyphs
-from decnet_tui.forms import Field, Form
+from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import BAD, BOLD, CURSOR, FAINT, PLAIN, Line, StripWidget
+
+
+class Field(Protocol):
+    """One field of what is asked."""
+
+    @property
+    def name(self) -> str:
+        """What stands in front of it."""
+        ...
+
+    @property
+    def value(self) -> str:
+        """What stands in it."""
+        ...
+
+    @property
+    def choices(self) -> Sequence[str]:
+        """What left and right turn through."""
+        ...
+
+    @property
+    def step(self) -> Callable[[str, int], str] | None:
+        """What left and right do to a number."""
+        ...
+
+    @property
+    def free(self) -> bool:
+        """Whether it takes any text."""
+        ...
+
+    @property
+    def hint(self) -> Callable[[str], str]:
+        """What is said beside a value."""
+        ...
+
+
+class Form(Protocol):
+    """What is asked."""
+
+    title: str
+    step: str
+    error: str
+    warning: str
+
+    @property
+    def fields(self) -> Sequence[Field]:
+        """Its fields."""
+        ...
+
+    @property
+    def field(self) -> Field | None:
+        """The one with the cursor."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """Lines that it needs."""
+        ...
+
+    def effect(self) -> list[str]:
+        """What it would do."""
+        ...
+
+    def question(self) -> str:
+        """What ``y`` does."""
+        ...
+
+    def key(self, key: str, character: str | None) -> str:
+        """One key; ``cancel``, ``send`` or an empty string for "go on"."""
+        ...
+
+    def paste(self, text: str) -> None:
+        """A paste."""
+        ...
+
+
+F = TypeVar("F", bound=Form)
 
 
 class FormPane(StripWidget):
     """Shows one form, which the app hands keys; :attr:`done` is called when it is sent or left."""
 
     form: Form | None = None
-    done: Callable[[Form, bool], None]
+    done: Callable[[Any, bool], None]
 
-    def ask(self, form: Form, done: Callable[[Form, bool], None]) -> None:
+    def ask(self, form: F, done: Callable[[F, bool], None]) -> None:
         """Starts with this form; ``done`` gets whether it was sent."""
         self.form, self.done = form, done
         self.styles.height = form.height

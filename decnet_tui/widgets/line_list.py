@@ -7,21 +7,61 @@ on its row, and a layout for every batch of events would cost more than painting
 from __future__ import annotations
 
 from textwrap import wrap
+from typing import Protocol
 
 from textual import events
 
-from decnet_tui.screens.base import View
 from decnet_tui.widgets.strips import CURSOR, FAINT, PLAIN, Line, StripWidget
 
 WHEEL = 3
 
 
+class Rows(Protocol):
+    """What a list shows: rows with a cursor and an offset, which are the rows' own."""
+
+    cursor: int
+    top: int
+    has_cursor: bool
+
+    def count(self) -> int:
+        """How many."""
+        ...
+
+    def line(self, index: int, width: int) -> Line:
+        """One row."""
+        ...
+
+    def gutter(self, index: int) -> str:
+        """The sign in front of a row."""
+        ...
+
+    def titles(self, width: int) -> Line | None:
+        """Column titles, if any."""
+        ...
+
+    def intro(self, width: int) -> list[Line]:
+        """Lines above the titles."""
+        ...
+
+    def empty(self, width: int) -> list[str]:
+        """What is said where there are no rows."""
+        ...
+
+    def move(self, by: int, rows: int) -> None:
+        """Moves the cursor; ``rows`` fit on the screen."""
+        ...
+
+    def settle(self, rows: int) -> None:
+        """Keeps cursor and offset within the rows."""
+        ...
+
+
 class LineList(StripWidget, can_focus=True):
-    """Shows one :class:`View`."""
+    """Shows one view's rows."""
 
-    view: View | None = None
+    view: Rows | None = None
 
-    def show(self, view: View) -> None:
+    def show(self, view: Rows) -> None:
         """Shows this view from now on."""
         self.view = view
         self.repaint()
@@ -52,7 +92,7 @@ class LineList(StripWidget, can_focus=True):
         body = [self._row(view, i, width) for i in range(view.top, last)]
         return [*self._above(width), *body]
 
-    def _row(self, view: View, index: int, width: int) -> Line:
+    def _row(self, view: Rows, index: int, width: int) -> Line:
         line = view.line(index, max(width - 1, 1))
         if not view.has_cursor:
             return [(" ", PLAIN), *line]

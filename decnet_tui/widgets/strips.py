@@ -16,7 +16,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from decnet.hostile import visible
-from decnet_tui import glyphs
+from decnet_tui.widgets import glyphs
 
 Cell: TypeAlias = tuple[str, Style]
 Line: TypeAlias = list[Cell]

@@ -23,9 +23,9 @@ from decnet.engine import Engine
 from decnet.export.tables import COLUMNS
 from decnet.hostile import visible
 from decnet.intel.places import Places
-from decnet_tui.attackerrows import place_row
 from decnet_tui.cli import export
 from decnet_tui.cli.main import app
+from decnet_tui.model.places import place_row
 
 ADDED = ("country", "allocated", "asn", "as_name")
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from decnet.config import load_settings
 from decnet.engine import Engine
 from decnet_tui.cli.main import app
-from decnet_tui.feed import Feed
+from decnet_tui.model.feed import Feed
 from decnet_tui.screens.workers import WorkersView
 from tests.dbkit import KINDS, migrated_url
 from tests.integration.test_db_blocked import held

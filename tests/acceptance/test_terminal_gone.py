@@ -11,7 +11,7 @@ import pexpect  # type: ignore[import-untyped]
 import pytest
 
 from decnet.processes import process_alive
-from decnet_tui.hangup import GRACE_S
+from decnet_tui.launch.hangup import GRACE_S
 from tests.programkit import PROGRAM, surroundings, until
 from tests.ptykit import Terminal, children, nats_child
 

@@ -149,7 +149,7 @@ def test_the_first_useful_frame(tmp_path: Path, table: Table) -> None:
                 screen.until(lambda: " LIVE " in screen.text and "ttp." in screen.text, 60, "traffic")
                 traffic = time.monotonic() - started
                 screen.until(
-                    lambda: "new attackers and identities" in screen.text and "0*" in screen.text,
+                    lambda: "new sources and identities" in screen.text and "0*" in screen.text,
                     60,
                     "what is new",
                 )

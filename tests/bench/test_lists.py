@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from decnet.db.repository import BaseRepository
 from decnet.ids import attacker_id
 from decnet_tui.cli.main import app
-from decnet_tui.whatsnew import gather
+from decnet_tui.model.since import gather
 from tests.bench.manytags import NOW, made, store
 from tests.dbkit import KINDS, migrated_url
 

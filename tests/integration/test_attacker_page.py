@@ -91,7 +91,7 @@ async def test_the_page_tells_what_there_is_and_how_common_it_is(
     text = "\n".join(lines_of(told))
     assert text.startswith(f"{IPS[0]}  NL  AS60729 TORSERVERS  [file ")
     assert "ptr exit.example  list: tor" in text
-    assert "4 sessions on 1 decky  high" in text
+    assert "4 sessions on 1 decoy  high" in text
     assert "  greynoise: classification malicious  2026-01-02" in text
     assert "SSH-2.0-Go  (at 2 addresses)" in text
     assert "hash a  (at 1 address)" in text
@@ -118,7 +118,7 @@ async def test_who_left_little_has_a_short_page_and_who_is_not_known_none(
 ) -> None:
     text = list(lines_of(await attacker_page(repo, places, IPS[3])))
     assert text[0] == f"{IPS[3]}  ptr -"
-    assert text[1].endswith("0 sessions on 0 deckies  not judged")
+    assert text[1].endswith("0 sessions on 0 decoys  not judged")
     assert len(text) == 3
     for nobody in ("198.51.100.77", "00000000-0000-4000-8000-000000000000", "no such thing"):
         with pytest.raises(DecnetError, match="no attacker"):

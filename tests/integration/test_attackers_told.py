@@ -14,7 +14,8 @@ from decnet.config import load_settings
 from decnet.db.repository import BaseRepository
 from decnet.ids import attacker_id
 from decnet.intel.places import Places
-from decnet_tui.attackerrows import attacker_rows, country_text, network_text
+from decnet_tui.model.attackers import attacker_rows
+from decnet_tui.model.places import country_text, network_text
 from tests.dbkit import KINDS, open_repo
 from tests.rowkit import put
 

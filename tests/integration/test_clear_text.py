@@ -27,7 +27,7 @@ from decnet.sensors.sources import CowrieSource
 from decnet.ttp.events import tagger_events
 from decnet.ttp.evidence import checked_evidence
 from decnet_tui.cli.main import app
-from decnet_tui.summary import summarise
+from decnet_tui.model.event_text import summarise
 from tests.dbkit import migrated
 from tests.wirekit import taken
 

@@ -16,8 +16,9 @@ from typer.testing import CliRunner, Result
 from decnet.bus.base import Event
 from decnet.db.repository import BaseRepository
 from decnet_tui.cli.main import app
-from decnet_tui.feed import Feed
-from decnet_tui.screens.workers import WorkersView, state_of
+from decnet_tui.model.feed import Feed
+from decnet_tui.screens.workers import WorkersView
+from decnet_tui.widgets.states import worker_state
 from tests.dbkit import migrated
 
 BROKEN = "rule_id: R1\nregx: 1\n"
@@ -94,4 +95,4 @@ def test_the_workers_view_shows_a_worker_that_waits_for_rules_and_not_in_green()
     (line,) = ["".join(text for text, _ in entry.line) for entry in view._workers(time.time())[1:]]
     assert "no rules" in line
     assert NOTE in line
-    assert state_of("waiting_for_rules")[1] != state_of("ok")[1]
+    assert worker_state("waiting_for_rules")[1] != worker_state("ok")[1]

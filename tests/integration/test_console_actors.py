@@ -14,10 +14,10 @@ from decnet.config import ConsoleSettings, Settings
 from decnet.db.repository import BaseRepository
 from decnet.ids import attacker_id
 from decnet_tui.app import DecnetApp
+from decnet_tui.model.whereabouts import Whereabouts
 from decnet_tui.screens.actorlevel import ActorLevel
 from decnet_tui.screens.campaigns import CampaignLevel, CampaignSessionsLevel
 from decnet_tui.screens.levels import LevelsView
-from decnet_tui.whereabouts import Whereabouts
 from tests.consolekit import StoreSession, screen_text, shows
 from tests.dbkit import open_repo
 from tests.integration.test_linked_lists import DROP, KEY, A, B, C, D, filled
@@ -207,25 +207,29 @@ async def test_following_an_actor_follows_its_identity_as_it_grows_and_parts(
         await pilot.press("F")
         await shows(app, pilot, f"follow {B} 2 addr")
         assert addresses(app) == {A, B}
-        assert app.scope is not None
-        assert app.scope.covers_raw(f'{{"attacker_ip":"{A}"}}'.encode())
-        assert not app.scope.covers_raw(f'{{"attacker_ip":"{C}"}}'.encode())
+        assert app.following.scope is not None
+        assert app.following.scope.covers_raw(f'{{"attacker_ip":"{A}"}}'.encode())
+        assert not app.following.scope.covers_raw(f'{{"attacker_ip":"{C}"}}'.encode())
 
         await change(repo, C, into=A)
         bus.put("identity.merged", {"winner_uuid": identity_of(A), "loser_uuid": identity_of(C), "seq": 3})
         await shows(app, pilot, f"follow {B} 3 addr")
-        assert app.scope.covers_raw(f'{{"attacker_ip":"{C}"}}'.encode())
+        assert app.following.scope.covers_raw(f'{{"attacker_ip":"{C}"}}'.encode())
 
         await change(repo, B, into=None)
         bus.put(
             "identity.unmerged", {"former_winner": identity_of(A), "resurrected": identity_of(B), "seq": 4}
         )
-        await shows(app, pilot, lambda: app.scope is not None and app.scope.addresses == 1)
-        assert app.scope.names == {B, attacker_id(B), identity_of(B)}, "the one that was chosen stays"
+        await shows(
+            app, pilot, lambda: app.following.scope is not None and app.following.scope.addresses == 1
+        )
+        assert app.following.scope.names == {B, attacker_id(B), identity_of(B)}, (
+            "the one that was chosen stays"
+        )
         bus.put("identity.merged", {"winner_uuid": "x", "loser_uuid": "y"})
-        before = app.scope
+        before = app.following.scope
         await shows(app, pilot, lambda: not app.feed.merges)
-        assert app.scope is before
+        assert app.following.scope is before
 
 
 async def change(repo: BaseRepository, ip: str, into: str | None) -> None:
@@ -413,8 +417,8 @@ async def test_whatever_way_led_to_a_page_each_key_acts_on_its_object(
         name, depth = app.view.name, app.view.depth
         await pilot.press("F")
         await shows(app, pilot, f"follow {B} 2 addr")
-        assert app.scope is not None
-        assert app.scope.anchor == attacker_id(B)
+        assert app.following.scope is not None
+        assert app.following.scope.anchor == attacker_id(B)
         await pilot.press("F", "b")
         assert app.view.name == "traffic"
         assert app.traffic.scope is not None

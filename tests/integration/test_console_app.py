@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from decnet.config import ConsoleSettings, Settings
+from decnet_tui.actions.rules import RuleChange
 from decnet_tui.app import DecnetApp
-from decnet_tui.clipboard import osc52 as real_osc52
-from decnet_tui.rulechanges import RuleChange
+from decnet_tui.widgets.clipboard import osc52 as real_osc52
 from tests.consolekit import FakeSession, screen_text
 
 SETTINGS = Settings(console=ConsoleSettings(glyphs="ascii"))
@@ -130,7 +130,7 @@ async def test_hostile_text_is_shown_and_never_obeyed(
         copied.append(real_osc52(text, tmux=tmux))
         return ""
 
-    monkeypatch.setattr("decnet_tui.clipboard.osc52", record)
+    monkeypatch.setattr("decnet_tui.widgets.clipboard.osc52", record)
     dice = random.Random(7)
     nasty = "\x1b]52;c;aGk=\x07\x9b31m\u202e\u200b\u2066\x00\r\n[@click=app.bell][/x]é漢\ud800"
     session = FakeSession()

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from decnet.db.repository import BaseRepository
 from decnet.ids import attacker_id
-from decnet_tui import console
 from decnet_tui.cli.main import app
+from decnet_tui.launch import console
 from tests.integration.test_console_flows import IP, filled
 
 SENSORS = [
@@ -60,7 +60,7 @@ def test_summary_tells_what_the_first_view_tells(data: Path) -> None:
     asyncio.run(_engine_beats(data))
     text = run("summary", "--data-dir", data)
     for word in (
-        "new attackers and identities: 1",
+        "new sources and identities: 1",
         IP,
         "T1105",
         "R0002 failed to load",
@@ -70,7 +70,7 @@ def test_summary_tells_what_the_first_view_tells(data: Path) -> None:
     found = json.loads(run("summary", "--json", "--data-dir", data))
     assert set(found) == {"alerts", "sensors", "attackers", "techniques", "sessions", "rules", "rotations"}
     assert found["sessions"][0]["techniques"] == 1
-    assert "no new attacker" in run("summary", "--since", "1s", "--data-dir", data)
+    assert "no new source" in run("summary", "--since", "1s", "--data-dir", data)
     assert "everything" in run("summary", "--since", "all", "--data-dir", data)
     run("summary", "--since", "nonsense", "--data-dir", data, code=2)
 

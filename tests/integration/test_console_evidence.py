@@ -162,7 +162,7 @@ async def test_coverage_leads_to_the_tags_and_to_the_session(
     app = app_on(repo)
     async with app.run_test(size=size) as pilot:
         await pilot.press("7")
-        await shows(app, pilot, "1 techniques  1 tags", "T1105")
+        await shows(app, pilot, "1 technique  1 tag", "T1105")
         lines = screen_text(app)
         assert all(len(line) == size[0] for line in lines)
         assert app.view.record()["technique"] == "T1105"
@@ -301,7 +301,7 @@ async def test_the_last_crumb_and_the_counts_stay_whole_in_80_columns(ruled: Bas
         app.view.levels[1].crumb = "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"
         await pilot.pause(0.7)
         line = screen_text(app)[2]
-        assert line.startswith("~ > session s1  o: rules  w: watch ")
+        assert line.startswith("~ > session s1  o: rules  w: play ")
         assert line.rstrip().endswith("0 hidden  2/2")
 
 
@@ -337,7 +337,7 @@ async def suspect(repo: BaseRepository) -> str:
 async def test_an_alert_done_with_in_its_sessions_is_done_with_in_the_list(
     repo: BaseRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("decnet_tui.loading.EVERY_S", 1e6)  # nothing but the way back makes it read
+    monkeypatch.setattr("decnet_tui.screens.loading.EVERY_S", 1e6)  # nothing but the way back makes it read
     alert = await suspect(repo)
     app = app_on(repo)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -391,7 +391,7 @@ async def test_a_view_by_its_name_goes_to_the_line_that_is_named(repo: BaseRepos
     app = app_on(repo)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("colon", *"coverage T1105", "enter")
-        await shows(app, pilot, "1 techniques", lambda: app.view.record().get("technique") == "T1105")
+        await shows(app, pilot, "1 technique", lambda: app.view.record().get("technique") == "T1105")
         await pilot.press("colon", *"actors 203.0.113.8", "enter")
         await shows(app, pilot, lambda: app.view.record().get("attacker_ip") == "203.0.113.8")
 
@@ -403,7 +403,7 @@ async def test_a_source_that_is_ignored_is_said_to_be_left_out(repo: BaseReposit
         await pilot.press("3")
         await shows(app, pilot, "1 ignored  Enter: page", "203.0.113.8")
         await pilot.press("slash", *f"ip:{IP} ", "enter")
-        await shows(app, pilot, f"No attackers hold: ip:{IP}", "1 ignored source left out")
+        await shows(app, pilot, f"No sources hold: ip:{IP}", "1 ignored source left out")
         await pilot.press("2")
         await shows(app, pilot, "No alert", "1 ignored source left out")
 

@@ -17,11 +17,11 @@ from decnet.db.repository import BaseRepository
 from decnet.db.rows.ttp import TTPTag
 from decnet.errors import DatabaseError
 from decnet.ids import attacker_id
+from decnet_tui.actions.rules import RuleChange
+from decnet_tui.actions.workers import LetterRetry, WorkerControl
 from decnet_tui.app import DecnetApp
-from decnet_tui.rulechanges import RuleChange
 from decnet_tui.screens.journal import JournalView
 from decnet_tui.screens.since import SinceView
-from decnet_tui.workerforms import LetterRetry, WorkerControl
 from tests.consolekit import FakeSession, StoreSession, pressed, screen_text, shows
 from tests.dbkit import open_repo
 from tests.rowkit import define_rule
@@ -77,10 +77,10 @@ async def test_the_first_screen_is_what_is_new_and_each_line_opens_its_view(tmp_
             await shows(app, pilot, "R0002 failed to load")
             text = "\n".join(screen_text(app))
             for word in (
-                "new attackers and identities 1",
+                "new sources and identities 1",
                 IP,
                 "Ingress Tool Transfer",
-                "1 techniques, 1 commands in 40s",
+                "1 technique, 1 command in 40s",
             ):
                 assert word in text
             since = app.view_of(SinceView)
@@ -190,7 +190,7 @@ async def test_a_dead_letter_goes_on_the_bus_again_once_the_broker_forgot_it(
             await shows(app, pilot, "RETRY dead letter 1")
             await pilot.press("y")
             await shows(app, pilot, "the broker still knows dead letter 1")
-            monkeypatch.setattr("decnet_tui.workerforms.DUPLICATE_WINDOW_S", 0.0)
+            monkeypatch.setattr("decnet_tui.actions.workers.DUPLICATE_WINDOW_S", 0.0)
             await pilot.press("colon", *"retry 1", "enter", "y")
             await shows(app, pilot, "no new failure within")
         assert session.bus.published == [("attacker.observed", {"x": 1})]

@@ -19,10 +19,10 @@ from decnet.bus.nats.server import EmbeddedServer
 from decnet.config import BusSettings
 from decnet.db.repository import BaseRepository
 from decnet.ids import attacker_id
-from decnet_tui import workerforms
+from decnet_tui.actions import workers
+from decnet_tui.actions.rules import RuleChange
+from decnet_tui.actions.undo import undoable
 from decnet_tui.cli.main import app
-from decnet_tui.journal import undoable
-from decnet_tui.rulechanges import RuleChange
 from tests.dbkit import KINDS, open_repo
 from tests.integration.test_console_flows import IP, filled
 from tests.linkrows import address, identity_of
@@ -103,13 +103,13 @@ def test_a_rule_changed_by_a_command_stands_in_the_journal(data: Path) -> None:
 def test_what_was_never_tried_is_no_entry(data: Path) -> None:
     assert "no rule R9999" in run(data, "rules", "disable", "R9999", code=1)
     assert "no entry x" in run(data, "ignore", "remove", "x", code=1)
-    assert "no decky x" in run(data, "fleet", "mutate", "x", code=1)
+    assert "no decoy x" in run(data, "fleet", "mutate", "x", code=1)
     assert "no alert x" in run(data, "alerts", "ack", "x", code=1)
     assert on(data, lambda repo: repo.journal()) == []
 
 
 def test_an_ignored_source_and_its_end(data: Path) -> None:
-    assert "1 sessions marked" in run(data, "ignore", "203.0.113.9/24", "--for", "1h", "--reason", "ours")
+    assert "1 session marked" in run(data, "ignore", "203.0.113.9/24", "--for", "1h", "--reason", "ours")
     entry = newest(data)
     assert (entry["target"], entry["before"], entry["outcome"]) == (
         "203.0.113.9/24",
@@ -198,7 +198,7 @@ def test_an_alert_is_acknowledged_and_resolved_by_its_actors_address(data: Path)
 async def test_with_an_engine_the_news_verify_and_a_dead_letter_goes_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workerforms, "DUPLICATE_WINDOW_S", 0.0)
+    monkeypatch.setattr(workers, "DUPLICATE_WINDOW_S", 0.0)
     url = f"sqlite:///{tmp_path / 'decnet.sqlite'}"
     repo = await BaseRepository.open(url)
     await filled(repo, time.time())

@@ -221,6 +221,10 @@ async def test_what_is_not_tagged_waits_oldest_first(repo: BaseRepository) -> No
         1,
     )
     assert await repo.session_payload("none") is None
+    several = await repo.session_payloads(["b", "only a mark", "none", "a"])
+    assert [one["session_id"] for one in several] == ["a", "b"]
+    assert several[0] == payload
+    assert await repo.session_payloads([]) == []
 
 
 async def test_commands_are_kept_once_in_order_with_bad_values_left_out(repo: BaseRepository) -> None:
@@ -351,6 +355,8 @@ async def test_fingerprints_and_recordings_are_kept_once(repo: BaseRepository) -
     assert await repo.recording("a") is None
     assert (await rows_of(repo, "recording", "key"))["c"]["session_id"] == "s0"
     assert await repo.missing_recordings(10) == [("b", "s1"), ("a", "s0")]
+    assert await repo.recorded(["s0", "s2", "none"]) == {"s2"}
+    assert await repo.recorded(["s0", "s1"]) == frozenset()
 
 
 async def test_the_queue_of_work_outside_the_outbox(

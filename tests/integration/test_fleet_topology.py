@@ -14,10 +14,10 @@ from decnet.bus.base import Event
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
 from decnet.mutator.topology import OPS
-from decnet_tui.changes import End
+from decnet_tui.actions.topology import TopologyOp
 from decnet_tui.cli.main import app
-from decnet_tui.feed import Feed
-from decnet_tui.fleetops import TopologyOp
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.journal import End
 from decnet_tui.screens import fleet as fleet_screen
 from decnet_tui.screens.fleet import FleetView
 from tests.dbkit import migrated

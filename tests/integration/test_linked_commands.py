@@ -19,8 +19,8 @@ from decnet.db.repository import BaseRepository
 from decnet.db.repository.lists.campaigns import ASSETS as CAMPAIGN_ASSETS
 from decnet.db.repository.lists.campaigns import SCRIPT
 from decnet.ids import attacker_id, campaign_id
-from decnet_tui import linkedrows
 from decnet_tui.cli.main import app
+from decnet_tui.model import identities
 from tests.integration.test_linked_lists import DROP, KEY, A, B, C, D, filled
 from tests.linkrows import T, address, campaign, identity_of, value, visit, why
 from tests.rowkit import put
@@ -145,14 +145,14 @@ def test_the_page_of_an_identity_tells_all_that_makes_it_one(data_dir: Path, way
         "  +2.9 key ssh-rsa AAAA at 2 addresses",
         "  +0.7 client SSH-2.0-Go at 3 addresses",
         "  against: -0.5 both have a script, and not the same",
-        f"  {linkedrows.TOOLKITS}",
-        f"  {linkedrows.SOFT}",
+        f"  {identities.TOOLKITS}",
+        f"  {identities.SOFT}",
         f"  c-{KEY[:8]}  2 addresses  key of mdrfckr",
         f"  c-{DROP[:8]}  2 addresses  sha256 f00d",
         "  T1105      Ingress Tool Transfer  2",
     ):
         assert line in rest, line
-    assert linkedrows.RENTED not in text, "a key is among the reasons"
+    assert identities.RENTED not in text, "a key is among the reasons"
     assert "are not the same  2026-05-06 by ann: two desks \\e]52" in text
     assert "al-1  open  client" in text
 
@@ -166,7 +166,7 @@ def test_a_merged_identity_shows_what_it_is_part_of(data_dir: Path) -> None:
 
 def test_an_identity_of_one_address_says_what_it_cannot_say(data_dir: Path) -> None:
     told = json.loads(asked(data_dir, "identity", D, "--json"))
-    assert (told["state"], told["cannot_tell"]) == ("own", [linkedrows.THROUGH_ONE, linkedrows.SOFT])
+    assert (told["state"], told["cannot_tell"]) == ("own", [identities.THROUGH_ONE, identities.SOFT])
     text = asked(data_dir, "identity", D)
     assert "\nwhy" not in text
 
@@ -207,7 +207,7 @@ def test_the_page_of_a_campaign_tells_its_assets_addresses_and_files(data_dir: P
     assert lines[2] == "seen 2026-05-06 .. 2026-05-06  3 sessions of 2 addresses, 1 identity"
     for line in (
         "  key ssh-rsa AAAA  (at 2 addresses)",
-        f"  {linkedrows.ONE_KIT}",
+        f"  {identities.ONE_KIT}",
         f"  {A:<16} DE  AS49981 WorldStream",
         f"  i-{identity_of(A)[:8]}  4.6  {A} {B}",
         "  mdb7.cn",
@@ -291,18 +291,18 @@ def test_what_attackers_wrote_moves_no_cursor(data_dir: Path, words: tuple[str, 
 
 def test_a_link_without_a_key_says_that_a_host_may_be_rented(data_dir: Path) -> None:
     (row,) = rows(data_dir, "identities", "--attacker", A)
-    assert linkedrows.RENTED not in linkedrows.cannot_tell(row)  # type: ignore[arg-type]
+    assert identities.RENTED not in identities.cannot_tell(row)  # type: ignore[arg-type]
     row["reasons"] = [{"family": "host", "value": "h", "addresses": 2, "weight": 2.3}]
-    assert linkedrows.RENTED in linkedrows.cannot_tell(row)  # type: ignore[arg-type]
+    assert identities.RENTED in identities.cannot_tell(row)  # type: ignore[arg-type]
     row["reasons"] = [{"family": "tunnel", "value": "t:25", "addresses": 2, "weight": 2.1}]
-    told = linkedrows.cannot_tell(row)  # type: ignore[arg-type]
-    assert (linkedrows.RELAYED in told, linkedrows.RENTED in told) == (True, False)
+    told = identities.cannot_tell(row)  # type: ignore[arg-type]
+    assert (identities.RELAYED in told, identities.RENTED in told) == (True, False)
 
 
 def test_families_are_called_as_linking_calls_them() -> None:
-    ours = (linkedrows.KEY, linkedrows.HOST, linkedrows.FILE, linkedrows.TUNNEL)
+    ours = (identities.KEY, identities.HOST, identities.FILE, identities.TUNNEL)
     assert ours == (numbers.KEY, numbers.HOST, numbers.FILE, numbers.TUNNEL)
-    assert (linkedrows.SCRIPT, linkedrows.KIT, linkedrows.OPERATOR) == (
+    assert (identities.SCRIPT, identities.KIT, identities.OPERATOR) == (
         numbers.SCRIPT,
         numbers.CAMPAIGN,
         OPERATOR,

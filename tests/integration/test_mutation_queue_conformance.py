@@ -355,6 +355,9 @@ async def test_live_sessions_are_those_that_began_in_time_and_have_not_ended(rep
     assert await repo.live_sessions("web", START) == 1
     assert await repo.live_sessions("web", at(START) - timedelta(seconds=1)) == 2
     assert await repo.live_sessions("web", START + 1) == 0
+    assert await repo.live_by_decky(START) == {"web": 1, "db": 1}
+    assert await repo.live_by_decky(at(START) - timedelta(seconds=1)) == {"web": 2, "db": 1}
+    assert await repo.live_by_decky(START + 6) == {}
 
 
 # --- what is enqueued ----------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from decnet.ids import attacker_id, identity_id
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime import batch
 from decnet.runtime.supervisor import Supervisor
-from decnet_tui.workerforms import retry_letter
+from decnet_tui.actions.workers import retry_letter
 from tests.dbkit import migrated
 
 P = "cognitive.inter_command_latency_class"

@@ -29,8 +29,8 @@ from decnet.ttp.store.impl.ruleset import RuleSetFile
 from decnet.ttp.store.impl.states import StateFile
 from decnet_tui.app import DecnetApp
 from decnet_tui.cli.main import app
-from decnet_tui.journal import with_expiries
-from decnet_tui.store import LOADING, StoredRules
+from decnet_tui.model.journal import with_expiries
+from decnet_tui.model.rules import LOADING, StoredRules
 from tests.consolekit import StoreSession, shows
 from tests.dbkit import migrated
 from tests.storekit import Wire, rule
@@ -149,7 +149,7 @@ async def test_a_state_ends_by_the_clock_for_engine_list_and_journal(host: Host)
         await host.until(lambda: ("enabled", True) in host.told("X1"))
         assert host.in_force("X1").state == "enabled"
         assert (await host.listed())["X1"]["state"] == "enabled"
-        ended = [row for row in with_expiries(await host.repo.journal()) if row["outcome"] == "by itself"]
+        ended = [row for row in with_expiries(await host.repo.journal()) if row["outcome"] == "expired"]
         assert [(row["target"], row["what"]) for row in ended] == [("X1", "X1 enabled again")]
 
 

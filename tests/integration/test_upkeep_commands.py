@@ -66,7 +66,7 @@ def test_find(data_dir: Path) -> None:
 
 
 def test_ignore_hides_until_it_is_removed(data_dir: Path) -> None:
-    assert "1 sessions marked" in run(data_dir, "ignore", "192.0.2.0/24", "--for", "1h", "--reason", "ours")
+    assert "1 session marked" in run(data_dir, "ignore", "192.0.2.0/24", "--for", "1h", "--reason", "ours")
     (entry,) = rows(data_dir, "ignore", "list")
     assert (entry["value"], entry["state"], entry["reason"]) == ("192.0.2.0/24", "active", "ours")
     assert [row["session_id"] for row in rows(data_dir, "sessions")] == ["s2"]

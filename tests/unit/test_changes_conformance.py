@@ -22,25 +22,27 @@ from decnet.config import ConsoleSettings, Settings
 from decnet.db.repository import BaseRepository
 from decnet.errors import BusError, DatabaseError, DecnetError
 from decnet.ids import attacker_id
-from decnet_tui import changes, journal
-from decnet_tui.alertchanges import AlertNote, AlertState
+from decnet_tui.actions import changes, undo
+from decnet_tui.actions.alerts import AlertNote, AlertState
+from decnet_tui.actions.backfill import Backfill
+from decnet_tui.actions.changes import Change, Outcome, changed_since, perform
+from decnet_tui.actions.desk import Desk
+from decnet_tui.actions.fleet import IntervalChange, Rotation
+from decnet_tui.actions.forms import Form, PlainForm
+from decnet_tui.actions.links import LinkWord
+from decnet_tui.actions.rules import RuleChange
+from decnet_tui.actions.sources import IgnoreAll, IgnoreSource, NoticeSource
+from decnet_tui.actions.workers import LetterRetry, WorkerControl
+from decnet_tui.actions.write_mode import WriteMode
 from decnet_tui.app import DecnetApp
-from decnet_tui.backfillform import Backfill
-from decnet_tui.changes import Change, End, Outcome, changed_since, perform
 from decnet_tui.commands import CHANGES, COMMANDS
 from decnet_tui.commands.base import Command
-from decnet_tui.desk import Desk
-from decnet_tui.feed import Feed
-from decnet_tui.fleetforms import IntervalChange, Rotation
-from decnet_tui.forms import Form, PlainForm
 from decnet_tui.keymap import Keys
-from decnet_tui.linkchanges import LinkWord
-from decnet_tui.rulechanges import RuleChange
-from decnet_tui.session import RuleRow
-from decnet_tui.sourceforms import IgnoreAll, IgnoreSource, NoticeSource
+from decnet_tui.model import journal
+from decnet_tui.model.access import RuleRow
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.journal import End
 from decnet_tui.widgets.prompt import Question
-from decnet_tui.workerforms import LetterRetry, WorkerControl
-from decnet_tui.writemode import WriteMode
 from tests.consolekit import Clock, FakeSession, StoreSession
 from tests.dbkit import open_repo
 from tests.integration.test_console_flows import filled
@@ -92,7 +94,7 @@ def test_a_read_only_run_has_no_write_mode_at_all() -> None:
 
 
 class Screen:
-    """The app as the desk sees it: it keeps what is said, asked and started."""
+    """What the desk stands in: it keeps what is said, asked and started."""
 
     def __init__(self, session: Any) -> None:
         self.session, self.feed, self.clock = session, Feed(), NOW
@@ -101,8 +103,6 @@ class Screen:
         self.jobs: list[tuple[str, Any]] = []
         self.taken: list[str] = []
         self.reads = 0
-        self.form: Any = self
-        self.screen: Any = self
         self.loader: Any = self
         self.view: Any = SimpleNamespace(stored=True)
         self.shown: Form | None = None
@@ -111,14 +111,13 @@ class Screen:
     def say(self, text: str, *, bad: bool = False, good: bool = False) -> None:
         self.said.append((text, bad, good))
 
-    def ask(self, what: Any, done: Callable[[Form, bool], None] | None = None) -> None:
-        """A question of the prompt, or a form of the pane."""
-        if done is None:
-            self.asked.append(what)
-        else:
-            self.shown, self.done = what, done
+    def ask(self, question: Question) -> None:
+        self.asked.append(question)
 
-    def run_worker(self, job: Any, *, name: str) -> None:
+    def show_form(self, form: Form, done: Callable[[Form, bool], None]) -> None:
+        self.shown, self.done = form, done
+
+    def work(self, job: Any, name: str) -> None:
         self.jobs.append((name, job))
 
     def read_now(self) -> None:
@@ -134,10 +133,6 @@ class Screen:
         if self.problem is not None:
             raise self.problem
 
-    def nothing(self, *_: Any) -> None: ...
-
-    add_class = remove_class = repaint = repaint_soon = call_after_refresh = nothing
-
 
 @pytest.fixture
 def clock() -> Clock:
@@ -145,15 +140,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def screen() -> Iterator[Screen]:
-    found = Screen(FakeSession())
-    yield found
-    for _, job in found.jobs:
-        job.close()
+def screen() -> Screen:
+    return Screen(FakeSession())
 
 
 def desk_of(screen: Screen, clock: Clock, *, read_only: bool = False) -> Desk:
-    desk = Desk(screen, MINUTES, read_only=read_only)  # type: ignore[arg-type]
+    desk = Desk(screen, MINUTES, read_only=read_only)
     desk.write = WriteMode(MINUTES, never=read_only, clock=clock)
     return desk
 
@@ -315,7 +307,7 @@ async def test_keys_pressed_while_the_store_is_read_come_afterwards_in_order(
     assert desk.waiting
     desk.held += [key("a"), key("b")]
     (_, job), screen.jobs = screen.jobs[0], []
-    await job
+    await job()
     assert not desk.waiting
     assert done == [[]]
     assert screen.taken == ["a", "b"]
@@ -326,7 +318,7 @@ async def test_keys_pressed_while_the_store_is_read_come_afterwards_in_order(
     desk.once_loaded(view, done.clear)
     (_, job), screen.jobs = screen.jobs[0], []
     with pytest.raises(RuntimeError):
-        await job
+        await job()
     assert not desk.waiting, "keys do not wait for ever"
 
 
@@ -530,7 +522,7 @@ async def test_a_journal_that_cannot_be_ended_takes_nothing_back() -> None:
 
 @contextmanager
 def time_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """The clock and the sleep of :mod:`decnet_tui.changes`."""
+    """The clock and the sleep of :mod:`decnet_tui.actions.changes`."""
     at = SimpleNamespace(now=50.0, slept=0)
 
     async def sleep(seconds: float) -> None:
@@ -646,12 +638,12 @@ async def test_no_change_of_any_kind_is_sent_without_its_row_in_the_journal(
 async def test_each_change_finds_its_row_in_the_journal_when_it_is_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("decnet_tui.workerforms.DUPLICATE_WINDOW_S", 0.0)
+    monkeypatch.setattr("decnet_tui.actions.workers.DUPLICATE_WINDOW_S", 0.0)
     async with open_repo("sqlite", tmp_path) as repo:
         session = StoreSession(repo)
         for change in await stocked(repo):
             if change.kind in ("decky.interval", "rule.backfill"):
-                continue  # no decky here, no program there
+                continue  # no decoy here, no program there
             sent: Callable[[Any], Awaitable[None]] = change.send
 
             async def watched(
@@ -685,7 +677,7 @@ async def test_a_change_whose_row_is_something_else_by_now_is_not_held(tmp_path:
         assert await AlertState("none", "L", "resolved").held(session) == "the store reads back no such alert"
         assert await ignored.held(session) == "the store does not have it"
         assert await noticed.held(session) == "the store still has it"
-        assert await interval.held(session) == "the store reads back no such decky"
+        assert await interval.held(session) == "the store reads back no such decoy"
         assert await rule.held(session) == "the store reads back enabled"
         assert await RuleChange("R9", "disabled").held(session) == "the store reads back no such rule"
         for change in (acknowledged, ignored, noticed, rule):
@@ -855,26 +847,26 @@ class Letters:
 
 
 async def test_a_letter_leaves_the_store_only_after_the_bus_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from decnet_tui import workerforms
+    from decnet_tui.actions import workers
 
-    monkeypatch.setattr(workerforms, "time", SimpleNamespace(time=lambda: NOW))
-    window = workerforms.DUPLICATE_WINDOW_S
+    monkeypatch.setattr(workers, "time", SimpleNamespace(time=lambda: NOW))
+    window = workers.DUPLICATE_WINDOW_S
     letters = Letters(window)
-    await workerforms.retry_letter(letters, letters, 1)
+    await workers.retry_letter(letters, letters, 1)
     assert letters.log == ["publish dead", "delete 1"], "under its own id, exactly when the broker forgot it"
     young = Letters(window - 1)
     with pytest.raises(DecnetError, match="try again in 1s"):
-        await workerforms.retry_letter(young, young, 1)
+        await workers.retry_letter(young, young, 1)
     broken = Letters(window, breaks=True)
     with pytest.raises(BusError):
-        await workerforms.retry_letter(broken, broken, 1)
+        await workers.retry_letter(broken, broken, 1)
     assert young.log == broken.log == []
     with pytest.raises(DecnetError, match="no dead letter 2"):
-        await workerforms.retry_letter(letters, letters, 2)
+        await workers.retry_letter(letters, letters, 2)
     torn = Letters(window)
     torn.row["body"] = b"{"
     with pytest.raises(DecnetError, match="no event and never will be"):
-        await workerforms.retry_letter(torn, torn, 1)
+        await workers.retry_letter(torn, torn, 1)
     assert torn.log == []
 
 
@@ -953,16 +945,16 @@ async def test_undo_restores_what_was_there_once_and_is_journalled_itself(tmp_pa
             assert (await perform(session, Feed(), change)).end is not End.REFUTED
             assert await state_of(repo) != start
             entries = await repo.journal()
-            entry = journal.last_undoable(entries, "eve@console")
+            entry = undo.last_undoable(entries, "eve@console")
             assert entry is not None
             assert entry["id"] == entries[0]["id"]
-            back = journal.undo_of(entry)
+            back = undo.undo_of(entry)
             back.wait_s = 0.0
             assert (await perform(session, Feed(), back)).end is not End.REFUTED
             assert await state_of(repo) == start, change.kind
             (row,) = await repo.journal(limit=1)
             assert row["undoes"] == entry["id"]
-            assert journal.last_undoable(await repo.journal(), "eve@console") is None
+            assert undo.last_undoable(await repo.journal(), "eve@console") is None
 
 
 async def test_undo_is_refused_where_somebody_changed_the_target_since(tmp_path: Path) -> None:
@@ -984,7 +976,7 @@ async def test_undo_is_refused_where_somebody_changed_the_target_since(tmp_path:
                 assert (await perform(session, Feed(), change)).end is not End.REFUTED
             found = next(e for e in await repo.journal() if e["what"] == mine.what and not e["undoes"])
             held = await state_of(repo)
-            back = journal.undo_of(found)
+            back = undo.undo_of(found)
             back.wait_s = 0.0
             outcome = await perform(session, Feed(), back)
             assert outcome.end is End.REFUTED
@@ -1031,29 +1023,29 @@ def entry(**over: Any) -> dict[str, Any]:
     ["worker.control", "deadletter.retry", "alert.state", "alert.note", "decky.mutate", "rule.backfill", "fleet.apply"],
 )  # fmt: skip
 def test_what_has_no_way_back_says_so(kind: str) -> None:
-    assert journal.undoable(entry(kind=kind)) == "nothing takes it back"
+    assert undo.undoable(entry(kind=kind)) == "nothing takes it back"
 
 
 def test_a_row_is_undone_by_its_own_operator_once_and_only_when_it_was_applied() -> None:
-    assert journal.undoable(entry()) == ""
-    assert journal.undoable(entry(outcome="NOT APPLIED")) == "it was not applied"
-    assert "not known" in journal.undoable(entry(before=None))
-    assert journal.undoable(entry(operator=journal.NOBODY)) == "it came by itself"
+    assert undo.undoable(entry()) == ""
+    assert undo.undoable(entry(outcome="NOT APPLIED")) == "it was not applied"
+    assert "not known" in undo.undoable(entry(before=None))
+    assert undo.undoable(entry(operator=journal.NOBODY)) == "it came by itself"
     older, newer = entry(id=1), entry(id=2)
-    assert journal.last_undoable([newer, older], "eve") is newer
-    assert journal.last_undoable([entry(id=3, undoes=2), newer, older], "eve") is older
-    assert journal.last_undoable([entry(id=2, outcome="NOT APPLIED"), older], "eve") is older
-    assert journal.last_undoable([newer], "bob") is None
+    assert undo.last_undoable([newer, older], "eve") is newer
+    assert undo.last_undoable([entry(id=3, undoes=2), newer, older], "eve") is older
+    assert undo.last_undoable([entry(id=2, outcome="NOT APPLIED"), older], "eve") is older
+    assert undo.last_undoable([newer], "bob") is None
 
 
 def test_undoing_a_state_that_would_be_over_by_now_gives_the_rules_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from decnet_tui import rulechanges
+    from decnet_tui.actions import rules
 
-    monkeypatch.setattr(rulechanges, "time", SimpleNamespace(time=lambda: NOW))
+    monkeypatch.setattr(rules, "time", SimpleNamespace(time=lambda: NOW))
     former = {"state": "clipped", "confidence_max": 0.4, "expires_at": NOW, "reason": "r"}
-    over = journal.undo_of(entry(before=former)).after()
+    over = undo.undo_of(entry(before=former)).after()
     assert over == {"state": "enabled", "confidence_max": None, "expires_at": None, "reason": None}
     still = {**former, "expires_at": NOW + 0.1}
-    assert journal.undo_of(entry(before=still)).after() == still
+    assert undo.undo_of(entry(before=still)).after() == still

@@ -22,13 +22,14 @@ from typer.testing import CliRunner
 from decnet.bus.base import Event
 from decnet.config import SensorSpec, Settings
 from decnet.errors import BusError, ConfigError, DatabaseError, DecnetError, EngineError, ExportError
-from decnet_tui import headless
-from decnet_tui.changes import Change, End, Outcome
+from decnet_tui.actions.changes import Change, Outcome
+from decnet_tui.actions.rules import RuleChange
 from decnet_tui.cli import changing, common, doctor, fleet, main, purge, sensors, stream, unit, usage, worker
 from decnet_tui.cli import export as exporting
 from decnet_tui.cli.bar import Bar
-from decnet_tui.feed import Feed
-from decnet_tui.rulechanges import RuleChange
+from decnet_tui.launch import headless
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.journal import End
 from tests.fuzzkit import obeyed
 from tests.storekit import rule
 
@@ -318,7 +319,7 @@ async def test_a_rotation_cuts_nobody_off_unless_it_is_forced(monkeypatch: pytes
             await fleet._may_rotate(Fleet(live=live), settings, "web-01", force=False)  # type: ignore[arg-type]
         await fleet._may_rotate(Fleet(live=live), settings, "web-01", force=True)  # type: ignore[arg-type]
     for store, name in ((Fleet(wanted=False), "web-01"), (Fleet(), "other")):
-        with pytest.raises(DecnetError, match=f"no decky {name}"):
+        with pytest.raises(DecnetError, match=f"no decoy {name}"):
             await fleet._may_rotate(store, settings, name, force=True)
 
 
@@ -672,7 +673,7 @@ def test_the_doctor_looks_at_each_thing_that_an_engine_needs(
     (tmp_path / "b.yaml").write_text(rule("R1"), "utf-8")
     assert doctor._rules(settings)[1:] == (
         "WARN",
-        f"1 rules in {tmp_path}, 1 files do not load: see `decnet-tui rules check`",
+        f"1 rule in {tmp_path}, 1 file does not load: see `decnet-tui rules check`",
     )
     (tmp_path / "a.yaml").unlink()
     assert result(doctor._rules(settings)) == "ok"

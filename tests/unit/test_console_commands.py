@@ -13,18 +13,18 @@ from decnet.bus.base import Event
 from decnet.config import Settings
 from decnet.errors import DatabaseError
 from decnet.ids import identity_id
+from decnet_tui.actions.forms import Form, PlainForm
+from decnet_tui.actions.rule_form import RuleForm
+from decnet_tui.actions.workers import LetterRetry, WorkerForm
 from decnet_tui.app import DecnetApp
 from decnet_tui.commands import alerts, changing, fleet, hunting, leaving
-from decnet_tui.demo import demo_settings
-from decnet_tui.feed import Feed
-from decnet_tui.forms import Form, PlainForm
-from decnet_tui.ruleform import RuleForm
-from decnet_tui.scope import scope_of
+from decnet_tui.launch.demo import demo_settings
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.scope import scope_of
+from decnet_tui.model.session_page import SessionData
 from decnet_tui.screens.evidence import CommandsLevel
 from decnet_tui.screens.traffic import TrafficView, sparkline
-from decnet_tui.sessiondata import SessionData
 from decnet_tui.widgets.strips import PLAIN, fit, spread, strip_of
-from decnet_tui.workerforms import LetterRetry, WorkerForm
 from tests.consolekit import FakeSession
 from tests.fuzzkit import FORMATS, SEQUENCES, obeyed
 
@@ -62,9 +62,11 @@ class Console:
     def now(self) -> float:
         return NOW
 
-    def run_worker(self, job: Any, **_: Any) -> None:
-        job.close()
-        self.ended.append("end")
+    def work(self, job: Any, name: str, **_: Any) -> None:
+        pytest.fail(f"{name} is begun")
+
+    def leave(self, result: str) -> None:
+        self.ended.append(result)
 
 
 def app(found: Console) -> Any:
@@ -270,15 +272,15 @@ def test_a_merge_keeps_whom_one_follows_and_no_other(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(found, "say", lambda text, **_: said.append(text))
     found.feed.merges.append(("w", "l"))
     found._take_news()
-    assert (found.scope, said) == (None, [])
-    found.follow(scope_of({"attacker_uuid": "a", "identity_uuid": "l"}))
+    assert (found.following.scope, said) == (None, [])
+    found.following.follow(scope_of({"attacker_uuid": "a", "identity_uuid": "l"}))
     found.feed.merges += [("x", "y"), ("winner-1234", "l")]
     said.clear()
     found._take_news()
-    assert found.scope is not None
-    assert found.scope.names == {"a", "l", "winner-1234"}
+    assert found.following.scope is not None
+    assert found.following.scope.names == {"a", "l", "winner-1234"}
     assert said[-1] == "l was merged into winner-1: following both"
-    assert all(view.scope is found.scope for view in found.views.values())
+    assert all(view.scope is found.following.scope for view in found.views.values())
     assert not found.feed.merges
 
 
@@ -288,23 +290,23 @@ def test_a_parting_leaves_those_whom_one_followed_themselves(monkeypatch: pytest
     own = identity_id("a")
     found.feed.partings.append((own, "w"))
     found._take_news()
-    assert (found.scope, said) == (None, [])
+    assert (found.following.scope, said) == (None, [])
     for row in ({"attacker_uuid": "a"}, {"attacker_uuid": "a", "identity_uuid": "w"}):
-        found.follow(scope_of(row))
+        found.following.follow(scope_of(row))
         found.feed.merges.append(("w", own))
         found._take_news()
         found.feed.partings += [("x", "y"), (own, "w")]
         found._take_news()
-        assert found.scope is not None
-        assert found.scope.names == {"a", own}, "whether it was merged before or after"
+        assert found.following.scope is not None
+        assert found.following.scope.names == {"a", own}, "whether it was merged before or after"
         assert said[-1].startswith(f"{own[:8]} is no longer one with w: following ")
-    found.follow(scope_of({"attacker_uuid": "a"}))
+    found.following.follow(scope_of({"attacker_uuid": "a"}))
     found.feed.merges.append((own, "l"))
     found.feed.partings.append(("l", own))
     found._take_news()
-    assert found.scope is not None
-    assert found.scope.names == {"a", own}
-    assert all(view.scope is found.scope for view in found.views.values())
+    assert found.following.scope is not None
+    assert found.following.scope.names == {"a", own}
+    assert all(view.scope is found.following.scope for view in found.views.values())
 
 
 def test_a_message_is_visible_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import pytest
 
 from decnet.bus.base import Event
-from decnet_tui.clipboard import MAX_BYTES, osc52
+from decnet_tui.actions.forms import parse_duration
+from decnet_tui.actions.rule_form import RuleForm
+from decnet_tui.actions.rules import RuleChange
 from decnet_tui.commands import COMMANDS
-from decnet_tui.feed import KNOWN_ROOTS, KNOWN_RULES, Feed
-from decnet_tui.filters import FilterError, parse_filter
-from decnet_tui.forms import parse_duration
 from decnet_tui.keymap import Keys, problems
-from decnet_tui.rulechanges import RuleChange
-from decnet_tui.ruleform import RuleForm
+from decnet_tui.model.access import RuleRow
+from decnet_tui.model.feed import KNOWN_ROOTS, KNOWN_RULES, Feed
+from decnet_tui.model.filters import FilterError, parse_filter
 from decnet_tui.screens.traffic import TrafficView
-from decnet_tui.session import RuleRow
+from decnet_tui.widgets.clipboard import MAX_BYTES, osc52
+from tests.consolekit import use_usual_keys
 
 NOW = 1_700_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def _usual_keys() -> None:
+    use_usual_keys()
 
 
 def row(**over: object) -> RuleRow:
@@ -211,6 +217,11 @@ def test_keymap_has_no_clash_and_reports_one() -> None:
 @pytest.mark.parametrize("view", ["traffic", "rules", "workers", "help"])
 def test_footer_fits_80_columns(view: str) -> None:
     assert len(Keys(COMMANDS).footer(view)) <= 80
+
+
+def test_a_command_that_does_nothing_here_gives_its_room_in_the_footer_to_others() -> None:
+    line = Keys(COMMANDS).footer("rules", 60, lambda command: not command.id.startswith("rule."))
+    assert line == "/ filter  F follow  : cmd  p pause  Enter open  ? help"
 
 
 def test_copy_is_capped_and_wrapped_for_tmux() -> None:

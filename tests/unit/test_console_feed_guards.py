@@ -11,9 +11,10 @@ import pytest
 
 from decnet.bus.base import Event
 from decnet.ids import attacker_id
-from decnet_tui import feed as feeds
-from decnet_tui import glyphs
-from decnet_tui.feed import (
+from decnet_tui.launch.plain import PlainReader
+from decnet_tui.model import feed as feeds
+from decnet_tui.model.event_text import LIMIT, SOURCE_LIMIT, short, source_of, summarise
+from decnet_tui.model.feed import (
     DEEP,
     KNOWN_MUTATIONS,
     KNOWN_ROOTS,
@@ -23,16 +24,23 @@ from decnet_tui.feed import (
     Feed,
     Rates,
 )
-from decnet_tui.plain import PlainReader
+from decnet_tui.model.words import clock, count_short, span
 from decnet_tui.screens.header import Badges, health_line, shown_line, strip_lines, views_line
 from decnet_tui.screens.traffic import TrafficView
 from decnet_tui.screens.workers import WorkersView
-from decnet_tui.summary import LIMIT, SOURCE_LIMIT, short, source_of, summarise
-from decnet_tui.times import clock, count_short, span
+from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import strip_of
+from tests.consolekit import use_usual_keys
 from tests.fuzzkit import CONTROLS, FORMATS, MARKUP, SEQUENCES, obeyed
 
 NOW = 1_700_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def _usual_keys() -> None:
+    use_usual_keys()
+
+
 PARTS = tuple(
     dict.fromkeys(
         part for part in (*CONTROLS, *SEQUENCES, *FORMATS, *MARKUP, "\ud800") if part not in (".", "")
@@ -44,7 +52,7 @@ ROOTS = (
 )  # fmt: skip
 
 
-class Link:
+class Connection:
     """A connection that stands."""
 
     live = True
@@ -64,7 +72,7 @@ def test_a_topic_is_shown_as_visible_text_wherever_it_stands(shape: str) -> None
     """Topics come from subjects, and those from whoever may publish."""
     feed = Feed()
     traffic, workers = TrafficView(feed), WorkersView(feed)
-    reader = PlainReader(feed, Link(), "host\x1b[2J")  # type: ignore[arg-type]
+    reader = PlainReader(feed, Connection(), "host\x1b[2J")  # type: ignore[arg-type]
     for part in PARTS:
         topic = shape.format(part)
         feed.add(Event(topic, {"auto_revert": True, "worker": part, "state": part}, ts=NOW), now=NOW)
@@ -374,9 +382,9 @@ class Connecting:
 
 def test_the_header_says_what_was_lost_and_whether_anything_comes() -> None:
     feed = Feed()
-    assert "LIVE 0/s lost 0" in header(feed, Link())
+    assert "LIVE 0/s lost 0" in header(feed, Connection())
     feed.lost = 42
-    assert "LIVE 0/s lost 42" in header(feed, Link())
+    assert "LIVE 0/s lost 42" in header(feed, Connection())
     assert "DISCONNECTED 12s (retry 3) lost 42" in header(feed, Down())
     assert "connecting" in header(feed, Connecting(0.99))
     assert "DISCONNECTED 1s (retry 0)" in header(feed, Connecting(1.0))
@@ -384,19 +392,19 @@ def test_the_header_says_what_was_lost_and_whether_anything_comes() -> None:
 
 def test_the_header_says_write_mode_alerts_sensors_and_whom_one_follows() -> None:
     feed = Feed()
-    assert header(feed, Link()).rstrip().endswith("RO  22:13:20Z")
-    assert "RW 9s" in header(feed, Link(), write_left=9.5)
-    assert "ALERTS" not in header(feed, Link())
+    assert header(feed, Connection()).rstrip().endswith("RO  22:13:20Z")
+    assert "RW 9s" in header(feed, Connection(), write_left=9.5)
+    assert "ALERTS" not in header(feed, Connection())
     feed.alerts_open = 3
     rows = [{"state": "missing"}]
     feed.add(Event("system.sensors.health", {"sensors": rows}, ts=NOW), now=NOW)
-    text = header(feed, Link(), demo=True, follow="a\u202eb")
+    text = header(feed, Connection(), demo=True, follow="a\u202eb")
     assert "workers 1/1" in text
     assert "sensors 1" in text
     assert "ALERTS 3" in text
     assert "DEMO" in text
     assert "follow a\\u202eb" in text
-    assert not obeyed(header(feed, Link(), host="h\x1b[2J", follow="\x9b2J"))
+    assert not obeyed(header(feed, Connection(), host="h\x1b[2J", follow="\x9b2J"))
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120])

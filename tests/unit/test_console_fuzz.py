@@ -16,13 +16,13 @@ import pytest
 
 from decnet.bus.base import Event
 from decnet.config import ConsoleSettings, Settings
-from decnet_tui import export
 from decnet_tui.app import DecnetApp
-from decnet_tui.clipboard import osc52
-from decnet_tui.feed import Feed
+from decnet_tui.model import export
+from decnet_tui.model.feed import Feed
 from decnet_tui.screens.base import TextView, wrapped
 from decnet_tui.screens.traffic import TrafficView
 from decnet_tui.screens.workers import WorkersView
+from decnet_tui.widgets.clipboard import osc52
 from decnet_tui.widgets.strips import strip_of
 from tests.consolekit import StoreSession, pressed, screen_text, shows
 from tests.dbkit import open_repo

@@ -12,10 +12,12 @@ from decnet.errors import DecnetError
 from decnet.hostile import MAX_DEPTH
 from decnet.ttp.rules import RuleState
 from decnet.ttp.store.base import RuleListing
-from decnet_tui import clipboard, feed, forms, glyphs, journal, link, loading, pacing, playback, summary
-from decnet_tui.feed import Feed
-from decnet_tui.filters import Filter, FilterError, parse_filter
-from decnet_tui.playback import (
+from decnet_tui.actions import forms
+from decnet_tui.model import connection, event_text, feed, journal, playback
+from decnet_tui.model.event_text import short
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.filters import Filter, FilterError, parse_filter
+from decnet_tui.model.playback import (
     LONGEST_PAUSE_S,
     MAX_OUTPUT,
     PIECE,
@@ -25,11 +27,11 @@ from decnet_tui.playback import (
     frames_of,
     screen_size,
 )
-from decnet_tui.scope import scope_of
+from decnet_tui.model.rules import effective_state, listed, made_state
+from decnet_tui.model.scope import scope_of
+from decnet_tui.screens import loading
 from decnet_tui.screens.base import View
-from decnet_tui.store import effective_state, listed, made_state
-from decnet_tui.summary import short
-from decnet_tui.widgets import prompt
+from decnet_tui.widgets import clipboard, glyphs, pacing, prompt
 from tests.consolekit import Clock
 from tests.fuzzkit import obeyed
 from tests.unit.test_console_playback import recording, shown
@@ -192,7 +194,7 @@ def test_the_journal_tells_of_an_end_that_came_by_itself_and_of_no_other(
         assert (rows[0]["ts"].timestamp(), rows[0]["target"], rows[0]["outcome"]) == (
             NOW + 60,
             "R1",
-            "by itself",
+            "expired",
         )
 
 
@@ -200,7 +202,7 @@ def test_the_journal_tells_of_an_end_that_came_by_itself_and_of_no_other(
 
 
 def test_verdicts_on_topics_are_remembered_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("decnet_tui.filters._VERDICTS", 3)
+    monkeypatch.setattr("decnet_tui.model.filters._VERDICTS", 3)
     found = parse_filter("> -system.>")
     for n in range(10):
         assert found.shows_topic(f"a.b{n}")
@@ -303,5 +305,5 @@ def test_the_limits_of_the_console_are_these() -> None:
         64,
         64,
     )
-    assert (pacing.GIVE_UP_S, pacing.LAST_S, link.READ_BACK) == (3.0, 0.5, 500)
-    assert (summary.LIMIT, summary.SOURCE_LIMIT, MAX_DEPTH) == (240, 45, 32)
+    assert (pacing.GIVE_UP_S, pacing.LAST_S, connection.READ_BACK) == (3.0, 0.5, 500)
+    assert (event_text.LIMIT, event_text.SOURCE_LIMIT, MAX_DEPTH) == (240, 45, 32)

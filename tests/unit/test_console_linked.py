@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from decnet.errors import DecnetError
-from decnet_tui.filters import parse_filter
-from decnet_tui.following import MOST, refuse_too_many
-from decnet_tui.scope import Scope, scope_of
-from decnet_tui.summary import source_of, summarise
+from decnet_tui.commands.following import MOST, refuse_too_many
+from decnet_tui.model.event_text import source_of, summarise
+from decnet_tui.model.filters import parse_filter
+from decnet_tui.model.scope import Scope, scope_of
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,18 +15,21 @@ import pytest
 from decnet.bus.base import Event
 from decnet.hostile import visible
 from decnet.ids import attacker_id, identity_id
-from decnet_tui import commandline, export, glyphs, journal, lastlook, whatsnew
-from decnet_tui.changes import End
-from decnet_tui.commands import COMMANDS
+from decnet_tui.actions import undo
+from decnet_tui.actions.forms import PlainForm, _until
+from decnet_tui.actions.rule_form import RuleForm, stepped
+from decnet_tui.actions.rules import RuleChange
+from decnet_tui.actions.workers import WorkerForm
+from decnet_tui.commands import COMMANDS, typed
 from decnet_tui.commands.reading import short_path
-from decnet_tui.feed import Feed
-from decnet_tui.filters import FilterError, parse_filter
-from decnet_tui.forms import PlainForm, _until
 from decnet_tui.keymap import Keys
-from decnet_tui.plain import PlainReader
-from decnet_tui.rulechanges import RuleChange
-from decnet_tui.ruleform import RuleForm, stepped
-from decnet_tui.scope import scope_of
+from decnet_tui.launch.plain import PlainReader
+from decnet_tui.model import export, journal, last_look, since
+from decnet_tui.model.access import RuleRow
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.filters import FilterError, parse_filter
+from decnet_tui.model.journal import End
+from decnet_tui.model.scope import scope_of
 from decnet_tui.screens.base import wrapped
 from decnet_tui.screens.help import HelpView
 from decnet_tui.screens.palette import score
@@ -33,12 +37,19 @@ from decnet_tui.screens.since import SinceView
 from decnet_tui.screens.table import Column, TableView, WordsColumn
 from decnet_tui.screens.traffic import TrafficView
 from decnet_tui.screens.workers import WorkersView
-from decnet_tui.session import RuleRow
+from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.form import FormPane
 from decnet_tui.widgets.prompt import Prompt, Question
-from decnet_tui.workerforms import WorkerForm
+from tests.consolekit import use_usual_keys
 
 NOW = 1_700_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def _usual_keys() -> None:
+    use_usual_keys()
+
+
 RAW = b'{"payload":{"rule_ids":["R0001","R0012"],"username":"root","attacker_ip":"203.0.113.7","num":42}}'
 
 
@@ -361,19 +372,19 @@ def test_a_state_that_was_replaced_before_its_end_did_not_end_by_itself() -> Non
 def test_undo_restores_the_exact_former_state_once() -> None:
     before = {"state": "clipped", "confidence_max": 0.4, "expires_at": None, "reason": "old"}
     first = entry(1, 0, before=before)
-    change = journal.undo_of(first)
+    change = undo.undo_of(first)
     assert isinstance(change, RuleChange)
     assert change.after() == before
     assert change.undoes == 1
-    assert journal.last_undoable([first], "eve") == first
-    assert journal.last_undoable([entry(2, 1, undoes=1), first], "eve") is None
-    assert journal.last_undoable([first], "bob") is None
-    assert journal.undoable(entry(3, 0, outcome="NOT APPLIED"))
-    assert journal.undoable(entry(4, 0, kind="worker.control"))
+    assert undo.last_undoable([first], "eve") == first
+    assert undo.last_undoable([entry(2, 1, undoes=1), first], "eve") is None
+    assert undo.last_undoable([first], "bob") is None
+    assert undo.undoable(entry(3, 0, outcome="NOT APPLIED"))
+    assert undo.undoable(entry(4, 0, kind="worker.control"))
 
 
 def test_undo_of_a_state_that_ended_meanwhile_is_the_rules_own() -> None:
-    change = journal.undo_of(entry(1, 0, before=expiring(5)))
+    change = undo.undo_of(entry(1, 0, before=expiring(5)))
     assert isinstance(change, RuleChange)
     assert change.state == "enabled"
 
@@ -382,11 +393,11 @@ def test_undo_of_a_state_that_ended_meanwhile_is_the_rules_own() -> None:
 
 
 def test_command_line_finds_by_name_and_unique_beginning() -> None:
-    assert getattr(commandline.find(COMMANDS, "disable"), "id", "") == "rule.disable"
-    assert getattr(commandline.find(COMMANDS, "disa"), "id", "") == "rule.disable"
-    assert commandline.find(COMMANDS, "r") is None
-    assert "no command xyz" in commandline.problem(COMMANDS, "xyz")
-    assert commandline.problem(COMMANDS, "dis") == ""
+    assert getattr(typed.find(COMMANDS, "disable"), "id", "") == "rule.disable"
+    assert getattr(typed.find(COMMANDS, "disa"), "id", "") == "rule.disable"
+    assert typed.find(COMMANDS, "r") is None
+    assert "no command xyz" in typed.problem(COMMANDS, "xyz")
+    assert typed.problem(COMMANDS, "dis") == ""
 
 
 def test_names_and_ids_are_unique() -> None:
@@ -463,12 +474,12 @@ async def test_export_is_private_new_and_ascii(tmp_path: Path) -> None:
 
 
 def test_last_look(tmp_path: Path) -> None:
-    assert lastlook.read(tmp_path, "eve") is None
-    lastlook.write(tmp_path, "eve", NOW)
-    lastlook.write(tmp_path, "bob", NOW + 1)
-    assert lastlook.read(tmp_path, "eve") == NOW
-    (tmp_path / lastlook.FILE_NAME).write_text("{")
-    assert lastlook.read(tmp_path, "eve") is None
+    assert last_look.read(tmp_path, "eve") is None
+    last_look.write(tmp_path, "eve", NOW)
+    last_look.write(tmp_path, "bob", NOW + 1)
+    assert last_look.read(tmp_path, "eve") == NOW
+    (tmp_path / last_look.FILE_NAME).write_text("{")
+    assert last_look.read(tmp_path, "eve") is None
 
 
 # --- what is new
@@ -479,7 +490,7 @@ def moment(ago: float) -> datetime:
 
 
 def test_what_is_new_is_told_in_sections_that_open_their_views() -> None:
-    found = whatsnew.Found(
+    found = since.Found(
         NOW, NOW - 3600,
         attackers=[{"attacker_uuid": "a", "attacker_ip": "203.0.113.7", "first_seen": moment(60)}],
         techniques=[{"technique": "T1105", "tags": 3, "attackers": 1}],
@@ -493,7 +504,7 @@ def test_what_is_new_is_told_in_sections_that_open_their_views() -> None:
         alerts=[{"alert_id": "x", "state": "open", "families": ["tempo"], "ts": moment(5)}, {"state": "resolved"}],
         rotations=[{"target": "web-1", "state": "applied", "finished_at": moment(5), "outcome": {"old": ["ssh"], "new": ["ftp"]}}],
     )  # fmt: skip
-    told = {s.name: s for s in whatsnew.render(found)}
+    told = {s.name: s for s in since.render(found)}
     assert [i.key for i in told["rules"].items] == ["R1", "R2"]
     assert "Ingress Tool Transfer" in told["techniques"].items[0].text
     assert "5 techniques, 9 commands in 80s, 2 downloads" in told["sessions"].items[0].text
@@ -501,13 +512,13 @@ def test_what_is_new_is_told_in_sections_that_open_their_views() -> None:
     assert told["attackers"].items[0].opens == ("actors", "a")
     assert len(told["alerts"].items) == 1
     assert "ssh to ftp" in told["rotations"].items[0].text
-    assert whatsnew.is_empty(whatsnew.render(whatsnew.Found(NOW, NOW)))
+    assert since.is_empty(since.render(since.Found(NOW, NOW)))
 
 
 def test_a_stopped_engine_is_no_engine_that_is_well() -> None:
     beats = [{"worker": "ttp", "payload": {"state": "stopped", "ts": NOW - 500}},
              {"worker": "bus", "payload": {"state": "ok", "ts": NOW - 500}}]  # fmt: skip
-    sections = {s.name: s for s in whatsnew.render(whatsnew.Found(NOW, NOW - 3600, heartbeats=beats))}
+    sections = {s.name: s for s in since.render(since.Found(NOW, NOW - 3600, heartbeats=beats))}
     assert [i.text for i in sections["sensors"].items] == ["no engine runs here: every worker is stopped"]
 
 
@@ -551,7 +562,7 @@ def test_sorting_goes_to_the_top_and_begins_with_the_newest_time() -> None:
 
 
 def test_help_cuts_no_word_in_80_columns() -> None:
-    view = HelpView(Feed(), Keys(COMMANDS))
+    view = HelpView(Feed(), Keys(COMMANDS).help_lines())
     shown = ["".join(text for text, _ in view.line(i, 79)) for i in range(view.count())]
     assert max(map(len, shown)) <= 79
     assert "those that fired on the actor" in " ".join(" ".join(shown).split())
@@ -574,7 +585,7 @@ def test_a_worker_that_stands_is_offered_to_start() -> None:
 
 def test_a_line_that_came_by_itself_says_why_it_cannot_be_undone() -> None:
     row = {"kind": "rule.state", "operator": journal.NOBODY}
-    assert journal.undoable(row) == "it came by itself"
+    assert undo.undoable(row) == "it came by itself"
 
 
 def test_what_is_wrong_with_a_line_is_said_whole() -> None:
@@ -592,7 +603,7 @@ def test_what_is_wrong_with_a_line_is_said_whole() -> None:
 
 
 def test_help_explains_the_signs_and_where_this_run_keeps_its_data() -> None:
-    view = HelpView(Feed(), Keys(COMMANDS), "/srv/decnet")
+    view = HelpView(Feed(), Keys(COMMANDS).help_lines(), "/srv/decnet")
     shown = "\n".join("".join(text for text, _ in view.line(i, 79)) for i in range(view.count()))
     assert "#            marked with space" in shown
     assert "/srv/decnet: where commands find this engine" in shown
@@ -600,10 +611,10 @@ def test_help_explains_the_signs_and_where_this_run_keeps_its_data() -> None:
 
 def test_since_looks_for_the_followed_actor_before_it_limits_a_section() -> None:
     view = SinceView(Feed())
-    found = whatsnew.Found(NOW, 0.0, attackers=[
+    found = since.Found(NOW, 0.0, attackers=[
         {"attacker_uuid": f"a{n}", "attacker_ip": f"192.0.2.{n}", "first_seen": None, "identity_uuid": None} for n in range(20)
     ])  # fmt: skip
-    view.load(whatsnew.render(found))
+    view.load(since.render(found))
 
     def lines() -> list[str]:
         return ["".join(text for text, _ in view.line(i, 79)) for i in range(view.count())]
@@ -611,7 +622,7 @@ def test_since_looks_for_the_followed_actor_before_it_limits_a_section() -> None
     assert "  and 8 more" in lines()
     view.set_scope(scope_of({"attacker_ip": "192.0.2.19"}))
     assert any("192.0.2.19" in line for line in lines())
-    assert "new attackers and identities 1" in lines()
+    assert "new sources and identities 1" in lines()
     assert "  and 8 more" not in lines()
     view.set_scope(None)
     assert "  and 8 more" in lines()
@@ -635,3 +646,14 @@ def test_the_keys_of_a_form_are_whole_on_a_narrow_screen() -> None:
     ):
         lines = ["".join(text for text, _ in line) for line in pane.build(width, 8)]
         assert any(line.endswith(words) and len(line) < width for line in lines)
+
+
+@pytest.mark.parametrize(("age", "said"), [(0.0, "  1 worker and the bus ok"), (40.0, "  1 worker ok")])
+def test_the_bus_is_called_ok_only_while_it_is(
+    monkeypatch: pytest.MonkeyPatch, age: float, said: str
+) -> None:
+    feed = Feed()
+    monkeypatch.setattr("decnet_tui.screens.workers.time", SimpleNamespace(time=lambda: NOW))
+    feed.add(Event("system.ttp.health", {"state": "ok"}, ts=NOW), now=NOW)
+    feed.add(Event("system.bus.health", {"state": "ok"}, ts=NOW - age), now=NOW)
+    assert WorkersView(feed).status()[0].endswith(said)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from decnet_tui.pacing import GIVE_UP_S, LAST_S, Pace
+from decnet_tui.widgets.pacing import GIVE_UP_S, LAST_S, Pace
 
 
 class Line:

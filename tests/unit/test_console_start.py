@@ -19,18 +19,13 @@ import pytest
 from decnet.bus.connection import Connection, write_connection
 from decnet.config import Settings
 from decnet.errors import DatabaseError, DecnetError, EngineError
-from decnet_tui import (
-    attach,
-    clipboard,
-    console,
-    export,
-    lastlook,
-    plain,
-)
-from decnet_tui.console import How
-from decnet_tui.feed import Feed
-from decnet_tui.plain import PlainReader
-from decnet_tui.session import operator
+from decnet_tui.launch import attach, console, plain
+from decnet_tui.launch.console import How
+from decnet_tui.launch.plain import PlainReader
+from decnet_tui.model import export, last_look
+from decnet_tui.model.access import operator
+from decnet_tui.model.feed import Feed
+from decnet_tui.widgets import clipboard
 from tests.consolekit import Clock, FakeBus, FakeSession
 
 NOW = 1_700_000_000.0
@@ -146,15 +141,15 @@ def test_only_a_terminal_is_asked_where_its_cursor_is() -> None:
 
 
 def test_the_last_look_is_private_and_each_operators_own(tmp_path: Path) -> None:
-    lastlook.write(tmp_path, "eve", NOW)
-    path = tmp_path / lastlook.FILE_NAME
+    last_look.write(tmp_path, "eve", NOW)
+    path = tmp_path / last_look.FILE_NAME
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    lastlook.write(tmp_path, "bob", NOW + 5)
-    assert (lastlook.read(tmp_path, "eve"), lastlook.read(tmp_path, "bob")) == (NOW, NOW + 5)
+    last_look.write(tmp_path, "bob", NOW + 5)
+    assert (last_look.read(tmp_path, "eve"), last_look.read(tmp_path, "bob")) == (NOW, NOW + 5)
     for text in ("[1]", '{"eve": "x"}', "", "\udcff".encode("utf-8", "surrogateescape").decode("latin-1")):
         path.write_text(text)
-        assert lastlook.read(tmp_path, "eve") is None
-    lastlook.write(tmp_path, "eve")
+        assert last_look.read(tmp_path, "eve") is None
+    last_look.write(tmp_path, "eve")
     assert json.loads(path.read_text()).keys() == {"eve"}
 
 
@@ -190,7 +185,7 @@ async def test_the_last_look_moves_when_an_operator_left_who_could_have_seen(
     monkeypatch.setattr(FakeApp, "result", result)
     settings = Settings(data_dir=tmp_path)
     assert await console._full_screen(settings, How(read_only=read_only)) is headless
-    assert (lastlook.read(tmp_path, "eve@console") is not None) is looked
+    assert (last_look.read(tmp_path, "eve@console") is not None) is looked
 
 
 async def left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +209,7 @@ async def test_a_console_that_failed_has_seen_nothing_and_says_so_by_its_exit_co
     monkeypatch.setattr(FakeApp, "result", None)
     with pytest.raises(EngineError, match="a fault of its own"):
         await console._full_screen(Settings(data_dir=tmp_path), How())
-    assert lastlook.read(tmp_path, "eve@console") is None
+    assert last_look.read(tmp_path, "eve@console") is None
 
 
 @pytest.mark.parametrize(

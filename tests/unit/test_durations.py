@@ -15,7 +15,7 @@ from decnet.durations import UNITS, parse_duration, parse_finite
 from decnet.errors import FleetError
 from decnet.mutator.schedule import parse_interval
 from decnet.ttp.schema import WindowSchema
-from decnet_tui import forms
+from decnet_tui.actions import forms
 from decnet_tui.cli import common
 
 MEANT = {

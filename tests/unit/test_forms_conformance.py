@@ -16,21 +16,21 @@ from textual import events
 
 import decnet_tui
 from decnet.config import Settings
-from decnet_tui import glyphs
-from decnet_tui.alertchanges import AlertForm, AlertNote, AlertState
-from decnet_tui.backfillform import BackfillForm
-from decnet_tui.changes import Change
-from decnet_tui.fleetforms import IntervalForm, RotationForm
-from decnet_tui.forms import MAX_SECONDS, MAX_TEXT, Field, Form, PlainForm, parse_duration
-from decnet_tui.linkchanges import LinkForm
-from decnet_tui.rulechanges import RuleChange
-from decnet_tui.ruleform import RuleForm, emitted, stepped
-from decnet_tui.session import RuleRow
-from decnet_tui.sourceforms import IgnoreForm
+from decnet_tui.actions.alerts import AlertForm, AlertNote, AlertState
+from decnet_tui.actions.backfill import BackfillForm
+from decnet_tui.actions.changes import Change
+from decnet_tui.actions.fleet import IntervalForm, RotationForm
+from decnet_tui.actions.forms import MAX_SECONDS, MAX_TEXT, Field, Form, PlainForm, parse_duration
+from decnet_tui.actions.links import LinkForm
+from decnet_tui.actions.rule_form import RuleForm, emitted, stepped
+from decnet_tui.actions.rules import RuleChange
+from decnet_tui.actions.sources import IgnoreForm
+from decnet_tui.actions.workers import WorkerForm
+from decnet_tui.model.access import RuleRow
+from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.form import FormPane
 from decnet_tui.widgets.prompt import MAX_TEXT as MAX_LINE
 from decnet_tui.widgets.prompt import Prompt, Question
-from decnet_tui.workerforms import WorkerForm
 from tests.fuzzkit import CONTROLS, FORMATS, SEQUENCES, obeyed
 
 _FORM = re.compile(r"^class (\w+)\(\w*Form\):", re.MULTILINE)

@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from decnet_tui import hangup
-from decnet_tui.hangup import EXIT_CODE, TerminalWatch
+from decnet_tui.launch import hangup
+from decnet_tui.launch.hangup import EXIT_CODE, TerminalWatch
 
 
 def test_who_leaves_by_himself_hears_nothing() -> None:

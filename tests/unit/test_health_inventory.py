@@ -46,8 +46,8 @@ from decnet.sensors.worker import SensorsWorker
 from decnet.ttp.base import TaggerEvent
 from decnet.ttp.facts import MAX_FACTS, joined_events
 from decnet.ttp.worker import TtpWorker
-from decnet_tui.feed import Feed
-from decnet_tui.figures import LOSS, TROUBLE, WORK, losses, notes, others
+from decnet_tui.model.feed import Feed
+from decnet_tui.model.figures import LOSS, TROUBLE, WORK, losses, notes, others
 from decnet_tui.screens.workers import WorkersView
 
 ROOT = Path(decnet.__file__).parent

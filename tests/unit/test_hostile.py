@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from decnet.bus.base import Event
 from decnet.hostile import storable_text, visible
 from decnet.ids import attacker_id, event_id, session_id
-from decnet_tui.feed import KNOWN_WORKERS, Feed
-from decnet_tui.summary import summarise
-from decnet_tui.times import count_short, span
-from decnet_tui.whatsnew import Found, render
+from decnet_tui.model.event_text import summarise
+from decnet_tui.model.feed import KNOWN_WORKERS, Feed
+from decnet_tui.model.since import Found, render
+from decnet_tui.model.words import count_short, span
 from tests.fuzzkit import ODD, TOPICS, Dice, Written, canary, obeyed, payloads
 
 HUGE = (10**400, -(10**4000), math.inf, -math.inf, math.nan, 1e308)

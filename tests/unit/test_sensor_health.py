@@ -17,7 +17,7 @@ from decnet.mail.facts import BOUNDS
 from decnet.sensors import worker as worker_module
 from decnet.sensors.files.checkpoint import FileStore, RepoStore
 from decnet.sensors.worker import SensorsWorker, unread
-from decnet_tui.feed import Feed
+from decnet_tui.model.feed import Feed
 from decnet_tui.screens.workers import WorkersView
 from tests.unit.test_console_models import text_of
 from tests.unit.test_sensor_cowrie import row

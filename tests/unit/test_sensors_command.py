@@ -14,7 +14,7 @@ from decnet.sensors.files.checkpoint import FileStore
 from decnet.sensors.run import SensorRun
 from decnet.sensors.worker import SensorsWorker
 from decnet_tui.cli import sensors
-from decnet_tui.figures import LOSS, TROUBLE, WORK
+from decnet_tui.model.figures import LOSS, TROUBLE, WORK
 from tests.unit.test_passed_over import Bus
 
 NOW = 1_700_000_000.0

@@ -13,7 +13,7 @@ from decnet.sensors.assembly import Assembler
 from decnet.sensors.cowrie import Fact
 from decnet.sensors.progress import AT_ONCE, CHARS, PAUSE_S, SHOWN, Progress
 from decnet.sensors.run import SensorRun
-from decnet_tui.feed import Feed
+from decnet_tui.model.feed import Feed
 from tests.unit.test_order_of_lines import START, line
 
 TOPIC = "attacker.session.progress"

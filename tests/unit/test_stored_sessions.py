@@ -25,7 +25,7 @@ from decnet.runtime.worker import Transaction
 from decnet.sensors.files.tailer import Line
 from decnet.sensors.sources import CowrieSource
 from decnet_tui.cli.main import app
-from decnet_tui.sessiondata import fact_lines, read_session, services_on
+from decnet_tui.model.session_page import fact_lines, read_session, services_on
 from tests.dbkit import open_repo
 from tests.unit.test_order_of_lines import DAY, KEY, START, line, rich, whole
 from tests.wirekit import taken

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from decnet.config import Settings
-from decnet_tui.whereabouts import Whereabouts
+from decnet_tui.model.whereabouts import Whereabouts
 
 A, B, C = "45.9.148.2", "45.9.148.3", "185.220.101.4"
 AS = b"45.9.148.0\t45.9.148.255\t49981\tNL\tWORLDSTREAM\n185.220.101.0\t185.220.101.255\t149981\tDE\tTOR\n"

@@ -194,6 +194,14 @@ class FleetMixin(SqlRepository):
         async with self._read() as session:
             return int((await session.execute(query)).scalar_one())
 
+    async def live_by_decky(self, since: datetime | float) -> dict[str, int]:
+        """The same of every decky that has such sessions; one query."""
+        query = select(_SESSION.c.decky_id, func.count()).group_by(_SESSION.c.decky_id).where(
+            _SESSION.c.decky_id.is_not(None), _SESSION.c.ended_at.is_(None), _SESSION.c.started_at >= as_utc(since)
+        )  # fmt: skip
+        async with self._read() as session:
+            return {str(decky): int(count) for decky, count in await session.execute(query)}
+
     async def mutation_add(self, row: Mapping[str, object]) -> bool:
         """Adds a change; False when one of that ``mutation_id`` is there already."""
         defaults = {"created_at": utcnow(), "requested_by": "", "reason": "", "trigger": "operator"}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, func, select
 
 from decnet.db.repository.base import SqlRepository, chunks, shaped
-from decnet.db.repository.conditions import ALL, CAMPAIGN, Whose, attacker_is, tag_stands, whose_is
+from decnet.db.repository.conditions import ALL, CAMPAIGN, Whose, among, attacker_is, tag_stands, whose_is
 from decnet.db.repository.lists.evidence import Since
 from decnet.db.repository.lists.linked import LEAST_CHARS, MAX_NAMED, several
 from decnet.db.rows.linking import Asset, CampaignName, ListedCampaign
@@ -92,12 +92,10 @@ class CampaignsMixin(SqlRepository):
         )
         found: dict[str, list[CampaignName]] = defaultdict(list)
         async with self._read() as session:
-            for part in chunks(attackers):
-                query = (
-                    select(*columns).select_from(joined).where(_VALUE.c.attacker_uuid.in_(part)).distinct()
-                )
-                for uuid, campaign, name, addresses in await session.execute(query):
-                    found[uuid].append({"campaign_uuid": campaign, "name": name, "addresses": addresses})
+            theirs = among(_VALUE.c.attacker_uuid, attackers, self.db.dialect)
+            query = select(*columns).select_from(joined).where(theirs).distinct()
+            for uuid, campaign, name, addresses in await session.execute(query):
+                found[uuid].append({"campaign_uuid": campaign, "name": name, "addresses": addresses})
         return {uuid: sorted(campaigns, key=_size) for uuid, campaigns in found.items()}
 
     async def campaign_named(self, text: str) -> tuple[str, str | None] | None:

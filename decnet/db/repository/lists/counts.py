@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, String, and_, case, cast, func, or_, select, union
 
-from decnet.db.repository.base import SqlRepository, chunks
+from decnet.db.repository.base import SqlRepository
 from decnet.db.repository.conditions import (
     among,
     anybody_is_marked,
@@ -106,9 +106,8 @@ class CountsMixin(SqlRepository):
         """The kinds of tags that each of some attackers has, ignored or not; who has none is left out."""
         listed = _joined(_COUNT.c.kind_id, self.db.dialect)
         query = select(_COUNT.c.attacker_uuid, listed).group_by(_COUNT.c.attacker_uuid)
-        rows: list[Any] = []
-        for part in chunks(attackers):
-            rows += (await session.execute(query.where(_COUNT.c.attacker_uuid.in_(part)))).all()
+        theirs = among(_COUNT.c.attacker_uuid, attackers, self.db.dialect)
+        rows = (await session.execute(query.where(theirs))).all()
         kinds = await _kinds(session)
         return {uuid: {kinds[number] for number in numbers([text])} for uuid, text in rows}
 

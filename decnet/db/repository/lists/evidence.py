@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, union_all
 
-from decnet.db.repository.base import Row, chunks, shaped
+from decnet.db.repository.base import Row, shaped
 from decnet.db.repository.conditions import (
     ALL,
     Whose,
+    among,
     anybody_is_marked,
     attacker_is,
     attacker_is_shown,
@@ -247,12 +248,11 @@ class EvidenceMixin(CountsMixin):
         return await self._with_counts(rows, ignored)
 
     async def _with_counts(self, rows: list[Row], ignored: bool) -> list[ListedAttacker]:
-        counts: dict[str, tuple[int, int]] = {}
         techniques: dict[str, set[str]] = defaultdict(set)
         async with self._read() as session:
             uuids = [row["attacker_uuid"] for row in rows]
-            for part in chunks(uuids):
-                counts |= await _session_counts(session, part, ignored)
+            theirs = among(_SESSION.c.attacker_uuid, uuids, self.db.dialect)
+            counts = await _session_counts(session, theirs, ignored)
             for attacker, kinds in (await self._kinds_of(session, uuids)).items():
                 techniques[attacker] = {kind.technique_id for kind in kinds}
         return [_attacker_row(row, counts, techniques) for row in rows]
@@ -331,10 +331,10 @@ def _not_marked(column: Any, ignored: bool) -> list[ColumnElement[bool]]:
 
 
 async def _session_counts(
-    session: AsyncSession, attackers: Sequence[str], ignored: bool
+    session: AsyncSession, theirs: ColumnElement[bool], ignored: bool
 ) -> dict[str, tuple[int, int]]:
     uuid, decky = _SESSION.c.attacker_uuid, _SESSION.c.decky_id
-    chosen = and_(uuid.in_(attackers), *_not_marked(_SESSION.c.ignored_by, ignored))
+    chosen = and_(theirs, *_not_marked(_SESSION.c.ignored_by, ignored))
     query = select(uuid, func.count(), func.count(decky.distinct())).where(chosen).group_by(uuid)
     return {key: (int(sessions), int(deckies)) for key, sessions, deckies in await session.execute(query)}
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import func, or_, select
 
-from decnet.db.repository.base import SqlRepository, chunks
+from decnet.db.repository.base import SqlRepository
+from decnet.db.repository.conditions import among
 from decnet.db.rows.linking import NamedMember
 from decnet.db.tables import table
 
@@ -18,14 +19,11 @@ class MembersMixin(SqlRepository):
     """``identity`` and ``attacker``, read only."""
 
     async def identity_sizes(self, identities: Sequence[str]) -> dict[str, int]:
-        """The number of addresses of those among some identities that have several; one query for 500 of them."""
+        """The number of addresses of those among some identities that have several; one query."""
         query = select(_IDENTITY.c.merged_into, func.count()).group_by(_IDENTITY.c.merged_into)
-        found: dict[str, int] = {}
+        query = query.where(among(_IDENTITY.c.merged_into, sorted(set(identities)), self.db.dialect))
         async with self._read() as session:
-            for part in chunks(sorted(set(identities))):
-                rows = await session.execute(query.where(_IDENTITY.c.merged_into.in_(part)))
-                found |= {str(identity): int(count) + 1 for identity, count in rows}
-        return found
+            return {str(identity): int(count) + 1 for identity, count in await session.execute(query)}
 
     async def names_of_identity(self, identity_uuid: str) -> list[NamedMember]:
         """Address, attacker and own identity of each part of an identity as it is now, its own first; one query."""
@@ -43,14 +41,10 @@ class MembersMixin(SqlRepository):
     async def identities_now(self, attackers: Sequence[str]) -> dict[str, str]:
         """The identity, as it is now, of some attackers; who has none is left out."""
         canonical = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
-        found: dict[str, str] = {}
+        theirs = among(_IDENTITY.c.attacker_uuid, attackers, self.db.dialect)
+        query = select(_IDENTITY.c.attacker_uuid, canonical).where(theirs)
         async with self._read() as session:
-            for part in chunks(attackers):
-                query = select(_IDENTITY.c.attacker_uuid, canonical).where(
-                    _IDENTITY.c.attacker_uuid.in_(part)
-                )
-                found |= {str(uuid): str(identity) for uuid, identity in await session.execute(query)}
-        return found
+            return {str(uuid): str(identity) for uuid, identity in await session.execute(query)}
 
     async def attacker_count(self, ignored: bool = False) -> int:
         """Attackers that are stored; those of ignored sources count only with ``ignored``."""

@@ -24,6 +24,7 @@ from decnet.db.repository.base import (
     least,
     replace,
 )
+from decnet.db.repository.conditions import among
 from decnet.db.repository.locks import LOCK_MERGES
 from decnet.db.tables import table
 from decnet.db.types import as_utc
@@ -87,13 +88,10 @@ class AttackersMixin(IdentitiesMixin, SqlRepository):
 
     async def addresses_of_attackers(self, attacker_uuids: Iterable[str]) -> dict[str, str]:
         """The addresses of those attackers of which one is known."""
-        out: dict[str, str] = {}
-        query = select(_ATTACKER.c.attacker_uuid, _ATTACKER.c.ip).where(_ATTACKER.c.ip.is_not(None))
+        theirs = among(_ATTACKER.c.attacker_uuid, sorted(set(attacker_uuids)), self.db.dialect)
+        query = select(_ATTACKER.c.attacker_uuid, _ATTACKER.c.ip).where(_ATTACKER.c.ip.is_not(None), theirs)
         async with self._read() as session:
-            for part in chunks(sorted(set(attacker_uuids))):
-                found = await session.execute(query.where(_ATTACKER.c.attacker_uuid.in_(part)))
-                out |= dict(found.tuples().all())
-        return out
+            return dict((await session.execute(query)).tuples().all())
 
     async def form_identities(
         self, attacker_uuids: Iterable[str], alone: bool = False
@@ -195,6 +193,14 @@ class AttackersMixin(IdentitiesMixin, SqlRepository):
         async with self._read() as session:
             found = await session.execute(select(_RECORDING.c.data).where(_RECORDING.c.key == key))
             return found.scalar_one_or_none()
+
+    async def recorded(self, session_ids: Iterable[str]) -> frozenset[str]:
+        """Those of some sessions whose recording is stored; one query."""
+        which = among(_SESSION.c.session_id, sorted(set(session_ids)), self.db.dialect)
+        joined = _SESSION.join(_RECORDING, _RECORDING.c.key == _SESSION.c.keystrokes_ref)
+        async with self._read() as session:
+            found = await session.execute(select(_SESSION.c.session_id).select_from(joined).where(which))
+            return frozenset(found.scalars())
 
     async def missing_recordings(self, limit: int) -> list[tuple[str, str]]:
         """(key, session_id) of recordings that sessions name and nobody has copied yet, newest first."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import ColumnElement, and_, bindparam, case, func, select, update
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, greatest, least, replace, shaped
+from decnet.db.repository.conditions import among
 from decnet.db.repository.recorder.pieces import LAST, LISTS, endings, generation, starts_of, whole
 from decnet.db.rows.recorder import EndedPayload, StoredCommand
 from decnet.db.tables import table
@@ -132,13 +133,17 @@ class SessionsMixin(SqlRepository):
         return (await self._commands([session_id]))[session_id]
 
     async def _commands(self, session_ids: Sequence[str]) -> dict[str, list[StoredCommand]]:
-        out: dict[str, list[StoredCommand]] = defaultdict(list)
         async with self._read() as session:
-            for part in chunks(session_ids):
-                query = select(_COMMAND).where(_COMMAND.c.session_id.in_(part)).order_by(*IN_ORDER)
-                for row in await self._rows(session, query):
-                    owner, command = row.pop("session_id"), {"id": row.pop("command_id"), **row}
-                    out[owner].append(shaped(StoredCommand, command))
+            return await self._typed(session, among(_COMMAND.c.session_id, session_ids, self.db.dialect))
+
+    async def _typed(
+        self, session: AsyncSession, which: ColumnElement[bool]
+    ) -> dict[str, list[StoredCommand]]:
+        """Commands by session, in order."""
+        out: dict[str, list[StoredCommand]] = defaultdict(list)
+        for row in await self._rows(session, select(_COMMAND).where(which).order_by(*IN_ORDER)):
+            owner, command = row.pop("session_id"), {"id": row.pop("command_id"), **row}
+            out[owner].append(shaped(StoredCommand, command))
         return out
 
     async def mark_sessions_tagged(self, ids: Iterable[str], ts: datetime | float) -> None:
@@ -177,12 +182,17 @@ class SessionsMixin(SqlRepository):
 
     async def session_payload(self, session_id: str) -> EndedPayload | None:
         """One session as a ``session.ended`` payload (epoch seconds), or None."""
-        query = select(_SESSION).where(
-            _SESSION.c.session_id == session_id, _SESSION.c.attacker_uuid.is_not(None)
-        )
+        return next(iter(await self.session_payloads([session_id])), None)
+
+    async def session_payloads(self, session_ids: Sequence[str]) -> list[EndedPayload]:
+        """The same of several, by their start; those that are not stored are left out. Two queries."""
+        which = among(_SESSION.c.session_id, session_ids, self.db.dialect)
+        query = select(_SESSION).where(which, _SESSION.c.attacker_uuid.is_not(None))
+        typed = among(_COMMAND.c.session_id, session_ids, self.db.dialect)
         async with self._read() as session:
-            rows = await self._rows(session, query)
-        return payload_of(rows[0], await self.commands_of(session_id)) if rows else None
+            rows = await self._rows(session, query.order_by(_SESSION.c.started_at, _SESSION.c.session_id))
+            commands = await self._typed(session, typed) if rows else {}
+        return [payload_of(row, commands.get(row["session_id"], [])) for row in rows]
 
 
 def _known_first(old: Any, new: Any, dialect: str) -> ColumnElement[Any]:

@@ -1,0 +1,1 @@
+"""What changes something: plan, confirm, send, verify, journal; forms and write mode."""

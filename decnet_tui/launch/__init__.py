@@ -1,0 +1,1 @@
+"""What starts: console, headless engine, attachment, demo, plain mode, pictures."""
