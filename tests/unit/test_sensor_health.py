@@ -79,6 +79,7 @@ def test_health_is_the_sum_of_all_sensors() -> None:
         "files_vanished": 1, "bytes_lost": 70, "files_passed_over": 6, "last_line_age": 9.5, "degraded": "",
         "commands_dropped": 3, "items_dropped": 4, "clock_jumps": 1, "lines_left_out": 5, "values_not_derived": 6,
         "elements_dropped": 7, "formats_failed": 0,
+        "remote_sensors": 0, "remote_events": 0, "remote_refused": 0, "remote_recordings_missing": 0,
     }  # fmt: skip
     assert worker_of(FakeRun("/c")).health()["last_line_age"] is None
 

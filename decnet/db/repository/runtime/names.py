@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import SqlRepository, insert_for, shaped
+from decnet.db.repository.runtime.owners import REMOTE
 from decnet.db.rows.runtime import KnownName
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.runtime import SensorName
@@ -62,5 +63,7 @@ class NamesMixin(SqlRepository):
             return found.scalar_one_or_none()
 
     async def _names_held(self) -> int:
+        """Those of remote sensors, which have a bound of their own, do not count: they could use up this site's."""
+        local = func.substr(_NAME.c.name, 1, len(REMOTE)) != REMOTE
         async with self._read() as session:
-            return int((await session.execute(select(func.count()).select_from(_NAME))).scalar_one())
+            return int((await session.execute(select(func.count()).where(local))).scalar_one())
