@@ -36,6 +36,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "backfill": ("backfill",),
     "purge": ("purge",),
     "unit": ("unit",),
+    "busconfig": ("bus",),
     "doctor": ("doctor",),
     "schema": ("schema",),
     "bench": ("bench",),
