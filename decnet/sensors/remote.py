@@ -182,7 +182,7 @@ def _foreign(event: Event, owners: Mapping[tuple[str, str], str]) -> tuple[str, 
     if owner is None:
         return "deckies", f"decky {decky} is one too many for sensor {sensor}"
     whose = f"belongs to sensor {owner}" if owner else "is one of this site's own"
-    return "owner", f"decky {decky} {whose}, not to sensor {sensor}"
+    return "owner", f"decky {decky} {whose}"
 
 
 async def _beat(sensor: str, event: Event, tx: Transaction) -> None:
