@@ -118,7 +118,7 @@ class RuntimeSettings(_Section):
     batch_events: int = Field(500, ge=1, le=5000)
     """Events in one transaction at most."""
     batch_wait_s: float = Field(2.0, gt=0)
-    """Seconds a batch waits for more events."""
+    """Seconds a worker waits for events at first; longer, up to half a minute, while none come."""
     max_failures: int = Field(3, ge=1)
     """Handler failures of one event until it is dead-lettered."""
     heartbeat_s: float = Field(10.0, gt=0)
@@ -214,7 +214,7 @@ class TtpSettings(_Section):
     reload_debounce_s: float = Field(0.2, ge=0)
     """Seconds of quiet before changed rule files are read."""
     rescan_s: float = Field(5.0, gt=0)
-    """Seconds between content-hash scans of the rule directory."""
+    """Seconds between looks at the stamps of the rule files; every twelfth time they are read, whatever these say."""
     attack_bundle: Path | None = None
     """STIX bundle of another ATT&CK Enterprise release; without it the shipped one."""
     window_retention_s: float = Field(7 * 86_400.0, gt=0)

@@ -11,6 +11,8 @@ import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from decnet.db.written import Written
+
 JUMPS = 20_000
 """Jumps of the clock in one test; whatever needs more goes on for ever."""
 
@@ -51,3 +53,12 @@ def in_skipped_time(test: Callable[..., Awaitable[None]]) -> Callable[..., None]
 def now() -> float:
     """Seconds of the running loop's clock."""
     return asyncio.get_running_loop().time()
+
+
+def unwritten() -> Written:
+    """What waits for rows of a database that nobody else writes."""
+
+    async def nobody() -> bool:
+        return False
+
+    return Written(nobody)

@@ -126,10 +126,13 @@ class LinkJob:
         self._strange = Counter[tuple[str, str]]()
         self._last_unread = ""
 
-    async def run(self, repo: BaseRepository, _bus: BaseBus | None = None) -> None:
-        """Links all that is due, if this engine is the one to do it."""
+    async def run(self, repo: BaseRepository, _bus: BaseBus | None = None) -> bool:
+        """Links all that is due, if this engine is the one to do it.
+
+        False when nothing is left to do until a row is written; whoever is not the one may become it any time.
+        """
         if not self.settings.enabled:
-            return
+            return False
         try:
             if await self._holds(repo):
                 await self._all(repo)
@@ -138,6 +141,14 @@ class LinkJob:
             raise
         finally:
             self.waiting = await repo.link_due_count()
+        return not self.mine or self.behind or self.waiting > 0
+
+    async def keep(self, repo: BaseRepository) -> None:
+        """For ever: whoever links stays the one while there is nothing to link; another one would read all first."""
+        while True:
+            await asyncio.sleep(self.ttl / 2)
+            if self.mine:
+                await self._holds(repo)
 
     async def leave(self, repo: BaseRepository) -> None:
         """Another engine may go on at once."""

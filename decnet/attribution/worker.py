@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from decnet.attribution.alerts import examine_due, settle
@@ -84,6 +84,14 @@ class AttributionWorker(Worker):
         """Says what it listens to."""
         self._repo = repo
         log.info(STARTED)
+
+    def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """The lease of linking is kept while there is nothing to link."""
+        return {"linking-lease": self._keep_linking}
+
+    async def _keep_linking(self) -> None:
+        assert self._repo is not None
+        await self.links.keep(self._repo)
 
     async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
         """States after a batch; observations of attackers that nobody knows yet come again later."""

@@ -62,7 +62,14 @@ class BehaveWorker(Worker):
              "sessions_cut", "keystroke_events", "unreadable"), 0
         )  # fmt: skip
         self.jobs = (
-            Job("reextract", REEXTRACT_EVERY_S, self._reextract, lease="behave.reextract", by_data=True),
+            Job(
+                "reextract",
+                REEXTRACT_EVERY_S,
+                self._reextract,
+                lease="behave.reextract",
+                by_data=True,
+                due=lambda repo: repo.outdated_sessions(EXTRACTOR_VERSION, 1),
+            ),
         )
 
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -43,23 +43,49 @@ _BLOCKERS = text(
 )
 
 
-def sqlite_blocker(path: Path, patience_s: float = PATIENCE_S) -> str:
-    """Who holds the write lock of a file for longer than ``patience_s`` seconds; empty when nobody does."""
-    try:
-        with closing(_connect(path, patience_s)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
-    except sqlite3.OperationalError as error:
-        return holder(path) if "is locked" in str(error) else ""
-    except sqlite3.Error:
-        return ""  # no database at all: whoever uses it says what is wrong
-    return ""
+class SqliteLook:
+    """Looks at the write lock of a file, again and again over one connection: opening one costs twenty looks."""
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._mine = threading.Lock()
 
-def _connect(path: Path, patience_s: float) -> sqlite3.Connection:
-    return sqlite3.connect(
-        f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=patience_s, isolation_level=None
-    )
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection to close."""
+        return self._connection is not None
+
+    def blocker(self, patience_s: float = PATIENCE_S) -> str:
+        """Who holds the write lock for longer than ``patience_s`` seconds; empty when nobody does. Call it in a thread."""
+        with self._mine:
+            try:
+                self._take_and_give(patience_s)
+            except sqlite3.OperationalError as error:
+                return holder(self._path) if "is locked" in str(error) else self._lost()
+            except sqlite3.Error:
+                return self._lost()
+            return ""
+
+    def _take_and_give(self, patience_s: float) -> None:
+        if self._connection is None:
+            place = f"{self._path.resolve().as_uri()}?mode=rw"
+            self._connection = sqlite3.connect(place, uri=True, isolation_level=None, check_same_thread=False)
+        self._connection.execute(f"PRAGMA busy_timeout={int(1000 * patience_s)}")
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.execute("ROLLBACK")
+
+    def _lost(self) -> str:
+        """No database at all: whoever uses it says what is wrong. The next look opens it anew."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        return ""
+
+    def close(self) -> None:
+        """Lets go of the file, after a look that is under way. Call it in a thread."""
+        with self._mine:
+            self._lost()
 
 
 def holder(path: Path, locks: Path = _LOCKS) -> str:

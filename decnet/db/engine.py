@@ -27,17 +27,20 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
-from decnet.db.blocked import APPLICATION, PATIENCE_S, SOMEBODY, holder, postgres_blocker, sqlite_blocker
+from decnet.db.blocked import APPLICATION, PATIENCE_S, SOMEBODY, SqliteLook, holder, postgres_blocker
 from decnet.db.many import Many
-from decnet.db.sqlite_driver import connecting
+from decnet.db.sqlite_driver import BEGIN, SqliteConnection, connecting
+from decnet.db.written import Written
 from decnet.errors import DatabaseError, DiskFull
 from decnet.jsontext import dumps, loads
 
-SCHEMA = "0020"
+SCHEMA = "0021"
 """The newest revision in ``migrations``; a test holds the two together."""
 BUSY_TIMEOUT_MS = 5000
 READ_TIMEOUT_MS = 2000
 """Readers wait for nobody but who has the whole file to himself; that is to be said soon."""
+LOOK_PATIENCE_S = 0.2
+"""Seconds that a look for commits of others waits for our own writer."""
 READERS = 4
 CONTACT_TRIES = 25
 CONTACT_S = 2.5
@@ -159,7 +162,7 @@ def _sqlite_engine(url: URL, *, begin: str, size: int, read_only: bool) -> Async
         pool_timeout=60,
         json_serializer=dumps,
         json_deserializer=loads,
-        async_creator=connecting(url),
+        async_creator=connecting(url, only_reads=read_only),
     )
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -199,12 +202,18 @@ class Database:
         self._writer: AsyncEngine | None = None
         self._reader: AsyncEngine | None = None
         self._looker: AsyncEngine | None = None
+        self._look = SqliteLook(self.path) if self.path is not None else None
         self._writing = False
-        self._written = 0
+        self._transactions = 0
         """Transactions that had the write lock and ended."""
         self._looked = 0
         """How many of them there were at the last look for others."""
         self._many: dict[Hashable, Many] = {}
+        self.written = Written(self._others_wrote)
+        """Who waits for rows waits here."""
+        self._writes_on: SqliteConnection | None = None
+        self._state_of_others: object = None
+        """What a look for commits of others saw last."""
 
     def many(self, key: Hashable, statement: Callable[[], Any], names: tuple[str, ...]) -> Many:
         """A write for rows with these keys, compiled at the first call; ``key`` stands for the statement."""
@@ -273,7 +282,8 @@ class Database:
         if self.dialect == "sqlite":
             self._writer = _sqlite_engine(self.url, begin="BEGIN IMMEDIATE", size=1, read_only=False)
             event.listen(self._writer.sync_engine, "begin", self._began)
-            self._reader = _sqlite_engine(self.url, begin="BEGIN", size=READERS, read_only=True)
+            event.listen(self._writer.sync_engine, "connect", self._connected)
+            self._reader = _sqlite_engine(self.url, begin=BEGIN, size=READERS, read_only=True)
             return
         self._writer = self._reader = create_async_engine(
             self.url,
@@ -289,31 +299,77 @@ class Database:
         """Called after the write lock is ours."""
         self._writing = True
 
+    def _connected(self, connection: Any, _record: Any) -> None:
+        """Called with the writer's connection, and with the next one when that is lost."""
+        self._writes_on = connection.driver_connection
+
     async def close(self) -> None:
         """Closes every connection."""
         engines = {id(e): e for e in (self._reader, self._writer, self._looker) if e is not None}
         self._writer = self._reader = self._looker = None
+        self._writes_on = None
         for engine in engines.values():
             await engine.dispose()
+        if self._look is not None and self._look.is_open:
+            await asyncio.to_thread(self._look.close)
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncSession]:
+    async def write(self, *, told: bool = True) -> AsyncIterator[AsyncSession]:
         """One write transaction: commit on exit, rollback on error.
 
         SQLite has one writer, so callers wait here for each other instead of in the driver; a task
-        must not open a second one inside the first. Raises DiskFull and DatabaseError.
+        must not open a second one inside the first. Raises DiskFull and DatabaseError. Nobody waits for what
+        is not ``told``.
         """
         if self.dialect != "sqlite":
             async with self._session(self._writer) as session:
                 yield session
-            return
-        async with self._lock:
-            try:
-                async with self._session(self._writer) as session:
-                    yield session
-            finally:
-                self._written += self._writing
-                self._writing = False
+        else:
+            async with self._lock:
+                try:
+                    async with self._session(self._writer) as session:
+                        yield session
+                finally:
+                    self._transactions += self._writing
+                    self._writing = False
+        if told:
+            self.written.note()
+
+    async def _others_wrote(self) -> bool:
+        """Whether another process has committed since the last look; True as well where that cannot be told."""
+        try:
+            state = await (self._data_version() if self.dialect == "sqlite" else self._snapshot())
+        except (SQLAlchemyError, sqlite3.Error, OSError, ValueError):
+            return True  # who reads then says what is wrong
+        if state is None:
+            return True
+        before, self._state_of_others = self._state_of_others, state
+        return state != before
+
+    async def _data_version(self) -> object:
+        """A number of the writer's connection that only the commits of all others move; None while it is at work for long.
+
+        https://sqlite.org/pragma.html#pragma_data_version
+        """
+        try:
+            async with asyncio.timeout(LOOK_PATIENCE_S):
+                await self._lock.acquire()
+        except TimeoutError:
+            return None
+        try:
+            if self._writes_on is None:
+                return None
+            return (await self._writes_on.ran("PRAGMA data_version", (), many=False)).rows[0][0]
+        finally:
+            self._lock.release()
+
+    async def _snapshot(self) -> object:
+        """Which transactions are visible. Our own move it too, and those of other databases: then one looks in vain."""
+        if self._reader is None:
+            return None
+        async with self._reader.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            return (await connection.exec_driver_sql("SELECT pg_current_snapshot()::text")).scalar_one()
 
     async def blocked_by(self, patience_s: float = PATIENCE_S) -> str:
         """Who else keeps this database from being written for longer than ``patience_s`` seconds; empty for nobody.
@@ -321,14 +377,14 @@ class Database:
         A transaction of this process that is at work is no trouble. Needs none of the connections that writers wait
         for. Raises DatabaseError when the server cannot be asked.
         """
-        if self.path is not None:
-            before = self._written
+        if self._look is not None:
+            before = self._transactions
             since, self._looked = self._looked, before
             if before != since:  # our own writers get through; a look would only stand in their way
                 return ""
-            who = await asyncio.to_thread(sqlite_blocker, self.path, patience_s)
+            who = await asyncio.to_thread(self._look.blocker, patience_s)
             # What ended during the look was ours, and so was the lock.
-            ours = self._writing or self._written != before
+            ours = self._writing or self._transactions != before
             return "" if ours else who
         if self._looker is None:
             self._looker = create_async_engine(

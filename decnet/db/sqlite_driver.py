@@ -1,7 +1,8 @@
 """The SQLite driver's connection, which can be closed whoever else asked for that before, and outlive its event loop.
 
 A statement is one way to the driver's thread and back, with all its rows: a cursor that is made, run, read and closed
-there costs four.
+there costs four. A transaction that only reads begins with its first statement, on the same way, and nobody waits for
+its end: a read of one statement is one way instead of four.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import aiosqlite
 from sqlalchemy.engine import URL
 
 _ROWS_AT_ONCE = 64
+BEGIN = "BEGIN"
+"""How a transaction begins that only reads; those that write say more."""
 
 
 class _Ran(NamedTuple):
@@ -29,10 +32,12 @@ class _Ran(NamedTuple):
     rows: Sequence[Any]
 
 
-def _run(connection: sqlite3.Connection, many: bool, text: str, parameters: Any) -> _Ran:
-    """One statement from its beginning to its end, in the driver's thread."""
+def _run(connection: sqlite3.Connection, many: bool, text: str, parameters: Any, first: str = "") -> _Ran:
+    """One statement from its beginning to its end, in the driver's thread; ``first`` goes before it."""
     cursor = connection.cursor()
     try:
+        if first:
+            cursor.execute(first)
         (cursor.executemany if many else cursor.execute)(text, parameters)
         rows = cursor.fetchall() if cursor.description else ()
         return _Ran(cursor.description, cursor.lastrowid, cursor.rowcount, rows)
@@ -40,12 +45,15 @@ def _run(connection: sqlite3.Connection, many: bool, text: str, parameters: Any)
         cursor.close()
 
 
+_NOTHING = _Ran(None, None, -1, ())
+
+
 class _Cursor:
     """As much of the driver's cursor as SQLAlchemy asks for; nothing of it is left open."""
 
     def __init__(self, connection: SqliteConnection) -> None:
         self._connection = connection
-        self._ran = _Ran(None, None, -1, ())
+        self._ran = _NOTHING
 
     @property
     def description(self) -> Any:
@@ -87,9 +95,14 @@ class SqliteConnection(aiosqlite.Connection):
 
     _asked_to_stop = False
 
-    def __init__(self, opens: Callable[[], sqlite3.Connection]) -> None:
-        """``opens`` opens the file."""
+    def __init__(self, opens: Callable[[], sqlite3.Connection], *, only_reads: bool = False) -> None:
+        """``opens`` opens the file; ``only_reads`` says that nothing is ever written over this connection."""
         super().__init__(opens, _ROWS_AT_ONCE)
+        self._only_reads = only_reads
+        self._first = ""
+        """The BEGIN of a transaction that has read nothing yet: SQLite, too, does nothing for it before that."""
+        self._ended = False
+        """Whether nothing was asked of the thread since the end of the last transaction."""
         driver = self._thread
 
         def works() -> None:
@@ -106,8 +119,33 @@ class SqliteConnection(aiosqlite.Connection):
 
     async def ran(self, text: str, parameters: Any, *, many: bool) -> _Ran:
         """What a statement comes to. Raises sqlite3.Error."""
-        found: _Ran = await self._execute(_run, self._conn, many, text, parameters)  # type: ignore[no-untyped-call]
+        if self._only_reads and text == BEGIN:
+            self._first = text
+            return _NOTHING
+        first, self._first, self._ended = self._first, "", False
+        found: _Ran = await self._execute(_run, self._conn, many, text, parameters, first)  # type: ignore[no-untyped-call]
         return found
+
+    async def commit(self) -> None:
+        """Ends the transaction. Raises sqlite3.Error."""
+        if not self._is_over():
+            await super().commit()
+            self._ended = True
+
+    async def rollback(self) -> None:
+        """Undoes the transaction, if one is open. Raises sqlite3.Error."""
+        if not self._is_over():
+            await super().rollback()
+            self._ended = True
+
+    def _is_over(self) -> bool:
+        """Whether there is nothing to end; what only reads is ended here, behind what the thread is at."""
+        nothing_read, self._first = bool(self._first), ""
+        if self._only_reads and not self._ended:
+            if not nothing_read:
+                self._tx.put_nowait((None, self._conn.rollback))
+            self._ended = True
+        return self._ended
 
     def stop(self) -> asyncio.Future[None] | None:
         """Asks the thread to end; the answer to await, or None when it was asked before."""
@@ -117,13 +155,13 @@ class SqliteConnection(aiosqlite.Connection):
         return super().stop()
 
 
-def connecting(url: URL) -> Callable[[], Awaitable[SqliteConnection]]:
+def connecting(url: URL, *, only_reads: bool = False) -> Callable[[], Awaitable[SqliteConnection]]:
     """What opens a connection to the file of a URL, in autocommit; a lock is not waited for until a pragma says so."""
     arguments, options = url.get_dialect()().create_connect_args(url)
     opens = partial(sqlite3.connect, *arguments, **{**options, "isolation_level": None, "timeout": 0})
 
     async def connect() -> SqliteConnection:
-        connection = SqliteConnection(opens)
+        connection = SqliteConnection(opens, only_reads=only_reads)
         await connection
         return connection
 

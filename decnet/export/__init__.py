@@ -1,13 +1,25 @@
 """Tags for other tools: Navigator layers, STIX bundles, CSV and JSON lines.
 
-Pure functions of rows as the ``tags`` list gives them; who reads the rows and writes the file is elsewhere.
+Pure functions of rows and counts as the repository gives them; who reads these and writes the file is elsewhere.
 """
 
 from __future__ import annotations
 
-from decnet.export.known import Known
-from decnet.export.navigator import navigator_layer
+from decnet.export.known import Known, OneKnown, one_known
+from decnet.export.navigator import navigator_layer, seen_counted, seen_in
 from decnet.export.stix import stix_bundle
-from decnet.export.tables import csv_lines, json_lines
+from decnet.export.tables import csv_cells, csv_head, csv_page, json_page
 
-__all__ = ["Known", "csv_lines", "json_lines", "navigator_layer", "stix_bundle"]
+__all__ = [
+    "Known",
+    "OneKnown",
+    "csv_cells",
+    "csv_head",
+    "csv_page",
+    "json_page",
+    "navigator_layer",
+    "one_known",
+    "seen_counted",
+    "seen_in",
+    "stix_bundle",
+]

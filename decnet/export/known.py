@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
 from decnet.db.rows.linking import ListedCampaign, ListedIdentity
-from decnet.db.rows.lists import ListedTag
-
-ADDED = ("country", "allocated", "asn", "as_name", "campaigns", "identity_addresses")
-"""Keys that a row of an export has beside those of a tag."""
 
 
 class ExportPlace(TypedDict):
@@ -40,18 +36,24 @@ def place_of(row: Mapping[str, Any], known: Known) -> ExportPlace:
     return known.places.get(str(row.get("attacker_ip")), _NOWHERE)
 
 
-def campaigns_of(rows: Iterable[Mapping[str, Any]], known: Known) -> list[str]:
-    """The campaigns of the attackers of some rows, in order of their ids."""
-    attackers = {row.get("attacker_uuid") for row in rows}
-    return sorted({one for uuid in attackers if uuid for one in known.by_attacker.get(uuid, ())})
+class OneKnown(NamedTuple):
+    """Whose a tag is: what stands beside it in tables. ``campaigns`` are ids, those of its address."""
+
+    attacker_ip: str | None
+    identity_uuid: str | None
+    country: str | None
+    allocated: bool
+    asn: int | None
+    as_name: str | None
+    campaigns: Sequence[str]
+    identity_addresses: Sequence[str]
 
 
-def with_known(row: ListedTag, known: Known) -> dict[str, Any]:
-    """A row with :data:`ADDED`; campaigns are ids, those of its address."""
-    identity = known.identities.get(str(row.get("identity_uuid")))
-    return {
-        **row,
-        **place_of(row, known),
-        "campaigns": campaigns_of([row], known),
-        "identity_addresses": list(identity["addresses"]) if identity else [],
-    }
+def one_known(attacker: str | None, ip: str | None, identity: str | None, known: Known) -> OneKnown:
+    """What is known of an attacker with an address, and of the identity that it is now."""
+    place = known.places.get(ip, _NOWHERE) if ip else _NOWHERE
+    whole = known.identities.get(identity) if identity else None
+    campaigns = sorted(set(known.by_attacker.get(attacker, ()))) if attacker else []
+    addresses = list(whole["addresses"]) if whole else []
+    where = (place["country"], place["allocated"], place["asn"], place["as_name"])
+    return OneKnown(ip, identity, *where, campaigns, addresses)

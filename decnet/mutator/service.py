@@ -61,6 +61,16 @@ class MutationService(Claims, Settlements):
         """Whether a decky is to be made what it should be, and may be now."""
         return bool(await self.repo.decky_candidates(self.site, pending=True, limit=1))
 
+    async def anything_ready(self) -> bool:
+        """Whether a decky is to be made what it should be, or rotated, and may be now."""
+        return await self.anything_pending() or bool(
+            await self.repo.decky_candidates(self.site, pending=False, limit=1)
+        )
+
+    async def anything_waiting(self) -> bool:
+        """Whether wishes of operators are not taken up."""
+        return bool(await self.repo.mutation_backlog())
+
     async def seconds_to_next(self) -> float | None:
         """Seconds until a decky is due or tried again, 0 when one is; None when there is none."""
         moment = await self.repo.decky_next_time()

@@ -1,7 +1,8 @@
 """The mutator worker: lanes that serve what is ready, and a look at what really runs.
 
 A lane takes one change after the other; the first serves operators only, so that it is free when the
-clock has a hundred deckies due. What a change is, is left to :mod:`decnet.mutator.service`.
+clock has a hundred deckies due. Lanes look when a bell rings: at a word on the bus, when rows were written, when the
+clock strikes. What a change is, is left to :mod:`decnet.mutator.service`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from decnet.bus.base import BaseBus
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = get_logger(__name__)
 FLOOR_S = 1.0
-"""No lane looks more often than this by itself, in seconds."""
+"""The clock strikes no more often than this, in seconds."""
 _AFTER_COMMIT_S = 0.1
 GIVE_WAY_S = 0.3
 """Seconds for which the clock's lanes begin nothing new after an operator asked: the database has one writer."""
@@ -87,9 +89,9 @@ class MutatorWorker(Worker):
             bell.set()
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        """The lanes, and the look at what really runs."""
+        """The lanes, what rings their bells, and the look at what really runs."""
         lanes = {f"lane-{number}": self._lane(number) for number in range(len(self._bells))}
-        return {**lanes, "tend": self._tend}
+        return {**lanes, "rows": self._follow_rows, "clock": self._strike, "tend": self._tend}
 
     def _lane(self, number: int) -> Callable[[], Awaitable[None]]:
         async def run() -> None:
@@ -114,28 +116,54 @@ class MutatorWorker(Worker):
         return await _whole(self.service.serve_one(operators_only=number == 0), f"mutator:change-{number}")
 
     async def _rest(self, number: int) -> None:
-        """Until the bell, the next moment of the schedule, or the longest pause."""
-        try:
-            async with asyncio.timeout(await self._pause(number)):
+        """Until the bell; an operator's wish that has to wait for somebody else is tried again soon."""
+        tries_again = number == 0 and await self.service.anything_waiting()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._tail_s if tries_again else None):
                 await self._bells[number].wait()
-        except TimeoutError:
-            return
 
-    async def _pause(self, number: int) -> float:
-        """Lane 0 also finds what other processes wrote without a word on the bus."""
-        if number == 0:
-            return max(self._settings.runtime.tail_db_s, 0.05)
+    @property
+    def _tail_s(self) -> float:
+        return max(self._settings.runtime.tail_db_s, 0.05)
+
+    async def _follow_rows(self) -> None:
+        """Rings for operators' wishes that were written without a word on the bus, by this process or another."""
+        written = self.service.repo.written
+        mark = written.mark
+        while True:
+            mark = await written.after(mark, self._tail_s)
+            self.ring(self._bells[:1])
+            await asyncio.sleep(self._tail_s)
+
+    async def _strike(self) -> None:
+        """Rings when a decky is due or tried again; leases that ran out are found by the longest pause."""
+        while True:
+            mark = self.service.repo.written.mark
+            if await self.service.anything_ready():
+                self.ring(self._bells[1:])
+            await asyncio.sleep(await self._pause())
+            await self._fleet_since(mark)
+
+    async def _fleet_since(self, mark: int) -> None:
+        """Returns once there may be a fleet; none comes without a row."""
+        if self._deployed is False and not self._counts.get("deckies", 0):
+            await self.service.repo.written.after(mark, self._tail_s)
+
+    async def _pause(self) -> float:
+        """Seconds to the next moment of the schedule, or the longest pause."""
         due = await self.service.seconds_to_next()
         poll = self._settings.mutator.poll_interval_s
         return max(min(poll if due is None else due, poll), min(FLOOR_S, poll))
 
     async def _tend(self) -> None:
         while True:
+            mark = self.service.repo.written.mark
             self._counts = await _whole(tend(self.service), "mutator:look")
             self._note_deployment(bool(await self.service.repo.topologies()))
             if self._counts["pending"]:
                 self.ring()
             await asyncio.sleep(self._settings.mutator.observe_s)
+            await self._fleet_since(mark)
 
     def _note_deployment(self, present: bool) -> None:
         """Told on the change only: having no fleet is no fault."""

@@ -1,4 +1,8 @@
-"""Heartbeats on their way into the database: a database that hangs must not silence those on the bus."""
+"""Heartbeats on their way into the database: a database that hangs must not silence those on the bus.
+
+All of an engine beat at the same moments, and what comes together is written in one transaction: each is a commit
+that waits for the disk.
+"""
 
 from __future__ import annotations
 
@@ -13,49 +17,62 @@ from decnet.runtime.dbwatch import DatabaseWatch
 log = get_logger(__name__)
 STORE_S = 1.0
 """Seconds that a beat waits for its row; who is not done by then goes on in the background."""
+_NOW = 0.05
+"""Share of an interval."""
+
+
+def to_next(interval_s: float) -> float:
+    """Seconds to the next moment at which everybody beats that does so every ``interval_s`` seconds.
+
+    A moment that is as good as now is over: nobody beats twice for it.
+    """
+    left = interval_s - asyncio.get_running_loop().time() % interval_s
+    return left if left > _NOW * interval_s else left + interval_s
 
 
 class StoredBeats:
-    """One row a worker, written by one task at a time each."""
+    """One row a worker, written by one task at a time."""
 
     def __init__(self, repo: BaseRepository, database: DatabaseWatch | None = None) -> None:
         """Nothing is tried while ``database`` says that it cannot be written."""
         self.repo, self.database = repo, database
         self.not_stored = 0
-        """Beats that found the row before them still on its way, or the database unusable."""
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        """Beats that found those before them still on their way, or the database unusable."""
+        self._next: dict[str, dict[str, Any]] = {}
+        """Beats that came while others were written."""
+        self._task: asyncio.Task[None] | None = None
 
     async def store(self, worker: str, payload: dict[str, Any]) -> None:
-        """Writes a beat after the one before it; while that hangs, the beat is left out and counted.
+        """Writes a beat after those before it; while they hang, the beat is left out and counted.
 
-        Takes no longer than twice STORE_S, mostly once.
+        Takes no longer than STORE_S, mostly much less.
         """
         if self.database is not None and self.database.trouble:
             self.not_stored += 1
             return
-        before = self._tasks.get(worker)
-        if before is not None and not before.done():
-            await asyncio.wait({before}, timeout=STORE_S)
-            if not before.done():
-                self.not_stored += 1
-                return
-        task = asyncio.create_task(self._write(worker, payload), name=f"{worker}:store-beat")
-        self._tasks[worker] = task
+        self._next[worker] = payload
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._write(), name="store-beats")
+        task = self._task
         await asyncio.wait({task}, timeout=STORE_S)
-        if task.done():
+        if self._next.get(worker) is payload:
+            del self._next[worker]
+            self.not_stored += 1
+        elif task.done():
             task.result()
 
-    async def _write(self, worker: str, payload: dict[str, Any]) -> None:
-        try:
-            await self.repo.heartbeat_write(worker, payload)
-        except DatabaseError as error:
-            self.not_stored += 1
-            log.warning("heartbeat not stored", worker=worker, reason=str(error))
+    async def _write(self) -> None:
+        while self._next:
+            beats, self._next = self._next, {}
+            try:
+                await self.repo.heartbeats_write(beats)
+            except DatabaseError as error:
+                self.not_stored += len(beats)
+                log.warning("heartbeats not stored", workers=sorted(beats), reason=str(error))
 
     async def close(self) -> None:
         """Gives up what is still on its way."""
-        tasks = [task for task in self._tasks.values() if not task.done()]
-        self._tasks.clear()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self._next = {}
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)

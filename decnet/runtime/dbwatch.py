@@ -14,8 +14,8 @@ from decnet.errors import DatabaseError
 from decnet.logs import get_logger
 
 log = get_logger(__name__)
-LOOK_S = 0.5
-"""Seconds between two looks; with the patience of a look, who locks it is known after two."""
+LOOK_S = 1.0
+"""Seconds between two looks; with the patience of a look, who locks it is known after two and a half."""
 
 
 class Lockable(Protocol):

@@ -15,6 +15,7 @@ from decnet.bus.base import BaseBus
 from decnet.bus.publish import publish_safely
 from decnet.config import Settings
 from decnet.errors import BusError
+from decnet.runtime.beats import to_next
 from decnet.runtime.health import BUS, DATABASE, WorkerStats, health_payload
 from decnet.runtime.supervisor import Supervisor
 
@@ -34,16 +35,14 @@ class PartsHealth:
 
     async def run(self) -> None:
         """For ever: both every interval, and as soon as one of them changes."""
-        interval = self.settings.runtime.heartbeat_s
-        looks = max(int(interval / LOOK_S), 1)
+        clock = asyncio.get_running_loop().time
         while True:
             state = self._state()
             await self._measure_fill()
             await self.beat()
-            for _ in range(looks):
-                await asyncio.sleep(interval / looks)
-                if self._state() != state:
-                    break
+            until = clock() + to_next(self.settings.runtime.heartbeat_s)
+            while self._state() == state and (left := until - clock()) > 0:  # noqa: ASYNC110  a bus tells nobody that it is gone
+                await asyncio.sleep(min(LOOK_S, left))
 
     def _state(self) -> tuple[bool, str]:
         return self.bus.connected, self.supervisor.database.trouble

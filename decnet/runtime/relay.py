@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from math import inf
 
 from decnet.bus.base import BaseBus, Sealed
 from decnet.config import Settings
@@ -32,30 +33,23 @@ class OutboxRelay:
         """Rows that wait for their broker; in the health of the engine."""
         self.refused = 0
         """Rows that no bus takes, dead-lettered; in the health of the engine too."""
-        self._wake = asyncio.Event()
         self._counted_at = -COUNT_S
-
-    def wake(self) -> None:
-        """There are new rows."""
-        self._wake.set()
 
     async def run(self) -> None:
         """For ever; trouble with bus or database is waited out."""
         while True:
+            mark = self.repo.written.mark
             try:
                 if not await self.relay_once():
-                    await self._nap()
+                    await self._nap(mark)
             except (BusError, DatabaseError) as error:
                 log.debug("outbox waits", reason=str(error))
                 await asyncio.sleep(self.settings.runtime.restart_backoff_s)
 
-    async def _nap(self) -> None:
-        self._wake.clear()
-        try:
-            async with asyncio.timeout(self.settings.runtime.tail_db_s):
-                await self._wake.wait()
-        except TimeoutError:
-            return
+    async def _nap(self, mark: int) -> None:
+        """Until a row is written; rows that wait for another engine's lease are looked at again in any case."""
+        tail_s = self.settings.runtime.tail_db_s
+        await self.repo.written.after(mark, tail_s, tail_s if self.backlog else inf)
 
     async def relay_once(self) -> int:
         """Rows relayed now; 0 when there are none or another engine holds the lease."""

@@ -16,7 +16,7 @@ from decnet.db.repository import BaseRepository
 from decnet.errors import BusError, DatabaseError, DiskFull
 from decnet.logs import get_logger
 from decnet.runtime.batch import BatchProcessor
-from decnet.runtime.beats import StoredBeats
+from decnet.runtime.beats import StoredBeats, to_next
 from decnet.runtime.dbwatch import DatabaseWatch
 from decnet.runtime.health import WorkerStats, health_payload
 from decnet.runtime.leases import OWNER
@@ -34,6 +34,8 @@ HALT_S = 0.25
 """Seconds that a worker which is to halt waits for events that are on their way."""
 FIRST_EVENTS = 32
 """Events of the first batch of a life; each full one is followed by one of twice as many, up to the setting."""
+LONGEST_FETCH_S = 30.0
+"""Seconds that a worker waits for events at most: twice as long each time that none came."""
 WAIT_LOOK_S = 0.2
 """Seconds between looks at a worker that lacks what it judges by."""
 
@@ -69,6 +71,7 @@ class WorkerRunner:
         self._database.listen(self._changed.set)
         self._beats = beats or StoredBeats(repo)
         self._limit = FIRST_EVENTS
+        self._patience_s = settings.runtime.batch_wait_s
         self._one_run: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @property
@@ -140,7 +143,7 @@ class WorkerRunner:
     async def _life(self) -> None:
         self._become("starting")
         self.stats.restarting.clear()
-        self._limit = FIRST_EVENTS
+        self._limit, self._patience_s = FIRST_EVENTS, self.settings.runtime.batch_wait_s
         await self.worker.start(self.repo, self.bus)
         tasks = [
             asyncio.create_task(self._forever(name, body), name=f"{self.worker.name}:{name}")
@@ -177,30 +180,36 @@ class WorkerRunner:
             backoff = min(backoff * 2, MAX_BACKOFF_S)
 
     async def _every(self, job: Job) -> None:
+        clock = asyncio.get_running_loop().time
+        ended = clock()
         while True:
-            await asyncio.sleep(job.interval_s)
-            await self.run_job(job)
+            await asyncio.sleep(ended + job.interval_s - clock())
+            mark = self.repo.written.mark
+            left = await self.run_job(job)
+            ended = clock()
+            if not left:
+                await self.repo.written.after(mark, job.interval_s)
 
-    async def run_job(self, job: Job, *, patient: bool = False) -> None:
+    async def run_job(self, job: Job, *, patient: bool = False) -> bool:
         """Runs a job now, unless another engine holds its lease; a ``patient`` caller waits for that one.
 
-        A lease of a job by data is held for its run only: whoever was killed in it blocks nobody for long. A lease
+        False when there is nothing to do for it until a row is written. A lease of a job by data is held for its run only: whoever was killed in it blocks nobody for long. A lease
         keeps other engines out, not this one: its own runs wait for each other.
         """
         async with self._one_run[job.name]:
-            await self._run_job(job, patient)
+            return await self._run_job(job, patient)
 
-    async def _run_job(self, job: Job, patient: bool) -> None:
+    async def _run_job(self, job: Job, patient: bool) -> bool:
         if job.due is not None and not await job.due(self.repo):
-            return
+            return False
         runtime = self.settings.runtime
         ttl = runtime.lease_s if job.by_data else max(job.interval_s * 2, runtime.lease_s)
         while job.lease is not None and not await self.repo.lease_acquire(job.lease, OWNER, ttl):
             if not patient:
-                return
+                return True
             await asyncio.sleep(LEASE_LOOK_S)
         try:
-            await job.run(self.repo, self.bus)
+            return await job.run(self.repo, self.bus) is not False
         finally:  # a job that failed blocks nobody either
             if job.lease is not None and job.by_data:
                 await self.repo.lease_release(job.lease, OWNER)
@@ -225,6 +234,7 @@ class WorkerRunner:
                 self.consumer = await self.bus.consume(self.worker.name, self.worker.topics)
             if lacking := self.worker.waiting_for():
                 self._lacks(lacking)
+                self._patience_s = runtime.batch_wait_s  # what comes back shows when a fetch is over
                 await self._pause(WAIT_LOOK_S)
                 return
             deliveries = await self._fetched(self.consumer)
@@ -233,6 +243,7 @@ class WorkerRunner:
                 await self.processor.process(deliveries)
                 self.stats.note = ""
         except BusError as error:
+            self._patience_s = runtime.batch_wait_s
             self._bus_is_gone(error)
             await self._pause(runtime.restart_backoff_s)
         except DatabaseError as error:
@@ -250,9 +261,7 @@ class WorkerRunner:
         """
         runtime = self.settings.runtime
         limit = min(self._limit, runtime.batch_events)
-        fetch = asyncio.create_task(
-            consumer.fetch(limit, runtime.batch_wait_s), name=f"{self.worker.name}:fetch"
-        )
+        fetch = asyncio.create_task(consumer.fetch(limit, self._patience_s), name=f"{self.worker.name}:fetch")
         halt = asyncio.create_task(self._halt.wait(), name=f"{self.worker.name}:halt")
         try:
             await asyncio.wait({fetch, halt}, return_when=asyncio.FIRST_COMPLETED)
@@ -262,6 +271,8 @@ class WorkerRunner:
             for task in (fetch, halt):
                 task.cancel()
             await asyncio.gather(fetch, halt, return_exceptions=True)
+        least = runtime.batch_wait_s
+        self._patience_s = least if found else min(2 * self._patience_s, max(LONGEST_FETCH_S, least))
         if len(found) == limit:
             self._limit = min(limit * 2, runtime.batch_events)
         return found
@@ -302,7 +313,7 @@ class WorkerRunner:
             self._changed.clear()
             await self.beat()
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(min(pause, to_next(interval))):
                     await self._changed.wait()
             pause = min(pause * 2, interval)
 

@@ -34,7 +34,7 @@ class Supervisor:
         self.database = DatabaseWatch(repo)
         self.beats = StoredBeats(repo, self.database)
         self.runners = {
-            w.name: WorkerRunner(w, repo, bus, settings, self.relay.wake, self.database, self.beats)
+            w.name: WorkerRunner(w, repo, bus, settings, repo.written.note, self.database, self.beats)
             for w in workers
         }
         self.refused = asyncio.Event()
@@ -96,8 +96,7 @@ class Supervisor:
             runner.end()
         await self._finish(self._lives, grace)
         try:
-            for runner in self.runners.values():
-                await runner.beat()
+            await asyncio.gather(*(runner.beat() for runner in self.runners.values()))
         finally:
             await self._finish(self._services, 0)
             await self.beats.close()

@@ -28,12 +28,13 @@ class Job:
 
     With a ``lease`` only one engine on a database runs it at a time. ``by_data`` marks jobs that
     also run once when an engine works until idle. ``due`` asks whether there is anything to do, before the lease
-    is taken: taking and giving it back are two commits.
+    is taken: taking and giving it back are two commits. Where ``due`` says no, or ``run`` returns False, there is
+    nothing to do until a row is written: the job is not run before that.
     """
 
     name: str
     interval_s: float
-    run: Callable[[BaseRepository, BaseBus], Awaitable[None]]
+    run: Callable[[BaseRepository, BaseBus], Awaitable[bool | None]]
     lease: str | None = None
     by_data: bool = False
     due: Callable[[BaseRepository], Awaitable[object]] | None = None

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
 
 _log = get_logger(__name__)
+FLEET_LOOK_S = 2.0
+"""Seconds between looks for the first decoy of a fleet, which takes longer than that to start."""
 _TOTALS = {
     "files": "files", "bytes_behind": "bytes_behind", "lines_read": "lines", "lines_refused": "refused",
     "lines_cut": "cut", "lines_unknown": "unknown", "lines_bad_utf8": "bad_utf8", "lines_repeated": "repeated",
@@ -125,7 +127,7 @@ class SensorsWorker(Worker):
     async def _fleet(self) -> None:
         """Waits for the first decoy of a fleet, then reads the logs of all of them."""
         while not self._fleet_due():  # noqa: ASYNC110  a directory that another worker makes
-            await asyncio.sleep(self._settings.sensor.poll_s)
+            await asyncio.sleep(FLEET_LOOK_S)
         if not self._fleet_read:
             self._make(SensorSpec(kind="opencanary", path=self._settings.fleet_logs_dir))
             self._fleet_read = True

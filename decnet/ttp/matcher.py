@@ -6,10 +6,11 @@ events judged with one index is judged by one set of rules.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import re2
 
@@ -23,6 +24,7 @@ from decnet.ttp.lifter_registry import known_kinds
 from decnet.ttp.rules import CompiledRule
 from decnet.ttp.windows import Correlation, Mark, value_of
 
+T = TypeVar("T")
 _MAX_DEPTH = 8
 _REMEMBERED_CHARS = 1000
 LINES_KEPT = 4096
@@ -79,16 +81,17 @@ class Failures:
 class KindIndex:
     """The rules of one source kind behind one pass over all their patterns.
 
-    Patterns with a literal go into one ``re2.Filter``. The few without would each be searched on their
+    Patterns with a literal go into few instances of ``re2.Filter``. The few without would each be searched on their
     own; small sets of them cost a fifth of that (tests/bench). One set of all patterns does not do:
     its automaton grows without end on varied text, to 200 us a line and seconds on 100 kB.
     """
 
-    def __init__(self, kind: str, rules: Iterable[CompiledRule]) -> None:
+    def __init__(self, kind: str, rules: Iterable[CompiledRule], most: int = sys.maxsize) -> None:
+        """``most`` patterns are compiled in one call."""
         self.rules = tuple(r for r in rules if r.condition is not None)
         self._always: list[int] = []
-        self._filter = re2.Filter()
-        self._owner: list[int] = []
+        self._filters: list[tuple[Any, list[int]]] = []
+        """Filters, each with the rules of its patterns."""
         self._sets: list[_SmallSet] = []
         patterns: list[tuple[str, int]] = []
         for number, rule in enumerate(self.rules):
@@ -98,19 +101,16 @@ class KindIndex:
             else:
                 patterns += [(pattern, number) for pattern in found]
         if patterns:
-            self._build(patterns)
+            self._build(patterns, most)
 
-    def _build(self, patterns: Sequence[tuple[str, int]]) -> None:
+    def _build(self, patterns: Sequence[tuple[str, int]], most: int) -> None:
         bare = _without_literal([pattern for pattern, _ in patterns])
         loose = [patterns[i] for i in sorted(bare)]
         for i in range(0, len(loose), _SET_SIZE):
             self._sets.append(_SmallSet(loose[i : i + _SET_SIZE]))
-        for i, (pattern, number) in enumerate(patterns):
-            if i not in bare:
-                self._filter.Add(pattern, options())
-                self._owner.append(number)
-        if self._owner:
-            self._filter.Compile()
+        for piece in _pieces([one for i, one in enumerate(patterns) if i not in bare], most):
+            owner = [number for _, number in piece]
+            self._filters.append((_filter_of(pattern for pattern, _ in piece), owner))
 
     def candidates(self, text: str) -> Sequence[CompiledRule]:
         """The rules that may hold for an event with this text, in rule order."""
@@ -122,9 +122,7 @@ class KindIndex:
 
     def numbers(self, text: str) -> Set[int]:
         """Which rules may hold for this text; texts of one event may be asked for one by one."""
-        owner = self._owner
-        matched = (self._filter.Match(text) or ()) if owner else ()
-        numbers = {owner[i] for i in matched}
+        numbers = {owner[i] for found, owner in self._filters for i in found.Match(text) or ()}
         for small in self._sets:
             numbers.update(small.owners_in(text))
         numbers.update(self._always)
@@ -132,6 +130,24 @@ class KindIndex:
 
 
 _SET_SIZE = 16
+FILTER_SIZE = 400
+"""Patterns that an engine compiles in one call at most: it keeps every other thread from running, the event loop's too,
+for some 12 ms. All patterns in one take 40 ms; each filter more costs a line that is not remembered 4 us.
+"""
+
+
+def _pieces(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """As few of about the same size as there may be."""
+    count = -(-len(items) // most)
+    return (items[i::count] for i in range(count))
+
+
+def _filter_of(patterns: Iterable[str]) -> Any:
+    found = re2.Filter()
+    for pattern in patterns:
+        found.Add(pattern, options())
+    found.Compile()
+    return found
 
 
 class _SmallSet:
@@ -168,12 +184,10 @@ def _without_literal(patterns: Sequence[str]) -> set[int]:
     """The patterns that a filter must try on every text."""
     told = {pattern: _HAS_LITERAL.get(pattern) for pattern in patterns}
     if unknown := [pattern for pattern, has in told.items() if has is None]:
-        probe = re2.Filter()
-        for pattern in unknown:
-            probe.Add(pattern, options())
-        probe.Compile()
-        bare = set(probe.Match("", True) or ())
-        fresh = {pattern: number not in bare for number, pattern in enumerate(unknown)}
+        fresh: dict[str, bool] = {}
+        for piece in _pieces(unknown, FILTER_SIZE):
+            bare = set(_filter_of(piece).Match("", True) or ())
+            fresh |= {pattern: number not in bare for number, pattern in enumerate(piece)}
         told |= fresh
         if len(_HAS_LITERAL) > _MAX_TOLD:
             _HAS_LITERAL.clear()
@@ -184,11 +198,12 @@ def _without_literal(patterns: Sequence[str]) -> set[int]:
 class RuleIndex:
     """All rules by source kind; entries are replaced by building a new index, never edited."""
 
-    def __init__(self, rules: Iterable[CompiledRule] = ()) -> None:
+    def __init__(self, rules: Iterable[CompiledRule] = (), *, most: int = sys.maxsize) -> None:
+        """``most`` patterns are compiled in one call; whoever runs an event loop has FILTER_SIZE of them."""
         self.rules: tuple[CompiledRule, ...] = tuple(sorted(rules, key=lambda r: r.rule_id))
         self.by_id: Mapping[str, CompiledRule] = {r.rule_id: r for r in self.rules}
         kinds = {kind for rule in self.rules for kind in rule.applies_to}
-        self._kinds = {k: KindIndex(k, (r for r in self.rules if k in r.applies_to)) for k in kinds}
+        self._kinds = {k: KindIndex(k, (r for r in self.rules if k in r.applies_to), most) for k in kinds}
         self._lifters = _by_lifter(self.rules)
         self._adjusting = _adjusting(self.rules)
         self._told = {r.rule_id for r in self.rules if "command" in r.applies_to and reads_context(r)}

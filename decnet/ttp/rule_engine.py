@@ -19,7 +19,7 @@ from decnet.ttp.evidence import MAX_TEXT, checked_evidence
 from decnet.ttp.lifter_registry import Finding, Lift, adjusted
 from decnet.ttp.lifting import lifts
 from decnet.ttp.masking import concealed
-from decnet.ttp.matcher import Failures, Hit, RuleIndex
+from decnet.ttp.matcher import FILTER_SIZE, Failures, Hit, RuleIndex
 from decnet.ttp.remembered import Remembered
 from decnet.ttp.replacing import Better, knowing_better, standing
 from decnet.ttp.rules import DEFAULT_STATE, CompiledRule, Emit, RuleState
@@ -72,7 +72,7 @@ class Snapshot(NamedTuple):
     @classmethod
     def of(cls, rules: Iterable[CompiledRule], states: Mapping[str, RuleState]) -> Snapshot:
         """A snapshot of rules and states."""
-        index = RuleIndex(rules)
+        index = RuleIndex(rules, most=FILTER_SIZE)
         return cls(index, dict(states), Remembered(index))
 
 

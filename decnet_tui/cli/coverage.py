@@ -59,7 +59,7 @@ def coverage_rows(rules: Iterable[CompiledRule], known: Catalogue) -> list[dict[
 
 def coverage_layer(rules: Iterable[CompiledRule], known: Catalogue) -> dict[str, Any]:
     """A Navigator layer whose scores are numbers of rules and whose comments name them."""
-    from decnet.export.navigator import LayerRow, navigator_layer
+    from decnet.export.navigator import LayerRow, navigator_layer, seen_in
 
     rows: list[LayerRow] = [
         {
@@ -75,7 +75,7 @@ def coverage_layer(rules: Iterable[CompiledRule], known: Catalogue) -> dict[str,
         for emit in rule.emits
     ]
     layer = navigator_layer(
-        rows, name="decnet-tui rules", description="What the rules can name.", catalogue=known
+        seen_in(rows), name="decnet-tui rules", description="What the rules can name.", catalogue=known
     )
     by_technique = covered(rules)
     for cell in layer["techniques"]:

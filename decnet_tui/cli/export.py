@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
@@ -21,11 +25,15 @@ from decnet_tui.linkedrows import identity_meant, whose_rows
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
     from decnet.db.repository.conditions import Whose
-    from decnet.db.rows.lists import ListedTag, TagCount
-    from decnet.export.known import ExportPlace, Known
+    from decnet.db.rows.linking import ListedCampaign
+    from decnet.export import Known, OneKnown
+    from decnet.export.known import ExportPlace
+    from decnet.export.tables import Pair
     from decnet.intel.places import Places
 
 Format = Literal["navigator", "stix", "csv", "jsonl"]
+MOST_KNOWN = 20_000
+"""Attackers that stay known from page to page: what many of them amount to would fill the memory."""
 
 
 def export(
@@ -60,55 +68,139 @@ def export(
             whose = await whose_rows(repo, places, where, campaign, ignored)
             if identity is not None:
                 whose = whose._replace(identity=(await identity_meant(repo, identity))[0])
-            if what == "navigator":  # counts alone: the tags themselves would take a hundred times as long
-                counts = await repo.tag_counts(moment, attacker, ignored, whose=whose)
-                known = await _known(repo, places, counts, ignored)
-                _write(output, _layer(counts, known, _about(asked)))
-                return sum(row["tags"] for row in counts)
-            rows = await _rows(repo, moment, attacker, whose, ignored)
-            known = await _known(repo, places, rows, ignored)
-            if what == "stix":
-                hosts = await repo.hosts_by_attacker(sorted(_attackers(rows)), ignored)
-                known = known._replace(hosts=hosts)
-        _write(output, _pieces(what, rows, known))
-        return len(rows)
+            tags = Asked(moment, attacker, ignored, whose)
+            with _target(output) as write:
+                if what == "navigator":
+                    return await _layer(repo, places, tags, _about(asked), write)
+                if what == "stix":
+                    return await _bundle(repo, places, tags, write)
+                with _uncollected():
+                    return await _table(repo, places, tags, what, write)
 
     count = common.run(main)
     if str(output) != "-":
         typer.echo(f"{count} tags to {output}", err=True)
 
 
-async def _rows(
-    repo: BaseRepository, since: Any, attacker: str | None, whose: Whose, ignored: bool
-) -> list[ListedTag]:
-    """Tags with their technique's name."""
+class Asked(NamedTuple):
+    """Which tags."""
+
+    since: datetime | None
+    attacker: str | None
+    ignored: bool
+    whose: Whose
+
+
+Write = Callable[[str], object]
+
+
+async def _layer(repo: BaseRepository, places: Places, asked: Asked, about: str, write: Write) -> int:
+    """A layer of counts: the tags themselves would take a hundred times as long."""
+    from decnet.export import navigator_layer, seen_counted
+
+    since, attacker, ignored, whose = asked
+    counted = await repo.tag_counts(since, attacker, ignored, whose=whose)
+    addresses = await repo.addresses_of_attackers(
+        {one.attacker_uuid for one in counted.ones if one.attacker_uuid}
+    )
+    joined = {one.who for one in counted.ones if one.who != one.attacker_uuid}
+    known = await _known(repo, places, addresses, joined)
+    known = known._replace(campaigns=await _campaigns(repo, known, ignored))
+    layer = navigator_layer(seen_counted(counted, addresses), description=about, beside=known)
+    write(json.dumps(layer, indent=1) + "\n")
+    return sum(counted.tags.values())
+
+
+async def _bundle(repo: BaseRepository, places: Places, asked: Asked, write: Write) -> int:
+    """A bundle stands in memory as a whole: what is in it depends on all tags."""
+    from decnet.export import stix_bundle
+
+    since, attacker, ignored, whose = asked
+    tags = await repo.list_tags(since=since, attacker=attacker, limit=0, ignored=ignored, whose=whose)
+    addresses = {tag["attacker_uuid"]: tag["attacker_ip"] for tag in tags if tag["attacker_uuid"]}
+    known = await _known(
+        repo, places, addresses, {tag["identity_uuid"] for tag in tags if tag["identity_uuid"]}
+    )
+    hosts = await repo.hosts_by_attacker(sorted(addresses), ignored)
+    known = known._replace(campaigns=await _campaigns(repo, known, ignored), hosts=hosts)
+    write(stix_bundle(tags, known) + "\n")
+    return len(tags)
+
+
+async def _table(
+    repo: BaseRepository, places: Places, asked: Asked, what: Literal["csv", "jsonl"], write: Write
+) -> int:
+    """Tags a page at a time; what is known of an attacker is looked up with the first page that names it."""
     from decnet.attack.catalogue import load_catalogue
+    from decnet.db.rows.lists import TAG_COLUMNS
+    from decnet.export import csv_cells, csv_head, csv_page, json_page
 
     name = load_catalogue().name
-    tags = await repo.list_tags(since=since, attacker=attacker, limit=0, ignored=ignored, whose=whose)
-    return [{**tag, "technique_name": name(tag["sub_technique_id"] or tag["technique_id"])} for tag in tags]
+    named = itemgetter(TAG_COLUMNS.index("attacker_uuid"), TAG_COLUMNS.index("identity_uuid"))
+    since, attacker, ignored, whose = asked
+    beside: dict[Pair, OneKnown] = {}
+    cells: dict[Pair, tuple[str, str]] = {}
+    count = 0
+    if what == "csv":
+        write(csv_head())
+    async with aclosing(repo.tag_pages(since, attacker, ignored, whose=whose)) as pages:
+        async for page in pages:
+            if len(beside) > MOST_KNOWN:
+                beside.clear()
+                cells.clear()
+            new = await _beside(repo, places, set(map(named, page)) - beside.keys())
+            beside |= new
+            if what == "csv":
+                cells |= {pair: csv_cells(pair[0], one) for pair, one in new.items()}
+                write(csv_page(page, cells, name))
+            else:
+                write("".join(json_page(page, beside, name)))
+            count += len(page)
+    return count
+
+
+async def _beside(repo: BaseRepository, places: Places, pairs: Collection[Pair]) -> dict[Pair, OneKnown]:
+    """What is known of attackers with the identities that their tags name."""
+    from decnet.export import one_known
+
+    attackers = sorted({attacker for attacker, _ in pairs if attacker})
+    addresses = await repo.addresses_of_attackers(attackers)
+    owners = await repo.identities_now(attackers)
+    alone = await repo.canonical_identities(
+        {identity for attacker, identity in pairs if identity and not attacker}
+    )
+    now = {
+        (attacker, identity): owners.get(attacker or "")
+        or (identity if attacker else alone.get(identity or ""))
+        for attacker, identity in pairs
+    }
+    known = await _known(repo, places, addresses, {identity for identity in now.values() if identity})
+    return {pair: one_known(pair[0], addresses.get(pair[0] or ""), now[pair], known) for pair in pairs}
 
 
 async def _known(
-    repo: BaseRepository, places: Places, rows: Sequence[ListedTag] | Sequence[TagCount], ignored: bool
+    repo: BaseRepository, places: Places, addresses: Mapping[str, str | None], identities: Collection[str]
 ) -> Known:
-    """Where the addresses of some tags are, their identities and campaigns."""
-    from decnet.db.repository.conditions import Whose
+    """Where attackers (with their addresses) are and of which campaigns, and some identities."""
     from decnet.export import Known
 
-    attackers = sorted(_attackers(rows))
-    named = await repo.campaigns_by_attacker(attackers)
-    listed = await repo.list_campaigns(limit=0, ignored=ignored, whose=Whose(attackers)) if named else []
+    named = await repo.campaigns_by_attacker(sorted(addresses))
     return Known(
-        {ip: _place(places, ip) for ip in {row["attacker_ip"] for row in rows} if ip},
-        await repo.identities_by_id([row["identity_uuid"] for row in rows if row["identity_uuid"]]),
-        {one["campaign_uuid"]: one for one in listed},
+        {ip: _place(places, ip) for ip in set(addresses.values()) if ip},
+        await repo.identities_by_id(sorted(identities)),
+        {},
         {uuid: [one["campaign_uuid"] for one in some] for uuid, some in named.items()},
     )
 
 
-def _attackers(rows: Sequence[ListedTag] | Sequence[TagCount]) -> set[str]:
-    return {row["attacker_uuid"] for row in rows if row["attacker_uuid"]}
+async def _campaigns(repo: BaseRepository, known: Known, ignored: bool) -> dict[str, ListedCampaign]:
+    """The campaigns of the attackers that are in any."""
+    from decnet.db.repository.conditions import Whose
+
+    if not known.by_attacker:
+        return {}
+    listed = await repo.list_campaigns(limit=0, ignored=ignored, whose=Whose(sorted(known.by_attacker)))
+    return {one["campaign_uuid"]: one for one in listed}
 
 
 def _place(places: Places, ip: str) -> ExportPlace:
@@ -126,35 +218,30 @@ def _about(asked: Mapping[str, object]) -> str:
     return ", ".join(parts if asked["since"] else [*parts, "all that is stored"])
 
 
-def _layer(counts: Sequence[TagCount], known: Known, about: str) -> list[str]:
-    from decnet.export import navigator_layer
-    from decnet.export.navigator import LayerRow
-
-    rows = cast("Sequence[LayerRow]", counts)
-    return [json.dumps(navigator_layer(rows, description=about, beside=known), indent=1), "\n"]
-
-
-def _pieces(what: Format, rows: list[ListedTag], known: Known) -> Iterable[str]:
-    from decnet.export import csv_lines, json_lines, stix_bundle
-
-    if what == "csv":
-        return csv_lines(rows, known)
-    if what == "jsonl":
-        return json_lines(rows, known)
-    return [stix_bundle(rows, known), "\n"]
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Rows of pages are tuples by the million that make no ring: to look for one takes a fifth of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
-def _write(output: Path, pieces: Iterable[str]) -> None:
-    """Writes beside the file and renames: a full disk leaves the old file as it was. Raises ExportError."""
+@contextmanager
+def _target(output: Path) -> Iterator[Write]:
+    """What takes the text: written beside the file and renamed, so a full disk leaves the old one. Raises ExportError."""
     if str(output) == "-":
-        sys.stdout.writelines(pieces)
+        yield sys.stdout.write
         return
     draft = output.with_name(f".{output.name}.{os.getpid()}")
     try:
         with os.fdopen(
             os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
         ) as file:
-            file.writelines(pieces)
+            yield file.write
         draft.replace(output)
     except OSError as error:
         raise ExportError(f"{output} cannot be written: {error.strerror}") from error

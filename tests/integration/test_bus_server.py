@@ -136,6 +136,65 @@ async def test_vanished_stream_and_consumer_are_made_again(server: EmbeddedServe
     await bus.close()
 
 
+async def test_what_goes_away_while_a_consumer_waits_long_is_noticed_soon(server: EmbeddedServer) -> None:
+    bus = NatsBus(server.url, token=server.token, settings=SETTINGS)
+    await bus.connect()
+    consumer = await bus.consume("ttp", [ENDED])
+    _, js = await bus._ready()
+    ways = (
+        lambda: js.delete_consumer(SETTINGS.stream, "ttp"),
+        lambda: js.delete_stream(SETTINGS.stream),
+        lambda: asyncio.sleep(0, os.kill(server.pid or 0, signal.SIGKILL)),
+    )
+    for number, gone in enumerate(ways):
+        waits = asyncio.create_task(consumer.fetch(5, 60.0))
+        await asyncio.sleep(0.2)
+        await gone()
+        async with asyncio.timeout(5):
+            await asyncio.gather(waits, return_exceptions=True)
+        await stored(bus, [Event(topic=ENDED, payload={}, id=f"e{number}")])
+        async with asyncio.timeout(10):
+            while not await fetched(consumer):
+                pass
+    await bus.close()
+
+
+async def fetched(consumer: Consumer) -> int:
+    """How many events there are now; none while the bus is away."""
+    try:
+        found = await consumer.fetch(5, 0.5)
+    except BusUnavailable:
+        await asyncio.sleep(0.1)
+        return 0
+    for one in found:
+        await one.ack()
+    return len(found)
+
+
+async def test_a_server_that_hangs_is_no_server_that_has_nothing(server: EmbeddedServer) -> None:
+    """Its connections stand, and the request may wait for a minute."""
+    bus = NatsBus(server.url, token=server.token, settings=SETTINGS)
+    await bus.connect()
+    consumer = await bus.consume("ttp", [ENDED])
+    waits = asyncio.create_task(consumer.fetch(5, 60.0))
+    await asyncio.sleep(0.2)
+    pid = server.pid
+    assert pid is not None
+    began = time.monotonic()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(BusUnavailable, match="does not answer"):
+            await waits
+        assert time.monotonic() - began < 5.0
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await stored(bus, [Event(topic=ENDED, payload={}, id="e1")])
+    async with asyncio.timeout(10):
+        while not await fetched(consumer):
+            pass
+    await bus.close()
+
+
 async def test_purge_leaves_what_is_unread(server: EmbeddedServer) -> None:
     bus = NatsBus(server.url, token=server.token, settings=SETTINGS)
     await bus.connect()

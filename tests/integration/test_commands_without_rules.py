@@ -54,7 +54,7 @@ def beat(**more: Any) -> dict[str, Any]:
 def _stored(data: Path, payload: dict[str, Any]) -> None:
     async def write() -> None:
         repo = await BaseRepository.open(await migrated(data / "decnet.sqlite"))
-        await repo.heartbeat_write("ttp", payload)
+        await repo.heartbeats_write({"ttp": payload})
         await repo.close()
 
     asyncio.run(write())

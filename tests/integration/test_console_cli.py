@@ -35,7 +35,7 @@ def data(tmp_path: Path) -> Path:
     async def fill() -> None:
         repo = await BaseRepository.open(f"sqlite:///{tmp_path / 'decnet.sqlite'}")
         await filled(repo, time.time())
-        await repo.heartbeat_write("sensors", {"state": "ok", "ts": time.time(), "sensors": SENSORS})
+        await repo.heartbeats_write({"sensors": {"state": "ok", "ts": time.time(), "sensors": SENSORS}})
 
         await repo.close()
 
@@ -46,7 +46,7 @@ def data(tmp_path: Path) -> Path:
 async def _engine_beats(data: Path) -> None:
     """An engine runs that keeps its rules in the database."""
     repo = await BaseRepository.open(f"sqlite:///{data / 'decnet.sqlite'}")
-    await repo.heartbeat_write("ttp", {"state": "ok", "ts": time.time(), "rule_store": "database"})
+    await repo.heartbeats_write({"ttp": {"state": "ok", "ts": time.time(), "rule_store": "database"}})
     await repo.close()
 
 
@@ -85,9 +85,8 @@ def test_ages_are_told_as_people_do(data: Path) -> None:
     async def beat() -> None:
         repo = await BaseRepository.open(f"sqlite:///{data / 'decnet.sqlite'}")
         sensor = {**SENSORS[0], "state": "ok", "last_line_ts": time.time() - 192}
-        await repo.heartbeat_write(
-            "sensors", {"worker": "sensors", "state": "ok", "ts": time.time() - 192, "sensors": [sensor]}
-        )
+        beat = {"worker": "sensors", "state": "ok", "ts": time.time() - 192, "sensors": [sensor]}
+        await repo.heartbeats_write({"sensors": beat})
         await repo.close()
 
     asyncio.run(beat())

@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from decnet.db import engine
-from decnet.db.blocked import SOMEBODY, holder, sqlite_blocker
+from decnet.db.blocked import SOMEBODY, SqliteLook, holder
 from decnet.db.engine import Database
 from decnet.db.repository import BaseRepository
 from decnet.errors import DatabaseError
@@ -69,7 +69,7 @@ async def test_our_own_transaction_is_no_trouble(tmp_path: Path) -> None:
         async with repo.db.write() as session:
             await session.execute(text("SELECT 1"))
             assert await repo.db.blocked_by(0.05) == ""
-            assert sqlite_blocker(repo.db.path, 0.05).startswith(f"process {os.getpid()} ")  # type: ignore[arg-type]
+            assert SqliteLook(repo.db.path).blocker(0.05).startswith(f"process {os.getpid()} ")  # type: ignore[arg-type]
         with held(repo.db.path) as pid:  # type: ignore[arg-type]
             assert await repo.db.blocked_by(0.05) == "", "nobody looks when our own writers got through"
             assert str(pid) in await repo.db.blocked_by(0.05), "it is over"
@@ -81,12 +81,12 @@ async def test_a_transaction_of_our_own_that_ends_during_the_look_is_no_trouble(
     async with open_repo("sqlite", tmp_path) as repo:
         loop, begun, looked = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
-        def late(_path: Path, _patience: float) -> str:
+        def late(_patience: float) -> str:
             loop.call_soon_threadsafe(begun.set)
             assert looked.wait(10)
             return "somebody"
 
-        monkeypatch.setattr("decnet.db.engine.sqlite_blocker", late)
+        monkeypatch.setattr(repo.db._look, "blocker", late)
         async with repo.db.write() as session:
             await session.execute(text("SELECT 1"))
             look = asyncio.create_task(repo.db.blocked_by(0.05))
@@ -104,10 +104,10 @@ async def test_a_writer_that_gives_up_names_it_too(tmp_path: Path, monkeypatch: 
 
 
 def test_a_file_that_is_none_blocks_nobody(tmp_path: Path) -> None:
-    assert sqlite_blocker(tmp_path / "none.sqlite", 0.0) == ""
+    assert SqliteLook(tmp_path / "none.sqlite").blocker(0.0) == ""
     assert not (tmp_path / "none.sqlite").exists(), "looking makes nothing"
     (tmp_path / "text").write_text("no database at all, only some text that is long enough" * 20)
-    assert sqlite_blocker(tmp_path / "text", 0.0) == ""
+    assert SqliteLook(tmp_path / "text").blocker(0.0) == ""
 
 
 def test_a_system_that_does_not_tell_leaves_somebody(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ async def test_a_table_locked_on_the_server_is_named(tmp_path: Path) -> None:
             async with other.transaction():
                 await other.execute("LOCK TABLE worker_heartbeat IN ACCESS EXCLUSIVE MODE")
                 pid = other.get_server_pid()
-                waiting = asyncio.create_task(repo.heartbeat_write("ttp", {}))
+                waiting = asyncio.create_task(repo.heartbeats_write({"ttp": {}}))
                 assert await repo.db.blocked_by(0.0) == f"process {pid} of the server (a stranger)"
                 assert await repo.db.blocked_by(60.0) == "", "not for long yet"
             await waiting
@@ -157,11 +157,11 @@ async def test_a_row_locked_on_the_server_is_named_once_somebody_waits(tmp_path:
         repo = await BaseRepository.open(url)
         other = await _stranger(url)
         try:
-            await repo.heartbeat_write("ttp", {})
+            await repo.heartbeats_write({"ttp": {}})
             async with other.transaction():
                 await other.execute("SELECT * FROM worker_heartbeat FOR UPDATE")
                 assert await repo.db.blocked_by(0.0) == ""
-                waiting = asyncio.create_task(repo.heartbeat_write("ttp", {}))
+                waiting = asyncio.create_task(repo.heartbeats_write({"ttp": {}}))
                 who = ""
                 while not who:
                     who = await repo.db.blocked_by(0.0)

@@ -390,7 +390,7 @@ async def test_the_queue_of_work_outside_the_outbox(
         await repo.dead_letter_add("many", "t", "r", n, b"")
     assert len(await repo.dead_letters()) == 100
     for worker, state in (("b", "up"), ("a", "up"), ("b", "down")):
-        await repo.heartbeat_write(worker, {"state": state})
+        await repo.heartbeats_write({worker: {"state": state}})
         clock.now += timedelta(seconds=1)
     beats = await repo.heartbeats()
     assert [(row["worker"], row["payload"]["state"]) for row in beats] == [("a", "up"), ("b", "down")]

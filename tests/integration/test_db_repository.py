@@ -151,7 +151,7 @@ async def test_lease_has_one_owner(repo: BaseRepository) -> None:
 
 async def test_heartbeats_and_checkpoints(repo: BaseRepository) -> None:
     for state in ("running", "paused"):
-        await repo.heartbeat_write("ttp", {"state": state})
+        await repo.heartbeats_write({"ttp": {"state": state}})
     (row,) = await repo.heartbeats()
     assert row["payload"] == {"state": "paused"}
     assert await repo.checkpoint_load("cowrie:x") is None

@@ -17,7 +17,7 @@ from decnet.attribution.regrouped import follow
 from decnet.attribution.worker import AttributionWorker, fired_alerts, tick_multi_actor
 from decnet.bus.base import Event
 from decnet.db.repository import BaseRepository
-from decnet.export import navigator_layer
+from decnet.export import navigator_layer, seen_in
 from decnet.ids import attacker_id, identity_id
 from decnet.runtime.worker import Transaction, TxBus
 from decnet_tui.cli.main import app
@@ -137,7 +137,7 @@ async def actors(repo: BaseRepository) -> set[int]:
     """How many actors the matrix and the exports count."""
     rows = await repo.list_tags(limit=0)
     catalogue = load_catalogue()
-    layer = navigator_layer(rows, name="n", description="d", catalogue=catalogue)
+    layer = navigator_layer(seen_in(rows), name="n", description="d", catalogue=catalogue)
     (comment,) = {cell["comment"] for cell in layer["techniques"] if "comment" in cell}
     (count,) = await repo.technique_counts()
     return {count["actors"], int(comment.split(" tags of ")[1].split(" ")[0])}

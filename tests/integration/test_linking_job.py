@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -370,6 +371,45 @@ async def test_the_lease_is_renewed_at_a_third_of_its_time_and_given_back(
         assert await repo.lease_acquire(link_job.LEASE, "another", 5.0)
         await job.run(repo)
         assert job.mine is False
+
+
+async def test_who_links_keeps_its_lease_while_there_is_nothing_to_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_repo("sqlite", tmp_path) as repo:
+        job, asked = LinkJob(Settings()), list[str]()
+        job.ttl = 0.3
+        acquire = repo.lease_acquire
+
+        async def noted(name: str, owner: str, ttl_s: float) -> bool:
+            asked.append(name)
+            return await acquire(name, owner, ttl_s)
+
+        monkeypatch.setattr(repo, "lease_acquire", noted)
+        keeper = asyncio.create_task(job.keep(repo))
+        await asyncio.sleep(0.35)
+        assert asked == [], "whoever does not link keeps nothing"
+        await job.run(repo)
+        await asyncio.sleep(1.0)
+        assert 3 <= len(asked) <= 12
+        assert not await acquire(link_job.LEASE, "another", 5.0), "it would have run out"
+        keeper.cancel()
+        await asyncio.sleep(0.4)
+        assert await acquire(link_job.LEASE, "another", 5.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_run_says_whether_anything_is_left_to_do(kind: str, tmp_path: Path) -> None:
+    async with open_repo(kind, tmp_path) as repo:
+        job = LinkJob(Settings())
+        assert await job.run(repo) is False
+        await recorded(repo, events_of(BY_NAME["key_trio"]["lines"], tmp_path))
+        assert await job.run(repo) is False
+        assert await repo.link_due_count() == 0
+        await job.leave(repo)
+        assert await repo.lease_acquire(link_job.LEASE, "another", 60.0)
+        assert await job.run(repo) is True, "the other one may go"
+        assert await LinkJob(Settings(linking={"enabled": False})).run(repo) is False
 
 
 async def test_rows_that_contradict_each_other_are_made_anew_and_that_is_told(tmp_path: Path) -> None:

@@ -138,10 +138,10 @@ async def test_dead_letters_and_failures_are_counted_by_worker_and_event(repo: B
 
 
 async def test_heartbeats_and_checkpoints_replace_their_own_row(repo: BaseRepository) -> None:
-    await repo.heartbeat_write("ttp", {"n": 1})
-    await repo.heartbeat_write("attribution", {"n": 2})
+    await repo.heartbeats_write({"ttp": {"n": 1}})
+    await repo.heartbeats_write({"attribution": {"n": 2}})
     (_, before) = [row["ts"] for row in await repo.heartbeats()]
-    await repo.heartbeat_write("ttp", {"n": 3})
+    await repo.heartbeats_write({"ttp": {"n": 3}})
     rows = await repo.heartbeats()
     assert [(row["worker"], row["payload"]) for row in rows] == [("attribution", {"n": 2}), ("ttp", {"n": 3})]
     assert rows[1]["ts"] > before

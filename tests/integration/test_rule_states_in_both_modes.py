@@ -78,7 +78,7 @@ class Host:
             "pid": os.getpid(),
             "host": socket.gethostname(),
         }
-        await self.repo.heartbeat_write("ttp", {**payload, **self.store.where(), **more})
+        await self.repo.heartbeats_write({"ttp": {**payload, **self.store.where(), **more}})
 
     @asynccontextmanager
     async def engine(self, *, loaded: bool = True) -> AsyncIterator[RuleStore]:

@@ -593,8 +593,50 @@ async def test_looking_at_rows_goes_on_after_a_database_that_was_away(
     seen = pauses(monkeypatch, 3)
     with pytest.raises(_Stop):
         await store.tail_db(0.25)
-    assert seen == [0.25] * 3
+    assert seen == [0.125] * 3, "and as long for a commit of somebody else"
     assert heard.take() == [("state", "X1"), ("state", "X1")], "taken over, then ended"
+
+
+async def test_rows_to_which_nobody_writes_are_not_read_and_states_end_all_the_same(
+    lite: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, heard = await opened(lite)
+    real, calls = lite.repo.rule_changes_since, [0]
+
+    async def since(seq: int) -> Sequence[Any]:
+        calls[0] += 1
+        return await real(seq)
+
+    monkeypatch.setattr(lite.repo, "rule_changes_since", since)
+    task = asyncio.create_task(store.tail_db(0.02))
+    await asyncio.sleep(0.3)
+    assert calls == [2], "once at its beginning, and once since the first look for commits cannot compare"
+    soon = datetime.now(UTC) + timedelta(seconds=0.3)
+    await lite.repo.rule_state_set("X1", state="disabled", expires_at=soon)
+    await asyncio.sleep(0.1)
+    assert heard.take() == [("state", "X1")]
+    assert calls == [3]
+    await asyncio.sleep(0.5)
+    assert heard.take() == [("state", "X1")], "its time is over"
+    calls[0] = 0
+    await asyncio.sleep(0.2)
+    assert calls == [0]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_rows_that_another_hand_changed_are_made_those_of_the_files_soon(shared: Stores) -> None:
+    async with shared.running() as (store, _):
+        await asyncio.sleep(
+            1.5
+        )  # the files were looked at once more when their watch began, and will not be soon
+        await define_rule(shared.repo, "X1", 7, "n", rule("X1", 7), "elsewhere.yaml", None)
+        async with asyncio.timeout(3):
+            while True:
+                rows = {row["rule_id"]: row for row in await shared.repo.rule_definitions()}
+                if rows["X1"]["file"] == str(shared.rules / "X1.yaml") and versions(store)["X1"] == 1:
+                    break
+                await asyncio.sleep(0.02)
 
 
 async def test_files_are_fed_after_each_hint_by_who_holds_the_lease_and_an_outage_ends_nothing(
@@ -618,10 +660,13 @@ async def test_files_are_fed_after_each_hint_by_who_holds_the_lease_and_an_outag
 
     monkeypatch.setattr(store.fs, "hints", hints)
     monkeypatch.setattr(store.fs, "debounce_s", 0.0)
+    monkeypatch.setattr(store.fs, "rescan_s", 0.01)
     await store._follow_files()
     assert turns == ["away", "fed", "not ours"]
     assert versions(store)["X1"] == 3
-    assert [kind for kind, _ in heard.take()] == ["definition"]
+    assert [kind for kind, _ in heard.take()] == ["definition"] * 2, (
+        "what was away is tried again without a hint"
+    )
 
 
 async def test_who_listens_no_more_gets_nothing_more(made: Stores) -> None:

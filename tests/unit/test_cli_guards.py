@@ -8,7 +8,7 @@ import os
 import signal
 import stat
 from collections import namedtuple
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -567,6 +567,12 @@ def test_options_that_go_together(started: list[str], tmp_path: Path, words: lis
 # --- exports
 
 
+def written(target: Path, pieces: Iterable[str]) -> None:
+    with exporting._target(target) as write:
+        for piece in pieces:
+            write(piece)
+
+
 def test_an_export_is_private_and_replaces_the_old_file_in_one_step(tmp_path: Path) -> None:
     target = tmp_path / "tags.csv"
     target.write_text("old")
@@ -579,7 +585,7 @@ def test_an_export_is_private_and_replaces_the_old_file_in_one_step(tmp_path: Pa
         assert stat.S_IMODE(draft.stat().st_mode) == 0o600
         yield "\n"
 
-    exporting._write(target, pieces())
+    written(target, pieces())
     assert target.read_text() == "new\n"
     assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert [p.name for p in tmp_path.iterdir()] == ["tags.csv"]
@@ -600,7 +606,7 @@ def test_an_export_that_fails_leaves_the_old_file_and_nothing_else(
 
     wanted = ExportError if isinstance(error, OSError) else type(error)
     with pytest.raises(wanted):
-        exporting._write(target, pieces())
+        written(target, pieces())
     assert target.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["tags.csv"]
 
@@ -612,11 +618,11 @@ def test_an_export_goes_through_no_link_and_to_no_folder(tmp_path: Path) -> None
     target.symlink_to(outside)
     (tmp_path / f".tags.csv.{os.getpid()}").symlink_to(outside)
     with pytest.raises(ExportError, match="File exists"):
-        exporting._write(target, ["x"])
-    exporting._write(target, ["x"])
+        written(target, ["x"])
+    written(target, ["x"])
     assert (outside.read_text(), target.read_text(), target.is_symlink()) == ("kept", "x", False)
     with pytest.raises(ExportError):
-        exporting._write(tmp_path / "no" / "tags.csv", ["x"])
+        written(tmp_path / "no" / "tags.csv", ["x"])
 
 
 # --- doctor

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from decnet.config import RuntimeSettings, Settings
 from decnet.errors import DatabaseError
-from decnet.runtime.beats import STORE_S, StoredBeats
+from decnet.runtime.beats import STORE_S, StoredBeats, to_next
 from decnet.runtime.dbwatch import LOOK_S, DatabaseWatch
 from decnet.runtime.runner import WorkerRunner
 from tests.clockkit import in_skipped_time, now
@@ -36,9 +36,9 @@ class Locked(FakeRepo):
             raise self.by
         return self.by
 
-    async def heartbeat_write(self, worker: str, payload: dict[str, Any]) -> None:
+    async def heartbeats_write(self, payloads: dict[str, dict[str, Any]]) -> None:
         await self.free.wait()
-        await super().heartbeat_write(worker, payload)
+        await super().heartbeats_write(payloads)
 
 
 async def test_trouble_has_its_first_moment_and_is_told_once() -> None:
@@ -66,7 +66,7 @@ async def test_a_server_that_cannot_be_asked_is_trouble_too() -> None:
 
 
 @in_skipped_time
-async def test_it_looks_twice_a_second() -> None:
+async def test_it_looks_once_a_second() -> None:
     repo = Locked()
     task = asyncio.create_task(DatabaseWatch(repo).run())
     await asyncio.sleep(3 * LOOK_S + 0.1)
@@ -132,10 +132,10 @@ async def test_a_row_has_one_second_and_goes_on_behind() -> None:
     began = now()
     await made.beats.store("ttp", {"n": 1})
     assert now() - began == pytest.approx(STORE_S)
-    await made.beats.store("recorder", {"n": 2})
-    assert made.beats.not_stored == 0, "each worker has a row of its own"
-    await made.beats.store("ttp", {"n": 3})
-    assert made.beats.not_stored == 1
+    assert made.beats.not_stored == 0, "it may still get there"
+    await asyncio.gather(made.beats.store("recorder", {"n": 2}), made.beats.store("ttp", {"n": 3}))
+    assert now() - began == pytest.approx(2 * STORE_S)
+    assert made.beats.not_stored == 2, "what came behind it is left out"
     await made.beats.close()
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -154,7 +154,34 @@ async def test_a_database_that_refuses_is_counted_and_any_other_error_is_the_cal
     with capture_logs() as logged:
         await made.beats.store("ttp", {})
     assert made.beats.not_stored == 1
-    assert [(e["event"], e["reason"]) for e in logged] == [("heartbeat not stored", "full")]
+    assert [(e["event"], e["reason"]) for e in logged] == [("heartbeats not stored", "full")]
     made.repo.error = RuntimeError("a fault")
     with pytest.raises(RuntimeError, match="a fault"):
         await made.beats.store("ttp", {})
+
+
+async def test_beats_that_come_together_are_one_transaction() -> None:
+    made, written = Fixture(), list[list[str]]()
+    write = made.repo.heartbeats_write
+
+    async def slowly(payloads: dict[str, dict[str, Any]]) -> None:
+        written.append(sorted(payloads))
+        await asyncio.sleep(0)
+        await write(payloads)
+
+    made.repo.heartbeats_write = slowly  # type: ignore[method-assign]
+    names = ("ttp", "recorder", "bus", "sensors")
+    await asyncio.gather(*(made.beats.store(name, {"worker": name}) for name in names))
+    await made.beats.store("ttp", {"worker": "ttp"})
+    assert written == [sorted(names), ["ttp"]]
+    assert made.beats.not_stored == 0
+
+
+@in_skipped_time
+async def test_all_of_an_engine_beat_at_the_same_moments() -> None:
+    assert to_next(10.0) == 10.0
+    await asyncio.sleep(3.25)
+    assert to_next(10.0) == 6.75
+    await asyncio.sleep(6.5)
+    assert to_next(10.0) == 10.25, "nobody beats twice for one moment"
+    assert to_next(0.2) == pytest.approx(0.05)

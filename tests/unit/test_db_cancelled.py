@@ -22,11 +22,11 @@ async def cancelled_in_a_statement(
     loop, reached, released = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
     true = sqlite_driver._run
 
-    def slow(connection: sqlite3.Connection, many: bool, text: str, parameters: Any) -> Any:
+    def slow(connection: sqlite3.Connection, many: bool, text: str, parameters: Any, first: str) -> Any:
         if text.startswith("SELECT"):
             loop.call_soon_threadsafe(reached.set)
             released.wait(30)
-        return true(connection, many, text, parameters)
+        return true(connection, many, text, parameters, first)
 
     async def work() -> None:
         async with repo.transaction() as bound:

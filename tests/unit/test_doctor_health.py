@@ -20,7 +20,7 @@ def found(data_dir: Path, *beats: dict[str, Any]) -> tuple[str, str]:
     async def fill() -> None:
         repo = await BaseRepository.open(await migrated(data_dir / "decnet.sqlite"))
         for beat in beats:
-            await repo.heartbeat_write(beat["worker"], {"state": "ok", "ts": time.time(), **beat})
+            await repo.heartbeats_write({beat["worker"]: {"state": "ok", "ts": time.time(), **beat}})
         await repo.close()
 
     asyncio.run(fill())

@@ -373,10 +373,10 @@ async def test_a_server_that_ran_for_a_while_is_started_again_at_once(
     assert failures == [0, 1, 0]
 
 
-async def test_a_server_that_hangs_is_started_again_after_five_silent_looks(world: World) -> None:
+async def test_a_server_that_hangs_is_started_again_after_three_silent_looks(world: World) -> None:
     world.server._process = process = Process()  # type: ignore[assignment]
     silent = 0
-    for expected in (1, 2, 3, 4):
+    for expected in (1, 2):
         world.ready = False
         silent = await world.server._look(silent)
         assert (silent, process.asked) == (expected, [])
@@ -386,7 +386,7 @@ async def test_a_server_that_hangs_is_started_again_after_five_silent_looks(worl
     assert await world.server._look(subject.SILENT_LOOKS - 1) == 0
     assert (process.asked, world.server.last_error) == (["terminate"], "the server does not answer")
     assert await world.server._look(subject.SILENT_LOOKS - 1) == 0  # it ended: the watcher starts it
-    assert (process.asked, subject.SILENT_LOOKS, subject.WATCH_S) == (["terminate"], 5, 2.0)
+    assert (process.asked, subject.SILENT_LOOKS, subject.WATCH_S) == (["terminate"], 3, 4.0)
 
 
 async def test_looking_at_a_server_looks_for_a_wedged_store(world: World) -> None:

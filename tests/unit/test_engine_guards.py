@@ -90,15 +90,15 @@ async def test_the_end_says_stopped_and_closes_everything_even_when_a_last_word_
     await made.start()
     assert not (tmp_path / "connection.json").exists(), "a memory bus cannot be attached to"
     said: list[str] = []
-    write = made.repo.heartbeat_write
+    write = made.repo.heartbeats_write
 
-    async def heartbeat_write(worker: str, payload: dict[str, Any]) -> None:
-        await write(worker, payload)
-        said.append(f"{worker} {payload['state']}")
-        if said[-1] == "bus stopped":
+    async def heartbeats_write(payloads: dict[str, dict[str, Any]]) -> None:
+        await write(payloads)
+        said.extend(f"{worker} {payload['state']}" for worker, payload in payloads.items())
+        if "bus stopped" in said:
             raise DatabaseError("full")
 
-    monkeypatch.setattr(made.repo, "heartbeat_write", heartbeat_write)
+    monkeypatch.setattr(made.repo, "heartbeats_write", heartbeats_write)
     await made.stop()
     assert said[-3:] == ["recorder stopped", "bus stopped", "database stopped"]
     assert not made.bus.connected
@@ -123,7 +123,7 @@ class Fakes:
         self.database, self.filled = SimpleNamespace(trouble="", times_blocked=6), 0.5
         self.engine.supervisor = SimpleNamespace(  # type: ignore[assignment]
             relay=SimpleNamespace(backlog=4, refused=7), runners={}, database=self.database,
-            beats=SimpleNamespace(store=self.heartbeat_write, not_stored=8),
+            beats=SimpleNamespace(store=self.store, not_stored=8),
         )  # fmt: skip
         self.parts = PartsHealth(
             self.engine.bus, self.engine.supervisor, self.engine.settings, self.engine._own_figures
@@ -139,7 +139,7 @@ class Fakes:
         """When a part said what."""
         return [(at, beat) for at, beat in self.beats if beat["worker"] == worker]
 
-    async def heartbeat_write(self, worker: str, payload: dict[str, Any]) -> None:
+    async def store(self, worker: str, payload: dict[str, Any]) -> None:
         assert worker == payload["worker"]
         self.beats.append((now() - 1000, payload))
 

@@ -12,7 +12,21 @@ import stix2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decnet.export import csv_lines, json_lines, navigator_layer, stix_bundle
+from decnet.attack.catalogue import load_catalogue
+from decnet.db.rows.lists import TAG_COLUMNS
+from decnet.export import (
+    Known,
+    OneKnown,
+    csv_cells,
+    csv_head,
+    csv_page,
+    json_page,
+    navigator_layer,
+    one_known,
+    seen_in,
+    stix_bundle,
+)
+from decnet.export.known import NOTHING
 
 
 def row(number: int, technique: str = "T1053", sub: str | None = "T1053.003", **more: Any) -> dict[str, Any]:
@@ -24,9 +38,45 @@ def row(number: int, technique: str = "T1053", sub: str | None = "T1053.003", **
     }  # fmt: skip
 
 
+def page_of(
+    rows: list[dict[str, Any]], known: Known = NOTHING
+) -> tuple[list[tuple[Any, ...]], dict[Any, OneKnown]]:
+    """Rows as tables take them: a page as it is stored, and what is known of whom it names."""
+    page, whose = [], {}
+    for number, one in enumerate(rows):
+        who = (f"{one['attacker_uuid']}#{number}", one["identity_uuid"])
+        whose[who] = one_known(one["attacker_uuid"], one["attacker_ip"], one["identity_uuid"], known)
+        stored = {
+            "attack_release": "",
+            "seen_at": None,
+            **one,
+            "attacker_uuid": who[0],
+            "evidence": json.dumps(one["evidence"]),
+        }
+        for name in ("seen_at", "created_at"):
+            if isinstance(moment := stored[name], datetime):
+                stored[name] = moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+        page.append(tuple(stored[name] for name in TAG_COLUMNS))
+    return page, whose
+
+
+def csv_of(rows: list[dict[str, Any]], known: Known = NOTHING) -> str:
+    page, whose = page_of(rows, known)
+    cells = {pair: csv_cells(pair[0], one) for pair, one in whose.items()}
+    return csv_head() + csv_page(page, cells, load_catalogue().name)
+
+
+def json_of(rows: list[dict[str, Any]], known: Known = NOTHING) -> list[str]:
+    return list(json_page(*page_of(rows, known), load_catalogue().name))
+
+
+def layer_of(rows: Any, **more: Any) -> dict[str, Any]:
+    return navigator_layer(seen_in(rows), **more)
+
+
 def test_a_layer_scores_techniques_by_tactic() -> None:
     rows = [row(1), row(2), row(3, tactic="TA0002"), row(4, "T1105", None, tactic="TA0011")]
-    layer = navigator_layer(rows, description="all")
+    layer = layer_of(rows, description="all")
     assert layer["domain"] == "enterprise-attack"
     assert layer["versions"]["layer"] == "4.5"
     assert {(c["techniqueID"], c["tactic"]): c.get("score") for c in layer["techniques"]} == {
@@ -48,8 +98,7 @@ def test_parents_of_sub_techniques_are_open_when_the_layer_is_loaded() -> None:
         row(4, "T1105", None),
     ]
     opened = {
-        (c["techniqueID"], c["tactic"]): c.get("showSubtechniques")
-        for c in navigator_layer(rows)["techniques"]
+        (c["techniqueID"], c["tactic"]): c.get("showSubtechniques") for c in layer_of(rows)["techniques"]
     }
     assert opened == {
         ("T1059", "persistence"): True, ("T1059.004", "persistence"): None, ("T1059", "defense-evasion"): True,
@@ -58,7 +107,7 @@ def test_parents_of_sub_techniques_are_open_when_the_layer_is_loaded() -> None:
 
 
 def test_an_empty_layer_is_a_layer() -> None:
-    assert navigator_layer([])["techniques"] == []
+    assert layer_of([])["techniques"] == []
 
 
 def test_a_bundle_is_valid_and_the_same_twice() -> None:
@@ -93,11 +142,11 @@ def test_old_evidence_is_dated_by_its_session() -> None:
 
 @given(st.text(max_size=200))
 def test_no_text_leaves_its_cell_or_runs(text: str) -> None:
-    lines = "".join(csv_lines([row(1, evidence={"matched": text}, attacker_ip=text)]))
+    lines = csv_of([row(1, evidence={"matched": text}, attacker_ip=text)])
     parsed = list(csv.DictReader(io.StringIO(lines)))
     assert len(parsed) == 1
     assert not parsed[0]["matched"].startswith(("=", "+", "-", "@"))
     assert lines.count("\n") == 2
-    (line,) = json_lines([row(1, attacker_ip=text)])
+    (line,) = json_of([row(1, attacker_ip=text)])
     assert line.isascii()
     assert json.loads(line)["attacker_ip"] == text

@@ -14,14 +14,13 @@ import stix2
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.errors import ExportError
-from decnet.export import csv_lines, json_lines, navigator_layer, stix_bundle
+from decnet.export import stix_bundle
 from decnet.export.tables import COLUMNS
-from tests.unit.test_export import row
+from tests.unit.test_export import csv_of, json_of, layer_of, row
 
 
 def cell(value: Any) -> str:
-    lines = list(csv_lines([row(1, attacker_ip=value)]))
-    (parsed,) = csv.DictReader(io.StringIO("".join(lines)))
+    (parsed,) = csv.DictReader(io.StringIO(csv_of([row(1, attacker_ip=value)])))
     return parsed["attacker_ip"]
 
 
@@ -39,22 +38,50 @@ def test_cells_hold_one_line_of_printable_text_of_bounded_length() -> None:
     assert cell(None) == ""
     assert cell(-1) == "-1", "a number is a number"
     assert cell(0.5) == "0.5"
-    assert cell(datetime(2026, 1, 1, 14, tzinfo=timezone(timedelta(hours=2)))) == "2026-01-01T12:00:00+00:00"
     assert [len(cell("x" * n)) for n in (1999, 2000, 2001, 9000)] == [1999, 2000, 2000, 2000]
     assert cell('a,"b"') == 'a,"b"'
 
 
+@pytest.mark.parametrize(
+    ("stored", "told"),
+    [
+        (datetime(2026, 1, 1, 14, tzinfo=timezone(timedelta(hours=2))), "2026-01-01T12:00:00+00:00"),
+        (datetime(2026, 1, 1, 14, 0, 0, 5, UTC), "2026-01-01T14:00:00.000005+00:00"),
+        ("2026-01-01 12:00:00.000000", "2026-01-01T12:00:00+00:00"),
+        ("2026-01-01 12:00:00.500000", "2026-01-01T12:00:00.500000+00:00"),
+        (None, ""),
+    ],
+)
+def test_times_are_the_same_whichever_database_has_them(stored: Any, told: str) -> None:
+    (parsed,) = csv.DictReader(io.StringIO(csv_of([row(1, seen_at=stored)])))
+    assert parsed["seen_at"] == told
+    assert json.loads(json_of([row(1, seen_at=stored)])[0])["seen_at"] == (told or None)
+
+
+def test_one_cell_of_a_column_makes_no_other_one_safe() -> None:
+    """A page is looked at by columns: each cell of one that holds anything doubtful is looked at by itself."""
+    for odd in ("=1", "a\x1bb", "x" * 2001, "é\u202e", "", "a,b", '"', None):
+        rows = [
+            row(1, decky_id="web"),
+            row(2, decky_id=odd),
+            row(3, decky_id="-2"),
+            row(4, decky_id="x" * 2000),
+        ]
+        found = [line["decky_id"] for line in csv.DictReader(io.StringIO(csv_of(rows)))]
+        alone = [next(csv.DictReader(io.StringIO(csv_of([one]))))["decky_id"] for one in rows]
+        assert found == alone
+        assert (found[0], found[2], len(found[3])) == ("web", "'-2", 2000)
+
+
 def test_a_table_has_its_header_and_the_columns_of_the_contract() -> None:
-    assert list(csv_lines([])) == [",".join(COLUMNS) + "\n"]
+    assert csv_of([]) == ",".join(COLUMNS) + "\n"
     parsed = list(
-        csv.DictReader(
-            io.StringIO("".join(csv_lines([row(1), row(2, evidence=None), row(3, evidence=["x"])])))
-        )
+        csv.DictReader(io.StringIO(csv_of([row(1), row(2, evidence=None), row(3, evidence=["x"])])))
     )
     assert [found["matched"] for found in parsed] == ["crontab -", "", ""]
     assert parsed[0]["rule_version"] == "1"
     assert tuple(parsed[0]) == COLUMNS
-    (line,) = json_lines(
+    (line,) = json_of(
         [
             row(
                 1,
@@ -71,12 +98,12 @@ def test_a_table_has_its_header_and_the_columns_of_the_contract() -> None:
 def test_a_layer_counts_and_names_at_most_ten_rules() -> None:
     for count, more in ((9, False), (10, False), (11, True)):
         rows = [row(n, rule_id=f"R{n:04}", identity_uuid=f"i{n % 2}") for n in range(count)]
-        _, found = navigator_layer(rows)["techniques"]
+        _, found = layer_of(rows)["techniques"]
         assert found["score"] == count
         assert found["comment"].startswith(f"{count} tags of 2 identities by R0000, ")
         assert found["comment"].endswith(" …") == more
         assert found["comment"].count("R0") == min(count, 10)
-    layer = navigator_layer(
+    layer = layer_of(
         [row(1, "T1059\x1b", None, rule_id="\x1b[2J", tactic="TA9999")],
         name="n\x1b" * 200,
         description="d\n" * 3000,
@@ -87,13 +114,11 @@ def test_a_layer_counts_and_names_at_most_ten_rules() -> None:
     assert (len(layer["name"]), len(layer["description"])) == (200, 2000)
     assert "\x1b" not in layer["name"]
     assert layer["versions"]["attack"] == load_catalogue().release.split(".")[0]
-    by = navigator_layer([row(1, identity_uuid=None), row(2, identity_uuid=None, attacker_uuid="b")])
+    by = layer_of([row(1, identity_uuid=None), row(2, identity_uuid=None, attacker_uuid="b")])
     assert by["techniques"][1]["comment"].startswith("2 tags of 2 identities")
-    opened = [
-        c.get("showSubtechniques") for c in navigator_layer([row(1), row(2, "T1105", None)])["techniques"]
-    ]
+    opened = [c.get("showSubtechniques") for c in layer_of([row(1), row(2, "T1105", None)])["techniques"]]
     assert opened == [True, None, None], "the parent alone, without a score"
-    assert navigator_layer([])["gradient"]["maxValue"] == 1
+    assert layer_of([])["gradient"]["maxValue"] == 1
 
 
 def bundle(*rows: dict[str, Any]) -> dict[str, list[Any]]:

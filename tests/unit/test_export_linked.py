@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decnet.db.rows.linking import ListedCampaign, ListedIdentity
-from decnet.export import Known, csv_lines, json_lines, navigator_layer, stix_bundle
+from decnet.export import Known, stix_bundle
 from decnet.export.navigator import LayerRow
-from tests.unit.test_export import row
+from tests.unit.test_export import csv_of, json_of, layer_of, row
 
 AT = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 JOINED: ListedIdentity = {
@@ -130,7 +130,7 @@ def test_a_host_that_attacked_too_stands_there_once() -> None:
 
 
 def test_tables_have_country_network_campaigns_and_addresses_at_their_end() -> None:
-    first, second, third = csv.DictReader(io.StringIO("".join(csv_lines(ROWS, KNOWN))))
+    first, second, third = csv.DictReader(io.StringIO(csv_of(ROWS, KNOWN)))
     added = ("country", "allocated", "asn", "as_name", "campaigns", "identity_addresses")
     assert [first[name] for name in added] == [
         "NL", "True", "49981", "WorldStream", KIT["campaign_uuid"], "203.0.113.7 203.0.113.8",
@@ -138,14 +138,14 @@ def test_tables_have_country_network_campaigns_and_addresses_at_their_end() -> N
     assert [second[name] for name in added] == ["DE", "False", "", "", KIT["campaign_uuid"], "198.51.100.1"]
     assert [third[name] for name in added] == ["", "False", "", "", "", ""]
     assert tuple(first)[-len(added) :] == added
-    told = json.loads(next(iter(json_lines(ROWS, KNOWN))))
+    told = json.loads(json_of(ROWS, KNOWN)[0])
     assert [told[name] for name in added] == [
         "NL", True, 49981, "WorldStream", [KIT["campaign_uuid"]], ["203.0.113.7", "203.0.113.8"],
     ]  # fmt: skip
 
 
 def test_a_layer_names_who_where_from_and_of_which_campaign() -> None:
-    layer = navigator_layer(ROWS, beside=KNOWN)
+    layer = layer_of(ROWS, beside=KNOWN)
     assert layer["metadata"] == [
         {"name": "identity", "value": "i: 203.0.113.7 203.0.113.8"},
         {"name": "campaign", "value": f"{KIT['campaign_uuid']} key of mdrfckr: 2 addresses"},
@@ -155,7 +155,7 @@ def test_a_layer_names_who_where_from_and_of_which_campaign() -> None:
     ]
     (cell,) = [cell for cell in layer["techniques"] if cell.get("score")]
     assert cell["comment"] == "3 tags of 3 identities by R0003; DE 1, NL (alloc) 1; 1 campaign"
-    assert navigator_layer(ROWS)["metadata"] == []
+    assert layer_of(ROWS)["metadata"] == []
 
 
 def test_a_layer_says_how_much_it_leaves_out() -> None:
@@ -163,7 +163,7 @@ def test_a_layer_says_how_much_it_leaves_out() -> None:
         f"n{n}": {"country": None, "allocated": False, "asn": n + 1, "as_name": "x"} for n in range(203)
     }
     rows: list[LayerRow] = [row(1, attacker_ip=ip) for ip in places]  # type: ignore[misc]
-    told = navigator_layer(rows, beside=Known(places))["metadata"]
+    told = layer_of(rows, beside=Known(places))["metadata"]
     assert (len(told), told[-1]) == (
         201,
         {"name": "more", "value": "3 not shown: export csv or jsonl has them"},
@@ -189,8 +189,8 @@ def test_no_name_of_theirs_breaks_out(text: str) -> None:
             *(found.get("aliases") or ()),
         ):
             assert all(char.isprintable() for char in str(value)), value
-    (line,) = csv.DictReader(io.StringIO("".join(csv_lines(ROWS[:1], known))))
+    (line,) = csv.DictReader(io.StringIO(csv_of(ROWS[:1], known)))
     assert not line["as_name"].startswith(("=", "+", "-", "@"))
     assert not line["identity_addresses"].startswith(("=", "+", "-", "@"))
-    layer = json.dumps(navigator_layer(ROWS, beside=known), ensure_ascii=False)
+    layer = json.dumps(layer_of(ROWS, beside=known), ensure_ascii=False)
     assert layer.isprintable()

@@ -69,7 +69,7 @@ async def _fill(place: Path) -> None:
     await put(repo, "attribution_state", {**state, "last_change_ts": now, "last_observation_ts": now})
     sensor = {"kind": EVIL, "path": EVIL, "state": EVIL, "reasons": {EVIL: 1}, "last_refusal": EVIL}
     beat = health_payload(EVIL, EVIL, WorkerStats(), {EVIL: EVIL, "sensors": [sensor]})
-    await repo.heartbeat_write("sensors", {**beat, "note": EVIL})
+    await repo.heartbeats_write({"sensors": {**beat, "note": EVIL}})
     await repo.ignore_add("198.51.100.7", set_by=EVIL, reason=EVIL)
     await repo.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,11 +13,13 @@ import pytest
 from decnet.bus.base import Event
 from decnet.bus.null import AbsentBus
 from decnet.db.repository import BaseRepository
+from decnet.db.written import Written
 from decnet.errors import BusUnavailable
 from decnet.mutator import mutate_all, mutate_decky
 from decnet.mutator import worker as worker_module
 from decnet.mutator.service import MutationService, Outcome
 from decnet.mutator.worker import FLOOR_S, GIVE_WAY_S, MutatorWorker, _whole
+from tests.clockkit import in_skipped_time, now, unwritten
 from tests.mutatorkit import LAB_UP, START, Clock, World, calm, engine, lab_repo, news
 from tests.wirekit import taken
 
@@ -28,12 +30,12 @@ class Stub:
     """Takes the place of the service: says what it is told to say."""
 
     def __init__(self) -> None:
-        self.repo = SimpleNamespace(deckies=self.deckies, topologies=self.deckies)
+        self.repo = SimpleNamespace(deckies=self.deckies, topologies=self.deckies, written=unwritten())
         self.rows: list[Row] = []
         self.answers: list[bool] = []
         self.asked: list[bool] = []
         self.next: float | None = None
-        self.pending = False
+        self.pending = self.ready = self.waiting = False
         self.rotations, self.failures = 3, 2
 
     async def deckies(self) -> list[Row]:
@@ -48,6 +50,12 @@ class Stub:
 
     async def anything_pending(self) -> bool:
         return self.pending
+
+    async def anything_ready(self) -> bool:
+        return self.ready
+
+    async def anything_waiting(self) -> bool:
+        return self.waiting
 
 
 def made(tmp_path: Path, stub: Stub | None = None, **mutator: Any) -> tuple[MutatorWorker, Stub]:
@@ -64,43 +72,96 @@ def made(tmp_path: Path, stub: Stub | None = None, **mutator: Any) -> tuple[Muta
         (0.2, None, 0.2), (0.2, 0.0, 0.2), (0.2, 9.0, 0.2),
     ],
 )  # fmt: skip
-async def test_the_clocks_lanes_sleep_until_the_next_is_due_or_the_poll_with_a_floor(
+async def test_the_clock_strikes_when_the_next_is_due_or_at_the_poll_with_a_floor(
     tmp_path: Path, poll: float, due: float | None, pause: float
 ) -> None:
     worker, stub = made(tmp_path, poll_interval_s=poll)
     stub.next = due
-    assert await worker._pause(1) == pause
+    assert await worker._pause() == pause
     assert FLOOR_S == 1.0
 
 
-async def test_the_operators_lane_looks_as_often_as_the_tail_of_the_database(tmp_path: Path) -> None:
-    worker, _ = made(tmp_path)
-    assert await worker._pause(0) == 1.0
+@in_skipped_time
+async def test_the_clock_rings_for_its_lanes_while_something_is_ready(tmp_path: Path) -> None:
+    worker, stub = made(tmp_path, lanes=3, poll_interval_s=10.0)
+    task, rung = asyncio.create_task(worker._strike()), list[list[bool]]()
+    for ready, due, seconds in ((False, 99.0, 9.0), (True, 4.0, 2.0), (True, None, 4.0), (False, None, 30.0)):
+        stub.ready, stub.next = ready, due
+        await asyncio.sleep(seconds)
+        rung.append([bell.is_set() for bell in worker._bells])
+        for bell in worker._bells:
+            bell.clear()
+    task.cancel()
+    assert rung == [[False] * 3, [False, True, True], [False, True, True], [False] * 3]
+
+
+@in_skipped_time
+async def test_the_operators_lane_looks_when_rows_are_written_once_a_tail_at_most(tmp_path: Path) -> None:
+    worker, stub = made(tmp_path)
+    written: Written = stub.repo.written
+    task, rung = asyncio.create_task(worker._follow_rows()), list[float]()
+
+    async def listen() -> None:
+        while True:
+            await worker._bells[0].wait()
+            worker._bells[0].clear()
+            rung.append(now() - 1000)
+
+    listener = asyncio.create_task(listen())
+    await asyncio.sleep(50)
+    assert rung == []
+    for _ in range(8):
+        written.note()
+        await asyncio.sleep(0.25)
+    await asyncio.sleep(50)
+    assert rung == [50.0, 51.0, 52.0], "what is written while it pauses is not missed"
+    assert not any(bell.is_set() for bell in worker._bells[1:])
+    for each in (task, listener):
+        each.cancel()
     settings = worker._settings
     worker._settings = settings.model_copy(
         update={"runtime": settings.runtime.model_copy(update={"tail_db_s": 0.001})}
     )
-    assert await worker._pause(0) == 0.05, "but never without a pause"
+    assert worker._tail_s == 0.05, "but never without a pause"
 
 
-async def test_a_bell_ends_the_rest_and_its_end_is_no_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@in_skipped_time
+async def test_a_bell_ends_the_rest_and_a_wish_that_waits_is_tried_again(tmp_path: Path) -> None:
     worker, stub = made(tmp_path)
     worker.ring()
     await worker._rest(1)
-    stub.next = 0.0
-    monkeypatch.setattr(worker, "_pause", _answer(0.001))
-    worker._bells[1].clear()
-    await worker._rest(1)
-    assert not worker._bells[1].is_set()
+    worker._bells[0].clear()
+    stub.waiting = True
+    await worker._rest(0)
+    assert now() == 1001.0, "its end is no error"
+    for number, waiting in ((0, False), (1, True)):
+        stub.waiting = waiting
+        worker._bells[number].clear()
+        rest = asyncio.create_task(worker._rest(number))
+        await asyncio.sleep(500)
+        assert not rest.done(), "nothing to do, nothing to look at"
+        rest.cancel()
 
 
-def _answer(value: float) -> Callable[[int], Any]:
-    async def pause(_: int) -> float:
-        return value
+@in_skipped_time
+async def test_without_a_fleet_nothing_is_looked_at_until_a_row_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, stub = made(tmp_path, observe_s=7.0)
+    looks: list[float] = []
 
-    return pause
+    async def tend(_: object) -> Row:
+        looks.append(now() - 1000)
+        return {"deckies": len(stub.rows), "pending": 0, "failing": 0, "reason": ""}
+
+    monkeypatch.setattr(worker_module, "tend", tend)
+    task = asyncio.create_task(worker._tend())
+    await asyncio.sleep(100)
+    stub.rows = [{"name": "web"}]
+    stub.repo.written.note()
+    await asyncio.sleep(15)
+    task.cancel()
+    assert looks == [0.0, 100.0, 107.0, 114.0]
 
 
 async def test_the_first_lane_serves_operators_only_and_the_others_give_way(
@@ -177,7 +238,9 @@ def test_health_by_value(tmp_path: Path) -> None:
 
 async def test_every_lane_and_the_look_run_in_the_background(tmp_path: Path) -> None:
     worker, _ = made(tmp_path, lanes=5)
-    assert sorted(worker.background()) == ["lane-0", "lane-1", "lane-2", "lane-3", "lane-4", "tend"]
+    assert sorted(worker.background()) == [
+        "clock", "lane-0", "lane-1", "lane-2", "lane-3", "lane-4", "rows", "tend",
+    ]  # fmt: skip
     assert len(worker._bells) == 5
     assert worker.topics == ("decky.*.mutate_request", "topology.*.mutation.enqueued")
 

@@ -456,3 +456,44 @@ async def test_names_and_patterns_are_checked_before_a_server_sees_them(world: W
     consumer = await world.bus.consume("ttp", [ENDED])
     assert consumer.name == "ttp"
     assert len(world.client.js.called("add_consumer")) == 1
+
+
+async def test_a_server_that_hangs_is_noticed_by_all_who_wait_and_asked_for_them_only(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject, "PULSE_S", 0.01)
+    monkeypatch.setattr(subject, "SILENCE_S", 1.0)
+    await world.bus.connect()
+    consumers = [await world.bus.consume(name, [ENDED]) for name in ("ttp", "recorder")]
+    given_up: list[str] = []
+    for consumer in consumers:
+        monkeypatch.setattr(consumer, "give_up", lambda name=consumer.name: given_up.append(name))  # type: ignore[attr-defined]
+    await asyncio.sleep(0.1)
+    assert world.client.flushed == [], "nobody waits"
+    consumers[0].waits = True  # type: ignore[attr-defined]
+    await asyncio.sleep(0.1)
+    assert set(world.client.flushed) == {1}
+    assert given_up == []
+    world.client.error = nats.errors.FlushTimeoutError()
+    await asyncio.sleep(0.1)
+    assert {*given_up} == {"ttp", "recorder"}
+    world.client.is_connected = False
+    world.client.flushed.clear()
+    await asyncio.sleep(0.05)
+    assert world.client.flushed == [], "one that is gone is no hanging one"
+    world.client.error = None
+    await world.bus.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_lost_connection_ends_the_waiting_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.bus.connect()
+    consumer = await world.bus.consume("ttp", [ENDED])
+    given_up: list[bool] = []
+    monkeypatch.setattr(consumer, "give_up", lambda: given_up.append(True))
+    assert world.callbacks is not None
+    await world.callbacks.lost()
+    assert given_up == [True]
+    await world.bus.close()

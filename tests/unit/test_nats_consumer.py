@@ -218,8 +218,28 @@ async def test_an_answer_has_its_time_and_a_gap_between_messages_is_short(world:
     assert world.inbox.waited == [SILENCE_S, 3.0 + SILENCE_S]
     world.inbox.waited.clear()
     world.answer(world.message(1), world.message(2), status("404"))
-    await world.numbers(5, 3.0)
+    await world.numbers(5, 0)
     assert world.inbox.waited == [SILENCE_S, GAP_S, GAP_S]
+
+
+async def test_who_waited_in_vain_waits_again_without_asking_what_is_there(world: World) -> None:
+    world.answer(
+        status("404"), status("408"), status("408"), world.message(1), world.message(2), status("404")
+    )
+    assert [await world.numbers(5, 2.0) for _ in range(3)] == [[], [], [1, 2]]
+    at_once, waiting = {"batch": 5, "no_wait": True}, {"batch": 1, "expires": 2_000_000_000}
+    rest = {"batch": 4, "no_wait": True}
+    assert world.asked == [at_once, waiting, waiting, waiting, rest]
+    world.client.sent.clear()
+    world.answer(world.message(3), status("404"))
+    assert await world.numbers(5, 2.0) == [3]
+    assert world.asked == [at_once], "whoever got something asks again"
+    world.answer(status("404"), status("408"))
+    await world.numbers(5, 2.0)
+    world.client.sent.clear()
+    world.answer(status("404"))
+    await world.numbers(5, 0)
+    assert world.asked == [at_once], "a look without waiting always asks"
 
 
 async def test_time_that_went_by_is_taken_off(world: World) -> None:
@@ -236,7 +256,7 @@ async def test_time_that_went_by_is_taken_off(world: World) -> None:
     assert world.inbox.waited == [3.0, 2.0, 1.0, 0.001]
     world.inbox.answers.clear()
     world.slept.clear()
-    world.answer(status("404"), world.message(1), status("404"))
+    world.answer(world.message(1), status("404"))
     assert await world.numbers(5, 1.0) == [1]
     assert world.slept == [0.0]
 
@@ -353,3 +373,30 @@ async def test_an_answer_that_cannot_be_given_is_unavailable() -> None:
     client.error = None
     await delivery.ack()
     assert len(client.sent) == 1
+
+
+async def test_who_is_told_that_no_answer_will_come_waits_no_longer(world: World) -> None:
+    world.consumer.give_up()
+    assert world.inbox.pending_msgs == 0, "nobody waits"
+
+    def hangs() -> None:
+        assert world.consumer.waits
+        world.consumer.give_up()
+        world.inbox.answers.append(world.inbox._pending_queue.get_nowait())
+
+    world.inbox.passing = hangs
+    with pytest.raises(BusUnavailable, match="does not answer"):
+        await world.numbers(5, 30.0)
+    assert not world.consumer.waits
+    world.inbox.passing = int
+
+    def hangs_then() -> None:
+        world.consumer.give_up()
+        world.inbox.passing = int
+
+    world.answer(world.message(1))
+    world.inbox.passing = hangs_then
+    assert await world.numbers(5, 0) == [1], "what came before is delivered"
+    world.consumer.give_up()
+    world.answer(world.message(2), status("404"))
+    assert await world.numbers(5, 0) == [2]

@@ -15,7 +15,7 @@ from decnet.config import RuntimeSettings, Settings
 from decnet.errors import BusFull, BusUnavailable, DatabaseError
 from decnet.runtime.leases import OWNER
 from decnet.runtime.relay import OutboxRelay
-from tests.clockkit import in_skipped_time, now
+from tests.clockkit import in_skipped_time, now, unwritten
 
 
 class World:
@@ -27,6 +27,7 @@ class World:
         self.rows = {n: Event("ttp.tagged", {"n": n}, id=f"e{n}") for n in range(1, count + 1)}
         self.log: list[tuple[Any, ...]] = []
         self.mine = True
+        self.written = unwritten()
         self.errors: list[Exception] = []
         self.letters: list[tuple[str, str, str, int, bytes]] = []
 
@@ -154,7 +155,7 @@ async def test_trouble_is_waited_out() -> None:
 
 
 @in_skipped_time
-async def test_it_goes_on_while_there_is_work_and_looks_again_when_woken_or_after_a_while() -> None:
+async def test_it_goes_on_while_there_is_work_and_looks_again_when_a_row_is_written() -> None:
     world = World(3)
     relay = world.relay(outbox_batch=2, tail_db_s=4.0)
     running = asyncio.create_task(relay.run())
@@ -162,13 +163,22 @@ async def test_it_goes_on_while_there_is_work_and_looks_again_when_woken_or_afte
     assert [entry[1] for entry in world.log if entry[0] == "publish"] == [[1, 2], [3]]
     world.log.clear()
     await asyncio.sleep(1)
-    relay.wake()
-    await asyncio.sleep(8.5)
-    assert [entry for entry in world.log if entry[0] == "count"] == [
-        ("count", 1.5),
-        ("count", 5.5),
-        ("count", 9.5),
-    ]
+    world.written.note()
+    await asyncio.sleep(100)
+    assert world.log == [("count", 1.5)], "an outbox to which nobody writes is not counted"
+    running.cancel()
+
+
+@in_skipped_time
+async def test_rows_that_wait_for_another_engines_lease_are_looked_at_again_and_again() -> None:
+    world = World(3)
+    world.mine = False
+    running = asyncio.create_task(world.relay(tail_db_s=4.0).run())
+    await asyncio.sleep(9)
+    assert [entry for entry in world.log if entry[0] == "count"] == [("count", n) for n in (0.0, 4.0, 8.0)]
+    world.mine = True
+    await asyncio.sleep(4)
+    assert world.rows == {}, "nobody wrote: a lease runs out in silence"
     running.cancel()
 
 

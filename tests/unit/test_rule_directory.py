@@ -13,7 +13,7 @@ import pytest
 from decnet.ttp.loader import load_bytes
 from decnet.ttp.rules import CompiledRule
 from decnet.ttp.store.impl import directory as directory_module
-from decnet.ttp.store.impl.directory import RuleDirectory, difference, shrunk
+from decnet.ttp.store.impl.directory import READ_ALL, RuleDirectory, difference, shrunk
 from decnet.ttp.store.impl.filesystem import FilesystemRuleStore
 from tests.storekit import Told, rule
 
@@ -199,20 +199,24 @@ async def hinted(
     raise AssertionError("a hint for ever")
 
 
-async def test_a_turn_without_news_is_no_hint_until_the_rescan_is_due(
+async def test_the_first_turn_of_a_watch_is_a_hint_and_then_every_twelfth_rescan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Missed events are found: at the rescan time exactly, counted from the last look."""
-    watch = Watch(None, None, None, None)
-    times = [100.0, 104.9, 105.0, 105.0, 109.9, 110.0, 110.0]
-    assert await hinted(monkeypatch, tmp_path, watch, times) == 2
-    assert watch.asked[0]["rust_timeout"] == 500
+    """What changed before the watch, and what neither events nor stamps show, is found all the same."""
+    watch = Watch(None)
+    assert await hinted(monkeypatch, tmp_path, watch, [100.0] * 9) == 1
+    assert watch.asked[0]["rust_timeout"] == 1000
     assert watch.asked[0]["yield_on_timeout"]
     assert watch.asked[0]["debounce"] == 200
     assert not watch.asked[0]["recursive"]
+    assert READ_ALL == 12
+    for turns, hints in ((12, 1), (13, 2), (24, 2), (25, 3)):
+        # Each turn asks for the time twice: whether a rescan is due, and when it was.
+        times = [0.0, 0.0, *(5.0 * turn for turn in range(1, turns) for _ in range(2))]
+        assert await hinted(monkeypatch, tmp_path, Watch(*[None] * turns), [*times, 0.0]) == hints
 
 
-async def test_events_and_changed_stamps_are_hints_each_once(
+async def test_a_change_that_gives_no_event_is_a_hint_when_the_rescan_is_due(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "X1.yaml"
@@ -220,14 +224,37 @@ async def test_events_and_changed_stamps_are_hints_each_once(
     def silently() -> None:
         path.write_text("a: 1")
 
+    # looked at 100; 104.9 is too early, 105 is not
+    assert await hinted(monkeypatch, tmp_path, Watch(None, silently), [100.0, 100.0, 104.9]) == 1
+    path.unlink()
+    assert await hinted(monkeypatch, tmp_path, Watch(None, silently), [100.0, 100.0, 105.0, 105.0]) == 2
+
+    def back() -> None:
+        before = path.stat()
+        path.write_text("a: 2")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert await hinted(monkeypatch, tmp_path, Watch(None, back), [100.0, 100.0, 105.0, 105.0]) == 2
+
+
+async def test_events_and_changed_stamps_are_hints_each_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a link leads to gives no event, so the stamps of a directory with links are looked at each time."""
+    path, target = tmp_path / "X1.yaml", tmp_path / "target"
+    path.symlink_to(target)
+
+    def silently() -> None:
+        target.write_text("a: 1")
+
     def again() -> None:
-        os.utime(path, ns=(1, 1))
+        os.utime(target, ns=(1, 1))
 
     def other() -> None:
         (tmp_path / "notes.txt").write_text("x")
 
-    watch = Watch({"event"}, silently, None, again, other, None)
-    assert await hinted(monkeypatch, tmp_path, watch, [0.0] * 20) == 3
+    watch = Watch(None, {"event"}, silently, None, again, other, None)
+    assert await hinted(monkeypatch, tmp_path, watch, [0.0] * 20) == 4
 
 
 async def test_a_directory_that_is_another_one_now_is_watched_anew(
@@ -241,7 +268,9 @@ async def test_a_directory_that_is_another_one_now_is_watched_anew(
         folder.mkdir()
 
     watch = Watch(None, swapped, RuntimeError("the watch broke"), FileNotFoundError(), None)
-    assert await hinted(monkeypatch, folder, watch, [0.0] * 20) == 1
+    assert await hinted(monkeypatch, folder, watch, [0.0] * 20) == 3, (
+        "the first turn, the swap, the new watch"
+    )
     assert len(watch.asked) == 4
 
 
@@ -255,7 +284,7 @@ async def test_a_missing_directory_is_looked_for(tmp_path: Path, monkeypatch: py
     hints = RuleDirectory(tmp_path / "none").hints(0.2, 5.0)
     await anext(hints)
     await anext(hints)
-    assert paused == [0.5, 0.5]
+    assert paused == [1.0, 1.0]
     await hints.aclose()  # type: ignore[attr-defined]
 
 

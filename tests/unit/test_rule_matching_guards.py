@@ -17,7 +17,7 @@ from decnet.config import load_settings
 from decnet.db.rows.ttp import TTPTag
 from decnet.ids import tag_id
 from decnet.patterns import PatternError, compile_pattern
-from decnet.ttp import factory, matcher
+from decnet.ttp import factory, matcher, rule_engine
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, Tagger, TaggerEvent, TolerantTagger, WatchableTagger
 from decnet.ttp.conditions import (
     Compare,
@@ -707,3 +707,39 @@ def test_a_rule_can_ask_who_ran_a_command_and_where() -> None:
     )
     assert len(hits(rule, "command", {"command_text": "id", "user": "backup", "pwd": "/srv/x"})) == 1
     assert hits(rule, "command", {"command_text": "id backup /srv", "user": "root", "pwd": "/srv/x"}) == []
+
+
+def test_no_more_patterns_than_the_bound_are_compiled_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call keeps the event loop from running; what matches does not depend on how many there are."""
+    rules = [made(f"{{pattern: 'word{n}x'}}", f"R{n}") for n in range(10)]
+    texts = ["word3x", "word0x and word9x", "word10x", " ".join(f"word{n}x" for n in range(10)), "nothing"]
+    added: list[int] = []
+
+    class Counted(re2.Filter):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            added.append(0)
+
+        def Add(self, *arguments: Any) -> Any:
+            added[-1] += 1
+            return super().Add(*arguments)
+
+    answers = []
+    for size in (1000, 10, 9, 4, 1):
+        monkeypatch.setattr(matcher, "FILTER_SIZE", size)  # of those of which something is to be learnt
+        monkeypatch.setattr(matcher.re2, "Filter", Counted)
+        matcher._HAS_LITERAL.clear()
+        added.clear()
+        index = KindIndex("command", rules, size)
+        assert max(added) <= size
+        assert sum(added) == 2 * len(rules), "once to learn about them, once to match"
+        answers.append([[rule.rule_id for rule in index.candidates(text)] for text in texts])
+    assert answers[0] == [["R3"], ["R0", "R9"], [], [f"R{n}" for n in range(10)], []]
+    assert all(one == answers[0] for one in answers)
+
+
+def test_an_engine_compiles_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rule_engine, "FILTER_SIZE", 3)
+    engine = RuleEngine()
+    engine.replace([made(f"{{pattern: 'word{n}x'}}", f"R{n}") for n in range(7)], {})
+    assert len(engine.snapshot().rules._kinds["command"]._filters) == 3

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import make_url, text
+from sqlalchemy.exc import OperationalError
 
 from decnet.db.engine import Database
 from decnet.db.sqlite_driver import SqliteConnection, connecting
@@ -88,3 +92,104 @@ async def test_a_task_that_is_cancelled_in_a_statement_leaves_nothing_that_waits
     others = asyncio.all_tasks() - {asyncio.current_task()}
     async with asyncio.timeout(30):
         await asyncio.gather(*others, return_exceptions=True)
+
+
+class Counted:
+    """A database in which the ways to the drivers' threads are counted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ways = 0
+        execute = SqliteConnection._execute
+
+        async def counted(connection: SqliteConnection, *arguments: Any, **more: Any) -> Any:
+            self.ways += 1
+            return await execute(connection, *arguments, **more)  # type: ignore[no-untyped-call]
+
+        monkeypatch.setattr(SqliteConnection, "_execute", counted)
+
+
+async def test_a_read_of_one_statement_is_one_way_and_a_write_three(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'x.sqlite'}")
+    await database.open()
+    for _ in range(2):  # connects first
+        counted = Counted(monkeypatch)
+        async with database.read() as session:
+            await session.execute(text("SELECT 1"))
+        read, counted.ways = counted.ways, 0
+        async with database.read() as session:
+            pass
+        nothing, counted.ways = counted.ways, 0
+        async with database.write() as session:
+            await session.execute(text("DELETE FROM lease"))
+        written = counted.ways
+        monkeypatch.undo()
+    assert (read, nothing, written) == (1, 0, 3)
+    await database.close()
+
+
+async def test_statements_of_one_read_see_one_state_and_those_of_the_next_a_newer_one(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'x.sqlite'}")
+    await database.open()
+    how_many = text("SELECT count(*) FROM lease")
+
+    async def add(name: str) -> None:
+        async with database.write() as session:
+            await session.execute(text(f"INSERT INTO lease VALUES ('{name}', 'x', 1.0)"))
+
+    async with database.read() as session:
+        await add("before the first statement")
+        assert (await session.execute(how_many)).scalar_one() == 1
+        await add("after it")
+        assert (await session.execute(how_many)).scalar_one() == 1, "a read is consistent"
+    for _ in range(5):  # each of the readers
+        async with database.read() as session:
+            assert (await session.execute(how_many)).scalar_one() == 2
+    await database.close()
+
+
+async def test_a_read_that_failed_or_is_over_holds_back_no_checkpoint(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'x.sqlite'}")
+    await database.open()
+
+    async def read(statement: str) -> None:
+        async with database.read() as session:
+            await session.execute(text("SELECT count(*) FROM lease"))
+            await session.execute(text(statement))
+
+    await read("SELECT 1")
+    with pytest.raises(OperationalError):
+        await read("SELECT 1 FROM no_such_table")
+    async with database.write() as session:
+        await session.execute(text("INSERT INTO lease VALUES ('a', 'x', 1.0)"))
+    await asyncio.sleep(0.1)
+    with closing(sqlite3.connect(tmp_path / "x.sqlite")) as other:
+        assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+    await database.close()
+
+
+async def test_a_transaction_of_the_writer_that_was_broken_off_is_undone(tmp_path: Path) -> None:
+    """Its BEGIN may still wait for somebody else when it is cancelled: it is not taken for ended."""
+    database = Database(f"sqlite:///{tmp_path / 'x.sqlite'}")
+    await database.open()
+
+    async def write() -> None:
+        async with database.write() as session:
+            await session.execute(text("INSERT INTO lease VALUES ('a', 'x', 1.0)"))
+            await asyncio.sleep(60)
+
+    with closing(sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None)) as other:
+        for seconds in (0.0, 0.05):
+            other.execute("BEGIN IMMEDIATE")
+            task = asyncio.create_task(write())
+            await asyncio.sleep(0.1)
+            task.cancel()
+            await asyncio.sleep(seconds)
+            other.execute("ROLLBACK")
+            await asyncio.gather(task, return_exceptions=True)
+            async with database.write() as session:
+                assert (await session.execute(text("SELECT count(*) FROM lease"))).scalar_one() == 0
+            other.execute("BEGIN IMMEDIATE")
+            other.execute("ROLLBACK")
+    await database.close()

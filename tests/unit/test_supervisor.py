@@ -17,7 +17,7 @@ from decnet.errors import BusAuthError, BusUnavailable
 from decnet.runtime.received import Received
 from decnet.runtime.supervisor import DEADLINE_S, Supervisor, run_until
 from decnet.runtime.worker import Transaction, Worker
-from tests.clockkit import in_skipped_time, now
+from tests.clockkit import in_skipped_time, now, unwritten
 
 
 class FakeRepo:
@@ -26,11 +26,12 @@ class FakeRepo:
     def __init__(self) -> None:
         self.beats: list[dict[str, Any]] = []
         self.error: Exception | None = None
+        self.written = unwritten()
 
-    async def heartbeat_write(self, worker: str, payload: dict[str, Any]) -> None:
+    async def heartbeats_write(self, payloads: dict[str, dict[str, Any]]) -> None:
         if self.error is not None:
             raise self.error
-        self.beats.append(payload)
+        self.beats += payloads.values()
 
     async def blocked_by(self) -> str:
         return ""

@@ -12,11 +12,12 @@ from structlog.testing import capture_logs
 from decnet.bus.base import ConsumerInfo
 from decnet.config import RuntimeSettings, Settings
 from decnet.errors import BusUnavailable, DatabaseError, DiskFull
+from decnet.runtime import runner
 from decnet.runtime.leases import OWNER
 from decnet.runtime.received import Received
 from decnet.runtime.runner import FIRST_EVENTS, HALT_S, WorkerRunner
 from decnet.runtime.worker import Job, Transaction, Worker
-from tests.clockkit import in_skipped_time, now
+from tests.clockkit import in_skipped_time, now, unwritten
 
 Job_ = Callable[..., Awaitable[None]]
 
@@ -30,6 +31,7 @@ class FakeRepo:
         self.answers: list[bool] = []
         self.beats: list[tuple[float, dict[str, Any]]] = []
         self.error: Exception | None = None
+        self.written = unwritten()
 
     async def lease_acquire(self, name: str, owner: str, ttl_s: float) -> bool:
         self.asked.append((name, owner, ttl_s))
@@ -38,10 +40,10 @@ class FakeRepo:
     async def lease_release(self, name: str, owner: str) -> None:
         self.released.append((name, owner))
 
-    async def heartbeat_write(self, worker: str, payload: dict[str, Any]) -> None:
+    async def heartbeats_write(self, payloads: dict[str, dict[str, Any]]) -> None:
         if self.error is not None:
             raise self.error
-        self.beats.append((now(), payload))
+        self.beats += [(now(), payload) for payload in payloads.values()]
 
     async def blocked_by(self) -> str:
         return ""
@@ -378,7 +380,10 @@ async def test_no_word_brings_back_a_worker_that_was_ended() -> None:
 
 
 @in_skipped_time
-async def test_a_bus_that_is_away_is_asked_every_pause_and_told_once(logged: list[Any]) -> None:
+async def test_a_bus_that_is_away_is_asked_every_pause_and_told_once(
+    logged: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "LONGEST_FETCH_S", 0.25)
     world = World(restart_backoff_s=2.0)
     world.bus.errors = [BusUnavailable("no route")] * 3
     await world.until(5)
@@ -443,10 +448,39 @@ async def test_a_life_begins_with_small_batches_and_doubles_full_ones_up_to_the_
 
 
 @in_skipped_time
+async def test_a_worker_waits_twice_as_long_each_time_that_nothing_came() -> None:
+    world = World(batch_wait_s=2.0)
+    await world.until(100)
+    assert [wait for _, _, wait in world.bus.consumer.fetches] == [2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+    assert runner.LONGEST_FETCH_S == 30.0
+    world.bus.consumer.results = [["one"]]
+    await world.until(125)
+    assert [wait for at, _, wait in world.bus.consumer.fetches if at >= 1120] == [30.0, 2.0, 4.0]
+    await world.until(170)
+    world.bus.consumer.results = [BusUnavailable("gone")]
+    await world.until(230)
+    waits = [wait for at, _, wait in world.bus.consumer.fetches if at >= 1180]
+    assert waits[:3] == [30.0, 2.0, 4.0], "that it is back shows soon"
+    world.worker.lacks = "rules"
+    await world.until(300)
+    world.worker.lacks = ""
+    world.bus.consumer.fetches.clear()
+    await world.until(301)
+    assert [wait for _, _, wait in world.bus.consumer.fetches][:1] == [2.0]
+    await world.end()
+    world = World(batch_wait_s=45.0)
+    await world.until(now() - 1000 + 100)
+    assert [wait for _, _, wait in world.bus.consumer.fetches] == [45.0] * 3, (
+        "what the settings say is the least"
+    )
+    await world.end()
+
+
+@in_skipped_time
 async def test_the_whole_fetch_is_bounded_by_the_settings() -> None:
     world = World(batch_events=7, batch_wait_s=0.5)
     await world.until(1)
-    assert world.bus.consumer.fetches == [(1000.0, 7, 0.5), (1000.5, 7, 0.5), (1001.0, 7, 0.5)]
+    assert world.bus.consumer.fetches[0] == (1000.0, 7, 0.5)
     await world.end()
 
 
@@ -611,6 +645,71 @@ async def test_without_anything_to_do_no_lease_is_taken(patient: bool) -> None:
 
 
 @in_skipped_time
+async def test_a_job_with_nothing_to_do_is_left_alone_until_a_row_is_written() -> None:
+    world, asked, ran = World(), list[float](), list[float]()
+    found: list[int] = []
+
+    async def run(repo: Any, bus: Any) -> None:
+        ran.append(now() - 1000)
+
+    async def due(repo: Any) -> list[int]:
+        asked.append(now() - 1000)
+        return found
+
+    job(world, run, interval_s=2.0, due=due)
+    await world.until(100.5)
+    assert (asked, ran) == ([2], [])
+    found.append(1)
+    world.repo.written.note()
+    await world.until(105)
+    assert ran == [100.5, 102.5, 104.5], "at once, and as long as there is something"
+    found.clear()
+    await world.until(200)
+    assert asked[-1] == 106.5
+    await world.end()
+
+
+@pytest.mark.parametrize(("says", "runs"), [(False, [2, 7, 9]), (None, [2, 4, 6, 8]), (True, [2, 4, 6, 8])])
+@in_skipped_time
+async def test_a_run_that_says_that_nothing_is_left_is_the_last_one_before_a_row(
+    says: bool | None, runs: list[int]
+) -> None:
+    world, ran = World(), list[float]()
+
+    async def run(repo: Any, bus: Any) -> bool | None:
+        ran.append(now() - 1000)
+        if ran[-1] == 7:
+            world.repo.written.note()  # what is written while it runs, it may have missed
+        return says
+
+    job(world, run, interval_s=2.0)
+    await world.until(7)
+    if says is False:
+        world.repo.written.note()
+    await world.until(9.5)
+    assert ran == runs
+    await world.end()
+
+
+@in_skipped_time
+async def test_a_job_whose_lease_another_engine_holds_is_tried_again_without_a_row() -> None:
+    world, ran = World(), list[float]()
+
+    async def run(repo: Any, bus: Any) -> bool:
+        ran.append(now() - 1000)
+        return False
+
+    async def due(repo: Any) -> bool:
+        return True
+
+    job(world, run, interval_s=2.0, lease="tick", due=due)
+    world.repo.answers = [False] * 9
+    await world.until(25)
+    assert ran == [20], "whoever held it may be gone"
+    await world.end()
+
+
+@in_skipped_time
 async def test_a_job_by_data_gives_its_lease_back_also_when_it_fails() -> None:
     world = World()
 
@@ -689,13 +788,13 @@ async def test_beats_come_sooner_at_first_and_then_every_interval() -> None:
     world = World(heartbeat_s=10.0)
     beats = asyncio.create_task(world.runner.heartbeats())
     await asyncio.sleep(36)
-    assert [at - 1000 for at, _ in world.repo.beats] == [0, 1, 3, 7, 15, 25, 35]
+    assert [at - 1000 for at, _ in world.repo.beats] == [0, 1, 3, 7, 10, 20, 30]
     world.runner._become("ok")
     await settle()
     assert world.repo.beats[-1][0] == 1036, "and at once when the state changes"
     assert world.repo.beats[-1][1]["state"] == "ok"
     world.runner._become("ok")
-    await asyncio.sleep(9.5)
+    await asyncio.sleep(3.5)
     assert world.repo.beats[-1][0] == 1036, "the same state is no change"
     beats.cancel()
 
@@ -713,7 +812,8 @@ async def test_each_state_of_a_failing_start_is_told_at_once() -> None:
 
 
 @in_skipped_time
-async def test_trouble_is_told_at_once() -> None:
+async def test_trouble_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "LONGEST_FETCH_S", 0.25)
     world = World()
     tries: list[int] = []
 
@@ -811,7 +911,7 @@ async def test_a_beat_that_cannot_be_stored_is_told_on_the_bus_all_the_same(logg
     world.repo.error = DatabaseError("not there")
     await world.runner.beat()
     assert [topic for topic, _ in world.bus.published] == ["system.ttp.health"]
-    assert [e["event"] for e in logged] == ["heartbeat not stored"]
+    assert [e["event"] for e in logged] == ["heartbeats not stored"]
 
 
 @in_skipped_time

@@ -71,7 +71,7 @@ def data_dir(tmp_path: Path) -> Path:
             "novel_figure": 4,
             "evil": "\x1b[2J",
         }
-        await repo.heartbeat_write("ttp", payload)
+        await repo.heartbeats_write({"ttp": payload})
         await repo.close()
 
     asyncio.run(fill())

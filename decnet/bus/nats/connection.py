@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +23,7 @@ from nats.js.errors import NotFoundError
 from decnet.bus.base import BaseBus, Consumer, ConsumerInfo, Event, Sealed, Subscription
 from decnet.bus.live import LiveSubscription
 from decnet.bus.nats.client import Attempts, Callbacks, abandon, is_plumbing, open_client, translated
-from decnet.bus.nats.consumer import NatsConsumer, to_info
+from decnet.bus.nats.consumer import SILENCE_S, NatsConsumer, to_info
 from decnet.bus.nats.decoded import Decoded
 from decnet.bus.nats.publisher import Publisher, StreamMissing
 from decnet.bus.nats.store import Blobs, Reader, ensure_stream
@@ -32,6 +33,8 @@ from decnet.errors import BusError, BusUnavailable, MalformedEvent
 from decnet.logs import get_logger
 
 log = get_logger(__name__)
+PULSE_S = 2.0
+"""Seconds between two questions whether the server is there, while consumers wait for its answers."""
 
 
 class NatsBus(BaseBus):
@@ -57,6 +60,8 @@ class NatsBus(BaseBus):
         self._decoded = Decoded()
         self._live: dict[LiveSubscription, list[RawSubscription] | None] = {}
         self._registering: set[asyncio.Task[None]] = set()
+        self._consumers = weakref.WeakSet[NatsConsumer]()
+        self._pulse: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
         self._attempts = Attempts()
         self._wanted = False
@@ -96,13 +101,39 @@ class NatsBus(BaseBus):
         self._client, self._js, self._publisher = client, js, publisher
         for subscription in list(self._live):
             await self._register(subscription)
+        if self._pulse is None:
+            self._pulse = asyncio.get_running_loop().create_task(
+                self._feel_pulse(), name=f"{self.client_name}:pulse"
+            )
+
+    async def _feel_pulse(self) -> None:
+        """For ever: one question serves all consumers. A server that hangs takes part in nothing, and keeps its connections."""
+        while True:
+            await asyncio.sleep(PULSE_S)
+            client = self._client
+            if client is None or not client.is_connected or not any(one.waits for one in self._consumers):
+                continue
+            try:
+                async with asyncio.timeout(SILENCE_S):
+                    with translated():
+                        await client.flush(timeout=int(SILENCE_S))
+            except (BusError, TimeoutError) as error:
+                log.debug("the bus server does not answer", reason=str(error))
+                self._give_up()
+
+    def _give_up(self) -> None:
+        for consumer in self._consumers:
+            consumer.give_up()
 
     async def close(self) -> None:
         """Flushes what was acknowledged and disconnects; the live subscriptions end."""
         self._wanted = False
         for subscription in list(self._live):
             await subscription.aclose()
-        await asyncio.gather(*self._registering, return_exceptions=True)
+        ending, self._pulse = [self._pulse] if self._pulse is not None else [], None
+        for pulse in ending:
+            pulse.cancel()
+        await asyncio.gather(*ending, *self._registering, return_exceptions=True)
         client, self._client = self._client, None
         if client is None:
             return
@@ -135,6 +166,7 @@ class NatsBus(BaseBus):
     async def _on_lost(self) -> None:
         if self._publisher is not None:
             self._publisher.drop()
+        self._give_up()
         had_one = self._client is not None and not self._client.is_closed
         if self._wanted and had_one:
             log.warning("bus connection lost", client=self.client_name)
@@ -263,6 +295,7 @@ class NatsBus(BaseBus):
         wanted = [check_pattern(pattern) for pattern in patterns]
         consumer = NatsConsumer(name, wanted, self.settings, self._ready, self._ensure_stream, self._decoded)
         await consumer.open()
+        self._consumers.add(consumer)
         return consumer
 
     async def forget_consumer(self, name: str) -> None:

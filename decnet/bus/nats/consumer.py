@@ -2,7 +2,8 @@
 
 nats-py's own ``fetch`` takes a deleted consumer (409, 503) for "nothing there" and stays deaf for ever,
 so the pull requests are made here: 404 and 408 mean nothing, 409 and 503 mean "make the consumer again",
-silence means that the connection is gone.
+silence means that the connection is gone. A request may wait long: whoever notices sooner that nobody will answer
+says so with :meth:`NatsConsumer.give_up`.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ LINGER_S = 0.02
 """Seconds after the first of a trickle of events until the batch is closed."""
 _NOTHING = ("404", "408")
 _GONE = ("409", "503")
+_LOST = "lost"
+"""Status of a message of our own: the server does not answer, or the connection is gone."""
 
 
 class ConsumerGone(Exception):
@@ -122,6 +125,10 @@ class NatsConsumer:
         self._client: Client | None = None
         self._inbox: Subscription | None = None
         self._bound: JetStreamContext.PullSubscription | None = None
+        self._nothing_came = False
+        """Whether the last request waited in vain: then the next one waits too, without asking what is there first."""
+        self.waits = False
+        """Whether a request is under way."""
 
     async def open(self) -> None:
         """Makes or updates the durable on the server and binds to it. Raises BusError."""
@@ -154,13 +161,14 @@ class NatsConsumer:
 
     async def _collect(self, limit: int, seconds: float) -> list[Msg]:
         messages = self._buffered(limit)
-        if len(messages) < limit:
+        if len(messages) < limit and not (self._nothing_came and seconds > 0):
             messages += await self._pull(limit - len(messages), None)
         if messages or seconds <= 0:
             return messages
         started = asyncio.get_running_loop().time()
         messages = await self._pull(1, seconds)
         left = seconds - (asyncio.get_running_loop().time() - started)
+        self._nothing_came = not messages
         if not messages:
             await asyncio.sleep(max(0.0, left))  # refused early: the reader's loop must not spin
         elif limit > 1:
@@ -195,9 +203,19 @@ class NatsConsumer:
         request: dict[str, int | bool] = {"batch": limit}
         request |= {"no_wait": True} if seconds is None else {"expires": max(1, int(seconds * 1e9))}
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._settings.stream}.{self.name}"
-        with translated():
-            await self._client.publish(subject, json.dumps(request).encode(), reply=self._bound._deliver)
-        return await self._answers(limit, (seconds or 0.0) + SILENCE_S)
+        self.waits = True
+        try:
+            with translated():
+                await self._client.publish(subject, json.dumps(request).encode(), reply=self._bound._deliver)
+            return await self._answers(limit, (seconds or 0.0) + SILENCE_S)
+        finally:
+            self.waits = False
+
+    def give_up(self) -> None:
+        """No answer will come to the request that is under way, if one is."""
+        if self.waits and self._inbox is not None and self._client is not None:
+            lost = Msg(_client=self._client, subject=self._inbox.subject, headers={"Status": _LOST})
+            self._inbox._pending_queue.put_nowait(lost)
 
     async def _answers(self, limit: int, seconds: float) -> list[Msg]:
         assert self._inbox is not None
@@ -218,6 +236,8 @@ class NatsConsumer:
                 messages.append(message)
             elif status in _NOTHING or messages:
                 return messages
+            elif status == _LOST:
+                raise BusUnavailable("the bus does not answer")
             elif status in _GONE:
                 if _description(message).startswith("Exceeded"):
                     return messages  # too much is unacknowledged already: not gone, only busy

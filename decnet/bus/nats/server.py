@@ -41,9 +41,9 @@ STORE_SLACK = 64 * 2**20
 """Bytes the server may use beyond stream and blobs."""
 MIN_FREE_BYTES = 64 * 2**20
 """Free disk space below which a wedged server is not restarted: it would wedge again."""
-WATCH_S = 2.0
+WATCH_S = 4.0
 """Seconds between looks at the server: signs of a wedged store in its log, and whether it answers."""
-SILENT_LOOKS = 5
+SILENT_LOOKS = 3
 """Looks in a row without an answer after which the server counts as hung."""
 _WEDGED = (b"no space left on device", b"out of resources", b"Critical write error", b"will be DISABLED")
 _PR_SET_PDEATHSIG = 1
@@ -326,6 +326,8 @@ class EmbeddedServer:
 
     def _fresh_log(self) -> bytes:
         """What the server logged since the last look, bounded."""
+        if self._log_size() == self._log_seen:
+            return b""
         try:
             with self.log_path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)

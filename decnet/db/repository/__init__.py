@@ -16,10 +16,10 @@ from decnet.db.repository.intel import IntelMixin
 from decnet.db.repository.journal import JournalMixin
 from decnet.db.repository.lists.campaigns import CampaignsMixin
 from decnet.db.repository.lists.coverage import CoverageMixin
-from decnet.db.repository.lists.evidence import EvidenceMixin
 from decnet.db.repository.lists.find import FindMixin
 from decnet.db.repository.lists.linked import LinkedMixin
 from decnet.db.repository.lists.members import MembersMixin
+from decnet.db.repository.lists.pages import PagesMixin
 from decnet.db.repository.lists.stats import StatsMixin
 from decnet.db.repository.lists.summary import SummaryMixin
 from decnet.db.repository.lists.told import ToldMixin
@@ -63,7 +63,7 @@ class BaseRepository(
     TagsMixin,
     PartsMixin,
     RulesMixin,
-    EvidenceMixin,
+    PagesMixin,
     JournalMixin,
     SummaryMixin,
     StatsMixin,

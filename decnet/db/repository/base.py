@@ -19,6 +19,7 @@ from decnet.db.blocked import PATIENCE_S
 from decnet.db.engine import Database, translated
 from decnet.db.many import identity_of
 from decnet.db.repository.locks import advise, advise_shared
+from decnet.db.written import Written
 from decnet.turns import in_turns
 
 Row = dict[str, Any]
@@ -96,6 +97,11 @@ class SqlRepository:
         """Closes the database behind it."""
         await self.db.close()
 
+    @property
+    def written(self) -> Written:
+        """Who waits for rows waits there."""
+        return self.db.written
+
     async def blocked_by(self, patience_s: float = PATIENCE_S) -> str:
         """Who else keeps the database from being written for longer than that; empty for nobody. Raises DatabaseError."""
         return await self.db.blocked_by(patience_s)
@@ -119,12 +125,13 @@ class SqlRepository:
                 yield self
 
     @asynccontextmanager
-    async def _write(self) -> AsyncIterator[AsyncSession]:
+    async def _write(self, *, told: bool = True) -> AsyncIterator[AsyncSession]:
+        """A write; nobody who waits for rows hears of one that is not ``told``."""
         if self._session is not None:
             with translated():
                 yield self._session
             return
-        async with self.db.write() as session:
+        async with self.db.write(told=told) as session:
             yield session
 
     @asynccontextmanager

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from decnet.db.rows import JsonObject
 from decnet.events.intel import Answer
 
 
-class TagCount(TypedDict):
-    """How many tags one rule gave one attacker for one technique, with whose they are now."""
+class Kind(NamedTuple):
+    """What a tag says."""
 
+    rule_id: str
     technique_id: str
     sub_technique_id: str | None
     tactic: str
-    rule_id: str
+
+
+class OneCounted(NamedTuple):
+    """An attacker (None: an identity alone) with the numbers of the kinds that it has, as a text: ``3,17``.
+
+    ``who`` is the same for all that are one now: the identity of several, or the attacker itself.
+    """
+
     attacker_uuid: str | None
-    attacker_ip: str | None
-    identity_uuid: str | None
-    tags: int
+    who: str
+    kinds: str
+
+
+class Counted(NamedTuple):
+    """How many tags there are of each kind, when the last was seen, and who has some.
+
+    Kinds go by number; those without a tag are among ``kinds`` alone.
+    """
+
+    kinds: Mapping[int, Kind]
+    tags: Mapping[int, int]
+    last: Mapping[int, datetime]
+    ones: Sequence[OneCounted]
 
 
 class ListedTag(TypedDict):
@@ -45,6 +65,19 @@ class ListedTag(TypedDict):
     attacker_ip: str | None
     identity_uuid: str | None
     technique_name: str | None
+
+
+TAG_COLUMNS = (
+    "uuid", "source_kind", "source_id", "attacker_uuid", "session_id", "decky_id", "tactic", "technique_id", "sub_technique_id",
+    "confidence", "rule_id", "rule_version", "evidence", "attack_release", "seen_at", "created_at", "identity_uuid",
+)  # fmt: skip
+"""What of a tag is exported."""
+TagPage = Sequence[tuple[Any, ...]]
+"""Tags as they are stored, with the values of :data:`TAG_COLUMNS`.
+
+Evidence is the text of its JSON, times are texts in UTC without a zone (``2026-01-02 03:04:05.000006``); the identity is
+what the tag itself names.
+"""
 
 
 class ListedSession(TypedDict):

@@ -13,8 +13,8 @@ from sqlalchemy import text as sql
 
 from decnet.db.schema.columns import Stored, counter, json_column, moment, number, real, text, text_key
 
-STANDING = sql("superseded_by IS NULL AND replaced_by IS NULL")
-"""What is counted."""
+TOLD = sql("source_kind IN ('canary_fingerprint', 'email')")
+"""Tags whose evidence alone tells what others sent: ``find`` looks through it. As text, so that a query has the same one."""
 
 
 class TagRow(Stored, table=True):
@@ -29,27 +29,21 @@ class TagRow(Stored, table=True):
     __table_args__ = (
         CheckConstraint("attacker_uuid IS NOT NULL OR identity_uuid IS NOT NULL", name="ttp_tag_anchor"),
         CheckConstraint("confidence >= 0 AND confidence <= 1", name="ttp_tag_confidence"),
-        Index("ix_ttp_tag_attacker", "attacker_uuid"),
+        Index("ix_ttp_tag_attacker", "attacker_uuid", "seen_at"),
+        Index("ix_ttp_tag_told", "created_at", sqlite_where=TOLD, postgresql_where=TOLD),
         Index("ix_ttp_tag_identity", "identity_uuid"),
-        Index("ix_ttp_tag_session", "session_id"),
-        Index("ix_ttp_tag_rule", "rule_id"),
+        Index(
+            "ix_ttp_tag_session",
+            *("session_id", "technique_id", "sub_technique_id", "superseded_by", "replaced_by"),
+        ),
+        Index(
+            "ix_ttp_tag_rule",
+            *("rule_id", "seen_at", "technique_id", "sub_technique_id", "tactic"),
+            *("superseded_by", "replaced_by"),
+        ),
         Index("ix_ttp_tag_created", "created_at"),
         Index("ix_ttp_tag_seen", "seen_at"),
         Index("ix_ttp_tag_first", "technique_id", "sub_technique_id", "seen_at"),
-        Index(
-            "ix_ttp_tag_standing",
-            *(
-                "technique_id",
-                "sub_technique_id",
-                "tactic",
-                "rule_id",
-                "attacker_uuid",
-                "identity_uuid",
-                "seen_at",
-            ),
-            sqlite_where=STANDING,
-            postgresql_where=STANDING,
-        ),
     )
     uuid: str = text_key()
     source_kind: str = text()
@@ -71,6 +65,36 @@ class TagRow(Stored, table=True):
     created_at: datetime = moment(nullable=False)
     superseded_by: str | None = text(None)
     replaced_by: str | None = text(None)
+
+
+class TagKind(Stored, table=True):
+    """What a tag says: the rule and what it stands for. ``sub_technique_id`` is empty for none; rows stay for ever."""
+
+    __tablename__ = "tag_kind"
+    __table_args__ = (
+        Index("ix_tag_kind", "rule_id", "technique_id", "sub_technique_id", "tactic", unique=True),
+    )
+    kind_id: int | None = counter()
+    rule_id: str = text()
+    technique_id: str = text()
+    sub_technique_id: str = text()
+    tactic: str = text()
+
+
+class TagCount(Stored, table=True):
+    """How many tags of a kind an attacker has that stand, and when it did that last.
+
+    Triggers of the database write it, with every tag that comes, changes or goes (revision 0021); nobody else does.
+    Attacker and identity are what the tags have, empty for none.
+    """
+
+    __tablename__ = "tag_count"
+    __table_args__ = {"sqlite_with_rowid": False}
+    attacker_uuid: str = text_key()
+    identity_uuid: str = text_key()
+    kind_id: int = number(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    tags: int = number()
+    last: datetime | None = moment(None)
 
 
 class TTPRule(Stored, table=True):

@@ -6,30 +6,32 @@ A tag counts at the time at which the attacker did it, not at that of tagging: a
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from decnet.db.repository.base import SqlRepository
+from decnet.db.repository.base import chunks
 from decnet.db.repository.conditions import (
     anybody_is_marked,
-    identity_is_named,
     tag_identity,
     tag_is_shown,
     tag_stands,
-    tags_counted,
     with_tag_identity,
 )
-from decnet.db.rows.lists import TagBehind, TechniqueCount
+from decnet.db.repository.lists.counts import CountsMixin, numbers
+from decnet.db.rows.lists import Counted, TagBehind, TechniqueCount
 from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Attacker, Command, SessionRow
-from decnet.db.schema.ttp import TagRow
+from decnet.db.schema.recorder import Attacker, Command, Identity, SessionRow
+from decnet.db.schema.ttp import TagKind, TagRow
 from decnet.db.types import as_utc
 
 _TAG, _SESSION, _COMMAND = table_of(TagRow), table_of(SessionRow), table_of(Command)
-_ATTACKER = table_of(Attacker)
+_ATTACKER, _IDENTITY, _KIND = table_of(Attacker), table_of(Identity), table_of(TagKind)
 _SEEN = _TAG.c.seen_at
 _WHO = func.coalesce(tag_identity(), _TAG.c.attacker_uuid)
 _FROM = with_tag_identity(_TAG.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid))
@@ -52,25 +54,15 @@ Since = datetime | float | None
 Names = Collection[str] | None
 
 
-class CoverageMixin(SqlRepository):
+class CoverageMixin(CountsMixin):
     """What the coverage matrix is made of."""
 
     async def technique_counts(self, since: Since = None, names: Names = None) -> list[TechniqueCount]:
         """One row by tactic and technique: tags, actors, last (aware datetime)."""
         async with self._read() as session:
-            where = [tag_stands(), *([as_utc(since) <= _SEEN] if since else [])]
-            if await anybody_is_marked(session):
-                where.append(tag_is_shown())
-            found = tags_counted(where)
-            cell = (found.c.tactic, found.c.technique_id, found.c.sub_technique_id)
-            who = func.coalesce(tag_identity(found), found.c.attacker_uuid)
-            counts = (func.sum(found.c.tags).label("tags"), func.count(who.distinct()).label("actors"))
-            joined = found.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == found.c.attacker_uuid)
-            query = select(*cell, *counts, func.max(found.c.last).label("last"))
-            query = query.select_from(with_tag_identity(joined, found))
-            query = query.where(*_of(names, found.c.attacker_uuid, who)).group_by(*cell)
-            rows = await self._rows(session, query, TechniqueCount)
-        return [{**row, "tags": int(row["tags"]), "last": as_utc(row["last"])} for row in rows]
+            where = None if names is None else await _named(session, names)
+            counted = await self._tally(session, as_utc(since) if since else None, where)
+        return await asyncio.to_thread(_cells, counted)
 
     async def tags_behind(
         self,
@@ -81,27 +73,48 @@ class CoverageMixin(SqlRepository):
         limit: int = 500,
     ) -> list[TagBehind]:
         """Tags of a technique (its sub-techniques included), newest first, with address, time and command."""
-        where = [or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique)]
-        if tactic is not None:
-            where.append(_TAG.c.tactic == tactic)
-        return await self._tags([*where, *_shown(since, names)], limit)
+        where = [_TAG.c.tactic == tactic] if tactic is not None else []
+        where += [as_utc(since) <= _SEEN] if since else []
+        async with self._read() as session:
+            kinds = (await session.execute(_kinds_of(technique))).all()
+            own = [and_(_TAG.c.technique_id == of, _sub_is(sub)) for of, sub in kinds]
+            # PostgreSQL does not see that rows of no sub-technique are in order by themselves.
+            order = (_TAG.c.sub_technique_id.desc(), _SEEN.desc(), _TAG.c.uuid)
+            return await self._tags(session, own, where, names, order, limit)
 
     async def tags_of_rule(self, rule_id: str, names: Names = None, limit: int = 500) -> list[TagBehind]:
         """The tags that a rule gave, as :meth:`tags_behind` gives those of a technique."""
-        return await self._tags([_TAG.c.rule_id == rule_id, *_shown(None, names)], limit)
+        async with self._read() as session:
+            order = (_SEEN.desc(), _TAG.c.uuid)
+            return await self._tags(session, [_TAG.c.rule_id == rule_id], [], names, order, limit)
 
-    async def _tags(self, where: Sequence[ColumnElement[bool]], limit: int) -> list[TagBehind]:
+    async def _tags(
+        self,
+        session: AsyncSession,
+        own: Sequence[ColumnElement[bool]],
+        where: Sequence[ColumnElement[bool]],
+        names: Names,
+        order: Sequence[ColumnElement[Any]],
+        limit: int,
+    ) -> list[TagBehind]:
+        """The newest tags that any of ``own`` holds for: of each by an index that has them in this ``order``."""
+        shown = [*where, tag_stands(), *([] if names is None else await _named(session, names))]
+        if await anybody_is_marked(session):
+            shown.append(tag_is_shown())
+        uuids: list[tuple[datetime | None, str]] = []
+        for one in own:
+            newest = select(_SEEN, _TAG.c.uuid).where(one, *shown).order_by(*order).limit(limit)
+            uuids += (await session.execute(newest)).tuples()
+        late = sorted(uuids, key=lambda tag: (-(tag[0].timestamp() if tag[0] else 0.0), tag[1]))[:limit]
         joined = _FROM.outerjoin(_COMMAND, _COMMAND.c.command_id == _TAG.c.source_id)
         columns = [_TAG.c[name] for name in _BEHIND]
         named = (_ATTACKER.c.ip.label("attacker_ip"), _WHO.label("identity_uuid"), _SEEN.label("seen"))
-        # The newest are chosen by their times alone: sorted with all that is shown of them, a frequent one takes seconds.
-        newest = select(_TAG.c.uuid).select_from(_FROM).where(and_(*where))
-        chosen = newest.order_by(_SEEN.desc(), _TAG.c.uuid).limit(limit).subquery()
         query = select(*columns, *named, _COMMAND.c.command_text).select_from(joined)
-        query = query.where(_TAG.c.uuid.in_(select(chosen.c.uuid))).order_by(_SEEN.desc(), _TAG.c.uuid)
-        async with self._read() as session:
-            rows = await self._rows(session, query, TagBehind)
-        return [{**row, "seen": as_utc(row["seen"])} for row in rows]
+        found: dict[str, TagBehind] = {}
+        for part in chunks([uuid for _, uuid in late]):
+            rows = await self._rows(session, query.where(_TAG.c.uuid.in_(part)), TagBehind)
+            found |= {row["uuid"]: {**row, "seen": as_utc(row["seen"])} for row in rows}
+        return [found[uuid] for _, uuid in late]
 
     async def sessions_by_decky(self) -> dict[str, int]:
         """Sessions of each decky, ignored sources left out."""
@@ -111,16 +124,72 @@ class CoverageMixin(SqlRepository):
             return {str(decky): int(count) for decky, count in await session.execute(query)}
 
 
-def _shown(since: Since, names: Names) -> list[ColumnElement[bool]]:
-    where: list[Any] = [tag_stands(), tag_is_shown()]
-    if since:
-        where.append(as_utc(since) <= _SEEN)
-    return [*where, *_of(names, _TAG.c.attacker_uuid, _WHO)]
+def _cells(counted: Counted) -> list[TechniqueCount]:
+    """Kinds of several rules are one cell; attackers of one identity are one actor."""
+    found: dict[tuple[str, str, str | None], TechniqueCount] = {}
+    cells: dict[int, TechniqueCount] = {}
+    for number, tags in counted.tags.items():
+        kind = counted.kinds[number]
+        key = (kind.tactic, kind.technique_id, kind.sub_technique_id)
+        empty = TechniqueCount(
+            tactic=key[0], technique_id=key[1], sub_technique_id=key[2], tags=0, actors=0, last=None
+        )
+        cell = cells[number] = found.setdefault(key, empty)
+        cell["tags"] += tags
+        cell["last"] = max((time for time in (cell["last"], counted.last.get(number)) if time), default=None)
+    rules = Counter(id(cell) for cell in cells.values())
+    several = {str(number): cell for number, cell in cells.items() if rules[id(cell)] > 1}
+    actors = _by_actor(counted)
+    for number, count in Counter(numbers(actors)).items():
+        if number in cells:
+            cells[number]["actors"] = count
+    for cell in several.values():
+        cell["actors"] = 0
+    for some in actors if several else ():
+        for cell in {id(several[one]): several[one] for one in several.keys() & some.split(",")}.values():
+            cell["actors"] += 1
+    return list(found.values())
 
 
-def _of(names: Names, attacker: Any, who: Any) -> list[ColumnElement[bool]]:
-    """The filter of one actor, by columns of attackers and of whom they are."""
-    if names is None:
-        return []
+def _by_actor(counted: Counted) -> list[str]:
+    """The kinds that each actor has, each once: whoever has one identity is one."""
+    found: dict[str, str] = {}
+    joined: dict[str, set[str]] = {}
+    for one in counted.ones:
+        if one.who in found:
+            joined.setdefault(one.who, set(found[one.who].split(","))).update(one.kinds.split(","))
+        else:
+            found[one.who] = one.kinds
+    return list((found | {who: ",".join(some) for who, some in joined.items()}).values())
+
+
+def _kinds_of(technique: str) -> Any:
+    """Technique and sub-technique (empty for none) of everything that is, or is part of, a technique."""
+    own = or_(_KIND.c.technique_id == technique, _KIND.c.sub_technique_id == technique)
+    return select(_KIND.c.technique_id, _KIND.c.sub_technique_id).where(own).distinct()
+
+
+def _sub_is(sub: str) -> ColumnElement[bool]:
+    return _TAG.c.sub_technique_id == sub if sub else _TAG.c.sub_technique_id.is_(None)
+
+
+async def _named(session: AsyncSession, names: Collection[str]) -> list[ColumnElement[bool]]:
+    """Condition on ``ttp_tag``: it is of one of ``names``, or of what one of them was merged into.
+
+    Whose tags these are is looked up first: asked of each tag it costs as many look-ups as there are tags.
+    """
     known = sorted(names)
-    return [or_(attacker.in_(known), _ATTACKER.c.ip.in_(known), identity_is_named(who, known))]
+    of_named = select(_IDENTITY.c.merged_into).where(
+        _IDENTITY.c.identity_uuid.in_(known), _IDENTITY.c.merged_into.is_not(None)
+    )
+    identities = sorted({*known, *(await session.execute(of_named)).scalars()})
+    now = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
+    parts = select(_IDENTITY.c.identity_uuid, _IDENTITY.c.attacker_uuid).where(now.in_(identities))
+    found = (await session.execute(parts)).all()
+    addresses = select(_ATTACKER.c.attacker_uuid).where(_ATTACKER.c.ip.in_(known))
+    attackers = {*known, *(await session.execute(addresses)).scalars(), *(uuid for _, uuid in found if uuid)}
+    attacker, identity = _TAG.c.attacker_uuid, _TAG.c.identity_uuid
+    merged = select(_IDENTITY.c.attacker_uuid).where(_IDENTITY.c.attacker_uuid == attacker).exists()
+    alone = and_(attacker.is_(None), identity.in_(sorted({*identities, *(uuid for uuid, _ in found)})))
+    unknown = and_(attacker.is_not(None), identity.in_(identities), ~merged)
+    return [or_(attacker.in_(sorted(attackers)), alone, unknown)]

@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, and_, func, or_, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from decnet.db.repository.base import Row, SqlRepository, chunks, shaped
+from decnet.db.repository.base import Row, chunks, shaped
 from decnet.db.repository.conditions import (
     ALL,
-    COUNTED,
     Whose,
     anybody_is_marked,
     attacker_is,
@@ -25,20 +24,21 @@ from decnet.db.repository.conditions import (
     tag_identity,
     tag_is_shown,
     tag_stands,
-    tags_counted,
     visit_is,
     whose_is,
     with_tag_identity,
 )
-from decnet.db.rows.lists import ListedAttacker, ListedCredential, ListedSession, ListedTag, TagCount
+from decnet.db.repository.lists.counts import CountsMixin
+from decnet.db.rows.lists import Counted, ListedAttacker, ListedCredential, ListedSession, ListedTag
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Credential, Identity, SessionRow
 from decnet.db.schema.story import SessionStory
-from decnet.db.schema.ttp import TagRow
+from decnet.db.schema.ttp import TagCount, TagKind, TagRow
 from decnet.db.types import as_utc
 from decnet.keyed import login_label
 
 _TAG, _SESSION = table_of(TagRow), table_of(SessionRow)
+_KIND, _COUNT = table_of(TagKind), table_of(TagCount)
 _STORY = table_of(SessionStory)
 _ATTACKER, _IDENTITY, _CREDENTIAL = table_of(Attacker), table_of(Identity), table_of(Credential)
 """The identity that a tag itself names."""
@@ -98,7 +98,7 @@ class Judged(NamedTuple):
 ANYHOW = Judged()
 
 
-class EvidenceMixin(SqlRepository):
+class EvidenceMixin(CountsMixin):
     """Rows exactly as the command line's contract names them."""
 
     async def list_tags(
@@ -136,31 +136,26 @@ class EvidenceMixin(SqlRepository):
         ignored: bool = False,
         *,
         whose: Whose = ALL,
-    ) -> list[TagCount]:
-        """How many tags of :meth:`list_tags` each rule gave each attacker, by technique; in no order.
-
-        Counted where they are stored: of a million tags there are some tens of thousands of these.
-        """
-        where = await self._tags_asked(since, attacker, ignored, whose)
-        counted = tags_counted(where)
-        joined = counted.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == counted.c.attacker_uuid)
-        shown = [counted.c[name] for name in (*COUNTED, "tags") if name != "identity_uuid"]
-        named = (_ATTACKER.c.ip.label("attacker_ip"), tag_identity(counted).label("identity_uuid"))
+    ) -> Counted:
+        """How many tags of :meth:`list_tags` there are of which kind, and who has some."""
+        somebody = attacker is not None or whose != ALL
+        where = await self._tags_of(attacker, whose) if somebody else None
         async with self._read() as session:
-            query = select(*shown, *named).select_from(with_tag_identity(joined, counted))
-            return await self._rows(session, query, TagCount)
+            return await self._tally(session, None if since is None else as_utc(since), where, ignored)
 
     async def _tags_asked(
         self, since: Since, attacker: str | None, ignored: bool, whose: Whose
     ) -> list[ColumnElement[bool]]:
-        where = [tag_stands(), *attacker_is(_TAG.c.attacker_uuid, attacker)]
-        where += await self._tag_is_of(whose)
+        where = [tag_stands(), *await self._tags_of(attacker, whose)]
         if since is not None:
             where.append(_TAG.c.seen_at >= as_utc(since))
         async with self._read() as session:
             if not ignored and await anybody_is_marked(session):
                 where.append(tag_is_shown())
         return where
+
+    async def _tags_of(self, attacker: str | None, whose: Whose) -> list[ColumnElement[bool]]:
+        return [*attacker_is(_TAG.c.attacker_uuid, attacker), *await self._tag_is_of(whose)]
 
     async def _tag_is_of(self, whose: Whose) -> list[ColumnElement[bool]]:
         """The filter of tags: those of an identity are all of its attackers, and those that name it or a part of it alone."""
@@ -234,9 +229,11 @@ class EvidenceMixin(SqlRepository):
         if since is not None:
             where.append(_seen_last >= as_utc(since))
         if technique is not None:
-            wanted = or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique)
-            own = and_(_TAG.c.attacker_uuid == _ATTACKER.c.attacker_uuid, tag_stands())
-            where.append(select(_TAG.c.uuid).where(own, wanted).exists())
+            kinds = select(_KIND.c.kind_id).where(
+                or_(_KIND.c.technique_id == technique, _KIND.c.sub_technique_id == technique)
+            )
+            own = (_COUNT.c.attacker_uuid == _ATTACKER.c.attacker_uuid, _COUNT.c.kind_id.in_(kinds))
+            where.append(select(_COUNT.c.kind_id).where(*own).exists())
         query = select(
             _ATTACKER.c.attacker_uuid,
             _ATTACKER.c.ip.label("attacker_ip"),
@@ -254,10 +251,11 @@ class EvidenceMixin(SqlRepository):
         counts: dict[str, tuple[int, int]] = {}
         techniques: dict[str, set[str]] = defaultdict(set)
         async with self._read() as session:
-            for part in chunks([row["attacker_uuid"] for row in rows]):
+            uuids = [row["attacker_uuid"] for row in rows]
+            for part in chunks(uuids):
                 counts |= await _session_counts(session, part, ignored)
-                for attacker, technique in await session.execute(_techniques_of(part)):
-                    techniques[attacker].add(technique)
+            for attacker, kinds in (await self._kinds_of(session, uuids)).items():
+                techniques[attacker] = {kind.technique_id for kind in kinds}
         return [_attacker_row(row, counts, techniques) for row in rows]
 
     async def list_credentials(
@@ -340,11 +338,6 @@ async def _session_counts(
     chosen = and_(uuid.in_(attackers), *_not_marked(_SESSION.c.ignored_by, ignored))
     query = select(uuid, func.count(), func.count(decky.distinct())).where(chosen).group_by(uuid)
     return {key: (int(sessions), int(deckies)) for key, sessions, deckies in await session.execute(query)}
-
-
-def _techniques_of(attackers: Sequence[str]) -> Any:
-    chosen = and_(_TAG.c.attacker_uuid.in_(attackers), tag_stands())
-    return select(_TAG.c.attacker_uuid, _TAG.c.technique_id).where(chosen).distinct()
 
 
 def _attacker_row(

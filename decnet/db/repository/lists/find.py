@@ -27,7 +27,7 @@ from decnet.db.schema.recorder import (
     Identity,
     SessionRow,
 )
-from decnet.db.schema.ttp import TagRow
+from decnet.db.schema.ttp import TOLD, TagRow
 from decnet.db.types import SafeFloat, as_utc
 from decnet.hostile import storable_text
 from decnet.keyed import login_label
@@ -191,9 +191,8 @@ def _evidence(text: str) -> _Query:
         _ATTACKER.c.ip.label("attacker_ip"),
     ]
     joined = _TAG.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid)
-    kept = _TAG.c.source_kind.in_(_EVIDENCE_KINDS)
     statement = select(*columns, _TAG.c.attacker_uuid, _TAG.c.session_id).select_from(joined)
-    return statement.where(kept, _in_json(_TAG.c.evidence, text)), _TAG.c.created_at, _ATTACKER.c.ignored_by
+    return statement.where(TOLD, _in_json(_TAG.c.evidence, text)), _TAG.c.created_at, _ATTACKER.c.ignored_by
 
 
 def _values(text: str) -> _Query:

@@ -162,14 +162,8 @@ class StatsMixin(SqlRepository):
         label: Any = lambda value: value,
     ) -> Top:
         """Groups of rows by columns; ``of`` is how many there are."""
-        attackers, times = func.count(uuid.distinct()), func.count()
-        query = (
-            select(attackers, times, func.count().over(), *columns, *more)
-            .select_from(table)
-            .where(and_(columns[0].is_not(None), *where))
-            .group_by(*columns)
-            .order_by(attackers.desc(), times.desc(), *columns)
-        )
+        found = (table, [columns[0].is_not(None), *where], uuid, (*columns, *more))
+        query = _hashed(*found, len(more)) if self.db.dialect == "postgresql" else _grouped(*found, len(more))
         async with self._read() as session:
             rows = (await session.execute(query.limit(limit) if limit else query)).all()
         top: list[Often] = [
@@ -177,6 +171,28 @@ class StatsMixin(SqlRepository):
             for who, count, _, *values in rows
         ]
         return {"of": int(rows[0][2]) if rows else 0, "top": top}
+
+
+def _grouped(table: Any, where: Sequence[Any], uuid: Any, shown: Sequence[Any], more: int) -> Any:
+    """Attackers, times, number of groups, and what is shown of each, the last ``more`` of which are made of the group."""
+    own = shown[: len(shown) - more]
+    attackers, times = func.count(uuid.distinct()), func.count()
+    query = select(attackers, times, func.count().over(), *shown).select_from(table).where(and_(*where))
+    return query.group_by(*own).order_by(attackers.desc(), times.desc(), *own)
+
+
+def _hashed(table: Any, where: Sequence[Any], uuid: Any, shown: Sequence[Any], more: int) -> Any:
+    """The same for PostgreSQL, which sorts all rows to count different ones: by attacker first it need not."""
+    named = [column.label(f"shown{n}") for n, column in enumerate(shown)]
+    query = (
+        select(*named, uuid.label("who"), func.count().label("times")).select_from(table).where(and_(*where))
+    )
+    found = query.group_by(*shown[: len(shown) - more], uuid).subquery("found")
+    columns = [found.c[column.name] for column in named]
+    own, made = columns[: len(shown) - more], [func.max(column) for column in columns[len(shown) - more :]]
+    attackers, times = func.count(found.c.who), func.sum(found.c.times)
+    query = select(attackers, times, func.count().over(), *own, *made).group_by(*own)
+    return query.order_by(attackers.desc(), times.desc(), *own)
 
 
 def _urls(downloads: Any) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -10,17 +10,18 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from decnet.db.repository.base import R, Row, SqlRepository, chunks, shaped
-from decnet.db.repository.conditions import anybody_is_marked, tag_is_shown, tag_stands, tags_counted
+from decnet.db.repository.base import R, Row, chunks, shaped
+from decnet.db.repository.conditions import anybody_is_marked, tag_is_shown, tag_stands
+from decnet.db.repository.lists.counts import CountsMixin, numbers
 from decnet.db.rows.lists import NewAttacker, NewTechnique, SessionWorthReading
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import Attacker, Identity, SessionRow
 from decnet.db.schema.story import SessionStory, SessionThing
-from decnet.db.schema.ttp import TagRow
+from decnet.db.schema.ttp import TagKind, TagRow
 from decnet.db.types import as_utc
 from decnet.events.ttp import SEVERITIES
 
-_TAG, _SESSION = table_of(TagRow), table_of(SessionRow)
+_TAG, _KIND, _SESSION = table_of(TagRow), table_of(TagKind), table_of(SessionRow)
 _ATTACKER, _IDENTITY = table_of(Attacker), table_of(Identity)
 _STORY, _THING = table_of(SessionStory), table_of(SessionThing)
 _TOLD = (
@@ -29,13 +30,14 @@ _TOLD = (
     _STORY.c.line.label("story_line"),
     _STORY.c.playbook,
 )
+_KINDS = select(_KIND.c.kind_id, _KIND.c.technique_id, _KIND.c.sub_technique_id)
 LOOKED_AT = 500
 """Sessions, the worst first, among which those that are new and those that are alike are told."""
 Since = datetime | float
 _CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
 
 
-class SummaryMixin(SqlRepository):
+class SummaryMixin(CountsMixin):
     """Questions about what is new; ``limit`` 0 is all, ignored sources are left out."""
 
     async def new_attackers(self, since: Since, limit: int = 0) -> list[NewAttacker]:
@@ -57,26 +59,34 @@ class SummaryMixin(SqlRepository):
     async def new_techniques(self, since: Since) -> list[NewTechnique]:
         """Techniques whose very first tag is not older than ``since``: technique, first_seen, tags, attackers."""
         begun = as_utc(since)
+        assert begun is not None
         async with self._read() as session:
             first: dict[str, datetime] = {}
-            parents: dict[str, set[str]] = defaultdict(set)
-            for technique, sub, seen in await session.execute(_first_of_each()):
-                if (moment := as_utc(seen)) is not None:
-                    first[sub or technique] = min(moment, first.get(sub or technique, moment))
-                    parents[sub or technique].add(technique)
-            new = sorted(name for name, moment in first.items() if begun is None or moment >= begun)
+            for technique, seen in await session.execute(await _first_of_each(session)):
+                if seen is not None:
+                    first[technique] = min(seen, first.get(technique, seen))
+            new = {name for name, moment in first.items() if moment >= begun}
             if not new:
                 return []
-            of = sorted(set().union(*(parents[name] for name in new)))
-            shown = [tag_is_shown()] if await anybody_is_marked(session) else []
-            found = tags_counted([_TAG.c.technique_id.in_(of), tag_stands(), *shown])
-            technique = func.coalesce(found.c.sub_technique_id, found.c.technique_id)
-            tags, attackers = func.sum(found.c.tags), func.count(found.c.attacker_uuid.distinct())
-            query = select(technique, tags, attackers).where(technique.in_(new)).group_by(technique)
-            rows = (await session.execute(query.order_by(tags.desc(), technique))).all()
+            kinds = {number: sub or technique for number, technique, sub in await session.execute(_KINDS)}
+            counted = await self._tally(
+                session, only=[number for number, name in kinds.items() if name in new]
+            )
+        tags: Counter[str] = Counter()
+        attackers: dict[str, set[str]] = {name: set() for name in new}
+        for number, count in counted.tags.items():
+            tags[kinds.get(number, "")] += count
+        for one in counted.ones:
+            for name in {kinds.get(number, "") for number in numbers([one.kinds])} & new:
+                attackers[name] |= {one.attacker_uuid} if one.attacker_uuid else set()
         return [
-            {"technique": name, "first_seen": first[name], "tags": int(count), "attackers": int(who)}
-            for name, count, who in rows
+            {
+                "technique": name,
+                "first_seen": first[name],
+                "tags": tags[name],
+                "attackers": len(attackers[name]),
+            }
+            for name in sorted(new, key=lambda name: (-tags[name], name))
         ]
 
     async def sessions_worth_reading(self, since: Since, limit: int = 10) -> list[SessionWorthReading]:
@@ -130,29 +140,31 @@ class SummaryMixin(SqlRepository):
             return await self._rows(session, query.limit(limit) if limit else query, kind)
 
 
-def _first_of_each() -> Any:
-    """Technique, sub-technique (or None), and when its first tag that is shown was: by the index that begins so.
+async def _first_of_each(session: AsyncSession) -> Any:
+    """Techniques (or sub-techniques), and when the first tag of one was that is shown: by the index that begins so.
 
-    There are a few hundred of them however many tags there are. Each is looked for beyond the one before, and its first
-    tag read from the front; grouping all tags would read every one of them.
+    There are a few hundred of them however many tags there are; grouping all tags would read every one.
     """
-    column, sub_column = _TAG.c.technique_id, _TAG.c.sub_technique_id
-    found = select(func.min(column).label("technique")).cte("found", recursive=True)
-    beyond = select(func.min(column)).where(column > found.c.technique).scalar_subquery()
-    found = found.union_all(select(beyond).where(found.c.technique.is_not(None)))
-    least_sub = select(func.min(sub_column)).where(column == found.c.technique).scalar_subquery()
-    start = select(found.c.technique, least_sub.label("sub")).where(found.c.technique.is_not(None))
-    pairs = start.cte("pairs", recursive=True)
-    next_sub = select(func.min(sub_column)).where(column == pairs.c.technique, sub_column > pairs.c.sub)
-    following = select(pairs.c.technique, next_sub.scalar_subquery()).where(pairs.c.sub.is_not(None))
-    pairs = pairs.union_all(following)
+    technique, sub = _KIND.c.technique_id, _KIND.c.sub_technique_id
+    kinds = select(technique, sub).distinct().subquery("kinds")
+    shown = [tag_is_shown()] if await anybody_is_marked(session) else []
 
-    def first(sub: ColumnElement[bool]) -> Any:
-        own = (column == pairs.c.technique, sub, _TAG.c.seen_at.is_not(None), tag_stands(), tag_is_shown())
-        return select(_TAG.c.seen_at).where(*own).order_by(_TAG.c.seen_at).limit(1).scalar_subquery()
+    def first(same: ColumnElement[bool]) -> Any:
+        own = (
+            _TAG.c.technique_id == kinds.c.technique_id,
+            same,
+            _TAG.c.seen_at.is_not(None),
+            tag_stands(),
+            *shown,
+        )
+        # PostgreSQL does not see that rows of no sub-technique are in order by themselves.
+        order = (_TAG.c.sub_technique_id, _TAG.c.seen_at)
+        return select(_TAG.c.seen_at).where(*own).order_by(*order).limit(1).scalar_subquery()
 
-    seen = case((pairs.c.sub.is_(None), first(sub_column.is_(None))), else_=first(sub_column == pairs.c.sub))
-    return select(pairs.c.technique, pairs.c.sub, seen)
+    alone = kinds.c.sub_technique_id == ""
+    named = _TAG.c.sub_technique_id == kinds.c.sub_technique_id
+    seen = case((alone, first(_TAG.c.sub_technique_id.is_(None))), else_=first(named))
+    return select(case((alone, kinds.c.technique_id), else_=kinds.c.sub_technique_id), seen)
 
 
 async def _with_news(session: AsyncSession, sessions: Sequence[str]) -> set[str]:

@@ -10,6 +10,7 @@ from sqlalchemy import and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import SqlRepository, chunks
+from decnet.db.repository.conditions import session_is_shown
 from decnet.db.rows.lists import AttackerTold
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.recorder import AttackerIntel, SessionRow
@@ -62,11 +63,10 @@ def _worst(attackers: Sequence[str], ignored: bool) -> Any:
         partition_by=_STORY.c.attacker_uuid,
         order_by=(_STORY.c.rank, _STORY.c.seen_at.desc(), _STORY.c.session_id),
     )
-    joined = _STORY.join(_SESSION, _SESSION.c.session_id == _STORY.c.session_id)
+    shown = [] if ignored else [session_is_shown(_STORY.c.session_id)]
     ranked = (
         select(_STORY.c.attacker_uuid, _STORY.c.severity, _STORY.c.line, place.label("place"))
-        .select_from(joined)
-        .where(and_(_STORY.c.attacker_uuid.in_(attackers), *_shown(ignored)))
+        .where(and_(_STORY.c.attacker_uuid.in_(attackers), *shown))
         .subquery()
     )
     return select(ranked.c.attacker_uuid, ranked.c.severity, ranked.c.line).where(ranked.c.place == 1)

@@ -7,10 +7,11 @@ it needs from stored rows and takes the mark back, so that it does not matter wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import and_, delete, func, or_, select
+from sqlalchemy import bindparam, delete, func, select
 
-from decnet.db.repository.base import SqlRepository, chunks, greatest, insert_for, least
+from decnet.db.repository.base import SqlRepository, greatest, insert_for, least
 from decnet.db.rows.runtime import DueMark
 from decnet.db.schema.columns import table_of
 from decnet.db.schema.runtime import Announcement, ProducerDue
@@ -29,6 +30,12 @@ def widened(spans: Iterable[tuple[str, float]]) -> dict[str, Span]:
         since, until = out.get(uuid, (ts, ts))
         out[uuid] = (min(since, ts), max(until, ts))
     return out
+
+
+def _undue() -> Any:
+    """Takes one mark back."""
+    same = (_DUE.c[name] == bindparam(f"{name}_") for name in ("consumer", "attacker_uuid", "seq"))
+    return delete(_DUE).where(*same)
 
 
 class DueMixin(SqlRepository):
@@ -53,12 +60,11 @@ class DueMixin(SqlRepository):
 
     async def due_done(self, consumer: str, marks: Iterable[DueMark]) -> None:
         """Takes marks back, unless the attacker changed again meanwhile."""
+        rows = [
+            {"consumer_": consumer, "attacker_uuid_": m["attacker_uuid"], "seq_": m["seq"]} for m in marks
+        ]
         async with self._write() as session:
-            for part in chunks(list(marks), 200):
-                seen = [
-                    and_(_DUE.c.attacker_uuid == m["attacker_uuid"], _DUE.c.seq == m["seq"]) for m in part
-                ]
-                await session.execute(delete(_DUE).where(_DUE.c.consumer == consumer, or_(*seen)))
+            await self._each(session, "due_done", _undue, rows)
 
     async def due_count(self, consumer: str) -> int:
         """Attackers that wait for a consumer."""

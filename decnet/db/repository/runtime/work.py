@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import delete, func, insert, literal_column, or_, select
+from sqlalchemy import Float, bindparam, delete, func, insert, literal_column, or_, select
 
 from decnet.bus.base import Event, Sealed
 from decnet.db.repository.base import Row, SqlRepository, chunks, insert_for, replace
@@ -143,20 +144,13 @@ class WorkMixin(SqlRepository):
 
     async def lease_acquire(self, name: str, owner: str, ttl_s: float) -> bool:
         """Takes or renews a lease for ``ttl_s`` seconds; False while another owner holds it."""
-        now: Any = time.time()
-        if self.db.dialect == "postgresql":
-            # one clock for all hosts
-            now = literal_column("extract(epoch from clock_timestamp())::double precision")
-        fresh = insert_for(self.db.dialect, _LEASE).values(name=name, owner=owner, expires_at=now + ttl_s)
-        free = or_(_LEASE.c.owner == owner, _LEASE.c.expires_at < now)
-        values = {"owner": fresh.excluded.owner, "expires_at": fresh.excluded.expires_at}
-        statement = fresh.on_conflict_do_update(index_elements=["name"], set_=values, where=free)
-        async with self._write() as session:
-            return (await session.execute(statement.returning(_LEASE.c.name))).first() is not None
+        row = {"name": name, "owner": owner, "now": time.time(), "ttl_s": ttl_s}
+        async with self._write(told=False) as session:
+            return (await session.execute(_take_lease(self.db.dialect), row)).first() is not None
 
     async def lease_release(self, name: str, owner: str) -> None:
         """Gives a lease back; one that is not ours stays."""
-        async with self._write() as session:
+        async with self._write(told=False) as session:
             await session.execute(delete(_LEASE).where(_LEASE.c.name == name, _LEASE.c.owner == owner))
 
     async def lease_owner(self, name: str) -> str | None:
@@ -165,11 +159,12 @@ class WorkMixin(SqlRepository):
             query = select(_LEASE.c.owner).where(_LEASE.c.name == name)
             return (await session.execute(query)).scalar_one_or_none()
 
-    async def heartbeat_write(self, worker: str, payload: JsonObject) -> None:
-        """The worker's last health, stamped with the wall clock."""
-        async with self._write() as session:
-            row = {"worker": worker, "payload": payload, "ts": utcnow()}
-            await self._upsert(session, _BEAT, [row], {"payload": replace, "ts": replace})
+    async def heartbeats_write(self, payloads: Mapping[str, JsonObject]) -> None:
+        """The last health of workers by their names, stamped with the wall clock."""
+        now = utcnow()
+        rows = [{"worker": worker, "payload": payload, "ts": now} for worker, payload in payloads.items()]
+        async with self._write(told=False) as session:
+            await self._upsert(session, _BEAT, rows, {"payload": replace, "ts": replace})
 
     async def heartbeats(self) -> list[Heartbeat]:
         """Rows worker, payload, ts (aware), by worker."""
@@ -193,6 +188,24 @@ class WorkMixin(SqlRepository):
     async def _count(self, query: Any) -> int:
         async with self._read() as session:
             return int((await session.execute(query)).scalar_one())
+
+
+@cache
+def _take_lease(dialect: str) -> Any:
+    """Made once: leases are renewed all the time."""
+    now: Any = bindparam("now", type_=Float)
+    if dialect == "postgresql":  # one clock for all hosts
+        now = literal_column("extract(epoch from clock_timestamp())::double precision")
+    row = {
+        "name": bindparam("name"),
+        "owner": bindparam("owner"),
+        "expires_at": now + bindparam("ttl_s", type_=Float),
+    }
+    fresh = insert_for(dialect, _LEASE).values(row)
+    new = {"owner": fresh.excluded.owner, "expires_at": fresh.excluded.expires_at}
+    free = or_(_LEASE.c.owner == fresh.excluded.owner, _LEASE.c.expires_at < now)
+    taken = fresh.on_conflict_do_update(index_elements=["name"], set_=new, where=free)
+    return taken.returning(_LEASE.c.name)
 
 
 def _outbox_row(event: Event) -> Row:

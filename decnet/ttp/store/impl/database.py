@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,9 @@ class DatabaseRuleStore(RuleStore):
         self._fed: tuple[tuple[dict[str, str], tuple[str, ...]], int] | None = None
         """Files and sequence number of the rows when they were last made equal."""
         self._seq = 0
+        self._defined = 0
+        """Sequence number of the last change of a definition that was read."""
+        self._defined_at = 0.0
         self._loaded = False
 
     async def load_compiled(self) -> list[CompiledRule]:
@@ -150,14 +154,30 @@ class DatabaseRuleStore(RuleStore):
             await self.give_up()
 
     async def tail_db(self, interval: float) -> None:
-        """Takes over what others changed and ends states whose time is over, every ``interval`` seconds, for ever."""
+        """Takes over what others changed and ends states whose time is over, every ``interval`` seconds, for ever.
+
+        Nothing is read while nothing is written. States end by the wall clock, which may be set: it is looked at each time.
+        """
+        written, seen = self.repo.written, -1
         while True:
+            mark = written.mark
             try:
-                await self.tail()
+                if mark != seen:
+                    await self.tail()
+                    seen = mark
+                await self._feed_again()
                 await self.revert_expired()
             except DecnetError as error:
                 _log.warning("rules in the database not readable", reason=str(error))
-            await asyncio.sleep(interval)
+            await asyncio.sleep(interval / 2)  # a busy engine commits all the time
+            await written.after(mark, interval / 2, interval / 2)
+
+    async def _feed_again(self) -> None:
+        """Makes the rows those of the files again where another hand changed them some time ago."""
+        changed = self.feeding and self._fed is not None and self._defined > self._fed[1]
+        if changed and time.monotonic() - self._defined_at >= self.fs.rescan_s:
+            await self.feed()
+            await self.tail()
 
     async def reload(self, *, allow_shrink: bool = False) -> None:
         """Looks at the files now, where this engine feeds them, and takes over what changed."""
@@ -198,12 +218,18 @@ class DatabaseRuleStore(RuleStore):
 
     async def _follow_files(self) -> None:
         async for _ in self.fs.hints():
-            if self.feeding:
-                try:
-                    await self.feed()
-                    await self.tail()
-                except DecnetError as error:
-                    _log.warning("rule files not stored", reason=str(error))
+            while self.feeding and not await self._taken_over():  # noqa: ASYNC110  a database that is away tells nobody
+                await asyncio.sleep(self.fs.rescan_s)
+
+    async def _taken_over(self) -> bool:
+        """Whether the files are in the rows now; a database that is away is tried again."""
+        try:
+            await self.feed()
+            await self.tail()
+        except DecnetError as error:
+            _log.warning("rule files not stored", reason=str(error))
+            return False
+        return True
 
     async def feed(self, *, at_start: bool = False, allow_shrink: bool = False) -> None:
         """Makes the stored definitions those of the files, broken files included, in one transaction.
@@ -258,11 +284,12 @@ class DatabaseRuleStore(RuleStore):
         changes = await self.repo.rule_changes_since(self._seq)
         if not changes:
             return
-        if any(row["kind"] != "state" for row in changes):
+        if defined := _last(changes, ("definition", "removed")):
             before = dict(self._rules)
             await self._read_definitions()
-            for rule_id, seq in _last(changes, ("definition", "removed")).items():
+            for rule_id, seq in defined.items():
                 self._publish_definition(rule_id, before.get(rule_id), seq)
+            self._defined, self._defined_at = max(defined.values()), time.monotonic()
         for rule_id, seq in _last(changes, ("state",)).items():
             await self._take_state(rule_id, seq, now)
         self._seq = max(int(row["seq"]) for row in changes)

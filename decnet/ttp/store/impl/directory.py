@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +23,12 @@ from decnet.ttp.rules import CompiledRule
 from decnet.ttp.store.base import RuleChange
 
 _GUARDED_FROM = 4
-_LOOK_S = 0.5
-"""Seconds between looks at file stamps: some changes (a swapped symlink) give no event."""
+_LOOK_S = 1.0
+"""Seconds between looks at what gives no event when it changes: the directory itself, and links in it."""
+_WATCHES_WITH = "anyio._backends._asyncio"
+"""What the watch would load at its first turn, on the event loop."""
+READ_ALL = 12
+"""Every so many rescans the files are read, whatever their stamps say; the others cost a stamp a file."""
 
 
 class Seen(NamedTuple):
@@ -57,6 +62,8 @@ class RuleDirectory:
         self._seen: dict[str, Seen] = {}
         self._looked: dict[str, Seen] = {}
         self._lock = threading.Lock()
+        self._has_links = False
+        """Whether files were links at the last look at their stamps."""
 
     def look(self) -> Plan:
         """Reads and compiles what changed; nothing is swapped yet."""
@@ -130,9 +137,14 @@ class RuleDirectory:
         return Seen(digest, rule or good, tuple(errors))
 
     async def hints(self, debounce_s: float, rescan_s: float) -> AsyncIterator[None]:
-        """Yields when a look is worth it: after a change, and every ``rescan_s`` seconds anyway."""
+        """Yields when a look is worth it: once the watch has begun, after a change, and now and then anyway.
+
+        A change that gives no event shows in the stamps, which are looked at every ``rescan_s`` seconds; what does not
+        even show there is found by the look after READ_ALL of these.
+        """
+        await asyncio.to_thread(import_module, _WATCHES_WITH)
         while True:
-            stamp, looked = await asyncio.to_thread(self._stamp), time.monotonic()
+            stamp, looked, looks = await asyncio.to_thread(self._stamp), time.monotonic(), READ_ALL
             if self._inode() is None:
                 await asyncio.sleep(_LOOK_S)
                 yield
@@ -149,11 +161,16 @@ class RuleDirectory:
             inode = self._inode()
             try:
                 async for found in watch:
-                    now, due = await asyncio.to_thread(self._stamp), time.monotonic() - looked >= rescan_s
-                    if found or due or now != stamp:
-                        stamp, looked = now, time.monotonic()
-                        yield
+                    due = looks >= READ_ALL or time.monotonic() - looked >= rescan_s
+                    if found or due or self._has_links:
+                        now = await asyncio.to_thread(self._stamp)
+                        looks += due
+                        looked = time.monotonic() if found or due else looked
+                        if found or now != stamp or looks >= READ_ALL:
+                            stamp, looks = now, 0
+                            yield
                     if self._inode() != inode:
+                        yield
                         break
             except (FileNotFoundError, RuntimeError):
                 await asyncio.sleep(0.2)
@@ -169,18 +186,23 @@ class RuleDirectory:
         """Cheap sign of change: names, sizes, times and inodes; with many files too dear for the event loop."""
         try:
             with os.scandir(self.path) as found:
-                return self._inode(), sorted(_mark(e) for e in found if FILE_NAME.match(e.name))
+                entries = [e for e in found if FILE_NAME.match(e.name)]
+            self._has_links = any(e.is_symlink() for e in entries)
+            return self._inode(), sorted(map(_mark, entries))
         except OSError:
             return None
 
 
 def _mark(entry: os.DirEntry[str]) -> tuple[str | int, ...]:
-    """Name, time, size and inode; the name alone of a file that is just gone, or of a link to nothing."""
+    """Name, times, size and inode; the name alone of a file that is just gone, or of a link to nothing.
+
+    The time of the last change of the inode cannot be set by whoever sets the other one back.
+    """
     try:
         stat = entry.stat()
     except OSError:
         return (entry.name,)
-    return entry.name, stat.st_mtime_ns, stat.st_size, stat.st_ino
+    return entry.name, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino
 
 
 def _of_rules(_change: Change, path: str) -> bool:
