@@ -198,7 +198,7 @@ async def _beat(sensor: str, event: Event, tx: Transaction) -> None:
         "note": note[:500] if isinstance(note, str) else "",
     }
     payload.pop("pid", None)
-    await tx.repo.heartbeat_write(name, payload)
+    await tx.repo.heartbeats_write({name: payload})
     news = Event(
         topics.system_health(name), payload, "health", event_id("sensors", f"beat|{event.id}"), event.ts
     )

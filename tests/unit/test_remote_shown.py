@@ -34,9 +34,9 @@ async def _fill(place: Path) -> None:
     intake.seen["west"] = Seen(2, now - 400.0, now - 300.0)
     extra = {**intake.figures(), "sensors": intake.rows()}
     repo = await BaseRepository.open(await migrated(place / "decnet.sqlite"))
-    await repo.heartbeat_write("sensors", health_payload("sensors", "ok", WorkerStats(), extra))
+    await repo.heartbeats_write({"sensors": health_payload("sensors", "ok", WorkerStats(), extra)})
     for name, age in (("sensor-east", 1.0), ("sensor-west", 300.0)):
-        await repo.heartbeat_write(name, {"worker": name, "state": "ok", "ts": now - age, "lines_read": 5})
+        await repo.heartbeats_write({name: {"worker": name, "state": "ok", "ts": now - age, "lines_read": 5}})
     await repo.close()
 
 
