@@ -88,6 +88,8 @@ async def test_names_of_this_site_and_of_sensors_never_meet(world: World) -> Non
     assert await world.repo.name_holder("web-2") == "sensor.a.web-2"
     tx = await world.take(said("a", decky_id="web-1"))
     assert outcome(tx) == ([], ["refused: decky web-1 is one of this site's own"])
+    whole = await world.repo.name_claim("sensor.a" + "x" * 64)  # which is cut; a local log may call itself so
+    assert await world.repo.decky_owners("a", [whole]) == {whole: ""}
     odd = await world.repo.name_claim("sensor.a.web-3")  # a local log may call itself so
     assert odd == "sensor-a-web-3"
     assert await world.repo.decky_owners("a", ["web-3", odd]) == {odd: ""}, "nobody's, so refused"

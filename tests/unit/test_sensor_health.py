@@ -151,7 +151,7 @@ async def test_checkpoints_are_in_the_database_or_without_one_in_a_folder(tmp_pa
 async def test_logs_of_own_decoys_are_read_once_there_are_any_and_by_one_sensor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = Settings(data_dir=tmp_path, sensor=SensorSettings(poll_s=3))
+    settings = Settings(data_dir=tmp_path)
     worker, slept = SensorsWorker(settings, Store([])), list[float]()  # type: ignore[arg-type]
     await worker.start(None, Bus([]))  # type: ignore[arg-type]
     assert worker.at_end(), "without decoys there is nothing to wait for"
@@ -167,7 +167,7 @@ async def test_logs_of_own_decoys_are_read_once_there_are_any_and_by_one_sensor(
     monkeypatch.setattr(worker_module.SensorRun, "was_run", 0, raising=False)
     for _ in range(2):  # a supervisor starts an ended task again
         await worker.background()["sensor-fleet"]()
-    assert slept == [3, 3]
+    assert slept == [worker_module.FLEET_LOOK_S] * 2
     assert [(run.spec.kind, run.spec.path) for run in worker.runs] == [
         ("opencanary", settings.fleet_logs_dir)
     ]
