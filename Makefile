@@ -44,9 +44,10 @@ bench: $(VENV)/.dev
 mutants: $(VENV)/.dev
 	$(BIN)/python -m tests.mutants.run $(ARGS)
 
-# The JSON Schemas that ship with the package, from the records in decnet/events.
+# The JSON Schemas that ship with the package, from the records in decnet/events, and what decnet/db/schema says of tables.
 schemas: $(VENV)/.dev
 	$(BIN)/python -m decnet.events.schema
+	$(BIN)/python -m decnet.db.describe
 
 screenshots: $(VENV)/.dev
 	$(BIN)/decnet-tui screenshots --out screenshots

@@ -1,23 +1,24 @@
 """Settings: every knob of engine and console, frozen, unknown keys refused.
 
-Order of precedence: flag > environment (``DECNET_…``, nested by ``__``) > ``--config`` file > default.
+Order of precedence: flag > environment (``DECNET_…``, nested by ``__``: :mod:`decnet.environment`) > ``--config`` file
+> default.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from importlib.resources import files
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from decnet.attack.catalogue import use_bundle
+from decnet.decoy_settings import DecoySettings
+from decnet.documents import Document
 from decnet.durations import parse_duration
 from decnet.errors import ConfigError
+from decnet.home import db_url_of, default_data_dir, packaged_rules_dir, settings_in_environment
 from decnet.section import Section as _Section
 from decnet.service_settings import (
     AbuseIpdbSettings,
@@ -27,25 +28,6 @@ from decnet.service_settings import (
     UrlhausSettings,
     VirusTotalSettings,
 )
-from decnet.yaml_places import Document, parse_strict
-
-
-def default_data_dir() -> Path:
-    """The user's state directory of this program."""
-    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(base) / "decnet-tui"
-
-
-def packaged_rules_dir() -> Path:
-    """The rule pack that ships with the package (``rules/ttp`` in a checkout)."""
-    inside = Path(str(files("decnet"))) / "_data" / "rules" / "ttp"
-    return inside if inside.is_dir() else Path(__file__).resolve().parent.parent / "rules" / "ttp"
-
-
-def packaged_demo_dir() -> Path:
-    """The demo recording that ships with the package."""
-    return Path(str(files("decnet"))) / "_data" / "demo"
-
 
 BUS_SCHEMES = ("nats", "tls", "ws", "wss")
 SENSOR_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"
@@ -429,20 +411,17 @@ class SensorSpec(_Section):
         return kind
 
 
-class Settings(BaseSettings):
-    """All settings of one process."""
+class Settings(BaseModel):
+    """All settings of one process; :func:`load_settings` makes them."""
 
-    model_config = SettingsConfigDict(
+    model_config = ConfigDict(
         frozen=True,
         extra="forbid",
-        env_prefix="DECNET_",
-        env_nested_delimiter="__",
-        env_ignore_empty=True,
         hide_input_in_errors=True,  # an error that is shown as it is repeats no key and no password
     )
 
     data_dir: Path = Field(default_factory=default_data_dir)
-    """Everything this program writes lives below it."""
+    """Everything this program writes lives below it; without it `tag` keeps compiled rules in the user's cache."""
     rules: Path = Field(default_factory=packaged_rules_dir)
     """Rule directory."""
     db: str | None = None
@@ -471,6 +450,8 @@ class Settings(BaseSettings):
     """Identities across addresses, and campaigns."""
     intel: IntelSettings = IntelSettings()
     """Countries, networks and lists of addresses."""
+    decoys: DecoySettings = DecoySettings()
+    """Our own small decoys; all off."""
     console: ConsoleSettings = ConsoleSettings()
     """The console."""
     notify: NotifySettings = NotifySettings()
@@ -497,18 +478,6 @@ class Settings(BaseSettings):
     """Short form of ttp.tagger_type (DECNET_TTP_TAGGER_TYPE)."""
     ttp_rule_store_type: Literal["database", "filesystem"] | None = None
     """Short form of ttp.rule_store_type (DECNET_TTP_RULE_STORE_TYPE)."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, then environment, then the config file handed over by :func:`load_settings`."""
-        return init_settings, env_settings, _ConfigFileSource(settings_cls)
 
     @property
     def effective_bus_type(self) -> str:
@@ -538,21 +507,7 @@ class Settings(BaseSettings):
     @property
     def db_url(self) -> str:
         """Database URL in effect."""
-        return self.db or f"sqlite:///{self.data_dir / 'decnet.sqlite'}"
-
-
-_config_values: dict[str, Any] = {}
-_NESTED = re.compile(r"DECNET_([A-Z0-9]+(?:_[A-Z0-9]+)*)__\w")
-
-
-class _ConfigFileSource(PydanticBaseSettingsSource):
-    """Values of the ``--config`` file, the weakest source."""
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        return _config_values.get(field_name), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        return dict(_config_values)
+        return db_url_of(self.data_dir, self.db)
 
 
 def load_settings(config: Path | None = None, **flags: Any) -> Settings:
@@ -560,51 +515,36 @@ def load_settings(config: Path | None = None, **flags: Any) -> Settings:
 
     Raises ConfigError that names every wrong key, with the file's place where it has one.
     """
-    _check_environment()
     document = _read_config(config) if config else None
-    _config_values.clear()
-    _config_values.update(document.value if document else {})
+    given = {name: value for name, value in flags.items() if value is not None}
+    values = _laid_over(_environment() if settings_in_environment() else {}, given)
     try:
-        settings = Settings(**{k: v for k, v in flags.items() if v is not None})
+        settings = Settings(**_laid_over(_written(document), values))
         use_bundle(settings.ttp.attack_bundle)
         return settings
     except ValidationError as error:
         raise ConfigError(_explain(error, document, flags)) from error
-    except SettingsError as error:
-        raise ConfigError(_unreadable_variable(error)) from error
-    finally:
-        _config_values.clear()
 
 
-def _check_environment() -> None:
-    """A nested variable that names no section would be passed over without a word. Raises ConfigError."""
-    known = Settings.model_fields
-    wrong = sorted(
-        name
-        for name in os.environ
-        if (nested := _NESTED.match(name.upper())) is not None and nested[1].lower() not in known
-    )
-    if wrong:
-        sections = ", ".join(name for name, info in known.items() if _is_section(info.annotation))
-        raise ConfigError(
-            "\n".join(f"{name}: no such section of settings; known: {sections}" for name in wrong)
-        )
+def _written(document: Document | None) -> dict[str, Any]:
+    return document.value if document is not None else {}
 
 
-def _is_section(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, _Section)
+def _environment() -> dict[str, Any]:
+    """What the environment says. Raises ConfigError for a variable that cannot be read or names nothing."""
+    from decnet.environment import values_of  # here: what reads the environment loads slowly
+
+    return values_of(Settings)
 
 
-def _unreadable_variable(error: SettingsError) -> str:
-    """The variable whose text is not the JSON that its setting needs."""
-    named = re.search(r'field "(\w+)"', str(error))
-    field = named[1] if named else ""
-    name = f"DECNET_{field.upper()}"
-    if field == "sensors":
-        return f'{name}: write it as JSON: [{{"kind": "cowrie", "path": "/path/cowrie.json"}}]'
-    if field in Settings.model_fields and _is_section(Settings.model_fields[field].annotation):
-        return f"{name}: a section takes a JSON object, or set one of its settings by {name}__NAME"
-    return f"{name}: write it as JSON"
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Both, of one setting what is above; of a section its settings one by one."""
+    out = dict(below)
+    for name, value in above.items():
+        known = out.get(name)
+        sections = isinstance(known, dict) and isinstance(value, dict)
+        out[name] = _laid_over(out[name], value) if sections else value
+    return out
 
 
 def _read_config(path: Path) -> Document | None:
@@ -618,6 +558,8 @@ def _read_config(path: Path) -> Document | None:
         raise ConfigError(f"{path}:{raw[: error.start].count(10) + 1}:1: not UTF-8") from error
     if not any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines()):
         return None
+    from decnet.yaml_places import parse_strict  # here: few starts have a file of settings
+
     document, flaws = parse_strict(text, str(path))
     if flaws:
         raise ConfigError("\n".join(f"{flaw.place}: {flaw.message}" for flaw in flaws))
@@ -648,5 +590,9 @@ def _known_beside(loc: tuple[int | str, ...]) -> list[str]:
     """The settings of the section in which an unknown key stands."""
     if loc[0] == "sensors":
         return list(SensorSpec.model_fields)
-    section = Settings.model_fields[str(loc[0])].annotation if len(loc) > 1 else Settings
+    section: Any = Settings
+    for name in loc[:-1]:
+        if not (isinstance(section, type) and issubclass(section, BaseModel)):
+            return []
+        section = section.model_fields[str(name)].annotation
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []

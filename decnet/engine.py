@@ -24,6 +24,7 @@ from decnet.bus.nats.server import EmbeddedServer
 from decnet.bus.purge import purge_stream
 from decnet.config import BusSettings, Settings
 from decnet.db.repository import BaseRepository
+from decnet.decoys.worker import DecoysWorker
 from decnet.errors import ConfigError, EngineError
 from decnet.intel.worker import IntelWorker
 from decnet.logs import get_logger
@@ -55,6 +56,7 @@ def settle_collector() -> None:
     first: of 150,000 objects some hundred are garbage, and finding them would hold the event loop for 70 ms.
     """
     gc.freeze()
+    gc.enable()
 
 
 class Engine:
@@ -110,6 +112,7 @@ class Engine:
             self.notifier = notifier = Notifier(self.settings.notify, self.repo, self.bus)
             self.supervisor.serve("notify-tags", notifier.follow_tags)
             self.supervisor.serve("notify-alerts", notifier.follow_alerts)
+            self.supervisor.serve("notify-canaries", notifier.follow_canaries)
             self.supervisor.serve("notify-tell", notifier.deliver)
         log.info(
             "engine started", data_dir=str(self.settings.data_dir), workers=list(self.supervisor.runners)
@@ -170,6 +173,7 @@ class Engine:
             "attribution": lambda: AttributionWorker(self.settings),
             "mutator": lambda: MutatorWorker(self.settings),
             "intel": lambda: IntelWorker(self.settings),
+            "decoys": lambda: DecoysWorker(self.settings),
         }
         wanted = self.settings.workers or tuple(builders)
         for name in wanted:

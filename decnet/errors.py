@@ -17,6 +17,7 @@
     ├── SensorError          a log cannot be read
     ├── IntelError           a file of addresses cannot be used; the one before it stays in force
     ├── FleetError           a fleet file, a change of the fleet or a decky's name is wrong; all faults at once
+    ├── CanaryError          a canary token cannot be placed there
     ├── SubstrateError       a decoy could not be changed; the reason is shown and it is tried again
     ├── ExportError          a file for another tool cannot be made
     └── EngineError          start-up or shutdown went wrong
@@ -108,6 +109,10 @@ class IntelError(DecnetError):
 
 class FleetError(DecnetError):
     """A fleet file or a change of the fleet is wrong; one line for each fault, with its place if it has one."""
+
+
+class CanaryError(DecnetError):
+    """A canary token cannot be placed: the file system's picture or the path is not what it has to be."""
 
 
 class SubstrateError(DecnetError):

@@ -14,8 +14,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from decnet.documents import Document, Flaw
 from decnet.errors import ConfigError, SourcePosition
-from decnet.yaml_places import Document, Flaw, parse_strict
+from decnet.yaml_places import parse_strict
 
 SERVICE_PORTS: dict[str, int] = {
     "ftp": 21, "ssh": 22, "telnet": 23, "smtp": 25, "http": 80, "smb": 445, "https": 443,

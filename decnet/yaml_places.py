@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 
+from decnet.documents import Document, Flaw, Path, Spot
 from decnet.errors import SourcePosition
 
 MAX_DEPTH = 50
@@ -31,36 +31,6 @@ _UNALIKE = re.compile(r"\t|(?:^|[\s\[{,:?-])[!&*]")
 """Tabs and tags, which the parsers do not read alike, and what may be an anchor: the slow one's word counts."""
 MAX_FAST_CHARS, MAX_FAST_FLOWS, MAX_FAST_LINE = 1 << 18, 2_000, 5_000
 """Of a text with more characters, opening brackets or a longer line libyaml could be made to recurse without end."""
-Path = tuple[int | str, ...]
-Spot = tuple[int, int]
-"""Line and column, from 1."""
-
-
-class Flaw(NamedTuple):
-    """What is wrong at a place."""
-
-    message: str
-    place: SourcePosition
-
-
-@dataclass(slots=True)
-class Document:
-    """A parsed file: the value, and the places of keys and values by their path."""
-
-    file: str
-    value: Any
-    keys: dict[Path, Spot]
-    values: dict[Path, Spot]
-
-    def key_place(self, path: Path) -> SourcePosition:
-        """Where the key at ``path`` stands; the nearest enclosing value when it is absent."""
-        return SourcePosition(self.file, *self.keys[path]) if path in self.keys else self.value_place(path)
-
-    def value_place(self, path: Path) -> SourcePosition:
-        """Where the value at ``path`` stands; the nearest enclosing one when it is absent."""
-        while path and path not in self.values:
-            path = path[:-1]
-        return SourcePosition(self.file, *self.values.get(path, (1, 1)))
 
 
 def parse_strict(text: str, file: str) -> tuple[Document | None, list[Flaw]]:

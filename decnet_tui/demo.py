@@ -12,10 +12,11 @@ from pathlib import Path
 import typer
 
 from decnet.attack.catalogue import load_catalogue
-from decnet.config import SensorSpec, Settings, packaged_demo_dir
+from decnet.config import SensorSpec, Settings
 from decnet.db.repository import BaseRepository
 from decnet.db.rows.lists import ListedTag
 from decnet.errors import ConfigError
+from decnet.home import packaged_demo_dir
 from decnet.hostile import visible
 
 

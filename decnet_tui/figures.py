@@ -76,6 +76,37 @@ LOSS: dict[str, Words] = {
         "file or URL of one session not asked about",
         "files or URLs of one session not asked about",
     ),
+    "canary_hits_dropped": (
+        "hit of a canary token dropped: too many wait",
+        "hits of canary tokens dropped: too many wait",
+    ),
+    "canary_hits_failed": (
+        "hit of a canary token that could not be stored",
+        "hits of canary tokens that could not be stored",
+    ),
+    "canary_triggers_left_out": (
+        "trip of a canary token only counted",
+        "trips of canary tokens only counted",
+    ),
+    "canary_keys_left_out": (
+        "session with a planted key beyond what a trip counts",
+        "sessions with planted keys beyond what trips count",
+    ),
+    "http_texts_cut": ("long path or user agent cut", "long paths or user agents cut"),
+    "http_turned_away": (
+        "HTTP connection turned away: too many",
+        "HTTP connections turned away: too many",
+    ),
+    "http_heads_too_long": ("HTTP request with too long a head", "HTTP requests with too long heads"),
+    "http_bodies_too_long": ("HTTP request with too long a body", "HTTP requests with too long bodies"),
+    "dns_too_often": (
+        "DNS question dropped: too many in a second",
+        "DNS questions dropped: too many in a second",
+    ),
+    "dns_tcp_turned_away": (
+        "DNS connection turned away: too many",
+        "DNS connections turned away: too many",
+    ),
     "contradictory": ("observation that contradicts its topic", "observations that contradict their topics"),
 }
 """What is not in the database, or only in part."""
@@ -134,6 +165,17 @@ TROUBLE: dict[str, Words] = {
     "sources_refused": ("intel file refused", "intel files refused"),
     "sources_passed_over": ("intel file passed over", "intel files passed over"),
     "questions_failed": ("question to a service failed", "questions to services failed"),
+    "canary_unknown": ("try of a token that is not known", "tries of tokens that are not known"),
+    "canary_revoked": ("hit of a revoked token", "hits of revoked tokens"),
+    "http_reports_refused": ("report of a browser refused", "reports of browsers refused"),
+    "http_tls_hellos": ("TLS hello on a plain port", "TLS hellos on a plain port"),
+    "http_malformed": ("HTTP connection without a request", "HTTP connections without a request"),
+    "http_timeouts": ("HTTP connection too slow", "HTTP connections too slow"),
+    "http_broken": ("HTTP connection broken off", "HTTP connections broken off"),
+    "dns_broken": ("DNS packet that is no question", "DNS packets that are no questions"),
+    "dns_refused": ("DNS question about other zones", "DNS questions about other zones"),
+    "dns_tcp_timeouts": ("DNS connection too slow", "DNS connections too slow"),
+    "dns_tcp_broken": ("DNS connection broken off", "DNS connections broken off"),
     "leases_lost": ("time that asking was given up", "times that asking was given up"),
 }
 """What had to be done again, was kept though nobody knew it, or is news only."""
@@ -183,6 +225,17 @@ WORK: dict[str, Words] = {
     "questions_waiting": ("question waiting", "questions waiting"),
     "answers_told": ("answer told", "answers told"),
     "not_asked": ("thing that nobody is asked about", "things that nobody is asked about"),
+    "canary_triggers": ("trip of a canary token", "trips of canary tokens"),
+    "canary_keys_back": ("planted key that came back", "planted keys that came back"),
+    "canary_keys_again": (
+        "further session with a planted key that came back",
+        "further sessions with planted keys that came back",
+    ),
+    "canary_keys_known": ("session with a planted key read again", "sessions with planted keys read again"),
+    "canary_hits_again": ("further hit of a trip", "further hits of trips"),
+    "canary_reports": ("browser that told what it is", "browsers that told what they are"),
+    "http_requests": ("HTTP request", "HTTP requests"),
+    "dns_questions": ("DNS question", "DNS questions"),
     "lines_left_out": ("line that its table leaves out", "lines that their tables leave out"),
     "left_out": ("line that its table leaves out", "lines that its table leaves out"),
     "values_not_derived": (

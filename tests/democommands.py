@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from decnet.config import packaged_demo_dir
+from decnet.home import packaged_demo_dir
 
 
 def demo_commands() -> list[str]:

@@ -16,8 +16,9 @@ from typing import Any
 from sqlalchemy import text
 
 from decnet.bus.base import BaseBus
-from decnet.config import Settings, load_settings, packaged_demo_dir
+from decnet.config import Settings, load_settings
 from decnet.engine import Engine
+from decnet.home import packaged_demo_dir
 from decnet.keyed import KEY_FILE
 
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from decnet.config import packaged_rules_dir
+from decnet.home import packaged_rules_dir
 from decnet.ttp.loader import LoadResult, load_dir
 from decnet.ttp.matcher import RuleIndex
 

@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlmodel import SQLModel
-
 from decnet.db.repository import BaseRepository
 from decnet.db.rows.ttp import RuleText
+from decnet.db.tables import every_table
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-TABLES = SQLModel.metadata.tables
+TABLES = every_table()
 FILL: dict[str, dict[str, Any]] = {
     "credential": {"attacker_uuid": "nobody"},
     "fingerprint": {"attacker_uuid": "nobody", "kind": "hassh"},
@@ -29,6 +28,7 @@ FILL: dict[str, dict[str, Any]] = {
                  "requested_by": "", "reason": ""},
     "ttp_tag": {"source_kind": "command", "source_id": "c", "tactic": "TA0002", "technique_id": "T1059", "rule_id": "R1",
                 "rule_version": 1, "confidence": 0.5, "attack_release": "", "mitre_url": "", "attacker_uuid": "nobody"},
+    "canary_trigger": {"token_id": "t", "peer": "203.0.113.1", "peer_kind": "client", "via": "http", "first_at": NOW, "hits": 1},
     "link_session": {"attacker_uuid": "nobody", "term_id": "t"},
     "session_part": {"generation": "g", "part": 1, "parts": 1, "digest": "d"},
     "behave_part": {"generation": "g", "part": 1, "parts": 1},

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from decnet.config import packaged_rules_dir
+from decnet.home import packaged_rules_dir
 from decnet.ids import attacker_id
 from decnet.ttp.kinds import DEFAULT_FIELDS
 from decnet.ttp.loader import load_dir

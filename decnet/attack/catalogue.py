@@ -88,6 +88,17 @@ def use_bundle(path: Path | None) -> None:
     _chosen[:] = [path] if path is not None else []
 
 
+def mark_of_bundle() -> str:
+    """What tells the bundle in use from another one, and from the same file at another time; empty for the shipped release."""
+    if not _chosen:
+        return ""
+    try:
+        found = _chosen[0].stat()
+    except OSError:
+        return f"{_chosen[0]} gone"
+    return f"{_chosen[0]} {found.st_size} {found.st_mtime_ns} {found.st_ino}"
+
+
 def load_catalogue() -> Catalogue:
     """The release in use. Raises ConfigError when the bundle that was chosen is none."""
     if not _chosen:

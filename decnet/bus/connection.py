@@ -13,13 +13,13 @@ import socket
 import time
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import SecretStr
-
-from decnet.config import BusSettings
 from decnet.logs import get_logger
 from decnet.processes import process_alive, process_mark
+
+if TYPE_CHECKING:
+    from decnet.config import BusSettings
 
 log = get_logger(__name__)
 FILE_NAME = "connection.json"
@@ -28,8 +28,8 @@ _CREDENTIALS = ("user", "password", "nkeys_seed", "tls_ca", "sensor")
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
+    if hasattr(value, "get_secret_value"):
+        value = value.get_secret_value()
     return "" if value is None else str(value)
 
 
@@ -62,7 +62,7 @@ class Connection:
         """``bus`` with this connection's address and credentials."""
         reached = {"url": self.bus_url, "token": self.token or None}
         kept = {name: self.credentials.get(name) for name in _CREDENTIALS}
-        return BusSettings(**(bus.model_dump() | reached | kept))
+        return type(bus)(**(bus.model_dump() | reached | kept))
 
 
 def connection_path(data_dir: Path) -> Path:

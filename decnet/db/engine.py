@@ -14,9 +14,9 @@ from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, event, make_url
+from sqlalchemy import Connection, Engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import (
     ArgumentError,
@@ -25,16 +25,19 @@ from sqlalchemy.exc import (
     ProgrammingError,
     SQLAlchemyError,
 )
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from decnet.db.blocked import APPLICATION, PATIENCE_S, SOMEBODY, SqliteLook, holder, postgres_blocker
 from decnet.db.many import Many
-from decnet.db.sqlite_driver import BEGIN, SqliteConnection, connecting
 from decnet.db.written import Written
 from decnet.errors import DatabaseError, DiskFull
 from decnet.jsontext import dumps, loads
 
-SCHEMA = "0021"
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+    from decnet.db.sqlite_driver import SqliteConnection
+
+SCHEMA = "0022"
 """The newest revision in ``migrations``; a test holds the two together."""
 BUSY_TIMEOUT_MS = 5000
 READ_TIMEOUT_MS = 2000
@@ -42,6 +45,7 @@ READ_TIMEOUT_MS = 2000
 LOOK_PATIENCE_S = 0.2
 """Seconds that a look for commits of others waits for our own writer."""
 READERS = 4
+READER_PAGES_KB, WRITER_PAGES_KB = 2_000, 16_000
 CONTACT_TRIES = 25
 CONTACT_S = 2.5
 PG_POOL = 8
@@ -153,35 +157,50 @@ def translated(path: Path | None = None) -> Iterator[None]:
         raise
 
 
+def _async_engine(url: URL, **options: Any) -> AsyncEngine:
+    """An engine for many tasks at once."""
+    from sqlalchemy.ext.asyncio import create_async_engine  # here: who only looks needs no sessions
+
+    return create_async_engine(url, json_serializer=dumps, json_deserializer=loads, **options)
+
+
 def _sqlite_engine(url: URL, *, begin: str, size: int, read_only: bool) -> AsyncEngine:
     """An engine whose transactions start with ``begin`` and whose driver never begins by itself."""
-    engine = create_async_engine(
+    from decnet.db.sqlite_driver import connecting
+
+    engine = _async_engine(
         url,
         pool_size=size,
         max_overflow=0,
         pool_timeout=60,
-        json_serializer=dumps,
-        json_deserializer=loads,
         async_creator=connecting(url, only_reads=read_only),
     )
+    set_up(engine.sync_engine, begin=begin, read_only=read_only)
+    return engine
 
-    @event.listens_for(engine.sync_engine, "connect")
+
+def set_up(engine: Engine, *, begin: str, read_only: bool) -> None:
+    """Makes each connection to a SQLite file what it has to be, and each transaction start with ``begin``."""
+
+    @event.listens_for(engine, "connect")
     def on_connect(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
         for pragma in _pragmas(read_only):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
-    return engine
-
 
 def _pragmas(read_only: bool) -> list[str]:
-    """The time-out comes last: the switch to WAL does not wait, who connects tries again for it."""
-    shared = ["foreign_keys=ON", "temp_store=MEMORY", "cache_size=-16000"]
+    """The time-out comes last: the switch to WAL does not wait, who connects tries again for it.
+
+    Each reader has pages of its own, and what it reads the system has in memory anyway.
+    """
+    pages = READER_PAGES_KB if read_only else WRITER_PAGES_KB
+    shared = ["foreign_keys=ON", "temp_store=MEMORY", f"cache_size=-{pages}"]
     own = ["query_only=ON"] if read_only else ["journal_mode=WAL", "synchronous=FULL"]
     return [*shared, *own, f"busy_timeout={READ_TIMEOUT_MS if read_only else BUSY_TIMEOUT_MS}"]
 
@@ -280,19 +299,15 @@ class Database:
 
     def _make_engines(self) -> None:
         if self.dialect == "sqlite":
+            from decnet.db.sqlite_driver import BEGIN  # here: who only looks needs no thread
+
             self._writer = _sqlite_engine(self.url, begin="BEGIN IMMEDIATE", size=1, read_only=False)
             event.listen(self._writer.sync_engine, "begin", self._began)
             event.listen(self._writer.sync_engine, "connect", self._connected)
             self._reader = _sqlite_engine(self.url, begin=BEGIN, size=READERS, read_only=True)
             return
-        self._writer = self._reader = create_async_engine(
-            self.url,
-            pool_size=PG_POOL,
-            max_overflow=PG_OVERFLOW,
-            pool_pre_ping=True,
-            json_serializer=dumps,
-            json_deserializer=loads,
-            connect_args=_PG_ARGS,
+        self._writer = self._reader = _async_engine(
+            self.url, pool_size=PG_POOL, max_overflow=PG_OVERFLOW, pool_pre_ping=True, connect_args=_PG_ARGS
         )
 
     def _began(self, _connection: Connection) -> None:
@@ -387,7 +402,7 @@ class Database:
             ours = self._writing or self._transactions != before
             return "" if ours else who
         if self._looker is None:
-            self._looker = create_async_engine(
+            self._looker = _async_engine(
                 self.url, pool_size=1, max_overflow=0, pool_pre_ping=True, connect_args=_PG_ARGS
             )
         with translated():
@@ -403,6 +418,8 @@ class Database:
     async def _session(self, engine: AsyncEngine | None) -> AsyncIterator[AsyncSession]:
         if engine is None:
             raise DatabaseError("the database is not open")
+        from sqlalchemy.ext.asyncio import AsyncSession
+
         with translated(self.path):
             async with (
                 AsyncSession(engine, expire_on_commit=False, autoflush=False) as session,

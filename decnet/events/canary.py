@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from decnet.events.fields import Count, Epoch
 from decnet.events.record import FromAttacker, Record
+
+PeerKind = Literal["client", "resolver"]
+"""Whose address it is: the client's own, or that of the resolver that it asked."""
 
 
 class Placed(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -27,7 +30,11 @@ class Revoked(Record, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Triggered(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
-    """``canary.<token>.triggered``: who set a token off, and what the browser told."""
+    """``canary.<token>.triggered``: who set a token off, and what the browser told.
+
+    A name is asked for by a resolver, for somebody else: with ``peer_kind`` "resolver" the address is nobody's who
+    attacks. ``echo`` marks its late repeat of what others asked for before.
+    """
 
     ANCHORED_BY_IDENTITY: ClassVar = True
 
@@ -35,9 +42,14 @@ class Triggered(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
     trigger_id: str | None = None
     decky_id: str | None = None
     session_id: str | None = None
+    peer_kind: PeerKind = "client"
+    echo: bool = False
+    first_trip: bool = False
+    """Whether nobody had set the token off before."""
     user_agent: str = ""
     request_path: str = ""
     dns_qname: str | None = None
+    label_before_slug: str | None = None
     navigator_webdriver: bool | None = None
     automation_hash: str | None = None
     webrtc_geo_mismatch: bool | None = None
@@ -45,3 +57,8 @@ class Triggered(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
     lang_country_mismatch: bool | None = None
     platform_mismatch: bool | None = None
     ua_signature: str | None = None
+
+    @property
+    def is_of_a_resolver(self) -> bool:
+        """Whether the address says nothing about who attacks."""
+        return self.peer_kind == "resolver"

@@ -11,10 +11,11 @@ from ipaddress import ip_address
 from pathlib import Path as FilePath
 from typing import Any
 
+from decnet.documents import Document, Flaw, Path
 from decnet.errors import FleetError
 from decnet.mutator.schedule import legal, parse_interval
 from decnet.services import NAME, Catalogue
-from decnet.yaml_places import Document, Flaw, Path, parse_strict
+from decnet.yaml_places import parse_strict
 
 SUBSTRATES = ("compose", "opencanary", "dry_run")
 MAX_FILE_BYTES = 1 << 20

@@ -136,6 +136,13 @@ def _take_sighting(plan: Plan, one: Received) -> None:
         _see(plan, one.event, one.record)
 
 
+def _take_trigger(plan: Plan, one: Received) -> None:
+    """A resolver asks for others: it makes no actor of its own."""
+    assert isinstance(one.record, Triggered)
+    if not one.record.is_of_a_resolver:
+        _take_sighting(plan, one)
+
+
 def _take_reuse(plan: Plan, one: Received) -> None:
     """Our own names attackers that have rows; one from elsewhere may bring an address."""
     assert isinstance(one.record, ReuseDetected)
@@ -180,7 +187,7 @@ _TAKERS: dict[type[Any], Callable[[Plan, Received], None]] = {
     Captured: _take_credential,
     IntelEnriched: _take_intel,
     Email: _take_sighting,
-    Triggered: _take_sighting,
+    Triggered: _take_trigger,
     ReuseDetected: _take_reuse,
 }
 TOPICS = (

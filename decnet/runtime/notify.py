@@ -1,4 +1,4 @@
-"""``--notify COMMAND``: runs an operator's program for alerts and for techniques seen for the first time.
+"""``--notify COMMAND``: runs an operator's program for alerts, first trips of canary tokens and techniques seen first.
 
 The program gets one JSON object on its standard input and nothing in its arguments, so that no text of
 an attacker's ever stands on a command line. Runs are bounded: so many a minute, one at a time, each for
@@ -17,7 +17,7 @@ from typing import Any
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.bus import topics
-from decnet.bus.base import BaseBus, Event
+from decnet.bus.base import BaseBus, Event, matches
 from decnet.config import NotifySettings
 from decnet.db.repository import BaseRepository
 from decnet.errors import ConfigError
@@ -29,9 +29,11 @@ log = get_logger(__name__)
 LEASE = "notify"
 LEASE_S = 30.0
 _MINUTE = 60.0
+_OF_A_TRIP = ("token_id", "trigger_id", "decky_id", "attacker_uuid", "attacker_ip", "peer_kind", "session_id")
 QUEUE = 100
 """Notifications that wait for their run at most."""
 _TAGGED = topics.ttp(topics.TTP_TAGGED)
+_TRIPPED = "canary.*.triggered"
 _ALERT = topics.attribution(topics.ATTRIBUTION_PROFILE_MULTI_ACTOR_SUSPECTED)
 
 
@@ -52,7 +54,7 @@ class Pace:
 
 
 class Notifier:
-    """Services of the engine: two follow the news for what is worth telling, :meth:`tell` runs the program."""
+    """Services of the engine: three follow the news for what is worth telling, :meth:`tell` runs the program."""
 
     def __init__(
         self,
@@ -84,6 +86,10 @@ class Notifier:
         """For ever: multi-actor alerts."""
         await self._follow(_ALERT)
 
+    async def follow_canaries(self) -> None:
+        """For ever: canary tokens that are set off for the first time."""
+        await self._follow(_TRIPPED)
+
     async def _follow(self, topic: str) -> None:
         """Of several engines on one database, the first to take the lease tells; the lease outlives the others' try."""
         async with self.bus.subscribe(topic) as news:
@@ -107,6 +113,10 @@ class Notifier:
         payload = event.payload
         if event.topic == _ALERT:
             return [{"kind": "multi_actor_suspected", "ts": event.ts, **payload}]
+        if matches(_TRIPPED, event.topic):
+            told = {name: payload.get(name) for name in _OF_A_TRIP}
+            first = payload.get("first_trip") is True
+            return [{"kind": "canary_first_trip", "ts": event.ts, **told}] if first else []
         found = payload.get("techniques_added")
         known = self._known if self._known is not None else set()
         fresh = [t for t in found if isinstance(t, str) and t not in known] if isinstance(found, list) else []

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import re2
 
-from decnet.patterns import PatternError, options
+from decnet.patterns import PatternError, compile_pattern, options
 from decnet.ttp.kinds import CAPPED_FIELD, COMMAND_FIELDS, CONTEXT_FIELDS
 
 CAPPED_MARK = "\0views_capped"
@@ -71,6 +71,18 @@ def _without_anchors(pattern: str) -> str | None:
     except re2.error:
         return None
     return bare
+
+
+class LaterRegex:
+    """A pattern that compiled before, compiled when it is first searched: most rules are never asked."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+
+    def search(self, text: str | bytes) -> Any:
+        """As the compiled pattern does it, which stands here from now on. Raises PatternError for one that never compiled."""
+        self.search = compile_pattern(self._pattern).search  # type: ignore[method-assign]
+        return self.search(text)
 
 
 @dataclass(frozen=True, slots=True)

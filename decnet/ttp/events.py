@@ -95,6 +95,9 @@ def _captured(event: Received, record: Captured) -> list[TaggerEvent]:
 
 
 def _canary(event: Received, record: Triggered) -> list[TaggerEvent]:
+    """What a resolver asks for says nothing about how somebody attacks."""
+    if record.is_of_a_resolver:
+        return []
     token, who = event.event.topic.split(".")[1], record.attacker_uuid or record.identity_uuid
     return _one(event, record, "canary_fingerprint", record.trigger_id or f"{token}#{who}", event.said())
 

@@ -130,11 +130,16 @@ def lift_one(rule: CompiledRule, payload: Mapping[str, Any]) -> Lift | None:
     kind = known_kinds().get(rule.lifter or "")
     if kind is None:
         return None
-    finding = kind.predicate(payload, rule.knobs)
+    finding = kind.predicate(payload, _knobs(rule, kind))
     if finding is None:
         return None
     emits = rule.emits if finding.emits is None else finding.emits
     return Lift(rule, finding, tuple(e.scaled(finding.scale) for e in emits))
+
+
+def _knobs(rule: CompiledRule, kind: LifterKind) -> Knobs | None:
+    """The knobs of a rule for its kind."""
+    return rule.knobs.checked(kind.knobs) if rule.knobs is not None else None
 
 
 def adjusted(lifts: Sequence[Lift], payload: Mapping[str, Any]) -> list[Lift]:
@@ -143,5 +148,5 @@ def adjusted(lifts: Sequence[Lift], payload: Mapping[str, Any]) -> list[Lift]:
     for lift in lifts:
         kind = known_kinds().get(lift.rule.lifter or "")
         if kind is not None and kind.adjust is not None:
-            out = kind.adjust(payload, lift.rule.knobs, out)
+            out = kind.adjust(payload, _knobs(lift.rule, kind), out)
     return list(out)

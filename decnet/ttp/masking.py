@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import re2
@@ -52,7 +52,6 @@ _PLACES = (
     r"(\bnet\s+user\s+\S+\s+)([^\s/]\S{0,200})()",
 )
 """Before, secret, behind."""
-_PATTERNS = tuple(re2.compile(pattern, options=options()) for pattern in _PLACES)
 _SHOWN = "***"
 _OURS = frozenset({"field", "view", "span"})
 """Words of the engine, not the attacker's."""
@@ -70,7 +69,15 @@ _HINT = re2.compile(
 """What every place needs: most texts hold none of it, and one search costs less than all of them."""
 
 
+@cache
+def _pattern(number: int) -> Any:
+    """The pattern of a place, compiled when a text first holds it."""
+    return re2.compile(_PLACES[number], options=options())
+
+
+@cache
 def _hints() -> Any:
+    """Which places a text may hold, by one search; made for the first text that may hold any."""
     hints = re2.Filter()
     for pattern in _PLACES:
         hints.Add(pattern, options())
@@ -78,19 +85,16 @@ def _hints() -> Any:
     return hints
 
 
-_HINTS = _hints()
-
-
 @lru_cache(maxsize=1024)
 def _places(text: str) -> tuple[int, ...]:
     """Numbers of the places that ``text`` holds."""
-    return tuple(sorted(_HINTS.Match(text) or ())) if _HINT.search(text) is not None else ()
+    return tuple(sorted(_hints().Match(text) or ())) if _HINT.search(text) is not None else ()
 
 
 def masked(text: str) -> str:
     """``text`` without the passwords that stand in known places: URLs, options, assignments, pipes to passwd."""
     for number in _places(text):
-        text = _PATTERNS[number].sub(rf"\1{_SHOWN}\3", text)
+        text = _pattern(number).sub(rf"\1{_SHOWN}\3", text)
     return text
 
 
@@ -99,7 +103,7 @@ def secrets_in(text: str) -> tuple[str, ...]:
     """The passwords in known places of ``text``, longest first."""
     found: set[str] = set()
     for number in _places(text):
-        for match in _PATTERNS[number].finditer(text):
+        for match in _pattern(number).finditer(text):
             whole = match.group(2).strip().strip("'\"")
             found.update((whole, *_LINE_ENDS.split(whole)))
     return tuple(sorted(found - {"", _SHOWN}, key=lambda secret: (-len(secret), secret)))

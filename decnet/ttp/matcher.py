@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 import re2
@@ -20,7 +20,6 @@ from decnet.shell.told import Facts
 from decnet.shell.views import View, Views, views
 from decnet.ttp.conditions import CAPPED_MARK, Fields, Found, context_mark, dig
 from decnet.ttp.kinds import CAPPED_FIELD, COMMAND_FIELDS, CONTEXT, CONTEXT_FIELDS, LOGIN, PIPED_FIELD
-from decnet.ttp.lifter_registry import known_kinds
 from decnet.ttp.rules import CompiledRule
 from decnet.ttp.windows import Correlation, Mark, value_of
 
@@ -180,6 +179,17 @@ _HAS_LITERAL: dict[str, bool] = {}
 _MAX_TOLD = 20_000
 
 
+def known_literals() -> dict[str, bool]:
+    """Of each pattern that a filter was asked about, whether it has a literal."""
+    return dict(_HAS_LITERAL)
+
+
+def know_literals(told: Mapping[str, bool]) -> None:
+    """What :func:`known_literals` said in another process; a wrong word costs time and changes no answer."""
+    if len(told) <= _MAX_TOLD:
+        _HAS_LITERAL.update(told)
+
+
 def _without_literal(patterns: Sequence[str]) -> set[int]:
     """The patterns that a filter must try on every text."""
     told = {pattern: _HAS_LITERAL.get(pattern) for pattern in patterns}
@@ -195,17 +205,46 @@ def _without_literal(patterns: Sequence[str]) -> set[int]:
     return {number for number, pattern in enumerate(patterns) if not told[pattern]}
 
 
+class _Kinds(dict[str, KindIndex]):
+    """The index of each kind of event that some rule looks at, made when it is asked for."""
+
+    def __init__(self, rules: Sequence[CompiledRule], most: int) -> None:
+        super().__init__()
+        self._most = most
+        self._rules = {
+            kind: [rule for rule in rules if kind in rule.applies_to]
+            for kind in sorted({kind for rule in rules for kind in rule.applies_to})
+        }
+
+    def __missing__(self, kind: str) -> KindIndex:
+        made = self[kind] = KindIndex(kind, self._rules[kind], self._most)
+        return made
+
+    def get(self, kind: str, default: Any = None) -> Any:
+        """The index of a kind; None when no rule looks at it."""
+        return self[kind] if kind in self._rules else default
+
+    def make_all(self) -> None:
+        """Makes them now."""
+        for kind in self._rules:
+            self[kind]
+
+
 class RuleIndex:
     """All rules by source kind; entries are replaced by building a new index, never edited."""
 
-    def __init__(self, rules: Iterable[CompiledRule] = (), *, most: int = sys.maxsize) -> None:
-        """``most`` patterns are compiled in one call; whoever runs an event loop has FILTER_SIZE of them."""
+    def __init__(
+        self, rules: Iterable[CompiledRule] = (), *, most: int = sys.maxsize, at_once: bool = True
+    ) -> None:
+        """``most`` patterns are compiled in one call; whoever runs an event loop has FILTER_SIZE of them.
+
+        Not ``at_once``: what judges a kind of event is made when the first one comes.
+        """
         self.rules: tuple[CompiledRule, ...] = tuple(sorted(rules, key=lambda r: r.rule_id))
         self.by_id: Mapping[str, CompiledRule] = {r.rule_id: r for r in self.rules}
-        kinds = {kind for rule in self.rules for kind in rule.applies_to}
-        self._kinds = {k: KindIndex(k, (r for r in self.rules if k in r.applies_to), most) for k in kinds}
-        self._lifters = _by_lifter(self.rules)
-        self._adjusting = _adjusting(self.rules)
+        self._kinds = _Kinds(self.rules, most)
+        if at_once:
+            self._kinds.make_all()
         self._told = {r.rule_id for r in self.rules if "command" in r.applies_to and reads_context(r)}
         self._replacing = any(rule.replaces for rule in self.rules)
         self._remembered = lru_cache(maxsize=LINES_KEPT)(self._looked_at)
@@ -262,6 +301,14 @@ class RuleIndex:
             joined += "\n" + CAPPED_MARK
         return seen, self._kinds["command"].numbers(joined)
 
+    @cached_property
+    def _lifters(self) -> dict[tuple[str, str], list[CompiledRule]]:
+        return _by_lifter(self.rules)
+
+    @cached_property
+    def _adjusting(self) -> dict[str, list[CompiledRule]]:
+        return _adjusting(self.rules)
+
     def lifter_rules(self, kind: str, lifter: str) -> Sequence[CompiledRule]:
         """The rules of one lifter (``behavioral``, ``intel``, …) for one source kind, in rule order."""
         return self._lifters.get((kind, lifter), ())
@@ -294,6 +341,8 @@ def reads_context(rule: CompiledRule) -> bool:
 
 
 def _by_lifter(rules: Iterable[CompiledRule]) -> dict[tuple[str, str], list[CompiledRule]]:
+    from decnet.ttp.lifter_registry import known_kinds  # here: commands have no lifters
+
     out: dict[tuple[str, str], list[CompiledRule]] = {}
     for rule in rules:
         kind = known_kinds().get(rule.lifter) if rule.lifter else None
@@ -303,6 +352,8 @@ def _by_lifter(rules: Iterable[CompiledRule]) -> dict[tuple[str, str], list[Comp
 
 
 def _adjusting(rules: Iterable[CompiledRule]) -> dict[str, list[CompiledRule]]:
+    from decnet.ttp.lifter_registry import known_kinds  # here: commands have no lifters
+
     out: dict[str, list[CompiledRule]] = {}
     for rule in rules:
         kind = known_kinds().get(rule.lifter) if rule.lifter else None

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from decnet.errors import RuleError
+from decnet.ttp.kept import KeptRules
 from decnet.ttp.kinds import KNOWN_SOURCE_KINDS
-from decnet.ttp.lifter_registry import Finding, Lift, adjusted
-from decnet.ttp.lifting import lifts
 from decnet.ttp.loader import load_dir
 from decnet.ttp.matcher import Failures, Hit, RuleIndex
 from decnet.ttp.replacing import standing
@@ -25,10 +24,13 @@ _CACHED_CHARS = 1000
 class OfflineTagger:
     """Judges lines by the rules of one directory; ``errors`` lists the files that did not load."""
 
-    def __init__(self, rules_dir: Path | str, *, floor: float = 0.3) -> None:
-        result = load_dir(Path(rules_dir))
+    def __init__(self, rules_dir: Path | str, *, floor: float = 0.3, kept: Path | None = None) -> None:
+        """``kept`` is the folder in which compiled rules are kept for the next time."""
+        known = KeptRules(kept)
+        result = load_dir(Path(rules_dir), kept=known)
         self.errors: tuple[RuleError, ...] = tuple(result.errors)
-        self.index = RuleIndex(result.rules)
+        self.index = RuleIndex(result.rules, at_once=known.has_news)
+        known.save()
         self.floor = floor
         self.views_capped = 0
         self.failures = Failures()
@@ -68,6 +70,9 @@ class OfflineTagger:
         kind, payload = event["source_kind"], event.get("payload")
         if kind not in KNOWN_SOURCE_KINDS or not isinstance(payload, dict):
             return []
+        from decnet.ttp.lifter_registry import Finding, Lift, adjusted  # here: commands have no lifters
+        from decnet.ttp.lifting import lifts
+
         hits, capped = self.index.hits(kind, payload, self.failures)
         self.views_capped += capped
         hits = list(standing(hits, _always, _untold))

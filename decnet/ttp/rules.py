@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from decnet.attack.catalogue import Catalogue
 from decnet.errors import SourcePosition
 from decnet.ttp.conditions import Condition
-from decnet.ttp.schema import MatchSchema, RuleSchema
 from decnet.ttp.windows import Correlation
 
 if TYPE_CHECKING:
-    from decnet.ttp.lifter_registry import Knobs
+    from pydantic import BaseModel
+
+    from decnet.attack.catalogue import Catalogue
+
+    M = TypeVar("M", bound=BaseModel)
 
 StateName = Literal["enabled", "disabled", "clipped"]
 
@@ -102,11 +104,27 @@ class RuleState:
 DEFAULT_STATE = RuleState()
 
 
+class GivenKnobs:
+    """The knobs of a lifter rule as its file has them; their model checks them once."""
+
+    __slots__ = ("_checked", "given")
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self.given = given
+        self._checked: Any = None
+
+    def checked(self, model: type[M]) -> M:
+        """As an instance of the kind's own model. Raises ValidationError."""
+        if self._checked is None:
+            self._checked = model.model_validate(self.given)
+        return self._checked  # type: ignore[no-any-return]
+
+
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
     """One rule, ready to match. ``content_hash`` is the hex SHA-256 of the file it came from.
 
-    A lifter rule has ``lifter`` (the kind without ``lifter:``) and its checked ``knobs``, and no condition.
+    A lifter rule has ``lifter`` (the kind without ``lifter:``) and its ``knobs``, and no condition.
     A window or sequence rule has ``correlation``; its condition says which events count.
     """
 
@@ -117,7 +135,6 @@ class CompiledRule:
     applies_to: frozenset[str]
     emits: tuple[Emit, ...]
     condition: Condition | None = field(repr=False, compare=False)
-    match: MatchSchema = field(repr=False, compare=False)
     evidence_fields: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     replaces: frozenset[str] = frozenset()
@@ -132,7 +149,7 @@ class CompiledRule:
     superseded: int = 0
     source: str = field(default="", repr=False, compare=False)
     lifter: str | None = None
-    knobs: Knobs | None = field(default=None, compare=False)
+    knobs: GivenKnobs | None = field(default=None, compare=False)
     correlation: Correlation | None = field(default=None, repr=False, compare=False)
     test_places: Mapping[tuple[str, int], SourcePosition] = field(
         default_factory=dict, repr=False, compare=False
@@ -147,27 +164,3 @@ class CompiledRule:
             names |= {self.correlation.distinct or ""} - {""}
             names = names.union(*(step.condition.reads() for step in self.correlation.steps))
         return names
-
-    @classmethod
-    def of(
-        cls, schema: RuleSchema, emits: tuple[Emit, ...], condition: Condition | None, **extra: Any
-    ) -> CompiledRule:
-        """The compiled form of a checked schema."""
-        return cls(
-            rule_id=schema.rule_id,
-            rule_version=schema.rule_version,
-            name=schema.name,
-            description=schema.description,
-            applies_to=frozenset(schema.applies_to),
-            emits=emits,
-            condition=condition,
-            match=schema.match,
-            evidence_fields=tuple(schema.evidence_fields),
-            references=tuple(schema.references),
-            replaces=frozenset(schema.replaces),
-            tests_match=tuple(schema.tests.match),
-            tests_no_match=tuple(schema.tests.no_match),
-            scope=schema.match.scope or "view",
-            literal_because=schema.literal_because,
-            **extra,
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -76,13 +76,6 @@ class ConditionSchema(_Strict):
         self._check_leaf()
         self._check_beside(forms[0])
         return self
-
-    def fields(self) -> Iterator[str]:
-        """The fields that the condition looks at by name."""
-        if self.field is not None:
-            yield self.field
-        for part in (*(self.any or ()), *(self.all or ()), *([self.not_] if self.not_ else ())):
-            yield from part.fields()
 
     def _check_beside(self, form: str) -> None:
         """What may stand beside the form; for subclasses."""

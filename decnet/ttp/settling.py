@@ -77,7 +77,7 @@ def reads_session(rule: CompiledRule) -> bool:
     """Whether a rule may say something else of the same line when more of the session is known."""
     if rule.condition is None or rule.correlation is not None:
         return False
-    return "session" in rule.applies_to or any(field in CONTEXT_FIELDS for field in rule.match.fields())
+    return "session" in rule.applies_to or not CONTEXT_FIELDS.isdisjoint(rule.condition.reads())
 
 
 async def settle(said: Judgement, in_force: InForce, repo: BaseRepository) -> int:

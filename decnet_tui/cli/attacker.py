@@ -42,7 +42,7 @@ def attacker(
 
     async def ask() -> dict[str, Any]:
         places = await asyncio.to_thread(Places.of, settings)
-        async with common.repository(settings) as repo:
+        async with common.repository(settings, only_read=True) as repo:
             return await attacker_page(repo, places, who, clear=settings.credentials.keep_clear)
 
     told = common.run(ask)

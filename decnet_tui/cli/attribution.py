@@ -62,11 +62,11 @@ def attribution(
     db: common.DbUrl = None,
 ) -> None:
     """What every primitive of every identity looks like now, the last observed first."""
-    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    home = common.home_of(config, data_dir=data_dir, db=db)
     newest = common.parse_since(since)
 
     async def ask() -> list[ListedState]:
-        async with common.repository(settings) as repo:
+        async with common.repository(home, only_read=True) as repo:
             named = None if identity is None else (await identity_meant(repo, identity))[0]
             return await repo.list_attribution(newest, attacker, named, limit, ignored)
 
@@ -104,11 +104,11 @@ def alerts(
 
     if state is not None and state not in STATES:
         raise typer.BadParameter(f"{state!r}: use {', '.join(STATES)}")
-    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    home = common.home_of(config, data_dir=data_dir, db=db)
     newest = common.parse_since(since)
 
     async def ask() -> tuple[list[Alert], Mapping[str, str]]:
-        async with common.repository(settings) as repo:
+        async with common.repository(home, only_read=True) as repo:
             named = session and (await repo.session_named(session) or session)
             rows = await repo.list_alerts(newest, attacker, named, state, limit, ignored)
             return rows, {} if as_json else await addresses(repo, rows)
@@ -151,10 +151,10 @@ def show(
 ) -> None:
     """What an alert claims, why, what speaks against it, and what it cannot tell."""
     config, data_dir, db = _own_or_given(ctx, config, data_dir, db)
-    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    home = common.home_of(config, data_dir=data_dir, db=db)
 
     async def ask() -> tuple[Alert, Mapping[str, str]]:
-        async with common.repository(settings) as repo:
+        async with common.repository(home, only_read=True) as repo:
             row = await repo.get_alert(alert_id)
             if row is None:
                 raise DecnetError(_UNKNOWN.format(visible(alert_id, 80)))

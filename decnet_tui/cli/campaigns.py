@@ -57,7 +57,7 @@ def campaigns(
 
     async def ask() -> Sequence[Mapping[str, Any]]:
         places = await asyncio.to_thread(Places.of, settings)
-        async with common.repository(settings) as repo:
+        async with common.repository(settings, only_read=True) as repo:
             whose = await linked.whose_rows(repo, places, where, None, ignored)
             return await repo.list_campaigns(moment, attacker, limit, ignored, whose=whose)
 
@@ -92,7 +92,7 @@ def campaign(
 
     async def ask() -> dict[str, Any]:
         places = await asyncio.to_thread(Places.of, settings)
-        async with common.repository(settings) as repo:
+        async with common.repository(settings, only_read=True) as repo:
             return await campaign_page(repo, places, which)
 
     told = common.run(ask)

@@ -15,6 +15,7 @@ import typer
 
 from decnet import durations
 from decnet.errors import ConfigError, DecnetError
+from decnet.home import Home, default_data_dir, packaged_rules_dir, settings_in_environment
 from decnet.hostile import visible
 
 if TYPE_CHECKING:
@@ -86,45 +87,82 @@ def settings_of(config: Path | None = None, **flags: Any) -> Settings:
         fail(str(error), 2)
 
 
+def home_of(
+    config: Path | None = None,
+    *,
+    data_dir: Path | None = None,
+    db: str | None = None,
+    rules: Path | None = None,
+) -> Home:
+    """Where things are, for a command that asks nothing else of the settings; wrong ones end it with exit code 2.
+
+    Where flags alone say it, the settings are not loaded: that takes longer than most answers.
+    """
+    if config is None and not settings_in_environment():
+        from decnet.attack.catalogue import use_bundle
+
+        use_bundle(None)
+        return Home(data_dir or default_data_dir(), rules or packaged_rules_dir(), db)
+    settings = settings_of(config, data_dir=data_dir, db=db, rules=rules)
+    return Home(settings.data_dir, settings.rules, settings.db)
+
+
 def reach(settings: Settings) -> tuple[Settings, Connection | None]:
     """Settings pointed at the engine that runs on this data directory, if one does."""
+    url, found = _reached(settings)
+    return (settings if url == settings.db_url else settings.model_copy(update={"db": url})), found
+
+
+def _reached(home: Home | Settings) -> tuple[str, Connection | None]:
+    """The database in effect: that of the engine that runs on this data directory, unless one is named; and the engine."""
     from decnet.bus.connection import read_connection
 
-    found = read_connection(settings.data_dir)
-    if found is not None and settings.db is None:
-        settings = settings.model_copy(update={"db": found.db_url})
-    return settings, found
+    found = read_connection(home.data_dir)
+    return (found.db_url if found is not None and home.db is None else home.db_url), found
 
 
-def has_database(settings: Settings) -> bool:
+def has_database(home: Home | Settings) -> bool:
     """Whether there is a database to be asked: an engine's, one that is named, or the file in the data directory."""
-    reached, _ = reach(settings)
-    return (file := _file_of(reached)) is None or file.exists()
+    return _is_there(_reached(home)[0])
 
 
-def _file_of(settings: Settings) -> Path | None:
+def _is_there(url: str) -> bool:
+    return (file := _file_of(url)) is None or file.exists()
+
+
+def _file_of(url: str) -> Path | None:
     """The file of a SQLite database; None for a server's."""
-    scheme, found, path = settings.db_url.partition(":///")
+    scheme, found, path = url.partition(":///")
     return Path(path.partition("?")[0]) if found and scheme.startswith("sqlite") else None
 
 
 @asynccontextmanager
-async def repository(settings: Settings) -> AsyncIterator[BaseRepository]:
-    """The engine's database, or the one of a data directory without an engine."""
-    settings, _ = reach(settings)
-    if not has_database(settings):
-        where = settings.data_dir if settings.db is None else _file_of(settings)
-        there = "in" if settings.db is None else "at"
+async def repository(home: Home | Settings, *, only_read: bool = False) -> AsyncIterator[BaseRepository]:
+    """The engine's database, or the one of a data directory without an engine; sooner if it is ``only_read``."""
+    url, _ = _reached(home)
+    if not _is_there(url):
+        where = home.data_dir if home.db is None else _file_of(url)
+        there = "in" if home.db is None else "at"
         raise DecnetError(
             f"no database {there} {where}: start `decnet-tui` there first, or name one with --db"
         )
-    from decnet.db.repository import BaseRepository  # here: most commands start faster without it
-
-    repo = await BaseRepository.open(settings.db_url)
+    repo = await (_looked_at(url) if only_read else _opened(url))
     try:
         yield repo
     finally:
         await repo.close()
+
+
+async def _opened(url: str) -> BaseRepository:
+    from decnet.db.repository import BaseRepository  # here: most commands start faster without it
+
+    return await BaseRepository.open(url)
+
+
+async def _looked_at(url: str) -> BaseRepository:
+    from decnet.db.repository.looking import look
+
+    return await look(url)
 
 
 def parse_duration(text: str) -> timedelta:

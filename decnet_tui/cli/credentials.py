@@ -29,7 +29,7 @@ def credentials(
     newest = common.parse_since(since)
 
     async def ask() -> list[ListedCredential]:
-        async with common.repository(settings) as repo:
+        async with common.repository(settings, only_read=True) as repo:
             clear = settings.credentials.keep_clear
             return await repo.list_credentials(newest, attacker, limit, ignored, clear=clear)
 

@@ -31,11 +31,11 @@ def deadletters(
     """Events that a worker gave up, newest first; one with a path is an element that was left out of its event."""
     if ctx.invoked_subcommand is not None:
         return
-    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    home = common.home_of(config, data_dir=data_dir, db=db)
     moment = common.parse_since(since)
 
     async def ask() -> list[DeadLetterLine]:
-        async with common.repository(settings) as repo:
+        async with common.repository(home, only_read=True) as repo:
             return await repo.dead_letters(moment, limit)
 
     columns = ("id", "ts", "worker", "topic", "path", "value", "reason", "seq")

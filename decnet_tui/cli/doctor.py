@@ -16,9 +16,10 @@ import typer
 
 from decnet import __version__
 from decnet.bus.factory import get_bus
-from decnet.config import Settings, packaged_demo_dir
+from decnet.config import Settings
 from decnet.db.repository import BaseRepository
 from decnet.errors import DecnetError
+from decnet.home import packaged_demo_dir
 from decnet.hostile import visible
 from decnet.runtime.dbwatch import locked_by
 from decnet.runtime.health import status_of

@@ -6,8 +6,6 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from decnet.runtime.health import status_of
-
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
 
@@ -18,6 +16,8 @@ _JUDGING = frozenset({"ok", "degraded", "starting", "waiting_for_rules", "waitin
 
 async def why_no_tags(repo: BaseRepository, heartbeat_s: float, now: float | None = None) -> str:
     """One line for a list of tags without filters that is empty; ``now`` is epoch seconds. Raises DatabaseError."""
+    from decnet.runtime.health import status_of  # here: few lists are empty
+
     figures = await repo.tagging_figures()
     beats = {row["worker"]: row["payload"] for row in await repo.heartbeats()}
     moment = time.time() if now is None else now

@@ -36,7 +36,7 @@ def find(
     newest = common.parse_since(since)
 
     async def ask() -> list[Hit]:
-        async with common.repository(settings) as repo:
+        async with common.repository(settings, only_read=True) as repo:
             return await repo.find(text, newest, limit, ignored, clear=settings.credentials.keep_clear)
 
     rows = common.run(ask)

@@ -76,7 +76,7 @@ def identities(
         from decnet.intel.places import Places  # here: other commands start sooner
 
         places = await asyncio.to_thread(Places.of, settings)
-        async with common.repository(settings) as repo:
+        async with common.repository(settings, only_read=True) as repo:
             whose = await linked.whose_rows(repo, places, where, campaign, ignored)
             rows = await repo.list_identities(**filters, whose=whose)  # type: ignore[arg-type]
             states = await repo.state_counts([row["identity_uuid"] for row in rows])
@@ -127,7 +127,7 @@ def identity(
         from decnet.intel.places import Places  # here: other commands start sooner
 
         places = await asyncio.to_thread(Places.of, settings)
-        async with common.repository(settings) as repo:
+        async with common.repository(settings, only_read=True) as repo:
             return await identity_page(repo, places, who)
 
     told = common.run(ask)

@@ -9,7 +9,10 @@ from importlib import import_module
 
 import typer
 from typer.core import TyperGroup
-from typer.main import get_group
+from typer.main import get_command_name, get_group
+from typer.models import CommandInfo
+
+from decnet_tui.cli.sure import spare
 
 MODULES: dict[str, tuple[str, ...]] = {
     "tagging": ("tag",),
@@ -29,6 +32,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "attribution": ("attribution", "alerts"),
     "stream": ("watch", "replay"),
     "fleet": ("fleet",),
+    "canary": ("canary",),
     "export": ("export",),
     "find": ("find",),
     "ignore": ("ignore",),
@@ -73,5 +77,19 @@ class LazyGroup(TyperGroup):
         if cmd_name not in self.commands:
             part = typer.Typer(rich_markup_mode=None)
             import_module(f"decnet_tui.cli.{module}").register(part)
+            _only(part, cmd_name)
             self.commands.update(get_group(part).commands)
+            spare(self.commands[cmd_name])
         return self.commands.get(cmd_name)
+
+
+def _only(part: typer.Typer, name: str) -> None:
+    """Leaves the command of that name alone, where it is one: what is beside it need not be made."""
+    named = [one for one in part.registered_commands if _name_of(one) == name]
+    if named:
+        part.registered_commands, part.registered_groups = named, []
+
+
+def _name_of(command: CommandInfo) -> str:
+    """The name under which Typer makes a command."""
+    return command.name or get_command_name(getattr(command.callback, "__name__", ""))

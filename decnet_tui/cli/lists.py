@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar
 
 import typer
 
-from decnet.config import Settings
-from decnet.events.ttp import SEVERITIES
-from decnet.ttp.severity import worse
-from decnet_tui.attackerrows import Where, attacker_rows, country_text, network_text
 from decnet_tui.cli import common, emptiness
 from decnet_tui.linkedrows import addresses_cell, campaign_id, campaign_label
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
     from decnet.db.rows.lists import ListedSession, ListedTag
+    from decnet.home import Home
 
 R = TypeVar("R")
 
@@ -125,8 +122,8 @@ def tags(
     filters: SessionFilters = {
         "since": common.parse_since(since), "attacker": attacker, "session": session, "technique": technique, "limit": limit, "ignored": ignored,
     }  # fmt: skip
-    settings = common.settings_of(config, data_dir=data_dir, db=db)
-    rows, why = common.run(lambda: _tags(settings, filters, campaign))
+    home = common.home_of(config, data_dir=data_dir, db=db)
+    rows, why = common.run(lambda: _tags(home, config, filters, campaign))
     named: list[ListedTag] = [
         {**row, "technique_name": load_catalogue().name(row["sub_technique_id"] or row["technique_id"])}
         for row in rows
@@ -146,12 +143,12 @@ def tags(
 
 
 async def _tags(
-    settings: Settings, filters: SessionFilters, campaign: str | None
+    home: Home, config: Path | None, filters: SessionFilters, campaign: str | None
 ) -> tuple[list[ListedTag], str]:
     """The rows, and what to say when there are none."""
     from decnet.db.repository.conditions import Whose
 
-    async with common.repository(settings) as repo:
+    async with common.repository(home, only_read=True) as repo:
         whose = Whose(campaign=await campaign_id(repo, campaign))
         if filters["session"]:
             filters["session"] = await repo.session_named(filters["session"]) or filters["session"]
@@ -162,7 +159,8 @@ async def _tags(
             return rows, no_match({**filters, "campaign": campaign})
         if (why := _empty(filters)) != emptiness.NOTHING and await repo.list_tags(limit=1):
             return rows, why
-        return rows, await emptiness.why_no_tags(repo, settings.runtime.heartbeat_s)
+        beats = common.settings_of(config).runtime.heartbeat_s
+        return rows, await emptiness.why_no_tags(repo, beats)
 
 
 def _for_people(row: ListedTag) -> Mapping[str, object]:
@@ -219,6 +217,9 @@ def _at_least(severity: str | None) -> Sequence[str]:
     """The severities that are asked for; none for all. Raises typer.BadParameter."""
     if severity is None:
         return ()
+    from decnet.events.ttp import SEVERITIES
+    from decnet.ttp.severity import worse
+
     try:
         return worse(severity)
     except ValueError:
@@ -289,6 +290,7 @@ def attackers(
 ) -> None:
     """Attackers, last seen first, with where they are from and what they did."""
     from decnet.intel.places import Places  # here: other lists start sooner
+    from decnet_tui.attackerrows import Where, attacker_rows
 
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     where: Where = {"country": country and country.upper(), "asn": asn}
@@ -302,7 +304,7 @@ def attackers(
 
     async def ask() -> list[dict[str, Any]]:
         places = await asyncio.to_thread(Places.of, settings)
-        async with common.repository(settings) as repo:
+        async with common.repository(settings, only_read=True) as repo:
             return await attacker_rows(repo, places, filters, where, campaign)
 
     rows = common.run(ask)
@@ -318,6 +320,8 @@ def attackers(
 
 
 def _attacker_cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    from decnet_tui.attackerrows import country_text, network_text
+
     named = [campaign_label(uuid) for uuid in row["campaigns"]]
     return {"country": country_text(row), "as_name": network_text(row), "campaigns": addresses_cell(named, 2)}
 
@@ -328,10 +332,10 @@ def _query(
     data_dir: Path | None,
     db: str | None,
 ) -> list[R]:
-    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    home = common.home_of(config, data_dir=data_dir, db=db)
 
     async def ask() -> list[R]:
-        async with common.repository(settings) as repo:
+        async with common.repository(home, only_read=True) as repo:
             return await query(repo)
 
     return common.run(ask)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from decnet import __version__
 from decnet_tui.cli import common
 from decnet_tui.cli.lazy import LazyGroup
 from decnet_tui.cli.sensor_option import parse_sensors
+from decnet_tui.cli.sure import spare
 from decnet_tui.cli.usage import one_line
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class _Root(LazyGroup):
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
         """Options before a command are read here."""
+        spare(self)
         with one_line():
             return super().make_context(*args, **extra)
 
@@ -160,6 +163,14 @@ def _hand_on(ctx: typer.Context) -> None:
 
 
 def _headless(settings: Settings, demo: bool, until_idle: float | None) -> None:
+    gc.disable()  # what is loaded now stays; the engine sets the collector up once it runs
+    try:
+        _run_headless(settings, demo, until_idle)
+    finally:
+        gc.enable()
+
+
+def _run_headless(settings: Settings, demo: bool, until_idle: float | None) -> None:
     from decnet.logs import configure_logging
     from decnet_tui.demo import demo_settings, print_summary
     from decnet_tui.headless import run_headless

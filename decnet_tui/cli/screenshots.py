@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from decnet.config import Settings, packaged_demo_dir
+from decnet.config import Settings
 from decnet.errors import DecnetError
+from decnet.home import packaged_demo_dir
 from decnet.logs import configure_logging
 from decnet_tui.cli import common
 

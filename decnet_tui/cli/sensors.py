@@ -60,7 +60,7 @@ def sensors(
     newest = common.parse_since(since)
 
     async def ask() -> list[Mapping[str, Any]]:
-        async with common.repository(settings) as repo:
+        async with common.repository(settings, only_read=True) as repo:
             return [row["payload"] or {} for row in await repo.heartbeats() if row["worker"] == "sensors"]
 
     rows = [

@@ -33,10 +33,10 @@ def session(
     db: common.DbUrl = None,
 ) -> None:
     """One session: commands with their techniques, input, files, tunnels, exploits and whatever else was logged."""
-    settings = common.settings_of(config, data_dir=data_dir, db=db)
+    home = common.home_of(config, data_dir=data_dir, db=db)
 
     async def ask() -> dict[str, Any]:
-        async with common.repository(settings) as repo:
+        async with common.repository(home, only_read=True) as repo:
             found = await repo.sessions_named(ident)
             if len(found) != 1:
                 raise DecnetError(_not_one(ident, found))

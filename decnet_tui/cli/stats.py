@@ -49,7 +49,7 @@ def stats(
 
     async def ask() -> dict[str, Top]:
         places = await asyncio.to_thread(Places.of, settings)
-        async with common.repository(settings) as repo:
+        async with common.repository(settings, only_read=True) as repo:
             whose = await whose_rows(repo, places, where, campaign, False)
             return await stats_of(
                 repo, places, moment, limit, clear=settings.credentials.keep_clear, whose=whose

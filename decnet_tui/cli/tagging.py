@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain, islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -57,8 +56,7 @@ def tag(
 
     The rules alone count, no operator's state.
     """
-    settings = common.settings_of(config, rules=rules, data_dir=data_dir, db=db)
-    tagger = tagger_of(settings)
+    tagger = tagger_of(common.home_of(config, rules=rules, data_dir=data_dir, db=db))
     try:
         stream = sys.stdin.buffer if source == "-" else Path(source).open("rb")
     except OSError as error:
@@ -112,6 +110,8 @@ def _answer(stream: BinaryIO) -> None:
 
 def _answer_together(chunks: Iterator[list[str]]) -> None:
     """Events are judged here, in order: windows and sequences remember what came before; commands have no past."""
+    from multiprocessing import get_context  # here: a short input needs no other process
+
     cores = len(os.sched_getaffinity(0))
     waiting: deque[Callable[[], str]] = deque()
     with get_context("fork").Pool(cores) as pool:

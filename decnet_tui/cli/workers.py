@@ -42,7 +42,7 @@ def workers(
 
 
 async def _ask(settings: Settings) -> tuple[list[dict[str, Any]], str]:
-    async with common.repository(settings) as repo:
+    async with common.repository(settings, only_read=True) as repo:
         who = await repo.blocked_by()
         return [dict(row["payload"] or {}) for row in await repo.heartbeats()], locked_by(who) if who else ""
 

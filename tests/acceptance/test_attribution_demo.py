@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from decnet.config import packaged_demo_dir
+from decnet.home import packaged_demo_dir
 from decnet.ids import attacker_id, identity_id, session_id
 from tests.programkit import cli, daemon, listed, until
 

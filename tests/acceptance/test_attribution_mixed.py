@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from decnet.config import packaged_demo_dir
+from decnet.home import packaged_demo_dir
 from decnet.ids import attacker_id, identity_id
 from tests.programkit import listed, run_until_idle
 from tests.simulator.mixer import (

@@ -20,8 +20,9 @@ from statistics import median
 
 import pytest
 
-from decnet.config import load_settings, packaged_rules_dir
+from decnet.config import load_settings
 from decnet.engine import Engine
+from decnet.home import packaged_rules_dir
 from decnet.ttp.rules import RuleState
 from decnet.ttp.worker import TtpWorker
 from tests.bench.figures import Table, p95

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import re2
 
-from decnet.config import packaged_rules_dir
+from decnet.home import packaged_rules_dir
 from decnet.patterns import options
 from decnet.ttp.loader import load_bytes, load_dir
 from decnet.ttp.matcher import Failures, KindIndex, RuleIndex

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from decnet.config import packaged_rules_dir
+from decnet.home import packaged_rules_dir
 from decnet.ttp import matcher
 from decnet.ttp.loader import load_dir
 from decnet.ttp.matcher import Failures, RuleIndex

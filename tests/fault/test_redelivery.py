@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from sqlmodel import SQLModel
 
 from decnet.bus.base import Event
 from decnet.bus.null import NullBus
 from decnet.config import SensorSpec, load_settings
 from decnet.db.repository import BaseRepository
+from decnet.db.tables import every_table
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime.worker import Transaction, Worker
 from decnet.sensors.files.tailer import Line
@@ -63,7 +63,7 @@ async def drained(repo: BaseRepository) -> int:
 async def content(repo: BaseRepository) -> dict[str, list[str]]:
     out = {}
     async with repo.db.read() as reader:
-        for name, table in SQLModel.metadata.tables.items():
+        for name, table in every_table().items():
             if name not in ("lease", "schema_meta", "link_due"):  # what was told again is looked at again
                 found = (await reader.execute(table.select())).mappings()
                 out[name] = sorted(str({k: v for k, v in row.items() if k not in _MOVING}) for row in found)

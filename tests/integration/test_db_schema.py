@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, event, inspect, text
 from sqlmodel import SQLModel
 
 import decnet
+import decnet.db.schema  # fills the metadata
 from decnet.db import engine, migrate
 from decnet.db.engine import Database
 from decnet.db.repository import BaseRepository

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlmodel import SQLModel
 
 from decnet.bus.base import Event
 from decnet.config import load_settings
 from decnet.db.repository import BaseRepository
 from decnet.db.rows.ttp import TTPTag
+from decnet.db.tables import table
 from decnet.db.types import utcnow
 from decnet.ids import attacker_id
 from decnet.recorder.worker import RecorderWorker
@@ -182,9 +182,7 @@ async def counts(repo: BaseRepository) -> dict[str, int]:
         "fingerprint",
     )
     async with repo.db.read() as reader:
-        return {
-            name: len((await reader.execute(SQLModel.metadata.tables[name].select())).all()) for name in names
-        }
+        return {name: len((await reader.execute(table(name).select())).all()) for name in names}
 
 
 async def test_the_old_leaves_whole_and_the_new_stays_whole(repo: BaseRepository) -> None:

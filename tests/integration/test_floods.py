@@ -13,8 +13,9 @@ import pytest
 
 from decnet.bus.base import Event
 from decnet.bus.null import NullBus
-from decnet.config import Settings, load_settings, packaged_rules_dir
+from decnet.config import Settings, load_settings
 from decnet.db.repository import BaseRepository
+from decnet.home import packaged_rules_dir
 from decnet.recorder.worker import RecorderWorker
 from decnet.runtime.worker import transaction
 from decnet.ttp.backfill import run_backfill

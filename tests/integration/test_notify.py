@@ -53,14 +53,18 @@ async def test_a_technique_is_told_once_and_only_on_stdin(tmp_path: Path) -> Non
     async with open_repo("sqlite", tmp_path) as repo:
         made = await notifier(repo, command)
         await made.bus.connect()
-        services = [asyncio.create_task(s()) for s in (made.follow_tags, made.follow_alerts, made.deliver)]
+        services = [
+            asyncio.create_task(s())
+            for s in (made.follow_tags, made.follow_alerts, made.follow_canaries, made.deliver)
+        ]
         async with asyncio.timeout(30):
             while made._known is None:
                 await asyncio.sleep(0.01)
             for event in (tagged("T1105", "T1082"), tagged("T1105")):
                 await made.bus.publish(event.topic, event.payload)
             await made.bus.publish("attribution.profile.multi_actor_suspected", {"identity_uuid": "i"})
-            while len(told(out)) < 3:
+            await made.bus.publish("canary.t.triggered", {"token_id": "t", "first_trip": True})
+            while len(told(out)) < 4:
                 await asyncio.sleep(0.02)
         for service in services:
             service.cancel()
@@ -70,10 +74,25 @@ async def test_a_technique_is_told_once_and_only_on_stdin(tmp_path: Path) -> Non
     assert all(row["argv"] == ["--fixed"] for row in rows)
     kinds = sorted((row["told"]["kind"], row["told"].get("technique_id")) for row in rows)  # type: ignore[index, attr-defined]
     assert kinds == [
+        ("canary_first_trip", None),
         ("multi_actor_suspected", None),
         ("technique_first_seen", "T1082"),
         ("technique_first_seen", "T1105"),
     ]
+
+
+def test_the_first_trip_of_a_canary_token_is_told_and_no_later_one() -> None:
+    made = Notifier(NotifySettings(command="x"), None, MemoryBus("test"))  # type: ignore[arg-type]
+    trip = {"token_id": "page-1", "trigger_id": "t", "decky_id": "web-01", "attacker_ip": "203.0.113.9"}
+    agent = {"user_agent": "$(reboot)", "request_path": "/i/x"}
+
+    def said(**more: object) -> list[dict[str, object]]:
+        return made.messages(Event("canary.page-1.triggered", {**trip, **agent, **more}, ts=7.0))
+
+    (message,) = said(first_trip=True)
+    assert message.items() >= {"kind": "canary_first_trip", "ts": 7.0, **trip}.items()
+    assert not message.keys() & agent.keys(), "nothing that a stranger wrote"
+    assert [said(), said(first_trip=False), said(first_trip="yes")] == [[], [], []]
 
 
 async def test_a_program_that_hangs_or_fails_stops_nothing(tmp_path: Path) -> None:

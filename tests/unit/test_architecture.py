@@ -16,9 +16,10 @@ from sqlmodel import SQLModel
 
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.base import SqlRepository, check_keys, shaped
-from decnet.db.rows import attribution, behave, fleet, ignored, journal, lists, recorder, runtime, ttp
+from decnet.db.rows import attribution, behave, canary, fleet, ignored, journal, lists, recorder, runtime, ttp
 from decnet.db.schema import attribution as attribution_tables
 from decnet.db.schema import behave as behave_tables
+from decnet.db.schema import canary as canary_tables
 from decnet.db.schema import fleet as fleet_tables
 from decnet.db.schema import ignored as ignored_tables
 from decnet.db.schema import journal as journal_tables
@@ -33,6 +34,8 @@ WHOLE_TABLES = [
     (attribution.Alert, attribution_tables.AttributionAlert),
     (behave.ExtractedSession, behave_tables.BehaveSession),
     (behave.PartOfSession, behave_tables.BehavePart),
+    (canary.TokenRow, canary_tables.CanaryToken),
+    (canary.TriggerRow, canary_tables.CanaryTrigger),
     (fleet.TopologyRow, fleet_tables.Topology),
     (fleet.DeckyRow, fleet_tables.Decky),
     (fleet.MutationRow, fleet_tables.Mutation),

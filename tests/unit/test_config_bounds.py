@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from decnet import config
 from decnet.config import MutatorSettings, Settings, load_settings
 from decnet.errors import ConfigError
+from decnet.section import is_section
 
 ABOVE_0 = 5e-324
 """The least number over nothing: 0 itself is refused."""
@@ -95,6 +97,20 @@ BOUNDS: list[tuple[str, float, float, float | None]] = [
     ("intel.max_files", 1000, 1, None),
     ("intel.max_file_bytes", 536870912, 1024, None),
     ("intel.max_entries", 2000000, 1, None),
+    ("decoys.max_waiting_hits", 10000, 1, None),
+    ("decoys.max_window_triggers", 100, 1, None),
+    ("decoys.canary_http.port", 8080, 1, 65535),
+    ("decoys.canary_http.max_connections", 256, 1, None),
+    ("decoys.canary_http.max_connections_peer", 16, 1, None),
+    ("decoys.canary_http.max_head_bytes", 16384, 1024, 65536),
+    ("decoys.canary_http.max_body_bytes", 16384, 1024, 1048576),
+    ("decoys.canary_http.request_timeout_s", 10.0, ABOVE_0, None),
+    ("decoys.canary_dns.port", 5353, 1, 65535),
+    ("decoys.canary_dns.per_second_peer", 20, 1, None),
+    ("decoys.canary_dns.max_peers", 4096, 1, None),
+    ("decoys.canary_dns.max_connections", 64, 1, None),
+    ("decoys.canary_dns.max_connections_peer", 4, 1, None),
+    ("decoys.canary_dns.tcp_timeout_s", 10.0, ABOVE_0, None),
     ("console.ring", 50000, 100, None),
     ("console.write_mode_min", 15.0, ABOVE_0, None),
     ("notify.per_minute", 6, 1, 600),
@@ -122,20 +138,22 @@ WORDS = {
     "mutator.opencanary_env": None, "mutator.catalogue": None, "ttp.attack_bundle": None,
     "sensor.formats": None,
     "intel.folder": None, "intel.files": (), "intel.own_networks": (),
+    "decoys.watch_keys": False, "decoys.canary_http.enabled": False, "decoys.canary_http.host": "127.0.0.1", "decoys.canary_http.base_url": None,
+    "decoys.canary_http.trusted_proxies": (), "decoys.canary_dns.enabled": False,
+    "decoys.canary_dns.host": "127.0.0.1", "decoys.canary_dns.zone": None, "decoys.canary_dns.answer": "127.0.0.1",
 }  # fmt: skip
 
 
 def value_of(settings: Settings, name: str) -> Any:
-    section, _, key = name.partition(".")
-    return getattr(getattr(settings, section), key)
+    return reduce(getattr, name.split("."), settings)
 
 
 def section_of(name: str) -> Any:
-    return type(getattr(Settings(), name.partition(".")[0]))
+    return type(value_of(Settings(), name.rpartition(".")[0]))
 
 
 def taken(name: str, value: Any) -> bool:
-    section, key = section_of(name), name.partition(".")[2]
+    section, key = section_of(name), name.rpartition(".")[2]
     try:
         return bool(getattr(section(**{key: value}), key) == value)
     except ValidationError:
@@ -160,14 +178,14 @@ def test_every_number_has_its_default_and_its_bounds() -> None:
 
 
 def test_no_number_of_a_section_is_left_out_of_the_table() -> None:
-    found = {
-        f"{name}.{key}"
-        for name, info in Settings.model_fields.items()
-        if config._is_section(info.annotation)
-        for key, field in info.annotation.model_fields.items()  # type: ignore[union-attr]
-        if field.annotation in (int, float)
-    }
-    assert found == {name for name, *_ in BOUNDS}
+    def numbers(of: Any, before: str) -> Iterator[str]:
+        for key, field in of.model_fields.items():
+            if is_section(field.annotation):
+                yield from numbers(field.annotation, f"{before}{key}.")
+            elif before and field.annotation in (int, float):
+                yield f"{before}{key}"
+
+    assert set(numbers(Settings, "")) == {name for name, *_ in BOUNDS}
 
 
 def test_words_have_their_defaults() -> None:
@@ -187,6 +205,15 @@ def test_a_number_of_seconds_is_finite(value: float) -> None:
     [
         ("bus.type", "amqp"), ("ttp.rule_store_type", "redis"), ("mutator.substrate", "docker"), ("console.glyphs", "emoji"),
         ("log.format", "xml"), ("log.level", "TRACE"), ("mutator.quiet", "perhaps"),
+        *((f"decoys.{name}.host", wrong) for name in ("canary_http", "canary_dns") for wrong in ("", "all", "localhost")),
+        *(("decoys.canary_http.base_url", wrong) for wrong in
+          ("", "files.example", "ftp://files.example", "http://", "http://a b", "http://h:0", "http://h:x", "http://h/x",
+           "http://h?x", "http://h#x", "http://u@h", "http://h\r\nx", "http://-h")),
+        ("decoys.canary_http.trusted_proxies", ("10.0.0.0/33",)),
+        *(("decoys.canary_dns.zone", wrong) for wrong in
+          ("", ".", "a..b", "a b", "-a", "x" * 64, ".".join(["x" * 40] * 3 + ["x" * 38]))),
+        *(("decoys.canary_dns.answer", wrong) for wrong in ("", "::1", "host")),
+        ("decoys.canary_dns.enabled", True),
     ],
 )  # fmt: skip
 def test_words_outside_their_list_are_refused(name: str, wrong: str) -> None:
@@ -208,7 +235,7 @@ def test_how_an_interval_is_written(text: str, good: bool) -> None:
 def test_every_section_and_the_whole_refuse_unknown_keys_and_changes() -> None:
     settings = Settings()
     for name, info in Settings.model_fields.items():
-        if config._is_section(info.annotation):
+        if is_section(info.annotation):
             section = getattr(settings, name)
             with pytest.raises(ValidationError, match="Extra inputs"):
                 type(section)(nonsense=1)

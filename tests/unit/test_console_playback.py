@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decnet.config import packaged_demo_dir
+from decnet.home import packaged_demo_dir
 from decnet_tui.playback import LONGEST_PAUSE_S, MAX_OUTPUT, Player, frames_of, screen_size
 
 HEADER = struct.Struct("<iLiiLL")

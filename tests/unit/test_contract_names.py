@@ -100,7 +100,8 @@ def test_the_kinds_of_the_contract_are_what_they_are_said_to_be() -> None:
     assert RuleState.__dataclass_params__.frozen  # type: ignore[attr-defined]
     assert issubclass(RuleChange, tuple)
     assert RuleChange._fields
-    assert KNOWN_WORKERS == ("sensors", "recorder", "behave", "ttp", "attribution", "mutator", "intel")
+    known = ("sensors", "recorder", "behave", "ttp", "attribution", "mutator", "intel", "decoys")
+    assert known == KNOWN_WORKERS
 
 
 async def test_without_a_bus_news_and_listeners_do_nothing_and_return() -> None:

@@ -186,13 +186,21 @@ async def test_a_write_takes_the_lock_at_once_and_a_read_takes_none(repo: BaseRe
 
 
 async def test_the_pragmas_of_writer_and_readers(repo: BaseRepository) -> None:
-    names = ("busy_timeout", "foreign_keys", "journal_mode", "synchronous", "query_only", "temp_store")
+    names = (
+        "busy_timeout",
+        "foreign_keys",
+        "journal_mode",
+        "synchronous",
+        "query_only",
+        "temp_store",
+        "cache_size",
+    )
     async with repo.db.write() as session:
         wrote = [(await session.execute(text(f"PRAGMA {n}"))).scalar_one() for n in names]
     async with repo.db.read() as session:
         read = [(await session.execute(text(f"PRAGMA {n}"))).scalar_one() for n in names]
-    assert wrote == [5000, 1, "wal", 2, 0, 2]
-    assert (read[0], read[1], read[4]) == (2000, 1, 1)
+    assert wrote == [5000, 1, "wal", 2, 0, 2, -16_000]
+    assert (read[0], read[1], read[4], read[6]) == (2000, 1, 1, -2_000), "there are several readers"
 
 
 async def test_writers_of_one_process_wait_for_each_other(repo: BaseRepository) -> None:

@@ -53,6 +53,17 @@ async def test_a_start_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> 
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_an_engine_that_runs_has_a_collector_again(tmp_path: Path) -> None:
+    made = Engine(settings(tmp_path / "data"))
+    gc.disable()
+    try:
+        await made.start()
+        assert gc.isenabled()
+        await made.stop(0.0)
+    finally:
+        gc.enable()
+
+
 async def test_a_rule_directory_that_is_none_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     for workers in ((), ("ttp",), ("recorder", "ttp")):
         with pytest.raises(ConfigError, match="no directory"):

@@ -11,7 +11,7 @@ PARENTS = {
     "ConfigError": "DecnetError", "BusError": "DecnetError", "BusUnavailable": "BusError", "BusAuthError": "BusError",
     "BusFull": "BusError", "MalformedEvent": "BusError", "DatabaseError": "DecnetError", "SchemaTooNew": "DatabaseError",
     "DiskFull": "DatabaseError", "RuleError": "DecnetError", "RuleStoreError": "DecnetError",
-    "SensorError": "DecnetError", "IntelError": "DecnetError", "AmbiguousId": "DatabaseError", "FleetError": "DecnetError", "SubstrateError": "DecnetError", "EngineError": "DecnetError",
+    "SensorError": "DecnetError", "IntelError": "DecnetError", "AmbiguousId": "DatabaseError", "FleetError": "DecnetError", "CanaryError": "DecnetError", "SubstrateError": "DecnetError", "EngineError": "DecnetError",
     "ExportError": "DecnetError", "DecnetError": "Exception",
 }  # fmt: skip
 

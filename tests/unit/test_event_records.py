@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from decnet.errors import MalformedEvent
-from decnet.events import email, fields
+from decnet.events import canary, email, fields
 from decnet.events.attacker import Fingerprinted, Observed
 from decnet.events.credential import ReuseDetected
 from decnet.events.examples import EXAMPLES
@@ -44,6 +44,7 @@ SCALARS: dict[Any, st.SearchStrategy[Any]] = {
     fields.Sha256: st.just("ab" * 32),
     fields.Simhash: st.sampled_from(["", "0123abcd"]),
     email.Marker: st.sampled_from(["ransom", "invoice"]),
+    canary.PeerKind: st.sampled_from(["client", "resolver"]),
     Epoch: st.floats(0, fields.LATEST).map(Epoch),
     Any: TEXT | st.integers(0, 9) | st.lists(TEXT, max_size=2),
 }

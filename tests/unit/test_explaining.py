@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from decnet.config import packaged_rules_dir
+from decnet.home import packaged_rules_dir
 from decnet.ttp.explaining import Explained, explained
 from decnet.ttp.offline import OfflineTagger
 from decnet.ttp.offline_sessions import received_session

@@ -6,6 +6,7 @@ A new counter fails here until it has its place in a worker's health, or the rea
 from __future__ import annotations
 
 import ast
+import re
 import time
 from collections import Counter
 from datetime import UTC, datetime
@@ -24,6 +25,11 @@ from decnet.bus.live import LiveSubscription
 from decnet.bus.nats.connection import NatsBus
 from decnet.bus.publish import publish_failures
 from decnet.config import Settings, load_settings
+from decnet.decoys.canary.desk import Desk
+from decnet.decoys.dns.listener import CanaryDns
+from decnet.decoys.http.listener import CanaryHttp
+from decnet.decoys.listener import Place
+from decnet.decoys.worker import DecoysWorker
 from decnet.engine import Engine
 from decnet.events.fields import Epoch
 from decnet.events.session import Joined, SessionEnded
@@ -43,7 +49,7 @@ from decnet_tui.figures import LOSS, TROUBLE, WORK, losses, notes, others
 from decnet_tui.screens.workers import WorkersView
 
 ROOT = Path(decnet.__file__).parent
-SCOPE = ("runtime", "bus", "recorder", "attribution", "mutator", "ttp", "intel")
+SCOPE = ("runtime", "bus", "recorder", "attribution", "mutator", "ttp", "intel", "decoys")
 IN_HEALTH = {
     "attribution/link_job.py": {
         "linked": "sessions_linked",
@@ -77,6 +83,8 @@ IN_HEALTH = {
 }  # fmt: skip
 """Attribute that counts to its name in health, by file."""
 NO_HEALTH = {
+    "decoys/doors.py": {"_all": "connections open now"},
+    "decoys/http/request.py": {"_fed": "the bytes of one request"},
     "bus/memory.py": {"bytes": "the room that a stream in memory takes"},
     "bus/nats/decoded.py": {"_bytes": "the room that events decoded once take"},
     "bus/nats/publisher.py": {"_number": "the number of the next message"},
@@ -87,7 +95,7 @@ NO_HEALTH = {
     "ttp/backfill.py": {"done": "progress of one command", "total": "progress of one command"},
     "ttp/clocked.py": {"judged": "told by `rules judge` itself", "ns": "told by `rules judge` itself"},
     "ttp/judge.py": {"_reading_ns": "told by `rules judge` itself"},
-    "ttp/loader.py": {"superseded": "told by the rules themselves, as rules_superseded"},
+    "ttp/compiling.py": {"superseded": "told by the rules themselves, as rules_superseded"},
     "ttp/offline.py": {"_events": "the clock of `tag`", "views_capped": "told by `tag` itself"},
     "ttp/store/impl/database.py": {"version": "what readers compare"},
     "ttp/store/impl/filesystem.py": {"version": "what readers compare"},
@@ -233,6 +241,33 @@ def intel() -> tuple[dict[str, Any], set[str]]:
     return health, names | {*IN_HEALTH["intel/asking.py"].values(), *IN_HEALTH["intel/library.py"].values()}
 
 
+def decoys() -> tuple[dict[str, Any], set[str]]:
+    """Each counts by name; the names are read from the code, so that a new one is looked for too."""
+    settings = Settings()
+    place = Place(settings, None, b"")  # type: ignore[arg-type]
+    worker = DecoysWorker(settings)
+    worker.desk = desk = Desk(settings, None)  # type: ignore[arg-type]
+    http, dns = CanaryHttp(place, desk), CanaryDns(place, desk)
+    worker.listeners = [http, dns]
+    places = (ROOT / "decoys").rglob("*.py")
+    text = "".join(path.read_text("utf-8") for path in places)
+    names = set(re.findall(r'"((?:canary|http|dns)_[a-z_]+)"', text)) - {
+        "canary_http",
+        "canary_dns",
+        "dns_qname",
+        "dns_tcp",
+    }
+    names |= {
+        f"{port}_{what}" for port in ("http", "dns_tcp") for what in re.findall(r"_name\}_([a-z_]+)", text)
+    }
+    keys = {name for name in names if name.startswith("canary_keys")}
+    worker.counts.update(dict.fromkeys(keys, 7))
+    desk.counts.update({name: 7 for name in names - keys if name.startswith("canary")})
+    http.counts.update({name: 7 for name in names if name.startswith("http")})
+    dns.counts.update({name: 7 for name in names if name.startswith("dns")})
+    return worker.health(), names
+
+
 def engine_parts() -> tuple[dict[str, Any], set[str]]:
     bus = NatsBus("nats://127.0.0.1:1")
     bus.reconnects = bus._attempts.failed = 7
@@ -257,7 +292,7 @@ def engine_parts() -> tuple[dict[str, Any], set[str]]:
     }
 
 
-@pytest.mark.parametrize("of", [ttp, recorder, behave, attribution, mutator, intel, engine_parts])
+@pytest.mark.parametrize("of", [ttp, recorder, behave, attribution, mutator, intel, decoys, engine_parts])
 def test_each_counter_is_in_the_health_of_who_counts(of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     _bites(monkeypatch)
     monkeypatch.setattr("decnet.bounds.BITES", BITES)
@@ -266,7 +301,7 @@ def test_each_counter_is_in_the_health_of_who_counts(of: Any, monkeypatch: pytes
     assert {name: payload.get(name) for name in names} == dict.fromkeys(names, 7)
 
 
-@pytest.mark.parametrize("of", [ttp, recorder, behave, attribution, mutator, intel, engine_parts])
+@pytest.mark.parametrize("of", [ttp, recorder, behave, attribution, mutator, intel, decoys, engine_parts])
 def test_each_has_words_in_the_workers_view_when_it_is_more_than_nothing(of: Any) -> None:
     payload, names = of()
     words = LOSS | TROUBLE | WORK

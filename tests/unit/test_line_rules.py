@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from decnet.config import packaged_rules_dir
+from decnet.home import packaged_rules_dir
 from decnet.ttp.offline import OfflineTagger
 
 CASES = Path(__file__).resolve().parent.parent / "fixtures" / "cases"

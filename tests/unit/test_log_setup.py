@@ -12,7 +12,8 @@ from importlib import import_module
 import pytest
 
 from decnet.hostile import ELLIPSIS
-from decnet.logs import _hidden, configure_logging, get_logger
+from decnet.loglines import _hidden
+from decnet.logs import configure_logging, get_logger
 
 NOISY = ("nats", "alembic", "sqlalchemy", "aiosqlite", "watchfiles", "asyncio")
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlmodel import SQLModel
 
 from decnet.bus.base import BaseBus, Event
 from decnet.db.repository import BaseRepository
+from decnet.db.tables import table
 from decnet.errors import BusUnavailable
 from decnet.ids import attacker_id, identity_id
 from decnet.recorder.plan import plan_of
@@ -78,7 +78,7 @@ async def snapshot(repo: BaseRepository) -> dict[str, list[str]]:
     out = {}
     async with repo._read() as reader:
         for name in TABLES:
-            rows = (await reader.execute(SQLModel.metadata.tables[name].select())).mappings()
+            rows = (await reader.execute(table(name).select())).mappings()
             out[name] = sorted(str(dict(row)) for row in rows)
     return out
 

@@ -62,9 +62,9 @@ def test_a_file_is_compiled_once_for_each_content(tmp_path: Path, monkeypatch: p
     compiled: list[str] = []
     real = directory_module.load_bytes
 
-    def spy(raw: bytes, name: str) -> Any:
+    def spy(raw: bytes, name: str, **more: Any) -> Any:
         compiled.append(Path(name).name)
-        return real(raw, name)
+        return real(raw, name, **more)
 
     monkeypatch.setattr(directory_module, "load_bytes", spy)
     found = RuleDirectory(tmp_path)

@@ -296,6 +296,9 @@ def test_a_rule_that_cannot_judge_its_own_example_says_so() -> None:
         def prefilters(self, kind: str) -> None:
             return None
 
+        def reads(self) -> frozenset[str]:
+            return frozenset()
+
     plain = replace(made(tests="{match: [wget]}"), condition=Broken())
     (error,) = run_rule_tests([plain])
     assert (

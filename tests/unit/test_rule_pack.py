@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from decnet.attack.catalogue import load_catalogue
-from decnet.config import packaged_rules_dir
+from decnet.home import packaged_rules_dir
 from decnet.ttp.loader import load_bytes, load_dir
 from decnet.ttp.rules import CompiledRule
 from decnet.ttp.selftest import run_rule_tests

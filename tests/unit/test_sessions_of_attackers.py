@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from decnet.config import packaged_rules_dir
+from decnet.home import packaged_rules_dir
 from decnet.ttp.offline import OfflineTagger
 from decnet.ttp.offline_sessions import tag_session
 

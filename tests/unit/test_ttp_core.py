@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decnet.bus.base import Event, matches
-from decnet.config import packaged_rules_dir
+from decnet.home import packaged_rules_dir
 from decnet.ids import tag_id
 from decnet.shell.views import views
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, TaggerEvent

@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from decnet.bus.base import Event
-from decnet.config import packaged_rules_dir
 from decnet.errors import ConfigError, MalformedEvent
+from decnet.home import packaged_rules_dir
 from decnet.ids import attacker_id
 from decnet.ttp.evidence import EVIDENCE
 from decnet.ttp.lifter_registry import Finding, known_kinds

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decnet.config import packaged_demo_dir, packaged_rules_dir
+from decnet.home import packaged_demo_dir, packaged_rules_dir
 from decnet.shell.script import read_script
 from decnet.shell.told import Facts
 from decnet.ttp.conditions import _without_anchors

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from alembic import context
-from sqlmodel import SQLModel
-
-import decnet.db.schema  # noqa: F401  fills the metadata
 
 connection = context.config.attributes.get("connection")
 if connection is None:
     raise RuntimeError("run migrations through decnet.db.migrate, not through the alembic command")
 
 # SQLite can change its schema inside a transaction, when nobody else begins one behind its back.
-context.configure(connection=connection, target_metadata=SQLModel.metadata, transactional_ddl=True)
+context.configure(connection=connection, transactional_ddl=True)
 with context.begin_transaction():
     context.run_migrations()

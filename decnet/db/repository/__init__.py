@@ -1,79 +1,22 @@
 """The one door to the rows: everything that reads or writes them goes through :class:`BaseRepository`.
 
 Queries stand by the subject of the tables that they write, as in :mod:`decnet.db.schema`; what is read for
-people over several subjects is in ``lists``, locks are in ``locks``, what all share is in ``base``.
+people over several subjects is in ``lists``, locks are in ``locks``, what all share is in ``base``, and all of it
+together in ``whole``, which is loaded when it is asked for: a list needs little of it (``looking``).
 """
 
 from __future__ import annotations
 
-from decnet.db.repository.attribution.alerts import AlertsMixin
-from decnet.db.repository.attribution.linking import LinkingMixin
-from decnet.db.repository.attribution.states import StatesMixin
-from decnet.db.repository.behave import BehaveMixin
-from decnet.db.repository.fleet import FleetMixin
-from decnet.db.repository.ignored import IgnoredMixin
-from decnet.db.repository.intel import IntelMixin
-from decnet.db.repository.journal import JournalMixin
-from decnet.db.repository.lists.campaigns import CampaignsMixin
-from decnet.db.repository.lists.coverage import CoverageMixin
-from decnet.db.repository.lists.find import FindMixin
-from decnet.db.repository.lists.linked import LinkedMixin
-from decnet.db.repository.lists.members import MembersMixin
-from decnet.db.repository.lists.pages import PagesMixin
-from decnet.db.repository.lists.stats import StatsMixin
-from decnet.db.repository.lists.summary import SummaryMixin
-from decnet.db.repository.lists.told import ToldMixin
-from decnet.db.repository.recorder.attackers import AttackersMixin
-from decnet.db.repository.recorder.facts import FactsMixin
-from decnet.db.repository.recorder.naming import NamingMixin
-from decnet.db.repository.recorder.replay import ReplayMixin
-from decnet.db.repository.recorder.sessions import SessionsMixin
-from decnet.db.repository.runtime.due import DueMixin
-from decnet.db.repository.runtime.names import NamesMixin
-from decnet.db.repository.runtime.owners import OwnersMixin
-from decnet.db.repository.runtime.retention import RetentionMixin
-from decnet.db.repository.runtime.work import WorkMixin
-from decnet.db.repository.ttp.mails import MailsMixin
-from decnet.db.repository.ttp.parts import PartsMixin
-from decnet.db.repository.ttp.rules import RulesMixin
-from decnet.db.repository.ttp.stories import StoriesMixin
-from decnet.db.repository.ttp.tags import TagsMixin
-from decnet.db.repository.ttp.windows import WindowsMixin
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from decnet.db.repository.whole import BaseRepository as BaseRepository
 
 
-class BaseRepository(
-    FleetMixin,
-    FindMixin,
-    CoverageMixin,
-    RetentionMixin,
-    DueMixin,
-    FactsMixin,
-    IgnoredMixin,
-    IntelMixin,
-    WorkMixin,
-    NamesMixin,
-    OwnersMixin,
-    StatesMixin,
-    AlertsMixin,
-    AttackersMixin,
-    ReplayMixin,
-    LinkingMixin,
-    SessionsMixin,
-    NamingMixin,
-    TagsMixin,
-    PartsMixin,
-    RulesMixin,
-    PagesMixin,
-    JournalMixin,
-    SummaryMixin,
-    StatsMixin,
-    ToldMixin,
-    LinkedMixin,
-    MembersMixin,
-    CampaignsMixin,
-    MailsMixin,
-    WindowsMixin,
-    StoriesMixin,
-    BehaveMixin,
-):
-    """Rows of one database, free or bound to a transaction; see :mod:`decnet.db.repository.base`."""
+def __getattr__(name: str) -> Any:
+    """The class, at the first use of its name."""
+    if name == "BaseRepository":
+        from decnet.db.repository.whole import BaseRepository
+
+        return BaseRepository
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

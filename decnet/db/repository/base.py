@@ -10,10 +10,9 @@ from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterato
 from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
 
 from sqlalchemy import ColumnElement, Table, func
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.blocked import PATIENCE_S
 from decnet.db.engine import Database, translated
@@ -21,6 +20,9 @@ from decnet.db.many import identity_of
 from decnet.db.repository.locks import advise, advise_shared
 from decnet.db.written import Written
 from decnet.turns import in_turns
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 Row = dict[str, Any]
 """A row on its way through the repository; what leaves it has a type of :mod:`decnet.db.rows`."""

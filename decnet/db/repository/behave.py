@@ -16,12 +16,10 @@ from sqlalchemy import and_, delete, select
 from decnet.db.repository.base import Row, SqlRepository, chunks, insert_for, replace
 from decnet.db.repository.locks import attacker_lock
 from decnet.db.rows.behave import ExtractedSession, ObservationFacts, PartOfSession
-from decnet.db.schema.behave import BehavePart, BehaveSession, ObservationRow
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.runtime import SchemaMeta
+from decnet.db.tables import table
 
-_OBSERVATION, _META = table_of(ObservationRow), table_of(SchemaMeta)
-_DONE, _PART = table_of(BehaveSession), table_of(BehavePart)
+_OBSERVATION, _META = table("observation"), table("schema_meta")
+_DONE, _PART = table("behave_session"), table("behave_part")
 _OBSERVATION_NS = uuid5(NAMESPACE_URL, "decnet:observation:v1")
 _OBSERVATION_COLUMNS = tuple(
     column.name for column in _OBSERVATION.columns if column.name != "observation_id"

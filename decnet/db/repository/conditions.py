@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -20,18 +20,17 @@ from sqlalchemy import (
     select,
     union_all,
 )
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.linking import LinkGroup, LinkSession, LinkTerm, LinkValue
-from decnet.db.schema.recorder import Attacker, Identity, SessionRow
-from decnet.db.schema.ttp import TagRow
+from decnet.db.tables import table
 from decnet.ids import attacker_id, normalize_ip
 
-_ATTACKER, _SESSION, _IDENTITY = table_of(Attacker), table_of(SessionRow), table_of(Identity)
-_TAG = table_of(TagRow)
-_GROUP, _TERM = table_of(LinkGroup), table_of(LinkTerm)
-_VALUE, _LINKED = table_of(LinkValue), table_of(LinkSession)
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+_ATTACKER, _SESSION, _IDENTITY = table("attacker"), table("session"), table("identity")
+_TAG = table("ttp_tag")
+_GROUP, _TERM = table("link_group"), table("link_term")
+_VALUE, _LINKED = table("link_value"), table("link_session")
 CAMPAIGN = "campaign"
 """Kind of the groups of assets that may be a campaign."""
 

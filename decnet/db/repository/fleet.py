@@ -16,13 +16,11 @@ from sqlalchemy import and_, case, delete, func, or_, select, update
 from decnet.db.repository.base import SqlRepository, insert_for, shaped
 from decnet.db.repository.locks import LOCK_FLEET
 from decnet.db.rows.fleet import DeckyAtAddress, DeckyRow, MutationRow, Rotated, TopologyRow, TopologyTally
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.fleet import Decky, Mutation, Topology
-from decnet.db.schema.recorder import SessionRow
+from decnet.db.tables import table
 from decnet.db.types import as_utc, utcnow
 
-_TOPOLOGY, _DECKY, _MUTATION = table_of(Topology), table_of(Decky), table_of(Mutation)
-_SESSION = table_of(SessionRow)
+_TOPOLOGY, _DECKY, _MUTATION = table("topology"), table("decky"), table("mutation")
+_SESSION = table("session")
 OPEN_STATES = ("enqueued", "pending", "applying")
 """States of changes that are not done."""
 

@@ -11,22 +11,22 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import String, and_, cast, delete, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import SqlRepository, chunks, replace
 from decnet.db.rows.ignored import AddedEntry, IgnoredEntry
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.ignored import IgnoredSource
-from decnet.db.schema.recorder import Attacker, Credential, SessionRow
+from decnet.db.tables import table
 from decnet.db.types import utcnow
 from decnet.hostile import storable_text
 from decnet.ids import event_id, normalize_ip
 
-_IGNORED = table_of(IgnoredSource)
-_ATTACKER, _SESSION, _CREDENTIAL = table_of(Attacker), table_of(SessionRow), table_of(Credential)
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+_IGNORED = table("ignored_source")
+_ATTACKER, _SESSION, _CREDENTIAL = table("attacker"), table("session"), table("credential")
 _PAGE = 5000
 _LIKE_ADDRESS = re.compile(r"\d+(\.\d+){3}(/.*)?|[0-9a-fA-F]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*(/.*)?")
 Network = IPv4Network | IPv6Network

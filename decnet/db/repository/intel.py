@@ -13,10 +13,9 @@ from sqlalchemy import and_, case, delete, func, or_, select, tuple_, update
 
 from decnet.db.repository.base import SqlRepository, chunks, greatest, insert_for, replace
 from decnet.db.rows.intel import DueCount, DueQuestion, ServiceState, StoredAnswer
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.intel import IntelAnswer, IntelDue, IntelService
+from decnet.db.tables import table
 
-_SERVICE, _ANSWER, _DUE = table_of(IntelService), table_of(IntelAnswer), table_of(IntelDue)
+_SERVICE, _ANSWER, _DUE = table("intel_service"), table("intel_answer"), table("intel_due")
 _ORDER = (_DUE.c.kind, _DUE.c.ts.desc(), _DUE.c.value)
 Question = tuple[str, str, str]
 """Service, kind, value."""

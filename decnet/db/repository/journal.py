@@ -9,11 +9,10 @@ from sqlalchemy import insert, select, update
 from decnet.db.repository.base import SqlRepository
 from decnet.db.rows import JsonObject
 from decnet.db.rows.journal import JournalLine
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.journal import JournalEntry
+from decnet.db.tables import table
 from decnet.db.types import as_utc, utcnow
 
-_JOURNAL = table_of(JournalEntry)
+_JOURNAL = table("journal")
 SENT = "sent"
 """Outcome of a change whose end is not known yet."""
 

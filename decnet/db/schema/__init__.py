@@ -3,6 +3,7 @@
 from decnet.db.schema import (
     attribution,
     behave,
+    canary,
     fleet,
     ignored,
     intel,
@@ -17,6 +18,7 @@ from decnet.db.schema import (
 __all__ = [
     "attribution",
     "behave",
+    "canary",
     "fleet",
     "ignored",
     "intel",

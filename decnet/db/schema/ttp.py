@@ -9,12 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import CheckConstraint, Index
-from sqlalchemy import text as sql
 
+from decnet.db.partial import TOLD
 from decnet.db.schema.columns import Stored, counter, json_column, moment, number, real, text, text_key
-
-TOLD = sql("source_kind IN ('canary_fingerprint', 'email')")
-"""Tags whose evidence alone tells what others sent: ``find`` looks through it. As text, so that a query has the same one."""
 
 
 class TagRow(Stored, table=True):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, cast
 
+from decnet.documents import Document, Flaw, Path
 from decnet.errors import MalformedEvent
 from decnet.events.attacker import Fingerprinted
 from decnet.events.record import Fault
@@ -15,7 +16,7 @@ from decnet.sensors.formats.places import Reader
 from decnet.sensors.formats.table import SCALES, Beside, Clock, Expected, Row, Shape, Table
 from decnet.sensors.formats.values import Value, literal
 from decnet.sensors.formats.valuespecs import NOTHING, conditions_of, hallmark_of, value_of
-from decnet.yaml_places import Document, Flaw, Path, parse_strict
+from decnet.yaml_places import parse_strict
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
 MAX_ROWS = 200

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from decnet.documents import Document, Flaw, Path
 from decnet.durations import parse_finite
 from decnet.patterns import PatternError, compile_pattern
-from decnet.yaml_places import Document, Flaw, Path
 
 T = TypeVar("T")
 MAX_PATTERN = 2_000

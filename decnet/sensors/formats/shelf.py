@@ -12,6 +12,7 @@ from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 
+from decnet.documents import Flaw
 from decnet.errors import SensorError, SourcePosition
 from decnet.sensors.files.cutting import Line, wide
 from decnet.sensors.files.unwrap import Unwrapper
@@ -20,7 +21,6 @@ from decnet.sensors.formats.records import cells_of, is_header
 from decnet.sensors.formats.table import Table
 from decnet.sensors.formats.values import Scope
 from decnet.sensors.values import Data
-from decnet.yaml_places import Flaw
 
 MAX_FILE_BYTES = 262_144
 MAX_FILES = 200

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from decnet.documents import Path
 from decnet.sensors.formats.places import Reader
 from decnet.sensors.formats.table import Condition, Hallmark
 from decnet.sensors.formats.values import (
@@ -22,7 +23,6 @@ from decnet.sensors.formats.values import (
     literal,
     mapped,
 )
-from decnet.yaml_places import Path
 
 _MAPPING = ("is", "first", "from", "pattern", "as", "map", "else")
 _STEPS = ("pattern", "as", "map", "else")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from decnet.bus.base import BaseBus
 from decnet.config import Settings, load_settings
 from decnet.errors import RuleStoreError
+from decnet.home import cache_dir
 from decnet.runtime.health import status_of
 from decnet.ttp.store.base import RuleStore
 from decnet.ttp.store.impl.database import DatabaseRuleStore
@@ -47,6 +48,7 @@ def get_rule_store(
         rescan_s=settings.ttp.rescan_s,
         max_bytes=settings.ttp.max_rule_file_bytes,
         states=settings.data_dir / FILE_NAME if kind == "filesystem" else None,
+        kept=cache_dir(settings.data_dir),
     )
     if kind == "filesystem":
         return fs

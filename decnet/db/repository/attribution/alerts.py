@@ -17,12 +17,10 @@ from sqlalchemy import ColumnElement, func, or_, select, update
 from decnet.db.repository.base import Row, SqlRepository, chunks, replace, shaped
 from decnet.db.repository.conditions import attacker_is, identity_is_shown
 from decnet.db.rows.attribution import Alert, AlertFacts, ListedState
-from decnet.db.schema.attribution import AttributionAlert, AttributionState
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Identity
+from decnet.db.tables import table
 from decnet.db.types import as_utc, utcnow
 
-_STATE, _ALERT, _IDENTITY = table_of(AttributionState), table_of(AttributionAlert), table_of(Identity)
+_STATE, _ALERT, _IDENTITY = table("attribution_state"), table("attribution_alert"), table("identity")
 _ALERT_NS = uuid5(NAMESPACE_URL, "decnet:alert:v1")
 _COLUMNS = tuple(_ALERT.c.keys())
 OPEN, ACKNOWLEDGED, RESOLVED = "open", "acknowledged", "resolved"

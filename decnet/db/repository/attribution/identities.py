@@ -10,22 +10,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.bounds import bit
 from decnet.db.repository.base import Row, SqlRepository, chunks
 from decnet.db.repository.locks import LOCK_MERGES, lock_rows
 from decnet.db.rows.attribution import IdentityWhy
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.linking import IdentityLink, LinkAddress, LinkSaid
-from decnet.db.schema.recorder import Identity, IdentityMerge
+from decnet.db.tables import table
 from decnet.logs import get_logger
 
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
 log = get_logger(__name__)
-_IDENTITY, _MERGE = table_of(Identity), table_of(IdentityMerge)
-_LINK, _SAID, _WHY = table_of(LinkAddress), table_of(LinkSaid), table_of(IdentityLink)
+_IDENTITY, _MERGE = table("identity"), table("identity_merge")
+_LINK, _SAID, _WHY = table("link_address"), table("link_said"), table("identity_link")
 MAX_GROUP = 10_000
 """Identities that hang together at most; a greater group stays what it was, which is counted."""
 GROUPS_TOO_LARGE = "groups_too_large"

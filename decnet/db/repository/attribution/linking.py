@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Table, bindparam, delete, func, literal, or_, select, tuple_, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import R, SqlRepository, chunks, replace
 from decnet.db.repository.recorder.sessions import IN_ORDER, SessionsMixin, payload_of
@@ -27,29 +26,18 @@ from decnet.db.rows.linktables import (
     SaidOfTwo,
     StoredLogin,
 )
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.linking import (
-    CampaignMerge,
-    IdentityLink,
-    LinkAddress,
-    LinkDue,
-    LinkGone,
-    LinkGroup,
-    LinkSaid,
-    LinkSession,
-    LinkState,
-    LinkTerm,
-    LinkValue,
-)
-from decnet.db.schema.recorder import Command, Credential, SessionRow
+from decnet.db.tables import table
 from decnet.db.types import utcnow
 from decnet.errors import DatabaseError
 
-_DUE, _GONE, _STATE, _SAID = table_of(LinkDue), table_of(LinkGone), table_of(LinkState), table_of(LinkSaid)
-_ADDRESS, _TERM, _VALUE = table_of(LinkAddress), table_of(LinkTerm), table_of(LinkValue)
-_GROUP, _OF_SESSION, _MERGED = table_of(LinkGroup), table_of(LinkSession), table_of(CampaignMerge)
-_WHY = table_of(IdentityLink)
-_SESSION, _COMMAND, _CREDENTIAL = table_of(SessionRow), table_of(Command), table_of(Credential)
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+_DUE, _GONE, _STATE, _SAID = table("link_due"), table("link_gone"), table("link_state"), table("link_said")
+_ADDRESS, _TERM, _VALUE = table("link_address"), table("link_term"), table("link_value")
+_GROUP, _OF_SESSION, _MERGED = table("link_group"), table("link_session"), table("campaign_merge")
+_WHY = table("identity_link")
+_SESSION, _COMMAND, _CREDENTIAL = table("session"), table("command"), table("credential")
 LINKING = "linking"
 PAGE = 5_000
 """Rows that are read at once when linking is made again."""

@@ -23,19 +23,12 @@ from decnet.db.rows.attribution import (
     SuspectedIdentity,
     VerdictRow,
 )
-from decnet.db.schema.attribution import (
-    AttributionPast,
-    AttributionState,
-    MultiActorEvidence,
-    SessionFeature,
-)
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Attacker, Identity
+from decnet.db.tables import table
 from decnet.hostile import storable_text
 
-_ATTACKER, _IDENTITY, _STATE = table_of(Attacker), table_of(Identity), table_of(AttributionState)
-_FEATURE, _EVIDENCE = table_of(SessionFeature), table_of(MultiActorEvidence)
-_PAST = table_of(AttributionPast)
+_ATTACKER, _IDENTITY, _STATE = table("attacker"), table("identity"), table("attribution_state")
+_FEATURE, _EVIDENCE = table("session_feature"), table("multi_actor_evidence")
+_PAST = table("attribution_past")
 FAMILY_COLUMNS = ("client", "playbook", "tempo", "credentials", "typing", "habit", "hours")
 _FEATURE_COLUMNS = ("session_id", "attacker_uuid", "identity_uuid", "started_at", "ended_at", "rank")
 _STATE_COLUMNS = tuple(_STATE.c.keys())

@@ -12,13 +12,15 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import TextClause, column, text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.rows.attribution import ObservedValue
 from decnet.db.types import SafeFloat, SafeJson
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
 
 Key = tuple[str, str]
 """(identity_uuid, primitive)."""

@@ -8,28 +8,26 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, func, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import SqlRepository, chunks, shaped
 from decnet.db.repository.conditions import ALL, CAMPAIGN, Whose, attacker_is, tag_stands, whose_is
 from decnet.db.repository.lists.evidence import Since
 from decnet.db.repository.lists.linked import LEAST_CHARS, MAX_NAMED, several
 from decnet.db.rows.linking import Asset, CampaignName, ListedCampaign
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.linking import CampaignMerge, LinkGroup, LinkSession, LinkTerm, LinkValue
-from decnet.db.schema.recorder import Attacker, Identity, SessionRow
-from decnet.db.schema.story import SessionThing
-from decnet.db.schema.ttp import TagRow
+from decnet.db.tables import table
 from decnet.db.types import as_utc
 from decnet.errors import AmbiguousId
 
-_GROUP, _TERM, _VALUE = table_of(LinkGroup), table_of(LinkTerm), table_of(LinkValue)
-_LINKED, _MERGE = table_of(LinkSession), table_of(CampaignMerge)
-_ATTACKER, _IDENTITY, _SESSION = table_of(Attacker), table_of(Identity), table_of(SessionRow)
-_THING, _TAG = table_of(SessionThing), table_of(TagRow)
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+_GROUP, _TERM, _VALUE = table("link_group"), table("link_term"), table("link_value")
+_LINKED, _MERGE = table("link_session"), table("campaign_merge")
+_ATTACKER, _IDENTITY, _SESSION = table("attacker"), table("identity"), table("session")
+_THING, _TAG = table("session_thing"), table("ttp_tag")
 _HELD = _VALUE.join(_TERM, _TERM.c.term_id == _VALUE.c.term_id)
 _BARE = _LINKED.join(_TERM, _TERM.c.term_id == _LINKED.c.term_id)
 _VISITS = _BARE.join(_SESSION, _SESSION.c.session_id == _LINKED.c.session_id)

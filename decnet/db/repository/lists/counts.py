@@ -12,10 +12,9 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, String, and_, case, cast, func, or_, select, union
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import SqlRepository, chunks
 from decnet.db.repository.conditions import (
@@ -28,12 +27,14 @@ from decnet.db.repository.conditions import (
     with_tag_identity,
 )
 from decnet.db.rows.lists import Counted, Kind, OneCounted
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Attacker, Identity, SessionRow
-from decnet.db.schema.ttp import TagCount, TagKind, TagRow
+from decnet.db.tables import table
 
-_TAG, _KIND, _COUNT = table_of(TagRow), table_of(TagKind), table_of(TagCount)
-_ATTACKER, _SESSION, _IDENTITY = table_of(Attacker), table_of(SessionRow), table_of(Identity)
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+
+_TAG, _KIND, _COUNT = table("ttp_tag"), table("tag_kind"), table("tag_count")
+_ATTACKER, _SESSION, _IDENTITY = table("attacker"), table("session"), table("identity")
 _SEEN = _TAG.c.seen_at
 _OF_KIND = and_(
     _TAG.c.rule_id == _KIND.c.rule_id,

@@ -10,10 +10,9 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import chunks
 from decnet.db.repository.conditions import (
@@ -25,13 +24,15 @@ from decnet.db.repository.conditions import (
 )
 from decnet.db.repository.lists.counts import CountsMixin, numbers
 from decnet.db.rows.lists import Counted, TagBehind, TechniqueCount
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Attacker, Command, Identity, SessionRow
-from decnet.db.schema.ttp import TagKind, TagRow
+from decnet.db.tables import table
 from decnet.db.types import as_utc
 
-_TAG, _SESSION, _COMMAND = table_of(TagRow), table_of(SessionRow), table_of(Command)
-_ATTACKER, _IDENTITY, _KIND = table_of(Attacker), table_of(Identity), table_of(TagKind)
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+
+_TAG, _SESSION, _COMMAND = table("ttp_tag"), table("session"), table("command")
+_ATTACKER, _IDENTITY, _KIND = table("attacker"), table("identity"), table("tag_kind")
 _SEEN = _TAG.c.seen_at
 _WHO = func.coalesce(tag_identity(), _TAG.c.attacker_uuid)
 _FROM = with_tag_identity(_TAG.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid))

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, union_all
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import Row, chunks, shaped
 from decnet.db.repository.conditions import (
@@ -30,17 +29,17 @@ from decnet.db.repository.conditions import (
 )
 from decnet.db.repository.lists.counts import CountsMixin
 from decnet.db.rows.lists import Counted, ListedAttacker, ListedCredential, ListedSession, ListedTag
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Attacker, Credential, Identity, SessionRow
-from decnet.db.schema.story import SessionStory
-from decnet.db.schema.ttp import TagCount, TagKind, TagRow
+from decnet.db.tables import table
 from decnet.db.types import as_utc
 from decnet.keyed import login_label
 
-_TAG, _SESSION = table_of(TagRow), table_of(SessionRow)
-_KIND, _COUNT = table_of(TagKind), table_of(TagCount)
-_STORY = table_of(SessionStory)
-_ATTACKER, _IDENTITY, _CREDENTIAL = table_of(Attacker), table_of(Identity), table_of(Credential)
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+_TAG, _SESSION = table("ttp_tag"), table("session")
+_KIND, _COUNT = table("tag_kind"), table("tag_count")
+_STORY = table("session_story")
+_ATTACKER, _IDENTITY, _CREDENTIAL = table("attacker"), table("identity"), table("credential")
 """The identity that a tag itself names."""
 _CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
 _seen_last = func.coalesce(_ATTACKER.c.last_seen, _ATTACKER.c.told_at)

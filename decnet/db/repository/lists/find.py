@@ -13,33 +13,24 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, String, case, cast, func, null, or_, select
 
+from decnet.db.partial import TOLD
 from decnet.db.repository.base import Row, SqlRepository, shaped
 from decnet.db.repository.lists.campaigns import campaign_name, has_shown_address, is_campaign
 from decnet.db.rows.lists import Hit
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.linking import LinkGroup, LinkTerm, LinkValue
-from decnet.db.schema.recorder import (
-    Attacker,
-    AttackerIntel,
-    Command,
-    Credential,
-    Fingerprint,
-    Identity,
-    SessionRow,
-)
-from decnet.db.schema.ttp import TOLD, TagRow
+from decnet.db.tables import table
 from decnet.db.types import SafeFloat, as_utc
 from decnet.hostile import storable_text
 from decnet.keyed import login_label
 
-_ATTACKER, _SESSION, _COMMAND = table_of(Attacker), table_of(SessionRow), table_of(Command)
-_CREDENTIAL, _PRINT = table_of(Credential), table_of(Fingerprint)
-_INTEL, _TAG = table_of(AttackerIntel), table_of(TagRow)
+_ATTACKER, _SESSION, _COMMAND = table("attacker"), table("session"), table("command")
+_CREDENTIAL, _PRINT = table("credential"), table("fingerprint")
+_INTEL, _TAG = table("attacker_intel"), table("ttp_tag")
 _FILES = (
     "downloads", "uploads", "forwards", "inputs", "exploits", "joined", "extras", "facts", "client", "auth",
 )  # fmt: skip
-_TERM, _VALUE, _GROUP = table_of(LinkTerm), table_of(LinkValue), table_of(LinkGroup)
-_IDENTITY = table_of(Identity)
+_TERM, _VALUE, _GROUP = table("link_term"), table("link_value"), table("link_group")
+_IDENTITY, _TRIP = table("identity"), table("canary_trigger")
+_OF_TRIPS = ("user_agent", "request_path", "dns_qname")
 _FOUND_FAMILIES = ("key", "host")
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 FIND_COLUMNS = ("ts", "kind", "value", "attacker_ip", "attacker_uuid", "session_id")
@@ -73,6 +64,7 @@ class FindMixin(SqlRepository):
             (_files(text), _json_items(text)),
             (_said_by_others(text), _json_items(text)),
             (_evidence(text), _json_items(text)),
+            (_trips(text), _trip_texts(text)),
             (_values(text), _as_it_is),
             (_identities(text), _plain("identity")),
             (_campaigns(text), _plain("campaign")),
@@ -195,6 +187,15 @@ def _evidence(text: str) -> _Query:
     return statement.where(TOLD, _in_json(_TAG.c.evidence, text)), _TAG.c.created_at, _ATTACKER.c.ignored_by
 
 
+def _trips(text: str) -> _Query:
+    """What those who set a canary token off sent, and what their browsers told."""
+    columns = [_TRIP.c.last_at.label("ts"), *(_TRIP.c[name] for name in _OF_TRIPS), _TRIP.c.report]
+    columns += [_TRIP.c.peer.label("attacker_ip"), _ATTACKER.c.attacker_uuid, _TRIP.c.session_id]
+    joined = _TRIP.outerjoin(_ATTACKER, _ATTACKER.c.ip == _TRIP.c.peer)
+    wanted = or_(*(_has(_TRIP.c[name], text) for name in _OF_TRIPS), _in_json(_TRIP.c.report, text))
+    return select(*columns).select_from(joined).where(wanted), _TRIP.c.last_at, _ATTACKER.c.ignored_by
+
+
 def _values(text: str) -> _Query:
     """Keys and payload hosts of addresses, as linking has them; when an address was first seen with it."""
     at = func.coalesce(_VALUE.c.first_at, 0.0)
@@ -238,6 +239,16 @@ def _as_it_is(row: Row) -> list[Row]:
 
 def _plain(kind: str) -> Any:
     return lambda row: [{**row, "kind": kind}]
+
+
+def _trip_texts(text: str) -> Any:
+    def shape(row: Row) -> list[Row]:
+        told = row["report"].values() if isinstance(row["report"], dict) else ()
+        said = [row[name] for name in _OF_TRIPS] + [value for value in told if isinstance(value, str)]
+        hits = [value for value in said if value and text.lower() in value.lower()]
+        return [{**row, "kind": "canary", "value": value} for value in hits]
+
+    return shape
 
 
 def _credential_kind(text: str, clear: bool) -> Any:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select, union_all
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, greatest, shaped
 from decnet.db.repository.conditions import (
@@ -24,18 +23,18 @@ from decnet.db.repository.conditions import (
 )
 from decnet.db.repository.lists.evidence import Since, among_the_latest
 from decnet.db.rows.linking import Against, ListedIdentity, MemberSeen, Reason, SaidOf
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.linking import IdentityLink, LinkGroup, LinkSaid, LinkTerm, LinkValue
-from decnet.db.schema.recorder import Attacker, Identity, SessionRow
-from decnet.db.schema.ttp import TagRow
+from decnet.db.tables import table
 from decnet.db.types import as_utc
 from decnet.errors import AmbiguousId
 from decnet.hostile import visible
 
-_IDENTITY, _ATTACKER, _SESSION = table_of(Identity), table_of(Attacker), table_of(SessionRow)
-_TAG = table_of(TagRow)
-_LINK, _SAID = table_of(IdentityLink), table_of(LinkSaid)
-_TERM, _VALUE, _GROUP = table_of(LinkTerm), table_of(LinkValue), table_of(LinkGroup)
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+_IDENTITY, _ATTACKER, _SESSION = table("identity"), table("attacker"), table("session")
+_TAG = table("ttp_tag")
+_LINK, _SAID = table("identity_link"), table("link_said")
+_TERM, _VALUE, _GROUP = table("link_term"), table("link_value"), table("link_group")
 _PART, _THEIRS = _IDENTITY.alias("part"), _ATTACKER.alias("theirs")
 _PARTS = _PART.join(_THEIRS, _THEIRS.c.attacker_uuid == _PART.c.attacker_uuid)
 _CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)

@@ -8,10 +8,9 @@ from sqlalchemy import func, or_, select
 
 from decnet.db.repository.base import SqlRepository, chunks
 from decnet.db.rows.linking import NamedMember
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Attacker, Identity
+from decnet.db.tables import table
 
-_IDENTITY, _ATTACKER = table_of(Identity), table_of(Attacker)
+_IDENTITY, _ATTACKER = table("identity"), table("attacker")
 _ASKED = _IDENTITY.alias("asked")
 
 

@@ -14,11 +14,10 @@ from sqlalchemy.types import NullType
 from decnet.db.repository.conditions import ALL, Whose
 from decnet.db.repository.lists.evidence import EvidenceMixin, Since
 from decnet.db.rows.lists import TAG_COLUMNS, TagPage
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.ttp import TagRow
+from decnet.db.tables import table
 from decnet.db.types import as_utc
 
-_TAG = table_of(TagRow)
+_TAG = table("ttp_tag")
 _LIKE_SQLITE = "YYYY-MM-DD HH24:MI:SS.US"
 PAGE = 5_000
 """Tags of a page."""

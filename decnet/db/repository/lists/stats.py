@@ -15,14 +15,12 @@ from sqlalchemy import ColumnElement, and_, func, select
 from decnet.db.repository.base import SqlRepository
 from decnet.db.repository.conditions import ALL, Whose, attacker_is_shown, whose_is
 from decnet.db.rows.lists import Often, Top
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Credential, SessionRow
-from decnet.db.schema.story import SessionThing
+from decnet.db.tables import table
 from decnet.db.types import as_utc
 from decnet.keyed import login_label
 
-_SESSION, _THING = table_of(SessionRow), table_of(SessionThing)
-_CREDENTIAL = table_of(Credential)
+_SESSION, _THING = table("session"), table("session_thing")
+_CREDENTIAL = table("credential")
 Since = datetime | float | None
 MAX_ASKED = 200
 """Values of one attacker at most of which it is told how common they are."""

@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import R, Row, chunks, shaped
 from decnet.db.repository.conditions import anybody_is_marked, tag_is_shown, tag_stands
 from decnet.db.repository.lists.counts import CountsMixin, numbers
 from decnet.db.rows.lists import NewAttacker, NewTechnique, SessionWorthReading
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Attacker, Identity, SessionRow
-from decnet.db.schema.story import SessionStory, SessionThing
-from decnet.db.schema.ttp import TagKind, TagRow
+from decnet.db.tables import table
 from decnet.db.types import as_utc
 from decnet.events.ttp import SEVERITIES
 
-_TAG, _KIND, _SESSION = table_of(TagRow), table_of(TagKind), table_of(SessionRow)
-_ATTACKER, _IDENTITY = table_of(Attacker), table_of(Identity)
-_STORY, _THING = table_of(SessionStory), table_of(SessionThing)
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+_TAG, _KIND, _SESSION = table("ttp_tag"), table("tag_kind"), table("session")
+_ATTACKER, _IDENTITY = table("attacker"), table("identity")
+_STORY, _THING = table("session_story"), table("session_thing")
 _TOLD = (
     _STORY.c.severity,
     _STORY.c.reason.label("severity_reason"),

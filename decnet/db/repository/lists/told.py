@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import SqlRepository, chunks
 from decnet.db.repository.conditions import session_is_shown
 from decnet.db.rows.lists import AttackerTold
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import AttackerIntel, SessionRow
-from decnet.db.schema.story import SessionStory, SessionThing
+from decnet.db.tables import table
 from decnet.events.intel import Answer, answers_in, parts_of
 
-_SESSION, _STORY, _THING = table_of(SessionRow), table_of(SessionStory), table_of(SessionThing)
-_INTEL = table_of(AttackerIntel)
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+_SESSION, _STORY, _THING = table("session"), table("session_story"), table("session_thing")
+_INTEL = table("attacker_intel")
 NOTHING_TOLD: AttackerTold = {"severity": None, "did": None, "files": [], "answers": []}
 
 

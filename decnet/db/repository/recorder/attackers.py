@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 from uuid import NAMESPACE_URL, uuid5
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.attribution.identities import IdentitiesMixin
 from decnet.db.repository.base import (
@@ -25,22 +25,17 @@ from decnet.db.repository.base import (
     replace,
 )
 from decnet.db.repository.locks import LOCK_MERGES
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import (
-    Attacker,
-    Credential,
-    Fingerprint,
-    Identity,
-    Recording,
-    SessionRow,
-)
+from decnet.db.tables import table
 from decnet.db.types import as_utc
 from decnet.hostile import storable_text
 from decnet.ids import identity_id, normalize_ip
 
-_ATTACKER, _IDENTITY = table_of(Attacker), table_of(Identity)
-_CREDENTIAL, _FINGERPRINT, _RECORDING = table_of(Credential), table_of(Fingerprint), table_of(Recording)
-_SESSION = table_of(SessionRow)
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+_ATTACKER, _IDENTITY = table("attacker"), table("identity")
+_CREDENTIAL, _FINGERPRINT, _RECORDING = table("credential"), table("fingerprint"), table("recording")
+_SESSION = table("session")
 _ROW_NS = uuid5(NAMESPACE_URL, "decnet:row:v1")
 _CREDENTIAL_KEY = (
     "attacker_uuid",

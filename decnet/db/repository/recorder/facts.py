@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import String, and_, cast, func, or_, select, tuple_
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, replace, shaped
 from decnet.db.repository.locks import lock_rows
@@ -23,16 +22,18 @@ from decnet.db.rows.recorder import (
     ScoreCounts,
     SecretSpread,
 )
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Attacker, AttackerIntel, Credential, Identity, SessionRow
+from decnet.db.tables import table
 from decnet.db.types import as_utc
 from decnet.events.intel import Answer, Parts, answers_in, merged, newest, parts_of
 from decnet.ids import identity_id
 from decnet.turns import in_turns
 
-_INTEL = table_of(AttackerIntel)
-_SESSION, _CREDENTIAL, _IDENTITY = table_of(SessionRow), table_of(Credential), table_of(Identity)
-_ATTACKER = table_of(Attacker)
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+_INTEL = table("attacker_intel")
+_SESSION, _CREDENTIAL, _IDENTITY = table("session"), table("credential"), table("identity")
+_ATTACKER = table("attacker")
 _ATTEMPT = ("credential_id", "attacker_uuid", "decky_id", "service", "session_id", "username",
             "secret_kind", "secret_hmac", "success", "first_seen")  # fmt: skip
 

@@ -18,15 +18,14 @@ from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.db.repository.base import Row, SqlRepository, chunks
 from decnet.db.repository.recorder.recent import Id, Named, RecentNames, Said, recent_names
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Command, SessionRow
+from decnet.db.tables import table
 from decnet.errors import AmbiguousId
 from decnet.events.fields import address, epoch
 from decnet.events.lives import Life, command_mark, home_of
 from decnet.hostile import visible
 from decnet.ids import session_id
 
-_SESSION, _COMMAND = table_of(SessionRow), table_of(Command)
+_SESSION, _COMMAND = table("session"), table("command")
 _TOPICS = frozenset(
     (
         topics.attacker(topics.ATTACKER_SESSION_STARTED),

@@ -15,14 +15,13 @@ from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.db.repository.base import Row
 from decnet.db.repository.recorder.sessions import SessionsMixin, payload_of
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Attacker, AttackerIntel, Credential, Fingerprint, Identity, SessionRow
+from decnet.db.tables import table
 from decnet.db.types import as_utc
 from decnet.events.credential import Captured
 from decnet.events.identity import Formed
 
-_SESSION, _CREDENTIAL, _PRINT = table_of(SessionRow), table_of(Credential), table_of(Fingerprint)
-_ATTACKER, _IDENTITY, _INTEL = table_of(Attacker), table_of(Identity), table_of(AttackerIntel)
+_SESSION, _CREDENTIAL, _PRINT = table("session"), table("credential"), table("fingerprint")
+_ATTACKER, _IDENTITY, _INTEL = table("attacker"), table("identity"), table("attacker_intel")
 _CAPTURED = ("attacker_uuid", "decky_id", "service", "session_id", "username", "secret_hmac",
              "secret_kind", "success")  # fmt: skip
 Key = tuple[Any, str]

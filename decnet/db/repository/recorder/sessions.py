@@ -11,21 +11,22 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import ColumnElement, and_, bindparam, case, func, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, greatest, least, replace, shaped
 from decnet.db.repository.recorder.pieces import LAST, LISTS, endings, generation, starts_of, whole
 from decnet.db.rows.recorder import EndedPayload, StoredCommand
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Command, SessionPart, SessionRow
+from decnet.db.tables import table
 from decnet.db.types import as_utc
 from decnet.events.session import COUNTED
 from decnet.hostile import storable_text
 
-_SESSION, _PART, _COMMAND = table_of(SessionRow), table_of(SessionPart), table_of(Command)
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+_SESSION, _PART, _COMMAND = table("session"), table("session_part"), table("command")
 _BASE = (
     "session_id", "attacker_uuid", "attacker_ip", "decky_id", "service", "protocol", "sensor_session", "started_at",
 )  # fmt: skip

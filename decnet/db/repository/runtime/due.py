@@ -13,10 +13,9 @@ from sqlalchemy import bindparam, delete, func, select
 
 from decnet.db.repository.base import SqlRepository, greatest, insert_for, least
 from decnet.db.rows.runtime import DueMark
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.runtime import Announcement, ProducerDue
+from decnet.db.tables import table
 
-_DUE, _TOLD = table_of(ProducerDue), table_of(Announcement)
+_DUE, _TOLD = table("producer_due"), table("announcement")
 CONSUMERS = ("recorder", "ttp")
 """Who recomputes something when an attacker's rows change."""
 Span = tuple[float, float]

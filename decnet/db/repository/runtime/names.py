@@ -5,19 +5,22 @@ A token is held for good: what is stored under it would otherwise belong to two.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import SqlRepository, insert_for, shaped
 from decnet.db.repository.runtime.owners import REMOTE
 from decnet.db.rows.runtime import KnownName
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.runtime import SensorName
+from decnet.db.tables import table
 from decnet.db.types import utcnow
 from decnet.hostile import storable_text
 from decnet.names import bounded, candidates, surest
 
-_NAME = table_of(SensorName)
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+_NAME = table("sensor_name")
 MAX_NAMES = 10_000
 """Rows; beyond, a token is the digest of its name, and so needs no row."""
 

@@ -11,11 +11,10 @@ from collections.abc import Iterable
 from sqlalchemy import func, select
 
 from decnet.db.repository.base import SqlRepository, chunks, insert_for
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.runtime import SensorName
+from decnet.db.tables import table
 from decnet.db.types import utcnow
 
-_NAME = table_of(SensorName)
+_NAME = table("sensor_name")
 REMOTE = "sensor."
 """How the name of a remote decky begins."""
 MAX_DECKIES = 1000

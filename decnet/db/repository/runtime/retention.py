@@ -11,36 +11,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Table, delete, func, or_, select, update
-from sqlmodel import SQLModel
 
 from decnet.db.repository.base import Row, SqlRepository
 from decnet.db.repository.locks import lock_rows
-from decnet.db.schema.behave import ObservationRow
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.fleet import Mutation
-from decnet.db.schema.intel import IntelAnswer, IntelDue
-from decnet.db.schema.linking import LinkGone
-from decnet.db.schema.recorder import (
-    Attacker,
-    AttackerIntel,
-    Credential,
-    Fingerprint,
-    Identity,
-    Recording,
-    SessionRow,
-)
-from decnet.db.schema.runtime import Announcement, DeadLetter, ProducerDue
-from decnet.db.schema.ttp import EmailBody, TagRow
+from decnet.db.tables import every_table, table
 from decnet.db.types import as_utc, utcnow
 from decnet.events.intel import merged, since
 
-_ATTACKER, _SESSION = table_of(Attacker), table_of(SessionRow)
-_CREDENTIAL, _PRINT = table_of(Credential), table_of(Fingerprint)
-_OBSERVATION, _RECORDING, _TAG = table_of(ObservationRow), table_of(Recording), table_of(TagRow)
-_IDENTITY, _DEAD, _TOLD = table_of(Identity), table_of(DeadLetter), table_of(Announcement)
-_MUTATION, _GONE = table_of(Mutation), table_of(LinkGone)
-_INTEL, _DUE, _MAIL = table_of(AttackerIntel), table_of(ProducerDue), table_of(EmailBody)
-_ASKED, _TO_ASK = table_of(IntelAnswer), table_of(IntelDue)
+_ATTACKER, _SESSION = table("attacker"), table("session")
+_CREDENTIAL, _PRINT = table("credential"), table("fingerprint")
+_OBSERVATION, _RECORDING, _TAG = table("observation"), table("recording"), table("ttp_tag")
+_IDENTITY, _DEAD, _TOLD = table("identity"), table("dead_letter"), table("announcement")
+_MUTATION, _GONE = table("mutation"), table("link_gone")
+_INTEL, _DUE, _MAIL = table("attacker_intel"), table("producer_due"), table("email_body")
+_TRIP = table("canary_trigger")
+_ASKED, _TO_ASK = table("intel_answer"), table("intel_due")
 AT_ONCE = 500
 """Rows of one transaction; SQLite's other writers wait for it."""
 ANSWERS = "attacker_intel answers"
@@ -75,6 +60,7 @@ class RetentionMixin(SqlRepository):
             (_IDENTITY.c.identity_uuid, _left_behind()),
             (_IDENTITY.c.identity_uuid, _nobodys()),
             (_TAG.c.uuid, _orphaned(moment)),
+            (_TRIP.c.trigger_id, _TRIP.c.last_at < moment),
             (_MUTATION.c.seq, _MUTATION.c.finished_at < moment),
             (_RECORDING.c.key, ~select(1).where(_SESSION.c.keystrokes_ref == _RECORDING.c.key).exists()),
         ):
@@ -120,9 +106,9 @@ class RetentionMixin(SqlRepository):
 
     async def _with_session(self, session: Any, _table: Table, ids: list[str]) -> Row:
         counts = {}
-        for table in _of_sessions():
-            gone = delete(table).where(table.c.session_id.in_(ids))
-            counts[table.name] = (await session.execute(gone)).rowcount
+        for found in _of_sessions():
+            gone = delete(found).where(found.c.session_id.in_(ids))
+            counts[found.name] = (await session.execute(gone)).rowcount
         return counts
 
     async def _with_attacker(self, session: Any, table: Table, ids: list[str]) -> Row:
@@ -145,14 +131,15 @@ class RetentionMixin(SqlRepository):
 
     async def _without_identities(self, session: Any, identities: list[str]) -> None:
         """Deletes what is known of identities that leave."""
-        for found in (SQLModel.metadata.tables[name] for name in _OF_IDENTITIES):
+        for found in map(table, _OF_IDENTITIES):
             await session.execute(delete(found).where(found.c.identity_uuid.in_(identities)))
 
 
 def _of_sessions() -> list[Table]:
     """Every table that names sessions, whoever it belongs to; recordings may be shared and go by themselves."""
-    tables = SQLModel.metadata.tables.values()
-    return [t for t in tables if "session_id" in t.columns and t not in (_SESSION, _RECORDING)]
+    return [
+        t for t in every_table().values() if "session_id" in t.columns and t not in (_SESSION, _RECORDING)
+    ]
 
 
 def _needed_no_more(attackers: list[str]) -> Any:

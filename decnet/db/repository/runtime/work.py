@@ -15,21 +15,13 @@ from decnet.bus.base import Event, Sealed
 from decnet.db.repository.base import Row, SqlRepository, chunks, insert_for, replace
 from decnet.db.rows import JsonObject
 from decnet.db.rows.runtime import DeadLetterLine, Heartbeat, StoredDeadLetter
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.runtime import (
-    DeadLetter,
-    FailureCount,
-    Lease,
-    Outbox,
-    SensorCheckpoint,
-    WorkerHeartbeat,
-)
+from decnet.db.tables import table
 from decnet.db.types import as_utc, utcnow
 from decnet.ids import letter_key
 from decnet.turns import in_turns
 
-_OUTBOX, _DEAD, _FAILURE = table_of(Outbox), table_of(DeadLetter), table_of(FailureCount)
-_LEASE, _BEAT, _CHECKPOINT = table_of(Lease), table_of(WorkerHeartbeat), table_of(SensorCheckpoint)
+_OUTBOX, _DEAD, _FAILURE = table("outbox"), table("dead_letter"), table("failure_count")
+_LEASE, _BEAT, _CHECKPOINT = table("lease"), table("worker_heartbeat"), table("sensor_checkpoint")
 
 
 class WorkMixin(SqlRepository):

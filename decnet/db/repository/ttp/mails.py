@@ -9,11 +9,10 @@ from sqlalchemy import func, select, tuple_
 from decnet.db.repository.base import SqlRepository, chunks, greatest, least
 from decnet.db.repository.locks import LOCK_MAILS
 from decnet.db.rows.ttp import MailBody
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.ttp import EmailBody
+from decnet.db.tables import table
 from decnet.hostile import storable_text
 
-_BODY = table_of(EmailBody)
+_BODY = table("email_body")
 _NEWEST = (
     func.row_number()
     .over(

@@ -9,10 +9,9 @@ from sqlalchemy import delete, func, select, tuple_
 from decnet.db.repository.base import SqlRepository, chunks
 from decnet.db.repository.locks import session_lock
 from decnet.db.rows.ttp import PartToJudge
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.ttp import SessionPartToJudge
+from decnet.db.tables import table
 
-_PART = table_of(SessionPartToJudge)
+_PART = table("ttp_part")
 
 
 class PartsMixin(SqlRepository):

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import delete, func, insert, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import WRITTEN_AT_ONCE, Row, SqlRepository, chunks, replace
 from decnet.db.repository.locks import LOCK_RULES
 from decnet.db.rows.ttp import RuleDefinition, RuleText, StoredRuleChange, StoredRuleState
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.ttp import RuleChangeRow, TTPRule, TTPRuleState
+from decnet.db.tables import table
 from decnet.db.types import utcnow
 
-_RULE, _STATE, _CHANGE = table_of(TTPRule), table_of(TTPRuleState), table_of(RuleChangeRow)
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+_RULE, _STATE, _CHANGE = table("ttp_rule"), table("ttp_rule_state"), table("rule_change")
 COMPARED: tuple[Literal["version", "name", "yaml", "file", "error"], ...] = (
     "version",
     "name",

@@ -8,25 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, replace, shaped
 from decnet.db.repository.conditions import session_is_shown, tag_stands
 from decnet.db.rows.story import NOT_JUDGED, FirstTimes, ListedPlaybook, SessionTold, StoryRow, ThingRow
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Credential, SessionRow
-from decnet.db.schema.story import SessionStory, SessionThing
-from decnet.db.schema.ttp import TagRow
+from decnet.db.tables import table
 from decnet.db.types import as_utc
 from decnet.events.ttp import SEVERITIES
 from decnet.keyed import login_label
 
-_STORY, _THING = table_of(SessionStory), table_of(SessionThing)
-_SESSION = table_of(SessionRow)
-_TAG, _CREDENTIAL = table_of(TagRow), table_of(Credential)
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+_STORY, _THING = table("session_story"), table("session_thing")
+_SESSION = table("session")
+_TAG, _CREDENTIAL = table("ttp_tag"), table("credential")
 _COLUMNS = tuple(StoryRow.__annotations__)
 MAX_ASKED = 100
 """Techniques and credentials of one session that are looked up."""

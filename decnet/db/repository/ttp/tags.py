@@ -11,13 +11,11 @@ from decnet.db.repository.base import SqlRepository, chunks, insert_for
 from decnet.db.repository.conditions import tag_is_shown, tag_stands
 from decnet.db.rows import JsonObject
 from decnet.db.rows.ttp import StoredTag, TTPTag
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.recorder import Attacker, SessionRow
-from decnet.db.schema.ttp import TagRow
+from decnet.db.tables import table
 from decnet.db.types import as_utc
 
-_SESSION, _ATTACKER = table_of(SessionRow), table_of(Attacker)
-_TAG = table_of(TagRow)
+_SESSION, _ATTACKER = table("session"), table("attacker")
+_TAG = table("ttp_tag")
 _TAG_COLUMNS = tuple(_TAG.c.keys())
 
 

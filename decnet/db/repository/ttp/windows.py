@@ -9,15 +9,13 @@ from sqlalchemy import delete, select, tuple_
 from decnet.db.repository.base import SqlRepository, chunks
 from decnet.db.repository.locks import window_lock
 from decnet.db.rows.ttp import WindowFire, WindowFireFacts, WindowHitFacts, WindowMark, WindowReason
-from decnet.db.schema.columns import table_of
-from decnet.db.schema.runtime import Lease
-from decnet.db.schema.ttp import RuleChangeRow, TTPRuleState, WindowFireRow, WindowHitRow
+from decnet.db.tables import table
 
-_HIT, _FIRE = table_of(WindowHitRow), table_of(WindowFireRow)
+_HIT, _FIRE = table("ttp_window_hit"), table("ttp_window_fire")
 _KEY = (_HIT.c.slot, _HIT.c.source_kind, _HIT.c.source_id, _HIT.c.pos)
 HitKey = tuple[str, str, str, int]
 """slot, source_kind, source_id, pos."""
-_STATE, _CHANGE, _LEASE = table_of(TTPRuleState), table_of(RuleChangeRow), table_of(Lease)
+_STATE, _CHANGE, _LEASE = table("ttp_rule_state"), table("rule_change"), table("lease")
 
 
 class WindowsMixin(SqlRepository):

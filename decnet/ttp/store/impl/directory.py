@@ -18,6 +18,7 @@ from typing import NamedTuple
 from watchfiles import Change, awatch
 
 from decnet.errors import RuleError, SourcePosition
+from decnet.ttp.kept import KeptRules
 from decnet.ttp.loader import FILE_NAME, MAX_FILE_BYTES, load_bytes, load_file, merge, rule_files
 from decnet.ttp.rules import CompiledRule
 from decnet.ttp.store.base import RuleChange
@@ -54,9 +55,11 @@ class Plan(NamedTuple):
 class RuleDirectory:
     """Scans by content hash; all compiling runs under one lock."""
 
-    def __init__(self, path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> None:
+    def __init__(self, path: Path, *, max_bytes: int = MAX_FILE_BYTES, kept: Path | None = None) -> None:
+        """``kept`` is the folder in which compiled rules are kept for the next start."""
         self.path = path.absolute()
         self.max_bytes = max_bytes
+        self._kept = KeptRules(kept)
         self.by_id: dict[str, CompiledRule] = {}
         self.errors: list[RuleError] = []
         self._seen: dict[str, Seen] = {}
@@ -70,6 +73,7 @@ class RuleDirectory:
         with self._lock:
             seen = {path.name: found for path in rule_files(self.path) if (found := self._read(path))}
             self._looked = seen
+            self._kept.save()
             result = merge((s.rule, list(s.errors)) for s in sorted(seen.values(), key=self._owner_first))
             rules = {rule.rule_id: rule for rule in result.rules}
             return Plan(seen, {**self._orphans(seen, rules), **rules}, tuple(result.errors))
@@ -133,7 +137,7 @@ class RuleDirectory:
         if len(raw) > self.max_bytes:
             rule, errors = load_file(path, max_bytes=self.max_bytes)
         else:
-            rule, errors = load_bytes(raw, str(path))
+            rule, errors = load_bytes(raw, str(path), kept=self._kept)
         return Seen(digest, rule or good, tuple(errors))
 
     async def hints(self, debounce_s: float, rescan_s: float) -> AsyncIterator[None]:

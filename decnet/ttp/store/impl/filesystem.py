@@ -27,7 +27,7 @@ class FilesystemRuleStore(RuleStore):
     """Follows one directory; ``debounce_s``, ``rescan_s`` and ``states_s`` (looks at states) are seconds.
 
     States live in the file ``states``, in this process without one. Beside it an engine's store says what it
-    judges by, so that other processes list just this.
+    judges by, so that other processes list just this. ``kept`` is the folder of compiled rules.
     """
 
     def __init__(
@@ -40,9 +40,10 @@ class FilesystemRuleStore(RuleStore):
         states_s: float = 1.0,
         max_bytes: int = 262_144,
         states: Path | None = None,
+        kept: Path | None = None,
     ) -> None:
         super().__init__(bus)
-        self.directory = RuleDirectory(directory, max_bytes=max_bytes)
+        self.directory = RuleDirectory(directory, max_bytes=max_bytes, kept=kept)
         self.debounce_s = debounce_s
         self.rescan_s = rescan_s
         self.states_s = min(states_s, 1.0)

@@ -1,0 +1,141 @@
+"""Repository, part canary: tokens and their triggers. What a hit means is left to :mod:`decnet.decoys.canary`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import select, update
+
+from decnet.db.repository.base import Row, SqlRepository, chunks, insert_for
+from decnet.db.rows import JsonObject
+from decnet.db.rows.canary import TokenRow, TriggerRow
+from decnet.db.tables import table
+
+_TOKEN, _TRIGGER = table("canary_token"), table("canary_trigger")
+
+_COUNTED: Final = ("first_trip_at", "last_trip_at", "trips", "window_at", "window_trips")
+_AGAIN: Final = ("hits", "first_at", "last_at", "report")
+
+
+class CanaryMixin(SqlRepository):
+    """``canary_token`` and ``canary_trigger``."""
+
+    async def canary_add(self, token: TokenRow) -> bool:
+        """Keeps a new token; False when its id or its slug is taken, and then nothing is changed."""
+        fresh = insert_for(self.db.dialect, _TOKEN).values(**token).on_conflict_do_nothing()
+        async with self._write() as session:
+            return (await session.execute(fresh.returning(_TOKEN.c.token_id))).first() is not None
+
+    async def canary_tokens(self) -> list[TokenRow]:
+        """All tokens by age, revoked ones too."""
+        by_age = select(_TOKEN).order_by(_TOKEN.c.minted_at, _TOKEN.c.token_id)
+        async with self._read() as session:
+            return await self._rows(session, by_age, TokenRow)
+
+    async def canary_token(self, token_id: str) -> TokenRow | None:
+        """One token."""
+        async with self._read() as session:
+            found = await self._rows(session, select(_TOKEN).where(_TOKEN.c.token_id == token_id), TokenRow)
+        return found[0] if found else None
+
+    async def canary_by_slugs(self, slugs: Iterable[str]) -> dict[str, TokenRow]:
+        """Slug → token, of those that are known. In a transaction the rows are locked, in the order of their ids."""
+        found: list[TokenRow] = []
+        async with self._read() as session:
+            for part in chunks(sorted(set(slugs))):
+                wanted = select(_TOKEN).where(_TOKEN.c.slug.in_(part)).order_by(_TOKEN.c.token_id)
+                locked = wanted.with_for_update() if self._session is not None else wanted
+                found += await self._rows(session, locked, TokenRow)
+        return {row["slug"]: row for row in found}
+
+    async def canary_watched(self) -> list[TokenRow]:
+        """Tokens that trip when a value of theirs comes back, without those that were revoked."""
+        live = _TOKEN.c.watched.is_not(None) & _TOKEN.c.revoked_at.is_(None)
+        wanted = select(_TOKEN).where(live).order_by(_TOKEN.c.token_id)
+        async with self._read() as session:
+            return await self._rows(session, wanted, TokenRow)
+
+    async def canary_trigger(self, trigger_id: str) -> TriggerRow | None:
+        """One trigger."""
+        async with self._read() as session:
+            one = select(_TRIGGER).where(_TRIGGER.c.trigger_id == trigger_id)
+            found = await self._rows(session, one, TriggerRow)
+        return found[0] if found else None
+
+    async def canary_placed(self, token_id: str, path: str, at: datetime) -> bool:
+        """Writes down where a token lies; False when there is none, or it was revoked."""
+        return await self._canary_changed(token_id, {"path": path, "placed_at": at})
+
+    async def canary_revoked(self, token_id: str, at: datetime) -> bool:
+        """A token counts no longer; False when there is none, or it was revoked before."""
+        return await self._canary_changed(token_id, {"revoked_at": at})
+
+    async def _canary_changed(self, token_id: str, values: Row) -> bool:
+        live = (_TOKEN.c.token_id == token_id) & _TOKEN.c.revoked_at.is_(None)
+        changed = update(_TOKEN).where(live).values(**values).returning(_TOKEN.c.token_id)
+        async with self._write() as session:
+            return (await session.execute(changed)).first() is not None
+
+    async def canary_count(self, token: TokenRow) -> None:
+        """Keeps how often and when a token was set off, as its row says it."""
+        values = {name: token[name] for name in _COUNTED}
+        async with self._write() as session:
+            await session.execute(
+                update(_TOKEN).where(_TOKEN.c.token_id == token["token_id"]).values(**values)
+            )
+
+    async def canary_newest_trigger(self, token_id: str, peer: str, since: datetime) -> TriggerRow | None:
+        """The newest trigger of a token by a peer that began after ``since``."""
+        newest = (
+            select(_TRIGGER)
+            .where(_TRIGGER.c.token_id == token_id, _TRIGGER.c.peer == peer, _TRIGGER.c.first_at > since)
+            .order_by(_TRIGGER.c.first_at.desc(), _TRIGGER.c.trigger_id)
+            .limit(1)
+        )
+        async with self._read() as session:
+            found = await self._rows(session, newest, TriggerRow)
+        return found[0] if found else None
+
+    async def canary_seen(self, token_id: str, *, peer: str | None = None, label: str | None = None) -> bool:
+        """Whether a trigger of the token has that peer, or that label."""
+        mine = select(_TRIGGER.c.trigger_id).where(_TRIGGER.c.token_id == token_id)
+        if peer is not None:
+            mine = mine.where(_TRIGGER.c.peer == peer)
+        if label is not None:
+            mine = mine.where(_TRIGGER.c.label == label)
+        async with self._read() as session:
+            return (await session.execute(mine.limit(1))).first() is not None
+
+    async def canary_trigger_add(self, trigger: TriggerRow) -> None:
+        """Keeps a new trigger."""
+        async with self._write() as session:
+            await self._upsert(session, _TRIGGER, [trigger])
+
+    async def canary_trigger_again(self, trigger: TriggerRow) -> None:
+        """Keeps how often and when a trigger's peer came, and what its browser told."""
+        values = {name: trigger[name] for name in _AGAIN}
+        mine = _TRIGGER.c.trigger_id == trigger["trigger_id"]
+        async with self._write() as session:
+            await session.execute(update(_TRIGGER).where(mine).values(**values))
+
+    async def canary_reports(self, token_id: str, peer: str) -> list[JsonObject]:
+        """What the browsers of one peer told of themselves, over all triggers of a token."""
+        told = select(_TRIGGER.c.report).where(
+            _TRIGGER.c.token_id == token_id, _TRIGGER.c.peer == peer, _TRIGGER.c.report.is_not(None)
+        )
+        async with self._read() as session:
+            return [row for row in (await session.execute(told)).scalars() if isinstance(row, dict)]
+
+    async def canary_triggers(
+        self, token_id: str | None = None, *, since: datetime | None = None, limit: int = 100
+    ) -> list[TriggerRow]:
+        """Triggers, newest first; ``limit`` 0 is all."""
+        newest = select(_TRIGGER).order_by(_TRIGGER.c.first_at.desc(), _TRIGGER.c.trigger_id)
+        if token_id is not None:
+            newest = newest.where(_TRIGGER.c.token_id == token_id)
+        if since is not None:
+            newest = newest.where(_TRIGGER.c.last_at >= since)
+        async with self._read() as session:
+            return await self._rows(session, newest.limit(limit or None), TriggerRow)

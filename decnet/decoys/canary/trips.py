@@ -1,0 +1,182 @@
+"""What a hit on a token means: a new trigger, one more hit of a trigger, or only a count; and the event that tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, Literal
+
+from decnet.bus import topics
+from decnet.db.rows.canary import TokenRow, TriggerRow
+from decnet.db.types import as_utc
+from decnet.decoys.canary.browser import facts
+from decnet.decoys.canary.hits import Hit
+from decnet.events.canary import Triggered
+from decnet.ids import event_id
+from decnet.runtime.worker import Transaction
+
+if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
+
+PRODUCER: Final = "decoys"
+WINDOW: Final = timedelta(minutes=15)
+"""One trigger for a token and a peer in this time."""
+ECHO_AFTER: Final = timedelta(hours=1)
+"""A resolver that is new to a token so long after its first trip repeats what it found in somebody's log or cache."""
+Became = Literal["new", "again", "told_more", "left_out"]
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Hits of one token by one peer, the first of them whole."""
+
+    hit: Hit
+    count: int
+    last_at: float
+
+
+def folded(hits: Iterable[Hit]) -> list[Several]:
+    """Hits in order; those without a report of one token, peer and way are one with their count."""
+    found: dict[object, Several] = {}
+    for number, hit in enumerate(hits):
+        key: object = (hit.slug, hit.peer, hit.via, hit.label) if hit.report is None else number
+        known = found.get(key)
+        found[key] = (
+            Several(hit, 1, hit.at)
+            if known is None
+            else replace(known, count=known.count + 1, last_at=max(known.last_at, hit.at))
+        )
+    return list(found.values())
+
+
+def trigger_id_of(token_id: str, peer: str, at: float) -> str:
+    """Id of the trigger that begins at a moment (epoch seconds)."""
+    return event_id(PRODUCER, f"canary|{token_id}|{peer}|{at:.3f}")
+
+
+async def trip(tx: Transaction, token: TokenRow, several: Several, most: int) -> Became:
+    """Writes down hits of a token whose row is locked, and tells of them; at most ``most`` new triggers in a window.
+
+    ``token`` is changed with its row.
+    """
+    hit = several.hit
+    at, last = _moment(hit.at), _moment(several.last_at)
+    token["trips"] += several.count
+    token["last_trip_at"] = max(last, token["last_trip_at"] or last)
+    standing = await tx.repo.canary_newest_trigger(token["token_id"], hit.peer, at - WINDOW)
+    if standing is not None:
+        became = await _again(tx, token, standing, several)
+    elif not _has_room(token, at, most):
+        became = "left_out"
+    else:
+        became = await _new(tx, token, several)
+    await tx.repo.canary_count(token)
+    return became
+
+
+def _moment(at: float) -> datetime:
+    found = as_utc(at)
+    assert found is not None
+    return found
+
+
+def _has_room(token: TokenRow, at: datetime, most: int) -> bool:
+    """Counts one new trigger of the token's window, if there is room for it."""
+    if token["window_at"] is None or not token["window_at"] <= at < token["window_at"] + WINDOW:
+        token["window_at"], token["window_trips"] = at, 0
+    if token["window_trips"] >= most:
+        return False
+    token["window_trips"] += 1
+    return True
+
+
+async def _again(tx: Transaction, token: TokenRow, trigger: TriggerRow, several: Several) -> Became:
+    report = several.hit.report
+    more = report is not None and trigger["report"] is None
+    before = await _zones(tx.repo, token, several.hit) if more else []
+    trigger["hits"] += several.count
+    trigger["last_at"] = max(trigger["last_at"], _moment(several.last_at))
+    trigger["report"] = report if more else trigger["report"]
+    await tx.repo.canary_trigger_again(trigger)
+    if not more:
+        return "again"
+    await _tell(tx, token, trigger, several.hit, before)
+    return "told_more"
+
+
+async def _new(tx: Transaction, token: TokenRow, several: Several) -> Became:
+    hit = several.hit
+    before = await _zones(tx.repo, token, hit) if hit.report is not None else []
+    at = _moment(hit.at)
+    trigger: TriggerRow = {
+        "trigger_id": trigger_id_of(token["token_id"], hit.peer, hit.at),
+        "token_id": token["token_id"],
+        "peer": hit.peer,
+        "peer_kind": hit.peer_kind,
+        "via": hit.via,
+        "first_at": at,
+        "last_at": _moment(several.last_at),
+        "hits": several.count,
+        "echo": await _is_echo(tx.repo, token, hit, at),
+        "user_agent": hit.user_agent or None,
+        "request_path": hit.request_path or None,
+        "dns_qname": hit.dns_qname,
+        "label": hit.label,
+        "session_id": None,
+        "report": hit.report,
+    }
+    first = token["first_trip_at"] is None
+    token["first_trip_at"] = min(at, token["first_trip_at"] or at)
+    await tx.repo.canary_trigger_add(trigger)
+    await _tell(tx, token, trigger, hit, before, first=first)
+    return "new"
+
+
+async def _is_echo(repo: BaseRepository, token: TokenRow, hit: Hit, at: datetime) -> bool:
+    """Late, from a resolver that is new to the token, and nothing new in the name."""
+    first = token["first_trip_at"]
+    if hit.peer_kind != "resolver" or first is None or at - first < ECHO_AFTER:
+        return False
+    if await repo.canary_seen(token["token_id"], peer=hit.peer):
+        return False
+    return hit.label is None or await repo.canary_seen(token["token_id"], label=hit.label)
+
+
+async def _zones(repo: BaseRepository, token: TokenRow, hit: Hit) -> list[object]:
+    return [report.get("tz") for report in await repo.canary_reports(token["token_id"], hit.peer)]
+
+
+async def _tell(
+    tx: Transaction,
+    token: TokenRow,
+    trigger: TriggerRow,
+    hit: Hit,
+    zones: Iterable[object],
+    *,
+    first: bool = False,
+) -> None:
+    """One event for the trigger, and one more for what a browser tells of itself later."""
+    said = {
+        "token_id": token["token_id"],
+        "trigger_id": trigger["trigger_id"],
+        "decky_id": token["decky_id"],
+        "attacker_ip": hit.peer,
+        "peer_kind": hit.peer_kind,
+        "echo": trigger["echo"],
+        "first_trip": first,
+        "user_agent": hit.user_agent,
+        "request_path": hit.request_path,
+        "dns_qname": hit.dns_qname,
+        "label_before_slug": hit.label,
+        **facts(hit.user_agent, hit.report, zones),
+    }
+    record = Triggered.parse({name: value for name, value in said.items() if value is not None})
+    version = "trip" if hit.report is None else "report"
+    await tx.bus.publish(
+        topics.canary(token["token_id"], topics.CANARY_TRIGGERED),
+        record.build(),
+        event_type=topics.CANARY_TRIGGERED,
+        event_id=event_id(PRODUCER, trigger["trigger_id"], version),
+        ts=hit.at,
+    )

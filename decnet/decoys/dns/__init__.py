@@ -1,0 +1,1 @@
+"""Canary tokens over DNS: a pure core (packet → answer and name), and a thin listener."""

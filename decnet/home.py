@@ -1,0 +1,66 @@
+"""Where things are on this host, and what most commands ask of the settings: light, where all settings are not.
+
+The settings themselves are left to :mod:`decnet.config`, which takes its defaults from here.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+PROGRAM = "decnet-tui"
+ENV_PREFIX = "DECNET_"
+"""Of the variables that are settings."""
+
+
+def default_data_dir() -> Path:
+    """The user's state directory of this program."""
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / PROGRAM
+
+
+def _package() -> Path:
+    return Path(__file__).resolve().parent
+
+
+def packaged_rules_dir() -> Path:
+    """The rule pack that ships with the package (``rules/ttp`` in a checkout)."""
+    inside = _package() / "_data" / "rules" / "ttp"
+    return inside if inside.is_dir() else _package().parent / "rules" / "ttp"
+
+
+def packaged_demo_dir() -> Path:
+    """The demo recording that ships with the package."""
+    return _package() / "_data" / "demo"
+
+
+def db_url_of(data_dir: Path, db: str | None) -> str:
+    """The database that is named, else the file in the data directory."""
+    return db or f"sqlite:///{data_dir / 'decnet.sqlite'}"
+
+
+def cache_dir(data_dir: Path) -> Path:
+    """Where what can be made again is kept: in the data directory if there is one, else in the user's cache."""
+    if data_dir.is_dir():
+        return data_dir / "cache"
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / PROGRAM
+
+
+def settings_in_environment() -> bool:
+    """Whether the environment says anything of the settings."""
+    return any(name.upper().startswith(ENV_PREFIX) for name in os.environ)
+
+
+class Home(NamedTuple):
+    """What a command that only reads asks of the settings."""
+
+    data_dir: Path
+    rules: Path
+    db: str | None = None
+
+    @property
+    def db_url(self) -> str:
+        """Database URL in effect."""
+        return db_url_of(self.data_dir, self.db)
