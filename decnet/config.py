@@ -30,6 +30,8 @@ from decnet.service_settings import (
 )
 
 BUS_SCHEMES = ("nats", "tls", "ws", "wss")
+SENSOR_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"
+"""Name of a remote sensor: one token of a subject, and a user of the server."""
 
 
 class BusSettings(_Section):
@@ -49,6 +51,8 @@ class BusSettings(_Section):
     """File with an nkey seed."""
     tls_ca: Path | None = None
     """CA file; turns TLS on."""
+    sensor: str | None = Field(None, pattern=SENSOR_NAME)
+    """Name of this host as a remote sensor of an engine elsewhere, whose bus `url` is: all is published as that sensor."""
     stream: str = "DECNET"
     """JetStream stream of the durable topics."""
     max_event_bytes: int = Field(262_144, ge=4096)

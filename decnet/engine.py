@@ -89,6 +89,7 @@ class Engine:
 
     async def _start(self) -> None:
         self._check_rules()
+        self._check_remote()
         self._undo.callback(configure_tracing(self.settings.telemetry))
         self._claim_data_dir(self.settings.data_dir)
         self.repo = await BaseRepository.open(self.settings.db_url)
@@ -105,7 +106,7 @@ class Engine:
         await self.supervisor.start()
         self.parts = PartsHealth(self.bus, self.supervisor, self.settings, self._own_figures)
         self.supervisor.serve("parts-health", self.parts.run)
-        if isinstance(self.bus, NatsBus):
+        if isinstance(self.bus, NatsBus) and not self.settings.bus.sensor:
             self.supervisor.serve("purge", lambda bus=self.bus: self._purge(bus))  # type: ignore[misc]
         if self.settings.notify.command is not None:
             self.notifier = notifier = Notifier(self.settings.notify, self.repo, self.bus)
@@ -122,6 +123,20 @@ class Engine:
         wanted = self.settings.workers or KNOWN_WORKERS
         if "ttp" in wanted and not self.settings.rules.is_dir():
             raise ConfigError(f"rules: {self.settings.rules} is no directory; give one with --rules DIR")
+
+    def _check_remote(self) -> None:
+        """A remote sensor reads its logs and publishes; its user on the bus has no rights for anything else."""
+        bus = self.settings.bus
+        if not bus.sensor:
+            return
+        if self.settings.workers != ("sensors",):
+            raise ConfigError(
+                f"bus.sensor: host {bus.sensor} is a remote sensor; start it with --workers sensors"
+            )
+        if self.settings.effective_bus_type != "nats" or not bus.url:
+            raise ConfigError(
+                f"bus.sensor: name the bus of the engine that sensor {bus.sensor} reports to: --bus URL"
+            )
 
     def _claim_data_dir(self, path: Path) -> None:
         try:

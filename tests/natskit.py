@@ -1,4 +1,4 @@
-"""A NATS server of somebody else's: started by hand, with a user and a password, reached by URL."""
+"""NATS servers that are not the engine's: started by hand, with users of their own, reached by URL."""
 
 from __future__ import annotations
 
@@ -19,13 +19,23 @@ USER, PASSWORD = "sensor", "only-for-this-test"
 def nats_server(folder: Path) -> Iterator[str]:
     """URL (without the credentials) of a server with JetStream on loopback, gone after the block."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = folder / "nats.conf"
-    config.write_text(
-        f'listen: "127.0.0.1:-1"\nports_file_dir: {json.dumps(str(folder))}\n'
+    text = (
+        'listen: "127.0.0.1:-1"\n'
         f"jetstream {{ store_dir: {json.dumps(str(folder / 'js'))} }}\n"
-        f"authorization {{ user: {USER}, password: {json.dumps(PASSWORD)} }}\n",
-        "utf-8",
+        f"authorization {{ user: {USER}, password: {json.dumps(PASSWORD)} }}\n"
     )
+    with server_of(folder, text) as url:
+        yield url
+
+
+@contextmanager
+def server_of(folder: Path, text: str) -> Iterator[str]:
+    """URL of a server with the configuration ``text``, gone after the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.ports"):
+        old.unlink()
+    config = folder / "nats.conf"
+    config.write_text(f"ports_file_dir: {json.dumps(str(folder))}\n{text}", "utf-8")
     with (folder / "nats.log").open("wb") as log:
         process = subprocess.Popen([SERVER, "-c", str(config)], stdout=log, stderr=log)
     try:

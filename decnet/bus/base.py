@@ -289,6 +289,10 @@ class BaseBus(ABC):
     async def read_back(self, pattern: str, last: int) -> list[Event]:
         """The last ``last`` durable events that match, oldest first; malformed ones are left out."""
 
+    async def last_of(self, topic: str) -> Event | None:
+        """The newest durable event of exactly this topic, None when there is none. Raises BusUnavailable."""
+        return next(iter(await self.read_back(topic, 1)), None)
+
     @abstractmethod
     async def put_blob(self, key: str, data: bytes) -> None:
         """Stores up to 8 MiB under ``key`` (its sha256 in hex); the same key twice is one blob."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 FILE_NAME = "connection.json"
 MAX_FILE_BYTES = 65_536
-_CREDENTIALS = ("user", "password", "nkeys_seed", "tls_ca")
+_CREDENTIALS = ("user", "password", "nkeys_seed", "tls_ca", "sensor")
 
 
 def _plain(value: Any) -> str:
@@ -48,7 +48,7 @@ class Connection:
     host: str = field(default_factory=socket.gethostname)
     started_at: float = field(default_factory=time.time)
     credentials: dict[str, str] = field(default_factory=dict, repr=False)
-    """What else an external server asks for: ``user``, ``password``, ``nkeys_seed``, ``tls_ca``."""
+    """What else an external server asks for: ``user``, ``password``, ``nkeys_seed``, ``tls_ca``; and as which ``sensor``."""
     mark: str = field(default_factory=_own_mark)
 
     @classmethod

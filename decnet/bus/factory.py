@@ -8,6 +8,7 @@ from decnet.bus.base import BaseBus
 from decnet.bus.connection import read_connection
 from decnet.bus.memory import MemoryBus
 from decnet.bus.nats.connection import NatsBus
+from decnet.bus.nats.sensor import SensorBus
 from decnet.bus.null import AbsentBus, NullBus
 from decnet.config import Settings, load_settings
 from decnet.errors import ConfigError
@@ -53,7 +54,8 @@ def _nats(client_name: str, settings: Settings) -> BaseBus:
         bus = connection.bus_settings(bus)
     assert bus.url is not None
     token = bus.token.get_secret_value() if bus.token else None
-    return NatsBus(bus.url, client_name=client_name, token=token, settings=bus)
+    adapter = SensorBus if bus.sensor else NatsBus
+    return adapter(bus.url, client_name=client_name, token=token, settings=bus)
 
 
 _ADAPTERS: dict[str, Callable[[str, Settings], BaseBus]] = {

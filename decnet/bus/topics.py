@@ -19,6 +19,8 @@ CANARY = "canary"
 ATTRIBUTION = "attribution"
 TTP = "ttp"
 SYSTEM = "system"
+SENSOR = "sensor"
+"""What a remote sensor says stands below ``sensor.<name>.`` until the centre has taken it."""
 
 MUTATION_ENQUEUED = "enqueued"
 MUTATION_APPLYING = "applying"
@@ -90,6 +92,7 @@ DURABLE_PATTERNS: tuple[str, ...] = (
     "decky.*.mutation",
     "topology.>",
     "system.deadletter.*",
+    "sensor.>",
 )
 """What the JetStream stream holds; disjoint, as the server demands. The rest is live news only."""
 
@@ -107,7 +110,7 @@ def is_durable(topic: str) -> bool:
         return False
     if root == ATTACKER:
         return "." not in rest or rest in _DURABLE_SESSION_NEWS or rest.partition(".")[0] in _DURABLE_FAMILIES
-    if root in (CREDENTIAL, IDENTITY, CAMPAIGN, EMAIL, CANARY, ATTRIBUTION, TOPOLOGY):
+    if root in (CREDENTIAL, IDENTITY, CAMPAIGN, EMAIL, CANARY, ATTRIBUTION, TOPOLOGY, SENSOR):
         return True
     if root == TTP:
         return rest in (TTP_TAGGED, TTP_SESSION_JUDGED) or rest.rpartition(".")[0] in _DURABLE_RULE_NEWS

@@ -167,9 +167,11 @@ class BatchProcessor:
         await bound.failure_clear(self.worker.name, handled)
 
     async def _write_news(self, bound: BaseRepository, tx: Transaction, part: Sequence[Delivery]) -> None:
-        seqs = {d.event.id: d for d in part if d.event is not None}
+        seqs: dict[object, Delivery] = {d.event.id: d for d in part if d.event is not None}
+        seqs |= {(d.topic, d.event.id): d for d in part if d.event is not None}
         for dead in tx.dead:
-            await self._write_dead(bound, seqs[dead.event.id], dead.reason)
+            found = seqs.get((dead.event.topic, dead.event.id)) or seqs[dead.event.id]
+            await self._write_dead(bound, found, dead.reason)
         await bound.outbox_add_many(tx.bus.events)
 
     async def _write_faults(
@@ -256,11 +258,11 @@ def _is_outage(error: Exception) -> bool:
 
 
 def _distinct(part: Sequence[Delivery]) -> list[Event]:
-    """Events of a part in stream order, each once: the same id with the same payload."""
+    """Events of a part in stream order, each once: the same id with the same payload, said by the same one."""
     by_id: dict[str, list[Event]] = {}
     for delivery in sorted(part, key=lambda d: d.seq):
         if delivery.event is not None:
             same = by_id.setdefault(delivery.event.id, [])
-            if all(one.payload != delivery.event.payload for one in same):
+            if all((one.topic, one.payload) != (delivery.topic, delivery.event.payload) for one in same):
                 same.append(delivery.event)
     return [event for same in by_id.values() for event in same]

@@ -1,4 +1,8 @@
-"""The sensors worker: one background task for each configured log. It consumes nothing from the bus.
+"""The sensors worker: one background task for each configured log, and the door for what remote sensors send.
+
+It is this worker that takes their events, and not the recorder or one more: they are what its own logs would have
+given, so `stop` and `pause` mean both, its health lists both, and a site without it takes nothing in. A host
+that is a remote sensor itself consumes nothing.
 
 The logs of decoys that this engine starts itself are read too, as soon as there are any.
 """
@@ -11,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from decnet.bounds import bitten
 from decnet.bus.base import BaseBus
+from decnet.bus.topics import SENSOR
 from decnet.config import INBOX, SensorSpec, Settings
 from decnet.errors import SensorError
 from decnet.keyed import load_key
@@ -25,6 +30,7 @@ from decnet.sensors.group import SensorGroup, is_top
 from decnet.sensors.inbox.run import InboxRun, known_in
 from decnet.sensors.inbox.source import Known
 from decnet.sensors.names import FileNames, Names, RepoNames
+from decnet.sensors.remote import RemoteIntake
 from decnet.sensors.run import SensorRun
 from decnet.sensors.sources import start_time
 
@@ -54,9 +60,11 @@ class SensorsWorker(Worker):
     """Reads every log of the settings; ``store`` replaces the database as the place of checkpoints."""
 
     name = "sensors"
-    topics = ()
 
     def __init__(self, settings: Settings, store: CheckpointStore | None = None) -> None:
+        self.topics = () if settings.bus.sensor else (f"{SENSOR}.>",)
+        self._bus: BaseBus | None = None
+        self.remote = RemoteIntake(settings.sensor.silent_s)
         self._settings = settings
         self._store = store
         self._broken: dict[str, str] = {}
@@ -69,6 +77,7 @@ class SensorsWorker(Worker):
 
     async def start(self, repo: BaseRepository | None, bus: BaseBus) -> None:
         """Makes the runs. Raises SensorError when the key of the captured secrets cannot be had."""
+        self._bus = bus
         key = await asyncio.to_thread(load_key, self._settings.data_dir)
         store = self._store or self._default_store(repo)
         self.runs, self._broken, self._fleet_read = [], {}, False
@@ -113,7 +122,9 @@ class SensorsWorker(Worker):
             self._broken[f"{spec.kind}={spec.path}"] = str(error)
 
     async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
-        """Never called: this worker has no topics."""
+        """What remote sensors sent. Raises BusError or DatabaseError, then it comes again."""
+        assert self._bus is not None
+        await self.remote.take(batch, tx, self._bus)
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """One task for each sensor; the place in the settings is its number."""
@@ -165,7 +176,8 @@ class SensorsWorker(Worker):
             "last_event_ts": max(newest, default=None),
             **{name: _total(rows, key) for name, key in _TOTALS.items()},
             "last_line_age": min(ages, default=None),
-            "sensors": rows,
+            **self.remote.figures(),
+            "sensors": [*rows, *self.remote.rows()],
             "formats_failed": len(self._faults),
             **bitten(CUT, *MAIL_BOUNDS),
             "degraded": _degraded(rows, self._faults),

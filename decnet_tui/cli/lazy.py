@@ -40,6 +40,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "backfill": ("backfill",),
     "purge": ("purge",),
     "unit": ("unit",),
+    "busconfig": ("bus",),
     "doctor": ("doctor",),
     "schema": ("schema",),
     "bench": ("bench",),

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from decnet.bus.remote import is_remote
 from decnet.config import Settings
 from decnet.runtime import KNOWN_WORKERS
 from decnet_tui.actions.changes import Outcome
@@ -19,7 +20,7 @@ from decnet_tui.model.journal import End
 
 def worker(
     action: Annotated[str, typer.Argument(help="stop, start, restart, pause or resume")],
-    name: Annotated[str, typer.Argument(help="worker")],
+    name: Annotated[str, typer.Argument(help="worker, or sensor-NAME for a remote sensor")],
     as_json: common.AsJson = False,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
@@ -28,8 +29,10 @@ def worker(
     """Asks one worker of the running engine to stop, start, restart, pause or resume; exit 1 unless it did."""
     if action not in ACTIONS:
         raise typer.BadParameter(f"{action!r}: use {', '.join(ACTIONS)}")
-    if name not in KNOWN_WORKERS:
-        raise typer.BadParameter(f"unknown worker {name!r}; known: {', '.join(KNOWN_WORKERS)}")
+    if name not in KNOWN_WORKERS and not is_remote(name):
+        raise typer.BadParameter(
+            f"unknown worker {name!r:.60}; known: {', '.join(KNOWN_WORKERS)}, and sensor-NAME for a remote sensor"
+        )
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     change = WorkerControl(name, action)
     outcome = common.run(lambda: _perform(settings, change))

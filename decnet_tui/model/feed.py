@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
+from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.errors import MalformedEvent
 from decnet.hostile import storable, visible
@@ -135,7 +136,12 @@ class Feed:
         self._ips: dict[str, str] = {}
 
     def add(self, event: Event, *, live: bool = True, now: float | None = None) -> None:
-        """Takes one event in; ``live`` is false for what was read back from the stream."""
+        """Takes one event in; ``live`` is false for what was read back from the stream.
+
+        What a remote sensor says comes again under its own topic when the centre has taken it.
+        """
+        if event.topic.startswith(f"{topics.SENSOR}."):
+            return
         now = time.time() if now is None else now
         event, raw = bounded(event)
         event, fault = readable(event)

@@ -21,6 +21,14 @@ LOSS: dict[str, Words] = {
     ),
     "lines_refused": ("line refused", "lines refused"),
     "refused": ("line refused", "lines refused"),
+    "remote_refused": (
+        "event of a remote sensor refused",
+        "events of remote sensors refused",
+    ),
+    "remote_recordings_missing": (
+        "recording of a remote sensor missing",
+        "recordings of remote sensors missing",
+    ),
     "sessions_evicted": ("session ended early for want of room", "sessions ended early for want of room"),
     "evicted": ("session ended early for want of room", "sessions ended early for want of room"),
     "bytes_lost": ("byte gone before it was read", "bytes gone before they were read"),
@@ -206,6 +214,8 @@ WORK: dict[str, Words] = {
     "bytes_behind": ("byte behind", "bytes behind"),
     "lines_read": ("line read", "lines read"),
     "events_published": ("event published", "events published"),
+    "remote_sensors": ("remote sensor", "remote sensors"),
+    "remote_events": ("event of remote sensors", "events of remote sensors"),
     "sessions_open": ("session open", "sessions open"),
     "open_sessions": ("session open", "sessions open"),
     "last_line_age": ("second since the last line", "seconds since the last line"),

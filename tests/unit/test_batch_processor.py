@@ -468,6 +468,22 @@ async def test_what_a_handler_gives_up_is_buried_with_its_batch(bench: Bench) ->
     assert (bench.stats.dead_lettered, bench.stats.processed) == (1, 2)
 
 
+async def test_one_id_of_two_senders_is_two_events_and_a_letter_is_about_its_own(bench: Bench) -> None:
+    """Two sensors that read one log give the same event; what becomes of the one is not done to the other."""
+    same = [
+        Delivery(bench.log, n, Event(f"sensor.{who}.x", {"n": 1}, id="e")) for n, who in ((1, "a"), (2, "b"))
+    ]
+    dead = Delivery(bench.log, 3, Event("sensor.a.x", {"n": 3, "dead": "hopeless"}, id="f"))
+    fine = Delivery(bench.log, 4, Event("sensor.b.x", {"n": 4}, id="f"))
+    for delivery in (*same, dead, fine):
+        assert delivery.event is not None
+        delivery.topic = delivery.event.topic
+    await bench.process(*same, dead, fine)
+    assert bench.worker.handled == [1, 1, 3, 4]
+    (row,) = await bench.repo.dead_letters()
+    assert (row["topic"], row["seq"]) == ("sensor.a.x", 3)
+
+
 async def test_what_is_put_off_comes_again_after_1_2_4_to_30_seconds_and_is_no_failure(bench: Bench) -> None:
     for times in (1, 2, 3, 4, 5, 6, 7, 1000):
         await bench.process(bench.delivery(7, defer=True, times=times))

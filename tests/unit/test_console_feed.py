@@ -41,6 +41,13 @@ def health(worker: str, ts: float, **payload: object) -> Event:
     return Event(f"system.{worker}.health", {"worker": worker, "state": "ok", **payload}, ts=ts)
 
 
+def test_what_a_remote_sensor_says_is_shown_once_it_was_taken() -> None:
+    feed = Feed()
+    feed.add(Event("sensor.east.attacker.observed", {}), now=NOW)
+    feed.add(Event("attacker.observed", {}), now=NOW)
+    assert [row.topic for row in feed.ring] == ["attacker.observed"]
+
+
 def test_ring_is_bounded_and_numbers_go_on() -> None:
     feed = Feed(ring=100)
     for _ in range(250):

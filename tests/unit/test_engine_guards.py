@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from decnet import engine as engine_module
 from decnet.bus.connection import Connection, read_connection, write_connection
 from decnet.bus.publish import publish_failures
-from decnet.config import Settings
+from decnet.config import Settings, load_settings
 from decnet.engine import Engine
 from decnet.errors import ConfigError, DatabaseError, EngineError
 from decnet.runtime.leases import OWNER
@@ -282,3 +282,13 @@ async def test_until_idle_ends_open_sessions_and_runs_the_jobs_by_data(
     whole = ["wait 5.0", "end eof", "wait 0.0", "scores True", "wait 5.0"]
     assert await fakes.engine.until_idle(5.0) == (None if stuck_at is None else "stuck")
     assert did == (["wait 5.0"] if stuck_at == 1 else whole)
+
+
+async def test_a_remote_sensor_runs_its_sensors_only(tmp_path: Path) -> None:
+    bus = {"sensor": "east", "url": "nats://127.0.0.1:1"}
+    with pytest.raises(ConfigError, match="start it with --workers sensors"):
+        await Engine(load_settings(data_dir=tmp_path, bus=bus)).start()
+    with pytest.raises(ConfigError, match="start it with --workers sensors"):
+        await Engine(load_settings(data_dir=tmp_path, bus=bus, workers=("sensors", "recorder"))).start()
+    with pytest.raises(ConfigError, match="name the bus"):
+        await Engine(load_settings(data_dir=tmp_path, bus={"sensor": "east"}, workers=("sensors",))).start()

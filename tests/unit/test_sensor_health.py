@@ -81,6 +81,7 @@ def test_health_is_the_sum_of_all_sensors() -> None:
         "files_vanished": 1, "bytes_lost": 70, "files_passed_over": 6, "last_line_age": 9.5, "degraded": "",
         "commands_dropped": 3, "items_dropped": 4, "clock_jumps": 1, "lines_left_out": 5, "values_not_derived": 6,
         "elements_dropped": 7, "formats_failed": 0, "entries_refused": 7, "entries_beyond": 8,
+        "remote_sensors": 0, "remote_events": 0, "remote_refused": 0, "remote_recordings_missing": 0,
     }  # fmt: skip
     assert worker_of(FakeRun("/c")).health()["last_line_age"] is None
 
@@ -152,7 +153,7 @@ async def test_checkpoints_are_in_the_database_or_without_one_in_a_folder(tmp_pa
 async def test_logs_of_own_decoys_are_read_once_there_are_any_and_by_one_sensor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = Settings(data_dir=tmp_path, sensor=SensorSettings(poll_s=3))
+    settings = Settings(data_dir=tmp_path)
     worker, slept = SensorsWorker(settings, Store([])), list[float]()  # type: ignore[arg-type]
     await worker.start(None, Bus([]))  # type: ignore[arg-type]
     assert worker.at_end(), "without decoys there is nothing to wait for"

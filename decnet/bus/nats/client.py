@@ -18,6 +18,7 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from decnet.bus.remote import inbox_prefix
 from decnet.config import BusSettings
 from decnet.errors import BusAuthError, BusError, BusFull, BusUnavailable
 from decnet.logs import get_logger
@@ -102,7 +103,7 @@ def is_plumbing(message: Msg) -> bool:
 
     Each delivery to a durable consumer is among it, under the event's own subject: only the reply tells it apart.
     """
-    return message.reply.startswith("$JS.") or message.subject.startswith(("_INBOX.", "$"))
+    return message.reply.startswith("$JS.") or message.subject.startswith(("_INBOX", "$"))
 
 
 def is_auth_error(error: BaseException | None) -> bool:
@@ -112,12 +113,17 @@ def is_auth_error(error: BaseException | None) -> bool:
     return isinstance(error, nats.errors.Error) and any(word in str(error).lower() for word in _AUTH)
 
 
+def is_untrusted(error: BaseException | None) -> bool:
+    """Whether the server showed a certificate that will not do, however often it is asked."""
+    return isinstance(error, ssl.SSLCertVerificationError)
+
+
 async def open_client(
     url: str, name: str, token: str | None, settings: BusSettings, callbacks: Callbacks
 ) -> Client:
     """A connected client that from now on reconnects for ever.
 
-    The first connection is tried for ``connect_timeout_s`` seconds; refused credentials end it at once.
+    The first connection is tried for ``connect_timeout_s`` seconds; refused credentials or a certificate that nobody trusts end it at once.
     Raises BusUnavailable or BusAuthError.
     """
     loop = asyncio.get_running_loop()
@@ -126,7 +132,7 @@ async def open_client(
 
     async def on_error(error: Exception) -> None:
         latest[:] = [error]
-        if is_auth_error(error) and not refused.done():
+        if (is_auth_error(error) or is_untrusted(error)) and not refused.done():
             refused.set_result(None)
         log.debug("nats client", reason=str(error), kind=type(error).__name__)
 
@@ -162,6 +168,11 @@ async def _outcome(
     attempt.cancel()
     await abandon(client)
     cause = error or (latest[0] if latest else None)
+    if is_untrusted(cause):
+        why = getattr(cause, "verify_message", "") or cause
+        raise BusAuthError(
+            f"the certificate of the bus at {_shown(url)} is not trusted ({why}): name its authority with bus.tls_ca"
+        ) from cause
     if refused or is_auth_error(cause):
         raise BusAuthError(f"the bus at {_shown(url)} refused the credentials") from cause
     reason = f"{type(cause).__name__}: {cause}" if cause else "no answer"
@@ -194,6 +205,8 @@ def _options(url: str, name: str, token: str | None, settings: BusSettings) -> d
         "pending_size": PENDING_BYTES,
         "flush_timeout": settings.request_timeout_s,
     }
+    if settings.sensor:
+        options["inbox_prefix"] = inbox_prefix(settings.sensor)
     if token:
         options["token"] = token
     if settings.user:

@@ -94,7 +94,7 @@ class NatsBus(BaseBus):
     async def _adopt(self, client: Client) -> None:
         """Takes a fresh client into use and puts the live subscriptions on it."""
         js = client.jetstream(timeout=self.settings.request_timeout_s)
-        await ensure_stream(js, self.settings)
+        await self._prepare(js)
         publisher = Publisher(client, self.settings)
         with translated():
             await publisher.open()
@@ -198,6 +198,10 @@ class NatsBus(BaseBus):
             raise BusUnavailable("the bus is reconnecting")
         return self._client, self._js
 
+    async def _prepare(self, js: JetStreamContext) -> None:
+        """What has to be there before a fresh client is of use. Raises BusError."""
+        await ensure_stream(js, self.settings)
+
     async def _ensure_stream(self) -> None:
         _, js = await self._ready()
         await ensure_stream(js, self.settings)
@@ -229,13 +233,16 @@ class NatsBus(BaseBus):
     def subscribe(self, pattern: str) -> Subscription:
         """Live events that match; survives reconnects. Raises ValueError for a bad pattern."""
         check_pattern(pattern)
-        subscription = LiveSubscription(
-            pattern, self.settings.live_queue, settle=self._settle, leave=self._leave
+        return self._listen(
+            LiveSubscription(pattern, self.settings.live_queue, settle=self._settle, leave=self._leave)
         )
+
+    def _listen(self, subscription: LiveSubscription) -> LiveSubscription:
+        """Puts a live subscription on the client, as soon as there is one."""
         self._live[subscription] = None
         if self.connected:
             task = asyncio.get_running_loop().create_task(
-                self._register(subscription), name=f"{self.client_name}:subscribe:{pattern}"
+                self._register(subscription), name=f"{self.client_name}:subscribe:{subscription.pattern}"
             )
             self._registering.add(task)
             task.add_done_callback(self._registering.discard)
@@ -302,6 +309,11 @@ class NatsBus(BaseBus):
         """The last durable events that match, oldest first, at most ``read_back_window``."""
         _, js = await self._ready()
         return await Reader(js, self.settings).tail(pattern, min(last, self.settings.read_back_window))
+
+    async def last_of(self, topic: str) -> Event | None:
+        """The newest durable event of exactly this topic, None when there is none. Raises BusUnavailable."""
+        _, js = await self._ready()
+        return await Reader(js, self.settings).newest(topic)
 
     async def put_blob(self, key: str, data: bytes) -> None:
         """Stores a blob under its sha256. Raises ValueError, BusFull or BusUnavailable."""

@@ -19,7 +19,7 @@ from decnet.bus.base import Event
 from decnet.bus.nats.client import translated
 from decnet.bus.topics import DURABLE_PATTERNS
 from decnet.bus.views import Through
-from decnet.bus.wire import MAX_BLOB_BYTES, check_blob, check_pattern, incoming_headers
+from decnet.bus.wire import MAX_BLOB_BYTES, check_blob, check_pattern, check_topic, incoming_headers
 from decnet.config import BusSettings
 from decnet.errors import MalformedEvent
 from decnet.logs import get_logger
@@ -141,6 +141,18 @@ class Reader:
             await subscription.unsubscribe()
             await self._js.delete_consumer(self._settings.stream, name)
         return list(kept)
+
+    async def newest(self, topic: str) -> Event | None:
+        """The newest event of one topic; None when there is none, or one that cannot be read. Raises BusUnavailable."""
+        with translated():
+            try:
+                message = await self._js.get_last_msg(self._settings.stream, check_topic(topic))
+            except nats.js.errors.NotFoundError:
+                return None
+        try:
+            return Event.from_bytes(topic, message.data or b"")
+        except MalformedEvent:
+            return None
 
     async def first_since(self, cutoff: float) -> int:
         """The first sequence stored since ``cutoff`` (epoch seconds), by halving; last + 1 when none."""

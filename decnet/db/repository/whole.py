@@ -27,6 +27,7 @@ from decnet.db.repository.recorder.replay import ReplayMixin
 from decnet.db.repository.recorder.sessions import SessionsMixin
 from decnet.db.repository.runtime.due import DueMixin
 from decnet.db.repository.runtime.names import NamesMixin
+from decnet.db.repository.runtime.owners import OwnersMixin
 from decnet.db.repository.runtime.retention import RetentionMixin
 from decnet.db.repository.runtime.work import WorkMixin
 from decnet.db.repository.ttp.mails import MailsMixin
@@ -48,6 +49,7 @@ class BaseRepository(
     IntelMixin,
     WorkMixin,
     NamesMixin,
+    OwnersMixin,
     StatesMixin,
     AlertsMixin,
     AttackersMixin,

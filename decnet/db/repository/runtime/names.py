@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from decnet.db.repository.base import SqlRepository, insert_for, shaped
+from decnet.db.repository.runtime.owners import REMOTE
 from decnet.db.rows.runtime import KnownName
 from decnet.db.tables import table
 from decnet.db.types import utcnow
@@ -65,5 +66,7 @@ class NamesMixin(SqlRepository):
             return found.scalar_one_or_none()
 
     async def _names_held(self) -> int:
+        """Those of remote sensors, which have a bound of their own, do not count: they could use up this site's."""
+        local = func.substr(_NAME.c.name, 1, len(REMOTE)) != REMOTE
         async with self._read() as session:
-            return int((await session.execute(select(func.count()).select_from(_NAME))).scalar_one())
+            return int((await session.execute(select(func.count()).where(local))).scalar_one())
