@@ -63,7 +63,7 @@ def archive(*names: str, locked: bool = False) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as made:
         for name in names:
-            made.writestr(name, b"x")
+            made.writestr(zipfile.ZipInfo(name), b"x")
     data = bytearray(out.getvalue())
     if locked:
         for mark, at in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):

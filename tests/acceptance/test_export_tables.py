@@ -16,11 +16,12 @@ import pytest_asyncio
 from typer.testing import CliRunner
 
 from decnet.attack.catalogue import load_catalogue
-from decnet.config import Settings, load_settings, packaged_demo_dir
+from decnet.config import Settings, load_settings
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.lists import pages
 from decnet.engine import Engine
 from decnet.export.tables import COLUMNS
+from decnet.home import packaged_demo_dir
 from decnet.hostile import visible
 from decnet.intel.places import Places
 from decnet_tui.cli import export

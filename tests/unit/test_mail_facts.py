@@ -278,6 +278,7 @@ def test_names_in_both_encodings_are_read() -> None:
         (b"PK", False, False),
         (b"", False, False),
     ],
+    ids=lambda value: f"{len(value)}-{value[:4].hex()}" if isinstance(value, bytes) else str(value),
 )
 def test_macros_and_passwords_of_files(data: bytes, macros: bool, locked: bool) -> None:
     assert files.look(data) == (macros, locked)
