@@ -64,3 +64,11 @@ class Home(NamedTuple):
     def db_url(self) -> str:
         """Database URL in effect."""
         return db_url_of(self.data_dir, self.db)
+
+
+def with_database(db: str | None) -> dict[str, str]:
+    """The environment of a process of ours that is to work on the same database.
+
+    Its URL may hold a password, and everybody on the host may read the arguments of a process.
+    """
+    return {**os.environ, f"{ENV_PREFIX}DB": db} if db else dict(os.environ)

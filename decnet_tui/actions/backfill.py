@@ -11,6 +11,7 @@ from typing import Any
 
 from decnet.config import Settings
 from decnet.errors import DecnetError
+from decnet.home import with_database
 from decnet.hostile import visible
 from decnet_tui.actions.changes import Change, Outcome
 from decnet_tui.actions.forms import Field, Form
@@ -24,11 +25,16 @@ SPANS = ("7d", "24h", "30d", "365d")
 
 @dataclass
 class Backfill(Change):
-    """Judges stored events again by one rule. ``options`` name the store for the command."""
+    """Judges stored events again by one rule. ``options`` and ``db`` name the store for the command.
+
+    The URL of a database may hold a password, and everybody may read the arguments of a process: it goes by the
+    surroundings.
+    """
 
     rule_id: str
     since: str
     options: Sequence[str] = ()
+    db: str | None = None
     report: dict[str, Any] = field(default_factory=dict)
     kind = "rule.backfill"
 
@@ -52,6 +58,7 @@ class Backfill(Change):
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "decnet_tui", *command,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            env=with_database(self.db),
         )  # fmt: skip
         try:
             out, err = await process.communicate()
@@ -77,8 +84,8 @@ class Backfill(Change):
 class BackfillForm(Form):
     """How far back."""
 
-    def __init__(self, rule_id: str, name: str, options: Sequence[str]) -> None:
-        self.rule_id, self.options = rule_id, options
+    def __init__(self, rule_id: str, name: str, options: Sequence[str], db: str | None = None) -> None:
+        self.rule_id, self.options, self.db = rule_id, options, db
         super().__init__([Field("since", SPANS[0], choices=SPANS)])
         self.title = f"BACK-FILL {rule_id} {name}"
 
@@ -95,10 +102,9 @@ class BackfillForm(Form):
         since = self.value("since").strip()
         if not since or not since[:-1].isdigit() or since[-1] not in "smhdw":
             raise ValueError("how far back? 24h, 7d or 4w")
-        return Backfill(self.rule_id, since, self.options)
+        return Backfill(self.rule_id, since, self.options, self.db)
 
 
 def store_options(settings: Settings) -> list[str]:
-    """The options that lead a command to the same store and rules."""
-    given = ["--data-dir", str(settings.data_dir), "--rules", str(settings.rules)]
-    return [*given, "--db", settings.db] if settings.db else given
+    """The options that lead a command to the same data and rules; the database is :func:`with_database`'s."""
+    return ["--data-dir", str(settings.data_dir), "--rules", str(settings.rules)]

@@ -66,7 +66,8 @@ def backfill(console: Context, text: str) -> None:
             bad=True,
         )
         return
-    console.propose(BackfillForm(row["rule_id"], row.get("name") or "", store_options(console.settings)))
+    settings = console.settings
+    console.propose(BackfillForm(row["rule_id"], row.get("name") or "", store_options(settings), settings.db))
 
 
 COMMANDS = (

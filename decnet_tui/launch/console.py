@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from decnet.bus.connection import read_connection
 from decnet.config import Settings
 from decnet.errors import EngineError
+from decnet.home import with_database
 from decnet.logs import configure_logging
 from decnet_tui.launch.hangup import TerminalWatch, terminal_fd
 from decnet_tui.model import last_look
@@ -137,19 +138,29 @@ async def _session(settings: Settings, how: How) -> AsyncIterator[ConsoleSession
 
 def start_behind(settings: Settings, argv: Sequence[str]) -> int:
     """Starts the same engine as a daemon of its own session; its pid. Raises EngineError when it does not come."""
-    dropped = ("--read-only",)
-    command = [sys.executable, "-m", "decnet_tui", *(a for a in argv[1:] if a not in dropped), "--headless"]
+    command = [sys.executable, "-m", "decnet_tui", *_for_a_daemon(argv[1:]), "--headless"]
     log_path = _log_file(settings.data_dir / "engine.log")
     with log_path.open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - our own program with its own arguments
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            env=with_database(settings.db),
+        )  # fmt: skip
     deadline = time.monotonic() + START_S
     while (found := read_connection(settings.data_dir)) is None or found.pid != process.pid:
         if process.poll() is not None or time.monotonic() > deadline:
             raise EngineError(f"the engine did not start again: see {log_path}")
         time.sleep(0.1)
     return process.pid
+
+
+def _for_a_daemon(arguments: Sequence[str]) -> Iterator[str]:
+    """The arguments without what is the console's alone, and without the database, which goes by the environment."""
+    rest = iter(arguments)
+    for one in rest:
+        if one == "--db":
+            next(rest, None)
+        elif one != "--read-only" and not one.startswith("--db="):
+            yield one
 
 
 def print_left_behind(settings: Settings, pid: int) -> None:

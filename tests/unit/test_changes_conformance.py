@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from decnet.errors import BusError, DatabaseError, DecnetError
 from decnet.ids import attacker_id
 from decnet_tui.actions import changes, undo
 from decnet_tui.actions.alerts import AlertNote, AlertState
-from decnet_tui.actions.backfill import Backfill
+from decnet_tui.actions.backfill import Backfill, store_options
 from decnet_tui.actions.changes import Change, Outcome, changed_since, perform
 from decnet_tui.actions.desk import Desk
 from decnet_tui.actions.fleet import IntervalChange, Rotation
@@ -889,14 +889,17 @@ async def test_a_back_fill_says_how_it_ended_and_leaves_no_process(monkeypatch: 
     commands: list[tuple[str, ...]] = []
     program = Program(0, b'{"judged": 3, "tags": 2, "superseded": 1, "replaced": 4}')
 
-    async def start(*command: str, **_: Any) -> Program:
+    async def start(*command: str, env: Mapping[str, str], **_: Any) -> Program:
         commands.append(command)
+        assert env["DECNET_DB"] == "postgresql://me:secret@db.example/decnet"
         return program
 
     monkeypatch.setattr("asyncio.create_subprocess_exec", start)
-    change = Backfill("R0001", "7d", ["--db", "x"])
+    settings = Settings(db="postgresql://me:secret@db.example/decnet")
+    change = Backfill("R0001", "7d", store_options(settings), settings.db)
     await change.send(FakeSession())
-    assert commands[0][3:] == ("backfill", "--json", "--since", "7d", "--rule", "R0001", "--db", "x")
+    where = ("--data-dir", str(settings.data_dir), "--rules", str(settings.rules))
+    assert commands[0][3:] == ("backfill", "--json", "--since", "7d", "--rule", "R0001", *where)
     outcome = change.reported(Feed(), NOW)
     assert outcome is not None
     assert outcome.detail == "3 events judged, 2 new tags, 1 superseded, 4 replaced"

@@ -255,6 +255,9 @@ class Process:
         return self.code
 
 
+URL = "postgresql://me:secret@db.example/decnet"
+
+
 def start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, process: Process, found: list[Any], clock: Clock
 ) -> list[str]:
@@ -263,6 +266,8 @@ def start(
 
     def popen(command: list[str], **how: Any) -> Process:
         assert how["start_new_session"]
+        assert how["env"]["DECNET_DB"] == URL
+        assert not any("secret" in part for part in command)
         commands.append(command)
         return process
 
@@ -272,8 +277,8 @@ def start(
     monkeypatch.setattr(console.subprocess, "Popen", popen)
     monkeypatch.setattr(console, "time", SimpleNamespace(monotonic=clock, sleep=sleep))
     monkeypatch.setattr(console, "read_connection", lambda _: found.pop(0) if len(found) > 1 else found[0])
-    argv = ["decnet-tui", "--read-only", "--sensor", "cowrie=/x"]
-    assert console.start_behind(Settings(data_dir=tmp_path), argv) == 4242
+    argv = ["decnet-tui", "--read-only", "--db", URL, "--sensor", "cowrie=/x", f"--db={URL}"]
+    assert console.start_behind(Settings(data_dir=tmp_path, db=URL), argv) == 4242
     return commands[0][3:]
 
 
