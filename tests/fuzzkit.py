@@ -324,10 +324,21 @@ def poison(database: Path, dice: Dice) -> int:
     return changed
 
 
+def _key_of(connection: sqlite3.Connection, table: str) -> list[str]:
+    """What names a row; some tables have no number for it."""
+    ((*_, without, _),) = connection.execute(f'PRAGMA table_list("{table}")').fetchall()
+    if not without:
+        return ["rowid"]
+    return [row[1] for row in connection.execute(f'PRAGMA table_info("{table}")') if row[5]]
+
+
 def _poison_column(connection: sqlite3.Connection, table: str, column: str, kind: str, dice: Dice) -> int:
     share = 0.12 if _KEPT.search(column) else 0.9
     changed = 0
-    for number, old in connection.execute(f'SELECT rowid, "{column}" FROM "{table}"').fetchall():
+    names = _key_of(connection, table)
+    same = " AND ".join(f'"{name}" = ?' for name in names)
+    asked = ", ".join(f'"{name}"' for name in (*names, column))
+    for *key, old in connection.execute(f'SELECT {asked} FROM "{table}"').fetchall():
         if old is None or dice.random() > share:
             continue
         new = (
@@ -338,7 +349,7 @@ def _poison_column(connection: sqlite3.Connection, table: str, column: str, kind
         with suppress(
             sqlite3.IntegrityError
         ):  # another row may be called so already, or the table knows its words
-            connection.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?', (new, number))
+            connection.execute(f'UPDATE "{table}" SET "{column}" = ? WHERE {same}', (new, *key))
             changed += 1
     return changed
 

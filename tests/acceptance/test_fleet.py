@@ -98,7 +98,7 @@ async def test_a_rotation_opens_and_closes_ports_and_what_the_new_one_sees_is_ta
         await by_request(data, ports)
         unknown = cli("fleet", "mutate", "nobody", "--wait", "--data-dir", data)
         assert unknown.returncode == 1
-        assert b"no decky nobody" in unknown.stderr
+        assert b"no decoy nobody" in unknown.stderr
 
         assert engine.stop() == 0, engine.said()
     assert answers(ports["ftp"]), "decoys outlive the engine"

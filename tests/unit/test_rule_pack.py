@@ -149,7 +149,7 @@ def test_the_coverage_command(tmp_path: Path) -> None:
     table = run.invoke(app, command)
     assert table.exit_code == 0
     assert "Ingress Tool Transfer" in table.stdout
-    assert "1 rules, 1 techniques" in table.stdout
+    assert "1 rule, 1 technique" in table.stdout
     as_json = json.loads(run.invoke(app, [*command, "--json"]).stdout)
     assert as_json == [
         {

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
-from decnet.db.repository.base import chunks
 from decnet.db.repository.conditions import (
+    among,
     anybody_is_marked,
     tag_identity,
     tag_is_shown,
@@ -111,10 +111,11 @@ class CoverageMixin(CountsMixin):
         columns = [_TAG.c[name] for name in _BEHIND]
         named = (_ATTACKER.c.ip.label("attacker_ip"), _WHO.label("identity_uuid"), _SEEN.label("seen"))
         query = select(*columns, *named, _COMMAND.c.command_text).select_from(joined)
-        found: dict[str, TagBehind] = {}
-        for part in chunks([uuid for _, uuid in late]):
-            rows = await self._rows(session, query.where(_TAG.c.uuid.in_(part)), TagBehind)
-            found |= {row["uuid"]: {**row, "seen": as_utc(row["seen"])} for row in rows}
+        ids = among(_TAG.c.uuid, [uuid for _, uuid in late], self.db.dialect)
+        found: dict[str, TagBehind] = {
+            row["uuid"]: {**row, "seen": as_utc(row["seen"])}
+            for row in await self._rows(session, query.where(ids), TagBehind)
+        }
         return [found[uuid] for _, uuid in late]
 
     async def sessions_by_decky(self) -> dict[str, int]:
