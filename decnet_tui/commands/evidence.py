@@ -115,7 +115,7 @@ def _recording(console: Context) -> Level | None:
     """What plays the recording of the session that is open or under the cursor, where there is one."""
     level = _level(console)
     if isinstance(level, CommandsLevel):
-        return level.watch() if level.has_recording else None
+        return None if level.has_recording is False else level.watch()
     session = _session(level)
     return PlaybackLevel(console.feed, session) if level is not None and session in level.recorded else None
 

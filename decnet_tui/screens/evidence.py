@@ -146,7 +146,8 @@ class CommandsLevel(TableLevel[TaggedCommand]):
         super().__init__(feed)
         self.session_id, self.crumb = session_id, f"session {session_id[:8]}"
         self.auth: JsonObject = {}
-        self.has_recording = False
+        self.has_recording: bool | None = None
+        """None until the session is read: who asks sooner is not told that there is none."""
         self._first = command
         self._told = ""
         self._logged: list[str] = []
@@ -226,7 +227,7 @@ class CommandsLevel(TableLevel[TaggedCommand]):
     def about(self) -> str:
         """Which rules can be seen, and whether it can be watched."""
         own = f"{counted(len(self._others), 'session tag')}  " if self._others else ""
-        plays = f"{key('watch')}: play" if self.has_recording else "no recording"
+        plays = "no recording" if self.has_recording is False else f"{key('watch')}: play"
         return f"{own}{self._told}{key('fired')}: rules  {plays}"
 
     def tags(self) -> Sequence[ListedTag]:

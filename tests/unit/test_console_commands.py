@@ -416,3 +416,10 @@ def test_a_demo_takes_its_directory_along_unless_it_was_given(tmp_path: Path) ->
     with demo_settings(Settings(data_dir=tmp_path)) as played:
         assert played.data_dir == tmp_path
     assert tmp_path.exists()
+
+
+def test_before_a_session_is_read_nobody_says_that_it_has_no_recording() -> None:
+    level = CommandsLevel(Feed(), "s1")
+    for known, said in ((None, "w: play"), (True, "w: play"), (False, "no recording")):
+        level.has_recording = known
+        assert level.about().endswith(said)
