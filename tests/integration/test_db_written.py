@@ -90,10 +90,9 @@ async def test_a_database_that_cannot_be_asked_may_have_been_written(
         await mine.heartbeats()
 
 
-async def test_a_writer_at_work_is_not_waited_for(both: tuple[BaseRepository, ...]) -> None:
+@pytest.mark.parametrize("both", ["sqlite"], indirect=True)
+async def test_the_one_writer_of_a_file_is_not_waited_for(both: tuple[BaseRepository, ...]) -> None:
     mine, other = both
-    if mine.db.dialect != "sqlite":
-        pytest.skip("a server has many writers")
     async with mine.transaction() as bound:
         await bound.upsert_attacker("b", None, 2.0)
         async with asyncio.timeout(5):
