@@ -11,20 +11,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from decnet.automation import AUTOMATION
 from decnet.hostile import storable_text
 
-AUTOMATION: Final = (
-    "puppeteer",
-    "playwright",
-    "selenium",
-    "phantomjs",
-    "headless_chrome",
-    "headless_firefox",
-    "nightmare",
-    "cypress",
-    "webdriverio",
-    "undetected_chromedriver",
-)
 MAX_VALUE: Final = 200
 _TEXTS: Final = ("tz", "lang", "platform", "ua")
 _IN_AGENT: Final = (("headlesschrome", "headless_chrome"), ("phantomjs", "phantomjs"))

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from decnet.automation import AUTOMATION
 from decnet.ttp.lifter_registry import Finding, Knobs, NoKnobs, lifter_kind
 from decnet.ttp.lifters import facts
 from decnet.ttp.lifters.facts import Payload
@@ -33,18 +34,7 @@ def _lower(values: list[str]) -> list[str]:
 class CatalogueKnobs(Knobs):
     """Automation fingerprints as the canary's script names or hashes them, without regard to case."""
 
-    catalogue: Annotated[list[str], AfterValidator(_lower), Field(min_length=1)] = facts.listed(
-        "puppeteer",
-        "playwright",
-        "selenium",
-        "phantomjs",
-        "headless_chrome",
-        "headless_firefox",
-        "nightmare",
-        "cypress",
-        "webdriverio",
-        "undetected_chromedriver",
-    )
+    catalogue: Annotated[list[str], AfterValidator(_lower), Field(min_length=1)] = facts.listed(*AUTOMATION)
 
 
 @lifter_kind("canary_automation_hash", _CANARY, CatalogueKnobs)
