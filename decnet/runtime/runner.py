@@ -62,6 +62,8 @@ class WorkerRunner:
         self.consumer: Consumer | None = None
         self.processor = BatchProcessor(worker, repo, settings, self.stats, wake)
         self._state = "starting"
+        self.begun = asyncio.Event()
+        """Set when its first start is over, however that went."""
         self._wanted = "running"
         self._halt = asyncio.Event()
         self._go = asyncio.Event()
@@ -80,6 +82,8 @@ class WorkerRunner:
         return self._state
 
     def _become(self, state: str) -> None:
+        if state != "starting":
+            self.begun.set()
         if state != self._state:
             self._state = state
             self._changed.set()
