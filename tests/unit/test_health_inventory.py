@@ -101,6 +101,7 @@ NO_HEALTH = {
     "ttp/aggregates.py": {"attempts": "a fact about an attacker"},
     "ttp/backfill.py": {"done": "progress of one command", "total": "progress of one command"},
     "ttp/clocked.py": {"judged": "told by `rules judge` itself", "ns": "told by `rules judge` itself"},
+    "ttp/sigma/condition.py": dict.fromkeys(("_at", "_depth"), "where one condition is read"),
     "ttp/judge.py": {"_reading_ns": "told by `rules judge` itself"},
     "ttp/compiling.py": {"superseded": "told by the rules themselves, as rules_superseded"},
     "ttp/offline.py": {"_events": "the clock of `tag`", "views_capped": "told by `tag` itself"},
