@@ -53,7 +53,8 @@ class DecoysWorker(Worker):
         """Makes the listeners once: their figures go on over lives. Raises SensorError without the key of secrets."""
         self._bus = bus
         if not self.listeners:
-            key = await asyncio.to_thread(load_key, self._settings.data_dir)
+            shared = self._settings.credentials.key_file
+            key = await asyncio.to_thread(load_key, self._settings.data_dir, shared)
             place = Place(self._settings, repo, key)
             others = [one for make in self._make if (one := make(place)) is not None]
             self.listeners = [*self._canaries(place), *others]
