@@ -13,6 +13,7 @@ from typing import Any
 from decnet.bus.publish import publish_failures
 from decnet.events.topics import pattern_of
 from decnet.processes import process_alive
+from decnet.runtime.batchtimes import BatchTimes
 
 BUS, DATABASE = "bus", "database"
 PARTS = frozenset({BUS, DATABASE})
@@ -43,6 +44,7 @@ class WorkerStats:
     restarts: int = 0
     note: str = ""
     restarting: set[str] = field(default_factory=set)
+    batches: BatchTimes = field(default_factory=BatchTimes)
 
     def add_faults(self, topic: str, elements: int) -> None:
         """So many elements of an event could not be read."""

@@ -247,7 +247,8 @@ class WorkerRunner:
             deliveries = await self._fetched(self.consumer)
             self._bus_is_back()
             if deliveries:
-                await self.processor.process(deliveries)
+                with self.stats.batches.timed():
+                    await self.processor.process(deliveries)
                 self.stats.note = ""
         except BusError as error:
             self._patience_s = runtime.batch_wait_s
@@ -327,7 +328,7 @@ class WorkerRunner:
     async def beat(self) -> None:
         """One heartbeat now."""
         await self._measure_lag()
-        payload = health_payload(self.worker.name, self.shown_state(), self.stats, self._extra())
+        payload = health_payload(self.worker.name, self.shown_state(), self.stats, self.figures())
         if self._database.trouble:
             payload["note"] = self._database.trouble
         if self.bus.connected:  # else the database has it, and the loss of the bus was told once
@@ -342,7 +343,8 @@ class WorkerRunner:
             return f"waiting_for_{lacking}"
         return "waiting_for_bus" if self._state == "ok" and not self.bus.connected else self._state
 
-    def _extra(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, Any]:
+        """The worker's own health fields."""
         try:
             return dict(self.worker.health())
         except Exception:
