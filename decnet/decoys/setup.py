@@ -12,7 +12,7 @@ from decnet.keyed import load_key
 def prepare(settings: Settings) -> list[str]:
     """Makes key, certificate and folder; one line for each of our decoys. Raises SensorError."""
     own, data_dir = settings.decoys, settings.data_dir
-    load_key(data_dir)
+    load_key(data_dir, settings.credentials.key_file)
     folder = own.mail.folder or data_dir / "mail"
     try:
         tls_context(data_dir, own.mail.hostname)

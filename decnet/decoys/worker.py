@@ -58,7 +58,8 @@ class DecoysWorker(Worker):
         """Makes the listeners once: their figures go on over lives. Raises SensorError without the key of secrets."""
         self._bus, self._repo = bus, repo
         if self.fleet is None:
-            key = await asyncio.to_thread(load_key, self._settings.data_dir)
+            shared = self._settings.credentials.key_file
+            key = await asyncio.to_thread(load_key, self._settings.data_dir, shared)
             place = Place(self._settings, repo, key)
             self.desk = Desk(self._settings, repo)
             self.fleet = FleetDecoys(place, self.desk)

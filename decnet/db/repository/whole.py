@@ -30,6 +30,7 @@ from decnet.db.repository.recorder.sessions import SessionsMixin
 from decnet.db.repository.runtime.due import DueMixin
 from decnet.db.repository.runtime.names import NamesMixin
 from decnet.db.repository.runtime.owners import OwnersMixin
+from decnet.db.repository.runtime.publish import PublishMixin
 from decnet.db.repository.runtime.retention import RetentionMixin
 from decnet.db.repository.runtime.work import WorkMixin
 from decnet.db.repository.ttp.mails import MailsMixin
@@ -50,6 +51,7 @@ class BaseRepository(
     IgnoredMixin,
     IntelMixin,
     WorkMixin,
+    PublishMixin,
     NamesMixin,
     OwnersMixin,
     StatesMixin,
