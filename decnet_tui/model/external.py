@@ -19,7 +19,9 @@ def externals(definitions: Iterable[RuleDefinition]) -> dict[str, list[str]]:
             continue
         emits = rule.get("emits")
         for emit in emits if isinstance(emits, list) else ():
-            named = {emit.get("technique_id"), emit.get("sub_technique_id")} if isinstance(emit, dict) else set()
+            named = (
+                {emit.get("technique_id"), emit.get("sub_technique_id")} if isinstance(emit, dict) else set()
+            )
             for technique in sorted(one for one in named if isinstance(one, str)):
                 found[technique].append(f"{row['rule_id']} {row['name']}: {rule['external']}")
     return dict(found)

@@ -298,7 +298,10 @@ class MatrixLevel(Level):
             f"{catalogue.tactic_name(cell.tactic)}",
             f"{counted(cell.tags, 'tag')} of {counted(cell.actors, 'source')}, {last}",
             found.url if found else "",
-            *(f"without a producer of ours: {line}" for line in (self._external or {}).get(cell.technique, ())),
+            *(
+                f"without a producer of ours: {line}"
+                for line in (self._external or {}).get(cell.technique, ())
+            ),
         ]
 
     def record(self) -> dict[str, Any]:
