@@ -86,6 +86,7 @@ IN_HEALTH = {
 """Attribute that counts to its name in health, by file."""
 NO_HEALTH = {
     "decoys/doors.py": {"_all": "connections open now"},
+    "runtime/hours.py": {"_events": "told by hours, in the rates of the console"},
     "decoys/mail/folder.py": {"bytes": "the room that kept mails take"},
     "decoys/mail/protocol.py": {"_messages": "the mails of one connection"},
     "decoys/http/request.py": {"_fed": "the bytes of one request"},
