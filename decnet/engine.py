@@ -105,6 +105,7 @@ class Engine:
         self.supervisor = Supervisor(self._workers(), self.repo, self.bus, self.settings)
         await self.supervisor.start()
         self.parts = PartsHealth(self.bus, self.supervisor, self.settings, self._own_figures)
+        await self.parts.beat()  # what an earlier run said of its bus last would be told of this one
         self.supervisor.serve("parts-health", self.parts.run)
         if isinstance(self.bus, NatsBus) and not self.settings.bus.sensor:
             self.supervisor.serve("purge", lambda bus=self.bus: self._purge(bus))  # type: ignore[misc]
