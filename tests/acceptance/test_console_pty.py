@@ -48,10 +48,26 @@ def test_an_ascii_terminal_gets_ascii_bytes_only(tmp_path: Path) -> None:
 
 def test_a_dumb_terminal_gets_lines_of_text(tmp_path: Path) -> None:
     with terminal("--demo", "--data-dir", tmp_path, environ={"TERM": "dumb"}) as console:
-        console.until(lambda: b"ttp.rule.fired" in console.raw, START_S, "a fired rule as a line")
+        console.until(lambda: b", ttp.tagged: " in console.raw, START_S, "tags as a line")
         assert b" LIVE\r\n" in console.raw
         assert b"\x1b" not in console.raw
         console.press("ctrl+c")
+        console.until(lambda: not console.child.isalive(), 20, "its end")
+    assert console.child.exitstatus == 0
+
+
+def test_plain_lines_answer_what_is_typed_and_draw_nothing_anew(tmp_path: Path) -> None:
+    with terminal("--demo", "--plain", "--data-dir", tmp_path) as console:
+        console.until(lambda: b" LIVE\r\n" in console.raw, START_S, "that it is connected")
+        console.press("hold\r")
+        console.until(lambda: b"events wait" in console.raw, 10, "that events wait")
+        console.press("alerts ack x\r", "fleet list\r")
+        console.until(lambda: b"that is all" in console.raw, 30, "an answer")
+        said = console.raw.decode()
+        for word in ("alerts ack is for the shell", "web-01", "dry_run"):
+            assert word in said
+        assert b"\x1b" not in console.raw
+        console.press("quit\r")
         console.until(lambda: not console.child.isalive(), 20, "its end")
     assert console.child.exitstatus == 0
 
