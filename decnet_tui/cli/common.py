@@ -30,7 +30,9 @@ ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings file
 DbUrl = Annotated[str | None, typer.Option("--db", help="Database URL.")]
 RulesDir = Annotated[Path | None, typer.Option("--rules", help="Rule directory.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Stable JSON instead of text for people.")]
-Since = Annotated[str | None, typer.Option("--since", help="Only newer: 90s, 15m, 24h, 7d or an ISO date.")]
+Since = Annotated[
+    str | None, typer.Option("--since", help="Only newer: 90s, 15m, 24h, 7d, today, yesterday, a date.")
+]
 Ignored = Annotated[bool, typer.Option("--ignored", help="Ignored sources too.")]
 Limit = Annotated[int, typer.Option("--limit", min=0, help="At most so many rows; 0 is all.")]
 
@@ -185,14 +187,15 @@ def parse_expiry(text: str) -> timedelta:
 
 
 def parse_since(text: str | None) -> datetime | None:
-    """A point in time from a duration back from now or an ISO date. Raises typer.BadParameter."""
+    """A point in time: a duration back from now, a day's first moment, an ISO time. Raises typer.BadParameter."""
     if text is None:
         return None
+    from decnet_tui.model.days import parse_moment
+
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return datetime.now(UTC) - parse_duration(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return parse_moment(text, datetime.now(UTC))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "rules": ("rules",),
     "lists": ("tags", "sessions", "playbooks", "attackers"),
     "workers": ("workers",),
+    "status": ("status",),
     "session": ("session",),
     "attacker": ("attacker",),
     "credentials": ("credentials",),
