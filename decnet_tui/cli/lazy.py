@@ -34,6 +34,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "fleet": ("fleet",),
     "canary": ("canary",),
     "export": ("export",),
+    "report": ("report",),
     "find": ("find",),
     "ignore": ("ignore",),
     "intel": ("intel",),

@@ -206,7 +206,7 @@ async def test_without_room_in_the_database_people_are_told_all_the_same() -> No
 async def test_pauses_grow_and_a_target_is_left_alone_as_long_as_it_asks() -> None:
     database = Full()
     database.full = False
-    publisher, target = made(database, retry_s=5.0, retry_max_s=30.0)
+    publisher, _ = made(database, retry_s=5.0, retry_max_s=30.0)
     tries: list[float] = []
 
     async def round_(_: str) -> bool:

@@ -251,6 +251,8 @@ class ListedCredential(TypedDict):
     secret_hmac: str | None
     secret: str | None
     secret_kind: str | None
+    key_id: str | None
+    """Which key the hash was made with; hashes of two keys tell nothing about each other."""
     success: bool | None
     first_seen: datetime | None
     last_seen: datetime | None
