@@ -1,6 +1,7 @@
 """Tags for other tools: Navigator layers, STIX bundles, MISP events, CSV and JSON lines.
 
-Pure functions of rows and counts as the repository gives them; who reads these and writes the file is elsewhere.
+Pure functions of rows and counts as the repository gives them; who reads these and writes the file is elsewhere. Beside
+them :mod:`~decnet.export.archive` saves a whole data directory.
 """
 
 from __future__ import annotations

@@ -83,7 +83,9 @@ def check_html(page: str) -> Page:
     assert not re.search(r"url\(|@import|expression\(", page.split("</style>", maxsplit=1)[0]), (
         "the style fetches nothing"
     )
-    assert "default-src 'none'" in page.split("<title>", maxsplit=1)[0], "the policy comes before anything else"
+    assert "default-src 'none'" in page.split("<title>", maxsplit=1)[0], (
+        "the policy comes before anything else"
+    )
     return read
 
 
