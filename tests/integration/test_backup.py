@@ -15,9 +15,17 @@ from tests.programkit import cli, daemon, listed, run_until_idle, until, without
 LINES = 1500
 
 
-def known(data_dir: Path) -> tuple[set[str], set[str]]:
-    tags = listed("tags", data_dir)
-    return without(listed("sessions", data_dir), "tagged_at"), without(tags, "created_at")
+def known(data_dir: Path) -> tuple[set[str], set[str], set[frozenset[str]]]:
+    """Sessions, tags, and who is one; which of its names an identity has goes by which of its addresses was linked first."""
+    sessions, tags = listed("sessions", data_dir), listed("tags", data_dir)
+    groups: dict[str, set[str]] = {}
+    for row in sessions:
+        groups.setdefault(row["identity_uuid"], set()).add(row["attacker_uuid"])
+    return (
+        without(sessions, "tagged_at", "identity_uuid"),
+        without(tags, "created_at", "identity_uuid"),
+        {frozenset(group) for group in groups.values()},
+    )
 
 
 @pytest.mark.slow
