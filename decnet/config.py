@@ -111,7 +111,7 @@ class RuntimeSettings(_Section):
     restart_backoff_s: float = Field(1.0, gt=0)
     """First pause before a failed worker is started again; doubles up to a minute."""
     lease_s: float = Field(15.0, gt=0)
-    """Seconds a lease lives without renewal."""
+    """Seconds a lease lives without renewal; about the same on all engines of one database."""
     outbox_batch: int = Field(500, ge=1)
     """Outbox rows relayed at once."""
     poll_interval_s: float = Field(60.0, gt=0)

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 from decnet.attribution.worker import AttributionWorker
 from decnet.behave.worker import BehaveWorker
 from decnet.bus.base import BaseBus
-from decnet.bus.connection import Connection, read_connection, remove_connection, write_connection
+from decnet.bus.connection import (
+    Connection,
+    hold_directory,
+    read_connection,
+    remove_connection,
+    write_connection,
+)
 from decnet.bus.factory import get_bus
 from decnet.bus.nats.connection import NatsBus
 from decnet.bus.nats.server import EmbeddedServer
@@ -98,9 +104,11 @@ class Engine:
         self._check_remote()
         self._undo.callback(configure_tracing(self.settings.telemetry))
         self._claim_data_dir(self.settings.data_dir)
+        self.settings = await self._with_server(
+            self.settings
+        )  # the directory is ours before its database is touched
         self.repo = await BaseRepository.open(self.settings.db_url)
         self._undo.push_async_callback(self.repo.close)
-        self.settings = await self._with_server(self.settings)
         self.bus = get_bus(client_name="engine", settings=self.settings)
         self._undo.push_async_callback(self.bus.close)
         if self.server is not None:
@@ -188,8 +196,9 @@ class Engine:
             raise EngineError(f"an engine already runs on {path} (pid {other.pid}); attach to it or stop it")
 
     async def _with_server(self, settings: Settings) -> Settings:
-        """Settings that name the embedded server, when the bus is NATS without a URL."""
+        """Holds the data directory; settings that name the embedded server, when the bus is NATS without a URL."""
         if settings.effective_bus_type != "nats" or settings.bus.url:
+            self._undo.callback(hold_directory(settings.data_dir).close)
             return settings
         self.server = EmbeddedServer(settings.data_dir, settings.bus)
         await self.server.start()

@@ -32,7 +32,10 @@ log = get_logger(__name__)
 LEASE = "notify"
 LEASE_S = 30.0
 _MINUTE = 60.0
-_OF_A_TRIP = ("token_id", "trigger_id", "decky_id", "attacker_uuid", "attacker_ip", "peer_kind", "session_id")
+_OF_A_TRIP = (
+    "token_id", "trigger_id", "decky_id", "attacker_uuid", "attacker_ip", "peer_kind", "session_id",
+    "path", "memo", "read_session_id", "read_ip", "read_uuid", "read_at",
+)  # fmt: skip
 QUEUE = 100
 """Notifications that wait for their run at most."""
 _TAGGED = topics.ttp(topics.TTP_TAGGED)
@@ -177,7 +180,7 @@ class Notifier:
         if event.topic == _ALERT:
             return [{"kind": "multi_actor_suspected", "ts": event.ts, **payload}]
         if matches(_TRIPPED, event.topic):
-            told = {name: payload.get(name) for name in _OF_A_TRIP}
+            told = {name: payload.get(name) for name in _OF_A_TRIP} | {"token_kind": payload.get("kind")}
             first = payload.get("first_trip") is True
             return [{"kind": "canary_first_trip", "ts": event.ts, **told}] if first else []
         found = payload.get("techniques_added")

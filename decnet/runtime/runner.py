@@ -61,7 +61,11 @@ class WorkerRunner:
         self.stats = WorkerStats()
         self.consumer: Consumer | None = None
         self.processor = BatchProcessor(worker, repo, settings, self.stats, wake)
+        self.turns = 0
+        """Times that it looked for events and worked off what there was."""
         self._state = "starting"
+        self.begun = asyncio.Event()
+        """Set when its first start is over, however that went."""
         self._wanted = "running"
         self._halt = asyncio.Event()
         self._go = asyncio.Event()
@@ -80,6 +84,8 @@ class WorkerRunner:
         return self._state
 
     def _become(self, state: str) -> None:
+        if state != "starting":
+            self.begun.set()
         if state != self._state:
             self._state = state
             self._changed.set()
@@ -221,6 +227,7 @@ class WorkerRunner:
         try:
             while not self._halt.is_set():
                 await self._one_fetch()
+                self.turns += 1
         finally:
             consumer, self.consumer = self.consumer, None
             if consumer is not None:

@@ -60,6 +60,7 @@ class SensorsWorker(Worker):
     """Reads every log of the settings; ``store`` replaces the database as the place of checkpoints."""
 
     name = "sensors"
+    brings_work = True
 
     def __init__(self, settings: Settings, store: CheckpointStore | None = None) -> None:
         self.topics = () if settings.bus.sensor else (f"{SENSOR}.>",)

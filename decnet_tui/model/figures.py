@@ -264,6 +264,7 @@ WORK: dict[str, Words] = {
     "questions_waiting": ("question waiting", "questions waiting"),
     "answers_told": ("answer told", "answers told"),
     "not_asked": ("thing that nobody is asked about", "things that nobody is asked about"),
+    "bait_reads": ("bait that a session read", "baits that sessions read"),
     "canary_triggers": ("trip of a canary token", "trips of canary tokens"),
     "canary_keys_back": ("planted key that came back", "planted keys that came back"),
     "canary_keys_again": (

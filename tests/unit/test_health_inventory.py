@@ -88,6 +88,9 @@ IN_HEALTH = {
 }  # fmt: skip
 """Attribute that counts to its name in health, by file."""
 NO_HEALTH = {
+    "runtime/beats.py": {"ended": "a mark of progress for the watchdog"},
+    "runtime/dbwatch.py": {"looks": "a mark of progress for the watchdog"},
+    "runtime/runner.py": {"turns": "a mark of progress for the watchdog"},
     "decoys/doors.py": {"_all": "connections open now"},
     "decoys/mail/folder.py": {"bytes": "the room that kept mails take"},
     "decoys/mail/protocol.py": {"_messages": "the mails of one connection"},
@@ -101,6 +104,7 @@ NO_HEALTH = {
     "ttp/aggregates.py": {"attempts": "a fact about an attacker"},
     "ttp/backfill.py": {"done": "progress of one command", "total": "progress of one command"},
     "ttp/clocked.py": {"judged": "told by `rules judge` itself", "ns": "told by `rules judge` itself"},
+    "ttp/sigma/condition.py": dict.fromkeys(("_at", "_depth"), "where one condition is read"),
     "ttp/judge.py": {"_reading_ns": "told by `rules judge` itself"},
     "ttp/compiling.py": {"superseded": "told by the rules themselves, as rules_superseded"},
     "ttp/offline.py": {"_events": "the clock of `tag`", "views_capped": "told by `tag` itself"},
