@@ -26,7 +26,7 @@ from decnet.errors import BusError, ConfigError, DatabaseError, DecnetError, Eng
 from decnet_tui.actions.changes import Change, Outcome
 from decnet_tui.actions.rules import RuleChange
 from decnet_tui.cli import changing, common, doctor, fleet, main, purge, sensors, stream, unit, usage, worker
-from decnet_tui.cli import export as exporting
+from decnet_tui.cli import target as target_file
 from decnet_tui.cli.bar import Bar
 from decnet_tui.launch import headless, playing
 from decnet_tui.model.feed import Feed
@@ -581,7 +581,7 @@ def test_options_that_go_together(started: list[str], tmp_path: Path, words: lis
 
 
 def written(target: Path, pieces: Iterable[str]) -> None:
-    with exporting._target(target) as write:
+    with target_file.written_to(target) as write:
         for piece in pieces:
             write(piece)
 

@@ -18,6 +18,7 @@ from decnet.db.repository.lists.find import FindMixin
 from decnet.db.repository.lists.linked import LinkedMixin
 from decnet.db.repository.lists.members import MembersMixin
 from decnet.db.repository.lists.pages import PagesMixin
+from decnet.db.repository.lists.samples import SamplesMixin
 from decnet.db.repository.lists.stats import StatsMixin
 from decnet.db.repository.lists.summary import SummaryMixin
 from decnet.db.repository.lists.told import ToldMixin
@@ -70,6 +71,7 @@ class BaseRepository(
     JournalMixin,
     SummaryMixin,
     StatsMixin,
+    SamplesMixin,
     ToldMixin,
     LinkedMixin,
     MembersMixin,
