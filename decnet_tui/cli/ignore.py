@@ -96,8 +96,7 @@ async def _add(
     from decnet_tui.cli import changing
 
     change = IgnoreSource(source, expires.timestamp() if expires else None, reason)
-    async with changing.opened(settings) as session:
-        await changing.perform(session, change)
+    await changing.applied(settings, change)
     row = change.entry
     assert row is not None, "a change that was performed without an error has written its entry"
     if as_json:

@@ -17,10 +17,6 @@ from decnet.hostile import visible
 from decnet_tui.cli import common
 from decnet_tui.model.words import counted
 
-BusUrl = Annotated[
-    str | None, typer.Option("--bus", help="URL of the bus; default: the engine of this data directory.")
-]
-
 
 def bus_settings(settings: Settings, url: str | None) -> Settings:
     """Settings that reach a running bus. Raises DecnetError when there is none."""
@@ -40,7 +36,7 @@ def watch(
     pattern: Annotated[str, typer.Argument(help="Topic pattern, for example 'ttp.>'.")] = ">",
     last: Annotated[int, typer.Option("--last", min=0, help="First the last N stored events.")] = 0,
     as_json: common.AsJson = False,
-    bus: BusUrl = None,
+    bus: common.BusUrl = None,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
@@ -91,7 +87,7 @@ def _show(event: Event, as_json: bool) -> None:
 def replay(
     files: Annotated[list[Path], typer.Argument(help="Recorded events (JSON lines), or logs of honeypots.")],
     speed: Annotated[str, typer.Option("--speed", help="max, or a factor such as 1x or 10x.")] = "max",
-    bus: BusUrl = None,
+    bus: common.BusUrl = None,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
