@@ -29,6 +29,7 @@ from decnet.db.repository.recorder.naming import NamingMixin
 from decnet.db.repository.recorder.replay import ReplayMixin
 from decnet.db.repository.recorder.sessions import SessionsMixin
 from decnet.db.repository.runtime.due import DueMixin
+from decnet.db.repository.runtime.hours import HoursMixin
 from decnet.db.repository.runtime.names import NamesMixin
 from decnet.db.repository.runtime.owners import OwnersMixin
 from decnet.db.repository.runtime.publish import PublishMixin
@@ -53,6 +54,7 @@ class BaseRepository(
     IntelMixin,
     WorkMixin,
     PublishMixin,
+    HoursMixin,
     NamesMixin,
     OwnersMixin,
     StatesMixin,
