@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 JOBS ?= 3
 SPREAD := -n $(JOBS) --dist worksteal
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Where it is set, every program that a test starts compiles the whole source anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test check bench mutants schemas docs screenshots lock format clean
 

@@ -227,6 +227,12 @@ class RuleSchema(_Strict):
         description="Why the rule knows certain names or places instead of a kind; without it, it must survive others.",
     )
     origin: OriginSchema | None = None
+    external: str | None = Field(
+        None,
+        min_length=20,
+        max_length=400,
+        description="Why nothing that comes with this program makes its events: a producer of your own has to.",
+    )
     evidence_fields: list[str] = Field(default_factory=list, max_length=32)
     references: list[str] = Field(default_factory=list, max_length=64)
     tests: TestsSchema = TestsSchema()

@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from decnet.home import holds_password
 from decnet_tui.cli import common
 from decnet_tui.cli.sensor_option import parse_sensors
 
@@ -92,14 +93,22 @@ def unit(
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
     rules: common.RulesDir = None,
+    environment: Annotated[
+        Path | None,
+        typer.Option(
+            "--environment-file",
+            help="File of mode 0600 with settings as DECNET_NAME=VALUE, such as passwords.",
+        ),
+    ] = None,
 ) -> None:
     """Prints a systemd unit: `decnet-tui unit --sensor cowrie=PATH > /etc/systemd/system/decnet-tui.service`.
 
     With --role sensors or --role engine it is a part of an engine that is spread over hosts; their bus is named by --bus or
-    in the --config file, which also is where passwords belong.
+    in the --config file. Passwords belong into that file, or into the one that --environment-file names.
     """
     parse_sensors(sensor)
-    _check(role, sensor, bus, config)
+    _keep_out(db)
+    _check(role, sensor, bus, told_elsewhere=config is not None or environment is not None)
     options = [
         ("--config", config),
         ("--rules", rules),
@@ -110,24 +119,34 @@ def unit(
     options += [("--sensor", spec) for spec in sensor or ()]
     given = [part for name, value in options if value is not None for part in (name, str(value))]
     folder = str(data_dir.absolute()) if data_dir else f"%S/{_STATE}{_SUFFIX[role]}"
-    typer.echo(_text(_program(), folder, given, group or [], allow or [], role), nl=False)
+    own = [f"EnvironmentFile={_word(str(environment.absolute()))}"] if environment else []
+    typer.echo(_text(_program(), folder, given, own, group or [], allow or [], role), nl=False)
 
 
-def _check(role: Role, sensor: list[str] | None, bus: str | None, config: Path | None) -> None:
+def _check(role: Role, sensor: list[str] | None, bus: str | None, *, told_elsewhere: bool) -> None:
     """Refuses what would not do its work. Raises typer.BadParameter."""
     if bus is not None and "@" in bus:
         raise typer.BadParameter(
-            "a log-in in --bus would stand in the process list: write it into a --config file (bus: {user: …, password: …})"
+            "a log-in in --bus could be read by everybody on this host: write it into the --config file (bus: {user: …, password: …})"
         )
-    if role is not Role.ALL and bus is None and config is None:
+    if role is not Role.ALL and bus is None and not told_elsewhere:
         raise typer.BadParameter(
             f"--role {role} works on a bus elsewhere: name it with --bus, or in a --config file"
         )
-    if role is Role.SENSORS and not sensor and config is None:
+    if role is Role.SENSORS and not sensor and not told_elsewhere:
         raise typer.BadParameter("--role sensors reads logs: name them with --sensor, or in a --config file")
     if role is Role.ENGINE and sensor:
         raise typer.BadParameter(
             "--role engine reads no logs of its own: those hosts have units of --role sensors"
+        )
+
+
+def _keep_out(db: str | None) -> None:
+    """A unit, and the arguments of what it starts, can be read by everybody on the host. Raises typer.BadParameter."""
+    if db is not None and holds_password(db):
+        raise typer.BadParameter(
+            "--db holds a password, and everybody on this host can read what a unit starts: write DECNET_DB=URL into"
+            " a file of mode 0600 and name it with --environment-file instead"
         )
 
 
@@ -138,10 +157,16 @@ def _program() -> str:
 
 
 def _text(
-    program: str, folder: str, options: list[str], groups: list[str], networks: list[str], role: Role
+    program: str,
+    folder: str,
+    options: list[str],
+    own: list[str],
+    groups: list[str],
+    networks: list[str],
+    role: Role,
 ) -> str:
     command = " ".join(_word(part) for part in (program, "--headless", "--data-dir", folder, *options))
-    own = folder.startswith("%S/")
+    in_state = folder.startswith("%S/")
     home = (
         "read-only"
         if Path(program).is_relative_to("/home") or Path(program).is_relative_to("/root")
@@ -154,6 +179,7 @@ def _text(
         "",
         "[Service]",
         "Type=notify",
+        *own,
         f"ExecStart={command}",
         "ExecReload=/bin/kill -HUP $MAINPID",
         "WatchdogSec=60",
@@ -163,7 +189,7 @@ def _text(
         "DynamicUser=yes",
         *(
             [f"StateDirectory={_STATE}{_SUFFIX[role]}", "StateDirectoryMode=0700"]
-            if own
+            if in_state
             else [f"ReadWritePaths={_word(folder)}"]
         ),
         *([f"SupplementaryGroups={' '.join(groups)}"] if groups else []),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decnet.db.repository.attribution.alerts import AlertsMixin
 from decnet.db.repository.attribution.linking import LinkingMixin
 from decnet.db.repository.attribution.states import StatesMixin
+from decnet.db.repository.baits import BaitsMixin
 from decnet.db.repository.behave import BehaveMixin
 from decnet.db.repository.canary import CanaryMixin
 from decnet.db.repository.fleet import FleetMixin
@@ -20,6 +21,7 @@ from decnet.db.repository.lists.pages import PagesMixin
 from decnet.db.repository.lists.stats import StatsMixin
 from decnet.db.repository.lists.summary import SummaryMixin
 from decnet.db.repository.lists.told import ToldMixin
+from decnet.db.repository.owndecoys import OwnDecoysMixin
 from decnet.db.repository.recorder.attackers import AttackersMixin
 from decnet.db.repository.recorder.facts import FactsMixin
 from decnet.db.repository.recorder.naming import NamingMixin
@@ -28,6 +30,7 @@ from decnet.db.repository.recorder.sessions import SessionsMixin
 from decnet.db.repository.runtime.due import DueMixin
 from decnet.db.repository.runtime.names import NamesMixin
 from decnet.db.repository.runtime.owners import OwnersMixin
+from decnet.db.repository.runtime.publish import PublishMixin
 from decnet.db.repository.runtime.retention import RetentionMixin
 from decnet.db.repository.runtime.work import WorkMixin
 from decnet.db.repository.ttp.mails import MailsMixin
@@ -48,6 +51,7 @@ class BaseRepository(
     IgnoredMixin,
     IntelMixin,
     WorkMixin,
+    PublishMixin,
     NamesMixin,
     OwnersMixin,
     StatesMixin,
@@ -73,5 +77,7 @@ class BaseRepository(
     StoriesMixin,
     BehaveMixin,
     CanaryMixin,
+    BaitsMixin,
+    OwnDecoysMixin,
 ):
     """Rows of one database, free or bound to a transaction; see :mod:`decnet.db.repository.base`."""
