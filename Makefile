@@ -42,10 +42,11 @@ bench: $(VENV)/.dev
 
 # Fault tests at full size, and then a week in an hour; MINUTES=5 is shorter. What it saw is in $(SOAK): plot and verdict.
 MINUTES ?= 60
+RATE ?=
 SOAK ?= soak
 soak: $(VENV)/.dev
 	DECNET_FAULT_SCALE=1 $(BIN)/python -m pytest -m soak -s tests/fault $(ARGS)
-	$(BIN)/python -m tests.fault.soak --minutes $(MINUTES) --out $(SOAK)
+	$(BIN)/python -m tests.fault.soak --minutes $(MINUTES) $(if $(RATE),--rate $(RATE)) --out $(SOAK)
 
 # Puts faults into guards, one at a time, and asks whether a test notices; the verdicts are kept.
 mutants: $(VENV)/.dev
