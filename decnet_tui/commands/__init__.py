@@ -5,14 +5,17 @@ from __future__ import annotations
 from decnet_tui.commands import (
     alerts,
     changing,
+    drafting,
     evidence,
     finding,
     fleet,
     hunting,
     leaving,
     linking,
+    mouse,
     moving,
     reading,
+    saving,
     tables,
     views,
 )
@@ -20,16 +23,19 @@ from decnet_tui.commands.base import Command
 
 COMMANDS: tuple[Command, ...] = (
     *views.COMMANDS,
+    *saving.COMMANDS,
     *moving.COMMANDS,
     *finding.COMMANDS,
     *reading.COMMANDS,
     *tables.COMMANDS,
     *changing.COMMANDS,
     *hunting.COMMANDS,
+    *drafting.COMMANDS,
     *linking.COMMANDS,
     *evidence.COMMANDS,
     *alerts.COMMANDS,
     *fleet.COMMANDS,
+    *mouse.COMMANDS,
     *leaving.COMMANDS,
 )
 CHANGES = frozenset(c.id for c in COMMANDS if c.changes)
