@@ -18,6 +18,7 @@ from decnet.db.rows.lists import TechniqueCount
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.coverage import Cell, Tactic, matrix
 from decnet_tui.model.export import plain_value
+from decnet_tui.model.external import externals
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.filters import Filter, parse_filter
 from decnet_tui.model.keys import key
@@ -62,6 +63,8 @@ class MatrixLevel(Level):
         self.column = 0
         self.choice = 0
         self._filter = Filter()
+        self._external: dict[str, list[str]] | None = None
+        """Rules that nothing of ours feeds, by technique; asked for once."""
 
     @property
     def has_cursor(self) -> bool:  # type: ignore[override]
@@ -85,7 +88,10 @@ class MatrixLevel(Level):
     async def fetch(self, session: Session) -> list[TechniqueCount]:
         """Counts by technique. Raises what the store raises."""
         names = self.scope.names if self.scope is not None else None
-        return await need_store(session).technique_counts(self.since or None, names)
+        store = need_store(session)
+        if self._external is None:
+            self._external = externals(await store.rules_external())
+        return await store.technique_counts(self.since or None, names)
 
     def load(self, data: Sequence[TechniqueCount]) -> None:
         """The matrix anew; the first time the cursor goes to the first tactic that was seen."""
@@ -292,6 +298,10 @@ class MatrixLevel(Level):
             f"{catalogue.tactic_name(cell.tactic)}",
             f"{counted(cell.tags, 'tag')} of {counted(cell.actors, 'source')}, {last}",
             found.url if found else "",
+            *(
+                f"without a producer of ours: {line}"
+                for line in (self._external or {}).get(cell.technique, ())
+            ),
         ]
 
     def record(self) -> dict[str, Any]:
