@@ -342,6 +342,8 @@ class IntelSettings(_Section):
     """Files elsewhere; their answers come before those of the folder, in this order."""
     own_networks: Networks = ()
     """Your own networks and addresses: whoever comes from there is on the list `own`."""
+    documentation: bool = False
+    """Whether addresses reserved for documentation are looked up too: those of the demo are."""
     refresh_s: float = Field(30.0, gt=0)
     """Seconds between looks of an engine for files that changed."""
     max_files: int = Field(1000, ge=1)
@@ -363,6 +365,12 @@ class ConsoleSettings(_Section):
     """Minutes until write mode ends by itself."""
     bell: bool = False
     """Whether a multi-actor alert rings the terminal's bell."""
+    mouse: bool = True
+    """Whether a click opens and the wheel scrolls; off, dragging selects text as in any other program."""
+    theme: Literal["terminal", "dark", "light", "contrast", "none"] = "terminal"
+    """Colours: the terminal's own sixteen, two fixed sets, one of high contrast, or none at all."""
+    saved: dict[str, str] = Field(default_factory=dict)
+    """Name to a view with its filter, sorting and columns, as `:save` writes them: `actors filter=/wget/ sort=-seen`."""
     keymap: dict[str, str] = Field(default_factory=dict)
     """Action id to key, comma separated for several."""
 

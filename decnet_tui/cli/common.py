@@ -35,7 +35,7 @@ RulesDir = Annotated[Path | None, typer.Option("--rules", help="Rule directory."
 AsJson = Annotated[bool, typer.Option("--json", help="Stable JSON instead of text for people.")]
 Since = Annotated[
     str | None,
-    typer.Option("--since", help="Only newer: 90s, 15m, 24h, 7d, today, yesterday or an ISO date."),
+    typer.Option("--since", help="Only newer: 90s, 15m, 24h, 7d, today, yesterday or a date."),
 ]
 Ignored = Annotated[bool, typer.Option("--ignored", help="Ignored sources too.")]
 Limit = Annotated[int, typer.Option("--limit", min=0, help="At most so many rows; 0 is all.")]
@@ -196,20 +196,16 @@ def parse_expiry(text: str) -> timedelta:
     return found
 
 
-_DAYS = {"today": timedelta(0), "yesterday": timedelta(days=1)}
-
-
 def parse_since(text: str | None) -> datetime | None:
-    """A point in time from a duration back from now, a day or an ISO date; days are those of UTC. Raises typer.BadParameter."""
+    """A point in time: a duration back from now, a day's first moment, an ISO time. Raises typer.BadParameter."""
     if text is None:
         return None
-    if text in _DAYS:
-        return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - _DAYS[text]
+    from decnet_tui.model.days import parse_moment
+
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return datetime.now(UTC) - parse_duration(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return parse_moment(text, datetime.now(UTC))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _plain(value: Any) -> Any:
