@@ -145,13 +145,20 @@ class MatrixLevel(Level):
     # --- moving
 
     def turn(self, by: int) -> bool:
-        """Another tactic."""
-        if self.tactics:
-            self.column = (self.column + by) % len(self.tactics)
-            self.cursor = min(self.cursor, max(len(self.cells(self.column)) - 1, 0))
+        """Another tactic: the next one that was seen, where any other was; in the grid to a cell that was seen."""
+        count = len(self.tactics)
+        places = [(self.column + by * step) % count for step in range(1, count + 1)]
+        if places:
+            self.column = next((at for at in places if self._seen_in(at)), places[0])
+            last = (self._seen_in(self.column) or len(self.cells(self.column))) - 1
+            self.cursor = min(self.cursor, max(last, 0))
             if not self.grid:
                 self.cursor = self.top = 0
         return True
+
+    def _seen_in(self, column: int) -> int:
+        """Cells of a tactic that were seen and that the filter lets through; they stand first."""
+        return sum(bool(cell.tags) for cell in self.cells(column))
 
     def move(self, by: int, rows: int) -> None:
         """Up and down within the tactic."""
@@ -162,8 +169,14 @@ class MatrixLevel(Level):
         """Keeps the cursor within its tactic and on the screen."""
         last = max(len(self.cells(self.column)) - 1, 0)
         self.cursor = min(max(self.cursor, 0), last)
-        self.top = min(max(self.top, self.cursor - rows + 1), self.cursor)
+        first = self.cursor * self._lines
+        self.top = min(max(self.top, first + self._lines - rows), first)
         self.top = max(min(self.top, self.count() - rows), 0)
+
+    @property
+    def _lines(self) -> int:
+        """Lines of a cell: in the grid its name stands below its id."""
+        return 2 if self.grid else 1
 
     def below(self) -> View | None:
         """The tags behind the cell."""
@@ -182,7 +195,7 @@ class MatrixLevel(Level):
     def count(self) -> int:
         """Lines: the longest tactic in the grid, the tactic itself on its page."""
         if self.grid:
-            return max((len(self.cells(i)) for i in range(len(self.tactics))), default=0)
+            return self._lines * max((len(self.cells(i)) for i in range(len(self.tactics))), default=0)
         return len(self.cells(self.column)) if self.tactics else 0
 
     def titles(self, width: int) -> Line | None:
@@ -219,13 +232,15 @@ class MatrixLevel(Level):
         step = self._step(width + 1)
         for column in range(len(self.tactics)):
             cells = self.cells(column)
-            if index >= len(cells):
+            place, below = divmod(index, self._lines)
+            if place >= len(cells):
                 line.append((" " * step, PLAIN))
                 continue
-            cell = cells[index]
-            at = column == self.column and index == self.cursor
-            text = fit(cell.technique, step - 2) + heat_glyph(cell)
-            line += [(text, CURSOR if at else heat_style(cell)), (" ", PLAIN)]
+            cell = cells[place]
+            at = column == self.column and place == self.cursor
+            sign = glyphs.current().mark if cell.new and not below else " "
+            text = fit(cell.name, step - 1) if below else fit(cell.technique, step - 2) + heat_glyph(cell)
+            line += [(text, CURSOR if at else heat_style(cell)), (sign, WARN)]
         return line
 
     def _page_line(self, index: int, width: int) -> Line:
@@ -239,9 +254,9 @@ class MatrixLevel(Level):
             else f"{'-':>5} {'-':>6}"
         )
         bar = (glyphs.current().spark[-1] * cell.heat).ljust(8)
-        name = fit(cell.name, max(width - 35, 8))
+        name = fit(cell.name, max(width - 39, 8))
         return [
-            (f"{cell.technique:<10} {name} ", heat_style(cell)),
+            (f"{cell.technique:<10} {name} {'new' if cell.new else '   '} ", heat_style(cell)),
             (bar, heat_style(cell)),
             (f" {counts}", PLAIN),
         ]
@@ -262,7 +277,8 @@ class MatrixLevel(Level):
         seen = {c.technique for t in self.tactics for c in t.seen}
         tags = sum(c.tags for t in self.tactics for c in t.seen)
         whom = self.scope.label if self.scope is not None else "everybody"
-        left = f"{whom}, {SPANS[self.choice][0]}   {key('coverage.span')} span  left/right tactic"
+        fresh = sum(c.new for t in self.tactics for c in t.seen)
+        left = f"{whom}, {SPANS[self.choice][0]}{f', {fresh} new' if fresh else ''}   {key('coverage.span')} span  left/right tactic"
         if self.filter_text:
             left += f"  filter {self.filter_text}"
         nothing = f"nothing was tagged yet: view {key('view.workers')} shows whether the sensors read"
@@ -287,6 +303,7 @@ class MatrixLevel(Level):
         catalogue = load_catalogue()
         found = catalogue.get(cell.technique)
         last = f"last {clock(cell.last.timestamp(), 'date')}Z" if cell.last else "never seen"
+        last += f", new within {SPANS[self.choice][0]}: nobody had it before" if cell.new else ""
         return [
             f"{cell.technique} {cell.name}",
             f"{catalogue.tactic_name(cell.tactic)}",
@@ -310,7 +327,7 @@ class MatrixLevel(Level):
 def _plain(cell: Cell) -> dict[str, Any]:
     last = cell.last.isoformat() if cell.last else None
     return {"tactic": cell.tactic, "technique": cell.technique, "name": cell.name, "tags": cell.tags,
-            "actors": cell.actors, "last": last}  # fmt: skip
+            "actors": cell.actors, "last": last, "new": cell.new}  # fmt: skip
 
 
 class CoverageView(LevelsView):

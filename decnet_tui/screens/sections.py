@@ -131,8 +131,9 @@ class SectionsView(View):
         if self.current is not None and self.current.key is None:
             self.cursor = next((i for i, e in enumerate(self.entries) if e.key is not None), self.cursor)
         self.settle(rows)
-        if self.cursor <= rows // 2:
-            self.top = 0
+        first = next((i for i, e in enumerate(self.entries) if e.key is not None), 0)
+        if self.cursor <= rows // 2 or (self.cursor == first and first < rows):
+            self.top = 0  # what stands above the first line is read with it
 
     def detail_key(self) -> object:
         """The entry."""

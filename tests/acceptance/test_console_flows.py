@@ -217,7 +217,7 @@ def stopped(engine: Daemon) -> None:
 
 
 def _titles(keys: str) -> list[str]:
-    names = ["Since", "Traffic", "Alerts", "Actors", "Rules", "Fleet", "Workers", "Coverage", "Journal"]
+    names = ["Since", "Traffic", "Alerts", "Actors", "Rules", "Fleet", "Health", "Coverage", "Journal"]
     return ["" if key == "0" else names[int(key)] for key in keys]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decnet.db.repository.attribution.alertpage import AlertPageMixin
 from decnet.db.repository.attribution.alerts import AlertsMixin
 from decnet.db.repository.attribution.linking import LinkingMixin
 from decnet.db.repository.attribution.states import StatesMixin
@@ -11,6 +12,7 @@ from decnet.db.repository.fleet import FleetMixin
 from decnet.db.repository.ignored import IgnoredMixin
 from decnet.db.repository.intel import IntelMixin
 from decnet.db.repository.journal import JournalMixin
+from decnet.db.repository.lists.actorpage import ActorPageMixin
 from decnet.db.repository.lists.campaigns import CampaignsMixin
 from decnet.db.repository.lists.coverage import CoverageMixin
 from decnet.db.repository.lists.find import FindMixin
@@ -20,6 +22,8 @@ from decnet.db.repository.lists.pages import PagesMixin
 from decnet.db.repository.lists.stats import StatsMixin
 from decnet.db.repository.lists.summary import SummaryMixin
 from decnet.db.repository.lists.told import ToldMixin
+from decnet.db.repository.lists.uses import UsesMixin
+from decnet.db.repository.notes import NotesMixin
 from decnet.db.repository.recorder.attackers import AttackersMixin
 from decnet.db.repository.recorder.facts import FactsMixin
 from decnet.db.repository.recorder.naming import NamingMixin
@@ -41,6 +45,7 @@ from decnet.db.repository.ttp.windows import WindowsMixin
 class BaseRepository(
     FleetMixin,
     FindMixin,
+    ActorPageMixin,
     CoverageMixin,
     RetentionMixin,
     DueMixin,
@@ -52,6 +57,7 @@ class BaseRepository(
     OwnersMixin,
     StatesMixin,
     AlertsMixin,
+    AlertPageMixin,
     AttackersMixin,
     ReplayMixin,
     LinkingMixin,
@@ -73,5 +79,7 @@ class BaseRepository(
     StoriesMixin,
     BehaveMixin,
     CanaryMixin,
+    NotesMixin,
+    UsesMixin,
 ):
     """Rows of one database, free or bound to a transaction; see :mod:`decnet.db.repository.base`."""
