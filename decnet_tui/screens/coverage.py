@@ -145,11 +145,14 @@ class MatrixLevel(Level):
     # --- moving
 
     def turn(self, by: int) -> bool:
-        """Another tactic: the next one that was seen, where any other was; in the grid to a cell that was seen."""
+        """Another tactic: the next one that was seen, where another one was; in the grid to a cell that was seen.
+
+        With the filter ``seen:no`` every tactic can be looked at.
+        """
         count = len(self.tactics)
         places = [(self.column + by * step) % count for step in range(1, count + 1)]
         if places:
-            self.column = next((at for at in places if self._seen_in(at)), places[0])
+            self.column = next((at for at in places[:-1] if self._seen_in(at)), places[0])
             last = (self._seen_in(self.column) or len(self.cells(self.column))) - 1
             self.cursor = min(self.cursor, max(last, 0))
             if not self.grid:

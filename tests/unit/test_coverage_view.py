@@ -71,11 +71,14 @@ def test_in_the_grid_a_turn_lands_on_the_last_seen_cell_of_a_shorter_tactic(leve
     assert (level.current.technique, level.cursor) == ("T1082", 0)
 
 
-def test_where_nothing_was_seen_every_tactic_can_be_looked_at() -> None:
+@pytest.mark.parametrize(("rows", "filtered"), [([], ""), (ROWS, "seen:no"), (ROWS[:2], "")])
+def test_where_no_other_was_seen_every_tactic_can_be_looked_at(rows: list[Any], filtered: str) -> None:
     level = MatrixLevel(Feed())
-    level.load([])
+    level.load(rows)
+    level.set_filter(filtered)
+    before = level.column
     level.turn(1)
-    assert level.column == 1
+    assert level.column == before + 1
 
 
 def test_the_grid_has_the_name_below_the_id_and_marks_what_is_new(level: MatrixLevel) -> None:
