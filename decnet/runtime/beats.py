@@ -38,6 +38,8 @@ class StoredBeats:
         self.repo, self.database = repo, database
         self.not_stored = 0
         """Beats that found those before them still on their way, or the database unusable."""
+        self.ended = 0
+        """Writes that came to an end, also to a bad one: the database's writer works while this grows."""
         self._next: dict[str, dict[str, Any]] = {}
         """Beats that came while others were written."""
         self._task: asyncio.Task[None] | None = None
@@ -69,6 +71,7 @@ class StoredBeats:
             except DatabaseError as error:
                 self.not_stored += len(beats)
                 log.warning("heartbeats not stored", workers=sorted(beats), reason=str(error))
+            self.ended += 1
 
     async def close(self) -> None:
         """Gives up what is still on its way."""

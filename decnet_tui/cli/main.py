@@ -117,7 +117,17 @@ def root(
     ] = None,
     log_format: Annotated[str | None, typer.Option(help="console or json.")] = None,
     notify: Annotated[
-        str | None, typer.Option(help="Program run for alerts and first-seen techniques; JSON on its stdin.")
+        str | None,
+        typer.Option(
+            help="Program run for alerts, first-seen techniques, bad sessions, failing sensors, a full disk; JSON on its stdin."
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDR",
+            help="Serve Prometheus metrics at PORT (this host only) or HOST:PORT; none otherwise.",
+        ),
     ] = None,
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Version.")] = False,
 ) -> None:
@@ -144,6 +154,7 @@ def root(
         workers=_workers(workers),
         log={"format": log_format} if log_format else None,
         notify={"command": notify} if notify else None,
+        metrics={"address": metrics} if metrics else None,
     )
     if headless:
         _headless(settings, demo, until_idle)

@@ -18,7 +18,17 @@ _HEAD = (
     "ended_at", "end_reason", "duration_s", "client", "auth", "keystrokes_ref",
 )  # fmt: skip
 _OTHER = frozenset(
-    {*NOT_JUDGED, "first_times", "part", "parts", "commands", "command_count", "tags", "services"}
+    {
+        *NOT_JUDGED,
+        "first_times",
+        "part",
+        "parts",
+        "commands",
+        "command_count",
+        "tags",
+        "services",
+        "bait_reads",
+    }
 )
 _LONGEST = 2000
 
@@ -45,7 +55,9 @@ def session(
             first = await repo.first_times(found[0])
             tags = await repo.list_tags(session=found[0], limit=0, ignored=True)
             services = await services_on(repo, payload)
-            return {**payload, **judged, "first_times": first, "tags": tags, "services": services}
+            baits = await repo.bait_reads(session_id=found[0], limit=0)
+            told = {**payload, **judged, "first_times": first, "tags": tags, "services": services}
+            return {**told, "bait_reads": baits}
 
     told = common.run(ask)
     if as_json:
@@ -77,6 +89,8 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
     yield from _commands(told, tags)
     for ident, line in fact_lines(told, told.get("services", ())):
         yield f"{line}  {' '.join(tags.pop(ident, ()))}".rstrip()
+    for bait in told.get("bait_reads", ()):
+        yield f"bait.read {shown('ts', bait['at'].timestamp())}  {visible(bait['path'], _LONGEST)}, token {bait['token_id']}"
     for source, techniques in tags.items():
         yield f"tags      {' '.join(techniques)}  of {visible(source, _LONGEST)}"
 

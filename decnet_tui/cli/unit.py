@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from decnet.home import holds_password
 from decnet_tui.cli import common
 from decnet_tui.cli.sensor_option import parse_sensors
 
@@ -67,14 +68,32 @@ def unit(
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
     rules: common.RulesDir = None,
+    environment: Annotated[
+        Path | None,
+        typer.Option(
+            "--environment-file",
+            help="File of mode 0600 with settings as DECNET_NAME=VALUE, such as passwords.",
+        ),
+    ] = None,
 ) -> None:
     """Prints a systemd unit: `decnet-tui unit --sensor cowrie=PATH > /etc/systemd/system/decnet-tui.service`."""
     parse_sensors(sensor)
+    _keep_out(db)
     options = [("--config", config), ("--rules", rules), ("--db", db)]
     options += [("--sensor", spec) for spec in sensor or ()]
     given = [part for name, value in options if value is not None for part in (name, str(value))]
     folder = str(data_dir.absolute()) if data_dir else f"%S/{_STATE}"
-    typer.echo(_text(_program(), folder, given, group or [], allow or []), nl=False)
+    own = [f"EnvironmentFile={_word(str(environment.absolute()))}"] if environment else []
+    typer.echo(_text(_program(), folder, given, own, group or [], allow or []), nl=False)
+
+
+def _keep_out(db: str | None) -> None:
+    """A unit, and the arguments of what it starts, can be read by everybody on the host. Raises typer.BadParameter."""
+    if db is not None and holds_password(db):
+        raise typer.BadParameter(
+            "--db holds a password, and everybody on this host can read what a unit starts: write DECNET_DB=URL into"
+            " a file of mode 0600 and name it with --environment-file instead"
+        )
 
 
 def _program() -> str:
@@ -83,9 +102,11 @@ def _program() -> str:
     return str(beside if beside.exists() else shutil.which("decnet-tui") or beside)
 
 
-def _text(program: str, folder: str, options: list[str], groups: list[str], networks: list[str]) -> str:
+def _text(
+    program: str, folder: str, options: list[str], own: list[str], groups: list[str], networks: list[str]
+) -> str:
     command = " ".join(_word(part) for part in (program, "--headless", "--data-dir", folder, *options))
-    own = folder.startswith("%S/")
+    in_state = folder.startswith("%S/")
     home = (
         "read-only"
         if Path(program).is_relative_to("/home") or Path(program).is_relative_to("/root")
@@ -98,6 +119,7 @@ def _text(program: str, folder: str, options: list[str], groups: list[str], netw
         "",
         "[Service]",
         "Type=notify",
+        *own,
         f"ExecStart={command}",
         "ExecReload=/bin/kill -HUP $MAINPID",
         "WatchdogSec=60",
@@ -107,7 +129,7 @@ def _text(program: str, folder: str, options: list[str], groups: list[str], netw
         "DynamicUser=yes",
         *(
             [f"StateDirectory={_STATE}", "StateDirectoryMode=0700"]
-            if own
+            if in_state
             else [f"ReadWritePaths={_word(folder)}"]
         ),
         *([f"SupplementaryGroups={' '.join(groups)}"] if groups else []),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decnet_tui.commands import (
     alerts,
     changing,
+    drafting,
     evidence,
     finding,
     fleet,
@@ -26,6 +27,7 @@ COMMANDS: tuple[Command, ...] = (
     *tables.COMMANDS,
     *changing.COMMANDS,
     *hunting.COMMANDS,
+    *drafting.COMMANDS,
     *linking.COMMANDS,
     *evidence.COMMANDS,
     *alerts.COMMANDS,

@@ -118,6 +118,30 @@ def test_unit_is_hardened(tmp_path: Path) -> None:
         )  # fmt: skip
         assert judged.returncode == 0, judged.stdout.decode()
     elsewhere = runner.invoke(app, ["unit", "--data-dir", "/srv/decoys"]).output
+    assert "EnvironmentFile" not in elsewhere
     assert "ReadWritePaths=/srv/decoys" in elsewhere
     assert "StateDirectory" not in elsewhere
     assert runner.invoke(app, ["unit", "--sensor", "nonsense"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://u:s3cret@db/decnet", "postgresql://u:s3c/ret@db/decnet", "postgresql://u:@db/x", "postgresql://db/x?password=s3cret", "s3cret"],
+)  # fmt: skip
+def test_no_password_stands_in_a_unit(url: str) -> None:
+    """What a unit starts can be read by everybody: `systemctl cat`, `ps`."""
+    done = runner.invoke(app, ["unit", "--db", url])
+    assert done.exit_code == 2
+    assert "ExecStart" not in done.output
+    assert "s3c" not in done.output
+    assert "--environment-file" in done.output
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u@db/decnet?sslmode=require", "sqlite:////srv/decoys/x.sqlite"]
+)
+def test_a_database_without_a_password_stands_in_a_unit(url: str) -> None:
+    done = runner.invoke(app, ["unit", "--db", url, "--environment-file", "/etc/decnet tui.env"])
+    assert done.exit_code == 0, done.output
+    assert f"--db {url}" in done.output.replace('"', "")
+    assert 'EnvironmentFile="/etc/decnet tui.env"\nExecStart=' in done.output

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import typer
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from decnet.bus.base import Event
@@ -802,9 +803,9 @@ def test_systemd_is_told_where_it_listens(
 
 
 @pytest.mark.parametrize(
-    ("usec", "pause"), [("2000000", 1.0), ("60000000", 30.0), ("", None), ("0", None), ("x", None)]
+    ("usec", "pause"), [("3000000", 0.5), ("60000000", 10.0), ("", None), ("0", None), ("x", None)]
 )
-async def test_the_watchdog_is_fed_at_half_its_time(
+async def test_the_watchdog_is_fed_six_times_in_its_interval(
     monkeypatch: pytest.MonkeyPatch, usec: str, pause: float | None
 ) -> None:
     slept: list[float] = []
@@ -818,13 +819,38 @@ async def test_the_watchdog_is_fed_at_half_its_time(
     monkeypatch.setenv("WATCHDOG_USEC", usec)
     monkeypatch.setattr(headless, "sd_notify", told.append)
     monkeypatch.setattr(headless, "asyncio", SimpleNamespace(sleep=sleep))
+    looks: list[float] = []
+
+    def standing(since_s: float) -> str:
+        looks.append(since_s)
+        return ""
+
     if pause is None:
-        await headless._watchdog()
+        await headless._watchdog(standing)
         assert slept == []
     else:
         with pytest.raises(asyncio.CancelledError):
-            await headless._watchdog()
-        assert (slept, told) == ([pause] * 2, ["WATCHDOG=1"] * 2)
+            await headless._watchdog(standing)
+        assert (slept, looks, told) == ([pause] * 2, [pause] * 2, ["WATCHDOG=1"] * 2)
+
+
+async def test_the_watchdog_is_not_fed_while_something_stands_still_and_that_is_said_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    answers = ["", "the writer", "the writer", ""]
+
+    async def sleep(seconds: float) -> None:
+        if not answers:
+            raise asyncio.CancelledError
+
+    monkeypatch.setenv("WATCHDOG_USEC", "60000000")
+    monkeypatch.setattr(headless, "sd_notify", told.append)
+    monkeypatch.setattr(headless, "asyncio", SimpleNamespace(sleep=sleep))
+    with capture_logs() as logged, pytest.raises(asyncio.CancelledError):
+        await headless._watchdog(lambda since_s: answers.pop(0))
+    assert told == ["WATCHDOG=1"] * 2
+    assert [entry["reason"] for entry in logged] == ["the writer"]
 
 
 class Rules:
@@ -879,6 +905,41 @@ async def test_the_first_signal_asks_and_the_second_insists_once_it_has_started(
     assert signals._insist is not None
     await signals._insist
     assert engine.cuts == 1
+
+
+async def test_a_second_signal_cuts_a_start_that_does_not_end() -> None:
+    class Slow(Engine):
+        undone = False
+
+        async def start(self) -> None:
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                self.undone = True
+
+    engine = Slow()
+    signals = headless._Signals(engine)  # type: ignore[arg-type]
+    loop = asyncio.get_running_loop()
+    loop.call_later(0.01, signals._asked)
+    loop.call_later(0.02, signals._asked)
+    with pytest.raises(EngineError, match="second signal"):
+        await headless._started(engine, signals)  # type: ignore[arg-type]
+    assert engine.undone
+
+
+async def test_one_signal_lets_a_start_come_to_its_end() -> None:
+    class Soon(Engine):
+        up = False
+
+        async def start(self) -> None:
+            await asyncio.sleep(0.05)
+            self.up = True
+
+    engine = Soon()
+    signals = headless._Signals(engine)  # type: ignore[arg-type]
+    asyncio.get_running_loop().call_later(0.01, signals._asked)
+    await headless._started(engine, signals)  # type: ignore[arg-type]
+    assert engine.up
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -17,10 +17,11 @@ from structlog.testing import capture_logs
 from decnet import engine as engine_module
 from decnet.bus.connection import Connection, read_connection, write_connection
 from decnet.bus.publish import publish_failures
-from decnet.config import Settings, load_settings
+from decnet.config import NotifySettings, Settings, load_settings
 from decnet.engine import Engine
 from decnet.errors import ConfigError, DatabaseError, EngineError
 from decnet.runtime.leases import OWNER
+from decnet.runtime.notify import Notifier
 from decnet.runtime.parts import PartsHealth
 from decnet.runtime.worker import Job
 from tests.clockkit import in_skipped_time, now
@@ -212,7 +213,9 @@ async def test_what_bites_the_engine_itself_is_in_the_health_of_its_bus(tmp_path
     assert "stream_fill_pct" not in first, "not measured yet"
     publish_failures.update(BusFull=2)
     fakes.engine.server = SimpleNamespace(restarts=3)  # type: ignore[assignment]
-    fakes.engine.notifier = SimpleNamespace(dropped=5, failed=6)  # type: ignore[assignment]
+    told = Notifier(NotifySettings(command="tell"), None, fakes.engine.bus)  # type: ignore[arg-type]
+    told.dropped, told.failed = 5, 6
+    fakes.engine.notifier = told
     await fakes.parts.beat()
     expected = {"outbox": 4, "restarts": 3, "publish_failures": 2, "notify_dropped": 5, "notify_failed": 6}
     assert fakes.of("bus")[-1][1].items() >= expected.items()

@@ -6,6 +6,7 @@ from decnet.db.repository.attribution.alertpage import AlertPageMixin
 from decnet.db.repository.attribution.alerts import AlertsMixin
 from decnet.db.repository.attribution.linking import LinkingMixin
 from decnet.db.repository.attribution.states import StatesMixin
+from decnet.db.repository.baits import BaitsMixin
 from decnet.db.repository.behave import BehaveMixin
 from decnet.db.repository.canary import CanaryMixin
 from decnet.db.repository.fleet import FleetMixin
@@ -24,6 +25,7 @@ from decnet.db.repository.lists.summary import SummaryMixin
 from decnet.db.repository.lists.told import ToldMixin
 from decnet.db.repository.lists.uses import UsesMixin
 from decnet.db.repository.notes import NotesMixin
+from decnet.db.repository.owndecoys import OwnDecoysMixin
 from decnet.db.repository.recorder.attackers import AttackersMixin
 from decnet.db.repository.recorder.facts import FactsMixin
 from decnet.db.repository.recorder.naming import NamingMixin
@@ -32,6 +34,7 @@ from decnet.db.repository.recorder.sessions import SessionsMixin
 from decnet.db.repository.runtime.due import DueMixin
 from decnet.db.repository.runtime.names import NamesMixin
 from decnet.db.repository.runtime.owners import OwnersMixin
+from decnet.db.repository.runtime.publish import PublishMixin
 from decnet.db.repository.runtime.retention import RetentionMixin
 from decnet.db.repository.runtime.work import WorkMixin
 from decnet.db.repository.ttp.mails import MailsMixin
@@ -53,6 +56,7 @@ class BaseRepository(
     IgnoredMixin,
     IntelMixin,
     WorkMixin,
+    PublishMixin,
     NamesMixin,
     OwnersMixin,
     StatesMixin,
@@ -81,5 +85,7 @@ class BaseRepository(
     CanaryMixin,
     NotesMixin,
     UsesMixin,
+    BaitsMixin,
+    OwnDecoysMixin,
 ):
     """Rows of one database, free or bound to a transaction; see :mod:`decnet.db.repository.base`."""

@@ -22,6 +22,24 @@ class Outbox(Stored, table=True):
     headers: dict[str, str] | None = json_column()
 
 
+class PublishOutbox(Stored, table=True):
+    """Messages to other systems until these have taken them: one row a target, however often it is stored."""
+
+    __tablename__ = "publish_outbox"
+    __table_args__ = (
+        UniqueConstraint("target", "ident", name="uq_publish_outbox_ident"),
+        {"sqlite_autoincrement": True},
+    )
+    row_id: int | None = counter()
+    target: str = text()
+    ident: str = text()
+    topic: str = text()
+    ts: float = real()
+    body: str = text()
+    stored_at: float = real()
+    """Epoch seconds."""
+
+
 class DeadLetter(Stored, table=True):
     """An event that a worker cannot digest, or one element of it (then with path and value), and its bytes."""
 

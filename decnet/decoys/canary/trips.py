@@ -12,6 +12,7 @@ from decnet.db.rows.canary import TokenRow, TriggerRow
 from decnet.db.types import as_utc
 from decnet.decoys.canary.browser import facts
 from decnet.decoys.canary.hits import Hit
+from decnet.decoys.canary.reads import first_trip
 from decnet.events.canary import Triggered
 from decnet.ids import event_id
 from decnet.runtime.worker import Transaction
@@ -169,8 +170,10 @@ async def _tell(
         "request_path": hit.request_path,
         "dns_qname": hit.dns_qname,
         "label_before_slug": hit.label,
-        **facts(hit.user_agent, hit.report, zones),
+        **facts(hit.user_agent, hit.report, zones, hit.peer),
     }
+    if first:
+        said |= await first_trip(tx.repo, token, trigger["first_at"])
     record = Triggered.parse({name: value for name, value in said.items() if value is not None})
     version = "trip" if hit.report is None else "report"
     await tx.bus.publish(

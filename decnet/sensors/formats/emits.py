@@ -116,8 +116,19 @@ def _connect(said: Data) -> Data:
 
 _COUNTS = ("bytes_out", "request_count", "rows_read", "bytes_read", "llmnr_poison_count")
 _TOLD: Mapping[str, Coerce] = {"op_text": _NOTE, "note_text": _NOTE}
+MAX_SIGNALS = 16
+"""Words of a session's ``signals`` that one line gives."""
+
+
+def signals(value: Any) -> list[str] | None:
+    """Words with blanks between them."""
+    text = plain(value, MAX_NAME)
+    return text.split()[:MAX_SIGNALS] if text else None
+
+
 _SESSION: Mapping[str, Coerce] = {
     **_TOLD,
+    "signals": signals,
     "path": _URL,
     "tftp_filename": _URL,
     **dict.fromkeys(_COUNTS, count),
