@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from decnet.db.rows.actorpage import Amounts, OwnFile, OwnPlaybook, Shared
 from decnet.db.rows.linking import CampaignName, ListedIdentity
-from decnet.db.rows.lists import ListedAttacker, Often
+from decnet.db.rows.lists import ListedAttacker
 from decnet.db.rows.notes import NoteRow
 from decnet.hostile import visible
 from decnet_tui.model.identities import campaign_line, identity_label, why_lines
@@ -22,7 +22,6 @@ class ActorHead(ListedAttacker, Placed):
     severity: str | None
     did: str | None
     files: list[str]
-    clients: list[Often]
     identity: ListedIdentity | None
     campaigns_named: list[CampaignName]
 
@@ -84,9 +83,9 @@ ROOM = 68
 """Characters beside a word in front of a line: with it and the gutter a line of 80 is full."""
 
 
-def amount_lines(amounts: Amounts, clients: Sequence[Often]) -> list[tuple[str, str]]:
+def amount_lines(amounts: Amounts) -> list[tuple[str, str]]:
     """What all sessions come to, each line with its word; nothing for what there is none of."""
-    common = {one["value"]: one["attackers"] for one in clients}
+    common = amounts["client_addresses"]
     lines = [
         (
             "clients",

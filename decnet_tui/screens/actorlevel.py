@@ -157,7 +157,6 @@ def _told(page: Stored, where: Whereabouts) -> ActorPage:
         "severity": told["severity"] if told else None,
         "did": told["did"] if told else None,
         "files": told["files"] if told else [],
-        "clients": list(page["clients"]),
         "identity": page["identity"],
         "campaigns_named": list(page["campaigns"]),
         "amounts": page["amounts"],
@@ -175,7 +174,7 @@ def _head(page: Stored, row: ActorPage, where: Whereabouts) -> list[str]:
 
 def _amounts(page: Stored) -> list[Entry]:
     """What it amounts to: lines that the cursor passes over."""
-    told = amount_lines(page["amounts"], page["clients"])
+    told = amount_lines(page["amounts"])
     return [heading(AMOUNTS, "", [(f" {word:<8} ", FAINT), (text, PLAIN)]) for word, text in told]
 
 

@@ -140,7 +140,7 @@ async def test_the_page_tells_it_in_lines_and_a_playbook_opens_its_sessions(lite
         await shows(app, pilot, "PLAYBOOKS (same commands grouped) 3")
         text = "\n".join(screen_text(app))
         for words in (
-            "clients  SSH-2.0-paramiko_4.0.0 x11 (at 1 address)  +1", "logins   6 of 12 tries let in: root/#1abc x6",
+            "clients  SSH-2.0-paramiko_4.0.0 x11  SSH-2.0-Go x1 (at 2 addresses)", "logins   6 of 12 tries let in: root/#1abc x6",
             "days     03-01 5  03-02 7", "stages   access 12  deliver 8  recon 1", "files    dc4ca971 backdoor.elf x8",
             "hosts    evil.example x8", "technq   2: T1105 2  T1059.004 1", "like     client SSH-2.0-Go at 2", "high         8",
             "fetch+run", "no script",

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TypedDict
 
 from decnet.db.rows.linking import CampaignName, ListedIdentity, MemberSeen
-from decnet.db.rows.lists import AttackerTold, ListedAttacker, ListedSession, Often
+from decnet.db.rows.lists import AttackerTold, ListedAttacker, ListedSession
 from decnet.db.rows.notes import NoteRow
 
 
@@ -67,7 +67,8 @@ class Amounts(TypedDict):
     techniques: Mapping[str, int]
     """Tags by technique, the commonest first."""
     shared: Sequence[Shared]
-    """The rarest first."""
+    """The rarest first; by the index of linking, as is how many addresses have a client of its own."""
+    client_addresses: Mapping[str, int]
 
 
 class ActorPage(TypedDict):
@@ -75,7 +76,6 @@ class ActorPage(TypedDict):
 
     attacker: ListedAttacker
     told: AttackerTold | None
-    clients: Sequence[Often]
     identity: ListedIdentity | None
     members: Sequence[MemberSeen]
     campaigns: Sequence[CampaignName]

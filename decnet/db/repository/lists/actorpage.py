@@ -7,7 +7,6 @@ from decnet.db.repository.lists.amounts import AmountsMixin
 from decnet.db.repository.lists.campaigns import CampaignsMixin
 from decnet.db.repository.lists.evidence import EvidenceMixin
 from decnet.db.repository.lists.linked import LinkedMixin
-from decnet.db.repository.lists.stats import StatsMixin
 from decnet.db.repository.lists.told import ToldMixin
 from decnet.db.repository.notes import NotesMixin
 from decnet.db.repository.recorder.attackers import AttackersMixin
@@ -19,7 +18,6 @@ from decnet.db.rows.notes import SOURCE
 class ActorPageMixin(
     AlertsMixin,
     AttackersMixin,
-    StatsMixin,
     ToldMixin,
     LinkedMixin,
     CampaignsMixin,
@@ -43,7 +41,6 @@ class ActorPageMixin(
         return {
             "attacker": rows[0],
             "told": (await self.attackers_told([uuid], ignored=True)).get(uuid),
-            "clients": await self.clients_of(uuid),
             "identity": await self.get_identity(identity) if identity else None,
             "members": await self.members_seen(identity) if identity else [],
             "campaigns": (await self.campaigns_by_attacker([uuid])).get(uuid, []),

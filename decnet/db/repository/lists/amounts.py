@@ -40,6 +40,7 @@ class AmountsMixin(SqlRepository):
         async with self._read() as session:
             stories = await self._rows(session, _newest_stories(attacker_uuid))
             things = await self._things_had(session, attacker_uuid)
+            shared = await _shared(session, attacker_uuid)
             return {
                 "judged": len(stories),
                 "stages": _stages(stories),
@@ -50,7 +51,10 @@ class AmountsMixin(SqlRepository):
                 "files": await self._files(session, things),
                 "hosts": {row["value"]: int(row["sessions"]) for row in things if row["kind"] == "host"},
                 "techniques": await _techniques(session, attacker_uuid),
-                "shared": await _shared(session, attacker_uuid),
+                "shared": shared[:SHARED],
+                "client_addresses": {
+                    one["value"]: one["addresses"] for one in shared if one["family"] == "client"
+                },
             }
 
     async def _days(self, session: AsyncSession, attacker: str) -> dict[str, int]:
@@ -194,7 +198,7 @@ async def _shared(session: AsyncSession, attacker: str) -> list[Shared]:
         select(own)
         .where(own.c.addresses > 1)
         .order_by(own.c.addresses, own.c.family, own.c.value)
-        .limit(SHARED)
+        .limit(THINGS)
     )
     return [
         {"family": family, "value": value, "addresses": int(count)}
