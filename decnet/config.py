@@ -7,7 +7,6 @@ Order of precedence: flag > environment (``DECNET_…``, nested by ``__``: :mod:
 from __future__ import annotations
 
 import re
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from decnet.durations import parse_duration
 from decnet.errors import ConfigError
 from decnet.home import db_url_of, default_data_dir, packaged_rules_dir, settings_in_environment
 from decnet.publish_settings import PublishSettings
+from decnet.section import Networks
 from decnet.section import Section as _Section
 from decnet.service_settings import (
     AbuseIpdbSettings,
@@ -340,8 +340,10 @@ class IntelSettings(_Section):
     """Where files are looked for; without it `intel` in the data directory."""
     files: tuple[IntelFile, ...] = ()
     """Files elsewhere; their answers come before those of the folder, in this order."""
-    own_networks: tuple[str, ...] = ()
+    own_networks: Networks = ()
     """Your own networks and addresses: whoever comes from there is on the list `own`."""
+    documentation: bool = False
+    """Whether addresses reserved for documentation are looked up too: those of the demo are."""
     refresh_s: float = Field(30.0, gt=0)
     """Seconds between looks of an engine for files that changed."""
     max_files: int = Field(1000, ge=1)
@@ -350,16 +352,6 @@ class IntelSettings(_Section):
     """Largest file, packed and unpacked, in bytes."""
     max_entries: int = Field(2_000_000, ge=1)
     """Ranges that all files of text together may hold; a file of more is refused. 36 bytes each."""
-
-    @field_validator("own_networks")
-    @classmethod
-    def _are_networks(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        for text in texts:
-            try:
-                ip_network(text, strict=False)
-            except ValueError:
-                raise ValueError(f"{text!r} is no address and no network") from None
-        return texts
 
 
 class ConsoleSettings(_Section):
@@ -373,6 +365,12 @@ class ConsoleSettings(_Section):
     """Minutes until write mode ends by itself."""
     bell: bool = False
     """Whether a multi-actor alert rings the terminal's bell."""
+    mouse: bool = True
+    """Whether a click opens and the wheel scrolls; off, dragging selects text as in any other program."""
+    theme: Literal["terminal", "dark", "light", "contrast", "none"] = "terminal"
+    """Colours: the terminal's own sixteen, two fixed sets, one of high contrast, or none at all."""
+    saved: dict[str, str] = Field(default_factory=dict)
+    """Name to a view with its filter, sorting and columns, as `:save` writes them: `actors filter=/wget/ sort=-seen`."""
     keymap: dict[str, str] = Field(default_factory=dict)
     """Action id to key, comma separated for several."""
 

@@ -120,9 +120,9 @@ class Engine:
         self.parts = PartsHealth(self.bus, self.supervisor, self.settings, self._own_figures)
         self.notifier = self._told_others()
         self.metrics = await self._served_metrics()
-        await (
-            self.supervisor.start()
-        )  # what may be wrong with the settings was found before: nothing runs on then
+        # What may be wrong with the settings was found before: nothing runs on then.
+        await self.supervisor.start()
+        await self.parts.beat()  # what an earlier run said of its bus last would be told of this one
         self.supervisor.serve("parts-health", self.parts.run)
         if isinstance(self.bus, NatsBus) and not self.settings.bus.sensor:
             self.supervisor.serve("purge", lambda bus=self.bus: self._purge(bus))  # type: ignore[misc]

@@ -6,6 +6,7 @@ Every counter of the engine's own parts goes out here, under the names that ``wo
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -21,6 +22,8 @@ from decnet.runtime.supervisor import Supervisor
 
 LOOK_S = 0.5
 """Seconds until a part that went or came back shows in its heartbeat."""
+CONTACT_S = 10.0
+"""Seconds after the start of an engine until a bus that it never reached counts as failed."""
 FULL = 0.8
 """Fill of the stream, with evidence that nobody has read, from which on the bus is not well."""
 Own = Callable[[], dict[str, Any]]
@@ -33,6 +36,8 @@ class PartsHealth:
         self.bus, self.supervisor, self.settings, self.own = bus, supervisor, settings, own
         self.fill: float | None = None
         """Share of the stream's room in use as of the last beat, 0..1; None where nobody knows."""
+        self._begun = time.monotonic()
+        self._was_up = False
 
     async def run(self) -> None:
         """For ever: both every interval, and as soon as one of them changes."""
@@ -61,7 +66,9 @@ class PartsHealth:
         return {**self.bus.counters(), **self.own()}
 
     def _bus(self, stopped: bool) -> dict[str, Any]:
-        state = "stopped" if stopped else "ok" if self.bus.connected else "failed"
+        self._was_up |= self.bus.connected
+        lost = "failed" if self._was_up or time.monotonic() - self._begun > CONTACT_S else "starting"
+        state = "stopped" if stopped else "ok" if self.bus.connected else lost
         relay = self.supervisor.relay
         figures = {
             "url": self.settings.bus.url,

@@ -422,7 +422,9 @@ class Session:
             elif name in _TOLD:
                 self._tell(name, value, limits)
             elif name in _WORDS:
-                self.facts[name] = sorted({*self.facts.get(name, ()), *value})[:MAX_WORDS]
+                words = sorted({*self.facts.get(name, ()), *value})
+                self.dropped += max(len(words) - MAX_WORDS, 0)
+                self.facts[name] = words[:MAX_WORDS]
             else:
                 self.facts.setdefault(name, value)
 

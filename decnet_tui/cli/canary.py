@@ -83,8 +83,7 @@ async def _mint(
         raise CanaryError(f"{out} is there already")
     token = minted(kind, decky, path=path, memo=memo, at=datetime.now(UTC))
     bait = bait_of(token, settings)
-    async with changing.opened(settings) as session:
-        await changing.perform(session, MintToken(token))
+    await changing.applied(settings, MintToken(token))
     if out is not None:
         put_file(out, bait)
     if as_json:

@@ -233,12 +233,7 @@ def interval(
     from decnet_tui.cli import changing
 
     settings = common.settings_of(config, data_dir=data_dir, db=db)
-
-    async def write() -> None:
-        async with changing.opened(settings) as session:
-            await changing.perform(session, IntervalChange(name, every, settings))
-
-    common.run(write)
+    common.run(lambda: changing.applied(settings, IntervalChange(name, every, settings)))
     said = {"name": name, "mutate_interval": every}
     typer.echo(common.to_json(said) if as_json else f"{visible(name)}: {visible(every)}")
 

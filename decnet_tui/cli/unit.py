@@ -1,4 +1,4 @@
-"""``unit``: a hardened systemd unit for the engine, made for this installation.
+"""``unit``: a hardened systemd unit for the engine, or for a part of it, made for this installation.
 
 The engine reads logs, writes its own state directory and talks to sockets on this host or to the bus and
 database that the settings name; everything else is taken away. What a set-up needs beyond that (another
@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,26 @@ from decnet_tui.cli import common
 from decnet_tui.cli.sensor_option import parse_sensors
 
 _STATE = "decnet-tui"
+
+
+class Role(StrEnum):
+    """What the unit runs."""
+
+    ALL = "all"
+    """Everything on one host."""
+    SENSORS = "sensors"
+    """Reads logs beside a honeypot and ships what is in them to a bus elsewhere."""
+    ENGINE = "engine"
+    """Works on what sensors elsewhere ship (its worker `sensors` takes that in); several share one PostgreSQL."""
+
+
+_DESCRIPTION = {
+    Role.ALL: "Deception network engine (decnet-tui)",
+    Role.SENSORS: "Deception network sensor (decnet-tui)",
+    Role.ENGINE: "Deception network engine for sensors elsewhere (decnet-tui)",
+}
+_SUFFIX = {Role.ALL: "", Role.SENSORS: "-sensors", Role.ENGINE: "-engine"}
+"""Roles of one host keep to directories of their own."""
 _HARDENING = """\
 # Nothing beyond what reading logs, the state directory and sockets take
 NoNewPrivileges=yes
@@ -59,11 +80,15 @@ IPAddressAllow=localhost{networks}
 
 
 def unit(
+    role: Annotated[
+        Role, typer.Option(help="What it runs: all, sensors (beside a honeypot), engine (at the centre).")
+    ] = Role.ALL,
     sensor: Annotated[list[str] | None, typer.Option(help="KIND=PATH as for the engine. Repeatable.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="Group that may read the logs. Repeatable.")] = None,
     allow: Annotated[
         list[str] | None, typer.Option(help="Network of an external bus or database. Repeatable.")
     ] = None,
+    bus: Annotated[str | None, typer.Option(help="URL of a NATS server elsewhere, without log-in.")] = None,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
@@ -76,15 +101,26 @@ def unit(
         ),
     ] = None,
 ) -> None:
-    """Prints a systemd unit: `decnet-tui unit --sensor cowrie=PATH > /etc/systemd/system/decnet-tui.service`."""
+    """Prints a systemd unit: `decnet-tui unit --sensor cowrie=PATH > /etc/systemd/system/decnet-tui.service`.
+
+    With --role sensors or --role engine it is a part of an engine that is spread over hosts; their bus is named by --bus or
+    in the --config file, which also is where passwords belong.
+    """
     parse_sensors(sensor)
+    _check(role, sensor, bus, config)
     _keep_out(db)
-    options = [("--config", config), ("--rules", rules), ("--db", db)]
+    options = [
+        ("--config", config),
+        ("--rules", rules),
+        ("--db", db),
+        ("--bus", bus),
+        ("--workers", "sensors" if role is Role.SENSORS else None),
+    ]
     options += [("--sensor", spec) for spec in sensor or ()]
     given = [part for name, value in options if value is not None for part in (name, str(value))]
-    folder = str(data_dir.absolute()) if data_dir else f"%S/{_STATE}"
+    folder = str(data_dir.absolute()) if data_dir else f"%S/{_STATE}{_SUFFIX[role]}"
     own = [f"EnvironmentFile={_word(str(environment.absolute()))}"] if environment else []
-    typer.echo(_text(_program(), folder, given, own, group or [], allow or []), nl=False)
+    typer.echo(_text(_program(), folder, given, own, group or [], allow or [], role), nl=False)
 
 
 def _keep_out(db: str | None) -> None:
@@ -96,6 +132,24 @@ def _keep_out(db: str | None) -> None:
         )
 
 
+def _check(role: Role, sensor: list[str] | None, bus: str | None, config: Path | None) -> None:
+    """Refuses what would not do its work. Raises typer.BadParameter."""
+    if bus is not None and "@" in bus:
+        raise typer.BadParameter(
+            "a log-in in --bus would stand in the process list: write it into a --config file (bus: {user: …, password: …})"
+        )
+    if role is not Role.ALL and bus is None and config is None:
+        raise typer.BadParameter(
+            f"--role {role} works on a bus elsewhere: name it with --bus, or in a --config file"
+        )
+    if role is Role.SENSORS and not sensor and config is None:
+        raise typer.BadParameter("--role sensors reads logs: name them with --sensor, or in a --config file")
+    if role is Role.ENGINE and sensor:
+        raise typer.BadParameter(
+            "--role engine reads no logs of its own: those hosts have units of --role sensors"
+        )
+
+
 def _program() -> str:
     """The program as systemd must name it: with its whole path."""
     beside = Path(sys.executable).with_name("decnet-tui")
@@ -103,7 +157,13 @@ def _program() -> str:
 
 
 def _text(
-    program: str, folder: str, options: list[str], own: list[str], groups: list[str], networks: list[str]
+    program: str,
+    folder: str,
+    options: list[str],
+    own: list[str],
+    groups: list[str],
+    networks: list[str],
+    role: Role,
 ) -> str:
     command = " ".join(_word(part) for part in (program, "--headless", "--data-dir", folder, *options))
     in_state = folder.startswith("%S/")
@@ -114,7 +174,7 @@ def _text(
     )
     lines = [
         "[Unit]",
-        "Description=Deception network engine (decnet-tui)",
+        f"Description={_DESCRIPTION[role]}",
         "After=network.target",
         "",
         "[Service]",
@@ -128,7 +188,7 @@ def _text(
         "TimeoutStopSec=30",
         "DynamicUser=yes",
         *(
-            [f"StateDirectory={_STATE}", "StateDirectoryMode=0700"]
+            [f"StateDirectory={_STATE}{_SUFFIX[role]}", "StateDirectoryMode=0700"]
             if in_state
             else [f"ReadWritePaths={_word(folder)}"]
         ),

@@ -12,8 +12,10 @@ from decnet_tui.commands import (
     hunting,
     leaving,
     linking,
+    mouse,
     moving,
     reading,
+    saving,
     tables,
     views,
 )
@@ -21,6 +23,7 @@ from decnet_tui.commands.base import Command
 
 COMMANDS: tuple[Command, ...] = (
     *views.COMMANDS,
+    *saving.COMMANDS,
     *moving.COMMANDS,
     *finding.COMMANDS,
     *reading.COMMANDS,
@@ -32,6 +35,7 @@ COMMANDS: tuple[Command, ...] = (
     *evidence.COMMANDS,
     *alerts.COMMANDS,
     *fleet.COMMANDS,
+    *mouse.COMMANDS,
     *leaving.COMMANDS,
 )
 CHANGES = frozenset(c.id for c in COMMANDS if c.changes)

@@ -10,9 +10,9 @@ from decnet.db.rows.notes import ALERT
 from decnet_tui.actions.alerts import ResolveForm, acknowledging, reopening
 from decnet_tui.actions.forms import Form
 from decnet_tui.actions.notes import NoteForm
+from decnet_tui.commands import shown
 from decnet_tui.commands.base import Command
 from decnet_tui.model.alert_words import closed_as
-from decnet_tui.model.keys import key
 from decnet_tui.screens.alerts import AlertLine, AlertsView, label_of
 
 if TYPE_CHECKING:
@@ -51,12 +51,11 @@ def handle(verb: str, console: Context, text: str) -> None:
     """The form for the alert that is shown, or for the one whose id begins so; a resolved one is opened again."""
     view = console.view_of(AlertsView)
     wanted = text.strip()
-    if not wanted and console.view is not view:
-        console.say(f"name an alert: {verb} ID, or go to it in view {key('view.alerts')}", bad=True)
+    if (wanted or console.view is view) and not console.desk.once_loaded(
+        view, lambda: handle(verb, console, text)
+    ):
         return
-    if not console.desk.once_loaded(view, lambda: handle(verb, console, text)):
-        return
-    row = view.named(wanted) if wanted else view.chosen
+    row = view.named(wanted) if wanted else shown.alert(console)
     why = _refused(verb, row) if row is not None or not wanted else f"no alert {wanted}"
     if why or row is None:
         console.say(why, bad=bool(wanted))
@@ -65,7 +64,7 @@ def handle(verb: str, console: Context, text: str) -> None:
 
 
 def _can(verb: str, console: Context) -> bool:
-    return not _refused(verb, console.view_of(AlertsView).chosen)
+    return not _refused(verb, shown.alert(console))
 
 
 def _ids(console: Context) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from decnet.db.rows.notes import SOURCE
 from decnet_tui.actions.notes import NoteForm
+from decnet_tui.commands import shown
 from decnet_tui.commands.base import Command
 from decnet_tui.model.keys import key
 from decnet_tui.screens.actorlevel import ActorLevel
@@ -18,7 +19,6 @@ from decnet_tui.screens.evidence import CommandsLevel, RuleTagsLevel, SessionsLe
 from decnet_tui.screens.fired import FiredLevel, TagRulesLevel, TechniqueRulesLevel
 from decnet_tui.screens.levels import Level, LevelsView
 from decnet_tui.screens.playback import PlaybackLevel
-from decnet_tui.screens.rules import RulesView
 
 if TYPE_CHECKING:
     from decnet_tui.commands.context import Context
@@ -97,7 +97,7 @@ def _has_rules(console: Context) -> bool:
 
 def rule_tags(console: Context, _: str) -> None:
     """The tags that the rule under the cursor gave."""
-    row = console.view_of(RulesView).current
+    row = shown.rule(console)
     if row is None:
         console.say("there is no rule under the cursor")
         return

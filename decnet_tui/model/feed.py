@@ -23,6 +23,7 @@ from decnet.runtime.received import received
 from decnet_tui.model.event_text import LIMIT, UNNAMED, source_of, summarise
 from decnet_tui.model.figures import losses
 from decnet_tui.model.keys import key
+from decnet_tui.model.trends import Trend
 
 KNOWN_IPS = 20_000
 """Attackers whose address is remembered for events that name them by id only."""
@@ -126,6 +127,8 @@ class Feed:
         self.partings: deque[tuple[str, str]] = deque(maxlen=200)
         """Identities that are their own again, each with the one that it was part of."""
         self.alerts_open: int | None = None
+        self.trends: tuple[Trend, ...] = ()
+        """Rates of the last day by the hour, as the store has them."""
         self.mutations: dict[str, dict[str, Any]] = {}
         self.topology_ops: dict[str, dict[str, Any]] = {}
         """How operations on topologies ended, by their id."""

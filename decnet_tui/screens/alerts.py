@@ -11,6 +11,7 @@ from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.actor_names import addresses
 from decnet_tui.model.alert_page import all_lines, of_row
 from decnet_tui.model.feed import Feed, WorkerModel
+from decnet_tui.model.ids import names
 from decnet_tui.model.keys import key
 from decnet_tui.model.words import clock, span
 from decnet_tui.screens.alertlevel import AlertLevel
@@ -144,7 +145,8 @@ class AlertsView(LevelsView):
     def go_to(self, key: Any) -> bool:
         """The row of an alert, or the newest one of an identity."""
         self.home()
-        found = next((r for r in self.alerts.rows if key in (r["alert_id"], r["identity_uuid"])), None)
+        wanted = str(key).removeprefix("i-")
+        found = next((r for r in self.alerts.rows if names(wanted, r["alert_id"], r["identity_uuid"])), None)
         return found is not None and self.alerts.go_to(found["alert_id"])
 
     def named(self, text: str) -> AlertLine | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.style import Style
@@ -17,6 +18,7 @@ from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows.lists import TechniqueCount
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.coverage import Cell, Tactic, matrix
+from decnet_tui.model.days import Day, parse_day
 from decnet_tui.model.export import plain_value
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.filters import Filter, parse_filter
@@ -61,6 +63,8 @@ class MatrixLevel(Level):
         self.tactics: list[Tactic] = []
         self.column = 0
         self.choice = 0
+        self.day: Day | None = None
+        """The one day that is shown, instead of a span until now."""
         self._filter = Filter()
 
     @property
@@ -73,19 +77,35 @@ class MatrixLevel(Level):
     @property
     def since(self) -> float:
         """Epoch seconds from which tags count; 0 is all."""
+        if self.day is not None:
+            return self.day.start.timestamp()
         seconds = SPANS[self.choice][1]
         return time.time() - seconds if seconds else 0.0
 
+    @property
+    def until(self) -> float:
+        """Epoch seconds until which they count; 0 is now."""
+        return self.day.end.timestamp() if self.day is not None else 0.0
+
+    @property
+    def span(self) -> str:
+        """What is shown of the time, in a word."""
+        return self.day.label if self.day is not None else SPANS[self.choice][0]
+
     def next_span(self) -> str:
-        """Another span; its name."""
-        self.choice = (self.choice + 1) % len(SPANS)
-        self.loaded_at = 0.0
-        return SPANS[self.choice][0]
+        """Another span; its name. After a day the spans begin anew."""
+        self.choice = 0 if self.day is not None else (self.choice + 1) % len(SPANS)
+        self.day, self.loaded_at = None, 0.0
+        return self.span
+
+    def show_day(self, day: Day) -> None:
+        """One day alone."""
+        self.day, self.loaded_at = day, 0.0
 
     async def fetch(self, session: Session) -> list[TechniqueCount]:
         """Counts by technique. Raises what the store raises."""
         names = self.scope.names if self.scope is not None else None
-        return await need_store(session).technique_counts(self.since or None, names)
+        return await need_store(session).technique_counts(self.since or None, names, self.until or None)
 
     def load(self, data: Sequence[TechniqueCount]) -> None:
         """The matrix anew; the first time the cursor goes to the first tactic that was seen."""
@@ -187,7 +207,7 @@ class MatrixLevel(Level):
         if cell is None:
             return None
         names = self.scope.names if self.scope is not None else None
-        return TagsLevel(self.feed, cell.technique, cell.tactic, self.since, names)
+        return TagsLevel(self.feed, cell.technique, cell.tactic, self.since, names, self.until)
 
     # --- painting
 
@@ -281,7 +301,7 @@ class MatrixLevel(Level):
         tags = sum(c.tags for t in self.tactics for c in t.seen)
         whom = self.scope.label if self.scope is not None else "everybody"
         fresh = sum(c.new for t in self.tactics for c in t.seen)
-        left = f"{whom}, {SPANS[self.choice][0]}{f', {fresh} new' if fresh else ''}   {key('coverage.span')} span  left/right tactic"
+        left = f"{whom}, {self.span}{f', {fresh} new' if fresh else ''}   {key('coverage.span')} span  left/right tactic"
         if self.filter_text:
             left += f"  filter {self.filter_text}"
         nothing = f"nothing was tagged yet: view {key('view.workers')} shows whether the sensors read"
@@ -306,7 +326,7 @@ class MatrixLevel(Level):
         catalogue = load_catalogue()
         found = catalogue.get(cell.technique)
         last = f"last {clock(cell.last.timestamp(), 'date')}Z" if cell.last else "never seen"
-        last += f", new within {SPANS[self.choice][0]}: nobody had it before" if cell.new else ""
+        last += f", new within {self.span}: nobody had it before" if cell.new else ""
         return [
             f"{cell.technique} {cell.name}",
             f"{catalogue.tactic_name(cell.tactic)}",
@@ -334,7 +354,7 @@ def _plain(cell: Cell) -> dict[str, Any]:
 
 
 class CoverageView(LevelsView):
-    """The view; ``go_to`` takes a technique's id."""
+    """The view; ``go_to`` takes a technique's id, or a day that is to be shown alone."""
 
     name = "coverage"
     title = "Coverage"
@@ -348,6 +368,10 @@ class CoverageView(LevelsView):
         super().__init__(feed, self.matrix)
 
     def go_to(self, key: Any) -> bool:
-        """The cell of a technique."""
+        """The cell of a technique, or one day: ``yesterday``, ``2026-11-28``, ``11-28``."""
         self.home()
-        return self.matrix.find(str(key))
+        try:
+            self.matrix.show_day(parse_day(str(key), datetime.now(UTC)))
+        except ValueError:
+            return self.matrix.find(str(key))
+        return True

@@ -18,6 +18,7 @@ from decnet_tui.model.words import clock, count_short, counted, span
 from decnet_tui.screens.sections import Entry, SectionsView, heading
 from decnet_tui.widgets.states import worker_state
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, WARN, Line, fit
+from decnet_tui.widgets.trend import trend_line
 
 WORKERS, SENSORS, LETTERS, ENGINE = "workers", "sensors", "dead letters", "parts"
 MAX_LETTERS = 200
@@ -26,6 +27,7 @@ PATH_ROOM = 26
 MAX_CHANGES = 3
 """The newest rotations and truncations under a sensor; the detail has those that the sensor still tells of."""
 LOST = "lost"
+RATES = "rates"
 
 
 class WorkersView(SectionsView):
@@ -64,7 +66,28 @@ class WorkersView(SectionsView):
     def _entries(self, now: float) -> list[Entry]:
         if not self.feed.workers and not self.letters:
             return []
-        return [self._lost(), *self._sensors(), *self._parts(now), *self._workers(now), *self._letters()]
+        return [
+            self._lost(),
+            *self._sensors(),
+            *self._parts(now),
+            *self._workers(now),
+            *self._letters(),
+            *self._rates(),
+        ]
+
+    def _rates(self) -> list[Entry]:
+        """The last day by the hour."""
+        if not self.feed.trends:
+            return []
+        return [
+            heading(RATES, "the last 24 h, by the hour"),
+            *(
+                Entry(
+                    RATES, trend.name, trend_line(trend), {"rate": trend.label, "hours": list(trend.counts)}
+                )
+                for trend in self.feed.trends
+            ),
+        ]
 
     def _lost(self) -> Entry:
         """The first line answers the first question."""

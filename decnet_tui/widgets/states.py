@@ -62,8 +62,10 @@ def alert_state(state: str, verdict: str | None = None) -> Shown:
     return f"{glyph} {VERDICTS.get(verdict or '', state)}", style
 
 
-def decoy_state(state: str, *, runs: bool, pending: bool, failing: bool, mutating: bool) -> Shown:
-    """The state of a decoy."""
+def decoy_state(
+    state: str, *, runs: bool, pending: bool, failing: bool, mutating: bool, dry: bool = False
+) -> Shown:
+    """The state of a decoy; ``dry``: nothing is started for it, so that it never says that it runs."""
     g = glyphs.current()
     if mutating:
         return f"{g.busy} mutating", BAD if failing else WARN
@@ -71,6 +73,8 @@ def decoy_state(state: str, *, runs: bool, pending: bool, failing: bool, mutatin
         return f"{g.failed} {state}", BAD
     if pending:
         return f"{g.partly} pending", WARN
+    if dry:
+        return f"{g.partly} dry run", WARN
     return f"{g.on if runs else g.off} {state}", GOOD if runs else PLAIN
 
 
@@ -84,6 +88,12 @@ def token_state(state: str) -> Shown:
         "revoked": (f"{g.off} revoked", FAINT),
     }
     return known.get(state, (f"{g.unknown} {visible(state, 9)}", PLAIN))
+
+
+def ignored_state(*, expired: bool) -> Shown:
+    """The state of an entry of the ignored sources."""
+    g = glyphs.current()
+    return (f"{g.on} expired", PLAIN) if expired else (f"{g.off} ignored", WARN)
 
 
 def change_state(outcome: str) -> Shown:

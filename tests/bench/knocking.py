@@ -32,7 +32,7 @@ def address(number: int) -> str:
 
 async def ask_http(port: int, number: int, slugs: list[str]) -> bool:
     """One request, by the next of the crowd for the next token."""
-    slug, peer = slugs[number % len(slugs)], address(number // len(slugs) % PEERS)
+    slug, peer = slugs[number // PEERS % len(slugs)], address(number % PEERS)
     reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(peer, 0))
     writer.write(
         f"GET /i/{slug}/logo.png HTTP/1.1\r\nHost: files.example\r\nUser-Agent: curl/8.5.0\r\n\r\n".encode()
@@ -71,7 +71,8 @@ async def crowd(count: int, knock: Callable[[int], Awaitable[bool]]) -> tuple[fl
     async def one(left: Iterator[int]) -> None:
         nonlocal good
         for number in left:
-            good += await knock(number)
+            answered = await knock(number)
+            good += answered
 
     began = time.monotonic()
     await asyncio.gather(*(one(numbers) for _ in range(AT_ONCE)))
@@ -86,7 +87,7 @@ def ask_dns(port: int, count: int, slugs: list[str]) -> tuple[float, int]:
         sock.bind((f"127.{1 + number // 60_000}.{number // 240 % 250}.{1 + number % 240}", 0))
         sock.settimeout(5.0)
         sockets.append(sock)
-        if len(sockets) == 400:
+        if len(sockets) == 200:
             break
     packets = [bytes(DNSRecord.question(f"h{n}.{slug}.{ZONE}").pack()) for n, slug in enumerate(slugs)]
     began, good = time.monotonic(), 0

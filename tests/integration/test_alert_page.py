@@ -241,7 +241,7 @@ async def test_a_command_without_an_id_acts_on_no_hidden_alert(lite: BaseReposit
         await shows(app, pilot, "v: for and against")
         app.write.start()
         await pilot.press("1", "colon", *"ack", "enter")
-        await shows(app, pilot, "name an alert: acknowledge ID")
+        await shows(app, pilot, "there is no alert under the cursor")
         await pilot.press("colon", *"ack nonsense", "enter")
         await shows(app, pilot, "no alert nonsense")
         await pilot.press("colon", *f"ack {alert[:8]}", "enter", "y")

@@ -55,6 +55,9 @@ async def test_counts_and_what_is_behind_them(kind: str, tmp_path: Path) -> None
             row["technique_id"]: row["new"] for row in await repo.technique_counts(1500.0, {"203.0.113.2"})
         }
         assert hers == late, "what somebody else had before is not new"
+        assert [row["session_id"] for row in await repo.tags_behind("T1053", since=1000.0, until=2000.0)] == [
+            "s0"
+        ]
         day = await repo.technique_counts(since=1000.0, until=2000.0)
         assert [(row["technique_id"], row["tags"], row["new"]) for row in day] == [("T1053", 1, True)]
 

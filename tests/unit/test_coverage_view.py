@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from decnet_tui.model.feed import Feed
-from decnet_tui.screens.coverage import GRID_FROM, MatrixLevel
+from decnet_tui.screens.coverage import GRID_FROM, CoverageView, MatrixLevel
+from decnet_tui.screens.evidence import TagsLevel
 from decnet_tui.widgets import glyphs
 
 SEEN = datetime(2026, 3, 1, tzinfo=UTC)
@@ -109,3 +110,19 @@ def test_the_cell_under_the_cursor_is_whole_on_the_screen(level: MatrixLevel, ro
     for _ in range(30):
         level.move(-1, rows)
         assert level.top <= 2 * level.cursor
+
+
+def test_one_day_is_shown_alone_and_s_goes_on_to_the_spans() -> None:
+    view = CoverageView(Feed())
+    assert view.go_to("2026-11-28")
+    level = view.matrix
+    day = datetime(2026, 11, 28, tzinfo=UTC).timestamp()
+    assert (level.since, level.until, level.span) == (day, day + 86_400, "2026-11-28")
+    level.load(ROWS)
+    behind = level.below()
+    assert isinstance(behind, TagsLevel)
+    assert (behind.since, behind.until) == (day, day + 86_400)
+    assert level.next_span() == "all"
+    assert (level.since, level.until) == (0.0, 0.0)
+    assert not view.go_to("T9999")
+    assert level.day is None

@@ -9,12 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from decnet.bounds import BITES
+from decnet.config import Settings
 from decnet.sensors.files.tailer import Line
 from decnet.sensors.formats.containers import container_signals
+from decnet.sensors.formats.emits import MAX_SIGNALS, signals
 from decnet.sensors.formats.http2 import MAX_SETTINGS, http2_settings
+from decnet.sensors.formats.selftest import faults_of
+from decnet.sensors.formats.shelf import lines_of
+from decnet.sensors.formats.source import TableSource
+from decnet.sensors.formats.values import CUT
 from decnet.sensors.formats.zeekrecords import MAX_PARTS, ZeekRecords
+from decnet.sensors.session import MAX_WORDS
 from decnet.sensors.values import Refusal
 from decnet.ttp.lifters.behavioral import DockerKnobs
+from tests.tablekit import made
 
 
 @pytest.mark.parametrize(
@@ -134,3 +143,37 @@ def test_so_many_heads_are_kept() -> None:
 def test_no_line_makes_zeeks_records_fail(lines: list[str]) -> None:
     feed(ZeekRecords(), HEAD + "\n".join(lines))
     feed(ZeekRecords(), "\n".join(["#separator " + line for line in lines]))
+
+
+def test_so_many_words_of_a_line_and_of_a_session_are_signals() -> None:
+    before = BITES[CUT]
+    assert signals(" ".join(f"w{n}" for n in range(MAX_SIGNALS))) == [f"w{n}" for n in range(MAX_SIGNALS)]
+    assert BITES[CUT] == before
+    assert len(signals(" ".join(f"w{n}" for n in range(MAX_SIGNALS + 1))) or ()) == MAX_SIGNALS
+    assert BITES[CUT] == before + 1
+    assert signals("") is signals(None) is None
+    table = made("""
+format: words
+source: https://example.org/words
+detect: {has: [t, ip, said]}
+time: {field: t, as: unix}
+peer: ip
+id: [ip]
+rows: [{emit: session, signals: said}]
+sample: |
+  {"t": 1772600400, "ip": "203.0.113.9", "said": "b a"}
+  {"t": 1772600401, "ip": "203.0.113.9", "said": "a c"}
+expected: {events: [{event: session, signals: [a, b, c]}]}
+""")
+    assert faults_of(table) == []
+    lines = [
+        json.dumps({"t": 1772600400 + n, "ip": "203.0.113.9", "said": f"w{n:03}"})
+        for n in range(MAX_WORDS + 1)
+    ]
+    source = TableSource(table, Settings(), b"k")
+    (ended,) = [
+        e
+        for e in source.feed(lines_of("\n".join(lines))) + source.end_all()
+        if e.topic.endswith("session.ended")
+    ]
+    assert (len(ended.payload["signals"]), ended.payload["items_dropped"]) == (MAX_WORDS, 1)

@@ -92,6 +92,7 @@ NO_HEALTH = {
     "runtime/dbwatch.py": {"looks": "a mark of progress for the watchdog"},
     "runtime/runner.py": {"turns": "a mark of progress for the watchdog"},
     "decoys/doors.py": {"_all": "connections open now"},
+    "runtime/hours.py": {"_events": "told by hours, in the rates of the console"},
     "decoys/mail/folder.py": {"bytes": "the room that kept mails take"},
     "decoys/mail/protocol.py": {"_messages": "the mails of one connection"},
     "decoys/http/request.py": {"_fed": "the bytes of one request"},

@@ -20,6 +20,7 @@ from decnet.db.repository.lists.find import FindMixin
 from decnet.db.repository.lists.linked import LinkedMixin
 from decnet.db.repository.lists.members import MembersMixin
 from decnet.db.repository.lists.pages import PagesMixin
+from decnet.db.repository.lists.samples import SamplesMixin
 from decnet.db.repository.lists.stats import StatsMixin
 from decnet.db.repository.lists.summary import SummaryMixin
 from decnet.db.repository.lists.told import ToldMixin
@@ -32,6 +33,7 @@ from decnet.db.repository.recorder.naming import NamingMixin
 from decnet.db.repository.recorder.replay import ReplayMixin
 from decnet.db.repository.recorder.sessions import SessionsMixin
 from decnet.db.repository.runtime.due import DueMixin
+from decnet.db.repository.runtime.hours import HoursMixin
 from decnet.db.repository.runtime.names import NamesMixin
 from decnet.db.repository.runtime.owners import OwnersMixin
 from decnet.db.repository.runtime.publish import PublishMixin
@@ -57,6 +59,7 @@ class BaseRepository(
     IntelMixin,
     WorkMixin,
     PublishMixin,
+    HoursMixin,
     NamesMixin,
     OwnersMixin,
     StatesMixin,
@@ -74,6 +77,7 @@ class BaseRepository(
     JournalMixin,
     SummaryMixin,
     StatsMixin,
+    SamplesMixin,
     ToldMixin,
     LinkedMixin,
     MembersMixin,

@@ -88,6 +88,15 @@ class WorkerHeartbeat(Stored, table=True):
     ts: datetime = moment(nullable=False)
 
 
+class HourCount(Stored, table=True):
+    """What there was in one hour (whole hours since the epoch), or what a counter stood at then."""
+
+    __tablename__ = "hour_count"
+    name: str = text_key()
+    hour: int = number(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    count: int = number()
+
+
 class SensorCheckpoint(Stored, table=True):
     """How far a sensor has read."""
 

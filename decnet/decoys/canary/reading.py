@@ -100,8 +100,6 @@ def _redirections(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _of_program(name: str, words: list[str], cwd: str, known: dict[str, re.Pattern[str]]) -> Iterator[str]:
-    if name == "scp" and "-t" in words:  # the other side sends
-        return
     files = words[:-1] if name in _INTO and "-f" not in words else words
     whole = name in _ALWAYS_TREES or (name in _TREES and any(map(_WHOLE.fullmatch, words)))
     for path, pattern in known.items():

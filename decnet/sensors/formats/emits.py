@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from decnet.bounds import bit
 from decnet.events.fields import number
-from decnet.sensors.formats.values import MAX_TEXT, Underived, plain, within
+from decnet.sensors.formats.values import CUT, MAX_TEXT, Underived, plain, within
 from decnet.sensors.requests import REQUEST
 from decnet.sensors.values import MAX_NAME, MAX_URL, Data
 
@@ -122,8 +123,9 @@ MAX_SIGNALS = 16
 
 def signals(value: Any) -> list[str] | None:
     """Words with blanks between them."""
-    text = plain(value, MAX_NAME)
-    return text.split()[:MAX_SIGNALS] if text else None
+    words = (plain(value, MAX_NAME) or "").split()
+    bit(CUT, len(words) - MAX_SIGNALS)
+    return words[:MAX_SIGNALS] or None
 
 
 _SESSION: Mapping[str, Coerce] = {

@@ -82,10 +82,13 @@ class CoverageMixin(CountsMixin):
         since: Since = None,
         names: Names = None,
         limit: int = 500,
+        *,
+        until: Since = None,
     ) -> list[TagBehind]:
         """Tags of a technique (its sub-techniques included), newest first, with address, time and command."""
         where = [_TAG.c.tactic == tactic] if tactic is not None else []
         where += [as_utc(since) <= _SEEN] if since else []
+        where += [as_utc(until) > _SEEN] if until else []
         async with self._read() as session:
             kinds = (await session.execute(_kinds_of(technique))).all()
             own = [and_(_TAG.c.technique_id == of, _sub_is(sub)) for of, sub in kinds]
