@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypedDict
 
 from decnet.db.rows.actorpage import Amounts, OwnFile, OwnPlaybook, Shared
@@ -70,23 +71,33 @@ def linked_lines(told: Linked, reasons: int = REASONS) -> Iterator[str]:
         yield f"CAMPAIGN {campaign_line(one)}"
 
 
-def seen_line(told: ActorHead) -> str:
-    """When it was seen, how often, how bad that was, and what it did."""
+NEW_S = 86_400.0
+"""Seconds since an attacker was first seen during which it is new."""
+
+
+def is_new(first_seen: datetime | None, now: float) -> bool:
+    """Whether it came within a day before ``now`` (epoch seconds)."""
+    return first_seen is not None and first_seen.timestamp() >= now - NEW_S
+
+
+def seen_line(told: ActorHead, now: float) -> str:
+    """When it was seen, whether it is new, how often, and how bad that was."""
     first, last = (day(at) for at in (told["first_seen"], told["last_seen"]))
     sessions, decoys = counted(told["session_count"], "session"), counted(told["decky_count"], "decoy")
     bad = (told["severity"] or "not judged").upper()
-    did = f"  {visible(told['did'], _LONGEST)}" if told["did"] else ""
-    return f"seen {first} .. {last}  {sessions} on {decoys}  {bad}{did}"
+    new = "  NEW" if is_new(told["first_seen"], now) else ""
+    return f"seen {first} .. {last}  {sessions} on {decoys}  {bad}{new}"
 
 
 ROOM = 68
 """Characters beside a word in front of a line: with it and the gutter a line of 80 is full."""
 
 
-def amount_lines(amounts: Amounts) -> list[tuple[str, str]]:
-    """What all sessions come to, each line with its word; nothing for what there is none of."""
+def amount_lines(did: str | None, amounts: Amounts) -> list[tuple[str, str]]:
+    """What its worst session did and all come to, each line with its word; nothing for what there is none of."""
     common = amounts["client_addresses"]
     lines = [
+        ("does", visible(did or "", _LONGEST)),
         (
             "clients",
             _words([_client(name, count, common.get(name, 0)) for name, count in amounts["clients"].items()]),

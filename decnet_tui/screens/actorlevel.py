@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from decnet.db.rows.actorpage import ActorPage as Stored
@@ -145,7 +146,7 @@ class ActorLevel(PageLevel):
 
     def about(self) -> str:
         """What can be done."""
-        return f"{key('open')}: commands"
+        return f"{key('open')}: opens the line"
 
 
 def _told(page: Stored, where: Whereabouts) -> ActorPage:
@@ -166,7 +167,7 @@ def _told(page: Stored, where: Whereabouts) -> ActorPage:
 
 def _head(page: Stored, row: ActorPage, where: Whereabouts) -> list[str]:
     """The first lines: place, when and how bad, doubts; what follows scrolls."""
-    lines = [where_line(row, where.told(row["attacker_ip"])), seen_line(row)]
+    lines = [where_line(row, where.told(row["attacker_ip"])), seen_line(row, time.time())]
     if page["alerts"]:
         lines.append(f"! an open alert says: perhaps several operators (view {key('view.alerts')})")
     return lines
@@ -174,7 +175,7 @@ def _head(page: Stored, row: ActorPage, where: Whereabouts) -> list[str]:
 
 def _amounts(page: Stored) -> list[Entry]:
     """What it amounts to: lines that the cursor passes over."""
-    told = amount_lines(page["amounts"])
+    told = amount_lines(page["told"]["did"] if page["told"] else None, page["amounts"])
     return [heading(AMOUNTS, "", [(f" {word:<8} ", FAINT), (text, PLAIN)]) for word, text in told]
 
 

@@ -14,6 +14,7 @@ from decnet.db.repository import BaseRepository
 from decnet.db.repository.lists import amounts
 from decnet.ids import attacker_id, identity_id
 from decnet_tui.app import DecnetApp
+from decnet_tui.model.actor_page import NEW_S, is_new
 from decnet_tui.screens.actorlevel import ActorLevel
 from tests.consolekit import StoreSession, screen_text, shows
 from tests.dbkit import KINDS, open_repo
@@ -140,7 +141,7 @@ async def test_the_page_tells_it_in_lines_and_a_playbook_opens_its_sessions(lite
         await shows(app, pilot, "PLAYBOOKS (same commands grouped) 3")
         text = "\n".join(screen_text(app))
         for words in (
-            "clients  SSH-2.0-paramiko_4.0.0 x11  SSH-2.0-Go x1 (at 2 addresses)", "logins   6 of 12 tries let in: root/#1abc x6",
+            "seen 2026-03-01 .. 2026-03-02  12 sessions on 1 decoy  HIGH", "does     fetch+run", "clients  SSH-2.0-paramiko_4.0.0 x11  SSH-2.0-Go x1 (at 2 addresses)", "logins   6 of 12 tries let in: root/#1abc x6",
             "days     03-01 5  03-02 7", "stages   access 12  deliver 8  recon 1", "files    dc4ca971 backdoor.elf x8",
             "hosts    evil.example x8", "technq   2: T1105 2  T1059.004 1", "like     client SSH-2.0-Go at 2", "high         8",
             "fetch+run", "no script",
@@ -195,3 +196,12 @@ async def test_what_one_of_two_has_not_is_unknown_and_never_the_same(lite: BaseR
     assert rows["country"] == ("-", "-", "unknown"), "nothing and nothing are not the same"
     assert rows["sessions"] == ("12", "0", "differs")
     assert rows["T1105 Ingress Tool Transfer"] == ("yes", "no", "differs")
+
+
+@pytest.mark.parametrize(("seconds", "new"), [(NEW_S, True), (NEW_S + 1, False), (0, True)])
+def test_a_source_is_new_for_a_day(seconds: float, new: bool) -> None:
+    assert is_new(BEGAN, BEGAN.timestamp() + seconds) is new
+
+
+def test_a_source_without_a_time_is_not_new() -> None:
+    assert not is_new(None, 0.0)
