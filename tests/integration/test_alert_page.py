@@ -169,6 +169,24 @@ async def test_the_page_says_who_what_and_what_not(lite: BaseRepository) -> None
         assert words in text, words
 
 
+async def test_at_24_lines_both_sides_and_a_session_are_seen_at_once_and_g_comes_back_to_them(
+    lite: BaseRepository,
+) -> None:
+    await two_in_turn(lite)
+    app = DecnetApp(SETTINGS, session=StoreSession(lite))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await shows(app, pilot, IP)
+        await pilot.press("enter")
+        for _ in range(2):
+            await shows(app, pilot, "A (10 sessions)")
+            await shows(app, pilot, ">  A  03-01 03:10:00")
+            await pilot.press("G")
+            await shows(app, pilot, ">  B  03-10 17:11:00")
+            assert "A (10 sessions)" not in "\n".join(screen_text(app))
+            await pilot.press("g")
+
+
 async def test_tab_shows_one_side_and_the_session_under_the_cursor_opens(lite: BaseRepository) -> None:
     await two_in_turn(lite)
     app = DecnetApp(SETTINGS, session=StoreSession(lite))
