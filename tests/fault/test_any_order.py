@@ -343,6 +343,12 @@ def test_an_acknowledgement_before_the_commit_is_found(name: str, committed: boo
             machine.teardown()
 
 
+@pytest.mark.fault(
+    fault="a rule that is off and judged by all the same",
+    guard="states that are followed; the model of the state machine sees it",
+    control="itself",
+    figure="found in one session",
+)
 def test_a_rule_that_is_judged_by_although_it_is_off_is_found() -> None:
     machine = Machine()
     machine.toggle("R0001")
