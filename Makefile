@@ -80,7 +80,7 @@ lock: $(VENV)/.dev
 # Bytes from anywhere into everything that reads bytes, for some minutes; what fails is kept in tests/fuzz/corpus.
 FUZZ ?= 5000
 fuzz: $(VENV)/.dev
-	DECNET_FUZZ_EXAMPLES=$(FUZZ) $(BIN)/python -m pytest --timeout 3600 tests/fuzz $(ARGS)
+	DECNET_FUZZ_EXAMPLES=$(FUZZ) $(BIN)/python -m pytest --timeout 3600 tests/fuzz tests/fault/test_any_order.py $(ARGS)
 
 # Every part of the program with its version and hashes, as CycloneDX.
 sbom: $(VENV)/.dev

@@ -270,6 +270,12 @@ async def test_without_a_database_only_traffic_and_workers_work_and_the_others_s
 
 
 @pytest.mark.slow
+@pytest.mark.fault(
+    fault="any keys in a console that was started with --read-only",
+    guard="no command that changes is known to it",
+    control="mutant console-read-only-keeps-commands",
+    figure="random keys publish nothing and write exports alone",
+)
 async def test_read_only_random_keys_publish_nothing_and_write_nothing_but_exports(tmp_path: Path) -> None:
     dice = random.Random(5)
     (tmp_path / "db").mkdir()
