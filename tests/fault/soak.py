@@ -16,6 +16,7 @@ import shutil
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -151,7 +152,7 @@ class World:
     def _command(self, *words: str) -> None:
         done = cli(*words, "--data-dir", self.data)
         if done.returncode:
-            self.faults.append(f"{' '.join(words)}: {done.stderr.decode()[-300:]}")
+            self.faults.append(f"{' '.join(words[:2])}: {done.stderr.decode()[-300:].strip()}")
 
     @contextmanager
     def turning(self) -> Iterator[None]:
@@ -259,10 +260,12 @@ def losses(world: World, engine: Daemon) -> list[str]:
     whole, deadline = world.lines // made.LINES, time.monotonic() + WORKED_OFF_S
     while _ended(url) < whole and time.monotonic() < deadline:
         time.sleep(1.0)
+    late = whole - _ended(url)
     code = engine.stop()
     stored = rows(url, "SELECT count(*) FROM session")[0][0]
     letters = rows(url, "SELECT worker, reason FROM dead_letter")
     found = [f"the engine ended with {code}"] if code else []
+    found += [f"{late} of {whole} sessions not worked off {WORKED_OFF_S:g} s later"] if late > 0 else []
     found += [f"{stored} sessions are stored of {wanted}"] if stored != wanted else []
     found += [f"{len(letters)} dead letters, the first: {letters[0]}"] if letters else []
     found += ["a traceback in its log"] if "Traceback" in engine.said() else []
@@ -290,7 +293,9 @@ def run(minutes: float, rate: float, out: Path) -> int:
     lines = [title, ", ".join(f"{number} {what}" for what, number in world.did.items())]
     lines += [verdict.text() for verdict in found]
     flat = all(verdict.flat for verdict in found)
-    lines += [f"wrong: {fault}" for fault in wrong] or ["nothing lost, no dead letter, no fault"]
+    lines += [f"wrong: {fault} ({times} times)" for fault, times in Counter(wrong).items()] or [
+        "nothing lost, no dead letter, no fault"
+    ]
     lines.append(f"verdict: {'flat' if flat else 'NOT FLAT'}{', and something is wrong' if wrong else ''}")
     (out / "soak.svg").write_text(drawing(title, found), "utf-8")
     (out / "verdict.txt").write_text("\n".join(lines) + "\n", "utf-8")
