@@ -35,7 +35,7 @@ MADE = {"commands.md"}
 _BLOCK = re.compile(r"(?ms)^( *)```(\w+)\n(.*?)^\1```")
 _MAKES = "makes an environment and takes minutes; CI runs it"
 _ROOT_ONLY = "changes the packet filter of the host"
-_DAEMON = "runs until it is stopped; the demo that has filled the data directory here is one of these lines"
+_DAEMON = "is a daemon or the console, which runs until it is stopped; the demo that has filled the directory here is one of these"
 _ENGINE = "asks a running engine"
 _THEIRS = "names a file of the reader's"
 _TOKEN = "names a token that was minted before; tests/integration/test_canary_cli.py mints and places one"
@@ -43,7 +43,7 @@ NOT_RUN = {
     "make ": _MAKES,
     "nft ": _ROOT_ONLY,
     "nats-server ": "a server of the reader's; tests/integration/test_bus_users.py starts one on such a file",
-    "decnet-tui --headless ": _DAEMON,
+    "decnet-tui --": _DAEMON,
     "decnet-tui": "is the console; tests/acceptance/test_console_pty.py runs it in a terminal",
     "decnet-tui watch ": "follows a running engine until it is interrupted; tests/integration/test_cli.py",
     "decnet-tui replay ": f"{_ENGINE}; tests/integration/test_cli.py replays a log",
@@ -56,9 +56,12 @@ NOT_RUN = {
     "decnet-tui bus config ": f"{_THEIRS} (a certificate); tests/unit/test_bus_config.py writes one",
 }
 """Beginning of a line (all of it where it ends without a blank and nothing follows) → why it is not run."""
-NEEDS = {"decnet-tui canary mint ": ("DECNET_DECOYS__CANARY_HTTP__BASE_URL", "http://files.example")}
-"""Settings that the page tells of elsewhere, as variables."""
-FAILS_RIGHTLY = {"decnet-tui doctor", "decnet-tui workers"}
+NEEDS = {
+    "decnet-tui canary mint ": ("DECNET_DECOYS__CANARY_HTTP__BASE_URL", "http://files.example"),
+    "decnet-tui fleet apply ": ("XDG_STATE_HOME", "elsewhere"),
+}
+"""Settings that the page tells of elsewhere, as variables; a data directory in which the demo's fleet is not."""
+FAILS_RIGHTLY = {"decnet-tui doctor", "decnet-tui workers", "decnet-tui status"}
 """Tell with exit code 1 that no engine runs here."""
 
 

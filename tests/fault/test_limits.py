@@ -127,6 +127,12 @@ def test_a_user_without_a_home_is_told_to_name_a_directory(words: list[str]) -> 
     assert "--data-dir" in line
 
 
+@pytest.mark.fault(
+    fault="no HOME, with a data directory that is named",
+    guard="the cache is done without; a ~ is refused",
+    control="itself",
+    figure="works; exit 2 for a ~",
+)
 def test_a_user_without_a_home_works_in_a_directory(tmp_path: Path) -> None:
     env = {k: v for k, v in surroundings().items() if not k.startswith("XDG_")}
     homeless = (sys.executable, "-c", HOMELESS)
@@ -220,6 +226,12 @@ def test_a_host_without_proc_is_enough(tmp_path: Path) -> None:
     assert len(listed("sessions", data)) == len(told.sessions)
 
 
+@pytest.mark.fault(
+    fault="a database file that cannot be opened",
+    guard="the place is looked at, since SQLite does not say why",
+    control="mutant db-shut-file-without-a-reason",
+    figure="named with the reason",
+)
 def test_a_file_that_sqlite_cannot_open_is_named_with_the_reason(tmp_path: Path) -> None:
     import sqlite3
 

@@ -277,6 +277,12 @@ def test_no_secret_stands_anywhere_but_where_it_is_kept(searched: Searched) -> N
     assert finder.in_files(searched.folder, KEPT) == {}
 
 
+@pytest.mark.fault(
+    fault="a search for secrets that finds nothing because nothing was there",
+    guard="what was searched is looked at itself",
+    control="itself",
+    figure="arguments, spans, tables, answers, exports, a screen and a log of each",
+)
 def test_the_search_looked_at_something(searched: Searched) -> None:
     """Else it would say nothing."""
     said = searched.said

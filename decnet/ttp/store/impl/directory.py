@@ -119,10 +119,10 @@ class RuleDirectory:
         return holder is None or holder.file != seen.rule.file, seen.rule.file
 
     def _orphans(self, seen: dict[str, Seen], rules: dict[str, CompiledRule]) -> dict[str, CompiledRule]:
-        """Last good rules of files that now claim an id of another file."""
-        lost = [name for name, s in seen.items() if s.rule and rules[s.rule.rule_id].file != s.rule.file]
-        before = (self._seen.get(name) for name in lost)
-        return {s.rule.rule_id: s.rule for s in before if s is not None and s.rule is not None}
+        """Rules in force of files that now claim an id of another file, for as long as they do."""
+        found = (s.rule for s in seen.values() if s.rule is not None)
+        lost = {rule.file for rule in found if rules[rule.rule_id].file != rule.file}
+        return {rule_id: rule for rule_id, rule in self.by_id.items() if rule.file in lost}
 
     def _read(self, path: Path) -> Seen | None:
         """What a file holds now; None when it is gone after all."""
