@@ -199,7 +199,9 @@ def run(place: World, count: int) -> Run:
         )
         send(place.url, [b'PUB decky.\xff\x9b2J.traffic 14\r\n{"payload":{}}\r\n'])
         look_around(hand, GLANCE)
-        place_in = len(screen.raw)  # what stands still is painted once: it may be there before one looks for it
+        place_in = len(
+            screen.raw
+        )  # what stands still is painted once: it may be there before one looks for it
         hand.resize(160, 48)
         hand.press("1", limit=0.5)
         full = f"ring {count + 3}/".encode()
