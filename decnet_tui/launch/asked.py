@@ -107,4 +107,5 @@ class Asked:
         finally:
             if process.returncode is None:
                 process.kill()
+                await process.communicate()
         return out.decode(errors="replace").splitlines()

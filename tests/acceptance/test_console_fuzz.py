@@ -187,7 +187,7 @@ def run(place: World, count: int) -> Run:
         before = termios.tcgetattr(screen.child.child_fd)
         hand = Hand(screen)
         hand.until(b" LIVE ", START_S)
-        hand.press("1", "\\")
+        hand.press("1", "/", ">", "enter")
         beat = {"v": 1, "payload": {"worker": "mutator", "state": "ok"}}
         publish(
             place.url,
@@ -199,9 +199,13 @@ def run(place: World, count: int) -> Run:
         )
         send(place.url, [b'PUB decky.\xff\x9b2J.traffic 14\r\n{"payload":{}}\r\n'])
         look_around(hand, GLANCE)
+        place_in = len(
+            screen.raw
+        )  # what stands still is painted once: it may be there before one looks for it
         hand.resize(160, 48)
-        hand.press("1", "\\", limit=0.5)
-        hand.until(f"ring {count + 3}/".encode(), START_S)
+        hand.press("1", limit=0.5)
+        full = f"ring {count + 3}/".encode()
+        hand.until(lambda: full in plain(screen.raw[place_in:]), START_S)
         page_up(hand, count)
         look_around(hand, LOOK)
         find_things(hand)

@@ -16,6 +16,7 @@ from decnet.mutator.fleet import load_fleet
 from decnet.mutator.rows import Tools, apply_fleet
 from decnet_tui.app import DecnetApp
 from decnet_tui.screens import VIEWS
+from decnet_tui.screens.fleet import FleetView
 from decnet_tui.screens.found import MAX_ROWS, FoundView
 from decnet_tui.screens.ignored import IgnoredView
 from decnet_tui.screens.loading import Loader
@@ -307,16 +308,13 @@ async def test_a_decoy_of_a_dry_run_never_says_that_it_runs(repo: BaseRepository
     )
     tools = Tools.of(Settings())
     await apply_fleet(repo, load_fleet(tmp_path / "fleet.yaml", tools.catalogue, tools.defaults), tools)
-    (row,) = await repo.deckies()
     app = app_on(repo, tmp_path)
     async with app.run_test(size=(80, 24)) as pilot:
         await ready(app, pilot)
         await pilot.press("5")
         await shows(app, pilot, "pending")
-        fleet = app.views["fleet"]
-        fleet.load(
-            ([{**row, "observed": ["http"], "pending": False, "state": "running", "hits": 0, "live": 0}], [])
-        )  # type: ignore[arg-type]
+        fleet = app.view_of(FleetView)
+        fleet.fill([{**fleet.rows[0], "observed": ["http"], "pending": False, "state": "running"}])
         app.repaint()
         text = "\n".join(screen_text(app))
         assert "~ dry run" in text
