@@ -11,7 +11,7 @@ PLACES = {
     "suricata_eve": "suricata/log/eve.json", "p0f": "p0f/log/p0f.json", "fatt": "fatt/log/fatt.log", "dionaea": "dionaea/log/dionaea.json",
     "heralding": "heralding/log/auth.csv", "adbhoney": "adbhoney/log/adbhoney.json", "elasticpot": "elasticpot/log/elasticpot.json",
     "redishoneypot": "redishoneypot/log/redishoneypot.log", "beelzebub": "beelzebub/log/beelzebub.json", "conpot": "conpot/log/conpot_default.json",
-    "sentrypeer": "sentrypeer/log/sentrypeer.json", "honeytrap": "honeytrap/log/attackers.json", "zeek": "zeek/log/ssh.log", "zeek_tsv": "zeek/log/http.log",
+    "sentrypeer": "sentrypeer/log/sentrypeer.json", "honeytrap": "honeytrap/log/attackers.json", "zeek": "zeek/log/ssh.log", "zeek_tsv": "zeek2/log/http.log",
     "mailoney": "mailoney/log/commands.log", "mailoney_text": "mail2/log/commands.log", "ciscoasa": "ciscoasa/log/ciscoasa.log",
 }  # fmt: skip
 """Where each log lies below T-Pot's top."""
