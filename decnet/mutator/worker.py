@@ -160,7 +160,8 @@ class MutatorWorker(Worker):
         while True:
             mark = self.service.repo.written.mark
             self._counts = await _whole(tend(self.service), "mutator:look")
-            await _whole(count_anew(self.service), "mutator:clock")
+            if self._counts["deckies"]:
+                await _whole(count_anew(self.service), "mutator:clock")
             self._note_deployment(bool(await self.service.repo.topologies()))
             if self._counts["pending"]:
                 self.ring()

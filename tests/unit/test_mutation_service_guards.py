@@ -741,7 +741,7 @@ async def test_an_attacker_at_work_holds_the_clock_back(
 async def test_a_request_for_a_decky_that_another_engine_has_waits_for_its_lease_and_then_says_so(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert await lab.repo.decky_claim("web", "other", 1e6, lab.two.site)
+    assert await lab.repo.decky_claim("web", "other", 60_000.0, lab.two.site)
     pauses: list[float] = []
 
     async def pause(seconds: float) -> None:

@@ -154,7 +154,13 @@ async def test_without_a_fleet_nothing_is_looked_at_until_a_row_is_written(
         looks.append(now() - 1000)
         return {"deckies": len(stub.rows), "pending": 0, "failing": 0, "reason": ""}
 
+    counted: list[float] = []
+
+    async def count_anew(_: object) -> None:
+        counted.append(now() - 1000)
+
     monkeypatch.setattr(worker_module, "tend", tend)
+    monkeypatch.setattr(worker_module, "count_anew", count_anew)
     task = asyncio.create_task(worker._tend())
     await asyncio.sleep(100)
     stub.rows = [{"name": "web"}]
@@ -162,6 +168,7 @@ async def test_without_a_fleet_nothing_is_looked_at_until_a_row_is_written(
     await asyncio.sleep(15)
     task.cancel()
     assert looks == [0.0, 100.0, 107.0, 114.0]
+    assert counted == [100.0, 107.0, 114.0], "without a fleet there is no schedule"
 
 
 async def test_the_first_lane_serves_operators_only_and_the_others_give_way(
