@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decnet.db.repository.attribution.alertpage import AlertPageMixin
 from decnet.db.repository.attribution.alerts import AlertsMixin
 from decnet.db.repository.attribution.linking import LinkingMixin
 from decnet.db.repository.attribution.states import StatesMixin
@@ -12,6 +13,7 @@ from decnet.db.repository.fleet import FleetMixin
 from decnet.db.repository.ignored import IgnoredMixin
 from decnet.db.repository.intel import IntelMixin
 from decnet.db.repository.journal import JournalMixin
+from decnet.db.repository.lists.actorpage import ActorPageMixin
 from decnet.db.repository.lists.campaigns import CampaignsMixin
 from decnet.db.repository.lists.coverage import CoverageMixin
 from decnet.db.repository.lists.find import FindMixin
@@ -22,6 +24,8 @@ from decnet.db.repository.lists.samples import SamplesMixin
 from decnet.db.repository.lists.stats import StatsMixin
 from decnet.db.repository.lists.summary import SummaryMixin
 from decnet.db.repository.lists.told import ToldMixin
+from decnet.db.repository.lists.uses import UsesMixin
+from decnet.db.repository.notes import NotesMixin
 from decnet.db.repository.owndecoys import OwnDecoysMixin
 from decnet.db.repository.recorder.attackers import AttackersMixin
 from decnet.db.repository.recorder.facts import FactsMixin
@@ -46,6 +50,7 @@ from decnet.db.repository.ttp.windows import WindowsMixin
 class BaseRepository(
     FleetMixin,
     FindMixin,
+    ActorPageMixin,
     CoverageMixin,
     RetentionMixin,
     DueMixin,
@@ -59,6 +64,7 @@ class BaseRepository(
     OwnersMixin,
     StatesMixin,
     AlertsMixin,
+    AlertPageMixin,
     AttackersMixin,
     ReplayMixin,
     LinkingMixin,
@@ -81,6 +87,8 @@ class BaseRepository(
     StoriesMixin,
     BehaveMixin,
     CanaryMixin,
+    NotesMixin,
+    UsesMixin,
     BaitsMixin,
     OwnDecoysMixin,
 ):

@@ -174,6 +174,8 @@ class TechniqueCount(TypedDict):
     tags: int
     actors: int
     last: datetime | None
+    new: bool
+    """Whether nobody had it before the span that is asked for; false without one."""
 
 
 class TagBehind(TypedDict):
@@ -237,6 +239,13 @@ class SessionWorthReading(TypedDict):
     """Whether it had a hash, a host, a key or a playbook that was never seen before, by event time."""
     alike: int
     """Sessions since then with its playbook; 1 without one."""
+
+
+class RuleUse(TypedDict):
+    """How often a rule gave a tag lately, and when last; ``last_seen`` is when the attacker did it."""
+
+    recent: int
+    last_seen: datetime | None
 
 
 class ListedSample(TypedDict):
