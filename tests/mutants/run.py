@@ -32,7 +32,17 @@ from tests.mutants.table import FOLDER, ROOT, Mutant, load
 
 LIMIT_S = 240.0
 WANTED = 0.9
-PARTS = ("decnet", "decnet_tui", "rules", "tests", "pyproject.toml", "README.md", "Makefile", "requirements")
+PARTS = (
+    "decnet",
+    "decnet_tui",
+    "docs",
+    "rules",
+    "tests",
+    "pyproject.toml",
+    "README.md",
+    "Makefile",
+    "requirements",
+)
 LIBRARIES = (
     "pytest", "pytest_asyncio", "pytest_timeout", "hypothesis", "sqlalchemy.ext.asyncio", "sqlmodel", "aiosqlite",
     "asyncpg", "alembic.command", "pydantic_settings", "msgspec", "yaml", "re2", "nats", "nats.js", "structlog",
