@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Where it is set, every program that a test starts compiles the whole source anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check bench mutants schemas docs screenshots lock format clean
+.PHONY: run test check bench mutants schemas docs screenshots lock format fuzz sbom audit wheel clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed" if sys.version_info < (3, 11) else 0)'
@@ -68,6 +68,23 @@ EXTRAS := --extra postgres --extra otel --extra stix --group build
 lock: $(VENV)/.dev
 	$(UV) pyproject.toml $(EXTRAS) -o requirements/run.txt
 	$(UV) pyproject.toml $(EXTRAS) --group dev -o requirements/dev.txt
+
+# Bytes from anywhere into everything that reads bytes, for some minutes; what fails is kept in tests/fuzz/corpus.
+FUZZ ?= 5000
+fuzz: $(VENV)/.dev
+	DECNET_FUZZ_EXAMPLES=$(FUZZ) $(BIN)/python -m pytest --timeout 3600 tests/fuzz $(ARGS)
+
+# Every part of the program with its version and hashes, as CycloneDX.
+sbom: $(VENV)/.dev
+	$(BIN)/python -m tests.supply.sbom dist/sbom.cdx.json
+
+# Known faults of the parts, where their list can be reached.
+audit: $(VENV)/.dev
+	$(BIN)/python -m tests.supply.audit
+
+# The default tests against the built and installed wheel.
+wheel: $(VENV)/.dev
+	$(BIN)/python -m tests.supply.wheel dist -m "not slow and not bench" $(SPREAD) $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

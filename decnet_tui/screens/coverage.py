@@ -20,6 +20,7 @@ from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.coverage import Cell, Tactic, matrix
 from decnet_tui.model.days import Day, parse_day
 from decnet_tui.model.export import plain_value
+from decnet_tui.model.external import externals
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.filters import Filter, parse_filter
 from decnet_tui.model.keys import key
@@ -66,6 +67,8 @@ class MatrixLevel(Level):
         self.day: Day | None = None
         """The one day that is shown, instead of a span until now."""
         self._filter = Filter()
+        self._external: dict[str, list[str]] | None = None
+        """Rules that nothing of ours feeds, by technique; asked for once."""
 
     @property
     def has_cursor(self) -> bool:  # type: ignore[override]
@@ -105,7 +108,10 @@ class MatrixLevel(Level):
     async def fetch(self, session: Session) -> list[TechniqueCount]:
         """Counts by technique. Raises what the store raises."""
         names = self.scope.names if self.scope is not None else None
-        return await need_store(session).technique_counts(self.since or None, names, self.until or None)
+        store = need_store(session)
+        if self._external is None:
+            self._external = externals(await store.rules_external())
+        return await store.technique_counts(self.since or None, names, self.until or None)
 
     def load(self, data: Sequence[TechniqueCount]) -> None:
         """The matrix anew; the first time the cursor goes to the first tactic that was seen."""
@@ -332,6 +338,10 @@ class MatrixLevel(Level):
             f"{catalogue.tactic_name(cell.tactic)}",
             f"{counted(cell.tags, 'tag')} of {counted(cell.actors, 'source')}, {last}",
             found.url if found else "",
+            *(
+                f"without a producer of ours: {line}"
+                for line in (self._external or {}).get(cell.technique, ())
+            ),
         ]
 
     def record(self) -> dict[str, Any]:

@@ -258,6 +258,27 @@ async def test_from_a_technique_to_a_tags_rule_and_from_a_rule_to_its_tags(ruled
         await shows(app, pilot, "R0001 has given no tag yet", "Esc goes back")
 
 
+async def test_coverage_says_which_rules_nothing_of_ours_feeds(ruled: BaseRepository) -> None:
+    from decnet.home import packaged_rules_dir
+
+    path = packaged_rules_dir() / "L0706_jarm_c2.yaml"
+    text = {"version": 1, "name": "jarm_c2", "yaml": path.read_text(), "file": path.name, "error": None}
+    await ruled.upsert_rule_definitions({"L0706": text})  # type: ignore[dict-item]
+    assert [row["rule_id"] for row in await ruled.rules_external()] == ["L0706"]
+    app = ruled_app(ruled)
+    async with app.run_test(size=(160, 48)) as pilot:
+        await pilot.press("7")
+        await shows(app, pilot, "3 techniques  3 tags")
+        app.open_in("coverage", "T1583")
+        await pilot.press("v")
+        await shows(
+            app,
+            pilot,
+            "T1583 Acquire Infrastructure",
+            "without a producer of ours: L0706 jarm_c2: A JARM is taken",
+        )
+
+
 async def test_esc_goes_back_by_the_levels_that_were_seen(ruled: BaseRepository) -> None:
     app = ruled_app(ruled)
     async with app.run_test(size=(80, 24)) as pilot:

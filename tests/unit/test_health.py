@@ -7,12 +7,15 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from decnet.bus.memory import MemoryBus
 from decnet.bus.publish import publish_failures, publish_safely
+from decnet.config import load_settings
 from decnet.runtime.health import WorkerStats, health_payload, status_of
+from decnet.runtime.parts import PartsHealth
 
 NOW = 1_000_000.0
 
@@ -111,3 +114,12 @@ def test_a_dead_process_of_this_host_is_stale_at_once_and_one_of_another_host_wh
     assert status_of(beat("stopped", pid=ended.pid), NOW, 10.0) == "stopped"
     assert socket.gethostname() != "elsewhere"
     assert status_of(beat(pid=ended.pid, host="elsewhere"), NOW, 10.0) == "ok"
+
+
+def test_the_log_in_of_a_bus_stands_in_no_heartbeat() -> None:
+    """It goes into the database, onto the bus and onto screens."""
+    bus = MemoryBus()
+    relay = SimpleNamespace(backlog=0, refused=0)
+    settings = load_settings(bus={"url": "nats://engine:s3cret@127.0.0.1:9"})
+    parts = PartsHealth(bus, SimpleNamespace(relay=relay), settings, dict)  # type: ignore[arg-type]
+    assert parts._bus(stopped=False)["url"] == "nats://127.0.0.1:9"
