@@ -329,7 +329,7 @@ async def test_keys_pressed_while_the_store_is_read_come_afterwards_in_order(
 CHANGING = {
     "write", "rule.disable", "rule.enable", "rule.clip", "worker.control", "letter.retry", "undo", "source.ignore",
     "rule.backfill", "alert.ack", "alert.resolve", "alert.note", "source.note", "decky.mutate", "decky.interval",
-    "identity.link", "identity.unlink", "identity.unsay",
+    "identity.link", "identity.unlink", "identity.unsay", "source.notice",
 }  # fmt: skip
 """All that alters rules, fleet, workers, alerts, letters or sources."""
 
@@ -923,7 +923,9 @@ async def test_a_back_fill_says_how_it_ended_and_leaves_no_process(monkeypatch: 
     change = Backfill("R0001", "7d", store_options(settings), settings.db)
     await change.send(FakeSession())
     where = ("--data-dir", str(settings.data_dir), "--rules", str(settings.rules))
-    assert commands[0][3:] == ("backfill", "--json", "--since", "7d", "--rule", "R0001", *where)
+    assert commands[0][3:] == (
+        "backfill", "--json", "--journalled", "--since", "7d", "--rule", "R0001", *where,
+    ), "the console writes the row of the journal"  # fmt: skip
     outcome = change.reported(Feed(), NOW)
     assert outcome is not None
     assert outcome.detail == "3 events judged, 2 new tags, 1 superseded, 4 replaced"

@@ -442,8 +442,11 @@ def test_a_note_has_words(text: str) -> None:
 
 def test_a_source_is_named_and_ends_when_it_was_said() -> None:
     form = IgnoreForm(" 192.0.2.0/24 ")
-    assert form.change(NOW).after() == {"ignored": True, "expires_at": None, "reason": None}
+    week = NOW + 7 * 86_400
+    assert form.change(NOW).after() == {"ignored": True, "expires_at": week, "reason": None}, "not for ever"
     assert form.change(NOW).source == "192.0.2.0/24"
+    form.set("for", "forever")
+    assert form.change(NOW).expires_at is None
     form.set("for", "1h")
     assert form.change(NOW).expires_at == NOW + 3600
     form.set("for", "0s")
