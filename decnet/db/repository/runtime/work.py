@@ -21,7 +21,7 @@ from decnet.ids import letter_key
 from decnet.turns import in_turns
 
 _OUTBOX, _DEAD, _FAILURE = table("outbox"), table("dead_letter"), table("failure_count")
-FAR_S = 120.0
+FAR_S = 900.0
 """Seconds by which the leases of one name may differ, from engine to engine of one database."""
 _LEASE, _BEAT, _CHECKPOINT = table("lease"), table("worker_heartbeat"), table("sensor_checkpoint")
 
