@@ -13,6 +13,7 @@ from decnet_tui.commands import (
     linking,
     moving,
     reading,
+    since,
     tables,
     views,
 )
@@ -23,6 +24,7 @@ COMMANDS: tuple[Command, ...] = (
     *moving.COMMANDS,
     *finding.COMMANDS,
     *reading.COMMANDS,
+    *since.COMMANDS,
     *tables.COMMANDS,
     *changing.COMMANDS,
     *hunting.COMMANDS,

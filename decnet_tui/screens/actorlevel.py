@@ -17,8 +17,8 @@ from decnet_tui.model.places import country_text, network_text, placed
 from decnet_tui.model.scope import Scope, scope_of
 from decnet_tui.model.words import addresses_text, counted, day, lasted
 from decnet_tui.screens.base import View
-from decnet_tui.screens.evidence import CommandsLevel
 from decnet_tui.screens.pages import PageLevel
+from decnet_tui.screens.session import CommandsLevel
 
 if TYPE_CHECKING:
     from decnet_tui.model.whereabouts import Whereabouts

@@ -16,8 +16,8 @@ from decnet_tui.model.keys import key
 from decnet_tui.model.scope import Scope, scope_of
 from decnet_tui.model.words import addresses_text, clock, counted, lasted
 from decnet_tui.screens.base import TIME_WIDTHS, View
-from decnet_tui.screens.evidence import CommandsLevel
 from decnet_tui.screens.levels import LevelsView, TableLevel, left_out
+from decnet_tui.screens.session import CommandsLevel
 from decnet_tui.screens.table import Column, WordsColumn
 from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.states import alert_state

@@ -17,8 +17,9 @@ from decnet.db.repository.lists.find import FindMixin
 from decnet.db.repository.lists.linked import LinkedMixin
 from decnet.db.repository.lists.members import MembersMixin
 from decnet.db.repository.lists.pages import PagesMixin
+from decnet.db.repository.lists.session import SessionMixin
+from decnet.db.repository.lists.since import SinceMixin
 from decnet.db.repository.lists.stats import StatsMixin
-from decnet.db.repository.lists.summary import SummaryMixin
 from decnet.db.repository.lists.told import ToldMixin
 from decnet.db.repository.recorder.attackers import AttackersMixin
 from decnet.db.repository.recorder.facts import FactsMixin
@@ -39,6 +40,8 @@ from decnet.db.repository.ttp.windows import WindowsMixin
 
 
 class BaseRepository(
+    SinceMixin,
+    SessionMixin,
     FleetMixin,
     FindMixin,
     CoverageMixin,
@@ -62,7 +65,6 @@ class BaseRepository(
     RulesMixin,
     PagesMixin,
     JournalMixin,
-    SummaryMixin,
     StatsMixin,
     ToldMixin,
     LinkedMixin,
