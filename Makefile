@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 JOBS ?= 3
 SPREAD := -n $(JOBS) --dist worksteal
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Where it is set, every program that a test starts compiles the whole source anew.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check bench mutants schemas screenshots lock format clean
+.PHONY: run test check bench mutants schemas docs screenshots lock format clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed" if sys.version_info < (3, 11) else 0)'
@@ -44,10 +46,15 @@ bench: $(VENV)/.dev
 mutants: $(VENV)/.dev
 	$(BIN)/python -m tests.mutants.run $(ARGS)
 
-# The JSON Schemas that ship with the package, from the records in decnet/events, and what decnet/db/schema says of tables.
+# What is generated from the code and shipped: schemas of events and rules, what decnet/db/schema says of tables.
 schemas: $(VENV)/.dev
 	$(BIN)/python -m decnet.events.schema
 	$(BIN)/python -m decnet.db.describe
+	$(BIN)/python -m decnet.ttp.rule_schema
+
+# Reference pages and the picture of the architecture, from the code.
+docs: $(VENV)/.dev
+	$(BIN)/python -m tests.docs.make
 
 screenshots: $(VENV)/.dev
 	$(BIN)/decnet-tui screenshots --out screenshots

@@ -7,7 +7,6 @@ Order of precedence: flag > environment (``DECNET_…``, nested by ``__``: :mod:
 from __future__ import annotations
 
 import re
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +18,8 @@ from decnet.documents import Document
 from decnet.durations import parse_duration
 from decnet.errors import ConfigError
 from decnet.home import db_url_of, default_data_dir, packaged_rules_dir, settings_in_environment
+from decnet.publish_settings import PublishSettings
+from decnet.section import Networks
 from decnet.section import Section as _Section
 from decnet.service_settings import (
     AbuseIpdbSettings,
@@ -110,7 +111,7 @@ class RuntimeSettings(_Section):
     restart_backoff_s: float = Field(1.0, gt=0)
     """First pause before a failed worker is started again; doubles up to a minute."""
     lease_s: float = Field(15.0, gt=0)
-    """Seconds a lease lives without renewal."""
+    """Seconds a lease lives without renewal; about the same on all engines of one database."""
     outbox_batch: int = Field(500, ge=1)
     """Outbox rows relayed at once."""
     poll_interval_s: float = Field(60.0, gt=0)
@@ -133,6 +134,9 @@ class CredentialSettings(_Section):
 
     keep_clear: bool = False
     """Keep the clear text of captured secrets, from now on; without it only their keyed hash is kept anywhere."""
+    key_file: Path | None = None
+    """File with the key (32 random bytes or more) that secrets are hashed with, the same on all hosts whose log-ins are to be
+    compared; without it each data directory has a key of its own. Hashes that are stored stay as they are."""
 
 
 class SensorSettings(_Section):
@@ -336,8 +340,10 @@ class IntelSettings(_Section):
     """Where files are looked for; without it `intel` in the data directory."""
     files: tuple[IntelFile, ...] = ()
     """Files elsewhere; their answers come before those of the folder, in this order."""
-    own_networks: tuple[str, ...] = ()
+    own_networks: Networks = ()
     """Your own networks and addresses: whoever comes from there is on the list `own`."""
+    documentation: bool = False
+    """Whether addresses reserved for documentation are looked up too: those of the demo are."""
     refresh_s: float = Field(30.0, gt=0)
     """Seconds between looks of an engine for files that changed."""
     max_files: int = Field(1000, ge=1)
@@ -346,16 +352,6 @@ class IntelSettings(_Section):
     """Largest file, packed and unpacked, in bytes."""
     max_entries: int = Field(2_000_000, ge=1)
     """Ranges that all files of text together may hold; a file of more is refused. 36 bytes each."""
-
-    @field_validator("own_networks")
-    @classmethod
-    def _are_networks(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        for text in texts:
-            try:
-                ip_network(text, strict=False)
-            except ValueError:
-                raise ValueError(f"{text!r} is no address and no network") from None
-        return texts
 
 
 class ConsoleSettings(_Section):
@@ -369,24 +365,52 @@ class ConsoleSettings(_Section):
     """Minutes until write mode ends by itself."""
     bell: bool = False
     """Whether a multi-actor alert rings the terminal's bell."""
+    mouse: bool = True
+    """Whether a click opens and the wheel scrolls; off, dragging selects text as in any other program."""
+    theme: Literal["terminal", "dark", "light", "contrast", "none"] = "terminal"
+    """Colours: the terminal's own sixteen, two fixed sets, one of high contrast, or none at all."""
+    saved: dict[str, str] = Field(default_factory=dict)
+    """Name to a view with its filter, sorting and columns, as `:save` writes them: `actors filter=/wget/ sort=-seen`."""
     keymap: dict[str, str] = Field(default_factory=dict)
     """Action id to key, comma separated for several."""
 
 
 class TelemetrySettings(_Section):
-    """Tracing; needs the extra `otel`."""
+    """Traces and metrics over OTLP; needs the extra `otel`."""
 
     traces: bool = False
     """Export spans over OTLP/HTTP."""
     endpoint: str | None = None
-    """Where to; without it the exporter's own variables and default count."""
+    """Where spans go to; without it the exporter's own variables and default count."""
+    metrics: bool = False
+    """Export metrics over OTLP/HTTP."""
+    metrics_endpoint: str | None = None
+    """Where metrics go to; without it the exporter's own variables and default count."""
+    metrics_interval_s: float = Field(60.0, gt=0)
+    """Seconds between two rounds of metrics."""
+
+
+class MetricsSettings(_Section):
+    """The port that Prometheus scrapes."""
+
+    address: str | None = None
+    """Where it listens: PORT (on this host only), or HOST:PORT. None: nowhere."""
+
+    @field_validator("address")
+    @classmethod
+    def _is_an_address(cls, text: str | None) -> str | None:
+        if text is not None:
+            listening_at(text)
+        return text
 
 
 class NotifySettings(_Section):
     """A program of the operator's that is run for news."""
 
     command: str | None = None
-    """Program and arguments; it gets one JSON object on standard input. None: nobody is told."""
+    """Program and arguments; it gets one JSON object on standard input. None: no program is run."""
+    severity: Literal["critical", "high", "medium", "low", "info"] = "high"
+    """Sessions from this severity on are told of, to the program and to targets of `publish`."""
     per_minute: int = Field(6, ge=1, le=600)
     """Runs a minute at most."""
     timeout_s: float = Field(30.0, gt=0)
@@ -405,6 +429,23 @@ class LogSettings(_Section):
 INBOX = "inbox"
 SENSOR_KINDS = ("cowrie", "opencanary", "jsonl", "table", "tpot", "dshield", INBOX)
 _TABLE = re.compile(r"table:([a-z][a-z0-9_]{0,39})\Z")
+
+
+LOOPBACK = "127.0.0.1"
+_MAX_PORT = 65_535
+
+
+def listening_at(text: str) -> tuple[str, int]:
+    """Host and port of ``PORT``, ``:PORT``, ``HOST:PORT`` or ``[IPV6]:PORT``; this host alone where none is named.
+
+    Raises ValueError.
+    """
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit()) or int(port) > _MAX_PORT:
+        raise ValueError("write PORT (this host only) or HOST:PORT, as 127.0.0.1:9464")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError("an IPv6 address stands in brackets: [::1]:9464")
+    return host.strip("[]") or LOOPBACK, int(port)
 
 
 def table_name(kind: str) -> str:
@@ -479,11 +520,15 @@ class Settings(BaseModel):
     console: ConsoleSettings = ConsoleSettings()
     """The console."""
     notify: NotifySettings = NotifySettings()
-    """A program that is run for alerts and techniques seen for the first time."""
+    """A program that is run for what people should know of at once."""
+    publish: PublishSettings = PublishSettings()
+    """Webhooks, syslog servers and files that are told; none."""
     log: LogSettings = LogSettings()
     """Logs."""
     telemetry: TelemetrySettings = TelemetrySettings()
-    """Tracing."""
+    """Traces and metrics over OTLP."""
+    metrics: MetricsSettings = MetricsSettings()
+    """The port that Prometheus scrapes; none."""
     greynoise: GreyNoiseSettings = GreyNoiseSettings()
     """GreyNoise; off."""
     abuseipdb: AbuseIpdbSettings = AbuseIpdbSettings()

@@ -6,13 +6,13 @@ They are sub-sections of ``decoys`` in :mod:`decnet.config`; who listens is left
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, ip_address, ip_network
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from decnet.section import Section
+from decnet.section import Networks, Section
 
 
 class ListenerSettings(Section):
@@ -40,7 +40,7 @@ class CanaryHttpSettings(ListenerSettings):
     """Port it listens on."""
     base_url: str | None = None
     """What tokens say where it is, as others reach it: http://HOST or http://HOST:PORT."""
-    trusted_proxies: tuple[str, ...] = ()
+    trusted_proxies: Networks = ()
     """Addresses and networks of your own proxies; X-Forwarded-For counts from these only."""
     max_connections: int = Field(256, ge=1)
     """Connections at once; more are closed and counted."""
@@ -68,16 +68,6 @@ class CanaryHttpSettings(ListenerSettings):
         if parts.query or parts.fragment or parts.username is not None:
             raise ValueError("write scheme, host and port only")
         return url.rstrip("/")
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _are_networks(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        for text in texts:
-            try:
-                ip_network(text, strict=False)
-            except ValueError:
-                raise ValueError(f"{text!r} is no address and no network") from None
-        return texts
 
 
 class CanaryDnsSettings(ListenerSettings):

@@ -12,12 +12,18 @@ import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from decnet.attribution.worker import AttributionWorker
 from decnet.behave.worker import BehaveWorker
 from decnet.bus.base import BaseBus
-from decnet.bus.connection import Connection, read_connection, remove_connection, write_connection
+from decnet.bus.connection import (
+    Connection,
+    hold_directory,
+    read_connection,
+    remove_connection,
+    write_connection,
+)
 from decnet.bus.factory import get_bus
 from decnet.bus.nats.connection import NatsBus
 from decnet.bus.nats.server import EmbeddedServer
@@ -35,6 +41,7 @@ from decnet.runtime.idle import IdleWatch
 from decnet.runtime.leases import OWNER
 from decnet.runtime.notify import Notifier
 from decnet.runtime.parts import PartsHealth
+from decnet.runtime.publish.publisher import Publisher
 from decnet.runtime.supervisor import Supervisor
 from decnet.runtime.worker import Worker
 from decnet.sensors.worker import SensorsWorker, unread
@@ -42,6 +49,10 @@ from decnet.telemetry import configure_tracing
 from decnet.ttp.store.base import RuleStore
 from decnet.ttp.store.factory import get_rule_store
 from decnet.ttp.worker import TtpWorker
+
+if TYPE_CHECKING:
+    from decnet.runtime.metrics.families import Source
+    from decnet.runtime.metrics.serving import ServedMetrics
 
 log = get_logger(__name__)
 PURGE_INTERVAL_S = 60.0
@@ -72,6 +83,7 @@ class Engine:
         self.supervisor: Supervisor
         self.parts: PartsHealth
         self.notifier: Notifier | None = None
+        self.metrics: ServedMetrics | None = None
         self._undo = AsyncExitStack()
 
     async def start(self) -> None:
@@ -92,9 +104,11 @@ class Engine:
         self._check_remote()
         self._undo.callback(configure_tracing(self.settings.telemetry))
         self._claim_data_dir(self.settings.data_dir)
+        self.settings = await self._with_server(
+            self.settings
+        )  # the directory is ours before its database is touched
         self.repo = await BaseRepository.open(self.settings.db_url)
         self._undo.push_async_callback(self.repo.close)
-        self.settings = await self._with_server(self.settings)
         self.bus = get_bus(client_name="engine", settings=self.settings)
         self._undo.push_async_callback(self.bus.close)
         if self.server is not None:
@@ -103,20 +117,54 @@ class Engine:
         self.rules = get_rule_store(self.settings, repo=self.repo, bus=self.bus)
         self._undo.push_async_callback(self.rules.close)
         self.supervisor = Supervisor(self._workers(), self.repo, self.bus, self.settings)
-        await self.supervisor.start()
         self.parts = PartsHealth(self.bus, self.supervisor, self.settings, self._own_figures)
+        self.notifier = self._told_others()
+        self.metrics = await self._served_metrics()
+        # What may be wrong with the settings was found before: nothing runs on then.
+        await self.supervisor.start()
+        await self.parts.beat()  # what an earlier run said of its bus last would be told of this one
         self.supervisor.serve("parts-health", self.parts.run)
         if isinstance(self.bus, NatsBus) and not self.settings.bus.sensor:
             self.supervisor.serve("purge", lambda bus=self.bus: self._purge(bus))  # type: ignore[misc]
-        if self.settings.notify.command is not None:
-            self.notifier = notifier = Notifier(self.settings.notify, self.repo, self.bus)
-            self.supervisor.serve("notify-tags", notifier.follow_tags)
-            self.supervisor.serve("notify-alerts", notifier.follow_alerts)
-            self.supervisor.serve("notify-canaries", notifier.follow_canaries)
-            self.supervisor.serve("notify-tell", notifier.deliver)
+        if self.notifier is not None:
+            for name, service in self.notifier.services().items():
+                self.supervisor.serve(name, service)
+        if self.metrics is not None:
+            self.supervisor.serve("metrics-otlp", self.metrics.run)
         log.info(
             "engine started", data_dir=str(self.settings.data_dir), workers=list(self.supervisor.runners)
         )
+
+    def _told_others(self) -> Notifier | None:
+        """Whoever is to hear of news at once: a program, other systems, or nobody. Raises ConfigError."""
+        told, publish = self.settings.notify, self.settings.publish
+        if told.command is None and not publish.targets:
+            return None
+        publisher = Publisher(publish, self.repo, self.bus) if publish.targets else None
+        if publisher is not None:
+            self._undo.push_async_callback(publisher.close)
+        return Notifier(told, self.repo, self.bus, publisher=publisher)
+
+    async def _served_metrics(self) -> ServedMetrics | None:
+        """The port for Prometheus and the rounds over OTLP, where they are asked for. Raises EngineError or ConfigError."""
+        if self.settings.metrics.address is None and not self.settings.telemetry.metrics:
+            return None
+        from decnet.runtime.metrics.serving import (
+            serve_metrics,
+        )  # here: most engines need no library of metrics
+
+        served = await serve_metrics(self._figures(), self.settings)
+        self._undo.push_async_callback(served.stop)
+        return served
+
+    def _figures(self) -> Source:
+        from decnet.runtime.metrics.families import Source
+
+        ttp = self.supervisor.runners.get("ttp")
+        worker = ttp.worker if ttp is not None else None
+        fired = worker.fired if isinstance(worker, TtpWorker) else {}
+        waiting = self.notifier.waiting if self.notifier is not None else dict
+        return Source(self.supervisor, self.parts, lambda: fired, waiting, self.settings.data_dir)
 
     def _check_rules(self) -> None:
         """A mistyped directory is said at once: without it the rules of an earlier run would go on in silence."""
@@ -148,8 +196,9 @@ class Engine:
             raise EngineError(f"an engine already runs on {path} (pid {other.pid}); attach to it or stop it")
 
     async def _with_server(self, settings: Settings) -> Settings:
-        """Settings that name the embedded server, when the bus is NATS without a URL."""
+        """Holds the data directory; settings that name the embedded server, when the bus is NATS without a URL."""
         if settings.effective_bus_type != "nats" or settings.bus.url:
+            self._undo.callback(hold_directory(settings.data_dir).close)
             return settings
         self.server = EmbeddedServer(settings.data_dir, settings.bus)
         await self.server.start()
@@ -190,8 +239,7 @@ class Engine:
         """What bites the engine itself, for the health of its bus."""
         own: dict[str, Any] = {"restarts": self.server.restarts if self.server else 0}
         if self.notifier is not None:
-            own["notify_dropped"] = self.notifier.dropped
-            own["notify_failed"] = self.notifier.failed
+            own |= self.notifier.figures()
         return own
 
     async def _purge(self, bus: NatsBus) -> None:

@@ -66,6 +66,18 @@ class Home(NamedTuple):
         return db_url_of(self.data_dir, self.db)
 
 
+def holds_password(url: str) -> bool:
+    """Whether a database URL holds a password, as its user's or among its options; one that cannot be read may."""
+    from sqlalchemy import make_url  # here: it reads URLs as the engine does, and only who asks waits for it
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return True
+    return parsed.password is not None or any("pass" in name.lower() for name in parsed.query)
+
+
 def with_database(db: str | None) -> dict[str, str]:
     """The environment of a process of ours that is to work on the same database.
 

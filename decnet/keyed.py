@@ -16,6 +16,13 @@ from decnet.errors import SensorError
 
 KEY_FILE = "secret.key"
 KEY_BYTES = 32
+_ID = b"decnet:key-id:v1"
+_ID_DIGITS = 12
+
+
+def key_id(key: bytes) -> str:
+    """What a key is called beside the hashes that it made: the same on every host that has it, and of no use to find it."""
+    return hmac.new(key, _ID, hashlib.sha256).hexdigest()[:_ID_DIGITS]
 
 
 def keyed_hash(key: bytes, kind: str, secret: str) -> str:
@@ -35,21 +42,25 @@ def login_label(username: str | None, secret_hmac: str | None, secret: str | Non
     return (username or "-") if shown is None else f"{username or ''}/{shown}"
 
 
-def load_key(data_dir: Path) -> bytes:
-    """The key of a data directory, made at first use (mode 0600).
+def load_key(data_dir: Path, shared: Path | None = None) -> bytes:
+    """The key of a data directory, made at first use (mode 0600), or the one in a file that several hosts ``shared``.
 
-    Raises SensorError when it cannot be read or made, or is too short to be one.
+    Raises SensorError when it cannot be read or made, or is too short to be one; a shared one is never made here.
     """
-    path = data_dir / KEY_FILE
+    path = shared or data_dir / KEY_FILE
     try:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not path.exists():
-            _make(path)
+        if shared is None:
+            data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not path.exists():
+                _make(path)
         key = path.read_bytes()
     except OSError as error:
         raise SensorError(f"{path}: {error.strerror or error}") from error
     if len(key) < KEY_BYTES:
-        raise SensorError(f"{path}: shorter than {KEY_BYTES} bytes; move it away to have a new one made")
+        cure = (
+            "move it away to have a new one made" if shared is None else "make one: head -c 32 /dev/urandom"
+        )
+        raise SensorError(f"{path}: shorter than {KEY_BYTES} bytes; {cure}")
     return key
 
 

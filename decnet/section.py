@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from ipaddress import ip_network
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 
 class Section(BaseModel):
@@ -16,3 +17,16 @@ class Section(BaseModel):
 def is_section(kind: Any) -> bool:
     """Whether the type of a setting is a section of them."""
     return isinstance(kind, type) and issubclass(kind, Section)
+
+
+def _are_networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        try:
+            ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(f"{text!r} is no address and no network") from None
+    return texts
+
+
+Networks = Annotated[tuple[str, ...], AfterValidator(_are_networks)]
+"""Addresses and networks of a setting."""

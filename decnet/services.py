@@ -31,7 +31,9 @@ MAX_FILE_BYTES = 1 << 20
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
 """What a decky, a fleet, a network or a service may be called: one token of a topic."""
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,254}\Z")
-_SERVICE_KEYS = {"port", "transport", "opencanary", "image"}
+_SERVICE_KEYS = {"port", "transport", "opencanary", "image", "own"}
+OWN_DECOYS = ("mail", "canary_http", "canary_dns")
+"""What our own decoys play, by the names of their settings."""
 _IMAGE_KEYS = {"name", "port", "logs", "tmpfs", "environment", "command", "read_only"}
 
 
@@ -50,7 +52,10 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One service; ``module`` and ``options`` are OpenCanary's, None where it cannot play it."""
+    """One service; ``module`` and ``options`` are OpenCanary's, None where it cannot play it.
+
+    ``own`` is the decoy of ours that plays it beside OpenCanary; None for none.
+    """
 
     name: str
     port: int
@@ -58,6 +63,7 @@ class Service:
     module: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     image: Image | None = None
+    own: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +79,13 @@ class Catalogue:
 
     def _plays(self, name: str, substrate: str) -> bool:
         service = self.services[name]
-        wanted: dict[str, object] = {"opencanary": service.module, "compose": service.image}
+        wanted: dict[str, object] = {"opencanary": service.module or service.own, "compose": service.image}
         return substrate not in wanted or wanted[substrate] is not None
+
+    def own_of(self, name: str) -> str | None:
+        """The decoy of ours that plays a service on OpenCanary's substrate; None where OpenCanary does, or nobody."""
+        service = self.services.get(name)
+        return service.own if service is not None and service.module is None else None
 
     def socket_of(self, name: str, ports: Mapping[str, int]) -> tuple[str, int]:
         """Transport and port of a service on a decky with its own port table."""
@@ -172,7 +183,14 @@ class _Reader:
             str(played["module"]) if played.get("module") else None,
             self._mapping(played.get("options"), (*path, "opencanary", "options")),
             self._image(body.get("image"), (*path, "image")),
+            self._own(body.get("own"), (*path, "own")),
         )
+
+    def _own(self, value: Any, path: tuple[int | str, ...]) -> str | None:
+        if value is not None and value not in OWN_DECOYS:
+            self._flaw(f"own is one of {', '.join(OWN_DECOYS)}", path)
+            return None
+        return value  # type: ignore[no-any-return]
 
     def _port(self, value: Any, path: tuple[int | str, ...]) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:

@@ -8,6 +8,7 @@ what is asked and sent in ``actions``, when the store is read in ``screens.loadi
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +32,8 @@ from decnet_tui.commands import CHANGES, COMMANDS
 from decnet_tui.commands.base import Command
 from decnet_tui.commands.beginning import begin
 from decnet_tui.commands.following import Following
+from decnet_tui.commands.mouse import Mouse
+from decnet_tui.commands.saving import lay_out
 from decnet_tui.commands.typed import History
 from decnet_tui.keymap import Keys
 from decnet_tui.model import keys
@@ -42,6 +45,7 @@ from decnet_tui.screens.actors import ActorsView
 from decnet_tui.screens.base import TextView, View, wrapped
 from decnet_tui.screens.found import FoundView
 from decnet_tui.screens.help import HelpView
+from decnet_tui.screens.ignored import IgnoredView
 from decnet_tui.screens.levels import Level, LevelsView
 from decnet_tui.screens.loading import Loader
 from decnet_tui.screens.palette import PaletteView
@@ -55,7 +59,7 @@ from decnet_tui.widgets.line_list import LineList
 from decnet_tui.widgets.pacing import Pace
 from decnet_tui.widgets.panes import Panes
 from decnet_tui.widgets.prompt import Prompt, Question
-from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, TextLines, use_colour
+from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, StripWidget, TextLines, use_theme
 
 TICK_S = 0.125
 SLOW_TICKS = 4
@@ -83,7 +87,6 @@ class DecnetApp(App[str], inherit_bindings=False):
         super().__init__(ansi_color=True)
         self.error_console = error_console()
         glyphs.use(settings.console.glyphs, os.environ)
-        use_colour(not self.no_color)
         self.settings, self.session, self.read_only = settings, session, read_only
         self.feed = Feed(settings.console.ring, settings.runtime.heartbeat_s)
         self.connection = Connection(session.bus, self.feed)
@@ -97,6 +100,7 @@ class DecnetApp(App[str], inherit_bindings=False):
             HelpView(self.feed, self.keys.help_lines(), str(settings.data_dir)),
             PaletteView(self.feed, self.keys.offers()),
             FoundView(self.feed),
+            IgnoredView(self.feed),
         ]
         self.views: dict[str, View] = {v.name: v for v in shown}
         self.detail_view = TextView(self.feed)
@@ -104,6 +108,7 @@ class DecnetApp(App[str], inherit_bindings=False):
         self.view: View = self.traffic
         self.last_view = self.traffic.name
         self.panes: Panes
+        self.mouse: Mouse
         self.following, self.history = Following(self), History()
         self._detail_for: object = None
         self.pace = Pace(lambda: clipboard.ask_position(self))
@@ -112,6 +117,13 @@ class DecnetApp(App[str], inherit_bindings=False):
         self._ticks = 0
         self.touched = 0.0
         """When the last key came (monotonic seconds); 0 before the first."""
+
+    def use_theme(self, name: str) -> None:
+        """Paints everything anew in another theme; without colours where the surroundings want none (``NO_COLOR``)."""
+        theme = use_theme("none" if self.no_color else name)
+        self.screen.styles.background = theme.background or "ansi_default"
+        for widget in self.query(StripWidget):
+            widget.paint_anew()
 
     def get_default_screen(self) -> Screen[None]:
         """A screen without bindings of its own."""
@@ -137,7 +149,12 @@ class DecnetApp(App[str], inherit_bindings=False):
             self.screen, self.query_one("#list", LineList), self.query_one("#detail", LineList)
         )
         self.prompt, self.form = self.query_one(Prompt), self.query_one(FormPane)
+        self.mouse = Mouse(self)
+        self.mouse.listen(
+            self.panes.main, self.panes.detail, self._lines("head"), self.settings.console.mouse
+        )
         self.panes.detail.show(self.detail_view)
+        self.use_theme(self.settings.console.theme)
         self.say("; ".join(self.keys.problems), bad=bool(self.keys.problems))
         self.work(partial(begin, self), "begin")
         self.set_interval(TICK_S, self._tick)
@@ -148,6 +165,7 @@ class DecnetApp(App[str], inherit_bindings=False):
         width, height = event.size
         self.screen.set_class(width >= WIDE, "wide")
         self.screen.set_class(height >= TALL, "tall")
+        self.screen.set_class(width >= header.BESIDE, "broad")
         self.screen.set_class(width < MIN_WIDTH or height < MIN_HEIGHT, "narrow")
         self._show_rate()
         self._detail_for = None
@@ -173,6 +191,8 @@ class DecnetApp(App[str], inherit_bindings=False):
             self.repaint()
         if self.loader.badge_due():
             self.work(self.loader.load_badge, "badge")
+        if self.loader.trends_due():
+            self.work(self.loader.load_trends, "trends")
         if self.loader.due(self.view):
             self.read_now()
         if self.write.ended():
@@ -262,6 +282,7 @@ class DecnetApp(App[str], inherit_bindings=False):
             self.view = view
         self.screen.set_class(name == "coverage", "view-coverage")
         self._show_rate()
+        lay_out(self, view)
         view.sync(self.now())
         self.panes.show(view)
         self._detail_for = None
@@ -371,9 +392,12 @@ class DecnetApp(App[str], inherit_bindings=False):
         """The commands of this run."""
         return self.keys.commands
 
-    def copy(self, text: str) -> int:
-        """Puts a text into the terminal's clipboard; how many characters were taken."""
-        return clipboard.copy(self, text)
+    def copy(self, text: str) -> str:
+        """Puts a text into the terminal's clipboard; what became of it, in words."""
+        copied = clipboard.copy(self, text)
+        if copied.tmux is not None:
+            self.work(partial(asyncio.to_thread, copied.tmux), "tmux", instead=True)
+        return copied.says
 
     def leave(self, result: str) -> None:
         """Ends the console with ``quit`` or ``headless``, once the terminal has drawn the last frame."""

@@ -30,6 +30,7 @@ _NAMES = {
     "enter": "Enter",
     "tab": "Tab",
     "ctrl+c": "^C",
+    "ctrl+f": "^F",
     "ctrl+p": "^P",
 }
 _CODES = {shown: code for code, shown in _NAMES.items()}

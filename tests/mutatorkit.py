@@ -20,7 +20,7 @@ from decnet.config import MutatorSettings, RuntimeSettings, Settings
 from decnet.db.repository import BaseRepository
 from decnet.db.repository import fleet as repo_fleet
 from decnet.errors import SubstrateError
-from decnet.mutator import claim, observe, rows, service, settle
+from decnet.mutator import claim, observe, rows, service, setback, settle
 from decnet.mutator.fleet import parse_fleet
 from decnet.mutator.rows import Applied, Tools, apply_fleet
 from decnet.mutator.service import MutationService
@@ -136,7 +136,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = START
         shown = SimpleNamespace(time=lambda: self.now)
-        for module in (repo_fleet, rows, service, claim, settle, observe):
+        for module in (repo_fleet, rows, service, claim, settle, observe, setback):
             monkeypatch.setattr(module, "time", shown)
         for named in (repo_fleet, rows):
             monkeypatch.setattr(named, "utcnow", lambda: moment(self.now))

@@ -79,36 +79,51 @@ class Daemon:
         self.process.kill()
         self.process.wait()
 
+    def end(self) -> None:
+        """Ends whatever is left of it."""
+        if self.process.poll() is None:
+            try:
+                self.stop()
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def attachable(self) -> bool:
+        """Whether it can be attached to by now; fails when it has ended."""
+        assert self.process.poll() is None, self.said()
+        try:
+            connection = json.loads((self.data_dir / "connection.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return False
+        return bool(connection["pid"] == self.process.pid)
+
+
+def launched(
+    data_dir: Path,
+    log: Path,
+    *arguments: str | Path,
+    surrounding: Mapping[str, str] | None = None,
+    program: Sequence[str] = (PROGRAM,),
+) -> Daemon:
+    """An engine that was started on ``data_dir`` and is not waited for; whoever asks for it ends it."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [*program, "--headless", "--data-dir", str(data_dir), *map(str, arguments)],
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env={**surroundings(), **(surrounding or {})},
+        )  # fmt: skip
+    return Daemon(process, data_dir, log)
+
 
 @contextmanager
 def daemon(
     data_dir: Path, log: Path, *arguments: str | Path, surrounding: Mapping[str, str] | None = None
 ) -> Iterator[Daemon]:
     """The engine on ``data_dir`` once it can be attached to; whatever is left of it ends with the block."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [PROGRAM, "--headless", "--data-dir", str(data_dir), *map(str, arguments)],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env={**surroundings(), **(surrounding or {})},
-        )  # fmt: skip
-    running = Daemon(process, data_dir, log)
+    running = launched(data_dir, log, *arguments, surrounding=surrounding)
     try:
-        until(lambda: _attachable(running), 30, "the engine's connection file")
+        until(running.attachable, 30, "the engine's connection file")
         yield running
     finally:
-        if process.poll() is None:
-            try:
-                running.stop()
-            except subprocess.TimeoutExpired:
-                running.kill()
-
-
-def _attachable(running: Daemon) -> bool:
-    assert running.process.poll() is None, running.said()
-    try:
-        connection = json.loads((running.data_dir / "connection.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return bool(connection["pid"] == running.process.pid)
+        running.end()
 
 
 def run_until_idle(

@@ -28,6 +28,7 @@ FILL: dict[str, dict[str, Any]] = {
                  "requested_by": "", "reason": ""},
     "ttp_tag": {"source_kind": "command", "source_id": "c", "tactic": "TA0002", "technique_id": "T1059", "rule_id": "R1",
                 "rule_version": 1, "confidence": 0.5, "attack_release": "", "mitre_url": "", "attacker_uuid": "nobody"},
+    "bait_read": {"command_id": "c", "decky_id": "d", "path": "/p"},
     "canary_trigger": {"token_id": "t", "peer": "203.0.113.1", "peer_kind": "client", "via": "http", "first_at": NOW, "hits": 1},
     "link_session": {"attacker_uuid": "nobody", "term_id": "t"},
     "session_part": {"generation": "g", "part": 1, "parts": 1, "digest": "d"},

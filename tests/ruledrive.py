@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from decnet.home import packaged_rules_dir
-from decnet.ids import attacker_id
 from decnet.ttp.kinds import DEFAULT_FIELDS
 from decnet.ttp.loader import load_dir
 from decnet.ttp.rules import CompiledRule
@@ -251,14 +250,3 @@ def _client_lines(payload: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _filled(given: list[Any], count: Any, pattern: str) -> list[str]:
     missing = int(count or 0) - len(given)
     return [*map(str, given), *(pattern.format(i) for i in range(missing))]
-
-
-def recorded_addresses() -> dict[str, str]:
-    """Attacker id → the recording that its events are in."""
-    out: dict[str, str] = {}
-    for path in sorted(EVENTS.glob("*.jsonl")):
-        for line in path.read_text("utf-8").splitlines():
-            payload = json.loads(line)["payload"]
-            if payload.get("attacker_ip"):
-                out[attacker_id(payload["attacker_ip"])] = f"recorded {path.name}"
-    return out

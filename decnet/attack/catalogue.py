@@ -16,6 +16,12 @@ from typing import Any
 from decnet.attack.generate import RELEASE, TACTICS
 from decnet.errors import ConfigError
 
+TACTIC_ORDER = (
+    "TA0043", "TA0042", "TA0001", "TA0002", "TA0003", "TA0004", "TA0005", "TA0006", "TA0007", "TA0008", "TA0009", "TA0011",
+    "TA0010", "TA0040",
+)  # fmt: skip
+"""Tactics as attack.mitre.org's matrix has them, left to right."""
+
 
 @dataclass(frozen=True, slots=True)
 class Technique:

@@ -13,8 +13,9 @@ import socket
 import time
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from decnet.errors import EngineError
 from decnet.logs import get_logger
 from decnet.processes import process_alive, process_mark
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 FILE_NAME = "connection.json"
 MAX_FILE_BYTES = 65_536
+TELL_S = 1.0
+"""Seconds that an engine which has just taken a data directory has to say which process it is."""
 _CREDENTIALS = ("user", "password", "nkeys_seed", "tls_ca", "sensor")
 
 
@@ -124,14 +127,58 @@ def _parse(raw: Any) -> Connection | None:
 def _alive(connection: Connection, data_dir: Path) -> bool:
     """Whether its process runs; one of another host cannot be asked, but may have left its lock."""
     if connection.host != socket.gethostname():
-        return not _lock_is_free(data_dir / "bus" / "lock")
+        return not _lock_is_free(lock_path(data_dir))
     now = process_mark(connection.pid)
     same = not connection.mark or not now or connection.mark == now
     return process_alive(connection.pid) and same
 
 
+def lock_path(data_dir: Path) -> Path:
+    """``<data_dir>/bus/lock``, which an engine holds for as long as it runs."""
+    return data_dir / "bus" / "lock"
+
+
+def hold_directory(data_dir: Path) -> IO[str]:
+    """Takes a data directory for this process until the file is closed or the process ends.
+
+    Raises EngineError, with the process that has the directory.
+    """
+    path = lock_path(data_dir)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = os.fdopen(
+            os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="ascii", errors="replace"
+        )
+        path.chmod(0o600)  # an earlier version left it open to others
+    except OSError as error:
+        raise EngineError(f"data directory {data_dir} cannot be used: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        with file:
+            who = _holder(file)
+        raise EngineError(f"an engine already runs on {data_dir} ({who}); attach to it or stop it") from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def _holder(file: IO[str]) -> str:
+    """``pid 4711``, as whoever has the lock wrote it; that of an engine which ended before it does not run."""
+    until = time.monotonic() + TELL_S
+    while True:
+        file.seek(0)
+        said = file.read(20).strip()
+        if said.isdigit() and process_alive(int(said)):
+            return f"pid {said}"
+        if time.monotonic() >= until:
+            return "of another host or version"
+        time.sleep(0.02)
+
+
 def _lock_is_free(path: Path) -> bool:
-    """Whether the lock of an engine's own bus server is there and nobody's: a container that ended comes back renamed."""
+    """Whether the lock of an engine is there and nobody's: a container that ended comes back renamed."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

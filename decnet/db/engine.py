@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from decnet.db.sqlite_driver import SqliteConnection
 
-SCHEMA = "0022"
+SCHEMA = "0028"
 """The newest revision in ``migrations``; a test holds the two together."""
 BUSY_TIMEOUT_MS = 5000
 READ_TIMEOUT_MS = 2000
@@ -55,6 +55,7 @@ _PG_DISK_FULL = "53100"
 _BUSY_STATES = ("40001", "40P01", "55P03", "53")
 """Somebody else was first, or the server has too much to do: never the fault of what was to be written."""
 _PG_ARGS = {"timeout": 10, "server_settings": {"application_name": APPLICATION}}
+_PG_IO = "58030"
 _UNREACHABLE_STATES = ("08", "57P", "28", "3D")
 
 
@@ -105,6 +106,15 @@ def _is_disk_full(error: BaseException) -> bool:
     )
 
 
+def _is_disk_trouble(error: BaseException) -> bool:
+    """A disk that refuses for another reason than that it is full: a quota, a limit on the length of files, a fault."""
+    return any(
+        (isinstance(e, sqlite3.OperationalError) and str(e).startswith("disk I/O error"))
+        or getattr(e, "sqlstate", None) == _PG_IO
+        for e in _chain(error)
+    )
+
+
 def _is_unreachable(error: BaseException) -> bool:
     if isinstance(error, OSError) or (isinstance(error, DBAPIError) and error.connection_invalidated):
         return True
@@ -141,6 +151,10 @@ def translated(path: Path | None = None) -> Iterator[None]:
         if _is_disk_full(error):
             raise DiskFull(
                 "no room left where the database lives; make room, work resumes by itself"
+            ) from error
+        if _is_disk_trouble(error):
+            raise DatabaseError(
+                "the disk under the database refuses (a fault of it, a quota or a limit on files); work resumes by itself"
             ) from error
         if _is_unreachable(error):
             raise DatabaseError(f"the database cannot be reached: {type(error).__name__}") from error

@@ -1,21 +1,23 @@
-"""The worker ``decoys``: the listeners that the settings turned on, each a supervised task.
+"""The worker ``decoys``: the listeners that the settings turned on, each a supervised task, and those of deckies.
 
 A port that cannot be had is tried again with the runtime's back-off, and health says so meanwhile. With
-everything off nothing listens.
+everything off, and no fleet that asks for one, nothing listens.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from decnet.bus.base import BaseBus
 from decnet.config import Settings, load_settings
-from decnet.decoys.canary import reuse
+from decnet.decoys.canary import reads, reuse
 from decnet.decoys.canary.desk import Desk
 from decnet.decoys.dns.listener import CanaryDns
+from decnet.decoys.fleet import FleetDecoys
 from decnet.decoys.http.listener import CanaryHttp
 from decnet.decoys.listener import Listener, MakeListener, Place
 from decnet.decoys.mail.listener import make_mail
@@ -44,39 +46,52 @@ class DecoysWorker(Worker):
         self._make = make
         self.listeners: list[Listener] = []
         self.desk: Desk | None = None
-        self.topics = reuse.TOPICS if self._settings.decoys.watch_keys else ()
+        self.fleet: FleetDecoys | None = None
+        self._watches_keys = self._settings.decoys.watch_keys
+        looks = reads.TOPICS if reads.has_tokens(self._settings) else ()
+        self.topics = reuse.TOPICS if self._watches_keys else looks
         self.counts = Counter[str]()
-        """Of planted keys that came back."""
+        """Of baits that were read, and of planted keys that came back."""
         self._trouble: dict[str, str] = {}
 
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
         """Makes the listeners once: their figures go on over lives. Raises SensorError without the key of secrets."""
-        self._bus = bus
-        if not self.listeners:
-            key = await asyncio.to_thread(load_key, self._settings.data_dir)
+        self._bus, self._repo = bus, repo
+        if self.fleet is None:
+            shared = self._settings.credentials.key_file
+            key = await asyncio.to_thread(load_key, self._settings.data_dir, shared)
             place = Place(self._settings, repo, key)
+            self.desk = Desk(self._settings, repo)
+            self.fleet = FleetDecoys(place, self.desk)
             others = [one for make in self._make if (one := make(place)) is not None]
-            self.listeners = [*self._canaries(place), *others]
+            self.listeners = [*self._canaries(place, self.desk), *others]
         log.info("decoys worker started", listeners=[one.name for one in self.listeners])
 
-    def _canaries(self, place: Place) -> list[Listener]:
+    def _canaries(self, place: Place, desk: Desk) -> list[Listener]:
         own, found = self._settings.decoys, list[Listener]()
-        if own.canary_http.enabled or own.canary_dns.enabled:
-            self.desk = desk = Desk(self._settings, place.repo)
-            found += [CanaryHttp(place, desk)] if own.canary_http.enabled else []
-            found += [CanaryDns(place, desk)] if own.canary_dns.enabled else []
+        found += [CanaryHttp(place, desk)] if own.canary_http.enabled else []
+        found += [CanaryDns(place, desk)] if own.canary_dns.enabled else []
         return found
 
     async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
-        """Looks for planted keys that came back; without ``decoys.watch_keys`` there is no batch."""
-        self.counts.update(await reuse.take(tx, batch))
+        """Looks for baits that were read, and for planted keys that came back; with neither there is no batch."""
+        self.counts.update(await reads.take(tx, batch))
+        if self._watches_keys:
+            self.counts.update(await reuse.take(tx, batch))
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
-        """One task for each listener, and one that writes down what those of canary tokens saw."""
+        """One task for each listener, one for those of deckies, and one that writes down what canary tokens saw."""
         tasks = {f"listen-{one.name}": self._task(one) for one in self.listeners}
         if not self.topics:
             tasks["leave-stream"] = self._leave_stream
-        return tasks if self.desk is None else {**tasks, "canary-desk": self.desk.run}
+        else:
+            tasks["bait-news"] = self._follow_news
+        assert self.desk is not None
+        assert self.fleet is not None
+        return {**tasks, "canary-desk": self.desk.run, "fleet-decoys": self.fleet.run}
+
+    async def _follow_news(self) -> None:
+        await reads.follow(self._repo, self._bus, self.counts, time.monotonic)
 
     async def _leave_stream(self) -> None:
         """A place in the stream that nobody moves any more would keep all that is behind it for ever."""
@@ -105,9 +120,9 @@ class DecoysWorker(Worker):
 
     def health(self) -> dict[str, Any]:
         """The figures of all listeners added up, and which of them cannot listen."""
-        figures = Counter[str](self.desk.health() if self.desk is not None else {})
-        for one in self.listeners:
-            figures.update(one.health())
+        figures = Counter[str]()
+        for one in (self.desk, self.fleet, *self.listeners):
+            figures.update(one.health() if one is not None else {})
         wrong = [f"{name}: {reason}" for name, reason in sorted(self._trouble.items())]
         figures.update(self.counts)
         return {**figures, "degraded": "; ".join(wrong)}

@@ -46,6 +46,16 @@ class Triggered(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
     echo: bool = False
     first_trip: bool = False
     """Whether nobody had set the token off before."""
+    kind: str | None = None
+    """What the token is; this and the following are told with its first trip."""
+    path: str | None = None
+    """Where it lies on its decky."""
+    memo: str | None = None
+    read_session_id: str | None = None
+    """The session that read it there last before, where one did."""
+    read_ip: str | None = None
+    read_uuid: str | None = None
+    read_at: Epoch | None = None
     user_agent: str = ""
     request_path: str = ""
     dns_qname: str | None = None

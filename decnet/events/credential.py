@@ -19,6 +19,8 @@ class Captured(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
     username: str | None = None
     secret_hmac: str | None = None
     secret_kind: str | None = None
+    key_id: str | None = None
+    """Which key the hash was made with: hashes of two keys tell nothing about each other."""
     success: bool | None = None
     sensor_session: str | None = None
     """The honeypot's own id of the session."""

@@ -18,13 +18,14 @@ class ExportPlace(TypedDict):
 
 
 class Known(NamedTuple):
-    """By address, by identity, by campaign; and of each attacker the ids of its campaigns and its payload hosts."""
+    """By address, by identity, by campaign; and of each attacker the ids of its campaigns, its payload hosts and its files."""
 
     places: Mapping[str, ExportPlace] = {}
     identities: Mapping[str, ListedIdentity] = {}
     campaigns: Mapping[str, ListedCampaign] = {}
     by_attacker: Mapping[str, Sequence[str]] = {}
     hosts: Mapping[str, Sequence[str]] = {}
+    hashes: Mapping[str, Sequence[str]] = {}
 
 
 NOTHING = Known()

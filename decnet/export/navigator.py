@@ -135,6 +135,7 @@ def _cell(
         named = ", ".join(rules[:_RULES_NAMED]) + (" …" if len(rules) > _RULES_NAMED else "")
         counts = f"{seen.tags} tags of {len(seen.who)} identities"
         cell |= {"score": seen.tags, "comment": f"{counts} by {visible(named, 400)}{_where(seen, beside)}"}
+        cell["metadata"] = [{"name": "see", "value": f"decnet-tui tags --technique {technique}"}]
     if tactic in known.tactics:
         cell["tactic"] = known.tactics[tactic][0]
     return cell

@@ -15,6 +15,7 @@ from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows.lists import ListedTag
 from decnet.errors import ExportError
 from decnet.export.known import NOTHING, Known, place_of
+from decnet.export.stixfiles import file_objects, technique_sighting
 from decnet.export.stixids import EPOCH, object_id
 from decnet.export.stixlinked import (
     Actor,
@@ -51,13 +52,15 @@ def stix_bundle(rows: Iterable[Row], known: Known = NOTHING) -> str:
     seen: dict[_Actor, list[Row]] = defaultdict(list)
     for row in listed:
         seen[_actor(row)].append(row)
+    actors = {one: _told(of, known) for one, of in seen.items()}
     techniques = {_technique(row) for row in listed} | patterns_of(known)
     objects = once(
         [
             author,
             *_patterns(stix2, techniques),
             *_actors(stix2, listed, author.id, known),
-            *linked_objects(stix2, known, {one: _told(of, known) for one, of in seen.items()}, author.id),
+            *linked_objects(stix2, known, actors, author.id),
+            *file_objects(stix2, known, actors, author.id),
         ]
     )
     key = "|".join(obj.id for obj in objects)
@@ -71,10 +74,14 @@ def _seen(row: Row) -> datetime:
 
 
 def _told(rows: Iterable[Row], known: Known) -> Actor:
-    """When an actor was seen, and the hosts that its addresses fetched from."""
+    """When an actor was seen, the hosts that its addresses fetched from, and the files that they brought."""
     some = list(rows)
-    hosts = {host for row in some for host in known.hosts.get(str(row.get("attacker_uuid")), ())}
-    return Actor(_span(some), sorted(hosts))
+    attackers = {str(row.get("attacker_uuid")) for row in some}
+    hosts, hashes = (
+        sorted({one for uuid in attackers for one in things.get(uuid, ())})
+        for things in (known.hosts, known.hashes)
+    )
+    return Actor(_span(some), hosts, hashes)
 
 
 def _technique(row: Row) -> _Technique:
@@ -116,7 +123,13 @@ def _actors(stix2: Any, rows: Iterable[Row], author: str, known: Known) -> list[
         out += [
             _uses(stix2, actor, technique, group, author) for technique, group in sorted(techniques.items())
         ]
-        out += _addresses(stix2, actor, seen, author, known)
+        found = _addresses(stix2, actor, seen, author, known)
+        observed = [one.id for one in found if one.type == "observed-data"]
+        out += found
+        out += [
+            technique_sighting(stix2, actor, technique, group, _span(group), observed, author)
+            for technique, group in sorted(techniques.items())
+        ]
     return out
 
 

@@ -26,10 +26,11 @@ Span = tuple[datetime, datetime]
 
 
 class Actor(NamedTuple):
-    """First and last time of who has tags, and the hosts that were fetched from."""
+    """First and last time of who has tags, the hosts that were fetched from, and files that were brought."""
 
     span: Span
     hosts: Sequence[str] = ()
+    hashes: Sequence[str] = ()
 
 
 def linked_objects(stix2: Any, known: Known, actors: Mapping[str, Actor], author: str) -> list[Any]:
@@ -44,7 +45,7 @@ def linked_objects(stix2: Any, known: Known, actors: Mapping[str, Actor], author
         out += _campaign(stix2, campaign, actors, joined, author)
     for uuid, actor in sorted(actors.items()):
         source, targets = object_id("threat-actor", uuid), map(_infrastructure_id, actor.hosts)
-        out += [_related(stix2, source, "uses", target, actor.span, author) for target in targets]
+        out += [related(stix2, source, "uses", target, actor.span, author) for target in targets]
     return out + _infrastructure(stix2, known.campaigns.values(), actors.values(), author)
 
 
@@ -72,7 +73,7 @@ def _intrusion_set(stix2: Any, row: ListedIdentity, span: Span, author: str) -> 
         first_seen=first,
         last_seen=last if last > first else None,
     )
-    return [found, _related(stix2, found.id, "attributed-to", object_id("threat-actor", uuid), span, author)]
+    return [found, related(stix2, found.id, "attributed-to", object_id("threat-actor", uuid), span, author)]
 
 
 def _campaign(
@@ -102,10 +103,10 @@ def _campaign(
     for uuid in row["identities"]:
         if uuid in actors:
             kind = "intrusion-set" if uuid in joined else "threat-actor"
-            out.append(_related(stix2, found.id, "attributed-to", object_id(kind, uuid), span, author))
+            out.append(related(stix2, found.id, "attributed-to", object_id(kind, uuid), span, author))
     targets = [object_id("attack-pattern", technique) for technique in row["techniques"]]
     targets += [_infrastructure_id(host) for host in row["payload_hosts"]]
-    return out + [_related(stix2, found.id, "uses", target, span, author) for target in targets]
+    return out + [related(stix2, found.id, "uses", target, span, author) for target in targets]
 
 
 def span_of(row: ListedCampaign) -> Span:
@@ -144,7 +145,7 @@ def _infrastructure(
             last_seen=span[1] if span[1] > span[0] else None,
         )
         thing = _host(stix2, host)
-        out += [found, thing, _related(stix2, found.id, "consists-of", thing.id, span, author)]
+        out += [found, thing, related(stix2, found.id, "consists-of", thing.id, span, author)]
     return out
 
 
@@ -173,17 +174,18 @@ def place_objects(stix2: Any, address: str, place: ExportPlace, span: Span, auth
             name=place["country"],
             country=place["country"],
         )
-        out += [where, _related(stix2, address, "located-at", where.id, span, author, how)]
+        out += [where, related(stix2, address, "located-at", where.id, span, author, how)]
     if place["asn"] is not None:
         name = visible(place["as_name"] or "", _NAME) or None
         network = stix2.AutonomousSystem(number=place["asn"], name=name)
-        out += [network, _related(stix2, address, "belongs-to", network.id, span, author)]
+        out += [network, related(stix2, address, "belongs-to", network.id, span, author)]
     return out
 
 
-def _related(
+def related(
     stix2: Any, source: str, kind: str, target: str, span: Span, author: str, description: str | None = None
 ) -> Any:
+    """A relationship of a kind between two objects, by their ids."""
     first, last = span
     return stix2.Relationship(
         id=object_id("relationship", f"{source}|{kind}|{target}"),

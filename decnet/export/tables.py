@@ -22,8 +22,8 @@ COLUMNS = (
     "country", "allocated", "asn", "as_name", "campaigns", "identity_addresses",
 )  # fmt: skip
 _CELL = 2000
-_FORMULA = frozenset("=+-@\t\r")
-"""What makes a spreadsheet evaluate a cell: https://owasp.org/www-community/attacks/CSV_Injection"""
+_FORMULA = frozenset("=+-@\t\r\uff1d\uff0b\uff0d\uff20")
+"""What makes a spreadsheet evaluate a cell, in half and in full width: https://owasp.org/www-community/attacks/CSV_Injection"""
 _REMEMBERED = 10_000
 """Texts of evidence whose cell is known: honeypot lines repeat."""
 _HARMLESS = bytes(set(range(32, 127)) - set(b',"'))

@@ -82,8 +82,11 @@ _Ask = Callable[[str, int], Said | None]
 class Places:
     """Answers of all files together. Looking up reads no file; :meth:`refresh` does."""
 
-    def __init__(self, library: Library, own_networks: Sequence[str] = ()) -> None:
+    def __init__(
+        self, library: Library, own_networks: Sequence[str] = (), *, documentation: bool = False
+    ) -> None:
         self.library = library
+        self._documentation = documentation
         own = Builder()
         for text in own_networks:
             own.add(*bounds_in(ip_network(text, strict=False)), 0)
@@ -94,7 +97,10 @@ class Places:
     @classmethod
     def of(cls, settings: Settings) -> Places:
         """For the files and networks of the settings, read already."""
-        made = cls(Library(settings.intel, settings.intel_folder), settings.intel.own_networks)
+        asked = settings.intel
+        made = cls(
+            Library(asked, settings.intel_folder), asked.own_networks, documentation=asked.documentation
+        )
         made.refresh()
         return made
 
@@ -112,7 +118,7 @@ class Places:
     def lookup(self, ip: str) -> Place:
         """What is known of an address. Raises ValueError for text that is none."""
         address, number = _address(ip)
-        if unasked := special(address):
+        if (unasked := special(address)) and not (self._documentation and unasked == "documentation"):
             return Place(address, unasked, lists=(OWN,) if self._is_own(number) else ())
         country, country_from, named, asn_from = Said(), None, Said(), None
         for origin, ask in self._places:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from decnet.db.rows.fleet import BegunMutation, DeckyRow, TopologyRow
 from decnet.mutator.rows import Tools
 from decnet.mutator.substrate import make_substrates
 from decnet.mutator.substrate.base import Substrate
-from decnet.runtime.leases import OWNER
+from decnet.runtime.leases import OWNER, site_of
 
 LEASE_MARGIN_S = 60.0
 """A lease lives this much longer than the change it is for, in seconds."""
@@ -59,9 +58,9 @@ class MutationContext:
         self.repo = repo
         self.settings = settings.mutator
         self.tools = tools or Tools.of(settings)
-        self.substrates = substrates or make_substrates(settings, self.tools.catalogue)
+        self.substrates = substrates or make_substrates(settings, self.tools.catalogue, repo)
         self.owner = owner
-        self.site = f"{socket.gethostname()}:{settings.data_dir.absolute()}"
+        self.site = site_of(settings.data_dir)
         self.working: set[str] = set()
         """Deckies that this service works on now."""
         self.rotations = 0

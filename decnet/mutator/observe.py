@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 
 from decnet.db.repository import BaseRepository
+from decnet.db.repository.fleet import FAR_S
 from decnet.db.rows.fleet import DeckyRow, MutationRow
 from decnet.db.types import as_utc
 from decnet.errors import SubstrateError
@@ -128,7 +129,7 @@ async def free_dead(context: MutationContext) -> None:
 async def _end_left_ops(context: MutationContext) -> None:
     """Ends operations whose decky has long done what they wanted: somebody died between the two."""
     for row in await context.repo.mutations(states=("applying",), limit=0, newest_first=False):
-        if row["kind"] not in OPS or (row["lease_until"] or 0.0) > time.time():
+        if row["kind"] not in OPS or 0.0 < (row["lease_until"] or 0.0) - time.time() <= FAR_S:
             continue
         async with context.repo.transaction() as tx:
             await tx.fleet_lock()

@@ -22,6 +22,7 @@ from decnet.mutator.context import Outcome
 from decnet.mutator.observe import counts, free_dead, tend
 from decnet.mutator.queue import request_rotation
 from decnet.mutator.service import MutationService
+from decnet.mutator.setback import count_anew
 from decnet.runtime.received import Received
 from decnet.runtime.relay import OutboxRelay
 from decnet.runtime.worker import Transaction, Worker
@@ -159,6 +160,7 @@ class MutatorWorker(Worker):
         while True:
             mark = self.service.repo.written.mark
             self._counts = await _whole(tend(self.service), "mutator:look")
+            await _whole(count_anew(self.service), "mutator:clock")
             self._note_deployment(bool(await self.service.repo.topologies()))
             if self._counts["pending"]:
                 self.ring()

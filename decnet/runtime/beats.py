@@ -13,6 +13,7 @@ from decnet.db.repository import BaseRepository
 from decnet.errors import DatabaseError
 from decnet.logs import get_logger
 from decnet.runtime.dbwatch import DatabaseWatch
+from decnet.runtime.hours import Hours
 
 log = get_logger(__name__)
 STORE_S = 1.0
@@ -38,6 +39,9 @@ class StoredBeats:
         self.repo, self.database = repo, database
         self.not_stored = 0
         """Beats that found those before them still on their way, or the database unusable."""
+        self.ended = 0
+        """Writes that came to an end, also to a bad one: the database's writer works while this grows."""
+        self._hours = Hours()
         self._next: dict[str, dict[str, Any]] = {}
         """Beats that came while others were written."""
         self._task: asyncio.Task[None] | None = None
@@ -65,10 +69,21 @@ class StoredBeats:
         while self._next:
             beats, self._next = self._next, {}
             try:
-                await self.repo.heartbeats_write(beats)
+                await self._written(beats)
             except DatabaseError as error:
                 self.not_stored += len(beats)
                 log.warning("heartbeats not stored", workers=sorted(beats), reason=str(error))
+            self.ended += 1
+
+    async def _written(self, beats: dict[str, dict[str, Any]]) -> None:
+        more, levels = self._hours.grown(beats)
+        if not (more or levels):
+            await self.repo.heartbeats_write(beats)
+            return
+        async with self.repo.transaction() as bound:
+            await bound.heartbeats_write(beats)
+            await bound.hours_write(more, levels)
+        self._hours.stored(more, levels)
 
     async def close(self) -> None:
         """Gives up what is still on its way."""

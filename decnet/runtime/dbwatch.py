@@ -35,6 +35,8 @@ class DatabaseWatch:
         self.trouble = ""
         self.times_blocked = 0
         """How often somebody else locked it."""
+        self.looks = 0
+        """Looks that came to an end."""
         self._clock = clock
         self._listeners: list[Callable[[], None]] = []
 
@@ -56,6 +58,7 @@ class DatabaseWatch:
             self._is(str(error))
         else:
             self._is(locked_by(who) if who else "")
+        self.looks += 1
 
     def _is(self, trouble: str) -> None:
         """The trouble keeps its first moment for as long as its words stay the same."""

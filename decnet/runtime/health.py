@@ -13,12 +13,15 @@ from typing import Any
 from decnet.bus.publish import publish_failures
 from decnet.events.topics import pattern_of
 from decnet.processes import process_alive
+from decnet.runtime.batchtimes import BatchTimes
 
 BUS, DATABASE = "bus", "database"
 PARTS = frozenset({BUS, DATABASE})
 """Names in health under which no worker runs, but a part of the engine."""
 STALE_BEATS = 3
 """A worker is stale after this many missed heartbeats."""
+AHEAD_S = 600.0
+"""Seconds by which a heartbeat may be ahead of the clock of whoever looks."""
 
 
 @dataclass(slots=True)
@@ -41,6 +44,7 @@ class WorkerStats:
     restarts: int = 0
     note: str = ""
     restarting: set[str] = field(default_factory=set)
+    batches: BatchTimes = field(default_factory=BatchTimes)
 
     def add_faults(self, topic: str, elements: int) -> None:
         """So many elements of an event could not be read."""
@@ -87,11 +91,15 @@ def health_payload(worker: str, state: str, stats: WorkerStats, extra: dict[str,
 
 
 def status_of(payload: Mapping[str, object], now: float, heartbeat_s: float) -> str:
-    """The state as reported (ok, degraded, failed, waiting_for_…, paused, stopped); stale when the beats stopped."""
+    """The state as reported (ok, degraded, failed, waiting_for_…, paused, stopped); stale when the beats stopped.
+
+    A beat from the future is of a time before the clock was set back, or of a host whose clock is wrong: some minutes
+    of that are borne.
+    """
     state = str(payload.get("state", "unknown"))
     ts = payload.get("ts")
     age = now - ts if isinstance(ts, (int, float)) else float("inf")
-    silent = age > STALE_BEATS * heartbeat_s or process_gone(payload)
+    silent = age > STALE_BEATS * heartbeat_s or age < -AHEAD_S or process_gone(payload)
     return "stale" if state != "stopped" and silent else state
 
 

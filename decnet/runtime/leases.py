@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 from uuid import uuid4
 
 from decnet.processes import process_alive
 
 OWNER = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
 """Who this process is in lease rows: host, process, and a token that no other process has."""
+
+
+def site_of(data_dir: Path) -> str:
+    """Where processes and ports of an engine are: its host, and its data directory there."""
+    return f"{socket.gethostname()}:{data_dir.absolute()}"
 
 
 def is_dead(owner: str) -> bool:

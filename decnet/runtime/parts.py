@@ -6,6 +6,7 @@ Every counter of the engine's own parts goes out here, under the names that ``wo
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -21,6 +22,8 @@ from decnet.runtime.supervisor import Supervisor
 
 LOOK_S = 0.5
 """Seconds until a part that went or came back shows in its heartbeat."""
+CONTACT_S = 10.0
+"""Seconds after the start of an engine until a bus that it never reached counts as failed."""
 FULL = 0.8
 """Fill of the stream, with evidence that nobody has read, from which on the bus is not well."""
 Own = Callable[[], dict[str, Any]]
@@ -31,7 +34,10 @@ class PartsHealth:
 
     def __init__(self, bus: BaseBus, supervisor: Supervisor, settings: Settings, own: Own) -> None:
         self.bus, self.supervisor, self.settings, self.own = bus, supervisor, settings, own
-        self._fill: float | None = None
+        self.fill: float | None = None
+        """Share of the stream's room in use as of the last beat, 0..1; None where nobody knows."""
+        self._begun = time.monotonic()
+        self._was_up = False
 
     async def run(self) -> None:
         """For ever: both every interval, and as soon as one of them changes."""
@@ -55,20 +61,25 @@ class PartsHealth:
             await publish_safely(self.bus, topic, payload, "health")
         await asyncio.gather(*(self.supervisor.beats.store(name, payload) for name, payload in said.items()))
 
+    def counters(self) -> dict[str, Any]:
+        """What the bus and the engine around it count."""
+        return {**self.bus.counters(), **self.own()}
+
     def _bus(self, stopped: bool) -> dict[str, Any]:
-        state = "stopped" if stopped else "ok" if self.bus.connected else "failed"
+        self._was_up |= self.bus.connected
+        lost = "failed" if self._was_up or time.monotonic() - self._begun > CONTACT_S else "starting"
+        state = "stopped" if stopped else "ok" if self.bus.connected else lost
         relay = self.supervisor.relay
         figures = {
             "url": self.settings.bus.url,
             "outbox": relay.backlog,
             "outbox_refused": relay.refused,
-            **self.bus.counters(),
-            **self.own(),
+            **self.counters(),
         }
-        if self._fill is not None:
-            figures["stream_fill_pct"] = round(100 * self._fill)
-            if self._fill >= FULL:
-                figures["degraded"] = f"unread evidence fills the stream ({self._fill:.0%})"
+        if self.fill is not None:
+            figures["stream_fill_pct"] = round(100 * self.fill)
+            if self.fill >= FULL:
+                figures["degraded"] = f"unread evidence fills the stream ({self.fill:.0%})"
         stats = WorkerStats(restarts=figures.pop("restarts", 0))
         return health_payload(BUS, state, stats, figures)
 
@@ -81,7 +92,7 @@ class PartsHealth:
 
     async def _measure_fill(self) -> None:
         """How much of the stream's room is used; unknown without a broker that has one."""
-        self._fill = None
+        self.fill = None
         if self.bus.connected:
             with suppress(BusError):
-                self._fill = await self.bus.fill()
+                self.fill = await self.bus.fill()

@@ -61,7 +61,11 @@ class WorkerRunner:
         self.stats = WorkerStats()
         self.consumer: Consumer | None = None
         self.processor = BatchProcessor(worker, repo, settings, self.stats, wake)
+        self.turns = 0
+        """Times that it looked for events and worked off what there was."""
         self._state = "starting"
+        self.begun = asyncio.Event()
+        """Set when its first start is over, however that went."""
         self._wanted = "running"
         self._halt = asyncio.Event()
         self._go = asyncio.Event()
@@ -80,6 +84,8 @@ class WorkerRunner:
         return self._state
 
     def _become(self, state: str) -> None:
+        if state != "starting":
+            self.begun.set()
         if state != self._state:
             self._state = state
             self._changed.set()
@@ -221,6 +227,7 @@ class WorkerRunner:
         try:
             while not self._halt.is_set():
                 await self._one_fetch()
+                self.turns += 1
         finally:
             consumer, self.consumer = self.consumer, None
             if consumer is not None:
@@ -240,7 +247,8 @@ class WorkerRunner:
             deliveries = await self._fetched(self.consumer)
             self._bus_is_back()
             if deliveries:
-                await self.processor.process(deliveries)
+                with self.stats.batches.timed():
+                    await self.processor.process(deliveries)
                 self.stats.note = ""
         except BusError as error:
             self._patience_s = runtime.batch_wait_s
@@ -320,7 +328,7 @@ class WorkerRunner:
     async def beat(self) -> None:
         """One heartbeat now."""
         await self._measure_lag()
-        payload = health_payload(self.worker.name, self.shown_state(), self.stats, self._extra())
+        payload = health_payload(self.worker.name, self.shown_state(), self.stats, self.figures())
         if self._database.trouble:
             payload["note"] = self._database.trouble
         if self.bus.connected:  # else the database has it, and the loss of the bus was told once
@@ -335,7 +343,8 @@ class WorkerRunner:
             return f"waiting_for_{lacking}"
         return "waiting_for_bus" if self._state == "ok" and not self.bus.connected else self._state
 
-    def _extra(self) -> dict[str, Any]:
+    def figures(self) -> dict[str, Any]:
+        """The worker's own health fields."""
         try:
             return dict(self.worker.health())
         except Exception:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from decnet.bus.base import BaseBus
 from decnet.config import Settings
@@ -17,6 +18,8 @@ from decnet.runtime.runner import WorkerRunner
 from decnet.runtime.worker import Worker
 
 log = get_logger(__name__)
+OTHERS_S = 10.0
+"""Seconds that a worker which brings work waits for the others to start."""
 DEADLINE_S = 10.0
 """Seconds that a task may take to end after it was cut."""
 
@@ -50,7 +53,16 @@ class Supervisor:
         self._serve("database-watch", self.database.run)
         for name, runner in self.runners.items():
             self._serve(f"{name}:heartbeat", runner.heartbeats)
-            self._lives.append(asyncio.create_task(runner.run(), name=f"{name}:life"))
+            life = self._after_the_others(runner) if runner.worker.brings_work else runner.run()
+            self._lives.append(asyncio.create_task(life, name=f"{name}:life"))
+
+    async def _after_the_others(self, bringing: WorkerRunner) -> None:
+        """What waits in a log would take the processor from those that still load what they judge it by."""
+        others = [runner.begun.wait() for runner in self.runners.values() if not runner.worker.brings_work]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(OTHERS_S):
+                await asyncio.gather(*others)
+        await bringing.run()
 
     def serve(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
         """Adds a service of the engine's own, kept alive like the others."""

@@ -109,6 +109,8 @@ class Worker(ABC):
     jobs: tuple[Job, ...] = ()
     without_bus: str = "idle until bus returns"
     """What it does while the bus is away, as the log says it."""
+    brings_work = False
+    """Whether the others live on what it brings in: then it starts when they have, for a while at most."""
 
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:  # noqa: B027
         """Runs once before the first batch; may raise, then the supervisor tries again later."""

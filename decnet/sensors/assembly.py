@@ -26,7 +26,7 @@ from decnet.events.credential import Captured
 from decnet.events.lives import CLOSED_KEPT_S, Life, connected_at, line_of
 from decnet.events.record import Record
 from decnet.events.session import SessionEnded, SessionStarted
-from decnet.keyed import keyed_hash
+from decnet.keyed import key_id, keyed_hash
 from decnet.names import DEFAULT_NAME, NameBook
 from decnet.sensors.cowrie import Fact
 from decnet.sensors.opinions import answer_of, together
@@ -120,7 +120,7 @@ class Assembler:
         """Token of the lines that name no sensor."""
         self._kind = kind
         self._limits = limits
-        self._key = key
+        self._key, self._key_id = key, key_id(key)
         self._max_bytes = max_event_bytes - _ENVELOPE_BYTES
         self._open: OrderedDict[SessionKey, Session] = OrderedDict()
         self._dormant: OrderedDict[SessionKey, Session] = OrderedDict()
@@ -532,6 +532,7 @@ class Assembler:
                 "username": data["username"],
                 "secret_hmac": digest,
                 "secret_kind": data["secret_kind"],
+                "key_id": self._key_id,
                 "success": data["success"],
                 "sensor_session": session.native_id,
                 **self._told_by(session),

@@ -33,7 +33,11 @@ def iter_events(
             if said := looks_like(first.lines):
                 why += f": {said}"
             raise SensorError(f"{path}: {why}")
-        source = make_source(SensorSpec(kind=kind, path=Path(path)), settings, load_key(settings.data_dir))
+        source = make_source(
+            SensorSpec(kind=kind, path=Path(path)),
+            settings,
+            load_key(settings.data_dir, settings.credentials.key_file),
+        )
         for batch in chain([first], _batches(tailer)):
             for place in batch.too_long:
                 source.refuse("too_long", place)

@@ -38,6 +38,10 @@ _BY_TIME = (
 """What depends on the order of facts."""
 _TOLD = frozenset({"op_text", "note_text"})
 """Facts that are texts of which a session may have several."""
+_WORDS = frozenset({"signals"})
+"""Facts that are lists of words, of which a session has each once."""
+MAX_WORDS = 64
+"""Words of one of these lists that a session has."""
 _TOLD_BYTES = 32_768
 """Of each of them, on the wire: they stand in every part of a session's end."""
 MAX_LOG = 60_000
@@ -411,12 +415,16 @@ class Session:
             self._extra(fact._replace(data={**rest, "fields": fields}), limits)
 
     def _fact(self, fact: Fact, limits: SensorSettings) -> None:
-        """What a decoy counts (numbers add up), was told to do (one a line) or was asked for (the first counts)."""
+        """What a decoy counts (numbers add up), was told to do (one a line) or was asked for (the first counts); words are kept each."""
         for name, value in fact.data.items():
             if isinstance(value, int):
                 self.facts[name] = self.facts.get(name, 0) + value
             elif name in _TOLD:
                 self._tell(name, value, limits)
+            elif name in _WORDS:
+                words = sorted({*self.facts.get(name, ()), *value})
+                self.dropped += max(len(words) - MAX_WORDS, 0)
+                self.facts[name] = words[:MAX_WORDS]
             else:
                 self.facts.setdefault(name, value)
 

@@ -60,6 +60,7 @@ class SensorsWorker(Worker):
     """Reads every log of the settings; ``store`` replaces the database as the place of checkpoints."""
 
     name = "sensors"
+    brings_work = True
 
     def __init__(self, settings: Settings, store: CheckpointStore | None = None) -> None:
         self.topics = () if settings.bus.sensor else (f"{SENSOR}.>",)
@@ -78,7 +79,8 @@ class SensorsWorker(Worker):
     async def start(self, repo: BaseRepository | None, bus: BaseBus) -> None:
         """Makes the runs. Raises SensorError when the key of the captured secrets cannot be had."""
         self._bus = bus
-        key = await asyncio.to_thread(load_key, self._settings.data_dir)
+        shared = self._settings.credentials.key_file
+        key = await asyncio.to_thread(load_key, self._settings.data_dir, shared)
         store = self._store or self._default_store(repo)
         self.runs, self._broken, self._fleet_read = [], {}, False
         self._faults = await asyncio.to_thread(self._read_formats)

@@ -86,6 +86,7 @@ class _Compiler:
             tests_no_match=tuple(schema.tests.no_match),
             scope=schema.match.scope or "view",
             literal_because=schema.literal_because,
+            external=schema.external,
             file=self.document.file,
             content_hash=hashlib.sha256(self.text.encode()).hexdigest(),
             superseded=self.superseded,

@@ -18,6 +18,7 @@ from decnet.runtime.received import Received
 from decnet.ttp.base import TaggerEvent
 from decnet.ttp.context import Told, login_of, session_context
 from decnet.ttp.facts import input_events, joined_events, session_facts
+from decnet.ttp.forwarded import forwarded_events
 from decnet.ttp.kinds import LOGIN
 from decnet.ttp.payloads import payload_events
 
@@ -50,6 +51,7 @@ def _session_ended(event: Received, record: SessionEnded) -> list[TaggerEvent]:
     out = _one(event, record, "session", record.session_id, facts)
     base = out[0]
     out += payload_events(base, record)
+    out += forwarded_events(base, record)
     out += input_events(base, record)
     told = session_context(record)
     out += [_told(event, told) for event in joined_events(base, record)]

@@ -280,10 +280,13 @@ class AuthAttemptEvidence(CredentialEvidence, total=False):
 
 
 class HttpFingerprintEvidence(Why, total=False):
-    """A fingerprint of an attacker's tool."""
+    """A fingerprint of an attacker's tool; with ``client`` forwarded, of whoever used the attacker's tunnel."""
 
     type: Name
     version: Text
+    client: Name
+    through: Text
+    """Where what was forwarded went."""
 
 
 class Ipv6LeakEvidence(Why, total=False):

@@ -20,6 +20,8 @@ from decnet.ttp.replacing import standing
 from decnet.ttp.rules import CompiledRule, Emit
 
 MAX_FOUND_CHARS = 120
+MAX_VIEWS = 20
+"""Views of one command that are told although the rule does not hold in them."""
 
 
 class Part(TypedDict):
@@ -32,13 +34,28 @@ class Part(TypedDict):
     parts: list[Part]
 
 
+class ViewTold(TypedDict):
+    """One view of a command: whether the whole condition holds in it, else the first part that does not."""
+
+    kind: str
+    text: str
+    holds: bool
+    wanting: str | None
+
+
 class Explained(TypedDict):
-    """A rule and one command: ``replaced`` are the techniques that fell away, each with the rules that know better."""
+    """A rule and one command: ``replaced`` are the techniques that fell away, each with the rules that know better.
+
+    ``views`` are told one by one, the first ``MAX_VIEWS`` and those in which it holds; ``condition`` is told in parts
+    of ``view``, the first in which the rule holds, else the one in which most of it does.
+    """
 
     line: int
     input: str
     fires: bool
     view: str
+    views: list[ViewTold]
+    more_views: int
     techniques: list[str]
     replaced: dict[str, list[str]]
     condition: Part
@@ -67,16 +84,52 @@ def _explained(tagger: OfflineTagger, rule: CompiledRule, event: TaggerEvent, li
         if hit.rule.rule_id == rule.rule_id
     ]
     stays = {_technique(emit) for own in left for emit in own.emits}
+    told = _views(rule, looks)
     gone = [t for emit in rule.emits if (t := _technique(emit)) not in stays] if mine is not None else []
     return {
         "line": line,
         "input": text,
         "fires": mine is not None,
         "view": view.text,
+        "views": told,
+        "more_views": len(looks) - len(told),
         "techniques": [t for emit in rule.emits if (t := _technique(emit)) in stays],
         "replaced": {technique: _knowing_better(hits, technique) for technique in gone},
         "condition": _part(rule.condition, fields, event, view.text),
     }
+
+
+def _views(rule: CompiledRule, looks: list[tuple[View, Fields]]) -> list[ViewTold]:
+    out: list[ViewTold] = []
+    for place, (view, fields) in enumerate(looks):
+        if rule.scope == "line" and view.kind != "line":
+            out.append({"kind": view.kind, "text": view.text, "holds": False, "wanting": "scope: line"})
+            continue
+        wanting = _wanting(rule.condition, fields)
+        if place < MAX_VIEWS or wanting is None:
+            out.append({"kind": view.kind, "text": view.text, "holds": wanting is None, "wanting": wanting})
+    return out
+
+
+def _wanting(condition: Condition | None, fields: Fields) -> str | None:
+    """The first part that does not hold, in words; None where all does."""
+    if condition is not None and condition.find(fields) is not None:
+        return None
+    if isinstance(condition, Every):
+        return next(said for part in condition.parts if (said := _wanting(part, fields)) is not None)
+    if isinstance(condition, Negation):
+        return f"not {_in_words(condition.part)}"
+    return _in_words(condition)
+
+
+def _in_words(condition: Condition | None) -> str:
+    if isinstance(condition, Either):
+        return f"one of {len(condition.parts)} parts"
+    if isinstance(condition, Every):
+        return f"all of {len(condition.parts)} parts"
+    if isinstance(condition, Negation):
+        return f"not {_in_words(condition.part)}"
+    return _asks(condition)
 
 
 def _technique(emit: Emit) -> str:

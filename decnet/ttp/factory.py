@@ -92,4 +92,5 @@ def get_tagger(settings: Settings | None = None, store: RuleStore | None = None)
     if kind not in _KNOWN_TYPES:
         raise ValueError(f"unknown tagger type {kind!r}; known: {', '.join(_KNOWN_TYPES)}")
     engine = RuleEngine(floor=settings.ttp.floor, max_failures=settings.ttp.max_rule_failures)
-    return CompositeTagger([RuleEngineTagger(store, engine), *all_lifters(engine, settings.data_dir)])
+    lifters = all_lifters(engine, settings.data_dir, settings.credentials.key_file)
+    return CompositeTagger([RuleEngineTagger(store, engine), *lifters])

@@ -7,10 +7,13 @@ events judged with one index is judged by one set of rules.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, TypeVar
+from weakref import WeakValueDictionary
+from zlib import crc32
 
 import re2
 
@@ -89,7 +92,7 @@ class KindIndex:
         """``most`` patterns are compiled in one call."""
         self.rules = tuple(r for r in rules if r.condition is not None)
         self._always: list[int] = []
-        self._filters: list[tuple[Any, list[int]]] = []
+        self._filters: list[tuple[_Filter, list[int]]] = []
         """Filters, each with the rules of its patterns."""
         self._sets: list[_SmallSet] = []
         patterns: list[tuple[str, int]] = []
@@ -107,9 +110,9 @@ class KindIndex:
         loose = [patterns[i] for i in sorted(bare)]
         for i in range(0, len(loose), _SET_SIZE):
             self._sets.append(_SmallSet(loose[i : i + _SET_SIZE]))
-        for piece in _pieces([one for i, one in enumerate(patterns) if i not in bare], most):
+        for piece in _by_themselves([one for i, one in enumerate(patterns) if i not in bare], most):
             owner = [number for _, number in piece]
-            self._filters.append((_filter_of(pattern for pattern, _ in piece), owner))
+            self._filters.append((_filter_for(tuple(pattern for pattern, _ in piece)), owner))
 
     def candidates(self, text: str) -> Sequence[CompiledRule]:
         """The rules that may hold for an event with this text, in rule order."""
@@ -121,7 +124,7 @@ class KindIndex:
 
     def numbers(self, text: str) -> Set[int]:
         """Which rules may hold for this text; texts of one event may be asked for one by one."""
-        numbers = {owner[i] for found, owner in self._filters for i in found.Match(text) or ()}
+        numbers = {owner[i] for found, owner in self._filters for i in found.match(text) or ()}
         for small in self._sets:
             numbers.update(small.owners_in(text))
         numbers.update(self._always)
@@ -139,6 +142,38 @@ def _pieces(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
     """As few of about the same size as there may be."""
     count = -(-len(items) // most)
     return (items[i::count] for i in range(count))
+
+
+def _by_themselves(patterns: Sequence[tuple[str, int]], most: int) -> Iterator[Sequence[tuple[str, int]]]:
+    """Pieces into which each pattern comes by what it says: of a set that is changed a little most stay as they are."""
+    marks = [crc32(pattern.encode("utf-8", "surrogatepass")) for pattern, _ in patterns]
+    count = -(-len(patterns) // most)
+    while count < len(patterns) and max(Counter(mark % count for mark in marks).values()) > most:
+        count += 1
+    pieces: dict[int, list[tuple[str, int]]] = defaultdict(list)
+    for number, (mark, one) in enumerate(zip(marks, patterns, strict=True)):
+        pieces[mark % count if count < len(patterns) else number // most].append(one)
+    return iter([pieces[number] for number in sorted(pieces)])
+
+
+class _Filter:
+    """A compiled ``re2.Filter``, for as long as some index asks it."""
+
+    __slots__ = ("__weakref__", "match")
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self.match: Callable[[str], Sequence[int] | None] = _filter_of(patterns).Match
+
+
+_FILTERS: WeakValueDictionary[tuple[str, ...], _Filter] = WeakValueDictionary()
+"""Those in use by their patterns: when a rule is saved, the next index takes over what it shares with the last."""
+
+
+def _filter_for(patterns: tuple[str, ...]) -> _Filter:
+    found = _FILTERS.get(patterns)
+    if found is None:
+        found = _FILTERS[patterns] = _Filter(patterns)
+    return found
 
 
 def _filter_of(patterns: Iterable[str]) -> Any:

@@ -29,6 +29,7 @@ _AS_IS = (
     "description",
     "scope",
     "literal_because",
+    "external",
     "superseded",
     "lifter",
 )

@@ -1,19 +1,24 @@
 """The JSON Schema of the rule format, for editors; generated from the models that load the rules.
 
-``python -m decnet.ttp.rule_schema`` writes it to ``decnet/_data/schemas/rule.schema.json``; a test compares.
+``python -m decnet.ttp.rule_schema`` writes it beside the shipped rules, whose first lines name it; a test compares.
 """
 
 from __future__ import annotations
 
 import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from decnet.home import packaged_rules_dir
 from decnet.ttp.kinds import CAPPED_FIELD, DEFAULT_FIELDS, KNOWN_SOURCE_KINDS
 from decnet.ttp.lifter_registry import PREFIX, known_kinds
+from decnet.ttp.loader import rule_files
 from decnet.ttp.schema import RuleSchema
 
+SCHEMA_NAME = "rule.schema.json"
+"""Beside the rules, so that it is found from a checkout, from an installed package and from a copy of the directory."""
+SCHEMA_LINE = f"# yaml-language-server: $schema={SCHEMA_NAME}\n"
+"""First line of a rule file: tells editors what it may say."""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _FORMS = ("pattern", "op", "any", "all", "not")
 
@@ -81,13 +86,16 @@ def rendered() -> str:
 
 def shipped() -> Path:
     """Where the schema is in the package."""
-    return Path(str(files("decnet"))) / "_data" / "schemas" / "rule.schema.json"
+    return packaged_rules_dir() / SCHEMA_NAME
 
 
 def main() -> None:
-    """Writes the file."""
-    shipped().parent.mkdir(parents=True, exist_ok=True)
+    """Writes the file, and its name into rules that do not have it yet."""
     shipped().write_text(rendered(), encoding="utf-8")
+    for path in rule_files(packaged_rules_dir()):
+        text = path.read_text(encoding="utf-8")
+        if not text.startswith(SCHEMA_LINE):
+            path.write_text(SCHEMA_LINE + text, encoding="utf-8")
 
 
 if __name__ == "__main__":

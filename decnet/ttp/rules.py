@@ -144,6 +144,8 @@ class CompiledRule:
     scope: str = "view"
     literal_because: str | None = None
     """Why the rule is bound to names or places, where it is."""
+    external: str | None = None
+    """Why nothing that comes with this program makes its events, where that is so."""
     file: str = ""
     content_hash: str = ""
     superseded: int = 0

@@ -27,6 +27,11 @@ Op = Literal[
 Scalar = str | int | float | bool
 _FORMS = ("pattern", "op", "any", "all", "not_", "kind", "sequence")
 MAX_WITHIN_S = 30 * 86_400.0
+MAX_PATTERN = 8192
+"""Characters of an expression."""
+MAX_CONDITIONS = 64
+"""Conditions in one list of ``any`` or ``all``."""
+MAX_DESCRIPTION = 4000
 
 
 class _Strict(BaseModel):
@@ -59,11 +64,11 @@ class ConditionSchema(_Strict):
     """A condition over one view of an event; exactly one of its forms."""
 
     field: Name | None = None
-    pattern: str | None = Field(None, min_length=1, max_length=8192)
+    pattern: str | None = Field(None, min_length=1, max_length=MAX_PATTERN)
     op: Op | None = None
     value: Scalar | list[Scalar] | None = None
-    any: list[ConditionSchema] | None = Field(None, min_length=1, max_length=64)
-    all: list[ConditionSchema] | None = Field(None, min_length=1, max_length=64)
+    any: list[ConditionSchema] | None = Field(None, min_length=1, max_length=MAX_CONDITIONS)
+    all: list[ConditionSchema] | None = Field(None, min_length=1, max_length=MAX_CONDITIONS)
     not_: ConditionSchema | None = Field(None, alias="not")
 
     @model_validator(mode="after")
@@ -189,13 +194,24 @@ class TestsSchema(_Strict):
     no_match: list[str | dict[str, Any] | list[str] | list[dict[str, Any]]] = Field(default_factory=list)
 
 
+class OriginSchema(_Strict):
+    """Where a rule came from that others wrote in another format; kept with it, as their licences ask."""
+
+    format: Literal["sigma"]
+    id: str = Field(min_length=1, max_length=200)
+    author: str = Field(min_length=1, max_length=1000)
+    licence: str = Field(min_length=1, max_length=200)
+    level: str = Field(max_length=40)
+    status: str = Field(max_length=40)
+
+
 class RuleSchema(_Strict):
     """One rule file."""
 
     rule_id: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$")
     rule_version: int = Field(ge=1, le=2**31 - 1)
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]{0,79}$")
-    description: str = Field(min_length=1, max_length=4000)
+    description: str = Field(min_length=1, max_length=MAX_DESCRIPTION)
     applies_to: list[str] = Field(min_length=1)
     match: MatchSchema
     emits: list[EmitSchema]
@@ -209,6 +225,13 @@ class RuleSchema(_Strict):
         min_length=20,
         max_length=400,
         description="Why the rule knows certain names or places instead of a kind; without it, it must survive others.",
+    )
+    origin: OriginSchema | None = None
+    external: str | None = Field(
+        None,
+        min_length=20,
+        max_length=400,
+        description="Why nothing that comes with this program makes its events: a producer of your own has to.",
     )
     evidence_fields: list[str] = Field(default_factory=list, max_length=32)
     references: list[str] = Field(default_factory=list, max_length=64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -106,6 +106,8 @@ class TtpWorker(Worker):
             Job("suppressed", self.settings.ttp.suppressed_window_s, self.suppression.publish),
         )
         self.inserted = 0
+        self.fired: Counter[str] = Counter()
+        """Tags really stored, by rule."""
         self.told_once = 0
         self.replaced_later = 0
         self.marks_sessions = True
@@ -199,6 +201,7 @@ class TtpWorker(Worker):
         await self._settle(Judgement.of(tags, collected.better, whole, times), tx.repo)
         fresh = set(await tx.repo.insert_tags(tags)) if tags else set()
         self.inserted += len(fresh)
+        self.fired.update(tag.rule_id for tag in tags if tag.uuid in fresh)
         old = [tag for tag in tags if tag.uuid not in fresh]
         seen = {tag.uuid: tag.seen_at for tag in old if tag.seen_at is not None}
         if renew:

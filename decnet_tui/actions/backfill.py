@@ -54,7 +54,16 @@ class Backfill(Change):
 
     async def send(self, session: Session) -> None:
         """Runs to the end. Raises DecnetError with the last line of what it said when it failed."""
-        command = ("backfill", "--json", "--since", self.since, "--rule", self.rule_id, *self.options)
+        command = (
+            "backfill",
+            "--json",
+            "--journalled",
+            "--since",
+            self.since,
+            "--rule",
+            self.rule_id,
+            *self.options,
+        )
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "decnet_tui", *command,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,

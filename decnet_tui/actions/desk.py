@@ -69,7 +69,8 @@ class Desk:
         self.waiting = False
         """Whether a command waits for the store; keys are held back until it goes on."""
         self.held: list[events.Key] = []
-        self._swallowing = False
+        self.swallowing = False
+        """Whether a confirmation failed and neither Esc nor Enter came yet."""
 
     def switch_write_mode(self, after: Callable[[], None] | None = None) -> None:
         """Asks for write mode, then does ``after``; without that, write mode that is on ends."""
@@ -84,7 +85,7 @@ class Desk:
 
         def done(accepted: bool, typed: str) -> None:
             if not accepted:
-                self._refused("still read-only", typed)
+                self.refused("still read-only", typed)
                 return
             self.write.start()
             host.say(f"write mode for {self.write.minutes:.0f} min; {key('write')} ends it")
@@ -119,7 +120,7 @@ class Desk:
 
     def _answered(self, form: Form, sent: bool) -> None:
         if not sent:
-            self._refused("nothing changed", form.typed)
+            self.refused("nothing changed", form.typed)
         elif not self.write.on:
             self._host.say("write mode ended meanwhile: nothing changed", bad=True)
         else:
@@ -134,17 +135,17 @@ class Desk:
         else:
             self._host.work(partial(self._send, change), "change")
 
-    def _refused(self, said: str, typed: str) -> None:
-        """Who types on after a failed confirmation means it for the form: it must not become commands."""
-        self._swallowing = bool(typed) and typed.isprintable()
-        self._host.say(f"{said}; Esc or Enter goes on" if self._swallowing else said)
+    def refused(self, said: str, typed: str) -> None:
+        """Says so; who types on after a failed confirmation means it for that: it must not become commands."""
+        self.swallowing = bool(typed) and typed.isprintable()
+        self._host.say(f"{said}; Esc or Enter goes on" if self.swallowing else said)
 
     def swallows(self, key: str) -> bool:
         """Whether a key is dropped, since a confirmation failed and neither Esc nor Enter came yet."""
-        if not self._swallowing:
+        if not self.swallowing:
             return False
         if key in ("escape", "enter"):
-            self._swallowing = False
+            self.swallowing = False
             self._host.say("")
         return True
 

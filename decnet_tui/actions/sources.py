@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 KIND = "source.ignore"
 ALL = "source.ignore.all"
 THIS = "this address"
-DURATIONS = ("forever", "1h", "24h", "7d")
+IGNORED_FOR = "7d"
+"""How long a source is ignored where nobody says otherwise: what is hidden for good is forgotten."""
+DURATIONS = (IGNORED_FOR, "1h", "24h", "30d", "forever")
 
 
 @dataclass

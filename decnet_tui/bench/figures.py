@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -110,7 +111,7 @@ class Bench:
     def _ran(self, log: Path, workers: str) -> dict[str, Any]:
         self.data = self._new()
         command = [sys.executable, "-m", "decnet_tui.bench.engine_run", str(log), str(self.data), workers]
-        done = subprocess.run(command, capture_output=True, check=True)  # noqa: S603  our own module
+        done = subprocess.run(command, capture_output=True, check=True, env=_surroundings())  # noqa: S603  our own module
         return dict(json.loads(done.stdout))
 
     def _tagging(self) -> Iterator[Figure]:
@@ -161,6 +162,12 @@ def _seconds(*arguments: str) -> float:
         [sys.executable, "-m", "decnet_tui", *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        env=_surroundings(),
         check=True,
     )
     return time.perf_counter() - started
+
+
+def _surroundings() -> dict[str, str]:
+    """The environment of an installed program, which finds its byte code: pip writes it, a checkout may be told not to."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}

@@ -13,7 +13,7 @@ import typer
 from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows.linking import CampaignName, ListedIdentity
 from decnet.db.rows.lists import Often
-from decnet.errors import DecnetError
+from decnet.errors import AmbiguousId, DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
 from decnet_tui.model.actor_page import linked_lines, where_line
@@ -54,7 +54,10 @@ _LONGEST = 200
 
 
 def attacker(
-    who: Annotated[str, typer.Argument(metavar="IP|UUID", help="Address or uuid of an attacker.")],
+    who: Annotated[
+        str,
+        typer.Argument(metavar="IP|UUID", help="Address of an attacker, its uuid or the beginning of that."),
+    ],
     as_json: common.AsJson = False,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
@@ -82,9 +85,13 @@ async def attacker_page(
     repo: BaseRepository, places: Places, who: str, *, clear: bool = False
 ) -> AttackerPage:
     """The row of ``attackers`` and all that stands behind it. Raises DecnetError for an attacker that is not known."""
-    rows = await attacker_rows(repo, places, {"attacker": who, "limit": 1, "ignored": True}, {})
+    from decnet.db.repository.lists.linked import MAX_NAMED, several
+
+    rows = await attacker_rows(repo, places, {"attacker": who, "limit": MAX_NAMED, "ignored": True}, {})
     if not rows:
         raise DecnetError(f"no attacker {visible(who, 60)}: `decnet-tui attackers` lists them")
+    if len(rows) > 1:
+        raise AmbiguousId(several("attackers", who, [str(one["attacker_uuid"]) for one in rows]))
     (row,) = rows
     uuid = row["attacker_uuid"]
     tags = await repo.list_tags(attacker=uuid, limit=0, ignored=True)

@@ -15,9 +15,10 @@ from decnet_tui.model.event_text import short
 from decnet_tui.model.identities import identity_meant
 
 if TYPE_CHECKING:
+    from decnet.db.repository import BaseRepository
     from decnet.db.rows.attribution import Alert, Explanation, ListedState
 
-Attacker = Annotated[str | None, typer.Option("--attacker", help="Address or uuid.")]
+Attacker = Annotated[str | None, typer.Option("--attacker", help="Address, uuid or the beginning of one.")]
 Session = Annotated[
     str | None, typer.Option("--session", help="Session id, its beginning, or the honeypot's own.")
 ]
@@ -26,7 +27,7 @@ Identity = Annotated[
     typer.Option("--identity", help="Id of an identity, its beginning, or one of its addresses."),
 ]
 State = Annotated[str | None, typer.Option("--state", help="open, acknowledged or resolved.")]
-AlertId = Annotated[str, typer.Argument(help="alert_id as `alerts` lists it")]
+AlertId = Annotated[str, typer.Argument(help="alert_id as `alerts` lists it, or its beginning")]
 
 ALERT_ROW = (
     "alert_id",
@@ -155,9 +156,7 @@ def show(
 
     async def ask() -> tuple[Alert, Mapping[str, str]]:
         async with common.repository(home, only_read=True) as repo:
-            row = await repo.get_alert(alert_id)
-            if row is None:
-                raise DecnetError(_UNKNOWN.format(visible(alert_id, 80)))
+            row = await _meant(repo, alert_id)
             return row, {} if as_json else await addresses(repo, [row])
 
     row, known = common.run(ask)
@@ -227,14 +226,20 @@ def _set_state(ctx: typer.Context, alert_id: str, state: str, config: Any, data_
         from decnet_tui.cli import changing
 
         async with changing.opened(settings) as session:
-            row = await session.store.get_alert(alert_id)
-            if row is None:
-                raise DecnetError(_UNKNOWN.format(visible(alert_id, 80)))
+            row = await _meant(session.store, alert_id)
             known = await addresses(session.store, [row])
-            await changing.perform(session, AlertState(alert_id, actor_label(row, known, 1), state))
+            await changing.perform(session, AlertState(row["alert_id"], actor_label(row, known, 1), state))
 
     common.run(change)
     return state
+
+
+async def _meant(repo: BaseRepository, text: str) -> Alert:
+    """The alert of that id, or whose id begins so. Raises DecnetError for none and for several."""
+    row = await repo.get_alert(await repo.alert_named(text) or text)
+    if row is None:
+        raise DecnetError(_UNKNOWN.format(visible(text, 80)))
+    return row
 
 
 def _print_outcome(alert_id: str, state: str, as_json: bool) -> None:

@@ -22,13 +22,15 @@ from decnet_tui.cli import common
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
-    from decnet.db.rows.canary import TokenRow
+    from decnet.db.rows.canary import TokenOverview, TokenRow
 
 canary = typer.Typer(
     help="Canary tokens: mint, list, place, revoke.", rich_markup_mode=None, no_args_is_help=True
 )
-_COLUMNS = ("token_id", "kind", "decky_id", "path", "state", "trips", "last_trip_at", "last_peer", "memo")
-_ROW = (*_COLUMNS, "first_trip_at", "minted_at", "placed_at", "revoked_at")
+_COLUMNS = (
+    "token_id", "kind", "decky_id", "path", "state", "trips", "last_trip_at", "last_peer", "read_at", "read_ip", "memo",
+)  # fmt: skip
+_ROW = (*_COLUMNS, "read_session_id", "first_trip_at", "minted_at", "placed_at", "revoked_at")
 _DECKY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 MAX_MEMO = 200
 Token = Annotated[str, typer.Argument(metavar="TOKEN", help="Its id, as `canary list` shows it.")]
@@ -81,12 +83,13 @@ async def _mint(
         raise CanaryError(f"{out} is there already")
     token = minted(kind, decky, path=path, memo=memo, at=datetime.now(UTC))
     bait = bait_of(token, settings)
-    async with changing.opened(settings) as session:
-        await changing.perform(session, MintToken(token))
+    await changing.applied(settings, MintToken(token))
     if out is not None:
         put_file(out, bait)
     if as_json:
-        shown = {**_shown(token, None), "content": bait.decode() if KINDS[kind].text else None}
+        from decnet.db.repository.baits import overview
+
+        shown = {**_shown(overview(token, {}, {})), "content": bait.decode() if KINDS[kind].text else None}
         typer.echo(common.to_json(shown))
         return
     where = f"written to {out}" if out is not None else ""
@@ -104,30 +107,24 @@ def list_(
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
-    """Tokens with their last trip, newest token first."""
+    """Tokens with their last trip and who read them last, newest token first."""
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     common.run(lambda: _list(settings, common.parse_since(since), limit, as_json))
 
 
 async def _list(settings: Settings, since: datetime | None, limit: int, as_json: bool) -> None:
-    async with common.repository(settings) as repo:
-        tokens = [row for row in await repo.canary_tokens() if since is None or row["minted_at"] >= since]
-        rows = [_shown(row, await _last_peer(repo, row)) for row in tokens[::-1][: limit or None]]
+    async with common.repository(settings, only_read=True) as repo:
+        found = [row for row in await repo.canary_overview() if since is None or row["minted_at"] >= since]
+    rows = [_shown(row) for row in found[: limit or None]]
     common.print_rows(rows, _COLUMNS, as_json, "no tokens: make one with `canary mint url --decky web-01`")
 
 
-async def _last_peer(repo: BaseRepository, row: TokenRow) -> str | None:
-    """Who set it off last; a resolver is marked as one."""
-    found = await repo.canary_triggers(row["token_id"], limit=1) if row["trips"] else []
-    if not found:
-        return None
-    return found[0]["peer"] + (" (resolver)" if found[0]["peer_kind"] == "resolver" else "")
-
-
-def _shown(row: TokenRow, last_peer: str | None) -> dict[str, Any]:
-    """A token for people and scripts; its slug and what it watches for stay in the database."""
+def _shown(row: TokenOverview) -> dict[str, Any]:
+    """A token for people and scripts; its slug and what it watches for stay in the database. A resolver is marked."""
     state = "revoked" if row["revoked_at"] else "placed" if row["placed_at"] else "minted"
-    whole: dict[str, Any] = {**row, "state": state, "last_peer": last_peer}
+    peer = row["last_peer"]
+    last = f"{peer} (resolver)" if peer and row["last_peer_kind"] == "resolver" else peer
+    whole: dict[str, Any] = {**row, "state": state, "last_peer": last}
     return {name: whole[name] for name in _ROW}
 
 

@@ -94,6 +94,12 @@ async def perform(session: ShellSession, change: changes.Change) -> changes.Outc
     return outcome
 
 
+async def applied(settings: Settings, change: changes.Change) -> None:
+    """Does it on the database alone, journal and all. Raises DecnetError when it was not applied."""
+    async with opened(settings) as session:
+        await perform(session, change)
+
+
 async def _with_news(session: ShellSession, feed: Feed, change: changes.Change) -> changes.Outcome:
     async with session.bus.subscribe(">") as news, asyncio.TaskGroup() as group:
         reading = group.create_task(_read(news, feed), name="news")

@@ -28,12 +28,20 @@ T = TypeVar("T")
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where the engine keeps everything.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings file (YAML).")]
 DbUrl = Annotated[str | None, typer.Option("--db", help="Database URL.")]
+BusUrl = Annotated[
+    str | None, typer.Option("--bus", help="URL of the bus; default: the engine of this data directory.")
+]
 RulesDir = Annotated[Path | None, typer.Option("--rules", help="Rule directory.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Stable JSON instead of text for people.")]
-Since = Annotated[str | None, typer.Option("--since", help="Only newer: 90s, 15m, 24h, 7d or an ISO date.")]
+Since = Annotated[
+    str | None,
+    typer.Option("--since", help="Only newer: 90s, 15m, 24h, 7d, today, yesterday or a date."),
+]
 Ignored = Annotated[bool, typer.Option("--ignored", help="Ignored sources too.")]
 Limit = Annotated[int, typer.Option("--limit", min=0, help="At most so many rows; 0 is all.")]
 
+GIVEN: dict[str, Any] = {}
+"""``--bus`` and ``--db`` of a command that does not hand them on itself; they are settings like all others."""
 LONGEST = timedelta(days=36_500)
 """Ages and durations lie within a century: beyond, calendars end."""
 
@@ -81,6 +89,10 @@ def settings_of(config: Path | None = None, **flags: Any) -> Settings:
     """Settings for a command; wrong ones end it with exit code 2."""
     from decnet.config import load_settings  # here, like the library of settings: --version needs neither
 
+    if (url := GIVEN.get("bus")) is not None:
+        flags = {"bus": {"url": url}, **flags}
+    if (url := GIVEN.get("db")) is not None:
+        flags = {"db": url, **flags}
     try:
         return load_settings(config, **flags)
     except ConfigError as error:
@@ -185,14 +197,15 @@ def parse_expiry(text: str) -> timedelta:
 
 
 def parse_since(text: str | None) -> datetime | None:
-    """A point in time from a duration back from now or an ISO date. Raises typer.BadParameter."""
+    """A point in time: a duration back from now, a day's first moment, an ISO time. Raises typer.BadParameter."""
     if text is None:
         return None
+    from decnet_tui.model.days import parse_moment
+
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return datetime.now(UTC) - parse_duration(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return parse_moment(text, datetime.now(UTC))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _plain(value: Any) -> Any:

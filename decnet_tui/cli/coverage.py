@@ -1,6 +1,7 @@
 """``rules coverage``: which ATT&CK techniques the rules can name, as a table or as a Navigator layer.
 
-What a rule can name is read from its emits; what it did name is for ``export``.
+What a rule can name is read from its emits; what it did name is for ``export``. Rules whose events nothing that
+comes with this program makes (``external`` in their files) are named with the reason.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class _Covered:
     rules: set[str] = field(default_factory=set)
     tactics: set[str] = field(default_factory=set)
     confidence: float = 0.0
+    external: set[str] = field(default_factory=set)
+    """Those of the rules that need a producer of somebody else's."""
 
 
 def covered(rules: Iterable[CompiledRule]) -> dict[str, _Covered]:
@@ -41,6 +44,7 @@ def covered(rules: Iterable[CompiledRule]) -> dict[str, _Covered]:
             entry.rules.add(rule.rule_id)
             entry.tactics.add(emit.tactic)
             entry.confidence = max(entry.confidence, emit.confidence)
+            entry.external |= {rule.rule_id} if rule.external else set()
     return dict(found)
 
 
@@ -53,6 +57,7 @@ def coverage_rows(rules: Iterable[CompiledRule], known: Catalogue) -> list[dict[
             "tactics": sorted(entry.tactics),
             "confidence": entry.confidence,
             "rules": sorted(entry.rules),
+            "external": sorted(entry.external),
         }
         for technique, entry in sorted(covered(rules).items())
     ]
@@ -82,6 +87,13 @@ def coverage_layer(rules: Iterable[CompiledRule], known: Catalogue) -> dict[str,
     for cell in layer["techniques"]:
         cell["comment"] = " ".join(sorted(by_technique[cell["techniqueID"]].rules))
     return layer
+
+
+def external_lines(rules: Iterable[CompiledRule]) -> list[str]:
+    """What has no producer here and why, one line a rule; empty when there is none."""
+    found = [rule for rule in rules if rule.external]
+    told = [f"  {rule.rule_id} {rule.name}: {rule.external}" for rule in found]
+    return [f"{counted(len(found), 'rule')} without a producer of ours:", *told] if found else []
 
 
 def coverage(
@@ -114,6 +126,8 @@ def coverage(
             f"{counted(len(loaded), 'rule')}, {counted(len(rows), 'technique or sub-technique', 'techniques and sub-techniques')} "
             f"of {counted(len(parents), 'technique')} in {counted(len(tactics), 'tactic')}"
         )
+        for line in external_lines(loaded):
+            typer.echo(line)
 
 
 def _write(path: Path, text: str) -> None:

@@ -18,9 +18,10 @@ from decnet import __version__
 from decnet.bus.factory import get_bus
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
-from decnet.errors import DecnetError
+from decnet.errors import DecnetError, SensorError
 from decnet.home import packaged_demo_dir
 from decnet.hostile import visible
+from decnet.keyed import KEY_FILE, key_id, load_key
 from decnet.runtime.dbwatch import locked_by
 from decnet.runtime.health import status_of
 from decnet.ttp.loader import load_dir
@@ -48,7 +49,8 @@ def doctor(
 
     async def ask() -> list[Finding]:
         own = [check(settings) for check in _CHECKS]
-        return [*own, await _database(settings), await _bus(settings), await _health(settings)]
+        found = [await ask_of(settings) for ask_of in (_database, _secrets, _bus, _health)]
+        return [*own, *found]
 
     findings = common.run(ask)
     rows = [{"check": subject, "result": result, "detail": detail} for subject, result, detail in findings]
@@ -165,6 +167,38 @@ async def _database(settings: Settings) -> Finding:
     if who:
         return "database", "FAIL", f"{locked_by(who)}: end it, or wait for it; work goes on by itself then"
     return "database", "ok", "reachable, schema current"
+
+
+async def _secrets(settings: Settings) -> Finding:
+    """With which keys captured secrets were hashed: what several keys made cannot be compared."""
+    try:
+        async with common.repository(settings, only_read=True) as repo:
+            rows = await repo.credential_keys()
+    except DecnetError:
+        rows = {}
+    file = settings.credentials.key_file or settings.data_dir / KEY_FILE
+    try:
+        own = (
+            key_id(load_key(settings.data_dir, file))
+            if file.exists() or settings.credentials.key_file
+            else None
+        )
+    except SensorError as error:
+        return "secrets", "FAIL", str(error)
+    if file.exists() and file.stat().st_mode & 0o077:
+        return "secrets", "WARN", f"{file} can be read by others: chmod 600 it"
+    others = {name: count for name, count in rows.items() if name not in (own, None)}
+    if not others:
+        return (
+            "secrets",
+            "ok",
+            f"key {own or 'made at the first start'}, {counted(sum(rows.values()), 'log-in')} hashed",
+        )
+    told = ", ".join(
+        f"{visible(name, 20)} {count}" for name, count in sorted(others.items(), key=lambda one: -one[1])
+    )
+    advice = "secrets are compared within one key only; to see reuse across hosts give all the same credentials.key_file"
+    return "secrets", "WARN", f"log-ins by other keys than {own or 'ours'}: {told}; {advice}"
 
 
 async def _health(settings: Settings) -> Finding:

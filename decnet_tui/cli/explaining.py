@@ -10,6 +10,7 @@ from decnet.errors import AmbiguousId
 from decnet.hostile import visible
 from decnet_tui.cli import common
 from decnet_tui.cli.offline import tagger_of
+from decnet_tui.model.words import counted
 
 if TYPE_CHECKING:
     from decnet.config import Settings
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _LINE_CHARS = 200
 _ID_CHARS = 80
+_KINDS = {"line": "the line", "command": "a command", "decoded": "decoded text"}
 
 
 def explain(
@@ -35,8 +37,9 @@ def explain(
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
-    """Why a rule fires on each command, or does not: the parts of its condition, and what another rule replaced.
+    """Why a rule fires on each command, or does not: view by view, the parts of its condition, and what another rule replaced.
 
+    A line has several views: itself, each of its simple commands, what is decoded. All parts must hold in one of them.
     The rules alone count, no operator's state.
     """
     from decnet.ttp.explaining import explained
@@ -49,7 +52,7 @@ def explain(
     if "command" not in rule.applies_to or rule.condition is None:
         kinds = ", ".join(sorted(rule.applies_to))
         common.fail(f"{rule_id} does not look at single commands: it judges {kinds} (`rules show {rule_id}`)")
-    found = list(explained(tagger, rule, _session(settings, targets)))
+    found = list(explained(tagger, rule, session_of(settings, targets)[0]))
     if as_json:
         typer.echo(common.to_json({"rule_id": rule_id, "commands": found}))
         return
@@ -59,15 +62,15 @@ def explain(
         _tell(one)
 
 
-def _session(settings: Settings, targets: list[str]) -> ReceivedSession:
-    """The commands that were given, or the stored session that is named."""
+def session_of(settings: Settings, targets: list[str]) -> tuple[ReceivedSession, bool]:
+    """The commands that were given, or the stored session that is named, and which of the two it is."""
     from decnet.ttp.offline_sessions import received_session
 
     if len(targets) == 1 and not set(targets[0]) & set(" \t/'\"|;&"):
         stored = _stored(settings, targets[0])
         if stored is not None:
-            return stored
-    return received_session({"session": "typed", "commands": targets})
+            return stored, True
+    return received_session({"session": "typed", "commands": targets}), False
 
 
 def _stored(settings: Settings, name: str) -> ReceivedSession | None:
@@ -96,8 +99,13 @@ def _stored(settings: Settings, name: str) -> ReceivedSession | None:
 def _tell(one: Explained) -> None:
     verdict = "fires" if one["fires"] else "does not fire"
     typer.echo(f"line {one['line']}: {verdict}: {visible(one['input'], _LINE_CHARS)}")
-    if one["view"] != one["input"]:
-        typer.echo(f"  read as {visible(one['view'], _LINE_CHARS)}")
+    for view in one["views"]:
+        mark = "+" if view["holds"] else "-"
+        wanting = f": wants {visible(view['wanting'], _LINE_CHARS)}" if view["wanting"] else ""
+        typer.echo(f"  {mark} as {_KINDS[view['kind']]} {visible(view['text'], _LINE_CHARS)}{wanting}")
+    if one["more_views"]:
+        typer.echo(f"    and {counted(one['more_views'], 'view')} more, in which it does not hold")
+    typer.echo(f"  part by part, as {visible(one['view'], _LINE_CHARS)}")
     if one["techniques"]:
         typer.echo(f"  tags {', '.join(one['techniques'])}")
     for technique, by in one["replaced"].items():

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-import os
-import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from datetime import datetime
 from operator import itemgetter
@@ -16,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
-from decnet.errors import ExportError
 from decnet_tui.cli import common
 from decnet_tui.cli.lists import Asn, Campaign, Country
+from decnet_tui.cli.target import Write, written_to
 from decnet_tui.model.identities import identity_meant, whose_rows
 from decnet_tui.model.places import Where, place_row
 from decnet_tui.model.words import counted
@@ -32,13 +30,13 @@ if TYPE_CHECKING:
     from decnet.export.tables import Pair
     from decnet.intel.places import Places
 
-Format = Literal["navigator", "stix", "csv", "jsonl"]
+Format = Literal["navigator", "stix", "misp", "csv", "jsonl"]
 MOST_KNOWN = 20_000
 """Attackers that stay known from page to page: what many of them amount to would fill the memory."""
 
 
 def export(
-    what: Annotated[Format, typer.Argument(metavar="FORMAT", help="navigator, stix, csv or jsonl.")],
+    what: Annotated[Format, typer.Argument(metavar="FORMAT", help="navigator, stix, misp, csv or jsonl.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write; - is standard output.")],
     attacker: Annotated[str | None, typer.Option("--attacker", help="Address or id.")] = None,
     identity: Annotated[
@@ -54,7 +52,7 @@ def export(
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
-    """Writes tags as a Navigator layer, a STIX bundle, CSV or JSON lines, with whose they are and where from."""
+    """Writes tags as a Navigator layer, a STIX bundle, a MISP event, CSV or JSON lines, with whose they are and where from."""
     from decnet.intel.places import Places  # here: other commands start sooner
 
     settings = common.settings_of(config, data_dir=data_dir, db=db)
@@ -70,13 +68,13 @@ def export(
             if identity is not None:
                 whose = whose._replace(identity=(await identity_meant(repo, identity))[0])
             tags = Asked(moment, attacker, ignored, whose)
-            with _target(output) as write:
+            with written_to(output) as write:
                 if what == "navigator":
                     return await _layer(repo, places, tags, _about(asked), write)
-                if what == "stix":
-                    return await _bundle(repo, places, tags, write)
-                with _uncollected():
-                    return await _table(repo, places, tags, what, write)
+                if what == "csv" or what == "jsonl":  # noqa: PLR1714  a type checker reads it so
+                    with _uncollected():
+                        return await _table(repo, places, tags, what, write)
+                return await _whole(repo, places, tags, what, _about(asked), write)
 
     count = common.run(main)
     if str(output) != "-":
@@ -90,9 +88,6 @@ class Asked(NamedTuple):
     attacker: str | None
     ignored: bool
     whose: Whose
-
-
-Write = Callable[[str], object]
 
 
 async def _layer(repo: BaseRepository, places: Places, asked: Asked, about: str, write: Write) -> int:
@@ -112,9 +107,16 @@ async def _layer(repo: BaseRepository, places: Places, asked: Asked, about: str,
     return sum(counted.tags.values())
 
 
-async def _bundle(repo: BaseRepository, places: Places, asked: Asked, write: Write) -> int:
-    """A bundle stands in memory as a whole: what is in it depends on all tags."""
-    from decnet.export import stix_bundle
+async def _whole(
+    repo: BaseRepository,
+    places: Places,
+    asked: Asked,
+    what: Literal["stix", "misp"],
+    about: str,
+    write: Write,
+) -> int:
+    """A bundle, or an event, stands in memory as a whole: what is in it depends on all tags."""
+    from decnet.export import misp_event, stix_bundle
 
     since, attacker, ignored, whose = asked
     tags = await repo.list_tags(since=since, attacker=attacker, limit=0, ignored=ignored, whose=whose)
@@ -122,9 +124,19 @@ async def _bundle(repo: BaseRepository, places: Places, asked: Asked, write: Wri
     known = await _known(
         repo, places, addresses, {tag["identity_uuid"] for tag in tags if tag["identity_uuid"]}
     )
-    hosts = await repo.hosts_by_attacker(sorted(addresses), ignored)
-    known = known._replace(campaigns=await _campaigns(repo, known, ignored), hosts=hosts)
-    write(stix_bundle(tags, known) + "\n")
+    hosts, hashes = [
+        await repo.things_by_attacker(sorted(addresses), kind, ignored) for kind in ("host", "hash")
+    ]
+    known = known._replace(campaigns=await _campaigns(repo, known, ignored), hosts=hosts, hashes=hashes)
+    if what == "stix":
+        write(stix_bundle(tags, known) + "\n")
+    else:
+        write(
+            json.dumps(
+                misp_event(tags, known, info=f"Attackers of decoys: {about}"), ensure_ascii=True, indent=1
+            )
+            + "\n"
+        )
     return len(tags)
 
 
@@ -229,25 +241,6 @@ def _uncollected() -> Iterator[None]:
     finally:
         if was:
             gc.enable()
-
-
-@contextmanager
-def _target(output: Path) -> Iterator[Write]:
-    """What takes the text: written beside the file and renamed, so a full disk leaves the old one. Raises ExportError."""
-    if str(output) == "-":
-        yield sys.stdout.write
-        return
-    draft = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        with os.fdopen(
-            os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
-        ) as file:
-            yield file.write
-        draft.replace(output)
-    except OSError as error:
-        raise ExportError(f"{output} cannot be written: {error.strerror}") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -11,6 +11,8 @@ from decnet_tui.cli import common
 if TYPE_CHECKING:
     from decnet.db.rows.lists import Hit
 
+COUNTED = 10_000
+"""Hits that are counted for people; of more it is said that there are more."""
 _COLUMNS = ("ts", "kind", "attacker_ip", "value", "session_id")
 
 
@@ -36,12 +38,17 @@ def find(
     newest = common.parse_since(since)
 
     async def ask() -> list[Hit]:
+        most = max(limit, COUNTED) + 1 if limit and not as_json else limit
         async with common.repository(settings, only_read=True) as repo:
-            return await repo.find(text, newest, limit, ignored, clear=settings.credentials.keep_clear)
+            return await repo.find(text, newest, most, ignored, clear=settings.credentials.keep_clear)
 
-    rows = common.run(ask)
+    found = common.run(ask)
+    rows = found[: limit or None]
     shown = rows if as_json else [{**row, "value": row.get("login") or row["value"]} for row in rows]
     common.print_rows(shown, _COLUMNS, as_json, "nothing found")
+    if len(found) > len(rows) and not as_json:
+        total = f"more than {len(found) - 1}" if len(found) > max(limit, COUNTED) else len(found)
+        typer.echo(f"the newest {len(rows)} of {total} hits; --limit 0 shows all")
 
 
 def register(app: typer.Typer) -> None:

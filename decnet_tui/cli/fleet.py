@@ -233,12 +233,7 @@ def interval(
     from decnet_tui.cli import changing
 
     settings = common.settings_of(config, data_dir=data_dir, db=db)
-
-    async def write() -> None:
-        async with changing.opened(settings) as session:
-            await changing.perform(session, IntervalChange(name, every, settings))
-
-    common.run(write)
+    common.run(lambda: changing.applied(settings, IntervalChange(name, every, settings)))
     said = {"name": name, "mutate_interval": every}
     typer.echo(common.to_json(said) if as_json else f"{visible(name)}: {visible(every)}")
 
@@ -249,7 +244,8 @@ def setup(
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
-    """Installs OpenCanary in an environment of its own in the data directory."""
+    """Installs OpenCanary in an environment of its own in the data directory, and makes what our own decoys need."""
+    from decnet.decoys.setup import prepare
     from decnet.mutator.setup import make_environment
 
     settings = common.settings_of(config, data_dir=data_dir, db=db)
@@ -257,6 +253,12 @@ def setup(
     async def make() -> tuple[Path, bool]:
         return await asyncio.to_thread(make_environment, settings.mutator, settings.data_dir)
 
+    async def make_own() -> list[str]:
+        return await asyncio.to_thread(prepare, settings)
+
+    own = common.run(make_own)
     place, made = common.run(make)
     version = settings.mutator.opencanary_version
     typer.echo(f"OpenCanary {version} installed in {place}" if made else f"OpenCanary is ready in {place}")
+    for line in own:
+        typer.echo(line)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from decnet.config import Settings
+from decnet.durations import ENDLESS
 from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
@@ -26,7 +27,10 @@ def ignore(
     ],
     entry: Annotated[str | None, typer.Argument(metavar="[ID]", help="With remove: the entry's id.")] = None,
     for_: Annotated[
-        str | None, typer.Option("--for", help="Expires by itself after 90s, 15m, 1h, 7d.")
+        str | None,
+        typer.Option(
+            "--for", help="Expires by itself after 90s, 15m, 1h, 7d (that is the default), or forever."
+        ),
     ] = None,
     reason: Annotated[str | None, typer.Option("--reason", help="Why, for whoever reads it later.")] = None,
     identity: Annotated[
@@ -54,7 +58,7 @@ def ignore(
     else:
         if entry is not None:
             raise typer.BadParameter(f"unexpected {entry!r}: one source at a time")
-        expires = datetime.now(UTC) + common.parse_expiry(for_) if for_ else None
+        expires = _expiry(for_)
         if identity:
             common.run(lambda: _add_all(settings, what, expires, reason, as_json))
             return
@@ -72,6 +76,14 @@ async def _list(settings: Settings, since: datetime | None, limit: int, as_json:
     common.print_rows(shown, _COLUMNS, as_json, "nothing is ignored: add a source with `ignore 192.0.2.0/24`")
 
 
+def _expiry(text: str | None) -> datetime | None:
+    """When an entry ends; None for never. Raises typer.BadParameter."""
+    from decnet_tui.actions.sources import IGNORED_FOR
+
+    wanted = IGNORED_FOR if text is None else text.strip().lower()
+    return None if wanted in ENDLESS else datetime.now(UTC) + common.parse_expiry(wanted)
+
+
 def _state(row: IgnoredEntry, now: datetime) -> str:
     """An expired entry takes no new events; what it marked stays marked until it is removed."""
     return "expired" if row["expires_at"] is not None and row["expires_at"] <= now else "active"
@@ -84,8 +96,7 @@ async def _add(
     from decnet_tui.cli import changing
 
     change = IgnoreSource(source, expires.timestamp() if expires else None, reason)
-    async with changing.opened(settings) as session:
-        await changing.perform(session, change)
+    await changing.applied(settings, change)
     row = change.entry
     assert row is not None, "a change that was performed without an error has written its entry"
     if as_json:

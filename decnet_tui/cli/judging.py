@@ -26,7 +26,7 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 """Bytes of one line, which is one session; a longer one is passed over and told of."""
 MAX_TIMES = 10**9
 _PAGE = 100
-_ENOUGH = 10_000
+ENOUGH = 10_000
 """Lines from which on what is done once is lost in their cost."""
 _LOSSES = {
     "rule_failures": "times a rule failed on a line and said nothing of it: `rules check`",
@@ -283,7 +283,7 @@ def _cost(cost: dict[str, Any], rules: int) -> None:
 
 
 def _few(cost: Mapping[str, Any]) -> str:
-    return "" if cost["judged"] >= _ENOUGH else " (few lines: start-up counts in)"
+    return "" if cost["judged"] >= ENOUGH else " (few lines: start-up counts in)"
 
 
 def _unreadable(report: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from typer.main import get_command_name, get_group
 from typer.models import CommandInfo
 
+from decnet_tui.cli.everywhere import complete
 from decnet_tui.cli.sure import spare
 
 MODULES: dict[str, tuple[str, ...]] = {
@@ -19,6 +20,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "rules": ("rules",),
     "lists": ("tags", "sessions", "playbooks", "attackers"),
     "workers": ("workers",),
+    "status": ("status",),
     "session": ("session",),
     "attacker": ("attacker",),
     "credentials": ("credentials",),
@@ -35,6 +37,10 @@ MODULES: dict[str, tuple[str, ...]] = {
     "fleet": ("fleet",),
     "canary": ("canary",),
     "export": ("export",),
+    "report": ("report",),
+    "samples": ("samples",),
+    "blocklist": ("blocklist",),
+    "saving": ("backup", "restore"),
     "find": ("find",),
     "ignore": ("ignore",),
     "intel": ("intel",),
@@ -44,6 +50,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "busconfig": ("bus",),
     "doctor": ("doctor",),
     "schema": ("schema",),
+    "completion": ("completion",),
     "bench": ("bench",),
     "screenshots": ("screenshots",),
 }
@@ -79,6 +86,7 @@ class LazyGroup(TyperGroup):
             part = typer.Typer(rich_markup_mode=None)
             import_module(f"decnet_tui.cli.{module}").register(part)
             _only(part, cmd_name)
+            complete(part)
             self.commands.update(get_group(part).commands)
             spare(self.commands[cmd_name])
         return self.commands.get(cmd_name)

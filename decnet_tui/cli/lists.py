@@ -34,7 +34,7 @@ def asn_number(text: str) -> int:
     return found
 
 
-Attacker = Annotated[str | None, typer.Option("--attacker", help="Address or uuid.")]
+Attacker = Annotated[str | None, typer.Option("--attacker", help="Address, uuid or the beginning of one.")]
 Session = Annotated[
     str | None, typer.Option("--session", help="Session id, its beginning, or the honeypot's own.")
 ]

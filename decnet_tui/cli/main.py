@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +18,8 @@ from decnet_tui.cli.usage import one_line
 if TYPE_CHECKING:
     from decnet.config import Settings
 
+_SPANS = (".jsonl", ".json", ".jsonl.gz")
+"""Ends of files that hold a recorded span."""
 _SCHEMES = ("nats://", "tls://", "ws://", "wss://")
 
 _SHARED = {
@@ -45,10 +48,17 @@ class _Root(LazyGroup):
             return super().invoke(ctx)
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """A bare ``--attach`` means the engine of the data directory."""
-        following = [*args, ""][1:]
-        bare = [a == "--attach" and not n.startswith(_SCHEMES) for a, n in zip(args, following, strict=True)]
-        return super().parse_args(ctx, ["--attach=" if b else a for a, b in zip(args, bare, strict=True)])
+        """A bare ``--attach`` means the engine of the data directory, a bare ``--demo`` the packaged recording."""
+        return super().parse_args(ctx, list(map(_bare, args, [*args, ""][1:])))
+
+
+def _bare(word: str, following: str) -> str:
+    """An option whose value may be left out, with an empty value where it is."""
+    if word == "--attach" and not following.startswith(_SCHEMES):
+        return "--attach="
+    if word == "--demo" and not following.endswith(_SPANS):
+        return "--demo="
+    return word
 
 
 app = typer.Typer(
@@ -104,7 +114,15 @@ def root(
     ] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="No write mode in this run.")] = False,
     demo: Annotated[
-        bool, typer.Option("--demo", help="Play the demo recording in a throw-away directory.")
+        str | None,
+        typer.Option(
+            "--demo",
+            metavar="[FILE.jsonl]",
+            help="Play the demo recording, or events that `watch --json` recorded, in a throw-away directory.",
+        ),
+    ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Lines of text, nothing drawn anew: for screen readers and logs.")
     ] = False,
     workers: Annotated[
         str | None, typer.Option(help="Workers to run, comma separated (default: all).")
@@ -117,7 +135,17 @@ def root(
     ] = None,
     log_format: Annotated[str | None, typer.Option(help="console or json.")] = None,
     notify: Annotated[
-        str | None, typer.Option(help="Program run for alerts and first-seen techniques; JSON on its stdin.")
+        str | None,
+        typer.Option(
+            help="Program run for alerts, first-seen techniques, bad sessions, failing sensors, a full disk; JSON on its stdin."
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDR",
+            help="Serve Prometheus metrics at PORT (this host only) or HOST:PORT; none otherwise.",
+        ),
     ] = None,
     _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Version.")] = False,
 ) -> None:
@@ -132,7 +160,9 @@ def root(
         raise typer.BadParameter("--until-idle goes with --headless")
     if read_only and headless:
         raise typer.BadParameter("--read-only is for the console: --headless has none")
-    if attach is not None and (headless or demo):
+    if plain and headless:
+        raise typer.BadParameter("--plain is for the console: --headless has none")
+    if attach is not None and (headless or demo is not None):
         raise typer.BadParameter("--attach goes with neither --headless nor --demo")
     settings = common.settings_of(
         config,
@@ -144,16 +174,19 @@ def root(
         workers=_workers(workers),
         log={"format": log_format} if log_format else None,
         notify={"command": notify} if notify else None,
+        metrics={"address": metrics} if metrics else None,
     )
+    span = Path(demo) if demo else None
     if headless:
-        _headless(settings, demo, until_idle)
+        _headless(settings, demo is not None, span, until_idle)
     else:
-        _console(settings, attach, demo=demo, read_only=read_only)
+        _console(settings, attach, demo=demo is not None, span=span, plain=plain, read_only=read_only)
 
 
 def _hand_on(ctx: typer.Context) -> None:
     """Options before a command count as if they stood behind it; those of the engine alone are wrong there."""
-    given = {name: value for name, value in ctx.params.items() if value and name != "_"}
+    params = {**ctx.params, "demo": ctx.params.get("demo") is not None}
+    given = {name: value for name, value in params.items() if value and name != "_"}
     if own := [name for name in given if name not in _SHARED]:
         raise typer.BadParameter(f"--{own[0].replace('_', '-')} goes without a command")
     named = {_SHARED[name]: value for name, value in given.items()}
@@ -162,34 +195,38 @@ def _hand_on(ctx: typer.Context) -> None:
     ctx.default_map = {str(ctx.invoked_subcommand): {**named, **dict.fromkeys(parts, named)}}
 
 
-def _headless(settings: Settings, demo: bool, until_idle: float | None) -> None:
+def _headless(settings: Settings, demo: bool, span: Path | None, until_idle: float | None) -> None:
     gc.disable()  # what is loaded now stays; the engine sets the collector up once it runs
     try:
-        _run_headless(settings, demo, until_idle)
+        _run_headless(settings, demo, span, until_idle)
     finally:
         gc.enable()
 
 
-def _run_headless(settings: Settings, demo: bool, until_idle: float | None) -> None:
+def _run_headless(settings: Settings, demo: bool, span: Path | None, until_idle: float | None) -> None:
     from decnet.logs import configure_logging
-    from decnet_tui.launch.demo import demo_settings, print_summary
+    from decnet_tui.launch.demo import demo_settings, make_fleet, print_summary
     from decnet_tui.launch.headless import run_headless
 
     configure_logging(settings.log.format, settings.log.level)
     if not demo:
         common.run(lambda: run_headless(settings, until_idle))
         return
-    with demo_settings(settings) as played:
+    with demo_settings(settings, span) as played:
+        if span is None:
+            common.run(lambda: make_fleet(played))
         common.run(lambda: run_headless(played, until_idle))
         common.run(lambda: print_summary(played))
 
 
-def _console(settings: Settings, attach: str | None, *, demo: bool, read_only: bool) -> None:
+def _console(
+    settings: Settings, attach: str | None, *, demo: bool, span: Path | None, plain: bool, read_only: bool
+) -> None:
     from decnet_tui.launch.console import How, run_console
 
     if attach == "":
         attach = settings.bus.url or ""
-    common.run(lambda: run_console(settings, How(attach, demo, read_only)))
+    common.run(lambda: run_console(settings, How(attach, demo, span, plain, read_only)))
 
 
 def run() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -24,17 +25,33 @@ def purge(
     before = datetime.now(UTC) - common.parse_duration(older_than)
     common.confirm(f"Delete all sessions that ended before {before:%Y-%m-%d %H:%M}Z, for good?", yes)
 
-    async def work() -> dict[str, int]:
-        async with common.repository(settings) as repo:
-            with Bar("purge") as bar:
-                return await repo.purge_older(before, bar.count)
+    counts: dict[str, int] = {}
 
-    counts = common.run(work)
+    async def work() -> None:
+        from decnet_tui.actions.upkeep import PURGE, Upkeep
+        from decnet_tui.cli import changing
+
+        async with changing.opened(settings, store=common.repository) as session:
+
+            async def job() -> str:
+                with Bar("purge") as bar:
+                    counts.update(await session.store.purge_older(before, bar.count))
+                return f"{_gone(counts)} deleted"
+
+            says = f"purge of what ended before {before:%Y-%m-%d %H:%M}Z"
+            await changing.perform(
+                session, Upkeep(PURGE, "sessions", says, {"before": before.timestamp()}, job)
+            )
+
+    common.run(work)
     if as_json:
         typer.echo(common.to_json({"before": before, "deleted": counts}))
         return
-    gone = ", ".join(f"{count} {table}" for table, count in sorted(counts.items()) if count)
-    typer.echo(f"older than {before:%Y-%m-%d %H:%M:%SZ}: {gone or 'nothing'} deleted")
+    typer.echo(f"older than {before:%Y-%m-%d %H:%M:%SZ}: {_gone(counts)} deleted")
+
+
+def _gone(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {table}" for table, count in sorted(counts.items()) if count) or "nothing"
 
 
 def register(app: typer.Typer) -> None:

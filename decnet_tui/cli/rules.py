@@ -14,8 +14,11 @@ from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
 from decnet_tui.cli.coverage import coverage
+from decnet_tui.cli.drafting import new
 from decnet_tui.cli.explaining import explain
 from decnet_tui.cli.judging import judge
+from decnet_tui.cli.sigma import import_sigma
+from decnet_tui.cli.trying import try_rule
 from decnet_tui.model.words import counted
 
 if TYPE_CHECKING:
@@ -23,13 +26,16 @@ if TYPE_CHECKING:
     from decnet_tui.actions.rules import RuleChange
 
 app = typer.Typer(
-    help="The rules: list, show, check, explain, judge, coverage, disable, enable, clip.",
+    help="The rules: list, show, check, test, explain, new, judge, coverage, import-sigma, disable, enable, clip.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 app.command()(coverage)
 app.command()(judge)
 app.command()(explain)
+app.command()(new)
+app.command("test")(try_rule)
+app.command("import-sigma")(import_sigma)
 
 RuleId = Annotated[str, typer.Argument(metavar="ID", help="Rule id, for example R0012.")]
 For = Annotated[str | None, typer.Option("--for", help="Expires by itself after 90s, 15m, 1h, 7d.")]

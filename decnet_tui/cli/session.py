@@ -32,6 +32,7 @@ _OTHER = frozenset(
         "place",
         "attempts",
         "alike",
+        "bait_reads",
     }
 )
 _LONGEST = 2000
@@ -77,6 +78,7 @@ def told_of(rows: SessionRows) -> dict[str, Any]:
         "place": {"number": rows.place, "of": rows.of, "new": rows.new},
         "attempts": list(rows.attempts),
         "alike": rows.alike,
+        "bait_reads": list(rows.baits),
     }
 
 
@@ -102,6 +104,8 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
     yield from _commands(told, tags)
     for ident, line in fact_lines(told, told.get("services", ())):
         yield f"{line}  {' '.join(tags.pop(ident, ()))}".rstrip()
+    for bait in told.get("bait_reads", ()):
+        yield f"bait.read {shown('ts', bait['at'].timestamp())}  {visible(bait['path'], _LONGEST)}, token {bait['token_id']}"
     for source, techniques in tags.items():
         yield f"tags      {' '.join(techniques)}  of {visible(source, _LONGEST)}"
 

@@ -1,4 +1,4 @@
-"""``stats``: what was seen most often: countries, networks, log-ins, clients, URLs, files."""
+"""``stats``: what was seen most often: countries, networks, log-ins, clients, URLs, files, hours."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from decnet.intel.places import Places
 
 Most = Annotated[int, typer.Option("--limit", min=0, help="Values of each kind; 0 is all.")]
-KINDS = ("countries", "networks", "users", "passwords", "clients", "urls", "hosts", "hashes", "keys")
+KINDS = ("countries", "networks", "users", "passwords", "clients", "urls", "hosts", "hashes", "keys", "hours")
 _UNKNOWN = "unknown"
 
 
@@ -37,7 +37,7 @@ def stats(
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
-    """What was seen of most attackers: countries, networks, users, passwords, clients, URLs, hosts, files, keys.
+    """What was seen of most attackers: countries, networks, users, passwords, clients, URLs, hosts, files, keys, hours (UTC).
 
     With --campaign all that its addresses did.
     """
@@ -94,6 +94,7 @@ async def stats_of(
         "hosts": await repo.top_things("host", since, limit, of),
         "hashes": await repo.top_things("hash", since, limit, of),
         "keys": await repo.top_things("key", since, limit, of),
+        "hours": await repo.top_hours(since, limit, of),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from pathlib import Path
 from typing import Annotated
@@ -17,12 +16,6 @@ from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
 from decnet_tui.model.words import counted
-
-BusUrl = Annotated[
-    str | None, typer.Option("--bus", help="URL of the bus; default: the engine of this data directory.")
-]
-_REPLAY_BATCH = 500
-_MAX_PAUSE_S = 60.0
 
 
 def bus_settings(settings: Settings, url: str | None) -> Settings:
@@ -43,7 +36,7 @@ def watch(
     pattern: Annotated[str, typer.Argument(help="Topic pattern, for example 'ttp.>'.")] = ">",
     last: Annotated[int, typer.Option("--last", min=0, help="First the last N stored events.")] = 0,
     as_json: common.AsJson = False,
-    bus: BusUrl = None,
+    bus: common.BusUrl = None,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
@@ -94,7 +87,7 @@ def _show(event: Event, as_json: bool) -> None:
 def replay(
     files: Annotated[list[Path], typer.Argument(help="Recorded events (JSON lines), or logs of honeypots.")],
     speed: Annotated[str, typer.Option("--speed", help="max, or a factor such as 1x or 10x.")] = "max",
-    bus: BusUrl = None,
+    bus: common.BusUrl = None,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
@@ -103,17 +96,19 @@ def replay(
     settings = common.settings_of(config, data_dir=data_dir, db=db)
     factor = _factor(speed)
 
+    from decnet_tui.launch.playing import play
+
     refused: list[str] = []
 
-    async def play() -> int:
+    async def work() -> int:
         client = get_bus(client_name="replay", settings=bus_settings(settings, bus))
         await client.connect()
         try:
-            return sum([await _play(client, settings, path, factor, refused) for path in files])
+            return sum([await play(client, settings, path, factor, refused) for path in files])
         finally:
             await client.close()
 
-    typer.echo(f"{counted(common.run(play), 'event')} on the bus")
+    typer.echo(f"{counted(common.run(work), 'event')} on the bus")
     for fault in refused:
         typer.echo(f"warning: {visible(fault, 500)}", err=True)
 
@@ -129,28 +124,6 @@ def _factor(speed: str) -> float:
     if not 0 < factor < float("inf"):  # neither NaN, which is less than nothing
         raise typer.BadParameter(f"--speed {speed!r}: write max, 1x or 10x")
     return factor
-
-
-async def _play(client: BaseBus, settings: Settings, path: Path, factor: float, refused: list[str]) -> int:
-    from decnet.sensors.recordings import attach_recording
-    from decnet.sensors.replay import iter_events
-
-    count, batch, clock = 0, [], None
-    for event in iter_events(path, settings, refused):
-        if "ttylog" in event.payload:
-            await attach_recording(event, client, path, settings.sensor.max_tty_bytes)
-        if factor:
-            pause = 0.0 if clock is None else min(max(event.ts - clock, 0.0) / factor, _MAX_PAUSE_S)
-            clock = event.ts if clock is None else max(clock, event.ts)
-            await asyncio.sleep(pause)
-        batch.append(event)
-        if factor or len(batch) >= _REPLAY_BATCH:
-            await client.publish_events(batch)
-            batch = []
-        count += 1
-    if batch:
-        await client.publish_events(batch)
-    return count
 
 
 def register(app: typer.Typer) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -10,20 +10,21 @@ import typer
 from decnet.hostile import visible
 from decnet_tui.cli import common
 from decnet_tui.model import spans
+from decnet_tui.model.days import parse_day
 from decnet_tui.model.rules import StoredRules
 from decnet_tui.model.since import Found, Section, as_json, busiest, gather, render, totals_line
 from decnet_tui.model.words import clock
 
 Since = Annotated[
-    str,
-    typer.Option(
-        "--since", help="90s, 15m, 24h, 7d, an ISO date; today, yesterday or a day for that day alone; `all`."
-    ),
+    str, typer.Option("--since", help="90s, 15m, 24h, 7d, today, yesterday, a date; `all` for everything.")
 ]
 
 
 def summary(
     since: Since = "24h",
+    day: Annotated[
+        str | None, typer.Option("--day", help="One day alone (UTC): today, yesterday, 2026-11-28 or 11-28.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Sources at most; 0 is all.")] = 20,
     as_json_: common.AsJson = False,
     data_dir: common.DataDir = None,
@@ -32,7 +33,7 @@ def summary(
 ) -> None:
     """What happened since: whom to read first, what is new in the history, what needs somebody."""
     settings = common.settings_of(config, data_dir=data_dir, db=db)
-    chosen = _chosen(since)
+    chosen = _of_day(day) if day is not None else _chosen(since)
 
     async def ask() -> Found:
         async with common.repository(settings) as repo:
@@ -50,14 +51,19 @@ def summary(
         _print(section)
 
 
-def _chosen(text: str) -> spans.Chosen:
-    """A span, or everything since a moment. Raises typer.BadParameter."""
+def _of_day(text: str) -> spans.Chosen:
+    """One day. Raises typer.BadParameter."""
     try:
-        return spans.parsed(text, time.time())
-    except ValueError:
-        moment = common.parse_since(text)
-    assert moment is not None
-    return spans.Chosen(text, moment.timestamp())
+        found = parse_day(text, datetime.now(UTC))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return spans.Chosen(found.label, found.start.timestamp(), found.end.timestamp())
+
+
+def _chosen(text: str) -> spans.Chosen:
+    """Everything since a moment. Raises typer.BadParameter."""
+    moment = None if text == spans.EVERYTHING else common.parse_since(text)
+    return spans.Chosen(text, moment.timestamp() if moment is not None else 0.0)
 
 
 def _label(chosen: spans.Chosen) -> str:

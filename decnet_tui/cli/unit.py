@@ -1,4 +1,4 @@
-"""``unit``: a hardened systemd unit for the engine, made for this installation.
+"""``unit``: a hardened systemd unit for the engine, or for a part of it, made for this installation.
 
 The engine reads logs, writes its own state directory and talks to sockets on this host or to the bus and
 database that the settings name; everything else is taken away. What a set-up needs beyond that (another
@@ -10,15 +10,37 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from decnet.home import holds_password
 from decnet_tui.cli import common
 from decnet_tui.cli.sensor_option import parse_sensors
 
 _STATE = "decnet-tui"
+
+
+class Role(StrEnum):
+    """What the unit runs."""
+
+    ALL = "all"
+    """Everything on one host."""
+    SENSORS = "sensors"
+    """Reads logs beside a honeypot and ships what is in them to a bus elsewhere."""
+    ENGINE = "engine"
+    """Works on what sensors elsewhere ship (its worker `sensors` takes that in); several share one PostgreSQL."""
+
+
+_DESCRIPTION = {
+    Role.ALL: "Deception network engine (decnet-tui)",
+    Role.SENSORS: "Deception network sensor (decnet-tui)",
+    Role.ENGINE: "Deception network engine for sensors elsewhere (decnet-tui)",
+}
+_SUFFIX = {Role.ALL: "", Role.SENSORS: "-sensors", Role.ENGINE: "-engine"}
+"""Roles of one host keep to directories of their own."""
 _HARDENING = """\
 # Nothing beyond what reading logs, the state directory and sockets take
 NoNewPrivileges=yes
@@ -58,23 +80,74 @@ IPAddressAllow=localhost{networks}
 
 
 def unit(
+    role: Annotated[
+        Role, typer.Option(help="What it runs: all, sensors (beside a honeypot), engine (at the centre).")
+    ] = Role.ALL,
     sensor: Annotated[list[str] | None, typer.Option(help="KIND=PATH as for the engine. Repeatable.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="Group that may read the logs. Repeatable.")] = None,
     allow: Annotated[
         list[str] | None, typer.Option(help="Network of an external bus or database. Repeatable.")
     ] = None,
+    bus: Annotated[str | None, typer.Option(help="URL of a NATS server elsewhere, without log-in.")] = None,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
     rules: common.RulesDir = None,
+    environment: Annotated[
+        Path | None,
+        typer.Option(
+            "--environment-file",
+            help="File of mode 0600 with settings as DECNET_NAME=VALUE, such as passwords.",
+        ),
+    ] = None,
 ) -> None:
-    """Prints a systemd unit: `decnet-tui unit --sensor cowrie=PATH > /etc/systemd/system/decnet-tui.service`."""
+    """Prints a systemd unit: `decnet-tui unit --sensor cowrie=PATH > /etc/systemd/system/decnet-tui.service`.
+
+    With --role sensors or --role engine it is a part of an engine that is spread over hosts; their bus is named by --bus or
+    in the --config file, which also is where passwords belong.
+    """
     parse_sensors(sensor)
-    options = [("--config", config), ("--rules", rules), ("--db", db)]
+    _check(role, sensor, bus, config)
+    _keep_out(db)
+    options = [
+        ("--config", config),
+        ("--rules", rules),
+        ("--db", db),
+        ("--bus", bus),
+        ("--workers", "sensors" if role is Role.SENSORS else None),
+    ]
     options += [("--sensor", spec) for spec in sensor or ()]
     given = [part for name, value in options if value is not None for part in (name, str(value))]
-    folder = str(data_dir.absolute()) if data_dir else f"%S/{_STATE}"
-    typer.echo(_text(_program(), folder, given, group or [], allow or []), nl=False)
+    folder = str(data_dir.absolute()) if data_dir else f"%S/{_STATE}{_SUFFIX[role]}"
+    own = [f"EnvironmentFile={_word(str(environment.absolute()))}"] if environment else []
+    typer.echo(_text(_program(), folder, given, own, group or [], allow or [], role), nl=False)
+
+
+def _keep_out(db: str | None) -> None:
+    """A unit, and the arguments of what it starts, can be read by everybody on the host. Raises typer.BadParameter."""
+    if db is not None and holds_password(db):
+        raise typer.BadParameter(
+            "--db holds a password, and everybody on this host can read what a unit starts: write DECNET_DB=URL into"
+            " a file of mode 0600 and name it with --environment-file instead"
+        )
+
+
+def _check(role: Role, sensor: list[str] | None, bus: str | None, config: Path | None) -> None:
+    """Refuses what would not do its work. Raises typer.BadParameter."""
+    if bus is not None and "@" in bus:
+        raise typer.BadParameter(
+            "a log-in in --bus would stand in the process list: write it into a --config file (bus: {user: …, password: …})"
+        )
+    if role is not Role.ALL and bus is None and config is None:
+        raise typer.BadParameter(
+            f"--role {role} works on a bus elsewhere: name it with --bus, or in a --config file"
+        )
+    if role is Role.SENSORS and not sensor and config is None:
+        raise typer.BadParameter("--role sensors reads logs: name them with --sensor, or in a --config file")
+    if role is Role.ENGINE and sensor:
+        raise typer.BadParameter(
+            "--role engine reads no logs of its own: those hosts have units of --role sensors"
+        )
 
 
 def _program() -> str:
@@ -83,9 +156,17 @@ def _program() -> str:
     return str(beside if beside.exists() else shutil.which("decnet-tui") or beside)
 
 
-def _text(program: str, folder: str, options: list[str], groups: list[str], networks: list[str]) -> str:
+def _text(
+    program: str,
+    folder: str,
+    options: list[str],
+    own: list[str],
+    groups: list[str],
+    networks: list[str],
+    role: Role,
+) -> str:
     command = " ".join(_word(part) for part in (program, "--headless", "--data-dir", folder, *options))
-    own = folder.startswith("%S/")
+    in_state = folder.startswith("%S/")
     home = (
         "read-only"
         if Path(program).is_relative_to("/home") or Path(program).is_relative_to("/root")
@@ -93,11 +174,12 @@ def _text(program: str, folder: str, options: list[str], groups: list[str], netw
     )
     lines = [
         "[Unit]",
-        "Description=Deception network engine (decnet-tui)",
+        f"Description={_DESCRIPTION[role]}",
         "After=network.target",
         "",
         "[Service]",
         "Type=notify",
+        *own,
         f"ExecStart={command}",
         "ExecReload=/bin/kill -HUP $MAINPID",
         "WatchdogSec=60",
@@ -106,8 +188,8 @@ def _text(program: str, folder: str, options: list[str], groups: list[str], netw
         "TimeoutStopSec=30",
         "DynamicUser=yes",
         *(
-            [f"StateDirectory={_STATE}", "StateDirectoryMode=0700"]
-            if own
+            [f"StateDirectory={_STATE}{_SUFFIX[role]}", "StateDirectoryMode=0700"]
+            if in_state
             else [f"ReadWritePaths={_word(folder)}"]
         ),
         *([f"SupplementaryGroups={' '.join(groups)}"] if groups else []),

@@ -5,14 +5,17 @@ from __future__ import annotations
 from decnet_tui.commands import (
     alerts,
     changing,
+    drafting,
     evidence,
     finding,
     fleet,
     hunting,
     leaving,
     linking,
+    mouse,
     moving,
     reading,
+    saving,
     since,
     tables,
     views,
@@ -21,6 +24,7 @@ from decnet_tui.commands.base import Command
 
 COMMANDS: tuple[Command, ...] = (
     *views.COMMANDS,
+    *saving.COMMANDS,
     *moving.COMMANDS,
     *finding.COMMANDS,
     *reading.COMMANDS,
@@ -28,10 +32,12 @@ COMMANDS: tuple[Command, ...] = (
     *tables.COMMANDS,
     *changing.COMMANDS,
     *hunting.COMMANDS,
+    *drafting.COMMANDS,
     *linking.COMMANDS,
     *evidence.COMMANDS,
     *alerts.COMMANDS,
     *fleet.COMMANDS,
+    *mouse.COMMANDS,
     *leaving.COMMANDS,
 )
 CHANGES = frozenset(c.id for c in COMMANDS if c.changes)

@@ -6,8 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from decnet_tui.actions.alerts import AlertForm
+from decnet_tui.commands import shown
 from decnet_tui.commands.base import Command
-from decnet_tui.screens.alerts import AlertLine, AlertsView, label_of
+from decnet_tui.screens.alerts import AlertLine, label_of
 
 if TYPE_CHECKING:
     from decnet_tui.commands.context import Context
@@ -28,7 +29,7 @@ def _refused(verb: str, row: AlertLine | None) -> str:
 
 def handle(verb: str, console: Context, _: str) -> None:
     """The form for the alert under the cursor."""
-    row = console.view_of(AlertsView).chosen
+    row = shown.alert(console)
     if (why := _refused(verb, row)) or row is None:
         console.say(why)
         return
@@ -37,7 +38,7 @@ def handle(verb: str, console: Context, _: str) -> None:
 
 
 def _can(verb: str, console: Context) -> bool:
-    return not _refused(verb, console.view_of(AlertsView).chosen)
+    return not _refused(verb, shown.alert(console))
 
 
 COMMANDS = (

@@ -10,6 +10,7 @@ from decnet_tui.actions.forms import Form, PlainForm
 from decnet_tui.actions.rule_form import RuleForm
 from decnet_tui.actions.undo import last_undoable, undo_of, undoable
 from decnet_tui.actions.workers import LetterRetry, WorkerForm
+from decnet_tui.commands import shown
 from decnet_tui.commands.base import Command
 from decnet_tui.model.access import store_errors
 from decnet_tui.model.journal import Entry
@@ -44,7 +45,7 @@ def rule(verb: str, console: Context, text: str) -> None:
     if not console.desk.once_loaded(view, lambda: rule(verb, console, text)):
         return
     words = text.split()
-    row = view.rule(words[0] if words else str((view.current or {}).get("rule_id")))
+    row = view.rule(words[0]) or view.rule(words[0].upper()) if words else shown.rule(console)
     if row is None:
         console.say(
             f"no rule {words[0]}" if words else _RULE_KEYS.format(*map(key, _RULE_IDS)),
@@ -61,7 +62,7 @@ def rule(verb: str, console: Context, text: str) -> None:
 
 def _on_rule(console: Context) -> bool:
     """Whether the cursor is on a rule that is in force."""
-    row = console.view_of(RulesView).current
+    row = shown.rule(console)
     return row is not None and not (row.get("error") and row["state"] == "failed")
 
 
@@ -95,13 +96,13 @@ def worker(console: Context, text: str) -> None:
 
 def _worker_here(console: Context) -> str | None:
     """The worker under the cursor."""
-    entry = console.view_of(WorkersView).current
+    entry = shown.health_line(console)
     return str(entry.key) if entry is not None and entry.section == WORKERS else None
 
 
 def _letter_here(console: Context) -> str:
     """The number of the dead letter under the cursor."""
-    entry = console.view_of(WorkersView).current
+    entry = shown.health_line(console)
     return str(entry.key) if entry is not None and entry.section == LETTERS and entry.key is not None else ""
 
 
@@ -169,8 +170,8 @@ _WORDS = {"expires_at": "until", "confidence_max": "max"}
 def _state(fields: object) -> str:
     if not isinstance(fields, dict):
         return "?"
-    shown = {k: f"{clock(v, 'date')}Z" if k == "expires_at" and v else v for k, v in fields.items()}
-    return "  ".join(f"{_WORDS.get(k, k)} {v}" for k, v in shown.items() if v is not None)
+    told = {k: f"{clock(v, 'date')}Z" if k == "expires_at" and v else v for k, v in fields.items()}
+    return "  ".join(f"{_WORDS.get(k, k)} {v}" for k, v in told.items() if v is not None)
 
 
 COMMANDS = (

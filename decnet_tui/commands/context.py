@@ -21,6 +21,7 @@ from decnet_tui.widgets.prompt import Question
 if TYPE_CHECKING:
     from decnet_tui.commands.base import Command
     from decnet_tui.commands.following import Following
+    from decnet_tui.commands.mouse import Mouse
     from decnet_tui.commands.typed import History
 
 V = TypeVar("V", bound=View)
@@ -39,6 +40,7 @@ class Context(Protocol):
     desk: Desk
     following: Following
     history: History
+    mouse: Mouse
 
     @property
     def views(self) -> Mapping[str, View]:
@@ -102,8 +104,12 @@ class Context(Protocol):
         """Epoch seconds."""
         ...
 
-    def copy(self, text: str) -> int:
-        """Puts a text into the terminal's clipboard; how many characters were taken."""
+    def copy(self, text: str) -> str:
+        """Puts a text into the terminal's clipboard; what became of it, in words."""
+        ...
+
+    def use_theme(self, name: str) -> None:
+        """Paints everything anew in another theme."""
         ...
 
     def leave(self, result: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from decnet_tui.commands import shown
 from decnet_tui.commands.base import Command
 from decnet_tui.model.keys import key
 from decnet_tui.screens.actors import ActorsView
@@ -15,7 +16,6 @@ from decnet_tui.screens.evidence import RuleTagsLevel, SessionsLevel, TagsLevel
 from decnet_tui.screens.fired import FiredLevel, TagRulesLevel, TechniqueRulesLevel
 from decnet_tui.screens.levels import Level, LevelsView
 from decnet_tui.screens.playback import PlaybackLevel
-from decnet_tui.screens.rules import RulesView
 from decnet_tui.screens.session import CommandsLevel
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _has_rules(console: Context) -> bool:
 
 def rule_tags(console: Context, _: str) -> None:
     """The tags that the rule under the cursor gave."""
-    row = console.view_of(RulesView).current
+    row = shown.rule(console)
     if row is None:
         console.say("there is no rule under the cursor")
         return
@@ -114,7 +114,8 @@ def rule_tags(console: Context, _: str) -> None:
 
 def compare(console: Context, _: str) -> None:
     """Two actors side by side."""
-    pair = console.view_of(ActorsView).pair()
+    actors = console.view_of(ActorsView)
+    pair = actors.pair() if console.view is actors else None
     if pair is None:
         console.say(f"mark one actor with {key('mark')}, go to the other, then {key('compare')}")
     else:

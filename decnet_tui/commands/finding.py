@@ -10,6 +10,7 @@ from decnet_tui.commands.base import Command
 from decnet_tui.commands.following import MOST
 from decnet_tui.model.filters import FilterError
 from decnet_tui.model.keys import key
+from decnet_tui.screens.found import FoundView
 from decnet_tui.screens.palette import PaletteView
 from decnet_tui.widgets.prompt import Question
 
@@ -18,17 +19,10 @@ if TYPE_CHECKING:
 
 
 def ask_filter(console: Context, text: str) -> None:
-    """Types a filter, which applies while it is typed; Esc restores the former one. A second / searches."""
+    """Types a filter in place of the one that is there, which applies while it is typed; Esc restores the former one."""
     view, before = console.view, console.view.filter_text
-    begun = f"{before} " if before else ""  # what is typed is one more part of it
-    keys_pressed = 0
 
     def changed(text: str) -> str:
-        nonlocal keys_pressed
-        keys_pressed += 1
-        if keys_pressed == 1 and text == f"{begun}/":
-            ask_search(console)
-            return ""
         try:
             view.set_filter(text.strip())
         except FilterError as error:
@@ -47,22 +41,32 @@ def ask_filter(console: Context, text: str) -> None:
     if text:
         console.say(changed(text), bad=True)
     else:
-        console.ask(Question("/ ", done, begun, changed=changed, history=console.history.filters))
+        past = [*console.history.filters, *([before] if before else [])]
+        now = f"now: {before}  (up: goes on from it)" if before else ""
+        console.ask(Question("/ ", done, changed=changed, history=past, hint=now))
 
 
-def ask_search(console: Context) -> None:
-    """Types what the database is searched for."""
+def ask_search(console: Context, text: str) -> None:
+    """Searches the database for what was typed, or asks for it."""
+    if text.strip():
+        _search(console, text)
+        return
 
     def done(accepted: bool, text: str) -> None:
         if accepted and text.strip():
-            typed.run(console, f"find {text}")
+            _search(console, text)
 
-    console.ask(Question("// ", done))
+    console.ask(Question("find in the database: ", done))
+
+
+def _search(console: Context, text: str) -> None:
+    console.view_of(FoundView).look_for(text.strip())
+    console.show_view("found")
 
 
 def clear_filter(console: Context, _: str) -> None:
-    """Shows everything; the actor that is followed stays followed."""
-    console.view.set_filter("")
+    """Back to the view's own filter; the actor that is followed stays followed."""
+    console.view.set_filter(console.view.own_filter)
     console.view.set_scope(console.following.scope)
     console.repaint()
 
@@ -131,7 +135,8 @@ def palette(console: Context, _: str) -> None:
 COMMANDS = (
     Command("filter", "filter: topic patterns with + and -, words, /regex/, key:value", "Finding", ask_filter,
             keys="slash", foot="filter", argument="FILTER", here=lambda console: console.view.filtered),
-    Command("filter.clear", "clear the filter", "Finding", clear_filter, keys="backslash", name="clear"),
+    Command("filter.clear", "back to the view's own filter", "Finding", clear_filter, keys="backslash", name="clear"),
+    Command("search", "search the database", "Finding", ask_search, keys="ctrl+f", name="find", argument="TEXT"),
     Command("follow", "follow this actor in all views; again: everybody", "Finding", follow,
             keys="F", foot="follow", argument="ADDRESS, id, i-... or c-...", here=_has_actor),
     Command("command", "command line: Tab completes, up and down go through the history", "Finding",

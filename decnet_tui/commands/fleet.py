@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from decnet_tui.actions.fleet import IntervalForm, RotationForm
+from decnet_tui.commands import shown
 from decnet_tui.commands.base import Command
 from decnet_tui.model.keys import key
 from decnet_tui.model.words import span
@@ -22,7 +23,7 @@ def _names(console: Context) -> list[str]:
 
 def _decky(console: Context, text: str) -> DeckyLine | None:
     view = console.view_of(FleetView)
-    row = view.find(text.split(maxsplit=1)[0]) if text.strip() else view.current
+    row = view.find(text.split(maxsplit=1)[0]) if text.strip() else shown.decoy(console)
     if row is None:
         console.say(
             f"no decoy {text.split(maxsplit=1)[0]}" if text.strip() else "there is no decoy under the cursor",
@@ -39,6 +40,8 @@ def _mutator(console: Context) -> str:
 
 def mutate(console: Context, text: str) -> None:
     """The form for a rotation; refused at once when the mutator cannot answer."""
+    if not console.desk.once_loaded(console.view_of(FleetView), lambda: mutate(console, text)):
+        return
     row = _decky(console, text)
     if row is None:
         return
@@ -56,6 +59,8 @@ def mutate(console: Context, text: str) -> None:
 
 def interval(console: Context, text: str) -> None:
     """The form for how often a decky rotates."""
+    if not console.desk.once_loaded(console.view_of(FleetView), lambda: interval(console, text)):
+        return
     row = _decky(console, text)
     if row is None:
         return

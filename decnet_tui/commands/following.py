@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
     from decnet_tui.commands.context import Context
 
+UUID_CHARS = 36
 MOST = 5000
 """Addresses that are followed at most: each is looked for in every event and asked for in queries."""
 
@@ -50,11 +51,11 @@ class Following:
         self._console.repaint()
 
     def follow_name(self, name: str) -> None:
-        """Follows an address, an id, or an identity or campaign by what lists call it."""
-        if self.named(name):
-            return
-        key = "attacker_ip" if any(c in name for c in ".:") else "attacker_uuid"
-        self.follow(scope_of({key: name}))
+        """Follows an address, an id or its beginning, the actor of a session, or what lists call an identity or campaign."""
+        if any(c in name for c in ".:"):
+            self.follow(scope_of({"attacker_ip": name}))
+        elif len(name) == UUID_CHARS or not self.named(name):
+            self.follow(scope_of({"attacker_uuid": name}))
 
     def look(self) -> None:
         """Reads the store for who belongs to whom is followed; one read at a time, the last one after the last news."""
@@ -81,8 +82,8 @@ class Following:
             self.follow(found, anew=False)
 
     def named(self, name: str) -> bool:
-        """Follows an identity or campaign by what lists call it (``i-3f2a``, ``c-2979``); False for another name."""
-        if name[:2] not in ("i-", "c-") or self._console.session.repo is None:
+        """Follows what the store knows by a name (``i-3f2a``, ``c-2979``, an id, a session's); False without a store."""
+        if self._console.session.repo is None:
             return False
         self._console.work(partial(self._named, name), "follow-named")
         return True
@@ -91,7 +92,7 @@ class Following:
         repo = self._console.session.repo
         assert repo is not None
         try:
-            scope = await (_campaign(repo, name) if name.startswith("c-") else _identity(repo, name))
+            scope = await (_campaign(repo, name) if name.startswith("c-") else _anybody(repo, name))
         except store_errors() as error:
             self._console.say(visible(error, 300), bad=True)
             return
@@ -148,6 +149,17 @@ async def _campaign(repo: BaseRepository, name: str) -> Scope | None:
         return None
     refuse_too_many(rows[0]["attacker_uuids"])
     return campaign_scope(rows[0])
+
+
+async def _anybody(repo: BaseRepository, name: str) -> Scope | None:
+    """The identity of that name, or the actor of the session that has it."""
+    if (found := await _identity(repo, name)) is not None:
+        return found
+    session = await repo.session_named(name)
+    if session is None:
+        return None
+    payload = await repo.session_payload(session)
+    return await whole(repo, scope) if payload and (scope := scope_of({**payload})) else None
 
 
 async def _identity(repo: BaseRepository, name: str) -> Scope | None:

@@ -34,7 +34,7 @@ def quit_console(console: Context, _: str) -> None:
         if accepted:
             console.leave("headless" if text == "h" else "quit")
         else:
-            console.say("still here")
+            console.desk.refused("still here", text)
 
     if console.session.demo:
         console.ask(Question(_ASK, done, confirm=True))

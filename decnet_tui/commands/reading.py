@@ -14,6 +14,7 @@ from decnet_tui.model.words import counted
 from decnet_tui.screens.base import TIME_FORMATS
 from decnet_tui.screens.levels import Level
 from decnet_tui.screens.traffic import TrafficView
+from decnet_tui.widgets.prompt import Question
 
 if TYPE_CHECKING:
     from decnet_tui.commands.context import Context
@@ -79,23 +80,44 @@ def time_format(console: Context, _: str) -> None:
 
 
 def copy(console: Context, _: str) -> None:
-    """The data of the line under the cursor, to the terminal's clipboard."""
-    text = console.view.copy_text()
+    """What the cursor is on, or the whole detail while that has the keys, to the terminal's clipboard."""
+    text = "\n".join(console.view.detail()) if console.panes.in_detail else console.view.copy_text()
     if not text:
         console.say("there is nothing to copy here")
         return
-    taken = console.copy(text)
-    console.say(f"copied {taken} characters (if the terminal allows OSC 52)")
+    console.say(console.copy(text))
 
 
-def export_shown(console: Context, _: str) -> None:
-    """Writes what is shown to a file of mode 0600 and says which."""
-    console.work(partial(_export, console), "export", instead=True)
+def export_shown(console: Context, text: str) -> None:
+    """Writes what is shown to a file of mode 0600 and says which; asks for the format where none is named."""
+    by_letter = {how[0]: how for how in export.FORMATS}
+
+    def done(accepted: bool, typed: str) -> None:
+        if accepted:
+            _export_as(console, by_letter[typed])
+        else:
+            console.say("nothing exported")
+
+    if not text.strip():
+        label = f"export {console.view.title} as: c CSV  j JSON lines  t text  (anything else: not) "
+        console.ask(Question(label, done, confirm=True, answers="".join(by_letter)))
+    elif (how := next((f for f in export.FORMATS if f == text.strip().lower()), None)) is not None:
+        _export_as(console, how)
+    else:
+        console.say(f"exported as {', '.join(export.FORMATS)}; not as {text.strip()}", bad=True)
 
 
-async def _export(console: Context) -> None:
+def _formats(_: Context) -> list[str]:
+    return list(export.FORMATS)
+
+
+def _export_as(console: Context, how: export.Format) -> None:
+    console.work(partial(_export, console, how), "export", instead=True)
+
+
+async def _export(console: Context, how: export.Format) -> None:
     try:
-        path, count = await export.write(console.settings.data_dir, console.view.name, console.view.records())
+        path, count = await export.write(console.settings.data_dir, console.view.to_export(), how)
     except OSError as error:
         console.say(f"not exported: {error.strerror}: {error.filename}", bad=True)
     else:
@@ -120,8 +142,9 @@ COMMANDS = (
     Command("detail", "detail pane on or off", "Reading", detail, keys="v"),
     Command("zoom", "this pane alone", "Reading", zoom, keys="z"),
     Command("time", "time format: clock, date, age", "Reading", time_format, keys="t"),
-    Command("copy", "copy the line's data, or the marked lines (OSC 52)", "Reading", copy,
+    Command("copy", "copy what the cursor is on, or the marked lines (OSC 52, and tmux's buffer)", "Reading", copy,
             keys="y", foot="copy", here=_on_row),
-    Command("export", "export what is shown to a private file", "Reading", export_shown, keys="e", foot="export",
+    Command("export", "export what is shown to a private file: CSV, JSON or text", "Reading", export_shown, keys="e",
+            foot="export", argument="[csv, json or text]", complete=_formats,
             here=lambda console: console.view.filtered and console.view.count() > 0),
 )  # fmt: skip

@@ -6,9 +6,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from decnet_tui.commands.base import Command
+from decnet_tui.commands.saving import keep_columns, table_of
 from decnet_tui.model.filters import FilterError
 from decnet_tui.model.keys import key
-from decnet_tui.screens.levels import LevelsView
 from decnet_tui.screens.table import TableView
 from decnet_tui.screens.traffic import TrafficView
 from decnet_tui.widgets.prompt import Question
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 
 def _table(console: Context) -> TableView[Any] | None:
-    found = console.view.table() if isinstance(console.view, LevelsView) else console.view
-    if isinstance(found, TableView):
+    if (found := table_of(console.view)) is not None:
         return found
     console.say("this view is no table: it keeps the order of time")
     return None
@@ -59,7 +58,9 @@ def columns(console: Context, _: str) -> None:
         return ""
 
     def done(accepted: bool, _: str) -> None:
-        if not accepted:
+        if accepted:
+            keep_columns(console, table)
+        else:
             table.choose_columns(before)
         console.repaint()
 

@@ -44,6 +44,17 @@ def _show(name: str) -> Command:
                    argument="[LINE]")  # fmt: skip
 
 
+def ignored(console: Context, text: str) -> None:
+    """The sources that are left out; Esc comes back."""
+    if text:
+        console.open_in("ignored", text)
+        return
+    shown = console.views["ignored"]
+    if console.view is not shown:
+        shown.came_from = console.view.name
+        console.show_view("ignored", remember=False)
+
+
 def last_view(console: Context, _: str) -> None:
     """The view before this one."""
     console.show_view(console.last_view)
@@ -56,6 +67,14 @@ def help_view(console: Context, _: str) -> None:
 
 COMMANDS = (
     *(_show(view.name) for view in VIEWS),
+    Command(
+        "view.ignored",
+        "ignored sources with their ends",
+        "Views",
+        ignored,
+        name="ignored",
+        argument="[SOURCE]",
+    ),
     Command("view.last", "last view", "Views", last_view, keys="minus", name="last"),
     Command("help", "this help", "Views", help_view, keys="question_mark", foot="help"),
 )

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING
 
 from decnet.bus.connection import read_connection
 from decnet.config import Settings
-from decnet.errors import EngineError
+from decnet.errors import DecnetError, EngineError
 from decnet.home import with_database
-from decnet.logs import configure_logging
+from decnet.logs import configure_logging, get_logger
 from decnet_tui.launch.hangup import TerminalWatch, terminal_fd
 from decnet_tui.model import last_look
 
 if TYPE_CHECKING:
     from decnet_tui.launch.attach import ConsoleSession
 
+log = get_logger(__name__)
 DEMO_IDLE_S = 3.0
 START_S = 30.0
 """Seconds that an engine left behind may take to be there."""
@@ -42,6 +43,10 @@ class How:
 
     attach: str | None = None
     demo: bool = False
+    span: Path | None = None
+    """A recorded span of a bus that the demo plays in the place of its own recording."""
+    plain: bool = False
+    """Lines of text on whatever terminal there is."""
     read_only: bool = False
 
 
@@ -52,17 +57,20 @@ def has_terminal() -> bool:
 
 async def run_console(settings: Settings, how: How) -> None:
     """Runs until the operator quits. Raises DecnetError."""
-    screen = has_terminal()
+    screen = has_terminal() and not how.plain
     if screen:
         _starting("starting ...")
     with ExitStack() as stack:
         if how.demo:
-            from decnet_tui.launch.demo import demo_settings, print_summary
+            from decnet_tui.launch.demo import demo_settings, make_fleet, print_summary
 
-            settings = stack.enter_context(demo_settings(settings))
+            paced = screen or how.plain or sys.stdout.isatty()
+            settings = stack.enter_context(demo_settings(settings, how.span, paced=paced))
+            if how.span is None:
+                await make_fleet(settings)
         if screen:
             leave = await _full_screen(settings, how)
-        elif how.demo and not sys.stdout.isatty():
+        elif how.demo and not how.plain and not sys.stdout.isatty():
             configure_logging(settings.log.format, "WARNING")
             from decnet_tui.launch.headless import run_headless
 
@@ -130,10 +138,27 @@ async def _session(settings: Settings, how: How) -> AsyncIterator[ConsoleSession
             session = attach.attach(settings, url=how.attach or None)
         else:
             session = await attach.start_inside(settings, demo=how.demo)
+        playing = _play(session, settings, how.span) if how.span is not None else None
         try:
             yield session
         finally:
+            if playing is not None:
+                playing.cancel()
+                await asyncio.gather(playing, return_exceptions=True)
             await session.close()
+
+
+def _play(session: ConsoleSession, settings: Settings, span: Path) -> asyncio.Task[None]:
+    """Begins to put a recorded span on the bus; what is wrong with it stands in the log."""
+    from decnet_tui.launch.demo import play_span
+
+    async def play() -> None:
+        try:
+            await play_span(session, settings, span)
+        except DecnetError as error:
+            log.error("the recorded span cannot be played", file=str(span), reason=str(error))
+
+    return asyncio.create_task(play(), name="demo-span")
 
 
 def start_behind(settings: Settings, argv: Sequence[str]) -> int:

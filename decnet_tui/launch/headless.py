@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +14,7 @@ from decnet.config import Settings
 from decnet.engine import Engine
 from decnet.errors import EngineError
 from decnet.logs import get_logger
+from decnet.runtime.progress import Progress
 from decnet_tui.model.words import counted
 
 log = get_logger(__name__)
@@ -32,18 +34,27 @@ def sd_notify(message: str) -> bool:
     return True
 
 
-async def _watchdog() -> None:
-    """``WATCHDOG=1`` at half the interval that systemd asks for."""
+async def _watchdog(standing: Callable[[float], str]) -> None:
+    """``WATCHDOG=1`` six times in the interval that systemd asks for, while ``standing`` says that all goes on.
+
+    A process that is stopped for two thirds of the interval and goes on is alive in time.
+    """
     usec = os.environ.get("WATCHDOG_USEC", "")
     if not usec.isdigit() or not int(usec):
         return
+    pause_s, said = int(usec) / 6e6, ""
     while True:
-        sd_notify("WATCHDOG=1")
-        await asyncio.sleep(int(usec) / 2e6)
+        why = standing(pause_s)
+        if not why:
+            sd_notify("WATCHDOG=1")
+        elif not said:
+            log.error("no progress: the watchdog is not fed", reason=why)
+        said = why
+        await asyncio.sleep(pause_s)
 
 
 class _Signals:
-    """SIGTERM and SIGINT: the first asks, the second insists; SIGHUP reloads the rules.
+    """SIGTERM and SIGINT: the first asks, the second insists, also on the end of a start; SIGHUP reloads the rules.
 
     It comes from somebody who means it: a set that lost half of its rules, refused so far, counts then.
     """
@@ -52,6 +63,7 @@ class _Signals:
         self.engine = engine
         self.stop = asyncio.Event()
         self.started = False
+        self.starting: asyncio.Task[None] | None = None
         self._reload_waits = False
         self._insist: asyncio.Task[None] | None = None
         self._reload: asyncio.Task[None] | None = None
@@ -72,6 +84,9 @@ class _Signals:
         if self.stop.is_set() and self.started:
             log.warning("second signal: running batches are cut")
             self._insist = asyncio.get_running_loop().create_task(self.engine.supervisor.cut(), name="insist")
+        elif self.stop.is_set() and self.starting is not None:
+            log.warning("second signal: the start is cut")
+            self.starting.cancel()
         self.stop.set()
 
     def _hup(self) -> None:
@@ -98,10 +113,10 @@ async def run_headless(settings: Settings, until_idle: float | None = None) -> N
     engine = Engine(settings)
     signals = _Signals(engine)
     signals.install()  # first: the connection file tells others of us before the start is over
-    await engine.start()
+    await _started(engine, signals)
     signals.begin()
     sd_notify(f"READY=1\nSTATUS={counted(len(engine.supervisor.runners), 'worker')}")
-    watchdog = asyncio.create_task(_watchdog(), name="watchdog")
+    watchdog = asyncio.create_task(_watchdog(Progress(engine.supervisor).standing), name="watchdog")
     try:
         await _work(engine, signals.stop, until_idle)
     finally:
@@ -110,6 +125,17 @@ async def run_headless(settings: Settings, until_idle: float | None = None) -> N
         with suppress(asyncio.CancelledError):
             await watchdog
         await engine.stop()
+
+
+async def _started(engine: Engine, signals: _Signals) -> None:
+    """Starts the engine, unless a second signal cuts that. Raises as Engine.start, and EngineError when it was cut."""
+    signals.starting = asyncio.create_task(engine.start(), name="start")
+    try:
+        await signals.starting
+    except asyncio.CancelledError:
+        if signals.starting.cancelled() and signals.stop.is_set():
+            raise EngineError("ended by a second signal before it had started") from None
+        raise
 
 
 async def _work(engine: Engine, stop: asyncio.Event, until_idle: float | None) -> None:

@@ -1,7 +1,8 @@
-"""Plain mode, for ``TERM=dumb`` and no terminal: the same feed as lines of text, until Ctrl-C.
+"""Plain mode, for ``--plain``, ``TERM=dumb`` and no terminal: the same feed as lines of text, until Ctrl-C.
 
-No colour, no cursor movement. What the header shows on a screen is a line of its own here, written when
-it changes.
+No colour, no cursor movement, nothing drawn anew, no columns of blanks: a screen reader reads each line once. What the
+header shows on a screen is a line of its own here, written when it changes. Commands are typed as lines too
+(:mod:`decnet_tui.launch.asked`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TextIO
 
 from decnet.config import Settings
 from decnet.hostile import visible
+from decnet_tui.launch.asked import HELP, Asked
 from decnet_tui.model.access import Session, store_errors
 from decnet_tui.model.connection import Connection
 from decnet_tui.model.feed import EventRow, Feed
@@ -24,8 +26,8 @@ from decnet_tui.model.words import clock, counted
 from decnet_tui.widgets import glyphs
 
 TICK_S = 0.25
-FILTER = "> -system.>"
-"""Heartbeats show as state lines, when a state changes."""
+FILTER = "> -system.> -attacker.observation -attacker.observations -attribution.profile.state_changed -ttp.rule.fired"
+"""Heartbeats show as state lines, when a state changes; what is derived of each event would drown the events."""
 
 
 class PlainReader:
@@ -34,11 +36,15 @@ class PlainReader:
     def __init__(self, feed: Feed, connection: Connection, host: str) -> None:
         self._feed, self._connection, self._host = feed, connection, host
         self._filter = parse_filter(FILTER)
+        self.held: Callable[[], bool] = lambda: False
+        """Whether events wait: somebody reads an answer."""
         self._next = 0
         self._said: dict[str, str] = {}
 
     def lines(self, now: float) -> list[str]:
         """What is new since the last call."""
+        if self.held():
+            return self._states(now)
         fresh = self._feed.since(self._next)
         missed = self._feed.total - self._next - len(fresh)
         self._next = self._feed.total
@@ -66,7 +72,7 @@ class PlainReader:
 
 
 def _event(row: EventRow) -> str:
-    return f"{clock(row.ts)} {row.topic:<32} {row.source:<15} {row.summary}"
+    return f"{clock(row.ts)} {row.source}, {row.topic}: {row.summary}"
 
 
 async def run_plain(settings: Settings, session: Session, out: TextIO | None = None) -> None:
@@ -78,15 +84,24 @@ async def run_plain(settings: Settings, session: Session, out: TextIO | None = N
     if session.repo is not None:
         with suppress(*store_errors()):
             feed.load_heartbeats(await session.repo.heartbeats())
-    reader = PlainReader(feed, connection, session.host)
+    reader, stop, target = PlainReader(feed, connection, session.host), _stop(), out or sys.stdout
+    asked = Asked(settings.data_dir, settings.db, lambda line: _say(target, line), stop)
+    reader.held = lambda: asked.held
+    if out is None and sys.stdin.isatty():
+        asked.listen(sys.stdin.fileno())
+        _say(target, HELP)
     gone: BrokenPipeError | None = None
     async with asyncio.TaskGroup() as group:
         jobs = [
             group.create_task(job, name=name)
-            for name, job in (("connection", connection.run()), ("watch", connection.watch()))
+            for name, job in (
+                ("connection", connection.run()),
+                ("watch", connection.watch()),
+                ("asked", asked.run()),
+            )
         ]
         try:
-            await _write(reader, out or sys.stdout, _stop())
+            await _write(reader, target, stop)
         except BrokenPipeError as error:
             gone = error  # raised after the group, which would wrap it
         finally:
@@ -94,6 +109,11 @@ async def run_plain(settings: Settings, session: Session, out: TextIO | None = N
                 job.cancel()
     if gone is not None:
         raise gone
+
+
+def _say(out: TextIO, line: str) -> None:
+    out.write(glyphs.plain(visible(line)) + "\n")
+    out.flush()
 
 
 def _stop() -> asyncio.Event:

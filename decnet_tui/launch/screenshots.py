@@ -13,6 +13,7 @@ from decnet.errors import DecnetError
 from decnet.home import packaged_demo_dir
 from decnet_tui.app import DecnetApp
 from decnet_tui.launch.attach import ConsoleSession, start_inside
+from decnet_tui.launch.demo import make_fleet
 from decnet_tui.screens import VIEWS
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _TRIES = 6
 async def take(settings: Settings, out: Path) -> list[Path]:
     """Plays the demo of ``settings`` and writes the pictures; their paths. Raises DecnetError and OSError."""
     out.mkdir(parents=True, exist_ok=True)
+    await make_fleet(settings)
     session = await start_inside(settings, demo=True)
     session.host = "sensor-01"
     try:

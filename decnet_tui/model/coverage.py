@@ -7,14 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from decnet.attack.catalogue import TACTIC_ORDER as ORDER
 from decnet.attack.catalogue import Catalogue
 from decnet.db.rows.lists import TechniqueCount
 
-ORDER = (
-    "TA0043", "TA0042", "TA0001", "TA0002", "TA0003", "TA0004", "TA0005", "TA0006", "TA0007", "TA0008", "TA0009", "TA0011",
-    "TA0010", "TA0040",
-)  # fmt: skip
-"""Tactics as attack.mitre.org's matrix has them, left to right."""
 LEVELS = 8
 """Steps of heat; each is three times the one before."""
 

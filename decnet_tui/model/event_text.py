@@ -229,6 +229,24 @@ def _scored(_: str, p: Payload) -> str:
     return f"score {_text(p, 'score')} over {_text(p, 'threshold')}: {_text(p, 'event_count')} events"
 
 
+def _canary(topic: str, p: Payload) -> str:
+    """A token's news; its first trip with what it is, where it lies and who read it there."""
+    what = topic.rpartition(".")[2]
+    place = " ".join(filter(None, (_text(p, "kind"), _text(p, "path"), f"on {_text(p, 'decky_id')}")))
+    if what != "triggered":
+        return f"{what} {place}" if _text(p, "decky_id") else f"{what} {_text(p, 'reason')}"
+    by = " by a resolver" if p.get("peer_kind") == "resolver" else ""
+    if p.get("first_trip") is not True:
+        return f"set off again{by}: {_text(p, 'decky_id', 'request_path', 'dns_qname')}"
+    return f"first trip{by}: {place}{_reader(p)}"
+
+
+def _reader(p: Payload) -> str:
+    if not p.get("read_session_id"):
+        return ", nobody is known to have read it"
+    return f", read by {_text(p, 'read_ip') or '?'} in {short(p['read_session_id'], 7)}"
+
+
 _WRITERS: tuple[tuple[str, Callable[[str, Payload], str]], ...] = (
     ("attacker.session.started", _session_started),
     ("attacker.session.progress", _session_progress),
@@ -252,6 +270,7 @@ _WRITERS: tuple[tuple[str, Callable[[str, Payload], str]], ...] = (
     ("campaign.unmerged", _campaign_unmerged),
     ("campaign.identity.assigned", _assigned),
     ("system.deadletter.", _deadletter),
+    ("canary.", _canary),
     ("decky.", lambda t, p: _mutation(t, p) if t.endswith(".mutation") else _fields(t, p)),
     ("system.", lambda t, p: _health(t, p) if t.endswith(".health") else _fields(t, p)),
 )

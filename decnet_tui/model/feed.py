@@ -18,11 +18,12 @@ from decnet.bus import topics
 from decnet.bus.base import Event
 from decnet.errors import MalformedEvent
 from decnet.hostile import storable, visible
-from decnet.runtime.health import PARTS, STALE_BEATS, process_gone
+from decnet.runtime.health import AHEAD_S, PARTS, STALE_BEATS, process_gone
 from decnet.runtime.received import received
 from decnet_tui.model.event_text import LIMIT, UNNAMED, source_of, summarise
 from decnet_tui.model.figures import losses
 from decnet_tui.model.keys import key
+from decnet_tui.model.trends import Trend
 
 KNOWN_IPS = 20_000
 """Attackers whose address is remembered for events that name them by id only."""
@@ -70,7 +71,8 @@ class WorkerModel:
         state = str(self.payload.get("state") or "ok")
         if state == "stopped":
             return state
-        if self.age(now) > STALE_BEATS * heartbeat_s or process_gone(self.payload):
+        ahead = self.seen_at - now > AHEAD_S  # seen before the clock was set back
+        if ahead or self.age(now) > STALE_BEATS * heartbeat_s or process_gone(self.payload):
             return "stale"
         return "degraded" if state == "ok" and self.payload.get("degraded") else visible(state, 40)
 
@@ -125,6 +127,8 @@ class Feed:
         self.partings: deque[tuple[str, str]] = deque(maxlen=200)
         """Identities that are their own again, each with the one that it was part of."""
         self.alerts_open: int | None = None
+        self.trends: tuple[Trend, ...] = ()
+        """Rates of the last day by the hour, as the store has them."""
         self.mutations: dict[str, dict[str, Any]] = {}
         self.topology_ops: dict[str, dict[str, Any]] = {}
         """How operations on topologies ended, by their id."""
@@ -220,7 +224,7 @@ class Feed:
         for row in rows:
             payload = row.get("payload")
             if isinstance(payload, Mapping) and row.get("worker"):
-                self._heartbeat(str(row["worker"]), dict(payload), _epoch(row.get("ts")))
+                self._heartbeat(str(row["worker"]), dict(payload), _epoch(row.get("ts")), time.time())
 
     def sensors(self) -> list[dict[str, Any]]:
         """What the sensors worker last said about each sensor."""
@@ -275,15 +279,16 @@ class Feed:
     def _reduce_system(self, event: Event, now: float) -> None:
         parts = event.topic.split(".")
         if len(parts) == 3 and parts[2] == "health":
-            self._heartbeat(parts[1], event.payload, min(event.ts, now))
+            self._heartbeat(parts[1], event.payload, min(event.ts, now), now)
         elif len(parts) == 3 and parts[1] == "deadletter":
             self.dead_letters.append((now, {**event.payload, "worker": parts[2]}))
 
-    def _heartbeat(self, worker: str, payload: dict[str, Any], ts: float) -> None:
+    def _heartbeat(self, worker: str, payload: dict[str, Any], ts: float, now: float) -> None:
+        """The newest one counts; one from the future was seen before the clock was set back."""
         old = self.workers.get(worker)
         if old is None and len(self.workers) >= KNOWN_WORKERS:
             return
-        if old is None or ts >= old.seen_at:
+        if old is None or ts >= old.seen_at or old.seen_at > now + AHEAD_S:
             said = payload.get("ts")
             if said is not None and not (isinstance(said, (int, float)) and abs(said) < _LAST_S):
                 payload = {**payload, "ts": None}  # who asks when it was sent may take this for a time

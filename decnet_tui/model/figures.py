@@ -15,6 +15,11 @@ Words = tuple[str, str]
 """One of them, several of them."""
 LOSS: dict[str, Words] = {
     "dead_lettered": ("event given up", "events given up"),
+    "publish_dropped": (
+        "message to another system dropped: too many wait",
+        "messages to other systems dropped: too many wait",
+    ),
+    "publish_given_up": ("message to another system given up", "messages to other systems given up"),
     "outbox_refused": (
         "piece of news refused by the bus for good",
         "pieces of news refused by the bus for good",
@@ -151,6 +156,10 @@ TROUBLE: dict[str, Words] = {
     ),
     "groups_too_large": ("group of identities too large to join", "groups of identities too large to join"),
     "notify_dropped": ("notification dropped", "notifications dropped"),
+    "publish_failed": (
+        "try to reach another system that failed",
+        "tries to reach other systems that failed",
+    ),
     "notify_failed": ("notification failed", "notifications failed"),
     "reconnects": ("reconnection", "reconnections"),
     "connect_failures": ("connection failed", "connections failed"),
@@ -208,6 +217,8 @@ TROUBLE: dict[str, Words] = {
 }
 """What had to be done again, was kept though nobody knew it, or is news only."""
 WORK: dict[str, Words] = {
+    "publish_sent": ("message to another system delivered", "messages to other systems delivered"),
+    "publish_waiting": ("message waits for another system", "messages wait for other systems"),
     "outbox": ("piece of news waiting for the bus", "pieces of news waiting for the bus"),
     "stream_fill_pct": ("% of the stream's room used", "% of the stream's room used"),
     "files": ("file", "files"),
@@ -253,6 +264,7 @@ WORK: dict[str, Words] = {
     "questions_waiting": ("question waiting", "questions waiting"),
     "answers_told": ("answer told", "answers told"),
     "not_asked": ("thing that nobody is asked about", "things that nobody is asked about"),
+    "bait_reads": ("bait that a session read", "baits that sessions read"),
     "canary_triggers": ("trip of a canary token", "trips of canary tokens"),
     "canary_keys_back": ("planted key that came back", "planted keys that came back"),
     "canary_keys_again": (

@@ -2,7 +2,9 @@
 
 ``ttp.> -system.> curl rule:R0012 /wget|tftp/`` shows what fits all of it; ``-`` in front of any part
 turns it round. Patterns without a wildcard cover their subtopics too. Words are looked for whatever
-their case; quotes hold words together. A filter of a table knows its columns and no topics.
+their case; quotes hold words together and make a word of anything. What begins with ``/`` is an expression, up to
+the ``/`` that ends it or to the next space. A filter of a table knows its columns and no topics; a key that is
+neither a column nor a field of any event is refused.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import re2
 
 from decnet.bus import topics
 from decnet.bus.base import matches
+from decnet_tui.model.event_keys import event_keys, near
 
 ROOTS = (
     topics.ATTACKER,
@@ -42,8 +45,9 @@ ALIASES = {
     "technique": ("technique_id", "sub_technique_id", "techniques_added", "techniques"),
     "user": ("username", "user"),
 }
-_TOKEN = re.compile(r'[+-]?(?:/(?:[^/\\]|\\.)+/(?=[,\s]|$)|(?:[a-z_]+:)?"[^"]*"?|[^,\s]+)')
-_PAIR = re.compile(r"([a-z_]{2,}):(.*)\Z", re.S)
+_TOKEN = re.compile(r'[+-]?(?:/(?:[^/\\]|\\.)+/(?=[,\s]|$)|(?:[a-z_][a-z0-9_]*:)?"[^"]*"?|[^,\s]+)')
+_PAIR = re.compile(r"([a-z_][a-z0-9_]+):(.*)\Z", re.S)
+_CLOSED = re.compile(r"/((?:[^/\\]|\\.)+)/")
 _VERDICTS = 4096
 """Topic verdicts kept; beyond, the memory of them starts anew."""
 
@@ -163,8 +167,9 @@ def parse_filter(text: str, columns: Collection[str] | None = None) -> Filter:
 
 
 def _test(token: str, body: str, wanted: bool, columns: Collection[str] | None) -> Test:
-    if len(body) > 2 and body[0] == body[-1] == "/":
-        return Test(token, wanted, regex=_expression(body))
+    if body.startswith("/"):
+        closed = _CLOSED.fullmatch(body)
+        return Test(token, wanted, regex=_expression(closed[1] if closed else body[1:]))
     pair = None if _is_address(body) else _PAIR.match(body)
     if pair is None or pair[2].startswith("//"):
         return Test(token, wanted, word=body.strip('"').lower())
@@ -172,23 +177,37 @@ def _test(token: str, body: str, wanted: bool, columns: Collection[str] | None) 
     if not value:
         raise FilterError(f"{key}: a value is missing")
     if columns is None:
+        _check_key(key)
         return Test(token, wanted, word=value, key=key, raw=_raw_pattern(key, value))
     if not {key, *ALIASES.get(key, ())} & set(columns):
         raise FilterError(f"no column {key}; there are {' '.join(columns)}")
     return Test(token, wanted, word=value.lower(), key=key)
 
 
+def _check_key(key: str) -> None:
+    """Raises FilterError for a key that no event has."""
+    if key in ALIASES or key in event_keys():
+        return
+    meant = f"; perhaps {' '.join(found)}" if (found := near(key, event_keys() | ALIASES.keys())) else ""
+    raise FilterError(
+        f"no event has {key}{meant}; there are {' '.join(ALIASES)} and the fields of `decnet-tui schema`; quotes make it a word"
+    )
+
+
 def _expression(body: str) -> Any:
+    """The expression itself, without its slashes. Raises FilterError."""
+    if not body or body == "/":
+        raise FilterError("an expression is missing between the slashes: /wget|tftp/")
     options = re2.Options()
     options.log_errors = False
     options.case_sensitive = False
     options.max_mem = 1 << 20
     try:
-        return re2.compile(body[1:-1], options)
+        return re2.compile(body, options)
     except re2.error as error:
         text = error.args[0] if error.args else error
         said = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
-        raise FilterError(f"{body}: {said}") from None
+        raise FilterError(f"/{body}/: {said}") from None
 
 
 def _raw_pattern(key: str, value: str) -> re.Pattern[bytes]:

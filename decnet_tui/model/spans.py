@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from decnet.durations import parse_finite
+from decnet_tui.model.days import parse_day
 
 DAY_S = 86_400.0
 EVERYTHING = "all"
-_SHORT_DAY = re.compile(r"(\d{1,2})-(\d{1,2})\Z")
-_NAMED = {"today": 0, "yesterday": 1}
 HOW = "write 24h, 7d, today, yesterday, a day (2026-11-28 or 11-28) or all"
 
 
@@ -37,34 +35,15 @@ def parsed(text: str, now: float) -> Chosen:
     wanted = text.strip().lower()
     if wanted == EVERYTHING:
         return Chosen(EVERYTHING)
-    today = datetime.fromtimestamp(now, UTC).date()
-    if (found := _day(wanted, today)) is not None:
-        begin = datetime(found.year, found.month, found.day, tzinfo=UTC).timestamp()
-        return Chosen(f"{found:%Y-%m-%d}", begin, begin + DAY_S)
     try:
-        return last(parse_finite(wanted), wanted, now)
+        day = parse_day(wanted, datetime.fromtimestamp(now, UTC))
     except ValueError:
-        raise ValueError(f"'{text.strip()[:40]}' is no span: {HOW}") from None
+        return _age(wanted, now)
+    return Chosen(day.label, day.start.timestamp(), day.end.timestamp())
 
 
-def _day(text: str, today: date) -> date | None:
-    if text in _NAMED:
-        return today - timedelta(days=_NAMED[text])
+def _age(text: str, now: float) -> Chosen:
     try:
-        if short := _SHORT_DAY.match(text):
-            return _the_last(int(short[1]), int(short[2]), today)
-        return date.fromisoformat(text)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _the_last(month: int, day: int, today: date) -> date:
-    """The newest day of that name that is not ahead. Raises ValueError when no year of the last eight has it."""
-    for year in range(today.year, today.year - 8, -1):
-        try:
-            found = date(year, month, day)
-        except ValueError:  # a 29th of February
-            continue
-        if found <= today:
-            return found
-    raise ValueError(f"no day {month}-{day}")
+        return last(parse_finite(text), text, now)
+    except ValueError:
+        raise ValueError(f"'{text[:40]}' is no span: {HOW}") from None

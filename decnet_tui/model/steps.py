@@ -64,6 +64,11 @@ def steps_of(rows: SessionRows) -> list[Step]:
         if isinstance(lines, list) and lines and str(item.get("id")) in tags:
             tags[str(lines[0])] += tags.pop(str(item["id"]))
     made = [*_logins(rows, tags), *_commands(rows, tags), *_facts(rows, tags)]
+    for bait in rows.baits:
+        said = f"read the bait {bait['path']} (token {bait['token_id']})"
+        made.append(
+            _step(rows, f"bait{bait['token_id']}", "bait", bait["at"].timestamp(), "collect", said, [], bait)
+        )
     made.sort(key=lambda step: (step["ts"] is None, step["ts"] or 0.0))
     rest = [tag for some in tags.values() for tag in some]
     if rest:

@@ -20,6 +20,7 @@ from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.event_text import short
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.identities import campaign_line
+from decnet_tui.model.ids import names
 from decnet_tui.model.keys import key
 from decnet_tui.model.places import country_text, network_text, nowhere, placed
 from decnet_tui.model.words import addresses_text, clock, counted
@@ -351,7 +352,9 @@ class ActorsView(LevelsView):
         self.home()
         wanted = str(key).removeprefix("i-")
         rows = self.actors.rows
-        found = next((r for r in rows if wanted in (r["attacker_uuid"], r["attacker_ip"], *r["names"])), None)
+        found = next(
+            (r for r in rows if names(wanted, r["attacker_uuid"], r["attacker_ip"], *r["names"])), None
+        )
         if found is not None:
             return self.actors.go_to(found["attacker_uuid"])
         text = str(key)

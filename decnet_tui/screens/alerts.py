@@ -12,6 +12,7 @@ from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.actor_names import addresses
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.identities import identity_label
+from decnet_tui.model.ids import names
 from decnet_tui.model.keys import key
 from decnet_tui.model.scope import Scope, scope_of
 from decnet_tui.model.words import addresses_text, clock, counted, lasted
@@ -281,7 +282,8 @@ class AlertsView(LevelsView):
     def go_to(self, key: Any) -> bool:
         """The row of an alert, or the newest one of an identity."""
         self.home()
-        found = next((r for r in self.alerts.rows if key in (r["alert_id"], r["identity_uuid"])), None)
+        wanted = str(key).removeprefix("i-")
+        found = next((r for r in self.alerts.rows if names(wanted, r["alert_id"], r["identity_uuid"])), None)
         return found is not None and self.alerts.go_to(found["alert_id"])
 
     @property

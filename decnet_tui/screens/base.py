@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from decnet.hostile import visible
+from decnet_tui.model.export import Sheet, Shown, sheet_of
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.scope import Of, Scope, scope_of
 from decnet_tui.widgets.strips import KEY, PLAIN, Line
@@ -64,6 +65,8 @@ class View(ABC):
     stored = False
     filtered = False
     """Whether a filter hides something here."""
+    own_filter = ""
+    """The filter that it begins with, and comes back to."""
     roots: tuple[str, ...] = ()
 
     def __init__(self, feed: Feed) -> None:
@@ -141,6 +144,14 @@ class View(ABC):
     def records(self) -> list[Any]:
         """What is shown, for export: JSON values, or bytes that are JSON already."""
         return []
+
+    def sheet(self) -> Sheet:
+        """The same as a table of the columns that are shown."""
+        return sheet_of(self.records())
+
+    def to_export(self) -> Shown:
+        """What is shown, with what it is called."""
+        return Shown([self.name, *self.crumbs()], self.records(), self.sheet())
 
     def record(self) -> dict[str, Any]:
         """The data of the row under the cursor."""

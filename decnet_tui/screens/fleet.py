@@ -19,6 +19,7 @@ LIVE_S = 3600.0
 """A session that began this long ago and has not ended counts as live."""
 MAX_MUTATIONS = 200
 HISTORY = 10
+DRY_RUN = "dry_run"
 _IN_FLIGHT = ("enqueued", "pending", "applying")
 OPS = frozenset(
     {
@@ -100,7 +101,8 @@ class FleetView(TableView[DeckyLine]):
 
     def _state(self, row: DeckyLine) -> Shown:
         flags = {"runs": bool(row["observed"]), "pending": row["pending"], "failing": bool(row["failures"])}
-        return decoy_state(row["state"], **flags, mutating=self.in_flight(row) is not None)
+        dry = row["substrate"] == DRY_RUN
+        return decoy_state(row["state"], **flags, mutating=self.in_flight(row) is not None, dry=dry)
 
     def gutter(self, index: int) -> str:
         """A decky whose change failed."""

@@ -16,11 +16,14 @@ from decnet_tui.screens.traffic import sparkline
 from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.states import worker_state
 from decnet_tui.widgets.strips import BAD, BOLD, CURSOR, FAINT, GOOD, PLAIN, WARN, Line, spread
+from decnet_tui.widgets.trend import trend_line
 
 STRIP_ROOTS = 4
 MIN_CRUMB = 16
 """Characters of the way here that stay whatever else line 3 says."""
 STRIP_HEIGHT = STRIP_ROOTS + 2
+BESIDE = 150
+"""Columns from which on the rates of the last day stand beside the live ones."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,32 @@ def _connection(feed: Feed, connection: Connection) -> Line:
 def views_line(current: str, width: int) -> Line:
     """Line 2: all views with their keys; short titles where there is little room, with none but this one's at last."""
     left: Line = []
-    titles = next((some for some in _titles(current) if _room_of(some) < width), _titles(current)[-1])
-    for view, title in zip(VIEWS, titles, strict=True):
-        here = view.name == current
-        sign = "*" if here else " " if title else ""
-        left.append((f"{view_key(view.name)}{sign}{title}", CURSOR if here else PLAIN))
-        left.append((" ", PLAIN))
+    for name, text in _tabs(current, width):
+        left += [(text, CURSOR if name == current else PLAIN), (" ", PLAIN)]
     return spread(left, [(f"{'*' * (current == 'help')}{key('help')}", FAINT)], width)
+
+
+def _tabs(current: str, width: int) -> list[tuple[str, str]]:
+    """Each view's name and what stands for it in line 2."""
+    titles = next((some for some in _titles(current) if _room_of(some) < width), _titles(current)[-1])
+    signs = (
+        "*" if view.name == current else " " if title else ""
+        for view, title in zip(VIEWS, titles, strict=True)
+    )
+    return [
+        (view.name, f"{view_key(view.name)}{sign}{title}")
+        for view, title, sign in zip(VIEWS, titles, signs, strict=True)
+    ]
+
+
+def view_at(current: str, width: int, x: int) -> str:
+    """The view whose title stands in column ``x`` of line 2, ``help`` at its end; empty for none."""
+    at = 0
+    for name, text in _tabs(current, width):
+        if at <= x < at + len(text):
+            return name
+        at += len(text) + 1
+    return "help" if x >= width - len(key("help")) - (current == "help") else ""
 
 
 def _titles(current: str) -> Sequence[Sequence[str]]:
@@ -124,13 +146,34 @@ def strip_lines(feed: Feed, now: float, width: int) -> Sequence[Line]:
     """The strip: the busiest topic families with their last minute, and the workers."""
     busiest = [root for root, _ in feed.by_root.most_common(STRIP_ROOTS)]
     lines: list[Line] = [[(glyphs.current().rule * width, FAINT)]]
-    lines += [_root_line(feed, root, width) for root in sorted(busiest)]
-    lines += [[(" no event yet", FAINT)]] * (STRIP_ROOTS - len(busiest) if not busiest else 0)
+    lines += _rates(feed, busiest, width)
     workers: Line = [(" workers      ", FAINT)]
     for name in sorted(feed.workers):
         text, style = worker_state(feed.workers[name].status(now, feed.heartbeat_s))
         workers += [(f"{visible(name, 14)} ", PLAIN), (f"{text}  ", style)]
     return [*lines, workers if feed.workers else [*workers, ("no heartbeat yet", PLAIN)]]
+
+
+def _rates(feed: Feed, busiest: Sequence[str], width: int) -> list[Line]:
+    """The families of topics live; the rates of the last day beside them, or below where that is too narrow."""
+    half = width // 2 if width >= BESIDE else width
+    live = [_root_line(feed, root, half) for root in sorted(busiest)] or [
+        [(" no event yet", FAINT)]
+    ] * STRIP_ROOTS
+    live += [[("", PLAIN)]] * (STRIP_ROOTS - len(live))
+    day = [trend_line(trend) for trend in feed.trends]
+    if half == width:
+        return [*live, *day]
+    return [
+        spread_at(left, right, half)
+        for left, right in zip(live, [*day, *[[]] * (STRIP_ROOTS - len(day))], strict=True)
+    ]
+
+
+def spread_at(left: Line, right: Line, half: int) -> Line:
+    """``left`` in so many columns, then ``right``."""
+    used = sum(len(text) for text, _ in left)
+    return [*left, (" " * max(half - used, 1), PLAIN), *right]
 
 
 def _root_line(feed: Feed, root: str, width: int) -> Line:
@@ -139,4 +182,4 @@ def _root_line(feed: Feed, root: str, width: int) -> Line:
     if rates is None:
         return [(head, PLAIN)]
     rate = f"{count_short(rates.per_second):>5}/s  "
-    return [(head, PLAIN), (rate, PLAIN), (sparkline(rates, max(min(60, width - 40), 1)), GOOD)]
+    return [(head, PLAIN), (rate, PLAIN), (sparkline(rates, max(min(60, width - 36), 1)), GOOD)]

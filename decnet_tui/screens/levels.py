@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from decnet_tui.model.export import Sheet
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.keys import key
 from decnet_tui.model.scope import Of, Scope
@@ -54,7 +55,11 @@ class Level(View):
 
 def left_out(ignored: int) -> list[str]:
     """What an empty list says about sources that are ignored: the one looked for may be among them."""
-    return [f"{counted(ignored, 'ignored source')} left out: decnet-tui ignore list"] if ignored else []
+    return (
+        [f"{counted(ignored, 'ignored source')} left out: {key('view.ignored')} shows them"]
+        if ignored
+        else []
+    )
 
 
 class TableLevel(TableView[R], Level):
@@ -249,6 +254,10 @@ class LevelsView(View):
     def records(self) -> list[Any]:
         """The level's."""
         return self.level.records()
+
+    def sheet(self) -> Sheet:
+        """The level's."""
+        return self.level.sheet()
 
     def record(self) -> dict[str, Any]:
         """The level's."""

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from decnet.hostile import visible
 from decnet_tui.model.access import Session, store_errors
 from decnet_tui.model.feed import Feed
+from decnet_tui.model.trends import HOURS, trends_of
 from decnet_tui.screens.base import View
 
 EVERY_S = 5.0
 """Seconds without news until the store is read again: other hosts may write too."""
 BADGE_S = 15.0
 """Seconds until open alerts are counted again without news: acknowledging makes none."""
+TRENDS_S = 30.0
+"""Seconds until the rates of the last day are read again."""
 SOON_S = 0.5
 """Seconds between two reads at least."""
 PAUSES = 4.0
@@ -40,6 +43,7 @@ class Loader:
         self._feed = feed
         self._seen: dict[str, _Seen] = {}
         self._badge = _Seen()
+        self._trends = _Seen()
 
     def due(self, view: View) -> bool:
         """Whether the view should be read now; saying so, it counts as begun."""
@@ -66,6 +70,26 @@ class Loader:
             return False
         self._badge = _Seen(self._clock(), news, running=True)
         return True
+
+    def trends_due(self) -> bool:
+        """Whether the rates of the last day should be read again; saying so, it counts as begun."""
+        if self._trends.running or self._session.repo is None:
+            return False
+        if self._trends.at and self._clock() - self._trends.at < TRENDS_S:
+            return False
+        self._trends = _Seen(self._clock(), running=True)
+        return True
+
+    async def load_trends(self) -> None:
+        """The rates of the last day; what was read before stands while they cannot be."""
+        repo, now = self._session.repo, int(time.time() // 3600)
+        try:
+            if repo is not None:
+                self._feed.trends = trends_of(await repo.hourly(now - HOURS + 1, now))
+        except store_errors():
+            return
+        finally:
+            self._trends.running = False
 
     def recount(self) -> None:
         """The open alerts are counted again with the next tick."""

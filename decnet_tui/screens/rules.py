@@ -75,7 +75,8 @@ class RulesView(TableView[RuleLine]):
         return row.get("fired_5m", 0) if row is not None else 0
 
     def go_to(self, key: Any) -> bool:
-        """A rule that is asked for by its id is shown whatever the filter hides."""
+        """A rule that is asked for by its id, in capitals or not, is shown whatever the filter hides."""
+        key = key if self.find(key) is not None else str(key).upper()
         if not super().go_to(key) and self.find(key) is not None:
             self.set_filter("")
         return super().go_to(key)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from decnet.hostile import visible
-from decnet_tui.model.export import plain_value
+from decnet_tui.model.export import Sheet, plain_value
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.filters import Filter, parse_filter
 from decnet_tui.model.scope import Scope
@@ -132,9 +132,9 @@ class SectionsView(View):
             self.current is not None and self.current.key is None and 0 <= self.cursor + step < self.count()
         ):
             self.cursor += step
-        if self.current is not None and self.current.key is None:  # beyond the last one, or before the first
+        if self.current is not None and self.current.key is None:  # what ends with a heading ends before it
             places = [i for i, e in enumerate(self.entries) if e.key is not None]
-            self.cursor = places[-1 if by > 0 else 0] if places else self.cursor
+            self.cursor = (places[-1] if by > 0 else places[0]) if places else self.cursor
         self.settle(rows)
         if self.cursor <= rows // 2:
             self.top = 0
@@ -160,6 +160,15 @@ class SectionsView(View):
     def records(self) -> list[Any]:
         """All entries that are shown."""
         return [{"section": e.section, **e.data} for e in self.entries if e.key is not None]
+
+    def sheet(self) -> Sheet:
+        """The lines as they stand, each with the heading above it."""
+        rows = [
+            (e.section, "".join(text for text, _ in e.line).strip())
+            for e in self.entries
+            if e.key is not None
+        ]
+        return Sheet(("section", "line"), rows)
 
     def copy_text(self) -> str:
         """The entry as one line of JSON."""

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from rich.style import Style
 
 from decnet.hostile import visible
-from decnet_tui.model.export import plain_value
+from decnet_tui.model.export import Sheet, plain_value
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.filters import Filter, FilterError, parse_filter
 from decnet_tui.model.keys import key
@@ -55,6 +55,10 @@ class Column(Generic[R]):
         value = self.text(row) if self.text else cell_text(row.get(self.id))
         shown = fit(value, width)
         return shown.rstrip().rjust(width) if self.right else shown
+
+    def value(self, row: R) -> object:
+        """What stands behind the cell, or its text where the row has no such value."""
+        return row.get(self.id) if self.id in row or self.text is None else self.text(row)
 
     def order(self, row: R) -> tuple[bool, Any]:
         """Sort key; a missing value comes last."""
@@ -108,6 +112,8 @@ class TableView(View, Generic[R]):
         self.rows: list[R] = []
         self.marked: set[Any] = set()
         self.hidden_columns: set[str] = set()
+        self.laid_out = False
+        """Whether the columns that the operator chose in earlier runs were asked for."""
         self.sort_by = ""
         self.descending = False
         self._all: list[R] = []
@@ -236,6 +242,15 @@ class TableView(View, Generic[R]):
         self.cursor = 0
         return self._order()
 
+    def order_by(self, column: str, *, descending: bool) -> None:
+        """Sorts by a column, or not at all for none. Raises FilterError for one that there is not."""
+        known = [c.id for c in self.columns]
+        if column and column not in known:
+            raise FilterError(f"no column {column}; there are {' '.join(known)}")
+        self.sort_by, self.descending = column, descending
+        self.select()
+        self.cursor = 0
+
     def reverse(self) -> str:
         """The other way round; what is sorted by now."""
         self.sort_by = self.sort_by or self.columns[0].id
@@ -359,8 +374,15 @@ class TableView(View, Generic[R]):
 
     def records(self) -> list[Any]:
         """The marked rows, or all that are shown."""
-        marked = [row for row in self._all if self.row_key(row) in self.marked]
-        return [dict(row) for row in marked or self.rows]
+        return [dict(row) for row in self._chosen()]
+
+    def _chosen(self) -> list[R]:
+        return [row for row in self._all if self.row_key(row) in self.marked] or self.rows
+
+    def sheet(self) -> Sheet:
+        """The columns that were chosen, those of wide screens too; values as they are where a row has them."""
+        columns = [c for c in self.columns if c.id not in self.hidden_columns]
+        return Sheet([c.id for c in columns], [[c.value(row) for c in columns] for row in self._chosen()])
 
     def copy_text(self) -> str:
         """The marked rows or the one under the cursor, as JSON lines."""

@@ -9,10 +9,12 @@ from typing import Any
 
 from rich.style import Style
 
+from decnet_tui.model.export import Sheet
 from decnet_tui.model.feed import GAP_TOPIC, EventRow, Feed, Rates
 from decnet_tui.model.filters import Filter, parse_filter
 from decnet_tui.model.keys import key
 from decnet_tui.model.scope import Scope, scope_of
+from decnet_tui.model.trends import bars
 from decnet_tui.model.words import clock, counted
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.widgets import glyphs
@@ -33,6 +35,7 @@ class TrafficView(View):
     key = "1"
     says = "Traffic: live events"
     filtered = True
+    own_filter = DEFAULT_FILTER
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)
@@ -237,6 +240,15 @@ class TrafficView(View):
         """The events shown, as the JSON that came."""
         return [row.raw for row in self._shown if row.topic != GAP_TOPIC]
 
+    def sheet(self) -> Sheet:
+        """Time, topic, source and summary of each."""
+        rows = [
+            (clock(row.ts, "date"), row.topic, row.source, row.summary)
+            for row in self._shown
+            if row.topic != GAP_TOPIC
+        ]
+        return Sheet(("time", "topic", "source", "summary"), rows)
+
     def rate_line(self, width: int) -> Line:
         """The last minute as a line of bars."""
         rates = self.feed.rates
@@ -250,8 +262,7 @@ class TrafficView(View):
 
 def sparkline(rates: Rates, room: int) -> str:
     """The last seconds as bars, newest at the right; any event at all gives a bar."""
-    spark, top = glyphs.current().spark, max(rates.peak, 1)
-    return "".join(spark[-(-n * (len(spark) - 1) // top)] for n in list(rates.slots)[-room:])
+    return bars(list(rates.slots)[-room:], glyphs.current().spark, rates.peak)
 
 
 def _style_of(topic: str) -> Style:

@@ -16,12 +16,14 @@ from decnet_tui.model.words import count_short, counted, span
 from decnet_tui.screens.sections import Entry, SectionsView, heading
 from decnet_tui.widgets.states import worker_state
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, WARN, Line, fit
+from decnet_tui.widgets.trend import trend_line
 
 WORKERS, SENSORS, LETTERS = "workers", "sensors", "dead letters"
 MAX_LETTERS = 200
 MAX_NOTES = 400
 PATH_ROOM = 26
 LOST = "lost"
+RATES = "rates"
 
 
 class WorkersView(SectionsView):
@@ -61,7 +63,21 @@ class WorkersView(SectionsView):
     def _entries(self, now: float) -> list[Entry]:
         if not self.feed.workers and not self.letters:
             return []
-        return [self._lost(), *self._sensors(), *self._workers(now), *self._letters()]
+        return [self._lost(), *self._sensors(), *self._workers(now), *self._letters(), *self._rates()]
+
+    def _rates(self) -> list[Entry]:
+        """The last day by the hour."""
+        if not self.feed.trends:
+            return []
+        return [
+            heading(RATES, "the last 24 h, by the hour"),
+            *(
+                Entry(
+                    RATES, trend.name, trend_line(trend), {"rate": trend.label, "hours": list(trend.counts)}
+                )
+                for trend in self.feed.trends
+            ),
+        ]
 
     def _lost(self) -> Entry:
         """The first line answers the first question."""

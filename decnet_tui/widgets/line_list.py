@@ -6,6 +6,7 @@ on its row, and a layout for every batch of events would cost more than painting
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from textwrap import wrap
 from typing import Protocol
 
@@ -66,6 +67,10 @@ class LineList(StripWidget, can_focus=True):
     """Shows one view's rows."""
 
     view: Rows | None = None
+    clicked: Callable[[LineList], None] | None = None
+    """Called when a line of a view with a cursor was clicked; the cursor is on it then."""
+    held: Callable[[], bool] = staticmethod(lambda: False)
+    """Whether the mouse does nothing at this moment: something else is asked."""
 
     def show(self, view: Rows) -> None:
         """Shows this view from now on."""
@@ -125,6 +130,20 @@ class LineList(StripWidget, can_focus=True):
         """The cursor's line looks different without the focus."""
         self.repaint()
 
+    def on_click(self, event: events.Click) -> None:
+        """The cursor to the line, which is opened as by its key; a heading or an empty place is nothing."""
+        event.stop()
+        view = self.view
+        if view is None or not view.has_cursor or not view.count() or self.held():
+            return
+        index = view.top + event.y - len(self._above(self.size.width))
+        if not view.top <= index < min(view.top + self.rows, view.count()):
+            return
+        view.move(index - view.cursor, self.rows)
+        self.repaint()
+        if view.cursor == index and self.clicked is not None:
+            self.clicked(self)
+
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         """The wheel moves the cursor."""
         self._wheel(WHEEL)
@@ -136,6 +155,6 @@ class LineList(StripWidget, can_focus=True):
         event.stop()
 
     def _wheel(self, by: int) -> None:
-        if self.view is not None:
+        if self.view is not None and not self.held():
             self.view.move(by, self.rows)
             self.repaint()

@@ -34,6 +34,8 @@ class Question:
     moved: Callable[[int], None] | None = None
     answers: str = "y"
     """Letters that accept a confirmation; the text is the one that was typed."""
+    hint: str = ""
+    """What is said beside the line until something is typed."""
 
 
 class Prompt(StripWidget):
@@ -52,7 +54,13 @@ class Prompt(StripWidget):
 
     def ask(self, question: Question) -> None:
         """Starts a question."""
-        self.question, self.text, self.error, self.hint, self._at = question, question.text, "", "", 0
+        self.question, self.text, self.error, self.hint, self._at = (
+            question,
+            question.text,
+            "",
+            question.hint,
+            0,
+        )
         self.repaint()
 
     def explain(self, error: str) -> None:

@@ -61,8 +61,10 @@ def alert_state(state: str) -> Shown:
     return f"{glyph} {state}", style
 
 
-def decoy_state(state: str, *, runs: bool, pending: bool, failing: bool, mutating: bool) -> Shown:
-    """The state of a decoy."""
+def decoy_state(
+    state: str, *, runs: bool, pending: bool, failing: bool, mutating: bool, dry: bool = False
+) -> Shown:
+    """The state of a decoy; ``dry``: nothing is started for it, so that it never says that it runs."""
     g = glyphs.current()
     if mutating:
         return f"{g.busy} mutating", BAD if failing else WARN
@@ -70,7 +72,15 @@ def decoy_state(state: str, *, runs: bool, pending: bool, failing: bool, mutatin
         return f"{g.failed} {state}", BAD
     if pending:
         return f"{g.partly} pending", WARN
+    if dry:
+        return f"{g.partly} dry run", WARN
     return f"{g.on if runs else g.off} {state}", GOOD if runs else PLAIN
+
+
+def ignored_state(*, expired: bool) -> Shown:
+    """The state of an entry of the ignored sources."""
+    g = glyphs.current()
+    return (f"{g.on} expired", PLAIN) if expired else (f"{g.off} ignored", WARN)
 
 
 def change_state(outcome: str) -> Shown:

@@ -6,17 +6,20 @@ way into a strip, and every segment has a style (without one, ``NO_COLOR`` break
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeAlias
 
 from rich.segment import Segment
 from rich.style import Style
+from textual import events
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
 from decnet.hostile import visible
 from decnet_tui.widgets import glyphs
+from decnet_tui.widgets.themes import THEMES, Theme
 
 Cell: TypeAlias = tuple[str, Style]
 Line: TypeAlias = list[Cell]
@@ -29,31 +32,27 @@ WARN = Style(color="yellow")
 BAD = Style(color="yellow", bold=True)
 KEY = Style(color="cyan")
 CURSOR = Style(color="default", reverse=True)
-_colourless = [False]
+_theme = ["terminal"]
 
 
-def use_colour(wanted: bool) -> None:
-    """Whether styles keep their colours; without, only bold and reverse are left (``NO_COLOR``)."""
-    _colourless[0] = not wanted
-
-
-@lru_cache(maxsize=256)
-def _bare(style: Style) -> Style:
-    return Style(bold=bool(style.bold), reverse=bool(style.reverse))
+def use_theme(name: str) -> Theme:
+    """Takes a theme into use, by its name. Raises KeyError for one that there is not."""
+    theme = THEMES[name]
+    _theme[0] = name
+    return theme
 
 
 def strip_of(line: Line, width: int) -> Strip:
     """A strip of exactly ``width`` cells."""
-    return _strip(tuple(line), max(width, 0), _colourless[0], glyphs.current().name)
+    return _strip(tuple(line), max(width, 0), _theme[0], glyphs.current().name)
 
 
 @lru_cache(maxsize=1024)
-def _strip(line: tuple[Cell, ...], width: int, bare: bool, _glyphs: str) -> Strip:
+def _strip(line: tuple[Cell, ...], width: int, name: str, _glyphs: str) -> Strip:
     """Remembered: in a moving list nearly every line stood elsewhere on the last frame."""
-    segments = [
-        Segment(glyphs.plain(visible(text)), _bare(style) if bare else style) for text, style in line if text
-    ]
-    return Strip(segments).adjust_cell_length(width, _bare(PLAIN) if bare else PLAIN)
+    theme = THEMES[name]
+    segments = [Segment(glyphs.plain(visible(text)), theme.style(style)) for text, style in line if text]
+    return Strip(segments).adjust_cell_length(width, theme.style(PLAIN))
 
 
 def fit(text: str, width: int) -> str:
@@ -101,6 +100,10 @@ class StripWidget(Widget):
 
     def on_resize(self) -> None:
         """A new size: all lines anew."""
+        self.paint_anew()
+
+    def paint_anew(self) -> None:
+        """Another look: all lines anew."""
         self._strips = []
         self.repaint()
 
@@ -112,9 +115,18 @@ class StripWidget(Widget):
 class TextLines(StripWidget):
     """Fixed lines: header, footer, messages."""
 
+    clicked: Callable[[int, int], None] | None = None
+    """Called with column and line of a click."""
+
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.lines: list[Line] = []
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on a line."""
+        event.stop()
+        if self.clicked is not None:
+            self.clicked(event.x, event.y)
 
     def show(self, *lines: Line) -> None:
         """Shows these lines from now on."""

@@ -14,6 +14,8 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from decnet.bus.factory import get_bus
+from decnet.config import Settings
 from tests.dbkit import migrated
 from tests.decoykit import free_port, said
 from tests.programkit import cli, daemon, listed, until
@@ -79,7 +81,7 @@ async def test_a_page_in_cowrie_is_read_tripped_and_tagged(tmp_path: Path) -> No
         picture = place / "fs.pickle"
         done = cli("canary", "place", token, "--cowrie", own_picture, "--out", picture, *common)
         assert done.returncode == 0, done.stderr
-        shell = {"shell": {"filesystem": str(picture)}}
+        shell = {"shell": {"filesystem": str(picture)}, "honeypot": {"sensor_name": "web-01"}}
         async with running_cowrie(tmp_path, telnet=False, users=("root:x:*",), settings=shell) as pot:
             with daemon(
                 data, tmp_path / "engine.log", "--sensor", f"cowrie={pot.log_path}", "--config", config
@@ -89,6 +91,7 @@ async def test_a_page_in_cowrie_is_read_tripped_and_tagged(tmp_path: Path) -> No
                 )
                 assert script is not None
                 await asyncio.to_thread(until, lambda: f":{port}" in _listening(port), LIMIT_S, "the port")
+                await asyncio.to_thread(until, lambda: _reader(data, token), LIMIT_S, "who read it")
                 await _opened_by_a_browser(port, script[0])
                 await asyncio.to_thread(until, lambda: _tagged(data), LIMIT_S, "a tag of the token")
                 (tag,) = _tagged(data)
@@ -97,6 +100,8 @@ async def test_a_page_in_cowrie_is_read_tripped_and_tagged(tmp_path: Path) -> No
                     until, lambda: _trips(data, key["token_id"]), LIMIT_S, "the key's trip"
                 )
                 shown = next(row for row in _tokens(data) if row["token_id"] == token)
+                page = cli("session", str(shown["read_session_id"]), "--data-dir", data).stdout.decode()
+                news = await _first_trip(data, token)
                 assert engine.stop() == 0, engine.said()
     assert (tag["rule_id"], tag["attacker_ip"], tag["decky_id"]) == ("L0401", "127.0.0.1", "web-01")
     assert (shown["token_id"], shown["state"], shown["trips"], shown["last_peer"]) == (
@@ -106,7 +111,13 @@ async def test_a_page_in_cowrie_is_read_tripped_and_tagged(tmp_path: Path) -> No
         "127.0.0.1",
     )
     events = [line for line in engine.said().splitlines() if "set off for the first time" in line]
-    assert [token in line for line in events] == [True]
+    assert [ident in line for ident, line in zip((token, key["token_id"]), events, strict=True)] == [
+        True,
+        True,
+    ]
+    assert f"{PATH}, token {token}" in page
+    assert (shown["read_ip"], news["read_session_id"]) == ("127.0.0.1", shown["read_session_id"])
+    assert (news["kind"], news["path"], news["read_ip"]) == ("page", PATH, "127.0.0.1")
 
 
 async def _offered(port: int, key: str) -> None:
@@ -116,6 +127,21 @@ async def _offered(port: int, key: str) -> None:
             "127.0.0.1", port, username="root", known_hosts=None, client_keys=[asyncssh.import_private_key(key)],
             agent_path=None, config=None, preferred_auth="publickey",
         )  # fmt: skip
+
+
+async def _first_trip(data: Path, token: str) -> dict[str, object]:
+    """The event of a token's first trip."""
+    bus = get_bus("test", Settings(data_dir=data))
+    await bus.connect()
+    try:
+        found = await bus.read_back(f"canary.{token}.triggered", 10)
+    finally:
+        await bus.close()
+    return next(event.payload for event in found if event.payload.get("first_trip"))
+
+
+def _reader(data: Path, token: str) -> object:
+    return next(row["read_ip"] for row in _tokens(data) if row["token_id"] == token)
 
 
 def _tokens(data: Path) -> list[dict[str, object]]:

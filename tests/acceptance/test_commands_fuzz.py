@@ -30,7 +30,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 LISTS = ("tags", "sessions", "attackers", "identities", "identities --joined", "campaigns", "attribution", "alerts", "workers", "deadletters", "summary", "sensors", "find 777", "find C9",
          "ignore list", "rules list", "rules show R9000", "rules show R9001", "fleet list", "doctor", "rules coverage", "rules judge")  # fmt: skip
-_COMMANDS = """
+COMMANDS = """
 import json, sys
 from decnet_tui.cli.main import app
 for arguments in json.load(open(sys.argv[1])):
@@ -97,7 +97,7 @@ def commands(place: World, folder: Path) -> list[list[str]]:
 def test_no_command_writes_what_a_terminal_obeys(hostile: World, tmp_path: Path) -> None:
     asked = commands(hostile, tmp_path)
     (tmp_path / "commands.json").write_text(json.dumps(asked), "ascii")
-    raw = on_a_pty(sys.executable, ["-c", _COMMANDS, str(tmp_path / "commands.json")], 120)
+    raw = on_a_pty(sys.executable, ["-c", COMMANDS, str(tmp_path / "commands.json")], 120)
     written = Written(raw)
     assert "Traceback" not in written.text, raw.decode()[-3000:]
     assert written.shapes.keys() <= {"'\\r'", "'\\n'"}, written.shapes

@@ -283,7 +283,7 @@ def test_pause_filter_inspect_export_while_events_go_by(tmp_path: Path) -> None:
         screen.press("up", "enter")
         screen.shows('"payload"', STEP_S)
         back(screen)
-        screen.press("e")
+        screen.press("e", "j")
         screen.shows("exported ", STEP_S)
         (made,) = (data / "exports").glob("traffic-*.jsonl")
         assert made.stat().st_mode & 0o777 == 0o600

@@ -102,7 +102,7 @@ def last_words(raw: bytes | bytearray) -> str:
 PAGEUP, PAGEDOWN = "\x1b[5~", "\x1b[6~"
 CLICK = "\x1b[<0;70;{0}M\x1b[<0;70;{0}m"
 PASTE = "\x1b[200~{}\x1b[201~"
-LOOK = ("down", "v", "right", PAGEDOWN, "left", "z", "z", "v", "enter", "down", "enter", "down", "enter", "y", "esc", "esc", "esc", "esc", "e",
+LOOK = ("down", "v", "right", PAGEDOWN, "left", "z", "z", "v", "enter", "down", "enter", "down", "enter", "y", "esc", "esc", "esc", "esc", "e", "j",
         ">", "r", "p", "p", "F", "F", "o", "esc", "\\")  # fmt: skip
 GLANCE = (
     "down",
@@ -117,6 +117,7 @@ GLANCE = (
     "enter",
     "y",
     "e",
+    "j",
     "esc",
     "esc",
     "esc",
@@ -137,8 +138,8 @@ def find_things(hand: Hand) -> None:
         hand.press(*">>>>", limit=0.2)
         hand.press(*"nnn", limit=0.4)
     hand.press("y", "esc", "esc", "esc", "7", "right", "down", "enter", "enter", "esc", "esc")
-    hand.press("/", "/", "777;C9", "enter", limit=0.5)
-    hand.press(PAGEDOWN, "enter", "y", "esc", "e", "?", PAGEDOWN, "esc", "\x10", "rule", "down", "esc")
+    hand.press("\x06", "777;C9", "enter", limit=0.5)
+    hand.press(PAGEDOWN, "enter", "y", "esc", "e", "j", "?", PAGEDOWN, "esc", "\x10", "rule", "down", "esc")
     for line in ("disable R9", "interval ", "follow ", "worker "):
         hand.press(":", line, "\t", "\t", "esc")
     hand.press(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import hashlib
 import json
 from pathlib import Path
@@ -17,6 +16,7 @@ from decnet.engine import Engine
 from decnet.keyed import KEY_FILE
 from decnet.sensors.formats.shelf import shipped
 from tests.dbkit import KINDS, database_url
+from tests.tpotkit import PLACES, tpot_tree
 
 CASES = {
     case["id"]: case
@@ -26,14 +26,6 @@ CASES = {
 }
 IDLE_S = 0.4
 Row = dict[str, Any]
-PLACES = {
-    "suricata_eve": "suricata/log/eve.json", "p0f": "p0f/log/p0f.json", "fatt": "fatt/log/fatt.log", "dionaea": "dionaea/log/dionaea.json",
-    "heralding": "heralding/log/auth.csv", "adbhoney": "adbhoney/log/adbhoney.json", "elasticpot": "elasticpot/log/elasticpot.json",
-    "redishoneypot": "redishoneypot/log/redishoneypot.log", "beelzebub": "beelzebub/log/beelzebub.json", "conpot": "conpot/log/conpot_default.json",
-    "sentrypeer": "sentrypeer/log/sentrypeer.json", "honeytrap": "honeytrap/log/attackers.json", "zeek": "zeek/log/ssh.log",
-    "mailoney": "mailoney/log/commands.log", "mailoney_text": "mail2/log/commands.log", "ciscoasa": "ciscoasa/log/ciscoasa.log",
-}  # fmt: skip
-"""Where each log lies below T-Pot's top."""
 TABLES = {
     "session": "session_id, attacker_uuid, attacker_ip, decky_id, service, sensor_session, started_at, ended_at, end_reason,"
     " command_count, auth, client, facts, downloads, uploads, exploits, extras",
@@ -192,28 +184,6 @@ async def test_a6_t_pot(tmp_path: Path) -> None:
         *(("table", top / name) for name in sorted(CASES["A6"]["input"]["files"], reverse=True))
     )
     assert again["rows"] == found["rows"]
-
-
-def tpot_tree(top: Path, *, halves: int = 0) -> Path:
-    """A log of every format under T-Pot's layout; with ``halves`` 1 the older half of each, with 2 packed beside the newer."""
-    for name, place in PLACES.items():
-        table, log = shipped().tables[name], top / place
-        log.parent.mkdir(parents=True, exist_ok=True)
-        lines = table.sample.splitlines(keepends=True)
-        cut = len(lines) // 2 if table.shape != "csv" else 3
-        older, newer = "".join(lines[:cut]).encode(), "".join(lines[cut:]).encode()
-        if halves == 0:
-            log.write_bytes(older + newer)
-        elif halves == 1:
-            log.write_bytes(older)
-        else:
-            log.with_name(f"{log.name}.1.gz").write_bytes(gzip.compress(older))
-            log.write_bytes(newer)
-    (top / "dionaea/binaries").mkdir()
-    (top / "dionaea/binaries/eve.json").write_text(
-        shipped().tables["suricata_eve"].sample.replace("203.0.113", "198.51.100")
-    )
-    return top
 
 
 @pytest.mark.parametrize("database", KINDS)

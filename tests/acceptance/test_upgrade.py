@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from decnet.config import load_settings
 from decnet.db.engine import SCHEMA
+from decnet.db.repository import BaseRepository
 from decnet.engine import Engine
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -117,3 +118,23 @@ async def test_stored_tags_get_the_time_of_their_evidence(upgraded: Upgraded) ->
     )
     recorded = datetime.fromisoformat(newest).replace(tzinfo=UTC)
     assert (missing, recorded < datetime(2026, 11, 22, tzinfo=UTC)) == (0, True)
+
+
+async def test_it_goes_back_from_its_copy_and_forward_again(upgraded: Upgraded, tmp_path: Path) -> None:
+    """What the guide says: the copy in the place of the file is what the release before wrote, and can be migrated again."""
+    (before := tmp_path / "before.sqlite").write_bytes(
+        gzip.decompress((OLD / "r0007.sqlite.gz").read_bytes())
+    )
+    back = tmp_path / "decnet.sqlite"
+    shutil.copyfile(upgraded.file.with_name("decnet.sqlite.0007.bak"), back)
+    assert dumped(back) == dumped(before)
+    repo = await BaseRepository.open(f"sqlite:///{back}")
+    await repo.close()
+    assert column(back, "SELECT version_num FROM alembic_version") == [(SCHEMA,)]
+    assert ids(back) == upgraded.before
+    assert dumped(back.with_name("decnet.sqlite.0007.bak")) == dumped(before), "and there is a copy again"
+
+
+def dumped(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as db:
+        return list(db.iterdump())

@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlmodel import SQLModel
-
 from decnet.db.repository import BaseRepository
+from decnet.db.tables import table as table_of
 from decnet.ids import attacker_id, identity_id
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAYS = 30
 TECHNIQUES = 120
 AT_ONCE = 5_000
-TABLES = SQLModel.metadata.tables
 Rows = Iterator[tuple[str, dict[str, Any]]]
 
 
@@ -79,4 +77,4 @@ async def store(repo: BaseRepository, rows: Rows) -> None:
 async def _insert(repo: BaseRepository, table: str, rows: list[dict[str, Any]]) -> None:
     if rows:
         async with repo.db.write() as session:
-            await (await session.connection()).execute(TABLES[table].insert(), rows)
+            await (await session.connection()).execute(table_of(table).insert(), rows)

@@ -69,8 +69,6 @@ ASKED: dict[str, Callable[[BaseRepository], Awaitable[Any]]] = {
     "credentials": lambda repo: repo.list_credentials(),
     "new techniques of a day": lambda repo: repo.new_techniques(DAY),
     "since a day": lambda repo: repo.since(DAY, NOW),
-    "since a week": lambda repo: repo.since(WEEK, NOW),
-    "since the beginning": lambda repo: repo.since(0.0, NOW),
     "one day": lambda repo: repo.since(WEEK, WEEK + timedelta(days=1)),
     "summary of a day": lambda repo: gather(
         repo, NoRules(), Chosen("a day", DAY.timestamp()), 10.0, now=NOW.timestamp()

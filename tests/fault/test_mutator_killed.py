@@ -84,6 +84,12 @@ def opened(ports: dict[str, int]) -> list[str]:
     return [name for name, port in ports.items() if answers(port)]
 
 
+@pytest.mark.fault(
+    fault="kill -9 between a change of a decoy and its commit",
+    guard="what is observed is written only after a look; a dead owner gives its lease up",
+    control="mutant mutator-interrupted-change-forgotten",
+    figure="desired, stored and running services agree after the next start",
+)
 @pytest.mark.parametrize("when", ["commit", "start", "stop"])
 async def test_killed_between_apply_and_commit(repo: BaseRepository, settings: Settings, when: str) -> None:
     ports = dict(zip(POOL, free_ports(4), strict=True))
@@ -114,6 +120,12 @@ async def test_killed_between_apply_and_commit(repo: BaseRepository, settings: S
     assert (change["state"], creation["state"]) == ("applied", "applied")
 
 
+@pytest.mark.fault(
+    fault="the port of a new service is taken",
+    guard="ports are looked at before the old decoy goes",
+    control="mutant mutator-ports-not-checked",
+    figure="the old decoy is not even restarted",
+)
 async def test_a_taken_port_leaves_the_old_decoy_and_is_tried_again(
     repo: BaseRepository, settings: Settings
 ) -> None:
@@ -143,6 +155,12 @@ async def test_a_taken_port_leaves_the_old_decoy_and_is_tried_again(
     assert opened(ports) == ["telnet"]
 
 
+@pytest.mark.fault(
+    fault="the environment of the decoys is missing",
+    guard="a half made environment does not count",
+    control="mutant mutator-half-made-environment-counts",
+    figure="the reason names fleet setup",
+)
 async def test_no_environment_says_what_to_do(repo: BaseRepository, tmp_path: Path) -> None:
     settings = settings_for(tmp_path)
     await applied(repo, settings, fleet({"ftp": 20_001}))
@@ -160,6 +178,12 @@ async def test_no_environment_says_what_to_do(repo: BaseRepository, tmp_path: Pa
     )
 
 
+@pytest.mark.fault(
+    fault="a decoy that ends at its start",
+    guard="the old settings come back",
+    control="mutant mutator-old-decoy-stays-down",
+    figure="the old ports answer",
+)
 async def test_a_decoy_that_will_not_start_brings_the_old_one_back(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -180,6 +204,12 @@ async def test_a_decoy_that_will_not_start_brings_the_old_one_back(
     assert opened(ports) == []
 
 
+@pytest.mark.fault(
+    fault="a decoy killed, and a lost file of its process id",
+    guard="drift between what is wished and what runs is repaired",
+    control="mutant mutator-drift-not-repaired",
+    figure="1 decoy found by its command line, 1 started again",
+)
 async def test_decoys_outlive_the_engine_and_a_dead_one_is_started_again(
     repo: BaseRepository, settings: Settings
 ) -> None:
@@ -203,6 +233,12 @@ async def test_decoys_outlive_the_engine_and_a_dead_one_is_started_again(
     assert opened(ports) == ["ftp"]
 
 
+@pytest.mark.fault(
+    fault="a decoy that listens on more than it should",
+    guard="an address open to the world is refused",
+    control="mutant mutator-open-to-the-world",
+    figure="the sockets of a decoy are exactly those of its services",
+)
 async def test_nothing_listens_but_where_it_was_told(settings: Settings) -> None:
     catalogue = load_catalogue()
     pool = tuple(name for name, service in catalogue.services.items() if service.module)
@@ -217,6 +253,12 @@ async def test_nothing_listens_but_where_it_was_told(settings: Settings) -> None
     assert await substrate.observe(web) == list(pool)
 
 
+@pytest.mark.fault(
+    fault="two engines rotate one decoy at once",
+    guard="a change has one owner, and a lease",
+    control="mutant mutator-owner-not-checked",
+    figure="1 rotation told",
+)
 async def test_a_pass_over_real_decoys_on_one_database_by_two_engines(
     repo: BaseRepository, settings: Settings
 ) -> None:

@@ -46,6 +46,12 @@ def _bus_row(data_dir: Path) -> dict[str, Any]:
     return next((row for row in listed("workers", data_dir) if row["worker"] == "bus"), {})
 
 
+@pytest.mark.fault(
+    fault="kill -9 of the bus server while lines arrive",
+    guard="an acknowledgement that did not come is no success: all of it is published again",
+    control="mutant bus-lost-connection-hangs-publish",
+    figure="2 kills, lost 0, doubled 0, no dead letter",
+)
 def test_the_bus_server_killed_while_lines_arrive(tmp_path: Path) -> None:
     log, data, calm = tmp_path / "cowrie.json", tmp_path / "data", tmp_path / "calm"
     made = lines(LINES, seed=5)

@@ -112,6 +112,12 @@ async def ran(settings: Settings) -> tuple[list[str], set[str], int]:
         await engine.stop(5.0)
 
 
+@pytest.mark.fault(
+    fault="a packet leaves the host though every service is off",
+    guard="nothing but the client of the services opens a connection",
+    control="itself",
+    figure="0 packets, 0 names; with one service on the guard of the test sees it",
+)
 async def test_with_every_service_off_no_packet_leaves_loopback_and_no_name_is_looked_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +132,12 @@ async def test_with_every_service_off_no_packet_leaves_loopback_and_no_name_is_l
     assert (sessions, "intel" in durables) == (2, False)
 
 
+@pytest.mark.fault(
+    fault="a place in the stream that nobody reads any more",
+    guard="the place of a worker without services is given up",
+    control="itself",
+    figure="0 places left",
+)
 async def test_a_service_that_is_turned_off_leaves_no_place_in_the_stream_that_would_fill_it(
     tmp_path: Path,
 ) -> None:

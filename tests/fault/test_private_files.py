@@ -31,6 +31,12 @@ def open_to_others(folder: Path) -> dict[str, str]:
     return found
 
 
+@pytest.mark.fault(
+    fault="an open umask",
+    guard="what the engine and its server write is made private",
+    control="mutant bus-server-files-for-all",
+    figure="0 files open to others",
+)
 def test_all_files_of_an_engine_are_its_owners_alone(open_umask: None, tmp_path: Path) -> None:
     log, data = tmp_path / "cowrie.json", tmp_path / "data"
     write_log(log, 30, 11)
@@ -41,6 +47,12 @@ def test_all_files_of_an_engine_are_its_owners_alone(open_umask: None, tmp_path:
     assert open_to_others(data) == {}
 
 
+@pytest.mark.fault(
+    fault="files that an earlier version left open",
+    guard="they are shut at the start",
+    control="mutant bus-server-old-files-stay-open",
+    figure="0 files open to others",
+)
 async def test_files_of_an_earlier_version_are_shut(open_umask: None, tmp_path: Path) -> None:
     folder = tmp_path / "bus"
     folder.mkdir(mode=0o700)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import nats
 import pytest
@@ -14,33 +13,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from decnet.bus.base import BaseBus, Delivery, Event, matches
-from decnet.bus.memory import Broker, MemoryBus
+from decnet.bus.memory import MemoryBus
 from decnet.bus.nats.connection import NatsBus
-from decnet.bus.nats.server import EmbeddedServer
 from decnet.bus.topics import DURABLE_PATTERNS
 from decnet.bus.wire import MSG_ID_HEADER
 from decnet.config import BusSettings
 from decnet.errors import BusFull
+from tests.buskit import both_buses
 
 SETTINGS = BusSettings(ack_wait_s=1.0, max_stream_bytes=2**20, publish_window=16)
 ENDED = "attacker.session.ended"
 
 
-@pytest.fixture(params=["memory", "nats"])
-async def bus(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BaseBus]:
-    if request.param == "memory":
-        memory = MemoryBus(settings=SETTINGS, broker=Broker(SETTINGS))
-        await memory.connect()
-        yield memory
-        await memory.close()
-        return
-    server = EmbeddedServer(tmp_path, SETTINGS)
-    await server.start()
-    client = NatsBus(server.url, token=server.token, settings=SETTINGS)
-    await client.connect()
-    yield client
-    await client.close()
-    await server.stop()
+bus = both_buses(SETTINGS)
 
 
 async def inject(bus: BaseBus, topic: str, body: bytes) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from nats.js import api
 
 from decnet.bus.base import BaseBus, Event, Subscription, matches
-from decnet.bus.memory import Broker, MemoryBus
 from decnet.bus.nats.connection import NatsBus
 from decnet.bus.nats.server import EmbeddedServer
 from decnet.bus.nats.store import stream_config
@@ -21,6 +19,7 @@ from decnet.bus.views import _overlap
 from decnet.config import BusSettings
 from decnet.events.views import VIEWS
 from decnet.ids import event_id
+from tests.buskit import both_buses
 from tests.wirekit import pieces
 
 SETTINGS = BusSettings(ack_wait_s=1.0, read_back_window=50)
@@ -41,21 +40,7 @@ SEEN = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=["memory", "nats"])
-async def bus(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BaseBus]:
-    if request.param == "memory":
-        memory = MemoryBus(settings=SETTINGS, broker=Broker(SETTINGS))
-        await memory.connect()
-        yield memory
-        await memory.close()
-        return
-    server = EmbeddedServer(tmp_path, SETTINGS)
-    await server.start()
-    client = NatsBus(server.url, token=server.token, settings=SETTINGS)
-    await client.connect()
-    yield client
-    await client.close()
-    await server.stop()
+bus = both_buses(SETTINGS)
 
 
 async def told(bus: BaseBus) -> None:

@@ -167,7 +167,7 @@ async def test_the_worker_reads_events_for_it_only_when_it_is_told_to(tmp_path: 
     assert worker.topics == reuse.TOPICS
     async with open_repo("sqlite", tmp_path) as repo:
         await worker.start(repo, MemoryBus("t"))
-        assert list(worker.background()) == []
+        assert list(worker.background()) == ["bait-news", "canary-desk", "fleet-decoys"]
         await repo.canary_add(token("aws-1", SLUG, kind="aws", watched=AWS))
         batch: Sequence[Received] = [typed(AWS), received(Event("decky.x.traffic", {}))]
         async with transaction(repo) as tx:

@@ -155,10 +155,10 @@ async def test_a_hit_that_cannot_be_taken_costs_itself_only(
 
     real = module.trip
 
-    async def picky(tx: Any, row: Any, several: Any, most: int) -> Any:
+    async def picky(tx: Any, standing: Any, row: Any, several: Any, most: int) -> Any:
         if several.hit.peer == "bad":
             raise ValueError("no")
-        return await real(tx, row, several, most)
+        return await real(tx, standing, row, several, most)
 
     monkeypatch.setattr(module, "trip", picky)
     for peer in ("203.0.113.1", "bad", "203.0.113.2"):

@@ -446,7 +446,7 @@ async def test_a_page_is_copied_as_its_object_and_exported_with_its_lists(
         await pilot.press("enter")
         await shows(app, pilot, lambda: level_of(app).row)
         assert json.loads(level_of(app).copy_text())[first] == row
-        await pilot.press("e")
+        await pilot.press("e", "j")
         await shows(app, pilot, lambda: list((tmp_path / "exports").glob("*.jsonl")))
         (path,) = (tmp_path / "exports").glob("*.jsonl")
         lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]

@@ -57,8 +57,57 @@ async def test_filter_explains_while_typing_and_escape_restores() -> None:
         assert "empty part" in "\n".join(screen_text(app))
         await pilot.press("escape")
         assert app.traffic.filter_text == "> -system.>"
+
+
+async def test_a_new_filter_replaces_the_old_one_and_may_go_on_from_it() -> None:
+    app = DecnetApp(SETTINGS, session=FakeSession())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("slash", *"curl", "enter")
+        assert app.traffic.filter_text == "curl"
+        await pilot.press("slash")
+        await pilot.pause(0.1)
+        assert "now: curl" in "\n".join(screen_text(app)), "what is replaced is said"
+        await pilot.press(*"wget", "enter")
+        assert app.traffic.filter_text == "wget"
+        await pilot.press("slash", "enter")
+        assert app.traffic.filter_text == "wget", "nothing typed is nothing changed"
+        await pilot.press("slash", "up", *" -ssh", "enter")
+        assert app.traffic.filter_text == "wget -ssh"
         await pilot.press("backslash")
-        assert app.traffic.filter_text == ""
+        assert app.traffic.filter_text == "> -system.>", "back to the view's own"
+
+
+async def test_a_slash_in_a_filter_begins_an_expression_whatever_comes_first() -> None:
+    session = FakeSession()
+    app = DecnetApp(SETTINGS, session=session)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.2)
+        for text in ("wget x", "tftp y", "curl z"):
+            session.bus.put("ttp.rule.fired.T1105", {"attacker_ip": "203.0.113.7", "rule_ids": [text]})
+        await pilot.pause(0.3)
+        await pilot.press("slash", *"/wget|tftp/", "enter")
+        assert (app.view.name, app.traffic.filter_text, app.traffic.count()) == ("traffic", "/wget|tftp/", 2)
+
+
+async def test_a_key_that_no_event_has_is_refused_with_those_that_there_are() -> None:
+    app = DecnetApp(SETTINGS, session=FakeSession())
+    async with app.run_test(size=(160, 48)) as pilot:
+        await pilot.press("slash", *"sesion:3e64", "enter")
+        await pilot.pause(0.1)
+        said = "\n".join(screen_text(app))
+        assert app.prompt.question is not None, "it is still asked"
+        for word in ("no event has sesion", "perhaps session", "there are ip attacker id rule session"):
+            assert word in said
+
+
+async def test_a_failed_confirmation_of_quitting_swallows_what_is_typed_on() -> None:
+    app = DecnetApp(SETTINGS, session=FakeSession())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("Q", *"no4")
+        assert app.view.name != "rules", "the rest of a word is no command"
+        assert app.desk.swallowing
+        await pilot.press("escape", "4")
+        assert app.view.name == "rules"
 
 
 async def test_pause_keeps_receiving() -> None:
@@ -144,7 +193,7 @@ async def test_hostile_text_is_shown_and_never_obeyed(
             session.bus.put("credential.captured", {"username": text, "attacker_ip": text, text: [text]})
             session.bus.put("system.ttp.health", {"state": text, "degraded": text, text: text})
         keys = [v.key for v in app.views.values() if v.key]
-        for key in (*keys, "1", "y", "e", "F", "6", "enter", "escape", "y", "e", "4"):
+        for key in (*keys, "1", "y", "e", "j", "e", "c", "F", "6", "enter", "escape", "y", "e", "t", "4"):
             await pilot.press(key)
             await pilot.pause(0.02)
             app._tick()  # what came since, without waiting for its turn
@@ -158,7 +207,8 @@ async def test_hostile_text_is_shown_and_never_obeyed(
     for text in copied:
         assert not _obeyed(base64.b64decode(text[7:-1]).decode())
     for path in (tmp_path / "exports").iterdir():
-        assert not any(_obeyed(line) for line in path.read_text("ascii").splitlines())
+        text = path.read_text("ascii" if path.suffix == ".jsonl" else "utf-8")
+        assert not any(_obeyed(line) for line in text.split("\n"))
 
 
 def _obeyed(text: str) -> set[str]:

@@ -6,7 +6,9 @@ import asyncio
 import json
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +16,10 @@ from typer.testing import CliRunner
 
 from decnet.db.repository import BaseRepository
 from decnet.ids import attacker_id
+from decnet_tui.cli import common
 from decnet_tui.cli.main import app
 from decnet_tui.launch import console
+from decnet_tui.model.status import Status
 from tests.integration.test_console_flows import IP, filled
 
 SENSORS = [
@@ -73,9 +77,55 @@ def test_summary_tells_what_the_first_view_tells(data: Path) -> None:
     assert (found["read_first"][0]["attacker_ip"], found["read_first"][0]["session_id"]) == (IP, "s1")
     assert {need["kind"] for need in found["needs_you"]} == {"rules", "workers"}
     assert "no source in this span" in run("summary", "--since", "1s", "--data-dir", data)
-    assert "the whole day (UTC)" in run("summary", "--since", "yesterday", "--data-dir", data)
+    assert "the whole day (UTC)" in run("summary", "--day", "yesterday", "--data-dir", data)
+    run("summary", "--day", "nonsense", "--data-dir", data, code=2)
     assert "everything" in run("summary", "--since", "all", "--data-dir", data)
     run("summary", "--since", "nonsense", "--data-dir", data, code=2)
+
+
+def test_status_is_one_screen_and_its_exit_code_tells_whether_somebody_is_needed(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = run("status", "--data-dir", data, code=1)
+    assert "none runs here" in text
+    assert "! no engine runs on this data directory" in text
+    monkeypatch.setattr(common, "reach", lambda settings: (settings, SimpleNamespace(pid=7)))
+    asyncio.run(_engine_beats(data))
+    text = run("status", "--data-dir", data, code=1)
+    for word in (
+        "runs, pid 7",
+        "sensor /var/log/c.json is missing, last line -",
+        "1 dead letter",
+        "rule R0002: R0002.yaml:3:1",
+    ):
+        assert word in text
+    found = json.loads(run("status", "--json", "--data-dir", data, code=1))
+    assert found["engine"] == {"running": True, "pid": 7}
+    assert (found["dead_letters"], found["alerts_open"], len(found["rules_failed"])) == (1, 0, 1)
+    assert len(found["needs_you"]) == 3
+
+
+def test_where_all_is_well_status_says_so() -> None:
+    well = Status(
+        7,
+        [{"worker": "bus", "status": "ok"}, {"worker": "ttp", "status": "paused"}],
+        [{"state": "ok"}],
+        [],
+        0,
+        [],
+    )
+    assert (well.needs(), well.lines()[-1]) == ([], "nothing needs you")
+    for worse in (replace(well, alerts=["203.0.113.7"]), replace(well, pid=None), replace(well, dead_letters=2),
+                  replace(well, workers=[{"worker": "ttp", "status": "stale", "note": "x"}])):  # fmt: skip
+        assert len(worse.needs()) == 1
+        assert "needs you:" in worse.lines()
+
+
+def test_a_lists_name_and_its_list_are_the_same_and_days_have_names(data: Path) -> None:
+    assert run("alerts", "list", "--data-dir", data) == run("alerts", "--data-dir", data)
+    assert len(json.loads(run("sessions", "list", "--since", "yesterday", "--json", "--data-dir", data))) == 1
+    assert run("summary", "--since", "yesterday", "--data-dir", data).startswith("since ")
+    run("tags", "--since", "2026-02-30", "--data-dir", data, code=2)
 
 
 def test_sensors_says_what_is_refused_and_why(data: Path) -> None:

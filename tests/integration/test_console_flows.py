@@ -220,7 +220,7 @@ async def test_search_follow_and_traffic_of_an_actor(tmp_path: Path) -> None:
         session.bus.past += [Event("attacker.observed", {"attacker_ip": "198.51.100.9"})]
         app = DecnetApp(settings_in(tmp_path), session=session)
         async with app.run_test(size=(100, 30)) as pilot:
-            await pilot.press("slash", "slash", *"y.sh", "enter")
+            await pilot.press("ctrl+f", *"y.sh", "enter")
             await shows(app, pilot, "wget http://x/y.sh")
             await pilot.press("F")
             await shows(app, pilot, f"following {IP} in all views")

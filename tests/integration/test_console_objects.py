@@ -108,7 +108,7 @@ async def by_sessions(app: DecnetApp, pilot: Any) -> None:
 
 
 async def by_search(app: DecnetApp, pilot: Any) -> None:
-    await pilot.press("slash", "slash", *"wget ours", "enter")
+    await pilot.press("ctrl+f", *"wget ours", "enter")
     await shows(app, pilot, lambda: app.view.name == "found" and app.view.count())
     await pilot.press("enter")
 

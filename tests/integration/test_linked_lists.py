@@ -261,8 +261,8 @@ async def test_a_merged_campaign_is_what_it_is_now_over_any_steps(repo: BaseRepo
 async def test_the_hosts_of_attackers_are_those_of_all_their_shown_sessions(repo: BaseRepository) -> None:
     await visit(repo, "d2", D, None, T, host=["own.cn"], ignored_by="own")
     uuids = [attacker_id(A), attacker_id(D)]
-    assert await repo.hosts_by_attacker(uuids) == {attacker_id(A): ["a.cn", "mdb7.cn"]}
-    assert (await repo.hosts_by_attacker(uuids, ignored=True))[attacker_id(D)] == ["own.cn"]
+    assert await repo.things_by_attacker(uuids, "host") == {attacker_id(A): ["a.cn", "mdb7.cn"]}
+    assert (await repo.things_by_attacker(uuids, "host", ignored=True))[attacker_id(D)] == ["own.cn"]
 
 
 async def test_what_operators_said_is_told_with_who_and_when(repo: BaseRepository) -> None:

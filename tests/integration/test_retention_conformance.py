@@ -30,7 +30,7 @@ OLD, AT, FRESH = CUTOFF - STEP, CUTOFF, CUTOFF + STEP
 SESSION_TABLES = {
     "behave_part", "behave_session", "command", "credential", "email_body", "observation", "session_feature",
     "session_part", "session_story", "session_thing", "ttp_part", "ttp_tag", "link_due", "link_session",
-    "canary_trigger",
+    "canary_trigger", "bait_read",
 }  # fmt: skip
 
 
@@ -117,9 +117,9 @@ async def test_everything_that_names_a_session_leaves_with_it_whatever_its_own_a
     )
     extra = {
         "command": "command_id", "credential": "credential_id", "observation": "observation_id", "ttp_tag": "uuid",
-        "email_body": "source_id", "canary_trigger": "trigger_id",
+        "email_body": "source_id", "canary_trigger": "trigger_id", "bait_read": "token_id",
     }  # fmt: skip
-    times = {"credential": "last_seen", "observation": "ts", "ttp_tag": "created_at", "email_body": "ts", "canary_trigger": "last_at"}  # fmt: skip
+    times = {"credential": "last_seen", "observation": "ts", "ttp_tag": "created_at", "email_body": "ts", "canary_trigger": "last_at", "bait_read": "at"}  # fmt: skip
     for table in SESSION_TABLES:
         for name in ("gone", "kept"):
             row: dict[str, Any] = {"session_id": name}

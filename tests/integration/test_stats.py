@@ -18,7 +18,7 @@ from decnet.intel.places import Places
 from decnet_tui.cli.stats import KINDS, stats_of
 from tests.dbkit import KINDS as DATABASES
 from tests.dbkit import open_repo
-from tests.rowkit import put
+from tests.rowkit import TABLES, put
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 T = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
@@ -96,6 +96,21 @@ async def test_most_attackers_first_then_most_times(repo: BaseRepository, places
     assert listed(told["urls"]) == [("http://h.example/a", 3, 4), ("http://h.example/b", 1, 1)]
     assert listed(told["hashes"]) == [("f", 3, 4), ("g", 1, 1)]
     assert told["keys"] == {"of": 0, "top": []}
+    assert listed(told["hours"]) == [("03:00", 4, 5)]
+
+
+async def test_hours_are_those_of_utc(repo: BaseRepository, places: Places) -> None:
+    late = datetime(2026, 1, 2, 23, 59, 59, tzinfo=UTC)
+    await put(
+        repo, "session", {"session_id": "late", "attacker_uuid": attacker_id(IPS[0]), "started_at": late}
+    )
+    try:
+        assert listed(await repo.top_hours()) == [("03:00", 4, 5), ("23:00", 1, 1)]
+        assert listed(await repo.top_hours(late)) == [("23:00", 1, 1)]
+        assert (await repo.top_hours(limit=1))["of"] == 2
+    finally:
+        async with repo.db.write() as session:
+            await session.execute(TABLES["session"].delete().where(TABLES["session"].c.session_id == "late"))
 
 
 async def test_clear_text_stands_only_where_it_is_asked_for_and_was_kept(

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import typer
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from decnet.bus.base import Event
@@ -25,9 +26,9 @@ from decnet.errors import BusError, ConfigError, DatabaseError, DecnetError, Eng
 from decnet_tui.actions.changes import Change, Outcome
 from decnet_tui.actions.rules import RuleChange
 from decnet_tui.cli import changing, common, doctor, fleet, main, purge, sensors, stream, unit, usage, worker
-from decnet_tui.cli import export as exporting
+from decnet_tui.cli import target as target_file
 from decnet_tui.cli.bar import Bar
-from decnet_tui.launch import headless
+from decnet_tui.launch import headless, playing
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.journal import End
 from tests.fuzzkit import obeyed
@@ -99,7 +100,7 @@ def test_durations(text: str, seconds: int) -> None:
 )
 def test_durations_that_are_none_or_longer_than_a_century(text: str) -> None:
     for parse in (common.parse_duration, common.parse_expiry, common.parse_since):
-        with pytest.raises(typer.BadParameter, match=r"no duration|too long"):
+        with pytest.raises(typer.BadParameter, match=r"no duration|no time|too long"):
             parse(text)
 
 
@@ -263,6 +264,13 @@ class Old:
     async def purge_older(self, before: datetime, count: Any) -> dict[str, int]:
         self.before.append(before)
         return {"session": 2, "tag": 0}
+
+    async def journal_add(self, **row: Any) -> int:
+        assert row["kind"] == "purge"
+        return 1
+
+    async def journal_end(self, entry: int, outcome: str, detail: str | None) -> None:
+        assert (entry, outcome, detail) == (1, "verified", "2 session deleted")
 
 
 def test_a_purge_asks_first_and_deletes_what_is_older(
@@ -495,7 +503,7 @@ async def test_a_replay_publishes_in_batches_and_leaves_none_over(
     events = [Event("a.b", {}, ts=NOW) for _ in range(count)]
     monkeypatch.setattr("decnet.sensors.replay.iter_events", lambda *_: iter(events))
     bus: Any = Bus([], [])
-    assert await stream._play(bus, Settings(), Path("x"), 0.0, []) == count
+    assert await playing.play(bus, Settings(), Path("x"), 0.0, []) == count
     assert bus.batches == batches
 
 
@@ -511,10 +519,14 @@ async def test_a_replay_keeps_the_pace_but_waits_no_longer_than_a_minute(
     monkeypatch.setattr(
         "decnet.sensors.replay.iter_events", lambda *_: iter([Event("a.b", {}, ts=t) for t in times])
     )
-    monkeypatch.setattr(stream, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(playing, "asyncio", SimpleNamespace(sleep=sleep))
     bus: Any = Bus([], [])
-    await stream._play(bus, Settings(), Path("x"), 2.0, [])
+    await playing.play(bus, Settings(), Path("x"), 2.0, [])
     assert slept == [0.0, 5.0, 0.0, 1.0, 60.0]
+    slept.clear()
+    await playing.play(bus, Settings(), Path("x"), 1.0, [], 2.0)
+    assert slept == [0.0, 2.0, 0.0, 2.0, 2.0]
+    bus.batches = bus.batches[:5]
     assert bus.batches == [1] * 5
 
 
@@ -569,7 +581,7 @@ def test_options_that_go_together(started: list[str], tmp_path: Path, words: lis
 
 
 def written(target: Path, pieces: Iterable[str]) -> None:
-    with exporting._target(target) as write:
+    with target_file.written_to(target) as write:
         for piece in pieces:
             write(piece)
 
@@ -802,9 +814,9 @@ def test_systemd_is_told_where_it_listens(
 
 
 @pytest.mark.parametrize(
-    ("usec", "pause"), [("2000000", 1.0), ("60000000", 30.0), ("", None), ("0", None), ("x", None)]
+    ("usec", "pause"), [("3000000", 0.5), ("60000000", 10.0), ("", None), ("0", None), ("x", None)]
 )
-async def test_the_watchdog_is_fed_at_half_its_time(
+async def test_the_watchdog_is_fed_six_times_in_its_interval(
     monkeypatch: pytest.MonkeyPatch, usec: str, pause: float | None
 ) -> None:
     slept: list[float] = []
@@ -818,13 +830,38 @@ async def test_the_watchdog_is_fed_at_half_its_time(
     monkeypatch.setenv("WATCHDOG_USEC", usec)
     monkeypatch.setattr(headless, "sd_notify", told.append)
     monkeypatch.setattr(headless, "asyncio", SimpleNamespace(sleep=sleep))
+    looks: list[float] = []
+
+    def standing(since_s: float) -> str:
+        looks.append(since_s)
+        return ""
+
     if pause is None:
-        await headless._watchdog()
+        await headless._watchdog(standing)
         assert slept == []
     else:
         with pytest.raises(asyncio.CancelledError):
-            await headless._watchdog()
-        assert (slept, told) == ([pause] * 2, ["WATCHDOG=1"] * 2)
+            await headless._watchdog(standing)
+        assert (slept, looks, told) == ([pause] * 2, [pause] * 2, ["WATCHDOG=1"] * 2)
+
+
+async def test_the_watchdog_is_not_fed_while_something_stands_still_and_that_is_said_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    answers = ["", "the writer", "the writer", ""]
+
+    async def sleep(seconds: float) -> None:
+        if not answers:
+            raise asyncio.CancelledError
+
+    monkeypatch.setenv("WATCHDOG_USEC", "60000000")
+    monkeypatch.setattr(headless, "sd_notify", told.append)
+    monkeypatch.setattr(headless, "asyncio", SimpleNamespace(sleep=sleep))
+    with capture_logs() as logged, pytest.raises(asyncio.CancelledError):
+        await headless._watchdog(lambda since_s: answers.pop(0))
+    assert told == ["WATCHDOG=1"] * 2
+    assert [entry["reason"] for entry in logged] == ["the writer"]
 
 
 class Rules:
@@ -879,6 +916,41 @@ async def test_the_first_signal_asks_and_the_second_insists_once_it_has_started(
     assert signals._insist is not None
     await signals._insist
     assert engine.cuts == 1
+
+
+async def test_a_second_signal_cuts_a_start_that_does_not_end() -> None:
+    class Slow(Engine):
+        undone = False
+
+        async def start(self) -> None:
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                self.undone = True
+
+    engine = Slow()
+    signals = headless._Signals(engine)  # type: ignore[arg-type]
+    loop = asyncio.get_running_loop()
+    loop.call_later(0.01, signals._asked)
+    loop.call_later(0.02, signals._asked)
+    with pytest.raises(EngineError, match="second signal"):
+        await headless._started(engine, signals)  # type: ignore[arg-type]
+    assert engine.undone
+
+
+async def test_one_signal_lets_a_start_come_to_its_end() -> None:
+    class Soon(Engine):
+        up = False
+
+        async def start(self) -> None:
+            await asyncio.sleep(0.05)
+            self.up = True
+
+    engine = Soon()
+    signals = headless._Signals(engine)  # type: ignore[arg-type]
+    asyncio.get_running_loop().call_later(0.01, signals._asked)
+    await headless._started(engine, signals)  # type: ignore[arg-type]
+    assert engine.up
 
 
 @pytest.mark.parametrize("fails", [False, True])

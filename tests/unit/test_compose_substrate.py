@@ -378,7 +378,7 @@ async def test_of_many_those_that_cannot_be_told_are_left_out(tmp_path: Path) ->
 
 
 def test_every_substrate_by_name_and_whose_processes_belong_to_a_host(tmp_path: Path) -> None:
-    every = make_substrates(Settings(data_dir=tmp_path), CATALOGUE)
+    every = make_substrates(Settings(data_dir=tmp_path), CATALOGUE, None)  # type: ignore[arg-type]
     assert sorted(every) == ["compose", "dry_run", "opencanary"]
     assert {name: made.host_bound for name, made in every.items()} == dict.fromkeys(every, True)
     assert Substrate.host_bound

@@ -35,16 +35,18 @@ class Console:
 
     def __init__(self, **views: Any) -> None:
         self.feed, self.settings, self.session = Feed(), Settings(), FakeSession()
-        self.view: Any = SimpleNamespace(record=dict, actor=lambda: None)
         self.said: list[tuple[str, bool]] = []
         self.proposed: list[Form] = []
         self.questions: list[Any] = []
         self.ended: list[str] = []
-        self.desk = SimpleNamespace(once_loaded=lambda view, then: True)
+        self.desk = SimpleNamespace(
+            once_loaded=lambda view, then: True, refused=lambda said, typed: self.said.append((said, False))
+        )
         self.shown = SimpleNamespace(
             current=None, chosen=None, letters=[], rule=lambda rule_id: None, fired_recently=lambda rule_id: 3,
-            find=lambda name: None, **views,
+            find=lambda name: None, record=dict, actor=lambda: None, **views,
         )  # fmt: skip
+        self.view: Any = self.shown
 
     def view_of(self, _: type) -> Any:
         return self.shown
@@ -88,6 +90,44 @@ def test_an_alert_is_only_asked_about_what_it_is_not_already(verb: str, state: s
     assert bool(console.said) is not opens
     if verb == "resolve" and opens:
         assert "its 3 sessions" in console.proposed[0].effect()[0]
+
+
+def test_a_command_without_a_name_never_acts_on_a_row_that_is_hidden() -> None:
+    """What is on the screen is meant: its own row, or what its line names."""
+    console = Console()
+    rule_row = {
+        "rule_id": "R1",
+        "name": "n",
+        "state": "enabled",
+        "error": None,
+        "yaml": "emits: [{confidence: 0.5}]",
+    }
+    decoy = {"name": "web-01", "observed": ["ssh"]}
+    alert = {**ALERT, "state": "open"}
+    letter = SimpleNamespace(key=3, section="dead letters")
+    console.shown.letters = [{"id": 3, "worker": "ttp", "topic": "a.b", "reason": "no"}]
+    console.feed.add(Event("system.mutator.health", {"state": "ok"}, ts=NOW), now=NOW)
+    cases: list[tuple[Any, str, Any, dict[str, Any]]] = [
+        (partial(changing.rule, "D"), "current", rule_row, {"rule_id": "R1"}),
+        (hunting.backfill, "current", rule_row, {"rule_id": "R1"}),
+        (partial(alerts.handle, "resolve"), "chosen", alert, alert),
+        (fleet.mutate, "current", decoy, {"decky_id": "web-01"}),
+        (fleet.interval, "current", decoy, {"decky_id": "web-01"}),
+        (changing.retry_letter, "current", letter, {}),
+    ]
+    for command, attribute, row, named in cases:
+        setattr(console.shown, attribute, row)
+        console.shown.find = lambda name, row=row: row
+        for record, proposes in (({}, False), (named, bool(named))):
+            console.view = SimpleNamespace(record=lambda record=record: dict(record), actor=lambda: None)
+            command(app(console), "")
+            assert len(console.proposed) == proposes, (command, record)
+            console.proposed.clear()
+        console.view = console.shown
+        command(app(console), "")
+        assert len(console.proposed) == 1, command
+        console.proposed.clear()
+        setattr(console.shown, attribute, None)
 
 
 def test_without_a_line_there_is_nothing_to_change() -> None:

@@ -73,6 +73,18 @@ def test_an_older_heartbeat_from_the_database_does_not_win() -> None:
     assert feed.workers["ttp"].status(NOW, 10) == "ok"
 
 
+def test_a_clock_that_was_set_back_does_not_freeze_a_worker() -> None:
+    """Its last beat seems to be from the future: it is no news, and the next one counts."""
+    feed = Feed(heartbeat_s=10)
+    feed.add(health("ttp", NOW), now=NOW)
+    assert feed.workers["ttp"].status(NOW - 600, 10) == "ok"
+    assert feed.workers["ttp"].status(NOW - 601, 10) == "stale"
+    feed.add(health("ttp", NOW - 600, degraded="x"), now=NOW - 600)
+    assert feed.workers["ttp"].seen_at == NOW, "an older beat, as far as anybody can tell"
+    feed.add(health("ttp", NOW - 3600, degraded="x"), now=NOW - 3600)
+    assert feed.workers["ttp"].status(NOW - 3599, 10) == "degraded"
+
+
 def test_a_rule_that_comes_back_by_itself_is_told_once_and_never_from_the_past() -> None:
     feed = Feed()
     back = Event("ttp.rule.state.R0001", {"state": "enabled", "auto_revert": True})

@@ -102,7 +102,7 @@ def test_keys_in_texts_are_those_of_commands_that_exist() -> None:
 
 
 def test_a_text_names_the_key_that_the_operator_chose() -> None:
-    keys.use(Keys(COMMANDS, {"follow": "ctrl+f", "filter.clear": ""}).names())
-    assert (key("follow"), key("filter.clear"), key("open")) == ("ctrl+f", ":clear", "Enter")
+    keys.use(Keys(COMMANDS, {"follow": "ctrl+g", "filter.clear": ""}).names())
+    assert (key("follow"), key("filter.clear"), key("open")) == ("ctrl+g", ":clear", "Enter")
     keys.use({})
     assert key("view.fleet") == "fleet", "where no console runs"

@@ -51,7 +51,7 @@ def _usual_keys() -> None:
     use_usual_keys()
 
 
-RAW = b'{"payload":{"rule_ids":["R0001","R0012"],"username":"root","attacker_ip":"203.0.113.7","num":42}}'
+RAW = b'{"payload":{"rule_ids":["R0001","R0012"],"username":"root","attacker_ip":"203.0.113.7","part":42}}'
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,7 @@ def ascii_glyphs() -> Iterator[None]:
         ("user:ROOT", True),
         ("user:R0012", False),
         ("ip:203.0.113", True),
-        ("num:42", True),
+        ("part:42", True),
         ("/w.et/", True),
         ("/^nothing/", False),
         ("-/w.et/", False),
@@ -465,8 +465,9 @@ def test_glyphs_are_one_cell_wide(name: str) -> None:
 
 async def test_export_is_private_new_and_ascii(tmp_path: Path) -> None:
     records = [{"x": "é\x1b", "ts": datetime.fromtimestamp(NOW, UTC)}, b'{"y":1}']
-    first, count = await export.write(tmp_path, "traffic", records)
-    second, _ = await export.write(tmp_path, "traffic", records)
+    shown = export.Shown(["traffic"], records, export.sheet_of(records))
+    first, count = await export.write(tmp_path, shown, "json")
+    second, _ = await export.write(tmp_path, shown, "json")
     assert count == 2
     assert first != second
     assert stat.S_IMODE(first.stat().st_mode) == 0o600

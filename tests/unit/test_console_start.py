@@ -81,14 +81,15 @@ def test_plain_mode_says_that_the_bus_is_gone_and_is_back() -> None:
 
 
 async def test_an_export_never_writes_over_another_and_never_outside_its_folder(tmp_path: Path) -> None:
-    first, _ = await export.write(tmp_path, "traffic", [])
+    nothing = export.Shown(["traffic"], [], export.sheet_of([]))
+    first, _ = await export.write(tmp_path, nothing, "json")
     stamp = first.stem
     outside = tmp_path / "outside"
     outside.write_text("kept")
     for number in range(1, 4):
         (first.parent / f"{stamp}-{number}.jsonl").symlink_to(outside)
     for number in (0, 4):
-        descriptor, path = export._fresh(first.parent, stamp if number else f"new-{stamp}")
+        descriptor, path = export._fresh(first.parent, stamp if number else f"new-{stamp}", "jsonl")
         os.close(descriptor)
         assert path.name == (f"{stamp}-4.jsonl" if number else f"new-{stamp}.jsonl")
     assert outside.read_text() == "kept"
@@ -104,11 +105,12 @@ async def test_a_folder_that_is_full_of_exports_is_said(
 
     monkeypatch.setattr(export.os, "open", taken)
     with pytest.raises(FileExistsError, match="too many exports"):
-        export._fresh(tmp_path, "x")
+        export._fresh(tmp_path, "x", "csv")
 
 
 async def test_an_export_holds_one_record_a_line_and_nothing_that_is_obeyed(tmp_path: Path) -> None:
-    path, count = await export.write(tmp_path, "x", [{"a": "\u202e\n\x1b"}, b'{"b":1}'])
+    records = [{"a": "\u202e\n\x1b"}, b'{"b":1}']
+    path, count = await export.write(tmp_path, export.Shown(["x"], records, export.sheet_of(records)), "json")
     assert count == 2
     assert path.read_bytes() == b'{"a": "\\u202e\\n\\u001b"}\n{"b":1}\n'
 
@@ -136,8 +138,9 @@ def test_only_a_terminal_is_asked_where_its_cursor_is() -> None:
     for headless in (True, False):
         clipboard.ask_position(SimpleNamespace(is_headless=headless, _driver=driver))  # type: ignore[arg-type]
     assert written == ["\x1b[6n", "flush"]
-    assert clipboard.copy(SimpleNamespace(_driver=None), "abc") == 3  # type: ignore[arg-type]
-    assert clipboard.copy(SimpleNamespace(_driver=driver), "a" * 70_000) == clipboard.MAX_BYTES  # type: ignore[arg-type]
+    assert clipboard.copy(SimpleNamespace(_driver=None), "abc").says.startswith("copied 3 ")  # type: ignore[arg-type]
+    long = clipboard.copy(SimpleNamespace(_driver=driver), "a" * 70_000)  # type: ignore[arg-type]
+    assert long.says.startswith(f"copied {clipboard.MAX_BYTES} ")
 
 
 def test_the_last_look_is_private_and_each_operators_own(tmp_path: Path) -> None:

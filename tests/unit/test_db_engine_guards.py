@@ -118,6 +118,20 @@ def test_a_database_that_others_use_is_an_outage_and_no_fault_of_what_was_writte
     assert not isinstance(told.value, DiskFull)
 
 
+@pytest.mark.parametrize(
+    "raised",
+    [
+        wrapped(sqlite3.OperationalError("disk I/O error")),
+        behind(sqlite3.OperationalError("disk I/O error")),
+        wrapped(DriverError("could not write block", "58030")),
+    ],
+)
+def test_a_disk_that_refuses_is_an_outage_and_no_fault_of_what_was_written(raised: Exception) -> None:
+    with pytest.raises(DatabaseError, match="the disk under the database refuses") as told, translated():
+        raise raised
+    assert told.value.__cause__ is raised
+
+
 @pytest.mark.parametrize("words", ["file is not a database", "database disk image is malformed"])
 def test_a_file_that_is_no_database_is_named(words: str) -> None:
     with (

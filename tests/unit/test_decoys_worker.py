@@ -14,6 +14,9 @@ from decnet.config import Settings, load_settings
 from decnet.decoys.listener import Listener, Place
 from decnet.decoys.worker import LISTENERS, DecoysWorker
 
+ALWAYS = ["leave-stream", "canary-desk", "fleet-decoys"]
+"""Tasks that open no port of their own."""
+
 
 class Door:
     """A listener that fails to start until it is let."""
@@ -46,7 +49,7 @@ async def started(worker: DecoysWorker) -> DecoysWorker:
 
 async def test_listeners_that_are_on_are_tasks_and_their_figures_are_added_up(tmp_path: Path) -> None:
     worker = await started(worker_of(tmp_path, Door("a"), None, Door("b")))
-    assert list(worker.background()) == ["listen-a", "listen-b", "leave-stream"]
+    assert list(worker.background()) == ["listen-a", "listen-b", *ALWAYS]
     assert worker.health() == {"knocks": 4, "a": 1, "b": 1, "degraded": ""}
     doors = worker.listeners
     await started(worker)
@@ -85,5 +88,5 @@ async def test_nothing_listens_without_configuration(tmp_path: Path, monkeypatch
     monkeypatch.setattr(socket.socket, "bind", lambda self, where: bound.append(where))
     worker = DecoysWorker(load_settings(data_dir=tmp_path))
     await started(worker)
-    assert (worker.listeners, list(worker.background()), bound) == ([], ["leave-stream"], [])
+    assert (worker.listeners, list(worker.background()), bound) == ([], ALWAYS, [])
     assert [make(Place(Settings(), None, b"")) for make in LISTENERS] == [None] * len(LISTENERS)  # type: ignore[arg-type]

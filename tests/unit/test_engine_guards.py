@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import socket
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,10 +19,13 @@ from structlog.testing import capture_logs
 from decnet import engine as engine_module
 from decnet.bus.connection import Connection, read_connection, write_connection
 from decnet.bus.publish import publish_failures
-from decnet.config import Settings, load_settings
+from decnet.config import NotifySettings, Settings, load_settings
+from decnet.db.repository import BaseRepository
 from decnet.engine import Engine
 from decnet.errors import ConfigError, DatabaseError, EngineError
+from decnet.runtime.health import status_of
 from decnet.runtime.leases import OWNER
+from decnet.runtime.notify import Notifier
 from decnet.runtime.parts import PartsHealth
 from decnet.runtime.worker import Job
 from tests.clockkit import in_skipped_time, now
@@ -51,6 +56,28 @@ async def test_a_start_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> 
     with pytest.raises(DatabaseError, match="not open"):
         await made.repo.heartbeats()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_bus_and_database_are_well_from_the_first_look_whatever_an_earlier_run_left(
+    tmp_path: Path,
+) -> None:
+    """A run that was killed leaves beats of a process that is gone; a console that starts now would show them."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    left = Settings(data_dir=folder)
+    repo = await BaseRepository.open(left.db_url)
+    gone = {"state": "ok", "pid": 2**22 + 1, "host": socket.gethostname(), "ts": time.time() - 3600}
+    await repo.heartbeats_write({name: {**gone, "worker": name} for name in ("bus", "database")})
+    await repo.close()
+    made = Engine(settings(folder))
+    await made.start()
+    try:
+        beats = {row["worker"]: dict(row["payload"] or {}) for row in await made.repo.heartbeats()}
+        states = {name: status_of(beats[name], time.time(), 10.0) for name in ("bus", "database")}
+        assert states["database"] == "ok"
+        assert states["bus"] in ("starting", "ok"), "not being reached yet is no fault"
+    finally:
+        await made.stop()
 
 
 async def test_an_engine_that_runs_has_a_collector_again(tmp_path: Path) -> None:
@@ -212,7 +239,9 @@ async def test_what_bites_the_engine_itself_is_in_the_health_of_its_bus(tmp_path
     assert "stream_fill_pct" not in first, "not measured yet"
     publish_failures.update(BusFull=2)
     fakes.engine.server = SimpleNamespace(restarts=3)  # type: ignore[assignment]
-    fakes.engine.notifier = SimpleNamespace(dropped=5, failed=6)  # type: ignore[assignment]
+    told = Notifier(NotifySettings(command="tell"), None, fakes.engine.bus)  # type: ignore[arg-type]
+    told.dropped, told.failed = 5, 6
+    fakes.engine.notifier = told
     await fakes.parts.beat()
     expected = {"outbox": 4, "restarts": 3, "publish_failures": 2, "notify_dropped": 5, "notify_failed": 6}
     assert fakes.of("bus")[-1][1].items() >= expected.items()

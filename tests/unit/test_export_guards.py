@@ -24,7 +24,7 @@ def cell(value: Any) -> str:
     return parsed["attacker_ip"]
 
 
-@pytest.mark.parametrize("first", ["=", "+", "-", "@"])
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
 def test_what_a_spreadsheet_would_run_starts_with_an_apostrophe(first: str) -> None:
     assert cell(f"{first}cmd|' /C calc'!A0") == f"'{first}cmd|' /C calc'!A0"
     assert cell(f" {first}1") == f" {first}1"

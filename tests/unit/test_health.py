@@ -33,6 +33,8 @@ def beat(state: str = "ok", **more: object) -> dict[str, object]:
         (beat("degraded"), "degraded"),
         (beat("waiting_for_bus"), "waiting_for_bus"),
         (beat(ts=NOW + 500), "ok"),
+        (beat(ts=NOW + 600), "ok"),
+        (beat(ts=NOW + 600.001), "stale"),
         (beat(ts=None), "stale"),
         ({"ts": NOW}, "unknown"),
         (beat("stopped", ts=NOW - 31), "stopped"),

@@ -24,7 +24,7 @@ from decnet.bus.base import Event
 from decnet.bus.live import LiveSubscription
 from decnet.bus.nats.connection import NatsBus
 from decnet.bus.publish import publish_failures
-from decnet.config import Settings, load_settings
+from decnet.config import NotifySettings, Settings, load_settings
 from decnet.decoys.canary.desk import Desk
 from decnet.decoys.dns.listener import CanaryDns
 from decnet.decoys.http.listener import CanaryHttp
@@ -38,10 +38,13 @@ from decnet.intel.asking import Asker
 from decnet.intel.worker import IntelWorker
 from decnet.mail.facts import BOUNDS as MAIL_BOUNDS
 from decnet.mutator.worker import MutatorWorker
+from decnet.publish_settings import PublishSettings
 from decnet.recorder.plan import Plan
 from decnet.recorder.worker import LEFT_OUT, RecorderWorker
 from decnet.runtime.health import WorkerStats, health_payload
+from decnet.runtime.notify import Notifier
 from decnet.runtime.parts import PartsHealth
+from decnet.runtime.publish.publisher import Publisher
 from decnet.sensors.worker import SensorsWorker
 from decnet.ttp.base import TaggerEvent
 from decnet.ttp.facts import MAX_FACTS, joined_events
@@ -85,7 +88,11 @@ IN_HEALTH = {
 }  # fmt: skip
 """Attribute that counts to its name in health, by file."""
 NO_HEALTH = {
+    "runtime/beats.py": {"ended": "a mark of progress for the watchdog"},
+    "runtime/dbwatch.py": {"looks": "a mark of progress for the watchdog"},
+    "runtime/runner.py": {"turns": "a mark of progress for the watchdog"},
     "decoys/doors.py": {"_all": "connections open now"},
+    "runtime/hours.py": {"_events": "told by hours, in the rates of the console"},
     "decoys/mail/folder.py": {"bytes": "the room that kept mails take"},
     "decoys/mail/protocol.py": {"_messages": "the mails of one connection"},
     "decoys/http/request.py": {"_fed": "the bytes of one request"},
@@ -98,6 +105,7 @@ NO_HEALTH = {
     "ttp/aggregates.py": {"attempts": "a fact about an attacker"},
     "ttp/backfill.py": {"done": "progress of one command", "total": "progress of one command"},
     "ttp/clocked.py": {"judged": "told by `rules judge` itself", "ns": "told by `rules judge` itself"},
+    "ttp/sigma/condition.py": dict.fromkeys(("_at", "_depth"), "where one condition is read"),
     "ttp/judge.py": {"_reading_ns": "told by `rules judge` itself"},
     "ttp/compiling.py": {"superseded": "told by the rules themselves, as rules_superseded"},
     "ttp/offline.py": {"_events": "the clock of `tag`", "views_capped": "told by `tag` itself"},
@@ -286,7 +294,12 @@ def engine_parts() -> tuple[dict[str, Any], set[str]]:
     bus._left.update(live_lost=4, live_malformed=4)
     engine = Engine(Settings())
     engine.server = SimpleNamespace(restarts=7)  # type: ignore[assignment]
-    engine.notifier = SimpleNamespace(dropped=7, failed=7)  # type: ignore[assignment]
+    publisher = Publisher(PublishSettings(), None, bus)  # type: ignore[arg-type]
+    told = ("publish_sent", "publish_failed", "publish_dropped", "publish_given_up")
+    publisher.counts.update(dict.fromkeys(told, 7))
+    publisher.waiting["soc"] = 7
+    engine.notifier = Notifier(NotifySettings(), None, bus, publisher=publisher)  # type: ignore[arg-type]
+    engine.notifier.dropped = engine.notifier.failed = 7
     supervisor = SimpleNamespace(
         relay=SimpleNamespace(backlog=7, refused=7),
         database=SimpleNamespace(trouble="", times_blocked=7),
@@ -297,6 +310,8 @@ def engine_parts() -> tuple[dict[str, Any], set[str]]:
              "runtime/dbwatch.py", "runtime/notify.py", "runtime/relay.py")  # fmt: skip
     return {**parts._bus(False), **parts._database(False), "restarts": parts._bus(False)["restarts"]}, {
         "outbox",
+        "publish_waiting",
+        *told,
         *(name for file in files for name in IN_HEALTH[file].values()),
     }
 

@@ -6,8 +6,15 @@ from typing import Any
 
 import pytest
 
+from decnet.bounds import BITES
 from decnet.bus.base import Event
+from decnet.events.session import SessionEnded
+from decnet.ttp.base import TaggerEvent
 from decnet.ttp.evidence import checked_evidence
+from decnet.ttp.facts import FACTS_CAPPED
+from decnet.ttp.forwarded import MAX_PRINTS, forwarded_events
+from decnet.ttp.lifter_registry import find_kind
+from decnet.ttp.lifters.network import SignatureKnobs
 from decnet.ttp.payloads import MAX_KEY
 from tests.wirekit import judged
 
@@ -115,3 +122,32 @@ def test_a_name_of_any_length_makes_an_id_of_bounded_length() -> None:
     assert next(iter(things(uploads=[{"filename": "\ud800"}]))).encode(), (
         "what no text may hold is no id either"
     )
+
+
+def test_a_fingerprint_of_what_was_forwarded_is_the_forwarded_clients_and_its_tag_says_so() -> None:
+    beacon = "t13d190900_9dc949149365_97f8aa674fd9"
+    forwards = [
+        {"host": "198.51.100.7", "port": 443, "ja4": beacon},
+        {"host": "198.51.100.8", "port": 443, "ja4": beacon},
+        {"host": "198.51.100.7", "port": 80, "ja4h": "ge11nn", "data": "b'GET /'"},
+    ]
+    session = SessionEnded.parse(
+        {"session_id": "s1", "attacker_ip": "203.0.113.9", "ended_at": 1.0, "forwards": forwards}
+    )
+    base = TaggerEvent("session", "s1", session.attacker, None, "s1", None, {})
+    first, second = forwarded_events(base, session)
+    assert (first.source_kind, first.source_id) == ("http_fingerprint", f"s1#through#ja4#{beacon}")
+    assert (second.payload["type"], second.payload["through"]) == ("ja4h", "198.51.100.7:80")
+    kind = find_kind("lifter:http_fingerprint_ja4")
+    assert kind is not None
+    found = kind.predicate(first.payload, SignatureKnobs(signatures=[beacon]))
+    assert found is not None
+    told = checked_evidence("http_fingerprint", found.evidence)
+    assert told == {"type": "ja4", "client": "forwarded", "through": "198.51.100.7:443"}
+    many = [{"host": "h", "port": n, "ja4": f"t{n}"} for n in range(MAX_PRINTS + 1)]
+    crowded = SessionEnded.parse(
+        {"session_id": "s1", "attacker_ip": "203.0.113.9", "ended_at": 1.0, "forwards": many}
+    )
+    before = BITES[FACTS_CAPPED]
+    assert len(forwarded_events(base, crowded)) == MAX_PRINTS
+    assert BITES[FACTS_CAPPED] == before + 1

@@ -204,13 +204,14 @@ applies_to: [command]
 match: {pattern: xmrig}
 emits: [{tactic: TA0040, technique_id: T1496, confidence: 0.8}]
 literal_because: REASON
+external: REASON
 """
     rule, errors = load_bytes(
         text.replace("REASON", "the name of the program is the evidence").encode(), "R1.yaml"
     )
     assert rule is not None, errors
-    assert rule.literal_because == "the name of the program is the evidence"
+    assert rule.literal_because == rule.external == "the name of the program is the evidence"
     for short in ("''", "because"):
         rule, errors = load_bytes(text.replace("REASON", short).encode(), "R1.yaml")
         assert rule is None
-        assert "literal_because" in str(errors[0])
+        assert ["literal_because" in str(errors[0]), "external" in str(errors[1])] == [True, True]

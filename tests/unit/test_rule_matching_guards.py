@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -729,6 +729,7 @@ def test_no_more_patterns_than_the_bound_are_compiled_in_one_call(monkeypatch: p
         monkeypatch.setattr(matcher, "FILTER_SIZE", size)  # of those of which something is to be learnt
         monkeypatch.setattr(matcher.re2, "Filter", Counted)
         matcher._HAS_LITERAL.clear()
+        matcher._FILTERS.clear()
         added.clear()
         index = KindIndex("command", rules, size)
         assert max(added) <= size
@@ -742,4 +743,38 @@ def test_an_engine_compiles_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rule_engine, "FILTER_SIZE", 3)
     engine = RuleEngine()
     engine.replace([made(f"{{pattern: 'word{n}x'}}", f"R{n}") for n in range(7)], {})
-    assert len(engine.snapshot().rules._kinds["command"]._filters) == 3
+    sizes = [len(owners) for _, owners in engine.snapshot().rules._kinds["command"]._filters]
+    assert sum(sizes) == 7
+    assert max(sizes) <= 3
+    assert len(sizes) >= 3
+
+
+def test_a_changed_rule_has_only_its_own_piece_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling keeps the event loop from running; of hundreds of rules one is saved at a time."""
+    made_of: list[int] = []
+
+    class Counted(matcher._Filter):
+        __slots__ = ()
+
+        def __init__(self, patterns: Iterable[str]) -> None:
+            made_of.append(len(given := list(patterns)))
+            super().__init__(given)
+
+    monkeypatch.setattr(matcher, "_Filter", Counted)
+    rules = [made(f"{{pattern: 'held{n}x'}}", f"R{n:03}") for n in range(100)]
+    index = RuleIndex(rules, most=20)
+    assert sum(made_of) == 100
+    made_of.clear()
+    other = made("{pattern: 'held7y'}", "R007")
+    first = made("{pattern: 'held0z'}", "R0000")
+    again = RuleIndex([first, *(other if rule.rule_id == "R007" else rule for rule in rules)], most=20)
+    assert 1 <= len(made_of) <= 3, "the piece that it left, the one that it came to, and that of the new one"
+    found = [
+        [r.rule_id for r in one._kinds["command"].candidates("held7y held7x held9x")]
+        for one in (index, again)
+    ]
+    assert found == [["R007", "R009"], ["R007", "R009"]]
+    assert [r.rule_id for r in again._kinds["command"].candidates("held7x")] == []
+    made_of.clear()
+    RuleIndex(rules, most=20)
+    assert made_of == [], "what an index in use has is taken over"

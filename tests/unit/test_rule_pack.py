@@ -14,7 +14,7 @@ from decnet.home import packaged_rules_dir
 from decnet.ttp.loader import load_bytes, load_dir
 from decnet.ttp.rules import CompiledRule
 from decnet.ttp.selftest import run_rule_tests
-from decnet_tui.cli.coverage import coverage_layer, coverage_rows
+from decnet_tui.cli.coverage import coverage_layer, coverage_rows, external_lines
 from decnet_tui.cli.main import app
 from tests import rulelint as lint
 from tests.democommands import demo_commands
@@ -158,6 +158,7 @@ def test_the_coverage_command(tmp_path: Path) -> None:
             "tactics": ["TA0011"],
             "confidence": 0.8,
             "rules": ["R1"],
+            "external": [],
         }
     ]
     assert run.invoke(app, [*command, "--navigator", str(target)]).exit_code == 0
@@ -165,6 +166,16 @@ def test_the_coverage_command(tmp_path: Path) -> None:
     nowhere = run.invoke(app, [*command, "--navigator", str(tmp_path / "no" / "x.json")])
     assert nowhere.exit_code != 0
     assert run.invoke(app, ["rules", "coverage", "--rules", str(tmp_path / "none")]).exit_code != 0
+
+
+def test_rules_that_nothing_of_ours_feeds_are_named_with_the_reason() -> None:
+    (rule,) = [rule for rule in PACK.rules if rule.external is not None]
+    assert rule.rule_id == "L0706"
+    rows = coverage_rows(PACK.rules, load_catalogue())
+    assert {row["technique"]: row["external"] for row in rows if row["external"]} == {"T1583.004": ["L0706"]}
+    told = CliRunner().invoke(app, ["rules", "coverage"]).stdout
+    assert "1 rule without a producer of ours:\n  L0706 jarm_c2: A JARM is taken by asking" in told
+    assert external_lines([made("R1", "wget")]) == []
 
 
 def test_the_shipped_pack_covers_what_a_shell_can_show() -> None:

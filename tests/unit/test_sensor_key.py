@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from decnet import keyed
 from decnet.errors import SensorError
-from decnet.keyed import KEY_BYTES, KEY_FILE, keyed_hash, load_key
+from decnet.keyed import KEY_BYTES, KEY_FILE, key_id, keyed_hash, load_key
 
 
 def test_the_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
@@ -80,3 +81,23 @@ def test_a_hash_tells_equal_secrets_and_nothing_else() -> None:
     assert len({one, *others}) == 4
     assert all(len(text) == 64 for text in [one, *others])
     assert keyed_hash(b"k" * 32, "password", "\ud800") == keyed_hash(b"k" * 32, "password", "?")
+
+
+def test_a_shared_key_is_read_and_never_made(tmp_path: Path) -> None:
+    shared = tmp_path / "shared.key"
+    with pytest.raises(SensorError, match="No such file"):
+        load_key(tmp_path / "data", shared)
+    assert not shared.exists()
+    shared.write_bytes(b"s" * (KEY_BYTES - 1))
+    with pytest.raises(SensorError, match="shorter than 32 bytes; make one"):
+        load_key(tmp_path / "data", shared)
+    shared.write_bytes(b"s" * KEY_BYTES)
+    assert load_key(tmp_path / "data", shared) == b"s" * KEY_BYTES
+    assert not (tmp_path / "data").exists(), "and no other one is"
+
+
+def test_a_key_has_an_id_that_says_nothing_of_it() -> None:
+    one, other = key_id(b"k" * KEY_BYTES), key_id(b"l" * KEY_BYTES)
+    assert one == key_id(b"k" * KEY_BYTES) != other
+    assert re.fullmatch(r"[0-9a-f]{12}", one)
+    assert one not in keyed_hash(b"k" * KEY_BYTES, "password", "x")

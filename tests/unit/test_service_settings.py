@@ -42,12 +42,10 @@ def test_every_service_is_off_without_key_and_proxy_and_stands_where_its_docstri
         assert f"Sent to {base.removeprefix('https://')}:" in (type(one).__doc__ or ""), name
 
 
-def test_the_readme_says_of_every_service_where_it_is_and_how_often_it_is_asked() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+def test_the_page_of_addresses_says_of_every_service_where_it_is_and_how_often_it_is_asked() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "addresses.md").read_text("utf-8")
     rows = [
-        [cell.strip() for cell in line.split("|")[1:-1]]
-        for line in readme.splitlines()
-        if line.count("|") == 5
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.count("|") == 5
     ]
     told = {row[0].split("`")[1]: (row[1], row[3]) for row in rows if row[0].startswith("[`")}
     settings = Settings()

@@ -80,7 +80,7 @@ def test_a_duration_goes_back_from_now_and_all_is_all() -> None:
     assert spans.parsed("yesterday", NOW).until(NOW) < NOW
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", "2-30", "13-01", "2026-02-30", "7", "99999-01-01"])
+@pytest.mark.parametrize("text", ["nonsense", "2-30", "13-01", "2026-02-30", "7", "99999-01-01"])
 def test_what_is_no_span_is_refused_with_the_forms(text: str) -> None:
     with pytest.raises(ValueError, match="is no span: write 24h, 7d, today"):
         spans.parsed(text, NOW)

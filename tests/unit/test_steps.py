@@ -65,7 +65,7 @@ def session(**more: Any) -> SessionRows:
     alike = {"playbook_before": 0, "playbook_sources": 0, "files": {}, "shared": [], **more.pop("alike", {})}
     known: dict[str, Any] = {
         "tags": [], "first_times": {}, "services": [], "recording": None, "attempts": [], "identity": None, "addresses": 1,
-        "new": False, "place": 1, "of": 1, "hosts": [],
+        "new": False, "place": 1, "of": 1, "hosts": [], "baits": [],
     }  # fmt: skip
     return SessionRows(payload=payload, told=told, alike=alike, **{**known, **more})  # type: ignore[arg-type]
 

@@ -15,7 +15,7 @@ from decnet.bus.memory import Broker, MemoryBus
 from decnet.config import BusSettings, RuntimeSettings, Settings
 from decnet.errors import BusAuthError, BusUnavailable
 from decnet.runtime.received import Received
-from decnet.runtime.supervisor import DEADLINE_S, Supervisor, run_until
+from decnet.runtime.supervisor import DEADLINE_S, OTHERS_S, Supervisor, run_until
 from decnet.runtime.worker import Transaction, Worker
 from tests.clockkit import in_skipped_time, now, unwritten
 
@@ -270,3 +270,49 @@ async def test_run_until_ends_clean_when_asked_and_when_cancelled() -> None:
         assert running.cancelled() == cancelled
         assert supervisor.runners["ttp"].state == "stopped"
         assert alone()
+
+
+class Starting(Slow):
+    """A worker that takes its time to start, or fails to."""
+
+    def __init__(self, name: str, start_s: float, error: Exception | None = None) -> None:
+        super().__init__(name)
+        self.start_s, self.error, self.began = start_s, error, 0.0
+
+    async def start(self, repo: Any, bus: Any) -> None:
+        self.began = now()
+        await asyncio.sleep(self.start_s)
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    ("other", "waited"),
+    [
+        (Starting("ttp", 3.0), 3.0),
+        (Starting("ttp", 4.0, RuntimeError("no")), 4.0),
+        (Starting("ttp", OTHERS_S - 0.1), OTHERS_S - 0.1),
+        (Starting("ttp", OTHERS_S + 5), OTHERS_S),
+    ],
+)
+@in_skipped_time
+async def test_a_worker_that_brings_work_starts_after_the_others(other: Starting, waited: float) -> None:
+    bringing = Starting("sensors", 0.0)
+    bringing.brings_work = True
+    supervisor, *_ = make(bringing, other)
+    await supervisor.start()
+    await asyncio.sleep(OTHERS_S + 20)
+    assert (bringing.began - 1000, other.began >= 1000) == (pytest.approx(waited), True)
+    await supervisor.stop()
+
+
+@in_skipped_time
+async def test_a_stop_does_not_wait_for_a_worker_that_was_still_waiting() -> None:
+    bringing = Starting("sensors", 0.0)
+    bringing.brings_work = True
+    supervisor, *_ = make(bringing, Starting("ttp", 2.0))
+    await supervisor.start()
+    await asyncio.sleep(1)
+    await supervisor.stop()
+    assert (now(), bringing.began) == (1002.0, 0.0)
+    assert alone()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import fcntl
 import json
 import os
 import secrets
@@ -20,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from decnet.bus.connection import write_private
+from decnet.bus.connection import hold_directory, write_private
 from decnet.config import BusSettings
 from decnet.errors import EngineError
 from decnet.logs import get_logger
@@ -116,9 +115,8 @@ class EmbeddedServer:
         """Starts the server and returns when it takes clients; idempotent. Raises EngineError."""
         if self._watcher is not None:
             return
-        self.dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = hold_directory(self.dir.parent)
         self._shut()
-        self._take_lock()
         try:
             await self._end_stale()
             await self._first_launch()
@@ -146,19 +144,9 @@ class EmbeddedServer:
 
     def _shut(self) -> None:
         """What an earlier version left open to others is its owner's alone."""
-        for path in (self.dir / "lock", *self.dir.glob(f"{self.log_path.name}*")):
+        for path in self.dir.glob(f"{self.log_path.name}*"):
             with contextlib.suppress(FileNotFoundError):
                 path.chmod(0o600)
-
-    def _take_lock(self) -> None:
-        """One engine per data directory; the lock falls with its process."""
-        file = os.fdopen(os.open(self.dir / "lock", os.O_RDWR | os.O_CREAT, 0o600), "a+", encoding="ascii")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.close()
-            raise EngineError(f"another engine runs its bus in {self.dir}") from error
-        self._lock = file
 
     def _release_lock(self) -> None:
         if self._lock is not None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import select, tuple_, update
 
-from decnet.db.repository.base import Row, SqlRepository, chunks, insert_for
-from decnet.db.rows import JsonObject
+from decnet.db.repository.base import Row, SqlRepository, chunks, insert_for, replace
 from decnet.db.rows.canary import TokenRow, TriggerRow
 from decnet.db.tables import table
 
@@ -86,17 +85,26 @@ class CanaryMixin(SqlRepository):
                 update(_TOKEN).where(_TOKEN.c.token_id == token["token_id"]).values(**values)
             )
 
-    async def canary_newest_trigger(self, token_id: str, peer: str, since: datetime) -> TriggerRow | None:
-        """The newest trigger of a token by a peer that began after ``since``."""
-        newest = (
-            select(_TRIGGER)
-            .where(_TRIGGER.c.token_id == token_id, _TRIGGER.c.peer == peer, _TRIGGER.c.first_at > since)
-            .order_by(_TRIGGER.c.first_at.desc(), _TRIGGER.c.trigger_id)
-            .limit(1)
-        )
+    async def canary_counts(self, tokens: Sequence[TokenRow]) -> None:
+        """The same for several tokens."""
+        async with self._write() as session:
+            await self._upsert(session, _TOKEN, tokens, dict.fromkeys(_COUNTED, replace))
+
+    async def canary_standing(self, pairs: Sequence[tuple[str, str]], since: datetime) -> list[TriggerRow]:
+        """The newest trigger of each token and peer in ``pairs`` that began after ``since``."""
+        found: dict[tuple[str, str], TriggerRow] = {}
+        by_age = select(_TRIGGER).order_by(_TRIGGER.c.first_at, _TRIGGER.c.trigger_id.desc())
         async with self._read() as session:
-            found = await self._rows(session, newest, TriggerRow)
-        return found[0] if found else None
+            for part in chunks(pairs):
+                mine = tuple_(_TRIGGER.c.token_id, _TRIGGER.c.peer).in_(part) & (_TRIGGER.c.first_at > since)
+                for row in await self._rows(session, by_age.where(mine), TriggerRow):
+                    found[row["token_id"], row["peer"]] = row
+        return list(found.values())
+
+    async def canary_triggers_keep(self, triggers: Sequence[TriggerRow]) -> None:
+        """Keeps triggers that are new, and of those that are known how often and when their peers came."""
+        async with self._write() as session:
+            await self._upsert(session, _TRIGGER, triggers, dict.fromkeys(_AGAIN, replace))
 
     async def canary_seen(self, token_id: str, *, peer: str | None = None, label: str | None = None) -> bool:
         """Whether a trigger of the token has that peer, or that label."""
@@ -120,13 +128,13 @@ class CanaryMixin(SqlRepository):
         async with self._write() as session:
             await session.execute(update(_TRIGGER).where(mine).values(**values))
 
-    async def canary_reports(self, token_id: str, peer: str) -> list[JsonObject]:
-        """What the browsers of one peer told of themselves, over all triggers of a token."""
-        told = select(_TRIGGER.c.report).where(
+    async def canary_reports(self, token_id: str, peer: str) -> list[TriggerRow]:
+        """The triggers of a token in which a browser of one peer told of itself."""
+        told = select(_TRIGGER).where(
             _TRIGGER.c.token_id == token_id, _TRIGGER.c.peer == peer, _TRIGGER.c.report.is_not(None)
         )
         async with self._read() as session:
-            return [row for row in (await session.execute(told)).scalars() if isinstance(row, dict)]
+            return await self._rows(session, told, TriggerRow)
 
     async def canary_triggers(
         self, token_id: str | None = None, *, since: datetime | None = None, limit: int = 100

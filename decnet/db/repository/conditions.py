@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
@@ -44,6 +45,8 @@ class Whose(NamedTuple):
 
 
 ALL = Whose()
+_BEGINNING = re.compile(r"[0-9a-f]{6,8}|[0-9a-f]{8}-[0-9a-f-]{0,26}")
+"""Of a uuid: six characters at least, and never all of it."""
 COUNTED = ("technique_id", "sub_technique_id", "tactic", "rule_id", "attacker_uuid", "identity_uuid")
 """What tags are counted by."""
 _OWNER, _NAMED = _IDENTITY.alias("tag_owner"), _IDENTITY.alias("tag_named")
@@ -53,9 +56,11 @@ _MARKED_ATTACKERS = select(_KNOWN.c.attacker_uuid).where(_KNOWN.c.ignored_by.is_
 
 
 def attacker_is(column: Any, attacker: str | None) -> list[ColumnElement[bool]]:
-    """The filter for an address or a uuid."""
+    """The filter for an address, a uuid or the beginning of one, as a screen shows it: that may be several's."""
     if attacker is None:
         return []
+    if _BEGINNING.fullmatch(attacker.lower()):
+        return [column.startswith(attacker.lower())]
     try:
         return [column == str(UUID(attacker))]
     except ValueError:

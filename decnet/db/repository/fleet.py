@@ -21,6 +21,8 @@ from decnet.db.types import as_utc, utcnow
 
 _TOPOLOGY, _DECKY, _MUTATION = table("topology"), table("decky"), table("mutation")
 _SESSION = table("session")
+FAR_S = 86_400.0
+"""Seconds from now beyond which no lease ends: one that does was taken before the clock was set back, and is free."""
 OPEN_STATES = ("enqueued", "pending", "applying")
 """States of changes that are not done."""
 
@@ -150,8 +152,8 @@ class FleetMixin(SqlRepository):
 
     def _free(self, site: str, now: float) -> Any:
         """Nobody works on it, and its processes are ours, nobody's, or of a site that is gone."""
-        unleased = or_(_DECKY.c.lease_owner.is_(None), _DECKY.c.lease_until < now)
-        ours = or_(_DECKY.c.site.is_(None), _DECKY.c.site == site, _DECKY.c.site_until < now)
+        unleased = or_(_DECKY.c.lease_owner.is_(None), _over(_DECKY.c.lease_until, now))
+        ours = or_(_DECKY.c.site.is_(None), _DECKY.c.site == site, _over(_DECKY.c.site_until, now))
         return and_(unleased, ours)
 
     async def decky_next_time(self) -> datetime | None:
@@ -248,7 +250,7 @@ class FleetMixin(SqlRepository):
     ) -> MutationRow | None:
         """Moves an enqueued change, or one whose lease has run out, to ``state`` under a lease; its row or None."""
         now = time.time()
-        expired = or_(_MUTATION.c.lease_owner.is_(None), _MUTATION.c.lease_until < now)
+        expired = or_(_MUTATION.c.lease_owner.is_(None), _over(_MUTATION.c.lease_until, now))
         takeover = and_(_MUTATION.c.state == state, _MUTATION.c.state.in_(OPEN_STATES), expired)
         statement = (
             update(_MUTATION)
@@ -290,3 +292,8 @@ class FleetMixin(SqlRepository):
         keys = list(table.primary_key.columns)
         values = {name: fresh.excluded[name] for name in row if name not in {k.name for k in keys}}
         await session.execute(fresh.on_conflict_do_update(index_elements=keys, set_=values))
+
+
+def _over(until: Any, now: float) -> Any:
+    """Whether a lease has run out at ``now`` (epoch seconds), or was taken before the clock was set back."""
+    return or_(until < now, until > now + FAR_S)

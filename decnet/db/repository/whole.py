@@ -5,6 +5,7 @@ from __future__ import annotations
 from decnet.db.repository.attribution.alerts import AlertsMixin
 from decnet.db.repository.attribution.linking import LinkingMixin
 from decnet.db.repository.attribution.states import StatesMixin
+from decnet.db.repository.baits import BaitsMixin
 from decnet.db.repository.behave import BehaveMixin
 from decnet.db.repository.canary import CanaryMixin
 from decnet.db.repository.fleet import FleetMixin
@@ -17,18 +18,22 @@ from decnet.db.repository.lists.find import FindMixin
 from decnet.db.repository.lists.linked import LinkedMixin
 from decnet.db.repository.lists.members import MembersMixin
 from decnet.db.repository.lists.pages import PagesMixin
+from decnet.db.repository.lists.samples import SamplesMixin
 from decnet.db.repository.lists.session import SessionMixin
 from decnet.db.repository.lists.since import SinceMixin
 from decnet.db.repository.lists.stats import StatsMixin
 from decnet.db.repository.lists.told import ToldMixin
+from decnet.db.repository.owndecoys import OwnDecoysMixin
 from decnet.db.repository.recorder.attackers import AttackersMixin
 from decnet.db.repository.recorder.facts import FactsMixin
 from decnet.db.repository.recorder.naming import NamingMixin
 from decnet.db.repository.recorder.replay import ReplayMixin
 from decnet.db.repository.recorder.sessions import SessionsMixin
 from decnet.db.repository.runtime.due import DueMixin
+from decnet.db.repository.runtime.hours import HoursMixin
 from decnet.db.repository.runtime.names import NamesMixin
 from decnet.db.repository.runtime.owners import OwnersMixin
+from decnet.db.repository.runtime.publish import PublishMixin
 from decnet.db.repository.runtime.retention import RetentionMixin
 from decnet.db.repository.runtime.work import WorkMixin
 from decnet.db.repository.ttp.mails import MailsMixin
@@ -51,6 +56,8 @@ class BaseRepository(
     IgnoredMixin,
     IntelMixin,
     WorkMixin,
+    PublishMixin,
+    HoursMixin,
     NamesMixin,
     OwnersMixin,
     StatesMixin,
@@ -66,6 +73,7 @@ class BaseRepository(
     PagesMixin,
     JournalMixin,
     StatsMixin,
+    SamplesMixin,
     ToldMixin,
     LinkedMixin,
     MembersMixin,
@@ -75,5 +83,7 @@ class BaseRepository(
     StoriesMixin,
     BehaveMixin,
     CanaryMixin,
+    BaitsMixin,
+    OwnDecoysMixin,
 ):
     """Rows of one database, free or bound to a transaction; see :mod:`decnet.db.repository.base`."""

@@ -1,4 +1,4 @@
-"""Rows of canary tokens and of who set them off."""
+"""Rows of canary tokens, of who read them and of who set them off."""
 
 from __future__ import annotations
 
@@ -46,3 +46,39 @@ class TriggerRow(TypedDict):
     label: str | None
     session_id: str | None
     report: JsonObject | None
+
+
+class BaitReadRow(TypedDict):
+    """One session that read a token where it lay, at the first time that it did."""
+
+    token_id: str
+    session_id: str
+    command_id: str
+    attacker_uuid: str | None
+    attacker_ip: str | None
+    decky_id: str
+    path: str
+    at: datetime
+
+
+class TokenOverview(TypedDict):
+    """One token as lists show it, without what gives it away; who set it off last, and who read it last."""
+
+    token_id: str
+    kind: str
+    decky_id: str
+    path: str | None
+    memo: str | None
+    minted_at: datetime
+    placed_at: datetime | None
+    revoked_at: datetime | None
+    first_trip_at: datetime | None
+    last_trip_at: datetime | None
+    trips: int
+    last_peer: str | None
+    last_peer_kind: str | None
+    last_via: str | None
+    last_session_id: str | None
+    read_session_id: str | None
+    read_ip: str | None
+    read_at: datetime | None

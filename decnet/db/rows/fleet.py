@@ -81,6 +81,20 @@ class DeckyAtAddress(TypedDict):
     observed: list[str] | None
 
 
+class OwnDecoyRow(TypedDict):
+    """A service of a decky that one of our own decoys plays at a site: where, whether its port is open, and why not."""
+
+    decky: str
+    service: str
+    plays: str
+    transport: str
+    address: str
+    port: int
+    site: str
+    opened: bool
+    trouble: str
+
+
 class Rotated(TypedDict, total=False):
     """What a change of a decky came from and to: names of services; empty for an operation on a topology.
 

@@ -197,6 +197,21 @@ class TagBehind(TypedDict):
     command_text: str | None
 
 
+class ListedSample(TypedDict):
+    """A file that attackers brought; the lists of names and sources are cut, their counts are not."""
+
+    sha256: str
+    names: list[str]
+    name_count: int
+    sources: list[str]
+    """URLs that it was fetched from; none of one that was sent."""
+    source_count: int
+    attackers: int
+    times: int
+    first_seen: datetime | None
+    last_seen: datetime | None
+
+
 class ListedCredential(TypedDict):
     """One attempt to log in; ``secret`` is clear text only where the operator keeps and asks for it."""
 
@@ -209,6 +224,8 @@ class ListedCredential(TypedDict):
     secret_hmac: str | None
     secret: str | None
     secret_kind: str | None
+    key_id: str | None
+    """Which key the hash was made with; hashes of two keys tell nothing about each other."""
     success: bool | None
     first_seen: datetime | None
     last_seen: datetime | None

@@ -29,6 +29,18 @@ class StoredDeadLetter(DeadLetterLine):
     body: bytes
 
 
+class WaitingMessage(TypedDict):
+    """A message that waits for its target; times are epoch seconds, ``ts`` is that of what it tells of."""
+
+    row_id: int
+    target: str
+    ident: str
+    topic: str
+    ts: float
+    body: str
+    stored_at: float
+
+
 class Heartbeat(TypedDict):
     """The last heartbeat of a worker; ``payload`` is its health as it said it."""
 

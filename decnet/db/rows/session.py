@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, TypedDict
 
+from decnet.db.rows.canary import BaitReadRow
 from decnet.db.rows.intel import StoredAnswer
 from decnet.db.rows.lists import ListedTag
 from decnet.db.rows.recorder import EndedPayload
@@ -65,6 +66,8 @@ class SessionRows(NamedTuple):
     alike: Alike
     hosts: Sequence[str]
     """Hosts that it fetched from."""
+    baits: Sequence[BaitReadRow] = ()
+    """Canary tokens that it read where they lie."""
 
 
 class Evidence(TypedDict):

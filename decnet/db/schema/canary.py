@@ -1,4 +1,4 @@
-"""The tables of canary tokens: what was made and where it lies, and who set it off."""
+"""The tables of canary tokens: what was made and where it lies, who read it there, and who set it off."""
 
 from __future__ import annotations
 
@@ -68,3 +68,18 @@ class CanaryTrigger(Stored, table=True):
     label: str | None = text(None)
     session_id: str | None = text(None)
     report: dict[str, Any] | None = json_column()
+
+
+class BaitRead(Stored, table=True):
+    """A session that read a token where it lay (``bait.read``): the command that did it first, and when."""
+
+    __tablename__ = "bait_read"
+    __table_args__ = (Index("ix_bait_read_session", "session_id"), Index("ix_bait_read_at", "token_id", "at"))
+    token_id: str = text_key()
+    session_id: str = text_key()
+    command_id: str = text()
+    attacker_uuid: str | None = text(None)
+    attacker_ip: str | None = text(None)
+    decky_id: str = text()
+    path: str = text()
+    at: datetime = moment(nullable=False)

@@ -95,3 +95,21 @@ class Mutation(Stored, table=True):
     created_at: datetime = moment(nullable=False)
     started_at: datetime | None = moment(None)
     finished_at: datetime | None = moment(None)
+
+
+class OwnDecoy(Stored, table=True):
+    """A service of a decky that one of our own decoys plays (``plays``), in the engine of ``site``.
+
+    The mutator asks for it; the worker ``decoys`` opens its port and says so (``opened``), or why not (``trouble``).
+    """
+
+    __tablename__ = "own_decoy"
+    decky: str = text_key()
+    service: str = text_key()
+    plays: str = text()
+    transport: str = text()
+    address: str = text()
+    port: int = number()
+    site: str = text()
+    opened: bool = Field(default=False)
+    trouble: str = text("")

@@ -187,6 +187,8 @@ class Credential(Stored, table=True):
     secret_hmac: str | None = text(None)
     secret: str | None = text(None)
     secret_kind: str | None = text(None)
+    key_id: str | None = text(None)
+    """Which key its hash was made with; NULL in rows that are older than keys had ids."""
     success: bool | None = Field(default=None)
     first_seen: datetime | None = moment(None)
     last_seen: datetime | None = moment(None)

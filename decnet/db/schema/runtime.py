@@ -22,6 +22,24 @@ class Outbox(Stored, table=True):
     headers: dict[str, str] | None = json_column()
 
 
+class PublishOutbox(Stored, table=True):
+    """Messages to other systems until these have taken them: one row a target, however often it is stored."""
+
+    __tablename__ = "publish_outbox"
+    __table_args__ = (
+        UniqueConstraint("target", "ident", name="uq_publish_outbox_ident"),
+        {"sqlite_autoincrement": True},
+    )
+    row_id: int | None = counter()
+    target: str = text()
+    ident: str = text()
+    topic: str = text()
+    ts: float = real()
+    body: str = text()
+    stored_at: float = real()
+    """Epoch seconds."""
+
+
 class DeadLetter(Stored, table=True):
     """An event that a worker cannot digest, or one element of it (then with path and value), and its bytes."""
 
@@ -68,6 +86,15 @@ class WorkerHeartbeat(Stored, table=True):
     worker: str = text_key()
     payload: dict[str, Any] | None = json_column()
     ts: datetime = moment(nullable=False)
+
+
+class HourCount(Stored, table=True):
+    """What there was in one hour (whole hours since the epoch), or what a counter stood at then."""
+
+    __tablename__ = "hour_count"
+    name: str = text_key()
+    hour: int = number(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    count: int = number()
 
 
 class SensorCheckpoint(Stored, table=True):

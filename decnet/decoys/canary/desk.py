@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Final
 
 from decnet.config import Settings
 from decnet.decoys.canary.hits import Hit
-from decnet.decoys.canary.trips import folded, trip
+from decnet.decoys.canary.standing import Standing
+from decnet.decoys.canary.trips import WINDOW, folded, moment_of, trip
 from decnet.errors import DatabaseError
 from decnet.logs import get_logger
-from decnet.runtime.worker import transaction
+from decnet.runtime.worker import Transaction, transaction
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -113,6 +114,7 @@ class Desk:
         first: list[TokenRow] = []
         async with transaction(self._repo) as tx:
             tokens = await tx.repo.canary_by_slugs(hit.slug for hit in batch)
+            standing = await self._standing(tx, batch, tokens)
             for several in folded(batch):
                 token = tokens.get(several.hit.slug)
                 if token is None:
@@ -121,10 +123,21 @@ class Desk:
                     became["canary_revoked"] += several.count
                 else:
                     fresh = token["first_trip_at"] is None
-                    what = await trip(tx, token, several, self._own.max_window_triggers)
+                    what = await trip(tx, standing, token, several, self._own.max_window_triggers)
                     became[_FIGURES[what]] += several.count if what == "again" else 1
                     first += [token] if fresh else []
+            await standing.write()
         self.counts.update(became)
         for token in first:
             log.warning("canary token set off for the first time", token=token["token_id"], kind=token["kind"],
                         decky=token["decky_id"], path=token["path"])  # fmt: skip
+
+    @staticmethod
+    async def _standing(tx: Transaction, batch: Sequence[Hit], tokens: Mapping[str, TokenRow]) -> Standing:
+        """The triggers that hits of known tokens may belong to."""
+        standing = Standing(tx.repo)
+        mine = [hit for hit in batch if hit.slug in tokens]
+        if mine:
+            pairs = {(tokens[hit.slug]["token_id"], hit.peer) for hit in mine}
+            await standing.read(pairs, moment_of(min(hit.at for hit in mine)) - WINDOW)
+        return standing

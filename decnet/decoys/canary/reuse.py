@@ -17,15 +17,18 @@ from decnet.bus import topics
 from decnet.db.rows.canary import TokenRow, TriggerRow
 from decnet.db.types import as_utc
 from decnet.decoys.canary.baits.keys import md5_fingerprint, public_blob, sha256_fingerprint
+from decnet.decoys.canary.reads import first_trip
 from decnet.decoys.canary.trips import PRODUCER, WINDOW
 from decnet.events.attacker import Fingerprinted
 from decnet.events.canary import Triggered
 from decnet.events.credential import Captured
 from decnet.events.session import SessionEnded
 from decnet.ids import event_id
+from decnet.logs import get_logger
 from decnet.runtime.received import Received
 from decnet.runtime.worker import Transaction
 
+log = get_logger(__name__)
 TOPICS: Final = (
     topics.attacker(topics.ATTACKER_SESSION_ENDED),
     topics.attacker(topics.ATTACKER_FINGERPRINTED),
@@ -162,6 +165,10 @@ async def _tell(tx: Transaction, token: TokenRow, trigger: TriggerRow, one: Sigh
         "attacker_ip": one.address,
         "attacker_uuid": one.attacker_uuid,
     }
+    if first:
+        said |= await first_trip(tx.repo, token, trigger["first_at"])
+        log.warning("canary token set off for the first time", token=token["token_id"], kind=token["kind"],
+                    decky=token["decky_id"], path=token["path"], read_in=said.get("read_session_id"))  # fmt: skip
     record = Triggered.parse({name: value for name, value in said.items() if value})
     await tx.bus.publish(
         topics.canary(token["token_id"], topics.CANARY_TRIGGERED),

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from decnet.bus import topics
 from decnet.db.rows.canary import TokenRow, TriggerRow
 from decnet.db.types import as_utc
 from decnet.decoys.canary.browser import facts
 from decnet.decoys.canary.hits import Hit
+from decnet.decoys.canary.reads import first_trip
+from decnet.decoys.canary.standing import Standing
 from decnet.events.canary import Triggered
 from decnet.ids import event_id
 from decnet.runtime.worker import Transaction
-
-if TYPE_CHECKING:
-    from decnet.db.repository import BaseRepository
 
 PRODUCER: Final = "decoys"
 WINDOW: Final = timedelta(minutes=15)
@@ -55,27 +54,25 @@ def trigger_id_of(token_id: str, peer: str, at: float) -> str:
     return event_id(PRODUCER, f"canary|{token_id}|{peer}|{at:.3f}")
 
 
-async def trip(tx: Transaction, token: TokenRow, several: Several, most: int) -> Became:
-    """Writes down hits of a token whose row is locked, and tells of them; at most ``most`` new triggers in a window.
+async def trip(tx: Transaction, standing: Standing, token: TokenRow, several: Several, most: int) -> Became:
+    """Takes hits of a token whose row is locked, and tells of them; at most ``most`` new triggers in a window.
 
-    ``token`` is changed with its row.
+    ``token`` is changed; what has to be written is in ``standing`` afterwards.
     """
     hit = several.hit
-    at, last = _moment(hit.at), _moment(several.last_at)
+    at, last = moment_of(hit.at), moment_of(several.last_at)
     token["trips"] += several.count
     token["last_trip_at"] = max(last, token["last_trip_at"] or last)
-    standing = await tx.repo.canary_newest_trigger(token["token_id"], hit.peer, at - WINDOW)
-    if standing is not None:
-        became = await _again(tx, token, standing, several)
-    elif not _has_room(token, at, most):
-        became = "left_out"
-    else:
-        became = await _new(tx, token, several)
-    await tx.repo.canary_count(token)
-    return became
+    standing.count(token)
+    known = standing.newest(token["token_id"], hit.peer, at - WINDOW)
+    if known is not None:
+        return await _again(tx, standing, token, known, several)
+    if not _has_room(token, at, most):
+        return "left_out"
+    return await _new(tx, standing, token, several)
 
 
-def _moment(at: float) -> datetime:
+def moment_of(at: float) -> datetime:
     found = as_utc(at)
     assert found is not None
     return found
@@ -91,24 +88,26 @@ def _has_room(token: TokenRow, at: datetime, most: int) -> bool:
     return True
 
 
-async def _again(tx: Transaction, token: TokenRow, trigger: TriggerRow, several: Several) -> Became:
+async def _again(
+    tx: Transaction, standing: Standing, token: TokenRow, trigger: TriggerRow, several: Several
+) -> Became:
     report = several.hit.report
     more = report is not None and trigger["report"] is None
-    before = await _zones(tx.repo, token, several.hit) if more else []
+    before = await standing.reports(token["token_id"], several.hit.peer) if more else []
     trigger["hits"] += several.count
-    trigger["last_at"] = max(trigger["last_at"], _moment(several.last_at))
+    trigger["last_at"] = max(trigger["last_at"], moment_of(several.last_at))
     trigger["report"] = report if more else trigger["report"]
-    await tx.repo.canary_trigger_again(trigger)
+    standing.keep(trigger)
     if not more:
         return "again"
     await _tell(tx, token, trigger, several.hit, before)
     return "told_more"
 
 
-async def _new(tx: Transaction, token: TokenRow, several: Several) -> Became:
+async def _new(tx: Transaction, standing: Standing, token: TokenRow, several: Several) -> Became:
     hit = several.hit
-    before = await _zones(tx.repo, token, hit) if hit.report is not None else []
-    at = _moment(hit.at)
+    before = await standing.reports(token["token_id"], hit.peer) if hit.report is not None else []
+    at = moment_of(hit.at)
     trigger: TriggerRow = {
         "trigger_id": trigger_id_of(token["token_id"], hit.peer, hit.at),
         "token_id": token["token_id"],
@@ -116,9 +115,9 @@ async def _new(tx: Transaction, token: TokenRow, several: Several) -> Became:
         "peer_kind": hit.peer_kind,
         "via": hit.via,
         "first_at": at,
-        "last_at": _moment(several.last_at),
+        "last_at": moment_of(several.last_at),
         "hits": several.count,
-        "echo": await _is_echo(tx.repo, token, hit, at),
+        "echo": await _is_echo(standing, token, hit, at),
         "user_agent": hit.user_agent or None,
         "request_path": hit.request_path or None,
         "dns_qname": hit.dns_qname,
@@ -128,23 +127,19 @@ async def _new(tx: Transaction, token: TokenRow, several: Several) -> Became:
     }
     first = token["first_trip_at"] is None
     token["first_trip_at"] = min(at, token["first_trip_at"] or at)
-    await tx.repo.canary_trigger_add(trigger)
+    standing.keep(trigger)
     await _tell(tx, token, trigger, hit, before, first=first)
     return "new"
 
 
-async def _is_echo(repo: BaseRepository, token: TokenRow, hit: Hit, at: datetime) -> bool:
+async def _is_echo(standing: Standing, token: TokenRow, hit: Hit, at: datetime) -> bool:
     """Late, from a resolver that is new to the token, and nothing new in the name."""
     first = token["first_trip_at"]
     if hit.peer_kind != "resolver" or first is None or at - first < ECHO_AFTER:
         return False
-    if await repo.canary_seen(token["token_id"], peer=hit.peer):
+    if await standing.seen(token["token_id"], peer=hit.peer):
         return False
-    return hit.label is None or await repo.canary_seen(token["token_id"], label=hit.label)
-
-
-async def _zones(repo: BaseRepository, token: TokenRow, hit: Hit) -> list[object]:
-    return [report.get("tz") for report in await repo.canary_reports(token["token_id"], hit.peer)]
+    return hit.label is None or await standing.seen(token["token_id"], label=hit.label)
 
 
 async def _tell(
@@ -169,8 +164,10 @@ async def _tell(
         "request_path": hit.request_path,
         "dns_qname": hit.dns_qname,
         "label_before_slug": hit.label,
-        **facts(hit.user_agent, hit.report, zones),
+        **facts(hit.user_agent, hit.report, zones, hit.peer),
     }
+    if first:
+        said |= await first_trip(tx.repo, token, trigger["first_at"])
     record = Triggered.parse({name: value for name, value in said.items() if value is not None})
     version = "trip" if hit.report is None else "report"
     await tx.bus.publish(

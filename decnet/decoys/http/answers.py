@@ -32,18 +32,25 @@ DRAWING: Final = (
     b'<script xlink:href="s.js"/></svg>\n'
 )
 _SCRIPT = """(function(){try{
-var c=document.currentScript,u=c&&(c.src||(c.href&&c.href.baseVal))||location.href,w=window,d=document,a=null;
+var c=document.currentScript,u=c&&(c.src||(c.href&&c.href.baseVal))||location.href,w=window,d=document,a=null,s=[],e=0;
 if(w.callPhantom||w._phantom)a="phantomjs";
 else if(w.__nightmare)a="nightmare";
 else if(w.Cypress)a="cypress";
 else if(w.__playwright__binding__||w.__pwInitScripts)a="playwright";
 else if(w.__puppeteer_evaluation_script__)a="puppeteer";
 else if(d.documentElement.getAttribute("webdriver")||d.__selenium_unwrapped||d.__webdriver_evaluate)a="selenium";
-var b=JSON.stringify({webdriver:!!navigator.webdriver,automation:a,lang:navigator.language,
+function send(){if(e)return;e=1;
+var b=JSON.stringify({webdriver:!!navigator.webdriver,automation:a,lang:navigator.language,rtc:s,
 platform:navigator.platform,ua:navigator.userAgent,tz:Intl.DateTimeFormat().resolvedOptions().timeZone});
 var t=new URL("r?n=NONCE",new URL(u,location.href)).href;
-if(!(navigator.sendBeacon&&navigator.sendBeacon(t,b)))fetch(t,{method:"POST",mode:"no-cors",body:b});
-}catch(e){}})();
+if(!(navigator.sendBeacon&&navigator.sendBeacon(t,b)))fetch(t,{method:"POST",mode:"no-cors",body:b});}
+try{var p=new RTCPeerConnection({iceServers:[]});p.createDataChannel("");
+p.onicecandidate=function(v){if(!v.candidate)return send();
+var x=v.candidate.candidate.split(" ")[4];if(x&&s.length<8&&s.indexOf(x)<0)s.push(x);};
+p.createOffer().then(function(o){return p.setLocalDescription(o)}).catch(send);setTimeout(send,500);
+w.addEventListener("pagehide",send);
+}catch(_){send();}
+}catch(_){}})();
 """
 
 

@@ -11,7 +11,7 @@ from decnet.bus.base import Event
 from decnet.events.attacker import Fingerprinted
 from decnet.events.credential import Captured
 from decnet.hostile import storable_text
-from decnet.keyed import keyed_hash
+from decnet.keyed import key_id, keyed_hash
 from decnet.mail.facts import SERVICE, Envelope, received
 
 PRODUCER = "decoys"
@@ -85,6 +85,7 @@ def login_event(
         username=name,
         secret_hmac=digest,
         secret_kind="password",
+        key_id=key_id(key),
         success=True,
         secret=said[:MAX_SECRET] if keep_clear else None,
     )

@@ -49,6 +49,17 @@ def listening(pid: int) -> set[Socket]:
     return found
 
 
+def open_here() -> set[Socket]:
+    """Where any process of this host's network accepts connections or datagrams."""
+    own = os.getpid()
+    return {
+        at
+        for transport, tables in _TABLES.items()
+        for table in tables
+        for _, at in _table(own, transport, table)
+    }
+
+
 def _inodes(pid: int) -> set[str]:
     inodes: set[str] = set()
     with suppress(OSError):

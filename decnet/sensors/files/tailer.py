@@ -63,6 +63,9 @@ class Tailer:
         self._listing = Listing(path, limits.max_files, sniff, by_content=by_content)
         self._disk = DiskLook(clock)
         self._cutter = Cutter(limits.max_line_bytes)
+        self._most = max(limits.read_bytes, limits.max_line_bytes + 1)
+        self._size = limits.max_line_bytes + 1
+        """Bytes of the next read: few at first, so that what a log begins with shows soon."""
         self._records: list[FileRecord] = []
         self._current: dict[str, Pair] = {}
         self._ends: dict[str, tuple[tuple[int, ...], Torn | None]] = {}
@@ -312,9 +315,8 @@ class Tailer:
             return None
 
     def _read_file(self, file: FoundFile, record: FileRecord, batch: Batch) -> None:
-        size = max(self._limits.read_bytes, self._limits.max_line_bytes + 1)
         try:
-            before, data, ended = (self._gz_bytes if file.gz else _bytes_at)(file, record, size)
+            before, data, ended = (self._gz_bytes if file.gz else _bytes_at)(file, record, self._size)
         except FAULTS as error:
             self.problems[file.path] = reason_of(error)
             return
@@ -322,6 +324,7 @@ class Tailer:
         self._cutter.cut(file, record, data, batch)
         moved = record.offset - start
         batch.consumed += moved
+        self._size = min(2 * self._size, self._most)
         if moved:
             record.tail = tail_of(before + data[:moved])
         record.done = file.gz and ended and moved == len(data)

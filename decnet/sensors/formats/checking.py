@@ -25,7 +25,7 @@ _KEYS = (
     "format", "title", "source", "lines", "columns", "delimiter", "pattern", "detect", "beside", "time", "peer", "decky",
     "id", "per", "idle", "service", "kind", "rows", "leave", "rest", "without", "sample", "expected",
 )  # fmt: skip
-_SHAPES = ("json", "csv", "text")
+_SHAPES = ("json", "csv", "text", "zeek")
 _ROW = ("when", "emit", "each", "anonymous")
 _TIME = ("field", "as", "zone")
 _EXPECTED = ("events", "refused", "left_out", "not_derived")

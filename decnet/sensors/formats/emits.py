@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from decnet.bounds import bit
 from decnet.events.fields import number
-from decnet.sensors.formats.values import MAX_TEXT, Underived, plain, within
+from decnet.sensors.formats.values import CUT, MAX_TEXT, Underived, plain, within
 from decnet.sensors.requests import REQUEST
 from decnet.sensors.values import MAX_NAME, MAX_URL, Data
 
@@ -116,8 +117,20 @@ def _connect(said: Data) -> Data:
 
 _COUNTS = ("bytes_out", "request_count", "rows_read", "bytes_read", "llmnr_poison_count")
 _TOLD: Mapping[str, Coerce] = {"op_text": _NOTE, "note_text": _NOTE}
+MAX_SIGNALS = 16
+"""Words of a session's ``signals`` that one line gives."""
+
+
+def signals(value: Any) -> list[str] | None:
+    """Words with blanks between them."""
+    words = (plain(value, MAX_NAME) or "").split()
+    bit(CUT, len(words) - MAX_SIGNALS)
+    return words[:MAX_SIGNALS] or None
+
+
 _SESSION: Mapping[str, Coerce] = {
     **_TOLD,
+    "signals": signals,
     "path": _URL,
     "tftp_filename": _URL,
     **dict.fromkeys(_COUNTS, count),

@@ -20,7 +20,8 @@ from decnet.sensors.formats.checking import check
 from decnet.sensors.formats.records import cells_of, is_header
 from decnet.sensors.formats.table import Table
 from decnet.sensors.formats.values import Scope
-from decnet.sensors.values import Data
+from decnet.sensors.formats.zeekrecords import ZeekRecords
+from decnet.sensors.values import Data, Refusal
 
 MAX_FILE_BYTES = 262_144
 MAX_FILES = 200
@@ -94,8 +95,21 @@ def _left_alone(table: Table, lines: list[bytes]) -> str:
 
 def _fits(table: Table, lines: list[bytes]) -> bool:
     """Whether one of some lines is of a table of text or of columns: time and address can be read."""
+    if table.shape == "zeek":
+        return _is_zeeks(table, lines)
     texts = (line.decode("utf-8", "replace").removesuffix("\r") for line in lines)
     return any(_is_one(table, text) for text in texts if text.strip())
+
+
+def _is_zeeks(table: Table, lines: list[bytes]) -> bool:
+    """Whether a record below a head of Zeek's is of a table."""
+    records = ZeekRecords()
+    for number, line in enumerate(lines, 1):
+        for found in records.feed(Line("", number, 0, line)) if line else ():
+            if isinstance(found, Refusal):
+                return False
+            return table.is_one(found) and table.clock.read(Scope(found)) is not None
+    return False
 
 
 def _is_one(table: Table, text: str) -> bool:

@@ -16,6 +16,7 @@ from decnet.sensors.formats.prints import Prints
 from decnet.sensors.formats.reading import LeftOut, Reading, read
 from decnet.sensors.formats.records import CsvRecords, Records, TextRecords
 from decnet.sensors.formats.table import Table
+from decnet.sensors.formats.zeekrecords import ZeekRecords
 from decnet.sensors.requests import RequestAssembler
 from decnet.sensors.session import Session
 from decnet.sensors.sources import SessionSource
@@ -154,6 +155,8 @@ def _records(table: Table, sensor: SensorSettings) -> Records | None:
     """What makes objects of lines; None for JSON, which is unwrapped like every honeypot's."""
     if table.shape == "csv":
         return CsvRecords(table, sensor.max_line_bytes, sensor.max_record_lines)
+    if table.shape == "zeek":
+        return ZeekRecords()
     return TextRecords(table) if table.shape == "text" else None
 
 

@@ -13,7 +13,7 @@ from decnet.sensors.formats.emits import Emit
 from decnet.sensors.formats.values import MAX_TEXT, Scope, Value, plain
 from decnet.sensors.values import Data
 
-Shape = Literal["json", "csv", "text"]
+Shape = Literal["json", "csv", "text", "zeek"]
 SCALES: Mapping[str, float] = {"unix": 1.0, "unix_ms": 1e3, "unix_us": 1e6, "unix_ns": 1e9}
 """How a time is written that is a count: so many to a second."""
 _ZONED = re.compile(r"(?:Z|UTC|GMT|[+-]\d\d:?\d\d)\s*\Z", re.IGNORECASE | re.ASCII)

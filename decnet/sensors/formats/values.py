@@ -14,6 +14,8 @@ from typing import Any, Final, NamedTuple
 
 from decnet.bounds import bit
 from decnet.hostile import storable_text
+from decnet.sensors.formats.containers import container_signals
+from decnet.sensors.formats.http2 import http2_settings
 from decnet.sensors.formats.p0f import syn_fingerprint
 from decnet.sensors.values import Data, as_text
 
@@ -176,5 +178,7 @@ CONVERSIONS: Final[Mapping[str, Callable[[str], str | None]]] = {
     "base64": from_base64,
     "lower": str.lower,
     "p0f_syn": syn_fingerprint,
+    "http2_settings": http2_settings,
+    "container_signals": container_signals,
 }
 """What ``as:`` may say of a value."""

@@ -32,7 +32,8 @@ def _matching(kind: str) -> Callable[[Payload, SignatureKnobs], Finding | None]:
         value = _value(payload, kind)
         if not value or not any(_is(value, known) for known in knobs.signatures):
             return None
-        return Finding(kind, value[:300], {"type": kind})
+        whose = {name: payload[name] for name in ("client", "through") if payload.get(name)}
+        return Finding(kind, value[:300], {"type": kind, **whose})
 
     matches.__doc__ = f"The ``{kind}`` fingerprint (or ``value`` of that type) is one of the signatures."
     return matches

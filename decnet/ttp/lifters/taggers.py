@@ -204,9 +204,11 @@ class CredentialLifter(Lifter):
     name: ClassVar[str] = "credential"
     HANDLES: ClassVar[frozenset[str]] = frozenset({"credential", "auth_attempt"})
 
-    def __init__(self, engine: RuleEngine, data_dir: Path | None = None) -> None:
+    def __init__(
+        self, engine: RuleEngine, data_dir: Path | None = None, key_file: Path | None = None
+    ) -> None:
         super().__init__(engine)
-        self._data_dir = data_dir
+        self._data_dir, self._key_file = data_dir, key_file
         self._hashed: frozenset[tuple[str, str]] | None = None
 
     async def prepared(
@@ -220,10 +222,11 @@ class CredentialLifter(Lifter):
         return bool(pair[1]) and pair in self._hashed_pairs()
 
     def _hashed_pairs(self) -> frozenset[tuple[str, str]]:
-        """The list under the key of this data directory; empty while there is no key."""
-        if self._hashed is None and self._data_dir is not None and (self._data_dir / KEY_FILE).exists():
+        """The list under the key in use here; empty while there is no key."""
+        there = self._data_dir is not None and (self._key_file or self._data_dir / KEY_FILE).exists()
+        if self._hashed is None and self._data_dir is not None and there:
             try:
-                key = load_key(self._data_dir)
+                key = load_key(self._data_dir, self._key_file)
             except SensorError as error:
                 _log.warning("default credentials cannot be told", error=str(error))
                 self._data_dir = None
@@ -232,7 +235,9 @@ class CredentialLifter(Lifter):
         return self._hashed or frozenset()
 
 
-def all_lifters(engine: RuleEngine, data_dir: Path | None = None) -> list[Lifter]:
+def all_lifters(
+    engine: RuleEngine, data_dir: Path | None = None, key_file: Path | None = None
+) -> list[Lifter]:
     """Every lifter, in the order in which their tags stand."""
     return [
         BehavioralLifter(engine),
@@ -240,7 +245,7 @@ def all_lifters(engine: RuleEngine, data_dir: Path | None = None) -> list[Lifter
         EmailLifter(engine),
         CanaryLifter(engine),
         IdentityLifter(engine),
-        CredentialLifter(engine, data_dir),
+        CredentialLifter(engine, data_dir, key_file),
         HttpFingerprintLifter(engine),
         Ipv6LeakLifter(engine),
     ]

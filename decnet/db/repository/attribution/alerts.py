@@ -16,9 +16,11 @@ from sqlalchemy import ColumnElement, func, or_, select, update
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, replace, shaped
 from decnet.db.repository.conditions import attacker_is, identity_is_shown
+from decnet.db.repository.lists.linked import LEAST_CHARS, MAX_NAMED, several
 from decnet.db.rows.attribution import Alert, AlertFacts, ListedState
 from decnet.db.tables import table
 from decnet.db.types import as_utc, utcnow
+from decnet.errors import AmbiguousId
 
 _STATE, _ALERT, _IDENTITY = table("attribution_state"), table("attribution_alert"), table("identity")
 _ALERT_NS = uuid5(NAMESPACE_URL, "decnet:alert:v1")
@@ -120,6 +122,21 @@ class AlertsMixin(SqlRepository):
         async with self._read() as session:
             rows = await self._rows(session, select(_ALERT).where(_ALERT.c.alert_id == alert_id), Alert)
         return rows[0] if rows else None
+
+    async def alert_named(self, text: str) -> str | None:
+        """Id of the alert that has this id, or whose id begins so; None when there is none. Raises AmbiguousId."""
+        start = text.lower()
+        ways = [_ALERT.c.alert_id == start]
+        ways += [_ALERT.c.alert_id.startswith(start, autoescape=True)] if len(start) >= LEAST_CHARS else []
+        async with self._read() as session:
+            for way in ways:
+                query = select(_ALERT.c.alert_id).where(way).order_by(_ALERT.c.alert_id).limit(MAX_NAMED)
+                found = list((await session.execute(query)).scalars())
+                if len(found) > 1:
+                    raise AmbiguousId(several("alerts", text, found))
+                if found:
+                    return str(found[0])
+        return None
 
     async def list_alerts(
         self,

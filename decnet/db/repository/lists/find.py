@@ -7,7 +7,7 @@ unless asked for.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from decnet.db.repository.lists.campaigns import campaign_name, has_shown_addres
 from decnet.db.rows.lists import Hit
 from decnet.db.tables import table
 from decnet.db.types import SafeFloat, as_utc
+from decnet.events.fields import LATEST
 from decnet.hostile import storable_text
 from decnet.keyed import login_label
 
@@ -79,9 +80,11 @@ class FindMixin(SqlRepository):
 
     async def _found(self, query: _Query, shape: Any, since: Any, limit: int, ignored: bool) -> list[Hit]:
         statement, time, mark = query
-        if since is not None:
-            moment = as_utc(since)
-            assert moment is not None
+        moment = as_utc(since)
+        if moment is not None and time is _SESSION.c.started_at:
+            # What stands in a session has times of its own: one that began before may have some of it.
+            statement = statement.where(or_(_SESSION.c.ended_at.is_(None), _SESSION.c.ended_at >= moment))
+        elif moment is not None:
             seconds = isinstance(time.type, SafeFloat)
             statement = statement.where(time >= (moment.timestamp() if seconds else moment))
         if not ignored:
@@ -89,7 +92,8 @@ class FindMixin(SqlRepository):
         statement = statement.order_by(time.desc())
         async with self._read() as session:
             found = await self._rows(session, statement.limit(limit) if limit else statement)
-        return [_shown(row) for raw in found for row in shape(raw)]
+        hits = [_shown(row) for raw in found for row in shape(raw)]
+        return [hit for hit in hits if moment is None or (hit["ts"] or _EVER) >= moment]
 
 
 def _shown(row: Row) -> Hit:
@@ -176,15 +180,16 @@ def _said_by_others(text: str) -> _Query:
 
 def _evidence(text: str) -> _Query:
     """What is stored of mail and canaries: the evidence of their tags."""
+    seen = func.coalesce(_TAG.c.seen_at, _TAG.c.created_at)
     columns = [
-        _TAG.c.created_at.label("ts"),
+        seen.label("ts"),
         _TAG.c.source_kind,
         _TAG.c.evidence,
         _ATTACKER.c.ip.label("attacker_ip"),
     ]
     joined = _TAG.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid)
     statement = select(*columns, _TAG.c.attacker_uuid, _TAG.c.session_id).select_from(joined)
-    return statement.where(TOLD, _in_json(_TAG.c.evidence, text)), _TAG.c.created_at, _ATTACKER.c.ignored_by
+    return statement.where(TOLD, _in_json(_TAG.c.evidence, text)), seen, _ATTACKER.c.ignored_by
 
 
 def _trips(text: str) -> _Query:
@@ -276,34 +281,49 @@ _FIXED = frozenset({"other", "intel", "mail", "canary"})
 
 
 def _json_items(text: str) -> Any:
-    """The texts inside the JSON that really hold what was looked for, each once."""
+    """The texts inside the JSON that really hold what was looked for, each once, with its own time if it has one."""
     wanted = text.casefold()
 
     def shape(row: Row) -> list[Row]:
         roots = {name: _ROOTS.get(name, "hash") for name in (*_FILES, "fields", "intel")}
         roots["evidence"] = _EVIDENCE_KINDS.get(str(row.get("source_kind")), "other")
         said = [(row[name], kind) for name, kind in roots.items() if row.get(name)]
-        hits = {hit for value, kind in said for hit in _texts(value, kind) if wanted in hit[1].casefold()}
+        hits: dict[tuple[str, str], Any] = {}
+        for value, kind in said:
+            for found, hit, at in _texts(value, kind, None):
+                if wanted in hit.casefold():
+                    known = hits.get((found, hit))
+                    hits[found, hit] = at if known is None else max(known, at or known)
         if row.get("sensor_session") == text:
-            hits.add(("session", text))
-        return [{**row, "kind": kind, "value": value} for kind, value in sorted(hits)]
+            hits["session", text] = None
+        return [
+            {**row, "kind": kind, "value": value, "ts": row["ts"] if at is None else at}
+            for (kind, value), at in sorted(hits.items(), key=lambda item: item[0])
+        ]
 
     return shape
 
 
-def _texts(value: Any, kind: str) -> Iterator[tuple[str, str]]:
+def _texts(value: Any, kind: str, at: float | None) -> Iterator[tuple[str, str, float | None]]:
+    """Kind, text and time (epoch seconds) of each text; ``at`` is when what stands around it was."""
     if isinstance(value, str):
-        yield kind, value
+        yield kind, value, at
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        yield kind, str(value)
+        yield kind, str(value), at
     elif isinstance(value, dict):
+        own = _time_of(value)
         for key, inner in value.items():
             if key not in _IDS:
-                yield from _texts(inner, kind if kind in _FIXED else _KIND_OF.get(key, kind))
+                named = kind if kind in _FIXED else _KIND_OF.get(key, kind)
+                yield from _texts(inner, named, at if own is None else own)
     elif isinstance(value, list):
-        yield from _each(value, kind)
+        for inner in value:
+            yield from _texts(inner, kind, at)
 
 
-def _each(values: Iterable[Any], kind: str) -> Iterator[tuple[str, str]]:
-    for value in values:
-        yield from _texts(value, kind)
+def _time_of(item: dict[str, Any]) -> float | None:
+    """When a thing of a session was; None when it does not say so, or says what no calendar has."""
+    said = item.get("ts")
+    if not isinstance(said, (int, float)) or isinstance(said, bool):
+        return None
+    return float(said) if 0 < said < LATEST else None

@@ -21,7 +21,7 @@ from decnet.db.repository.conditions import (
     tag_stands,
 )
 from decnet.db.repository.lists.counts import CountsMixin, numbers
-from decnet.db.repository.lists.visits import Span
+from decnet.db.repository.lists.visits import Span, is_kind
 from decnet.db.rows.since import NewTechnique, NewThing, SomeNew
 from decnet.db.tables import table
 from decnet.db.types import as_utc
@@ -86,7 +86,7 @@ class NovelMixin(CountsMixin):
                 func.min(_THING.c.seen_at).label("first_seen"),
                 func.count().label("times"),
             )
-            .where(_THING.c.kind == kind, _THING.c.seen_at >= span.begin, _THING.c.seen_at < span.end, *hidden)
+            .where(is_kind(kind), _THING.c.seen_at >= span.begin, _THING.c.seen_at < span.end, *hidden)
             .group_by(_THING.c.value)
             .subquery("seen")
         )  # fmt: skip
@@ -110,7 +110,11 @@ class NovelMixin(CountsMixin):
     ) -> SomeNew:  # fmt: skip
         """Log-ins (name and secret) that opened the door in the span and that nobody tried before it."""
         hidden = [attacker_is_shown(_CREDENTIAL.c.attacker_uuid)] if marked else []
-        own = (_CREDENTIAL.c.username, _CREDENTIAL.c.secret_hmac)
+        # Not the bare columns: their index would be gone through from end to end to group by it.
+        own = (
+            func.coalesce(_CREDENTIAL.c.username, "").label("username"),
+            func.coalesce(_CREDENTIAL.c.secret_hmac, "").label("secret_hmac"),
+        )
         tried = (_CREDENTIAL.c.last_seen >= span.begin, _CREDENTIAL.c.first_seen < span.end)
         seen = (
             select(

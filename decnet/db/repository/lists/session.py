@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, func, or_, select
 
+from decnet.db.repository.baits import BaitsMixin
 from decnet.db.repository.base import shaped
 from decnet.db.repository.conditions import ALL, Whose, among, attacker_is, visit_is
 from decnet.db.repository.intel import IntelMixin
@@ -42,7 +43,7 @@ AT_ONCE = 500
 
 
 class SessionMixin(
-    IntelMixin, AttackersMixin, SessionsMixin, NamingMixin, MembersMixin, StoriesMixin, EvidenceMixin
+    IntelMixin, AttackersMixin, SessionsMixin, NamingMixin, MembersMixin, StoriesMixin, BaitsMixin, EvidenceMixin
 ):  # fmt: skip
     """Questions over many tables about one session, or for its indicators."""
 
@@ -83,6 +84,7 @@ class SessionMixin(
             of,
             alike,
             hosts_found,
+            await self.bait_reads(session_id=session_id, limit=0),
         )
 
     async def evidence(

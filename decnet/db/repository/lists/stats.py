@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, and_, extract, func, literal_column, select
 
 from decnet.db.repository.base import SqlRepository
 from decnet.db.repository.conditions import ALL, Whose, attacker_is_shown, whose_is
@@ -85,6 +85,20 @@ class StatsMixin(SqlRepository):
             _SESSION.c.attacker_uuid,
             [_THING.c.kind == kind, *self._visits(since, whose)],
             limit,
+        )
+
+    async def top_hours(self, since: Since = None, limit: int = 10, whose: Whose = ALL) -> Top:
+        """Hours of the day (UTC) in which sessions began: ``04:00``."""
+        began: Any = _SESSION.c.started_at
+        if self.db.dialect == "postgresql":
+            began = func.timezone(literal_column("'UTC'"), began)
+        return await self._top(
+            [extract("hour", began)],
+            _SESSION,
+            _SESSION.c.attacker_uuid,
+            self._visits(since, whose),
+            limit,
+            label=lambda hour: f"{int(hour):02}:00",
         )
 
     async def clients_of(self, attacker_uuid: str) -> list[Often]:

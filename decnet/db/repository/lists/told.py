@@ -43,12 +43,15 @@ class ToldMixin(SqlRepository):
                 found[uuid] = {**found.get(uuid, NOTHING_TOLD), "answers": answers}
         return found
 
-    async def hosts_by_attacker(
-        self, attackers: Sequence[str], ignored: bool = False
+    async def things_by_attacker(
+        self, attackers: Sequence[str], kind: str, ignored: bool = False
     ) -> dict[str, list[str]]:
-        """Hosts that sessions of some attackers fetched from; who fetched nothing is left out."""
+        """Hosts that sessions of some attackers fetched from, or hashes of files (``host``, ``hash``, ``key``).
+
+        Who had none is left out.
+        """
         async with self._read() as session:
-            return await _things(session, self._theirs(attackers)(_SESSION), "host", ignored)
+            return await _things(session, self._theirs(attackers)(_SESSION), kind, ignored)
 
     def _theirs(self, attackers: Sequence[str]) -> Callable[[Table], ColumnElement[bool]]:
         """The condition that a row of a table is of one of them."""

@@ -129,8 +129,15 @@ def _by_rank(whose: CTE) -> Select[Any]:
 
 def _to_read(top: Any, span: Span, marked: bool) -> ColumnElement[Any]:
     """The newest of the worst sessions of a source, of the one in a row of ``top``."""
-    own = (_STORY.c.attacker_uuid == top.c.attacker_uuid, _STORY.c.rank == top.c.rank)
-    judged = select(_STORY.c.session_id).where(*own, *judged_in(span, marked))
+    # Sums, so that the index of the attacker is the only one: that of ranks or ends would be gone through for each.
+    own = (
+        _STORY.c.attacker_uuid == top.c.attacker_uuid,
+        _STORY.c.rank + 0 == top.c.rank,
+        _STORY.c.ended_at + 0 >= span.begin.timestamp(),
+        _STORY.c.seen_at < span.end,
+    )
+    shown = [session_is_shown(_STORY.c.session_id)] if marked else []
+    judged = select(_STORY.c.session_id).where(*own, *shown)
     newest = judged.order_by(_STORY.c.seen_at.desc(), _STORY.c.session_id).limit(1).correlate(top)
     running = select(_SESSION.c.session_id).where(
         _SESSION.c.attacker_uuid == top.c.attacker_uuid, *unjudged_in(span)
@@ -155,6 +162,11 @@ def counts_in(now: Span, before: Sequence[Span], marked: bool) -> Any:
     return union_all(*rows)
 
 
+def is_kind(kind: str) -> ColumnElement[bool]:
+    """That a thing of a span is of a kind: not the bare column, whose index has the things of all times."""
+    return func.coalesce(_THING.c.kind, "") == kind
+
+
 def _marks(span: Span, marked: bool) -> list[ColumnElement[Any]]:
     """Sessions that ran code of their own, and different files, of a span."""
     story = _STORY.alias()
@@ -163,7 +175,7 @@ def _marks(span: Span, marked: bool) -> list[ColumnElement[Any]]:
         or_(*(story.c.reason.like(text) for text in RAN_CODE)),
         *judged_in(span, marked, story),
     )
-    brought = and_(_THING.c.kind == HASH, _THING.c.seen_at >= span.begin, _THING.c.seen_at < span.end)
+    brought = and_(is_kind(HASH), _THING.c.seen_at >= span.begin, _THING.c.seen_at < span.end)
     files = select(func.count(_THING.c.value.distinct())).where(brought)
     if marked:
         files = files.where(session_is_shown(_THING.c.session_id))

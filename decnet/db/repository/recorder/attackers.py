@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import NAMESPACE_URL, uuid5
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from decnet.db.repository.attribution.identities import IdentitiesMixin
 from decnet.db.repository.base import (
@@ -150,6 +150,13 @@ class AttackersMixin(IdentitiesMixin, SqlRepository):
         """Keeps one captured credential (keys of ``credential.captured`` and ``ts``); its id."""
         return (await self.upsert_credentials([credential]))[0]
 
+    async def credential_keys(self) -> dict[str | None, int]:
+        """How many log-ins were hashed with each key, by its id; None stands for those that are older than ids."""
+        key, hashed = _CREDENTIAL.c.key_id, _CREDENTIAL.c.secret_hmac.is_not(None)
+        async with self._read() as session:
+            found = await session.execute(select(key, func.count()).where(hashed).group_by(key))
+            return {name: int(count) for name, count in found}
+
     async def upsert_credentials(self, credentials: Sequence[Mapping[str, object]]) -> list[str]:
         """Many of them; their ids. A success seen once stays, and so does a row that came without clear text."""
         rows = [_credential_row(credential) for credential in credentials]
@@ -232,6 +239,7 @@ def _credential_row(credential: Mapping[str, object]) -> Row:
     success = credential.get("success")
     row["credential_id"] = _row_id("credential", *row.values())
     row["success"] = success if isinstance(success, bool) else None
+    row["key_id"] = credential.get("key_id")
     row["secret"] = credential.get("secret")
     row["first_seen"] = row["last_seen"] = credential.get("ts")
     return row

@@ -22,7 +22,7 @@ from decnet.events.identity import Formed
 
 _SESSION, _CREDENTIAL, _PRINT = table("session"), table("credential"), table("fingerprint")
 _ATTACKER, _IDENTITY, _INTEL = table("attacker"), table("identity"), table("attacker_intel")
-_CAPTURED = ("attacker_uuid", "decky_id", "service", "session_id", "username", "secret_hmac",
+_CAPTURED = ("attacker_uuid", "decky_id", "service", "session_id", "username", "secret_hmac", "key_id",
              "secret_kind", "success")  # fmt: skip
 Key = tuple[Any, str]
 """(time, id) of the last row of a page."""

@@ -14,6 +14,7 @@ from sqlalchemy import Table, delete, func, or_, select, update
 
 from decnet.db.repository.base import Row, SqlRepository
 from decnet.db.repository.locks import lock_rows
+from decnet.db.repository.runtime.hours import hour_of
 from decnet.db.tables import every_table, table
 from decnet.db.types import as_utc, utcnow
 from decnet.events.intel import merged, since
@@ -25,6 +26,8 @@ _IDENTITY, _DEAD, _TOLD = table("identity"), table("dead_letter"), table("announ
 _MUTATION, _GONE = table("mutation"), table("link_gone")
 _INTEL, _DUE, _MAIL = table("attacker_intel"), table("producer_due"), table("email_body")
 _TRIP = table("canary_trigger")
+_HOURS = table("hour_count")
+_LATER = _HOURS.alias("later")
 _ASKED, _TO_ASK = table("intel_answer"), table("intel_due")
 AT_ONCE = 500
 """Rows of one transaction; SQLite's other writers wait for it."""
@@ -66,7 +69,18 @@ class RetentionMixin(SqlRepository):
         ):
             await self._purge(done, progress, key, old, self._with_attacker)
         await self._purge_answers(done, progress, epoch)
+        done[_HOURS.name] = await self._purge_hours(hour_of(epoch))
         return done
+
+    async def _purge_hours(self, before: int) -> int:
+        """Hours leave, but not the last of each counter: what it stood at is where the next hour goes on from."""
+        newer = select(1).where(
+            _LATER.c.name == _HOURS.c.name, _LATER.c.hour > _HOURS.c.hour, _LATER.c.hour < before
+        )
+        async with self._write() as session:
+            old = delete(_HOURS).where(_HOURS.c.hour < before, newer.correlate(_HOURS).exists())
+            gone: Any = await session.execute(old)
+        return int(gone.rowcount)
 
     async def _purge_answers(self, done: dict[str, int], progress: Progress | None, epoch: float) -> None:
         """What a provider said longer ago leaves, though another one said something since."""

@@ -21,6 +21,8 @@ from decnet.ids import letter_key
 from decnet.turns import in_turns
 
 _OUTBOX, _DEAD, _FAILURE = table("outbox"), table("dead_letter"), table("failure_count")
+FAR_S = 120.0
+"""Seconds by which the leases of one name may differ, from engine to engine of one database."""
 _LEASE, _BEAT, _CHECKPOINT = table("lease"), table("worker_heartbeat"), table("sensor_checkpoint")
 
 
@@ -135,7 +137,11 @@ class WorkMixin(SqlRepository):
         )
 
     async def lease_acquire(self, name: str, owner: str, ttl_s: float) -> bool:
-        """Takes or renews a lease for ``ttl_s`` seconds; False while another owner holds it."""
+        """Takes or renews a lease for ``ttl_s`` seconds; False while another owner holds it.
+
+        One that lasts :data:`FAR_S` longer than this was taken before the clock was set back, and is free: whoever
+        took it may be gone, and nobody would have it until the clock is there again.
+        """
         row = {"name": name, "owner": owner, "now": time.time(), "ttl_s": ttl_s}
         async with self._write(told=False) as session:
             return (await session.execute(_take_lease(self.db.dialect), row)).first() is not None
@@ -195,7 +201,9 @@ def _take_lease(dialect: str) -> Any:
     }
     fresh = insert_for(dialect, _LEASE).values(row)
     new = {"owner": fresh.excluded.owner, "expires_at": fresh.excluded.expires_at}
-    free = or_(_LEASE.c.owner == fresh.excluded.owner, _LEASE.c.expires_at < now)
+    ttl = bindparam("ttl_s", type_=Float)
+    over = or_(_LEASE.c.expires_at < now, _LEASE.c.expires_at > now + ttl + FAR_S)
+    free = or_(_LEASE.c.owner == fresh.excluded.owner, over)
     taken = fresh.on_conflict_do_update(index_elements=["name"], set_=new, where=free)
     return taken.returning(_LEASE.c.name)
 

