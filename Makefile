@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Where it is set, every program that a test starts compiles the whole source anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check bench mutants schemas docs screenshots lock format clean
+.PHONY: run test check bench soak mutants schemas docs screenshots lock format fuzz sbom audit wheel clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed" if sys.version_info < (3, 11) else 0)'
@@ -42,6 +42,14 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m pytest -m bench -s tests/bench $(ARGS)
 
+# Fault tests at full size, and then a week in an hour; MINUTES=5 is shorter. What it saw is in $(SOAK): plot and verdict.
+MINUTES ?= 60
+RATE ?=
+SOAK ?= soak
+soak: $(VENV)/.dev
+	DECNET_FAULT_SCALE=1 $(BIN)/python -m pytest -m soak -s tests/fault $(ARGS)
+	$(BIN)/python -m tests.fault.soak --minutes $(MINUTES) $(if $(RATE),--rate $(RATE)) --out $(SOAK)
+
 # Puts faults into guards, one at a time, and asks whether a test notices; the verdicts are kept.
 mutants: $(VENV)/.dev
 	$(BIN)/python -m tests.mutants.run $(ARGS)
@@ -68,6 +76,23 @@ EXTRAS := --extra postgres --extra otel --extra stix --group build
 lock: $(VENV)/.dev
 	$(UV) pyproject.toml $(EXTRAS) -o requirements/run.txt
 	$(UV) pyproject.toml $(EXTRAS) --group dev -o requirements/dev.txt
+
+# Bytes from anywhere into everything that reads bytes, for some minutes; what fails is kept in tests/fuzz/corpus.
+FUZZ ?= 5000
+fuzz: $(VENV)/.dev
+	DECNET_FUZZ_EXAMPLES=$(FUZZ) $(BIN)/python -m pytest --timeout 3600 tests/fuzz tests/fault/test_any_order.py $(ARGS)
+
+# Every part of the program with its version and hashes, as CycloneDX.
+sbom: $(VENV)/.dev
+	$(BIN)/python -m tests.supply.sbom dist/sbom.cdx.json
+
+# Known faults of the parts, where their list can be reached.
+audit: $(VENV)/.dev
+	$(BIN)/python -m tests.supply.audit
+
+# The default tests against the built and installed wheel.
+wheel: $(VENV)/.dev
+	$(BIN)/python -m tests.supply.wheel dist -m "not slow and not bench" $(SPREAD) $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 PURGE_INTERVAL_S = 60.0
+MIN_FILES = 32
+"""Files, sockets and pipes that an engine with one sensor has open at a time, and some to spare."""
 GC_THRESHOLDS = (5_000, 3, 200)
 """A young collection walks 5,000 objects and a middle one 20,000: some 3 and 12 ms that the event loop waits for."""
 
@@ -68,6 +71,19 @@ def settle_collector() -> None:
     """
     gc.freeze()
     gc.enable()
+
+
+def _check_files() -> None:
+    """Takes what may be taken of open files where too few are allowed. Raises EngineError when that is too few too."""
+    few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if few >= MIN_FILES:
+        return
+    if most != resource.RLIM_INFINITY and most < MIN_FILES:
+        raise EngineError(
+            f"this process may open {most} files, and needs {MIN_FILES} at least: see `ulimit -n`"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (MIN_FILES if most == resource.RLIM_INFINITY else most, most))
+    log.warning("more open files than this process was given", given=few, needed=MIN_FILES)
 
 
 class Engine:
@@ -102,6 +118,7 @@ class Engine:
     async def _start(self) -> None:
         self._check_rules()
         self._check_remote()
+        _check_files()
         self._undo.callback(configure_tracing(self.settings.telemetry))
         self._claim_data_dir(self.settings.data_dir)
         self.settings = await self._with_server(

@@ -9,15 +9,31 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from decnet.errors import ConfigError
+
 PROGRAM = "decnet-tui"
 ENV_PREFIX = "DECNET_"
 """Of the variables that are settings."""
 
 
 def default_data_dir() -> Path:
-    """The user's state directory of this program."""
-    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(base) / PROGRAM
+    """The user's state directory of this program. Raises ConfigError where nobody knows the user's home."""
+    if base := os.environ.get("XDG_STATE_HOME"):
+        return Path(base) / PROGRAM
+    home = home_dir()
+    if home is None:
+        raise ConfigError(
+            "data_dir: this user has no home directory; name a directory with --data-dir, or set HOME"
+        )
+    return home / ".local" / "state" / PROGRAM
+
+
+def home_dir() -> Path | None:
+    """The user's home; None for a user of a service or container who has none."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
 
 
 def _package() -> Path:
@@ -40,12 +56,14 @@ def db_url_of(data_dir: Path, db: str | None) -> str:
     return db or f"sqlite:///{data_dir / 'decnet.sqlite'}"
 
 
-def cache_dir(data_dir: Path) -> Path:
-    """Where what can be made again is kept: in the data directory if there is one, else in the user's cache."""
+def cache_dir(data_dir: Path) -> Path | None:
+    """Where what can be made again is kept: in the data directory if there is one, else in the user's cache, if any."""
     if data_dir.is_dir():
         return data_dir / "cache"
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / PROGRAM
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / PROGRAM
+    home = home_dir()
+    return None if home is None else home / ".cache" / PROGRAM
 
 
 def settings_in_environment() -> bool:

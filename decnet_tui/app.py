@@ -365,7 +365,8 @@ class DecnetApp(App[str], inherit_bindings=False):
 
     def _named(self, name: str) -> str:
         """A view as its key and its name."""
-        return f"view {keys.view_key(name)} ({name})" if self.views[name].key else name
+        view = self.views.get(name)  # a recording has keys of its own and is no view
+        return f"view {keys.view_key(name)} ({name})" if view is not None and view.key else name
 
     def on_paste(self, event: events.Paste) -> None:
         """A paste fills lines and fields; it is never a command and never a yes."""

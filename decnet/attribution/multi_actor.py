@@ -13,7 +13,7 @@ from math import log10
 
 from decnet.attribution import thresholds as th
 from decnet.attribution.readings import GROUPS, Reading, Session, readings_of
-from decnet.attribution.sides import Board, Sides, agreement
+from decnet.attribution.sides import Board, Sides, agreement, strays
 from decnet.db.rows.attribution import Explanation, Support, VerdictRow
 
 CLAIM = "several operators, or one with two toolkits"
@@ -186,7 +186,7 @@ def _explained(
         tuple(sorted(reading.family for reading in readings)),
         _primitives(board, sides, readings),
         members,
-        tuple(_support(reading, gain, sides) for reading, gain in chosen),
+        tuple(_support(sessions, reading, gain, sides) for reading, gain in chosen),
         _against(board, readings, sides),
     )
 
@@ -210,13 +210,15 @@ def _whole_agreement(readings: Sequence[Reading], sides: Sides) -> float:
     return sum(agreement(reading, sides) for reading in readings) / len(readings)
 
 
-def _support(reading: Reading, gain: float, sides: Sides) -> Support:
+def _support(sessions: Sequence[Session], reading: Reading, gain: float, sides: Sides) -> Support:
     share = agreement(reading, sides)
     return {
         "family": reading.family,
         "primitives": list(_named(reading)),
         "agreement": round(share, 3),
         "log10_gain": round(gain, 2),
+        "measured": sum(code is not None for code in reading.codes),
+        "breaks": [str(sessions[i]["session_id"]) for i in strays(reading, sides)],
     }
 
 

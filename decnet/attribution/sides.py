@@ -162,9 +162,19 @@ def _stretches(reading: Reading, weights: Sequence[float]) -> list[list[float]]:
 
 def agreement(reading: Reading, sides: Sides) -> float:
     """Share of the measured sessions that are on the side where most of their class is."""
+    known = sum(code is not None for code in reading.codes)
+    return (known - len(strays(reading, sides))) / known if known else 0.0
+
+
+def strays(reading: Reading, sides: Sides) -> list[int]:
+    """The sessions that are on the other side than most of their class; of a class that is halved those on side 1."""
     counts = [[0, 0] for _ in range(reading.classes)]
     for code, side in zip(reading.codes, sides, strict=True):
         if code is not None:
             counts[code][side] += 1
-    known = sum(map(sum, counts))
-    return sum(map(max, counts)) / known if known else 0.0
+    most = [int(one > other) for other, one in counts]
+    return [
+        i
+        for i, (code, side) in enumerate(zip(reading.codes, sides, strict=True))
+        if code is not None and most[code] != side
+    ]

@@ -68,7 +68,9 @@ class AttributionWorker(Worker):
         settings = settings or load_settings()
         configured = settings.attribution
         every = configured.multi_actor_tick_secs if tick_secs is None else tick_secs
-        self.wait, self.clock = configured.observation_wait, clock
+        self.wait, self.clock, self.every = configured.observation_wait, clock, every
+        self._began_at = clock()
+        self._checked_at: float | None = None
         self.room = min(MAX_WAITING, settings.bus.max_ack_pending // 2)
         self._waiting: dict[str, float] = {}
         self.links = LinkJob(settings)
@@ -83,6 +85,7 @@ class AttributionWorker(Worker):
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
         """Says what it listens to."""
         self._repo = repo
+        self._began_at = self.clock()
         log.info(STARTED)
 
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
@@ -161,13 +164,22 @@ class AttributionWorker(Worker):
             await settle(out, bound, await fired_alerts(bound), fresh, _now())
             await bound.outbox_add_many(out.events)
         self.alerts += len(out.events)
+        self._checked_at = self.clock()
 
     def health(self) -> dict[str, Any]:
         """Observations that contradict their topic, put off, waiting now; alerts told; merges that joined nothing."""
         counts = {"contradictory": self.contradictory, "deferred": self.deferred, "alerts_told": self.alerts}
         refused = {"merges_refused": self.merges_refused, "partings_held": self.partings_held}
         refused |= bitten(GROUPS_TOO_LARGE)
-        return {**counts, "waiting": len(self._waiting), **refused, **self.links.health()}
+        return {**counts, "waiting": len(self._waiting), **refused, **self._checks(), **self.links.health()}
+
+    def _checks(self) -> dict[str, Any]:
+        """Whether identities were looked at by this engine, and in how many seconds they are (again)."""
+        since = self.clock() - (self._began_at if self._checked_at is None else self._checked_at)
+        return {
+            "alerts_checked": self._checked_at is not None,
+            "next_check_s": round(max(0.0, self.every - since), 1),
+        }
 
     def unfinished(self) -> str:
         """Sessions that are not linked yet, and what their links change for others."""

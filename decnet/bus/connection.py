@@ -44,8 +44,8 @@ def _own_mark() -> str:
 class Connection:
     """Where a running engine is; ``started_at`` is epoch seconds, ``mark`` tells its process from a later one."""
 
-    bus_url: str
-    db_url: str
+    bus_url: str = field(repr=False)
+    db_url: str = field(repr=False)
     token: str = field(default="", repr=False)
     pid: int = field(default_factory=os.getpid)
     host: str = field(default_factory=socket.gethostname)
@@ -66,6 +66,12 @@ class Connection:
         reached = {"url": self.bus_url, "token": self.token or None}
         kept = {name: self.credentials.get(name) for name in _CREDENTIALS}
         return type(bus)(**(bus.model_dump() | reached | kept))
+
+
+def shown_url(url: str) -> str:
+    """Addresses of a bus as they may be shown: without the log-ins that may stand in them."""
+    parts = (part.strip().rpartition("://") for part in url.split(","))
+    return ",".join(f"{scheme}{found}{rest.rpartition('@')[2]}" for scheme, found, rest in parts)
 
 
 def connection_path(data_dir: Path) -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.util import find_spec
@@ -139,6 +140,25 @@ def _is_busy(error: BaseException) -> bool:
     return any(str(getattr(e, "sqlstate", None) or "").startswith(_BUSY_STATES) for e in _chain(error))
 
 
+def _why_shut(path: Path) -> str:
+    """Why SQLite, which does not say it, cannot open a file; it writes beside it, also to read."""
+    try:
+        if os.statvfs(path.parent).f_flag & os.ST_RDONLY:
+            return "its file system is read-only"
+    except OSError as error:
+        return str(error.strerror)
+    places = [
+        place for place in (path, path.parent) if place.exists() and not os.access(place, os.R_OK | os.W_OK)
+    ]
+    return f"{places[0]} may not be written" if places else "SQLite does not say why"
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """What a database may raise; a server that refuses a connection does so past SQLAlchemy."""
+    driver = sys.modules.get("asyncpg")
+    return (SQLAlchemyError, OSError) if driver is None else (SQLAlchemyError, OSError, driver.PostgresError)
+
+
 @contextmanager
 def translated(path: Path | None = None) -> Iterator[None]:
     """Turns a driver's words for "no room", "not there" and "in use" into DiskFull and DatabaseError.
@@ -147,7 +167,7 @@ def translated(path: Path | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except (SQLAlchemyError, OSError) as error:
+    except _errors() as error:
         if _is_disk_full(error):
             raise DiskFull(
                 "no room left where the database lives; make room, work resumes by itself"
@@ -156,6 +176,8 @@ def translated(path: Path | None = None) -> Iterator[None]:
             raise DatabaseError(
                 "the disk under the database refuses (a fault of it, a quota or a limit on files); work resumes by itself"
             ) from error
+        if path is not None and "unable to open database" in str(error):
+            raise DatabaseError(f"the database {path} cannot be opened: {_why_shut(path)}") from error
         if _is_unreachable(error):
             raise DatabaseError(f"the database cannot be reached: {type(error).__name__}") from error
         if _is_locked(error):

@@ -116,13 +116,27 @@ class BatchProcessor:
         await delivery.nak(delay_s)
 
     async def _refuse_malformed(self, refused: Sequence[tuple[Delivery, MalformedEvent]]) -> None:
-        """A dead letter of the worker that keeps the topic; every other one only counts."""
+        """Dead letters of the worker that keeps the topic; every other one only counts."""
+        kept = []
         for delivery, error in refused:
-            self.stats.malformed += 1
+            self.stats.add_malformed(str(error))
             if keeps(self.worker, delivery.topic):
-                await self._bury(delivery, f"malformed: {error}")
+                kept.append((delivery, f"malformed: {error}"))
             else:
                 await self._ack(delivery)
+        if kept:
+            await self._bury_together(kept)
+
+    async def _bury_together(self, kept: Sequence[tuple[Delivery, str]]) -> None:
+        """In one transaction, since a producer may send nothing else: one by one they would hold up what is good."""
+        try:
+            await self._bury(kept)
+        except Exception as error:
+            if _is_outage(error) or len(kept) == 1:
+                raise
+            log.warning("dead letters written one by one", worker=self.worker.name, exc_info=True)
+            for one in kept:
+                await self._bury([one])
 
     async def _halves(self, deliveries: Sequence[Delivery]) -> None:
         """Depth-first over ever smaller parts, so that one bad event costs the others nothing."""
@@ -212,25 +226,30 @@ class BatchProcessor:
     async def _failed(self, delivery: Delivery, error: Exception) -> None:
         failures = await self.repo.failure_count_add(self.worker.name, delivery.seq)
         if failures >= self.settings.runtime.max_failures:
-            await self._bury(delivery, f"{type(error).__name__}: {error}")
+            await self._bury([(delivery, f"{type(error).__name__}: {error}")])
         else:
             delay_s = self.settings.runtime.restart_backoff_s * 2 ** min(failures - 1, 30)
             await self._nak(delivery, min(delay_s, MAX_RETRY_S))
 
-    async def _bury(self, delivery: Delivery, reason: str) -> None:
+    async def _bury(self, buried: Sequence[tuple[Delivery, str]]) -> None:
+        """Dead letters, each with its reason: rows, news and acknowledgement."""
         async with self.repo.transaction() as bound:
-            await self._write_dead(bound, delivery, reason)
-            await bound.failure_clear(self.worker.name, [delivery.seq])
-        self.stats.dead_lettered += 1
+            for delivery, reason in buried:
+                await self._write_dead(bound, delivery, reason)
+            await bound.failure_clear(self.worker.name, [delivery.seq for delivery, _ in buried])
+        self.stats.dead_lettered += len(buried)
         self.committed()
+        (first, why), more = buried[0], len(buried) - 1
         log.warning(
             "event dead-lettered",
             worker=self.worker.name,
-            topic=delivery.topic,
-            seq=delivery.seq,
-            reason=reason,
+            topic=first.topic,
+            seq=first.seq,
+            reason=why,
+            **({"and_more": more} if more else {}),
         )
-        await self._ack(delivery)
+        for delivery, _ in buried:
+            await self._ack(delivery)
 
     async def _write_dead(self, bound: BaseRepository, delivery: Delivery, reason: str) -> None:
         await self._write_letter(bound, delivery, whole(reason, delivery.body))

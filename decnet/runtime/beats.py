@@ -17,7 +17,7 @@ from decnet.runtime.hours import Hours
 
 log = get_logger(__name__)
 STORE_S = 1.0
-"""Seconds that a beat waits for its row; who is not done by then goes on in the background."""
+"""Seconds that whoever beats waits for its row; who is not done by then goes on in the background."""
 _NOW = 0.05
 """Share of an interval."""
 
@@ -38,31 +38,29 @@ class StoredBeats:
         """Nothing is tried while ``database`` says that it cannot be written."""
         self.repo, self.database = repo, database
         self.not_stored = 0
-        """Beats that found those before them still on their way, or the database unusable."""
+        """Beats that a newer one took the place of before they were written, or that found the database unusable."""
         self.ended = 0
         """Writes that came to an end, also to a bad one: the database's writer works while this grows."""
         self._hours = Hours()
         self._next: dict[str, dict[str, Any]] = {}
-        """Beats that came while others were written."""
+        """Beats that came while others were written, one a worker: a busy database writes them late, not never."""
         self._task: asyncio.Task[None] | None = None
 
     async def store(self, worker: str, payload: dict[str, Any]) -> None:
-        """Writes a beat after those before it; while they hang, the beat is left out and counted.
+        """Writes a beat after those before it; while they hang it waits, and a newer one of the same worker takes its place.
 
         Takes no longer than STORE_S, mostly much less.
         """
         if self.database is not None and self.database.trouble:
             self.not_stored += 1
             return
+        self.not_stored += worker in self._next
         self._next[worker] = payload
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._write(), name="store-beats")
         task = self._task
         await asyncio.wait({task}, timeout=STORE_S)
-        if self._next.get(worker) is payload:
-            del self._next[worker]
-            self.not_stored += 1
-        elif task.done():
+        if task.done():
             task.result()
 
     async def _write(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 from collections import Counter
@@ -18,6 +19,10 @@ from decnet.runtime.batchtimes import BatchTimes
 BUS, DATABASE = "bus", "database"
 PARTS = frozenset({BUS, DATABASE})
 """Names in health under which no worker runs, but a part of the engine."""
+MAX_REASONS, REASON_CHARS = 32, 80
+"""Kinds of reasons that are counted each by itself, and their length: they may quote whoever sent the event."""
+OTHERS = "(others)"
+_DIGITS = re.compile(r"\d+")
 STALE_BEATS = 3
 """A worker is stale after this many missed heartbeats."""
 AHEAD_S = 600.0
@@ -29,7 +34,7 @@ class WorkerStats:
     """Counters of one worker in this process; ``last_event_ts`` is epoch seconds of event time.
 
     ``failed`` counts the handler's failed attempts, ``restarting`` names background tasks between two tries.
-    ``malformed`` counts events that are none; of events that are, ``element_faults`` counts what was set aside
+    ``malformed`` counts events that are none, ``malformed_reasons`` why; of events that are, ``element_faults`` counts what was set aside
     and ``unknown_keys`` what nobody knows, by kind of event, in the worker that keeps the topic.
     """
 
@@ -37,6 +42,7 @@ class WorkerStats:
     failed: int = 0
     dead_lettered: int = 0
     malformed: int = 0
+    malformed_reasons: Counter[str] = field(default_factory=Counter)
     element_faults: Counter[str] = field(default_factory=Counter)
     unknown_keys: Counter[str] = field(default_factory=Counter)
     lag: int = 0
@@ -44,7 +50,14 @@ class WorkerStats:
     restarts: int = 0
     note: str = ""
     restarting: set[str] = field(default_factory=set)
-    batches: BatchTimes = field(default_factory=BatchTimes)
+    batches: BatchTimes = field(default_factory=BatchTimes, compare=False)
+
+    def add_malformed(self, reason: str) -> None:
+        """One event was none; what was wrong with it counts by its kind, without numbers and of so many kinds at most."""
+        self.malformed += 1
+        kind = _DIGITS.sub("#", reason)[:REASON_CHARS]
+        known = kind in self.malformed_reasons or len(self.malformed_reasons) < MAX_REASONS
+        self.malformed_reasons[kind if known else OTHERS] += 1
 
     def add_faults(self, topic: str, elements: int) -> None:
         """So many elements of an event could not be read."""
@@ -79,6 +92,7 @@ def health_payload(worker: str, state: str, stats: WorkerStats, extra: dict[str,
         "failed": stats.failed,
         "dead_lettered": stats.dead_lettered,
         "malformed": stats.malformed,
+        "malformed_reasons": dict(stats.malformed_reasons),
         "element_faults": dict(stats.element_faults),
         "unknown_keys": dict(stats.unknown_keys),
         "lag": stats.lag,

@@ -13,6 +13,7 @@ from typing import Any
 
 from decnet.bus import topics
 from decnet.bus.base import BaseBus
+from decnet.bus.connection import shown_url
 from decnet.bus.publish import publish_safely
 from decnet.config import Settings
 from decnet.errors import BusError
@@ -71,7 +72,7 @@ class PartsHealth:
         state = "stopped" if stopped else "ok" if self.bus.connected else lost
         relay = self.supervisor.relay
         figures = {
-            "url": self.settings.bus.url,
+            "url": shown_url(self.settings.bus.url or "") or None,
             "outbox": relay.backlog,
             "outbox_refused": relay.refused,
             **self.counters(),

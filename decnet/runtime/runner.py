@@ -28,6 +28,8 @@ ACTIONS = ("stop", "start", "restart", "pause", "resume")
 MAX_BACKOFF_S = 60.0
 FIRST_BEAT_S = 1.0
 """Pause after the first beat, in seconds; it doubles up to the interval."""
+URGENT_LOOK_S = 2.0
+"""Seconds until something urgent that a worker found shows: what is wrong is told within five."""
 LEASE_LOOK_S = 0.2
 """Seconds between looks at a lease that is waited for."""
 HALT_S = 0.25
@@ -319,11 +321,22 @@ class WorkerRunner:
         pause = min(FIRST_BEAT_S, interval)
         while True:
             self._changed.clear()
+            told = self.worker.urgent()
             await self.beat()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(pause, to_next(interval))):
-                    await self._changed.wait()
+            await self._until_beat(min(pause, to_next(interval)), told)
             pause = min(pause * 2, interval)
+
+    async def _until_beat(self, seconds: float, told: object) -> None:
+        """So long, or until the state or what is urgent is no longer as it was ``told``."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + seconds
+        while (left := until - clock()) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left if told is None else min(left, URGENT_LOOK_S)):
+                    await self._changed.wait()
+                    return
+            if self.worker.urgent() != told:
+                return
 
     async def beat(self) -> None:
         """One heartbeat now."""

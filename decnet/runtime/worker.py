@@ -131,6 +131,10 @@ class Worker(ABC):
         """Extra health fields; a non-empty ``degraded`` names why this worker is not green."""
         return {}
 
+    def urgent(self) -> object:
+        """What is told as soon as it changes, not with the next heartbeat; looked at often, so it costs little. None: nothing."""
+        return None
+
     def unfinished(self) -> str:
         """Work of its own beside the topics that an engine waits for when it works until idle."""
         return ""

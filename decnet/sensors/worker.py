@@ -54,6 +54,7 @@ _TOTALS = {
     "entries_refused": "entries_refused", "entries_beyond": "entries_beyond",
 }  # fmt: skip
 """Figure of the worker → figure of each sensor that it is the sum of."""
+_URGENT = ("path", "state", "truncations", "vanished", "lost_bytes")
 
 
 class SensorsWorker(Worker):
@@ -166,6 +167,12 @@ class SensorsWorker(Worker):
             kind, _, path = name.partition("=")
             rows.append({"kind": kind, "path": path, "state": "unreadable", "problems": {path: error}})
         return rows
+
+    def urgent(self) -> object:
+        """What went wrong with a log: its state, lines refused for a new reason, what was truncated, gone or lost."""
+        return tuple(
+            (*(row.get(name) for name in _URGENT), *sorted(row.get("reasons") or ())) for row in self.status()
+        )
 
     def health(self) -> dict[str, Any]:
         """Sums over all sensors, the rows of :meth:`status`, and why the worker is not green."""

@@ -30,8 +30,21 @@ from decnet.yaml_places import parse_strict
 Loc = tuple[int | str, ...]
 
 
+MAX_ERRORS = 100
+"""Errors of one file that are told, the last one with the number of the others: each is a line in log, list and row."""
+
+
 def compiled(raw: bytes, name: str, catalogue: Catalogue) -> tuple[CompiledRule | None, list[RuleError]]:
-    """The rule in the bytes of a file called ``name``, or its errors."""
+    """The rule in the bytes of a file called ``name``, or its errors, :data:`MAX_ERRORS` at most."""
+    rule, errors = _compiled(raw, name, catalogue)
+    if len(errors) > MAX_ERRORS:
+        last = errors[MAX_ERRORS - 1]
+        said = f"{len(errors) - MAX_ERRORS + 1} more errors, the first one: {last.message}"
+        errors = [*errors[: MAX_ERRORS - 1], RuleError(said, last.place, last.rule_id)]
+    return rule, errors
+
+
+def _compiled(raw: bytes, name: str, catalogue: Catalogue) -> tuple[CompiledRule | None, list[RuleError]]:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:

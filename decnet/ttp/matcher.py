@@ -10,7 +10,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 from zlib import crc32
@@ -265,6 +265,16 @@ class _Kinds(dict[str, KindIndex]):
             self[kind]
 
 
+def _looked_at(kinds: _Kinds, line: str) -> tuple[Views, Set[int]]:
+    """The views of a line, and which rules may hold by its text alone."""
+    text = storable_text(line)
+    seen = views(text)
+    joined = text if len(seen.views) == 1 else "\n".join([view.text for view in seen.views])
+    if seen.capped:
+        joined += "\n" + CAPPED_MARK
+    return seen, kinds["command"].numbers(joined)
+
+
 class RuleIndex:
     """All rules by source kind; entries are replaced by building a new index, never edited."""
 
@@ -282,8 +292,8 @@ class RuleIndex:
             self._kinds.make_all()
         self._told = {r.rule_id for r in self.rules if "command" in r.applies_to and reads_context(r)}
         self._replacing = any(rule.replaces for rule in self.rules)
-        self._remembered = lru_cache(maxsize=LINES_KEPT)(self._looked_at)
-        """Lines repeat a lot, in sessions of all attackers."""
+        self._remembered = lru_cache(maxsize=LINES_KEPT)(partial(_looked_at, self._kinds))
+        """Lines repeat a lot, in sessions of all attackers. It does not know the index: who knows itself is freed late."""
 
     def __len__(self) -> int:
         return len(self.rules)
@@ -306,7 +316,7 @@ class RuleIndex:
         if index is None:
             return [], False
         remembers = not alone and len(line) <= _REMEMBERED_CHARS
-        seen, numbers = self._remembered(line) if remembers else self._looked_at(line)
+        seen, numbers = self._remembered(line) if remembers else _looked_at(self._kinds, line)
         context: Mapping[str, Facts] = payload.get(CONTEXT) or _NO_CONTEXT
         if told is not False and (context or LOGIN in payload):
             numbers = numbers | index.numbers(_context_text(context, payload.get(LOGIN) or ()))
@@ -326,15 +336,6 @@ class RuleIndex:
     def looks(self, line: str, payload: Mapping[str, Any]) -> list[tuple[View, Fields]]:
         """The views of a command line with what conditions read of each."""
         return _looks(views(storable_text(line)), payload)
-
-    def _looked_at(self, line: str) -> tuple[Views, Set[int]]:
-        """The views of a line, and which rules may hold by its text alone."""
-        text = storable_text(line)
-        seen = views(text)
-        joined = text if len(seen.views) == 1 else "\n".join([view.text for view in seen.views])
-        if seen.capped:
-            joined += "\n" + CAPPED_MARK
-        return seen, self._kinds["command"].numbers(joined)
 
     @cached_property
     def _lifters(self) -> dict[tuple[str, str], list[CompiledRule]]:

@@ -65,7 +65,7 @@ def _expiry(value: str) -> str:
 class RuleForm(Form):
     """The form for one rule and one verb (``D``, ``E`` or ``C``).
 
-    ``fired`` counts the firings of the last five minutes; ``floor`` is the confidence below which tags
+    ``fired`` counts the firings of the last five minutes, those of the last day are the row's; ``floor`` is the confidence below which tags
     are not stored.
     """
 
@@ -106,7 +106,8 @@ class RuleForm(Form):
 
     def effect(self) -> list[str]:
         """What would stop, or fall below the floor."""
-        hits = f"{counted(self.fired, 'hit')} in the last 5 min"
+        day = counted(self.row.get("fired_24h", 0), "hit")
+        hits = f"{day} in the last 24 h, {self.fired} in the last 5 min,"
         if self.verb == "E":
             return ["the rule fires again with its own confidence"]
         techniques = ", ".join(sorted({technique for technique, _ in self.emits}))

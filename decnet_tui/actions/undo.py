@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from decnet.db.rows.journal import JournalLine
-from decnet_tui.actions import fleet, links, rules, sources
+from decnet_tui.actions import alerts, fleet, links, rules, sources
 from decnet_tui.actions.changes import Change, cannot_undo
 from decnet_tui.model.journal import NOBODY, RULE_STATE, Entry
 
@@ -16,6 +16,7 @@ UNDO: dict[str, Callable[[Mapping[str, Any]], Change]] = {
     sources.ALL: sources.undo_all,
     fleet.INTERVAL: fleet.undo,
     links.KIND: links.undo,
+    alerts.KIND: alerts.undo,
 }
 """How each kind of change is undone; a kind that is not here cannot be."""
 

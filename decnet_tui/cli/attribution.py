@@ -11,12 +11,16 @@ from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
 from decnet_tui.model.actor_names import actor_label, addresses
+from decnet_tui.model.alert_page import days_lines, strength_line, table_lines
+from decnet_tui.model.alert_words import closed_as, verdict_named
 from decnet_tui.model.event_text import short
 from decnet_tui.model.identities import identity_meant
+from decnet_tui.model.notes import note_line
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
-    from decnet.db.rows.attribution import Alert, Explanation, ListedState
+    from decnet.db.rows.alertpage import AlertPage
+    from decnet.db.rows.attribution import Alert, ListedState
 
 Attacker = Annotated[str | None, typer.Option("--attacker", help="Address, uuid or the beginning of one.")]
 Session = Annotated[
@@ -101,7 +105,7 @@ def alerts(
     if ctx.invoked_subcommand is not None:
         ctx.obj = (config, data_dir, db)
         return
-    from decnet.db.repository.attribution.alerts import STATES
+    from decnet.db.rows.attribution import STATES
 
     if state is not None and state not in STATES:
         raise typer.BadParameter(f"{state!r}: use {', '.join(STATES)}")
@@ -154,20 +158,28 @@ def show(
     config, data_dir, db = _own_or_given(ctx, config, data_dir, db)
     home = common.home_of(config, data_dir=data_dir, db=db)
 
-    async def ask() -> tuple[Alert, Mapping[str, str]]:
+    async def ask() -> AlertPage:
         async with common.repository(home, only_read=True) as repo:
-            row = await _meant(repo, alert_id)
-            return row, {} if as_json else await addresses(repo, [row])
+            page = await repo.alert_page((await _meant(repo, alert_id))["alert_id"])
+            if page is None:
+                raise DecnetError(_UNKNOWN.format(visible(alert_id, 80)))
+            return page
 
-    row, known = common.run(ask)
-    typer.echo(common.to_json(row) if as_json else "\n".join(_explained(row, known)))
+    page = common.run(ask)
+    if as_json:
+        typer.echo(common.to_json({**page["alert"], "notes": page["notes"]}))
+        return
+    typer.echo("\n".join(visible(line) for line in _explained(page)))
 
 
-def _explained(row: Alert, known: Mapping[str, str]) -> list[str]:
-    told: Explanation = row["explanation"] or {}
+def _explained(page: AlertPage) -> list[str]:
+    row, told = page["alert"], page["alert"]["explanation"] or {}
     lines = [
-        f"{actor_label(row, known, limit=0)}  identity {row['identity_uuid']}",
-        f"{row['state']}, {len(row['sides'] or ())} sides of {_sizes(row)} sessions: {told.get('claim')}",
+        f"{actor_label(row, page['addresses'], limit=0)}  identity {row['identity_uuid']}",
+        f"{closed_as(row)}, {len(row['sides'] or ())} sides of {_sizes(row)} sessions: {told.get('claim')}",
+        *(f"  {line}" for line, _ in table_lines(page)),
+        *(f"  {line}" for line in days_lines(page)),
+        f"  {strength_line(row)}",
     ]
     lines += [
         f"  for: {item['family']} follows the sides in {item['agreement']:.0%} of sessions"
@@ -182,7 +194,7 @@ def _explained(row: Alert, known: Mapping[str, str]) -> list[str]:
     lines += [f"  cannot be told: {text}" for text in told.get("cannot_tell", ())]
     for number, side in enumerate(row["sides"] or (), start=1):
         lines += [f"  side {number}: {session}" for session in side]
-    return [visible(line) for line in lines]
+    return [*lines, *(f"  note {note_line(note)}" for note in page["notes"])]
 
 
 @alerts_app.command("ack")
@@ -202,13 +214,36 @@ def ack(
 def resolve(
     ctx: typer.Context,
     alert_id: AlertId,
+    verdict: Annotated[
+        str | None, typer.Option("--verdict", help="What was found: two people; one, two tools; or wrong.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="A note that stays on the alert.")] = None,
     as_json: common.AsJson = False,
     data_dir: common.DataDir = None,
     config: common.ConfigFile = None,
     db: common.DbUrl = None,
 ) -> None:
     """Closes an alert; it stays closed while the evidence is the same."""
-    _print_outcome(alert_id, _set_state(ctx, alert_id, "resolved", config, data_dir, db), as_json)
+    try:
+        found = verdict_named(verdict) if verdict is not None else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    _print_outcome(
+        alert_id, _set_state(ctx, alert_id, "resolved", config, data_dir, db, found, reason), as_json
+    )
+
+
+@alerts_app.command("reopen")
+def reopen(
+    ctx: typer.Context,
+    alert_id: AlertId,
+    as_json: common.AsJson = False,
+    data_dir: common.DataDir = None,
+    config: common.ConfigFile = None,
+    db: common.DbUrl = None,
+) -> None:
+    """Opens a resolved alert again, while its evidence stands."""
+    _print_outcome(alert_id, _set_state(ctx, alert_id, "open", config, data_dir, db), as_json)
 
 
 def _own_or_given(ctx: typer.Context, *own: Any) -> tuple[Any, ...]:
@@ -216,7 +251,16 @@ def _own_or_given(ctx: typer.Context, *own: Any) -> tuple[Any, ...]:
     return tuple(mine or given for mine, given in zip(own, ctx.obj or (None, None, None), strict=True))
 
 
-def _set_state(ctx: typer.Context, alert_id: str, state: str, config: Any, data_dir: Any, db: Any) -> str:
+def _set_state(
+    ctx: typer.Context,
+    alert_id: str,
+    state: str,
+    config: Any,
+    data_dir: Any,
+    db: Any,
+    verdict: str | None = None,
+    reason: str | None = None,
+) -> str:
     """The state that the alert has now."""
     config, data_dir, db = _own_or_given(ctx, config, data_dir, db)
     settings = common.settings_of(config, data_dir=data_dir, db=db)
@@ -228,7 +272,8 @@ def _set_state(ctx: typer.Context, alert_id: str, state: str, config: Any, data_
         async with changing.opened(settings) as session:
             row = await _meant(session.store, alert_id)
             known = await addresses(session.store, [row])
-            await changing.perform(session, AlertState(row["alert_id"], actor_label(row, known, 1), state))
+            label = actor_label(row, known, 1)
+            await changing.perform(session, AlertState(row["alert_id"], label, state, reason, verdict))
 
     common.run(change)
     return state

@@ -114,7 +114,10 @@ def home_of(
         from decnet.attack.catalogue import use_bundle
 
         use_bundle(None)
-        return Home(data_dir or default_data_dir(), rules or packaged_rules_dir(), db)
+        try:
+            return Home(data_dir or default_data_dir(), rules or packaged_rules_dir(), db)
+        except ConfigError as error:
+            fail(str(error), 2)
     settings = settings_of(config, data_dir=data_dir, db=db, rules=rules)
     return Home(settings.data_dir, settings.rules, settings.db)
 

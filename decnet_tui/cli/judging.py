@@ -15,6 +15,7 @@ import typer
 from decnet.errors import MalformedEvent
 from decnet.hostile import visible
 from decnet_tui.cli import common
+from decnet_tui.cli.bar import Bar
 from decnet_tui.cli.offline import tagger_of
 from decnet_tui.model.words import counted
 
@@ -70,7 +71,8 @@ def judge(
             _read(found, name)
     else:
         start = common.parse_since(since) or datetime.fromtimestamp(0, UTC)
-        common.run(lambda: _stored(found, settings, start))
+        with Bar("judge") as bar:
+            common.run(lambda: _stored(found, settings, start, bar))
     report = found.report()
     _told(report, limit, as_json)
     _unreadable(report)
@@ -155,14 +157,17 @@ def _times(said: Mapping[str, Any]) -> int:
     return times
 
 
-async def _stored(found: Judge, settings: Settings, since: datetime) -> None:
+async def _stored(found: Judge, settings: Settings, since: datetime, bar: Bar) -> None:
     """Judges the stored sessions that ended since; the decoy is the source."""
     from decnet.runtime.received import received
 
     async with common.repository(settings) as repo:
-        now, after = datetime.now(UTC), None
+        now, after, done = datetime.now(UTC), None, 0
+        total = await repo.replay_count("sessions", since, now)
         while True:
             page = await repo.replay_page("sessions", since, now, after, _PAGE)
+            done += page.rows
+            bar.part(done, total, "sessions")
             for event in page.events:
                 decky = str(event.payload.get("decky_id") or "(no decoy named)")
                 try:

@@ -82,6 +82,12 @@ class SessionFilters(Filters):
     session: str | None
 
 
+class TagFilters(SessionFilters):
+    """What narrows a list of tags."""
+
+    rule: str | None
+
+
 class StoryFilters(SessionFilters):
     """What narrows a list of sessions."""
 
@@ -93,7 +99,7 @@ class StoryFilters(SessionFilters):
 def no_match(filters: Mapping[str, object]) -> str:
     """What to say when filters may have emptied a list; nothing when there are none."""
     names = (
-        "since", "attacker", "session", "technique", "severity", "playbook", "country", "asn", "campaign", "joined",
+        "since", "attacker", "session", "technique", "rule", "severity", "playbook", "country", "asn", "campaign", "joined",
     )  # fmt: skip
     used = [f"--{name}" for name in names if filters.get(name)]
     return f"{_NO_MATCH} {' '.join(used)} to see more" if used else ""
@@ -109,6 +115,7 @@ def tags(
     attacker: Attacker = None,
     session: Session = None,
     technique: Technique = None,
+    rule: Annotated[str | None, typer.Option("--rule", help="Only what this rule gave.")] = None,
     campaign: Campaign = None,
     limit: common.Limit = 100,
     ignored: common.Ignored = False,
@@ -120,8 +127,9 @@ def tags(
     """Tags, by when the attacker did it, newest first; --since means that too."""
     from decnet.attack.catalogue import load_catalogue
 
-    filters: SessionFilters = {
+    filters: TagFilters = {
         "since": common.parse_since(since), "attacker": attacker, "session": session, "technique": technique, "limit": limit, "ignored": ignored,
+        "rule": rule,
     }  # fmt: skip
     home = common.home_of(config, data_dir=data_dir, db=db)
     rows, why = common.run(lambda: _tags(home, config, filters, campaign))
@@ -144,7 +152,7 @@ def tags(
 
 
 async def _tags(
-    home: Home, config: Path | None, filters: SessionFilters, campaign: str | None
+    home: Home, config: Path | None, filters: TagFilters, campaign: str | None
 ) -> tuple[list[ListedTag], str]:
     """The rows, and what to say when there are none."""
     from decnet.db.repository.conditions import Whose

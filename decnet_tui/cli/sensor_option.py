@@ -39,7 +39,13 @@ def parse_sensor(text: str) -> SensorSpec:
         _check_date(text, start)
     from decnet.config import SensorSpec  # here: settings load a library that --version needs not
 
-    return SensorSpec(kind=kind, path=Path(path if sep else rest).expanduser().absolute(), start=start)
+    try:
+        place = Path(path if sep else rest).expanduser().absolute()
+    except RuntimeError:
+        raise typer.BadParameter(
+            f"--sensor {text!r}: nobody knows the home that ~ means; write the whole path"
+        ) from None
+    return SensorSpec(kind=kind, path=place, start=start)
 
 
 def _check_date(text: str, date: str) -> None:

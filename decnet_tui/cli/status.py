@@ -39,7 +39,7 @@ async def _ask(settings: Settings) -> Status:
     engine = common.reach(settings)[1]
     async with common.repository(settings, only_read=True) as repo:
         who = await repo.blocked_by()
-        beats = [dict(row["payload"] or {}) for row in await repo.heartbeats()]
+        beats = [{**(row["payload"] or {}), "worker": row["worker"]} for row in await repo.heartbeats()]
         alerts = await repo.list_alerts(state="open", limit=0)
         known = await addresses(repo, alerts)
         letters = len(await repo.dead_letters(None, 0))

@@ -104,11 +104,11 @@ def unit(
     """Prints a systemd unit: `decnet-tui unit --sensor cowrie=PATH > /etc/systemd/system/decnet-tui.service`.
 
     With --role sensors or --role engine it is a part of an engine that is spread over hosts; their bus is named by --bus or
-    in the --config file, which also is where passwords belong.
+    in the --config file. Passwords belong into that file, or into the one that --environment-file names.
     """
     parse_sensors(sensor)
-    _check(role, sensor, bus, config)
     _keep_out(db)
+    _check(role, sensor, bus, told_elsewhere=config is not None or environment is not None)
     options = [
         ("--config", config),
         ("--rules", rules),
@@ -123,30 +123,30 @@ def unit(
     typer.echo(_text(_program(), folder, given, own, group or [], allow or [], role), nl=False)
 
 
+def _check(role: Role, sensor: list[str] | None, bus: str | None, *, told_elsewhere: bool) -> None:
+    """Refuses what would not do its work. Raises typer.BadParameter."""
+    if bus is not None and "@" in bus:
+        raise typer.BadParameter(
+            "a log-in in --bus could be read by everybody on this host: write it into the --config file (bus: {user: …, password: …})"
+        )
+    if role is not Role.ALL and bus is None and not told_elsewhere:
+        raise typer.BadParameter(
+            f"--role {role} works on a bus elsewhere: name it with --bus, or in a --config file"
+        )
+    if role is Role.SENSORS and not sensor and not told_elsewhere:
+        raise typer.BadParameter("--role sensors reads logs: name them with --sensor, or in a --config file")
+    if role is Role.ENGINE and sensor:
+        raise typer.BadParameter(
+            "--role engine reads no logs of its own: those hosts have units of --role sensors"
+        )
+
+
 def _keep_out(db: str | None) -> None:
     """A unit, and the arguments of what it starts, can be read by everybody on the host. Raises typer.BadParameter."""
     if db is not None and holds_password(db):
         raise typer.BadParameter(
             "--db holds a password, and everybody on this host can read what a unit starts: write DECNET_DB=URL into"
             " a file of mode 0600 and name it with --environment-file instead"
-        )
-
-
-def _check(role: Role, sensor: list[str] | None, bus: str | None, config: Path | None) -> None:
-    """Refuses what would not do its work. Raises typer.BadParameter."""
-    if bus is not None and "@" in bus:
-        raise typer.BadParameter(
-            "a log-in in --bus would stand in the process list: write it into a --config file (bus: {user: …, password: …})"
-        )
-    if role is not Role.ALL and bus is None and config is None:
-        raise typer.BadParameter(
-            f"--role {role} works on a bus elsewhere: name it with --bus, or in a --config file"
-        )
-    if role is Role.SENSORS and not sensor and config is None:
-        raise typer.BadParameter("--role sensors reads logs: name them with --sensor, or in a --config file")
-    if role is Role.ENGINE and sensor:
-        raise typer.BadParameter(
-            "--role engine reads no logs of its own: those hosts have units of --role sensors"
         )
 
 

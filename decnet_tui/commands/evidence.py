@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from decnet.db.rows.notes import SOURCE
+from decnet_tui.actions.notes import NoteForm
 from decnet_tui.commands import shown
 from decnet_tui.commands.base import Command
 from decnet_tui.model.keys import key
+from decnet_tui.screens.actorlevel import ActorLevel
 from decnet_tui.screens.actors import ActorsView
 from decnet_tui.screens.base import Place
-from decnet_tui.screens.compare import CompareLevel
+from decnet_tui.screens.compare import Compared, CompareLevel
 from decnet_tui.screens.coverage import MatrixLevel
 from decnet_tui.screens.evidence import RuleTagsLevel, SessionsLevel, TagsLevel
 from decnet_tui.screens.fired import FiredLevel, TagRulesLevel, TechniqueRulesLevel
@@ -112,14 +115,53 @@ def rule_tags(console: Context, _: str) -> None:
     console.enter(RuleTagsLevel(console.feed, str(row["rule_id"]), str(row.get("name") or ""), names))
 
 
+def _pair(console: Context) -> tuple[Compared, Compared] | None:
+    """The two marked actors, or the one that is shown and the marked one; a page and the other address under its cursor."""
+    actors = console.view_of(ActorsView)
+    level = _level(console)
+    if not isinstance(level, ActorLevel):
+        pair = actors.pair() if level is actors.actors else None
+        return None if pair is None else (_compared(pair[0]), _compared(pair[1]))
+    if not level.row:
+        return None
+    marked: Iterator[Any] = map(actors.actors.find, actors.actors.marked)
+    others = (row for row in marked if row is not None and row["attacker_uuid"] != level.attacker)
+    other: Mapping[str, Any] = level.record_of_other() or next(others, {})
+    return (_compared(level.row), _compared(other)) if other else None
+
+
+def _compared(row: Mapping[str, Any]) -> Compared:
+    return {"attacker_uuid": str(row["attacker_uuid"]), "attacker_ip": row["attacker_ip"]}
+
+
 def compare(console: Context, _: str) -> None:
     """Two actors side by side."""
-    actors = console.view_of(ActorsView)
-    pair = actors.pair() if console.view is actors else None
+    pair = _pair(console)
     if pair is None:
         console.say(f"mark one actor with {key('mark')}, go to the other, then {key('compare')}")
     else:
         console.enter(CompareLevel(console.feed, *pair))
+
+
+def _page_of(console: Context) -> tuple[str, str] | None:
+    """The attacker of the page that is open, or under the cursor, by id and label; None in its sessions."""
+    level = _level(console)
+    if isinstance(level, ActorLevel):
+        return (level.attacker, level.label) if level.row else None
+    actors = console.view_of(ActorsView).actors
+    row = actors.current if level is actors else None
+    return (
+        None if row is None else (row["attacker_uuid"], str(row["attacker_ip"] or row["attacker_uuid"][:8]))
+    )
+
+
+def note(console: Context, _: str) -> None:
+    """The form for a note on the source that is shown."""
+    found = _page_of(console)
+    if found is None:
+        console.say(f"a note is written on a source: go to its line or page in view {key('view.actors')}")
+    else:
+        console.propose(NoteForm(SOURCE, *found))
 
 
 def _recording(console: Context) -> Level | None:
@@ -176,15 +218,17 @@ def span(console: Context, _: str) -> None:
 COMMANDS = (
     Command("sessions", "the sessions of this line's actor", "Evidence", sessions, keys="i", argument="[SESSION]"),
     Command("fired", "the rules behind this tag, command or technique, else those that fired on the actor", "Evidence",
-            fired, keys="o", foot="rules", views=(*_LEVELLED, "alerts"), here=_has_rules),
+            fired, keys="o", foot="rules", views=(*_LEVELLED, "alerts", "recording"), here=_has_rules),
     Command("fired.actor", "the rules that fired on this line's actor", "Evidence", fired, keys="o",
             views=("since", "traffic", "found"), here=_has_rules),
     Command("rule.tags", "the tags that the rule gave", "Evidence", rule_tags, keys="o", foot="tags", views=("rules",),
             here=lambda console: console.view.on_row),
     Command("compare", "compare two actors", "Evidence", compare, keys="equals_sign", views=("actors",)),
+    Command("source.note", "write a note on the source", "Changes", note, keys="n", foot="note", views=("actors",),
+            changes=True, here=lambda console: _page_of(console) is not None),
     Command("watch", "play the session's recording", "Evidence", watch, keys="w", foot="play",
             views=(*_LEVELLED, "alerts"), here=lambda console: _recording(console) is not None),
-    Command("tagged.next", "next tagged command of the recording", "Evidence", next_tagged, keys="n", views=_LEVELLED),
+    Command("tagged.next", "next tagged command of the recording", "Evidence", next_tagged, keys="n", views=("recording",)),
     Command("coverage.span", "another span", "Evidence", span, keys="s", foot="span", views=("coverage",),
             here=lambda console: isinstance(_level(console), MatrixLevel)),
 )  # fmt: skip

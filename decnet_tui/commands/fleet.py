@@ -18,12 +18,12 @@ _AWAKE = ("ok", "degraded")
 
 
 def _names(console: Context) -> list[str]:
-    return [str(row["name"]) for row in console.view_of(FleetView).rows]
+    return console.view_of(FleetView).names()
 
 
 def _decky(console: Context, text: str) -> DeckyLine | None:
     view = console.view_of(FleetView)
-    row = view.find(text.split(maxsplit=1)[0]) if text.strip() else shown.decoy(console)
+    row = view.decoy(text.split(maxsplit=1)[0]) if text.strip() else shown.decoy(console)
     if row is None:
         console.say(
             f"no decoy {text.split(maxsplit=1)[0]}" if text.strip() else "there is no decoy under the cursor",
@@ -71,7 +71,7 @@ def interval(console: Context, text: str) -> None:
 
 
 def _on_decoy(console: Context) -> bool:
-    return console.view_of(FleetView).current is not None
+    return console.view_of(FleetView).decoy_here is not None
 
 
 COMMANDS = (

@@ -28,8 +28,13 @@ def page(by: int, console: Context, _: str) -> None:
 
 
 def next_pane(console: Context, _: str) -> None:
-    """The other pane, if it is there."""
-    console.panes.other()
+    """The next part of a view that has several, else the other pane, if it is there."""
+    said = None if console.panes.in_detail else console.view.next_part()
+    if said is None:
+        console.panes.other()
+    else:
+        console.say(said)
+        console.repaint()
 
 
 def side(by: int, console: Context, _: str) -> None:
@@ -69,6 +74,6 @@ COMMANDS = (
     Command("move.page_up", "page up", "Moving", partial(page, -1), keys="pageup"),
     Command("move.first", "first line", "Moving", partial(move, -_FAR), keys="g,home"),
     Command("move.last", "last line", "Moving", partial(move, _FAR), keys="G,end"),
-    Command("pane.next", "other pane", "Moving", next_pane, keys="tab"),
+    Command("pane.next", "other pane; on an alert's page its sides", "Moving", next_pane, keys="tab"),
     Command("back", "one level back", "Moving", escape, keys="escape"),
 )

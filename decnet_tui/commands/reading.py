@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from decnet.home import home_dir
 from decnet.hostile import ELLIPSIS
 from decnet_tui.commands.base import Command
 from decnet_tui.model import export
@@ -128,9 +129,9 @@ async def _export(console: Context, how: export.Format) -> None:
 def short_path(path: Path, room: int) -> str:
     """A path in at most ``room`` characters: ``~`` for home, else its end, which names the file."""
     text = str(path)
-    home = str(Path.home())
-    if text.startswith(home + "/"):
-        text = "~" + text.removeprefix(home)
+    home = home_dir()
+    if home is not None and text.startswith(f"{home}/"):
+        text = "~" + text.removeprefix(str(home))
     return text if len(text) <= room else ELLIPSIS + text[len(text) - room + 1 :]
 
 

@@ -36,9 +36,9 @@ def decoy(console: Context) -> DeckyLine | None:
     """The decoy under the cursor, or the one that the line shown names."""
     fleet = console.view_of(FleetView)
     if console.view is fleet:
-        return fleet.current
+        return fleet.decoy_here
     named = console.view.record().get("decky_id")
-    return fleet.find(named) if named else None
+    return fleet.decoy(str(named)) if named else None
 
 
 def health_line(console: Context) -> Entry | None:

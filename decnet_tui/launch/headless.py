@@ -21,11 +21,14 @@ log = get_logger(__name__)
 
 
 def sd_notify(message: str) -> bool:
-    """Sends ``message`` to systemd when it listens (NOTIFY_SOCKET); True when it was sent."""
+    """Sends ``message`` to systemd when it listens (NOTIFY_SOCKET); True when it was sent.
+
+    It never waits: ten that nobody has read fill the socket, and an engine would stand still for it.
+    """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] not in ("/", "@"):
         return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as sock:
         try:
             sock.sendto(message.encode(), "\0" + address[1:] if address[0] == "@" else address)
         except OSError as error:

@@ -25,6 +25,8 @@ class Cell:
     tags: int = 0
     actors: int = 0
     last: datetime | None = None
+    new: bool = False
+    """Whether nobody had it before the span that is shown."""
 
     @property
     def heat(self) -> int:
@@ -62,6 +64,7 @@ def matrix(rows: Iterable[TechniqueCount], catalogue: Catalogue) -> list[Tactic]
                 int(row["tags"]),
                 int(row["actors"]),
                 row["last"],
+                row["new"],
             )
         )
     others = [tactic for tactic in found if tactic not in ORDER]

@@ -180,6 +180,15 @@ class Feed:
             self.notices.append(
                 f"multi-actor alert: {source} confidence {shown}  ({key('view.alerts')} shows it)"
             )
+        elif root == "canary" and event.topic.endswith(".triggered") and live and payload.get("first_trip"):
+            who = "a resolver" if payload.get("peer_kind") == "resolver" else source
+            self.notices.append(
+                visible(
+                    f"canary token {payload.get('token_id')} on {payload.get('decky_id')} was set off by {who}",
+                    160,
+                )
+                + f"  ({key('view.fleet')} shows it)"
+            )
         elif event.topic == _MERGED:
             self.merges.append((str(payload.get("winner_uuid")), str(payload.get("loser_uuid"))))
         elif event.topic == _UNMERGED:

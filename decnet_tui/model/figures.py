@@ -300,6 +300,7 @@ WORK: dict[str, Words] = {
 _SAID = frozenset(
     {"worker", "ts", "pid", "host", "state", "processed", "failed", "lag", "last_event_ts", "age"}
     | {"degraded", "note", "sensors", "url", "age_s", "status", "extractor_version"}
+    | {"alerts_checked", "next_check_s"}
 )
 """Fields with a column or a place of their own."""
 _KNOWN = _SAID | LOSS.keys() | TROUBLE.keys() | WORK.keys()

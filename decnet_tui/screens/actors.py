@@ -17,6 +17,7 @@ from decnet.hostile import visible
 from decnet.ids import identity_id
 from decnet.turns import in_turns
 from decnet_tui.model.access import Session, need_store
+from decnet_tui.model.actor_page import is_new
 from decnet_tui.model.event_text import short
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.identities import campaign_line
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from decnet_tui.model.whereabouts import Whereabouts
 
 MAX_ACTORS = 2000
-NEW_S = 86_400.0
-"""Seconds since an attacker was first seen during which it is new."""
 FEW = 4
 """Characters of an id in a list: they name it on the command line as well, unless another begins like it."""
 _RANKS = {name: rank for rank, name in enumerate(SEVERITIES)}
@@ -300,7 +299,6 @@ def _line(
     names: list[str],
     now: float,
 ) -> ActorLine:
-    first = row["first_seen"]
     return {
         **row,
         "technique_count": len(row["techniques"]),
@@ -311,7 +309,7 @@ def _line(
         "campaigns_named": kits,
         "addresses": addresses,
         "names": names,
-        "new": first is not None and first.timestamp() >= now - NEW_S,
+        "new": is_new(row["first_seen"], now),
         "country": None,
         "allocated": False,
         "asn": None,

@@ -1,28 +1,25 @@
-"""Alerts: when one identity looks like several operators. Claim first, then evidence for and against."""
+"""Alerts: when one identity looks like several operators. The list; each alert has a page below it."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-from decnet.db.rows.attribution import Alert, Explanation, Support
-from decnet.db.rows.recorder import EndedPayload, SessionFacts
+from decnet.db.rows.attribution import Alert
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.actor_names import addresses
-from decnet_tui.model.feed import Feed
-from decnet_tui.model.identities import identity_label
+from decnet_tui.model.alert_page import all_lines, of_row
+from decnet_tui.model.feed import Feed, WorkerModel
 from decnet_tui.model.ids import names
 from decnet_tui.model.keys import key
-from decnet_tui.model.scope import Scope, scope_of
-from decnet_tui.model.words import addresses_text, clock, counted, lasted
+from decnet_tui.model.words import clock, span
+from decnet_tui.screens.alertlevel import AlertLevel
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.levels import LevelsView, TableLevel, left_out
-from decnet_tui.screens.session import CommandsLevel
 from decnet_tui.screens.table import Column, WordsColumn
 from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.states import alert_state
-from decnet_tui.widgets.strips import GOOD, WARN
 
 MAX_ALERTS = 500
 
@@ -33,22 +30,9 @@ class AlertLine(Alert):
     attacker_ip: str | None
 
 
-class SideLine(SessionFacts):
-    """A session behind an alert with its side; unlike in ``session.ended`` its start is a time."""
-
-    side: str
-    started_at: datetime | None
-
-
 def label_of(row: AlertLine) -> str:
     """The address when it is known, else the identity's beginning."""
     return str(row.get("attacker_ip") or f"id:{str(row['identity_uuid'])[:8]}")
-
-
-def whose(row: AlertLine) -> str:
-    """The identity that is alerted, and over how many addresses it is told of."""
-    count = len(row["attacker_uuids"] or ())
-    return identity_label(row["identity_uuid"]) + (f" {addresses_text(count)}" if count > 1 else "")
 
 
 class AlertsLevel(TableLevel[AlertLine]):
@@ -63,17 +47,12 @@ class AlertsLevel(TableLevel[AlertLine]):
         self.columns = (
             Column("ts", "when", TIME_WIDTHS["date"], text=self._time),
             Column("label", "actor", 15, text=label_of),
-            Column(
-                "state",
-                "state",
-                14,
-                text=lambda r: alert_state(r["state"])[0],
-                style=lambda r: alert_state(r["state"])[1],
-            ),
+            Column("state", "state", 16, text=lambda r: alert_state(r["state"], r["verdict"])[0],
+                   style=lambda r: alert_state(r["state"])[1]),
             Column("confidence", "conf", 4, right=True),
-            Column("sizes", "sides", 7, text=_sizes, right=True),
+            Column("sizes", "sides", 5, text=_sizes, right=True),
             WordsColumn("families", "what differs", 14, grow=True),
-        )
+        )  # fmt: skip
 
     def _time(self, row: AlertLine) -> str:
         form = "date" if self.time_format == "clock" else self.time_format
@@ -103,7 +82,10 @@ class AlertsLevel(TableLevel[AlertLine]):
         self.feed.alerts_open = sum(row["state"] == "open" for row in data)
 
     def unfilled(self) -> list[str]:
-        """No alert is good news."""
+        """No alert is good news, once somebody has looked."""
+        model = self.feed.workers.get("attribution")
+        if model is not None and model.payload.get("alerts_checked") is False:
+            return [f"Not checked yet: the next look at all identities is {_next_look(model, time.time())}."]
         return [
             "No alert: no identity looks like several operators.",
             f"It takes 6 sessions of one identity and two kinds of evidence that agree; view {key('view.actors')} has the profiles.",
@@ -112,15 +94,19 @@ class AlertsLevel(TableLevel[AlertLine]):
 
     def about(self) -> str:
         """What can be done."""
-        return f"{key('open')}: sessions by side  {key('detail')}: for and against"
+        return f"{key('open')}: page  {key('detail')}: for and against"
+
+    def known(self) -> Sequence[AlertLine]:
+        """All alerts, shown or not."""
+        return tuple(self._all)
 
     def gutter(self, index: int) -> str:
         """An open alert."""
         return glyphs.current().stale if self.rows[index]["state"] == "open" else super().gutter(index)
 
     def below(self) -> View | None:
-        """The sessions by side."""
-        return None if self.current is None else SidesLevel(self.feed, self.current)
+        """The alert's page."""
+        return None if self.current is None else AlertLevel(self.feed, self.current, label_of(self.current))
 
     def row_detail(self, row: AlertLine) -> list[str]:
         """Why, what speaks against it, who did what to it."""
@@ -129,141 +115,18 @@ class AlertsLevel(TableLevel[AlertLine]):
 
 def alert_lines(row: AlertLine) -> list[str]:
     """An alert as sentences: claim, evidence, counter-evidence, what it cannot tell apart, who did what to it."""
-    why: Explanation = row["explanation"] or {}
-    sides = row["sides"] or []
-    lines = [
-        f"{label_of(row)}: {why.get('claim') or 'several operators, or one with two toolkits'}",
-        f"confidence {row['confidence']:.2f}  strength {_odds(why.get('score'))} (asked: {_odds(why.get('threshold'))})",
-        f"{counted(why.get('sessions'), 'session')}, side changes {counted(why.get('switches'), 'time')},"
-        f" {' and '.join(str(len(side)) for side in sides)} on each side",
-        "",
-        "for it:",
-        *(_support(item) for item in why.get("support") or ()),
-        "",
-        "against it:",
-        *(f"  {text}" for text in why.get("against") or ["nothing found"]),
-        *_link(why),
-        "",
-        "cannot be told apart:",
-        *(f"  {text}" for text in why.get("cannot_tell") or ()),
-    ]
-    acts = (
-        ("acknowledged", row["acknowledged_by"], row["acknowledged_at"]),
-        ("resolved", row["resolved_by"], row["resolved_at"]),
-    )
-    done = [f"{what} by {who} {_stamp(when)}" for what, who, when in acts if who]
-    named = f"identity {row['identity_uuid']}  {addresses_text(len(row['attacker_uuids'] or ()))}"
-    return [*lines, *done, f"{named}  alert {row['alert_id']}"]
+    return all_lines(of_row(row, {}), label_of(row))
 
 
-def _link(why: Explanation) -> list[str]:
-    """The addresses of each side, when it may be the link between them that is wrong."""
-    link = why.get("link")
-    sides = link["sides"] if link else []
-    return [
-        f"  link in doubt: {' '.join(side)} on side {number}" for number, side in enumerate(sides, start=1)
-    ]
+def _next_look(model: WorkerModel, now: float) -> str:
+    """In how many seconds, by its last heartbeat."""
+    told = model.payload.get("next_check_s")
+    left = told - model.age(now) if isinstance(told, (int, float)) and not isinstance(told, bool) else 0.0
+    return f"in {span(left)}" if left >= 1 else "due"
 
 
 def _sizes(row: Alert) -> str:
     return "/".join(str(len(side)) for side in row["sides"] or ()) or "-"
-
-
-def _odds(power: object) -> str:
-    """Odds, of which the power of ten is known."""
-    return f"10^{power:.1f} to 1" if isinstance(power, (int, float)) else "?"
-
-
-def _support(item: Support) -> str:
-    return f"  {item.get('family')}: agrees with the sides in {100 * (item.get('agreement') or 0):.0f}% of sessions"
-
-
-def _stamp(moment: datetime | None) -> str:
-    return f"{clock(moment.timestamp(), 'date')}Z" if moment is not None else ""
-
-
-class SidesLevel(TableLevel[SideLine]):
-    """The sessions behind one alert, in order of time, each with its side."""
-
-    unit = "sessions"
-    stored = True
-
-    def __init__(self, feed: Feed, alert: AlertLine) -> None:
-        super().__init__(feed)
-        self.alert, self.crumb = alert, f"{label_of(alert)} {whose(alert)}"
-        self._side = {s: "AB"[i] for i, side in enumerate((alert["sides"] or [])[:2]) for s in side}
-        self.columns = (
-            Column("side", "side", 4, style=lambda r: GOOD if r["side"] == "A" else WARN),
-            Column("started_at", "started", TIME_WIDTHS["date"], text=lambda r: _stamp(r["started_at"])[:-1]),
-            Column("decky_id", "decoy", 10),
-            Column("duration_s", "lasted", 7, text=_lasted, right=True),
-            Column("command_count", "cmds", 5, right=True),
-            Column("client", "client", 20, text=_client, grow=True),
-            Column("users", "user", 10, text=_users),
-        )
-
-    def row_key(self, row: SideLine) -> Any:
-        """The session's id."""
-        return row["session_id"]
-
-    async def fetch(self, session: Session) -> list[EndedPayload]:
-        """The sessions of both sides. Raises what the store raises."""
-        repo = need_store(session)
-        self.recorded = await repo.recorded(self._side)
-        return await repo.session_payloads(list(self._side))
-
-    def load(self, data: Sequence[EndedPayload]) -> None:
-        """Rows with their side."""
-        self.fill([
-            {**row, "side": self._side[row["session_id"]], "started_at": _aware(row["started_at"])} for row in data
-        ])  # fmt: skip
-
-    def actor(self) -> Scope | None:
-        """Whom the alert is about."""
-        return scope_of(dict(self.alert))
-
-    def unfilled(self) -> list[str]:
-        """Sessions may have been purged."""
-        return ["The sessions behind this alert are not stored any more."]
-
-    def about(self) -> str:
-        """What can be opened."""
-        return f"{key('open')}: commands"
-
-    def row_detail(self, row: SideLine) -> list[str]:
-        """The session as sentences: whose side, where, with what, as whom, and what was typed."""
-        client = row.get("client") or {}
-        typed = [str(c.get("command_text")) for c in row.get("commands") or ()]
-        return [
-            f"side {row['side']}  session {row['session_id']}",
-            f"{_stamp(row['started_at'])}  {row.get('decky_id')} {row.get('service')}  lasted {_lasted(row)}",
-            f"client {_client(row)}  hassh {client.get('hassh') or '-'}",
-            f"user {_users(row)}  refused log-ins {(row.get('auth') or {}).get('fail_count', 0)}",
-            "",
-            *(typed or ["no command was typed"]),
-        ]
-
-    def below(self) -> View | None:
-        """The session's commands."""
-        return None if self.current is None else CommandsLevel(self.feed, str(self.current["session_id"]))
-
-
-def _aware(ts: Any) -> datetime | None:
-    return datetime.fromtimestamp(ts, UTC) if isinstance(ts, (int, float)) else ts
-
-
-def _lasted(row: SideLine) -> str:
-    return lasted(row["ended_at"], row["duration_s"])
-
-
-def _client(row: SideLine) -> str:
-    client = row.get("client") or {}
-    return str(client.get("version") or row.get("protocol") or "-")
-
-
-def _users(row: SideLine) -> str:
-    names = (row["auth"] or {}).get("usernames")
-    return " ".join(map(str, names)) if isinstance(names, list) and names else "-"
 
 
 class AlertsView(LevelsView):
@@ -286,8 +149,19 @@ class AlertsView(LevelsView):
         found = next((r for r in self.alerts.rows if names(wanted, r["alert_id"], r["identity_uuid"])), None)
         return found is not None and self.alerts.go_to(found["alert_id"])
 
+    def named(self, text: str) -> AlertLine | None:
+        """The one alert whose id begins so, shown or not."""
+        found = [row for row in self.alerts.known() if row["alert_id"].startswith(text)]
+        return found[0] if len(found) == 1 else None
+
     @property
     def chosen(self) -> AlertLine | None:
-        """The alert that is meant: the one under the cursor, or the one whose sessions are shown."""
-        level = self.level
-        return level.alert if isinstance(level, SidesLevel) else self.alerts.current
+        """The alert that is meant: the one under the cursor, or the one whose page is open."""
+        page = next((one for one in self.levels if isinstance(one, AlertLevel)), None)
+        if page is None:
+            return self.alerts.current
+        return (
+            {**page.alert, "attacker_ip": page.row.get("attacker_ip")}
+            if page.row
+            else self.alerts.find(page.alert["alert_id"])
+        )

@@ -227,6 +227,10 @@ class View(ABC):
         """Left (-1) or right (1) within the view; False when the view has no sides."""
         return False
 
+    def next_part(self) -> str | None:
+        """Shows the next of several parts of the view, as words; None when it has one."""
+        return None
+
     def faster(self, by: int) -> str | None:
         """Another speed, as text; None when nothing plays here."""
         return None

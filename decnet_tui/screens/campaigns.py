@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from decnet.attack.catalogue import load_catalogue
-from decnet.db.rows.linking import ListedCampaign, ListedIdentity
+from decnet.db.rows.linking import Asset, ListedCampaign, ListedIdentity
 from decnet.db.rows.lists import ListedSession
 from decnet.hostile import visible
 from decnet_tui.model.access import Session, need_store
@@ -44,6 +44,8 @@ MAX_CAMPAIGNS = 500
 MAX_SESSIONS = 200
 """Sessions on a page; ``i`` lists more."""
 MAX_LISTED = 1000
+SHORT = 40
+"""Characters of an asset on the page."""
 ADDRESSES, SESSIONS, ASSETS = "addresses", "sessions", "reasons"
 
 
@@ -236,7 +238,7 @@ class CampaignLevel(PageLevel):
             return ActorLevel(self.feed, one["attacker_uuids"][0], (one["addresses"] or ["-"])[0])
 
         return [
-            *self.listed(ASSETS, "WHY: assets that its addresses share", told["reasons"], asset_line, dict),
+            *self.listed(ASSETS, "WHY: assets that its addresses share", told["reasons"], _asset, dict),
             *self.listed(ADDRESSES, "ADDRESSES", told["members"], line, named, page),
             *self.listed("identities", "IDENTITIES of several addresses", told["joined"], _identity,
                          lambda one: {**one, "key": one["identity_uuid"]}, joined),
@@ -292,6 +294,11 @@ def _head(told: CampaignPage, asked: str | None) -> list[str]:
         f"{addresses_text(len(told['members']))}, {counted(len(told['identities']), 'identity', 'identities')}",
         ONE_KIT,
     ]
+
+
+def _asset(one: Asset) -> str:
+    """An asset in a line of 80; hashes whole stand among the files."""
+    return asset_line({**one, "value": one["value"][:SHORT]})
 
 
 def _identity(one: ListedIdentity) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.style import Style
@@ -17,7 +18,9 @@ from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows.lists import TechniqueCount
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.coverage import Cell, Tactic, matrix
+from decnet_tui.model.days import Day, parse_day
 from decnet_tui.model.export import plain_value
+from decnet_tui.model.external import externals
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.filters import Filter, parse_filter
 from decnet_tui.model.keys import key
@@ -61,7 +64,11 @@ class MatrixLevel(Level):
         self.tactics: list[Tactic] = []
         self.column = 0
         self.choice = 0
+        self.day: Day | None = None
+        """The one day that is shown, instead of a span until now."""
         self._filter = Filter()
+        self._external: dict[str, list[str]] | None = None
+        """Rules that nothing of ours feeds, by technique; asked for once."""
 
     @property
     def has_cursor(self) -> bool:  # type: ignore[override]
@@ -73,19 +80,38 @@ class MatrixLevel(Level):
     @property
     def since(self) -> float:
         """Epoch seconds from which tags count; 0 is all."""
+        if self.day is not None:
+            return self.day.start.timestamp()
         seconds = SPANS[self.choice][1]
         return time.time() - seconds if seconds else 0.0
 
+    @property
+    def until(self) -> float:
+        """Epoch seconds until which they count; 0 is now."""
+        return self.day.end.timestamp() if self.day is not None else 0.0
+
+    @property
+    def span(self) -> str:
+        """What is shown of the time, in a word."""
+        return self.day.label if self.day is not None else SPANS[self.choice][0]
+
     def next_span(self) -> str:
-        """Another span; its name."""
-        self.choice = (self.choice + 1) % len(SPANS)
-        self.loaded_at = 0.0
-        return SPANS[self.choice][0]
+        """Another span; its name. After a day the spans begin anew."""
+        self.choice = 0 if self.day is not None else (self.choice + 1) % len(SPANS)
+        self.day, self.loaded_at = None, 0.0
+        return self.span
+
+    def show_day(self, day: Day) -> None:
+        """One day alone."""
+        self.day, self.loaded_at = day, 0.0
 
     async def fetch(self, session: Session) -> list[TechniqueCount]:
         """Counts by technique. Raises what the store raises."""
         names = self.scope.names if self.scope is not None else None
-        return await need_store(session).technique_counts(self.since or None, names)
+        store = need_store(session)
+        if self._external is None:
+            self._external = externals(await store.rules_external())
+        return await store.technique_counts(self.since or None, names, self.until or None)
 
     def load(self, data: Sequence[TechniqueCount]) -> None:
         """The matrix anew; the first time the cursor goes to the first tactic that was seen."""
@@ -145,13 +171,23 @@ class MatrixLevel(Level):
     # --- moving
 
     def turn(self, by: int) -> bool:
-        """Another tactic."""
-        if self.tactics:
-            self.column = (self.column + by) % len(self.tactics)
-            self.cursor = min(self.cursor, max(len(self.cells(self.column)) - 1, 0))
+        """Another tactic: the next one that was seen, where another one was; in the grid to a cell that was seen.
+
+        With the filter ``seen:no`` every tactic can be looked at.
+        """
+        count = len(self.tactics)
+        places = [(self.column + by * step) % count for step in range(1, count + 1)]
+        if places:
+            self.column = next((at for at in places[:-1] if self._seen_in(at)), places[0])
+            last = (self._seen_in(self.column) or len(self.cells(self.column))) - 1
+            self.cursor = min(self.cursor, max(last, 0))
             if not self.grid:
                 self.cursor = self.top = 0
         return True
+
+    def _seen_in(self, column: int) -> int:
+        """Cells of a tactic that were seen and that the filter lets through; they stand first."""
+        return sum(bool(cell.tags) for cell in self.cells(column))
 
     def move(self, by: int, rows: int) -> None:
         """Up and down within the tactic."""
@@ -162,8 +198,14 @@ class MatrixLevel(Level):
         """Keeps the cursor within its tactic and on the screen."""
         last = max(len(self.cells(self.column)) - 1, 0)
         self.cursor = min(max(self.cursor, 0), last)
-        self.top = min(max(self.top, self.cursor - rows + 1), self.cursor)
+        first = self.cursor * self._lines
+        self.top = min(max(self.top, first + self._lines - rows), first)
         self.top = max(min(self.top, self.count() - rows), 0)
+
+    @property
+    def _lines(self) -> int:
+        """Lines of a cell: in the grid its name stands below its id."""
+        return 2 if self.grid else 1
 
     def below(self) -> View | None:
         """The tags behind the cell."""
@@ -171,7 +213,7 @@ class MatrixLevel(Level):
         if cell is None:
             return None
         names = self.scope.names if self.scope is not None else None
-        return TagsLevel(self.feed, cell.technique, cell.tactic, self.since, names)
+        return TagsLevel(self.feed, cell.technique, cell.tactic, self.since, names, self.until)
 
     # --- painting
 
@@ -182,7 +224,7 @@ class MatrixLevel(Level):
     def count(self) -> int:
         """Lines: the longest tactic in the grid, the tactic itself on its page."""
         if self.grid:
-            return max((len(self.cells(i)) for i in range(len(self.tactics))), default=0)
+            return self._lines * max((len(self.cells(i)) for i in range(len(self.tactics))), default=0)
         return len(self.cells(self.column)) if self.tactics else 0
 
     def titles(self, width: int) -> Line | None:
@@ -219,13 +261,15 @@ class MatrixLevel(Level):
         step = self._step(width + 1)
         for column in range(len(self.tactics)):
             cells = self.cells(column)
-            if index >= len(cells):
+            place, below = divmod(index, self._lines)
+            if place >= len(cells):
                 line.append((" " * step, PLAIN))
                 continue
-            cell = cells[index]
-            at = column == self.column and index == self.cursor
-            text = fit(cell.technique, step - 2) + heat_glyph(cell)
-            line += [(text, CURSOR if at else heat_style(cell)), (" ", PLAIN)]
+            cell = cells[place]
+            at = column == self.column and place == self.cursor
+            sign = glyphs.current().mark if cell.new and not below else " "
+            text = fit(cell.name, step - 1) if below else fit(cell.technique, step - 2) + heat_glyph(cell)
+            line += [(text, CURSOR if at else heat_style(cell)), (sign, WARN)]
         return line
 
     def _page_line(self, index: int, width: int) -> Line:
@@ -239,9 +283,9 @@ class MatrixLevel(Level):
             else f"{'-':>5} {'-':>6}"
         )
         bar = (glyphs.current().spark[-1] * cell.heat).ljust(8)
-        name = fit(cell.name, max(width - 35, 8))
+        name = fit(cell.name, max(width - 39, 8))
         return [
-            (f"{cell.technique:<10} {name} ", heat_style(cell)),
+            (f"{cell.technique:<10} {name} {'new' if cell.new else '   '} ", heat_style(cell)),
             (bar, heat_style(cell)),
             (f" {counts}", PLAIN),
         ]
@@ -262,7 +306,8 @@ class MatrixLevel(Level):
         seen = {c.technique for t in self.tactics for c in t.seen}
         tags = sum(c.tags for t in self.tactics for c in t.seen)
         whom = self.scope.label if self.scope is not None else "everybody"
-        left = f"{whom}, {SPANS[self.choice][0]}   {key('coverage.span')} span  left/right tactic"
+        fresh = sum(c.new for t in self.tactics for c in t.seen)
+        left = f"{whom}, {self.span}{f', {fresh} new' if fresh else ''}   {key('coverage.span')} span  left/right tactic"
         if self.filter_text:
             left += f"  filter {self.filter_text}"
         nothing = f"nothing was tagged yet: view {key('view.workers')} shows whether the sensors read"
@@ -287,11 +332,16 @@ class MatrixLevel(Level):
         catalogue = load_catalogue()
         found = catalogue.get(cell.technique)
         last = f"last {clock(cell.last.timestamp(), 'date')}Z" if cell.last else "never seen"
+        last += f", new within {self.span}: nobody had it before" if cell.new else ""
         return [
             f"{cell.technique} {cell.name}",
             f"{catalogue.tactic_name(cell.tactic)}",
             f"{counted(cell.tags, 'tag')} of {counted(cell.actors, 'source')}, {last}",
             found.url if found else "",
+            *(
+                f"without a producer of ours: {line}"
+                for line in (self._external or {}).get(cell.technique, ())
+            ),
         ]
 
     def record(self) -> dict[str, Any]:
@@ -310,11 +360,11 @@ class MatrixLevel(Level):
 def _plain(cell: Cell) -> dict[str, Any]:
     last = cell.last.isoformat() if cell.last else None
     return {"tactic": cell.tactic, "technique": cell.technique, "name": cell.name, "tags": cell.tags,
-            "actors": cell.actors, "last": last}  # fmt: skip
+            "actors": cell.actors, "last": last, "new": cell.new}  # fmt: skip
 
 
 class CoverageView(LevelsView):
-    """The view; ``go_to`` takes a technique's id."""
+    """The view; ``go_to`` takes a technique's id, or a day that is to be shown alone."""
 
     name = "coverage"
     title = "Coverage"
@@ -328,6 +378,10 @@ class CoverageView(LevelsView):
         super().__init__(feed, self.matrix)
 
     def go_to(self, key: Any) -> bool:
-        """The cell of a technique."""
+        """The cell of a technique, or one day: ``yesterday``, ``2026-11-28``, ``11-28``."""
         self.home()
-        return self.matrix.find(str(key))
+        try:
+            self.matrix.show_day(parse_day(str(key), datetime.now(UTC)))
+        except ValueError:
+            return self.matrix.find(str(key))
+        return True

@@ -87,10 +87,17 @@ class TagsLevel(TableLevel[TagBehind]):
     stored = True
 
     def __init__(
-        self, feed: Feed, technique: str, tactic: str | None, since: float, names: frozenset[str] | None
+        self,
+        feed: Feed,
+        technique: str,
+        tactic: str | None,
+        since: float,
+        names: frozenset[str] | None,
+        until: float = 0.0,
     ) -> None:
         super().__init__(feed)
-        self.technique, self.tactic, self.since, self.names = technique, tactic, since, names
+        self.technique, self.tactic, self.names = technique, tactic, names
+        self.since, self.until = since, until
         self.crumb = f"{technique} {load_catalogue().name(technique)}"
         self.columns = (
             Column("seen", "seen", TIME_WIDTHS["date"], text=lambda r: _when(self.time_format, r["seen"])),
@@ -107,7 +114,9 @@ class TagsLevel(TableLevel[TagBehind]):
     async def fetch(self, session: Session) -> list[TagBehind]:
         """The newest tags. Raises what the store raises."""
         repo = need_store(session)
-        rows = await repo.tags_behind(self.technique, self.tactic, self.since or None, self.names, MAX_ROWS)
+        rows = await repo.tags_behind(
+            self.technique, self.tactic, self.since or None, self.names, MAX_ROWS, until=self.until or None
+        )
         self.recorded = await repo.recorded(row["session_id"] for row in rows if row["session_id"])
         return rows
 

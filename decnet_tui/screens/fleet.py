@@ -1,23 +1,27 @@
-"""Fleet: the decoys, what they should run and what they really run, and the mutation in flight."""
+"""Fleet: the decoys, what they should run and what they really run, the mutation in flight; canary tokens and their trips."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from decnet.db.rows.fleet import DeckyRow, MutationRow
+from decnet.durations import parse_duration
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.keys import key
+from decnet_tui.model.tokens import TokenLine, token_lines
 from decnet_tui.model.words import clock, counted, services_text, span
+from decnet_tui.screens.base import Place
 from decnet_tui.screens.table import Column, TableView
 from decnet_tui.widgets import glyphs
-from decnet_tui.widgets.states import Shown, decoy_state
+from decnet_tui.widgets.states import Shown, decoy_state, token_state
 
 LIVE_S = 3600.0
 """A session that began this long ago and has not ended counts as live."""
-MAX_MUTATIONS = 200
+MAX_MUTATIONS, MAX_TRIGGERS = 200, 500
 HISTORY = 10
 DRY_RUN = "dry_run"
 _IN_FLIGHT = ("enqueued", "pending", "applying")
@@ -42,16 +46,38 @@ class DeckyLine(DeckyRow):
     live: int
 
 
-class FleetView(TableView[DeckyLine]):
-    """The deckies by name."""
+class Read(NamedTuple):
+    """What one read of the store brings."""
+
+    decoys: list[DeckyLine]
+    mutations: list[MutationRow]
+    tokens: list[TokenLine]
+
+
+FleetLine: TypeAlias = DeckyLine | TokenLine
+"""A line: a decoy, or a canary token, which has a ``token_id``."""
+
+
+def decoy_of(row: FleetLine | None) -> DeckyLine | None:
+    """The decoy that a line is of; None for a token."""
+    return None if row is None or "token_id" in row else row
+
+
+def token_of(row: FleetLine | None) -> TokenLine | None:
+    """The token that a line is of; None for a decoy."""
+    return cast("TokenLine", row) if row is not None and "token_id" in row else None
+
+
+class FleetView(TableView[Mapping[str, object]]):
+    """The deckies by name, then the canary tokens, those set off last first."""
 
     name = "fleet"
     title = "Fleet"
     key = "5"
-    says = "Fleet: decoys, their services, rotations"
-    unit = "decoys"
+    says = "Fleet: decoys, their services, rotations; canary tokens"
+    unit = "decoys and tokens"
     stored = True
-    roots = ("decky", "topology")
+    roots = ("decky", "topology", "canary")
 
     def __init__(self, feed: Feed) -> None:
         super().__init__(feed)
@@ -59,23 +85,25 @@ class FleetView(TableView[DeckyLine]):
         self.operations: dict[str, list[MutationRow]] = {}
         """What was changed in the wiring of each fleet, newest first."""
         self.columns = (
-            Column("name", "decoy", 12),
-            Column("address", "address", 14),
+            Column("name", "decoy", 12, text=lambda r: str(r["name"])),
+            Column(
+                "address", "address", 14, text=lambda r: str(r.get("address") or r.get("decky_id") or "-")
+            ),
             Column("services", "services", 16, text=_services, grow=True),
-            Column("state", "state", 11, text=lambda r: self._state(r)[0], style=lambda r: self._state(r)[1]),
-            Column("hits", "hits", 5, right=True),
-            Column("last_mutated", "last", 6, text=lambda r: _ago(r["last_mutated"]), right=True),
+            Column("state", "state", 11, text=lambda r: self._shown(r)[0], style=lambda r: self._shown(r)[1]),
+            Column("hits", "hits", 5, text=lambda r: str(_hits(r)), sort=_hits, right=True),
+            Column("last", "last", 6, text=lambda r: _ago(_last(r)), sort=_last, right=True),
             Column("next_due", "next", 6, text=_until, right=True),
             Column("substrate", "by", 10, wide=True),
             Column("archetype", "archetype", 16, wide=True),
         )
 
-    def row_key(self, row: DeckyLine) -> Any:
-        """The decky's name."""
+    def row_key(self, row: Mapping[str, object]) -> Any:
+        """The decky's name, the token's id."""
         return row["name"]
 
-    async def fetch(self, session: Session) -> tuple[list[DeckyLine], list[MutationRow]]:
-        """Deckies, live sessions and hits, the newest mutations. Raises what the store raises."""
+    async def fetch(self, session: Session) -> Read:
+        """Deckies, live sessions and hits, the newest mutations; tokens with their last trips. Raises what the store raises."""
         repo = need_store(session)
         rows = [row for row in await repo.deckies() if row["wanted"] or row["observed"]]
         hits = await repo.sessions_by_decky() if rows else {}
@@ -83,17 +111,35 @@ class FleetView(TableView[DeckyLine]):
         lines: list[DeckyLine] = [
             {**r, "hits": hits.get(r["name"], 0), "live": live.get(r["name"], 0)} for r in rows
         ]
-        return lines, await repo.mutations(limit=MAX_MUTATIONS)
+        tokens = await repo.canary_tokens()
+        triggers = await repo.canary_triggers(limit=MAX_TRIGGERS) if tokens else []
+        return Read(lines, await repo.mutations(limit=MAX_MUTATIONS), token_lines(tokens, triggers))
 
-    def load(self, data: Any) -> None:
+    def load(self, data: Read) -> None:
         """Rows, and each decky's history."""
-        rows, mutations = data
         self.history, self.operations = {}, {}
-        for mutation in mutations:
+        for mutation in data.mutations:
             self.history.setdefault(str(mutation["target"]), []).append(mutation)
             if mutation["kind"] in OPS:
                 self.operations.setdefault(str(mutation["topology_id"]), []).append(mutation)
-        self.fill(rows)
+        self.fill([*data.decoys, *data.tokens])
+
+    def decoy(self, name: str) -> DeckyLine | None:
+        """A decoy by its name, shown or not."""
+        return decoy_of(cast("FleetLine | None", self.find(name)))
+
+    @property
+    def decoy_here(self) -> DeckyLine | None:
+        """The decoy under the cursor; None on a token."""
+        return decoy_of(cast("FleetLine | None", self.current))
+
+    def names(self) -> list[str]:
+        """The decoys by name, shown or not."""
+        return [str(row["name"]) for row in self._all if "token_id" not in row]
+
+    def _shown(self, row: Mapping[str, object]) -> Shown:
+        token, decoy = token_of(cast("FleetLine", row)), decoy_of(cast("FleetLine", row))
+        return token_state(token["state"]) if token is not None else self._state(cast("DeckyLine", decoy))
 
     def in_flight(self, row: DeckyLine) -> MutationRow | None:
         """The mutation of a decky that is not done."""
@@ -105,29 +151,46 @@ class FleetView(TableView[DeckyLine]):
         return decoy_state(row["state"], **flags, mutating=self.in_flight(row) is not None, dry=dry)
 
     def gutter(self, index: int) -> str:
-        """A decky whose change failed."""
-        return glyphs.current().stale if self.rows[index]["failures"] else super().gutter(index)
+        """A decky whose change failed, a token that was set off."""
+        row = self.rows[index]
+        bad = row.get("failures") or row.get("state") == "tripped"
+        return glyphs.current().stale if bad else super().gutter(index)
+
+    def leads_to(self) -> Place | None:
+        """Of a token that was set off: the session in which it came back, else who did it."""
+        token = token_of(cast("FleetLine | None", self.current))
+        where = (token["session_id"] or token["attacker_ip"]) if token is not None else None
+        return Place("actors", where) if where else None
 
     def unfilled(self) -> list[str]:
         """No fleet."""
         return [
             "No decoys yet.",
             "decnet-tui fleet apply FILE makes some; decnet-tui fleet setup installs OpenCanary for them.",
+            "decnet-tui canary mint KIND --decky NAME makes a canary token.",
         ]
 
     def about(self) -> str:
-        """What can be done."""
-        return f"{key('decky.mutate')} mutates  {key('decky.interval')} interval"
+        """What can be done, and whether tokens were set off."""
+        tripped = sum(row.get("state") == "tripped" for row in self._all)
+        told = f"{counted(tripped, 'token')} set off  " if tripped else ""
+        return f"{told}{key('decky.mutate')} mutates  {key('decky.interval')} interval"
 
-    def row_detail(self, row: DeckyLine) -> list[str]:
-        """Desired and observed, why, then the history."""
+    def row_detail(self, row: Mapping[str, object]) -> list[str]:
+        """Of a decoy desired and observed, why, then the history; of a token where it lies and who set it off."""
+        decoy, token = decoy_of(cast("FleetLine", row)), token_of(cast("FleetLine", row))
+        if token is not None:
+            return _token_lines(token)
+        return self._decoy_lines(decoy) if decoy is not None else []
+
+    def _decoy_lines(self, row: DeckyLine) -> list[str]:
         lines = [
             f"{row['name']}  {row['archetype'] or 'own pool'}  {row['substrate']}  {row['address']}",
             f"runs     {services_text(row['observed'])}",
             f"should   {services_text(row['desired'])}" + (f"  pinned {services_text(row['pinned'])}" if row["pinned"] else ""),
             f"pool     {services_text(row['pool'])}",
             f"ports    {' '.join(f'{k}={v}' for k, v in (row['ports'] or {}).items()) or '-'}",
-            f"rotates  {row['mutate_interval'] or 'as its fleet'}; last {_stamp(row['last_mutated'])}, next {_stamp(row['next_due'])}",
+            f"rotates  {row['mutate_interval'] or 'as its fleet'}; last {_stamp(row['last_mutated'])}, next {_stamp(row['next_due'])}{_why_then(row)}",
             f"{counted(row['live'], 'live session')}, {counted(row['hits'], 'session')} in all",
         ]  # fmt: skip
         if row["reason"]:
@@ -163,9 +226,11 @@ class FleetView(TableView[DeckyLine]):
         return told or ["  none"]
 
 
-def _services(row: DeckyLine) -> str:
-    """What runs; what should run beside it, where the two differ."""
-    runs, should = list(row["observed"] or ()), list(row["desired"] or ())
+def _services(row: Mapping[str, object]) -> str:
+    """What runs; what should run beside it, where the two differ. Of a token what it is and where it lies."""
+    if "token_id" in row:
+        return f"{row['kind']} token {row['path'] or ''}".rstrip()
+    runs, should = _texts(row["observed"]), _texts(row["desired"])
     return (
         services_text(runs)
         if sorted(runs) == sorted(should)
@@ -173,12 +238,63 @@ def _services(row: DeckyLine) -> str:
     )
 
 
+def _texts(value: object) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, (list, tuple)) else []
+
+
+def _hits(row: Mapping[str, object]) -> int:
+    """Sessions of a decoy, trips of a token."""
+    count = row.get("trips") if "token_id" in row else row.get("hits")
+    return count if isinstance(count, int) else 0
+
+
+def _last(row: Mapping[str, object]) -> datetime | None:
+    """The last mutation of a decoy, the last trip of a token."""
+    moment = row.get("last_trip_at") if "token_id" in row else row.get("last_mutated")
+    return moment if isinstance(moment, datetime) else None
+
+
+def _why_then(row: DeckyLine) -> str:
+    """Why the next rotation is at that moment: how far chance moved it from its interval."""
+    last, due = row["last_mutated"], row["next_due"]
+    try:
+        every = parse_duration(row["mutate_interval"]) if row["mutate_interval"] else None
+    except ValueError:
+        return ""
+    if last is None or due is None or every is None:
+        return ""
+    off = (due - last).total_seconds() - every
+    moved = f", {span(abs(off))} {'later' if off > 0 else 'earlier'} by chance" if abs(off) >= 1 else ""
+    return f" ({row['mutate_interval']} after the last{moved})"
+
+
+def _token_lines(token: TokenLine) -> list[str]:
+    """Where a token lies, and who set it off."""
+    lines = [
+        f"{token['name']}  {token['kind']}  on {token['decky_id']}  {token['path'] or 'no path'}",
+        f"minted {_stamp(token['minted_at'])}  placed {_stamp(token['placed_at'])}"
+        + (f"  revoked {_stamp(token['revoked_at'])}" if token["revoked_at"] else ""),
+        f"set off {counted(token['trips'], 'time')}, first {_stamp(token['first_trip_at'])}, last {_stamp(token['last_trip_at'])}",
+    ]  # fmt: skip
+    if token["memo"]:
+        lines.append(f"memo   {token['memo']}")
+    lines += ["", "trips, newest first:"] if token["last_trips"] else []
+    for trip in token["last_trips"]:
+        who = f"{trip['peer']}{' (resolver)' if trip['peer_kind'] == 'resolver' else ''}"
+        what = " an echo of earlier ones" if trip["echo"] else ""
+        lines.append(
+            f"  {_stamp(trip['last_at'])} {who} by {trip['via']}, {counted(trip['hits'], 'hit')}{what}  {trip['user_agent'] or ''}".rstrip()
+        )
+    return lines
+
+
 def _ago(moment: datetime | None) -> str:
     return span(time.time() - moment.timestamp()) if moment else "-"
 
 
-def _until(row: DeckyLine) -> str:
-    return span(row["next_due"].timestamp() - time.time()) if row["next_due"] else "-"
+def _until(row: Mapping[str, object]) -> str:
+    due = row.get("next_due")
+    return span(due.timestamp() - time.time()) if isinstance(due, datetime) else "-"
 
 
 def _stamp(moment: datetime | None) -> str:

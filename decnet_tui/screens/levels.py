@@ -297,6 +297,10 @@ class LevelsView(View):
         """The level's."""
         return self.level.turn(by)
 
+    def next_part(self) -> str | None:
+        """The level's."""
+        return self.level.next_part()
+
     def faster(self, by: int) -> str | None:
         """The level's."""
         return self.level.faster(by)

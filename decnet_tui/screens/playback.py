@@ -36,8 +36,8 @@ class PlaybackLevel(Level):
         self._last = 0.0
 
     def keys_of(self) -> str:
-        """Those of Actors wherever it plays: elsewhere n is another key."""
-        return "actors"
+        """Its own wherever it plays: elsewhere n is another key."""
+        return "recording"
 
     async def fetch(self, session: Session) -> SessionRows | None:
         """The session, once. Raises what the store raises."""

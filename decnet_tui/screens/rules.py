@@ -1,25 +1,32 @@
-"""Rules: state, ceiling, expiry and firings of every rule, bad files included; detail = YAML and errors."""
+"""Rules by use: what each tags, how often lately and when last, state and expiry, bad files too; detail = YAML and errors."""
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
+from decnet.db.rows.lists import RuleUse
 from decnet_tui.model.access import RuleRow, Session
 from decnet_tui.model.feed import Feed
-from decnet_tui.model.words import clock, span
+from decnet_tui.model.words import clock, count_short, span
 from decnet_tui.screens.table import Column, TableView
 from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.states import Shown, rule_state
 
 FIRED_SECONDS = 300.0
+_EMITS = re.compile(r"\b(sub_)?technique(?:_id)?:\s*['\"]?(T\d{4}(?:\.\d{3})?)")
 
 
 class RuleLine(RuleRow, total=False):
-    """A rule with the tags that it gave in the last five minutes."""
+    """A rule with the tags that it gave in the last five minutes, what it tags, and when it last matched."""
 
     fired_5m: int
+    technique: str
+    last_seen: datetime | None
 
 
 class RulesView(TableView[RuleLine]):
@@ -37,12 +44,14 @@ class RulesView(TableView[RuleLine]):
         super().__init__(feed)
         self.columns = (
             Column("rule_id", "id", 8),
+            Column("technique", "technique", 9, text=lambda r: r.get("technique") or "-"),
             Column("name", "name", 12, text=lambda r: r.get("name") or r.get("file") or "", grow=True),
+            Column("fired_24h", "24h", 5, text=lambda r: count_short(r.get("fired_24h", 0)), right=True),
+            Column("fired_5m", "5m", 4, text=lambda r: count_short(r.get("fired_5m", 0)), right=True),
+            Column("last_seen", "last", 6, text=_last, right=True),
             Column("state", "state", 14, text=lambda r: state_of(r)[0], style=lambda r: state_of(r)[1]),
-            Column("confidence_max", "max", 4, right=True),
-            Column("expires_at", "expires", 8, text=_expires, right=True),
-            Column("fired_5m", "5m", 4, text=lambda r: str(r.get("fired_5m", 0)), right=True),
-            Column("fired_24h", "24h", 5, text=lambda r: str(r.get("fired_24h", 0)), right=True),
+            Column("expires_at", "expires", 7, text=_expires, right=True),
+            Column("confidence_max", "max", 4, right=True, wide=True),
             Column("set_by", "by", 14, wide=True),
         )
 
@@ -52,10 +61,10 @@ class RulesView(TableView[RuleLine]):
         Both are asked of the store, of the same tags and by the time of tagging, the shorter span first:
         so it never holds more than the longer one.
         """
-        recent = {}
+        uses = {}
         if session.repo is not None:
-            recent = await session.repo.rule_fired_counts(time.time() - FIRED_SECONDS)
-        return [{**row, "fired_5m": recent.get(row["rule_id"], 0)} for row in await session.list_rules()]
+            uses = await session.repo.rule_uses(time.time() - FIRED_SECONDS)
+        return by_use([_line(row, uses.get(row["rule_id"])) for row in await session.list_rules()])
 
     def row_key(self, row: RuleLine) -> Any:
         """A bad file of a rule that is loaded in an older version has the rule's id: one row."""
@@ -109,6 +118,50 @@ class RulesView(TableView[RuleLine]):
             by = row.get("set_by") or "-"
             lines.append(f"# {state_of(row)[0]} {when} by {by}: {row.get('reason') or '-'}")
         return [*lines, *(row.get("yaml") or "").splitlines()]
+
+
+def _line(row: RuleRow, use: RuleUse | None) -> RuleLine:
+    return {
+        **row,
+        "fired_5m": use["recent"] if use else 0,
+        "last_seen": use["last_seen"] if use else None,
+        "technique": techniques_text(row.get("yaml") or ""),
+    }
+
+
+def by_use(rows: Sequence[RuleLine]) -> list[RuleLine]:
+    """What fired most in 24 h first, then what fired at all, the latest first; then bad files; then what never fired."""
+
+    def place(row: RuleLine) -> tuple[int, bool, float, bool, str]:
+        last = row["last_seen"]
+        return (
+            -row.get("fired_24h", 0),
+            last is None,
+            -last.timestamp() if last else 0.0,
+            not row.get("error"),
+            row["rule_id"],
+        )
+
+    return sorted(rows, key=place)
+
+
+def techniques_text(text: str) -> str:
+    """The techniques that a rule emits, by its YAML: the first, and how many more. Read for each rule, so not parsed."""
+    found: list[str] = []
+    for name, technique in _EMITS.findall(text):
+        if name == "sub_" and found and technique.startswith(found[-1]):
+            found[-1] = technique
+        else:
+            found.append(technique)
+    several = list(dict.fromkeys(found))
+    if not several:
+        return ""
+    return several[0] + (f" +{len(several) - 1}" if len(several) > 1 else "")
+
+
+def _last(row: RuleLine) -> str:
+    last = row.get("last_seen")
+    return span(time.time() - last.timestamp()) if last else "-"
 
 
 def state_of(row: RuleRow) -> Shown:

@@ -136,8 +136,9 @@ class SectionsView(View):
             places = [i for i, e in enumerate(self.entries) if e.key is not None]
             self.cursor = (places[-1] if by > 0 else places[0]) if places else self.cursor
         self.settle(rows)
-        if self.cursor <= rows // 2:
-            self.top = 0
+        first = next((i for i, e in enumerate(self.entries) if e.key is not None), 0)
+        if self.cursor <= rows // 2 or (self.cursor == first and first < rows):
+            self.top = 0  # what stands above the first line is read with it
         elif self.cursor + 1 == self.top + rows and self.cursor + 1 < self.count():
             self.top += self.entries[self.cursor + 1].below  # what belongs to the last line is seen with it
 

@@ -1,4 +1,4 @@
-"""Workers: what was lost, the sensors, the last heartbeat of each worker and part, the dead letters; detail = the payload."""
+"""Health: what was lost, the sensors with what befell their files, database, bus, workers, dead letters; detail = the payload."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from rich.style import Style
+
 from decnet.db.rows.runtime import DeadLetterLine
 from decnet.hostile import visible
-from decnet.runtime.health import PARTS
+from decnet.runtime.health import BUS, DATABASE, PARTS
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed, WorkerModel
 from decnet_tui.model.figures import LOSS, losses, notes, render_figure, troubles, works
-from decnet_tui.model.words import count_short, counted, span
+from decnet_tui.model.words import clock, count_short, counted, span
 from decnet_tui.screens.sections import Entry, SectionsView, heading
 from decnet_tui.widgets.states import worker_state
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, WARN, Line, fit
 from decnet_tui.widgets.trend import trend_line
 
-WORKERS, SENSORS, LETTERS = "workers", "sensors", "dead letters"
+WORKERS, SENSORS, LETTERS, ENGINE = "workers", "sensors", "dead letters", "parts"
 MAX_LETTERS = 200
 MAX_NOTES = 400
 PATH_ROOM = 26
+MAX_CHANGES = 3
+"""The newest rotations and truncations under a sensor; the detail has those that the sensor still tells of."""
 LOST = "lost"
 RATES = "rates"
 
@@ -30,10 +34,9 @@ class WorkersView(SectionsView):
     """All workers ever heard of, the sensors, and what was given up."""
 
     name = "workers"
-    title = "Workers"
-    short_title = "Work"
+    title = "Health"
     key = "6"
-    says = "Workers, sensors and dead letters"
+    says = "Health: sensors, database, bus, workers, dead letters"
     stored = True
     roots = ("system",)
 
@@ -63,7 +66,14 @@ class WorkersView(SectionsView):
     def _entries(self, now: float) -> list[Entry]:
         if not self.feed.workers and not self.letters:
             return []
-        return [self._lost(), *self._sensors(), *self._workers(now), *self._letters(), *self._rates()]
+        return [
+            self._lost(),
+            *self._sensors(),
+            *self._parts(now),
+            *self._workers(now),
+            *self._letters(),
+            *self._rates(),
+        ]
 
     def _rates(self) -> list[Entry]:
         """The last day by the hour."""
@@ -91,21 +101,39 @@ class WorkersView(SectionsView):
         )
         return heading(LOST, text, [(visible(text, MAX_NOTES), BAD if lost else GOOD)])
 
+    def _parts(self, now: float) -> list[Entry]:
+        """Database and bus, each with the cause where it is not well."""
+        known = [name for name in (DATABASE, BUS) if name in self.feed.workers]
+        if not known:
+            return []
+        head = f"{'engine':<11} {'state':<12} {'age':>6}  what is the matter, and its figures"
+        rows = [heading(ENGINE, head, [(head, FAINT)])]
+        for name in known:
+            model = self.feed.workers[name]
+            state = model.status(now, self.feed.heartbeat_s)
+            line: Line = [
+                (fit(name, 11) + " ", PLAIN),
+                (f"{worker_state(state)[0]:<12}", worker_state(state)[1]),
+                (f" {span(model.age(now)):>6}  ", PLAIN),
+                (_told_of(model.payload), PLAIN if state == "ok" else WARN),
+            ]
+            bad = state not in ("ok", "stopped")
+            rows.append(Entry(ENGINE, name, line, {**model.payload, "worker": name}, bad=bad))
+        return rows
+
     def _workers(self, now: float) -> list[Entry]:
         head = f"{'worker':<11} {'state':<12} {'age':>6} {'handled':>7} {'failed':>6} {'waiting':>7} {'given up':>8}  notes"
         rows = [heading(WORKERS, head, [(head, FAINT)])]
-        for name in sorted(self.feed.workers, key=lambda name: (name not in PARTS, name)):
+        for name in sorted(self.feed.workers.keys() - PARTS):
             model = self.feed.workers[name]
             state = model.status(now, self.feed.heartbeat_s)
             bad = state not in ("ok", "stopped", "paused")
-            rows.append(
-                Entry(
-                    WORKERS, name, _worker_line(model, state, now), {**model.payload, "worker": name}, bad=bad
-                )
-            )
-        return rows
+            data = {**model.payload, "worker": name}
+            rows.append(Entry(WORKERS, name, _worker_line(model, state, now), data, bad=bad))
+        return rows if len(rows) > 1 else []
 
     def _sensors(self) -> list[Entry]:
+        """A line for each, and below it what befell its files lately and why lines were refused."""
         sensors = self.feed.sensors()
         if not sensors:
             return []
@@ -114,6 +142,9 @@ class WorkersView(SectionsView):
         for row in sensors:
             bad = str(row.get("state")) != "ok"
             rows.append(Entry(SENSORS, str(row.get("path")), _sensor_line(row), row, bad=bad))
+            rows += [
+                heading(SENSORS, "", [(visible(text, MAX_NOTES), style)]) for text, style in _befell(row)
+            ]
         return rows
 
     def _letters(self) -> list[Entry]:
@@ -128,10 +159,10 @@ class WorkersView(SectionsView):
     def detail(self) -> list[str]:
         """Counts that are worth a word, then what is behind the entry."""
         entry = self.current
-        counted = entry is not None and entry.section in (WORKERS, SENSORS)
+        counts = entry is not None and entry.section in (WORKERS, SENSORS, ENGINE)
         words = (
             [*losses(entry.data), *troubles(entry.data), *works(entry.data)]
-            if entry is not None and counted
+            if entry is not None and counts
             else []
         )
         return [*words, *super().detail()]
@@ -171,6 +202,38 @@ def _worker_line(model: WorkerModel, state: str, now: float) -> Line:
         (numbers, PLAIN),
         ("  ".join(notes(p))[:MAX_NOTES], PLAIN),
     ]
+
+
+def _told_of(payload: Mapping[str, Any]) -> str:
+    """The cause, then the figures that are worth a word."""
+    told = [str(payload.get("note") or ""), *losses(payload), *troubles(payload), *works(payload)]
+    return visible("  ".join(part for part in told if part), MAX_NOTES)
+
+
+def _befell(row: Mapping[str, Any]) -> list[tuple[str, Style]]:
+    """What is wrong with its files, the last refusal, and its newest rotations and truncations."""
+    lines: list[tuple[str, Style]] = []
+    problems = row.get("problems")
+    for path, why in problems.items() if isinstance(problems, Mapping) else ():
+        if str(why) != str(row.get("state")):
+            lines.append((f"  ! {_end_of(str(path))}: {why}", BAD))
+    if row.get("refused") and row.get("last_refusal"):
+        lines.append((f"  refused last: {row['last_refusal']}", WARN))
+    changes = row.get("changes")
+    newest = changes[-MAX_CHANGES:][::-1] if isinstance(changes, list) else []
+    return [*lines, *(_change(change) for change in newest if isinstance(change, Mapping))]
+
+
+def _change(change: Mapping[str, Any]) -> tuple[str, Style]:
+    """One rotation or truncation: when, what, of which file, and how many bytes went with it unread."""
+    at, unread = change.get("ts"), change.get("unread_bytes")
+    when = clock(at, "date")[5:] if isinstance(at, (int, float)) else "-"
+    lost = f", {counted(unread, 'byte')} unread" if isinstance(unread, int) and unread else ""
+    to = f" to {_end_of(str(change['to']))}" if change.get("to") else ""
+    return (
+        f"  {when} {change.get('what')}{lost}  {_end_of(str(change.get('path')))}{to}",
+        BAD if lost else FAINT,
+    )
 
 
 def _sensor_line(row: Mapping[str, Any]) -> Line:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from rich.style import Style
 
 from decnet.hostile import visible
+from decnet_tui.model.alert_words import VERDICTS
 from decnet_tui.model.journal import EXPIRED, End
 from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, WARN
@@ -53,12 +54,12 @@ def rule_state(state: str, *, ceiling: float | None, broken: bool, fires: bool) 
     return (f"{g.on} on", GOOD if fires else PLAIN) if state == "enabled" else (f"{g.unknown} unknown", BAD)
 
 
-def alert_state(state: str) -> Shown:
-    """The state of an alert."""
+def alert_state(state: str, verdict: str | None = None) -> Shown:
+    """The state of an alert; of a resolved one what was found, where that was said."""
     g = glyphs.current()
     glyph = {"open": g.stale, "acknowledged": g.partly, "resolved": g.off}.get(state, g.unknown)
     style = {"open": BAD, "acknowledged": WARN, "resolved": FAINT}.get(state, PLAIN)
-    return f"{glyph} {state}", style
+    return f"{glyph} {VERDICTS.get(verdict or '', state)}", style
 
 
 def decoy_state(
@@ -75,6 +76,18 @@ def decoy_state(
     if dry:
         return f"{g.partly} dry run", WARN
     return f"{g.on if runs else g.off} {state}", GOOD if runs else PLAIN
+
+
+def token_state(state: str) -> Shown:
+    """The state of a canary token; one that was set off is what one looks for."""
+    g = glyphs.current()
+    known: dict[str, Shown] = {
+        "tripped": (f"{g.stale} tripped", BAD),
+        "placed": (f"{g.on} placed", GOOD),
+        "minted": (f"{g.partly} minted", PLAIN),
+        "revoked": (f"{g.off} revoked", FAINT),
+    }
+    return known.get(state, (f"{g.unknown} {visible(state, 9)}", PLAIN))
 
 
 def ignored_state(*, expired: bool) -> Shown:

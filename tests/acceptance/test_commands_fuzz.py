@@ -94,6 +94,12 @@ def commands(place: World, folder: Path) -> list[list[str]]:
             *exports, *checks, [*checks[0], "--json"], ["tag", str(folder / "lines")]]  # fmt: skip
 
 
+@pytest.mark.fault(
+    fault="a hostile store behind every command, and hostile arguments",
+    guard="one way from attacker text to a terminal; JSON in ASCII",
+    control="itself",
+    figure="lines of text, no crash",
+)
 def test_no_command_writes_what_a_terminal_obeys(hostile: World, tmp_path: Path) -> None:
     asked = commands(hostile, tmp_path)
     (tmp_path / "commands.json").write_text(json.dumps(asked), "ascii")

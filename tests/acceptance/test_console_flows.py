@@ -217,7 +217,7 @@ def stopped(engine: Daemon) -> None:
 
 
 def _titles(keys: str) -> list[str]:
-    names = ["Since", "Traffic", "Alerts", "Actors", "Rules", "Fleet", "Workers", "Coverage", "Journal"]
+    names = ["Since", "Traffic", "Alerts", "Actors", "Rules", "Fleet", "Health", "Coverage", "Journal"]
     return ["" if key == "0" else names[int(key)] for key in keys]
 
 
@@ -233,7 +233,7 @@ def test_from_the_alert_to_sides_to_a_command(engine: Daemon) -> None:
         assert claim < evidence < against
         screen.press("enter")
         screen.until(
-            lambda: {line.split()[0] for line in screen.lines[4:30] if line[1:2] in ("A", "B")} >= {"A", "B"}, STEP_S, "both sides"
+            lambda: {line[3] for line in screen.lines[4:40] if re.match(r"[ >]  [AB][ !] \d", line)} == {"A", "B"}, STEP_S, "both sides"
         )  # fmt: skip
         screen.press("enter")
         screen.shows("session ", STEP_S)

@@ -259,6 +259,12 @@ def test_every_payload_came_to_the_screen(runs: tuple[Run, Run]) -> None:
     assert all("n next tagged" in each.written.text for each in runs)
 
 
+@pytest.mark.fault(
+    fault="10,000 hostile payloads in every view, toast, title and form, on a terminal",
+    guard="one way from attacker text to a screen",
+    control="test_every_payload_came_to_the_screen",
+    figure="no sequence that harmless data does not make too",
+)
 def test_hostile_data_adds_nothing_to_what_is_written(runs: tuple[Run, Run]) -> None:
     found, expected = (each.written for each in runs)
     assert found.shapes.keys() <= expected.shapes.keys(), set(found.shapes) - set(expected.shapes)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +35,7 @@ MADE = {"commands.md"}
 _BLOCK = re.compile(r"(?ms)^( *)```(\w+)\n(.*?)^\1```")
 _MAKES = "makes an environment and takes minutes; CI runs it"
 _ROOT_ONLY = "changes the packet filter of the host"
-_DAEMON = "runs until it is stopped, on logs of the reader's; tests/acceptance/test_log_file.py runs it"
+_DAEMON = "is a daemon or the console, which runs until it is stopped; the demo that has filled the directory here is one of these"
 _ENGINE = "asks a running engine"
 _THEIRS = "names a file of the reader's"
 _TOKEN = "names a token that was minted before; tests/integration/test_canary_cli.py mints and places one"
@@ -41,9 +43,8 @@ NOT_RUN = {
     "make ": _MAKES,
     "nft ": _ROOT_ONLY,
     "nats-server ": "a server of the reader's; tests/integration/test_bus_users.py starts one on such a file",
-    "decnet-tui --headless --sensor ": _DAEMON,
+    "decnet-tui --": _DAEMON,
     "decnet-tui": "is the console; tests/acceptance/test_console_pty.py runs it in a terminal",
-    "decnet-tui --headless --demo ": "is what has filled the data directory here",
     "decnet-tui watch ": "follows a running engine until it is interrupted; tests/integration/test_cli.py",
     "decnet-tui replay ": f"{_ENGINE}; tests/integration/test_cli.py replays a log",
     "decnet-tui sensors try ": f"{_THEIRS}; tests/unit/test_sensors_command.py tries some",
@@ -55,9 +56,12 @@ NOT_RUN = {
     "decnet-tui bus config ": f"{_THEIRS} (a certificate); tests/unit/test_bus_config.py writes one",
 }
 """Beginning of a line (all of it where it ends without a blank and nothing follows) → why it is not run."""
-NEEDS = {"decnet-tui canary mint ": ("DECNET_DECOYS__CANARY_HTTP__BASE_URL", "http://files.example")}
-"""Settings that the page tells of elsewhere, as variables."""
-FAILS_RIGHTLY = {"decnet-tui doctor", "decnet-tui workers"}
+NEEDS = {
+    "decnet-tui canary mint ": ("DECNET_DECOYS__CANARY_HTTP__BASE_URL", "http://files.example"),
+    "decnet-tui fleet apply ": ("XDG_STATE_HOME", "elsewhere"),
+}
+"""Settings that the page tells of elsewhere, as variables; a data directory in which the demo's fleet is not."""
+FAILS_RIGHTLY = {"decnet-tui doctor", "decnet-tui workers", "decnet-tui status"}
 """Tell with exit code 1 that no engine runs here."""
 
 
@@ -111,6 +115,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_every_command_that_can_run_does(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     monkeypatch.setenv("XDG_STATE_HOME", str(place / "state"))
@@ -137,6 +142,9 @@ def _run(text: str, place: Path) -> tuple[int, str]:
         words = words[: words.index(">")]
     if words[0] == "echo" and "|" in words:
         said, words = words[1] + "\n", words[words.index("|") + 1 :]
+    if words[0] == "python":
+        ended = subprocess.run([sys.executable, *words[1:]], capture_output=True, text=True, check=False)
+        return ended.returncode, ended.stdout + ended.stderr
     assert words[0].rpartition("/")[2] == "decnet-tui", text
     here = [str(place / word[1:]) if word.startswith("/srv/") else word for word in words[1:]]
     done = CliRunner().invoke(app, here, input=said)

@@ -31,7 +31,7 @@ def made(sessions: int, addresses: int, tags_each: int) -> Rows:
         yield "session", {
             "session_id": session, "attacker_uuid": uuid, "attacker_ip": "198.18.0.1", "decky_id": f"d{n % 5}",
             "service": "ssh", "protocol": "ssh", "started_at": at, "ended_at": at, "duration_s": 1.0, "command_count": 4,
-            "tagged_at": at,
+            "tagged_at": at, "client": {"version": f"SSH-2.0-client_{n % 40}"},
         }  # fmt: skip
         yield "session_story", {
             "session_id": session, "attacker_uuid": uuid, "severity": "low", "rank": 3, "reason": "r", "line": "l",

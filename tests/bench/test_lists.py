@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from decnet.db.repository import BaseRepository
-from decnet.ids import attacker_id
+from decnet.ids import attacker_id, identity_id
 from decnet_tui.cli.main import app
 from decnet_tui.model.since import gather
 from decnet_tui.model.spans import Chosen
@@ -56,6 +56,12 @@ async def evidence_of(repo: BaseRepository, *args: Any, **how: Any) -> Any:
     return await anext(repo.evidence(*args, **how))
 
 
+async def alert(repo: BaseRepository) -> Any:
+    """The page of the alert that is stored."""
+    (row,) = await repo.list_alerts(limit=1)
+    return await repo.alert_page(row["alert_id"])
+
+
 ASKED: dict[str, Callable[[BaseRepository], Awaitable[Any]]] = {
     "tags": lambda repo: repo.list_tags(),
     "tags of a technique": lambda repo: repo.list_tags(technique="T1013"),
@@ -76,11 +82,15 @@ ASKED: dict[str, Callable[[BaseRepository], Awaitable[Any]]] = {
     "the page of a session": lambda repo: repo.session_page("s0050000"),
     "indicators of a source": lambda repo: evidence_of(repo, attacker=IP),
     "indicators of a day": lambda repo: evidence_of(repo, DAY, at_once=5_000),
+    "page of an attacker": lambda repo: repo.actor_page(IP, sessions=200),
+    "page of an alert": alert,
+    "rules by use": lambda repo: repo.rule_uses(NOW - timedelta(minutes=5)),
     "rules that fired in a day": lambda repo: repo.rule_fired_counts(DAY),
     "tags behind a technique": lambda repo: repo.tags_behind("T1013"),
     "tags behind a technique of a day": lambda repo: repo.tags_behind("T1013", since=DAY),
     "tags of the commonest rule": lambda repo: repo.tags_of_rule("R0000"),
     "coverage of a day": lambda repo: repo.technique_counts(DAY),
+    "coverage of one day by its tags": lambda repo: repo.technique_counts(DAY, until=NOW),
     "coverage of a week": lambda repo: repo.technique_counts(WEEK),
     "coverage of a month": lambda repo: repo.technique_counts(MONTH),
     "coverage of all": lambda repo: repo.technique_counts(),
@@ -99,6 +109,10 @@ async def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     async with migrated_url(request.param, tmp_path_factory.mktemp("many")) as url:
         repo = await BaseRepository.open(url)
         await store(repo, made(SESSIONS, ADDRESSES, EACH))
+        sides = [[f"s{n:07}" for n in range(begin, 64, 2)] for begin in (0, 1)]
+        await repo.raise_alert({
+            "identity_uuid": identity_id(attacker_id(IP)), "attacker_uuids": [attacker_id(IP)], "families": [], "primitives": [],
+            "sides": sides, "confidence": 0.6, "ts": NOW, "explanation": {}})  # fmt: skip
         await repo.close()
         if request.param == "postgresql":  # its own housekeeping, which has had a month for so many
             connection = await asyncpg.connect(url)

@@ -4,7 +4,7 @@
 
 A row is ``@pytest.mark.fault(fault=..., guard=..., control=..., figure=...)`` on a test. ``control`` is what fails once
 the guard is taken away: a test (of the same file, or ``path::name``), ``mutant ID`` (a row of tests/mutants), or
-``itself`` where the test does both.
+``itself`` where the test does both; several with commas between them.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ at full size in `make soak`; figures are those of the full size.
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One fault; ``test`` and ``control`` are ``path::name`` below the root of the tree, or a mutant's name."""
+    """One fault; ``test`` and ``controls`` are ``path::name`` below the root of the tree, or a mutant's name."""
 
     fault: str
     guard: str
-    control: str
+    controls: tuple[str, ...]
     figure: str
     test: str
     soak: bool
@@ -84,18 +84,28 @@ def _row(args: tuple[Any, ...], said: dict[str, Any], test: str, soak: bool) -> 
         raise ValueError(f"{test}: a mark of a fault says {', '.join(KEYS)}")
     if any(set("|\n") & set(value) for value in said.values()):
         raise ValueError(f"{test}: a mark of a fault is a row of a table")
-    control = said["control"]
+    controls = tuple(_placed(one, test) for one in said["control"].split(", "))
+    return Row(said["fault"], said["guard"], controls, said["figure"], test, soak)
+
+
+def _placed(control: str, test: str) -> str:
+    """A control with the file that it is in."""
     if control == "itself":
-        control = test
-    elif not control.startswith(_MUTANT) and "::" not in control:
-        control = f"{test.partition('::')[0]}::{control}"
-    return Row(**{**said, "control": control}, test=test, soak=soak)
+        return test
+    if control.startswith(_MUTANT) or "::" in control:
+        return control
+    return f"{test.partition('::')[0]}::{control}"
 
 
 def missing(found: list[Row]) -> list[str]:
     """Controls that are not there."""
     mutants = {mutant.id for mutant in load()}
-    return [f"{row.test}: no control {row.control}" for row in found if not _is_there(row.control, mutants)]
+    return [
+        f"{row.test}: no control {control}"
+        for row in found
+        for control in row.controls
+        if not _is_there(control, mutants)
+    ]
 
 
 def _is_there(control: str, mutants: set[str]) -> bool:
@@ -113,9 +123,14 @@ def page(found: list[Row]) -> str:
 
 def _line(row: Row) -> str:
     test = f"{_linked(row.test)}{' (soak)' if row.soak else ''}"
-    control = f"`{row.control}`" if row.control.startswith(_MUTANT) else _linked(row.control)
-    shown = "the test itself" if row.control == row.test else control
+    shown = ", ".join(_shown(control, row.test) for control in row.controls)
     return f"| {row.fault} | {row.guard} | {test} | {shown} | {row.figure} |\n"
+
+
+def _shown(control: str, test: str) -> str:
+    if control == test:
+        return "the test itself"
+    return f"`{control}`" if control.startswith(_MUTANT) else _linked(control)
 
 
 def _linked(place: str) -> str:

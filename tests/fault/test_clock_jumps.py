@@ -70,6 +70,12 @@ async def test_a_lease_from_before_the_clock_was_set_back_keeps_nobody_out(
     assert not await repo.lease_acquire("tick", "late", TTL)
 
 
+@pytest.mark.fault(
+    fault="engines of one database with leases of different lengths",
+    guard="two minutes more than ours are borne",
+    control="itself",
+    figure="held at 115 s more, free at 125 s",
+)
 async def test_a_lease_that_is_a_little_longer_than_ours_is_held(repo: BaseRepository) -> None:
     """Clocks are slewed, and engines are not all set alike."""
     assert await repo.lease_acquire("tick", "other", TTL)
@@ -80,6 +86,12 @@ async def test_a_lease_that_is_a_little_longer_than_ours_is_held(repo: BaseRepos
 
 
 @pytest.mark.parametrize("by", [-10 * DAY, -HOUR, HOUR, 10 * DAY])
+@pytest.mark.fault(
+    fault="a jump of an hour or ten days under a lease that is held",
+    guard="its holder takes it anew by the clock of then",
+    control="itself",
+    figure="4 jumps, held by one",
+)
 async def test_whoever_holds_a_lease_renews_it_over_a_jump(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: float
 ) -> None:
@@ -125,6 +137,12 @@ async def test_a_schedule_goes_on_after_the_clock_was_set_back(
         assert await one.anything_ready()
 
 
+@pytest.mark.fault(
+    fault="the clock is set back by ten days under a try that was put off and a claim",
+    guard="a moment that lies too far away counts as over",
+    control="mutant mutator-try-of-another-time",
+    figure="tried at once, taken over at once",
+)
 async def test_a_try_that_was_put_off_and_leases_of_the_fleet_do_not_wait_for_the_old_clock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +171,12 @@ async def test_a_try_that_was_put_off_and_leases_of_the_fleet_do_not_wait_for_th
 
 
 @pytest.mark.parametrize("by", [-10 * DAY, -HOUR, 0.0, HOUR - 61, HOUR - 59, 10 * DAY])
+@pytest.mark.fault(
+    fault="a jump under a state of a rule that ends by itself",
+    guard="an expiry is a moment of the clock, in UTC",
+    control="itself",
+    figure="6 jumps; over to the second",
+)
 def test_a_state_of_a_rule_ends_when_the_clock_says_so(by: float) -> None:
     """Whoever says "for an hour" means a moment of the clock; one that is set back is waited for, never for ever."""
     now = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)  # half an hour before the clocks of Europe go forward
@@ -240,6 +264,12 @@ async def test_an_engine_works_on_while_the_clock_jumps(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.fault(
+    fault="an attack and a clock beyond 2038-01-19T03:14:07Z",
+    guard="no time is an integer of 32 bits",
+    control="itself",
+    figure="stored, listed, leased on both databases",
+)
 async def test_attacks_beyond_2038_are_stored_and_listed(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +291,12 @@ async def test_attacks_beyond_2038_are_stored_and_listed(
         assert await repo.lease_acquire("tick", "one", TTL)
 
 
+@pytest.mark.fault(
+    fault="another zone, the hour that summer time leaves out, and the one that comes twice",
+    guard="times are UTC from the sensor to the answer",
+    control="itself",
+    figure="3 zones: the same events, the same answers",
+)
 async def test_the_zone_of_the_host_and_its_summer_time_change_no_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,6 +92,12 @@ def _started(words: list[str], out: Path) -> subprocess.Popen[bytes]:
         )
 
 
+@pytest.mark.fault(
+    fault="a data directory whose holder is gone, and a lock that an earlier version left open",
+    guard="the lock falls with its process and is made private",
+    control="itself",
+    figure="free at once, mode 0600",
+)
 def test_a_directory_is_free_again_when_its_holder_is_gone(tmp_path: Path) -> None:
     with hold_directory(tmp_path):
         with pytest.raises(EngineError, match=rf"\(pid {os.getpid()}\)"):
@@ -102,6 +108,12 @@ def test_a_directory_is_free_again_when_its_holder_is_gone(tmp_path: Path) -> No
         assert lock_path(tmp_path).stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.fault(
+    fault="a lock that still names the process before",
+    guard="a process that does not run is not named",
+    control="mutant bus-holder-of-yesterday",
+    figure="4 texts, none named",
+)
 def test_the_process_of_an_engine_that_ended_is_not_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +128,12 @@ def test_the_process_of_an_engine_that_ended_is_not_named(
             assert time.monotonic() - began >= 0.05
 
 
+@pytest.mark.fault(
+    fault="something else in the place of the directory",
+    guard="one line with the reason",
+    control="itself",
+    figure="no engine, no traceback",
+)
 def test_a_directory_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "bus").write_text("no directory")
     with pytest.raises(EngineError, match=r"data directory .* cannot be used: "):

@@ -45,6 +45,12 @@ async def sensor_publishes(url: str, **settings: Any) -> None:
     await engine.close()
 
 
+@pytest.mark.fault(
+    fault="a wrong password, a strange user and none at a server with users",
+    guard="the server asks, and what it refuses is said and not tried for ever",
+    control="itself",
+    figure="refused within 10 s, each of 3",
+)
 async def test_passwords(tmp_path: Path) -> None:
     site = Site(tmp_path)
     users = {
@@ -58,6 +64,12 @@ async def test_passwords(tmp_path: Path) -> None:
         await fails(BusAuthError, url)
 
 
+@pytest.mark.fault(
+    fault="a strange nkey",
+    guard="the server has the public halves of ours",
+    control="itself",
+    figure="refused within 10 s",
+)
 async def test_nkeys(tmp_path: Path) -> None:
     seeds = tmp_path / "seeds"
     text = config_text(tmp_path, "--nkeys", str(seeds))
@@ -70,6 +82,12 @@ async def test_nkeys(tmp_path: Path) -> None:
         await fails(BusAuthError, url, nkeys_seed=strange)
 
 
+@pytest.mark.fault(
+    fault="a server whose certificate another authority signed",
+    guard="bus.tls_ca names the one that is trusted",
+    control="itself",
+    figure="refused, with the setting to change",
+)
 async def test_tls(tmp_path: Path) -> None:
     authority, own, key = certificate(tmp_path / "tls")
     other, _, _ = certificate(tmp_path / "other")

@@ -128,6 +128,27 @@ def test_a_lists_name_and_its_list_are_the_same_and_days_have_names(data: Path) 
     run("tags", "--since", "2026-02-30", "--data-dir", data, code=2)
 
 
+def test_an_attacker_is_meant_by_the_beginning_of_its_id_as_lists_show_it(data: Path) -> None:
+    short = attacker_id(IP)[:8]
+    assert IP in run("attacker", short, "--data-dir", data)
+    assert len(json.loads(run("sessions", "--attacker", short, "--json", "--data-dir", data))) == 1
+    assert json.loads(run("sessions", "--attacker", "00000000", "--json", "--data-dir", data)) == []
+    run("attacker", short[:5], "--data-dir", data, code=1)
+
+
+def test_hits_that_are_not_listed_are_counted(data: Path) -> None:
+    async def more() -> None:
+        repo = await BaseRepository.open(f"sqlite:///{data / 'decnet.sqlite'}")
+        await repo.insert_commands("s1", [{"id": "c2", "command_text": "cat x", "ts": time.time()}])
+        await repo.close()
+
+    asyncio.run(more())
+    assert "the newest 1 of 2 hits; --limit 0 shows all" in run(
+        "find", "x", "--limit", "1", "--data-dir", data
+    )
+    assert "hits" not in run("find", "x", "--limit", "2", "--data-dir", data)
+
+
 def test_sensors_says_what_is_refused_and_why(data: Path) -> None:
     assert "bad json 2" in run("sensors", "--data-dir", data)
     (row,) = json.loads(run("sensors", "--json", "--data-dir", data))

@@ -254,8 +254,29 @@ async def test_from_a_technique_to_a_tags_rule_and_from_a_rule_to_its_tags(ruled
         await shows(app, pilot, "T1105 Ingress Tool Transfer", "rule R0002")
         await pilot.press("escape", "escape")
         await shows(app, pilot, "4*Rules", ">R0002")
-        await pilot.press("g", "o")
+        await pilot.press("G", "o")  # what never fired stands last
         await shows(app, pilot, "R0001 has given no tag yet", "Esc goes back")
+
+
+async def test_coverage_says_which_rules_nothing_of_ours_feeds(ruled: BaseRepository) -> None:
+    from decnet.home import packaged_rules_dir
+
+    path = packaged_rules_dir() / "L0706_jarm_c2.yaml"
+    text = {"version": 1, "name": "jarm_c2", "yaml": path.read_text(), "file": path.name, "error": None}
+    await ruled.upsert_rule_definitions({"L0706": text})  # type: ignore[dict-item]
+    assert [row["rule_id"] for row in await ruled.rules_external()] == ["L0706"]
+    app = ruled_app(ruled)
+    async with app.run_test(size=(160, 48)) as pilot:
+        await pilot.press("7")
+        await shows(app, pilot, "3 techniques  3 tags")
+        app.open_in("coverage", "T1583")
+        await pilot.press("v")
+        await shows(
+            app,
+            pilot,
+            "T1583 Acquire Infrastructure",
+            "without a producer of ours: L0706 jarm_c2: A JARM is taken",
+        )
 
 
 async def test_esc_goes_back_by_the_levels_that_were_seen(ruled: BaseRepository) -> None:
@@ -344,9 +365,9 @@ async def test_an_alert_done_with_in_its_sessions_is_done_with_in_the_list(
         await pilot.press("2")
         await shows(app, pilot, "open", "v: for and against")
         await pilot.press("enter")
-        await shows(app, pilot, " side started", "web-01")
+        await shows(app, pilot, "first commands", "web-01", "1 session not stored any more")
         await pilot.press("v")
-        await shows(app, pilot, "side A  session s1", "lasted 30s", "[@click=app.quit]")
+        await shows(app, pilot, "side A  session s1", "[@click=app.quit]")
         await repo.set_alert_state(alert, "acknowledged", "bob")
         await pilot.press("escape", "escape")
         assert not app.view.opened

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from decnet.db.repository import BaseRepository
+from decnet.decoys.canary.minting import minted
 from decnet.ids import attacker_id, identity_id
 from decnet.mutator.fleet import load_fleet
 from decnet.mutator.rows import Tools, apply_fleet
@@ -73,21 +75,27 @@ async def test_an_alert_tells_claim_sides_and_what_speaks_against_it(repo: BaseR
         await shows(app, pilot, "No command was typed")
 
 
-@pytest.mark.parametrize(("key", "state"), [("a", "acknowledged"), ("R", "resolved")])
+@pytest.mark.parametrize(
+    ("keys", "state", "reason"),
+    [
+        (["a", "y", "y"], "acknowledged", None),
+        (["R", "y", "right", "tab", *"seen", "enter", "y"], "resolved", "seen"),
+    ],
+)
 async def test_acknowledging_and_resolving_are_read_back_and_journalled(
-    repo: BaseRepository, key: str, state: str
+    repo: BaseRepository, keys: list[str], state: str, reason: str | None
 ) -> None:
     app = DecnetApp(SETTINGS, session=StoreSession(repo))
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("2")
         await shows(app, pilot, IP)
-        await pilot.press(key, "y")
-        await pilot.press(*"seen", "enter", "y")
-        await shows(app, pilot, f"alert {IP} {state}: verified")
+        await pilot.press(*keys)
+        await shows(app, pilot, f"alert {IP} {state}")
+        await shows(app, pilot, ": verified")
     (alert,) = await repo.list_alerts()
     assert (alert["state"], alert[f"{state}_by"]) == (state, "eve@console")
     (entry,) = await repo.journal()
-    assert (entry["outcome"], entry["reason"]) == ("verified", "seen")
+    assert (entry["outcome"], entry["reason"]) == ("verified", reason)
 
 
 async def open_fleet(app: DecnetApp, pilot: Any) -> None:
@@ -210,3 +218,35 @@ async def test_what_docker_says_of_a_decky_is_shown_as_text(repo: BaseRepository
         text = "\n".join(screen_text(app))
     assert not {"\x1b", "\x07", "\u202e"} & set(text)
     assert text.count("[bold]tag") >= 2, "nor is it read as markup"
+
+
+async def test_a_decoy_is_mutated_with_four_keys(repo: BaseRepository) -> None:
+    session = StoreSession(repo)
+    app = DecnetApp(SETTINGS, session=session)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(app, pilot, lambda: session.bus.subs)
+        heartbeat(session)
+        await shows(app, pilot, lambda: "mutator" in app.feed.workers)
+        app.write.start()
+        keys = ["5", "M", "enter", "y"]
+        await pilot.press(keys[0])
+        await shows(app, pilot, "web-01")
+        await pilot.press(*keys[1:])
+        await shows(app, pilot, lambda: session.bus.published)
+        assert session.bus.published[-1][0] == "decky.web-01.mutate_request"
+    assert len(keys) == 4
+
+
+async def test_tokens_stand_below_the_decoys_and_are_not_mutated(repo: BaseRepository) -> None:
+    when = datetime(2026, 3, 1, tzinfo=UTC)
+    token = minted("aws", "web-01", path="/root/.aws/credentials", memo="for the night shift", at=when)
+    await repo.canary_add(token)
+    session = StoreSession(repo)
+    app = DecnetApp(SETTINGS, session=session)
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.write.start()
+        await pilot.press("5")
+        await shows(app, pilot, token["token_id"][:10])
+        await pilot.press("G", "M")
+        await shows(app, pilot, "there is no decoy under the cursor")
+        assert token["slug"] not in "\n".join(screen_text(app))

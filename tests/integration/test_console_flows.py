@@ -114,6 +114,23 @@ async def test_disable_is_verified_journalled_and_undone_exactly(tmp_path: Path)
         assert (oldest["reason"], oldest["operator"]) == ("noisy", "eve@console")
 
 
+async def test_a_rule_is_disabled_for_an_hour_with_nine_keys(tmp_path: Path) -> None:
+    async with store(tmp_path) as repo:
+        app = DecnetApp(settings_in(tmp_path), session=StoreSession(repo))
+        async with app.run_test(size=(80, 24)) as pilot:
+            app.write.start()
+            keys, typed = ["4", "slash", "enter", "D", "tab", "enter", "y"], ["R0001", "noisy"]
+            await pilot.press(keys[0])
+            await shows(app, pilot, "R0001")
+            await pilot.press(keys[1], *typed[0], *keys[2:5], *typed[1], *keys[5:])
+            await shows(app, pilot, "R0001 disabled: verified")
+        state = (await repo.rule_states())["R0001"]
+        assert (state["state"], state["reason"]) == ("disabled", "noisy")
+        assert state["expires_at"] is not None
+        assert 3590 < state["expires_at"].timestamp() - time.time() <= 3600
+        assert len(keys) <= 9
+
+
 @pytest.mark.parametrize(
     ("reports", "breaks", "word"), [(False, False, "saved, not yet reported"), (True, True, "NOT APPLIED")]
 )
@@ -253,6 +270,12 @@ async def test_without_a_database_only_traffic_and_workers_work_and_the_others_s
 
 
 @pytest.mark.slow
+@pytest.mark.fault(
+    fault="any keys in a console that was started with --read-only",
+    guard="no command that changes is known to it",
+    control="mutant console-read-only-keeps-commands",
+    figure="random keys publish nothing and write exports alone",
+)
 async def test_read_only_random_keys_publish_nothing_and_write_nothing_but_exports(tmp_path: Path) -> None:
     dice = random.Random(5)
     (tmp_path / "db").mkdir()

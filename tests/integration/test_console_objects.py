@@ -18,6 +18,7 @@ from decnet.ids import attacker_id, identity_id
 from decnet_tui.actions.sources import IgnoreForm
 from decnet_tui.app import DecnetApp
 from decnet_tui.screens.actorlevel import ActorLevel
+from decnet_tui.screens.evidence import SessionsLevel
 from decnet_tui.screens.indicators import IndicatorsLevel
 from decnet_tui.screens.session import CommandsLevel
 from tests.consolekit import StoreSession, screen_text, shows
@@ -96,6 +97,8 @@ async def by_actor(app: DecnetApp, pilot: Any) -> None:
     await shows(app, pilot, lambda: app.view.record().get("attacker_uuid") == US)
     await pilot.press("enter")
     await shows(app, pilot, lambda: isinstance(level_of(app), ActorLevel) and level_of(app).row)
+    await pilot.press("enter")  # the sessions of its playbook
+    await shows(app, pilot, lambda: isinstance(level_of(app), SessionsLevel) and app.view.count())
     await pilot.press("enter")
 
 

@@ -15,7 +15,7 @@ from decnet_tui.model.feed import Feed
 from decnet_tui.model.scope import Of
 from decnet_tui.screens import VIEWS
 from decnet_tui.screens.actorlevel import ActorLevel
-from decnet_tui.screens.alerts import SidesLevel
+from decnet_tui.screens.alertlevel import AlertLevel
 from decnet_tui.screens.base import View
 from decnet_tui.screens.campaigns import CampaignLevel, CampaignSessionsLevel
 from decnet_tui.screens.compare import CompareLevel
@@ -108,6 +108,16 @@ async def fill(repo: BaseRepository, begin: int, end: int) -> None:
         {"alert_id": f"al{n}", "identity_uuid": identity_id(uuids[n]), "ordinal": n, "attacker_uuids": [uuids[n]],
          "families": ["client"], "primitives": ["x"], "sides": [["a0000"], ["b0000"]], "ts": at[n], "explanation": {}}
         for n in numbers])  # fmt: skip
+    half = end // 2
+    both = [[f"a{k:04}" for k in range(half)], [f"a{k:04}" for k in range(half, end)]]
+    await put_all(repo, "attribution_alert", [
+        {"alert_id": f"all{end}", "identity_uuid": "i", "ordinal": 1, "attacker_uuids": [first], "families": ["client"],
+         "primitives": ["x"], "sides": both, "ts": NOW, "explanation": {}}])  # fmt: skip
+    await put_all(repo, "session_feature", [
+        {"session_id": f"a{n:04}", "attacker_uuid": first, "client": {"session.client": "x"}} for n in numbers])  # fmt: skip
+    await put_all(repo, "note", [
+        {"ts": at[n], "operator": "o", "about": about, "target": target, "body": "b"}
+        for n in numbers for about, target in (("alert", f"all{end}"), ("source", first))])  # fmt: skip
     for n in numbers:
         await define_rule(repo, f"R{n:04}", 1, "name", "emits: [{confidence: 0.5}]", f"R{n:04}.yaml")
     await put_all(repo, "dead_letter", [
@@ -123,10 +133,8 @@ async def fill(repo: BaseRepository, begin: int, end: int) -> None:
          "after": {"state": "disabled", "expires_at": at[n].timestamp() + 1}} for n in numbers])  # fmt: skip
 
 
-def sides(n: int) -> Any:
-    half = n // 2
-    return {"alert_id": "al0", "identity_uuid": "i", "attacker_uuids": [attacker_id(FIRST)],
-            "sides": [[f"a{k:04}" for k in range(half)], [f"a{k:04}" for k in range(half, n)]]}  # fmt: skip
+def alert_of(n: int) -> Any:
+    return {"alert_id": f"all{n}", "identity_uuid": "i"}
 
 
 def found(feed: Feed) -> View:
@@ -159,7 +167,7 @@ LEVELS: dict[str, Callable[[Feed, int], View]] = {
     "a recording": lambda feed, _: PlaybackLevel(feed, "a0000"),
     "two actors": lambda feed, _: CompareLevel(feed, LINE, OTHER),
     "rules on an actor": lambda feed, _: FiredLevel(feed, A, FIRST),
-    "the sides of an alert": lambda feed, n: SidesLevel(feed, sides(n)),
+    "an alert": lambda feed, n: AlertLevel(feed, alert_of(n), FIRST),
     "a campaign": lambda feed, _: CampaignLevel(feed, KIT),
     "sessions of a campaign": lambda feed, _: CampaignSessionsLevel(feed, KIT),
     "rules on a campaign": lambda feed, _: CampaignRulesLevel(feed, KIT, "kit"),

@@ -8,9 +8,11 @@ import shutil
 import signal
 import socket
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
+from decnet_tui.launch.headless import sd_notify
 from tests.programkit import Daemon, cli, daemon, until
 
 pytestmark = pytest.mark.timeout(120)
@@ -37,6 +39,25 @@ def test_systemd_hears_of_start_life_and_end(tmp_path: Path, monkeypatch: pytest
             assert "WATCHDOG=1" in heard
             assert engine.stop() == 0, engine.said()
             until(lambda: ear.recv(1000) == b"STOPPING=1", 30, "STOPPING=1", pause=0)
+
+
+@pytest.mark.fault(
+    fault="a service manager that does not read what it is told",
+    guard="telling it never waits",
+    control="mutant console-notify-waits",
+    figure="50 messages in no time, 10 of them taken",
+)
+def test_a_service_manager_that_does_not_read_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
+        ear.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        told = Thread(target=lambda: [sd_notify("WATCHDOG=1") for _ in range(50)], daemon=True)
+        told.start()
+        told.join(5)
+        hung = told.is_alive()
+    assert not hung
 
 
 def _rules(engine: Daemon) -> int:

@@ -48,6 +48,18 @@ async def test_counts_and_what_is_behind_them(kind: str, tmp_path: Path) -> None
         assert [r["tags"] for r in await repo.technique_counts(names={identity_id(A)})] == [1]
         assert {r["tags"] for r in await repo.technique_counts(since=1500.0)} == {1}
         assert await repo.technique_counts(names=set()) == []
+        assert not any(row["new"] for row in everything.values()), "without a span nothing is new in it"
+        late = {row["technique_id"]: row["new"] for row in await repo.technique_counts(since=1500.0)}
+        assert late == {"T1053": False, "T1105": True}
+        hers = {
+            row["technique_id"]: row["new"] for row in await repo.technique_counts(1500.0, {"203.0.113.2"})
+        }
+        assert hers == late, "what somebody else had before is not new"
+        assert [row["session_id"] for row in await repo.tags_behind("T1053", since=1000.0, until=2000.0)] == [
+            "s0"
+        ]
+        day = await repo.technique_counts(since=1000.0, until=2000.0)
+        assert [(row["technique_id"], row["tags"], row["new"]) for row in day] == [("T1053", 1, True)]
 
         rows = await repo.tags_behind("T1053.003", "TA0003")
         assert [(row["attacker_ip"], row["command_text"]) for row in rows] == [

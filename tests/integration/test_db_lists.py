@@ -95,7 +95,8 @@ async def test_tags_are_filtered_at_their_borders(repo: BaseRepository) -> None:
     assert await found(since=T + 1) == await found(since=NOW + timedelta(seconds=1)) == everything[:3]
     assert await found(since=T + 3.001) == []
     assert await found(technique="T1059") == ["i", "b", "a", "x", "m", "n"]
-    assert await found(technique="T1059.004") == ["b"]
+    assert await found(technique="T1059.004") == await found(rule="R2") == ["b"]
+    assert await found(rule="R2", technique="T1105") == await found(rule="R") == []
     assert await found(session="s1") == await found(attacker=B) == await found(attacker=IPS[1]) == ["b", "m"]
     assert await found(attacker="::ffff:192.0.2.2") == ["b", "m"]
     rows = {row["uuid"]: row for row in await repo.list_tags()}

@@ -170,6 +170,31 @@ async def test_newest_first_within_limits(repo: BaseRepository) -> None:
     assert await found(repo, "wget", ignored=True) != []
 
 
+async def test_each_hit_has_its_own_time_and_a_span_goes_by_that(repo: BaseRepository) -> None:
+    """A download in the middle of a session was then, not when the session began."""
+    loot = [
+        {"url": "http://x/loot.sh", "ts": 20_700.0},
+        {"url": "http://x/loot.sh", "ts": 20_100.0},
+        {"url": "http://x/loot.py"},
+    ]
+    told = {
+        "session_id": "long",
+        "attacker_ip": NEW,
+        "decky_id": "d",
+        "started_at": 20_000.0,
+        "ended_at": 21_000.0,
+    }
+    taken_now = [Event("attacker.session.ended", {**told, "downloads": loot}, "", "long", 21_000.0)]
+    async with repo.transaction() as bound:
+        await RecorderWorker(load_settings()).handle(taken(taken_now), Transaction(bound))
+    times = {row["value"]: row["ts"].timestamp() for row in await repo.find("loot")}
+    assert times == {"http://x/loot.sh": 20_700.0, "http://x/loot.py": 20_000.0}, (
+        "the newest; its session's where it has none"
+    )
+    assert [row["value"] for row in await repo.find("loot", 20_500.0)] == ["http://x/loot.sh"]
+    assert await repo.find("loot", 20_700.5) == []
+
+
 async def counts(repo: BaseRepository) -> dict[str, int]:
     names = (
         "session",

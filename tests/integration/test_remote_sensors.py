@@ -119,6 +119,12 @@ async def test_two_sensors_and_a_centre(site: Site, tmp_path: Path, kind: str) -
                 await west.close()
 
 
+@pytest.mark.fault(
+    fault="a remote sensor that has fallen, on the bus",
+    guard="its user on the server may publish below its own name only",
+    control="mutant remote-user-says-everything",
+    figure="every other subject and API refused",
+)
 async def test_the_server_refuses_what_is_outside_a_sensors_prefix(site: Site) -> None:
     """Whatever the program there does: the raw client with the sensor's password."""
     with site.up() as url:
@@ -192,6 +198,12 @@ async def test_a_sensor_says_only_what_sensors_may_say(site: Site, tmp_path: Pat
             await raw.close()
 
 
+@pytest.mark.fault(
+    fault="an event of a remote sensor that claims a decky of another",
+    guard="a decky belongs to the first that names it",
+    control="mutant remote-owner-by-beginning",
+    figure="refused, counted and a dead letter",
+)
 async def test_a_decky_of_this_site_is_no_remote_sensors(site: Site, tmp_path: Path) -> None:
     log = tmp_path / "cowrie.json"
     write_log(log, 60, seed=2)  # its sensors are called gen-00, gen-01, gen-02

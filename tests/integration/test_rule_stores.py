@@ -112,6 +112,11 @@ async def test_a_second_file_with_an_id_costs_neither(made):
         assert heard.kinds() == {}
         assert versions(store)["X5"] == 1
         assert versions(store)["X4"] == 1
+        for number in (2, 3):  # whatever else is saved meanwhile
+            (made.rules / "X1.yaml").write_text(rule("X1", number))
+            await heard.until(lambda number=number: versions(store)["X1"] == number)
+            assert (versions(store)["X4"], versions(store)["X5"]) == (1, 1)
+        heard.by_rule.clear()
         (made.rules / "A0.yaml").unlink()
         (made.rules / "X4.yaml").write_text(rule("X4", 2))
         await heard.until(lambda: versions(store)["X4"] == 2)

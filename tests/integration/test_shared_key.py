@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from typer.testing import CliRunner
 
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
 from decnet.engine import Engine
 from decnet.keyed import KEY_BYTES, KEY_FILE, key_id, keyed_hash
-from tests.programkit import cli
+from decnet_tui.cli.main import app
 
 SHARED = b"s" * KEY_BYTES
 PASSWORD = "hunter2-of-two-hosts"
@@ -102,7 +104,7 @@ async def test_a_changed_key_changes_no_row_and_doctor_says_what_it_means(tmp_pa
     (before,) = await rows(db)
     own = key_id((tmp_path / "east" / KEY_FILE).read_bytes())
     assert before["key_id"] == own
-    said = checked(tmp_path / "east", db)
+    said = await checked(tmp_path / "east", db)
     assert (said["result"], said["detail"]) == ("ok", f"key {own}, 1 log-in hashed")
     key = tmp_path / "shared.key"
     key.write_bytes(SHARED)
@@ -111,7 +113,7 @@ async def test_a_changed_key_changes_no_row_and_doctor_says_what_it_means(tmp_pa
     after = {row["key_id"]: row for row in await rows(db)}
     assert after.keys() == {own, key_id(SHARED)}
     assert after[own] == before, "nothing is hashed anew"
-    said = checked(tmp_path / "east", db)
+    said = await checked(tmp_path / "east", db)
     assert said["result"] == "WARN"
     assert said["detail"].startswith(
         f"log-ins by other keys than {own}: {key_id(SHARED)} 1; secrets are compared within one key only"
@@ -120,17 +122,18 @@ async def test_a_changed_key_changes_no_row_and_doctor_says_what_it_means(tmp_pa
     config.write_text(f"credentials: {{key_file: {key}}}\n", "utf-8")
     assert (
         f"other keys than {key_id(SHARED)}: {own} 1"
-        in checked(tmp_path / "east", db, "--config", str(config))["detail"]
+        in (await checked(tmp_path / "east", db, "--config", str(config)))["detail"]
     )
     key.chmod(0o644)
-    assert "chmod 600" in checked(tmp_path / "east", db, "--config", str(config))["detail"]
+    assert "chmod 600" in (await checked(tmp_path / "east", db, "--config", str(config)))["detail"]
     key.unlink()
-    said = checked(tmp_path / "east", db, "--config", str(config))
+    said = await checked(tmp_path / "east", db, "--config", str(config))
     assert (said["result"], "No such file" in said["detail"]) == ("FAIL", True)
 
 
-def checked(data_dir: Path, db: str, *more: str) -> dict[str, str]:
-    done = cli("doctor", "--json", "--data-dir", data_dir, "--db", db, *more)
+async def checked(data_dir: Path, db: str, *more: str) -> dict[str, str]:
+    words = ["doctor", "--json", "--data-dir", str(data_dir), "--db", db, *more]
+    done = await asyncio.to_thread(CliRunner().invoke, app, words)  # it has a loop of its own
     (found,) = [row for row in json.loads(done.stdout) if row["check"] == "secrets"]
     return dict(found)
 

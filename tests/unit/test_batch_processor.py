@@ -519,6 +519,33 @@ async def test_a_malformed_delivery_is_buried_with_its_reason_and_the_others_han
     assert [event.topic for event in await bench.news()].count("system.deadletter.ttp") == 1
 
 
+async def test_malformed_deliveries_are_buried_together(bench: Bench) -> None:
+    await bench.process(*(Delivery(bench.log, n, None) for n in range(1, 6)))
+    assert [entry for entry in bench.log if entry[0] in ("commit", "ack")] == [
+        ("commit",),
+        *(("ack", n) for n in range(1, 6)),
+    ]
+    assert sorted(row["seq"] for row in await bench.repo.dead_letters()) == [1, 2, 3, 4, 5]
+    assert (bench.stats.dead_lettered, bench.stats.malformed_reasons) == (5, {"payload is not an object": 5})
+    assert [event.topic for event in await bench.news()].count("system.deadletter.ttp") == 5
+
+
+async def test_a_letter_that_cannot_be_written_costs_no_other_one(bench: Bench) -> None:
+    bench.repo.commit_errors = [RuntimeError("one of them is no row")]
+    await bench.process(*(Delivery(bench.log, n, None) for n in range(1, 4)))
+    assert bench.log.count(("commit",)) == 3
+    assert sorted(bench.answers()) == [("ack", 1), ("ack", 2), ("ack", 3)]
+    assert sorted(row["seq"] for row in await bench.repo.dead_letters()) == [1, 2, 3]
+    assert bench.stats.dead_lettered == 3
+
+
+async def test_an_outage_while_letters_are_written_leaves_them_all_unacknowledged(bench: Bench) -> None:
+    bench.repo.commit_errors = [DatabaseError("gone")]
+    with pytest.raises(DatabaseError):
+        await bench.process(*(Delivery(bench.log, n, None) for n in range(1, 4)))
+    assert (bench.answers(), await bench.repo.dead_letters(), bench.stats.dead_lettered) == ([], [], 0)
+
+
 async def test_events_of_one_id_are_handled_once_and_all_acknowledged(bench: Bench) -> None:
     again = Delivery(bench.log, 2, Event(TOPIC, {"n": 1}, id="same", ts=1002.0), 1)
     await bench.process(again, bench.delivery(1, id="same"), bench.delivery(3))

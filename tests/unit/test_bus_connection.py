@@ -24,6 +24,7 @@ from decnet.bus.connection import (
     connection_path,
     read_connection,
     remove_connection,
+    shown_url,
     write_connection,
     write_private,
 )
@@ -257,3 +258,15 @@ def test_credentials_of_another_bus_do_not_stay() -> None:
     assert (reached.user, reached.password, reached.url) == (None, None, GOOD.bus_url)
     assert reached.token == SecretStr("secret")
     assert Connection("nats://x:1", "").bus_settings(mine).token is None
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("nats://127.0.0.1:4222", "nats://127.0.0.1:4222"), ("tls://eve:s3cret@h:1, nats://x:y@[::1]:2", "tls://h:1,nats://[::1]:2"),
+        ("s3cret@h", "h"), ("nats://e:a%40b@c@h", "nats://h"), ("h:1", "h:1"), ("", ""),
+    ],
+)  # fmt: skip
+def test_addresses_are_shown_without_log_ins(url: str, shown: str) -> None:
+    assert shown_url(url) == shown
+    assert "s3cret" not in repr(Connection(url, "postgresql://u:s3cret@db/x"))

@@ -20,16 +20,18 @@ from textual import events
 from decnet.bus.base import Event
 from decnet.config import ConsoleSettings, Settings
 from decnet.db.repository import BaseRepository
+from decnet.db.rows.attribution import MADE
 from decnet.errors import BusError, DatabaseError, DecnetError
 from decnet.ids import attacker_id
 from decnet_tui.actions import changes, undo
-from decnet_tui.actions.alerts import AlertNote, AlertState
+from decnet_tui.actions.alerts import AlertRestored, AlertState
 from decnet_tui.actions.backfill import Backfill, store_options
 from decnet_tui.actions.changes import Change, Outcome, changed_since, perform
 from decnet_tui.actions.desk import Desk
 from decnet_tui.actions.fleet import IntervalChange, Rotation
 from decnet_tui.actions.forms import Form, PlainForm
 from decnet_tui.actions.links import LinkWord
+from decnet_tui.actions.notes import NoteWritten
 from decnet_tui.actions.rules import RuleChange
 from decnet_tui.actions.sources import IgnoreAll, IgnoreSource, NoticeSource
 from decnet_tui.actions.workers import LetterRetry, WorkerControl
@@ -326,7 +328,7 @@ async def test_keys_pressed_while_the_store_is_read_come_afterwards_in_order(
 
 CHANGING = {
     "write", "rule.disable", "rule.enable", "rule.clip", "worker.control", "letter.retry", "undo", "source.ignore",
-    "rule.backfill", "alert.ack", "alert.resolve", "alert.note", "decky.mutate", "decky.interval",
+    "rule.backfill", "alert.ack", "alert.resolve", "alert.note", "source.note", "decky.mutate", "decky.interval",
     "identity.link", "identity.unlink", "identity.unsay",
 }  # fmt: skip
 """All that alters rules, fleet, workers, alerts, letters or sources."""
@@ -570,12 +572,17 @@ def link_word(same: bool | None, reason: str | None = "one shell history") -> Li
     return LinkWord(one, other, (attacker_id(one), attacker_id(other)), same, reason)
 
 
+UNTOUCHED: Any = {**dict.fromkeys(MADE), "state": "open"}
+
+
 def every_change(letter: Any, alert_id: str) -> list[Change]:
     """One of each kind that the console has, ready to be sent."""
     return [
         RuleChange("R0001", "disabled", None, None, "noisy"),
         AlertState(alert_id, "203.0.113.7", "acknowledged"),
-        AlertNote(alert_id, "203.0.113.7", "seen"),
+        NoteWritten("alert", alert_id, "203.0.113.7", "seen"),
+        AlertState(alert_id, "203.0.113.7", "resolved", "a script", "wrong"),
+        AlertRestored(alert_id, "203.0.113.7", UNTOUCHED),
         IgnoreSource("192.0.2.0/24"),
         NoticeSource("198.51.100.9"),
         IgnoreAll("i-1", ("192.0.2.1", "192.0.2.2"), True, None, "ours"),
@@ -683,10 +690,27 @@ async def test_a_change_whose_row_is_something_else_by_now_is_not_held(tmp_path:
         for change in (acknowledged, ignored, noticed, rule):
             await change.send(session)
             assert await change.held(session) == "", change.kind
-        for change in (AlertState("none", "L", "resolved"), IgnoreSource("192.0.2.999")):
+        for change in (
+            AlertState("none", "L", "resolved"),
+            AlertRestored("none", "L", UNTOUCHED),
+            NoteWritten("alert", alert, "L", " "),
+            IgnoreSource("192.0.2.999"),
+        ):
             with pytest.raises(DecnetError):
                 await change.send(session)
-        await AlertState(alert, "L", "resolved").send(session)
+        note = NoteWritten("alert", alert, "L", "seen")
+        assert await note.held(session) == "the store does not read it back"
+        await note.send(session)
+        assert await note.held(session) == ""
+        restored = AlertRestored(alert, "L", UNTOUCHED)
+        assert await restored.held(session) == "the store reads back acknowledged"
+        assert (
+            await AlertRestored("none", "L", UNTOUCHED).held(session) == "the store reads back no such alert"
+        )
+        await AlertState(alert, "L", "resolved", None, "wrong").send(session)
+        assert (
+            await AlertState(alert, "L", "resolved").held(session) == "the store reads back resolved: wrong"
+        )
         with pytest.raises(DecnetError, match="resolved already"):
             await acknowledged.send(session)
 
@@ -1023,7 +1047,7 @@ def entry(**over: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "kind",
-    ["worker.control", "deadletter.retry", "alert.state", "alert.note", "decky.mutate", "rule.backfill", "fleet.apply"],
+    ["worker.control", "deadletter.retry", "note", "decky.mutate", "rule.backfill", "fleet.apply"],
 )  # fmt: skip
 def test_what_has_no_way_back_says_so(kind: str) -> None:
     assert undo.undoable(entry(kind=kind)) == "nothing takes it back"

@@ -21,7 +21,7 @@ from decnet_tui.commands import alerts, changing, fleet, hunting, leaving
 from decnet_tui.launch.demo import demo_settings
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.scope import scope_of
-from decnet_tui.screens.evidence import CommandsLevel
+from decnet_tui.screens.session import CommandsLevel
 from decnet_tui.screens.traffic import TrafficView, sparkline
 from decnet_tui.widgets.strips import PLAIN, fit, spread, strip_of
 from tests.consolekit import FakeSession
@@ -44,7 +44,8 @@ class Console:
         )
         self.shown = SimpleNamespace(
             current=None, chosen=None, letters=[], rule=lambda rule_id: None, fired_recently=lambda rule_id: 3,
-            find=lambda name: None, record=dict, actor=lambda: None, **views,
+            find=lambda name: None, named=lambda text: None, decoy=lambda name: None, decoy_here=None, record=dict,
+            actor=lambda: None, **views,
         )  # fmt: skip
         self.view: Any = self.shown
 
@@ -74,22 +75,34 @@ def app(found: Console) -> Any:
     return found
 
 
-ALERT = {"alert_id": "a1", "identity_uuid": "7c1e9a02", "attacker_uuids": [], "sides": [["s1", "s2"], ["s3"]]}
+ALERT = {"alert_id": "a1", "identity_uuid": "7c1e9a02", "attacker_uuids": [], "sides": [["s1", "s2"], ["s3"]], "standing": True,
+         "verdict": None}  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("verb", "state", "opens"),
     [("acknowledge", "open", True), ("acknowledge", "acknowledged", False), ("acknowledge", "resolved", False), ("resolve", "open", True),
-     ("resolve", "acknowledged", True), ("resolve", "resolved", False), ("note", "resolved", True)],
+     ("resolve", "acknowledged", True), ("resolve", "resolved", True), ("note", "resolved", True)],
 )  # fmt: skip
 def test_an_alert_is_only_asked_about_what_it_is_not_already(verb: str, state: str, opens: bool) -> None:
     console = Console()
+    console.view = console.shown
     console.shown.chosen = {**ALERT, "state": state}
     alerts.handle(verb, app(console), "")
     assert bool(console.proposed) is opens
     assert bool(console.said) is not opens
     if verb == "resolve" and opens:
-        assert "its 3 sessions" in console.proposed[0].effect()[0]
+        again = "it is resolved now" if state == "resolved" else "its 3 sessions"
+        assert again in console.proposed[0].effect()[0]
+
+
+def test_an_alert_whose_evidence_is_gone_stays_resolved() -> None:
+    console = Console()
+    console.view = console.shown
+    console.shown.chosen = {**ALERT, "state": "resolved", "standing": False}
+    alerts.handle("resolve", app(console), "")
+    assert not console.proposed
+    assert "stands no more" in console.said[0][0]
 
 
 def test_a_command_without_a_name_never_acts_on_a_row_that_is_hidden() -> None:
@@ -111,13 +124,13 @@ def test_a_command_without_a_name_never_acts_on_a_row_that_is_hidden() -> None:
         (partial(changing.rule, "D"), "current", rule_row, {"rule_id": "R1"}),
         (hunting.backfill, "current", rule_row, {"rule_id": "R1"}),
         (partial(alerts.handle, "resolve"), "chosen", alert, alert),
-        (fleet.mutate, "current", decoy, {"decky_id": "web-01"}),
-        (fleet.interval, "current", decoy, {"decky_id": "web-01"}),
+        (fleet.mutate, "decoy_here", decoy, {"decky_id": "web-01"}),
+        (fleet.interval, "decoy_here", decoy, {"decky_id": "web-01"}),
         (changing.retry_letter, "current", letter, {}),
     ]
     for command, attribute, row, named in cases:
         setattr(console.shown, attribute, row)
-        console.shown.find = lambda name, row=row: row
+        console.shown.find = console.shown.decoy = lambda name, row=row: row
         for record, proposes in (({}, False), (named, bool(named))):
             console.view = SimpleNamespace(record=lambda record=record: dict(record), actor=lambda: None)
             command(app(console), "")
@@ -151,7 +164,7 @@ def test_a_rotation_is_refused_at_once_when_the_mutator_cannot_answer(
     state: str | None, age: float, opens: bool
 ) -> None:
     console = Console()
-    console.shown.current = {"name": "web-01", "observed": ["ssh"]}
+    console.shown.decoy_here = {"name": "web-01", "observed": ["ssh"]}
     if state == "degraded":
         console.feed.add(Event("system.mutator.health", {"degraded": "x"}, ts=NOW - age), now=NOW)
     elif state:

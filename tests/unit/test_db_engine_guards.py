@@ -429,3 +429,41 @@ async def test_rows_are_written_a_hundred_at_once_in_the_order_of_their_keys(rep
     assert WRITTEN_AT_ONCE == 100
     table = table_of(Lease)
     assert [row["name"] for row in _sorted(table, [{"name": n} for n in ("b", "c", "a")])] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "CannotConnectNowError",
+        "AdminShutdownError",
+        "InvalidCatalogNameError",
+        "TooManyConnectionsError",
+        "InvalidPasswordError",
+    ],
+)
+def test_a_server_that_refuses_a_connection_is_away(kind: str) -> None:
+    """SQLAlchemy hands on what its driver raises while it connects: a server that starts is no fault of an event."""
+    import asyncpg
+
+    with pytest.raises(DatabaseError), translated():
+        raise getattr(asyncpg, kind)("the database system is starting up")
+    with pytest.raises(asyncpg.UniqueViolationError), translated():
+        raise asyncpg.UniqueViolationError("twice")
+
+
+async def test_a_database_that_was_dropped_is_away(tmp_path: Path) -> None:
+    from tests.dbkit import _admin, migrated_url
+
+    async with migrated_url("postgresql", tmp_path) as url:
+        repo = await BaseRepository.open(url)
+        name = url.rpartition("/")[2].partition("?")[0]
+        try:
+            await _admin(f"DROP DATABASE {name} WITH (FORCE)")
+            for _ in range(2):
+                with pytest.raises(DatabaseError, match="cannot be reached"):
+                    await repo.heartbeats_write({"ttp": {}})
+            with pytest.raises(DatabaseError, match="cannot be reached"):
+                await repo.blocked_by()
+        finally:
+            await repo.close()
+            await _admin(f"CREATE DATABASE {name}")

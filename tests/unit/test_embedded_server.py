@@ -208,6 +208,16 @@ async def test_a_start_that_fails_leaves_neither_a_process_nor_a_lock(world: Wor
         await world.server.start()
     assert world.processes[-1].asked == ["terminate"]
     assert world.server._lock is None
+
+    def breaks(process: Process) -> None:
+        world.server.words_path.write_bytes(b"fatal error: no memory \xff\n\nruntime stack:\n" + b"x" * 2000)
+        process.end(2)
+
+    world.ready, world.made = False, breaks
+    with pytest.raises(EngineError, match=r"ended at start: fatal error: no memory \ufffd$"):
+        await world.server.start()
+    assert oct(world.server.words_path.stat().st_mode)[-3:] == "600"
+    world.made = lambda process: None
     world.ready = True
     await world.server.start()
     await world.server.stop()

@@ -26,7 +26,11 @@ COMMANDS = dict(every())
 def test_help_says_what_it_does_and_what_every_option_means(name: str) -> None:
     command = COMMANDS[name]
     assert len((command.help or "").split()) >= 4, "a line that says what it does"
-    told = {"/".join(p.opts): (p.help or "") for p in command.params if p.param_type_name == "option"}
+    told = {
+        "/".join(p.opts): (p.help or "")
+        for p in command.params
+        if p.param_type_name == "option" and not p.hidden
+    }
     assert [option for option, text in told.items() if not text and option != "--help"] == []
 
 

@@ -22,7 +22,7 @@ def test_every_control_is_there() -> None:
 
 
 def test_every_test_of_a_fault_is_marked_or_is_the_control_of_one_that_is() -> None:
-    known = {row.test for row in ROWS} | {row.control for row in ROWS}
+    known = {row.test for row in ROWS} | {control for row in ROWS for control in row.controls}
     found = [
         f"{path.relative_to(ROOT).as_posix()}::{name}"
         for path in sorted(Path(table.__file__).parent.glob("test_*.py"))
@@ -43,6 +43,9 @@ def test_a_control_that_is_not_there_is_named() -> None:
         said = {**dict.fromkeys(KEYS, "x"), "control": control}
         return table._row((), said, "tests/unit/test_fault_table.py::test_every_control_is_there", soak=True)
 
+    both = row("test_a_mark_says_all_of_it, mutant no-such")
+    assert len(both.controls) == 2
+    assert missing([both]) == [f"{both.test}: no control mutant no-such"]
     good = [row("itself"), row("test_a_mark_says_all_of_it"), row("mutant runtime-ack-before-commit")]
     bad = [row("test_nothing"), row("mutant no-such"), row("tests/none.py::test_nothing")]
     assert missing(good) == []

@@ -119,6 +119,9 @@ def test_bytes_that_are_written_out_are_read_back() -> None:
 def test_a_record_without_a_head_or_with_other_columns_is_refused() -> None:
     assert feed(ZeekRecords(), "1\tC1\tx") == [Refusal("no_head")]
     assert feed(ZeekRecords(), "#fields\tts\n1") == [Refusal("no_head")], "a head begins with its separator"
+    assert feed(ZeekRecords(), "#separator \\x09\n1\tC1\tx") == [Refusal("no_head")], (
+        "without names it is none"
+    )
     assert feed(ZeekRecords(), HEAD + "1\tC1\n1\tC1\tx\ty") == [Refusal("wrong_columns")] * 2
 
 

@@ -16,12 +16,12 @@ from textual import events
 
 import decnet_tui
 from decnet.config import Settings
-from decnet_tui.actions.alerts import AlertForm, AlertNote, AlertState
+from decnet_tui.actions.alerts import AlertState, ResolveForm, acknowledging, reopening
 from decnet_tui.actions.backfill import BackfillForm
-from decnet_tui.actions.changes import Change
 from decnet_tui.actions.fleet import IntervalForm, RotationForm
 from decnet_tui.actions.forms import MAX_SECONDS, MAX_TEXT, Field, Form, PlainForm, parse_duration
 from decnet_tui.actions.links import LinkForm
+from decnet_tui.actions.notes import NoteForm
 from decnet_tui.actions.rule_form import RuleForm, emitted, stepped
 from decnet_tui.actions.rules import RuleChange
 from decnet_tui.actions.sources import IgnoreForm
@@ -52,15 +52,22 @@ def rule_row(**over: Any) -> RuleRow:
     return {**base, **over}  # type: ignore[typeddict-item, return-value]
 
 
+def resolving(found: str) -> ResolveForm:
+    form = ResolveForm("a1", "203.0.113.7", 2)
+    form.set("found", found)
+    return form
+
+
 DECKY = {"name": "web-01", "live": 2, "observed": ["ssh"], "mutate_interval": "12h"}
 FORMS: dict[str, tuple[Callable[[], Form], set[str]]] = {
     "disable": (lambda: RuleForm(rule_row(), "D"), {"reason"}),
     "enable": (lambda: RuleForm(rule_row(), "E"), {"reason"}),
     "clip": (lambda: RuleForm(rule_row(), "C"), {"reason"}),
     "worker": (lambda: WorkerForm("ttp", "ok", 3), set()),
-    "acknowledge": (lambda: AlertForm("a1", "203.0.113.7", "acknowledge", 2), {"note"}),
-    "resolve": (lambda: AlertForm("a1", "203.0.113.7", "resolve", 2), {"note"}),
-    "note": (lambda: AlertForm("a1", "203.0.113.7", "note", 2), {"note"}),
+    "acknowledge": (lambda: acknowledging("a1", "203.0.113.7"), set()),
+    "reopen": (lambda: reopening("a1", "203.0.113.7", "resolved"), set()),
+    "resolve": (lambda: resolving("two people"), {"note"}),
+    "note": (lambda: NoteForm("alert", "a1", "203.0.113.7"), {"note"}),
     "ignore": (lambda: IgnoreForm("203.0.113.7"), {"source", "reason"}),
     "ignore all": (lambda: IgnoreForm("203.0.113.7", "i-1", ["203.0.113.8"]), {"source", "reason"}),
     "link": (lambda: LinkForm("192.0.2.1", "192.0.2.2", ("a", "b"), True), {"reason"}),
@@ -398,20 +405,39 @@ def test_a_worker_that_is_stopped_can_only_be_started() -> None:
 
 
 def test_what_alerts_become() -> None:
-    def change(verb: str, note: str) -> Change:
-        form = AlertForm("a1", "L", verb, 2)
-        form.set("note", note)
-        return form.change(NOW)
+    found = acknowledging("a1", "L").change(NOW)
+    assert isinstance(found, AlertState)
+    assert (found.state, found.verdict, found.reason) == ("acknowledged", None, None)
+    found = reopening("a1", "L", "resolved: wrong").change(NOW)
+    assert isinstance(found, AlertState)
+    assert (found.state, found.verdict) == ("open", None)
 
-    for verb, state in (("acknowledge", "acknowledged"), ("resolve", "resolved")):
-        found = change(verb, " ")
-        assert isinstance(found, AlertState)
-        assert (found.state, found.reason) == (state, None)
-    found = change("note", " seen ")
-    assert isinstance(found, AlertNote)
-    assert found.reason == "seen"
+
+@pytest.mark.parametrize(
+    ("said", "verdict"),
+    [("two people", "two_people"), ("TWO-PEOPLE", "two_people"), ("t", "two_people"), ("one, two tools", "one_two_tools"),
+     ("one_two_tools", "one_two_tools"), ("o", "one_two_tools"), ("wrong", "wrong"), ("w", "wrong")],
+)  # fmt: skip
+def test_a_verdict_may_be_begun_or_be_the_stored_word(said: str, verdict: str) -> None:
+    form = resolving(said)
+    form.set("note", " seen ")
+    found = form.change(NOW)
+    assert isinstance(found, AlertState)
+    assert (found.state, found.verdict, found.reason) == ("resolved", verdict, "seen")
+
+
+@pytest.mark.parametrize("said", ["", " ", "perhaps", "two tools"])
+def test_nothing_is_resolved_without_a_verdict(said: str) -> None:
+    with pytest.raises(ValueError, match="what was found"):
+        resolving(said).change(NOW)
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_a_note_has_words(text: str) -> None:
+    form = NoteForm("source", "a1", "L")
+    form.set("note", text)
     with pytest.raises(ValueError, match="has words"):
-        change("note", "  ")
+        form.change(NOW)
 
 
 def test_a_source_is_named_and_ends_when_it_was_said() -> None:

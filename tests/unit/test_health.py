@@ -7,12 +7,22 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from decnet.bus.memory import MemoryBus
 from decnet.bus.publish import publish_failures, publish_safely
-from decnet.runtime.health import WorkerStats, health_payload, status_of
+from decnet.config import load_settings
+from decnet.runtime.health import (
+    MAX_REASONS,
+    OTHERS,
+    REASON_CHARS,
+    WorkerStats,
+    health_payload,
+    status_of,
+)
+from decnet.runtime.parts import PartsHealth
 
 NOW = 1_000_000.0
 
@@ -52,7 +62,8 @@ def test_the_payload_has_every_figure_by_its_name(monkeypatch: pytest.MonkeyPatc
     publish_failures.clear()
     publish_failures.update(BusUnavailable=2, BusFull=1)
     stats = WorkerStats(processed=1, failed=2, dead_lettered=3, lag=4, last_event_ts=5.0, restarts=6)
-    stats.malformed = 8
+    for number in range(8):
+        stats.add_malformed(f"not JSON: line {number} column 7" if number else "payload is not an object")
     stats.add_faults("attacker.session.ended", 2)
     assert [stats.add_unknown(f"canary.{token}.triggered", n) for token, n in (("a", 1), ("b", 2))] == [
         True,
@@ -60,13 +71,25 @@ def test_the_payload_has_every_figure_by_its_name(monkeypatch: pytest.MonkeyPatc
     ]
     assert health_payload("ttp", "ok", stats, {"rules_loaded": 7}) == {
         "worker": "ttp", "ts": NOW, "pid": os.getpid(), "host": socket.gethostname(), "state": "ok", "processed": 1,
-        "failed": 2, "dead_lettered": 3, "malformed": 8, "element_faults": {"attacker.session.ended": 2},
+        "failed": 2, "dead_lettered": 3, "malformed": 8,
+        "malformed_reasons": {"not JSON: line # column #": 7, "payload is not an object": 1}, "element_faults": {"attacker.session.ended": 2},
         "unknown_keys": {"canary.*.triggered": 3}, "lag": 4, "last_event_ts": 5.0, "restarts": 6, "publish_failures": 3,
         "note": "", "rules_loaded": 7,
     }  # fmt: skip
     publish_failures.clear()
     assert beat()["publish_failures"] == 0
     assert beat()["last_event_ts"] is None, "no event yet is no event of 1970"
+
+
+def test_reasons_of_malformed_events_are_counted_by_kind_and_bounded() -> None:
+    stats = WorkerStats()
+    for char in range(MAX_REASONS + 8):
+        stats.add_malformed("no such " + chr(ord("A") + char) * 100)
+    stats.add_malformed("no such " + "A" * 100)
+    assert len(stats.malformed_reasons) == MAX_REASONS + 1
+    assert stats.malformed_reasons["no such " + "A" * (REASON_CHARS - 8)] == 2
+    assert stats.malformed_reasons[OTHERS] == 8
+    assert stats.malformed == stats.malformed_reasons.total() == MAX_REASONS + 9
 
 
 @pytest.mark.parametrize(
@@ -111,3 +134,12 @@ def test_a_dead_process_of_this_host_is_stale_at_once_and_one_of_another_host_wh
     assert status_of(beat("stopped", pid=ended.pid), NOW, 10.0) == "stopped"
     assert socket.gethostname() != "elsewhere"
     assert status_of(beat(pid=ended.pid, host="elsewhere"), NOW, 10.0) == "ok"
+
+
+def test_the_log_in_of_a_bus_stands_in_no_heartbeat() -> None:
+    """It goes into the database, onto the bus and onto screens."""
+    bus = MemoryBus()
+    relay = SimpleNamespace(backlog=0, refused=0)
+    settings = load_settings(bus={"url": "nats://engine:s3cret@127.0.0.1:9"})
+    parts = PartsHealth(bus, SimpleNamespace(relay=relay), settings, dict)  # type: ignore[arg-type]
+    assert parts._bus(stopped=False)["url"] == "nats://127.0.0.1:9"

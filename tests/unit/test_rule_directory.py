@@ -352,3 +352,38 @@ async def test_the_error_of_a_file_is_told_once(tmp_path: Path) -> None:
         await store.rescan()
         await store.rescan()
     assert len([log for log in logs if log["log_level"] == "warning"]) == 1
+
+
+@pytest.mark.fault(
+    fault="a system without inotify watches or instances left",
+    guard="files are looked at every few seconds instead, and that is said once",
+    control="mutant ttp-unwatched-directory-is-deaf",
+    figure="a change is seen within one rescan (5 s)",
+)
+@pytest.mark.parametrize(
+    "error", [OSError("OS file watch limit reached"), RuntimeError("Too many open files (os error 24)")]
+)
+async def test_files_that_cannot_be_watched_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    from structlog.testing import capture_logs
+
+    async def awatch(*_: Any, **__: Any) -> AsyncIterator[set[Any]]:
+        raise error
+        yield set()
+
+    paused: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        paused.append(seconds)
+
+    monkeypatch.setattr(directory_module, "awatch", awatch)
+    monkeypatch.setattr("decnet.ttp.store.impl.directory.asyncio.sleep", sleep)
+    with capture_logs() as logs:
+        hints = RuleDirectory(tmp_path).hints(0.25, 5.0)
+        for _ in range(3):
+            await anext(hints)
+        await hints.aclose()
+    assert paused == [0.2, 5.0, 5.0]
+    assert [log["reason"] for log in logs] == [str(error)]
+    assert "every 5 s" in logs[0]["event"]

@@ -11,6 +11,7 @@ import pytest
 from decnet.errors import MalformedEvent, SourcePosition
 from decnet.events.record import Fault
 from decnet.events.topics import record_of
+from decnet.ttp.compiling import MAX_ERRORS
 from decnet.ttp.loader import FILE_NAME, MAX_FILE_BYTES, load_bytes, load_dir, load_file, rule_files
 from decnet.ttp.rules import CompiledRule
 from decnet.ttp.schema import MAX_WITHIN_S, WindowSchema
@@ -484,3 +485,14 @@ def test_an_event_about_two_identities_names_both() -> None:
     assert payload_errors("identity.merged", {"winner_uuid": "a"}) == [
         "payload: object missing required field `loser_uuid`"
     ]
+
+
+@pytest.mark.parametrize("unknown", [MAX_ERRORS, MAX_ERRORS + 1, 20_000])
+def test_errors_of_one_file_are_bounded_and_the_rest_is_counted(unknown: int) -> None:
+    rule, found = load_bytes((text() + "".join(f"k{n}: 1\n" for n in range(unknown))).encode(), "R.yaml")
+    assert rule is None
+    assert len(found) == MAX_ERRORS
+    assert found[0].message == "unknown key 'k0'"
+    last = f"unknown key 'k{MAX_ERRORS - 1}'"
+    more = unknown - MAX_ERRORS + 1
+    assert found[-1].message == (last if more == 1 else f"{more} more errors, the first one: {last}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -778,3 +780,16 @@ def test_a_changed_rule_has_only_its_own_piece_compiled(monkeypatch: pytest.Monk
     made_of.clear()
     RuleIndex(rules, most=20)
     assert made_of == [], "what an index in use has is taken over"
+
+
+def test_a_set_of_rules_that_another_took_the_place_of_is_freed_at_once() -> None:
+    """It has all lines that it was asked about: freed by the collector, some of them would be kept beside each other."""
+    engine = engine_of(made("{pattern: wget}"), made("{pattern: curl}", rule_id="R2"))
+    assert [tag.rule_id for tag in engine.evaluate(command("wget x"))] == ["R1"]
+    gone = weakref.ref(engine.snapshot().rules)
+    gc.disable()
+    try:
+        engine.replace([made("{pattern: curl}")], {})
+        assert gone() is None
+    finally:
+        gc.enable()

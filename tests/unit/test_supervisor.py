@@ -15,6 +15,7 @@ from decnet.bus.memory import Broker, MemoryBus
 from decnet.config import BusSettings, RuntimeSettings, Settings
 from decnet.errors import BusAuthError, BusUnavailable
 from decnet.runtime.received import Received
+from decnet.runtime.runner import URGENT_LOOK_S
 from decnet.runtime.supervisor import DEADLINE_S, OTHERS_S, Supervisor, run_until
 from decnet.runtime.worker import Transaction, Worker
 from tests.clockkit import in_skipped_time, now, unwritten
@@ -169,6 +170,33 @@ async def test_the_workers_end_side_by_side_and_the_services_after_the_last_beat
         told = [await anext(aiter(beats)) for _ in repo.beats]
         assert [event.payload for event in told] == repo.beats
     assert alone()
+
+
+class Watched(Slow):
+    """A worker that finds something wrong between two heartbeats."""
+
+    found: object = None
+
+    def urgent(self) -> object:
+        return self.found
+
+
+@in_skipped_time
+async def test_what_is_urgent_is_told_within_two_seconds_and_without_it_nobody_looks() -> None:
+    for nothing, told in ((("ok",), 1), (None, 0)):
+        worker = Watched()
+        worker.found = nothing
+        supervisor, bus, repo = make(worker)
+        await start(supervisor, bus)
+        await asyncio.sleep(41 - now() % 10)
+        before = len(repo.beats)
+        worker.found = ("missing",)
+        await asyncio.sleep(URGENT_LOOK_S)
+        assert len(repo.beats) - before == told
+        await asyncio.sleep(URGENT_LOOK_S)
+        assert len(repo.beats) - before == told, "it is told once"
+        await supervisor.stop()
+    assert URGENT_LOOK_S < 5.0
 
 
 @in_skipped_time

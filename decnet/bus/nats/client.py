@@ -18,6 +18,7 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from decnet.bus.connection import shown_url
 from decnet.bus.remote import inbox_prefix
 from decnet.config import BusSettings
 from decnet.errors import BusAuthError, BusError, BusFull, BusUnavailable
@@ -171,12 +172,12 @@ async def _outcome(
     if is_untrusted(cause):
         why = getattr(cause, "verify_message", "") or cause
         raise BusAuthError(
-            f"the certificate of the bus at {_shown(url)} is not trusted ({why}): name its authority with bus.tls_ca"
+            f"the certificate of the bus at {shown_url(url)} is not trusted ({why}): name its authority with bus.tls_ca"
         ) from cause
     if refused or is_auth_error(cause):
-        raise BusAuthError(f"the bus at {_shown(url)} refused the credentials") from cause
+        raise BusAuthError(f"the bus at {shown_url(url)} refused the credentials") from cause
     reason = f"{type(cause).__name__}: {cause}" if cause else "no answer"
-    raise BusUnavailable(f"the bus at {_shown(url)} cannot be reached: {reason}") from cause
+    raise BusUnavailable(f"the bus at {shown_url(url)} cannot be reached: {reason}") from cause
 
 
 async def abandon(client: Client, seconds: float = 3.0) -> None:
@@ -186,11 +187,6 @@ async def abandon(client: Client, seconds: float = 3.0) -> None:
             await client.close()
     except (TimeoutError, OSError, nats.errors.Error, AttributeError) as error:
         log.debug("client did not close cleanly", reason=str(error))
-
-
-def _shown(url: str) -> str:
-    """The URL without credentials."""
-    return ",".join(part.rpartition("@")[2] for part in url.split(","))
 
 
 def _options(url: str, name: str, token: str | None, settings: BusSettings) -> dict[str, Any]:

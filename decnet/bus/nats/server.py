@@ -95,6 +95,8 @@ class EmbeddedServer:
         self.config_path = self.dir / "nats-server.conf"
         self.pid_path = self.dir / "nats-server.pid"
         self.log_path = self.dir / "nats-server.log"
+        self.words_path = self.dir / "nats-server.err"
+        """What a server says past its log: that it has no memory, or why it broke."""
         self._lock: IO[str] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -218,18 +220,20 @@ class EmbeddedServer:
     async def _launch(self) -> None:
         """Starts the process and waits until it takes clients. Raises EngineError."""
         self._log_seen = self._log_size()
+        write_private(self.words_path, "")
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                server_binary(),
-                "-c",
-                str(self.config_path),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
-                umask=0o077,
-                start_new_session=True,  # a Ctrl+C for the engine is not one for its server
-                preexec_fn=_die_with_parent(),
-            )
+            with self.words_path.open("ab") as words:
+                self._process = await asyncio.create_subprocess_exec(
+                    server_binary(),
+                    "-c",
+                    str(self.config_path),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=words,
+                    umask=0o077,
+                    start_new_session=True,  # a Ctrl+C for the engine is not one for its server
+                    preexec_fn=_die_with_parent(),
+                )
         except OSError as error:
             raise EngineError(f"nats-server cannot be started: {error}") from error
         write_private(self.pid_path, str(self._process.pid))
@@ -330,9 +334,17 @@ class EmbeddedServer:
         return self.log_path.stat().st_size if self.log_path.exists() else 0
 
     def _log_tail(self) -> str:
-        """The last line of the server's log, for an error message."""
-        lines = self._fresh_log().decode("utf-8", "replace").strip().splitlines()
-        return " | ".join(line[:200] for line in lines[-2:]) or "nothing in its log"
+        """The last lines of the server's log, else the first that it said past it, for an error message."""
+        lines = self._fresh_log().decode("utf-8", "replace").strip().splitlines()[-2:] or self._last_words()
+        return " | ".join(line[:200] for line in lines) or "nothing in its log"
+
+    def _last_words(self) -> list[str]:
+        """The line with which a program without memory or threads ends; what follows is for its authors."""
+        try:
+            with self.words_path.open("rb") as file:
+                return file.read(1000).decode("utf-8", "replace").strip().splitlines()[:1]
+        except OSError:
+            return []
 
     async def _end_process(self) -> None:
         process = self._process

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decnet.db.repository.attribution.alertpage import AlertPageMixin
 from decnet.db.repository.attribution.alerts import AlertsMixin
 from decnet.db.repository.attribution.linking import LinkingMixin
 from decnet.db.repository.attribution.states import StatesMixin
@@ -12,6 +13,7 @@ from decnet.db.repository.fleet import FleetMixin
 from decnet.db.repository.ignored import IgnoredMixin
 from decnet.db.repository.intel import IntelMixin
 from decnet.db.repository.journal import JournalMixin
+from decnet.db.repository.lists.actorpage import ActorPageMixin
 from decnet.db.repository.lists.campaigns import CampaignsMixin
 from decnet.db.repository.lists.coverage import CoverageMixin
 from decnet.db.repository.lists.find import FindMixin
@@ -23,6 +25,8 @@ from decnet.db.repository.lists.session import SessionMixin
 from decnet.db.repository.lists.since import SinceMixin
 from decnet.db.repository.lists.stats import StatsMixin
 from decnet.db.repository.lists.told import ToldMixin
+from decnet.db.repository.lists.uses import UsesMixin
+from decnet.db.repository.notes import NotesMixin
 from decnet.db.repository.owndecoys import OwnDecoysMixin
 from decnet.db.repository.recorder.attackers import AttackersMixin
 from decnet.db.repository.recorder.facts import FactsMixin
@@ -49,6 +53,7 @@ class BaseRepository(
     SessionMixin,
     FleetMixin,
     FindMixin,
+    ActorPageMixin,
     CoverageMixin,
     RetentionMixin,
     DueMixin,
@@ -62,6 +67,7 @@ class BaseRepository(
     OwnersMixin,
     StatesMixin,
     AlertsMixin,
+    AlertPageMixin,
     AttackersMixin,
     ReplayMixin,
     LinkingMixin,
@@ -83,6 +89,8 @@ class BaseRepository(
     StoriesMixin,
     BehaveMixin,
     CanaryMixin,
+    NotesMixin,
+    UsesMixin,
     BaitsMixin,
     OwnDecoysMixin,
 ):

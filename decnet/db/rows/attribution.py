@@ -7,9 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from decnet.db.rows import JsonObject
+
+OPEN, ACKNOWLEDGED, RESOLVED = "open", "acknowledged", "resolved"
+STATES = (OPEN, ACKNOWLEDGED, RESOLVED)
+"""What an alert may be."""
+VERDICTS = ("two_people", "one_two_tools", "wrong")
+"""What an operator may find when an alert is resolved."""
 
 
 class ObservedValue(TypedDict):
@@ -73,6 +79,10 @@ class Support(TypedDict):
     primitives: list[str]
     agreement: float
     log10_gain: float
+    measured: NotRequired[int]
+    """Sessions in which it was measured; not told by earlier versions, as are those below."""
+    breaks: NotRequired[list[str]]
+    """Sessions among them that stand on the other side."""
 
 
 class IdentityWhy(TypedDict):
@@ -167,3 +177,19 @@ class Alert(TypedDict):
     acknowledged_at: datetime | None
     resolved_by: str | None
     resolved_at: datetime | None
+    verdict: str | None
+
+
+class AlertMade(TypedDict):
+    """What operators made of an alert: all that ``undo`` has to bring back."""
+
+    state: str
+    acknowledged_by: str | None
+    acknowledged_at: datetime | None
+    resolved_by: str | None
+    resolved_at: datetime | None
+    verdict: str | None
+
+
+MADE: tuple[str, ...] = tuple(AlertMade.__annotations__)
+"""The columns of an alert that operators write."""

@@ -174,6 +174,8 @@ class TechniqueCount(TypedDict):
     tags: int
     actors: int
     last: datetime | None
+    new: bool
+    """Whether nobody had it before the span that is asked for; false without one."""
 
 
 class TagBehind(TypedDict):
@@ -195,6 +197,13 @@ class TagBehind(TypedDict):
     identity_uuid: str | None
     seen: datetime | None
     command_text: str | None
+
+
+class RuleUse(TypedDict):
+    """How often a rule gave a tag lately, and when last; ``last_seen`` is when the attacker did it."""
+
+    recent: int
+    last_seen: datetime | None
 
 
 class ListedSample(TypedDict):

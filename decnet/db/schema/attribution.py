@@ -114,3 +114,5 @@ class AttributionAlert(Stored, table=True):
     acknowledged_at: datetime | None = moment(None)
     resolved_by: str | None = text(None)
     resolved_at: datetime | None = moment(None)
+    verdict: str | None = text(None)
+    """What an operator found: one of :data:`decnet.db.repository.attribution.alerts.VERDICTS`, with ``resolved`` only."""

@@ -111,7 +111,6 @@ class Desk:
 
     async def _write(self, batch: Sequence[Hit]) -> None:
         became = Counter[str]()
-        first: list[TokenRow] = []
         async with transaction(self._repo) as tx:
             tokens = await tx.repo.canary_by_slugs(hit.slug for hit in batch)
             standing = await self._standing(tx, batch, tokens)
@@ -122,15 +121,12 @@ class Desk:
                 elif token["revoked_at"] is not None:
                     became["canary_revoked"] += several.count
                 else:
-                    fresh = token["first_trip_at"] is None
                     what = await trip(tx, standing, token, several, self._own.max_window_triggers)
                     became[_FIGURES[what]] += several.count if what == "again" else 1
-                    first += [token] if fresh else []
             await standing.write()
         self.counts.update(became)
-        for token in first:
-            log.warning("canary token set off for the first time", token=token["token_id"], kind=token["kind"],
-                        decky=token["decky_id"], path=token["path"])  # fmt: skip
+        for token_id, about in standing.first_trips.items():
+            log.warning("canary token set off for the first time", token=token_id, **about)
 
     @staticmethod
     async def _standing(tx: Transaction, batch: Sequence[Hit], tokens: Mapping[str, TokenRow]) -> Standing:

@@ -67,7 +67,7 @@ async def follow(repo: BaseRepository, bus: BaseBus, counts: Counter[str], clock
 
 async def first_trip(repo: BaseRepository, token: TokenRow, at: datetime) -> Mapping[str, Any]:
     """What is told with the first trip of a token: what it is, where it lies, and who read it there last before."""
-    said: dict[str, Any] = {"kind": token["kind"], "path": token["path"], "memo": token["memo"]}
+    said: dict[str, Any] = {name: token[name] for name in ("kind", "decky_id", "path", "memo") if token[name]}
     before = await repo.bait_reads(token_id=token["token_id"], until=at, limit=1)
     if before:
         said["read_session_id"] = before[0]["session_id"]

@@ -166,9 +166,9 @@ async def _tell(tx: Transaction, token: TokenRow, trigger: TriggerRow, one: Sigh
         "attacker_uuid": one.attacker_uuid,
     }
     if first:
-        said |= await first_trip(tx.repo, token, trigger["first_at"])
-        log.warning("canary token set off for the first time", token=token["token_id"], kind=token["kind"],
-                    decky=token["decky_id"], path=token["path"], read_in=said.get("read_session_id"))  # fmt: skip
+        about = await first_trip(tx.repo, token, trigger["first_at"])
+        said = {**about, **said}
+        log.warning("canary token set off for the first time", token=token["token_id"], **about)
     record = Triggered.parse({name: value for name, value in said.items() if value})
     await tx.bus.publish(
         topics.canary(token["token_id"], topics.CANARY_TRIGGERED),

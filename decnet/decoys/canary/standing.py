@@ -5,9 +5,9 @@ The rows of the tokens are locked by then, so that nobody else adds to them mean
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from decnet.db.rows.canary import TokenRow, TriggerRow
 
@@ -23,6 +23,8 @@ class Standing:
         self._newest: dict[tuple[str, str], TriggerRow] = {}
         self._changed: dict[str, TriggerRow] = {}
         self._tokens: dict[str, TokenRow] = {}
+        self.first_trips: dict[str, Mapping[str, Any]] = {}
+        """Tokens that nobody had set off before, with what is told of that."""
 
     async def read(self, pairs: Iterable[tuple[str, str]], since: datetime) -> None:
         """Looks up the newest triggers of some tokens and peers that began after ``since``."""

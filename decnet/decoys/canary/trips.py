@@ -128,7 +128,7 @@ async def _new(tx: Transaction, standing: Standing, token: TokenRow, several: Se
     first = token["first_trip_at"] is None
     token["first_trip_at"] = min(at, token["first_trip_at"] or at)
     standing.keep(trigger)
-    await _tell(tx, token, trigger, hit, before, first=first)
+    await _tell(tx, token, trigger, hit, before, standing if first else None)
     return "new"
 
 
@@ -148,10 +148,12 @@ async def _tell(
     trigger: TriggerRow,
     hit: Hit,
     zones: Iterable[object],
-    *,
-    first: bool = False,
+    first: Standing | None = None,
 ) -> None:
-    """One event for the trigger, and one more for what a browser tells of itself later."""
+    """One event for the trigger, and one more for what a browser tells of itself later.
+
+    Of the token's first trip it says more, which is noted in ``first``.
+    """
     said = {
         "token_id": token["token_id"],
         "trigger_id": trigger["trigger_id"],
@@ -159,15 +161,17 @@ async def _tell(
         "attacker_ip": hit.peer,
         "peer_kind": hit.peer_kind,
         "echo": trigger["echo"],
-        "first_trip": first,
+        "first_trip": first is not None,
         "user_agent": hit.user_agent,
         "request_path": hit.request_path,
         "dns_qname": hit.dns_qname,
         "label_before_slug": hit.label,
         **facts(hit.user_agent, hit.report, zones, hit.peer),
     }
-    if first:
-        said |= await first_trip(tx.repo, token, trigger["first_at"])
+    if first is not None:
+        about = await first_trip(tx.repo, token, trigger["first_at"])
+        first.first_trips[token["token_id"]] = about
+        said = {**about, **said}
     record = Triggered.parse({name: value for name, value in said.items() if value is not None})
     version = "trip" if hit.report is None else "report"
     await tx.bus.publish(

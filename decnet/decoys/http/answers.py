@@ -110,7 +110,7 @@ def _shape(rest: str) -> Shape:
 
 
 def answer_to(wanted: Wanted, nonce: str) -> Answer:
-    """The answer; ``nonce`` is the one of this peer and minute."""
+    """The answer; ``nonce`` is the one of this peer and minute, which only a script has."""
     if wanted.shape == "script":
         return Answer(200, "text/javascript; charset=utf-8", _SCRIPT.replace("NONCE", nonce).encode())
     return _FIXED[wanted.shape]

@@ -73,7 +73,8 @@ class CanaryHttp:
             self._desk.note(self._hit(wanted.slug, request, peer, at))
         elif wanted.slug is not None:
             self._take_report(wanted.slug, wanted.nonce, request, peer, at)
-        answer = answer_to(wanted, nonce_of(self._place.key, peer, at))
+        nonce = nonce_of(self._place.key, peer, at) if wanted.shape == "script" else ""
+        answer = answer_to(wanted, nonce)
         return packed(answer, at, with_body=request.method != "HEAD")
 
     def _take_report(self, slug: str, nonce: str, request: Request, peer: str, at: float) -> None:

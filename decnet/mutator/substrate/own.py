@@ -49,14 +49,15 @@ class OwnDecoys(Substrate):
         return rows
 
     async def apply(self, decky: Target, services: Sequence[str]) -> None:
-        """Asks for these services and waits until their ports are open. Raises SubstrateError; then the old ones are asked for."""
+        """Asks for these services and waits until their ports are open.
+
+        Raises SubstrateError; they stay asked for then, until the caller asks for what ran before.
+        """
         wanted = self._rows(decky, services)
-        old = await self._repo.own_decoys(decky=decky.name)
-        if not wanted and not old:
+        if not wanted and not await self._repo.own_decoys(decky=decky.name):
             return
         await self._repo.own_decoys_want(decky.name, wanted)
         if why := await self._awaited(decky):
-            await self._repo.own_decoys_want(decky.name, old)
             raise SubstrateError(why)
 
     async def _awaited(self, decky: Target) -> str:

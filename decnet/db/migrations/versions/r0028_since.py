@@ -10,7 +10,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0028"
-down_revision = "0026"
+down_revision = "0027"
 branch_labels = None
 depends_on = None
 ENDED = ["ended_at", "attacker_uuid", "rank", "playbook", "seen_at", "session_id"]

@@ -1,7 +1,7 @@
 """Repository, part alerts: what the multi-actor test raised, what operators made of it, and the lists.
 
-An alert is a row, so that a restart repeats nothing. Operators acknowledge and resolve; attribution
-alone opens alerts and closes them when the evidence is gone.
+An alert is a row, so that a restart repeats nothing. Operators acknowledge, resolve with a
+verdict and open again; attribution alone raises alerts and closes them when the evidence is gone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,18 @@ from sqlalchemy import ColumnElement, func, or_, select, update
 from decnet.db.repository.base import Row, SqlRepository, chunks, replace, shaped
 from decnet.db.repository.conditions import attacker_is, identity_is_shown
 from decnet.db.repository.lists.linked import LEAST_CHARS, MAX_NAMED, several
-from decnet.db.rows.attribution import Alert, AlertFacts, ListedState
+from decnet.db.rows.attribution import (
+    ACKNOWLEDGED,
+    MADE,
+    OPEN,
+    RESOLVED,
+    STATES,
+    VERDICTS,
+    Alert,
+    AlertFacts,
+    AlertMade,
+    ListedState,
+)
 from decnet.db.tables import table
 from decnet.db.types import as_utc, utcnow
 from decnet.errors import AmbiguousId
@@ -25,8 +36,7 @@ from decnet.errors import AmbiguousId
 _STATE, _ALERT, _IDENTITY = table("attribution_state"), table("attribution_alert"), table("identity")
 _ALERT_NS = uuid5(NAMESPACE_URL, "decnet:alert:v1")
 _COLUMNS = tuple(_ALERT.c.keys())
-OPEN, ACKNOWLEDGED, RESOLVED = "open", "acknowledged", "resolved"
-STATES = (OPEN, ACKNOWLEDGED, RESOLVED)
+_UNTOUCHED: Row = {**dict.fromkeys(MADE), "state": OPEN}
 _STATE_ROW = (
     "identity_uuid",
     "primitive",
@@ -100,20 +110,44 @@ class AlertsMixin(SqlRepository):
                 done += len((await session.execute(closed)).all())
         return done
 
-    async def set_alert_state(self, alert_id: str, state: str, by: str) -> Alert | None:
-        """Acknowledges or resolves an alert; the row afterwards, None when there is no such alert.
+    async def set_alert_state(
+        self, alert_id: str, state: str, by: str, verdict: str | None = None
+    ) -> Alert | None:
+        """Acknowledges an alert, resolves it with what was found, or opens it again; the row afterwards.
 
-        Raises ValueError for another state, and for acknowledging what is resolved already.
+        None when there is no such alert. Raises ValueError for another state or verdict, for a verdict on what is not
+        resolved, for acknowledging what is resolved already, and for opening what has no evidence any more.
         """
-        if state not in (ACKNOWLEDGED, RESOLVED):
-            raise ValueError(f"an alert can be {ACKNOWLEDGED} or {RESOLVED}, not {state!r}")
+        if state not in STATES:
+            raise ValueError(f"an alert is {', '.join(STATES)}, not {state!r:.40}")
+        if verdict is not None and (verdict not in VERDICTS or state != RESOLVED):
+            raise ValueError(f"a resolved alert has a verdict: {', '.join(VERDICTS)}, not {verdict!r:.40}")
         async with self.transaction() as bound, bound._write() as session:
             row = await bound.get_alert(alert_id)
-            if row is None or row["state"] == state:
+            if row is None or (row["state"] == state and row["verdict"] == verdict):
                 return row
-            if row["state"] == RESOLVED:
+            if row["state"] == RESOLVED and state == ACKNOWLEDGED:
                 raise ValueError(f"alert {alert_id} is resolved already")
-            values = {"state": state, f"{state}_by": by, f"{state}_at": utcnow()}
+            if state == OPEN:
+                _check_stands(row)
+                values = _UNTOUCHED
+            else:
+                values = {"state": state, "verdict": verdict, f"{state}_by": by, f"{state}_at": utcnow()}
+            await session.execute(update(_ALERT).where(_ALERT.c.alert_id == alert_id).values(values))
+            return await bound.get_alert(alert_id)
+
+    async def restore_alert(self, alert_id: str, made: AlertMade) -> Alert | None:
+        """Brings back what operators had made of an alert; the row afterwards, None when there is no such alert.
+
+        Raises ValueError when it would be open or acknowledged and its evidence stands no more.
+        """
+        async with self.transaction() as bound, bound._write() as session:
+            row = await bound.get_alert(alert_id)
+            if row is None:
+                return None
+            if made["state"] != RESOLVED:
+                _check_stands(row)
+            values = {name: made[name] for name in MADE}  # type: ignore[literal-required]
             await session.execute(update(_ALERT).where(_ALERT.c.alert_id == alert_id).values(values))
             return await bound.get_alert(alert_id)
 
@@ -192,6 +226,12 @@ class AlertsMixin(SqlRepository):
             for identity, name, count in await session.execute(query):
                 out[identity][name] = int(count)
         return out
+
+
+def _check_stands(row: Alert) -> None:
+    """An identity has one alert at a time: one whose evidence is gone, or was followed by another, stays closed."""
+    if not row["standing"]:
+        raise ValueError(f"the evidence of alert {row['alert_id']} stands no more: it stays resolved")
 
 
 def _fresh(alert: AlertFacts, number: int) -> Row:

@@ -100,7 +100,7 @@ class CountsMixin(SqlRepository):
         who = await _who(session, rows, {one[-2] for one in live}, self.db.dialect)
         kinds = await _kinds(session)
         found = await asyncio.to_thread(_of_both, kinds, rows, who, span, live)
-        return found._replace(last=await _last(session, found.tags, shown))
+        return found._replace(last=await newest_of(session, found.tags, shown))
 
     async def _kinds_of(self, session: AsyncSession, attackers: Sequence[str]) -> dict[str, set[Kind]]:
         """The kinds of tags that each of some attackers has, ignored or not; who has none is left out."""
@@ -112,11 +112,13 @@ class CountsMixin(SqlRepository):
         return {uuid: {kinds[number] for number in numbers([text])} for uuid, text in rows}
 
 
-async def _last(session: AsyncSession, kinds: Collection[int], shown: Where) -> dict[int, datetime]:
-    """When the newest tag of each of some kinds was seen: each from the end of the index of its rule."""
+async def newest_of(
+    session: AsyncSession, kinds: Collection[int], shown: Where, *, oldest: bool = False
+) -> dict[int, datetime]:
+    """When the newest tag of each of some kinds was seen, or the oldest: each from that end of the index of its rule."""
     own = select(_SEEN).where(_OF_KIND, tag_stands(), _SEEN.is_not(None), *shown).correlate(_KIND)
-    newest = own.order_by(_SEEN.desc()).limit(1).scalar_subquery()
-    query = select(_KIND.c.kind_id, newest).where(_KIND.c.kind_id.in_(sorted(kinds)))
+    end = own.order_by(_SEEN if oldest else _SEEN.desc()).limit(1).scalar_subquery()
+    query = select(_KIND.c.kind_id, end).where(_KIND.c.kind_id.in_(sorted(kinds)))
     return {kind: seen for kind, seen in (await session.execute(query)).tuples() if seen is not None}
 
 

@@ -22,7 +22,7 @@ from decnet.db.repository.conditions import (
     tag_stands,
     with_tag_identity,
 )
-from decnet.db.repository.lists.counts import CountsMixin, numbers
+from decnet.db.repository.lists.counts import CountsMixin, newest_of, numbers
 from decnet.db.rows.lists import Counted, TagBehind, TechniqueCount
 from decnet.db.tables import table
 from decnet.db.types import as_utc
@@ -58,12 +58,22 @@ Names = Collection[str] | None
 class CoverageMixin(CountsMixin):
     """What the coverage matrix is made of."""
 
-    async def technique_counts(self, since: Since = None, names: Names = None) -> list[TechniqueCount]:
-        """One row by tactic and technique: tags, actors, last (aware datetime)."""
+    async def technique_counts(
+        self, since: Since = None, names: Names = None, until: Since = None
+    ) -> list[TechniqueCount]:
+        """One row by tactic and technique: tags, actors, last (aware datetime), whether nobody had it before ``since``.
+
+        With ``until`` the tags of a span are counted one by one.
+        """
+        begun = as_utc(since) if since else None
         async with self._read() as session:
             where = None if names is None else await _named(session, names)
-            counted = await self._tally(session, as_utc(since) if since else None, where)
-        return await asyncio.to_thread(_cells, counted)
+            if until:
+                where = [*(where or ()), as_utc(until) > _SEEN]
+            counted = await self._tally(session, begun, where)
+            fresh = await _fresh(session, counted, begun) if begun is not None else set()
+        cells = await asyncio.to_thread(_cells, counted)
+        return [{**cell, "new": (cell["technique_id"], cell["sub_technique_id"]) in fresh} for cell in cells]
 
     async def tags_behind(
         self,
@@ -72,10 +82,13 @@ class CoverageMixin(CountsMixin):
         since: Since = None,
         names: Names = None,
         limit: int = 500,
+        *,
+        until: Since = None,
     ) -> list[TagBehind]:
         """Tags of a technique (its sub-techniques included), newest first, with address, time and command."""
         where = [_TAG.c.tactic == tactic] if tactic is not None else []
         where += [as_utc(since) <= _SEEN] if since else []
+        where += [as_utc(until) > _SEEN] if until else []
         async with self._read() as session:
             kinds = (await session.execute(_kinds_of(technique))).all()
             own = [and_(_TAG.c.technique_id == of, _sub_is(sub)) for of, sub in kinds]
@@ -126,6 +139,18 @@ class CoverageMixin(CountsMixin):
             return {str(decky): int(count) for decky, count in await session.execute(query)}
 
 
+async def _fresh(session: AsyncSession, counted: Counted, begun: datetime) -> set[tuple[str, str | None]]:
+    """Of the techniques that have tags those of which nobody's tag is older than a moment."""
+    seen = {
+        (kind.technique_id, kind.sub_technique_id) for n, kind in counted.kinds.items() if counted.tags.get(n)
+    }
+    alike = [n for n, kind in counted.kinds.items() if (kind.technique_id, kind.sub_technique_id) in seen]
+    shown = [tag_is_shown()] if await anybody_is_marked(session) else []
+    oldest = await newest_of(session, alike, shown, oldest=True)
+    known = {counted.kinds[n][1:3] for n, first in oldest.items() if first < begun}
+    return seen - known
+
+
 def _cells(counted: Counted) -> list[TechniqueCount]:
     """Kinds of several rules are one cell; attackers of one identity are one actor."""
     found: dict[tuple[str, str, str | None], TechniqueCount] = {}
@@ -134,7 +159,13 @@ def _cells(counted: Counted) -> list[TechniqueCount]:
         kind = counted.kinds[number]
         key = (kind.tactic, kind.technique_id, kind.sub_technique_id)
         empty = TechniqueCount(
-            tactic=key[0], technique_id=key[1], sub_technique_id=key[2], tags=0, actors=0, last=None
+            tactic=key[0],
+            technique_id=key[1],
+            sub_technique_id=key[2],
+            tags=0,
+            actors=0,
+            last=None,
+            new=False,
         )
         cell = cells[number] = found.setdefault(key, empty)
         cell["tags"] += tags

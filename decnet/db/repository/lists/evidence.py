@@ -110,11 +110,12 @@ class EvidenceMixin(CountsMixin):
         limit: int = 100,
         ignored: bool = False,
         *,
+        rule: str | None = None,
         whose: Whose = ALL,
     ) -> list[ListedTag]:
         """Tags by the time at which the attacker did it (``seen_at``: order and ``since``).
 
-        ``technique`` may be a technique or a sub-technique. Of a campaign its sessions are asked for. technique_name is
+        ``technique`` may be a technique or a sub-technique, ``rule`` is the id of one. Of a campaign its sessions are asked for. technique_name is
         the caller's.
         """
         where = await self._tags_asked(since, attacker, ignored, whose)
@@ -122,6 +123,8 @@ class EvidenceMixin(CountsMixin):
             where.append(_TAG.c.session_id.in_([session] if isinstance(session, str) else session))
         if technique is not None:
             where.append(or_(_TAG.c.technique_id == technique, _TAG.c.sub_technique_id == technique))
+        if rule is not None:
+            where.append(_TAG.c.rule_id == rule)
         identity = tag_identity().label("identity_uuid")
         query = select(*(_TAG.c[name] for name in _TAG_ROW), _ATTACKER.c.ip.label("attacker_ip"), identity)
         joined = _TAG.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _TAG.c.attacker_uuid)

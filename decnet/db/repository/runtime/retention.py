@@ -15,6 +15,7 @@ from sqlalchemy import Table, delete, func, or_, select, update
 from decnet.db.repository.base import Row, SqlRepository
 from decnet.db.repository.locks import lock_rows
 from decnet.db.repository.runtime.hours import hour_of
+from decnet.db.rows.notes import SOURCE
 from decnet.db.tables import every_table, table
 from decnet.db.types import as_utc, utcnow
 from decnet.events.intel import merged, since
@@ -25,7 +26,7 @@ _OBSERVATION, _RECORDING, _TAG = table("observation"), table("recording"), table
 _IDENTITY, _DEAD, _TOLD = table("identity"), table("dead_letter"), table("announcement")
 _MUTATION, _GONE = table("mutation"), table("link_gone")
 _INTEL, _DUE, _MAIL = table("attacker_intel"), table("producer_due"), table("email_body")
-_TRIP = table("canary_trigger")
+_TRIP, _NOTE = table("canary_trigger"), table("note")
 _HOURS = table("hour_count")
 _LATER = _HOURS.alias("later")
 _ASKED, _TO_ASK = table("intel_answer"), table("intel_due")
@@ -134,6 +135,7 @@ class RetentionMixin(SqlRepository):
         await self._upsert(session, _GONE, [{"attacker_uuid": uuid} for uuid in ids])
         await session.execute(delete(_DUE).where(_DUE.c.attacker_uuid.in_(ids)))
         await session.execute(delete(_TO_ASK).where(_TO_ASK.c.attacker_uuid.in_(ids)))
+        await session.execute(delete(_NOTE).where(_NOTE.c.about == SOURCE, _NOTE.c.target.in_(ids)))
         gone = list((await session.execute(_needed_no_more(ids))).scalars())
         await self._without_identities(session, gone)
         await session.execute(delete(_IDENTITY).where(_IDENTITY.c.identity_uuid.in_(gone)))

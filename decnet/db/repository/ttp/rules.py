@@ -37,6 +37,12 @@ class RulesMixin(SqlRepository):
         async with self._read() as session:
             return await self._rows(session, select(_RULE).order_by(_RULE.c.rule_id), RuleDefinition)
 
+    async def rules_external(self) -> list[RuleDefinition]:
+        """Those in whose files the word stands that says that nobody here makes their events."""
+        async with self._read() as session:
+            marked = select(_RULE).where(_RULE.c.yaml.contains("\nexternal:"))
+            return await self._rows(session, marked.order_by(_RULE.c.rule_id), RuleDefinition)
+
     async def upsert_rule_definitions(self, wanted: Mapping[str, RuleText]) -> list[str]:
         """Stores definitions, by rule id; those that were not stored just so before, and are announced."""
         async with self._write() as session:

@@ -18,16 +18,20 @@ from typing import NamedTuple
 from watchfiles import Change, awatch
 
 from decnet.errors import RuleError, SourcePosition
+from decnet.logs import get_logger
 from decnet.ttp.kept import KeptRules
 from decnet.ttp.loader import FILE_NAME, MAX_FILE_BYTES, load_bytes, load_file, merge, rule_files
 from decnet.ttp.rules import CompiledRule
 from decnet.ttp.store.base import RuleChange
 
+_log = get_logger(__name__)
 _GUARDED_FROM = 4
 _LOOK_S = 1.0
 """Seconds between looks at what gives no event when it changes: the directory itself, and links in it."""
 _WATCHES_WITH = "anyio._backends._asyncio"
 """What the watch would load at its first turn, on the event loop."""
+_BLIND_FROM = 2
+"""Watches in a row that could not begin, after which there is none to be had."""
 READ_ALL = 12
 """Every so many rescans the files are read, whatever their stamps say; the others cost a stamp a file."""
 
@@ -66,6 +70,7 @@ class RuleDirectory:
         self._looked: dict[str, Seen] = {}
         self._lock = threading.Lock()
         self._has_links = False
+        self._unwatched = False
         """Whether files were links at the last look at their stamps."""
 
     def look(self) -> Plan:
@@ -114,10 +119,10 @@ class RuleDirectory:
         return holder is None or holder.file != seen.rule.file, seen.rule.file
 
     def _orphans(self, seen: dict[str, Seen], rules: dict[str, CompiledRule]) -> dict[str, CompiledRule]:
-        """Last good rules of files that now claim an id of another file."""
-        lost = [name for name, s in seen.items() if s.rule and rules[s.rule.rule_id].file != s.rule.file]
-        before = (self._seen.get(name) for name in lost)
-        return {s.rule.rule_id: s.rule for s in before if s is not None and s.rule is not None}
+        """Rules in force of files that now claim an id of another file, for as long as they do."""
+        found = (s.rule for s in seen.values() if s.rule is not None)
+        lost = {rule.file for rule in found if rules[rule.rule_id].file != rule.file}
+        return {rule_id: rule for rule_id, rule in self.by_id.items() if rule.file in lost}
 
     def _read(self, path: Path) -> Seen | None:
         """What a file holds now; None when it is gone after all."""
@@ -147,6 +152,7 @@ class RuleDirectory:
         even show there is found by the look after READ_ALL of these.
         """
         await asyncio.to_thread(import_module, _WATCHES_WITH)
+        failed = 0
         while True:
             stamp, looked, looks = await asyncio.to_thread(self._stamp), time.monotonic(), READ_ALL
             if self._inode() is None:
@@ -165,6 +171,7 @@ class RuleDirectory:
             inode = self._inode()
             try:
                 async for found in watch:
+                    failed = 0
                     due = looks >= READ_ALL or time.monotonic() - looked >= rescan_s
                     if found or due or self._has_links:
                         now = await asyncio.to_thread(self._stamp)
@@ -176,8 +183,23 @@ class RuleDirectory:
                     if self._inode() != inode:
                         yield
                         break
-            except (FileNotFoundError, RuntimeError):
+            except FileNotFoundError:
                 await asyncio.sleep(0.2)
+            except (OSError, RuntimeError) as error:
+                failed += 1
+                if failed < _BLIND_FROM or self._inode() != inode:  # the directory may have gone meanwhile
+                    await asyncio.sleep(0.2)
+                    continue
+                self._say_unwatched(error, rescan_s)
+                yield
+                await asyncio.sleep(rescan_s)
+
+    def _say_unwatched(self, error: Exception, rescan_s: float) -> None:
+        """Once: a system that has no watches left gives none to whoever asks again."""
+        if not self._unwatched:
+            why = f"rule files cannot be watched, they are looked at every {rescan_s:g} s"
+            _log.warning(why, path=str(self.path), reason=str(error))
+        self._unwatched = True
 
     def _inode(self) -> tuple[int, int] | None:
         try:
