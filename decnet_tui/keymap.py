@@ -22,6 +22,8 @@ _NAMES = {
     "greater_than_sign": ">",
     "equals_sign": "=",
     "percent_sign": "%",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
     "pageup": "PgUp",
     "pagedown": "PgDn",
     "escape": "Esc",

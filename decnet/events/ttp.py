@@ -10,6 +10,8 @@ from decnet.events.record import Record
 
 SEVERITIES: tuple[str, ...] = ("critical", "high", "medium", "low", "info")
 """How bad a session was, from the worst on."""
+RAN_CODE: tuple[str, ...] = ("% and ran %", "%ran code of its own%")
+"""What the reason of a severity says (as patterns of SQL) where a session ran code of its own."""
 
 
 class Fired(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

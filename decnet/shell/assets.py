@@ -9,7 +9,8 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 _KEY = re.compile(r"(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-nistp\d{3})\s+(AAAA[A-Za-z0-9+/]{20,20000}={0,2})")
@@ -22,6 +23,13 @@ def host_of(url: str) -> str:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
+
+
+def names_of_file(item: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What services may know a file of a session by, as (``sha256`` or ``url``, value)."""
+    for name in ("sha256", "url"):
+        if item.get(name):
+            yield name, str(item[name]).lower() if name == "sha256" else str(item[name])
 
 
 def public_keys(lines: Iterable[str]) -> Iterator[str]:

@@ -25,6 +25,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "attacker": ("attacker",),
     "credentials": ("credentials",),
     "summary": ("summary",),
+    "iocs": ("iocs",),
     "stats": ("stats",),
     "sensors": ("sensors",),
     "deadletters": ("deadletters",),

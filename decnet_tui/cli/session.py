@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from decnet.db.rows.session import SessionRows
 from decnet.db.rows.story import NOT_JUDGED
 from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
-from decnet_tui.model.session_page import LISTS, fact_lines, services_on, shown, story_lines
+from decnet_tui.model.session_page import LISTS, fact_lines, shown, story_lines
 
 _HEAD = (
     "session_id", "sensor_session", "attacker_ip", "attacker_uuid", "decky_id", "service", "protocol", "started_at",
@@ -27,6 +28,10 @@ _OTHER = frozenset(
         "command_count",
         "tags",
         "services",
+        "identity_uuid",
+        "place",
+        "attempts",
+        "alike",
         "bait_reads",
     }
 )
@@ -50,14 +55,8 @@ def session(
             found = await repo.sessions_named(ident)
             if len(found) != 1:
                 raise DecnetError(_not_one(ident, found))
-            payload: Mapping[str, Any] = await repo.session_payload(found[0]) or {}
-            judged = await repo.session_told(found[0])
-            first = await repo.first_times(found[0])
-            tags = await repo.list_tags(session=found[0], limit=0, ignored=True)
-            services = await services_on(repo, payload)
-            baits = await repo.bait_reads(session_id=found[0], limit=0)
-            told = {**payload, **judged, "first_times": first, "tags": tags, "services": services}
-            return {**told, "bait_reads": baits}
+            rows = await repo.session_page(found[0])
+            return told_of(rows) if rows is not None else {}
 
     told = common.run(ask)
     if as_json:
@@ -65,6 +64,22 @@ def session(
         return
     for line in lines_of(told):
         typer.echo(line)
+
+
+def told_of(rows: SessionRows) -> dict[str, Any]:
+    """The session as one object: its payload, what it amounts to, its tags, who had what of it before."""
+    return {
+        **rows.payload,
+        **rows.told,
+        "first_times": rows.first_times,
+        "tags": list(rows.tags),
+        "services": list(rows.services),
+        "identity_uuid": rows.identity,
+        "place": {"number": rows.place, "of": rows.of, "new": rows.new},
+        "attempts": list(rows.attempts),
+        "alike": rows.alike,
+        "bait_reads": list(rows.baits),
+    }
 
 
 def _not_one(ident: str, found: list[str]) -> str:

@@ -16,6 +16,7 @@ from decnet_tui.commands import (
     moving,
     reading,
     saving,
+    since,
     tables,
     views,
 )
@@ -27,6 +28,7 @@ COMMANDS: tuple[Command, ...] = (
     *moving.COMMANDS,
     *finding.COMMANDS,
     *reading.COMMANDS,
+    *since.COMMANDS,
     *tables.COMMANDS,
     *changing.COMMANDS,
     *hunting.COMMANDS,

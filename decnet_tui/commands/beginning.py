@@ -13,6 +13,7 @@ from decnet_tui.model import last_look
 from decnet_tui.model.access import store_errors
 from decnet_tui.model.connection import Connection
 from decnet_tui.model.feed import KNOWN_IPS
+from decnet_tui.model.marks import Marks
 from decnet_tui.screens.loading import Loader
 from decnet_tui.screens.since import SinceView
 from decnet_tui.screens.traffic import TrafficView
@@ -62,9 +63,9 @@ async def begin(console: Beginning) -> None:
 async def _show_news(console: Beginning, stored: bool) -> None:
     """The first screen where something is stored, unless somebody went elsewhere meanwhile."""
     since = console.view_of(SinceView)
-    since.start_with(
-        last_look.read(console.settings.data_dir, console.session.operator), console.session.demo
-    )
+    folder, operator = console.settings.data_dir, console.session.operator
+    marks = Marks(None if console.desk.write.never else folder, operator)
+    since.start_with(last_look.read(folder, operator), console.session.demo, marks)
     if stored and not console.touched and console.loader.due(since):
         await console.loader.load(since)
     if stored and not console.touched:

@@ -18,7 +18,6 @@ from decnet_tui.model.keys import key
 from decnet_tui.model.words import clock
 from decnet_tui.screens.journal import JournalView
 from decnet_tui.screens.rules import RulesView
-from decnet_tui.screens.since import SinceView
 from decnet_tui.screens.workers import LETTERS, WORKERS, WorkersView
 
 if TYPE_CHECKING:
@@ -175,14 +174,7 @@ def _state(fields: object) -> str:
     return "  ".join(f"{_WORDS.get(k, k)} {v}" for k, v in told.items() if v is not None)
 
 
-def next_span(console: Context, _: str) -> None:
-    """View 0: another span."""
-    console.say(f"new in: {console.view_of(SinceView).next_span()}")
-    console.repaint()
-
-
 COMMANDS = (
-    Command("since.span", "change the span", "Since", next_span, keys="s", foot="span", views=("since",)),
     Command("write", "write mode, for a limited time", "Changes", write_mode, keys="W", foot="write", changes=True,
             here=lambda console: not console.desk.write.never),
     Command("rule.disable", "disable the rule", "Changes", partial(rule, "D"), keys="D", foot="disable",

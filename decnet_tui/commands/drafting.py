@@ -11,9 +11,10 @@ from decnet_tui.commands.base import Command
 from decnet_tui.commands.reading import short_path
 from decnet_tui.model.access import need_store, store_errors
 from decnet_tui.model.drafts import Written, write_draft
+from decnet_tui.model.steps import COMMAND
 from decnet_tui.screens.base import View
-from decnet_tui.screens.evidence import CommandsLevel
 from decnet_tui.screens.levels import LevelsView
+from decnet_tui.screens.session import CommandsLevel
 
 if TYPE_CHECKING:
     from decnet_tui.commands.context import Context
@@ -33,7 +34,8 @@ def seen_in(view: View) -> Seen | None:
     level = next((one for one in reversed(view.levels) if isinstance(one, CommandsLevel)), None) if isinstance(view, LevelsView) else None  # fmt: skip
     if level is not None:
         current = level.current
-        return Seen(level.session_id, str(current["id"]) if current is not None else None)
+        typed = current if current is not None and current["kind"] == COMMAND else None
+        return Seen(level.session_id, typed["key"] if typed is not None else None)
     if session := record.get("session_id"):
         return Seen(str(session))
     example = record.get("example")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from decnet.db.rows.notes import SOURCE
@@ -15,10 +15,11 @@ from decnet_tui.screens.actors import ActorsView
 from decnet_tui.screens.base import Place
 from decnet_tui.screens.compare import Compared, CompareLevel
 from decnet_tui.screens.coverage import MatrixLevel
-from decnet_tui.screens.evidence import CommandsLevel, RuleTagsLevel, SessionsLevel, TagsLevel
+from decnet_tui.screens.evidence import RuleTagsLevel, SessionsLevel, TagsLevel
 from decnet_tui.screens.fired import FiredLevel, TagRulesLevel, TechniqueRulesLevel
 from decnet_tui.screens.levels import Level, LevelsView
 from decnet_tui.screens.playback import PlaybackLevel
+from decnet_tui.screens.session import CommandsLevel
 
 if TYPE_CHECKING:
     from decnet_tui.commands.context import Context
@@ -37,11 +38,19 @@ def _attacker(console: Context) -> tuple[str, str] | None:
     attackers = [record.get("attacker_uuid"), *(record.get("attacker_uuids") or ())]
     attacker = next((str(a) for a in attackers if a), None)
     if attacker is None and isinstance(console.view, LevelsView):
-        attacker = next((level.attacker for level in reversed(console.view.levels) if level.attacker), None)
+        attacker = _of_levels(console.view.levels)
     if attacker is None:
         return None
     actor = console.view.actor()
     return attacker, actor.label if actor is not None else attacker[:8]
+
+
+def _of_levels(levels: Sequence[Level]) -> str | None:
+    """The attacker that the levels are about: of a page its own alone."""
+    for level in reversed(levels):
+        if level.attacker or level.is_page:
+            return level.attacker or None
+    return None
 
 
 def sessions(console: Context, text: str) -> None:

@@ -46,6 +46,9 @@ def open_detail(console: Context, _: str) -> None:
     """What the view opens for the line; the detail pane, with the keys in it, unless it knows better."""
     if not _on_row(console):
         return
+    if console.view.unfold():
+        console.repaint()
+        return
     inside, place = console.view.below(), console.view.leads_to()
     if isinstance(inside, Level):
         console.enter(inside)

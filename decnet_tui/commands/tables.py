@@ -68,7 +68,10 @@ def columns(console: Context, _: str) -> None:
 
 
 def mark(console: Context, _: str) -> None:
-    """Marks the row and goes to the next."""
+    """Marks the row and goes to the next; a row that stands for others shows or hides them."""
+    if console.view.unfold():
+        console.repaint()
+        return
     if (table := _table(console)) is not None:
         table.toggle_mark()
         table.move(1, console.panes.main.rows)

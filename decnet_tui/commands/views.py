@@ -11,13 +11,28 @@ if TYPE_CHECKING:
     from decnet_tui.commands.context import Context
 
 
+def _named(console: Context, name: str, text: str) -> None:
+    """The view with what a text chooses there: what it is about, such as a day, else the row of that name."""
+    view = console.views[name]
+    try:
+        taken = view.take(text)
+    except ValueError as error:
+        console.say(str(error), bad=True)
+        return
+    if not taken:
+        console.open_in(name, text)
+        return
+    console.show_view(name)
+    console.read_now()
+
+
 def _show(name: str) -> Command:
     view = next(v for v in VIEWS if v.name == name)
 
     def run(console: Context, text: str) -> None:
         """Shows it as it was left; from inside it, its first level. A text is the row to go to."""
         if text:
-            console.open_in(name, text)
+            _named(console, name, text)
             return
         shown = console.views[name]
         if console.view is shown:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from decnet.hostile import storable_text, visible
 from decnet.ids import attacker_id, identity_id
@@ -16,6 +16,20 @@ FEW = 16
 """Names that are looked for one by one."""
 _NAME = re.compile(rb'"([0-9a-fA-F.:-]{3,45})"')
 """An address or an id in JSON."""
+
+
+class Of(NamedTuple):
+    """Whose indicators: of one session, one attacker (address or id) or one campaign, of a span; none of these is all.
+
+    Times are epoch seconds.
+    """
+
+    label: str
+    attacker: str | None = None
+    session: str | None = None
+    campaign: str | None = None
+    begin: float | None = None
+    end: float | None = None
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import Any
 
 from decnet.db.rows.intel import StoredAnswer
 from decnet.db.rows.lists import ListedTag
-from decnet.db.rows.recorder import EndedCommand, EndedPayload
+from decnet.db.rows.recorder import EndedCommand
+from decnet.db.rows.session import Evidence, SessionRows
 from decnet.hostile import visible
+from decnet.shell.assets import names_of_file
 from decnet_tui.model.access import Session, need_store
+from decnet_tui.model.identities import identity_label
 from decnet_tui.model.reputation import told_of_file
-from decnet_tui.model.words import clock
-
-if TYPE_CHECKING:
-    from decnet.db.repository import BaseRepository
+from decnet_tui.model.words import addresses_text, clock, counted, span
 
 
 class TaggedCommand(EndedCommand):
@@ -44,7 +44,7 @@ def fact_lines(
 ) -> Iterator[tuple[str, str]]:
     """Whatever was logged beside the commands, as (id or empty, line); control characters written out.
 
-    ``services`` are their answers about files and URLs of the session (:func:`services_on`).
+    ``services`` are their answers about files and URLs of the session (``SessionRows.services``).
     """
     scans = _scans(payload.get("extras") or ())
     asked: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -54,22 +54,9 @@ def fact_lines(
         for item in payload.get(name) or ():
             said = [f"{key}={shown(key, inner)}" for key, inner in item.items() if inner not in (None, "")]
             if name in _FILES:
-                said += [f"virustotal={scans[key]}" for key in _names_of(item) if key in scans]
-                said += [one for key in _names_of(item) for one in asked.get(key, ())]
+                said += [f"virustotal={scans[key]}" for key in names_of_file(item) if key in scans]
+                said += [one for key in names_of_file(item) for one in asked.get(key, ())]
             yield str(item.get("id") or ""), f"{name:<9} {'  '.join(said)}"
-
-
-async def services_on(repo: BaseRepository, payload: Mapping[str, Any]) -> list[StoredAnswer]:
-    """What services said last of a session's files and URLs. Raises what the repository raises."""
-    items = [item for name in sorted(_FILES) for item in payload.get(name) or ()]
-    return await repo.intel_said_of(*(value for item in items for _, value in _names_of(item)))
-
-
-def _names_of(item: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What a file may have been scanned as: its hash, its URL."""
-    for name in ("sha256", "url"):
-        if item.get(name):
-            yield name, str(item[name]).lower() if name == "sha256" else str(item[name])
 
 
 def _scans(extras: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
@@ -82,7 +69,7 @@ def _scans(extras: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
     ]
     found: dict[tuple[str, str], str] = {}
     for _, fields in sorted(scanned, key=lambda scan: scan[0]):
-        for key in _names_of(fields):
+        for key in names_of_file(fields):
             of = (
                 f"{fields['positives']}/{fields.get('total', '?')}"
                 if "positives" in fields
@@ -117,17 +104,6 @@ def story_lines(told: Mapping[str, Any]) -> Iterator[str]:
         yield f"{'first time ever':<15} {news}"
 
 
-def head_lines(told: Mapping[str, Any]) -> list[str]:
-    """The same for a screen: severity with its reason, the story, playbook and what was never seen before."""
-    if told.get("severity") is None:
-        return []
-    news = first_line(told.get("first_times") or {})
-    named = [str(told["playbook"])] if told.get("playbook") else []
-    last = "  ".join([*named, *([f"first time ever: {news}"] if news else [])])
-    reason, story = visible(told.get("severity_reason"), _LONGEST), visible(told.get("story_line"), _LONGEST)
-    return [line for line in (f"{told['severity']}: {reason}", story, last) if line]
-
-
 def first_line(first: Mapping[str, Any]) -> str:
     """What was never seen before, in words; empty for nothing. Hashes and keys are cut to what tells them apart."""
     return ", ".join(_first(kind, first[kind]) for kind in _SHOWN_OF if first.get(kind))
@@ -139,55 +115,119 @@ def _first(kind: str, values: Sequence[str]) -> str:
     return f"{word} {named}".rstrip() + (f" and {len(values) - _NAMED} more" if len(values) > _NAMED else "")
 
 
-@dataclass(frozen=True)
-class SessionData:
-    """``payload`` as ``attacker.session.ended`` has it, None when no such session is stored.
-
-    ``recording`` is None when there is none (yet).
-    """
-
-    payload: EndedPayload | None
-    tags: Sequence[ListedTag]
-    recording: bytes | None = None
-    told: Mapping[str, Any] = field(default_factory=dict)
-    """Story, severity, playbook and ``first_times``, as :func:`story_lines` takes them."""
-    services: Sequence[StoredAnswer] = ()
-    """What services said of its files and URLs."""
-    identity: str | None = None
-    """Whose it is, as known now, and how many addresses that identity has."""
-    addresses: int = 1
-
-    def commands(self) -> list[TaggedCommand]:
-        """Commands in order, each with its ``tags``."""
-        by_command: dict[str, list[ListedTag]] = defaultdict(list)
-        for tag in self.tags:
-            by_command[tag["source_id"]].append(tag)
-        return [{**c, "tags": by_command.get(c["id"], [])} for c in self._typed()]
-
-    def _typed(self) -> list[EndedCommand]:
-        return self.payload["commands"] if self.payload is not None else []
-
-    def own_tags(self) -> list[ListedTag]:
-        """Tags of the session itself: log-ins, downloads, what several commands show together."""
-        known = {c["id"] for c in self._typed()}
-        return [tag for tag in self.tags if tag["source_id"] not in known]
-
-    def tagged_at(self) -> list[float]:
-        """Times (epoch seconds) of the commands that have a tag."""
-        return [c["ts"] for c in self.commands() if c["tags"] and c.get("ts")]
-
-
-async def read_session(session: Session, session_id: str) -> SessionData:
+async def read_session(session: Session, session_id: str) -> SessionRows | None:
     """One session from the store, by its id, its beginning or the honeypot's own. Raises what the store raises."""
-    repo = need_store(session)
-    session_id = await repo.session_named(session_id) or session_id
-    payload = await repo.session_payload(session_id)
-    tags = await repo.list_tags(session=session_id, limit=0, ignored=True)
-    key = payload["keystrokes_ref"] if payload is not None else None
-    told = {**await repo.session_told(session_id), "first_times": await repo.first_times(session_id)}
-    services = await services_on(repo, payload or {})
-    attacker = payload["attacker_uuid"] if payload is not None else None
-    identity = (await repo.identities_now([attacker])).get(attacker) if attacker else None
-    count = (await repo.identity_sizes([identity])).get(identity, 1) if identity else 1
-    tty = await repo.recording(key) if key else None
-    return SessionData(payload, tags, tty, told, services, identity, count)
+    return await need_store(session).session_page(session_id, clear=session.keep_clear)
+
+
+def commands_of(rows: SessionRows) -> list[TaggedCommand]:
+    """Commands in order, each with its ``tags``."""
+    by_command: dict[str, list[ListedTag]] = defaultdict(list)
+    for tag in rows.tags:
+        by_command[tag["source_id"]].append(tag)
+    return [{**c, "tags": by_command.get(c["id"], [])} for c in rows.payload["commands"]]
+
+
+def tagged_at(rows: SessionRows) -> list[float]:
+    """Times (epoch seconds) of the commands that have a tag."""
+    return [c["ts"] for c in commands_of(rows) if c["tags"] and c.get("ts")]
+
+
+# --- the lines above and below its steps
+
+
+def who_line(rows: SessionRows, place: str, new: bool) -> str:
+    """Whose session it is."""
+    ip = visible(rows.payload["attacker_ip"] or "?", 45)
+    size = addresses_text(rows.addresses) if rows.addresses > 1 else ""
+    known = identity_label(rows.identity) if rows.identity else ""
+    return "  ".join(part for part in (ip, known, size, visible(place, 40), "NEW" if new else "") if part)
+
+
+def where_line(rows: SessionRows) -> str:
+    """Where and when it was, the honeypot's own id of it, and which of its source's sessions it is."""
+    payload = rows.payload
+    began = f"{clock(payload['started_at'], 'date')[5:]}Z" if payload["started_at"] is not None else "-"
+    took = "still open" if payload["ended_at"] is None else f"+{span(payload['duration_s'] or 0.0)}"
+    native = f"its own id {visible(payload['sensor_session'], 24)}" if payload["sensor_session"] else ""
+    what = f"{visible(payload['decky_id'] or '-', 16)} {visible(payload['service'] or '', 12)}".rstrip()
+    lost = [
+        f"{counted(count, kind)} found no room"
+        for count, kind in ((payload.get("commands_dropped"), "command"), (payload.get("items_dropped"), "item")) if count
+    ]  # fmt: skip
+    return "  ".join(
+        part
+        for part in (what, f"{began} {took}", f"session {rows.place} of {rows.of}", native, *lost)
+        if part
+    )
+
+
+def client_line(rows: SessionRows) -> str:
+    """What its client says it is, how common that is, and how it got in."""
+    client = rows.payload["client"] or {}
+    hassh = f"hassh {visible(client['hassh'], 8).rstrip('…')}" if client.get("hassh") else ""
+    shared = [one for one in rows.alike["shared"] if one["family"] == "client"]
+    common = (
+        f"(at {counted(max(one['addresses'] for one in shared), 'other address', 'other addresses')})"
+        if shared
+        else ""
+    )
+    said = f"client {visible(client['version'], 50)}" if client.get("version") else "client not told"
+    return "  ".join(part for part in (said, hassh, common, f"login {login_text(rows)}") if part)
+
+
+def refusals(auth: Mapping[str, object]) -> int:
+    """Log-ins that were refused, as the honeypot counts them."""
+    count = auth.get("fail_count")
+    return count if isinstance(count, int) else 0
+
+
+def login_text(rows: SessionRows) -> str:
+    """How it got in, or not."""
+    auth = rows.payload["auth"] or {}
+    accepted = [one for one in rows.attempts if one["success"]]
+    refused = max(refusals(auth), sum(not one["success"] for one in rows.attempts))
+    if accepted:
+        return f"{visible(accepted[-1]['login'], 40)}, try {refused + len(accepted)} ok"
+    if auth.get("success"):
+        return f"ok after {refused} refused" if refused else "ok"
+    return f"{refused} refused" if refused else "none"
+
+
+def verdict_line(rows: SessionRows) -> str:
+    """How bad it was and why."""
+    if rows.told["severity"] is None:
+        return "not judged yet: a session is when it ends"
+    return f"{rows.told['severity'].upper()}: {visible(rows.told['severity_reason'], _LONGEST)}"
+
+
+def like_lines(rows: SessionRows) -> list[str]:
+    """What is like it, and what of it nobody had before."""
+    alike, told = rows.alike, rows.told
+    said = []
+    if told["playbook"]:
+        others = (
+            f" of {counted(alike['playbook_sources'], 'other source')}" if alike["playbook_sources"] else ""
+        )
+        said.append(f"{told['playbook']}: {counted(alike['playbook_before'], 'session')} before{others}")
+    for one in sorted(alike["shared"], key=lambda one: (one["family"] == "client", -one["addresses"])):
+        if one["addresses"]:
+            others = counted(one["addresses"], "other address", "other addresses")
+            said.append(f"{one['family']} {visible(one['value'], 16)} at {others}")
+    news = first_line(rows.first_times)
+    return [f"like it  {'; '.join(said[:3]) or 'nothing'}", *([f"first time ever: {news}"] if news else [])]
+
+
+def evidence_of(rows: SessionRows) -> Evidence:
+    """What of it may be an indicator."""
+    payload, began = rows.payload, rows.payload["started_at"]
+    return {
+        "session_id": payload["session_id"],
+        "attacker_ip": payload["attacker_ip"],
+        "started_at": None if began is None else datetime.fromtimestamp(began, UTC),
+        "downloads": list(payload["downloads"] or ()),
+        "uploads": list(payload["uploads"] or ()),
+        "commands": [command["command_text"] for command in payload["commands"]],
+        "hosts": list(rows.hosts),
+        "logins": [one["login"] for one in rows.attempts if one["success"]],
+    }

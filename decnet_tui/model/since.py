@@ -1,33 +1,35 @@
-"""What happened since a moment: gathered from the store, told in sections. View 0 and ``summary`` share it.
+"""What happened in a span: gathered from the store, told in sections. View 0 and ``summary`` share it.
 
-:func:`gather` asks, :func:`tell` is a pure function of the answers.
+:func:`gather` asks, :func:`render` and the functions beside it are pure functions of the answers.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.errors import DecnetError
-from decnet.runtime.health import PARTS, status_of
-from decnet_tui.model.actor_names import actor_and_id, addresses
-from decnet_tui.model.journal import NOBODY, with_expiries
-from decnet_tui.model.words import clock, counted, span
+from decnet.hostile import visible
+from decnet_tui.model.needs import needs
+from decnet_tui.model.spans import DAY_S, Chosen
+from decnet_tui.model.words import counted, period, stamp
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
     from decnet.db.rows import JsonObject
-    from decnet.db.rows.attribution import Alert
-    from decnet.db.rows.fleet import MutationRow
-    from decnet.db.rows.journal import JournalLine
-    from decnet.db.rows.lists import NewAttacker, NewTechnique, SessionWorthReading
+    from decnet.db.rows.since import NewThing, SinceRows, SomeNew, SourceSince, SpanTotals
     from decnet_tui.model.access import RuleAccess
 
-MAX_SESSIONS = 8
+MAX_SOURCES = 50
+NAMED = 3
+"""New things of a kind that stand in the line."""
+KNOCKED = "knocked"
+SIGNS = {"critical": "!!!", "high": "!!", "medium": "!", "low": "."}
+READ_FIRST, NEW, NEEDS = "read_first", "new", "needs"
 Row = Mapping[str, Any]
 """What stands behind a line: a row of any of the queries."""
 
@@ -41,67 +43,56 @@ class Beat(TypedDict):
 
 @dataclass(frozen=True)
 class Item:
-    """One line: its text, the data behind it, the view (and row) that it opens, whether it needs attention."""
+    """One line: its text, the data behind it, the view (and row) that it opens, whether it needs attention.
+
+    ``below`` are lines that belong to it.
+    """
 
     key: str
     text: str
     data: Row = field(default_factory=dict)
     opens: tuple[str, Any] | None = None
     bad: bool = False
+    below: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Section:
-    """Items of one kind; ``none`` is said when there are none."""
+    """Items of one kind; ``none`` is said when there are none, ``note`` beside the title."""
 
     name: str
     title: str
     items: tuple[Item, ...]
     none: str
+    note: str = ""
 
 
 @dataclass
 class Found:
-    """The answers of the store, as rows. Times are aware; ``now`` and ``since`` are epoch seconds."""
+    """The answers of the store. ``now`` is epoch seconds."""
 
     now: float
-    since: float
-    attackers: Sequence[NewAttacker] = ()
-    techniques: Sequence[NewTechnique] = ()
-    sessions: Sequence[SessionWorthReading] = ()
-    alerts: Sequence[Alert] = ()
-    addresses: Mapping[str, str] = field(default_factory=dict)
-    """Of the attackers that the alerts name, by their uuid."""
+    chosen: Chosen
+    rows: SinceRows
     rules: Sequence[Row] = ()
-    journal: Sequence[JournalLine] = ()
     heartbeats: Sequence[Beat] = ()
-    rotations: Sequence[MutationRow] = ()
     heartbeat_s: float = 10.0
 
 
 async def gather(
     repo: BaseRepository,
     rules: RuleAccess,
-    since: float,
+    chosen: Chosen,
     heartbeat_s: float,
+    *,
+    limit: int = MAX_SOURCES,
+    clear: bool = False,
     now: float | None = None,
 ) -> Found:
-    """Everything that :func:`tell` needs. Raises what the store raises."""
-    alerts = await repo.list_alerts(limit=0)
-    return Found(
-        time.time() if now is None else now,
-        since,
-        alerts=alerts,
-        addresses=await addresses(repo, [row for row in alerts if row["state"] != "resolved"]),
-        attackers=await repo.new_attackers(since),
-        techniques=await repo.new_techniques(since),
-        sessions=await repo.sessions_worth_reading(since, MAX_SESSIONS),
-        rotations=await repo.mutations(states=("applied", "failed"), since=since, limit=0),
-        rules=await _rule_rows(rules),
-        journal=await repo.journal(),
-        heartbeats=await repo.heartbeats(),
-        heartbeat_s=heartbeat_s,
-    )
+    """Everything that :func:`render` needs; ``limit`` sources, 0 for all. Raises what the store raises."""
+    now = time.time() if now is None else now
+    rows = await repo.since(chosen.begin, chosen.until(now), limit, clear=clear)
+    return Found(now, chosen, rows, await _rule_rows(rules), rows.heartbeats, heartbeat_s)
 
 
 async def _rule_rows(rules: RuleAccess) -> Sequence[Mapping[str, Any]]:
@@ -112,17 +103,21 @@ async def _rule_rows(rules: RuleAccess) -> Sequence[Mapping[str, Any]]:
         return [{"rule_id": "rules", "error": str(error)}]
 
 
-def render(found: Found) -> list[Section]:
-    """The sections, in the order in which they matter."""
+def render(
+    found: Found, place: Callable[[str | None], str] | None = None, *, whole: bool = False
+) -> list[Section]:
+    """The sections, in the order in which they matter; ``place`` says where an address is.
+
+    Sources that only knocked are one line, unless it is to be told ``whole``.
+    """
+    rows = found.rows
+    some = "no source in this span" if rows.totals["sources"] == 0 else "no source to read"
     return [
-        Section("alerts", "open alerts", _alerts(found), "no open alert"),
-        Section("sensors", "sensors and workers", _sensors(found), "all sensors and workers are well"),
-        Section("attackers", "new sources and identities", _attackers(found), "no new source"),
-        Section("techniques", "techniques never seen before", _techniques(found), "no new technique"),
-        Section("sessions", "sessions worth reading", _sessions(found), "no session with commands"),
-        Section("rules", "rules that failed or expired", _rules(found), "no rule failed or expired"),
-        Section("rotations", "decoys rotated", _rotations(found), "no decoy was rotated"),
-    ]
+        Section(READ_FIRST, "READ FIRST", _sources(found, place or _nowhere, whole), some, _shown(rows)),
+        Section(NEW, "NEW IN YOUR HISTORY", _news(rows), _no_news(rows)),
+        Section(NEEDS, "NEEDS YOU", tuple(Item(*one) for one in needs(found)),
+                "nothing: alerts, rules, sensors and workers are well"),
+    ]  # fmt: skip
 
 
 def is_empty(sections: Sequence[Section]) -> bool:
@@ -130,113 +125,189 @@ def is_empty(sections: Sequence[Section]) -> bool:
     return not any(section.items for section in sections)
 
 
-def _ago(found: Found, moment: object) -> str:
-    return span(found.now - moment.timestamp()) + " ago" if isinstance(moment, datetime) else "?"
+# --- totals
 
 
-def _address(found: Found, alert: Alert) -> str | None:
-    return next((ip for a in alert.get("attacker_uuids") or () if (ip := found.addresses.get(a))), None)
+def totals_line(rows: SinceRows) -> str:
+    """What the span comes to, with what is usual."""
+    now, usual = rows.totals, rows.usual
+    new = f"{rows.new_sources} new" if rows.new_from is not None else ""
+    parts = [
+        _total("sources", now["sources"], usual, "sources", new),
+        _total("sessions", now["sessions"], usual, "sessions"),
+        _total("got in", now["got_in"], usual, "got_in"),
+        _total("ran code", now["ran_code"], usual, "ran_code"),
+        _total("files", now["files"], usual, "files"),
+    ]
+    return "   ".join(parts)
 
 
-def _alerts(found: Found) -> tuple[Item, ...]:
-    return tuple(
-        Item(str(row.get("alert_id")), f"{_ago(found, row.get('ts'))}  {actor_and_id(row, found.addresses)}  "
-             f"{row.get('confidence') or 0.0:.2f}  {' '.join(map(str, row.get('families') or ()))}",
-             {**row, "attacker_ip": _address(found, row)}, ("alerts", row.get("alert_id")), bad=True)
-        for row in found.alerts if row.get("state") == "open"
-    )  # fmt: skip
+def _total(title: str, value: int, usual: SpanTotals | None, name: str, also: str = "") -> str:
+    beside = [also] if also else []
+    if usual is not None:
+        beside.append(f"usual {dict(usual)[name]}")
+    return f"{title} {value}" + (f" ({', '.join(beside)})" if beside else "")
 
 
-def _sensors(found: Found) -> tuple[Item, ...]:
-    beats = [dict(beat.get("payload") or {}) for beat in found.heartbeats if beat.get("worker") not in PARTS]
-    if beats and all(status_of(beat, found.now, found.heartbeat_s) == "stopped" for beat in beats):
-        # Its server went with it and could not say so: one line tells it all.
-        return (
-            Item("engine", "no engine runs here: every worker is stopped", {}, ("workers", None), bad=True),
-        )
-    items = []
-    for beat in found.heartbeats:
-        payload = dict(beat.get("payload") or {})
-        name, state = str(beat.get("worker")), status_of(payload, found.now, found.heartbeat_s)
-        if state not in ("ok", "stopped"):
-            why = payload.get("note") or ""
-            what = f"the {name}" if name in PARTS else f"worker {name}"
-            items.append(Item(name, f"{what} is {state}  {why}", payload, ("workers", name), bad=True))
-        sensors = payload.get("sensors")
-        for row in sensors if isinstance(sensors, list) else ():
-            if isinstance(row, Mapping) and row.get("state") != "ok":
-                age = row.get("age")
-                last = f"last line {span(age)} ago" if isinstance(age, (int, float)) else "no line yet"
-                text = f"sensor {row.get('path')} is {row.get('state')}, {last}"
-                items.append(Item(str(row.get("path")), text, row, ("workers", row.get("path")), bad=True))
-    return tuple(items)
+def rhythm_counts(rows: SinceRows, most: int) -> tuple[list[int], float]:
+    """Sessions of each part of the span in order, at most ``most`` parts, and the seconds of a part."""
+    if not rows.rhythm:
+        return [], float(rows.bucket_s)
+    size = rows.bucket_s
+    first = rows.rhythm[0][0] if rows.begin < rows.rhythm[0][0] and not rows.begin.timestamp() else rows.begin
+    start = int(first.timestamp() // size)
+    last = max(start, int(min(rows.end, _after(rows)).timestamp() // size))
+    counts = [0] * (last - start + 1)
+    for moment, count in rows.rhythm:
+        at = int(moment.timestamp() // size) - start
+        if 0 <= at < len(counts):
+            counts[at] += count
+    step = -(-len(counts) // max(most, 1))
+    return [sum(counts[i : i + step]) for i in range(0, len(counts), step)], float(size * step)
 
 
-def _attackers(found: Found) -> tuple[Item, ...]:
-    return tuple(
-        Item(str(row["attacker_uuid"]), f"{row.get('attacker_ip') or '?':<15} {_ago(found, row.get('first_seen')):<11} "
-             f"identity {str(row.get('identity_uuid') or '?')[:8]}", row, ("actors", row["attacker_uuid"]))
-        for row in found.attackers
-    )  # fmt: skip
+def _after(rows: SinceRows) -> datetime:
+    """The end of what is told: of an open span its end, of everything the last session."""
+    return rows.end if rows.begin.timestamp() else rows.rhythm[-1][0]
 
 
-def _techniques(found: Found) -> tuple[Item, ...]:
-    names = load_catalogue()
-    return tuple(
-        Item(str(row["technique"]), f"{row['technique']:<10} {names.name(row['technique']) or '?'}: {counted(row['tags'], 'tag')} "
-             f"of {counted(row['attackers'], 'source')}", row, ("coverage", row["technique"]))
-        for row in found.techniques
-    )  # fmt: skip
+def rhythm_ends(rows: SinceRows) -> tuple[str, str]:
+    """How the ends of the strip are called."""
+    if not rows.rhythm:
+        return "", ""
+    first = rows.begin if rows.begin.timestamp() else rows.rhythm[0][0]
+    form = "%Hh" if rows.bucket_s < DAY_S and (rows.end - first).total_seconds() <= DAY_S else "%m-%d"
+    return f"{first:{form}}", f"{_after(rows):{form}}"
 
 
-def _sessions(found: Found) -> tuple[Item, ...]:
-    items = []
-    for row in found.sessions:
-        length = span(row.get("duration_s") or 0)
-        loot = f", {counted(row['downloads'], 'download')}" if row.get("downloads") else ""
-        text = (
-            f"{row.get('attacker_ip') or '?':<15} {row.get('decky_id') or '?'} {row.get('service') or ''}: "
-        )
-        text += f"{_judged(row)}{counted(row['techniques'], 'technique')}, {counted(row['command_count'], 'command')} in {length}{loot}"
-        items.append(Item(str(row["session_id"]), text, row, ("actors", row["session_id"])))
-    return tuple(items)
-
-
-def _judged(row: SessionWorthReading) -> str:
-    """What a session amounts to, whether that is new, and how many are like it."""
-    if not row.get("severity"):
+def busiest(rows: SinceRows) -> str:
+    """The part of the span with most sessions."""
+    if not rows.rhythm:
         return ""
-    news = ", first time" if row["new"] else ""
-    like = f", {row['alike'] - 1} more like it" if row["alike"] > 1 else ""
-    return f"{row['severity']}: {row['severity_reason']}{news}{like}; "
+    moment, count = max(rows.rhythm, key=lambda one: (one[1], one[0]))
+    form = "%H:00Z" if rows.bucket_s < DAY_S else "%m-%d"
+    day = (
+        f"{moment:%m-%d} "
+        if rows.bucket_s < DAY_S and (rows.end - rows.begin).total_seconds() > DAY_S
+        else ""
+    )
+    return f"busiest {day}{moment:{form}}: {count}"
 
 
-def _rules(found: Found) -> tuple[Item, ...]:
-    items = [
-        Item(str(row["rule_id"]), f"{row['rule_id']} failed to load: {str(row['error']).splitlines()[0]}",
-             row, ("rules", row["rule_id"]), bad=True)
-        for row in found.rules if row.get("error")
-    ]  # fmt: skip
-    for row in with_expiries(found.journal, found.now):
-        ended = row["ts"].timestamp()
-        if row["operator"] == NOBODY and found.since <= ended <= found.now:
-            rule_id, was = str(row["target"]), (row["before"] or {}).get("state")
-            text = f"{rule_id} is enabled again: {was} ended {clock(ended, 'date')}Z"
-            items.append(Item(rule_id, text, row, ("rules", rule_id)))
+# --- read first
+
+
+def _shown(rows: SinceRows) -> str:
+    told = sum(source["severity"] != "info" for source in rows.sources)
+    return f"{told} of {rows.totals['sources']} shown"
+
+
+def _nowhere(_: str | None) -> str:
+    return ""
+
+
+def _sources(found: Found, place: Callable[[str | None], str], whole: bool) -> tuple[Item, ...]:
+    rows = found.rows
+    told = [one for one in rows.sources if whole or one["severity"] != "info"]
+    items = [_source(found, one, place(one["attacker_ip"])) for one in told]
+    knocked = rows.by_severity.get("info", 0)
+    if knocked and not whole:
+        items.append(Item(KNOCKED, f"    +{counted(knocked, 'source')} that only knocked"))
+    listed = len(told) + (0 if whole else knocked)
+    if (more := rows.totals["sources"] - listed) > 0:
+        items.append(Item("more", f"    +{more} more {'source' if more == 1 else 'sources'}"))
     return tuple(items)
 
 
-def _rotations(found: Found) -> tuple[Item, ...]:
-    items = []
-    for row in found.rotations:
-        outcome = row.get("outcome") or {}
-        text = f"{_ago(found, row.get('finished_at') or row.get('created_at'))}  {row.get('target')}: "
-        text += f"{_services(outcome.get('old'))} to {_services(outcome.get('new'))}"
-        if failed := row.get("state") == "failed":
-            text += f"  failed: {row.get('reason')}"
-        items.append(Item(str(row.get("mutation_id")), text, row, ("fleet", row.get("target")), bad=failed))
+def _source(found: Found, one: SourceSince, place: str) -> Item:
+    """One block: who, from where, when, where; then what it achieved."""
+    sign = SIGNS.get(one["severity"] or "", "?" if one["severity"] is None else "")
+    many = f"{one['sessions']} sessions" if one["sessions"] > 1 else ""
+    new = "NEW" if one["new"] else ""
+    head = (
+        f"{sign:>3} {visible(one['attacker_ip'] or '?', 39):<15} {visible(place, 13):<13} {new:<3} "
+        f"{period(one['first'], one['last'], found.now):<11} {visible(one['decky_id'] or '-', 10):<10} {many}"
+    )
+    return Item(
+        one["attacker_uuid"],
+        head.rstrip(),
+        dict(one),
+        ("actors", one["session_id"]),
+        below=(f"    {why(one)}",),
+    )
+
+
+def why(one: SourceSince) -> str:
+    """What a source achieved, in a line."""
+    if one["severity"] is None:
+        return "not judged yet: a session is when it ends"
+    first = " (first time anywhere)" if one["unseen"] and one["severity"] not in ("low", "info") else ""
+    scripts = f"; {one['playbooks']} scripts" if one["playbooks"] > 1 else ""
+    return f"{one['severity'].upper()} {visible(one['severity_reason'] or '-', 160)}{first}{scripts}"
+
+
+# --- new in your history
+
+
+def _no_news(rows: SinceRows) -> str:
+    if rows.history is None:
+        return "no session is stored"
+    if rows.new_from is None:
+        return f"nothing: the history begins {stamp(rows.history)[:16]}Z"
+    return "nothing: all of it was seen before"
+
+
+def _news(rows: SinceRows) -> tuple[Item, ...]:
+    kinds = (("file", rows.files), ("host", rows.hosts), ("key", rows.keys), ("cred", rows.credentials))
+    items = [_new(kind, some) for kind, some in kinds if some.of]
+    if rows.techniques:
+        names = load_catalogue()
+        shown = [f"{one['technique']} {names.name(one['technique']) or '?'}" for one in rows.techniques[:2]]
+        more = f", +{len(rows.techniques) - 2}" if len(rows.techniques) > 2 else ""
+        data = {"kind": "technique", "techniques": [dict(one) for one in rows.techniques]}
+        opens = ("coverage", rows.techniques[0]["technique"])
+        items.append(Item("technique", f"technq  {', '.join(shown)}{more}", data, opens))
     return tuple(items)
 
 
-def _services(names: object) -> str:
-    return " ".join(map(str, names)) if isinstance(names, (list, tuple)) and names else "-"
+def _new(kind: str, some: SomeNew) -> Item:
+    shown = ", ".join(_named(kind, one) for one in some.some[:NAMED])
+    more = f", +{some.of - NAMED}" if some.of > NAMED else ""
+    data = {"kind": kind, "of": some.of, "things": [dict(one) for one in some.some]}
+    return Item(kind, f"{kind:<7} {shown}{more}", data)
+
+
+def _named(kind: str, one: NewThing) -> str:
+    if kind == "file":
+        name = f"{visible(one['name'], 30)} " if one["name"] else ""
+        return f"{name}{visible(one['value'], 8).rstrip('…')}"
+    if kind == "cred":
+        return f"{visible(one['value'], 40)} accepted {one['times']}x"
+    return visible(one["value"], 45)
+
+
+def as_json(found: Found, limit: int) -> dict[str, Any]:
+    """The whole page: span, totals, read_first, new_in_history, needs_you."""
+    rows = found.rows
+    usual = {"usual": dict(rows.usual) if rows.usual is not None else None, "usual_of": rows.usual_of}
+    return {
+        "span": {"label": found.chosen.label, "begin": rows.begin, "end": rows.end, "history": rows.history},
+        "totals": {**rows.totals, "new_sources": rows.new_sources, **usual},
+        "read_first": [dict(one) for one in rows.sources[: limit or None]],
+        "new_in_history": {
+            "new_from": rows.new_from,
+            "files": _json_things(rows.files, "sha256"),
+            "hosts": _json_things(rows.hosts, "host"),
+            "keys": _json_things(rows.keys, "key"),
+            "credentials": _json_things(rows.credentials, "login"),
+            "techniques": [dict(one) for one in rows.techniques],
+        },
+        "needs_you": [
+            {"kind": one.kind, "key": one.key, "text": one.text, "bad": one.bad, "about": dict(one.data)}
+            for one in needs(found)
+        ],
+    }  # fmt: skip
+
+
+def _json_things(some: SomeNew, name: str) -> list[dict[str, Any]]:
+    return [{name: one["value"], **{k: v for k, v in one.items() if k != "value"}} for one in some.some]

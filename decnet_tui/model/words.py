@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from decnet.hostile import visible
 
+_DAY_S = 86_400.0
 _LONGEST_S, _MOST = 99_999 * 86_400, 999_000_000_000
 """What is shown at most: heartbeats may hold any number that JSON can write, also no number at all (NaN)."""
 
@@ -30,6 +31,15 @@ def day(moment: datetime | None) -> str:
 def stamp(moment: datetime | None) -> str:
     """Day and clock of a moment, in UTC; a dash for none."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if moment else "-"
+
+
+def period(first: datetime, last: datetime, now: float) -> str:
+    """From when to when, in UTC and at most eleven characters: by clock within a day of ``now``, else by days."""
+    first, last = first.astimezone(UTC), last.astimezone(UTC)
+    near = last.timestamp() - first.timestamp() < _DAY_S and abs(now - last.timestamp()) < _DAY_S
+    form = "%H:%M" if near else "%m-%d"
+    begin, end = f"{first:{form}}", f"{last:{form}}"
+    return begin if begin == end else f"{begin}-{end}" if near else f"{begin} {end}"
 
 
 def span(seconds: float) -> str:

@@ -30,9 +30,10 @@ from decnet_tui.model.places import country_text, network_text, placed
 from decnet_tui.model.scope import Scope, scope_of
 from decnet_tui.model.words import addresses_text, counted, day, lasted
 from decnet_tui.screens.base import View
-from decnet_tui.screens.evidence import MAX_ROWS, CommandsLevel, SessionsLevel
+from decnet_tui.screens.evidence import MAX_ROWS, SessionsLevel
 from decnet_tui.screens.pages import PageLevel
 from decnet_tui.screens.sections import Entry, heading
+from decnet_tui.screens.session import CommandsLevel
 from decnet_tui.widgets.strips import FAINT, PLAIN, Line
 
 if TYPE_CHECKING:

@@ -27,10 +27,11 @@ from decnet_tui.model.places import country_text, network_text, nowhere, placed
 from decnet_tui.model.words import addresses_text, clock, counted
 from decnet_tui.screens.actorlevel import ActorLevel
 from decnet_tui.screens.base import TIME_WIDTHS, View
-from decnet_tui.screens.evidence import CommandsLevel, severity_style
 from decnet_tui.screens.levels import LevelsView, TableLevel, left_out
 from decnet_tui.screens.profiles import Known, known_of, profile_lines, said_lines
+from decnet_tui.screens.session import CommandsLevel
 from decnet_tui.screens.table import Column
+from decnet_tui.widgets.states import severity_style
 from decnet_tui.widgets.strips import PLAIN, WARN
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from decnet_tui.model.notes import note_line
 from decnet_tui.model.scope import Scope, scope_of
 from decnet_tui.model.words import counted
 from decnet_tui.screens.base import View
-from decnet_tui.screens.evidence import CommandsLevel
 from decnet_tui.screens.pages import PageLevel
 from decnet_tui.screens.sections import Entry, heading
+from decnet_tui.screens.session import CommandsLevel
 from decnet_tui.widgets.strips import BOLD, FAINT, PLAIN, WARN, Line
 
 SESSIONS, EVIDENCE = "sessions", "evidence"

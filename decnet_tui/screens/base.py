@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from decnet.hostile import visible
 from decnet_tui.model.export import Sheet, Shown, sheet_of
 from decnet_tui.model.feed import Feed
-from decnet_tui.model.scope import Scope, scope_of
+from decnet_tui.model.scope import Of, Scope, scope_of
 from decnet_tui.widgets.strips import KEY, PLAIN, Line
 
 if TYPE_CHECKING:
@@ -109,6 +109,10 @@ class View(ABC):
         """Lines above the titles that say what the rows are of."""
         return []
 
+    def outro(self, width: int, room: int) -> list[Line]:
+        """At most ``room`` lines that stand below the rows whatever these show: about the row under the cursor."""
+        return []
+
     def gutter(self, index: int) -> str:
         """The sign in front of a row: blank, or a severity."""
         return " "
@@ -183,6 +187,28 @@ class View(ABC):
     def leads_to(self) -> Place | None:
         """The row of another view that Enter goes to; None when the detail pane is all there is to open."""
         return None
+
+    def unfold(self) -> bool:
+        """Shows or hides the rows that the one under the cursor stands for; False where it stands for itself alone."""
+        return False
+
+    def take(self, text: str) -> bool:
+        """A text behind the view's name that chooses what it is about, such as a day; False where it names a row.
+
+        Raises ValueError that says what may be written.
+        """
+        return False
+
+    def indicators_of(self) -> Of | None:
+        """Whose indicators are asked for here: the actor's that the row is about."""
+        actor = self.actor()
+        if actor is None:
+            return None
+        if actor.campaign:
+            return Of(actor.label, campaign=actor.campaign)
+        uuid = self.record().get("attacker_uuid")
+        known = [uuid] if uuid else sorted(n for n in actor.names if "." in n or ":" in n)
+        return Of(actor.label, attacker=str(known[0])) if known else None
 
     def back(self) -> bool:
         """One level back inside the view; False at its top."""

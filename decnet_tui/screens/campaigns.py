@@ -29,11 +29,12 @@ from decnet_tui.model.scope import Scope, campaign_scope
 from decnet_tui.model.words import addresses_text, clock, counted, day
 from decnet_tui.screens.actorlevel import ActorLevel, session_line
 from decnet_tui.screens.base import TIME_WIDTHS, View
-from decnet_tui.screens.evidence import CommandsLevel, SessionsLevel
+from decnet_tui.screens.evidence import SessionsLevel
 from decnet_tui.screens.fired import CampaignRulesLevel, FiredLevel
 from decnet_tui.screens.levels import LevelsView, TableLevel
 from decnet_tui.screens.pages import PageLevel
 from decnet_tui.screens.sections import Entry
+from decnet_tui.screens.session import CommandsLevel
 from decnet_tui.screens.table import Column
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ def _signs() -> list[tuple[str, str]]:
         ("", "Signs"),
         (g.cursor, "the line that keys are for"),
         (g.mark, "marked with space"),
+        (g.unread, f"a source that is not marked as read ({key('read')})"),
         (g.stale, "needs attention: an open alert, a stale worker, a silent sensor"),
         ("!", "behind an identity: an alert on it is open"),
         (f"{g.on} {g.partly} {g.off}", "on, limited or under way, off"),

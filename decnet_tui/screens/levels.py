@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from decnet_tui.model.export import Sheet
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.keys import key
-from decnet_tui.model.scope import Scope
+from decnet_tui.model.scope import Of, Scope
 from decnet_tui.model.words import counted
 from decnet_tui.screens.base import Place, View
 from decnet_tui.screens.table import R, TableView
@@ -35,6 +35,8 @@ class Level(View):
     """Its part of the way there."""
     recorded: frozenset[str] = frozenset()
     """Sessions in its rows that have a recording of their terminal, as of the last read."""
+    is_page = False
+    """Whether it is about one thing that its head names: keys are for that, never for what lies below it."""
     attacker = ""
     """The id or address of the attacker that it is about; empty when it is about none, or about several."""
 
@@ -143,6 +145,19 @@ class LevelsView(View):
         """The level's."""
         return self.level.leads_to()
 
+    def indicators_of(self) -> Of | None:
+        """The level's."""
+        return self.level.indicators_of()
+
+    def unfold(self) -> bool:
+        """The level's."""
+        return self.level.unfold()
+
+    def exchange(self, level: Level) -> None:
+        """Another level in the place of the one on top: the next of the list that led here."""
+        level.time_format = self.time_format
+        self.levels[-1] = level
+
     @property
     def opened(self) -> bool:
         """Whether a level stands above the root."""
@@ -203,6 +218,10 @@ class LevelsView(View):
         """The level's."""
         return self.level.intro(width)
 
+    def outro(self, width: int, room: int) -> list[Line]:
+        """The level's."""
+        return self.level.outro(width, room)
+
     def gutter(self, index: int) -> str:
         """The level's."""
         return self.level.gutter(index)
@@ -245,8 +264,12 @@ class LevelsView(View):
         return self.level.record()
 
     def actor(self) -> Scope | None:
-        """The actor of the row, or of the rows that led here."""
-        return next((found for level in reversed(self.levels) if (found := level.actor()) is not None), None)
+        """The actor of the row, or of the rows that led here; of a page its own alone, also while it is read."""
+        for level in reversed(self.levels):
+            found = level.actor()
+            if found is not None or level.is_page:
+                return found
+        return None
 
     def pause(self) -> bool:
         """The level's."""

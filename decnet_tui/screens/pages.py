@@ -24,6 +24,7 @@ class PageLevel(SectionsView, Level):
     """The base. A subclass reads its thing (:meth:`fetch`) and says its head and its lists (:meth:`load`)."""
 
     stored = True
+    is_page = True
     first_section = ""
     """The list that the cursor begins in."""
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from decnet_tui.model.access import Session
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.playback import Player, screen_size
-from decnet_tui.model.session_page import SessionData, read_session
+from decnet_tui.model.session_page import commands_of, read_session, tagged_at
 from decnet_tui.model.words import clock, span
 from decnet_tui.screens.levels import Level
 from decnet_tui.widgets.strips import PLAIN, Line
 
 if TYPE_CHECKING:
     from decnet.db.rows.lists import ListedTag
+    from decnet.db.rows.session import SessionRows
 
 
 class PlaybackLevel(Level):
@@ -38,23 +39,22 @@ class PlaybackLevel(Level):
         """Its own wherever it plays: elsewhere n is another key."""
         return "recording"
 
-    async def fetch(self, session: Session) -> SessionData | None:
+    async def fetch(self, session: Session) -> SessionRows | None:
         """The session, once. Raises what the store raises."""
         return None if self.player is not None or self.none else await read_session(session, self.session_id)
 
-    def load(self, data: SessionData | None) -> None:
+    def load(self, data: SessionRows | None) -> None:
         """Begins to play."""
         self.problem, self.loaded_at = "", time.monotonic()
         if data is None:
             return
-        client = data.payload["client"] if data.payload is not None else None
-        size = (client or {}).get("size")
+        size = (data.payload["client"] or {}).get("size")
         self._typed = {
             c["ts"]: f": {_techniques(c['tags'])}  {c['command_text']}"
-            for c in data.commands()
+            for c in commands_of(data)
             if c["tags"] and c.get("ts")
         }
-        self.player = Player(data.recording or b"", screen_size(size), data.tagged_at())
+        self.player = Player(data.recording or b"", screen_size(size), tagged_at(data))
         if not self.player.frames:
             self.player, self.none = None, "This session has no recording of its terminal."
         self._last = time.monotonic()

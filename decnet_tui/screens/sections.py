@@ -33,6 +33,10 @@ class Entry:
     data: Mapping[str, Any] = field(default_factory=dict, compare=False)
     opens: tuple[str, Any] | None = None
     bad: bool = False
+    text: str = ""
+    """What a filter looks at; the line where it is empty."""
+    below: bool = False
+    """Whether it belongs to the entry above it, and goes with that: it has no key and no cursor."""
 
 
 def heading(section: str, text: str, line: Line | None = None) -> Entry:
@@ -61,7 +65,7 @@ class SectionsView(View):
     def select(self) -> None:
         """Filter and scope anew; a heading stays while its section does."""
         at = self.current if self._moved else None
-        self.entries = [entry for entry in self._all if entry.key is None or self.shows(entry)]
+        self.entries = [e for e in self._all if (e.key is None and not e.below) or self.shows(e)]
         places = [i for i, e in enumerate(self.entries) if at is not None and _same(e, at)]
         if places:
             self.cursor = places[0]
@@ -73,7 +77,7 @@ class SectionsView(View):
         if not self.covers(entry.data):
             return False
         return not self._filter.tests or self._filter.shows_row(
-            {"section": entry.section, "text": " ".join(text for text, _ in entry.line)}
+            {"section": entry.section, "text": entry.text or " ".join(text for text, _ in entry.line)}
         )
 
     def covers(self, data: Mapping[str, Any]) -> bool:
@@ -135,6 +139,8 @@ class SectionsView(View):
         first = next((i for i, e in enumerate(self.entries) if e.key is not None), 0)
         if self.cursor <= rows // 2 or (self.cursor == first and first < rows):
             self.top = 0  # what stands above the first line is read with it
+        elif self.cursor + 1 == self.top + rows and self.cursor + 1 < self.count():
+            self.top += self.entries[self.cursor + 1].below  # what belongs to the last line is seen with it
 
     def detail_key(self) -> object:
         """The entry."""

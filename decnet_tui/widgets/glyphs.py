@@ -28,6 +28,7 @@ class Glyphs(NamedTuple):
     failed: str
     cursor: str
     mark: str
+    unread: str
     arrow: str
     rule: str
     spark: str
@@ -35,8 +36,8 @@ class Glyphs(NamedTuple):
     down: str
 
 
-ASCII = Glyphs("ascii", "+", "-", "~", "!", "?", "*", "x", ">", "#", "->", "-", " .,-=+*#", "^", "v")
-UNICODE = Glyphs("unicode", "●", "○", "◐", "▲", "?", "◆", "✗", "▸", "■", "→", "─", " ▁▂▃▄▅▆▇█", "↑", "↓")
+ASCII = Glyphs("ascii", "+", "-", "~", "!", "?", "*", "x", ">", "#", "*", "->", "-", " .,-=+*#", "^", "v")
+UNICODE = Glyphs("unicode", "●", "○", "◐", "▲", "?", "◆", "✗", "▸", "■", "•", "→", "─", " ▁▂▃▄▅▆▇█", "↑", "↓")
 _UTF8 = re.compile(r"utf-?8", re.I)
 _NOT_ASCII = re.compile(r"[^ -~]")
 _in_use = [ASCII]

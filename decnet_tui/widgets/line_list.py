@@ -15,6 +15,8 @@ from textual import events
 from decnet_tui.widgets.strips import CURSOR, FAINT, PLAIN, Line, StripWidget
 
 WHEEL = 3
+LEAST_ROWS = 4
+"""Rows that are seen whatever stands below them."""
 
 
 class Rows(Protocol):
@@ -30,6 +32,10 @@ class Rows(Protocol):
 
     def line(self, index: int, width: int) -> Line:
         """One row."""
+        ...
+
+    def outro(self, width: int, room: int) -> list[Line]:
+        """At most ``room`` lines below the rows."""
         ...
 
     def gutter(self, index: int) -> str:
@@ -74,7 +80,8 @@ class LineList(StripWidget, can_focus=True):
     @property
     def rows(self) -> int:
         """Rows that fit."""
-        return max(self.size.height - len(self._above(self.size.width)), 1)
+        width, height = self.size.width, self.size.height
+        return max(height - len(self._above(width)) - len(self._below(width, height)), 1)
 
     def _above(self, width: int) -> list[Line]:
         """What the view says above its rows."""
@@ -82,6 +89,14 @@ class LineList(StripWidget, can_focus=True):
             return []
         titles = self.view.titles(width)
         return [*self.view.intro(width), *([] if titles is None else [titles])]
+
+    def _below(self, width: int, height: int) -> list[Line]:
+        """What the view says below its rows, as far as there is room."""
+        if self.view is None or not self.view.count():
+            return []
+        least = min(self.view.count(), LEAST_ROWS)
+        room = height - len(self._above(width)) - least
+        return self.view.outro(width, room)[: max(room, 0)] if room > 0 else []
 
     def build(self, width: int, height: int) -> list[Line]:
         """Titles, then the rows from the view's offset, or what to do about an empty view."""
@@ -92,10 +107,11 @@ class LineList(StripWidget, can_focus=True):
             above = view.intro(width)
             advice = [part for text in view.empty(width) for part in wrap(text, max(width - 2, 20)) or [""]]
             return [*above, *([(f" {text}", FAINT)] for text in advice)]
-        view.settle(self.rows)
-        last = min(view.top + self.rows, view.count())
+        rows = self.rows
+        view.settle(rows)
+        last = min(view.top + rows, view.count())
         body = [self._row(view, i, width) for i in range(view.top, last)]
-        return [*self._above(width), *body]
+        return [*self._above(width), *body, *self._below(width, height)]
 
     def _row(self, view: Rows, index: int, width: int) -> Line:
         line = view.line(index, max(width - 1, 1))

@@ -108,3 +108,8 @@ def change_state(outcome: str) -> Shown:
     }
     glyph, style = known.get(outcome, (g.unknown, PLAIN))
     return f"{glyph} {outcome.partition(',')[0]}", style
+
+
+def severity_style(severity: str) -> Style:
+    """How a severity looks."""
+    return {"critical": BAD, "high": BAD, "medium": WARN}.get(severity, PLAIN)

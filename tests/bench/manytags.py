@@ -37,6 +37,12 @@ def made(sessions: int, addresses: int, tags_each: int) -> Rows:
             "session_id": session, "attacker_uuid": uuid, "severity": "low", "rank": 3, "reason": "r", "line": "l",
             "playbook": f"pb-{n % 2_000}", "seen_at": at, "ended_at": at.timestamp(), "lines": 4,
         }  # fmt: skip
+        for kind, value in (
+            ("playbook", f"pb-{n % 2_000}"),
+            ("hash", f"h{n % 7_000}"),
+            ("host", f"h{n % 900}.example"),
+        ):
+            yield "session_thing", {"session_id": session, "kind": kind, "value": value, "seen_at": at}
         yield "credential", {
             "credential_id": f"c{n}", "attacker_uuid": uuid, "session_id": session, "service": "ssh", "username": "root",
             "secret_hmac": f"{n % 5_000:064x}", "secret_kind": "password", "success": True, "first_seen": at,

@@ -19,6 +19,7 @@ from decnet.db.repository import BaseRepository
 from decnet.ids import attacker_id, identity_id
 from decnet_tui.cli.main import app
 from decnet_tui.model.since import gather
+from decnet_tui.model.spans import Chosen
 from tests.bench.manytags import NOW, made, store
 from tests.dbkit import KINDS, migrated_url
 
@@ -50,6 +51,11 @@ async def actors(repo: BaseRepository) -> Any:
     return await repo.attackers_told(uuids)
 
 
+async def evidence_of(repo: BaseRepository, *args: Any, **how: Any) -> Any:
+    """The first of what may be indicators: as much as a screen looks through."""
+    return await anext(repo.evidence(*args, **how))
+
+
 async def alert(repo: BaseRepository) -> Any:
     """The page of the alert that is stored."""
     (row,) = await repo.list_alerts(limit=1)
@@ -68,8 +74,14 @@ ASKED: dict[str, Callable[[BaseRepository], Awaitable[Any]]] = {
     "identities": lambda repo: repo.list_identities(),
     "credentials": lambda repo: repo.list_credentials(),
     "new techniques of a day": lambda repo: repo.new_techniques(DAY),
-    "sessions worth reading of a day": lambda repo: repo.sessions_worth_reading(DAY),
-    "summary of a day": lambda repo: gather(repo, NoRules(), DAY.timestamp(), 10.0),
+    "since a day": lambda repo: repo.since(DAY, NOW),
+    "one day": lambda repo: repo.since(WEEK, WEEK + timedelta(days=1)),
+    "summary of a day": lambda repo: gather(
+        repo, NoRules(), Chosen("a day", DAY.timestamp()), 10.0, now=NOW.timestamp()
+    ),
+    "the page of a session": lambda repo: repo.session_page("s0050000"),
+    "indicators of a source": lambda repo: evidence_of(repo, attacker=IP),
+    "indicators of a day": lambda repo: evidence_of(repo, DAY, at_once=5_000),
     "page of an attacker": lambda repo: repo.actor_page(IP, sessions=200),
     "page of an alert": alert,
     "rules by use": lambda repo: repo.rule_uses(NOW - timedelta(minutes=5)),

@@ -64,17 +64,21 @@ def test_summary_tells_what_the_first_view_tells(data: Path) -> None:
     asyncio.run(_engine_beats(data))
     text = run("summary", "--data-dir", data)
     for word in (
-        "new sources and identities: 1",
+        "sources 1   sessions 1",
+        "READ FIRST: 1 of 1 shown",
         IP,
-        "T1105",
-        "R0002 failed to load",
+        "not judged yet",
+        "rule R0002 failed to load",
         "sensor /var/log/c.json is missing",
     ):
         assert word in text
     found = json.loads(run("summary", "--json", "--data-dir", data))
-    assert set(found) == {"alerts", "sensors", "attackers", "techniques", "sessions", "rules", "rotations"}
-    assert found["sessions"][0]["techniques"] == 1
-    assert "no new source" in run("summary", "--since", "1s", "--data-dir", data)
+    assert set(found) == {"span", "totals", "read_first", "new_in_history", "needs_you"}
+    assert (found["read_first"][0]["attacker_ip"], found["read_first"][0]["session_id"]) == (IP, "s1")
+    assert {need["kind"] for need in found["needs_you"]} == {"rules", "workers"}
+    assert "no source in this span" in run("summary", "--since", "1s", "--data-dir", data)
+    assert "the whole day (UTC)" in run("summary", "--day", "yesterday", "--data-dir", data)
+    run("summary", "--day", "nonsense", "--data-dir", data, code=2)
     assert "everything" in run("summary", "--since", "all", "--data-dir", data)
     run("summary", "--since", "nonsense", "--data-dir", data, code=2)
 
@@ -185,7 +189,7 @@ def test_alerts_are_told_by_address_and_a_short_id(data: Path) -> None:
     assert identity not in listed
     assert row["alert_id"] in listed
     assert f"{IP}  identity {identity}" in shown
-    assert f"{IP} id:7c1e9a02  0.60  client" in told
+    assert f"{IP} id:7c1e9a02 perhaps several operators, client" in told
 
 
 def test_dead_letters_are_listed_and_one_needs_an_engine_to_be_tried_again(data: Path) -> None:

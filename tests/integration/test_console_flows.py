@@ -77,10 +77,10 @@ async def test_the_first_screen_is_what_is_new_and_each_line_opens_its_view(tmp_
             await shows(app, pilot, "R0002 failed to load")
             text = "\n".join(screen_text(app))
             for word in (
-                "new sources and identities 1",
+                "sources 1   sessions 1   got in 0",
+                "READ FIRST  1 of 1 shown",
                 IP,
-                "Ingress Tool Transfer",
-                "1 technique, 1 command in 40s",
+                "not judged yet",
             ):
                 assert word in text
             since = app.view_of(SinceView)

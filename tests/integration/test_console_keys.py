@@ -13,8 +13,9 @@ from decnet.ids import attacker_id
 from decnet_tui.app import DecnetApp
 from decnet_tui.commands import COMMANDS
 from decnet_tui.commands.base import Command
-from decnet_tui.screens.evidence import CommandsLevel
+from decnet_tui.screens.actors import ActorsView
 from decnet_tui.screens.levels import Level, LevelsView
+from decnet_tui.screens.session import CommandsLevel
 from tests.consolekit import StoreSession, shows
 from tests.dbkit import open_repo
 from tests.integration.test_console_flows import IP, filled
@@ -32,7 +33,17 @@ LINES = 8
 """Lines of each view that are looked at."""
 ELSEWHERE = {"quit", "help", "command", "palette", "filter", "write"}
 """What works on no line: it opens a question or another view anyhow."""
-DONE = ("copied ", "exported ", "paused", "span: ", "new in: ", "following ", "everybody is shown again")
+DONE = (
+    "copied ",
+    "exported ",
+    "paused",
+    "span: ",
+    "following ",
+    "everybody is shown again",
+    "read",
+    "unread",
+    "line ",
+)
 """How the message begins of what was done."""
 
 
@@ -51,7 +62,7 @@ def did_something(app: DecnetApp, command: Command, monkeypatch: pytest.MonkeyPa
         patch.setattr(
             app, "work", lambda job, name, **_: said.append("exported ") if name == "export" else None
         )
-        before, view = state(app), app.view
+        before, view, cursor = state(app), app.view, app.view.cursor
         levels = list(view.levels) if isinstance(view, LevelsView) else []
         scope = app.following.scope
         command.run(app, "")
@@ -64,8 +75,10 @@ def did_something(app: DecnetApp, command: Command, monkeypatch: pytest.MonkeyPa
             app.following.follow(scope, anew=False)
         if isinstance(view, LevelsView):
             view.levels[:] = levels
+        else:
+            app.view_of(ActorsView).home()  # a level of a view without levels opens there
         app.show_view(view.name, remember=False)
-        view.came_from = ""
+        view.came_from, view.cursor = "", cursor
     return after != before or any(text.startswith(DONE) for text in said)
 
 

@@ -12,16 +12,19 @@ import pytest_asyncio
 from decnet.db.repository import BaseRepository
 from decnet.ids import attacker_id, campaign_id, identity_id
 from decnet_tui.model.feed import Feed
+from decnet_tui.model.scope import Of
 from decnet_tui.screens import VIEWS
 from decnet_tui.screens.actorlevel import ActorLevel
 from decnet_tui.screens.alertlevel import AlertLevel
 from decnet_tui.screens.base import View
 from decnet_tui.screens.campaigns import CampaignLevel, CampaignSessionsLevel
 from decnet_tui.screens.compare import CompareLevel
-from decnet_tui.screens.evidence import CommandsLevel, RuleTagsLevel, SessionsLevel, TagsLevel
+from decnet_tui.screens.evidence import RuleTagsLevel, SessionsLevel, TagsLevel
 from decnet_tui.screens.fired import CampaignRulesLevel, FiredLevel
 from decnet_tui.screens.found import FoundView
+from decnet_tui.screens.indicators import IndicatorsLevel
 from decnet_tui.screens.playback import PlaybackLevel
+from decnet_tui.screens.session import CommandsLevel
 from tests.consolekit import StoreSession
 from tests.dbkit import KINDS, open_repo
 from tests.rowkit import FILL, TABLES, define_rule
@@ -61,6 +64,12 @@ async def fill(repo: BaseRepository, begin: int, end: int) -> None:
         {"attacker_uuid": uuids[n], "address": address(n), "identity_uuid": identity_id(uuids[n]), "logins": "",
          "linked_into": joined if n and n % 2 == 0 else None, "founded_at": at[n].timestamp()} for n in numbers])  # fmt: skip
     if not begin:
+        past = NOW - 9 * day  # there is a history, so that something can be new
+        await put_all(
+            repo,
+            "session",
+            [{"session_id": "past", "attacker_uuid": uuids[9], "started_at": past, "ended_at": past}],
+        )
         await put_all(repo, "link_term", [
             {"term_id": "sha256|kit", "family": "sha256", "value": "kit", "campaign_root": "sha256|kit", "kit_root": None}])  # fmt: skip
         await put_all(repo, "link_group", [
@@ -151,6 +160,10 @@ LEVELS: dict[str, Callable[[Feed, int], View]] = {
     "an actor": lambda feed, _: ActorLevel(feed, A, FIRST),
     "its sessions": lambda feed, _: SessionsLevel(feed, A, FIRST),
     "a session": lambda feed, _: CommandsLevel(feed, "a0000"),
+    "indicators of a session": lambda feed, _: IndicatorsLevel(feed, Of("a0000", session="a0000")),
+    "indicators of a source": lambda feed, _: IndicatorsLevel(feed, Of(FIRST, attacker=A)),
+    "indicators of a campaign": lambda feed, _: IndicatorsLevel(feed, Of("kit", campaign=KIT)),
+    "indicators of a span": lambda feed, _: IndicatorsLevel(feed, Of("1d", begin=NOW.timestamp() - 86_400, end=NOW.timestamp())),
     "a recording": lambda feed, _: PlaybackLevel(feed, "a0000"),
     "two actors": lambda feed, _: CompareLevel(feed, LINE, OTHER),
     "rules on an actor": lambda feed, _: FiredLevel(feed, A, FIRST),
@@ -162,6 +175,10 @@ LEVELS: dict[str, Callable[[Feed, int], View]] = {
     "tags of a rule": lambda feed, _: RuleTagsLevel(feed, "R1", "name", None),
     "what was found": lambda feed, _: found(feed),
 }  # fmt: skip
+
+
+INDICATORS = {name for name in LEVELS if name.startswith("indicators")}
+"""Of a thousand sessions with one address there are few."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=KINDS)
@@ -203,4 +220,4 @@ async def test_the_views_were_asked_for_many_rows(
 ) -> None:
     """Else the test above would compare nothing; these have few lines whatever is stored, or get them from the bus."""
     short = {name for name, (_, count) in counted[MANY].items() if count < 20 * FEW}
-    assert short <= {"since", "campaigns", "two actors", "a recording", "workers"}
+    assert short <= {"since", "campaigns", "two actors", "a recording", "workers", *INDICATORS}

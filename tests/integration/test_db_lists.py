@@ -200,7 +200,7 @@ async def test_what_is_marked_is_left_out_of_every_list_unless_asked_for(repo: B
         "sessions": 3,
         "attackers": 3,
         "identities": 3,
-        "new": 3,
+        "since": 3,
         "counts": 5,
         "behind": 5,
         "find": 1,
@@ -214,7 +214,7 @@ async def test_what_is_marked_is_left_out_of_every_list_unless_asked_for(repo: B
             "find": await repo.find("uname", ignored=ignored),
         }  # fmt: skip
         counts = {name: len(rows) for name, rows in lists.items()}
-        counts["new"] = len(await repo.new_attackers(T))
+        counts["since"] = (await repo.since(T - 9, T + 99)).totals["sources"]
         counts["counts"] = sum(row["tags"] for row in await repo.technique_counts())
         counts["behind"] = len(await repo.tags_behind("T1059"))
         return counts | {"deckies": sum((await repo.sessions_by_decky()).values())}
@@ -227,7 +227,7 @@ async def test_what_is_marked_is_left_out_of_every_list_unless_asked_for(repo: B
         "sessions": 2,
         "attackers": 2,
         "identities": 3,
-        "new": 2,
+        "since": 2,
         "counts": 2,
         "behind": 2,
         "find": 0,
@@ -401,9 +401,6 @@ async def test_find_keeps_to_its_limit_and_moment(repo: BaseRepository) -> None:
 
 
 async def test_what_is_new_since_a_moment(repo: BaseRepository) -> None:
-    assert names(await repo.new_attackers(T + 1), "attacker_uuid") == [C, B]
-    assert names(await repo.new_attackers(T, limit=1), "attacker_uuid") == [C]
-    assert (await repo.new_attackers(T + 1))[1]["identity_uuid"] == IA
     await put(
         repo, "ttp_tag",
         tag("a", ts=T - 1), tag("b", B, T + 5), tag("c", C, T, technique_id="T1105"), tag("d", C, T + 1, technique_id="T1105"),
@@ -429,37 +426,7 @@ async def test_what_is_new_since_a_moment(repo: BaseRepository) -> None:
         "T1070.003": (NOW + timedelta(seconds=3), 1),
         "T1098": (NOW + timedelta(seconds=7), 1),
     }, "what is marked was not seen"
-    await put(
-        repo,
-        "session",
-        {
-            "session_id": "long",
-            "attacker_uuid": A,
-            "ended_at": T + 2,
-            "command_count": 1,
-            "duration_s": 9.0,
-            "downloads": [1, 2],
-        },
-    )
-    await put(
-        repo,
-        "session",
-        {
-            "session_id": "short",
-            "attacker_uuid": A,
-            "started_at": T + 2,
-            "command_count": 1,
-            "duration_s": 1.0,
-        },
-    )
-    reading = await repo.sessions_worth_reading(T + 2)
-    assert [(r["session_id"], r["techniques"], r["downloads"]) for r in reading] == [
-        ("s2", 1, 0),
-        ("long", 0, 2),
-        ("short", 0, 0),
-    ]
-    assert names(await repo.sessions_worth_reading(T + 1, limit=2), "session_id") == ["s1", "s2"]
-    assert len(await repo.sessions_worth_reading(T, limit=0)) == 4, "one without a command is not worth it"
+    assert names(await repo.new_techniques(T + 1, T + 3), "technique") == ["T1070.001"]
 
 
 async def test_coverage_counts_by_the_time_of_the_deed(repo: BaseRepository) -> None:

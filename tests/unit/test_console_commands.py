@@ -21,8 +21,7 @@ from decnet_tui.commands import alerts, changing, fleet, hunting, leaving
 from decnet_tui.launch.demo import demo_settings
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.scope import scope_of
-from decnet_tui.model.session_page import SessionData
-from decnet_tui.screens.evidence import CommandsLevel
+from decnet_tui.screens.session import CommandsLevel
 from decnet_tui.screens.traffic import TrafficView, sparkline
 from decnet_tui.widgets.strips import PLAIN, fit, spread, strip_of
 from tests.consolekit import FakeSession
@@ -421,34 +420,6 @@ def test_traffic_that_cannot_be_read_is_shown_as_it_came() -> None:
     view.move(1, 10)
     assert view.record() == {}
     assert len(view.records()) == 2, "the gap is no event"
-
-
-def test_a_session_keeps_tags_with_their_commands_and_the_rest_to_itself() -> None:
-    payload = {"commands": [{"id": "1", "ts": 5.0}, {"id": "2", "ts": 6.0}, {"id": "3"}]}
-    tags = [{"source_id": "1"}, {"source_id": "s#login"}, {"source_id": "3"}]
-    data = SessionData(payload, tags)
-    assert [len(command["tags"]) for command in data.commands()] == [1, 0, 1]
-    assert data.own_tags() == [tags[1]]
-    assert data.tagged_at() == [5.0]
-    assert SessionData(None, []).commands() == []
-
-
-def test_the_page_of_a_session_begins_with_what_it_amounts_to() -> None:
-    told = {
-        "severity": "high", "severity_reason": "fetched and ran \x1b[2Jsshd", "story_line": "fetch+run sshd", "playbook": "pb-1",
-        "first_times": {"hosts": ["203.0.113.9"], "hashes": ["94f2e4d8" + "0" * 56], "techniques": ["T1", "T2", "T3", "T4"]},
-    }  # fmt: skip
-    level = CommandsLevel(Feed(), "s")
-    level.load(SessionData(None, [], told=told))
-    lines = ["".join(text for text, _ in line) for line in level.intro(100)]
-    assert lines == [
-        " high: fetched and ran \\e[2Jsshd",
-        " fetch+run sshd",
-        " pb-1  first time ever: hash 94f2e4d8, host 203.0.113.9, technique T1 T2 T3 and 1 more",
-    ]
-    assert all(len("".join(text for text, _ in line)) < 40 for line in level.intro(40))
-    level.load(SessionData(None, []))
-    assert level.intro(80) == []
 
 
 def test_a_demo_takes_its_directory_along_unless_it_was_given(tmp_path: Path) -> None:

@@ -30,10 +30,10 @@ from decnet_tui.model.feed import Feed
 from decnet_tui.model.filters import FilterError, parse_filter
 from decnet_tui.model.journal import End
 from decnet_tui.model.scope import scope_of
+from decnet_tui.model.spans import Chosen
 from decnet_tui.screens.base import wrapped
 from decnet_tui.screens.help import HelpView
 from decnet_tui.screens.palette import score
-from decnet_tui.screens.since import SinceView
 from decnet_tui.screens.table import Column, TableView, WordsColumn
 from decnet_tui.screens.traffic import TrafficView
 from decnet_tui.screens.workers import WorkersView
@@ -41,6 +41,7 @@ from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.form import FormPane
 from decnet_tui.widgets.prompt import Prompt, Question
 from tests.consolekit import use_usual_keys
+from tests.sincekit import nothing
 
 NOW = 1_700_000_000.0
 
@@ -490,37 +491,44 @@ def moment(ago: float) -> datetime:
     return datetime.fromtimestamp(NOW - ago, UTC)
 
 
-def test_what_is_new_is_told_in_sections_that_open_their_views() -> None:
-    found = since.Found(
-        NOW, NOW - 3600,
-        attackers=[{"attacker_uuid": "a", "attacker_ip": "203.0.113.7", "first_seen": moment(60)}],
-        techniques=[{"technique": "T1105", "tags": 3, "attackers": 1}],
-        sessions=[{"session_id": "s", "attacker_ip": "203.0.113.7", "techniques": 5, "command_count": 9,
-                   "duration_s": 80.0, "downloads": 2}],
-        rules=[{"rule_id": "R1", "error": "R1.yaml:1:1: bad"}, {"rule_id": "R2", "error": None}],
+def test_what_needs_somebody_opens_the_view_that_tells_more() -> None:
+    rows = nothing(
+        begin=moment(3600), end=moment(0),
         journal=[{"id": n, "kind": "rule.state", "target": rule_id, "outcome": "verified", "ts": moment(60), "operator": "eve",
-                  "after": {"state": "disabled", "expires_at": NOW - ago}} for n, rule_id, ago in ((2, "R3", -10), (1, "R2", 10))],
+                  "before": {"state": "disabled"}, "after": {"state": "disabled", "expires_at": NOW - ago}}
+                 for n, rule_id, ago in ((2, "R3", -10), (1, "R2", 10))],
+        alerts=[{"alert_id": "x", "state": "open", "families": ["tempo"], "ts": moment(5), "attacker_uuids": ["a"]},
+                {"alert_id": "y", "state": "acknowledged", "families": [], "ts": moment(5), "attacker_uuids": ["a"]}],
+        addresses={"a": "203.0.113.7"},
+        changes=[{"mutation_id": "m1", "target": "web-1", "state": "applied", "finished_at": moment(5), "reason": ""},
+                 {"mutation_id": "m2", "target": "web-2", "state": "failed", "finished_at": moment(5), "reason": "no port"}],
+    )  # fmt: skip
+    found = since.Found(
+        NOW, Chosen("1h", NOW - 3600), rows,
+        rules=[{"rule_id": "R1", "error": "R1.yaml:1:1: bad"}, {"rule_id": "R2", "error": None},
+               {"rule_id": "R4", "state": "disabled", "expires_at": NOW + 60, "set_by": "eve"},
+               {"rule_id": "R5", "state": "clipped", "confidence_max": 0.4}],
         heartbeats=[{"worker": "ttp", "payload": {"state": "ok", "ts": NOW - 500}},
                     {"worker": "sensors", "payload": {"state": "ok", "ts": NOW, "sensors": [{"path": "/l", "state": "silent"}]}}],
-        alerts=[{"alert_id": "x", "state": "open", "families": ["tempo"], "ts": moment(5)}, {"state": "resolved"}],
-        rotations=[{"target": "web-1", "state": "applied", "finished_at": moment(5), "outcome": {"old": ["ssh"], "new": ["ftp"]}}],
     )  # fmt: skip
-    told = {s.name: s for s in since.render(found)}
-    assert [i.key for i in told["rules"].items] == ["R1", "R2"]
-    assert "Ingress Tool Transfer" in told["techniques"].items[0].text
-    assert "5 techniques, 9 commands in 80s, 2 downloads" in told["sessions"].items[0].text
-    assert [i.key for i in told["sensors"].items] == ["ttp", "/l"]
-    assert told["attackers"].items[0].opens == ("actors", "a")
-    assert len(told["alerts"].items) == 1
-    assert "ssh to ftp" in told["rotations"].items[0].text
-    assert since.is_empty(since.render(since.Found(NOW, NOW)))
+    told = since.render(found)[-1].items
+    assert [(item.key, item.opens, item.bad) for item in told] == [
+        ("x", ("alerts", "x"), True), ("R1", ("rules", "R1"), True), ("R4", ("rules", "R4"), False),
+        ("R5", ("rules", "R5"), False), ("R2 expired", ("rules", "R2"), False), ("m2", ("fleet", "web-2"), True),
+        ("ttp", ("workers", "ttp"), True), ("/l", ("workers", "/l"), True),
+    ]  # fmt: skip
+    assert told[0].text == "alert 5s ago: 203.0.113.7 id: perhaps several operators, tempo"
+    assert told[2].text == "rule R4 off until 11-14 22:14Z (eve)"
+    assert told[3].text == "rule R5 clipped to 0.4"
+    assert told[4].text == "rule R2 is enabled again: disabled expired 2023-11-14 22:13:10Z"
+    assert since.is_empty(since.render(since.Found(NOW, Chosen("all"), nothing())))
 
 
 def test_a_stopped_engine_is_no_engine_that_is_well() -> None:
     beats = [{"worker": "ttp", "payload": {"state": "stopped", "ts": NOW - 500}},
              {"worker": "bus", "payload": {"state": "ok", "ts": NOW - 500}}]  # fmt: skip
-    sections = {s.name: s for s in since.render(since.Found(NOW, NOW - 3600, heartbeats=beats))}
-    assert [i.text for i in sections["sensors"].items] == ["no engine runs here: every worker is stopped"]
+    told = since.render(since.Found(NOW, Chosen("all"), nothing(), heartbeats=beats))
+    assert [i.text for i in told[-1].items] == ["no engine runs here: every worker is stopped"]
 
 
 # --- plain mode
@@ -608,25 +616,6 @@ def test_help_explains_the_signs_and_where_this_run_keeps_its_data() -> None:
     shown = "\n".join("".join(text for text, _ in view.line(i, 79)) for i in range(view.count()))
     assert "#            marked with space" in shown
     assert "/srv/decnet: where commands find this engine" in shown
-
-
-def test_since_looks_for_the_followed_actor_before_it_limits_a_section() -> None:
-    view = SinceView(Feed())
-    found = since.Found(NOW, 0.0, attackers=[
-        {"attacker_uuid": f"a{n}", "attacker_ip": f"192.0.2.{n}", "first_seen": None, "identity_uuid": None} for n in range(20)
-    ])  # fmt: skip
-    view.load(since.render(found))
-
-    def lines() -> list[str]:
-        return ["".join(text for text, _ in view.line(i, 79)) for i in range(view.count())]
-
-    assert "  and 8 more" in lines()
-    view.set_scope(scope_of({"attacker_ip": "192.0.2.19"}))
-    assert any("192.0.2.19" in line for line in lines())
-    assert "new sources and identities 1" in lines()
-    assert "  and 8 more" not in lines()
-    view.set_scope(None)
-    assert "  and 8 more" in lines()
 
 
 def test_a_wrapped_line_ends_at_a_space_that_is_near_and_loses_nothing() -> None:

@@ -16,8 +16,10 @@ from decnet.ids import attacker_id, event_id, session_id
 from decnet_tui.model.event_text import summarise
 from decnet_tui.model.feed import KNOWN_WORKERS, Feed
 from decnet_tui.model.since import Found, render
+from decnet_tui.model.spans import Chosen
 from decnet_tui.model.words import count_short, span
 from tests.fuzzkit import ODD, TOPICS, Dice, Written, canary, obeyed, payloads
+from tests.sincekit import nothing
 
 HUGE = (10**400, -(10**4000), math.inf, -math.inf, math.nan, 1e308)
 
@@ -55,7 +57,7 @@ def test_a_heartbeat_may_hold_anything(value: Any) -> None:
     model = feed.workers["ttp"]
     assert model.payload["ts"] is None or math.isfinite(float(model.payload["ts"]))
     beats = [{"worker": "ttp", "payload": model.payload}]
-    render(Found(100.0, 0.0, heartbeats=beats))
+    render(Found(100.0, Chosen("all"), nothing(), heartbeats=beats))
 
 
 def test_a_lone_surrogate_has_an_id_and_it_is_that_of_the_stored_text() -> None:

@@ -25,7 +25,7 @@ from decnet.runtime.worker import Transaction
 from decnet.sensors.files.tailer import Line
 from decnet.sensors.sources import CowrieSource
 from decnet_tui.cli.main import app
-from decnet_tui.model.session_page import fact_lines, read_session, services_on
+from decnet_tui.model.session_page import fact_lines, read_session
 from tests.dbkit import open_repo
 from tests.unit.test_order_of_lines import DAY, KEY, START, line, rich, whole
 from tests.wirekit import taken
@@ -204,11 +204,13 @@ async def _named(folder: Path) -> None:
             other
         ] * 3 + [None] * 3
         data = await read_session(_Store(repo), "r0")
-        assert (data.payload["session_id"], len(data.commands())) == (other, 3)
+        assert (data.payload["session_id"], len(data.payload["commands"])) == (other, 3)
 
 
 class _Store:
     """A console's session on a database."""
+
+    keep_clear = False
 
     def __init__(self, repo: BaseRepository) -> None:
         self.repo = repo
@@ -342,5 +344,15 @@ async def test_services_answers_are_looked_up_for_what_a_session_holds_only(tmp_
             "downloads": [{"url": "http://a.ru/x", "sha256": None}],
             "uploads": [{"sha256": "AB" * 32}],
         }
-        assert await services_on(repo, payload) == rows[:2]
-        assert await services_on(repo, {}) == []
+        own = {
+            "session_id": "asked",
+            "attacker_uuid": "a",
+            "attacker_ip": "192.0.2.1",
+            "started_at": 1.0,
+            "ended_at": 2.0,
+        }
+        await repo.upsert_sessions([{**own, **payload}, {**own, "session_id": "bare"}])
+        asked, bare = [await repo.session_page(name) for name in ("asked", "bare")]
+        assert asked is not None and asked.services == rows[:2]  # noqa: PT018
+        assert bare is not None and bare.services == []  # noqa: PT018
+        assert await repo.session_page("nobody") is None

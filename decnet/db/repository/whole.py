@@ -21,8 +21,9 @@ from decnet.db.repository.lists.linked import LinkedMixin
 from decnet.db.repository.lists.members import MembersMixin
 from decnet.db.repository.lists.pages import PagesMixin
 from decnet.db.repository.lists.samples import SamplesMixin
+from decnet.db.repository.lists.session import SessionMixin
+from decnet.db.repository.lists.since import SinceMixin
 from decnet.db.repository.lists.stats import StatsMixin
-from decnet.db.repository.lists.summary import SummaryMixin
 from decnet.db.repository.lists.told import ToldMixin
 from decnet.db.repository.lists.uses import UsesMixin
 from decnet.db.repository.notes import NotesMixin
@@ -48,6 +49,8 @@ from decnet.db.repository.ttp.windows import WindowsMixin
 
 
 class BaseRepository(
+    SinceMixin,
+    SessionMixin,
     FleetMixin,
     FindMixin,
     ActorPageMixin,
@@ -75,7 +78,6 @@ class BaseRepository(
     RulesMixin,
     PagesMixin,
     JournalMixin,
-    SummaryMixin,
     StatsMixin,
     SamplesMixin,
     ToldMixin,

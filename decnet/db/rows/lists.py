@@ -199,48 +199,6 @@ class TagBehind(TypedDict):
     command_text: str | None
 
 
-class NewAttacker(TypedDict):
-    """An attacker that was first seen lately."""
-
-    attacker_uuid: str
-    attacker_ip: str | None
-    identity_uuid: str | None
-    first_seen: datetime
-
-
-class NewTechnique(TypedDict):
-    """A technique that was first seen lately."""
-
-    technique: str
-    first_seen: datetime
-    tags: int
-    attackers: int
-
-
-class SessionWorthReading(TypedDict):
-    """A session with commands, with how many techniques and downloads it has."""
-
-    session_id: str
-    attacker_uuid: str
-    attacker_ip: str | None
-    decky_id: str | None
-    service: str | None
-    started_at: datetime | None
-    duration_s: float | None
-    command_count: int
-    downloads: int
-    techniques: int
-    severity: str | None
-    """None, as all below, of a session that nobody has judged."""
-    severity_reason: str | None
-    story_line: str | None
-    playbook: str | None
-    new: bool
-    """Whether it had a hash, a host, a key or a playbook that was never seen before, by event time."""
-    alike: int
-    """Sessions since then with its playbook; 1 without one."""
-
-
 class RuleUse(TypedDict):
     """How often a rule gave a tag lately, and when last; ``last_seen`` is when the attacker did it."""
 

@@ -24,6 +24,10 @@ class SessionStory(Stored, table=True):
         Index("ix_session_story_rank", "rank", "seen_at"),
         Index("ix_session_story_playbook", "playbook", "seen_at"),
         Index("ix_session_story_attacker", "attacker_uuid"),
+        Index(
+            "ix_session_story_ended",
+            *("ended_at", "attacker_uuid", "rank", "playbook", "seen_at", "session_id"),
+        ),
     )
     session_id: str = text_key()
     attacker_uuid: str | None = text(None)
@@ -42,7 +46,10 @@ class SessionThing(Stored, table=True):
     """A hash, a host of a URL, a key or a playbook that a session had; ``seen_at`` is when the session began."""
 
     __tablename__ = "session_thing"
-    __table_args__ = (Index("ix_session_thing_first", "kind", "value", "seen_at"),)
+    __table_args__ = (
+        Index("ix_session_thing_first", "kind", "value", "seen_at"),
+        Index("ix_session_thing_seen", "seen_at", "kind", "value", "session_id"),
+    )
     session_id: str = text_key()
     kind: str = text_key()
     value: str = text_key()

@@ -1,0 +1,235 @@
+"""Repository, part since: what happened in a span, for the first screen and ``summary``; one call has all of it.
+
+Who is read first is the worst first; of like ones those whose worst session brought something that nobody had brought
+before, then those of more scripts. How many sessions there were never counts. Ignored sources are left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from statistics import median
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import func, select
+
+from decnet.db.repository.attribution.alerts import AlertsMixin
+from decnet.db.repository.base import Row, chunks, shaped
+from decnet.db.repository.conditions import anybody_is_marked
+from decnet.db.repository.fleet import FleetMixin
+from decnet.db.repository.journal import JournalMixin
+from decnet.db.repository.lists.novel import BEGINNING, NovelMixin, history_of, with_news
+from decnet.db.repository.lists.visits import NOT_JUDGED, Span, counts_in, rhythm_of, sources_in
+from decnet.db.repository.recorder.attackers import AttackersMixin
+from decnet.db.repository.runtime.work import WorkMixin
+from decnet.db.rows.since import NewTechnique, SinceRows, SomeNew, SourceSince, SpanTotals
+from decnet.db.tables import table
+from decnet.db.types import as_utc
+from decnet.events.ttp import SEVERITIES
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+_SESSION, _STORY = table("session"), table("session_story")
+_ATTACKER, _IDENTITY = table("attacker"), table("identity")
+_CANONICAL = func.coalesce(_IDENTITY.c.merged_into, _IDENTITY.c.identity_uuid)
+LOOKED_AT = 500
+"""Sources, the worst first, among which those that brought something new are told."""
+USUAL = 7
+"""Spans before this one that say what is usual."""
+HOURS_UNTIL = timedelta(days=3)
+"""A longer span is told by days."""
+_HOUR, _DAY = 3600, 86_400
+_THINGS = ("hash", "host", "key")
+
+
+class _Sources(NamedTuple):
+    """Sources of a span: the worst, and for each rank how many sources, sessions and let in ones there are."""
+
+    top: list[Row]
+    ranks: dict[int, Row]
+
+
+class SinceMixin(FleetMixin, WorkMixin, AlertsMixin, AttackersMixin, JournalMixin, NovelMixin):
+    """One question over many tables."""
+
+    async def since(
+        self, begin: datetime | float, end: datetime | float, limit: int = 50, *, clear: bool = False
+    ) -> SinceRows:
+        """What happened from ``begin`` to before ``end``, and what needs somebody now; ``limit`` sources, 0 for all.
+
+        ``clear`` shows secrets of log-ins as they were typed, where that was kept.
+        """
+        span = Span(_moment(begin), _moment(end))
+        async with self._read() as session:
+            marked = await anybody_is_marked(session)
+            history = await history_of(session)
+            sources = await self._sources(session, span, marked, limit)
+            before = _before(span, history)
+            counts = await self._rows(session, counts_in(span, before, marked))
+            bucket_s = _HOUR if _told_span(span, history) <= HOURS_UNTIL else _DAY
+            rhythm = await session.execute(rhythm_of(span, marked, bucket_s, self.db.dialect))
+            told = [(_bucket(text), int(count)) for text, count in rhythm]
+            new_from = None if history is None else max(span.begin, history + BEGINNING)
+            new = None if new_from is None or new_from >= span.end else span._replace(begin=new_from)
+            ranked = await self._read_first(session, sources.top, new)
+            new_sources = await _new_sources(session, new) if new is not None else 0
+            files, hosts, keys = [await self._new(session, kind, new, marked) for kind in _THINGS]
+            logins = await self._new_logins(session, new, marked, clear=clear) if new else _NONE
+        alerts = [row for row in await self.list_alerts(limit=0) if row["state"] != "resolved"]
+        named = {uuid for row in alerts for uuid in row["attacker_uuids"] or ()}
+        techniques: list[NewTechnique] = await self.new_techniques(*new) if new else []
+        return SinceRows(
+            span.begin,
+            span.end,
+            history,
+            new.begin if new is not None else None,
+            _totals(sources.ranks, counts[0]),
+            new_sources,
+            _usual(counts[1:]),
+            len(before),
+            told,
+            bucket_s,
+            ranked[: limit or None],
+            {_severity(rank): int(row["others"]) for rank, row in sorted(sources.ranks.items())},
+            files,
+            hosts,
+            keys,
+            logins,
+            techniques,
+            alerts,
+            await self.addresses_of_attackers(named),
+            await self.mutations(states=("applied", "failed"), since=span.begin, limit=0),
+            await self.journal(),
+            await self.heartbeats(),
+        )
+
+    async def _new(self, session: AsyncSession, kind: str, new: Span | None, marked: bool) -> SomeNew:
+        return await self._new_things(session, kind, new, marked) if new is not None else _NONE
+
+    async def _sources(self, session: AsyncSession, span: Span, marked: bool, limit: int) -> _Sources:
+        most = max(LOOKED_AT, limit) if limit else 2**31 - 1
+        rows = await self._rows(session, sources_in(span, marked, most))
+        top = [row for row in rows if row["attacker_uuid"] is not None]
+        return _Sources(top, {int(row["rank"]): row for row in rows if row["attacker_uuid"] is None})
+
+    async def _read_first(
+        self, session: AsyncSession, top: Sequence[Row], new: Span | None
+    ) -> list[SourceSince]:  # fmt: skip
+        """The sources in the order in which they are to be read."""
+        news = await with_news(session, [row["session_id"] for row in top])
+        top = sorted(
+            top,
+            key=lambda r: (r["rank"], r["session_id"] not in news, -r["others"], -r["begun"].timestamp()),
+        )
+        details: dict[str, Row] = {}
+        for some in chunks([row["session_id"] for row in top]):
+            for row in await self._rows(session, _details(some)):
+                details[row["session_id"]] = row
+        found = [(row, details[row["session_id"]]) for row in top if row["session_id"] in details]
+        return [_source(row, one, new, row["session_id"] in news) for row, one in found]
+
+
+_NONE = SomeNew(0, ())
+
+
+def _moment(value: datetime | float) -> datetime:
+    moment = as_utc(value)
+    assert moment is not None
+    return moment
+
+
+def _told_span(span: Span, history: datetime | None) -> timedelta:
+    return span.end - max(span.begin, history or span.begin)
+
+
+def _before(span: Span, history: datetime | None) -> list[Span]:
+    """The spans of the same length before this one, as far as the history goes."""
+    length = span.end - span.begin
+    if history is None or length.total_seconds() <= 0:
+        return []
+    found = []
+    for number in range(1, USUAL + 1):
+        if span.begin - history < number * length:
+            break
+        found.append(Span(span.begin - number * length, span.begin - (number - 1) * length))
+    return found
+
+
+def _bucket(text: str) -> datetime:
+    return datetime.strptime(text[:13], "%Y-%m-%d %H" if len(text) > 10 else "%Y-%m-%d").replace(tzinfo=UTC)
+
+
+def _severity(rank: int) -> str | None:
+    return None if rank >= NOT_JUDGED else SEVERITIES[rank]
+
+
+def _totals(ranks: Mapping[int, Row], counts: Row) -> SpanTotals:
+    summed: Counter[str] = Counter()
+    for row in ranks.values():
+        summed.update({name: int(row[name] or 0) for name in ("others", "sessions", "entered")})
+    return {
+        "sources": summed["others"],
+        "sessions": summed["sessions"],
+        "got_in": summed["entered"],
+        "ran_code": int(counts["ran_code"]),
+        "files": int(counts["files"]),
+    }
+
+
+def _usual(rows: Sequence[Row]) -> SpanTotals | None:
+    """The medians."""
+    if not rows:
+        return None
+    return shaped(
+        SpanTotals, {name: round(median(int(row[name]) for row in rows)) for name in SpanTotals.__annotations__}
+    )  # fmt: skip
+
+
+async def _new_sources(session: AsyncSession, new: Span) -> int:
+    where = (
+        _ATTACKER.c.last_seen
+        >= new.begin,  # by its index: who was first seen since then was last seen since then
+        _ATTACKER.c.first_seen >= new.begin,
+        _ATTACKER.c.first_seen < new.end,
+        _ATTACKER.c.ignored_by.is_(None),
+    )
+    return int(
+        (await session.execute(select(func.count()).select_from(_ATTACKER).where(*where))).scalar_one()
+    )
+
+
+def _details(sessions: Sequence[str]) -> Any:
+    columns = [
+        _SESSION.c[name] for name in ("session_id", "attacker_uuid", "attacker_ip", "decky_id", "service")
+    ]
+    told = (
+        _STORY.c.severity,
+        _STORY.c.reason.label("severity_reason"),
+        _STORY.c.playbook,
+        _STORY.c.line.label("story_line"),
+    )
+    owner = (_ATTACKER.c.first_seen, _CANONICAL.label("identity_uuid"))
+    joined = _SESSION.outerjoin(_STORY, _STORY.c.session_id == _SESSION.c.session_id)
+    joined = joined.outerjoin(_ATTACKER, _ATTACKER.c.attacker_uuid == _SESSION.c.attacker_uuid)
+    joined = joined.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _SESSION.c.attacker_uuid)
+    query = select(*columns, *told, *owner).select_from(joined)
+    return query.where(_SESSION.c.session_id.in_(sessions))
+
+
+def _source(row: Row, told: Row, new: Span | None, unseen: bool) -> SourceSince:
+    first_seen = told.pop("first_seen")
+    ended = as_utc(row["ended"]) if row["ended"] is not None else row["begun"]
+    return shaped(
+        SourceSince,
+        {
+            **told,
+            "sessions": int(row["sessions"]),
+            "playbooks": int(row["others"]),
+            "first": row["first"],
+            "last": max(row["begun"], ended),
+            "new": new is not None and first_seen is not None and first_seen >= new.begin,
+            "unseen": unseen,
+        },
+    )

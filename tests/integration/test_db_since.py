@@ -1,0 +1,400 @@
+"""What happened in a span, on both databases: who is read first, what is usual, what is new, what is left out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from decnet.db.repository import BaseRepository
+from decnet.db.repository.lists import since as since_module
+from decnet.events.ttp import SEVERITIES
+from decnet.ids import attacker_id, identity_id
+from tests.dbkit import KINDS, open_repo
+from tests.rowkit import emptied, put
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
+BEGIN = NOW - DAY
+IPS = [f"192.0.2.{n}" for n in range(1, 9)]
+A, B, C, D = (attacker_id(ip) for ip in IPS[:4])
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=KINDS)
+async def opened(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[BaseRepository]:
+    async with open_repo(request.param, tmp_path_factory.mktemp("since")) as repo:
+        yield repo
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def repo(opened: BaseRepository) -> BaseRepository:
+    await emptied(opened)
+    for ip in IPS:
+        uuid = attacker_id(ip)
+        await put(
+            opened,
+            "attacker",
+            {"attacker_uuid": uuid, "ip": ip, "first_seen": NOW - 30 * DAY, "last_seen": NOW},
+        )
+        await put(
+            opened,
+            "identity",
+            {"identity_uuid": identity_id(uuid), "attacker_uuid": uuid, "merged_into": None},
+        )
+    return opened
+
+
+async def visit(
+    repo: BaseRepository, name: str, attacker: str, began: datetime, severity: str | None = "low", **more: Any
+) -> None:
+    """A session; one with a severity is judged."""
+    ended = began + more.pop("took", timedelta(seconds=10))
+    things, reason = more.pop("things", ()), more.pop("reason", "r")
+    playbook = more.pop("playbook", None)
+    row = {"session_id": name, "attacker_uuid": attacker, "attacker_ip": "x", "decky_id": "d", "service": "ssh", "started_at": began,
+           "ended_at": ended, "command_count": 1, "tagged_at": began if severity else None, **more}  # fmt: skip
+    await put(repo, "session", row)
+    if severity is not None:
+        story = {"session_id": name, "attacker_uuid": attacker, "severity": severity, "rank": SEVERITIES.index(severity),
+                 "reason": reason, "line": "l", "playbook": playbook, "seen_at": began, "ended_at": ended.timestamp()}  # fmt: skip
+        await put(repo, "session_story", story)
+    for kind, value in things:
+        await put(repo, "session_thing", {"session_id": name, "kind": kind, "value": value, "seen_at": began})
+
+
+async def old(repo: BaseRepository, days: int = 10) -> None:
+    """A history that begins so long ago."""
+    await visit(repo, "old", D, NOW - days * DAY, "info")
+
+
+async def first(repo: BaseRepository, **how: Any) -> list[tuple[str, str]]:
+    rows = await repo.since(how.pop("begin", BEGIN), how.pop("end", NOW), **how)
+    return [(row["attacker_ip"] or "", row["session_id"]) for row in rows.sources]
+
+
+async def test_the_worst_is_first_then_what_nobody_had_then_more_scripts_and_never_the_number(
+    repo: BaseRepository,
+) -> None:
+    await old(repo)
+    for number in range(5):
+        await visit(
+            repo,
+            f"noisy{number}",
+            A,
+            BEGIN + number * HOUR,
+            "high",
+            things=[("hash", "h1")],
+            playbook=f"pb-{number % 2}",
+        )
+    await visit(repo, "alone", B, BEGIN + HOUR, "high", things=[("hash", "h2")], playbook="pb-9")
+    await visit(repo, "scripts", C, BEGIN + HOUR, "high", things=[("hash", "h1")], playbook="pb-1")
+    await visit(repo, "worse", D, BEGIN, "critical")
+    rows = (await repo.since(BEGIN, NOW)).sources
+    assert [(row["session_id"], row["sessions"], row["playbooks"], row["unseen"]) for row in rows] == [
+        ("worse", 1, 0, False), ("alone", 1, 1, True), ("noisy4", 5, 2, False), ("scripts", 1, 1, False),
+    ]  # fmt: skip
+    assert (rows[1]["severity"], rows[1]["severity_reason"], rows[1]["identity_uuid"]) == (
+        "high",
+        "r",
+        identity_id(B),
+    )
+
+
+async def test_its_session_to_read_is_the_newest_of_its_worst(repo: BaseRepository) -> None:
+    await visit(repo, "bad", A, BEGIN + HOUR, "high")
+    await visit(repo, "bad-later", A, BEGIN + 2 * HOUR, "high")
+    await visit(repo, "mild", A, BEGIN + 3 * HOUR, "low")
+    (row,) = (await repo.since(BEGIN, NOW)).sources
+    assert (row["session_id"], row["first"], row["last"]) == (
+        "bad-later",
+        BEGIN + HOUR,
+        BEGIN + 3 * HOUR + timedelta(seconds=10),
+    )
+    (row,) = (await repo.since(BEGIN, BEGIN + 2 * HOUR)).sources
+    assert row["session_id"] == "bad", "what came after the span is not in it"
+
+
+async def test_a_session_that_began_before_and_ended_inside_is_in_the_span(repo: BaseRepository) -> None:
+    await visit(repo, "long", A, BEGIN - HOUR, "high", took=HOUR)
+    await visit(repo, "over", B, BEGIN - HOUR, "high", took=HOUR - timedelta(seconds=1))
+    await visit(repo, "next", C, NOW, "high")
+    assert await first(repo) == [("x", "long")]
+
+
+async def test_sessions_that_nobody_has_judged_are_told_behind_the_others(repo: BaseRepository) -> None:
+    await visit(repo, "known", A, BEGIN + HOUR, "info")
+    await visit(repo, "running", A, BEGIN + 2 * HOUR, None)
+    await visit(repo, "only", B, BEGIN + HOUR, None, ended_at=None)
+    rows = await repo.since(BEGIN, NOW)
+    assert [(row["session_id"], row["severity"], row["sessions"]) for row in rows.sources] == [
+        ("known", "info", 2),
+        ("only", None, 1),
+    ]
+    assert rows.by_severity == {"info": 1, None: 1}
+    assert (rows.totals["sources"], rows.totals["sessions"]) == (2, 3)
+
+
+async def test_ignored_sources_are_left_out_of_everything(repo: BaseRepository) -> None:
+    await old(repo)
+    await visit(
+        repo,
+        "hidden",
+        A,
+        BEGIN + HOUR,
+        "high",
+        things=[("hash", "h1")],
+        ignored_by="x",
+        reason="up and ran x",
+    )
+    await visit(repo, "untold", A, BEGIN + HOUR, None, ignored_by="x")
+    await visit(repo, "shown", B, BEGIN + HOUR, "low")
+    rows = await repo.since(BEGIN, NOW)
+    assert [row["session_id"] for row in rows.sources] == ["shown"]
+    assert rows.totals == {"sources": 1, "sessions": 1, "got_in": 1, "ran_code": 0, "files": 0}
+    assert rows.files.of == 0
+    assert sum(count for _, count in rows.rhythm) == 1
+
+
+async def test_totals_and_what_is_usual_are_of_spans_of_one_length(repo: BaseRepository) -> None:
+    await visit(repo, "begin", D, NOW - 4 * DAY, "info")  # three whole days before this one
+    for day, count in ((1, 2), (2, 4), (3, 8)):
+        for number in range(count):
+            began = BEGIN - day * DAY + HOUR * (number + 1)
+            await visit(
+                repo,
+                f"d{day}-{number}",
+                IPS[number % 2],
+                began,
+                "high",
+                reason="fetched and ran x",
+                things=[("hash", f"h{number}")],
+            )
+    for number, (severity, reason) in enumerate(
+        (
+            ("high", "uploaded and ran x"),
+            ("high", "ran code of its own"),
+            ("high", "persisted"),
+            ("info", "knocked"),
+        )
+    ):
+        await visit(repo, f"now{number}", A, BEGIN + HOUR, severity, reason=reason, things=[("hash", "h1")])
+    rows = await repo.since(BEGIN, NOW)
+    assert rows.totals == {"sources": 1, "sessions": 4, "got_in": 3, "ran_code": 2, "files": 1}
+    assert rows.usual_of == 3
+    assert rows.usual == {"sources": 2, "sessions": 4, "got_in": 4, "ran_code": 4, "files": 4}
+    assert (await repo.since(0.0, NOW)).usual is None, "everything has nothing before it"
+    assert (await repo.since(NOW - 3 * DAY, NOW)).usual_of == 0, "the history does not go back that far"
+
+
+async def test_the_rhythm_is_by_hours_and_of_a_long_span_by_days(repo: BaseRepository) -> None:
+    await visit(repo, "a", A, BEGIN + HOUR, "low")
+    await visit(repo, "b", A, BEGIN + HOUR + timedelta(minutes=59), None)
+    await visit(repo, "c", A, BEGIN + 5 * HOUR, "low")
+    rows = await repo.since(BEGIN, NOW)
+    assert (rows.bucket_s, list(rows.rhythm)) == (3600, [(BEGIN + HOUR, 2), (BEGIN + 5 * HOUR, 1)])
+    rows = await repo.since(NOW - 9 * DAY, NOW)
+    assert (rows.bucket_s, sum(count for _, count in rows.rhythm)) == (3600, 3), (
+        "the history is shorter than the span"
+    )
+    await old(repo)
+    rows = await repo.since(NOW - 11 * DAY, NOW)
+    assert (rows.bucket_s, [count for _, count in rows.rhythm]) == (86_400, [1, 3])
+
+
+async def test_what_is_new_is_what_nobody_had_before_the_span(repo: BaseRepository) -> None:
+    await old(repo)
+    await visit(
+        repo, "before", A, BEGIN - HOUR, "high", things=[("hash", "known"), ("host", "known.example")]
+    )
+    up = [{"filename": "sshd", "sha256": "NEW", "destfile": "/tmp/up/sshd"}]
+    await visit(
+        repo,
+        "now",
+        B,
+        BEGIN + HOUR,
+        "high",
+        uploads=up,
+        things=[
+            ("hash", "known"),
+            ("hash", "new"),
+            ("host", "new.example"),
+            ("key", "k"),
+            ("playbook", "pb"),
+        ],
+    )
+    await visit(repo, "again", C, BEGIN + 2 * HOUR, "high", things=[("hash", "new")])
+    await put(
+        repo,
+        "attacker",
+        {"attacker_uuid": "fresh", "ip": "203.0.113.1", "first_seen": BEGIN + HOUR, "last_seen": NOW},
+    )
+    await put(repo, "identity", {"identity_uuid": "i-fresh", "attacker_uuid": "fresh", "merged_into": None})
+    await visit(repo, "fresh", "fresh", BEGIN + HOUR, "low")
+    login = {"attacker_uuid": B, "username": "root", "success": True, "last_seen": BEGIN + HOUR}
+    await put(
+        repo, "credential",
+        {**login, "credential_id": "1", "secret_hmac": "ab" * 32, "first_seen": BEGIN + HOUR, "session_id": "now"},
+        {**login, "credential_id": "2", "secret_hmac": "cd" * 32, "first_seen": BEGIN + HOUR, "session_id": "now"},
+        {**login, "credential_id": "3", "secret_hmac": "cd" * 32, "first_seen": BEGIN - HOUR, "last_seen": BEGIN - HOUR, "success": False},
+        {**login, "credential_id": "4", "secret_hmac": "ef" * 32, "first_seen": BEGIN + HOUR, "success": False},
+    )  # fmt: skip
+    await put(
+        repo,
+        "ttp_tag",
+        {
+            "uuid": "t1",
+            "attacker_uuid": B,
+            "seen_at": BEGIN + HOUR,
+            "created_at": NOW,
+            "technique_id": "T1548",
+        },
+    )
+    await put(
+        repo,
+        "ttp_tag",
+        {
+            "uuid": "t2",
+            "attacker_uuid": B,
+            "seen_at": BEGIN - HOUR,
+            "created_at": NOW,
+            "technique_id": "T1105",
+        },
+    )
+    rows = await repo.since(BEGIN, NOW)
+    assert [(one["value"], one["name"], one["session_id"], one["times"]) for one in rows.files.some] == [
+        ("new", "sshd", "now", 2)
+    ]
+    assert [(some.of, [one["value"] for one in some.some]) for some in (rows.hosts, rows.keys, rows.credentials)] == [
+        (1, ["new.example"]), (1, ["k"]), (1, ["root/#abab"])
+    ]  # fmt: skip
+    assert [one["technique"] for one in rows.techniques] == ["T1548"]
+    assert rows.new_from == BEGIN
+    assert {row["session_id"]: row["new"] for row in rows.sources} == {
+        "now": False,
+        "again": False,
+        "fresh": True,
+    }
+    assert rows.new_sources == 1
+    page = await repo.session_page("fresh")
+    assert page is not None
+    assert page.new
+
+
+@pytest.mark.parametrize(
+    ("age", "new"), [(timedelta(hours=23, minutes=59), 0), (DAY + HOUR, 1), (DAY + 3 * HOUR, 1)]
+)
+async def test_a_first_import_makes_nothing_new_for_a_day_of_its_own_time(
+    repo: BaseRepository, age: timedelta, new: int
+) -> None:
+    """The last session stands so long behind the beginning of the history."""
+    await visit(repo, "begin", A, NOW - HOUR - age, "low", things=[("hash", "h0")])
+    await visit(repo, "last", B, NOW - HOUR, "low", things=[("hash", "h1")])
+    assert (await repo.since(0.0, NOW)).files.of == new
+
+
+async def test_at_the_limit_some_sources_are_told_and_all_are_counted(
+    repo: BaseRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(since_module, "LOOKED_AT", 2)
+    for number, ip in enumerate(IPS):
+        await visit(repo, f"s{number}", attacker_id(ip), BEGIN + number * HOUR, "low")
+    assert len(await first(repo, limit=1)) == 1
+    assert len(await first(repo, limit=2)) == 2
+    assert len(await first(repo, limit=3)) == 3, "who asks for more than are looked at gets them"
+    assert len(await first(repo, limit=0)) == len(IPS)
+    assert (await repo.since(BEGIN, NOW, 1)).totals["sources"] == len(IPS)
+
+
+async def test_an_empty_store_tells_nothing(repo: BaseRepository) -> None:
+    rows = await repo.since(0.0, NOW)
+    assert (rows.history, rows.new_from, rows.usual, list(rows.sources), list(rows.rhythm)) == (
+        None,
+        None,
+        None,
+        [],
+        [],
+    )
+    assert set(rows.totals.values()) == {0}
+
+
+async def test_the_page_of_a_session_tells_what_is_like_it(repo: BaseRepository) -> None:
+    await old(repo)
+    await visit(
+        repo,
+        "one",
+        A,
+        BEGIN,
+        "high",
+        playbook="pb",
+        things=[("hash", "h1"), ("host", "b.example"), ("host", "a.example")],
+    )
+    await visit(repo, "two", A, BEGIN + HOUR, "high", playbook="pb", things=[("hash", "h1"), ("hash", "h2")])
+    await visit(repo, "other", B, BEGIN + 2 * HOUR, "high", playbook="pb")
+    await put(
+        repo,
+        "link_term",
+        {"term_id": "t", "family": "client", "value": "v"},
+        {"term_id": "n", "family": "network", "value": "w"},
+    )
+    for uuid in (A, B, C):
+        await put(
+            repo,
+            "link_value",
+            {"attacker_uuid": uuid, "term_id": "t"},
+            {"attacker_uuid": uuid, "term_id": "n"},
+        )
+    for number in range(3):
+        await put(repo, "credential", {"credential_id": f"c{number}", "attacker_uuid": A, "session_id": "two", "username": "root",
+                                       "secret_hmac": f"{number}" * 64, "success": number == 2, "first_seen": BEGIN - number * HOUR})  # fmt: skip
+    page = await repo.session_page("two")
+    assert page is not None
+    assert (page.place, page.of, page.new) == (2, 2, False)
+    assert page.alike == {"playbook_before": 1, "playbook_sources": 1, "files": {"h1": 1, "h2": 0},
+                          "shared": [{"family": "client", "value": "v", "addresses": 2}]}  # fmt: skip
+    assert [(one["login"], one["success"]) for one in page.attempts] == [
+        ("root/#2222", True),
+        ("root/#1111", False),
+        ("root/#0000", False),
+    ]
+    assert (await repo.session_page("one")).hosts == ["a.example", "b.example"]  # type: ignore[union-attr]
+
+
+async def test_evidence_comes_in_pages_and_only_of_what_is_asked_for(repo: BaseRepository) -> None:
+    for number in range(5):
+        await visit(
+            repo,
+            f"s{number}",
+            A if number % 2 else B,
+            BEGIN + number * HOUR,
+            "low",
+            things=[("host", f"h{number}")],
+        )
+        await put(
+            repo,
+            "command",
+            {
+                "command_id": f"c{number}",
+                "session_id": f"s{number}",
+                "command_text": f"wget {number}",
+                "ts": BEGIN,
+            },
+        )
+    await visit(repo, "hidden", A, BEGIN, "low", ignored_by="x")
+
+    async def asked(*args: Any, **how: Any) -> list[list[str]]:
+        return [[one["session_id"] for one in page] async for page in repo.evidence(*args, **how)]
+
+    assert await asked(at_once=2) == [["s0", "s1"], ["s2", "s3"], ["s4"]]
+    assert await asked(at_once=5) == [["s0", "s1", "s2", "s3", "s4"], []]
+    assert await asked(attacker=A) == [["s1", "s3"]]
+    assert await asked(attacker=IPS[0], ignored=True) == [["hidden", "s1", "s3"]]
+    assert await asked(sessions=["s4", "nobody"]) == [["s4"]]
+    assert await asked(BEGIN + 2 * HOUR, until=BEGIN + 3 * HOUR) == [["s2"]]
+    (page,) = [page async for page in repo.evidence(sessions=["s1"])]
+    assert (page[0]["commands"], page[0]["hosts"], page[0]["logins"]) == (["wget 1"], ["h1"], [])
