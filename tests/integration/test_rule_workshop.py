@@ -128,7 +128,7 @@ async def test_the_key_begins_a_rule_from_the_line_under_the_cursor(repo: Any, t
         await shows(console, pilot, "203.0.113.8")
         console.open_in("actors", A)
         await pilot.press("enter")
-        await shows(console, pilot, "Enter: commands")
+        await shows(console, pilot, "Enter: opens the line")
         await pilot.press("enter")
         await shows(console, pilot, "session s1", "T1105")
         await pilot.press("g")
