@@ -335,9 +335,9 @@ class Database:
 
     def _make_engines(self) -> None:
         if self.dialect == "sqlite":
-            from decnet.db.sqlite_driver import BEGIN  # here: who only looks needs no thread
+            from decnet.db.sqlite_driver import BEGIN, BEGIN_WRITING  # here: who only looks needs no thread
 
-            self._writer = _sqlite_engine(self.url, begin="BEGIN IMMEDIATE", size=1, read_only=False)
+            self._writer = _sqlite_engine(self.url, begin=BEGIN_WRITING, size=1, read_only=False)
             event.listen(self._writer.sync_engine, "begin", self._began)
             event.listen(self._writer.sync_engine, "connect", self._connected)
             self._reader = _sqlite_engine(self.url, begin=BEGIN, size=READERS, read_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -21,6 +22,12 @@ from sqlalchemy.engine import URL
 _ROWS_AT_ONCE = 64
 BEGIN = "BEGIN"
 """How a transaction begins that only reads; those that write say more."""
+BEGIN_WRITING = "BEGIN IMMEDIATE"
+"""How one begins that writes: it waits for its turn here, and never in the middle."""
+TURN_S = 0.001
+"""Seconds between two tries to get the turn. SQLite's own are up to 100 ms apart: of a busy engine, which frees the file
+for moments only, a command of another process would get none (https://sqlite.org/c3ref/busy_timeout.html).
+"""
 
 
 class _Ran(NamedTuple):
@@ -38,6 +45,9 @@ def _run(connection: sqlite3.Connection, many: bool, text: str, parameters: Any,
     try:
         if first:
             cursor.execute(first)
+        if text == BEGIN_WRITING:
+            _begin_writing(cursor)
+            return _NOTHING
         (cursor.executemany if many else cursor.execute)(text, parameters)
         rows = cursor.fetchall() if cursor.description else ()
         return _Ran(cursor.description, cursor.lastrowid, cursor.rowcount, rows)
@@ -46,6 +56,24 @@ def _run(connection: sqlite3.Connection, many: bool, text: str, parameters: Any,
 
 
 _NOTHING = _Ran(None, None, -1, ())
+
+
+def _begin_writing(cursor: sqlite3.Cursor) -> None:
+    """Takes the turn of who writes, within the connection's own patience. Raises sqlite3.OperationalError after it."""
+    patience_ms = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
+    cursor.execute("PRAGMA busy_timeout=0")
+    until = time.monotonic() + patience_ms / 1000
+    try:
+        while True:
+            try:
+                cursor.execute(BEGIN_WRITING)
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                    raise
+            time.sleep(TURN_S)
+    finally:
+        cursor.execute(f"PRAGMA busy_timeout={patience_ms}")
 
 
 class _Cursor:

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from decnet.home import cache_dir
-
 if TYPE_CHECKING:
     from decnet.config import Settings
     from decnet.db.rows.recorder import EndedPayload
 
 MAX_DRAFTS = 10_000
+"""Drafts in one folder. They lie with the exports: a console that changes nothing writes nothing else."""
 
 
 class Written(NamedTuple):
@@ -28,14 +27,16 @@ def write_draft(
 ) -> Written:
     """A draft from a stored session, or from commands without one; ``command`` is the id of the line that is meant.
 
-    The file is new, of mode 0600, in ``<data_dir>/drafts``. Raises OSError, DecnetError without rules, NothingToDraft where
+    The file is new, of mode 0600, in ``<data_dir>/exports``. Raises OSError, DecnetError without rules, NothingToDraft where
     nothing was typed.
     """
     from decnet.ttp.drafting import draft  # here: only who drafts waits for the rules to be compiled
     from decnet.ttp.offline import OfflineTagger
     from decnet.ttp.offline_sessions import received_session, stored_session
 
-    tagger = OfflineTagger(settings.rules, kept=cache_dir(settings.data_dir))
+    tagger = OfflineTagger(
+        settings.rules
+    )  # without keeping what it compiles: whoever only looks writes no cache
     if session is not None:
         known = stored_session(session)
         places = {ident: place for place, (ident, _) in enumerate(known.record.command_ids(), start=1)}
@@ -43,7 +44,7 @@ def write_draft(
     else:
         known, line = received_session({"session": "typed", "commands": list(commands)}), len(commands)
     made = draft(tagger, known, line=line)
-    return Written(_put(settings.data_dir / "drafts", made.text), made.line)
+    return Written(_put(settings.data_dir / "exports", made.text), made.line)
 
 
 def _put(folder: Path, text: str) -> Path:

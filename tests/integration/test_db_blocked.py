@@ -19,7 +19,7 @@ from sqlalchemy import make_url, text
 
 from decnet.db import engine
 from decnet.db.blocked import SOMEBODY, SqliteLook, holder
-from decnet.db.engine import Database
+from decnet.db.engine import BUSY_TIMEOUT_MS, Database
 from decnet.db.repository import BaseRepository
 from decnet.errors import DatabaseError
 from tests.dbkit import migrated, migrated_url, open_repo
@@ -101,6 +101,33 @@ async def test_a_writer_that_gives_up_names_it_too(tmp_path: Path, monkeypatch: 
     with held(tmp_path / "x.sqlite") as pid, pytest.raises(DatabaseError, match=f"locked by process {pid} "):
         await repo.upsert_attacker("a", None, 1.0)
     await repo.close()
+
+
+async def test_who_writes_gets_a_turn_though_another_process_hardly_ever_leaves_one(tmp_path: Path) -> None:
+    """As a command does beside an engine that works off a log."""
+    file = tmp_path / "x.sqlite"
+    repo = await BaseRepository.open(await migrated(file))
+    over = threading.Event()
+
+    def busy() -> None:
+        with closing(sqlite3.connect(file, isolation_level=None, timeout=10)) as db:
+            while not over.is_set():
+                db.execute("BEGIN IMMEDIATE")
+                over.wait(0.1)
+                db.execute("COMMIT")
+                time.sleep(0.0005)
+
+    engine = asyncio.create_task(asyncio.to_thread(busy))
+    try:
+        for number in range(6):
+            await repo.upsert_attacker(f"a{number}", None, 1.0)
+        async with repo.db.write() as session:
+            patience = (await session.execute(text("PRAGMA busy_timeout"))).scalar_one()
+        assert patience == BUSY_TIMEOUT_MS, "what comes later in a transaction waits as ever"
+    finally:
+        over.set()
+        await engine
+        await repo.close()
 
 
 def test_a_file_that_is_none_blocks_nobody(tmp_path: Path) -> None:

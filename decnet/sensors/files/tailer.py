@@ -33,6 +33,8 @@ from decnet.sensors.files.rotation import (
 )
 
 __all__ = ["Batch", "Line", "Tailer"]
+FIRST_BYTES = 512 * 1024
+"""Bytes of the first read: what a log begins with shows soon."""
 TORN_AFTER_S = 60.0
 """Seconds without a change after which the torn end of a rotated file is given up: its other half will not come."""
 
@@ -64,8 +66,8 @@ class Tailer:
         self._disk = DiskLook(clock)
         self._cutter = Cutter(limits.max_line_bytes)
         self._most = max(limits.read_bytes, limits.max_line_bytes + 1)
-        self._size = limits.max_line_bytes + 1
-        """Bytes of the next read: few at first, so that what a log begins with shows soon."""
+        self._size = min(max(FIRST_BYTES, 2 * limits.max_line_bytes + 2), self._most)
+        """Bytes of the next read: fewer at first, so that what a log begins with shows soon; a whole line in UTF-16 at least."""
         self._records: list[FileRecord] = []
         self._current: dict[str, Pair] = {}
         self._ends: dict[str, tuple[tuple[int, ...], Torn | None]] = {}
