@@ -55,6 +55,10 @@ class BusFull(BusError):
 class MalformedEvent(BusError):
     """A message body that is not an event envelope."""
 
+    def bare(self) -> MalformedEvent:
+        """The reason alone, for whoever keeps it: a traceback holds the frames, and they hold the one who keeps it."""
+        return MalformedEvent(*self.args)
+
 
 class DatabaseError(DecnetError):
     """The database cannot be used."""

@@ -117,7 +117,7 @@ class MemoryDelivery:
         try:
             self.event = stored.event()
         except MalformedEvent as error:
-            self.malformed = error
+            self.malformed = error.bare()
 
     async def ack(self) -> None:
         """The whole effect is committed."""

@@ -78,7 +78,7 @@ class BatchProcessor:
         try:
             self._received[id(delivery.event)], strange = PARSING.received(delivery.event)
         except MalformedEvent as error:
-            return error
+            return error.bare()
         if strange and keeps(self.worker, delivery.topic):
             self._note_unknown(delivery.topic, strange)
         return None

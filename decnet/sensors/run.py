@@ -24,6 +24,7 @@ from decnet.sensors.kinds import foreign, plain_kind, sniffer
 from decnet.sensors.names import Names
 from decnet.sensors.recordings import TOO_LARGE, attach_recording
 from decnet.sensors.sources import Source, make_source
+from decnet.sensors.threads import in_reader
 
 _log = get_logger(__name__)
 _PROGRESS = topics.attacker(topics.ATTACKER_SESSION_PROGRESS)
@@ -136,7 +137,7 @@ class SensorRun:
         # Cut here by a cancellation, memory could be ahead of the bus: then the checkpoint is read again.
         self._loaded = False
         try:
-            consumed, events = await asyncio.to_thread(self._advance)
+            consumed, events = await in_reader(self._advance)
         except (DatabaseError, SensorError):
             self._at_end = False  # a name could not be claimed: the lines are read again
             raise

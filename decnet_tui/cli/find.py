@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from decnet_tui.cli import common
+from decnet_tui.model.words import counted
 
 if TYPE_CHECKING:
     from decnet.db.rows.lists import Hit
@@ -47,8 +48,9 @@ def find(
     shown = rows if as_json else [{**row, "value": row.get("login") or row["value"]} for row in rows]
     common.print_rows(shown, _COLUMNS, as_json, "nothing found")
     if len(found) > len(rows) and not as_json:
-        total = f"more than {len(found) - 1}" if len(found) > max(limit, COUNTED) else len(found)
-        typer.echo(f"the newest {len(rows)} of {total} hits; --limit 0 shows all")
+        beyond = len(found) > max(limit, COUNTED)
+        total = f"more than {counted(len(found) - 1, 'hit')}" if beyond else counted(len(found), "hit")
+        typer.echo(f"the newest {len(rows)} of {total}; --limit 0 shows all")
 
 
 def register(app: typer.Typer) -> None:

@@ -14,6 +14,7 @@ import typer
 
 from decnet.errors import ExportError
 from decnet_tui.cli import common
+from decnet_tui.model.words import counted
 
 if TYPE_CHECKING:
     from decnet.config import Settings
@@ -92,7 +93,7 @@ def export(
         return len(content)
 
     size = common.run(write)
-    typer.echo(f"{size} bytes to {output}, password infected", err=True)
+    typer.echo(f"{counted(size, 'byte')} to {output}, password infected", err=True)
 
 
 def places_of(settings: Settings) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from decnet import durations
 DAY = timedelta(days=1)
 LONGEST = timedelta(days=36_500)
 """Moments lie within a century before now: beyond, calendars end."""
-SHAPES = "24h, 7d, today, yesterday, 2026-11-28, 11-28 or an ISO time"
+SHAPES = "24h, 1h30m, 7d, today, yesterday, 2026-11-28, 11-28 or an ISO time"
 _MONTH_AND_DAY = re.compile(r"(\d{1,2})-(\d{1,2})")
 _WHOLE_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 

@@ -222,7 +222,7 @@ def _sources(found: Found, place: Callable[[str | None], str], whole: bool) -> t
 def _source(found: Found, one: SourceSince, place: str) -> Item:
     """One block: who, from where, when, where; then what it achieved."""
     sign = SIGNS.get(one["severity"] or "", "?" if one["severity"] is None else "")
-    many = f"{one['sessions']} sessions" if one["sessions"] > 1 else ""
+    many = counted(one["sessions"], "session") if one["sessions"] > 1 else ""
     new = "NEW" if one["new"] else ""
     head = (
         f"{sign:>3} {visible(one['attacker_ip'] or '?', 39):<15} {visible(place, 13):<13} {new:<3} "

@@ -114,7 +114,9 @@ class ActorLevel(PageLevel):
         """The worst playbooks; how many there are beside these, which all its sessions are among."""
         uuid, books = page["attacker"]["attacker_uuid"], page["amounts"]["playbooks"]
         count, judged = page["attacker"]["session_count"], page["amounts"]["judged"]
-        newest = f", {judged} newest of {count} sessions" if judged < count and judged >= JUDGED else ""
+        newest = (
+            f", {judged} newest of {counted(count, 'session')}" if judged < count and judged >= JUDGED else ""
+        )
         title = f"PLAYBOOKS (same commands grouped{newest})"
         rows = self.listed(PLAYBOOKS, title, books[:MAX_BOOKS], playbook_line, _book,
                            lambda one: PlaybookLevel(self.feed, uuid, one))  # fmt: skip

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,13 +65,14 @@ async def test_typed_commands_become_tags_with_their_text(tmp_path: Path) -> Non
                     assert command in found[technique]
                 (session,) = listed("sessions", data)
                 assert session["command_count"] >= len(wanted)
-                await asyncio.to_thread(_console_shows, data, "T1082")
+                await asyncio.to_thread(_console_shows, data, "fetched x.sh, not run", wanted)
                 assert engine.stop() == 0, engine.said()
     assert not (data / "connection.json").exists()
 
 
-def _console_shows(data: Path, text: str) -> None:
-    """The console, attached in a terminal, shows ``text`` and gives the terminal back on Q."""
+def _console_shows(data: Path, achieved: str, typed: dict[str, str]) -> None:
+    """The console, attached in a terminal, shows what the source achieved, and one Enter further each command of
+    ``typed`` beside its technique; it gives the terminal back on Q."""
     screen = pyte.Screen(COLUMNS, ROWS)
     stream = pyte.ByteStream(screen)
     received = bytearray()
@@ -85,13 +87,16 @@ def _console_shows(data: Path, text: str) -> None:
             stream.feed(piece)
         return False
 
-    def shown() -> bool:
+    def shown(*words: str) -> bool:
         read()
-        return any(text in line for line in screen.display)
+        return any(all(word in line for word in words) for line in screen.display)
 
     try:
         try:
-            until(shown, LIMIT_S, f"{text} on the screen", pause=0)
+            until(lambda: shown(achieved), LIMIT_S, f"{achieved} on the screen", pause=0)
+            child.send("\r")
+            for technique, command in typed.items():
+                until(partial(shown, command, technique), LIMIT_S, f"{technique} on the screen", pause=0)
         except AssertionError as error:
             error.add_note("\n".join(screen.display))
             raise

@@ -81,10 +81,10 @@ class World:
                     )
                     for name, columns in TABLES.items()
                 }
-            (beat,) = [row["payload"] for row in await engine.repo.heartbeats() if row["worker"] == "sensors"]
+            assert engine.sensors is not None
             return {
                 "rows": rows,
-                "health": beat,
+                "health": engine.sensors.health(),
                 "tags": await engine.repo.list_tags(limit=0),
                 "sessions": [
                     await engine.repo.session_payload(s["session_id"])

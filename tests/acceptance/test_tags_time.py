@@ -49,6 +49,11 @@ def rows(data_dir: Path, *arguments: str) -> list[dict[str, Any]]:
     return found
 
 
+def summary(data_dir: Path, since: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run(data_dir, "summary", "--since", since, "--json"))
+    return found
+
+
 def test_a_tag_is_seen_when_its_command_was_typed(data_dir: Path) -> None:
     commands = {
         (row["attacker_ip"], row["technique_id"]): row["seen_at"]
@@ -87,5 +92,9 @@ def test_exports_and_the_summary_agree(data_dir: Path, tmp_path: Path) -> None:
     assert {r["uuid"]: r["seen_at"] for r in exported} == {r["uuid"]: r["seen_at"] for r in rows(data_dir)}
     run(data_dir, "export", "csv", "--since", "24h", "-o", str(tmp_path / "new.csv"))
     assert len((tmp_path / "new.csv").read_text().splitlines()) == 1, "the header only"
-    assert json.loads(run(data_dir, "summary", "--since", "24h", "--json"))["techniques"] == []
-    assert json.loads(run(data_dir, "summary", "--since", "2017-01-18", "--json"))["techniques"] != []
+    day = summary(data_dir, "24h")
+    assert (day["read_first"], day["new_in_history"]["techniques"]) == ([], [])
+    then = summary(data_dir, "2017-01-18")
+    assert [one["attacker_ip"] for one in then["read_first"]] == ["192.0.2.72"]
+    new = {one["technique"]: one["first_seen"] for one in then["new_in_history"]["techniques"]}
+    assert new == {"T1033": "2017-01-18T12:00:02+00:00", "T1082": "2017-01-18T12:00:03+00:00"}

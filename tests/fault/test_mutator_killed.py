@@ -43,7 +43,7 @@ async def main(when):
     settings = load_settings(data_dir=Path(sys.argv[1]), db=sys.argv[2])
     repo = await BaseRepository.open(settings.db_url)
     service = MutationService(repo, settings)
-    substrate = service.substrates["opencanary"]
+    substrate = service.substrates["opencanary"]._others
     if when == "commit":
         async def killed(*_): os.kill(os.getpid(), signal.SIGKILL)
         service.succeeded = killed

@@ -132,7 +132,7 @@ def looked_at(folder: Path) -> bytes:
     with terminal(*config, size=(160, 48)) as screen:
         screen.shows(" LIVE ", 60)
         for view in "0123456789":
-            screen.press(view, "enter", "down", "y", "e", "esc", "esc")
+            screen.press(view, "enter", "down", "y", "e", "j", "esc", "esc")
             screen.read(0.3)
         screen.press("4", "W")
         screen.read(0.3)

@@ -72,7 +72,10 @@ async def test_an_alert_tells_claim_sides_and_what_speaks_against_it(repo: BaseR
         for words in ("SSH-2.0-tool0", "SSH-2.0-tool1", "root"):
             await shows(app, pilot, words)
         await pilot.press("enter")
-        await shows(app, pilot, "No command was typed")
+        await shows(app, pilot, "> session s0")
+        await shows(app, pilot, "session 1 of 2")
+        level: Any = app.view.level  # type: ignore[attr-defined]
+        assert [step["kind"] for step in level.rows] == ["end"], "no command was typed"
 
 
 @pytest.mark.parametrize(

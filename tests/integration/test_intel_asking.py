@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from decnet.config import load_settings
 from decnet.db.repository import BaseRepository
+from decnet.db.repository.runtime.work import FAR_S
 from decnet.db.rows.intel import DueQuestion, StoredAnswer
 from decnet.ids import attacker_id
 from decnet.intel import asking
@@ -142,7 +144,8 @@ async def test_who_lost_the_lease_sends_nothing_more_and_tells_nothing(world: Wo
     await world.server.arrived.wait()
     async with world.repo.db.write() as session:  # as if this one had been stopped until its lease ran out
         table = TABLES["lease"]
-        await session.execute(table.update().values(owner="two", expires_at=4e9))
+        until = time.time() + FAR_S / 2  # one far beyond is free
+        await session.execute(table.update().values(owner="two", expires_at=until))
     with pytest.raises(LeaseLost):
         await running
     asked = len(world.server.asked)

@@ -170,7 +170,8 @@ async def test_an_unknown_attacker_is_waited_for_an_hour_and_then_given_up() -> 
         now[0] = 100.0 + passed
         tx = await given(worker, repo, late)
         assert (tx.deferred, tx.dead) == ({"e1"}, [])
-    assert worker.health() == {"contradictory": 0, "deferred": 3, "alerts_told": 0, "waiting": 1} | NO_MERGES
+    unchecked = {"alerts_told": 0, "alerts_checked": False, "next_check_s": 0.0}
+    assert worker.health() == {"contradictory": 0, "deferred": 3, "waiting": 1} | unchecked | NO_MERGES
     now[0] = 3700.0
     tx = await given(worker, repo, late)
     assert tx.deferred == set()
@@ -239,7 +240,8 @@ async def test_what_cannot_be_read_is_a_dead_letter_with_its_reason_and_costs_th
         (bad, "malformed observation: topic and payload name different primitives")
     ]
     assert tx.deferred == {"good"}
-    assert worker.health() == {"contradictory": 1, "deferred": 1, "alerts_told": 0, "waiting": 1} | NO_MERGES
+    unchecked = {"alerts_told": 0, "alerts_checked": False, "next_check_s": 60.0}
+    assert worker.health() == {"contradictory": 1, "deferred": 1, "waiting": 1} | unchecked | NO_MERGES
 
 
 async def test_known_and_unknown_attackers_of_one_batch_go_apart(monkeypatch: pytest.MonkeyPatch) -> None:

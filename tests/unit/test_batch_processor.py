@@ -7,6 +7,7 @@ and writes fail on demand; deliveries and sleep are fakes that note what was ask
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -517,6 +518,20 @@ async def test_a_malformed_delivery_is_buried_with_its_reason_and_the_others_han
     assert await bench.failures() == {}
     assert (bench.stats.dead_lettered, bench.stats.failed, bench.stats.processed) == (1, 0, 2)
     assert [event.topic for event in await bench.news()].count("system.deadletter.ttp") == 1
+
+
+async def test_what_was_malformed_is_freed_at_once(bench: Bench) -> None:
+    """With their tracebacks errors hold the batch and the batch them, until the collector looks."""
+    there = {id(one) for one in gc.get_objects() if isinstance(one, MalformedEvent)}
+    gc.disable()
+    try:
+        await bench.process(
+            *(Delivery(bench.log, n, Event("attacker.session.ended", {"n": n})) for n in (1, 2))
+        )
+        left = [one for one in gc.get_objects() if isinstance(one, MalformedEvent) and id(one) not in there]
+    finally:
+        gc.enable()
+    assert (left, bench.stats.dead_lettered) == ([], 2)
 
 
 async def test_malformed_deliveries_are_buried_together(bench: Bench) -> None:

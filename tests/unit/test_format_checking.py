@@ -49,7 +49,7 @@ expected: {events: [{event: sesion}], refused: 3}
         "t.yaml:3:10: unknown key 'hass'; known: has, where",
         "t.yaml:4:25: as: 'epoch' is none of iso8601, unix, unix_ms, unix_us, unix_ns",
         "t.yaml:4:38: zone is what local time is ahead of UTC: '+02:00'",
-        "t.yaml:5:27: as: 'rot13' is none of hex, base64, lower, p0f_syn",
+        "t.yaml:5:27: as: 'rot13' is none of hex, base64, lower, p0f_syn, http2_settings, container_signals",
         "t.yaml:6:5: id is a list that is not empty",
         "t.yaml:8:31: a row has an emit: one of fingerprint, http_request, login, command, session, connect, client, download, upload,"
         " exploit, closed",
@@ -91,7 +91,7 @@ expected: {events: [{event: sesion}], refused: 3}
         ("{what: cmd}", "[]", "t.yaml:8:12: a mapping of paths to what has to stand there"),
         ("emit: command, text: text", "emit: fingerprint, type: kex, value: text", "t.yaml:8:50: type: 'kex' is no kind of fingerprint"),
         ("emit: command, text: text", "emit: fingerprint, type: http_request, value: text", "t.yaml:8:50: type: 'http_request' is no kind of fingerprint"),
-        ("emit: command, text: text", "emit: session, rows: 1", "t.yaml:8:5: emit: session needs op_text or note_text or path or …"),
+        ("emit: command, text: text", "emit: session, rows: 1", "t.yaml:8:5: emit: session needs op_text or note_text or signals or …"),
         ("{when: {what: cmd}, emit: command, text: text}", "word", "t.yaml:8:5: a row has an emit"),
         ("  events:", "  not_derived: yes\n  events:", "t.yaml:14:16: not_derived is a number"),
         ("format: small", "format: &x small", "anchor '&x' is not allowed"),

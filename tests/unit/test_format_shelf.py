@@ -66,7 +66,8 @@ def test_a_bad_table_costs_no_other_one_and_is_told_with_its_place(folder: Path)
         f"{folder}/twice.yaml: format: small is in {folder}/small.yaml too",
     ]
     with pytest.raises(
-        SensorError, match=r"no table called nope; known: small, .*zeek; .*/bad.yaml:5:7: peer is a list"
+        SensorError,
+        match=r"no table called nope; known: small, .*zeek, zeek_tsv; .*/bad.yaml:5:7: peer is a list",
     ):
         found.table("nope")
 

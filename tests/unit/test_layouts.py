@@ -106,7 +106,7 @@ async def test_t_pots_logs_are_found_and_other_honeypots_are_named(tmp_path: Pat
     made = group("tpot", top if above else data, tmp_path)
     rows = await read(made)
     assert found(rows, data) == {
-        "cowrie/log": ("cowrie", 6), "opencanary/log": ("opencanary", 1), "suricata/log": ("table:suricata_eve", 9),
+        "cowrie/log": ("cowrie", 6), "opencanary/log": ("opencanary", 1), "suricata/log": ("table:suricata_eve", 10),
         "heralding/log": ("table:heralding", 5),
     }  # fmt: skip
     assert passed(rows, data) == {
@@ -236,8 +236,8 @@ async def test_the_worker_has_a_row_for_each_place_and_for_the_top(tmp_path: Pat
     health = worker.health()
     kinds = ["tpot", "cowrie", "opencanary", "table:heralding", "table:suricata_eve", "cowrie"]
     assert sorted(row["kind"] for row in health["sensors"]) == sorted(kinds)
-    assert (health["lines_read"], health["lines_refused"], health["degraded"]) == (23, 0, "")
-    assert (health["processed"], health["lines_left_out"]) == (23, 4)
+    assert (health["lines_read"], health["lines_refused"], health["degraded"]) == (24, 0, "")
+    assert (health["processed"], health["lines_left_out"]) == (24, 4)
     assert health["lag"] == 0
 
 

@@ -79,9 +79,9 @@ def test_the_console_shows_the_addresses_of_each_side() -> None:
     row: Any = {
         "identity_uuid": "i", "alert_id": "al", "attacker_uuids": [], "sides": [["s"], ["t"]], "confidence": 0.5,
         "state": "open", "acknowledged_by": None, "acknowledged_at": None, "resolved_by": None, "resolved_at": None,
-        "label": "actor", "explanation": {"link": doubt_of([["a"], ["b", "c"]], {"a": "192.0.2.1"}, WHY)},
+        "verdict": None, "label": "actor", "explanation": {"link": doubt_of([["a"], ["b", "c"]], {"a": "192.0.2.1"}, WHY)},
     }  # fmt: skip
     lines = alert_lines(row)
-    assert "  link in doubt: 192.0.2.1 on side 1" in lines
-    assert "  link in doubt: b c on side 2" in lines
+    assert "  link in doubt: 192.0.2.1 on side A" in lines
+    assert "  link in doubt: b c on side B" in lines
     assert not any("link" in line for line in alert_lines({**row, "explanation": {}}))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import weakref
 from collections.abc import Sequence
 
 import pytest
@@ -215,6 +217,20 @@ async def test_a_live_reader_that_is_too_slow_loses_the_oldest(bus: MemoryBus) -
     assert (await anext(subscription)).payload == {"n": 1}
     bus.broker.put("decky.web.traffic", b"[]", {MSG_ID_HEADER: "x"})
     assert subscription.malformed == 1
+
+
+async def test_a_malformed_delivery_is_freed_at_once(bus: MemoryBus) -> None:
+    consumer = await bus.consume("one", (ENDED,))
+    bus.broker.put(ENDED, b"{", {MSG_ID_HEADER: "x"})
+    (delivery,) = await consumer.fetch(1, 0.0)
+    assert delivery.malformed is not None
+    kept = weakref.ref(delivery.malformed)
+    gc.disable()
+    try:
+        del delivery
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 async def test_who_left_hears_nothing_and_is_forgotten(bus: MemoryBus) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from typing import Any
 
 import nats.errors
@@ -335,6 +337,20 @@ def test_a_body_that_is_no_event_is_delivered_as_malformed() -> None:
     assert delivery.event is None
     assert delivery.malformed is not None
     assert (delivery.seq, delivery.body) == (7, b"[]")
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{"])
+def test_a_malformed_delivery_is_freed_at_once(body: bytes) -> None:
+    """With its traceback it would hold itself, and poison would fill the memory until the collector looks."""
+    delivery = NatsDelivery(delivered(FakeClient(), 7, body), Decoded())
+    assert delivery.malformed is not None
+    kept = weakref.ref(delivery.malformed)
+    gc.disable()
+    try:
+        del delivery
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -563,3 +564,23 @@ async def test_lines_that_were_cut_are_counted(scene: Scene) -> None:
     await settled(run)
     status = run.status()
     assert (status["cut"], status["refused"], status["lines"]) == (1, 0, 1)
+
+
+async def test_a_sensor_that_waits_for_a_name_takes_no_thread_from_what_gives_it(scene: Scene) -> None:
+    """On two cores all that is not said otherwise shares six threads: that many sensors waited for each other for ever."""
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    run = scene.run()
+
+    def name() -> str:
+        return "given"
+
+    def claims(lines: Sequence[Any]) -> list[Event]:
+        given = asyncio.run_coroutine_threadsafe(asyncio.to_thread(name), loop).result(20)
+        assert given == "given"
+        return []
+
+    run._fresh()
+    run._loaded = True
+    run.source.feed = claims  # type: ignore[method-assign, assignment]
+    await run.step()

@@ -63,7 +63,7 @@ class NatsDelivery:
         try:
             self.event = decoded.event(self.topic, self.body, message.headers)
         except MalformedEvent as error:
-            self.malformed = error
+            self.malformed = error.bare()
 
     async def ack(self) -> None:
         """The whole effect is committed. Raises BusUnavailable."""
