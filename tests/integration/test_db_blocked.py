@@ -113,7 +113,7 @@ async def test_who_writes_gets_a_turn_though_another_process_hardly_ever_leaves_
         with closing(sqlite3.connect(file, isolation_level=None, timeout=10)) as db:
             while not over.is_set():
                 db.execute("BEGIN IMMEDIATE")
-                over.wait(0.1)
+                over.wait(0.37)
                 db.execute("COMMIT")
                 time.sleep(0.0005)
 
