@@ -264,6 +264,44 @@ def test_a_new_log_renamed_between_the_look_and_the_read_gives_nothing_of_the_on
     assert numbers(reader) == [*range(10), *range(500, 520)]
 
 
+@pytest.mark.parametrize("padded", [0, 700], ids=["from its start", "behind a hole"])
+def test_a_new_log_cut_and_grown_anew_between_the_look_and_the_read_gives_nothing_of_what_came_after(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, padded: int
+) -> None:
+    log, opened = tmp_path / "cowrie.json", list[int]()
+    log.write_bytes(b"\0" * padded + lines(0, 10))
+    reader = make(tmp_path)
+
+    def cut(number: int) -> None:
+        if number == 2:
+            shutil.copy(log, tmp_path / "cowrie.json.1")
+            os.truncate(log, 0)
+            append(log, b"\0" * padded + lines(500, 520))
+
+    on_open(monkeypatch, log, cut, opened)
+    batch = reader.read()
+    assert (batch.lines, batch.consumed) == ([], 0)
+    assert numbers(reader) == [*range(10), *range(500, 520)]
+
+
+def test_packed_logs_that_move_up_between_the_look_and_the_read_are_read_once_each(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, opened = tmp_path / "cowrie.json.1.gz", tmp_path / "cowrie.json.2.gz", list[int]()
+    one.write_bytes(gzip.compress(lines(10, 20)))
+    two.write_bytes(gzip.compress(lines(0, 10)))
+    reader = make(tmp_path)
+
+    def move(number: int) -> None:
+        if number == 2:
+            two.rename(tmp_path / "cowrie.json.3.gz")
+            one.rename(two)
+
+    on_open(monkeypatch, two, move, opened)
+    assert reader.read().lines == []
+    assert numbers(reader) == list(range(20))
+
+
 @pytest.mark.parametrize("opening", [2, 3], ids=["before it is known again", "before it is read"])
 def test_cut_between_the_look_and_the_read_nothing_is_taken_and_it_is_read_from_its_start(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opening: int

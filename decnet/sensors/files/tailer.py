@@ -342,6 +342,9 @@ class Tailer:
         if self._gz is None or self._gz[:2] != (which, record.offset):
             self.close()
             handle, _ = opened(file.path)
+            if not _is_still(file):
+                handle.close()
+                return b"", b"", False
             skip(handle, max(record.offset - TAIL_BYTES, 0))
             before = handle.read(min(record.offset, TAIL_BYTES))
             self._gz = (which, record.offset, handle, before)
@@ -367,7 +370,8 @@ class Tailer:
 def _bytes_at(file: FoundFile, record: FileRecord, size: int) -> tuple[bytes, bytes, bool]:
     """The bytes before the record's offset and those from it on, read from the very file that was looked at.
 
-    Nothing if what stands before them now is not what was read: then the file was cut and has grown anew since.
+    Nothing if what stands before them now is not what was read, or of a file that nothing was read of not what was
+    looked at: then the file was cut and has grown anew since.
     """
     with open(file.path, "rb") as handle:
         info = os.fstat(handle.fileno())
@@ -375,9 +379,20 @@ def _bytes_at(file: FoundFile, record: FileRecord, size: int) -> tuple[bytes, by
             return b"", b"", False
         before = tail_at(handle, record.offset)
         data = handle.read(size)
-        if record.tail and tail_of(tail_at(handle, record.offset)) != record.tail:
+        if record.tail:
+            same = tail_of(tail_at(handle, record.offset)) == record.tail
+        else:
+            handle.seek(file.padding)
+            same = handle.read(len(file.head)) == file.head
+        if not same:
             return b"", b"", False
     return before, data, len(data) < size
+
+
+def _is_still(file: FoundFile) -> bool:
+    """Whether a path holds the file that was looked at; archives have no other mark: they move up by one number."""
+    info = os.stat(file.path)
+    return (info.st_dev, info.st_ino) == file.inode_key
 
 
 def _remaining(file: FoundFile, record: FileRecord) -> int:
