@@ -79,9 +79,12 @@ lock: $(VENV)/.dev
 	$(UV) pyproject.toml $(EXTRAS) --group dev -o requirements/dev.txt
 
 # Bytes from anywhere into everything that reads bytes, for some minutes; what fails is kept in tests/fuzz/corpus.
+# FUZZ drawn inputs for each reader, then BREED seconds of those that atheris makes of what reached new code (in fuzz/).
 FUZZ ?= 5000
+BREED ?= 60
 fuzz: $(VENV)/.dev
 	DECNET_FUZZ_EXAMPLES=$(FUZZ) $(BIN)/python -m pytest --timeout 3600 tests/fuzz tests/fault/test_any_order.py $(ARGS)
+	$(BIN)/python -m tests.fuzz.guided --seconds $(BREED)
 
 # Every part of the program with its version and hashes, as CycloneDX.
 sbom: $(VENV)/.dev
