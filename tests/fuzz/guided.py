@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,7 +34,10 @@ PLACE = "tests.fuzz.targets"
 
 
 def child(place: str, arguments: list[str]) -> None:
-    """Breeds inputs for the function ``MODULE:NAME`` until libFuzzer ends this process."""
+    """Breeds inputs for the function ``MODULE:NAME`` until libFuzzer ends this process.
+
+    The second argument is the folder of the seeds: they are tried at once, since some modules are loaded by use only.
+    """
     atheris = importlib.import_module("atheris")
     module, _, name = place.partition(":")
     # This module has loaded what has to be instrumented.
@@ -42,6 +46,9 @@ def child(place: str, arguments: list[str]) -> None:
     with atheris.instrument_imports(include=INSTRUMENTED, enable_loader_override=False):
         run = getattr(importlib.import_module(module), name)
         trying = importlib.import_module(tried.__module__).tried
+        for seed in sorted(Path(arguments[1]).iterdir()):
+            with suppress(Exception):  # libFuzzer tries it again and says so
+                trying(run, seed.read_bytes())
     atheris.Setup([sys.argv[0], *arguments], lambda data: trying(run, bytes(data)))
     atheris.Fuzz()
 
