@@ -126,7 +126,7 @@ def _shown(row: TokenOverview) -> dict[str, Any]:
     state = "revoked" if row["revoked_at"] else there
     peer = row["last_peer"]
     last = f"{peer} (resolver)" if peer and row["last_peer_kind"] == "resolver" else peer
-    whole: dict[str, Any] = {**row, "state": state, "last_peer": last}
+    whole: dict[str, Any] = {**row, "decky_id": row["decky_id"] or None, "state": state, "last_peer": last}
     return {name: whole[name] for name in _ROW}
 
 

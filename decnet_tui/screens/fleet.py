@@ -11,6 +11,7 @@ from decnet.db.rows.canary import is_foreign
 from decnet.db.rows.fleet import DeckyRow, MutationRow
 from decnet.durations import parse_duration
 from decnet_tui.model.access import Session, need_store
+from decnet_tui.model.event_text import short
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.keys import key
 from decnet_tui.model.tokens import TokenLine, token_lines
@@ -276,8 +277,9 @@ def _why_then(row: DeckyLine) -> str:
 
 def _token_lines(token: TokenLine) -> list[str]:
     """Where a token lies, and who set it off."""
+    where = f"  on {token['decky_id']}  {token['path'] or 'no path'}" if not is_foreign(token["kind"]) else ""
     lines = [
-        f"{token['name']}  {token['kind']}  on {token['decky_id'] or '?'}  {token['path'] or 'no path'}",
+        f"{token['name']}  {token['kind']}{where}",
         _life(token),
         f"set off {counted(token['trips'], 'time')}, first {_stamp(token['first_trip_at'])}, last {_stamp(token['last_trip_at'])}",
     ]  # fmt: skip
@@ -285,7 +287,9 @@ def _token_lines(token: TokenLine) -> list[str]:
         lines.append(f"memo   {token['memo']}")
     lines += ["", "read there, newest first:"] if token["last_reads"] else []
     for read in token["last_reads"]:
-        lines.append(f"  {_stamp(read['at'])} {read['attacker_ip'] or '?'} in session {read['session_id']}")
+        lines.append(
+            f"  {_stamp(read['at'])} {read['attacker_ip'] or '?'} in session {short(read['session_id'], 7)}"
+        )
     lines += ["", "trips, newest first:"] if token["last_trips"] else []
     for trip in token["last_trips"]:
         who = f"{trip['peer']}{' (resolver)' if trip['peer_kind'] == 'resolver' else ''}"

@@ -143,7 +143,12 @@ def test_a_token_of_another_service_is_listed_and_has_no_file_here(place: Path) 
     kind = "canarytokens/web"
     asyncio.run(_add(place, token("t1", f"{kind}/t1", kind=kind, decky_id="", memo="on web-01")))
     (shown,) = answer(place, "list")
-    assert (shown["state"], shown["kind"], shown["memo"]) == ("foreign", "canarytokens/web", "on web-01")
+    assert (shown["state"], shown["kind"], shown["decky_id"], shown["memo"]) == (
+        "foreign",
+        kind,
+        None,
+        "on web-01",
+    )
     done = run(place, "place", "t1", "--out", place / "x", "--path", "/srv/x")
     assert (done.exit_code, "another service's token" in done.stderr) == (1, True)
     answer(place, "revoke", "t1")
