@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import re2
 
-from decnet.patterns import PatternError, compile_pattern, options
+from decnet.patterns import Finder, PatternError, options
 from decnet.ttp.kinds import CAPPED_FIELD, COMMAND_FIELDS, CONTEXT_FIELDS
 from decnet.ttp.literals import ATOM, surely_holds
 
@@ -74,33 +74,20 @@ def _without_anchors(pattern: str) -> str | None:
     return bare
 
 
-class LaterRegex:
-    """A pattern that compiled before, compiled when it is first searched: most rules are never asked."""
-
-    def __init__(self, pattern: str) -> None:
-        self._pattern = pattern
-
-    def search(self, text: str | bytes) -> Any:
-        """As the compiled pattern does it, which stands here from now on. Raises PatternError for one that never compiled."""
-        self.search = compile_pattern(self._pattern).search  # type: ignore[method-assign]
-        return self.search(text)
-
-
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """A regular expression over one field."""
 
     field: str
     pattern: str
-    regex: Any
+    regex: Finder
 
     def find(self, fields: Fields) -> Found | None:
         """The leftmost match in the first element that has one."""
         for text in _texts(fields(self.field)):
-            # Bytes spare the library the way back from byte to character offsets; in ASCII they are the same.
-            match = self.regex.search(text.encode() if text.isascii() else text)
-            if match is not None:
-                start, end = match.span()
+            span = self.regex.span(text)
+            if span is not None:
+                start, end = span
                 return Found(self.field, text[start : min(end, start + MATCHED_CHARS)], start, end)
         return None
 
