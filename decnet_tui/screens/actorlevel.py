@@ -33,7 +33,7 @@ from decnet_tui.screens.base import View
 from decnet_tui.screens.evidence import MAX_ROWS, SessionsLevel
 from decnet_tui.screens.pages import PageLevel
 from decnet_tui.screens.sections import Entry, heading
-from decnet_tui.screens.session import CommandsLevel
+from decnet_tui.screens.session import SessionLevel
 from decnet_tui.widgets.strips import FAINT, PLAIN, Line
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class ActorLevel(PageLevel):
             *self.listed(OTHERS, f"OTHER ADDRESSES of {_whose(page)}", members, lambda one: _member(one, where), _named,
                          lambda one: _page(self.feed, one)),
             *self.listed(SESSIONS, title, page["sessions"], session_line, _keyed,
-                         lambda one: CommandsLevel(self.feed, one["session_id"])),
+                         lambda one: SessionLevel(self.feed, one["session_id"])),
         ]  # fmt: skip
 
     def _books(self, page: Stored) -> list[Entry]:

@@ -29,7 +29,7 @@ from decnet_tui.screens.actorlevel import ActorLevel
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.levels import LevelsView, TableLevel, left_out
 from decnet_tui.screens.profiles import Known, known_of, profile_lines, said_lines
-from decnet_tui.screens.session import CommandsLevel
+from decnet_tui.screens.session import SessionLevel
 from decnet_tui.screens.table import Column
 from decnet_tui.widgets.states import severity_style
 from decnet_tui.widgets.strips import PLAIN, WARN
@@ -357,7 +357,7 @@ class ActorsView(LevelsView):
             return self.actors.go_to(found["attacker_uuid"])
         text = str(key)
         address = "." in text or ":" in text
-        self.levels.append(ActorLevel(self.feed, text, text) if address else CommandsLevel(self.feed, text))
+        self.levels.append(ActorLevel(self.feed, text, text) if address else SessionLevel(self.feed, text))
         return True
 
     def pair(self) -> tuple[ActorLine, ActorLine] | None:

@@ -34,7 +34,7 @@ from decnet_tui.screens.fired import CampaignRulesLevel, FiredLevel
 from decnet_tui.screens.levels import LevelsView, TableLevel
 from decnet_tui.screens.pages import PageLevel
 from decnet_tui.screens.sections import Entry
-from decnet_tui.screens.session import CommandsLevel
+from decnet_tui.screens.session import SessionLevel
 from decnet_tui.screens.table import Column
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ class CampaignLevel(PageLevel):
         )
 
         def session(one: ListedSession) -> View:
-            return CommandsLevel(self.feed, one["session_id"])
+            return SessionLevel(self.feed, one["session_id"])
 
         return [
             *self.listed("hosts", "FETCHED FROM", told["payload_hosts"], str),

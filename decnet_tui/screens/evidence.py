@@ -16,7 +16,7 @@ from decnet_tui.model.tag_text import tag_lines, technique_of
 from decnet_tui.model.words import clock, lasted
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.levels import TableLevel
-from decnet_tui.screens.session import CommandsLevel
+from decnet_tui.screens.session import SessionLevel
 from decnet_tui.screens.table import Column
 from decnet_tui.widgets.states import severity_style
 
@@ -73,7 +73,7 @@ class SessionsLevel(TableLevel[ListedSession]):
         """Its commands."""
         if self.current is None:
             return None
-        return CommandsLevel(self.feed, str(self.current["session_id"]))
+        return SessionLevel(self.feed, str(self.current["session_id"]))
 
     def about(self) -> str:
         """What can be opened."""
@@ -137,7 +137,7 @@ class TagsLevel(TableLevel[TagBehind]):
         row = self.current
         if row is None or not row["session_id"]:
             return None
-        return CommandsLevel(self.feed, row["session_id"], row["source_id"])
+        return SessionLevel(self.feed, row["session_id"], row["source_id"])
 
     def row_detail(self, row: TagBehind) -> list[str]:
         """Why the tag was given, and the whole command."""

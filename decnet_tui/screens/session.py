@@ -49,7 +49,7 @@ class Read(NamedTuple):
     where: Whereabouts
 
 
-class CommandsLevel(TableLevel[Step]):
+class SessionLevel(TableLevel[Step]):
     """The page; ``command`` is the step that the cursor begins on."""
 
     unit = "steps"

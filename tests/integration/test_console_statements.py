@@ -24,7 +24,7 @@ from decnet_tui.screens.fired import CampaignRulesLevel, FiredLevel
 from decnet_tui.screens.found import FoundView
 from decnet_tui.screens.indicators import IndicatorsLevel
 from decnet_tui.screens.playback import PlaybackLevel
-from decnet_tui.screens.session import CommandsLevel
+from decnet_tui.screens.session import SessionLevel
 from tests.consolekit import StoreSession
 from tests.dbkit import KINDS, open_repo
 from tests.rowkit import FILL, TABLES, define_rule
@@ -159,7 +159,7 @@ LEVELS: dict[str, Callable[[Feed, int], View]] = {
     **{view.name: lambda feed, _, view=view: view(feed) for view in VIEWS if view.stored},  # type: ignore[misc]
     "an actor": lambda feed, _: ActorLevel(feed, A, FIRST),
     "its sessions": lambda feed, _: SessionsLevel(feed, A, FIRST),
-    "a session": lambda feed, _: CommandsLevel(feed, "a0000"),
+    "a session": lambda feed, _: SessionLevel(feed, "a0000"),
     "indicators of a session": lambda feed, _: IndicatorsLevel(feed, Of("a0000", session="a0000")),
     "indicators of a source": lambda feed, _: IndicatorsLevel(feed, Of(FIRST, attacker=A)),
     "indicators of a campaign": lambda feed, _: IndicatorsLevel(feed, Of("kit", campaign=KIT)),

@@ -20,6 +20,7 @@ from decnet.db.repository.conditions import anybody_is_marked
 from decnet.db.repository.fleet import FleetMixin
 from decnet.db.repository.journal import JournalMixin
 from decnet.db.repository.lists.novel import BEGINNING, NovelMixin, history_of, with_news
+from decnet.db.repository.lists.ties import ties_of
 from decnet.db.repository.lists.visits import NOT_JUDGED, Span, counts_in, rhythm_of, sources_in
 from decnet.db.repository.recorder.attackers import AttackersMixin
 from decnet.db.repository.runtime.work import WorkMixin
@@ -74,6 +75,8 @@ class SinceMixin(FleetMixin, WorkMixin, AlertsMixin, AttackersMixin, JournalMixi
             new_from = None if history is None else max(span.begin, history + BEGINNING)
             new = None if new_from is None or new_from >= span.end else span._replace(begin=new_from)
             ranked = await self._read_first(session, sources.top, new)
+            worst = [one["attacker_uuid"] for one in ranked if one["severity"] not in (None, "info")]
+            ties = await ties_of(session, worst, span.begin, marked)
             new_sources = await _new_sources(session, new) if new is not None else 0
             files, hosts, keys = [await self._new(session, kind, new, marked) for kind in _THINGS]
             logins = await self._new_logins(session, new, marked, clear=clear) if new else _NONE
@@ -103,6 +106,7 @@ class SinceMixin(FleetMixin, WorkMixin, AlertsMixin, AttackersMixin, JournalMixi
             await self.mutations(states=("applied", "failed"), since=span.begin, limit=0),
             await self.journal(),
             await self.heartbeats(),
+            ties,
         )
 
     async def _new(self, session: AsyncSession, kind: str, new: Span | None, marked: bool) -> SomeNew:
