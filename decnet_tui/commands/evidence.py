@@ -10,13 +10,13 @@ from decnet_tui.actions.notes import NoteForm
 from decnet_tui.commands import shown
 from decnet_tui.commands.base import Command
 from decnet_tui.model.keys import key
-from decnet_tui.screens.actorlevel import ActorLevel
+from decnet_tui.screens.actor import ActorLevel
 from decnet_tui.screens.actors import ActorsView
 from decnet_tui.screens.base import Place
 from decnet_tui.screens.compare import Compared, CompareLevel
 from decnet_tui.screens.coverage import MatrixLevel
 from decnet_tui.screens.evidence import RuleTagsLevel, SessionsLevel, TagsLevel
-from decnet_tui.screens.fired import FiredLevel, TagRulesLevel, TechniqueRulesLevel
+from decnet_tui.screens.fired import FiredRulesLevel, TagRulesLevel, TechniqueRulesLevel
 from decnet_tui.screens.levels import Level, LevelsView
 from decnet_tui.screens.playback import PlaybackLevel
 from decnet_tui.screens.session import SessionLevel
@@ -82,7 +82,7 @@ def _behind(console: Context) -> Level | Place | str:
     tags = level.tags() if level is not None else None
     if tags is None:
         found = _attacker(console)
-        return _NOBODY if found is None else FiredLevel(console.feed, *found)
+        return _NOBODY if found is None else FiredRulesLevel(console.feed, *found)
     rules = {tag["rule_id"] for tag in tags}
     if len(rules) > 1 and isinstance(level, SessionLevel):
         return TagRulesLevel(console.feed, level.tags())

@@ -25,6 +25,7 @@ from decnet_tui.model.figures import losses
 from decnet_tui.model.keys import key
 from decnet_tui.model.running import RunningSessions
 from decnet_tui.model.trends import Trend
+from decnet_tui.model.words import span
 
 KNOWN_IPS = 20_000
 """Attackers whose address is remembered for events that name them by id only."""
@@ -214,7 +215,7 @@ class Feed:
 
     def add_gap(self, seconds: float, ts: float | None = None) -> None:
         """A line that says how long nothing was received."""
-        text = f"--- connection lost for {seconds:.0f}s: live events of that time are missing here ---"
+        text = f"--- connection lost for {span(seconds)}: live events of that time are missing here ---"
         self._append(time.time() if ts is None else ts, GAP_TOPIC, "-", text, b"{}")
 
     def _append(

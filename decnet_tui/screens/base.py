@@ -196,6 +196,10 @@ class View(ABC):
         """One row for what belongs together, or a row for each; what is shown now in words, None where nothing folds."""
         return None
 
+    def come_from(self, view: View) -> None:
+        """Its key was pressed in a view, perhaps in itself. Most are about the same whatever led there."""
+        return
+
     def take(self, text: str) -> bool:
         """A text behind the view's name that chooses what it is about, such as a day; False where it names a row.
 

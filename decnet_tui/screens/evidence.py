@@ -94,10 +94,11 @@ class TagsLevel(TableLevel[TagBehind]):
         since: float,
         names: frozenset[str] | None,
         until: float = 0.0,
+        campaign: str = "",
     ) -> None:
         super().__init__(feed)
         self.technique, self.tactic, self.names = technique, tactic, names
-        self.since, self.until = since, until
+        self.since, self.until, self.campaign = since, until, campaign
         self.crumb = f"{technique} {load_catalogue().name(technique)}"
         self.columns = (
             Column("seen", "seen", TIME_WIDTHS["date"], text=lambda r: _when(self.time_format, r["seen"])),
@@ -114,9 +115,9 @@ class TagsLevel(TableLevel[TagBehind]):
     async def fetch(self, session: Session) -> list[TagBehind]:
         """The newest tags. Raises what the store raises."""
         repo = need_store(session)
-        rows = await repo.tags_behind(
-            self.technique, self.tactic, self.since or None, self.names, MAX_ROWS, until=self.until or None
-        )
+        until, campaign = self.until or None, self.campaign or None
+        asked = (self.technique, self.tactic, self.since or None, self.names, MAX_ROWS)
+        rows = await repo.tags_behind(*asked, until=until, campaign=campaign)
         self.recorded = await repo.recorded(row["session_id"] for row in rows if row["session_id"])
         return rows
 

@@ -126,7 +126,7 @@ class IndicatorsLevel(TableLevel[Ioc]):
         return f"{more}{key('copy')}: copy  {key('export')}: file  {key('open')}: session"
 
 
-class NewLevel(IndicatorsLevel):
+class NewThingsLevel(IndicatorsLevel):
     """What is new in the history: of one kind, as the first view found it."""
 
     def __init__(self, feed: Feed, kind: str, things: Sequence[Mapping[str, Any]]) -> None:

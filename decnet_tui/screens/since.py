@@ -36,7 +36,7 @@ from decnet_tui.model.since import (
 from decnet_tui.model.words import clock, span
 from decnet_tui.screens.alerts import AlertLine, alert_lines
 from decnet_tui.screens.base import Place, View
-from decnet_tui.screens.indicators import NewLevel
+from decnet_tui.screens.indicators import NewThingsLevel
 from decnet_tui.screens.sections import Entry, SectionsView, heading
 from decnet_tui.screens.session import SessionLevel
 from decnet_tui.widgets import glyphs
@@ -223,7 +223,7 @@ class SinceView(SectionsView):
         if entry.section == READ_FIRST:
             return SessionLevel(self.feed, str(entry.data["session_id"]))
         if entry.section == NEW and "things" in entry.data:
-            return NewLevel(self.feed, str(entry.data["kind"]), entry.data["things"])
+            return NewThingsLevel(self.feed, str(entry.data["kind"]), entry.data["things"])
         return None
 
     def leads_to(self) -> Place | None:

@@ -17,7 +17,7 @@ from decnet.events.ttp import SEVERITIES
 from decnet.ids import attacker_id, identity_id
 from decnet_tui.actions.sources import IgnoreForm
 from decnet_tui.app import DecnetApp
-from decnet_tui.screens.actorlevel import ActorLevel
+from decnet_tui.screens.actor import ActorLevel
 from decnet_tui.screens.evidence import SessionsLevel
 from decnet_tui.screens.indicators import IndicatorsLevel
 from decnet_tui.screens.session import SessionLevel
@@ -206,6 +206,20 @@ async def exports(app: DecnetApp, pilot: Any) -> None:
     assert OTHER not in repr(rows)
 
 
+async def shows_coverage(app: DecnetApp, pilot: Any) -> None:
+    await pilot.press("7")
+    matrix = app.views["coverage"].matrix  # type: ignore[attr-defined]
+    await shows(app, pilot, lambda: app.view.name == "coverage" and matrix.loaded_at)
+    assert matrix.names == {US}
+    assert [cell["technique"] for cell in app.view.records()] == ["T1548"]
+    await pilot.press("enter")
+    await shows(app, pilot, lambda: app.view.opened and level_of(app).loaded_at)
+    assert {row["session_id"] for row in level_of(app).rows} == {"ours-session"}
+    await pilot.press("escape", "7")
+    assert matrix.of is None
+    assert app.view.name == "coverage"
+
+
 async def marks_read(app: DecnetApp, pilot: Any) -> None:
     await pilot.press("x")
     await shows(app, pilot, "read")
@@ -216,7 +230,7 @@ async def marks_read(app: DecnetApp, pilot: Any) -> None:
 
 KEYS = {
     "F": follows, "X": ignores, "b": shows_traffic, "i": lists_sessions, "o": goes_to_rules, "d": lists_indicators, "y": copies,
-    "e": exports, "x": marks_read,
+    "e": exports, "x": marks_read, "7": shows_coverage,
 }  # fmt: skip
 
 
@@ -227,6 +241,9 @@ async def back_to(app: DecnetApp, pilot: Any, view: Any, depth: int) -> None:
     if app.following.scope is not None:
         app.following.follow(None)
     app.traffic.set_scope(None)
+    coverage: Any = app.views["coverage"]
+    if view is not coverage:
+        coverage.home()
     while view.depth > depth:
         view.back()
     app.show_view(view.name, remember=False)

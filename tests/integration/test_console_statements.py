@@ -14,13 +14,13 @@ from decnet.ids import attacker_id, campaign_id, identity_id
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.scope import Of
 from decnet_tui.screens import VIEWS
-from decnet_tui.screens.actorlevel import ActorLevel
-from decnet_tui.screens.alertlevel import AlertLevel
+from decnet_tui.screens.actor import ActorLevel
+from decnet_tui.screens.alert import AlertLevel
 from decnet_tui.screens.base import View
 from decnet_tui.screens.campaigns import CampaignLevel, CampaignSessionsLevel
 from decnet_tui.screens.compare import CompareLevel
 from decnet_tui.screens.evidence import RuleTagsLevel, SessionsLevel, TagsLevel
-from decnet_tui.screens.fired import CampaignRulesLevel, FiredLevel
+from decnet_tui.screens.fired import CampaignRulesLevel, FiredRulesLevel
 from decnet_tui.screens.found import FoundView
 from decnet_tui.screens.indicators import IndicatorsLevel
 from decnet_tui.screens.playback import PlaybackLevel
@@ -166,7 +166,7 @@ LEVELS: dict[str, Callable[[Feed, int], View]] = {
     "indicators of a span": lambda feed, _: IndicatorsLevel(feed, Of("1d", begin=NOW.timestamp() - 86_400, end=NOW.timestamp())),
     "a recording": lambda feed, _: PlaybackLevel(feed, "a0000"),
     "two actors": lambda feed, _: CompareLevel(feed, LINE, OTHER),
-    "rules on an actor": lambda feed, _: FiredLevel(feed, A, FIRST),
+    "rules on an actor": lambda feed, _: FiredRulesLevel(feed, A, FIRST),
     "an alert": lambda feed, n: AlertLevel(feed, alert_of(n), FIRST),
     "a campaign": lambda feed, _: CampaignLevel(feed, KIT),
     "sessions of a campaign": lambda feed, _: CampaignSessionsLevel(feed, KIT),
