@@ -63,10 +63,10 @@ def _show(name: str) -> Command:
             _named(console, name, text)
             return
         shown = console.views[name]
-        if console.view is shown:
-            shown.home()
         shown.came_from = ""
         shown.come_from(console.view)
+        if console.view is shown:
+            shown.home()
         console.show_view(name)
 
     return Command(f"view.{name}", view.says, "Views", run, keys=view.key, name=name,

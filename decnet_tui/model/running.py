@@ -22,8 +22,8 @@ TECHNIQUES = 50
 GOODBYES = frozenset({"exit", "logout", "quit"})
 """Commands that tell nothing about a session that has others."""
 _MOST = 10**9
-_LOGIN, _FACT, _COMMAND = 1, 2, 3
-"""What tells most: a command that was typed, else what came or went, else how it got in."""
+_LOGIN, _REASON, _FACT, _COMMAND = 1, 2, 3, 4
+"""What tells most: a command that was typed, else what came or went, else why it was judged so, else how it got in."""
 
 
 class Running(NamedTuple):
@@ -44,6 +44,8 @@ class Running(NamedTuple):
     """How much the text tells, of the kinds above."""
     techniques: tuple[str, ...] = ()
     severity: str = ""
+    seen: bool = False
+    """Whether an event of its own was seen, its beginning, what it did or its end: else nobody knows what it did."""
     ended: bool = False
     took: str = ""
 
@@ -57,6 +59,7 @@ class Running(NamedTuple):
         """How many commands, and what came last."""
         many = counted(self.commands, "cmd") if self.commands else ""
         nothing = "no command" if self.ended else "no command yet"
+        nothing = nothing if self.seen else "began before these events"
         return f"{many}: {self.text}" if many and self.text else many or self.text or nothing
 
     @property
@@ -81,7 +84,8 @@ class RunningSessions:
         name = visible(raw, NAME_LIMIT)
         old = self.told.get(name) or Running(name, ts, source)
         news = _news(topic, payload, old)
-        self.told[old.session_id] = old._replace(**_whose(payload, source, old), **news)
+        seen = old.seen or topic.startswith("attacker.session.")
+        self.told[old.session_id] = old._replace(**_whose(payload, source, old), **news, seen=seen)
         self._held[old.session_id] += 1
         return old.session_id
 
@@ -122,7 +126,8 @@ def _news(topic: str, payload: Mapping[str, Any], old: Running) -> dict[str, Any
     if topic == "ttp.tagged":
         return {"techniques": _techniques(payload.get("techniques_added"), old)}
     if topic == "ttp.session.judged":
-        return {"severity": visible(payload.get("severity") or "", 8), "ended": True}
+        reason = _said(_text(payload.get("severity_reason")), _REASON, old)
+        return {"severity": visible(payload.get("severity") or "", 8), "ended": True, **reason}
     return {}
 
 

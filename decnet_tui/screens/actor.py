@@ -179,7 +179,15 @@ def _head(page: Stored, row: ActorPage, where: Whereabouts) -> list[str]:
 def _amounts(page: Stored) -> list[Entry]:
     """What it amounts to: lines that the cursor passes over."""
     told = amount_lines(page["told"]["did"] if page["told"] else None, page["amounts"])
-    return [heading(AMOUNTS, "", [(f" {word:<8} ", FAINT), (text, PLAIN)]) for word, text in told]
+    matrix = f" ({key('view.coverage')} matrix):"
+    return [
+        heading(
+            AMOUNTS,
+            "",
+            [(f" {word:<8} ", FAINT), (text.replace(":", matrix, 1) if word == "technq" else text, PLAIN)],
+        )
+        for word, text in told
+    ]
 
 
 def _linked(page: Stored) -> list[Entry]:

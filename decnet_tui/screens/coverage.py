@@ -403,13 +403,13 @@ class CoverageView(LevelsView):
 
     def come_from(self, view: View) -> None:
         """From a page the matrix of whom its head names, back by Esc; from elsewhere everybody's."""
-        level = view.level if isinstance(view, LevelsView) and view is not self else None
+        level = view.level if isinstance(view, LevelsView) else None
         actor = level.actor() if level is not None and level.is_page else None
         if level is not None and actor is not None and level.attacker:
             actor = Scope(actor.label, frozenset([level.attacker]), level.attacker)
         if actor is not None:
             self.home()
-            self.came_from, self.entered_at = view.name, 1
+            self.came_from, self.entered_at = "" if view is self else view.name, 1
         if actor is not None or self.matrix.of is not None:
             self.matrix.show_of(actor)
 

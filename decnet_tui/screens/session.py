@@ -20,6 +20,7 @@ from decnet_tui.model.session_page import (
     evidence_of,
     fact_lines,
     like_lines,
+    next_line,
     read_session,
     verdict_line,
     where_line,
@@ -260,7 +261,8 @@ class SessionLevel(TableLevel[Step]):
 
     def _like(self, width: int) -> list[Line]:
         assert self.told is not None
-        return [[(f" {visible(text, max(width - 2, 1))}", PLAIN)] for text in like_lines(self.told)]
+        texts = [*like_lines(self.told), *([step] if (step := next_line(self.told)) else [])]
+        return [[(f" {visible(text, max(width - 2, 1))}", PLAIN)] for text in texts]
 
     def unfilled(self) -> list[str]:
         """No such session, or nothing in it."""

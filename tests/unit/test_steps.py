@@ -18,6 +18,7 @@ from decnet_tui.model.session_page import (
     evidence_of,
     like_lines,
     login_text,
+    next_line,
     verdict_line,
     where_line,
     who_line,
@@ -26,6 +27,7 @@ from decnet_tui.model.steps import steps_of, strip_of
 from decnet_tui.model.tag_text import rests_on, underlined
 from decnet_tui.model.whereabouts import Whereabouts
 from decnet_tui.screens.session import Read, SessionLevel
+from tests.consolekit import use_usual_keys
 
 T = 1_796_000_000.0
 SHA = "94f2e4d8" * 8
@@ -306,3 +308,21 @@ def test_so_many_indicators_are_kept_and_the_rest_is_counted(monkeypatch: pytest
     assert (len(own.rows()), own.left_out) == (3, 1), "address, URL, host; the path is beyond"
     own.add(evidence_of(session(payload={"session_id": "t"})))
     assert own.rows()[0]["sessions"] == 2, "what is known is counted on"
+
+
+def test_what_to_do_next_is_said_of_what_is_bad_or_new_and_of_nothing_else() -> None:
+    use_usual_keys()
+    assert next_line(session(first_times={"hashes": [SHA]})).startswith(
+        "next: look the new file up elsewhere (d: its hash)"
+    )
+    told = session().told
+    for severity, said in (
+        ("critical", True),
+        ("high", True),
+        ("medium", False),
+        ("low", False),
+        (None, False),
+    ):
+        line = next_line(session(told={**told, "severity": severity}))
+        assert bool(line) is said
+        assert len(line) <= 78

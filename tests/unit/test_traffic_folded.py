@@ -110,6 +110,18 @@ def test_what_was_uploaded_tells_more_than_the_login_and_less_than_a_command() -
     assert feed.running.told["s3"].did == "no command"
 
 
+def test_of_a_session_whose_events_are_gone_its_tags_and_verdict_are_told_and_no_more() -> None:
+    feed = Feed()
+    said(feed, "ttp.tagged", "s1", techniques_added=["T1105"], tag_uuids=["a"])
+    assert feed.running.told["s1"].did == "began before these events", "nobody knows here what it typed"
+    said(feed, "credential.captured", "s1", username="root", success=True)
+    said(feed, "ttp.session.judged", "s1", severity="high", severity_reason="ran sshd", story_line="s")
+    assert (feed.running.told["s1"].state, feed.running.told["s1"].did) == ("high", "ran sshd")
+    ran(feed, "s2", "id")
+    said(feed, "ttp.session.judged", "s2", severity="low", severity_reason="looked", story_line="s")
+    assert feed.running.told["s2"].did == "1 cmd: id"
+
+
 @pytest.mark.parametrize("count", [TECHNIQUES, TECHNIQUES + 1])
 def test_techniques_of_a_session_are_bounded_and_counted_once(count: int) -> None:
     feed = Feed()
