@@ -17,6 +17,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.supply.wheel import UNDER_TEST
+
 ROOT = Path(__file__).parent.parent.parent
 URL = "postgresql://operator@127.0.0.1:1/nothing"
 POSTGRES = "error: PostgreSQL needs the extra postgres: pip install 'decnet-tui[postgres]'"
@@ -51,13 +53,21 @@ def _link(dist: Distribution, site: Path) -> None:
             target.symlink_to(dist.locate_file(file))
 
 
+def _wheel(place: Path) -> Path:
+    """The wheel that is under test, or in a checkout one that is made of it."""
+    if UNDER_TEST in os.environ:
+        return Path(os.environ[UNDER_TEST])
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = place.glob("decnet_tui-*.whl")
+    return wheel
+
+
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a fresh environment with the wheel."""
     place = tmp_path_factory.mktemp("bare")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = place.glob("decnet_tui-*.whl")
+    wheel = _wheel(place)
     venv.create(place / "env", with_pip=False)
     site = next((place / "env").glob("lib/python*/site-packages"))
     with zipfile.ZipFile(wheel) as archive:

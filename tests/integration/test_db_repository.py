@@ -403,3 +403,23 @@ async def test_credentials_fingerprints_recordings_observations(repo: BaseReposi
     assert await repo.insert_observations([observation]) == []
     with pytest.raises(ValueError, match="primitive"):
         await repo.insert_observations([{"evidence_ref": "e", "ts": 1.0}])
+
+
+async def test_what_is_asked_at_once_comes_in_order_and_what_fails_is_raised_as_it_is(
+    repo: BaseRepository,
+) -> None:
+    """Beyond the number of readers; and inside a transaction, which sees its own rows."""
+    await repo.upsert_attacker(A1, "192.0.2.1", 1000.0)
+
+    async def fails() -> None:
+        raise ValueError("no")
+
+    asked = [lambda n=n: repo.list_attackers(limit=n) for n in (1, 2, 3, 1, 2, 3)]
+    assert [[row["attacker_uuid"] for row in rows] for rows in await repo._at_once(*asked)] == [[A1]] * 6
+    with pytest.raises(ValueError, match="no"):
+        await repo._at_once(*asked, fails)
+    async with repo.transaction() as bound:
+        await bound.upsert_attacker(A2, "192.0.2.2", 1000.0)
+        (rows,) = await bound._at_once(bound.list_attackers)
+        assert {row["attacker_uuid"] for row in rows} == {A1, A2}
+        assert len(await bound.attackers_told([A1])) == 0

@@ -6,7 +6,6 @@ all. Superseded tags are left out everywhere, ignored sources unless ``ignored``
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -252,13 +251,13 @@ class EvidenceMixin(CountsMixin):
         return await self._with_counts(rows, ignored)
 
     async def _with_counts(self, rows: list[Row], ignored: bool) -> list[ListedAttacker]:
-        techniques: dict[str, set[str]] = defaultdict(set)
-        async with self._read() as session:
-            uuids = [row["attacker_uuid"] for row in rows]
-            theirs = among(_SESSION.c.attacker_uuid, uuids, self.db.dialect)
-            counts = await _session_counts(session, theirs, ignored)
-            for attacker, kinds in (await self._kinds_of(session, uuids)).items():
-                techniques[attacker] = {kind.technique_id for kind in kinds}
+        uuids = [row["attacker_uuid"] for row in rows]
+        theirs = among(_SESSION.c.attacker_uuid, uuids, self.db.dialect)
+        counts, kinds = await self._at_once(
+            lambda: self._asked(lambda session: _session_counts(session, theirs, ignored)),
+            lambda: self._asked(lambda session: self._kinds_of(session, uuids)),
+        )
+        techniques = {uuid: {kind.technique_id for kind in some} for uuid, some in kinds.items()}
         return [_attacker_row(row, counts, techniques) for row in rows]
 
     async def list_credentials(
