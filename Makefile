@@ -73,7 +73,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix decnet decnet_tui tests
 
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links
-EXTRAS := --extra postgres --extra otel --extra stix --group build
+EXTRAS := --extra postgres --extra otel --extra stix --extra sigma --group build
 lock: $(VENV)/.dev
 	$(UV) pyproject.toml $(EXTRAS) -o requirements/run.txt
 	$(UV) pyproject.toml $(EXTRAS) --group dev -o requirements/dev.txt

@@ -7,7 +7,7 @@ from typing import Any
 
 from decnet.hostile import visible
 from decnet.keyed import login_label
-from decnet_tui.model.words import counted
+from decnet_tui.model.words import counted, span
 
 LIMIT = 240
 """Characters of a summary; wider terminals show the rest in the detail."""
@@ -101,13 +101,14 @@ def _session_ended(_: str, p: Payload) -> str:
     raw = p.get("commands")
     commands = raw if isinstance(raw, list) else []
     first = commands[0].get("command_text") if commands and isinstance(commands[0], Mapping) else None
-    count = p.get("command_count", len(commands))
-    head = f"{_text(p, 'decky_id', 'service')} {count} cmds {_number(p.get('duration_s'))}s"
+    total = p.get("command_count", len(commands))
+    count = total if isinstance(total, int) else None
+    head = f"{_text(p, 'decky_id', 'service')} {counted(count, 'cmd')} {_took(p.get('duration_s'))}"
     return f"{head}: {str(first)[:160]}" if first else f"{head} {_text(p, 'end_reason')}"
 
 
-def _number(value: Any) -> str:
-    return f"{value:.0f}" if _is_number(value) else "?"
+def _took(value: Any) -> str:
+    return span(value) if _is_number(value) else "?"
 
 
 def _is_number(value: Any) -> bool:
@@ -232,19 +233,28 @@ def _scored(_: str, p: Payload) -> str:
 def _canary(topic: str, p: Payload) -> str:
     """A token's news; its first trip with what it is, where it lies and who read it there."""
     what = topic.rpartition(".")[2]
-    place = " ".join(filter(None, (_text(p, "kind"), _text(p, "path"), f"on {_text(p, 'decky_id')}")))
     if what != "triggered":
-        return f"{what} {place}" if _text(p, "decky_id") else f"{what} {_text(p, 'reason')}"
+        return f"{what} {_lies(p)}" if _text(p, "decky_id") else f"{what} {_text(p, 'reason')}"
     by = " by a resolver" if p.get("peer_kind") == "resolver" else ""
     if p.get("first_trip") is not True:
-        return f"set off again{by}: {_text(p, 'decky_id', 'request_path', 'dns_qname')}"
-    return f"first trip{by}: {place}{_reader(p)}"
+        again = f"set off{by}, {_text(p, 'service')} says" if p.get("service") else f"set off again{by}"
+        return f"{again}: {_text(p, 'decky_id', 'request_path', 'dns_qname', 'memo')}"
+    return f"first trip{by}: {first_trip(p)}"
 
 
-def _reader(p: Payload) -> str:
-    if not p.get("read_session_id"):
-        return ", nobody is known to have read it"
-    return f", read by {_text(p, 'read_ip') or '?'} in {short(p['read_session_id'], 7)}"
+def first_trip(p: Payload) -> str:
+    """What lies behind a token's first trip: what it is, where it lies and who read it there last before."""
+    if p.get("read_session_id"):
+        return f"{_lies(p)}, read by {_text(p, 'read_ip') or '?'} in {short(p['read_session_id'], 7)}"
+    unread = ", nobody is known to have read it" if p.get("path") else ""
+    return f"{_lies(p)}{unread}"
+
+
+def _lies(p: Payload) -> str:
+    """What a token is and where: its path and decky, else what its memo says."""
+    decky = _text(p, "decky_id")
+    told = (_text(p, "kind"), _text(p, "path"), f"on {decky}" if decky else _text(p, "memo"))
+    return " ".join(filter(None, told))
 
 
 _WRITERS: tuple[tuple[str, Callable[[str, Payload], str]], ...] = (

@@ -17,7 +17,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "text": (str,), "number": (int, float), "count": (int,), "list": (list,), "object": (dict,), "truth": (bool,),
 }  # fmt: skip
 _TAG = "uuid source_kind source_id attacker_uuid? attacker_ip? identity_uuid? session_id? decky_id? tactic technique_id technique_name sub_technique_id? confidence:number rule_id rule_version:count evidence:object attack_release seen_at? created_at"
-_SESSION = "session_id sensor_session? attacker_uuid attacker_ip? identity_uuid? decky_id? service? protocol? started_at? ended_at? end_reason? duration_s:number? command_count:count tag_count:count story:list? severity? severity_reason? playbook?"
+_SESSION = "session_id sensor_session? attacker_uuid attacker_ip? identity_uuid? decky_id? service? protocol? started_at? ended_at? end_reason? duration_s:number? command_count:count tag_count:count download_count:count upload_count:count story:list? severity? severity_reason? playbook?"
 PROMISED = {
     "tags": _TAG,
     "sessions": _SESSION,
@@ -33,6 +33,18 @@ PROMISED = {
     "campaigns": "campaign_uuid name attacker_uuids:list first_seen last_seen reasons:list",
 }
 """Command → keys of its rows: ``name``, ``name:type`` (text without one), ``?`` where it may be null. Others may stand beside."""
+
+_DECKY = "name archetype? substrate desired:list observed:list state mutate_interval? last_mutated? next_due?"
+_SAMPLE = "sha256 names:list sources:list attackers:count times:count first_seen last_seen"
+WITHOUT_LIMIT = {
+    "fleet list": _DECKY,
+    "samples list": _SAMPLE,
+    "rules coverage": "technique name tactics:list rules:list",
+}
+"""The same of lists that are never long."""
+_READ_FIRST = "attacker_ip attacker_uuid identity_uuid? severity severity_reason sessions:count playbooks:count first last new:truth"
+SUMMARY = "span:object totals:object read_first:list new_in_history:object needs_you:list"
+_NEW = "files:list hosts:list keys:list credentials:list techniques:list"
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +84,29 @@ def test_every_list_has_the_rows_that_are_promised(data: Path) -> None:
         if not rows and command not in ("sensors",):
             wrong.append((command, "no rows: nothing was tried"))
         wrong += [(command, misfit) for row in rows for misfit in misfits(row, promised)]
+    assert sorted(set(wrong)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_other_lists_and_the_summary_are_as_promised(data: Path) -> None:
+    def asked(command: str, *more: str) -> Any:
+        done = CliRunner().invoke(app, [*command.split(), "--json", *more, "--data-dir", str(data)])
+        assert done.exit_code == 0, (command, done.output)
+        assert done.stdout.isascii(), command
+        return json.loads(done.stdout)
+
+    wrong = []
+    for command, promised in WITHOUT_LIMIT.items():
+        rows = asked(command)
+        assert rows, command
+        wrong += [(command, misfit) for row in rows for misfit in misfits(row, promised)]
+    told = asked("summary", "--since", "2020-01-01")
+    assert told["read_first"]
+    assert "usual" in told["totals"]
+    wrong += [("summary", misfit) for misfit in misfits(told, SUMMARY)]
+    wrong += [("new_in_history", misfit) for misfit in misfits(told["new_in_history"], _NEW)]
+    wrong += [("read_first", misfit) for row in told["read_first"] for misfit in misfits(row, _READ_FIRST)]
     assert sorted(set(wrong)) == []
 
 

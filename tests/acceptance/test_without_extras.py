@@ -89,11 +89,11 @@ def run(python: Path, *arguments: str | Path, **settings: str) -> subprocess.Com
 
 
 def test_it_runs_without_any_extra(python: Path, tmp_path: Path) -> None:
-    asked = "import importlib.util as u; print([u.find_spec(n) for n in ('asyncpg', 'stix2', 'opentelemetry.sdk')])"
+    asked = "import importlib.util as u; print([u.find_spec(n) for n in ('asyncpg', 'stix2', 'sigma', 'opentelemetry.sdk')])"
     done = subprocess.run(
         [python, "-c", asked], capture_output=True, text=True, check=True, cwd=tmp_path, env={}
     )
-    assert done.stdout.strip() == "[None, None, None]"
+    assert done.stdout.strip() == "[None, None, None, None]"
     assert run(python, "--version").stdout.startswith("decnet-tui ")
     log = ROOT / "tests" / "fixtures" / "cases" / "26-tags-time.json"
     read = run(
@@ -129,6 +129,9 @@ def test_the_other_extras_are_named_likewise(python: Path, tmp_path: Path) -> No
     done = run(python, "export", "stix", "-o", tmp_path / "x.json", "--data-dir", tmp_path)
     (said,) = done.stderr.splitlines()
     assert (done.returncode, "pip install 'decnet-tui[stix]'" in said) == (1, True)
+    done = run(python, "rules", "import-sigma", log.parent, "--data-dir", tmp_path, "-o", tmp_path / "out")
+    (said,) = done.stderr.splitlines()
+    assert (done.returncode, "pip install 'decnet-tui[sigma]'" in said) == (1, True)
     done = run(python, "--headless", "--data-dir", tmp_path, DECNET_TELEMETRY__TRACES="true")
     (said,) = [line for line in done.stderr.splitlines() if line.startswith("error")]
     assert (done.returncode, "pip install 'decnet-tui[otel]'" in said) == (2, True)

@@ -41,7 +41,7 @@ def test_what_was_kept_is_read(name: str) -> None:
     fault="any bytes as a rule, a log, keys, a recording, a command line or an event",
     guard="errors of decnet/errors.py at each edge, and bounds of depth and number",
     control="test_a_reader_with_a_fault_is_found_and_its_input_kept",
-    figure="8 readers: no other error; `make fuzz` tries 5,000 inputs each, and those that atheris makes in a minute",
+    figure="9 readers: no other error; `make fuzz` tries 5,000 inputs each, and those that atheris makes in a minute",
 )
 @pytest.mark.parametrize("name", TARGETS)
 def test_any_bytes_are_read_or_refused(name: str) -> None:

@@ -565,8 +565,6 @@ CREATE INDEX ix_session_story_rank ON session_story (rank, seen_at)
 ;
 CREATE INDEX ix_session_story_playbook ON session_story (playbook, seen_at)
 ;
-CREATE INDEX ix_session_story_attacker ON session_story (attacker_uuid)
-;
 CREATE TABLE session_thing (
 	session_id TEXT NOT NULL, 
 	kind TEXT NOT NULL, 
@@ -934,5 +932,7 @@ CREATE INDEX ix_session_story_ended ON session_story (ended_at, attacker_uuid, r
 ;
 CREATE INDEX ix_session_thing_seen ON session_thing (seen_at, kind, value, session_id)
 ;
-INSERT INTO alembic_version (version_num) VALUES ('0028')
+CREATE INDEX ix_session_story_attacker ON session_story (attacker_uuid, rank, seen_at, ended_at, playbook, session_id)
+;
+INSERT INTO alembic_version (version_num) VALUES ('0029')
 ;

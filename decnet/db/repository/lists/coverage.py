@@ -7,7 +7,6 @@ A tag counts at the time at which the attacker did it, not at that of tagging: a
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from decnet.db.repository.conditions import (
+    Whose,
     among,
     anybody_is_marked,
     tag_identity,
     tag_is_shown,
     tag_stands,
+    visit_is,
     with_tag_identity,
 )
-from decnet.db.repository.lists.counts import CountsMixin, newest_of, numbers
+from decnet.db.repository.lists.counts import CountsMixin, newest_of, of_each
 from decnet.db.rows.lists import Counted, TagBehind, TechniqueCount
 from decnet.db.tables import table
 from decnet.db.types import as_utc
@@ -59,18 +60,18 @@ class CoverageMixin(CountsMixin):
     """What the coverage matrix is made of."""
 
     async def technique_counts(
-        self, since: Since = None, names: Names = None, until: Since = None
+        self, since: Since = None, names: Names = None, until: Since = None, *, campaign: str | None = None
     ) -> list[TechniqueCount]:
         """One row by tactic and technique: tags, actors, last (aware datetime), whether nobody had it before ``since``.
 
-        With ``until`` the tags of a span are counted one by one.
+        With ``until`` the tags of a span are counted one by one; of a ``campaign`` those of the sessions that had its assets.
         """
         begun = as_utc(since) if since else None
         async with self._read() as session:
             where = None if names is None else await _named(session, names)
-            if until:
-                where = [*(where or ()), as_utc(until) > _SEEN]
-            counted = await self._tally(session, begun, where)
+            if campaign is not None:
+                where = [*(where or ()), *self._of_campaign(campaign)]
+            counted = await self._tally(session, begun, where, until=as_utc(until) if until else None)
             fresh = await _fresh(session, counted, begun) if begun is not None else set()
         cells = await asyncio.to_thread(_cells, counted)
         return [{**cell, "new": (cell["technique_id"], cell["sub_technique_id"]) in fresh} for cell in cells]
@@ -84,9 +85,11 @@ class CoverageMixin(CountsMixin):
         limit: int = 500,
         *,
         until: Since = None,
+        campaign: str | None = None,
     ) -> list[TagBehind]:
         """Tags of a technique (its sub-techniques included), newest first, with address, time and command."""
         where = [_TAG.c.tactic == tactic] if tactic is not None else []
+        where += self._of_campaign(campaign) if campaign is not None else []
         where += [as_utc(since) <= _SEEN] if since else []
         where += [as_utc(until) > _SEEN] if until else []
         async with self._read() as session:
@@ -95,6 +98,9 @@ class CoverageMixin(CountsMixin):
             # PostgreSQL does not see that rows of no sub-technique are in order by themselves.
             order = (_TAG.c.sub_technique_id.desc(), _SEEN.desc(), _TAG.c.uuid)
             return await self._tags(session, own, where, names, order, limit)
+
+    def _of_campaign(self, campaign: str) -> list[ColumnElement[bool]]:
+        return visit_is(_TAG.c.attacker_uuid, _TAG.c.session_id, Whose(campaign=campaign), self.db.dialect)
 
     async def tags_of_rule(self, rule_id: str, names: Names = None, limit: int = 500) -> list[TagBehind]:
         """The tags that a rule gave, as :meth:`tags_behind` gives those of a technique."""
@@ -170,30 +176,10 @@ def _cells(counted: Counted) -> list[TechniqueCount]:
         cell = cells[number] = found.setdefault(key, empty)
         cell["tags"] += tags
         cell["last"] = max((time for time in (cell["last"], counted.last.get(number)) if time), default=None)
-    rules = Counter(id(cell) for cell in cells.values())
-    several = {str(number): cell for number, cell in cells.items() if rules[id(cell)] > 1}
-    actors = _by_actor(counted)
-    for number, count in Counter(numbers(actors)).items():
-        if number in cells:
-            cells[number]["actors"] = count
-    for cell in several.values():
-        cell["actors"] = 0
-    for some in actors if several else ():
-        for cell in {id(several[one]): several[one] for one in several.keys() & some.split(",")}.values():
-            cell["actors"] += 1
+    for some, times in of_each((one.who, one.kinds) for one in counted.ones):
+        for cell in {id(cells[number]): cells[number] for number in some if number in cells}.values():
+            cell["actors"] += times
     return list(found.values())
-
-
-def _by_actor(counted: Counted) -> list[str]:
-    """The kinds that each actor has, each once: whoever has one identity is one."""
-    found: dict[str, str] = {}
-    joined: dict[str, set[str]] = {}
-    for one in counted.ones:
-        if one.who in found:
-            joined.setdefault(one.who, set(found[one.who].split(","))).update(one.kinds.split(","))
-        else:
-            found[one.who] = one.kinds
-    return list((found | {who: ",".join(some) for who, some in joined.items()}).values())
 
 
 def _kinds_of(technique: str) -> Any:
