@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from decnet.bus.base import BaseBus
 from decnet.bus.connection import (
+    LOG_IN,
     Connection,
     hold_directory,
     read_connection,
@@ -112,6 +113,7 @@ class Engine:
     async def _start(self) -> None:
         self._check_rules()
         self._check_remote()
+        self._check_log_in()
         _check_files()
         self._undo.callback(configure_tracing(self.settings.telemetry))
         self._claim_data_dir(self.settings.data_dir)
@@ -197,6 +199,17 @@ class Engine:
             raise ConfigError(
                 f"bus.sensor: name the bus of the engine that sensor {bus.sensor} reports to: --bus URL"
             )
+
+    def _check_log_in(self) -> None:
+        """The server that an engine starts knows one token, made for it: a log-in is for a server elsewhere."""
+        bus = self.settings.bus
+        if self.settings.effective_bus_type != "nats" or bus.url:
+            return
+        for name in LOG_IN:
+            if getattr(bus, name):
+                raise ConfigError(
+                    f"bus.{name}: a log-in is for a bus of your own; name it with --bus URL, or leave bus.{name} out"
+                )
 
     def _claim_data_dir(self, path: Path) -> None:
         try:

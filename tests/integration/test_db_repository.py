@@ -212,7 +212,7 @@ async def test_session_in_any_order_ends_the_same(repo: BaseRepository) -> None:
     assert set(rows[0]) == {
         "session_id", "attacker_uuid", "attacker_ip", "identity_uuid", "decky_id", "service", "protocol",
         "started_at", "ended_at", "end_reason", "duration_s", "command_count", "tag_count", "sensor_session",
-        "commands_dropped", "items_dropped", "story", "story_line", "severity", "severity_reason", "playbook",
+        "download_count", "upload_count", "commands_dropped", "items_dropped", "story", "story_line", "severity", "severity_reason", "playbook",
     }  # fmt: skip
     assert await repo.untagged_sessions(10) == []
 
@@ -332,6 +332,12 @@ async def test_lists_filter_and_leave_superseded_tags_out(repo: BaseRepository) 
     assert await repo.rule_fired_counts(at) == {"R0012": 2}
     sessions = await repo.list_sessions()
     assert [(s["session_id"], s["tag_count"]) for s in sessions] == [("s1", 2), ("s2", 0)]
+    files = [{"url": "http://192.0.2.9/a"}, {"url": "http://192.0.2.9/b"}]
+    await repo.upsert_sessions(
+        [ended("s2", attacker_uuid=A2, downloads=files, uploads=files[:1], ended_at=20.0, started_at=10.0)]
+    )
+    sessions = await repo.list_sessions()
+    assert [(s["download_count"], s["upload_count"]) for s in sessions] == [(0, 0), (2, 1)]
     assert [s["session_id"] for s in await repo.list_sessions(technique="T1105")] == ["s1"]
     assert [s["session_id"] for s in await repo.list_sessions(since=30.0)] == ["s1"]
     attackers = await repo.list_attackers(limit=0)

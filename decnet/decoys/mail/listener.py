@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from decnet.bounds import bitten
 from decnet.bus.base import Event
 from decnet.decoy_settings import MailSettings
-from decnet.decoys.doors import Doors
 from decnet.decoys.listener import Place
 from decnet.decoys.mail.events import Connection, leak_event, login_event, message_event
 from decnet.decoys.mail.folder import MailFolder
@@ -21,6 +20,7 @@ from decnet.errors import DatabaseError
 from decnet.logs import get_logger
 from decnet.mail.badfiles import known_bad
 from decnet.mail.facts import BOUNDS, Envelope, body_hash, link_local
+from decnet.runtime.doors import Doors
 
 log = get_logger(__name__)
 FIGURES = (

@@ -207,7 +207,8 @@ class EvidenceMixin(CountsMixin):
             where.append(_STORY.c.playbook == judged.playbook)
         count = select(func.count()).select_from(_TAG).where(tags).scalar_subquery().label("tag_count")
         columns = [_SESSION.c[name] for name in _SESSION_ROW]
-        query = select(*columns, *_STORY_ROW, _CANONICAL.label("identity_uuid"), count)
+        files = (_files(name, self.db.dialect) for name in ("download", "upload"))
+        query = select(*columns, *_STORY_ROW, _CANONICAL.label("identity_uuid"), count, *files)
         joined = _SESSION.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _SESSION.c.attacker_uuid)
         joined = joined.outerjoin(_STORY, _STORY.c.session_id == _SESSION.c.session_id)
         query = query.select_from(joined).where(and_(*where))
@@ -326,6 +327,13 @@ def among_the_latest(where: Sequence[ColumnElement[bool]], since: Since, limit: 
 def _newest(column: Any) -> ColumnElement[Any]:
     """PostgreSQL would put rows without a time first, SQLite puts them last."""
     return func.coalesce(column, as_utc(0)).desc()
+
+
+def _files(kind: str, dialect: str) -> Any:
+    """How many downloads or uploads a session has, counted by the database, so that their lists stay where they are."""
+    column = _SESSION.c[f"{kind}s"]
+    length = func.json_array_length if dialect == "sqlite" else func.jsonb_array_length
+    return func.coalesce(length(column), 0).label(f"{kind}_count")
 
 
 def _not_marked(column: Any, ignored: bool) -> list[ColumnElement[bool]]:
