@@ -312,6 +312,8 @@ class DecnetApp(App[str], inherit_bindings=False):
             view.home()
         if view.stored and not view.loaded_at:
             await self.loader.load(view)
+            if view.opened:
+                return  # a key went on from there meanwhile
         if isinstance(view, TableView | LevelsView) and not view.go_to(key):
             self.say(f"{view.title} shows no line {key}")
         view.entered_at = view.depth

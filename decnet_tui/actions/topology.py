@@ -11,6 +11,7 @@ from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.journal import End
 from decnet_tui.model.keys import key
+from decnet_tui.model.words import span
 
 if TYPE_CHECKING:
     from decnet.mutator.rows import Tools
@@ -83,5 +84,5 @@ class TopologyOp(Change):
             return Outcome(End.SAVED, f"enqueued; view {key('view.fleet')} shows what becomes of it")
         return Outcome(
             End.UNKNOWN,
-            f"no answer within {self.wait_s:.0f}s; view {key('view.fleet')} shows what becomes of it",
+            f"no answer within {span(self.wait_s)}; view {key('view.fleet')} shows what becomes of it",
         )

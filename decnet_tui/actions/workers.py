@@ -16,7 +16,7 @@ from decnet_tui.actions.forms import Field, Form
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.journal import End
-from decnet_tui.model.words import counted
+from decnet_tui.model.words import counted, span
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
@@ -69,7 +69,7 @@ class WorkerControl(Change):
 
     def silence(self) -> Outcome:
         """No heartbeat said so in time: nobody knows."""
-        return Outcome(End.UNKNOWN, f"no heartbeat showed it within {self.wait_s:.0f}s")
+        return Outcome(End.UNKNOWN, f"no heartbeat showed it within {span(self.wait_s)}")
 
 
 class WorkerForm(Form):
@@ -137,7 +137,7 @@ class LetterRetry(Change):
 
     def silence(self) -> Outcome:
         """No new failure; success is not announced."""
-        waited = f"; no new failure within {self.wait_s:.0f}s" if self.wait_s else ""
+        waited = f"; no new failure within {span(self.wait_s)}" if self.wait_s else ""
         return Outcome(End.SAVED, f"it is on the bus again{waited}")
 
 
@@ -161,7 +161,7 @@ async def retry_letter(repo: BaseRepository, bus: BaseBus, letter_id: int) -> st
         raise DecnetError(f"dead letter {letter_id} is no event and never will be: {error}") from error
     wait = DUPLICATE_WINDOW_S - (time.time() - letter["ts"].timestamp())
     if wait > 0:
-        raise DecnetError(f"the broker still knows dead letter {letter_id}: try again in {wait:.0f}s")
+        raise DecnetError(f"the broker still knows dead letter {letter_id}: try again in {span(wait)}")
     await bus.publish_events([event])
     await repo.dead_letter_delete(letter_id)
     return letter["topic"]

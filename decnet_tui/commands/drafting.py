@@ -14,7 +14,7 @@ from decnet_tui.model.drafts import Written, write_draft
 from decnet_tui.model.steps import COMMAND
 from decnet_tui.screens.base import View
 from decnet_tui.screens.levels import LevelsView
-from decnet_tui.screens.session import CommandsLevel
+from decnet_tui.screens.session import SessionLevel
 
 if TYPE_CHECKING:
     from decnet_tui.commands.context import Context
@@ -31,7 +31,7 @@ class Seen(NamedTuple):
 def seen_in(view: View) -> Seen | None:
     """What the line under the cursor speaks of, else the session that is open."""
     record = view.record()
-    level = next((one for one in reversed(view.levels) if isinstance(one, CommandsLevel)), None) if isinstance(view, LevelsView) else None  # fmt: skip
+    level = next((one for one in reversed(view.levels) if isinstance(one, SessionLevel)), None) if isinstance(view, LevelsView) else None  # fmt: skip
     if level is not None:
         current = level.current
         typed = current if current is not None and current["kind"] == COMMAND else None

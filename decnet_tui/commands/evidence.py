@@ -10,16 +10,16 @@ from decnet_tui.actions.notes import NoteForm
 from decnet_tui.commands import shown
 from decnet_tui.commands.base import Command
 from decnet_tui.model.keys import key
-from decnet_tui.screens.actorlevel import ActorLevel
+from decnet_tui.screens.actor import ActorLevel
 from decnet_tui.screens.actors import ActorsView
 from decnet_tui.screens.base import Place
 from decnet_tui.screens.compare import Compared, CompareLevel
 from decnet_tui.screens.coverage import MatrixLevel
 from decnet_tui.screens.evidence import RuleTagsLevel, SessionsLevel, TagsLevel
-from decnet_tui.screens.fired import FiredLevel, TagRulesLevel, TechniqueRulesLevel
+from decnet_tui.screens.fired import FiredRulesLevel, TagRulesLevel, TechniqueRulesLevel
 from decnet_tui.screens.levels import Level, LevelsView
 from decnet_tui.screens.playback import PlaybackLevel
-from decnet_tui.screens.session import CommandsLevel
+from decnet_tui.screens.session import SessionLevel
 
 if TYPE_CHECKING:
     from decnet_tui.commands.context import Context
@@ -56,7 +56,7 @@ def _of_levels(levels: Sequence[Level]) -> str | None:
 def sessions(console: Context, text: str) -> None:
     """The sessions of this line's actor; with an argument, one session's commands."""
     if text:
-        console.enter(CommandsLevel(console.feed, text))
+        console.enter(SessionLevel(console.feed, text))
     elif (level := _level(console)) is not None and isinstance(whole := level.sessions(), Level):
         console.enter(whole)
     elif (found := _attacker(console)) is not None:
@@ -82,9 +82,9 @@ def _behind(console: Context) -> Level | Place | str:
     tags = level.tags() if level is not None else None
     if tags is None:
         found = _attacker(console)
-        return _NOBODY if found is None else FiredLevel(console.feed, *found)
+        return _NOBODY if found is None else FiredRulesLevel(console.feed, *found)
     rules = {tag["rule_id"] for tag in tags}
-    if len(rules) > 1 and isinstance(level, CommandsLevel):
+    if len(rules) > 1 and isinstance(level, SessionLevel):
         return TagRulesLevel(console.feed, level.tags())
     return Place("rules", rules.pop()) if rules else _NO_RULE
 
@@ -167,7 +167,7 @@ def note(console: Context, _: str) -> None:
 def _recording(console: Context) -> Level | None:
     """What plays the recording of the session that is open or under the cursor, where there is one."""
     level = _level(console)
-    if isinstance(level, CommandsLevel):
+    if isinstance(level, SessionLevel):
         return None if level.has_recording is False else level.watch()
     session = _session(level)
     return PlaybackLevel(console.feed, session) if level is not None and session in level.recorded else None
@@ -182,7 +182,7 @@ def watch(console: Context, _: str) -> None:
     """Plays the recording of the session under the cursor."""
     if (recording := _recording(console)) is not None:
         console.enter(recording)
-    elif isinstance(level := _level(console), CommandsLevel) or _session(level):
+    elif isinstance(level := _level(console), SessionLevel) or _session(level):
         console.say("this session has no recording of its terminal")
     else:
         console.say(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from decnet.errors import DecnetError
 from decnet.hostile import visible
+from decnet.ids import attacker_id
 from decnet_tui.model.access import store_errors
 from decnet_tui.model.identities import identity_label
 from decnet_tui.model.keys import key
@@ -92,7 +93,7 @@ class Following:
         repo = self._console.session.repo
         assert repo is not None
         try:
-            scope = await (_campaign(repo, name) if name.startswith("c-") else _anybody(repo, name))
+            scope = await called(repo, name)
         except store_errors() as error:
             self._console.say(visible(error, 300), bad=True)
             return
@@ -140,6 +141,20 @@ async def whole(repo: BaseRepository, scope: Scope) -> Scope:
         return scope
     names = [n for one in members for n in (one["attacker_ip"], one["attacker_uuid"], one["identity_uuid"], one["canonical"])]  # fmt: skip
     return scope.of(names, sum(one["attacker_uuid"] is not None for one in members))
+
+
+async def called(repo: BaseRepository, name: str) -> Scope | None:
+    """Whom lists call so: a campaign (``c-2979``), an identity (``i-3f2a``), an address alone, an id, the actor of a session.
+
+    None when nothing stored is called so. Raises what the store raises, and DecnetError for too many addresses.
+    """
+    if name.startswith("c-"):
+        return await _campaign(repo, name)
+    if not any(c in name for c in ".:"):
+        return await _anybody(repo, name)
+    own = attacker_id(name)
+    address = (await repo.addresses_of_attackers([own])).get(own)
+    return Scope(visible(address, 45), frozenset([own]), own) if address is not None else None
 
 
 async def _campaign(repo: BaseRepository, name: str) -> Scope | None:

@@ -10,7 +10,7 @@ from decnet.hostile import visible
 from decnet_tui.actions.links import LinkForm, meant
 from decnet_tui.commands.base import Command
 from decnet_tui.model.access import need_store, store_errors
-from decnet_tui.screens.actorlevel import ActorLevel
+from decnet_tui.screens.actor import ActorLevel
 from decnet_tui.screens.actors import ActorsView
 from decnet_tui.screens.compare import CompareLevel
 from decnet_tui.screens.levels import LevelsView

@@ -42,6 +42,17 @@ def tail(console: Context, _: str) -> None:
     console.repaint()
 
 
+def noise(console: Context, _: str) -> None:
+    """Traffic: hides what is derived from sessions and the engine's own news, or shows it."""
+    hidden = console.view_of(TrafficView).turn_noise()
+    console.say(
+        "hidden: observations, profiles, rules that fired, the engine's own"
+        if hidden
+        else "everything is shown"
+    )
+    console.repaint()
+
+
 def open_detail(console: Context, _: str) -> None:
     """What the view opens for the line; the detail pane, with the keys in it, unless it knows better."""
     if not _on_row(console):
@@ -66,9 +77,14 @@ def detail(console: Context, _: str) -> None:
 
 
 def zoom(console: Context, _: str) -> None:
-    """The pane with the keys alone, or both again."""
-    console.panes.zoom()
-    console.repaint_soon()
+    """The pane with the keys alone, or both again; in a list that folds, its rows unfolded or folded."""
+    said = None if console.panes.in_detail else console.view.fold()
+    if said is None:
+        console.panes.zoom()
+        console.repaint_soon()
+    else:
+        console.say(said)
+        console.repaint()
 
 
 def time_format(console: Context, _: str) -> None:
@@ -139,9 +155,11 @@ COMMANDS = (
     Command("pause", "pause: keeps receiving, the view does not move", "Reading", pause, keys="p", foot="pause",
             here=lambda console: console.view.stored or console.view is console.view_of(TrafficView)),
     Command("tail", "tail: stay at the newest line", "Reading", tail, keys="f", foot="tail", views=("traffic",)),
+    Command("noise", "hide or show what is derived: observations, profiles, rules that fired, heartbeats", "Reading", noise,
+            keys="n", views=("traffic",)),
     Command("open", "open the line", "Reading", open_detail, keys="enter", foot="open", here=_on_row),
     Command("detail", "detail pane on or off", "Reading", detail, keys="v"),
-    Command("zoom", "this pane alone", "Reading", zoom, keys="z"),
+    Command("zoom", "this pane alone; in Traffic one line a session, or one an event", "Reading", zoom, keys="z"),
     Command("time", "time format: clock, date, age", "Reading", time_format, keys="t"),
     Command("copy", "copy what the cursor is on, or the marked lines (OSC 52, and tmux's buffer)", "Reading", copy,
             keys="y", foot="copy", here=_on_row),

@@ -10,7 +10,7 @@ from decnet_tui.model.keys import key
 from decnet_tui.screens.base import View
 from decnet_tui.screens.indicators import IndicatorsLevel
 from decnet_tui.screens.levels import Level, LevelsView
-from decnet_tui.screens.session import CommandsLevel
+from decnet_tui.screens.session import SessionLevel
 from decnet_tui.screens.since import SinceView
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ def next_span(console: Context, _: str) -> None:
 # --- read and unread
 
 
-def _session_page(console: Context) -> CommandsLevel | None:
+def _session_page(console: Context) -> SessionLevel | None:
     level = console.view.level if isinstance(console.view, LevelsView) else None
-    return level if isinstance(level, CommandsLevel) else None
+    return level if isinstance(level, SessionLevel) else None
 
 
 def read(console: Context, _: str) -> None:

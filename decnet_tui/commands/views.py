@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from typing import TYPE_CHECKING
 
+from decnet.hostile import visible
 from decnet_tui.commands.base import Command
+from decnet_tui.commands.following import called
+from decnet_tui.model.access import need_store, store_errors
 from decnet_tui.screens import VIEWS
+from decnet_tui.screens.coverage import CoverageView
 
 if TYPE_CHECKING:
     from decnet_tui.commands.context import Context
+
+_TECHNIQUE = re.compile(r"\s*t\d{4}(\.\d{3})?\s*", re.I)
 
 
 def _named(console: Context, name: str, text: str) -> None:
@@ -19,10 +27,30 @@ def _named(console: Context, name: str, text: str) -> None:
     except ValueError as error:
         console.say(str(error), bad=True)
         return
-    if not taken:
+    if taken:
+        console.show_view(name)
+        console.read_now()
+    elif isinstance(view, CoverageView) and not _TECHNIQUE.fullmatch(text):
+        console.work(partial(_coverage_of, console, view, text), "open", instead=True)
+    else:
         console.open_in(name, text)
+
+
+async def _coverage_of(console: Context, view: CoverageView, name: str) -> None:
+    """The matrix of an address, an identity, a campaign, or of the source of a session."""
+    try:
+        scope = await called(need_store(console.session), name.strip())
+    except store_errors() as error:
+        console.say(visible(error, 300), bad=True)
         return
-    console.show_view(name)
+    if scope is None:
+        console.say(
+            f"no technique, day, source, identity or campaign is called {visible(name, 60)}", bad=True
+        )
+        return
+    view.home()
+    view.matrix.show_of(scope)
+    console.show_view(view.name)
     console.read_now()
 
 
@@ -35,9 +63,10 @@ def _show(name: str) -> Command:
             _named(console, name, text)
             return
         shown = console.views[name]
+        shown.came_from = ""
+        shown.come_from(console.view)
         if console.view is shown:
             shown.home()
-        shown.came_from = ""
         console.show_view(name)
 
     return Command(f"view.{name}", view.says, "Views", run, keys=view.key, name=name,

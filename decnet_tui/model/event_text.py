@@ -7,7 +7,7 @@ from typing import Any
 
 from decnet.hostile import visible
 from decnet.keyed import login_label
-from decnet_tui.model.words import counted
+from decnet_tui.model.words import counted, span
 
 LIMIT = 240
 """Characters of a summary; wider terminals show the rest in the detail."""
@@ -101,13 +101,14 @@ def _session_ended(_: str, p: Payload) -> str:
     raw = p.get("commands")
     commands = raw if isinstance(raw, list) else []
     first = commands[0].get("command_text") if commands and isinstance(commands[0], Mapping) else None
-    count = p.get("command_count", len(commands))
-    head = f"{_text(p, 'decky_id', 'service')} {count} cmds {_number(p.get('duration_s'))}s"
+    total = p.get("command_count", len(commands))
+    count = total if isinstance(total, int) else None
+    head = f"{_text(p, 'decky_id', 'service')} {counted(count, 'cmd')} {_took(p.get('duration_s'))}"
     return f"{head}: {str(first)[:160]}" if first else f"{head} {_text(p, 'end_reason')}"
 
 
-def _number(value: Any) -> str:
-    return f"{value:.0f}" if _is_number(value) else "?"
+def _took(value: Any) -> str:
+    return span(value) if _is_number(value) else "?"
 
 
 def _is_number(value: Any) -> bool:

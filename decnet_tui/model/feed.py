@@ -23,7 +23,9 @@ from decnet.runtime.received import received
 from decnet_tui.model.event_text import LIMIT, UNNAMED, first_trip, source_of, summarise
 from decnet_tui.model.figures import losses
 from decnet_tui.model.keys import key
+from decnet_tui.model.running import RunningSessions
 from decnet_tui.model.trends import Trend
+from decnet_tui.model.words import span
 
 KNOWN_IPS = 20_000
 """Attackers whose address is remembered for events that name them by id only."""
@@ -52,6 +54,8 @@ class EventRow(NamedTuple):
     source: str
     summary: str
     raw: bytes
+    session: str = ""
+    """The session that it is of."""
 
 
 @dataclass
@@ -119,6 +123,7 @@ class Feed:
         self.heartbeat_s = heartbeat_s
         self.total = 0
         self.lost = 0
+        self.running = RunningSessions()
         self.rates = Rates()
         self.by_root: Counter[str] = Counter()
         self.root_rates: dict[str, Rates] = {}
@@ -155,7 +160,8 @@ class Feed:
         summary = summarise(event.topic, payload)
         if fault:
             summary = visible(f"{fault}; {summary}", LIMIT)
-        self._append(event.ts, visible(event.topic, 255), source, summary, raw)
+        session = self.running.take(event.topic, payload, source, event.ts)
+        self._append(event.ts, visible(event.topic, 255), source, summary, raw, session)
         root = event.topic.partition(".")[0]
         if root in self.by_root or len(self.by_root) < KNOWN_ROOTS:
             self.by_root[root] += 1
@@ -206,11 +212,15 @@ class Feed:
 
     def add_gap(self, seconds: float, ts: float | None = None) -> None:
         """A line that says how long nothing was received."""
-        text = f"--- connection lost for {seconds:.0f}s: live events of that time are missing here ---"
+        text = f"--- connection lost for {span(seconds)}: live events of that time are missing here ---"
         self._append(time.time() if ts is None else ts, GAP_TOPIC, "-", text, b"{}")
 
-    def _append(self, ts: float, topic: str, source: str, summary: str, raw: bytes) -> None:
-        self.ring.append(EventRow(self.total, ts, topic, source, summary, raw))
+    def _append(
+        self, ts: float, topic: str, source: str, summary: str, raw: bytes, session: str = ""
+    ) -> None:
+        if len(self.ring) == self.ring.maxlen:
+            self.running.leaves(self.ring[0].session)
+        self.ring.append(EventRow(self.total, ts, topic, source, summary, raw, session))
         self.total += 1
 
     def since(self, seq: int) -> list[EventRow]:

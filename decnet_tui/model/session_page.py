@@ -14,6 +14,7 @@ from decnet.db.rows.recorder import EndedCommand
 from decnet.db.rows.session import Evidence, SessionRows
 from decnet.hostile import visible
 from decnet.shell.assets import names_of_file
+from decnet_tui.model import keys
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.identities import identity_label
 from decnet_tui.model.reputation import told_of_file
@@ -216,6 +217,16 @@ def like_lines(rows: SessionRows) -> list[str]:
             said.append(f"{one['family']} {visible(one['value'], 16)} at {others}")
     news = first_line(rows.first_times)
     return [f"like it  {'; '.join(said[:3]) or 'nothing'}", *([f"first time ever: {news}"] if news else [])]
+
+
+def next_line(rows: SessionRows) -> str:
+    """What to do next; empty for a session that needs nothing."""
+    if rows.first_times.get("hashes"):
+        lists, read = keys.key("indicators"), keys.key("read")
+        return f"next: look the new file up elsewhere ({lists}: its hash), then {read} marks this as read"
+    if rows.told["severity"] in ("critical", "high"):
+        return f"next: who else does this ({keys.key('sessions')}: all of its source), then {keys.key('read')} marks it as read"
+    return ""
 
 
 def evidence_of(rows: SessionRows) -> Evidence:

@@ -16,12 +16,12 @@ from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.model.needs import needs
 from decnet_tui.model.spans import DAY_S, Chosen
-from decnet_tui.model.words import counted, period, stamp
+from decnet_tui.model.words import clock, counted, period, span, stamp
 
 if TYPE_CHECKING:
     from decnet.db.repository import BaseRepository
     from decnet.db.rows import JsonObject
-    from decnet.db.rows.since import NewThing, SinceRows, SomeNew, SourceSince, SpanTotals
+    from decnet.db.rows.since import NewThing, SinceRows, SomeNew, SourceSince, SpanTotals, Tie
     from decnet_tui.model.access import RuleAccess
 
 MAX_SOURCES = 50
@@ -29,7 +29,11 @@ NAMED = 3
 """New things of a kind that stand in the line."""
 KNOCKED = "knocked"
 SIGNS = {"critical": "!!!", "high": "!!", "medium": "!", "low": "."}
-READ_FIRST, NEW, NEEDS = "read_first", "new", "needs"
+READ_FIRST, NEW, NEEDS, BEFORE = "read_first", "new", "needs", "before"
+QUIET_S = 900.0
+"""Seconds without a line after which it is said for how long."""
+TOLD = 3
+"""Ties of a source that stand in its line."""
 Row = Mapping[str, Any]
 """What stands behind a line: a row of any of the queries."""
 
@@ -117,12 +121,30 @@ def render(
         Section(NEW, "NEW IN YOUR HISTORY", _news(rows), _no_news(rows)),
         Section(NEEDS, "NEEDS YOU", tuple(Item(*one) for one in needs(found)),
                 "nothing: alerts, rules, sensors and workers are well"),
+        Section(BEFORE, "SINCE BEFORE", _ties(rows), _no_ties(rows)),
     ]  # fmt: skip
 
 
 def is_empty(sections: Sequence[Section]) -> bool:
     """Whether nothing at all is there to tell."""
     return not any(section.items for section in sections)
+
+
+def read_to(found: Found) -> str:
+    """Up to when the logs are read, by the time in them, and whether they are quiet; empty where no sensor says so."""
+    times = [row.get("last_line_ts") for beat in found.heartbeats for row in _sensors_of(beat["payload"])]
+    known = [float(ts) for ts in times if isinstance(ts, (int, float)) and ts <= found.now + DAY_S]
+    if not known:
+        return ""
+    last = max(known)
+    near = abs(found.now - last) < DAY_S
+    quiet = f", quiet {span(found.now - last)}" if near and found.now - last > QUIET_S else ""
+    return f"log read to {clock(last, 'date')[11 if near else 5 : 16]}{quiet}"
+
+
+def _sensors_of(payload: Mapping[str, Any] | None) -> Sequence[Mapping[str, Any]]:
+    rows = (payload or {}).get("sensors")
+    return [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else ()
 
 
 # --- totals
@@ -286,6 +308,38 @@ def _named(kind: str, one: NewThing) -> str:
     return visible(one["value"], 45)
 
 
+# --- since before
+
+
+def _no_ties(rows: SinceRows) -> str:
+    if rows.history is None or rows.begin <= rows.history:
+        return "nothing is stored of before this span"
+    return "nobody above shares a client, file, script, host or key with a source of before"
+
+
+def _ties(rows: SinceRows) -> tuple[Item, ...]:
+    """Of each source that shares something, in the order in which they are read, what tells most."""
+    items = []
+    for one in rows.sources:
+        ties = [tie for tie in rows.ties if tie["attacker_uuid"] == one["attacker_uuid"]]
+        if ties:
+            said = "; ".join(_tie(tie) for tie in ties[:TOLD])
+            more = f", +{len(ties) - TOLD}" if len(ties) > TOLD else ""
+            text = f"{visible(one['attacker_ip'] or '?', 39):<15} {said}{more}"
+            data = {
+                "attacker_uuid": one["attacker_uuid"],
+                "attacker_ip": one["attacker_ip"],
+                "ties": [dict(t) for t in ties],
+            }
+            items.append(Item(one["attacker_uuid"], text, data, ("actors", one["attacker_uuid"])))
+    return tuple(items)
+
+
+def _tie(tie: Tie) -> str:
+    value = visible(tie["value"], 16)
+    return f"same {tie['family']} {value} as {counted(tie['sources'], 'known source')}"
+
+
 def as_json(found: Found, limit: int) -> dict[str, Any]:
     """The whole page: span, totals, read_first, new_in_history, needs_you."""
     rows = found.rows
@@ -306,6 +360,7 @@ def as_json(found: Found, limit: int) -> dict[str, Any]:
             {"kind": one.kind, "key": one.key, "text": one.text, "bad": one.bad, "about": dict(one.data)}
             for one in needs(found)
         ],
+        "since_before": [dict(tie) for tie in rows.ties],
     }  # fmt: skip
 
 

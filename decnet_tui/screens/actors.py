@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows.linking import CampaignName
-from decnet.db.rows.lists import AttackerTold, ListedAttacker
+from decnet.db.rows.lists import AttackerTold, ListedAttacker, TypedWords
 from decnet.events.ttp import SEVERITIES
 from decnet.hostile import visible
 from decnet.ids import identity_id
@@ -25,11 +25,11 @@ from decnet_tui.model.ids import names
 from decnet_tui.model.keys import key
 from decnet_tui.model.places import country_text, network_text, nowhere, placed
 from decnet_tui.model.words import addresses_text, clock, counted
-from decnet_tui.screens.actorlevel import ActorLevel
+from decnet_tui.screens.actor import ActorLevel
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.levels import LevelsView, TableLevel, left_out
 from decnet_tui.screens.profiles import Known, known_of, profile_lines, said_lines
-from decnet_tui.screens.session import CommandsLevel
+from decnet_tui.screens.session import SessionLevel
 from decnet_tui.screens.table import Column
 from decnet_tui.widgets.states import severity_style
 from decnet_tui.widgets.strips import PLAIN, WARN
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from decnet_tui.model.whereabouts import Whereabouts
 
 MAX_ACTORS = 2000
+SHORTEST = 3
+"""Characters of a word from which on it is looked for in commands too."""
+PAUSE_S = 0.3
+"""Seconds without a key in a filter after which commands are looked through."""
 FEW = 4
 """Characters of an id in a list: they name it on the command line as well, unless another begins like it."""
 _RANKS = {name: rank for rank, name in enumerate(SEVERITIES)}
@@ -75,6 +79,9 @@ class Fetched(NamedTuple):
     ignored: int
     stored: int
     where: Whereabouts
+    asked: tuple[str, ...]
+    """The words of the filter that were looked for in commands."""
+    typed: TypedWords
 
 
 class ActorsLevel(TableLevel[ActorLine]):
@@ -93,6 +100,10 @@ class ActorsLevel(TableLevel[ActorLine]):
         """Attackers that are stored and were seen too long ago to be listed."""
         self.where: Whereabouts | None = None
         self._placed = -1
+        self._asked: tuple[str, ...] = ()
+        self._typed = TypedWords({}, None)
+        self._ask_at = 0.0
+        """When the words of a new filter are asked for (monotonic seconds); 0: they are known."""
         self.columns = (
             Column("attacker_ip", "source", 15),
             Column("country", "from", 9, text=lambda r: country_text(r) or "-"),
@@ -159,11 +170,22 @@ class ActorsLevel(TableLevel[ActorLine]):
             "decky_count": str(row["decky_count"]),
             "list": visible(" ".join(row["lists"])),
             "file": " ".join(row["files"]),
+            "commands": " ".join(self._typed.by.get(row["attacker_uuid"], ())),
         }
 
     def names_of_filter(self) -> list[str]:
         """The columns, and what else a row can be found by."""
-        return [*super().names_of_filter(), "list", "file"]
+        return [*super().names_of_filter(), "list", "file", "commands"]
+
+    def set_filter(self, text: str) -> None:
+        """Rows that hold it, or that typed its words: these are asked for once no more is typed. Raises FilterError."""
+        super().set_filter(text)
+        self._ask_at = time.monotonic() + PAUSE_S if set(self._words()) - set(self._asked) else 0.0
+
+    def _words(self) -> tuple[str, ...]:
+        """The words of the filter that may stand in commands."""
+        tests = (test for test in self._filter.tests if test.key in ("", "commands"))
+        return tuple(dict.fromkeys(test.word for test in tests if len(test.word) >= SHORTEST))
 
     def parsed_text(self, text: str) -> str:
         """A network may be written with or without its AS."""
@@ -192,6 +214,7 @@ class ActorsLevel(TableLevel[ActorLine]):
         chosen = chosen or (rows[0] if rows else None)
         profile = {chosen["attacker_uuid"]: await known_of(repo, chosen)} if chosen else {}
         alerts = await repo.list_alerts(state="open", limit=0)
+        asked = self._words()
         return Fetched(
             rows,
             profile,
@@ -199,13 +222,15 @@ class ActorsLevel(TableLevel[ActorLine]):
             len(await repo.ignored_sources()),
             await repo.attacker_count() if len(rows) >= MAX_ACTORS else len(rows),
             session.whereabouts,
+            asked,
+            await repo.typed_by(asked) if asked else TypedWords({}, None),
         )
 
     def load(self, data: Fetched) -> None:
         """Rows with their places, as far as these are known yet."""
         self.profiles, self.suspected, self.ignored = data.profiles, data.suspected, data.ignored
         self.older, self.where = data.stored - len(data.rows), data.where
-        self._placed = data.where.version
+        self._placed, self._asked, self._typed = data.where.version, data.asked, data.typed
         self.fill([self._with_place(row) for row in data.rows])
 
     def _with_place(self, row: ActorLine) -> ActorLine:
@@ -213,7 +238,9 @@ class ActorsLevel(TableLevel[ActorLine]):
         return {**row, **placed(place)}
 
     def sync(self, now: float) -> bool:
-        """Places come when their files have been read, or are others now."""
+        """Places come when their files have been read, or are others now; words are asked for after a pause."""
+        if self._ask_at and time.monotonic() >= self._ask_at:
+            self._ask_at = self.loaded_at = 0.0  # asks for a read
         if self.where is None or self.where.version == self._placed:
             return False
         self._placed = self.where.version
@@ -239,7 +266,18 @@ class ActorsLevel(TableLevel[ActorLine]):
         lost = (
             f"! no places: {visible(self.where.problem, 60)}  " if self.where and self.where.problem else ""
         )
-        return f"{lost}{fewer}{older}{key('open')}: page{hint}"
+        return f"{lost}{fewer}{older}{self._looked()}{key('open')}: page{hint}"
+
+    def _looked(self) -> str:
+        """Whether commands are still looked through for the words of the filter, and how many of them were."""
+        words = self._words()
+        if set(words) - set(self._asked):
+            return "looking through commands ...  "
+        return (
+            f"only the newest {self._typed.looked_at} commands searched  "
+            if words and self._typed.looked_at
+            else ""
+        )
 
     def empty(self, width: int) -> list[str]:
         """As every table; and that a source which is ignored is not listed."""
@@ -357,7 +395,7 @@ class ActorsView(LevelsView):
             return self.actors.go_to(found["attacker_uuid"])
         text = str(key)
         address = "." in text or ":" in text
-        self.levels.append(ActorLevel(self.feed, text, text) if address else CommandsLevel(self.feed, text))
+        self.levels.append(ActorLevel(self.feed, text, text) if address else SessionLevel(self.feed, text))
         return True
 
     def pair(self) -> tuple[ActorLine, ActorLine] | None:

@@ -14,7 +14,7 @@ from decnet_tui.model.feed import Feed, WorkerModel
 from decnet_tui.model.ids import names
 from decnet_tui.model.keys import key
 from decnet_tui.model.words import clock, span
-from decnet_tui.screens.alertlevel import AlertLevel
+from decnet_tui.screens.alert import AlertLevel
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.levels import LevelsView, TableLevel, left_out
 from decnet_tui.screens.table import Column, WordsColumn

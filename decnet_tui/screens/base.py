@@ -192,6 +192,14 @@ class View(ABC):
         """Shows or hides the rows that the one under the cursor stands for; False where it stands for itself alone."""
         return False
 
+    def fold(self) -> str | None:
+        """One row for what belongs together, or a row for each; what is shown now in words, None where nothing folds."""
+        return None
+
+    def come_from(self, view: View) -> None:
+        """Its key was pressed in a view, perhaps in itself. Most are about the same whatever led there."""
+        return
+
     def take(self, text: str) -> bool:
         """A text behind the view's name that chooses what it is about, such as a day; False where it names a row.
 

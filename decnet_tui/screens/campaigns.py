@@ -27,14 +27,14 @@ from decnet_tui.model.keys import key
 from decnet_tui.model.places import country_text, network_text
 from decnet_tui.model.scope import Scope, campaign_scope
 from decnet_tui.model.words import addresses_text, clock, counted, day
-from decnet_tui.screens.actorlevel import ActorLevel, session_line
+from decnet_tui.screens.actor import ActorLevel, session_line
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.evidence import SessionsLevel
-from decnet_tui.screens.fired import CampaignRulesLevel, FiredLevel
+from decnet_tui.screens.fired import CampaignRulesLevel, FiredRulesLevel
 from decnet_tui.screens.levels import LevelsView, TableLevel
 from decnet_tui.screens.pages import PageLevel
 from decnet_tui.screens.sections import Entry
-from decnet_tui.screens.session import CommandsLevel
+from decnet_tui.screens.session import SessionLevel
 from decnet_tui.screens.table import Column
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class CampaignsLevel(TableLevel[ListedCampaign]):
         row = self.current
         return None if row is None else CampaignSessionsLevel(self.feed, row["campaign_uuid"])
 
-    def fired(self) -> FiredLevel | None:
+    def fired(self) -> FiredRulesLevel | None:
         """The rules that fired in them."""
         row = self.current
         if row is None:
@@ -253,7 +253,7 @@ class CampaignLevel(PageLevel):
         )
 
         def session(one: ListedSession) -> View:
-            return CommandsLevel(self.feed, one["session_id"])
+            return SessionLevel(self.feed, one["session_id"])
 
         return [
             *self.listed("hosts", "FETCHED FROM", told["payload_hosts"], str),
@@ -271,7 +271,7 @@ class CampaignLevel(PageLevel):
         """All with one of its assets."""
         return CampaignSessionsLevel(self.feed, self.row.get("campaign_uuid") or self.campaign)
 
-    def fired(self) -> FiredLevel | None:
+    def fired(self) -> FiredRulesLevel | None:
         """The rules that fired in them."""
         uuid = self.row.get("campaign_uuid") or self.campaign
         return CampaignRulesLevel(self.feed, uuid, f"rules in {campaign_label(uuid)}")

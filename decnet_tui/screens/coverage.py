@@ -1,4 +1,4 @@
-"""Coverage: the ATT&CK matrix as a heat map, of everybody, of the actor that is followed, or of a span.
+"""Coverage: the ATT&CK matrix as a heat map, of everybody, of whom a page is about or who is followed, and of a span.
 
 Below 140 columns one tactic fills the page; above, all stand side by side. Enter goes to the tags behind
 a cell, from there to the session and its commands.
@@ -66,6 +66,8 @@ class MatrixLevel(Level):
         self.choice = 0
         self.day: Day | None = None
         """The one day that is shown, instead of a span until now."""
+        self.of: Scope | None = None
+        """Whom it is about, whoever is followed: what the page was about that led here."""
         self._filter = Filter()
         self._external: dict[str, list[str]] | None = None
         """Rules that nothing of ours feeds, by technique; asked for once."""
@@ -105,13 +107,33 @@ class MatrixLevel(Level):
         """One day alone."""
         self.day, self.loaded_at = day, 0.0
 
+    @property
+    def whose(self) -> Scope | None:
+        """Whose tags count; None: everybody's."""
+        return self.of or self.scope
+
+    @property
+    def names(self) -> frozenset[str] | None:
+        """Whose tags these are by name; a campaign's are those of its sessions instead."""
+        return None if self.whose is None or self.whose.campaign else self.whose.names
+
+    @property
+    def campaign(self) -> str:
+        """The campaign whose sessions count; empty for none."""
+        return self.whose.campaign if self.whose is not None else ""
+
+    def show_of(self, whom: Scope | None) -> None:
+        """One actor, identity or campaign alone; None: everybody, or who is followed."""
+        self.of, self.loaded_at = whom, 0.0
+
     async def fetch(self, session: Session) -> list[TechniqueCount]:
         """Counts by technique. Raises what the store raises."""
-        names = self.scope.names if self.scope is not None else None
         store = need_store(session)
         if self._external is None:
             self._external = externals(await store.rules_external())
-        return await store.technique_counts(self.since or None, names, self.until or None)
+        return await store.technique_counts(
+            self.since or None, self.names, self.until or None, campaign=self.campaign or None
+        )
 
     def load(self, data: Sequence[TechniqueCount]) -> None:
         """The matrix anew; the first time the cursor goes to the first tactic that was seen."""
@@ -212,8 +234,8 @@ class MatrixLevel(Level):
         cell = self.current
         if cell is None:
             return None
-        names = self.scope.names if self.scope is not None else None
-        return TagsLevel(self.feed, cell.technique, cell.tactic, self.since, names, self.until)
+        where = (self.since, self.names, self.until, self.campaign)
+        return TagsLevel(self.feed, cell.technique, cell.tactic, *where)
 
     # --- painting
 
@@ -305,9 +327,11 @@ class MatrixLevel(Level):
         """Whom, when, how much."""
         seen = {c.technique for t in self.tactics for c in t.seen}
         tags = sum(c.tags for t in self.tactics for c in t.seen)
-        whom = self.scope.label if self.scope is not None else "everybody"
+        whom = self.whose.title if self.whose is not None else "everybody"
         fresh = sum(c.new for t in self.tactics for c in t.seen)
-        left = f"{whom}, {self.span}{f', {fresh} new' if fresh else ''}   {key('coverage.span')} span  left/right tactic"
+        back = f"   {key('view.coverage')} everybody" if self.of is not None else ""
+        new = f", {fresh} new" if fresh else ""
+        left = f"{whom}, {self.span}{new}   {key('coverage.span')} span  left/right tactic{back}"
         if self.filter_text:
             left += f"  filter {self.filter_text}"
         nothing = f"nothing was tagged yet: view {key('view.workers')} shows whether the sensors read"
@@ -364,24 +388,42 @@ def _plain(cell: Cell) -> dict[str, Any]:
 
 
 class CoverageView(LevelsView):
-    """The view; ``go_to`` takes a technique's id, or a day that is to be shown alone."""
+    """The view; ``go_to`` takes a technique's id, :meth:`take` a day that is to be shown alone."""
 
     name = "coverage"
     title = "Coverage"
     short_title = "Cover"
     key = "7"
-    says = "Coverage: the ATT&CK matrix of what was seen"
+    says = "Coverage: the ATT&CK matrix of what was seen, on a page of whom that is about"
     roots = ("ttp",)
 
     def __init__(self, feed: Feed) -> None:
         self.matrix = MatrixLevel(feed)
         super().__init__(feed, self.matrix)
 
-    def go_to(self, key: Any) -> bool:
-        """The cell of a technique, or one day: ``yesterday``, ``2026-11-28``, ``11-28``."""
-        self.home()
+    def come_from(self, view: View) -> None:
+        """From a page the matrix of whom its head names, back by Esc; from elsewhere everybody's."""
+        level = view.level if isinstance(view, LevelsView) else None
+        actor = level.actor() if level is not None and level.is_page else None
+        if level is not None and actor is not None and level.attacker:
+            actor = Scope(actor.label, frozenset([level.attacker]), level.attacker)
+        if actor is not None:
+            self.home()
+            self.came_from, self.entered_at = "" if view is self else view.name, 1
+        if actor is not None or self.matrix.of is not None:
+            self.matrix.show_of(actor)
+
+    def take(self, text: str) -> bool:
+        """One day: ``yesterday``, ``2026-11-28``, ``11-28``."""
         try:
-            self.matrix.show_day(parse_day(str(key), datetime.now(UTC)))
+            day = parse_day(text, datetime.now(UTC))
         except ValueError:
-            return self.matrix.find(str(key))
+            return False
+        self.home()
+        self.matrix.show_day(day)
         return True
+
+    def go_to(self, key: Any) -> bool:
+        """The cell of a technique."""
+        self.home()
+        return self.matrix.find(str(key).upper())

@@ -16,7 +16,7 @@ from decnet_tui.model.tag_text import tag_lines, technique_of
 from decnet_tui.model.words import clock, lasted
 from decnet_tui.screens.base import TIME_WIDTHS, View
 from decnet_tui.screens.levels import TableLevel
-from decnet_tui.screens.session import CommandsLevel
+from decnet_tui.screens.session import SessionLevel
 from decnet_tui.screens.table import Column
 from decnet_tui.widgets.states import severity_style
 
@@ -73,7 +73,7 @@ class SessionsLevel(TableLevel[ListedSession]):
         """Its commands."""
         if self.current is None:
             return None
-        return CommandsLevel(self.feed, str(self.current["session_id"]))
+        return SessionLevel(self.feed, str(self.current["session_id"]))
 
     def about(self) -> str:
         """What can be opened."""
@@ -94,10 +94,11 @@ class TagsLevel(TableLevel[TagBehind]):
         since: float,
         names: frozenset[str] | None,
         until: float = 0.0,
+        campaign: str = "",
     ) -> None:
         super().__init__(feed)
         self.technique, self.tactic, self.names = technique, tactic, names
-        self.since, self.until = since, until
+        self.since, self.until, self.campaign = since, until, campaign
         self.crumb = f"{technique} {load_catalogue().name(technique)}"
         self.columns = (
             Column("seen", "seen", TIME_WIDTHS["date"], text=lambda r: _when(self.time_format, r["seen"])),
@@ -114,9 +115,9 @@ class TagsLevel(TableLevel[TagBehind]):
     async def fetch(self, session: Session) -> list[TagBehind]:
         """The newest tags. Raises what the store raises."""
         repo = need_store(session)
-        rows = await repo.tags_behind(
-            self.technique, self.tactic, self.since or None, self.names, MAX_ROWS, until=self.until or None
-        )
+        until, campaign = self.until or None, self.campaign or None
+        asked = (self.technique, self.tactic, self.since or None, self.names, MAX_ROWS)
+        rows = await repo.tags_behind(*asked, until=until, campaign=campaign)
         self.recorded = await repo.recorded(row["session_id"] for row in rows if row["session_id"])
         return rows
 
@@ -137,7 +138,7 @@ class TagsLevel(TableLevel[TagBehind]):
         row = self.current
         if row is None or not row["session_id"]:
             return None
-        return CommandsLevel(self.feed, row["session_id"], row["source_id"])
+        return SessionLevel(self.feed, row["session_id"], row["source_id"])
 
     def row_detail(self, row: TagBehind) -> list[str]:
         """Why the tag was given, and the whole command."""

@@ -28,7 +28,7 @@ class FiredLine(TypedDict):
     example: object
 
 
-class FiredLevel(TableLevel[FiredLine]):
+class FiredRulesLevel(TableLevel[FiredLine]):
     """The rules that fired on one attacker."""
 
     unit = "rules"
@@ -96,7 +96,7 @@ class FiredLevel(TableLevel[FiredLine]):
         return ["No rule has fired here."]
 
 
-class TagRulesLevel(FiredLevel):
+class TagRulesLevel(FiredRulesLevel):
     """The rules behind some tags that are known already: those of one command."""
 
     def __init__(self, feed: Feed, tags: Sequence[ListedTag | TagBehind]) -> None:
@@ -108,7 +108,7 @@ class TagRulesLevel(FiredLevel):
         return self._given
 
 
-class TechniqueRulesLevel(FiredLevel):
+class TechniqueRulesLevel(FiredRulesLevel):
     """The rules behind the newest tags of one technique."""
 
     def __init__(self, feed: Feed, behind: TagsLevel) -> None:
@@ -120,7 +120,7 @@ class TechniqueRulesLevel(FiredLevel):
         return await self._behind.fetch(session)
 
 
-class CampaignRulesLevel(FiredLevel):
+class CampaignRulesLevel(FiredRulesLevel):
     """The rules that fired in the sessions of a campaign."""
 
     def __init__(self, feed: Feed, campaign: str, label: str) -> None:

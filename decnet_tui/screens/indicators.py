@@ -13,7 +13,7 @@ from decnet_tui.model.scope import Of
 from decnet_tui.model.words import counted, stamp
 from decnet_tui.screens.base import View
 from decnet_tui.screens.levels import TableLevel
-from decnet_tui.screens.session import CommandsLevel
+from decnet_tui.screens.session import SessionLevel
 from decnet_tui.screens.table import Column
 from decnet_tui.widgets.strips import BOLD, PLAIN, Line
 
@@ -104,7 +104,7 @@ class IndicatorsLevel(TableLevel[Ioc]):
     def below(self) -> View | None:
         """The first session that had it."""
         row = self.current
-        return CommandsLevel(self.feed, row["session_id"]) if row is not None and row["session_id"] else None
+        return SessionLevel(self.feed, row["session_id"]) if row is not None and row["session_id"] else None
 
     def row_detail(self, row: Ioc) -> list[str]:
         """The whole value, and who had it."""
@@ -126,7 +126,7 @@ class IndicatorsLevel(TableLevel[Ioc]):
         return f"{more}{key('copy')}: copy  {key('export')}: file  {key('open')}: session"
 
 
-class NewLevel(IndicatorsLevel):
+class NewThingsLevel(IndicatorsLevel):
     """What is new in the history: of one kind, as the first view found it."""
 
     def __init__(self, feed: Feed, kind: str, things: Sequence[Mapping[str, Any]]) -> None:

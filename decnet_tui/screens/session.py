@@ -20,6 +20,7 @@ from decnet_tui.model.session_page import (
     evidence_of,
     fact_lines,
     like_lines,
+    next_line,
     read_session,
     verdict_line,
     where_line,
@@ -49,7 +50,7 @@ class Read(NamedTuple):
     where: Whereabouts
 
 
-class CommandsLevel(TableLevel[Step]):
+class SessionLevel(TableLevel[Step]):
     """The page; ``command`` is the step that the cursor begins on."""
 
     unit = "steps"
@@ -260,7 +261,8 @@ class CommandsLevel(TableLevel[Step]):
 
     def _like(self, width: int) -> list[Line]:
         assert self.told is not None
-        return [[(f" {visible(text, max(width - 2, 1))}", PLAIN)] for text in like_lines(self.told)]
+        texts = [*like_lines(self.told), *([step] if (step := next_line(self.told)) else [])]
+        return [[(f" {visible(text, max(width - 2, 1))}", PLAIN)] for text in texts]
 
     def unfilled(self) -> list[str]:
         """No such session, or nothing in it."""

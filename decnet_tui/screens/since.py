@@ -27,6 +27,7 @@ from decnet_tui.model.since import (
     busiest,
     gather,
     is_empty,
+    read_to,
     render,
     rhythm_counts,
     rhythm_ends,
@@ -35,9 +36,9 @@ from decnet_tui.model.since import (
 from decnet_tui.model.words import clock, span
 from decnet_tui.screens.alerts import AlertLine, alert_lines
 from decnet_tui.screens.base import Place, View
-from decnet_tui.screens.indicators import NewLevel
+from decnet_tui.screens.indicators import NewThingsLevel
 from decnet_tui.screens.sections import Entry, SectionsView, heading
-from decnet_tui.screens.session import CommandsLevel
+from decnet_tui.screens.session import SessionLevel
 from decnet_tui.widgets import glyphs
 from decnet_tui.widgets.states import severity_style
 from decnet_tui.widgets.strips import BOLD, FAINT, GOOD, PLAIN, WARN, Line
@@ -220,9 +221,9 @@ class SinceView(SectionsView):
         if entry is None or entry.key is None or not entry.data:
             return None
         if entry.section == READ_FIRST:
-            return CommandsLevel(self.feed, str(entry.data["session_id"]))
+            return SessionLevel(self.feed, str(entry.data["session_id"]))
         if entry.section == NEW and "things" in entry.data:
-            return NewLevel(self.feed, str(entry.data["kind"]), entry.data["things"])
+            return NewThingsLevel(self.feed, str(entry.data["kind"]), entry.data["things"])
         return None
 
     def leads_to(self) -> Place | None:
@@ -301,7 +302,10 @@ class SinceView(SectionsView):
 
     def status(self) -> tuple[str, str]:
         """The span, and how much is unread."""
-        left = f"{self._span()}, by event time   {key('since.span')} span   {self.filter_part()}"
+        logs = read_to(self.found) if self.found is not None else ""
+        filtered = self.filter_part() if self.filter_text or self.scope else ""
+        said = (f"{self._span()}, by event time", f"{key('since.span')} span", logs, filtered)
+        left = "   ".join(part for part in said if part)
         hidden = self.shown_counts().partition("  ")[0] if self.filter_text or self.scope else ""
         return left, f"{hidden}  {len(self.unread())} unread".strip() if self.found is not None else ""
 

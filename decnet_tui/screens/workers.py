@@ -171,7 +171,7 @@ class WorkersView(SectionsView):
         """Silence."""
         return [
             "No heartbeat yet.",
-            f"Workers report every {self.feed.heartbeat_s:.0f}s. decnet-tui doctor looks.",
+            f"Workers report every {span(self.feed.heartbeat_s)}. decnet-tui doctor looks.",
         ]
 
     def status(self) -> tuple[str, str]:

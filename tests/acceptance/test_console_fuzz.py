@@ -220,11 +220,11 @@ def run(place: World, count: int) -> Run:
 
 
 def page_up(hand: Hand, count: int) -> None:
-    """From the newest event in Traffic to the oldest, so that each stands on the screen once.
+    """From the newest event in Traffic to the oldest, unfolded, so that each stands on the screen once.
 
     Two keys that come within one frame skip a page; then it goes back down and up again.
     """
-    hand.press("p", "G")
+    hand.press("p", "z", "G")
     begun = len(hand.screen.raw)
     for key, last in ((PAGEUP, 0), (PAGEDOWN, count - 1), (PAGEUP, 0)):
         until(hand, key, f"]777;C{last:05d}".encode(), count // 20 + 20)
@@ -232,7 +232,7 @@ def page_up(hand: Hand, count: int) -> None:
             break
     for row in range(4, 44, 4):
         hand.press(CLICK.format(row))
-    hand.press("p", "f")
+    hand.press("z", "p", "f")
 
 
 def until(hand: Hand, key: str, wanted: bytes, most: int) -> None:

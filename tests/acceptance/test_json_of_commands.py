@@ -34,6 +34,18 @@ PROMISED = {
 }
 """Command → keys of its rows: ``name``, ``name:type`` (text without one), ``?`` where it may be null. Others may stand beside."""
 
+_DECKY = "name archetype? substrate desired:list observed:list state mutate_interval? last_mutated? next_due?"
+_SAMPLE = "sha256 names:list sources:list attackers:count times:count first_seen last_seen"
+WITHOUT_LIMIT = {
+    "fleet list": _DECKY,
+    "samples list": _SAMPLE,
+    "rules coverage": "technique name tactics:list rules:list",
+}
+"""The same of lists that are never long."""
+_READ_FIRST = "attacker_ip attacker_uuid identity_uuid? severity severity_reason sessions:count playbooks:count first last new:truth"
+SUMMARY = "span:object totals:object read_first:list new_in_history:object needs_you:list"
+_NEW = "files:list hosts:list keys:list credentials:list techniques:list"
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -72,6 +84,29 @@ def test_every_list_has_the_rows_that_are_promised(data: Path) -> None:
         if not rows and command not in ("sensors",):
             wrong.append((command, "no rows: nothing was tried"))
         wrong += [(command, misfit) for row in rows for misfit in misfits(row, promised)]
+    assert sorted(set(wrong)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_other_lists_and_the_summary_are_as_promised(data: Path) -> None:
+    def asked(command: str, *more: str) -> Any:
+        done = CliRunner().invoke(app, [*command.split(), "--json", *more, "--data-dir", str(data)])
+        assert done.exit_code == 0, (command, done.output)
+        assert done.stdout.isascii(), command
+        return json.loads(done.stdout)
+
+    wrong = []
+    for command, promised in WITHOUT_LIMIT.items():
+        rows = asked(command)
+        assert rows, command
+        wrong += [(command, misfit) for row in rows for misfit in misfits(row, promised)]
+    told = asked("summary", "--since", "2020-01-01")
+    assert told["read_first"]
+    assert "usual" in told["totals"]
+    wrong += [("summary", misfit) for misfit in misfits(told, SUMMARY)]
+    wrong += [("new_in_history", misfit) for misfit in misfits(told["new_in_history"], _NEW)]
+    wrong += [("read_first", misfit) for row in told["read_first"] for misfit in misfits(row, _READ_FIRST)]
     assert sorted(set(wrong)) == []
 
 

@@ -146,7 +146,9 @@ def test_the_first_useful_frame(tmp_path: Path, table: Table) -> None:
         for _ in range(2):
             started = time.monotonic()
             with terminal("--data-dir", tmp_path / "data") as screen:
-                screen.until(lambda: " LIVE " in screen.text and "ttp." in screen.text, 60, "traffic")
+                screen.until(
+                    lambda: " LIVE " in screen.text and re.search(r"T1\d{3}", screen.text), 60, "traffic"
+                )
                 traffic = time.monotonic() - started
                 screen.until(
                     lambda: "new sources and identities" in screen.text and "0*" in screen.text,

@@ -15,7 +15,7 @@ from decnet.db.repository.lists import amounts
 from decnet.ids import attacker_id, identity_id
 from decnet_tui.app import DecnetApp
 from decnet_tui.model.actor_page import NEW_S, is_new
-from decnet_tui.screens.actorlevel import ActorLevel
+from decnet_tui.screens.actor import ActorLevel
 from tests.consolekit import StoreSession, screen_text, shows
 from tests.dbkit import KINDS, open_repo
 from tests.rowkit import put

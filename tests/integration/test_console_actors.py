@@ -15,7 +15,7 @@ from decnet.db.repository import BaseRepository
 from decnet.ids import attacker_id
 from decnet_tui.app import DecnetApp
 from decnet_tui.model.whereabouts import Whereabouts
-from decnet_tui.screens.actorlevel import ActorLevel
+from decnet_tui.screens.actor import ActorLevel
 from decnet_tui.screens.campaigns import CampaignLevel, CampaignSessionsLevel
 from decnet_tui.screens.levels import LevelsView
 from tests.consolekit import StoreSession, screen_text, shows
@@ -453,3 +453,28 @@ async def test_a_page_is_copied_as_its_object_and_exported_with_its_lists(
         assert lines[0][first] == row
         assert {line["session_id"] for line in lines if line.get("section") == "sessions"} >= {"b2"}
         assert any(line.get("section") == "addresses" for line in lines)
+
+
+async def test_the_search_finds_an_actor_by_what_it_typed_and_says_how_far_it_looked(
+    repo: BaseRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = {row["attacker_ip"]: row["session_id"] for row in await repo.list_sessions(limit=0)}
+    await repo.insert_commands(sessions[A], [{"id": "a1", "command_text": "Tftp -g x", "ts": 100.0}])
+    await repo.insert_commands(sessions[B], [{"id": "b1", "command_text": "uname -a", "ts": 90.0}])
+    app = app_on(repo, tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("3")
+        await shows(app, pilot, lambda: {A, B} <= addresses(app))
+        everybody = addresses(app)
+        await typed(app, pilot, "tftp")
+        await shows(app, pilot, lambda: addresses(app) == {A})
+        await typed(app, pilot, "-tftp")
+        await shows(app, pilot, lambda: addresses(app) == everybody - {A})
+        await typed(app, pilot, "commands:uname")
+        await shows(app, pilot, lambda: addresses(app) == {B})
+        await typed(app, pilot, "tf")
+        await pilot.pause(0.6)
+        assert addresses(app) == set(), "two letters stand in too many commands"
+        monkeypatch.setattr("decnet.db.repository.lists.typed.LOOKED_AT", 1)
+        await typed(app, pilot, "uname")
+        await shows(app, pilot, "only the newest 1 commands")

@@ -13,6 +13,7 @@ import pytest
 from decnet.config import ConsoleSettings, Settings
 from decnet_tui.actions.rules import RuleChange
 from decnet_tui.app import DecnetApp
+from decnet_tui.screens.traffic import DEFAULT_FILTER
 from decnet_tui.widgets.clipboard import osc52 as real_osc52
 from tests.consolekit import FakeSession, screen_text
 
@@ -56,7 +57,7 @@ async def test_filter_explains_while_typing_and_escape_restores() -> None:
         await pilot.pause(0.2)
         assert "empty part" in "\n".join(screen_text(app))
         await pilot.press("escape")
-        assert app.traffic.filter_text == "> -system.>"
+        assert app.traffic.filter_text == DEFAULT_FILTER
 
 
 async def test_a_new_filter_replaces_the_old_one_and_may_go_on_from_it() -> None:
@@ -74,7 +75,7 @@ async def test_a_new_filter_replaces_the_old_one_and_may_go_on_from_it() -> None
         await pilot.press("slash", "up", *" -ssh", "enter")
         assert app.traffic.filter_text == "wget -ssh"
         await pilot.press("backslash")
-        assert app.traffic.filter_text == "> -system.>", "back to the view's own"
+        assert app.traffic.filter_text == DEFAULT_FILTER, "back to the view's own"
 
 
 async def test_a_slash_in_a_filter_begins_an_expression_whatever_comes_first() -> None:

@@ -73,7 +73,7 @@ def test_summary_tells_what_the_first_view_tells(data: Path) -> None:
     ):
         assert word in text
     found = json.loads(run("summary", "--json", "--data-dir", data))
-    assert set(found) == {"span", "totals", "read_first", "new_in_history", "needs_you"}
+    assert set(found) == {"span", "totals", "read_first", "new_in_history", "needs_you", "since_before"}
     assert (found["read_first"][0]["attacker_ip"], found["read_first"][0]["session_id"]) == (IP, "s1")
     assert {need["kind"] for need in found["needs_you"]} == {"rules", "workers"}
     assert "no source in this span" in run("summary", "--since", "1s", "--data-dir", data)

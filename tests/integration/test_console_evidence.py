@@ -414,6 +414,10 @@ async def test_a_view_by_its_name_goes_to_the_line_that_is_named(repo: BaseRepos
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("colon", *"coverage T1105", "enter")
         await shows(app, pilot, "1 technique", lambda: app.view.record().get("technique") == "T1105")
+        await pilot.press("colon", *"coverage 203.0.113.99", "enter")
+        await shows(app, pilot, "no technique, day, source, identity or campaign is called 203.0.113.99")
+        await pilot.press("colon", *"coverage 203.0.113.8", "enter")
+        await shows(app, pilot, "203.0.113.8, all")
         await pilot.press("colon", *"actors 203.0.113.8", "enter")
         await shows(app, pilot, lambda: app.view.record().get("attacker_ip") == "203.0.113.8")
 

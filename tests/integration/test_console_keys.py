@@ -15,7 +15,7 @@ from decnet_tui.commands import COMMANDS
 from decnet_tui.commands.base import Command
 from decnet_tui.screens.actors import ActorsView
 from decnet_tui.screens.levels import Level, LevelsView
-from decnet_tui.screens.session import CommandsLevel
+from decnet_tui.screens.session import SessionLevel
 from tests.consolekit import StoreSession, shows
 from tests.dbkit import open_repo
 from tests.integration.test_console_flows import IP, filled
@@ -110,7 +110,7 @@ def settings(tmp_path: Path) -> Settings:
 def session_of(app: DecnetApp) -> str:
     """The session that is open or under the cursor."""
     level = app.view.level if isinstance(app.view, LevelsView) else app.view
-    return level.session_id if isinstance(level, CommandsLevel) else str(app.view.record().get("session_id"))
+    return level.session_id if isinstance(level, SessionLevel) else str(app.view.record().get("session_id"))
 
 
 async def test_a_key_stands_in_the_footer_exactly_while_it_does_something(

@@ -17,11 +17,11 @@ from decnet.events.ttp import SEVERITIES
 from decnet.ids import attacker_id, identity_id
 from decnet_tui.actions.sources import IgnoreForm
 from decnet_tui.app import DecnetApp
-from decnet_tui.screens.actorlevel import ActorLevel
-from decnet_tui.screens.alertlevel import AlertLevel
+from decnet_tui.screens.actor import ActorLevel
+from decnet_tui.screens.alert import AlertLevel
 from decnet_tui.screens.evidence import SessionsLevel
 from decnet_tui.screens.indicators import IndicatorsLevel
-from decnet_tui.screens.session import CommandsLevel
+from decnet_tui.screens.session import SessionLevel
 from tests.consolekit import StoreSession, screen_text, shows
 from tests.dbkit import open_repo
 from tests.rowkit import put
@@ -173,7 +173,7 @@ async def shows_traffic(app: DecnetApp, pilot: Any) -> None:
 
 async def lists_sessions(app: DecnetApp, pilot: Any) -> None:
     await pilot.press("i")
-    await shows(app, pilot, lambda: level_of(app).loaded_at and not isinstance(level_of(app), CommandsLevel))
+    await shows(app, pilot, lambda: level_of(app).loaded_at and not isinstance(level_of(app), SessionLevel))
     assert {row["session_id"] for row in level_of(app).rows} == {"ours-session"}
 
 
@@ -207,6 +207,20 @@ async def exports(app: DecnetApp, pilot: Any) -> None:
     assert OTHER not in repr(rows)
 
 
+async def shows_coverage(app: DecnetApp, pilot: Any) -> None:
+    await pilot.press("7")
+    matrix = app.views["coverage"].matrix  # type: ignore[attr-defined]
+    await shows(app, pilot, lambda: app.view.name == "coverage" and matrix.loaded_at)
+    assert matrix.names == {US}
+    assert [cell["technique"] for cell in app.view.records()] == ["T1548"]
+    await pilot.press("enter")
+    await shows(app, pilot, lambda: app.view.opened and level_of(app).loaded_at)
+    assert {row["session_id"] for row in level_of(app).rows} == {"ours-session"}
+    await pilot.press("escape", "7")
+    assert matrix.of is None
+    assert app.view.name == "coverage"
+
+
 async def marks_read(app: DecnetApp, pilot: Any) -> None:
     await pilot.press("x")
     await shows(app, pilot, "read")
@@ -217,7 +231,7 @@ async def marks_read(app: DecnetApp, pilot: Any) -> None:
 
 KEYS = {
     "F": follows, "X": ignores, "b": shows_traffic, "i": lists_sessions, "o": goes_to_rules, "d": lists_indicators, "y": copies,
-    "e": exports, "x": marks_read,
+    "e": exports, "x": marks_read, "7": shows_coverage,
 }  # fmt: skip
 
 
@@ -228,6 +242,9 @@ async def back_to(app: DecnetApp, pilot: Any, view: Any, depth: int) -> None:
     if app.following.scope is not None:
         app.following.follow(None)
     app.traffic.set_scope(None)
+    coverage: Any = app.views["coverage"]
+    if view is not coverage:
+        coverage.home()
     while view.depth > depth:
         view.back()
     app.show_view(view.name, remember=False)
@@ -238,7 +255,7 @@ async def test_on_a_session_by_whichever_way_each_key_acts_on_it(tmp_path: Path,
     async with console(tmp_path) as (app, pilot):
         await WAYS[way](app, pilot)
         await shows(
-            app, pilot, lambda: isinstance(level_of(app), CommandsLevel) and level_of(app).told is not None
+            app, pilot, lambda: isinstance(level_of(app), SessionLevel) and level_of(app).told is not None
         )
         view, depth = app.view, app.view.depth
         for key, does in KEYS.items():
@@ -247,7 +264,7 @@ async def test_on_a_session_by_whichever_way_each_key_acts_on_it(tmp_path: Path,
             assert OTHER not in head
             await does(app, pilot)
             await back_to(app, pilot, view, depth)
-            assert isinstance(level_of(app), CommandsLevel)
+            assert isinstance(level_of(app), SessionLevel)
 
 
 @pytest.mark.parametrize("way", ["by_since", "by_search", "by_name"])
@@ -263,14 +280,12 @@ async def test_a_page_that_is_still_read_acts_on_nobody(
     async with console(tmp_path) as (app, pilot):
         monkeypatch.setattr(BaseRepository, "session_page", slow)
         await WAYS[way](app, pilot)
-        await shows(
-            app, pilot, lambda: app.view.name == "actors" and isinstance(level_of(app), CommandsLevel)
-        )
+        await shows(app, pilot, lambda: app.view.name == "actors" and isinstance(level_of(app), SessionLevel))
         assert app.view.actor() is None
         await pilot.press("F")
         assert app.following.scope is None
         await pilot.press("i")
-        assert isinstance(level_of(app), CommandsLevel)
+        assert isinstance(level_of(app), SessionLevel)
         await pilot.press("b")
         assert app.view.name == "actors"
         reading.set()

@@ -14,17 +14,17 @@ from decnet.ids import attacker_id, campaign_id, identity_id
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.scope import Of
 from decnet_tui.screens import VIEWS
-from decnet_tui.screens.actorlevel import ActorLevel
-from decnet_tui.screens.alertlevel import AlertLevel
+from decnet_tui.screens.actor import ActorLevel
+from decnet_tui.screens.alert import AlertLevel
 from decnet_tui.screens.base import View
 from decnet_tui.screens.campaigns import CampaignLevel, CampaignSessionsLevel
 from decnet_tui.screens.compare import CompareLevel
 from decnet_tui.screens.evidence import RuleTagsLevel, SessionsLevel, TagsLevel
-from decnet_tui.screens.fired import CampaignRulesLevel, FiredLevel
+from decnet_tui.screens.fired import CampaignRulesLevel, FiredRulesLevel
 from decnet_tui.screens.found import FoundView
 from decnet_tui.screens.indicators import IndicatorsLevel
 from decnet_tui.screens.playback import PlaybackLevel
-from decnet_tui.screens.session import CommandsLevel
+from decnet_tui.screens.session import SessionLevel
 from tests.consolekit import StoreSession
 from tests.dbkit import KINDS, open_repo
 from tests.rowkit import FILL, TABLES, define_rule
@@ -159,14 +159,14 @@ LEVELS: dict[str, Callable[[Feed, int], View]] = {
     **{view.name: lambda feed, _, view=view: view(feed) for view in VIEWS if view.stored},  # type: ignore[misc]
     "an actor": lambda feed, _: ActorLevel(feed, A, FIRST),
     "its sessions": lambda feed, _: SessionsLevel(feed, A, FIRST),
-    "a session": lambda feed, _: CommandsLevel(feed, "a0000"),
+    "a session": lambda feed, _: SessionLevel(feed, "a0000"),
     "indicators of a session": lambda feed, _: IndicatorsLevel(feed, Of("a0000", session="a0000")),
     "indicators of a source": lambda feed, _: IndicatorsLevel(feed, Of(FIRST, attacker=A)),
     "indicators of a campaign": lambda feed, _: IndicatorsLevel(feed, Of("kit", campaign=KIT)),
     "indicators of a span": lambda feed, _: IndicatorsLevel(feed, Of("1d", begin=NOW.timestamp() - 86_400, end=NOW.timestamp())),
     "a recording": lambda feed, _: PlaybackLevel(feed, "a0000"),
     "two actors": lambda feed, _: CompareLevel(feed, LINE, OTHER),
-    "rules on an actor": lambda feed, _: FiredLevel(feed, A, FIRST),
+    "rules on an actor": lambda feed, _: FiredRulesLevel(feed, A, FIRST),
     "an alert": lambda feed, n: AlertLevel(feed, alert_of(n), FIRST),
     "a campaign": lambda feed, _: CampaignLevel(feed, KIT),
     "sessions of a campaign": lambda feed, _: CampaignSessionsLevel(feed, KIT),

@@ -11,13 +11,14 @@ import pytest_asyncio
 
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.lists import since as since_module
+from decnet.db.repository.lists import ties as ties_module
 from decnet.db.repository.lists.since import WIDE
 from decnet.db.repository.lists.since import _is_wide as is_wide_span
 from decnet.db.repository.lists.visits import Span
 from decnet.events.ttp import SEVERITIES
 from decnet.ids import attacker_id, identity_id
 from tests.dbkit import KINDS, open_repo
-from tests.rowkit import emptied, put
+from tests.rowkit import emptied, left, put
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -440,3 +441,80 @@ async def test_a_sixth_of_the_history_is_looked_up_and_more_is_read_through(
     assert WIDE == 6
     assert is_wide_span(asked, NOW - history * DAY, NOW) is is_wide
     assert is_wide_span(asked, None, None) is False
+
+
+# --- what was there before
+
+
+async def shares(
+    repo: BaseRepository, family: str, value: str, *ips: str, at: datetime = BEGIN - HOUR
+) -> None:
+    """Addresses that have a value since a moment."""
+    term = f"{family}|{value}"
+    if term not in await left(repo, "link_term", "term_id"):
+        await put(repo, "link_term", {"term_id": term, "family": family, "value": value})
+    for ip in ips:
+        row = {"attacker_uuid": attacker_id(ip), "term_id": term, "first_at": at.timestamp()}
+        await put(repo, "link_value", row)
+
+
+async def ties(repo: BaseRepository, **how: Any) -> list[tuple[str, str, int]]:
+    rows = await repo.since(how.pop("begin", BEGIN), NOW, **how)
+    return [(tie["attacker_uuid"], tie["value"], tie["sources"]) for tie in rows.ties]
+
+
+async def test_what_the_first_to_be_read_share_with_sources_of_before_most_telling_first(
+    repo: BaseRepository,
+) -> None:
+    await old(repo)
+    await visit(repo, "a", A, BEGIN + HOUR, "high")
+    await visit(repo, "b", B, BEGIN + HOUR, "info")
+    await shares(repo, "client", "go", *IPS[:5])
+    await shares(repo, "host", "evil.example", IPS[0], IPS[2], IPS[3])
+    await shares(repo, "sha256", "ab", IPS[0], IPS[2])
+    await shares(repo, "network", "64500", *IPS)
+    await shares(repo, "key", "alone", IPS[0])
+    assert await ties(repo) == [(A, "ab", 1), (A, "evil.example", 2), (A, "go", 4)], (
+        "of who only knocked nothing"
+    )
+    assert await ties(repo, begin=0.0) == [], "before everything there is nothing"
+
+
+async def test_who_had_it_only_since_then_or_is_ignored_is_nobody_of_before(repo: BaseRepository) -> None:
+    await old(repo)
+    await visit(repo, "a", A, BEGIN + HOUR, "high")
+    await shares(repo, "sha256", "ab", IPS[0])
+    await shares(repo, "sha256", "ab", IPS[1], at=BEGIN)
+    assert await ties(repo) == []
+    hidden = {"attacker_uuid": attacker_id("192.0.2.99"), "ip": "192.0.2.99", "ignored_by": "x"}
+    await put(repo, "attacker", {**hidden, "first_seen": BEGIN - HOUR, "last_seen": NOW})
+    await shares(repo, "sha256", "ab", "192.0.2.99")
+    assert await ties(repo) == []
+    await shares(repo, "sha256", "ab", IPS[2], at=BEGIN - timedelta(milliseconds=1))
+    assert await ties(repo) == [(A, "ab", 1)]
+
+
+@pytest.mark.parametrize("most", [2, 3])
+async def test_known_sources_are_counted_up_to_a_bound(
+    repo: BaseRepository, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(ties_module, "COUNTED", most)
+    await old(repo)
+    await visit(repo, "a", A, BEGIN + HOUR, "high")
+    await shares(repo, "client", "go", *IPS[:4])
+    assert await ties(repo) == [(A, "go", min(most, 3))]
+
+
+@pytest.mark.parametrize("most", [1, 2])
+async def test_so_many_sources_and_ties_are_asked_for(
+    repo: BaseRepository, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    await old(repo)
+    await visit(repo, "a", A, BEGIN + HOUR, "critical")
+    await visit(repo, "b", B, BEGIN + HOUR, "high")
+    await shares(repo, "client", "go", *IPS[:4])
+    with monkeypatch.context() as patch:
+        patch.setattr(ties_module, "TIED", most)
+        assert [tie[0] for tie in await ties(repo)] == [A, B][:most]
+    monkeypatch.setattr(ties_module, "MAX_TIES", most)
+    assert len(await ties(repo)) == most

@@ -12,6 +12,7 @@ import pytest
 from decnet.bus.base import Event
 from decnet.config import load_settings
 from decnet.db.repository import BaseRepository
+from decnet.db.repository.lists import typed
 from decnet.db.rows.ttp import TTPTag
 from decnet.db.tables import table
 from decnet.db.types import utcnow
@@ -246,3 +247,25 @@ async def test_tags_of_senders_that_never_logged_in_live_as_long_as_all_others(t
             await repo.insert_tags([tag])
         await repo.purge_older(utcnow() - timedelta(hours=24))
         assert [row["source_id"] for row in await repo.list_tags()] == ["young"]
+
+
+async def test_who_typed_a_word_is_told_by_attacker_whatever_its_case(repo: BaseRepository) -> None:
+    found = await repo.typed_by(["wget", "100%_a", "100%xa", "uname", "nothing"])
+    assert found.by == {attacker_id(OLD): {"wget", "100%_a"}, attacker_id(NEW): {"uname"}}
+    assert found.looked_at is None, "all of them"
+    assert await repo.typed_by([]) == ({}, None)
+    assert await repo.typed_by([""]) == ({}, None), "every command has that"
+
+
+async def test_the_newest_commands_alone_are_looked_through_and_that_is_said(
+    repo: BaseRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(typed, "LOOKED_AT", 2)
+    assert (await repo.typed_by(["wget"])).looked_at is None, "there are two"
+    monkeypatch.setattr(typed, "LOOKED_AT", 1)
+    found = await repo.typed_by(["wget", "uname"])
+    assert found.by == {attacker_id(NEW): {"uname"}}
+    assert found.looked_at == 1
+    monkeypatch.setattr(typed, "LOOKED_AT", 9)
+    monkeypatch.setattr(typed, "WORDS", 1)
+    assert set((await repo.typed_by(["wget", "uname"])).by) == {attacker_id(OLD)}

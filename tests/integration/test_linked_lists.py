@@ -416,3 +416,24 @@ async def test_the_latest_identities_are_those_of_the_whole_list(repo: BaseRepos
         every = names(await repo.list_identities(limit=0, **options), "identity_uuid")  # type: ignore[arg-type]
         found = names(await repo.list_identities(limit=limit, **options), "identity_uuid")  # type: ignore[arg-type]
         assert found == every[:limit], options
+
+
+async def test_coverage_of_a_campaign_counts_the_tags_of_its_sessions_alone(repo: BaseRepository) -> None:
+    one, other = "192.0.2.1", "192.0.2.2"
+    await address(repo, one)
+    await address(repo, other)
+    kit = await campaign(repo, "kit", "sha256", "ab" * 32, [one, other])
+    term = f"sha256|{'ab' * 32}"
+    await visit(repo, "with", one, term, techniques=["T1105"])
+    await visit(repo, "also", other, term, at=T + 50, techniques=["T1105", "T1053"])
+    await visit(repo, "without", one, None, techniques=["T1082"])
+    counts = {row["technique_id"]: row["tags"] for row in await repo.technique_counts(campaign=kit)}
+    assert counts == {"T1105": 2, "T1053": 1}
+    day = await repo.technique_counts(T - 10, None, T + 10, campaign=kit)
+    assert [(row["technique_id"], row["tags"]) for row in day] == [("T1105", 1)]
+    assert await repo.technique_counts(campaign="nobody") == []
+    behind = await repo.tags_behind("T1105", campaign=kit)
+    assert [row["session_id"] for row in behind] == ["also", "with"]
+    assert await repo.tags_behind("T1082", campaign=kit) == []
+    named = await repo.technique_counts(names={attacker_id(other)}, campaign=kit)
+    assert {row["technique_id"]: row["tags"] for row in named} == {"T1105": 1, "T1053": 1}

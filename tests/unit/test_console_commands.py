@@ -21,7 +21,7 @@ from decnet_tui.commands import alerts, changing, fleet, hunting, leaving
 from decnet_tui.launch.demo import demo_settings
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.scope import scope_of
-from decnet_tui.screens.session import CommandsLevel
+from decnet_tui.screens.session import SessionLevel
 from decnet_tui.screens.traffic import TrafficView, sparkline
 from decnet_tui.widgets.strips import PLAIN, fit, spread, strip_of
 from tests.consolekit import FakeSession
@@ -443,7 +443,7 @@ def test_a_demo_takes_its_directory_along_unless_it_was_given(tmp_path: Path) ->
 
 
 def test_before_a_session_is_read_nobody_says_that_it_has_no_recording() -> None:
-    level = CommandsLevel(Feed(), "s1")
+    level = SessionLevel(Feed(), "s1")
     for known, said in ((None, "w: play"), (True, "w: play"), (False, "no recording")):
         level.has_recording = known
         assert level.about().endswith(said)

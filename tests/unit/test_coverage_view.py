@@ -8,9 +8,14 @@ from typing import Any
 import pytest
 
 from decnet_tui.model.feed import Feed
+from decnet_tui.model.scope import Scope
+from decnet_tui.screens.base import TextView
 from decnet_tui.screens.coverage import GRID_FROM, CoverageView, MatrixLevel
 from decnet_tui.screens.evidence import TagsLevel
+from decnet_tui.screens.levels import Level, LevelsView
+from decnet_tui.screens.traffic import TrafficView
 from decnet_tui.widgets import glyphs
+from tests.consolekit import use_usual_keys
 
 SEEN = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -114,7 +119,7 @@ def test_the_cell_under_the_cursor_is_whole_on_the_screen(level: MatrixLevel, ro
 
 def test_one_day_is_shown_alone_and_s_goes_on_to_the_spans() -> None:
     view = CoverageView(Feed())
-    assert view.go_to("2026-11-28")
+    assert view.take("2026-11-28")
     level = view.matrix
     day = datetime(2026, 11, 28, tzinfo=UTC).timestamp()
     assert (level.since, level.until, level.span) == (day, day + 86_400, "2026-11-28")
@@ -124,5 +129,59 @@ def test_one_day_is_shown_alone_and_s_goes_on_to_the_spans() -> None:
     assert (behind.since, behind.until) == (day, day + 86_400)
     assert level.next_span() == "all"
     assert (level.since, level.until) == (0.0, 0.0)
+    assert not view.take("T9999")
     assert not view.go_to("T9999")
     assert level.day is None
+    assert view.go_to("t1053")
+
+
+class Page(TextView, Level):
+    """A level that is about somebody, or about nobody."""
+
+
+class About(LevelsView):
+    """A page about somebody, two levels deep in a view."""
+
+    name = "actors"
+
+    def __init__(self, scope: Scope | None, attacker: str = "", page: bool = True) -> None:
+        super().__init__(Feed(), Page(Feed()))
+        top = Page(Feed())
+        top.attacker, top.is_page = attacker, page
+        top.actor = lambda: scope  # type: ignore[method-assign]
+        self.levels.append(top)
+
+
+IDENTITY = Scope("203.0.113.7", frozenset({"a", "i", "203.0.113.7"}), "a")
+KIT = Scope("c-29791111", frozenset({"a", "b"}), addresses=2, campaign="29791111-kit")
+
+
+def test_from_a_page_the_matrix_is_of_whom_the_page_names_and_its_key_gives_everybody_again() -> None:
+    use_usual_keys()
+    view = CoverageView(Feed())
+    level = view.matrix
+    level.load(ROWS)
+    view.come_from(About(IDENTITY, "a"))
+    assert (level.names, level.campaign) == ({"a"}, ""), (
+        "of an address alone, not of the others of its identity"
+    )
+    assert level.status()[0].startswith("203.0.113.7, all")
+    assert level.status()[0].endswith("7 everybody")
+    assert (view.came_from, level.loaded_at) == ("actors", 0.0)
+    view.come_from(About(KIT))
+    assert (level.names, level.campaign) == (None, "29791111-kit"), (
+        "of its sessions, not of all of its addresses"
+    )
+    behind = level.below()
+    assert isinstance(behind, TagsLevel)
+    assert (behind.names, behind.campaign) == (None, "29791111-kit")
+    view.set_scope(IDENTITY)
+    assert level.campaign == "29791111-kit", "whoever is followed"
+    for other in (view, About(None), About(IDENTITY, page=False), TrafficView(Feed())):
+        view.come_from(About(KIT))
+        view.come_from(other)
+        assert level.names == IDENTITY.names, "who is followed"
+        assert level.campaign == ""
+    view.set_scope(None)
+    assert level.names is None
+    assert level.status()[0].startswith("everybody, all")

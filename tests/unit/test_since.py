@@ -18,11 +18,15 @@ from decnet_tui.model.feed import Feed
 from decnet_tui.model.marks import Marks, mark_of
 from decnet_tui.model.scope import scope_of
 from decnet_tui.model.since import (
+    BEFORE,
     MAX_SOURCES,
+    QUIET_S,
+    TOLD,
     Found,
     Section,
     as_json,
     busiest,
+    read_to,
     render,
     rhythm_counts,
     rhythm_ends,
@@ -31,6 +35,7 @@ from decnet_tui.model.since import (
 from decnet_tui.model.spans import Chosen
 from decnet_tui.model.words import period
 from decnet_tui.screens.since import SinceView
+from tests.consolekit import use_usual_keys
 from tests.sincekit import EPOCH, nothing, source, spanned
 
 NOW = datetime(2026, 3, 4, 14, 2, 11, tzinfo=UTC).timestamp()
@@ -165,7 +170,7 @@ def test_a_block_is_two_lines_and_those_that_only_knocked_are_one() -> None:
         source(3, "info"),
         knocked=2,
     )
-    first, new, needs = render(found(rows), lambda ip: f"KE {ip}"[:13])
+    first, new, needs, _ = render(found(rows), lambda ip: f"KE {ip}"[:13])
     assert [item.key for item in first.items] == ["a1", "a2", "knocked"]
     assert first.items[0].text == " !! 192.0.2.1       KE 192.0.2.1  NEW 03-03       web        3 sessions"
     assert first.items[0].below == ("    HIGH ran x (first time anywhere); 2 scripts",)
@@ -315,4 +320,86 @@ def test_an_empty_span_says_what_to_do() -> None:
 
 def test_sections_are_told_in_the_order_of_the_design() -> None:
     told: list[Section] = render(found(spanned(source(1))))
-    assert [section.title for section in told] == ["READ FIRST", "NEW IN YOUR HISTORY", "NEEDS YOU"]
+    assert [section.title for section in told] == [
+        "READ FIRST",
+        "NEW IN YOUR HISTORY",
+        "NEEDS YOU",
+        "SINCE BEFORE",
+    ]
+
+
+# --- since before, and up to when the logs are read
+
+
+def tie(number: int, family: str = "client", value: str = "a2de0f30", sources: int = 3) -> Any:
+    return {"attacker_uuid": f"a{number}", "family": family, "value": value, "sources": sources}
+
+
+def before_of(rows: Any) -> Section:
+    return next(section for section in render(found(rows)) if section.name == BEFORE)
+
+
+def test_what_a_source_shares_with_those_of_before_is_a_line_that_leads_to_it() -> None:
+    many = [tie(1, "key", f"{n}", n) for n in range(TOLD)]
+    rows = spanned(source(1), source(2), source(3), ties=[tie(2, sources=1), *many, tie(1)])
+    items = before_of(rows).items
+    assert [item.opens for item in items] == [("actors", "a1"), ("actors", "a2")], (
+        "in the order in which they are read"
+    )
+    assert items[0].text.endswith("; same key 2 as 2 known sources, +1")
+    assert items[1].text.split() == ["192.0.2.2", "same", "client", "a2de0f30", "as", "1", "known", "source"]
+    assert items[1].data["attacker_ip"] == "192.0.2.2"
+    shown = lines(view_on(rows))
+    assert any(line.startswith("SINCE BEFORE") for line in shown)
+    assert as_json(found(rows), 0)["since_before"][0] == tie(2, sources=1)
+    hostile = before_of(spanned(source(1), ties=[tie(1, value="\x1b[2J" * 20)])).items[0].text
+    assert "\x1b" not in hostile
+    assert len(hostile) < 79
+
+
+def test_nothing_shared_and_nothing_before_are_told_apart() -> None:
+    begin = datetime(2026, 3, 3, tzinfo=UTC)
+    known = spanned(source(1), begin=begin, history=begin - timedelta(days=1))
+    assert before_of(known).none.startswith("nobody above shares")
+    for history in (None, begin, begin + timedelta(days=1)):
+        assert before_of(known._replace(history=history)).none == "nothing is stored of before this span"
+
+
+def beat(*times: Any) -> Any:
+    return {"worker": "sensors", "payload": {"sensors": [{"path": "p", "last_line_ts": ts} for ts in times]}}
+
+
+@pytest.mark.parametrize(
+    ("times", "text"),
+    [
+        ((NOW - 5, NOW - QUIET_S), "log read to 14:02"),
+        ((NOW - QUIET_S,), "log read to 13:47"),
+        ((NOW - QUIET_S - 1,), "log read to 13:47, quiet 15m01s"),
+        ((NOW - DAY,), "log read to 03-03 14:02"),
+        ((NOW + 2 * DAY, NOW - 3), "log read to 14:02"),
+        ((None, "x", [1], float("nan")), ""),
+        ((), ""),
+    ],
+)
+def test_up_to_when_the_logs_are_read_is_said_and_whether_they_are_quiet(times: Any, text: str) -> None:
+    assert read_to(found(nothing(), heartbeats=[beat(*times)])) == text
+
+
+@pytest.mark.parametrize(
+    "payload", [None, {}, {"sensors": None}, {"sensors": {"a": 1}}, {"sensors": ["x", None, 3]}]
+)
+def test_a_heartbeat_without_sensors_says_nothing_of_logs(payload: Any) -> None:
+    assert read_to(found(nothing(), heartbeats=[{"worker": "sensors", "payload": payload}])) == ""
+
+
+def test_the_head_of_since_says_up_to_when_the_logs_are_read_and_of_a_filter_only_where_there_is_one() -> (
+    None
+):
+    use_usual_keys()
+    view = SinceView(Feed())
+    view.start_with(None, False, Marks(None, "eve"))
+    view.load(found(spanned(source(1)), heartbeats=[beat(NOW - 5)]))
+    left = view.status()[0]
+    assert left == "everything that is stored, by event time   s span   log read to 14:02"
+    view.set_filter("192")
+    assert view.status()[0] == f"{left}   filter 192"

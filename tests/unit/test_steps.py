@@ -18,6 +18,7 @@ from decnet_tui.model.session_page import (
     evidence_of,
     like_lines,
     login_text,
+    next_line,
     verdict_line,
     where_line,
     who_line,
@@ -25,7 +26,8 @@ from decnet_tui.model.session_page import (
 from decnet_tui.model.steps import steps_of, strip_of
 from decnet_tui.model.tag_text import rests_on, underlined
 from decnet_tui.model.whereabouts import Whereabouts
-from decnet_tui.screens.session import CommandsLevel, Read
+from decnet_tui.screens.session import Read, SessionLevel
+from tests.consolekit import use_usual_keys
 
 T = 1_796_000_000.0
 SHA = "94f2e4d8" * 8
@@ -222,7 +224,7 @@ def test_the_lines_above_say_whose_when_how_and_how_bad() -> None:
 
 
 def test_the_page_before_it_is_read_acts_on_nobody_and_afterwards_on_its_own() -> None:
-    page = CommandsLevel(Feed(), "s")
+    page = SessionLevel(Feed(), "s")
     assert (page.actor(), page.mark(), page.records()) == (None, "", [])
     assert page.indicators_of().session == "s"  # type: ignore[union-attr]
     page.load(Read(session(told={"playbook": "pb-1"}), Whereabouts(None)))
@@ -233,7 +235,7 @@ def test_the_page_before_it_is_read_acts_on_nobody_and_afterwards_on_its_own() -
 
 
 def test_below_the_steps_stands_what_there_is_room_for() -> None:
-    page = CommandsLevel(Feed(), "s")
+    page = SessionLevel(Feed(), "s")
     page.load(Read(session(tags=[tag("c0")], hosts=["203.0.113.9"]), Whereabouts(None)))
     whole = ["".join(text for text, _ in line) for line in page.outro(80, 20)]
     assert whole[1].startswith(" why T1105 Ingress Tool Transfer, Command and Control   R1 0.80")
@@ -247,7 +249,7 @@ def test_below_the_steps_stands_what_there_is_room_for() -> None:
 
 @pytest.mark.parametrize(("known", "said"), [(None, ": play"), (True, ": play"), (False, "no recording")])
 def test_before_a_session_is_read_nobody_says_that_it_has_no_recording(known: bool | None, said: str) -> None:
-    page = CommandsLevel(Feed(), "s1")
+    page = SessionLevel(Feed(), "s1")
     page.has_recording = known
     assert page.about().endswith(said)
 
@@ -306,3 +308,21 @@ def test_so_many_indicators_are_kept_and_the_rest_is_counted(monkeypatch: pytest
     assert (len(own.rows()), own.left_out) == (3, 1), "address, URL, host; the path is beyond"
     own.add(evidence_of(session(payload={"session_id": "t"})))
     assert own.rows()[0]["sessions"] == 2, "what is known is counted on"
+
+
+def test_what_to_do_next_is_said_of_what_is_bad_or_new_and_of_nothing_else() -> None:
+    use_usual_keys()
+    assert next_line(session(first_times={"hashes": [SHA]})).startswith(
+        "next: look the new file up elsewhere (d: its hash)"
+    )
+    told = session().told
+    for severity, said in (
+        ("critical", True),
+        ("high", True),
+        ("medium", False),
+        ("low", False),
+        (None, False),
+    ):
+        line = next_line(session(told={**told, "severity": severity}))
+        assert bool(line) is said
+        assert len(line) <= 78

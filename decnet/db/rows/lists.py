@@ -242,3 +242,11 @@ class ListedCredential(TypedDict):
     last_seen: datetime | None
     attacker_ip: str | None
     login: str
+
+
+class TypedWords(NamedTuple):
+    """Which of some words stand in the commands of which attackers."""
+
+    by: Mapping[str, frozenset[str]]
+    looked_at: int | None
+    """How many commands were looked at, the newest, where there are more; None when these were all."""

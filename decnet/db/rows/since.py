@@ -49,6 +49,17 @@ class SourceSince(TypedDict):
     story_line: str | None
 
 
+class Tie(TypedDict):
+    """What a source of a span shares with sources that had it before."""
+
+    attacker_uuid: str
+    family: str
+    """``key``, ``sha256``, ``script``, ``tunnel``, ``host`` or ``client``."""
+    value: str
+    sources: int
+    """How many had it before; of very many at least so many."""
+
+
 class NewThing(TypedDict):
     """Something that was first seen in a span: a hash, a host, a key or a log-in that was let in."""
 
@@ -111,3 +122,5 @@ class SinceRows(NamedTuple):
     """Changes of decoys in the span."""
     journal: Sequence[JournalLine]
     heartbeats: Sequence[Heartbeat]
+    ties: Sequence[Tie] = ()
+    """What those who are read first share with sources of before the span, the most telling first."""

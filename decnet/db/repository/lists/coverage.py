@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
 from decnet.db.repository.conditions import (
+    Whose,
     among,
     anybody_is_marked,
     tag_identity,
     tag_is_shown,
     tag_stands,
+    visit_is,
     with_tag_identity,
 )
 from decnet.db.repository.lists.counts import CountsMixin, newest_of, of_each
@@ -58,15 +60,17 @@ class CoverageMixin(CountsMixin):
     """What the coverage matrix is made of."""
 
     async def technique_counts(
-        self, since: Since = None, names: Names = None, until: Since = None
+        self, since: Since = None, names: Names = None, until: Since = None, *, campaign: str | None = None
     ) -> list[TechniqueCount]:
         """One row by tactic and technique: tags, actors, last (aware datetime), whether nobody had it before ``since``.
 
-        With ``until`` the tags of a span are counted one by one.
+        With ``until`` the tags of a span are counted one by one; of a ``campaign`` those of the sessions that had its assets.
         """
         begun = as_utc(since) if since else None
         async with self._read() as session:
             where = None if names is None else await _named(session, names)
+            if campaign is not None:
+                where = [*(where or ()), *self._of_campaign(campaign)]
             counted = await self._tally(session, begun, where, until=as_utc(until) if until else None)
             fresh = await _fresh(session, counted, begun) if begun is not None else set()
         cells = await asyncio.to_thread(_cells, counted)
@@ -81,9 +85,11 @@ class CoverageMixin(CountsMixin):
         limit: int = 500,
         *,
         until: Since = None,
+        campaign: str | None = None,
     ) -> list[TagBehind]:
         """Tags of a technique (its sub-techniques included), newest first, with address, time and command."""
         where = [_TAG.c.tactic == tactic] if tactic is not None else []
+        where += self._of_campaign(campaign) if campaign is not None else []
         where += [as_utc(since) <= _SEEN] if since else []
         where += [as_utc(until) > _SEEN] if until else []
         async with self._read() as session:
@@ -92,6 +98,9 @@ class CoverageMixin(CountsMixin):
             # PostgreSQL does not see that rows of no sub-technique are in order by themselves.
             order = (_TAG.c.sub_technique_id.desc(), _SEEN.desc(), _TAG.c.uuid)
             return await self._tags(session, own, where, names, order, limit)
+
+    def _of_campaign(self, campaign: str) -> list[ColumnElement[bool]]:
+        return visit_is(_TAG.c.attacker_uuid, _TAG.c.session_id, Whose(campaign=campaign), self.db.dialect)
 
     async def tags_of_rule(self, rule_id: str, names: Names = None, limit: int = 500) -> list[TagBehind]:
         """The tags that a rule gave, as :meth:`tags_behind` gives those of a technique."""

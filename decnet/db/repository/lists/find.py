@@ -14,8 +14,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, String, case, cast, func, null, or_, select
 
 from decnet.db.partial import TOLD
-from decnet.db.repository.base import Row, SqlRepository, shaped
+from decnet.db.repository.base import Row, shaped
 from decnet.db.repository.lists.campaigns import campaign_name, has_shown_address, is_campaign
+from decnet.db.repository.lists.typed import TypedMixin
 from decnet.db.rows.lists import Hit
 from decnet.db.tables import table
 from decnet.db.types import SafeFloat, as_utc
@@ -37,7 +38,7 @@ _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 FIND_COLUMNS = ("ts", "kind", "value", "attacker_ip", "attacker_uuid", "session_id")
 
 
-class FindMixin(SqlRepository):
+class FindMixin(TypedMixin):
     """Search over what the recorder wrote."""
 
     async def find(

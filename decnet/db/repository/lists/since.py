@@ -20,10 +20,11 @@ from decnet.db.repository.conditions import anybody_is_marked
 from decnet.db.repository.fleet import FleetMixin
 from decnet.db.repository.journal import JournalMixin
 from decnet.db.repository.lists.novel import BEGINNING, NovelMixin, history_of, with_news
+from decnet.db.repository.lists.ties import ties_of
 from decnet.db.repository.lists.visits import NOT_JUDGED, Span, counts_in, rhythm_of, sources_in
 from decnet.db.repository.recorder.attackers import AttackersMixin
 from decnet.db.repository.runtime.work import WorkMixin
-from decnet.db.rows.since import SinceRows, SomeNew, SourceSince, SpanTotals
+from decnet.db.rows.since import SinceRows, SomeNew, SourceSince, SpanTotals, Tie
 from decnet.db.tables import table
 from decnet.db.types import as_utc
 from decnet.events.ttp import SEVERITIES
@@ -73,7 +74,13 @@ class SinceMixin(FleetMixin, WorkMixin, AlertsMixin, AttackersMixin, JournalMixi
         new = None if new_from is None or new_from >= span.end else span._replace(begin=new_from)
         before = _before(span, history)
         bucket_s = _HOUR if _told_span(span, history) <= HOURS_UNTIL else _DAY
-        (ranked, ranks), told, counts, (new_sources, files, hosts, keys, logins), rest = await self._at_once(
+        (
+            (ranked, ranks, ties),
+            told,
+            counts,
+            (new_sources, files, hosts, keys, logins),
+            rest,
+        ) = await self._at_once(
             lambda: self._read_first(span, marked, limit, new),
             lambda: self._rhythm(span, marked, bucket_s),
             lambda: self._counts(span, before, marked),
@@ -104,12 +111,13 @@ class SinceMixin(FleetMixin, WorkMixin, AlertsMixin, AttackersMixin, JournalMixi
             changes,
             journal,
             heartbeats,
+            ties,
         )
 
     async def _read_first(
         self, span: Span, marked: bool, limit: int, new: Span | None
-    ) -> tuple[list[SourceSince], dict[int, Row]]:
-        """The sources in the order in which they are to be read; what there is of each rank."""
+    ) -> tuple[list[SourceSince], dict[int, Row], list[Tie]]:
+        """The sources in the order in which they are to be read; what there is of each rank; what ties them to before."""
         async with self._read() as session:
             top, ranks = await self._sources(session, span, marked, limit)
             news = await with_news(session, [row["session_id"] for row in top])
@@ -121,8 +129,10 @@ class SinceMixin(FleetMixin, WorkMixin, AlertsMixin, AttackersMixin, JournalMixi
             for some in chunks([row["session_id"] for row in top]):
                 for row in await self._rows(session, _details(some)):
                     details[row["session_id"]] = row
-        found = [(row, details[row["session_id"]]) for row in top if row["session_id"] in details]
-        return [_source(row, one, new, row["session_id"] in news) for row, one in found], ranks
+            found = [(row, details[row["session_id"]]) for row in top if row["session_id"] in details]
+            ranked = [_source(row, one, new, row["session_id"] in news) for row, one in found]
+            worst = [one["attacker_uuid"] for one in ranked if one["severity"] not in (None, "info")]
+            return ranked, ranks, await ties_of(session, worst, span.begin, marked)
 
     async def _rhythm(self, span: Span, marked: bool, bucket_s: int) -> list[tuple[datetime, int]]:
         async with self._read() as session:

@@ -21,7 +21,7 @@ from decnet_tui.model.words import counted
 from decnet_tui.screens.base import View
 from decnet_tui.screens.pages import PageLevel
 from decnet_tui.screens.sections import Entry, heading
-from decnet_tui.screens.session import CommandsLevel
+from decnet_tui.screens.session import SessionLevel
 from decnet_tui.widgets.strips import BOLD, FAINT, PLAIN, WARN, Line
 
 SESSIONS, EVIDENCE = "sessions", "evidence"
@@ -84,7 +84,7 @@ class AlertLevel(PageLevel):
             return {**one, "key": one["session_id"], "side": sides.get(one["session_id"])}
 
         def session(one: SideSession) -> View:
-            return CommandsLevel(self.feed, one["session_id"])
+            return SessionLevel(self.feed, one["session_id"])
 
         gone = sum(len(side) for side in self.alert["sides"] or ()) - len(page["sessions"])
         lost = (

@@ -33,7 +33,7 @@ from decnet_tui.screens.base import View
 from decnet_tui.screens.evidence import MAX_ROWS, SessionsLevel
 from decnet_tui.screens.pages import PageLevel
 from decnet_tui.screens.sections import Entry, heading
-from decnet_tui.screens.session import CommandsLevel
+from decnet_tui.screens.session import SessionLevel
 from decnet_tui.widgets.strips import FAINT, PLAIN, Line
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class ActorLevel(PageLevel):
             *self.listed(OTHERS, f"OTHER ADDRESSES of {_whose(page)}", members, lambda one: _member(one, where), _named,
                          lambda one: _page(self.feed, one)),
             *self.listed(SESSIONS, title, page["sessions"], session_line, _keyed,
-                         lambda one: CommandsLevel(self.feed, one["session_id"])),
+                         lambda one: SessionLevel(self.feed, one["session_id"])),
         ]  # fmt: skip
 
     def _books(self, page: Stored) -> list[Entry]:
@@ -179,7 +179,15 @@ def _head(page: Stored, row: ActorPage, where: Whereabouts) -> list[str]:
 def _amounts(page: Stored) -> list[Entry]:
     """What it amounts to: lines that the cursor passes over."""
     told = amount_lines(page["told"]["did"] if page["told"] else None, page["amounts"])
-    return [heading(AMOUNTS, "", [(f" {word:<8} ", FAINT), (text, PLAIN)]) for word, text in told]
+    matrix = f" ({key('view.coverage')} matrix):"
+    return [
+        heading(
+            AMOUNTS,
+            "",
+            [(f" {word:<8} ", FAINT), (text.replace(":", matrix, 1) if word == "technq" else text, PLAIN)],
+        )
+        for word, text in told
+    ]
 
 
 def _linked(page: Stored) -> list[Entry]:
