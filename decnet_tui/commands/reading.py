@@ -116,7 +116,7 @@ def export_shown(console: Context, text: str) -> None:
             console.say("nothing exported")
 
     if not text.strip():
-        label = f"export {console.view.title} as: c CSV  j JSON lines  t text  (anything else: not) "
+        label = f"export {console.view.title} as: c CSV  j JSON lines  t text  (anything else cancels) "
         console.ask(Question(label, done, confirm=True, answers="".join(by_letter)))
     elif (how := next((f for f in export.FORMATS if f == text.strip().lower()), None)) is not None:
         _export_as(console, how)

@@ -1,4 +1,4 @@
-"""Pictures: SVG of every view at both sizes, made from the running console on the demo recording."""
+"""Pictures: SVG of every view and of the pages that decide, at both sizes, made from the running console on the demo recording."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from textual.pilot import Pilot
 
 SIZES = ((80, 24), (160, 48))
+PICTURES = (
+    *((view.name, (view.key,)) for view in VIEWS),
+    ("session", ("0", "enter")),
+    ("actor", ("3", "enter")),
+    ("alert", ("2", "enter")),
+)
+"""Names of the pictures, and the keys that lead from one to the next."""
 _SETTLE_S = 1.3
 _TRIES = 6
 
@@ -43,11 +50,11 @@ async def _views(settings: Settings, session: ConsoleSession, size: tuple[int, i
     app = DecnetApp(settings, session=session, read_only=False)
     paths = []
     async with app.run_test(size=size) as pilot:
-        for view in VIEWS:
-            app.show_view(view.name)
+        for name, keys in PICTURES:
+            await pilot.press(*keys)
             await pilot.pause(_SETTLE_S)
             picture = await _anonymous(app, pilot)
-            path = out / f"{view.name}-{size[0]}x{size[1]}.svg"
+            path = out / f"{name}-{size[0]}x{size[1]}.svg"
             path.write_text(picture, encoding="utf-8")
             paths.append(path)
     return paths

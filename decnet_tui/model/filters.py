@@ -147,8 +147,10 @@ def covers(pattern: str, topic: str) -> bool:
     return "*" not in pattern and ">" not in pattern and topic.startswith(f"{pattern}.")
 
 
-def parse_filter(text: str, columns: Collection[str] | None = None) -> Filter:
-    """The filter in ``text``; with ``columns`` it is one for a table.
+def parse_filter(
+    text: str, columns: Collection[str] | None = None, titles: Mapping[str, str] | None = None
+) -> Filter:
+    """The filter in ``text``; with ``columns`` it is one for a table, whose head calls some of them by ``titles``.
 
     Raises FilterError that says what is wrong with which part.
     """
@@ -162,11 +164,13 @@ def parse_filter(text: str, columns: Collection[str] | None = None) -> Filter:
         if columns is None and _is_pattern(body):
             (exclude if sign == "-" else include).append(_checked(body))
         else:
-            tests.append(_test(token, body, sign != "-", columns))
+            tests.append(_test(token, body, sign != "-", columns, titles))
     return Filter(text.strip(), tuple(include), tuple(exclude), tuple(tests))
 
 
-def _test(token: str, body: str, wanted: bool, columns: Collection[str] | None) -> Test:
+def _test(
+    token: str, body: str, wanted: bool, columns: Collection[str] | None, titles: Mapping[str, str] | None
+) -> Test:
     if body.startswith("/"):
         closed = _CLOSED.fullmatch(body)
         return Test(token, wanted, regex=_expression(closed[1] if closed else body[1:]))
@@ -179,6 +183,8 @@ def _test(token: str, body: str, wanted: bool, columns: Collection[str] | None) 
     if columns is None:
         _check_key(key)
         return Test(token, wanted, word=value, key=key, raw=_raw_pattern(key, value))
+    if key not in columns:
+        key = (titles or {}).get(key, key)
     if not {key, *ALIASES.get(key, ())} & set(columns):
         raise FilterError(f"no column {key}; there are {' '.join(columns)}")
     return Test(token, wanted, word=value.lower(), key=key)

@@ -198,7 +198,8 @@ class TableView(View, Generic[R]):
 
     def set_filter(self, text: str) -> None:
         """Rows that hold all parts of it. Raises FilterError."""
-        self._filter = parse_filter(self.parsed_text(text), self.names_of_filter())
+        titles = {column.title: column.id for column in self.columns}
+        self._filter = parse_filter(self.parsed_text(text), self.names_of_filter(), titles)
         self.filter_text = text
         self.select()
 

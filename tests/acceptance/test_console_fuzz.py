@@ -127,7 +127,7 @@ FORMS = (("4", "DCEB"), ("5", "MI"), ("6", "SR"), ("2", "anR"), ("3", "X"), ("8"
 
 def look_around(hand: Hand, keys: Sequence[str]) -> None:
     """Every view with its levels, details, copy, export, sort, follow."""
-    for view in "0123456780":
+    for view in "01234567890":
         hand.press(view, *keys)
 
 

@@ -18,6 +18,7 @@ from decnet.ids import attacker_id, identity_id
 from decnet_tui.actions.sources import IgnoreForm
 from decnet_tui.app import DecnetApp
 from decnet_tui.screens.actor import ActorLevel
+from decnet_tui.screens.alert import AlertLevel
 from decnet_tui.screens.evidence import SessionsLevel
 from decnet_tui.screens.indicators import IndicatorsLevel
 from decnet_tui.screens.session import SessionLevel
@@ -288,3 +289,56 @@ async def test_a_page_that_is_still_read_acts_on_nobody(
         await pilot.press("b")
         assert app.view.name == "actors"
         reading.set()
+
+
+# --- the pages of an actor and of an alert: the same keys are about the same one
+
+
+async def to_actor_by_list(app: DecnetApp, pilot: Any) -> None:
+    app.open_in("actors", US)
+    await shows(app, pilot, lambda: app.view.record().get("attacker_uuid") == US)
+    await pilot.press("enter")
+
+
+async def to_actor_by_name(app: DecnetApp, pilot: Any) -> None:
+    await pilot.press("colon", *f"actors {OURS}", "enter")
+    await shows(
+        app, pilot, lambda: app.view.name == "actors" and app.view.record().get("attacker_uuid") == US
+    )
+    await pilot.press("enter")
+
+
+async def to_alert(app: DecnetApp, pilot: Any) -> None:
+    await pilot.press("2")
+    await shows(app, pilot, app.view.count)
+    await pilot.press("enter")
+
+
+async def lists_them_all(app: DecnetApp, pilot: Any) -> None:
+    await pilot.press("i")
+    await shows(app, pilot, lambda: isinstance(level_of(app), SessionsLevel) and app.view.count())
+    assert {row["attacker_ip"] for row in level_of(app).rows} == {OURS}
+
+
+PAGES: dict[str, tuple[Way, type[Any]]] = {
+    "actor by list": (to_actor_by_list, ActorLevel),
+    "actor by name": (to_actor_by_name, ActorLevel),
+    "alert": (to_alert, AlertLevel),
+}
+PAGE_KEYS = {"F": follows, "X": ignores, "b": shows_traffic, "i": lists_them_all, "d": lists_indicators}
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_on_the_page_of_an_actor_or_an_alert_each_key_acts_on_it(tmp_path: Path, page: str) -> None:
+    way, level = PAGES[page]
+    async with console(tmp_path) as (app, pilot):
+        await way(app, pilot)
+        await shows(app, pilot, lambda: isinstance(level_of(app), level) and level_of(app).loaded_at)
+        view, depth = app.view, app.view.depth
+        for key, does in PAGE_KEYS.items():
+            head = "\n".join(screen_text(app)[2:5])
+            assert OURS in head, f"{page} {key}: the head names it"
+            assert OTHER not in head
+            await does(app, pilot)
+            await back_to(app, pilot, view, depth)
+            await shows(app, pilot, lambda: isinstance(level_of(app), level) and OURS in screen_text(app)[3])

@@ -102,6 +102,17 @@ def test_a_table_filter_knows_its_columns() -> None:
         parse_filter("colour:red", ["id", "state"])
 
 
+def test_a_column_may_be_called_as_the_head_says() -> None:
+    titles = {"sev": "severity", "state": "since"}
+    found = parse_filter("sev:high", ["severity", "state"], titles)
+    assert found.shows_row({"severity": "high", "state": "low"})
+    assert not found.shows_row({"severity": "low", "state": "high"})
+    own = parse_filter("state:on", ["severity", "state"], titles)
+    assert own.shows_row({"severity": "", "state": "on"}), "a name is a name before it is a title"
+    with pytest.raises(FilterError, match="no column colour"):
+        parse_filter("colour:red", ["severity", "state"], titles)
+
+
 def test_a_hostile_regular_expression_costs_nothing() -> None:
     with pytest.raises(FilterError):
         parse_filter("/" + "(" * 300 + "/")
