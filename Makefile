@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Where it is set, every program that a test starts compiles the whole source anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test check bench soak mutants schemas docs screenshots lock format fuzz sbom audit wheel clean
+.PHONY: run test check bench soak mutants schemas docs screenshots lock format fuzz sbom audit clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed" if sys.version_info < (3, 11) else 0)'
@@ -32,12 +32,13 @@ run: $(VENV)/.run
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not slow and not bench" $(SPREAD) $(ARGS)
 
+# What CI runs. The tests are those of the built and installed wheel: what an editable install finds may be missing there.
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check decnet decnet_tui tests
 	$(BIN)/ruff check decnet decnet_tui tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not bench" $(SPREAD) $(ARGS)
+	$(BIN)/python -m tests.supply.wheel dist -m "not bench" $(SPREAD) $(ARGS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pytest -m bench -s tests/bench $(ARGS)
@@ -72,15 +73,18 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix decnet decnet_tui tests
 
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links
-EXTRAS := --extra postgres --extra otel --extra stix --group build
+EXTRAS := --extra postgres --extra otel --extra stix --extra sigma --group build
 lock: $(VENV)/.dev
 	$(UV) pyproject.toml $(EXTRAS) -o requirements/run.txt
 	$(UV) pyproject.toml $(EXTRAS) --group dev -o requirements/dev.txt
 
 # Bytes from anywhere into everything that reads bytes, for some minutes; what fails is kept in tests/fuzz/corpus.
+# FUZZ drawn inputs for each reader, then BREED seconds of those that atheris makes of what reached new code (in fuzz/).
 FUZZ ?= 5000
+BREED ?= 60
 fuzz: $(VENV)/.dev
 	DECNET_FUZZ_EXAMPLES=$(FUZZ) $(BIN)/python -m pytest --timeout 3600 tests/fuzz tests/fault/test_any_order.py $(ARGS)
+	$(BIN)/python -m tests.fuzz.guided --seconds $(BREED)
 
 # Every part of the program with its version and hashes, as CycloneDX.
 sbom: $(VENV)/.dev
@@ -89,10 +93,6 @@ sbom: $(VENV)/.dev
 # Known faults of the parts, where their list can be reached.
 audit: $(VENV)/.dev
 	$(BIN)/python -m tests.supply.audit
-
-# The default tests against the built and installed wheel.
-wheel: $(VENV)/.dev
-	$(BIN)/python -m tests.supply.wheel dist -m "not slow and not bench" $(SPREAD) $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -178,5 +178,7 @@ class DecoySettings(Section):
     """Whether planted AWS and SSH keys that come back on your own decoys are a trip; off, no event is read for it."""
     max_waiting_hits: int = Field(10_000, ge=1)
     """Hits of canary tokens that wait to be stored; more are dropped and counted."""
+    max_foreign_tokens: int = Field(1000, ge=0)
+    """Tokens of other services' that are listed once a webhook told of them; trips of more are counted only."""
     max_window_triggers: int = Field(100, ge=1)
     """Peers that set one token off within 15 minutes and are told of; of more only the count is kept."""

@@ -10,15 +10,13 @@ import asyncio
 import gc
 import os
 import resource
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from decnet.attribution.worker import AttributionWorker
-from decnet.behave.worker import BehaveWorker
 from decnet.bus.base import BaseBus
 from decnet.bus.connection import (
+    LOG_IN,
     Connection,
     hold_directory,
     read_connection,
@@ -31,29 +29,25 @@ from decnet.bus.nats.server import EmbeddedServer
 from decnet.bus.purge import purge_stream
 from decnet.config import BusSettings, Settings
 from decnet.db.repository import BaseRepository
-from decnet.decoys.worker import DecoysWorker
 from decnet.errors import ConfigError, EngineError
-from decnet.intel.worker import IntelWorker
 from decnet.logs import get_logger
-from decnet.mutator.worker import MutatorWorker
-from decnet.recorder.worker import RecorderWorker
 from decnet.runtime import KNOWN_WORKERS
 from decnet.runtime.idle import IdleWatch
 from decnet.runtime.leases import OWNER
 from decnet.runtime.notify import Notifier
 from decnet.runtime.parts import PartsHealth
-from decnet.runtime.publish.publisher import Publisher
 from decnet.runtime.supervisor import Supervisor
 from decnet.runtime.worker import Worker
-from decnet.sensors.worker import SensorsWorker, unread
 from decnet.telemetry import configure_tracing
 from decnet.ttp.store.base import RuleStore
 from decnet.ttp.store.factory import get_rule_store
-from decnet.ttp.worker import TtpWorker
 
 if TYPE_CHECKING:
     from decnet.runtime.metrics.families import Source
     from decnet.runtime.metrics.serving import ServedMetrics
+    from decnet.runtime.publish.publisher import Publisher
+    from decnet.sensors.worker import SensorsWorker
+    from decnet.ttp.worker import TtpWorker
 
 log = get_logger(__name__)
 PURGE_INTERVAL_S = 60.0
@@ -96,6 +90,7 @@ class Engine:
         self.repo: BaseRepository
         self.rules: RuleStore
         self.sensors: SensorsWorker | None = None
+        self.ttp: TtpWorker | None = None
         self.supervisor: Supervisor
         self.parts: PartsHealth
         self.notifier: Notifier | None = None
@@ -118,6 +113,7 @@ class Engine:
     async def _start(self) -> None:
         self._check_rules()
         self._check_remote()
+        self._check_log_in()
         _check_files()
         self._undo.callback(configure_tracing(self.settings.telemetry))
         self._claim_data_dir(self.settings.data_dir)
@@ -157,8 +153,11 @@ class Engine:
         told, publish = self.settings.notify, self.settings.publish
         if told.command is None and not publish.targets:
             return None
-        publisher = Publisher(publish, self.repo, self.bus) if publish.targets else None
-        if publisher is not None:
+        publisher: Publisher | None = None
+        if publish.targets:
+            from decnet.runtime.publish.publisher import Publisher  # here: most engines tell nobody
+
+            publisher = Publisher(publish, self.repo, self.bus)
             self._undo.push_async_callback(publisher.close)
         return Notifier(told, self.repo, self.bus, publisher=publisher)
 
@@ -177,9 +176,7 @@ class Engine:
     def _figures(self) -> Source:
         from decnet.runtime.metrics.families import Source
 
-        ttp = self.supervisor.runners.get("ttp")
-        worker = ttp.worker if ttp is not None else None
-        fired = worker.fired if isinstance(worker, TtpWorker) else {}
+        fired = self.ttp.fired if self.ttp is not None else {}
         waiting = self.notifier.waiting if self.notifier is not None else dict
         return Source(self.supervisor, self.parts, lambda: fired, waiting, self.settings.data_dir)
 
@@ -202,6 +199,17 @@ class Engine:
             raise ConfigError(
                 f"bus.sensor: name the bus of the engine that sensor {bus.sensor} reports to: --bus URL"
             )
+
+    def _check_log_in(self) -> None:
+        """The server that an engine starts knows one token, made for it: a log-in is for a server elsewhere."""
+        bus = self.settings.bus
+        if self.settings.effective_bus_type != "nats" or bus.url:
+            return
+        for name in LOG_IN:
+            if getattr(bus, name):
+                raise ConfigError(
+                    f"bus.{name}: a log-in is for a bus of your own; name it with --bus URL, or leave bus.{name} out"
+                )
 
     def _claim_data_dir(self, path: Path) -> None:
         try:
@@ -231,26 +239,50 @@ class Engine:
         self._undo.callback(remove_connection, self.settings.data_dir)
 
     def _workers(self) -> list[Worker]:
-        builders: dict[str, Callable[[], Worker]] = {
-            "sensors": self._build_sensors,
-            "recorder": lambda: RecorderWorker(self.settings),
-            "behave": BehaveWorker,
-            "ttp": lambda: TtpWorker(self.rules, self.settings),
-            "attribution": lambda: AttributionWorker(self.settings),
-            "mutator": lambda: MutatorWorker(self.settings),
-            "intel": lambda: IntelWorker(self.settings),
-            "decoys": lambda: DecoysWorker(self.settings),
-        }
-        wanted = self.settings.workers or tuple(builders)
+        wanted = self.settings.workers or KNOWN_WORKERS
         for name in wanted:
-            if name not in builders:
-                known = ", ".join(n for n in KNOWN_WORKERS if n in builders)
-                raise ConfigError(f"unknown worker '{name}'; this version runs: {known}")
-        return [builders[name]() for name in KNOWN_WORKERS if name in wanted]
+            if name not in KNOWN_WORKERS:
+                raise ConfigError(f"unknown worker '{name}'; this version runs: {', '.join(KNOWN_WORKERS)}")
+        return [self._build(name) for name in KNOWN_WORKERS if name in wanted]
 
-    def _build_sensors(self) -> Worker:
-        self.sensors = SensorsWorker(self.settings)
-        return self.sensors
+    def _build(self, name: str) -> Worker:
+        """One worker, loaded now: a host that only ships its logs has no room for the others."""
+        match name:
+            case "sensors":
+                from decnet.sensors.worker import SensorsWorker
+
+                self.sensors = SensorsWorker(self.settings)
+                return self.sensors
+            case "recorder":
+                from decnet.recorder.worker import RecorderWorker
+
+                return RecorderWorker(self.settings)
+            case "behave":
+                from decnet.behave.worker import BehaveWorker
+
+                return BehaveWorker()
+            case "ttp":
+                from decnet.ttp.worker import TtpWorker
+
+                self.ttp = TtpWorker(self.rules, self.settings)
+                return self.ttp
+            case "attribution":
+                from decnet.attribution.worker import AttributionWorker
+
+                return AttributionWorker(self.settings)
+            case "mutator":
+                from decnet.mutator.worker import MutatorWorker
+
+                return MutatorWorker(self.settings)
+            case "intel":
+                from decnet.intel.worker import IntelWorker
+
+                return IntelWorker(self.settings)
+            case "decoys":
+                from decnet.decoys.worker import DecoysWorker
+
+                return DecoysWorker(self.settings)
+        raise ConfigError(f"unknown worker '{name}'")
 
     def _own_figures(self) -> dict[str, Any]:
         """What bites the engine itself, for the health of its bus."""
@@ -286,7 +318,11 @@ class Engine:
 
     def unread_sensors(self) -> list[str]:
         """Sensors whose log is missing or cannot be read, with the reason."""
-        return unread(self.sensors.status()) if self.sensors is not None else []
+        if self.sensors is None:
+            return []
+        from decnet.sensors.worker import unread
+
+        return unread(self.sensors.status())
 
     async def stop(self, grace_s: float | None = None) -> None:
         """Ends workers within ``grace_s`` seconds, then bus, server, database and connection file."""

@@ -52,8 +52,11 @@ def packaged_demo_dir() -> Path:
 
 
 def db_url_of(data_dir: Path, db: str | None) -> str:
-    """The database that is named, else the file in the data directory."""
-    return db or f"sqlite:///{data_dir / 'decnet.sqlite'}"
+    """The database that is named, else the file in the data directory; a file is one from wherever the URL is used."""
+    scheme, found, path = (db or f"sqlite:///{data_dir / 'decnet.sqlite'}").partition(":///")
+    if scheme.startswith("sqlite") and path:
+        path = str(Path(path).absolute())
+    return f"{scheme}{found}{path}"
 
 
 def cache_dir(data_dir: Path) -> Path | None:

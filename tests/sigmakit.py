@@ -29,6 +29,14 @@ def sigma(
     }  # fmt: skip
 
 
+def correlation(kind: str, rules: list[str], **more: Any) -> dict[str, Any]:
+    """A correlation over rules; parts of it as given."""
+    return {
+        "title": "Several", "id": "dddddddd-0000-4000-8000-000000000001", "level": "high",
+        "correlation": {"type": kind, "rules": rules, "group-by": ["src_ip"], "timespan": "5m", **more},
+    }  # fmt: skip
+
+
 def imported(place: Path, *rules: Mapping[str, Any], **options: Any) -> list[Imported]:
     """What becomes of rules that are written to a directory, each to a file of its own."""
     place.mkdir(exist_ok=True)

@@ -27,7 +27,9 @@ FILE_NAME = "connection.json"
 MAX_FILE_BYTES = 65_536
 TELL_S = 1.0
 """Seconds that an engine which has just taken a data directory has to say which process it is."""
-_CREDENTIALS = ("user", "password", "nkeys_seed", "tls_ca", "sensor")
+LOG_IN = ("token", "user", "password", "nkeys_seed", "tls_ca")
+"""Settings of a bus by which a client of it is known, or knows it."""
+_CREDENTIALS = (*LOG_IN[1:], "sensor")
 
 
 def _plain(value: Any) -> str:

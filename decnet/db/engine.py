@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from decnet.db.sqlite_driver import SqliteConnection
 
-SCHEMA = "0028"
+SCHEMA = "0029"
 """The newest revision in ``migrations``; a test holds the two together."""
 BUSY_TIMEOUT_MS = 5000
 READ_TIMEOUT_MS = 2000
@@ -305,10 +305,16 @@ class Database:
         if self.path is not None:
             await asyncio.to_thread(_make_private, self.path)
         await self._first_contact(self._writer)
-        if migrate:
-            from decnet.db.migrate import migrate_database  # here: most starts find the schema current
+        if not migrate:
+            return
+        if self.path is not None:
+            from decnet.db.fresh import made_fresh  # here: most starts find the schema current
 
-            await migrate_database(self._writer, self.path)
+            if await made_fresh(self._writer):
+                return
+        from decnet.db.migrate import migrate_database
+
+        await migrate_database(self._writer, self.path)
 
     async def _is_current(self) -> bool:
         """Whether the schema is this version's, looked up without taking the writer's lock."""

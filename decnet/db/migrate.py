@@ -81,7 +81,8 @@ def _copy(path: Path, revision: str) -> Path:
     return target
 
 
-def _upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection) -> None:
+    """Takes the schema to head. Raises SchemaTooNew."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
     _check(connection)
@@ -114,4 +115,4 @@ async def migrate_database(engine: AsyncEngine, path: Path | None) -> None:
             "database schema is older and is migrated", old=current, new=head, copy=str(copy or "none")
         )
     async with engine.begin() as connection:
-        await connection.run_sync(_upgrade)
+        await connection.run_sync(upgrade)

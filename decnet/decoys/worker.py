@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from decnet.bus.base import BaseBus
 from decnet.config import Settings, load_settings
-from decnet.decoys.canary import reads, reuse
+from decnet.decoys.canary import elsewhere, reads, reuse
 from decnet.decoys.canary.desk import Desk
 from decnet.decoys.dns.listener import CanaryDns
 from decnet.decoys.fleet import FleetDecoys
 from decnet.decoys.http.listener import CanaryHttp
 from decnet.decoys.listener import Listener, MakeListener, Place
 from decnet.decoys.mail.listener import make_mail
-from decnet.errors import BusError
 from decnet.keyed import load_key
 from decnet.logs import get_logger
 from decnet.runtime.received import Received
@@ -48,10 +47,11 @@ class DecoysWorker(Worker):
         self.desk: Desk | None = None
         self.fleet: FleetDecoys | None = None
         self._watches_keys = self._settings.decoys.watch_keys
-        looks = reads.TOPICS if reads.has_tokens(self._settings) else ()
-        self.topics = reuse.TOPICS if self._watches_keys else looks
+        self._looks = reads.has_tokens(self._settings)
+        own = reuse.TOPICS if self._watches_keys else reads.TOPICS if self._looks else ()
+        self.topics = (*elsewhere.TOPICS, *own)
         self.counts = Counter[str]()
-        """Of baits that were read, and of planted keys that came back."""
+        """Of baits that were read, of planted keys that came back, and of trips that other services told of."""
         self._trouble: dict[str, str] = {}
 
     async def start(self, repo: BaseRepository, bus: BaseBus) -> None:
@@ -74,7 +74,8 @@ class DecoysWorker(Worker):
         return found
 
     async def handle(self, batch: Sequence[Received], tx: Transaction) -> None:
-        """Looks for baits that were read, and for planted keys that came back; with neither there is no batch."""
+        """Looks for baits that were read, for planted keys that came back, and for what webhooks tell of."""
+        self.counts.update(await elsewhere.take(tx, batch, self._settings.decoys.max_foreign_tokens))
         self.counts.update(await reads.take(tx, batch))
         if self._watches_keys:
             self.counts.update(await reuse.take(tx, batch))
@@ -82,9 +83,7 @@ class DecoysWorker(Worker):
     def background(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """One task for each listener, one for those of deckies, and one that writes down what canary tokens saw."""
         tasks = {f"listen-{one.name}": self._task(one) for one in self.listeners}
-        if not self.topics:
-            tasks["leave-stream"] = self._leave_stream
-        else:
+        if self._looks:
             tasks["bait-news"] = self._follow_news
         assert self.desk is not None
         assert self.fleet is not None
@@ -92,17 +91,6 @@ class DecoysWorker(Worker):
 
     async def _follow_news(self) -> None:
         await reads.follow(self._repo, self._bus, self.counts, time.monotonic)
-
-    async def _leave_stream(self) -> None:
-        """A place in the stream that nobody moves any more would keep all that is behind it for ever."""
-        while True:
-            try:
-                await self._bus.forget_consumer(self.name)
-                break
-            except BusError as error:
-                log.debug("the place in the stream is left later", reason=str(error))
-                await asyncio.sleep(self._settings.runtime.restart_backoff_s)
-        await asyncio.Event().wait()
 
     def _task(self, listener: Listener) -> Callable[[], Awaitable[None]]:
         async def run() -> None:

@@ -46,6 +46,8 @@ class Triggered(FromAttacker, frozen=True, kw_only=True, omit_defaults=True):
     echo: bool = False
     first_trip: bool = False
     """Whether nobody had set the token off before."""
+    service: str | None = None
+    """Whose webhook tells of it, where no listener of ours saw it; of a token of that service's or of ours."""
     kind: str | None = None
     """What the token is; this and the following are told with its first trip."""
     path: str | None = None

@@ -65,11 +65,14 @@ class BatchProcessor:
         """
         self._held = {id(delivery): delivery for delivery in deliveries}
         self._received = {}
-        async with self._kept_alive():
-            errors = await in_turns(self._read, deliveries)
-            pairs = list(zip(deliveries, errors, strict=True))
-            await self._refuse_malformed([(d, error) for d, error in pairs if error is not None])
-            await self._halves([d for d, error in pairs if error is None])
+        try:
+            async with self._kept_alive():
+                errors = await in_turns(self._read, deliveries)
+                pairs = list(zip(deliveries, errors, strict=True))
+                await self._refuse_malformed([(d, error) for d, error in pairs if error is not None])
+                await self._halves([d for d, error in pairs if error is None])
+        finally:  # a worker waits long for its next batch: it holds nothing of the last one meanwhile
+            self._held, self._received = {}, {}
 
     def _read(self, delivery: Delivery) -> MalformedEvent | None:
         """Parses an event; the error when it is none."""

@@ -13,7 +13,7 @@ import shlex
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from decnet.attack.catalogue import load_catalogue
 from decnet.bus import topics
@@ -26,7 +26,9 @@ from decnet.logs import get_logger
 from decnet.runtime.leases import OWNER
 from decnet.runtime.notices import BadSessions, PartNews
 from decnet.runtime.publish.messages import Message
-from decnet.runtime.publish.publisher import Publisher
+
+if TYPE_CHECKING:
+    from decnet.runtime.publish.publisher import Publisher
 
 log = get_logger(__name__)
 LEASE = "notify"

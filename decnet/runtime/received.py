@@ -14,7 +14,7 @@ from decnet.events.topics import record_of
 from decnet.logs import get_logger
 
 log = get_logger(__name__)
-PARSED_KEPT = 4096
+PARSED_KEPT = 1024
 """Events that are kept with their records, for the other workers that are given them."""
 
 

@@ -11,7 +11,7 @@ from decnet.attack.catalogue import Catalogue
 from decnet.documents import Document
 from decnet.durations import parse_finite
 from decnet.errors import RuleError, SourcePosition
-from decnet.patterns import PatternError, compile_pattern
+from decnet.patterns import Finder, PatternError
 from decnet.ttp.conditions import (
     Condition,
     Either,
@@ -224,7 +224,7 @@ class _Compiler:
         return Either(known) if key == "any" else Every(known)
 
     def _pattern(self, field_name: str, pattern: str) -> Condition:
-        return Pattern(field_name, pattern, compile_pattern(pattern))
+        return Pattern(field_name, pattern, Finder(pattern))
 
 
 _WHOLE: tuple[tuple[str, Loc], ...] = (

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, Protocol
 
 import re2
 
-from decnet.patterns import PatternError, compile_pattern, options
+from decnet.patterns import Finder, PatternError, options
 from decnet.ttp.kinds import CAPPED_FIELD, COMMAND_FIELDS, CONTEXT_FIELDS
+from decnet.ttp.literals import ATOM, surely_holds
 
 CAPPED_MARK = "\0views_capped"
 """Ends the text of a line whose views were cut off; no text of an attacker holds a NUL."""
@@ -73,33 +74,20 @@ def _without_anchors(pattern: str) -> str | None:
     return bare
 
 
-class LaterRegex:
-    """A pattern that compiled before, compiled when it is first searched: most rules are never asked."""
-
-    def __init__(self, pattern: str) -> None:
-        self._pattern = pattern
-
-    def search(self, text: str | bytes) -> Any:
-        """As the compiled pattern does it, which stands here from now on. Raises PatternError for one that never compiled."""
-        self.search = compile_pattern(self._pattern).search  # type: ignore[method-assign]
-        return self.search(text)
-
-
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """A regular expression over one field."""
 
     field: str
     pattern: str
-    regex: Any
+    regex: Finder
 
     def find(self, fields: Fields) -> Found | None:
         """The leftmost match in the first element that has one."""
         for text in _texts(fields(self.field)):
-            # Bytes spare the library the way back from byte to character offsets; in ASCII they are the same.
-            match = self.regex.search(text.encode() if text.isascii() else text)
-            if match is not None:
-                start, end = match.span()
+            span = self.regex.span(text)
+            if span is not None:
+                start, end = span
                 return Found(self.field, text[start : min(end, start + MATCHED_CHARS)], start, end)
         return None
 
@@ -185,6 +173,12 @@ def context_mark(field: str, value: Any) -> str:
     return f"{_CONTEXT_MARK}{field}={value}{_CONTEXT_MARK}"
 
 
+def _how_often(patterns: list[str]) -> tuple[bool, int, int, int]:
+    """Sorts the patterns of a part before those of one that holds for more lines."""
+    text = min((min(surely_holds(pattern), ATOM) for pattern in patterns), default=0)
+    return not _is_context(patterns), -text, len(patterns), -min(map(len, patterns))
+
+
 @dataclass(frozen=True, slots=True)
 class Every:
     """All conditions, in one view."""
@@ -203,9 +197,10 @@ class Every:
         return first
 
     def prefilters(self, kind: str) -> list[str] | None:
-        """Those of the part that holds least often: a fact of the session, else the fewest and longest ones."""
+        """Those of the part that holds least often: a fact of the session, else those that all hold a text which is long
+        enough for a filter, else the fewest and longest ones."""
         known = [p for p in (part.prefilters(kind) for part in self.parts) if p is not None]
-        return min(known, key=lambda p: (not _is_context(p), len(p), -min(map(len, p)))) if known else None
+        return min(known, key=_how_often) if known else None
 
     def reads(self) -> frozenset[str]:
         """Those of all parts."""

@@ -19,6 +19,8 @@ from decnet.ttp.windows import WHO, Subject, event_time, window_hit
 from decnet.ttp.windows_memory import MemoryWindows
 
 _CACHED_CHARS = 1000
+_Fired = tuple[CompiledRule, Emit, str]
+"""A tag: rule, emit, matched text."""
 
 
 class OfflineTagger:
@@ -37,6 +39,7 @@ class OfflineTagger:
         """What became of rules that could not judge."""
         self._windows = MemoryWindows()
         self._events = 0
+        self._heads: dict[tuple[str, Emit], str] = {}
         self._remembered = lru_cache(maxsize=8192)(self._said)
 
     def tag_line(self, line: str) -> list[dict[str, Any]]:
@@ -52,15 +55,24 @@ class OfflineTagger:
 
     def tag_command(self, line: str) -> list[dict[str, Any]]:
         """The tags of a command by itself; those of short ones are remembered."""
-        return [dict(tag) for tag in self._command(line)[0]]
+        return [_tag(*one) for one in self._command(line)[0]]
 
-    def _command(self, line: str) -> tuple[list[dict[str, Any]], str]:
-        """The tags of a command, and their JSON."""
+    def _command(self, line: str) -> tuple[Sequence[_Fired], str]:
+        """What a command has fired, and its tags as JSON."""
         return self._remembered(line) if len(line) <= _CACHED_CHARS else self._said(line)
 
-    def _said(self, line: str) -> tuple[list[dict[str, Any]], str]:
-        tags = self._command_tags(line)
-        return tags, json.dumps(tags)
+    def _said(self, line: str) -> tuple[Sequence[_Fired], str]:
+        fired = self._command_tags(line)
+        texts = [f"{self._head(rule, emit)}{_text(matched)}}}" for rule, emit, matched in fired]
+        return fired, f"[{', '.join(texts)}]"
+
+    def _head(self, rule: CompiledRule, emit: Emit) -> str:
+        """The JSON of a tag up to what the rule matched: all that is not the line's own."""
+        key = (rule.rule_id, emit)
+        head = self._heads.get(key)
+        if head is None:
+            head = self._heads[key] = json.dumps(_tag(rule, emit, ""))[: -len('""}')]
+        return head
 
     def tag_event(self, event: dict[str, Any], *, timeless: bool = False) -> list[dict[str, Any]]:
         """The tags of one TaggerEvent given as an object; an unknown kind has none.
@@ -100,31 +112,37 @@ class OfflineTagger:
                 out += self._tags(rule, rule.emits, hit.found.text)
         return out
 
-    def _command_tags(self, line: str) -> list[dict[str, Any]]:
+    def _command_tags(self, line: str) -> list[_Fired]:
+        """What fires of the rules that say something of one command by itself."""
         hits, capped = self.index.command_hits(line, _NO_PAYLOAD, self.failures, alone=True)
         self.views_capped += capped
-        return self._fired(hits)
-
-    def _fired(self, hits: Iterable[Hit]) -> list[dict[str, Any]]:
-        """The tags of rules that fire by themselves."""
         return [
-            tag
+            one
             for hit in hits
             if not hit.marks
-            for tag in self._tags(hit.rule, hit.rule.emits, hit.found.text)
+            for one in self._fired(hit.rule, hit.rule.emits, hit.found.text)
         ]
 
-    def _tags(self, rule: CompiledRule, emits: Iterable[Emit], matched: str) -> Iterator[dict[str, Any]]:
+    def _fired(self, rule: CompiledRule, emits: Iterable[Emit], matched: str) -> Iterator[_Fired]:
+        """The tags above the floor."""
         for emit in emits:
             if emit.confidence >= self.floor:
-                yield {
-                    "rule_id": rule.rule_id,
-                    "technique_id": emit.technique_id,
-                    "sub_technique_id": emit.sub_technique_id,
-                    "tactic": emit.tactic,
-                    "confidence": emit.confidence,
-                    "matched": matched,
-                }
+                yield rule, emit, matched
+
+    def _tags(self, rule: CompiledRule, emits: Iterable[Emit], matched: str) -> Iterator[dict[str, Any]]:
+        return (_tag(*one) for one in self._fired(rule, emits, matched))
+
+
+def _tag(rule: CompiledRule, emit: Emit, matched: str) -> dict[str, Any]:
+    """One tag; what was matched stands last."""
+    return {
+        "rule_id": rule.rule_id,
+        "technique_id": emit.technique_id,
+        "sub_technique_id": emit.sub_technique_id,
+        "tactic": emit.tactic,
+        "confidence": emit.confidence,
+        "matched": matched,
+    }
 
 
 _NO_PAYLOAD: dict[str, Any] = {}

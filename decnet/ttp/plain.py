@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from decnet.errors import SourcePosition
+from decnet.patterns import Finder
 from decnet.ttp.conditions import (
     Compare,
     Condition,
     Either,
     Every,
-    LaterRegex,
     Negation,
     Pattern,
     compare,
@@ -102,7 +102,7 @@ def _known_condition(data: Any) -> Condition:
     kind, *rest = data
     if kind == "pattern":
         field, pattern = rest
-        return Pattern(field, pattern, LaterRegex(pattern))
+        return Pattern(field, pattern, Finder(pattern, known=True))
     if kind == "op":
         return compare(*rest)
     if kind == "not":

@@ -27,10 +27,25 @@ DURATIONS = (IGNORED_FOR, "1h", "24h", "30d", "forever")
 
 
 @dataclass
-class IgnoreSource(Change):
-    """Ignores a network, address or login name. ``expires_at`` is epoch seconds or None for good."""
+class _OfOneSource(Change):
+    """A change of one network, address or login name."""
 
     source: str
+
+    @property
+    def target(self) -> str:  # type: ignore[override]
+        """The source."""
+        return self.source
+
+    async def before(self, session: Session) -> dict[str, Any] | None:
+        """Whether it was ignored, and how."""
+        return await _state(session, self.source)
+
+
+@dataclass
+class IgnoreSource(_OfOneSource):
+    """Ignores a network, address or login name. ``expires_at`` is epoch seconds or None for good."""
+
     expires_at: float | None = None
     reason: str | None = None
     entry: AddedEntry | None = None
@@ -38,18 +53,9 @@ class IgnoreSource(Change):
     kind = KIND
 
     @property
-    def target(self) -> str:  # type: ignore[override]
-        """The source."""
-        return self.source
-
-    @property
     def what(self) -> str:
         """What it does."""
         return f"ignore {self.source}"
-
-    async def before(self, session: Session) -> dict[str, Any] | None:
-        """Whether it was ignored, and how."""
-        return await _state(session, self.source)
 
     def after(self) -> dict[str, Any]:
         """Ignored."""
@@ -71,26 +77,16 @@ class IgnoreSource(Change):
 
 
 @dataclass
-class NoticeSource(Change):
+class NoticeSource(_OfOneSource):
     """Ignores a source no longer."""
 
-    source: str
     undoes: int | None = None
     kind = KIND
-
-    @property
-    def target(self) -> str:  # type: ignore[override]
-        """The source."""
-        return self.source
 
     @property
     def what(self) -> str:
         """What it does."""
         return f"ignore {self.source} no longer"
-
-    async def before(self, session: Session) -> dict[str, Any] | None:
-        """Whether it was ignored, and how."""
-        return await _state(session, self.source)
 
     def after(self) -> dict[str, Any]:
         """Not ignored."""

@@ -36,13 +36,16 @@ _HABITS = (
 )
 
 
-def log_lines(sessions: int, seed: int = SEED) -> Iterator[str]:
-    """A Cowrie log of so many sessions, :data:`LINES` lines each, one session after the other."""
+def log_lines(sessions: int, seed: int = SEED, *, scripts: int = 0) -> Iterator[str]:
+    """A Cowrie log of so many sessions, :data:`LINES` lines each, one session after the other.
+
+    Each is another one, or with ``scripts`` one of so many, as programs play them again and again.
+    """
     dice, clock = random.Random(seed), START  # noqa: S311  repeatable, not secret
     for number in range(sessions):
         session = f"{number:012x}"
         address = f"198.51.100.{dice.randrange(ADDRESSES) % 250 + 1}"
-        for record in _session(dice):
+        for record in _session(random.Random(dice.randrange(scripts)) if scripts else dice):  # noqa: S311
             clock += timedelta(milliseconds=dice.randrange(50, 1500))
             yield json.dumps({
                 **record, "session": session, "src_ip": address, "sensor": "bench", "message": "",

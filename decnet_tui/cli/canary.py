@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from decnet.config import Settings
+from decnet.db.rows.canary import is_foreign
 from decnet.decoys.canary.cowriefs import parts_of
 from decnet.decoys.canary.minting import KINDS, bait_of, check_reachable, minted
 from decnet.decoys.canary.placing import put_file, put_in_cowrie
@@ -121,10 +122,11 @@ async def _list(settings: Settings, since: datetime | None, limit: int, as_json:
 
 def _shown(row: TokenOverview) -> dict[str, Any]:
     """A token for people and scripts; its slug and what it watches for stay in the database. A resolver is marked."""
-    state = "revoked" if row["revoked_at"] else "placed" if row["placed_at"] else "minted"
+    there = "foreign" if is_foreign(row["kind"]) else "placed" if row["placed_at"] else "minted"
+    state = "revoked" if row["revoked_at"] else there
     peer = row["last_peer"]
     last = f"{peer} (resolver)" if peer and row["last_peer_kind"] == "resolver" else peer
-    whole: dict[str, Any] = {**row, "state": state, "last_peer": last}
+    whole: dict[str, Any] = {**row, "decky_id": row["decky_id"] or None, "state": state, "last_peer": last}
     return {name: whole[name] for name in _ROW}
 
 
@@ -169,6 +171,8 @@ async def _place(
     cowrie, out, _ = files
     async with changing.opened(settings) as session:
         row = await _token(session.store, name)
+        if is_foreign(row["kind"]):
+            raise CanaryError(f"{visible(name, 60)} is another service's token: its file is to be had there")
         if row["revoked_at"] is not None:
             raise CanaryError(f"{name} was revoked: mint another one")
         row["path"] = path or row["path"]

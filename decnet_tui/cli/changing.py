@@ -10,6 +10,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from decnet.bus.base import BaseBus, Subscription
 from decnet.bus.factory import get_bus
@@ -26,6 +27,12 @@ from decnet_tui.model.journal import End
 from decnet_tui.model.rules import StoredRules
 from decnet_tui.model.whereabouts import Whereabouts
 
+if TYPE_CHECKING:
+    from decnet.db.rows.fleet import MutationRow
+    from decnet_tui.actions.fleet import Rotation
+    from decnet_tui.actions.topology import TopologyOp
+
+_ENDED = ("applied", "failed")
 Store = Callable[[Settings], AbstractAsyncContextManager[BaseRepository]]
 
 
@@ -98,6 +105,29 @@ async def applied(settings: Settings, change: changes.Change) -> None:
     """Does it on the database alone, journal and all. Raises DecnetError when it was not applied."""
     async with opened(settings) as session:
         await perform(session, change)
+
+
+async def queued(session: ShellSession, change: Rotation | TopologyOp, listed: str) -> MutationRow | None:
+    """Puts a request into the mutator's queue and waits for its end for ``change.wait_s`` seconds (0: not at all).
+
+    Its row as it is then, a failed one too. Raises DecnetError when it was not stored, and when it did not end in time
+    or no engine is there to serve it; ``listed`` is the command that shows what became of it.
+    """
+    limit = change.wait_s
+    refused: DecnetError | None = None
+    try:
+        await perform(session, change)
+    except DecnetError as error:
+        refused = error
+    row = await session.store.mutation_get(change.stored) if change.stored else None
+    state = row["state"] if row is not None else ""
+    if refused is not None and state != "failed":
+        raise refused
+    if limit and not session.live:
+        raise DecnetError("no engine runs here: the request is stored and served when one starts")
+    if limit and state not in _ENDED:
+        raise DecnetError(f"not done in {limit:.0f} s: see `{listed}`")
+    return row
 
 
 async def _with_news(session: ShellSession, feed: Feed, change: changes.Change) -> changes.Outcome:

@@ -26,6 +26,7 @@ from decnet.runtime.dbwatch import locked_by
 from decnet.runtime.health import status_of
 from decnet.ttp.loader import load_dir
 from decnet_tui.cli import common
+from decnet_tui.cli.ailments import Finding, bus_cure, clock, database_cure, wrong_with
 from decnet_tui.cli.sensors import rows_of
 from decnet_tui.cli.stream import bus_settings
 from decnet_tui.model.figures import losses
@@ -33,8 +34,6 @@ from decnet_tui.model.words import counted
 
 _MIN_FREE = 512 * 2**20
 _MIN_SQLITE = (3, 35, 0)
-Finding = tuple[str, str, str]
-"""Subject, ok or WARN or FAIL, what was found and what to do."""
 
 
 def doctor(
@@ -49,7 +48,7 @@ def doctor(
 
     async def ask() -> list[Finding]:
         own = [check(settings) for check in _CHECKS]
-        found = [await ask_of(settings) for ask_of in (_database, _secrets, _bus, _health)]
+        found = [await ask_of(settings) for ask_of in (_database, clock, _secrets, _bus, _health)]
         return [*own, *found]
 
     findings = common.run(ask)
@@ -74,8 +73,10 @@ def _versions(_: Settings) -> Finding:
 
 
 def _sqlite(_: Settings) -> Finding:
-    result = "ok" if sqlite3.sqlite_version_info >= _MIN_SQLITE else "FAIL"
-    return "sqlite", result, f"SQLite {sqlite3.sqlite_version}, needed 3.35 for RETURNING"
+    if sqlite3.sqlite_version_info >= _MIN_SQLITE:
+        return "sqlite", "ok", f"SQLite {sqlite3.sqlite_version}"
+    told = f"SQLite {sqlite3.sqlite_version} is too old, 3.35 is needed: run it with a newer Python, or use PostgreSQL (--db)"
+    return "sqlite", "FAIL", told
 
 
 def _data_dir(settings: Settings) -> Finding:
@@ -95,8 +96,11 @@ def _data_dir(settings: Settings) -> Finding:
 def _disk(settings: Settings) -> Finding:
     place = next(p for p in (settings.data_dir, *settings.data_dir.parents) if p.exists())
     free = shutil.disk_usage(place).free
-    result = "ok" if free >= _MIN_FREE else "WARN"
-    return "disk", result, f"{free // 2**20} MiB free at {place}" + ("" if result == "ok" else ": make room")
+    told = f"{free // 2**20} MiB free at {place}"
+    if free >= _MIN_FREE:
+        return "disk", "ok", told
+    cure = "make room (`decnet-tui purge --older-than 30d`), or choose another place with --data-dir"
+    return "disk", "WARN", f"only {told}, {_MIN_FREE // 2**20} are wanted: {cure}"
 
 
 def _rules(settings: Settings) -> Finding:
@@ -115,12 +119,9 @@ def _rules(settings: Settings) -> Finding:
 def _sensors(settings: Settings) -> Finding:
     if not settings.sensors:
         return "sensors", "WARN", "none configured: --sensor cowrie=PATH, or --demo to look around"
-    bad = [str(s.path) for s in settings.sensors if not os.access(s.path, os.R_OK)]
-    return (
-        "sensors",
-        "FAIL" if bad else "ok",
-        f"not readable: {', '.join(bad)}" if bad else f"{len(settings.sensors)}",
-    )
+    if bad := [said for spec in settings.sensors if (said := wrong_with(spec, settings))]:
+        return "sensors", "FAIL", "; ".join(bad)
+    return "sensors", "ok", f"{len(settings.sensors)}"
 
 
 def _demo(_: Settings) -> Finding:
@@ -135,9 +136,12 @@ def _demo(_: Settings) -> Finding:
 def _terminal(_: Settings) -> Finding:
     size = shutil.get_terminal_size()
     if not sys.stdout.isatty() or os.environ.get("TERM", "dumb") == "dumb":
-        return "terminal", "WARN", "no terminal here: the console needs one, --headless does not"
-    result = "ok" if size.columns >= 60 and size.lines >= 12 else "WARN"
-    return "terminal", result, f"{os.environ.get('TERM')} {size.columns}x{size.lines}, console needs 60x12"
+        cure = "the console needs one (TERM such as xterm-256color), --headless and --plain do not"
+        return "terminal", "WARN", f"no terminal here: {cure}"
+    told = f"{os.environ.get('TERM')} {size.columns}x{size.lines}"
+    if size.columns >= 60 and size.lines >= 12:
+        return "terminal", "ok", told
+    return "terminal", "WARN", f"{told} is too small: the console needs 60x12, make the window larger"
 
 
 _CHECKS: tuple[Callable[[Settings], Finding], ...] = (
@@ -163,7 +167,7 @@ async def _database(settings: Settings) -> Finding:
         finally:
             await repo.close()
     except DecnetError as error:
-        return "database", "FAIL", str(error)
+        return "database", "FAIL", database_cure(str(error))
     if who:
         return "database", "FAIL", f"{locked_by(who)}: end it, or wait for it; work goes on by itself then"
     return "database", "ok", "reachable, schema current"
@@ -244,7 +248,7 @@ async def _bus(settings: Settings) -> Finding:
     try:
         await client.connect()
     except DecnetError as error:
-        return "bus", "FAIL", str(error)
+        return "bus", "FAIL", bus_cure(str(error))
     finally:
         await client.close()
     return "bus", "ok", "reachable"

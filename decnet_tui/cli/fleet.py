@@ -34,7 +34,6 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The decoy.")]
 _KEYS = (
     "name", "archetype", "substrate", "desired", "observed", "state", "mutate_interval", "last_mutated", "next_due",
 )  # fmt: skip
-_ENDED = ("applied", "failed")
 
 
 def register(app: typer.Typer) -> None:
@@ -178,20 +177,7 @@ async def _mutate(settings: Settings, name: str, *, wait: bool, force: bool, rea
     async with changing.opened(settings, news=True) as session:
         await _may_rotate(session.store, settings, name, force)
         limit = settings.mutator.apply_timeout_s if wait else 0.0
-        change = Rotation(name, limit, reason or None)
-        refused: DecnetError | None = None
-        try:
-            await changing.perform(session, change)
-        except DecnetError as error:
-            refused = error
-        row = await session.store.mutation_get(change.stored) if change.stored else None
-        state = row["state"] if row is not None else ""
-        if refused is not None and state != "failed":
-            raise refused
-        if wait and not session.live:
-            raise DecnetError("no engine runs here: the request is stored and served when one starts")
-        if wait and state not in _ENDED:
-            raise DecnetError(f"not done in {limit:.0f} s: see `decnet-tui fleet list`")
+        row = await changing.queued(session, Rotation(name, limit, reason or None), "decnet-tui fleet list")
         return _result(row, session.live)
 
 

@@ -64,8 +64,13 @@ def _imported(
     directory: Path, licence: str, technique: str | None, known: Mapping[str, str]
 ) -> list[Imported]:
     from decnet.attack.catalogue import load_catalogue
-    from decnet.ttp.sigma.importing import Importer
 
+    try:
+        from decnet.ttp.sigma.importing import Importer
+    except ModuleNotFoundError:
+        common.fail(
+            "Sigma rules are read by pySigma, which is not installed: pip install 'decnet-tui[sigma]'"
+        )
     if technique is not None and load_catalogue().resolve(technique.upper()) is None:
         raise typer.BadParameter(f"no ATT&CK technique {technique!r:.40}")
     importer = Importer(licence=licence, technique=technique, versions=_versions(known))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from select import select
+from typing import TYPE_CHECKING, Annotated, BinaryIO, cast
 
 import typer
 
@@ -19,13 +21,15 @@ from decnet_tui.cli import common
 from decnet_tui.cli.offline import tagger_of
 
 if TYPE_CHECKING:
+    from io import BufferedReader
+
     from decnet.ttp.offline import OfflineTagger
 
-_CHUNK = 1000
-"""Lines answered in one write: steady output for pipes without a system call a line."""
+_READ_BYTES = 32_768
+"""Bytes read at once, and answered in one write; of a pipe what is there, so that who follows a log sees each line soon."""
 _EVENT_MARK = "source_kind"
-_ALONE = 4_000
-"""Lines answered before other processes help; below, their start costs more than they save."""
+_ALONE_S = 0.06
+"""Seconds of work until other processes help; before that, their start costs more than they save."""
 
 _tagger: OfflineTagger | None = None
 
@@ -98,18 +102,23 @@ def _answers(lines: list[str]) -> str:
 
 def _answer(stream: BinaryIO) -> None:
     """Answers a short input here, a long one with every processor of the machine, in order."""
-    lines = _lines(stream)
-    for chunk in _chunks(islice(lines, _ALONE)):
+    chunks = _chunks(stream)
+    worked = 0.0
+    for chunk in chunks:
+        if worked > _ALONE_S:
+            _answer_together(chain([chunk], chunks), stream)
+            break
+        began = time.perf_counter()
         sys.stdout.write(_answers(chunk))
-    rest = _chunks(lines)
-    following = next(rest, None)
-    if following is not None:
-        _answer_together(chain([following], rest))
-    sys.stdout.flush()
+        sys.stdout.flush()
+        worked += time.perf_counter() - began  # waiting for lines is no work
 
 
-def _answer_together(chunks: Iterator[list[str]]) -> None:
-    """Events are judged here, in order: windows and sequences remember what came before; commands have no past."""
+def _answer_together(chunks: Iterator[list[str]], stream: BinaryIO) -> None:
+    """Events are judged here, in order: windows and sequences remember what came before; commands have no past.
+
+    Nothing is held back while the next line is waited for: somebody may follow a log.
+    """
     from multiprocessing import get_context  # here: a short input needs no other process
 
     cores = len(os.sched_getaffinity(0))
@@ -120,15 +129,32 @@ def _answer_together(chunks: Iterator[list[str]]) -> None:
                 waiting.append(partial(str, _answers(chunk)))
             else:
                 waiting.append(pool.apply_async(_answers, (chunk,)).get)
-            if len(waiting) > cores * 2:
+            held = cores * 2 if select([stream], [], [], 0)[0] else 0
+            while len(waiting) > held:
                 sys.stdout.write(waiting.popleft()())
+            if not held:
+                sys.stdout.flush()
         while waiting:
             sys.stdout.write(waiting.popleft()())
+    sys.stdout.flush()
 
 
-def _chunks(lines: Iterator[str]) -> Iterator[list[str]]:
-    while chunk := list(islice(lines, _CHUNK)):
-        yield chunk
+def _chunks(stream: BinaryIO) -> Iterator[list[str]]:
+    """Lines as they come, without their end, as :func:`_lines` gives them."""
+    parts: list[bytes] = []
+    while data := cast("BufferedReader", stream).read1(_READ_BYTES):
+        whole, newline, rest = data.rpartition(b"\n")
+        if newline:
+            yield _texts(b"".join((*parts, whole)))
+            parts = []
+        if rest:
+            parts.append(rest)
+    if parts:
+        yield _texts(b"".join(parts))
+
+
+def _texts(lines: bytes) -> list[str]:
+    return [line.decode("utf-8", "replace") for line in lines.split(b"\n")]
 
 
 def register(app: typer.Typer) -> None:

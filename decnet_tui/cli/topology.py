@@ -8,7 +8,7 @@ import typer
 import yaml
 
 from decnet.config import Settings
-from decnet.errors import DecnetError, FleetError
+from decnet.errors import FleetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
 
@@ -33,7 +33,6 @@ _KEYS = (
 _COLUMNS = ("created_at", "fleet", "op", "target", "state", "requested_by", "reason")
 _LISTS = frozenset({"services", "pinned", "pool", "networks"})
 """Keys of payloads that hold lists: one name alone, or names with commas between, will do."""
-_ENDED = ("applied", "failed")
 Op = Annotated[
     str,
     typer.Argument(
@@ -137,19 +136,7 @@ async def _send(
         chosen = fleet or await _only_fleet(session.store)
         limit = settings.mutator.apply_timeout_s if wait else 0.0
         change = TopologyOp(chosen, op, target, payload, Tools.of(settings), limit, reason or None)
-        refused: DecnetError | None = None
-        try:
-            await changing.perform(session, change)
-        except DecnetError as error:
-            refused = error
-        row = await session.store.mutation_get(change.stored) if change.stored else None
-        state = row["state"] if row is not None else ""
-        if refused is not None and state != "failed":
-            raise refused
-        if wait and not session.live:
-            raise DecnetError("no engine runs here: the operation is stored and done when one starts")
-        if wait and state not in _ENDED:
-            raise DecnetError(f"not done in {limit:.0f} s: see `decnet-tui fleet topology list`")
+        row = await changing.queued(session, change, "decnet-tui fleet topology list")
         return {**(row or {}), "engine": session.live}
 
 

@@ -233,19 +233,28 @@ def _scored(_: str, p: Payload) -> str:
 def _canary(topic: str, p: Payload) -> str:
     """A token's news; its first trip with what it is, where it lies and who read it there."""
     what = topic.rpartition(".")[2]
-    place = " ".join(filter(None, (_text(p, "kind"), _text(p, "path"), f"on {_text(p, 'decky_id')}")))
     if what != "triggered":
-        return f"{what} {place}" if _text(p, "decky_id") else f"{what} {_text(p, 'reason')}"
+        return f"{what} {_lies(p)}" if _text(p, "decky_id") else f"{what} {_text(p, 'reason')}"
     by = " by a resolver" if p.get("peer_kind") == "resolver" else ""
     if p.get("first_trip") is not True:
-        return f"set off again{by}: {_text(p, 'decky_id', 'request_path', 'dns_qname')}"
-    return f"first trip{by}: {place}{_reader(p)}"
+        again = f"set off{by}, {_text(p, 'service')} says" if p.get("service") else f"set off again{by}"
+        return f"{again}: {_text(p, 'decky_id', 'request_path', 'dns_qname', 'memo')}"
+    return f"first trip{by}: {first_trip(p)}"
 
 
-def _reader(p: Payload) -> str:
-    if not p.get("read_session_id"):
-        return ", nobody is known to have read it"
-    return f", read by {_text(p, 'read_ip') or '?'} in {short(p['read_session_id'], 7)}"
+def first_trip(p: Payload) -> str:
+    """What lies behind a token's first trip: what it is, where it lies and who read it there last before."""
+    if p.get("read_session_id"):
+        return f"{_lies(p)}, read by {_text(p, 'read_ip') or '?'} in {short(p['read_session_id'], 7)}"
+    unread = ", nobody is known to have read it" if p.get("path") else ""
+    return f"{_lies(p)}{unread}"
+
+
+def _lies(p: Payload) -> str:
+    """What a token is and where: its path and decky, else what its memo says."""
+    decky = _text(p, "decky_id")
+    told = (_text(p, "kind"), _text(p, "path"), f"on {decky}" if decky else _text(p, "memo"))
+    return " ".join(filter(None, told))
 
 
 _WRITERS: tuple[tuple[str, Callable[[str, Payload], str]], ...] = (

@@ -20,7 +20,7 @@ from decnet.errors import MalformedEvent
 from decnet.hostile import storable, visible
 from decnet.runtime.health import AHEAD_S, PARTS, STALE_BEATS, process_gone
 from decnet.runtime.received import received
-from decnet_tui.model.event_text import LIMIT, UNNAMED, source_of, summarise
+from decnet_tui.model.event_text import LIMIT, UNNAMED, first_trip, source_of, summarise
 from decnet_tui.model.figures import losses
 from decnet_tui.model.keys import key
 from decnet_tui.model.running import RunningSessions
@@ -188,12 +188,9 @@ class Feed:
             )
         elif root == "canary" and event.topic.endswith(".triggered") and live and payload.get("first_trip"):
             who = "a resolver" if payload.get("peer_kind") == "resolver" else source
+            where = f"({key('view.fleet')} shows it)"  # before what may be cut off on a narrow screen
             self.notices.append(
-                visible(
-                    f"canary token {payload.get('token_id')} on {payload.get('decky_id')} was set off by {who}",
-                    160,
-                )
-                + f"  ({key('view.fleet')} shows it)"
+                visible(f"canary token set off by {who} {where}: {first_trip(payload)}", LIMIT)
             )
         elif event.topic == _MERGED:
             self.merges.append((str(payload.get("winner_uuid")), str(payload.get("loser_uuid"))))

@@ -97,6 +97,14 @@ LOSS: dict[str, Words] = {
         "session with a planted key beyond what a trip counts",
         "sessions with planted keys beyond what trips count",
     ),
+    "canary_webhooks_left_out": (
+        "webhook beyond what a trip counts",
+        "webhooks beyond what trips count",
+    ),
+    "canary_webhooks_beyond": (
+        "webhook about a token beyond those that are listed",
+        "webhooks about tokens beyond those that are listed",
+    ),
     "http_texts_cut": ("long path or user agent cut", "long paths or user agents cut"),
     "http_turned_away": (
         "HTTP connection turned away: too many",
@@ -272,6 +280,9 @@ WORK: dict[str, Words] = {
         "further sessions with planted keys that came back",
     ),
     "canary_keys_known": ("session with a planted key read again", "sessions with planted keys read again"),
+    "canary_webhooks": ("trip that another service told of", "trips that other services told of"),
+    "canary_webhooks_again": ("further webhook of a trip", "further webhooks of trips"),
+    "canary_webhooks_known": ("webhook read again", "webhooks read again"),
     "canary_hits_again": ("further hit of a trip", "further hits of trips"),
     "canary_reports": ("browser that told what it is", "browsers that told what they are"),
     "http_requests": ("HTTP request", "HTTP requests"),

@@ -1,4 +1,4 @@
-"""Canary tokens as a list shows them: where each lies, how often it was set off, by whom last. Knows no terminal.
+"""Canary tokens as a list shows them: where each lies, who read it there and who set it off last. Knows no terminal.
 
 What makes a token secret (its slug, what it watches for, the paths and names that hold the slug) is left out.
 """
@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypedDict
 
-from decnet.db.rows.canary import TokenRow, TriggerRow
+from decnet.db.rows.canary import BaitReadRow, TokenRow, TriggerRow
 
 LAST_TRIPS = 5
+LAST_READS = 3
 
 
 class Trip(TypedDict):
@@ -26,6 +27,14 @@ class Trip(TypedDict):
     echo: bool
     user_agent: str | None
     session_id: str | None
+
+
+class BaitReading(TypedDict):
+    """One session that read a token where it lies."""
+
+    attacker_ip: str | None
+    session_id: str
+    at: datetime
 
 
 class TokenLine(TypedDict):
@@ -48,16 +57,26 @@ class TokenLine(TypedDict):
     attacker_ip: str | None
     session_id: str | None
     last_trips: Sequence[Trip]
+    last_reads: Sequence[BaitReading]
 
 
-def token_lines(tokens: Iterable[TokenRow], triggers: Iterable[TriggerRow]) -> list[TokenLine]:
-    """Those set off last first, then the newest; ``triggers`` come the newest first."""
+def token_lines(
+    tokens: Iterable[TokenRow], triggers: Iterable[TriggerRow], reads: Iterable[BaitReadRow] = ()
+) -> list[TokenLine]:
+    """Those set off last first, then the newest; ``triggers`` and ``reads`` come the newest first."""
     by_token: dict[str, list[Trip]] = {}
     for one in triggers:
         trips = by_token.setdefault(one["token_id"], [])
         if len(trips) < LAST_TRIPS:
             trips.append(_trip(one))
-    lines = [_line(row, by_token.get(row["token_id"], [])) for row in tokens]
+    read: dict[str, list[BaitReading]] = {}
+    for bait in reads:
+        mine = read.setdefault(bait["token_id"], [])
+        if len(mine) < LAST_READS:
+            mine.append(
+                {"attacker_ip": bait["attacker_ip"], "session_id": bait["session_id"], "at": bait["at"]}
+            )
+    lines = [_line(row, by_token.get(row["token_id"], []), read.get(row["token_id"], [])) for row in tokens]
     return sorted(lines, key=_place)
 
 
@@ -74,7 +93,7 @@ def _trip(one: TriggerRow) -> Trip:
     }  # fmt: skip
 
 
-def _line(row: TokenRow, trips: list[Trip]) -> TokenLine:
+def _line(row: TokenRow, trips: list[Trip], reads: list[BaitReading]) -> TokenLine:
     client = next((trip for trip in trips if trip["peer_kind"] != "resolver"), None)
     return {
         "token_id": row["token_id"], "name": row["token_id"], "kind": row["kind"], "decky_id": row["decky_id"], "path": row["path"],
@@ -82,6 +101,7 @@ def _line(row: TokenRow, trips: list[Trip]) -> TokenLine:
         "placed_at": row["placed_at"], "revoked_at": row["revoked_at"], "first_trip_at": row["first_trip_at"],
         "last_trip_at": row["last_trip_at"], "attacker_ip": client["peer"] if client else None,
         "session_id": client["session_id"] if client else None, "last_trips": trips,
+        "last_reads": reads,
     }  # fmt: skip
 
 

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias, cast
 
+from decnet.db.rows.canary import is_foreign
 from decnet.db.rows.fleet import DeckyRow, MutationRow
 from decnet.durations import parse_duration
 from decnet_tui.model.access import Session, need_store
+from decnet_tui.model.event_text import short
 from decnet_tui.model.feed import Feed
 from decnet_tui.model.keys import key
 from decnet_tui.model.tokens import TokenLine, token_lines
@@ -21,7 +23,7 @@ from decnet_tui.widgets.states import Shown, decoy_state, token_state
 
 LIVE_S = 3600.0
 """A session that began this long ago and has not ended counts as live."""
-MAX_MUTATIONS, MAX_TRIGGERS = 200, 500
+MAX_MUTATIONS, MAX_TRIGGERS, MAX_READS = 200, 500, 500
 HISTORY = 10
 DRY_RUN = "dry_run"
 _IN_FLIGHT = ("enqueued", "pending", "applying")
@@ -113,7 +115,8 @@ class FleetView(TableView[Mapping[str, object]]):
         ]
         tokens = await repo.canary_tokens()
         triggers = await repo.canary_triggers(limit=MAX_TRIGGERS) if tokens else []
-        return Read(lines, await repo.mutations(limit=MAX_MUTATIONS), token_lines(tokens, triggers))
+        reads = await repo.bait_reads(limit=MAX_READS) if tokens else []
+        return Read(lines, await repo.mutations(limit=MAX_MUTATIONS), token_lines(tokens, triggers, reads))
 
     def load(self, data: Read) -> None:
         """Rows, and each decky's history."""
@@ -227,9 +230,13 @@ class FleetView(TableView[Mapping[str, object]]):
 
 
 def _services(row: Mapping[str, object]) -> str:
-    """What runs; what should run beside it, where the two differ. Of a token what it is and where it lies."""
-    if "token_id" in row:
-        return f"{row['kind']} token {row['path'] or ''}".rstrip()
+    """What runs; what should run beside it, where the two differ. Of a token what it is and where it lies,
+    which of one of another service's only its memo says.
+    """
+    if (token := token_of(cast("FleetLine", row))) is not None:
+        if is_foreign(token["kind"]):
+            return f"{token['memo'] or 'no memo'} ({token['kind']})"
+        return f"{token['kind']} token {token['path'] or ''}".rstrip()
     runs, should = _texts(row["observed"]), _texts(row["desired"])
     return (
         services_text(runs)
@@ -270,14 +277,19 @@ def _why_then(row: DeckyLine) -> str:
 
 def _token_lines(token: TokenLine) -> list[str]:
     """Where a token lies, and who set it off."""
+    where = f"  on {token['decky_id']}  {token['path'] or 'no path'}" if not is_foreign(token["kind"]) else ""
     lines = [
-        f"{token['name']}  {token['kind']}  on {token['decky_id']}  {token['path'] or 'no path'}",
-        f"minted {_stamp(token['minted_at'])}  placed {_stamp(token['placed_at'])}"
-        + (f"  revoked {_stamp(token['revoked_at'])}" if token["revoked_at"] else ""),
+        f"{token['name']}  {token['kind']}{where}",
+        _life(token),
         f"set off {counted(token['trips'], 'time')}, first {_stamp(token['first_trip_at'])}, last {_stamp(token['last_trip_at'])}",
     ]  # fmt: skip
     if token["memo"]:
         lines.append(f"memo   {token['memo']}")
+    lines += ["", "read there, newest first:"] if token["last_reads"] else []
+    for read in token["last_reads"]:
+        lines.append(
+            f"  {_stamp(read['at'])} {read['attacker_ip'] or '?'} in session {short(read['session_id'], 7)}"
+        )
     lines += ["", "trips, newest first:"] if token["last_trips"] else []
     for trip in token["last_trips"]:
         who = f"{trip['peer']}{' (resolver)' if trip['peer_kind'] == 'resolver' else ''}"
@@ -286,6 +298,14 @@ def _token_lines(token: TokenLine) -> list[str]:
             f"  {_stamp(trip['last_at'])} {who} by {trip['via']}, {counted(trip['hits'], 'hit')}{what}  {trip['user_agent'] or ''}".rstrip()
         )
     return lines
+
+
+def _life(token: TokenLine) -> str:
+    """When a token of ours was made and placed; of one of another service's, since when it is known."""
+    ended = f"  revoked {_stamp(token['revoked_at'])}" if token["revoked_at"] else ""
+    if is_foreign(token["kind"]):
+        return f"known since {_stamp(token['minted_at'])}{ended}"
+    return f"minted {_stamp(token['minted_at'])}  placed {_stamp(token['placed_at'])}{ended}"
 
 
 def _ago(moment: datetime | None) -> str:

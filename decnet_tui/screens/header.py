@@ -121,11 +121,13 @@ def _room_of(titles: Sequence[str]) -> int:
 
 
 def shown_line(view: View, width: int) -> Line:
-    """Line 3."""
+    """Line 3: of a page what it is about stays whole, and what can be done there gives way."""
     left, right = view.status()
     held = "PAUSED  " if view.paused and "PAUSED" not in left else ""
-    room = width - len(held) - len(left) - len(right) - 3
-    way = shortened(view.crumbs(), room)
+    crumbs = view.crumbs()
+    most = width - len(held) - len(right) - 3
+    about = len(shortened(crumbs[-1:], most)) + (len(f"{ELLIPSIS} > ") if crumbs[1:] else 0)
+    way = shortened(crumbs, max(most - len(left), min(about, most)))
     line: Line = [(held, WARN), (f"{way}  " if way else "", PLAIN), (left, FAINT)]
     return spread(line, [(right, FAINT)] if right else [], width)
 

@@ -17,7 +17,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "text": (str,), "number": (int, float), "count": (int,), "list": (list,), "object": (dict,), "truth": (bool,),
 }  # fmt: skip
 _TAG = "uuid source_kind source_id attacker_uuid? attacker_ip? identity_uuid? session_id? decky_id? tactic technique_id technique_name sub_technique_id? confidence:number rule_id rule_version:count evidence:object attack_release seen_at? created_at"
-_SESSION = "session_id sensor_session? attacker_uuid attacker_ip? identity_uuid? decky_id? service? protocol? started_at? ended_at? end_reason? duration_s:number? command_count:count tag_count:count story:list? severity? severity_reason? playbook?"
+_SESSION = "session_id sensor_session? attacker_uuid attacker_ip? identity_uuid? decky_id? service? protocol? started_at? ended_at? end_reason? duration_s:number? command_count:count tag_count:count download_count:count upload_count:count story:list? severity? severity_reason? playbook?"
 PROMISED = {
     "tags": _TAG,
     "sessions": _SESSION,

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 import stix2
+from pymisp import MISPEvent
+from pymisp.exceptions import NewAttributeError
+from stix2validator import ValidationOptions, validate_string
 from typer.testing import CliRunner
 
 from decnet.config import Settings, load_settings
@@ -144,6 +147,29 @@ def test_from_misp(settings: Settings, tmp_path: Path) -> None:
     assert tag["session_id"] == said[1]
     assert command_behind(settings, said[1], tag["evidence"]["matched"])
     assert {one["type"] for one in attributes} >= {"ip-src", "sha256", "text"}
+
+
+def test_the_validator_of_oasis_takes_the_bundle(settings: Settings, tmp_path: Path) -> None:
+    """With all that the standard says one should do, but for ids that are derived (so that the same rows give the same
+    bundle) and hashes of the pages of ATT&CK."""
+    options = ValidationOptions(version="2.1", strict=True, disabled="uuid-check,extref-hashes")
+    bundle = written(settings, tmp_path, "export", "stix")
+    assert [str(error) for error in validate_string(bundle, options).errors] == []
+    spoiled = bundle.replace('"confidence": ', '"confidence": 1000', 1)
+    assert spoiled != bundle
+    assert not validate_string(spoiled, options).is_valid
+
+
+def test_the_library_of_misp_takes_the_event(settings: Settings, tmp_path: Path) -> None:
+    text = written(settings, tmp_path, "export", "misp")
+    attributes = check(json.loads(text))
+    event = MISPEvent()
+    event.load(text)
+    assert [(one.type, one.value) for one in event.attributes] == [
+        (one["type"], one["value"]) for one in attributes
+    ]
+    with pytest.raises(NewAttributeError):
+        MISPEvent().load(text.replace('"ip-src"', '"ip-sauce"'))
 
 
 @pytest.mark.parametrize("form", ["html", "markdown"])

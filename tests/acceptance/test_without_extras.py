@@ -17,6 +17,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.supply.wheel import UNDER_TEST
+
 ROOT = Path(__file__).parent.parent.parent
 URL = "postgresql://operator@127.0.0.1:1/nothing"
 POSTGRES = "error: PostgreSQL needs the extra postgres: pip install 'decnet-tui[postgres]'"
@@ -51,13 +53,21 @@ def _link(dist: Distribution, site: Path) -> None:
             target.symlink_to(dist.locate_file(file))
 
 
+def _wheel(place: Path) -> Path:
+    """The wheel that is under test, or in a checkout one that is made of it."""
+    if UNDER_TEST in os.environ:
+        return Path(os.environ[UNDER_TEST])
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = place.glob("decnet_tui-*.whl")
+    return wheel
+
+
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a fresh environment with the wheel."""
     place = tmp_path_factory.mktemp("bare")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = place.glob("decnet_tui-*.whl")
+    wheel = _wheel(place)
     venv.create(place / "env", with_pip=False)
     site = next((place / "env").glob("lib/python*/site-packages"))
     with zipfile.ZipFile(wheel) as archive:
@@ -79,11 +89,11 @@ def run(python: Path, *arguments: str | Path, **settings: str) -> subprocess.Com
 
 
 def test_it_runs_without_any_extra(python: Path, tmp_path: Path) -> None:
-    asked = "import importlib.util as u; print([u.find_spec(n) for n in ('asyncpg', 'stix2', 'opentelemetry.sdk')])"
+    asked = "import importlib.util as u; print([u.find_spec(n) for n in ('asyncpg', 'stix2', 'sigma', 'opentelemetry.sdk')])"
     done = subprocess.run(
         [python, "-c", asked], capture_output=True, text=True, check=True, cwd=tmp_path, env={}
     )
-    assert done.stdout.strip() == "[None, None, None]"
+    assert done.stdout.strip() == "[None, None, None, None]"
     assert run(python, "--version").stdout.startswith("decnet-tui ")
     log = ROOT / "tests" / "fixtures" / "cases" / "26-tags-time.json"
     read = run(
@@ -119,6 +129,9 @@ def test_the_other_extras_are_named_likewise(python: Path, tmp_path: Path) -> No
     done = run(python, "export", "stix", "-o", tmp_path / "x.json", "--data-dir", tmp_path)
     (said,) = done.stderr.splitlines()
     assert (done.returncode, "pip install 'decnet-tui[stix]'" in said) == (1, True)
+    done = run(python, "rules", "import-sigma", log.parent, "--data-dir", tmp_path, "-o", tmp_path / "out")
+    (said,) = done.stderr.splitlines()
+    assert (done.returncode, "pip install 'decnet-tui[sigma]'" in said) == (1, True)
     done = run(python, "--headless", "--data-dir", tmp_path, DECNET_TELEMETRY__TRACES="true")
     (said,) = [line for line in done.stderr.splitlines() if line.startswith("error")]
     assert (done.returncode, "pip install 'decnet-tui[otel]'" in said) == (2, True)

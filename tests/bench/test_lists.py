@@ -75,6 +75,8 @@ ASKED: dict[str, Callable[[BaseRepository], Awaitable[Any]]] = {
     "credentials": lambda repo: repo.list_credentials(),
     "new techniques of a day": lambda repo: repo.new_techniques(DAY),
     "since a day": lambda repo: repo.since(DAY, NOW),
+    "since a week": lambda repo: repo.since(WEEK, NOW),
+    "since of everything": lambda repo: repo.since(0.0, NOW),
     "one day": lambda repo: repo.since(WEEK, WEEK + timedelta(days=1)),
     "summary of a day": lambda repo: gather(
         repo, NoRules(), Chosen("a day", DAY.timestamp()), 10.0, now=NOW.timestamp()
@@ -91,6 +93,8 @@ ASKED: dict[str, Callable[[BaseRepository], Awaitable[Any]]] = {
     "tags of the commonest rule": lambda repo: repo.tags_of_rule("R0000"),
     "coverage of a day": lambda repo: repo.technique_counts(DAY),
     "coverage of one day by its tags": lambda repo: repo.technique_counts(DAY, until=NOW),
+    "coverage of three days": lambda repo: repo.technique_counts(NOW - timedelta(days=3)),
+    "coverage of a day a week ago": lambda repo: repo.technique_counts(WEEK, until=WEEK + timedelta(days=1)),
     "coverage of a week": lambda repo: repo.technique_counts(WEEK),
     "coverage of a month": lambda repo: repo.technique_counts(MONTH),
     "coverage of all": lambda repo: repo.technique_counts(),
@@ -99,6 +103,9 @@ ASKED: dict[str, Callable[[BaseRepository], Awaitable[Any]]] = {
     "playbooks of all": lambda repo: repo.list_playbooks(),
     "log-ins of all": lambda repo: repo.top_logins(),
     "sources of all": lambda repo: repo.sources(),
+    "rates of two days": lambda repo: repo.hourly(
+        int(NOW.timestamp() // 3600) - 47, int(NOW.timestamp() // 3600)
+    ),
     "sessions by decoy": lambda repo: repo.sessions_by_decky(),
 }
 

@@ -1,6 +1,6 @@
-"""Secrets stand where they are kept and nowhere else: not in arguments, logs, spans, tables, the stream, dead letters,
+"""Secrets stand where they are kept and nowhere else: not in arguments, logs, spans, metrics, tables, the stream, dead
 
-answers of commands, exports or on a screen. They are planted in the settings and in the log that is read; an engine, a
+letters, answers of commands, exports or on a screen. They are planted in the settings and in the log that is read; an engine, a
 console and every command work with them, well and badly; then everything that came out is searched for all of them.
 """
 
@@ -13,8 +13,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import asyncpg
@@ -22,6 +23,7 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.acceptance.test_commands_fuzz import COMMANDS
+from tests.canarykit import free_ports
 from tests.cowriegen import lines
 from tests.dbkit import database_url
 from tests.fuzzkit import publish
@@ -52,6 +54,14 @@ IMPATIENT = "import decnet.db.engine\ndecnet.db.engine.CONTACT_TRIES = 1\n"
 EXPORTS = ("csv", "jsonl", "navigator", "stix")
 
 
+class Telemetry(NamedTuple):
+    """Where spans and figures are sent to."""
+
+    traces: str
+    metrics: str
+    every_s: float = 1.0
+
+
 @dataclass
 class Searched:
     """What an engine and everything around it left behind, by what it is."""
@@ -60,12 +70,13 @@ class Searched:
     said: dict[str, bytes] = field(default_factory=dict)
 
 
-def settings_text(db: str, bus: str, traces: str, password: str) -> str:
+def settings_text(db: str, bus: str, told: Telemetry, password: str) -> str:
     return (
         f"db: {json.dumps(db)}\n"
         f"bus: {{url: {json.dumps(bus)}, user: engine, password: {json.dumps(password)}, connect_timeout_s: 1.0}}\n"
         f"greynoise: {{enabled: true, key: {SECRETS['service']}, base_url: 'http://127.0.0.1:9', timeout_s: 1.0}}\n"
-        f"telemetry: {{traces: true, endpoint: {json.dumps(traces)}}}\n"
+        f"telemetry: {{traces: true, endpoint: {json.dumps(told.traces)}, metrics: true, "
+        f"metrics_endpoint: {json.dumps(told.metrics)}, metrics_interval_s: {told.every_s}}}\n"
         "log: {level: DEBUG}\n"
         "runtime: {heartbeat_s: 0.5}\n"
     )
@@ -147,6 +158,22 @@ def looked_at(folder: Path) -> bytes:
         return bytes(screen.raw)
 
 
+def scraped(port: int) -> bytes:
+    """What Prometheus gets, in both of its forms, and what is said of a wrong path."""
+    said = b""
+    for path, accepted in (
+        ("/metrics", "text/plain"),
+        ("/metrics", "application/openmetrics-text"),
+        ("/x", "*/*"),
+    ):
+        connection = HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("GET", path, headers={"Accept": accepted})
+        answer = connection.getresponse()
+        said += bytes(answer.headers) + answer.read()
+        connection.close()
+    return said
+
+
 MALFORMED = (
     "credential.captured",
     {"attacker_uuid": "x", "username": 7},
@@ -163,11 +190,13 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
 async def worked(folder: Path) -> Searched:
     async with database_url("postgresql", folder) as given:
         url = await role(given)
-        with collector() as (traces, spans):
-            return await asyncio.to_thread(_worked, folder, url, traces, spans, given)
+        with collector() as (traces, spans), collector() as (metrics, figures):
+            found = await asyncio.to_thread(_worked, folder, url, Telemetry(traces, metrics), given)
+        found.said["spans"], found.said["metrics over OTLP"] = b"\n".join(spans), b"\n".join(figures)
+        return found
 
 
-def _worked(folder: Path, db: str, traces: str, spans: list[bytes], plain: str) -> Searched:
+def _worked(folder: Path, db: str, told: Telemetry, plain: str) -> Searched:
     found = Searched(folder)
     seen = planted(folder / "cowrie.json")
     assert seen > 20
@@ -179,19 +208,21 @@ def _worked(folder: Path, db: str, traces: str, spans: list[bytes], plain: str) 
     arguments.start()
     try:
         with server_of(folder / "nats", conf) as bus:
-            (folder / "settings.yaml").write_text(settings_text(db, bus, traces, SECRETS["bus"]), "utf-8")
+            (folder / "settings.yaml").write_text(settings_text(db, bus, told, SECRETS["bus"]), "utf-8")
             _with_engine(folder, found, bus)
             found.said["tables"] = asyncio.run(dumped(plain))
-            _badly(folder, found, db, bus, traces)
+            _badly(folder, found, db, bus, told)
     finally:
         found.said["arguments"] = arguments.end()
-    found.said["spans"] = b"\n".join(spans)
     return found
 
 
 def _with_engine(folder: Path, found: Searched, bus: str) -> None:
     place = ["--config", str(folder / "settings.yaml"), "--data-dir", str(folder / "data")]
-    words = ("--sensor", f"cowrie={folder / 'cowrie.json'}", "--config", folder / "settings.yaml")
+    (port,) = free_ports(1)
+    words = (
+        "--sensor", f"cowrie={folder / 'cowrie.json'}", "--config", folder / "settings.yaml", "--metrics", str(port),
+    )  # fmt: skip
     with daemon(folder / "data", folder / "engine.log", *words) as engine:
         until(lambda: len(json.loads(cli("tags", "--json", *place).stdout)) > 5, 60, "tags")
         _say(bus, *MALFORMED)  # there is a stream now that keeps it
@@ -200,6 +231,7 @@ def _with_engine(folder: Path, found: Searched, bus: str) -> None:
         asked += [["export", what, "-o", str(folder / f"out.{what}"), *place] for what in EXPORTS]
         found.said["commands"] = answered(asked, folder / "asked.json")
         found.said["screen"] = looked_at(folder)
+        found.said["metrics"] = scraped(port)
         assert engine.process.poll() is None, engine.said()
 
 
@@ -224,7 +256,7 @@ def _say(bus: str, topic: str, payload: dict[str, Any]) -> None:
         fuzzkit.USER, fuzzkit.PASSWORD = before
 
 
-def _badly(folder: Path, found: Searched, db: str, bus: str, traces: str) -> None:
+def _badly(folder: Path, found: Searched, db: str, bus: str, told: Telemetry) -> None:
     """What an engine and commands say about settings that do not work."""
     wrong = (
         make_url(db)
@@ -244,7 +276,7 @@ def _badly(folder: Path, found: Searched, db: str, bus: str, traces: str) -> Non
     engines, asked = {}, []
     for number, (what, (database, url, password)) in enumerate(cases.items()):
         config = folder / f"wrong{number}.yaml"
-        config.write_text(settings_text(database, url, traces, password), "utf-8")
+        config.write_text(settings_text(database, url, told, password), "utf-8")
         place = ["--config", str(config), "--data-dir", str(folder / f"wrong{number}")]
         engines[what] = subprocess.Popen(
             [PROGRAM, "--headless", "--until-idle", "1", *place], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=surroundings()
@@ -281,13 +313,16 @@ def test_no_secret_stands_anywhere_but_where_it_is_kept(searched: Searched) -> N
     fault="a search for secrets that finds nothing because nothing was there",
     guard="what was searched is looked at itself",
     control="itself",
-    figure="arguments, spans, tables, answers, exports, a screen and a log of each",
+    figure="arguments, spans, metrics both ways, tables, answers, exports, a screen and a log of each",
 )
 def test_the_search_looked_at_something(searched: Searched) -> None:
     """Else it would say nothing."""
     said = searched.said
     assert b"\0--headless\0" in said["arguments"]
     assert len(said["spans"]) > 1000
+    assert said["metrics"].count(b"decnet_sensor_lines_total{") == 2
+    assert b"# EOF" in said["metrics"], "OpenMetrics too"
+    assert b"decnet_sensor_lines" in said["metrics over OTLP"]
     assert b"203.0.113." in said["tables"] or len(said["tables"]) > 10_000
     assert b"root/#" in said["commands"]
     assert said["commands"].count(b"=== ") == 2 * len(WORDS) + len(EXPORTS)

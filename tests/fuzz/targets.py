@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import yaml
+
 from decnet.behave.keys import read_keys
 from decnet.behave.ttylog import HEADER, INPUT, OP_WRITE, OUTPUT
 from decnet.bus.base import Event
@@ -22,6 +24,9 @@ from decnet.sensors.sources import CowrieSource
 from decnet.shell.script import read_script
 from decnet.shell.split import split_commands
 from decnet.ttp.loader import load_bytes
+from decnet.ttp.sigma.importing import Importer
+from decnet.ttp.sigma.reading import read_bytes
+from tests.sigmakit import correlation, sigma
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 DEMO = Path(__file__).parents[2] / "decnet" / "_data" / "demo"
@@ -78,6 +83,11 @@ def rules(data: bytes) -> None:
     load_bytes(data, "R0001.yaml")
 
 
+def sigma_rules(data: bytes) -> None:
+    """A file of Sigma rules."""
+    list(Importer().carried(read_bytes(data, Path("a.yml"))))
+
+
 def ttylog(data: bytes) -> None:
     """A recording of a terminal."""
     read_keys(data)
@@ -121,6 +131,20 @@ def _lines(*places: str) -> list[bytes]:
 
 def _recordings() -> list[bytes]:
     return [path.read_bytes()[:8000] for path in sorted((DEMO / "tty").iterdir())[:12]]
+
+
+def _sigma() -> list[bytes]:
+    """A rule, one with more of everything, and a correlation with the rules that it speaks of."""
+    base, other = sigma("Base", name="a"), sigma("Other", "0b1b2c3d-0000-4000-8000-000000000001", name="b")
+    rich = sigma(detection={
+        "a": {"CommandLine|re|i": "a.*b", "Image|endswith": ["/nc", "*/n?t"]},
+        "b": [{"CommandLine|contains|all|windash": [" -e ", "/x"]}, {"CommandLine|base64offset|contains": "/bin/sh"}],
+        "c": ["wget", 7, None], "condition": ["a and not 1 of b*", "all of them or (c)"],
+    })  # fmt: skip
+    counted = correlation("value_count", ["a"], condition={"gte": 3, "field": "CommandLine"})
+    together = correlation("temporal", ["a", "b"], condition="a and b", aliases={})
+    files = [[base], [rich], [base, counted], [base, other, together]]
+    return [yaml.safe_dump_all(file, sort_keys=False).encode() for file in files]
 
 
 def _commands() -> list[bytes]:
@@ -231,8 +255,14 @@ _CARRIED = (
     b'"_source":',
 )
 
+_SIGMA = (
+    b"condition: ", b" 1 of ", b" all of them", b" not (", b"|all", b"|re", b"|cidr", b"|exists", b"|gt", b"|expand", b"|windash",
+    b"|base64offset", b"|fieldref", b"correlation:\n  type: ", b"timespan: 5m", b"%a%", b"\\*", b"['", b"attack.t1059",
+)  # fmt: skip
+
 TARGETS: dict[str, Target] = {
     "rules": Target(rules, lambda: [path.read_bytes() for path in sorted(RULES.glob("*.yaml"))[:40]], _YAML),
+    "sigma": Target(sigma_rules, _sigma, (*_YAML, *_SIGMA)),
     "cowrie": Target(cowrie, lambda: _lines("cowrie/handmade/*.json", "cases/0*.json", "cases/18*.json"), _JSON),
     "opencanary": Target(opencanary, lambda: _lines("cases/1*.txt"), _JSON),
     "unwrapping": Target(unwrapping, lambda: _lines("cases/16-wrapped/*", "cases/17*.txt"), (*_JSON, *_CARRIED)),

@@ -12,9 +12,10 @@ from pydantic import SecretStr
 
 from decnet.bus.base import Event
 from decnet.bus.nats.connection import NatsBus
+from decnet.bus.nats.consumer import FETCH_BYTES
 from decnet.config import BusSettings
 from tests.fuzzkit import malformed, publish, send
-from tests.natskit import PASSWORD, USER, nats_server
+from tests.natskit import PASSWORD, USER, nats_server, server_of
 
 WRONG = b"attacker.observation.\xff\x9b"
 SHOWN = "attacker.observation.\ufffd\ufffd"
@@ -76,3 +77,35 @@ async def test_no_subject_or_header_makes_a_consumer_deaf(bus: tuple[NatsBus, st
     assert (
         found.get(6, "attacker.observation.nul.\ufffd") == "attacker.observation.nul.\ufffd"
     )  # when the server takes it at all
+
+
+LARGE = 2**20
+ROOMY = (
+    f'listen: "127.0.0.1:-1"\nmax_payload: {16 * LARGE}\njetstream {{ store_dir: %s }}\n'
+    f"authorization {{ user: {USER}, password: {json.dumps(PASSWORD)} }}\n"
+)
+"""A server of somebody who lets larger messages through than an event may be."""
+
+
+async def test_an_answer_is_bounded_in_bytes_and_nothing_is_too_large_to_come(tmp_path: Path) -> None:
+    sizes = [LARGE] * 20 + [FETCH_BYTES + LARGE, LARGE, 10]
+    lines = [b"PUB attacker.observed %d\r\n%s\r\n" % (size, b"x" * size) for size in sizes]
+    login = BusSettings(user=USER, password=SecretStr(PASSWORD), connect_timeout_s=5.0)
+    with server_of(tmp_path, ROOMY % json.dumps(str(tmp_path / "js"))) as url:
+        bus = NatsBus(url, settings=login)
+        await bus.connect()
+        consumer = await bus.consume("reader", ["attacker.>"])
+        await asyncio.to_thread(send, url, lines)
+        batches: list[list[int]] = []
+        async with asyncio.timeout(20):
+            while sum(map(len, batches)) < len(sizes):
+                found = await consumer.fetch(1000, 0.5)
+                batches.append([len(delivery.body) for delivery in found])
+                for delivery in found:
+                    await delivery.ack()
+        await bus.close()
+    assert [size for batch in batches for size in batch] == sizes
+    assert max(map(sum, (batch for batch in batches if FETCH_BYTES + LARGE not in batch))) <= FETCH_BYTES
+    assert len(max(batches, key=len)) == FETCH_BYTES // LARGE - 1, "eight with their subjects are over it"
+    (alone,) = (batch for batch in batches if FETCH_BYTES + LARGE in batch)
+    assert alone[0] == FETCH_BYTES + LARGE

@@ -12,11 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from decnet.db.repository import BaseRepository
+from decnet.db.rows.canary import TokenRow
 from decnet.decoys.canary.minting import KINDS
 from decnet_tui.cli.main import app
 from tests.dbkit import KINDS as DATABASES
 from tests.dbkit import migrated, migrated_url
-from tests.decoykit import told
+from tests.decoykit import token, told
 from tests.unit.test_canary_cowriefs import at, picture
 
 ENV = {
@@ -130,6 +131,28 @@ def test_what_is_wrong_is_told_in_one_line(place: Path) -> None:
         assert (done.exit_code, words in done.stderr) == (code, True), (arguments, done.output)
         assert done.stderr.count("\n") == 1 or code == 2
     assert len(answer(place, "list")) == 1
+
+
+async def _add(place: Path, row: TokenRow) -> None:
+    repo = await BaseRepository.open(f"sqlite:///{place / 'decnet.sqlite'}")
+    await repo.canary_add(row)
+    await repo.close()
+
+
+def test_a_token_of_another_service_is_listed_and_has_no_file_here(place: Path) -> None:
+    kind = "canarytokens/web"
+    asyncio.run(_add(place, token("t1", f"{kind}/t1", kind=kind, decky_id="", memo="on web-01")))
+    (shown,) = answer(place, "list")
+    assert (shown["state"], shown["kind"], shown["decky_id"], shown["memo"]) == (
+        "foreign",
+        kind,
+        None,
+        "on web-01",
+    )
+    done = run(place, "place", "t1", "--out", place / "x", "--path", "/srv/x")
+    assert (done.exit_code, "another service's token" in done.stderr) == (1, True)
+    answer(place, "revoke", "t1")
+    assert [one["state"] for one in answer(place, "list")] == ["revoked"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

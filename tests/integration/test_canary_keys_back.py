@@ -13,9 +13,10 @@ import pytest
 from decnet.bus.base import Event
 from decnet.bus.memory import MemoryBus
 from decnet.db.repository import BaseRepository
-from decnet.decoys.canary import reuse
+from decnet.decoys.canary import elsewhere, reuse
 from decnet.decoys.canary.baits.keys import aws_key_id, md5_fingerprint, public_blob, ssh_fingerprint
-from decnet.decoys.canary.reuse import MAX_SESSIONS, ssh_value
+from decnet.decoys.canary.reuse import ssh_value
+from decnet.decoys.canary.sightings import MAX_SOURCES
 from decnet.decoys.worker import DecoysWorker
 from decnet.ids import attacker_id
 from decnet.runtime.received import Received, received
@@ -133,16 +134,16 @@ async def test_deliveries_that_come_twice_and_in_any_order_end_in_the_same_rows(
 async def test_one_trigger_counts_so_many_sessions(tmp_path: Path) -> None:
     async with open_repo("sqlite", tmp_path) as repo:
         await repo.canary_add(token("aws-1", SLUG, kind="aws", watched=AWS))
-        await taken(repo, *(typed(AWS, f"s{n}") for n in range(MAX_SESSIONS)))
+        await taken(repo, *(typed(AWS, f"s{n}") for n in range(MAX_SOURCES)))
         (row,) = await repo.canary_triggers()
-        assert row["hits"] == MAX_SESSIONS
+        assert row["hits"] == MAX_SOURCES
         async with transaction(repo) as tx:
             assert await reuse.take(tx, [typed(AWS, "one more"), typed(AWS, "s1")]) == {
                 "canary_keys_left_out": 1,
                 "canary_keys_known": 1,
             }
         (row,) = await repo.canary_triggers()
-        assert row["hits"] == MAX_SESSIONS
+        assert row["hits"] == MAX_SOURCES
 
 
 async def test_a_revoked_key_is_none(repo: BaseRepository) -> None:
@@ -162,9 +163,9 @@ async def test_without_an_address_the_attackers_id_stands(repo: BaseRepository) 
 
 
 async def test_the_worker_reads_events_for_it_only_when_it_is_told_to(tmp_path: Path) -> None:
-    assert DecoysWorker(settings_of(tmp_path)).topics == ()
+    assert DecoysWorker(settings_of(tmp_path)).topics == elsewhere.TOPICS
     worker = DecoysWorker(settings_of(tmp_path, watch_keys=True))
-    assert worker.topics == reuse.TOPICS
+    assert worker.topics == (*elsewhere.TOPICS, *reuse.TOPICS)
     async with open_repo("sqlite", tmp_path) as repo:
         await worker.start(repo, MemoryBus("t"))
         assert list(worker.background()) == ["bait-news", "canary-desk", "fleet-decoys"]

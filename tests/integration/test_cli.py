@@ -6,10 +6,12 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import IO, Any
 
 import pytest
 import typer
@@ -18,7 +20,7 @@ from typer.main import get_group
 from decnet import __version__
 from decnet.db.repository import BaseRepository
 from decnet_tui.cli.lazy import MODULES
-from tests.programkit import cli, surroundings
+from tests.programkit import PROGRAM, cli, surroundings
 
 LIGHT_MODULES = ("textual", "rich")
 
@@ -382,6 +384,40 @@ def test_tag_answers_a_long_input_in_order_with_every_processor(tmp_path: Path) 
     assert [a["input"] for a in answers] == lines
     assert all(a["tags"] for a in answers)
     assert "T1007" in {t["technique_id"] for t in answers[22_222]["tags"]}
+
+
+@pytest.mark.parametrize("before", [0, 6_000], ids=["alone", "with other processes"])
+def test_who_follows_a_log_gets_each_answer_while_the_next_line_is_not_there(before: int) -> None:
+    """Read to the answer of the last line that was written; the input stays open all the while."""
+    asked = [f"curl http://203.0.113.9/{i}" for i in range(before)]
+    with subprocess.Popen(
+        [PROGRAM, "tag", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=surroundings()
+    ) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        writing = Thread(target=_written, args=(program.stdin, asked))
+        writing.start()
+        answers = [json.loads(program.stdout.readline())["input"] for _ in asked]
+        writing.join()
+        for line in ("uname -a", "crontab -l"):
+            _written(program.stdin, [line])
+            answers.append(json.loads(program.stdout.readline())["input"])
+        program.stdin.close()
+        assert program.stdout.read() == ""
+    assert answers == [*asked, "uname -a", "crontab -l"]
+    assert program.returncode == 0
+
+
+def _written(stream: IO[str], lines: Sequence[str]) -> None:
+    stream.write("".join(f"{line}\n" for line in lines))
+    stream.flush()
+
+
+def test_a_line_longer_than_what_is_read_at_once_is_one_line() -> None:
+    long = "echo " + "a" * 200_000 + "; crontab -l"
+    (first, second) = _answers(f"{long}\nuname -a".encode())
+    assert first["input"] == long
+    assert "T1082" in _techniques(second)
 
 
 @pytest.mark.parametrize("text", ["", ",", " , "])

@@ -21,6 +21,7 @@ from decnet_tui.screens.journal import JournalView
 from tests.consolekit import StoreSession, screen_text, shows
 from tests.dbkit import open_repo
 from tests.integration.test_console_flows import IP, filled
+from tests.linkrows import campaign, visit
 
 FOLDER = Path(__file__).parent.parent / "fixtures" / "console"
 NOW = datetime(2026, 3, 4, 14, 2, 11, tzinfo=UTC).timestamp()
@@ -51,7 +52,21 @@ CASES = [
     pytest.param((120, 30), "unicode", marks=pytest.mark.slow),
     ((160, 48), "unicode"),
     pytest.param((160, 48), "ascii", marks=pytest.mark.slow),
+    ((60, 12), "ascii"),
 ]
+INDICATORS = "indicators of a session"
+PAGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("page of an alert", ("2", "enter"), "alerts"),
+    ("page of an actor", ("3", "enter"), "actors"),
+    ("page of a session", ("colon", *"sessions s1", "enter"), "actors"),
+    (INDICATORS, ("d",), "actors"),
+    ("page of a campaign", ("9", "enter"), "campaigns"),
+    ("sessions of a campaign", ("i",), "campaigns"),
+    ("tags of a technique", ("7", "enter"), "coverage"),
+    ("tags of a rule", ("4", "o"), "actors"),
+    ("help", ("question_mark",), "actors"),
+)
+"""Pages below the views: how one comes to each from the one before, and the view that it is in."""
 
 
 def events() -> list[Event]:
@@ -99,11 +114,17 @@ async def applied(repo: Any, folder: Path) -> None:
     await apply_fleet(repo, load_fleet(folder / "fleet.yaml", tools.catalogue, tools.defaults), tools)
 
 
+async def linked(repo: Any) -> None:
+    """A campaign of the attacker's address and of one that nobody has seen."""
+    await campaign(repo, "wget-kit", "host", "x", [IP, "203.0.113.8"])
+    await visit(repo, "s-kit", IP, "host|x", NOW - 3600, host=["x"], techniques=["T1105"])
+
+
 def nothing_is_lacking(lines: list[str], size: tuple[int, int]) -> None:
     """No line over the width, no cut word in the fixed lines or titles, no empty box, keys in the last line."""
     assert len(lines) == size[1]
     assert {len(line) for line in lines} <= {size[0], size[0] - 1}
-    fixed = [*lines[:3], lines[-1]]
+    fixed = [*lines[: 3 if size[0] >= 80 else 2], lines[-1]]  # at 60x12 what is hidden has the room
     assert not [line for line in fixed if "\u2026" in line or "~" in line]
     assert any(line.strip() for line in lines[3:-1])
     assert "? help" in lines[-1]
@@ -113,6 +134,13 @@ def settled(app: DecnetApp, name: str) -> Callable[[], object]:
     """Whether a view has read the store and painted what it read."""
     view = app.views[name]
     return lambda: (view.loaded_at or not view.stored) and "Reading ..." not in "\n".join(screen_text(app))
+
+
+def page_settled(app: DecnetApp) -> Callable[[], object]:
+    """Whether the page on the screen has been read and painted."""
+    return lambda: (
+        app.view.depth > 1 and app.view.level.loaded_at and "Reading" not in "\n".join(screen_text(app))  # type: ignore[attr-defined]
+    )
 
 
 @pytest.mark.parametrize(("size", "glyphs"), CASES)
@@ -133,11 +161,12 @@ async def test_views(
         await journalled(repo)
         await suspected(repo)
         await applied(repo, tmp_path)
+        await linked(repo)
         session = StoreSession(repo)
         session.bus.past = events()
         settings = Settings(console=ConsoleSettings(glyphs=glyphs), data_dir=tmp_path)
         app = DecnetApp(settings, session=session)
-        seen = []
+        seen, pages = [], []
         async with app.run_test(size=size) as pilot:
             await shows(app, pilot, lambda: app.feed.total >= len(events()) and app.view.name == "since")
             await shows(app, pilot, "ALERTS 1")
@@ -149,7 +178,20 @@ async def test_views(
                 nothing_is_lacking(lines, size)
                 seen += [f"--- {name}", *(line.rstrip() for line in lines)]
             assert app.view_of(JournalView).count() == 3
+            for title, keys, name in PAGES:
+                await pilot.press(*keys)
+                if title != "help":
+                    await shows(app, pilot, lambda name=name: app.view.name == name)
+                    await shows(app, pilot, page_settled(app))
+                await pilot.pause(0.15)
+                lines = screen_text(app)
+                assert len(lines) == size[1]
+                assert title != INDICATORS or "> indicators of session s1" in lines[2], (
+                    "what it is about, at any width"
+                )
+                pages += [f"--- {title}", *(line.rstrip() for line in lines)]
     compare(FOLDER / f"{size[0]}x{size[1]}-{glyphs}.txt", "\n".join(seen) + "\n")
+    compare(FOLDER / f"pages-{size[0]}x{size[1]}-{glyphs}.txt", "\n".join(pages) + "\n")
 
 
 def compare(path: Path, text: str) -> None:

@@ -88,8 +88,8 @@ def cells(listed: list[ListedTag]) -> dict[tuple[str, str, str | None], tuple[in
     }
 
 
-async def counts(repo: BaseRepository, since: Any, names: Any = None) -> Any:
-    rows = await repo.technique_counts(since, names)
+async def counts(repo: BaseRepository, since: Any, names: Any = None, until: Any = None) -> Any:
+    rows = await repo.technique_counts(since, names, until)
     keys = [(row["tactic"], row["technique_id"], row["sub_technique_id"]) for row in rows]
     assert len(set(keys)) == len(keys)
     return {key: (row["tags"], row["actors"], row["last"]) for key, row in zip(keys, rows, strict=True)}
@@ -138,6 +138,10 @@ async def compared(repo: BaseRepository) -> None:
     for moment in since:
         listed = await repo.list_tags(moment, limit=0)
         assert await counts(repo, moment) == cells(listed)
+        for until in (START + timedelta(minutes=minutes) for minutes in (0, 300, 500, 2000)):
+            day = [tag for tag in listed if tag["seen_at"] < until]
+            assert await counts(repo, moment, until=until) == cells(day)
+            assert await counts(repo, moment, ACTORS[0], until) == cells(await named(repo, day, ACTORS[0]))
         assert told(await repo.tag_counts(moment)) == expected(listed)
         every = await repo.list_tags(moment, limit=0, ignored=True)
         assert told(await repo.tag_counts(moment, ignored=True)) == expected(every)

@@ -212,7 +212,7 @@ async def test_session_in_any_order_ends_the_same(repo: BaseRepository) -> None:
     assert set(rows[0]) == {
         "session_id", "attacker_uuid", "attacker_ip", "identity_uuid", "decky_id", "service", "protocol",
         "started_at", "ended_at", "end_reason", "duration_s", "command_count", "tag_count", "sensor_session",
-        "commands_dropped", "items_dropped", "story", "story_line", "severity", "severity_reason", "playbook",
+        "download_count", "upload_count", "commands_dropped", "items_dropped", "story", "story_line", "severity", "severity_reason", "playbook",
     }  # fmt: skip
     assert await repo.untagged_sessions(10) == []
 
@@ -332,6 +332,12 @@ async def test_lists_filter_and_leave_superseded_tags_out(repo: BaseRepository) 
     assert await repo.rule_fired_counts(at) == {"R0012": 2}
     sessions = await repo.list_sessions()
     assert [(s["session_id"], s["tag_count"]) for s in sessions] == [("s1", 2), ("s2", 0)]
+    files = [{"url": "http://192.0.2.9/a"}, {"url": "http://192.0.2.9/b"}]
+    await repo.upsert_sessions(
+        [ended("s2", attacker_uuid=A2, downloads=files, uploads=files[:1], ended_at=20.0, started_at=10.0)]
+    )
+    sessions = await repo.list_sessions()
+    assert [(s["download_count"], s["upload_count"]) for s in sessions] == [(0, 0), (2, 1)]
     assert [s["session_id"] for s in await repo.list_sessions(technique="T1105")] == ["s1"]
     assert [s["session_id"] for s in await repo.list_sessions(since=30.0)] == ["s1"]
     attackers = await repo.list_attackers(limit=0)
@@ -397,3 +403,23 @@ async def test_credentials_fingerprints_recordings_observations(repo: BaseReposi
     assert await repo.insert_observations([observation]) == []
     with pytest.raises(ValueError, match="primitive"):
         await repo.insert_observations([{"evidence_ref": "e", "ts": 1.0}])
+
+
+async def test_what_is_asked_at_once_comes_in_order_and_what_fails_is_raised_as_it_is(
+    repo: BaseRepository,
+) -> None:
+    """Beyond the number of readers; and inside a transaction, which sees its own rows."""
+    await repo.upsert_attacker(A1, "192.0.2.1", 1000.0)
+
+    async def fails() -> None:
+        raise ValueError("no")
+
+    asked = [lambda n=n: repo.list_attackers(limit=n) for n in (1, 2, 3, 1, 2, 3)]
+    assert [[row["attacker_uuid"] for row in rows] for rows in await repo._at_once(*asked)] == [[A1]] * 6
+    with pytest.raises(ValueError, match="no"):
+        await repo._at_once(*asked, fails)
+    async with repo.transaction() as bound:
+        await bound.upsert_attacker(A2, "192.0.2.2", 1000.0)
+        (rows,) = await bound._at_once(bound.list_attackers)
+        assert {row["attacker_uuid"] for row in rows} == {A1, A2}
+        assert len(await bound.attackers_told([A1])) == 0

@@ -12,6 +12,9 @@ import pytest_asyncio
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.lists import since as since_module
 from decnet.db.repository.lists import ties as ties_module
+from decnet.db.repository.lists.since import WIDE
+from decnet.db.repository.lists.since import _is_wide as is_wide_span
+from decnet.db.repository.lists.visits import Span
 from decnet.events.ttp import SEVERITIES
 from decnet.ids import attacker_id, identity_id
 from tests.dbkit import KINDS, open_repo
@@ -31,6 +34,12 @@ async def opened(
 ) -> AsyncIterator[BaseRepository]:
     async with open_repo(request.param, tmp_path_factory.mktemp("since")) as repo:
         yield repo
+
+
+@pytest.fixture(params=[False, True], ids=["narrow", "wide"], autouse=True)
+def wide(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a span is looked up or read through: either way it comes to the same."""
+    monkeypatch.setattr(since_module, "_is_wide", lambda *_: request.param)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -287,6 +296,21 @@ async def test_what_is_new_is_what_nobody_had_before_the_span(repo: BaseReposito
     assert page.new
 
 
+async def test_a_log_in_without_a_name_is_known_by_its_secret(repo: BaseRepository) -> None:
+    await old(repo)
+    for number, (at, secret) in enumerate(((BEGIN - HOUR, "s1"), (BEGIN + HOUR, "s1"), (BEGIN + HOUR, "s2"))):
+        row = {
+            "credential_id": f"n{number}",
+            "attacker_uuid": A,
+            "username": None,
+            "secret_hmac": secret,
+            "success": True,
+        }
+        await put(repo, "credential", {**row, "session_id": f"of{number}", "first_seen": at, "last_seen": at})  # fmt: skip
+    found = (await repo.since(BEGIN, NOW)).credentials
+    assert [one["session_id"] for one in found.some] == ["of2"]
+
+
 @pytest.mark.parametrize(
     ("age", "new"), [(timedelta(hours=23, minutes=59), 0), (DAY + HOUR, 1), (DAY + 3 * HOUR, 1)]
 )
@@ -399,6 +423,24 @@ async def test_evidence_comes_in_pages_and_only_of_what_is_asked_for(repo: BaseR
     assert await asked(BEGIN + 2 * HOUR, until=BEGIN + 3 * HOUR) == [["s2"]]
     (page,) = [page async for page in repo.evidence(sessions=["s1"])]
     assert (page[0]["commands"], page[0]["hosts"], page[0]["logins"]) == (["wget 1"], ["h1"], [])
+
+
+WIDE_WHEN = [
+    (30, timedelta(days=5, seconds=1), True),
+    (30, timedelta(days=5), False),
+    (30, timedelta(days=40), True),
+    (1, timedelta(hours=3), False),
+]
+
+
+@pytest.mark.parametrize(("history", "span", "is_wide"), WIDE_WHEN)
+async def test_a_sixth_of_the_history_is_looked_up_and_more_is_read_through(
+    history: int, span: timedelta, is_wide: bool
+) -> None:
+    asked = Span(NOW - span, NOW + DAY)
+    assert WIDE == 6
+    assert is_wide_span(asked, NOW - history * DAY, NOW) is is_wide
+    assert is_wide_span(asked, None, None) is False
 
 
 # --- what was there before

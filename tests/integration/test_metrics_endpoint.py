@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +150,8 @@ async def test_who_says_nothing_is_cut_and_who_comes_beyond_the_bound_too(
     try:
         silent = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(MAX_CONNECTIONS)]
         await asyncio.sleep(0.1)
-        assert await asked(served.port, b"") == (b"", {}, b""), "no room"
+        with suppress(ConnectionError):  # it may be closed before the question was read
+            assert await asked(served.port, get()) == (b"", {}, b""), "no room"
         for reader, writer in silent:
             assert await asyncio.wait_for(reader.read(), 10) == b""
             writer.close()

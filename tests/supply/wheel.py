@@ -1,9 +1,10 @@
-"""``make wheel``: builds sdist and, from it, the wheel; installs the wheel; runs the tests against what is installed.
+"""The tests of ``make check``: builds sdist and, from it, the wheel; installs the wheel; runs pytest against that.
 
     python -m tests.supply.wheel OUT [arguments of pytest]
 
-The libraries are those of the environment that runs this; only the program is the built one. Tests run in a copy of the
-tree in which ``decnet`` and ``decnet_tui`` are the installed packages: what is missing in the wheel is missing there.
+The libraries are those of the environment that runs this, which the lock has with hashes; only the program is the built
+one. Tests run in a copy of the tree in which ``decnet`` and ``decnet_tui`` are the installed packages: what is missing in
+the wheel is missing there, and what an editable install would find in the checkout is not there at all.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("decnet", "decnet_tui")
+UNDER_TEST = "TESTED_WHEEL"
+"""Names the wheel to tests that want it as a file."""
 BESIDE = (
     "tests",
     "docs",
@@ -27,8 +30,11 @@ BESIDE = (
     "screenshots",
     "README.md",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "LICENSE",
     "Makefile",
+    "Containerfile",
+    ".containerignore",
     "pyproject.toml",
 )
 
@@ -68,8 +74,12 @@ def _said(python: Path, program: str) -> str:
 
 
 def where(python: Path) -> dict[str, Path]:
-    """Where each package comes from."""
-    return {name: Path(_said(python, f"import {name}; print({name}.__path__[0])")) for name in PACKAGES}
+    """Where each package comes from. Raises ValueError for one that is not of the environment of ``python``."""
+    found = {name: Path(_said(python, f"import {name}; print({name}.__path__[0])")) for name in PACKAGES}
+    own = python.parent.parent.resolve()
+    if strange := [str(place) for place in found.values() if not place.resolve().is_relative_to(own)]:
+        raise ValueError(f"not the installed packages: {', '.join(strange)}")
+    return found
 
 
 def tree(python: Path, folder: Path) -> Path:
@@ -87,13 +97,14 @@ def tree(python: Path, folder: Path) -> Path:
 
 def main(out: Path, arguments: Sequence[str]) -> int:
     """The exit code of the tests."""
+    wheel = built(out.absolute())
     with tempfile.TemporaryDirectory(prefix="decnet-wheel-") as made:
-        python = installed(built(out.absolute()), Path(made) / "venv")
+        python = installed(wheel, Path(made) / "venv")
         place = tree(python, Path(made) / "tree")
-        env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        return subprocess.run(
-            [str(python), "-m", "pytest", *arguments], cwd=place, env=env, check=False
-        ).returncode
+        print(f"tests run against {wheel.name}, installed in an environment of its own", flush=True)
+        env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {UNDER_TEST: str(wheel)}
+        command = [str(python), "-m", "pytest", *arguments]
+        return subprocess.run(command, cwd=place, env=env, check=False).returncode
 
 
 if __name__ == "__main__":

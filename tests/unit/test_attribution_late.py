@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from decnet.attribution import states
 from decnet.attribution.mergers import merge_primitive
-from decnet.attribution.since import rows_read
+from decnet.attribution.since import Held, held_before, rows_read
 from decnet.attribution.worker import observe
 from decnet.runtime.worker import TxBus
 
@@ -151,3 +151,13 @@ def test_a_summary_that_moved_takes_what_followed_from_it_along() -> None:
     assert (
         repo.state["last_change_ts"] == since(CATEGORY, sorted(repo.rows, key=lambda row: row["ts"])) == 2.0
     )
+
+
+@pytest.mark.parametrize(
+    ("held_since", "found"), [(None, None), (5.0, None), (4.9, Held(5.0, "stable", 4.9))]
+)
+def test_what_held_is_taken_over_only_when_it_held_before_the_earliest_late_observation(
+    held_since: float | None, found: Held | None
+) -> None:
+    old: Any = {"state": "stable", "last_change_ts": held_since}
+    assert held_before([7.0, 5.0, 6.0], old) == found

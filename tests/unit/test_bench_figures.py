@@ -23,6 +23,18 @@ def test_the_log_is_the_same_every_time_and_every_session_is_whole() -> None:
     assert [record["timestamp"] for record in records] == sorted(record["timestamp"] for record in records)
 
 
+def test_programs_play_what_they_have_again_and_again() -> None:
+    def played(lines: list[str]) -> set[tuple[str, ...]]:
+        inputs: dict[str, list[str]] = {}
+        for record in map(json.loads, lines):
+            inputs.setdefault(record["session"], []).append(record.get("input", ""))
+        assert len(inputs) == 60
+        return {tuple(some) for some in inputs.values()}
+
+    assert len(played(list(made.log_lines(60)))) == 60
+    assert len(played(list(made.log_lines(60, scripts=3)))) == 3
+
+
 def test_distinct_lines_are_distinct_and_usual_ones_come_again() -> None:
     assert len(set(made.distinct_commands(5_000))) == 5_000
     assert len(set(made.usual_commands(5_000))) < 500

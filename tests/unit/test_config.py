@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from decnet.config import load_settings
 from decnet.errors import ConfigError
+from decnet.home import Home
 
 
 def told(config: Path | None = None, **flags: object) -> str:
@@ -86,3 +88,24 @@ def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_bus_of_another_kind_is_refused(url: str) -> None:
     assert "is no bus" in told(bus={"url": url})
     assert load_settings(bus={"url": "nats://a:1, tls://b:2"}).bus.url
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [({"data_dir": Path("data")}, "data/decnet.sqlite"), ({"db": "sqlite:///own/a.sqlite"}, "own/a.sqlite")],
+)
+def test_an_engine_that_was_started_with_a_relative_path_is_found_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], path: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wanted = f"sqlite:///{tmp_path / path}"
+    settings = load_settings(**given)
+    assert settings.db_url == wanted
+    assert Home(settings.data_dir, settings.rules, settings.db).db_url == wanted
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:////srv/a.sqlite?timeout=5", "postgresql://u:p@db/decnet", "sqlite://"]
+)
+def test_other_urls_stay_as_they_are(url: str) -> None:
+    assert load_settings(db=url).db_url == url

@@ -98,6 +98,7 @@ BOUNDS: list[tuple[str, float, float, float | None]] = [
     ("intel.max_file_bytes", 536870912, 1024, None),
     ("intel.max_entries", 2000000, 1, None),
     ("decoys.max_waiting_hits", 10000, 1, None),
+    ("decoys.max_foreign_tokens", 1000, 0, None),
     ("decoys.max_window_triggers", 100, 1, None),
     ("decoys.canary_http.port", 8080, 1, 65535),
     ("decoys.canary_http.max_connections", 256, 1, None),
@@ -370,7 +371,7 @@ def test_everything_lives_below_the_data_directory(tmp_path: Path, monkeypatch: 
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert load_settings().data_dir == tmp_path / ".local" / "state" / "decnet-tui"
-    assert load_settings(db="sqlite:///x").db_url == "sqlite:///x"
+    assert load_settings(db="sqlite:////srv/x").db_url == "sqlite:////srv/x"
     assert (found.rules / ".").is_dir()
 
 

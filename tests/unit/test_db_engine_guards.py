@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from decnet.db import engine, migrate
+from decnet.db import engine, fresh, migrate
 from decnet.db.engine import Database, _driver_url, translated
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.base import CHUNK, WRITTEN_AT_ONCE, _sorted, chunks
@@ -313,7 +313,7 @@ async def test_a_start_that_fails_closes_what_it_opened(
     async def fails(*_: Any) -> None:
         raise OSError("no disk")
 
-    monkeypatch.setattr(migrate, "migrate_database", fails)
+    monkeypatch.setattr(fresh, "made_fresh", fails)
     database = Database(f"sqlite:///{tmp_path / 'x.sqlite'}")
     with pytest.raises(DatabaseError, match="cannot be reached"):
         await database.open()

@@ -14,7 +14,7 @@ from decnet.config import Settings, load_settings
 from decnet.decoys.listener import Listener, Place
 from decnet.decoys.worker import LISTENERS, DecoysWorker
 
-ALWAYS = ["leave-stream", "canary-desk", "fleet-decoys"]
+ALWAYS = ["canary-desk", "fleet-decoys"]
 """Tasks that open no port of their own."""
 
 

@@ -321,3 +321,20 @@ async def test_a_remote_sensor_runs_its_sensors_only(tmp_path: Path) -> None:
         await Engine(load_settings(data_dir=tmp_path, bus=bus, workers=("sensors", "recorder"))).start()
     with pytest.raises(ConfigError, match="name the bus"):
         await Engine(load_settings(data_dir=tmp_path, bus={"sensor": "east"}, workers=("sensors",))).start()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"token": "t"}, {"user": "u", "password": "p"}, {"password": "p"}, {"nkeys_seed": "seed.nk"}, {"tls_ca": "ca.pem"}],
+)  # fmt: skip
+async def test_a_log_in_for_a_bus_that_nobody_named_is_refused(tmp_path: Path, given: dict[str, str]) -> None:
+    """The server that an engine starts knows its own token alone: it would refuse its own engine."""
+    with pytest.raises(ConfigError, match=f"bus.{next(iter(given))}: .*--bus URL"):
+        await Engine(load_settings(data_dir=tmp_path / "data", bus=given)).start()
+    assert not (tmp_path / "data").exists()
+
+
+async def test_a_log_in_beside_another_bus_is_no_fault(tmp_path: Path) -> None:
+    made = Engine(settings(tmp_path / "data", bus={"type": "memory", "user": "u", "password": "p"}))
+    await made.start()
+    await made.stop(0.0)

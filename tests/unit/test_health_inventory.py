@@ -91,7 +91,7 @@ NO_HEALTH = {
     "runtime/beats.py": {"ended": "a mark of progress for the watchdog"},
     "runtime/dbwatch.py": {"looks": "a mark of progress for the watchdog"},
     "runtime/runner.py": {"turns": "a mark of progress for the watchdog"},
-    "decoys/doors.py": {"_all": "connections open now"},
+    "runtime/doors.py": {"_all": "connections open now"},
     "runtime/hours.py": {"_events": "told by hours, in the rates of the console"},
     "decoys/mail/folder.py": {"bytes": "the room that kept mails take"},
     "decoys/mail/protocol.py": {"_messages": "the mails of one connection"},

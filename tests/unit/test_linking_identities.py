@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from random import Random
 
 import pytest
@@ -374,3 +375,13 @@ def test_a_kit_of_more_scripts_than_a_band_holds_is_one_kit_in_any_order_and_the
 def test_thresholds_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ValueError, match="contradict"):
         Thresholds(join=3.0, hold=3.5)
+
+
+def test_all_who_share_a_value_are_scored_again_when_it_is_less_rare() -> None:
+    """At once, and not when the next round comes to them."""
+    linker = Linker()
+    for number in range(20):
+        linker.add_all([session(f"198.51.100.{number}", float(number), key="k")])
+    kept = {(one, other): linker.scores[one][other][0] for one, other in combinations(range(20), 2)}
+    assert kept == {both: linker.scorer.score(*both).total for both in kept}
+    assert len(set(kept.values())) == 1

@@ -14,6 +14,7 @@ from nats.js import api
 
 from decnet.bus.nats import consumer as nats_pull
 from decnet.bus.nats.consumer import (
+    FETCH_BYTES,
     GAP_S,
     LINGER_S,
     SILENCE_S,
@@ -120,7 +121,7 @@ async def test_a_request_asks_for_what_is_there_at_once(world: World) -> None:
     assert await world.numbers(5, 2.0) == [1]
     ((subject, _, reply, _),) = world.client.sent
     assert (subject, reply) == ("$JS.API.CONSUMER.MSG.NEXT.DECNET.ttp", world.inbox.subject)
-    assert world.asked == [{"batch": 5, "no_wait": True}]
+    assert world.asked == [{"batch": 5, "max_bytes": FETCH_BYTES, "no_wait": True}]
     assert world.slept == []
 
 
@@ -128,9 +129,9 @@ async def test_it_waits_for_one_then_lingers_for_the_rest(world: World) -> None:
     world.answer(status("404"), world.message(1), world.message(2), status("404"))
     assert await world.numbers(5, 2.0) == [1, 2]
     assert world.asked == [
-        {"batch": 5, "no_wait": True},
+        {"batch": 5, "max_bytes": FETCH_BYTES, "no_wait": True},
         {"batch": 1, "expires": 2_000_000_000},
-        {"batch": 4, "no_wait": True},
+        {"batch": 4, "max_bytes": FETCH_BYTES, "no_wait": True},
     ]
     assert world.slept == [LINGER_S]
 
@@ -142,6 +143,14 @@ async def test_a_single_event_is_not_lingered_for_and_a_linger_ends_with_the_tim
     world.answer(status("404"), world.message(1), status("404"))
     assert await world.numbers(5, 0.005) == [1]
     assert world.slept == [0.005]
+
+
+async def test_an_event_that_is_larger_than_an_answer_comes_alone(world: World) -> None:
+    world.answer(status("409", "Message Size Exceeds MaxBytes"), world.message(1))
+    world.answer(world.message(2), status("409", "Message Size Exceeds MaxBytes"))
+    assert await world.numbers(5, 2.0) == [1, 2]
+    assert ["max_bytes" in asked for asked in world.asked] == [True, False, True]
+    assert world.streams == 0, "nothing is gone"
 
 
 async def test_a_look_without_waiting_asks_once(world: World) -> None:
@@ -229,8 +238,11 @@ async def test_who_waited_in_vain_waits_again_without_asking_what_is_there(world
         status("404"), status("408"), status("408"), world.message(1), world.message(2), status("404")
     )
     assert [await world.numbers(5, 2.0) for _ in range(3)] == [[], [], [1, 2]]
-    at_once, waiting = {"batch": 5, "no_wait": True}, {"batch": 1, "expires": 2_000_000_000}
-    rest = {"batch": 4, "no_wait": True}
+    at_once, waiting = (
+        {"batch": 5, "max_bytes": FETCH_BYTES, "no_wait": True},
+        {"batch": 1, "expires": 2_000_000_000},
+    )
+    rest = {"batch": 4, "max_bytes": FETCH_BYTES, "no_wait": True}
     assert world.asked == [at_once, waiting, waiting, waiting, rest]
     world.client.sent.clear()
     world.answer(world.message(3), status("404"))

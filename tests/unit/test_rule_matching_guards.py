@@ -18,7 +18,7 @@ from decnet.attack.catalogue import load_catalogue
 from decnet.config import load_settings
 from decnet.db.rows.ttp import TTPTag
 from decnet.ids import tag_id
-from decnet.patterns import PatternError, compile_pattern
+from decnet.patterns import Finder, PatternError, compile_pattern
 from decnet.ttp import factory, matcher, rule_engine
 from decnet.ttp.base import KNOWN_SOURCE_KINDS, Tagger, TaggerEvent, TolerantTagger, WatchableTagger
 from decnet.ttp.conditions import (
@@ -118,7 +118,7 @@ def test_over_an_absent_field_only_negations_hold() -> None:
         ("cidr", "::/0"),
     ):
         assert compare("f", op, value).find(nothing.get) is None
-    assert Pattern("f", "", compile_pattern("")).find(nothing.get) is None
+    assert Pattern("f", "", Finder("")).find(nothing.get) is None
     found = Negation(compare("f", "equals", "x")).find(nothing.get)
     assert found == Found("", "", 0, 0)
     assert Negation(compare("f", "equals", "x")).find({"f": "x"}.get) is None
@@ -127,23 +127,21 @@ def test_over_an_absent_field_only_negations_hold() -> None:
 def test_a_list_holds_if_one_element_does_and_shows_that_one() -> None:
     fields = {"f": [None, "a", 7, "wget x", "wget y"]}.get
     assert compare("f", "startswith", "wget").find(fields) == Found("f", "wget x", 0, 6)
-    assert Pattern("f", "x$", compile_pattern("x$")).find(fields) == Found("f", "x", 5, 6)
-    assert Pattern("f", "7", compile_pattern("7")).find({"f": 7}.get) == Found("f", "7", 0, 1)
-    assert Pattern("f", "True", compile_pattern("True")).find({"f": True}.get) is None
+    assert Pattern("f", "x$", Finder("x$")).find(fields) == Found("f", "x", 5, 6)
+    assert Pattern("f", "7", Finder("7")).find({"f": 7}.get) == Found("f", "7", 0, 1)
+    assert Pattern("f", "True", Finder("True")).find({"f": True}.get) is None
 
 
 @pytest.mark.parametrize(("size", "shown"), [(299, 299), (300, 300), (301, 300)])
 def test_matched_text_is_shown_up_to_300_characters_and_its_span_whole(size: int, shown: int) -> None:
-    found = Pattern("f", "a+", compile_pattern("a+")).find({"f": "x" + "a" * size}.get)
+    found = Pattern("f", "a+", Finder("a+")).find({"f": "x" + "a" * size}.get)
     assert found == Found("f", "a" * shown, 1, 1 + size)
     text = compare("f", "startswith", "a").find({"f": "a" * size}.get)
     assert text == Found("f", "a" * shown, 0, size)
 
 
 def test_spans_count_characters_in_any_script() -> None:
-    assert Pattern("f", "wget", compile_pattern("wget")).find({"f": "äö wget"}.get) == Found(
-        "f", "wget", 3, 7
-    )
+    assert Pattern("f", "wget", Finder("wget")).find({"f": "äö wget"}.get) == Found("f", "wget", 3, 7)
 
 
 def test_all_needs_every_part_and_shows_the_first_with_evidence_and_any_shows_the_first_that_holds() -> None:
@@ -171,7 +169,7 @@ def test_prefilters_promise_nothing_that_is_not_sure() -> None:
     assert Every((Negation(a),)).prefilters("session") is None
     assert compare("views_capped", "equals", True).prefilters("session") == ["\\x00views_capped"]
     assert compare("views_capped", "equals", False).prefilters("session") is None
-    for beside in (compare("user", "equals", "root"), Pattern("pwd", "^/root", compile_pattern("^/root"))):
+    for beside in (compare("user", "equals", "root"), Pattern("pwd", "^/root", Finder("^/root"))):
         assert beside.prefilters("session") is not None
         assert beside.prefilters("command") is None, (
             "the text of a command does not tell who runs it and where"
@@ -179,7 +177,7 @@ def test_prefilters_promise_nothing_that_is_not_sure() -> None:
     for own in ("command_text", "argv0", "argv"):
         assert compare(own, "contains", "wget").prefilters("command") == ["wget"]
     for unsound in (r"\Aa", r"a\z", r"\Ca", "(?-m)^a", "(?s-m:^a)"):
-        assert Pattern("f", unsound, compile_pattern(unsound)).prefilters("session") is None
+        assert Pattern("f", unsound, Finder(unsound)).prefilters("session") is None
 
 
 @pytest.mark.parametrize(

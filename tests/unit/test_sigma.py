@@ -13,11 +13,10 @@ from decnet.ttp.loader import load_bytes
 from decnet.ttp.matcher import Failures, RuleIndex
 from decnet.ttp.rules import CompiledRule
 from decnet.ttp.selftest import run_rule_tests
-from decnet.ttp.sigma.condition import parse_condition
 from decnet.ttp.sigma.importing import licence_beside
-from decnet.ttp.sigma.refusal import Refusal
+from decnet.ttp.sigma.library import MAX_NESTING, MAX_VALUES, MAX_WORDS
 from decnet.ttp.sigma.techniques import EARLIER
-from tests.sigmakit import imported, one, reference, sigma
+from tests.sigmakit import correlation, imported, one, reference, sigma
 
 
 def rule_of(told: Any) -> CompiledRule:
@@ -69,7 +68,7 @@ def test_what_others_must_be_named_for_stays_with_the_rule(tmp_path: Path) -> No
 def test_a_level_is_worth_a_confidence_and_none_is_too_low_to_be_stored(
     tmp_path: Path, level: str, confidence: float
 ) -> None:
-    rule = rule_of(one(tmp_path, level=level))
+    rule = rule_of(one(tmp_path, level=level or None))
     assert [emit.confidence for emit in rule.emits] == [confidence]
     assert confidence >= 0.3
 
@@ -157,23 +156,54 @@ def test_a_condition_joins_its_detections(
 
 @pytest.mark.parametrize(
     "text",
+    ["", "a and", "(a", "a b", "a | count() > 5", "2 of a*", "1 of x*", "z", "not", 5, ["a", "z"]],
+)
+def test_a_condition_that_cannot_be_read_is_refused_with_its_reason(tmp_path: Path, text: Any) -> None:
+    detection = {"a": {"CommandLine|contains": "a"}, "ab": {"CommandLine|contains": "b"}, "condition": text}
+    told = one(tmp_path, detection=detection)
+    assert not told.files
+    assert "condition" in told.reason
+
+
+def _long(words: int) -> dict[str, Any]:
+    return {"a": {"CommandLine|contains": "a"}, "condition": "a or " * (words // 2) + "a"}
+
+
+def _deep(brackets: int) -> dict[str, Any]:
+    return {"a": {"CommandLine|contains": "a"}, "condition": "(" * brackets + "a" + ")" * brackets}
+
+
+def _negated(times: int) -> dict[str, Any]:
+    return {"a": {"CommandLine|contains": "a"}, "condition": "not " * times + "a"}
+
+
+def _lists(depth: int) -> dict[str, Any]:
+    inner: Any = {"CommandLine|contains": "a"}
+    for _ in range(depth - 2):
+        inner = [inner]
+    return {"a": inner, "condition": "a"}
+
+
+def _many(values: int) -> dict[str, Any]:
+    return {"a": {"CommandLine|contains": [f"a{n % 7}" for n in range(values - 1)]}, "condition": "a"}
+
+
+@pytest.mark.parametrize(
+    ("made", "most", "reason"),
     [
-        "",
-        "a and",
-        "(a",
-        "a b",
-        "a | count() > 5",
-        "2 of a*",
-        "1 of x*",
-        "z",
-        "not",
-        "not " * 40 + "a",
-        "a or " * 300 + "a",
+        (_long, MAX_WORDS - 1, "its condition has over 500 words"),
+        (_deep, MAX_NESTING, "its condition nests over 30 deep"),
+        (_negated, MAX_NESTING, "its condition nests over 30 deep"),
+        (_lists, MAX_NESTING, "a detection nests over 30 deep"),
+        (_many, MAX_VALUES, "its detections have over 2000 values"),
     ],
 )
-def test_a_condition_that_cannot_be_read_is_refused_with_its_reason(text: str) -> None:
-    with pytest.raises(Refusal, match=r"condition|of several"):
-        parse_condition(text, ["a", "ab"])
+def test_what_would_take_the_library_long_is_bounded_before_it_reads(
+    tmp_path: Path, made: Any, most: int, reason: str
+) -> None:
+    assert carried(tmp_path / "most", **made(most))
+    over = one(tmp_path / "over", detection=made(most + 2 if made is _long else most + 1))
+    assert (over.files, over.reason) == ({}, reason)
 
 
 # --- what is not
@@ -194,9 +224,19 @@ def test_what_a_command_does_not_say_falls_away_and_is_told(tmp_path: Path) -> N
 
 REFUSED = [
     ({"detection": {"s": {"ParentImage": "/a"}, "condition": "s"}}, "it asks for ParentImage, which a typed command does not say"),
-    ({"detection": {"s": {"CommandLine|re": "a(?=b)"}, "condition": "s"}}, "lookaround"),
-    ({"detection": {"s": {"CommandLine|re": "(a)\\1"}, "condition": "s"}}, "back-references"),
-    ({"detection": {"s": {"CommandLine|fieldref": "Image"}, "condition": "s"}}, "the modifier fieldref is not known"),
+    ({"detection": {"s": {"CommandLine|re": "a(?=b)"}, "condition": "s"}}, "invalid perl operator: (?="),
+    ({"detection": {"s": {"CommandLine|re": "(a)\\1"}, "condition": "s"}}, "invalid escape sequence: "),
+    ({"detection": {"s": {"CommandLine|fieldref": "Image"}, "condition": "s"}}, "another field (fieldref) is no text"),
+    ({"detection": {"s": {"CommandLine|shoes": "a"}, "condition": "s"}}, "pySigma does not take it: Unknown modifier 'shoes'"),
+    ({"detection": {"s": {"CommandLine|expand": "%mine%"}, "condition": "s"}}, "a list of its user's own (expand)"),
+    ({"detection": {"s": {"CommandLine|re|expand": "a%mine%"}, "condition": "s"}}, "a list of its user's own (expand)"),
+    ({"detection": {"s": {"CommandLine|hour": 5}, "condition": "s"}}, "a part of a time is no text"),
+    ({"detection": {"s": {"CommandLine": True}, "condition": "s"}}, "yes or no is no text"),
+    ({"detection": {"s": {"CommandLine|re": 5}, "condition": "s"}}, "an expression that is no text"),
+    ({"detection": {"s": {"CommandLine|contains": [[1]]}, "condition": "s"}}, "pySigma does not take it"),
+    ({"detection": {"s": [], "condition": "s"}}, "it never holds"),
+    ({"level": "loud"}, "'loud' is not a valid Sigma rule level"),
+    ({"author": ["one", "two"]}, "pySigma does not take it"),
     ({"detection": {"s": {"CommandLine|gt": 5}, "condition": "s"}}, "gt says nothing of a text"),
     ({"detection": {"s": {"Image|re": ".*/x"}, "condition": "s"}}, "whole path of a program"),
     ({"detection": {"s": {"User": "root"}, "condition": "not s"}}, "it asks for User"),
@@ -309,16 +349,6 @@ OTHER = sigma("Other", "cccccccc-0000-4000-8000-000000000001", name="base_id",
               detection={"selection": {"Image|endswith": "/id"}, "condition": "selection"})  # fmt: skip
 
 
-def correlation(kind: str, rules: list[str], **more: Any) -> dict[str, Any]:
-    body = {"type": kind, "rules": rules, "group-by": ["src_ip"], "timespan": "5m", **more}
-    return {
-        "title": "Several",
-        "id": "dddddddd-0000-4000-8000-000000000001",
-        "level": "high",
-        "correlation": body,
-    }
-
-
 def test_so_many_events_are_a_window(tmp_path: Path) -> None:
     told = imported(tmp_path, BASE, correlation("event_count", ["base_nc"], condition={"gt": 2}))
     assert told[0].reason == "it is only part of a correlation rule, which has it"
@@ -378,9 +408,28 @@ NOT_SAID = [
     ),
     (correlation("temporal", ["base_nc"]), "it names one rule only"),
     (correlation("temporal", []), "it names no rules"),
-    (correlation("percentile", ["base_nc"]), "correlations of type percentile cannot be said"),
+    (correlation("median", ["base_nc"]), "'median' is no valid Sigma correlation type"),
+    (
+        correlation("value_median", ["base_nc"], condition={"gte": 2, "field": "Image"}),
+        "correlations of type value_median cannot be said",
+    ),
+    (correlation("temporal", ["base_nc", "base_id"], condition="base_nc or base_id"), "only all can be said"),
+    (
+        correlation("temporal", ["base_nc", "base_id"], condition="base_nc and not base_id"),
+        "only all can be said",
+    ),
+    (
+        correlation("temporal", ["base_nc", "base_id"], condition="not " * 31 + "base_nc"),
+        "nests over 30 deep",
+    ),
+    (correlation("temporal", ["base_nc", "base_id"], condition={"gte": 1}), "only all can be said"),
+    (correlation("event_count", ["base_nc"], condition="base_nc"), "pySigma does not take it"),
+    (correlation("event_count", ["base_nc"], condition={"gte": 2.5}), "only gte and gt can be said"),
     (correlation("event_count", ["base_nc"], condition={"gte": 2}, timespan="31d"), "over 30d"),
-    (correlation("event_count", ["base_nc"], condition={"gte": 2}, timespan="soon"), "its timespan is none"),
+    (
+        correlation("event_count", ["base_nc"], condition={"gte": 2}, timespan="soon"),
+        "Timespan 'soon' is invalid",
+    ),
     (
         correlation("event_count", ["base_nc"], condition={"gte": 2}, **{"group-by": ["Shoe"]}),
         "it groups by Shoe",
@@ -391,6 +440,6 @@ NOT_SAID = [
 
 @pytest.mark.parametrize(("rule", "reason"), NOT_SAID)
 def test_a_correlation_that_cannot_be_said_says_why(tmp_path: Path, rule: Any, reason: str) -> None:
-    told = imported(tmp_path, BASE, rule)[-1]
+    told = imported(tmp_path, BASE, OTHER, rule)[-1]
     assert not told.files
     assert reason in told.reason

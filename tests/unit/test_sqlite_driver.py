@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
 
+from decnet.db import sqlite_driver
 from decnet.db.engine import Database
 from decnet.db.sqlite_driver import SqliteConnection, connecting
 
@@ -193,3 +194,42 @@ async def test_a_transaction_of_the_writer_that_was_broken_off_is_undone(tmp_pat
             other.execute("BEGIN IMMEDIATE")
             other.execute("ROLLBACK")
     await database.close()
+
+
+class Locked:
+    """A cursor of a file that another process has for ever, and a clock that goes by what is waited."""
+
+    def __init__(self, patience_ms: int) -> None:
+        self.now, self.patience_ms = 100.0, patience_ms
+        self.asked: list[str] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert self.now < 200.0, "it is waited for ever"
+        self.now += seconds
+
+    def execute(self, text: str) -> Locked:
+        self.asked.append(text)
+        if text == sqlite_driver.BEGIN_WRITING:
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise error
+        return self
+
+    def fetchone(self) -> tuple[int]:
+        return (self.patience_ms,)
+
+
+@pytest.mark.parametrize("patience_ms", [0, 2_500])
+def test_a_turn_is_waited_for_as_long_as_the_patience_and_no_longer(
+    patience_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Locked(patience_ms)
+    monkeypatch.setattr(sqlite_driver, "time", file)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        sqlite_driver._begin_writing(file)  # type: ignore[arg-type]
+    waited = file.now - 100.0
+    assert patience_ms / 1000 <= waited <= patience_ms / 1000 + sqlite_driver.TURN_S
+    assert file.asked[-1] == f"PRAGMA busy_timeout={patience_ms}", "what comes later waits as ever"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.supply import audit, sbom
+from tests.supply import audit, sbom, wheel
 from tests.supply.lock import LOCK, parts
 
 LOCKED = LOCK.read_text("utf-8")
@@ -157,3 +157,28 @@ def test_what_cannot_be_reached_is_said_and_is_no_fault(
 def test_the_explanations_that_stand_have_reasons() -> None:
     rows = tomllib.loads(audit.EXPLAINED.read_text("utf-8")).get("fault", [])
     assert [row for row in rows if not row.get("id") or len(row.get("reason", "")) < 20] == []
+
+
+# --- the built package
+
+
+def test_packages_of_a_checkout_are_not_the_installed_ones(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    python = tmp_path / "venv" / "bin" / "python"
+    places = {
+        "decnet": tmp_path / "venv" / "lib" / "decnet",
+        "decnet_tui": tmp_path / "venv" / "lib" / "decnet_tui",
+    }
+    monkeypatch.setattr(wheel, "_said", lambda _, program: str(places[program.split(";")[0].split()[1]]))
+    assert wheel.where(python) == places
+    places["decnet_tui"] = tmp_path / "checkout" / "decnet_tui"
+    with pytest.raises(ValueError, match=r"not the installed packages: .*checkout/decnet_tui"):
+        wheel.where(python)
+
+
+def test_the_one_check_tests_the_built_wheel_and_nothing_else() -> None:
+    text = (Path(__file__).parents[2] / "Makefile").read_text("utf-8")
+    check = text.partition("\ncheck:")[2].partition("\n\n")[0]
+    assert "tests.supply.wheel" in check
+    assert "pytest" not in check

@@ -11,7 +11,7 @@ import pytest
 from decnet.bus.base import Event
 from decnet_tui.model.export import plain_value
 from decnet_tui.model.feed import Feed
-from decnet_tui.model.tokens import LAST_TRIPS, TokenLine, token_lines
+from decnet_tui.model.tokens import LAST_READS, LAST_TRIPS, TokenLine, token_lines
 from decnet_tui.screens.base import Place
 from decnet_tui.screens.fleet import FleetView, Read
 from decnet_tui.widgets import glyphs
@@ -122,11 +122,16 @@ def test_the_first_trip_is_told_when_it_comes(first: bool, live: bool, told: int
         "decky_id": "web-01",
         "attacker_ip": "203.0.113.9",
         "first_trip": first,
+        "kind": "page",
+        "path": "/srv/pass.html",
+        "read_session_id": "s1",
+        "read_ip": "203.0.113.7",
     }
     feed.add(Event("canary.aws-1.triggered", payload), live=live)
     assert len(feed.notices) == told
     if told:
-        assert feed.notices[0] == "canary token aws-1 on web-01 was set off by 203.0.113.9  (5 shows it)"
+        who = "canary token set off by 203.0.113.9 (5 shows it): "
+        assert feed.notices[0] == f"{who}page /srv/pass.html on web-01, read by 203.0.113.7 in s1"
 
 
 def test_of_a_resolver_it_is_not_said_that_it_attacks() -> None:
@@ -161,3 +166,32 @@ def test_the_next_rotation_says_why_at_that_moment(interval: str, after: int, wo
     (line,) = (text for text in view.detail() if text.startswith("rotates"))
     assert words in line
     assert ("by chance" in line) == ("by chance" in words)
+
+
+def test_who_read_a_token_where_it_lies_is_shown_the_last_ones_first() -> None:
+    reads: list[Any] = [
+        {"token_id": "aws-1", "session_id": f"s{n}", "command_id": "c", "attacker_uuid": None, "attacker_ip": f"203.0.113.{n}",
+         "decky_id": "web-01", "path": "/root/.aws/credentials", "at": AT}
+        for n in range(LAST_READS + 1)
+    ]  # fmt: skip
+    view = shown(token_lines([token("aws-1"), token("b-2")], [], reads))
+    detail = view.row_detail(next(row for row in view.rows if row["name"] == "aws-1"))
+    told = detail[detail.index("read there, newest first:") + 1 :]
+    assert [line.split(" ", 4)[-1] for line in told] == [
+        f"203.0.113.{n} in session s{n}" for n in range(LAST_READS)
+    ]
+    assert "read there, newest first:" not in view.row_detail(
+        next(row for row in view.rows if row["name"] == "b-2")
+    )
+
+
+def test_a_token_of_another_service_says_by_its_memo_where_it_lies() -> None:
+    foreign = token("k3v9", kind="canarytokens/web", decky_id="", path=None, memo="on web-01", **TRIPPED)
+    view = shown(token_lines([foreign], [trigger("k3v9", via="webhook")]))
+    line = "".join(text for text, _ in view.line(0, 80))
+    assert "on web-01 (canary" in line
+    assert "! tripped" in line
+    detail = "\n".join(view.row_detail(view.rows[0]))
+    assert "known since" in detail
+    assert "minted" not in detail
+    assert "203.0.113.9 by webhook, 2 hits" in detail

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decnet.sensors.files.carriers import break_of
+from decnet.sensors.files.carriers import break_of, decoded
 from decnet.sensors.files.unwrap import MAX_PARTS, Found, Unwrapper
 
 LIMIT = 1 << 20
@@ -373,3 +373,16 @@ def test_braces_without_end_take_linear_time() -> None:
     text = b'{"a":[' * 40_000
     assert reader.feed("a", text).events == ()
     assert reader.flush().events == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (b'{"a": [1, 2,], "b": ",}",}', {"a": [1, 2], "b": ",}"}),
+        (b'[{"a": 1 , } ,\n]', [{"a": 1}]),
+        (b'{"a": 1,,}', None),
+        (b"{'a': 1,}", {"a": 1}),
+    ],
+)
+def test_a_comma_too_many_is_forgiven_and_one_in_a_text_stays(text: bytes, found: object) -> None:
+    assert decoded(text) == found

@@ -36,8 +36,12 @@ GAP_S = 0.1
 """Seconds between two messages of one answer; what comes later is kept for the next fetch."""
 LINGER_S = 0.02
 """Seconds after the first of a trickle of events until the batch is closed."""
+FETCH_BYTES = 8 * 2**20
+"""Bytes of one answer, however many events were asked for; an event that is larger comes by itself."""
 _NOTHING = ("404", "408")
 _GONE = ("409", "503")
+_FULL = ("Exceeded", "Message Size Exceeds")
+"""What a server says first that gives no more now, and has not forgotten the consumer."""
 _LOST = "lost"
 """Status of a message of our own: the server does not answer, or the connection is gone."""
 
@@ -201,6 +205,8 @@ class NatsConsumer:
         if not self._client.is_connected:
             raise BusUnavailable("the bus is reconnecting")
         request: dict[str, int | bool] = {"batch": limit}
+        if limit > 1:  # one alone is given whatever its size: else it would never come
+            request["max_bytes"] = FETCH_BYTES
         request |= {"no_wait": True} if seconds is None else {"expires": max(1, int(seconds * 1e9))}
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._settings.stream}.{self.name}"
         self.waits = True
@@ -239,8 +245,8 @@ class NatsConsumer:
             elif status == _LOST:
                 raise BusUnavailable("the bus does not answer")
             elif status in _GONE:
-                if _description(message).startswith("Exceeded"):
-                    return messages  # too much is unacknowledged already: not gone, only busy
+                if _description(message).startswith(_FULL):
+                    return messages  # too much is unacknowledged, or the next is too large for this answer
                 raise ConsumerGone(_description(message) or status)
         return messages
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from decnet.bus.base import Event
 from decnet.bus.wire import incoming_headers
 
-EVENTS_KEPT = 4096
+EVENTS_KEPT = 1024
 BYTES_KEPT = 8 * 2**20
 """Bodies that are kept, in bytes; an event takes several times as much."""
 

@@ -6,8 +6,20 @@ transaction (:meth:`SqlRepository.transaction`), which all its methods then join
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast, overload
@@ -26,10 +38,13 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 """A row on its way through the repository; what leaves it has a type of :mod:`decnet.db.rows`."""
+T = TypeVar("T")
 R = TypeVar("R", bound=Mapping[str, object])
 Merge = Callable[[Any, Any, str], ColumnElement[Any]]
 """(stored column, new value, dialect) → the value that stays."""
 CHUNK = 500
+KINDS_KNOWN = 256
+"""Kinds of rows that are known to have the keys that they should."""
 WRITTEN_AT_ONCE = 100
 """Rows of one statement: their values are bound in one go, and the event loop waits for it."""
 
@@ -59,10 +74,16 @@ def chunks(items: Sequence[Any], size: int = CHUNK) -> Iterator[Sequence[Any]]:
 
 def check_keys(kind: type[Mapping[str, object]], keys: Iterable[str]) -> None:
     """Raises TypeError when columns of a query are not the keys of the typed row that it gives."""
+    if wrong := _wrong(kind, tuple(keys)):
+        raise TypeError(f"{kind.__name__} and its query differ in {', '.join(sorted(wrong))}")
+
+
+@lru_cache(maxsize=KINDS_KNOWN)
+def _wrong(kind: type[Mapping[str, object]], keys: tuple[str, ...]) -> frozenset[str]:
+    """The keys in which they differ: worked out once, since thousands of rows are alike."""
     typed, given = cast("Any", kind), frozenset(keys)
     wrong = (typed.__required_keys__ - given) | (given - typed.__required_keys__ - typed.__optional_keys__)
-    if wrong:
-        raise TypeError(f"{kind.__name__} and its query differ in {', '.join(sorted(wrong))}")
+    return frozenset(wrong)
 
 
 def shaped(kind: type[R], row: Row) -> R:
@@ -143,6 +164,25 @@ class SqlRepository:
             return
         async with self.db.read() as session:
             yield session
+
+    async def _at_once(self, *asked: Callable[[], Coroutine[Any, Any, Any]]) -> list[Any]:
+        """What questions come to that need no answer of each other, in their order: each reads over a connection of its own.
+
+        Bound to a transaction they go one after the other. Raises what the first one raises that fails.
+        """
+        if self._session is not None:
+            return [await one() for one in asked]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(), name=f"read-{n}") for n, one in enumerate(asked)]
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+    async def _asked(self, ask: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        """What a question comes to, in a read of its own."""
+        async with self._read() as session:
+            return await ask(session)
 
     async def _upsert(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import Column, func, select, tuple_, update
 
 from decnet.db.repository.base import Row, SqlRepository, chunks, insert_for, replace
 from decnet.db.rows.canary import TokenRow, TriggerRow
@@ -41,13 +41,26 @@ class CanaryMixin(SqlRepository):
 
     async def canary_by_slugs(self, slugs: Iterable[str]) -> dict[str, TokenRow]:
         """Slug → token, of those that are known. In a transaction the rows are locked, in the order of their ids."""
+        return {row["slug"]: row for row in await self._canary_held(_TOKEN.c.slug, slugs)}
+
+    async def canary_by_ids(self, token_ids: Iterable[str]) -> dict[str, TokenRow]:
+        """The same by id."""
+        return {row["token_id"]: row for row in await self._canary_held(_TOKEN.c.token_id, token_ids)}
+
+    async def _canary_held(self, column: Column[str], values: Iterable[str]) -> list[TokenRow]:
         found: list[TokenRow] = []
         async with self._read() as session:
-            for part in chunks(sorted(set(slugs))):
-                wanted = select(_TOKEN).where(_TOKEN.c.slug.in_(part)).order_by(_TOKEN.c.token_id)
+            for part in chunks(sorted(set(values))):
+                wanted = select(_TOKEN).where(column.in_(part)).order_by(_TOKEN.c.token_id)
                 locked = wanted.with_for_update() if self._session is not None else wanted
                 found += await self._rows(session, locked, TokenRow)
-        return {row["slug"]: row for row in found}
+        return found
+
+    async def canary_foreign(self) -> int:
+        """How many tokens of other services' are kept."""
+        foreign = select(func.count()).select_from(_TOKEN).where(_TOKEN.c.kind.like("%/%"))
+        async with self._read() as session:
+            return (await session.execute(foreign)).scalar_one()
 
     async def canary_watched(self) -> list[TokenRow]:
         """Tokens that trip when a value of theirs comes back, without those that were revoked."""

@@ -13,6 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     String,
+    TableValuedAlias,
     and_,
     any_,
     func,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
 _ATTACKER, _SESSION, _IDENTITY = table("attacker"), table("session"), table("identity")
-_TAG = table("ttp_tag")
+_TAG, _THING = table("ttp_tag"), table("session_thing")
 _GROUP, _TERM = table("link_group"), table("link_term")
 _VALUE, _LINKED = table("link_value"), table("link_session")
 CAMPAIGN = "campaign"
@@ -70,12 +71,18 @@ def attacker_is(column: Any, attacker: str | None) -> list[ColumnElement[bool]]:
         return [column.in_(union_all(by_ip, select(literal(attacker_id(address)))))]
 
 
+def each_of(values: Sequence[str], dialect: str) -> TableValuedAlias:
+    """A row (``value``) for each of any number of texts, which are one parameter."""
+    if dialect == "postgresql":
+        return func.unnest(literal(list(values), ARRAY(String))).table_valued("value").render_derived()
+    return func.json_each(json.dumps(list(values))).table_valued("value")
+
+
 def among(column: Any, values: Sequence[str], dialect: str) -> ColumnElement[bool]:
     """That a column has one of any number of texts, which are one parameter."""
     if dialect == "postgresql":
         return column == any_(literal(list(values), ARRAY(String)))  # type: ignore[no-any-return]
-    each = func.json_each(json.dumps(list(values))).table_valued("value")
-    return column.in_(select(each.c.value))  # type: ignore[no-any-return]
+    return column.in_(select(each_of(values, dialect).c.value))  # type: ignore[no-any-return]
 
 
 def whose_is(column: Any, whose: Whose, dialect: str) -> list[ColumnElement[bool]]:
@@ -105,6 +112,11 @@ def _of_campaign(campaign: str) -> ColumnElement[bool]:
     """Condition on terms: those of a campaign."""
     roots = select(_GROUP.c.root).where(_GROUP.c.kind == CAMPAIGN, _GROUP.c.campaign_uuid == campaign)
     return _TERM.c.campaign_root.in_(roots)
+
+
+def had_kind(*kinds: str) -> ColumnElement[bool]:
+    """Condition on ``session_thing``, looked up by session or by time: its index of kinds has the things of everybody."""
+    return func.coalesce(_THING.c.kind, "").in_(kinds)
 
 
 def tag_stands() -> ColumnElement[bool]:

@@ -8,6 +8,11 @@ from typing import TypedDict
 from decnet.db.rows import JsonObject
 
 
+def is_foreign(kind: str) -> bool:
+    """Whether a token is another service's, which its kind names: "canarytokens/web"."""
+    return "/" in kind
+
+
 class TokenRow(TypedDict):
     """One token, whole."""
 

@@ -81,7 +81,7 @@ what the tag itself names.
 
 
 class ListedSession(TypedDict):
-    """One session with its identity and the number of its tags."""
+    """One session with its identity and the numbers of its tags and files."""
 
     session_id: str
     sensor_session: str | None
@@ -96,6 +96,8 @@ class ListedSession(TypedDict):
     end_reason: str | None
     duration_s: float | None
     command_count: int
+    download_count: int
+    upload_count: int
     identity_uuid: str | None
     tag_count: int
     commands_dropped: int | None

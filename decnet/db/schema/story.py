@@ -23,7 +23,10 @@ class SessionStory(Stored, table=True):
     __table_args__ = (
         Index("ix_session_story_rank", "rank", "seen_at"),
         Index("ix_session_story_playbook", "playbook", "seen_at"),
-        Index("ix_session_story_attacker", "attacker_uuid"),
+        Index(
+            "ix_session_story_attacker",
+            *("attacker_uuid", "rank", "seen_at", "ended_at", "playbook", "session_id"),
+        ),
         Index(
             "ix_session_story_ended",
             *("ended_at", "attacker_uuid", "rank", "playbook", "seen_at", "session_id"),

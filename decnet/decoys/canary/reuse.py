@@ -1,7 +1,6 @@
 """Planted keys that come back: an AWS key id in what was typed, an SSH key that was offered, on one of our own decoys.
 
-The events may come twice and in any order: a trigger is for a token, an attacker and a quarter of an hour of event
-time, and the sessions that it counts are kept by their ids.
+How often one counts is left to :mod:`decnet.decoys.canary.sightings`.
 """
 
 from __future__ import annotations
@@ -11,14 +10,15 @@ import binascii
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from decnet.bus import topics
-from decnet.db.rows.canary import TokenRow, TriggerRow
-from decnet.db.types import as_utc
+from decnet.db.rows.canary import TokenRow
 from decnet.decoys.canary.baits.keys import md5_fingerprint, public_blob, sha256_fingerprint
 from decnet.decoys.canary.reads import first_trip
-from decnet.decoys.canary.trips import PRODUCER, WINDOW
+from decnet.decoys.canary.sightings import Sighted, Sighting
+from decnet.decoys.canary.sightings import take as take_sighting
+from decnet.decoys.canary.trips import PRODUCER
 from decnet.events.attacker import Fingerprinted
 from decnet.events.canary import Triggered
 from decnet.events.credential import Captured
@@ -34,41 +34,39 @@ TOPICS: Final = (
     topics.attacker(topics.ATTACKER_FINGERPRINTED),
     topics.credential(topics.CREDENTIAL_CAPTURED),
 )
-MAX_SESSIONS: Final = 100
-"""Sessions that one trigger counts; more of the same quarter of an hour change nothing."""
+_FIGURES: Final = {
+    "new": "canary_keys_back",
+    "again": "canary_keys_again",
+    "known": "canary_keys_known",
+    "left_out": "canary_keys_left_out",
+}
 _KEY_ID = re.compile(r"(?<![A-Z0-9])AKIA[A-Z2-7]{16}(?![A-Z0-9])", re.ASCII)
 _MD5 = re.compile(r"(?:MD5:)?((?:[0-9a-f]{2}:){15}[0-9a-f]{2})", re.ASCII | re.IGNORECASE)
 _BLOB = re.compile(r"(?:ssh-[a-z0-9-]+ )?(AAAA[A-Za-z0-9+/]{20,8000}={0,2})(?: .*)?", re.ASCII)
 
 
-class Sighting(NamedTuple):
-    """A value that came back: when (epoch seconds), from whom, where."""
+class FoundKey(NamedTuple):
+    """A value that came back: from whom and where, and what it counts as if it was planted."""
 
     value: str
-    at: float
     address: str | None
     attacker_uuid: str | None
     decky_id: str | None
-    session_id: str | None
-    source: str
-    """What it counts as: its session, or its event where it has none."""
-
-    @property
-    def peer(self) -> str:
-        """The address; the attacker's id where a producer gave no address."""
-        return self.address or self.attacker_uuid or ""
+    sighting: Sighting
 
 
-def sightings(batch: Iterable[Received]) -> Iterator[Sighting]:
+def found_keys(batch: Iterable[Received]) -> Iterator[FoundKey]:
     """Values in a batch that might be planted keys, known or not."""
     for one in batch:
         record = one.record
         if not isinstance(record, (SessionEnded, Fingerprinted, Captured)):
             continue
-        who = record.attacker_ip, record.attacker_uuid
+        address, uuid = record.attacker_ip, record.attacker_uuid
         session_id, decky = getattr(record, "session_id", None), getattr(record, "decky_id", None)
+        source, peer = session_id or one.event.id, address or uuid or ""
+        sighting = Sighting(one.event.ts, peer, "key", source, session_id=session_id)
         for value in sorted(set(_values(record))):
-            yield Sighting(value, one.event.ts, *who, decky, session_id, session_id or one.event.id)
+            yield FoundKey(value, address, uuid, decky, sighting)
 
 
 def _values(record: SessionEnded | Fingerprinted | Captured) -> Iterator[str]:
@@ -107,7 +105,7 @@ def watch_list(tokens: Iterable[TokenRow]) -> Mapping[str, TokenRow]:
 
 async def take(tx: Transaction, batch: Iterable[Received]) -> Counter[str]:
     """Writes down the planted keys of a batch, and tells of those that are new; figures by their names in health."""
-    seen = list(sightings(batch))
+    seen = list(found_keys(batch))
     if not seen:
         return Counter()
     watched = watch_list(await tx.repo.canary_watched())
@@ -116,56 +114,25 @@ async def take(tx: Transaction, batch: Iterable[Received]) -> Counter[str]:
     return Counter([await _taken(tx, locked[watched[one.value]["slug"]], one) for one in mine])
 
 
-async def _taken(tx: Transaction, token: TokenRow, one: Sighting) -> str:
-    """What became of it: a new trigger, one more session of one, a session that is known, or one too many."""
-    window = int(one.at // WINDOW.total_seconds())
-    ident = event_id(PRODUCER, f"canary|{token['token_id']}|{one.peer}|key|{window}")
-    known = await tx.repo.canary_trigger(ident)
-    sources = _sources(known)
-    if one.source in sources:
-        return "canary_keys_known"
-    if len(sources) >= MAX_SESSIONS:
-        return "canary_keys_left_out"
-    at = as_utc(one.at)
-    assert at is not None
-    first = token["first_trip_at"] is None
-    token["trips"] += 1
-    token["first_trip_at"] = min(at, token["first_trip_at"] or at)
-    token["last_trip_at"] = max(at, token["last_trip_at"] or at)
-    await tx.repo.canary_count(token)
-    trigger: TriggerRow = {
-        "trigger_id": ident, "token_id": token["token_id"], "peer": one.peer, "peer_kind": "client", "via": "key",
-        "first_at": at, "last_at": at, "hits": 1, "echo": False, "user_agent": None, "request_path": None,
-        "dns_qname": None, "label": None, "session_id": one.session_id, "report": {"sources": [one.source]},
-    }  # fmt: skip
-    if known is None:
-        await tx.repo.canary_trigger_add(trigger)
-        await _tell(tx, token, trigger, one, first)
-        return "canary_keys_back"
-    known["hits"] += 1
-    known["first_at"] = min(at, known["first_at"])
-    known["last_at"] = max(at, known["last_at"])
-    known["report"] = {"sources": [*sources, one.source]}
-    await tx.repo.canary_trigger_again(known)
-    return "canary_keys_again"
+async def _taken(tx: Transaction, token: TokenRow, one: FoundKey) -> str:
+    sighted = await take_sighting(tx, token, one.sighting)
+    if sighted.became == "new":
+        await _tell(tx, token, sighted, one)
+    return _FIGURES[sighted.became]
 
 
-def _sources(trigger: TriggerRow | None) -> list[Any]:
-    found = (trigger["report"] or {}).get("sources") if trigger is not None else None
-    return found if isinstance(found, list) else []
-
-
-async def _tell(tx: Transaction, token: TokenRow, trigger: TriggerRow, one: Sighting, first: bool) -> None:
+async def _tell(tx: Transaction, token: TokenRow, sighted: Sighted, one: FoundKey) -> None:
+    trigger = sighted.trigger
     said = {
-        "first_trip": first,
+        "first_trip": sighted.first,
         "token_id": token["token_id"],
         "trigger_id": trigger["trigger_id"],
         "decky_id": one.decky_id or token["decky_id"],
-        "session_id": one.session_id,
+        "session_id": trigger["session_id"],
         "attacker_ip": one.address,
         "attacker_uuid": one.attacker_uuid,
     }
-    if first:
+    if sighted.first:
         about = await first_trip(tx.repo, token, trigger["first_at"])
         said = {**about, **said}
         log.warning("canary token set off for the first time", token=token["token_id"], **about)
@@ -175,5 +142,5 @@ async def _tell(tx: Transaction, token: TokenRow, trigger: TriggerRow, one: Sigh
         record.build(),
         event_type=topics.CANARY_TRIGGERED,
         event_id=event_id(PRODUCER, trigger["trigger_id"], "trip"),
-        ts=one.at,
+        ts=one.sighting.at,
     )

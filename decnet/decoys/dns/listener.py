@@ -10,10 +10,10 @@ from typing import Any, Final
 from decnet.decoys.canary.desk import Desk
 from decnet.decoys.canary.hits import Hit, kept
 from decnet.decoys.dns.packet import MAX_PACKET, judge
-from decnet.decoys.doors import Doors, Pace
 from decnet.decoys.listener import Place
-from decnet.decoys.streams import StreamPort
 from decnet.ids import normalize_ip
+from decnet.runtime.doors import Doors, Pace
+from decnet.runtime.streams import StreamPort
 
 _PREFIX: Final = 2
 """Bytes of the length before a packet over TCP."""

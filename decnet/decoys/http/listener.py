@@ -11,12 +11,12 @@ from typing import Final
 from decnet.decoys.canary.browser import read_report
 from decnet.decoys.canary.desk import Desk
 from decnet.decoys.canary.hits import MAX_TEXT, Hit, kept
-from decnet.decoys.doors import Doors
 from decnet.decoys.http.answers import answer_to, wanted_of
 from decnet.decoys.http.nonces import is_good, nonce_of
 from decnet.decoys.http.request import Reading, Request, packed, peer_of
 from decnet.decoys.listener import Place
-from decnet.decoys.streams import READ_BYTES, StreamPort
+from decnet.runtime.doors import Doors
+from decnet.runtime.streams import READ_BYTES, StreamPort
 
 _TROUBLES: Final = {
     "tls": "http_tls_hellos",

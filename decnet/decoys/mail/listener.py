@@ -12,9 +12,7 @@ from collections.abc import Mapping
 from decnet.bounds import bitten
 from decnet.bus.base import Event
 from decnet.decoy_settings import MailSettings
-from decnet.decoys.doors import Doors
 from decnet.decoys.listener import Place
-from decnet.decoys.mail.certificate import tls_context
 from decnet.decoys.mail.events import Connection, leak_event, login_event, message_event
 from decnet.decoys.mail.folder import MailFolder
 from decnet.decoys.mail.protocol import MailProtocol
@@ -22,6 +20,7 @@ from decnet.errors import DatabaseError
 from decnet.logs import get_logger
 from decnet.mail.badfiles import known_bad
 from decnet.mail.facts import BOUNDS, Envelope, body_hash, link_local
+from decnet.runtime.doors import Doors
 
 log = get_logger(__name__)
 FIGURES = (
@@ -62,6 +61,8 @@ class MailListener:
 
     async def start(self) -> None:
         """Opens the port. Raises OSError when it, the folder or the certificate cannot be had."""
+        from decnet.decoys.mail.certificate import tls_context  # here: 8 MB for who has no such decoy
+
         data_dir, hostname = self._place.settings.data_dir, self.settings.hostname
         await asyncio.to_thread(self.folder.open)
         self._bad = await asyncio.to_thread(known_bad, self.settings.known_bad)

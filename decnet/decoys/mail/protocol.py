@@ -18,11 +18,11 @@ from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword, TLSSetupException, sy
 from aiosmtpd.smtp import Envelope as SmtpEnvelope
 
 from decnet.decoy_settings import MailSettings
-from decnet.decoys.doors import Doors
 from decnet.decoys.mail.events import Connection
 from decnet.decoys.mail.peers import whose
 from decnet.decoys.mail.receiving import receive
 from decnet.mail.facts import Envelope
+from decnet.runtime.doors import Doors
 
 logging.getLogger("mail.log").disabled = True  # it holds addresses, and at some levels secrets
 COMMAND_BYTES = 2048

@@ -7,7 +7,7 @@ figures are read between two batches and never while one changes them.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections import Counter
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
@@ -17,6 +17,8 @@ from prometheus_client.registry import CollectorRegistry
 
 from decnet.errors import EngineError
 from decnet.logs import get_logger
+from decnet.runtime.doors import Doors
+from decnet.runtime.streams import READ_BYTES, StreamPort
 
 log = get_logger(__name__)
 PATH: Final = "/metrics"
@@ -26,7 +28,6 @@ MAX_CONNECTIONS: Final = 16
 """Connections at once; one more is closed."""
 TIMEOUT_S: Final = 10.0
 """Seconds that one connection may take."""
-_READ: Final = 4096
 _TEXT: Final = "text/plain; charset=utf-8"
 
 
@@ -43,51 +44,26 @@ class MetricsEndpoint:
 
     def __init__(self, registry: CollectorRegistry, address: tuple[str, int]) -> None:
         self._registry, self._address = registry, address
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        doors = Doors(MAX_CONNECTIONS, MAX_CONNECTIONS)
+        self._port = StreamPort("metrics", doors, TIMEOUT_S, self._serve, Counter())
         self.port = 0
 
     async def start(self) -> None:
         """Opens the port. Raises EngineError when it cannot be had."""
         host, port = self._address
         try:
-            self._server = await asyncio.start_server(self._meet, host, port, limit=MAX_HEAD)
+            self.port = await self._port.open(host, port)
         except OSError as error:
             raise EngineError(
                 f"metrics: cannot listen on {host}:{port}: {error.strerror or error}"
             ) from error
-        self.port = self._server.sockets[0].getsockname()[1]
         log.info("metrics are served", host=host, port=self.port, path=PATH)
 
     async def stop(self) -> None:
         """Closes the port and every connection."""
-        server, self._server = self._server, None
-        if server is None:
-            return
-        server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await server.wait_closed()
+        await self._port.close()
 
-    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        if len(self._tasks) >= MAX_CONNECTIONS:
-            writer.close()
-            return
-        self._tasks.add(task)
-        try:
-            with suppress(TimeoutError, ConnectionError):
-                async with asyncio.timeout(TIMEOUT_S):
-                    await self._serve(reader, writer)
-        except asyncio.CancelledError:  # the port closes: nobody waits for this task but stop()
-            log.debug("scrape cut")
-        finally:
-            self._tasks.discard(task)
-            writer.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _peer: str) -> None:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
         try:
             request = await _request(connection, reader)
@@ -119,7 +95,7 @@ async def _request(connection: h11.Connection, reader: asyncio.StreamReader) -> 
         if event is h11.NEED_DATA:
             if not left:
                 raise h11.RemoteProtocolError("head too long", error_status_hint=431)
-            received = await reader.read(min(_READ, left))
+            received = await reader.read(min(READ_BYTES, left))
             left -= len(received)
             connection.receive_data(received)
         elif isinstance(event, h11.Request):

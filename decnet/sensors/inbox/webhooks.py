@@ -22,6 +22,9 @@ from decnet.sensors.opencanary import is_opencanary
 from decnet.sensors.values import MAX_NAME, MAX_URL, Data, Refusal, address, as_text
 
 PRODUCER = "inbox"
+SERVICE = "canarytokens"
+_TEST_PAGE = "http://example.com/test/url/for/webhook"
+"""The page of management in the body that the service sends when a webhook is entered there: a trip of nobody's."""
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ZONE = re.compile(r"\s*\(UTC\)\s*\Z")
 
@@ -56,8 +59,16 @@ def is_canarytoken(raw: Any) -> bool:
     return isinstance(raw, dict) and ("manage_url" in raw or {"channel", "token_type"} <= raw.keys())
 
 
+def is_test(raw: Data) -> bool:
+    """Whether a Canarytoken's body only tries the webhook out; the addresses in it are made up."""
+    return raw.get("manage_url") == _TEST_PAGE
+
+
 def trigger_event(raw: Data, ts: float) -> Event | Refusal:
-    """``canary.<token>.triggered``; ``ts`` (epoch seconds) counts where the body names no time."""
+    """``canary.<token>.triggered``; ``ts`` (epoch seconds) counts where the body names no time.
+
+    Whether it is the token's first trip is left to who keeps the tokens.
+    """
     more = _more(raw)
     peer = address(as_text(raw.get("src_ip") or more.get("src_ip"), MAX_NAME))
     if peer is None:
@@ -73,6 +84,9 @@ def trigger_event(raw: Data, ts: float) -> Event | Refusal:
         attacker_ip=peer,
         token_id=token,
         trigger_id=ident,
+        service=SERVICE,
+        kind=as_text(raw.get("token_type"), MAX_NAME),
+        memo=as_text(raw.get("memo"), MAX_NAME),
         peer_kind="resolver" if channel == "DNS" else "client",
         user_agent=agent,
         dns_qname=as_text(more.get("hostname") or more.get("dns_name"), MAX_NAME)

@@ -12,18 +12,32 @@ from dataclasses import dataclass, field
 from itertools import islice, product
 from typing import Any, NamedTuple
 
+from sigma.conditions import ConditionAND, ConditionIdentifier, ConditionItem, ConditionNOT, ConditionSelector
+from sigma.rule import SigmaDetection, SigmaDetectionItem, SigmaDetections
+from sigma.types import (
+    SigmaCasedString,
+    SigmaCIDRExpression,
+    SigmaCompareExpression,
+    SigmaExists,
+    SigmaNull,
+    SigmaNumber,
+    SigmaRegularExpression,
+    SigmaString,
+    SigmaType,
+    SpecialChars,
+)
+
 from decnet.shell.places import BIN
 from decnet.shell.places import place_of as place_of_path
 from decnet.ttp.schema import MAX_CONDITIONS, MAX_PATTERN
-from decnet.ttp.sigma.condition import AllOf, Name, Not, Tree, parse_condition
+from decnet.ttp.sigma.library import conditions_of, detections_of
 from decnet.ttp.sigma.places import PATH, PROGRAM, Place
-from decnet.ttp.sigma.reading import SigmaRule, as_list
+from decnet.ttp.sigma.reading import SigmaDocument
 from decnet.ttp.sigma.refusal import Refusal
-from decnet.ttp.sigma.values import How, Text, read_modifiers, regex_of, texts_of
+from decnet.ttp.sigma.values import ANYTHING, Text, flat, regex_of, text_of
 
 MAX_WAYS = 12
 """Examples that are kept of one condition."""
-MAX_DEPTH = 30
 
 
 class Bit(NamedTuple):
@@ -78,28 +92,20 @@ class Lost:
         return ", ".join(dict.fromkeys(name for fields in self.fields.values() for name in fields))
 
 
-def carry(rule: SigmaRule, place: Place) -> tuple[Part, list[str]]:
+def carry(document: SigmaDocument, place: Place) -> tuple[Part, list[str]]:
     """The condition of a rule, and what of it is left out. Raises Refusal where nothing is left."""
-    detections = {str(k): v for k, v in rule.part("detection").items() if k not in ("condition", "timeframe")}
+    said = detections_of(document)
     lost = Lost()
     parts: dict[str, Found] = {}
-    for name, body in detections.items():
+    for name, detection in said.detections.items():
         try:
-            parts[name] = _Detection(place, name, lost).read(body, 0)
+            parts[name] = _Detection(place, name, lost).read(detection)
         except Refusal as error:
             parts[name], lost.refused[name] = None, str(error)
-    trees = [parse_condition(text, list(detections)) for text in _conditions(rule)]
-    found = any_of(_joined(tree, parts) for tree in trees)
+    found = any_of(_joined(tree, said, parts) for tree in conditions_of(said))
     if found is None or not found.form:
         raise Refusal(_nothing_left(lost, place, found))
     return found, _left_out(lost, place)
-
-
-def _conditions(rule: SigmaRule) -> list[str]:
-    found = as_list(rule.part("detection").get("condition"))
-    if not all(isinstance(text, str) for text in found):
-        raise Refusal("it has no condition")
-    return list(found)
 
 
 def _nothing_left(lost: Lost, place: Place, found: Found) -> str:
@@ -117,13 +123,19 @@ def _left_out(lost: Lost, place: Place) -> list[str]:
     return [*notes, *(f"{name} is left out: {why}" for name, why in lost.refused.items())]
 
 
-def _joined(tree: Tree, parts: Mapping[str, Found]) -> Found:
-    if isinstance(tree, Name):
-        return parts[tree.name]
-    if isinstance(tree, Not):
-        return none_of(_joined(tree.part, parts))
-    inner = [_joined(part, parts) for part in tree.parts]
-    return all_of(inner) if isinstance(tree, AllOf) else any_of(inner)
+def _joined(tree: object, said: SigmaDetections, parts: Mapping[str, Found]) -> Found:
+    if isinstance(tree, ConditionIdentifier):
+        return parts[tree.identifier]
+    if isinstance(tree, ConditionSelector):
+        chosen = [parts[one.identifier] for one in tree.resolve_referenced_detections(said)]
+        if not chosen:
+            raise Refusal(f"its condition speaks of {tree.pattern[:40]}, and no detection is called so")
+        return all_of(chosen) if tree.cond_class is ConditionAND else any_of(chosen)
+    assert isinstance(tree, ConditionItem)
+    inner = [_joined(part, said, parts) for part in tree.args]
+    if isinstance(tree, ConditionNOT):
+        return none_of(inner[0])
+    return all_of(inner) if isinstance(tree, ConditionAND) else any_of(inner)
 
 
 # --- joining
@@ -210,70 +222,73 @@ def _one_by_one(parts: Sequence[Part]) -> tuple[Way, ...]:
 
 
 class _Detection:
-    """One named detection: a mapping of fields that must all hold, a list of such, or words without a field."""
+    """One named detection: fields that must all hold, a list of such, or words without a field."""
 
     def __init__(self, place: Place, name: str, lost: Lost) -> None:
         self._place, self._name, self._lost = place, name, lost
 
-    def read(self, body: Any, depth: int) -> Found:
+    def read(self, said: SigmaDetection | SigmaDetectionItem) -> Found:
         """Its condition. Raises Refusal."""
-        if depth > MAX_DEPTH:
-            raise Refusal(f"a detection nests over {MAX_DEPTH} deep")
-        if isinstance(body, dict):
-            return all_of([self._field(str(key), value) for key, value in body.items()])
-        if isinstance(body, list):
-            words = [item for item in body if not isinstance(item, (dict, list))]
-            rest = [self.read(item, depth + 1) for item in body if isinstance(item, (dict, list))]
-            return any_of([*([self._words(words)] if words else []), *rest])
-        return self._words([body])
+        if isinstance(said, SigmaDetection):
+            inner = [self.read(item) for item in said.detection_items]
+            return all_of(inner) if said.item_linking is ConditionAND else any_of(inner)
+        found = self._item(said)
+        return none_of(found) if said.negated else found
 
-    def _words(self, words: Sequence[Any]) -> Found:
-        how = How(place="contains")
-        return any_of(self._texts(name, words, how) for name in self._place.words)
-
-    def _field(self, key: str, value: Any) -> Found:
-        name, *modifiers = key.split("|")
-        if not name:
-            return self._words(as_list(value))
-        how = read_modifiers(modifiers)
-        ours = self._place.fields.get(name)
+    def _item(self, said: SigmaDetectionItem) -> Found:
+        every = said.value_linking is ConditionAND
+        if said.field is None:
+            return any_of(self._values(name, _anywhere(said.value), every) for name in self._place.words)
+        ours = self._place.fields.get(said.field)
         if ours is None:
-            self._lost.fields.setdefault(self._name, {})[name] = None
+            self._lost.fields.setdefault(self._name, {})[said.field] = None
             return None
-        values = as_list(value)
-        if how.op:
-            return self._op(ours, how.op, values)
-        if how.regex:
-            return self._regexes(ours, values, how)
-        empty = [item for item in values if item is None or item == ""]
-        found: list[Found] = [_absent(ours) for _ in empty[:1]]
-        if rest := [item for item in values if item is not None and item != ""]:
-            found.append(self._texts(ours, rest, how))
-        return all_of(found) if how.every else any_of(found)
+        return self._values(ours, said.value, every)
 
-    def _op(self, ours: str, op: str, values: Sequence[Any]) -> Found:
-        if ours in (PROGRAM, PATH, "command_text"):
-            raise Refusal(f"{op} says nothing of a text")
-        if op == "exists":
-            return Part({"field": ours, "op": "exists", "value": bool(values[0])})
-        wanted = values if op == "cidr" else values[0]
-        return Part({"field": ours, "op": op, "value": wanted}, ())
+    def _values(self, ours: str, values: Sequence[SigmaType], every: bool) -> Found:
+        if ours == "status" and all(type(value) is SigmaNumber for value in values):
+            numbers = [value.number for value in values if isinstance(value, SigmaNumber)]
+            return Part({"field": ours, "op": "in", "value": numbers}, ((Bit(ours, "equals", numbers[0]),),))
+        found = [any_of(self._value(ours, one) for one in flat([value])) for value in values]
+        return all_of(found) if every else any_of(found)
 
-    def _regexes(self, ours: str, values: Sequence[Any], how: How) -> Found:
-        if ours in (PROGRAM, PATH):
-            raise Refusal("an expression over the whole path of a program: a typed name has no path")
-        found = [Part({"field": ours, "pattern": regex_of(value, how)}, ()) for value in values]
-        return all_of(found) if how.every else any_of(found)
+    def _value(self, ours: str, value: SigmaType) -> Found:
+        if isinstance(value, SigmaNull) or (isinstance(value, SigmaString) and not value.s):
+            return _absent(ours)
+        if isinstance(value, SigmaRegularExpression):
+            if ours in (PROGRAM, PATH):
+                raise Refusal("an expression over the whole path of a program: a typed name has no path")
+            return Part({"field": ours, "pattern": regex_of(value)}, ())
+        if isinstance(value, (SigmaExists, SigmaCIDRExpression, SigmaCompareExpression)):
+            return _op(ours, value)
+        return _pattern(ours, text_of(value), cased=isinstance(value, SigmaCasedString))
 
-    def _texts(self, ours: str, values: Sequence[Any], how: How) -> Found:
-        numbers = [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
-        if ours == "status" and len(numbers) == len(values) and how.place == "equals":
-            return Part(
-                {"field": ours, "op": "in", "value": list(values)}, ((Bit(ours, "equals", values[0]),),)
-            )
-        if how.every:
-            return all_of(_patterns(ours, texts_of(value, how), how.cased) for value in values)
-        return _patterns(ours, [text for value in values for text in texts_of(value, how)], how.cased)
+
+def _anywhere(values: Sequence[SigmaType]) -> list[SigmaType]:
+    """Words without a field, which may stand anywhere in one."""
+    return [_around(value) if isinstance(value, SigmaString) else value for value in values]
+
+
+def _around(value: SigmaString) -> SigmaString:
+    multi = SpecialChars.WILDCARD_MULTI
+    before = value if value.startswith(multi) else multi + value
+    return before if before.endswith(multi) else before + multi
+
+
+def _op(ours: str, value: SigmaExists | SigmaCIDRExpression | SigmaCompareExpression) -> Found:
+    """An op that stands for itself."""
+    if isinstance(value, SigmaCIDRExpression):
+        said: tuple[str, Any] = ("cidr", [value.cidr])
+    elif isinstance(value, SigmaExists):
+        said = ("exists", value.exists)
+    elif isinstance(value.number, SigmaNumber):
+        said = (value.op.name.lower(), value.number.number)
+    else:
+        raise Refusal("it compares a part of a time")
+    op, wanted = said
+    if ours in (PROGRAM, PATH, "command_text"):
+        raise Refusal(f"{op} says nothing of a text")
+    return Part({"field": ours, "op": op, "value": wanted}, ((),) if op == "exists" else ())
 
 
 def _absent(ours: str) -> Part:
@@ -287,21 +302,14 @@ def _absent(ours: str) -> Part:
 # --- patterns
 
 
-def _patterns(ours: str, texts: Sequence[Text], cased: bool) -> Found:
-    """One of some texts in a field, as few expressions as hold them."""
+def _pattern(ours: str, text: Text, *, cased: bool) -> Part:
+    """A text in a field."""
     name = {PROGRAM: "command_text", PATH: "raw_url"}.get(ours, ours)
-    anchored = {PROGRAM: _program, PATH: _stem}.get(ours, _anchored)
-    flags = "" if cased else "i"
-    flags += "s" if any(text.wild for text in texts) else ""
-    before = f"(?{flags})" if flags else ""
-    found = []
-    for text in texts:
-        head, inner, tail = anchored(text)
-        alike = Alike(name, before + head, tail, (inner,))
-        if len(alike.expression()) > MAX_PATTERN:
-            raise Refusal(f"a text of {len(text.example)} characters is too long for a rule")
-        found.append(_of_texts(alike, ((Bit(ours, text.place, text.example),),)))
-    return any_of(found)
+    head, inner, tail = {PROGRAM: _program, PATH: _stem}.get(ours, _anchored)(text)
+    alike = Alike(name, ("" if cased else "(?i)") + head, tail, (inner,))
+    if len(alike.expression()) > MAX_PATTERN:
+        raise Refusal(f"a text of {len(text.example)} characters is too long for a rule")
+    return _of_texts(alike, ((Bit(ours, text.place, text.example),),))
 
 
 Anchored = tuple[str, str, str]
@@ -327,7 +335,7 @@ _ANY_FOLDER = r"^(?:\S*/)?"
 
 def _program(text: Text) -> Anchored:
     """The first word of a command. What is typed is mostly a bare name: a folder of programs before it is as good as none."""
-    pattern = text.pattern.replace(".*", r"\S*")
+    pattern = text.pattern.replace(ANYTHING, r"\S*")
     ends = text.place in ("endswith", "equals")
     behind = r"(?:\s|$)" if ends else ""
     folder, slash, base = pattern.rpartition("/")

@@ -6,12 +6,22 @@ from collections.abc import Mapping, Sequence
 from itertools import permutations
 from typing import Any, NamedTuple
 
-from decnet.durations import parse_finite
+from sigma.correlations import (
+    CorrelationConditionAND,
+    SigmaCorrelationCondition,
+    SigmaCorrelationRule,
+    SigmaCorrelationTimespan,
+    SigmaExtendedCorrelationCondition,
+    SigmaRuleReference,
+)
+from sigma.correlations import SigmaCorrelationConditionOperator as Op
+from sigma.correlations import SigmaCorrelationType as Kind
+
 from decnet.ttp.schema import MAX_WITHIN_S
 from decnet.ttp.sigma.carrying import Part, Way, any_of
 from decnet.ttp.sigma.examples import made_of
 from decnet.ttp.sigma.places import PATH, PROGRAM, Place
-from decnet.ttp.sigma.reading import SigmaRule, as_list
+from decnet.ttp.sigma.reading import SigmaDocument
 from decnet.ttp.sigma.refusal import Refusal
 
 MAX_ANY_ORDER = 3
@@ -21,7 +31,7 @@ MAX_ANY_ORDER = 3
 class Base(NamedTuple):
     """A rule that a correlation speaks of: its place and condition."""
 
-    rule: SigmaRule
+    document: SigmaDocument
     place: Place
     part: Part
 
@@ -34,99 +44,104 @@ class Correlated(NamedTuple):
     example: list[dict[str, Any]] | None
 
 
-def is_correlation(rule: SigmaRule) -> bool:
+def is_correlation(document: SigmaDocument) -> bool:
     """Whether a document is a correlation rule."""
-    return "correlation" in rule.said
+    return "correlation" in document.said
 
 
-def names_of(rule: SigmaRule) -> list[str]:
+def names_of(said: SigmaCorrelationRule) -> list[str]:
     """The rules that a correlation speaks of, by what it calls them."""
-    return [str(name) for name in as_list(rule.part("correlation").get("rules")) if name]
+    if said.rules is not None:
+        return [str(one.reference) for one in said.rules if one.reference]
+    assert isinstance(said.condition, SigmaExtendedCorrelationCondition)
+    return list(said.condition.get_referenced_rules())
 
 
-def keeps_its_rules(rule: SigmaRule) -> bool:
-    """Whether the rules of a correlation are to fire by themselves as well."""
-    return bool(rule.part("correlation").get("generate", False))
-
-
-def correlate(rule: SigmaRule, bases: Sequence[Base]) -> tuple[list[Correlated], list[str]]:
+def correlate(said: SigmaCorrelationRule, bases: Sequence[Base]) -> tuple[list[Correlated], list[str]]:
     """The matches that say the same; several where an order is open. Raises Refusal."""
-    said = rule.part("correlation")
-    kind = str(said.get("type") or "")
-    if kind not in _KINDS:
-        raise Refusal(f"correlations of type {kind or '(none)'} cannot be said: only {', '.join(_KINDS)}")
-    within = _within(said)
+    if said.type not in _KINDS:
+        told = ", ".join(kind.name.lower() for kind in _KINDS)
+        raise Refusal(f"correlations of type {said.type.name.lower()} cannot be said: only {told}")
+    within = _within(said.timespan)
     by, notes = _by(said, bases)
-    if kind.startswith("temporal"):
-        return _sequences(bases, within, by, ordered=kind == "temporal_ordered"), notes
-    return [_window(said, bases, within, by, kind)], notes
+    if said.type in (Kind.TEMPORAL, Kind.TEMPORAL_ORDERED):
+        _all_of_them(said.condition, len(bases))
+        return _sequences(bases, within, by, ordered=said.type is Kind.TEMPORAL_ORDERED), notes
+    return [_window(said, bases, within, by)], notes
 
 
-_KINDS = ("event_count", "value_count", "temporal", "temporal_ordered")
+_KINDS = (Kind.EVENT_COUNT, Kind.VALUE_COUNT, Kind.TEMPORAL, Kind.TEMPORAL_ORDERED)
 
 
-def _within(said: Mapping[str, Any]) -> str:
-    text = str(said.get("timespan") or "")
-    try:
-        seconds = parse_finite(text)
-    except ValueError as error:
-        raise Refusal(f"its timespan is none: {error}") from error
-    if not 0 < seconds <= MAX_WITHIN_S:
-        raise Refusal(f"its timespan of {text} is over {MAX_WITHIN_S / 86_400:.0f}d")
-    return text
+def _within(timespan: SigmaCorrelationTimespan) -> str:
+    if timespan.seconds > MAX_WITHIN_S:
+        raise Refusal(f"its timespan of {timespan.spec[:20]} is over {MAX_WITHIN_S / 86_400:.0f}d")
+    return timespan.spec if timespan.unit in "smhd" else f"{timespan.seconds}s"
 
 
-def _by(said: Mapping[str, Any], bases: Sequence[Base]) -> tuple[list[str], list[str]]:
-    names = [str(name) for name in as_list(said.get("group-by")) if name]
-    if said.get("aliases"):
+def _all_of_them(
+    condition: SigmaCorrelationCondition | SigmaExtendedCorrelationCondition, count: int
+) -> None:
+    """Raises Refusal for rules that need not all come true."""
+    if isinstance(condition, SigmaExtendedCorrelationCondition):
+        tree = condition.parsed
+        every = isinstance(tree, CorrelationConditionAND) and all(
+            isinstance(part, SigmaRuleReference) for part in tree.args
+        )
+    else:
+        every = condition.op is Op.GTE and condition.count == count
+    if not every:
+        raise Refusal(
+            "it holds without all of its rules, or where one of them does not: only all can be said"
+        )
+
+
+def _by(said: SigmaCorrelationRule, bases: Sequence[Base]) -> tuple[list[str], list[str]]:
+    if len(said.aliases):
         raise Refusal("it gives fields of its rules other names (aliases)")
-    if not names:
+    if not said.group_by:
         return ["attacker_uuid"], ["it groups by nothing: events of one attacker are taken together"]
     keys, notes = [], []
-    for name in names:
+    for name in said.group_by:
         found = {base.place.keys.get(name) for base in bases}
         if len(found) != 1 or None in found:
-            raise Refusal(f"it groups by {name}, {bases[0].place.says}")
+            raise Refusal(f"it groups by {name[:60]}, {bases[0].place.says}")
         key = str(found.pop())
         keys += [key] if key not in keys else []
         notes.append(f"{name} is {key} here")
     return keys[:4], notes
 
 
-def _window(
-    said: Mapping[str, Any], bases: Sequence[Base], within: str, by: list[str], kind: str
-) -> Correlated:
+def _window(said: SigmaCorrelationRule, bases: Sequence[Base], within: str, by: list[str]) -> Correlated:
     kinds = _kinds(bases)
     if len(kinds) > 1:
         raise Refusal("it counts rules of several log sources together")
     part = any_of(base.part for base in bases)
     assert part is not None
-    condition = said.get("condition") if isinstance(said.get("condition"), dict) else {}
-    assert isinstance(condition, dict)
-    count = _count(condition)
+    assert isinstance(said.condition, SigmaCorrelationCondition)
+    count = _count(said.condition)
     window: dict[str, Any] = {"count": count, "within": within, "by": by}
     example = None
-    if kind == "value_count":
-        window["distinct"] = _distinct(condition, bases[0].place)
+    if said.type is Kind.VALUE_COUNT:
+        window["distinct"] = _distinct(said.condition, bases[0].place)
     elif (event := _event(part.ways, bases[0].place)) is not None:
         example = [{**event, "at": 0.0} for _ in range(count)]
     return Correlated({**part.form, "window": window}, kinds, example)
 
 
-def _count(condition: Mapping[str, Any]) -> int:
-    for op, more in (("gte", 0), ("gt", 1)):
-        value = condition.get(op)
-        if isinstance(value, int) and not isinstance(value, bool) and 1 <= value + more <= 10_000:
-            return value + more
+def _count(condition: SigmaCorrelationCondition) -> int:
+    for op, more in ((Op.GTE, 0), (Op.GT, 1)):
+        count = condition.count
+        if condition.op is op and isinstance(count, int) and 1 <= count + more <= 10_000:
+            return count + more
     raise Refusal("it asks for few events, or for an exact number: only gte and gt can be said (to 10,000)")
 
 
-def _distinct(condition: Mapping[str, Any], place: Place) -> str:
-    names = as_list(condition.get("field"))
-    name = str(names[0]) if names and names[0] else ""
-    ours = place.fields.get(name)
+def _distinct(condition: SigmaCorrelationCondition, place: Place) -> str:
+    names = [condition.fieldref] if isinstance(condition.fieldref, str) else condition.fieldref or []
+    ours = place.fields.get(names[0]) if names else None
     if len(names) != 1 or ours is None:
-        raise Refusal(f"it counts values of {name or 'nothing'}, {place.says}")
+        raise Refusal(f"it counts values of {', '.join(map(str, names))[:60] or 'nothing'}, {place.says}")
     return {PROGRAM: "argv0", PATH: "raw_url"}.get(ours, ours)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +17,11 @@ from decnet.ttp.rules import CompiledRule
 from decnet.ttp.schema import MAX_DESCRIPTION
 from decnet.ttp.selftest import run_rule_tests
 from decnet.ttp.sigma.carrying import Way, carry
-from decnet.ttp.sigma.correlating import Base, correlate, is_correlation, keeps_its_rules, names_of
+from decnet.ttp.sigma.correlating import Base, correlate, is_correlation, names_of
 from decnet.ttp.sigma.examples import example_of, harmless_of
+from decnet.ttp.sigma.library import correlation_of
 from decnet.ttp.sigma.places import Place, place_of
-from decnet.ttp.sigma.reading import SigmaRule, Unread, read_rules, sigma_files, slug
+from decnet.ttp.sigma.reading import SigmaDocument, Unread, read_rules, sigma_files, slug
 from decnet.ttp.sigma.refusal import Refusal
 from decnet.ttp.sigma.techniques import emits_of
 
@@ -75,15 +76,18 @@ class Importer:
         """Every rule below ``directory``, in order of their files; correlation rules after those that they speak of."""
         if not self.licence:
             self.licence = licence_beside(directory)
-        rules: list[SigmaRule] = []
-        for path in sigma_files(directory):
-            for one in read_rules(path):
-                if isinstance(one, Unread):
-                    yield Imported(one.where, "", "", reason=one.reason)
-                else:
-                    rules.append(one)
+        yield from self.carried(one for path in sigma_files(directory) for one in read_rules(path))
+
+    def carried(self, documents: Iterable[SigmaDocument | Unread]) -> Iterator[Imported]:
+        """What becomes of documents, which may speak of each other."""
+        rules: list[SigmaDocument] = []
+        for one in documents:
+            if isinstance(one, Unread):
+                yield Imported(one.where, "", "", reason=one.reason)
+            else:
+                rules.append(one)
         correlations = [rule for rule in rules if is_correlation(rule)]
-        spoken_of = {name for rule in correlations if not keeps_its_rules(rule) for name in names_of(rule)}
+        spoken_of = {name for rule in correlations for name in _has_to_itself(rule)}
         known = {
             name: rule
             for rule in rules
@@ -101,7 +105,7 @@ class Importer:
             yield self._one(rule, lambda one: self._correlated(one, known))
 
     def _one(
-        self, rule: SigmaRule, make: Callable[[SigmaRule], tuple[list[_Draft], Place, list[str]]]
+        self, rule: SigmaDocument, make: Callable[[SigmaDocument], tuple[list[_Draft], Place, list[str]]]
     ) -> Imported:
         if not rule.text("title"):
             return self._told(rule, reason="it has no title")
@@ -119,19 +123,20 @@ class Importer:
         ids = tuple(f"{rule_id}{draft.suffix}" for draft in drafts)
         return self._told(rule, files=files, rule_ids=ids, notes=tuple(dict.fromkeys((*notes, *more))))
 
-    def _told(self, rule: SigmaRule, **more: Any) -> Imported:
+    def _told(self, rule: SigmaDocument, **more: Any) -> Imported:
         return Imported(rule.where, rule.text("title"), rule.ident, **more)
 
-    def _plain(self, rule: SigmaRule) -> tuple[list[_Draft], Place, list[str]]:
+    def _plain(self, rule: SigmaDocument) -> tuple[list[_Draft], Place, list[str]]:
         place = place_of(rule)
         part, notes = carry(rule, place)
         return [_Draft("", part.form, (place.kind,), part.ways, None)], place, notes
 
     def _correlated(
-        self, rule: SigmaRule, known: Mapping[str, SigmaRule]
+        self, rule: SigmaDocument, known: Mapping[str, SigmaDocument]
     ) -> tuple[list[_Draft], Place, list[str]]:
         bases, notes = [], []
-        for name in names_of(rule):
+        said = correlation_of(rule)
+        for name in names_of(said):
             if name not in known or is_correlation(known[name]):
                 raise Refusal(f"it speaks of {name[:60]}, which is no rule here")
             place = place_of(known[name])
@@ -140,7 +145,7 @@ class Importer:
             notes += [f"{name}: {note}" for note in left]
         if not bases:
             raise Refusal("it names no rules")
-        found, more = correlate(rule, bases)
+        found, more = correlate(said, bases)
         many = len(found) > 1
         drafts = [
             _Draft(f"-{n}" if many else "", one.match, one.kinds, (), one.example)
@@ -148,10 +153,10 @@ class Importer:
         ]
         if many:
             notes.append(f"any order: each of {len(found)} orders is a rule")
-        self._of_bases[rule.where] = [tag for base in bases for tag in base.rule.texts("tags")]
+        self._of_bases[rule.where] = [tag for base in bases for tag in base.document.texts("tags")]
         return drafts, bases[0].place, [*notes, *more]
 
-    def _tags(self, rule: SigmaRule) -> list[str]:
+    def _tags(self, rule: SigmaDocument) -> list[str]:
         """Its own tags; a correlation without any has those of its rules."""
         own = rule.texts("tags")
         return (
@@ -160,7 +165,7 @@ class Importer:
             else [*own, *self._of_bases.get(rule.where, ())]
         )
 
-    def _rule_id(self, rule: SigmaRule) -> str:
+    def _rule_id(self, rule: SigmaDocument) -> str:
         found = _HEX.match(rule.text("id").lower())
         rule_id = f"SG-{found[0]}" if found else f"SG-{slug(rule.ident, 40)}"
         other = self._taken.setdefault(rule_id, rule.where)
@@ -169,7 +174,12 @@ class Importer:
         return rule_id
 
     def _written(
-        self, rule: SigmaRule, draft: _Draft, place: Place, emits: Sequence[Mapping[str, Any]], rule_id: str
+        self,
+        rule: SigmaDocument,
+        draft: _Draft,
+        place: Place,
+        emits: Sequence[Mapping[str, Any]],
+        rule_id: str,
     ) -> tuple[str, str, str]:
         """File name, text and what is to be said of one rule, which loads and passes its own examples. Raises Refusal."""
         said = self._said(rule, draft, emits, f"{rule_id}{draft.suffix}")
@@ -182,7 +192,7 @@ class Importer:
         return name, _text(said), note
 
     def _said(
-        self, rule: SigmaRule, draft: _Draft, emits: Sequence[Mapping[str, Any]], rule_id: str
+        self, rule: SigmaDocument, draft: _Draft, emits: Sequence[Mapping[str, Any]], rule_id: str
     ) -> dict[str, Any]:
         author = _plain(rule.text("author")) or "not named"
         licence = _plain(rule.text("license")) or self.licence or "not stated"
@@ -230,6 +240,15 @@ class Importer:
             tests,
             "" if example is not None else "no example could be made of it: try it with `rules test`",
         )
+
+
+def _has_to_itself(rule: SigmaDocument) -> list[str]:
+    """The rules of a correlation that are not to fire by themselves; none of one that is not read, which is told later."""
+    try:
+        said = correlation_of(rule)
+    except Refusal:
+        return []
+    return [] if said.generate else names_of(said)
 
 
 def licence_beside(directory: Path) -> str:

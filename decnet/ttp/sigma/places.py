@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from decnet.ttp.sigma.reading import SigmaRule
+from decnet.ttp.sigma.reading import SigmaDocument
 from decnet.ttp.sigma.refusal import Refusal
 
 PROGRAM = "(program)"
@@ -53,7 +53,7 @@ _REQUEST = Place(
 )  # fmt: skip
 
 
-def place_of(rule: SigmaRule) -> Place:
+def place_of(rule: SigmaDocument) -> Place:
     """The kind of event that a rule speaks of. Raises Refusal for one that is not seen here."""
     source = rule.part("logsource")
     category, product, service = (str(source.get(key) or "") for key in ("category", "product", "service"))

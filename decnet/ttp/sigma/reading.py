@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ _NOT_TEXT = re.compile(r"[^a-z0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
-class SigmaRule:
+class SigmaDocument:
     """One document: ``said`` is what stands in it, ``where`` its file and line."""
 
     file: Path
@@ -61,7 +61,7 @@ def sigma_files(directory: Path) -> list[Path]:
     return sorted(found)[:MAX_FILES]
 
 
-def read_rules(path: Path) -> Iterator[SigmaRule | Unread]:
+def read_rules(path: Path) -> Iterator[SigmaDocument | Unread]:
     """The documents of one file."""
     try:
         with path.open("rb") as handle:
@@ -69,6 +69,11 @@ def read_rules(path: Path) -> Iterator[SigmaRule | Unread]:
     except OSError as error:
         yield Unread(str(path), f"cannot be read: {error.strerror}")
         return
+    yield from read_bytes(raw, path)
+
+
+def read_bytes(raw: bytes, path: Path) -> Iterator[SigmaDocument | Unread]:
+    """The documents in the bytes of a file; ``path`` is what they are told by."""
     if len(raw) > MAX_FILE_BYTES:
         yield Unread(str(path), f"the file is over {MAX_FILE_BYTES // 1024} KiB")
         return
@@ -92,7 +97,7 @@ def _documents(text: str) -> Iterator[tuple[int, str]]:
         start = mark.end() if mark else end
 
 
-def _read(path: Path, before: int, body: str) -> SigmaRule | Unread:
+def _read(path: Path, before: int, body: str) -> SigmaDocument | Unread:
     document, flaws = parse_strict(body, str(path))
     if flaws:
         flaw = flaws[0]
@@ -104,14 +109,9 @@ def _read(path: Path, before: int, body: str) -> SigmaRule | Unread:
         return Unread(
             where, "a collection of the old kind (action): write its rules as documents of their own"
         )
-    return SigmaRule(path, where, document.value)
+    return SigmaDocument(path, where, document.value)
 
 
 def slug(text: str, most: int) -> str:
     """A text as a name: small letters, digits, underscores."""
     return _NOT_TEXT.sub("_", text.lower()).strip("_")[:most].strip("_")
-
-
-def as_list(value: Any) -> Sequence[Any]:
-    """A value that may stand alone or in a list."""
-    return value if isinstance(value, list) else [value]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import String, case, cast, func, select, true
 
 from decnet.db.repository.base import Row, SqlRepository
-from decnet.db.repository.conditions import among
+from decnet.db.repository.conditions import among, had_kind
 from decnet.db.rows.actorpage import Amounts, OwnFile, OwnLogins, OwnPlaybook, Shared
 from decnet.db.tables import table
 from decnet.events.ttp import SEVERITIES
@@ -76,7 +76,7 @@ class AmountsMixin(SqlRepository):
         query = (
             select(_THING.c.kind, _THING.c.value, number, func.max(_THING.c.session_id).label("example"))
             .select_from(joined)
-            .where(_SESSION.c.attacker_uuid == attacker, _THING.c.kind.in_(("hash", "host")))
+            .where(_SESSION.c.attacker_uuid == attacker, had_kind("hash", "host"))
             .group_by(_THING.c.kind, _THING.c.value)
             .order_by(number.desc(), _THING.c.kind, _THING.c.value)
         )

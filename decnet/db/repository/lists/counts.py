@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import ColumnElement, String, and_, case, cast, func, or_, select, union
+from sqlalchemy import text as sql
 
 from decnet.db.repository.base import SqlRepository
 from decnet.db.repository.conditions import (
@@ -76,18 +77,23 @@ class CountsMixin(SqlRepository):
         where: Where | None = None,
         ignored: bool = False,
         only: Collection[int] | None = None,
+        until: datetime | None = None,
     ) -> Counted:
         """Tags that stand, by kind and by whose they are; ``where`` are conditions on ``ttp_tag``, None for everybody's.
 
         Unless ``ignored``, without those of sources that are marked. ``only`` are the kinds of interest: others may be
-        there or not.
+        there or not. Before ``until`` they are counted one by one: what is kept ends now.
         """
         marked = not ignored and await anybody_is_marked(session)
         late = [since <= _SEEN] if since is not None else []
         shown = [tag_is_shown()] if marked else []
+        if until is not None:
+            shown = [*shown, until > _SEEN]
         if where is not None:
             live = await _live(session, [*where, *late, *shown])
             return await asyncio.to_thread(_of_tags, await _kinds(session), live)
+        if until is not None:
+            return await self._of_span(session, [*late, *shown], shown)
         asked: list[ColumnElement[bool]] = [_COUNT.c.kind_id.in_(sorted(only))] if only is not None else []
         apart: Where = []
         if marked:
@@ -102,6 +108,18 @@ class CountsMixin(SqlRepository):
         found = await asyncio.to_thread(_of_both, kinds, rows, who, span, live)
         return found._replace(last=await newest_of(session, found.tags, shown))
 
+    async def _of_span(self, session: AsyncSession, where: Where, shown: Where) -> Counted:
+        """Everybody's tags of a span, found by their times."""
+        own = (_TAG.c.attacker_uuid, _TAG.c.identity_uuid)
+        query = select(*own, _joined(_KIND.c.kind_id, self.db.dialect)).select_from(
+            _TAG.join(_KIND, _OF_KIND)
+        )
+        found = (await session.execute(query.where(tag_stands(), *where).group_by(*own))).all()
+        rows = [_Row(attacker or "", identity or "", kinds) for attacker, identity, kinds in found]
+        who = await _who(session, rows, (), self.db.dialect)
+        counted = await asyncio.to_thread(_of_rows, await _kinds(session), rows, who)
+        return counted._replace(last=await newest_of(session, counted.tags, shown))
+
     async def _kinds_of(self, session: AsyncSession, attackers: Sequence[str]) -> dict[str, set[Kind]]:
         """The kinds of tags that each of some attackers has, ignored or not; who has none is left out."""
         listed = _joined(_COUNT.c.kind_id, self.db.dialect)
@@ -109,7 +127,8 @@ class CountsMixin(SqlRepository):
         theirs = among(_COUNT.c.attacker_uuid, attackers, self.db.dialect)
         rows = (await session.execute(query.where(theirs))).all()
         kinds = await _kinds(session)
-        return {uuid: {kinds[number] for number in numbers([text])} for uuid, text in rows}
+        known = {text: {kinds[number] for number in numbers(text)} for text in {text for _, text in rows}}
+        return {uuid: known[text] for uuid, text in rows}
 
 
 async def newest_of(
@@ -155,6 +174,10 @@ async def _kept(
         listed.append(case((or_(_COUNT.c.last.is_(None), _COUNT.c.last < since), _COUNT.c.kind_id)))
     late = [_COUNT.c.last >= since] if span is not None and not span.older else []
     query = select(*own, *(_joined(column, dialect) for column in listed)).where(*late, *where).group_by(*own)
+    if (
+        dialect == "postgresql"
+    ):  # several processes would sort their parts on disk, which is twice the work for all
+        await session.execute(sql("SET LOCAL max_parallel_workers_per_gather = 0"))
     return [_Row(*row) for row in await session.execute(query)]
 
 
@@ -249,22 +272,46 @@ def _of_both(
     apart = _of_tags(kinds, live)
     tags = {kind: apart.tags.get(kind, 0) for kind in kinds}
     if span is None or span.older:
-        counts = zip(numbers(row.kinds for row in rows), numbers(row.tags or "" for row in rows), strict=True)
-        for kind, count in counts:
-            tags[kind] += count
+        for (listed, counts), times in Counter((row.kinds, row.tags or "") for row in rows).items():
+            for kind, count in zip(numbers(listed), numbers(counts), strict=True):
+                tags[kind] += count * times
     for kind, count in (span.tags if span else {}).items():
         tags[kind] += -count if span and span.older else count
-    ones = list(apart.ones)
-    for row in rows:
-        attacker, own = row.attacker_uuid, row.kinds
-        if row.early:
-            early = set(row.early.split(","))
-            own = ",".join([number for number in own.split(",") if number not in early])
-        if own:
-            ones.append(OneCounted(attacker or None, who.get((attacker, row.identity_uuid), attacker), own))
+    ones = [*apart.ones, *_ones(rows, who)]
     return Counted(kinds, {kind: count for kind, count in tags.items() if count}, {}, ones)
 
 
-def numbers(texts: Iterable[str]) -> list[int]:
-    """Numbers of many texts, one after the other: read at once, since that is what takes time."""
-    return json.loads(f"[{','.join(texts)}]")  # type: ignore[no-any-return]
+def _of_rows(kinds: Mapping[int, Kind], rows: Sequence[_Row], who: Mapping[tuple[str, str], str]) -> Counted:
+    """Rows that name a kind as often as there are tags of it."""
+    tags: Counter[int] = Counter()
+    for listed, times in Counter(row.kinds for row in rows).items():
+        for kind in numbers(listed):
+            tags[kind] += times
+    return Counted(kinds, tags, {}, list(_ones(rows, who)))
+
+
+def _ones(rows: Sequence[_Row], who: Mapping[tuple[str, str], str]) -> Iterator[OneCounted]:
+    """Whose the kinds of rows are. Many have the same: what is left of them is worked out once."""
+    left: dict[tuple[str, str | None], str] = {}
+    for attacker, identity, listed, _, early in rows:
+        own = left.get((listed, early))
+        if own is None:
+            gone = set((early or "").split(","))
+            own = ",".join(dict.fromkeys(number for number in listed.split(",") if number not in gone))
+            left[listed, early] = own
+        if own:
+            yield OneCounted(attacker or None, who.get((attacker, identity), attacker), own)
+
+
+def of_each(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[frozenset[int], int]]:
+    """Different sets of kinds, and how many have each: of names with the kinds of one, which may come in several parts."""
+    found: dict[str, str] = {}
+    for name, listed in pairs:
+        found[name] = f"{found[name]},{listed}" if name in found else listed
+    for listed, times in Counter(found.values()).items():
+        yield frozenset(numbers(listed)), times
+
+
+def numbers(text: str) -> list[int]:
+    """The numbers of a text, in its order."""
+    return json.loads(f"[{text}]")  # type: ignore[no-any-return]

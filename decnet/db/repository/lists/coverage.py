@@ -7,7 +7,6 @@ A tag counts at the time at which the attacker did it, not at that of tagging: a
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ from decnet.db.repository.conditions import (
     visit_is,
     with_tag_identity,
 )
-from decnet.db.repository.lists.counts import CountsMixin, newest_of, numbers
+from decnet.db.repository.lists.counts import CountsMixin, newest_of, of_each
 from decnet.db.rows.lists import Counted, TagBehind, TechniqueCount
 from decnet.db.tables import table
 from decnet.db.types import as_utc
@@ -72,9 +71,7 @@ class CoverageMixin(CountsMixin):
             where = None if names is None else await _named(session, names)
             if campaign is not None:
                 where = [*(where or ()), *self._of_campaign(campaign)]
-            if until:
-                where = [*(where or ()), as_utc(until) > _SEEN]
-            counted = await self._tally(session, begun, where)
+            counted = await self._tally(session, begun, where, until=as_utc(until) if until else None)
             fresh = await _fresh(session, counted, begun) if begun is not None else set()
         cells = await asyncio.to_thread(_cells, counted)
         return [{**cell, "new": (cell["technique_id"], cell["sub_technique_id"]) in fresh} for cell in cells]
@@ -179,30 +176,10 @@ def _cells(counted: Counted) -> list[TechniqueCount]:
         cell = cells[number] = found.setdefault(key, empty)
         cell["tags"] += tags
         cell["last"] = max((time for time in (cell["last"], counted.last.get(number)) if time), default=None)
-    rules = Counter(id(cell) for cell in cells.values())
-    several = {str(number): cell for number, cell in cells.items() if rules[id(cell)] > 1}
-    actors = _by_actor(counted)
-    for number, count in Counter(numbers(actors)).items():
-        if number in cells:
-            cells[number]["actors"] = count
-    for cell in several.values():
-        cell["actors"] = 0
-    for some in actors if several else ():
-        for cell in {id(several[one]): several[one] for one in several.keys() & some.split(",")}.values():
-            cell["actors"] += 1
+    for some, times in of_each((one.who, one.kinds) for one in counted.ones):
+        for cell in {id(cells[number]): cells[number] for number in some if number in cells}.values():
+            cell["actors"] += times
     return list(found.values())
-
-
-def _by_actor(counted: Counted) -> list[str]:
-    """The kinds that each actor has, each once: whoever has one identity is one."""
-    found: dict[str, str] = {}
-    joined: dict[str, set[str]] = {}
-    for one in counted.ones:
-        if one.who in found:
-            joined.setdefault(one.who, set(found[one.who].split(","))).update(one.kinds.split(","))
-        else:
-            found[one.who] = one.kinds
-    return list((found | {who: ",".join(some) for who, some in joined.items()}).values())
 
 
 def _kinds_of(technique: str) -> Any:

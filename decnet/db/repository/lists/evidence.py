@@ -6,7 +6,6 @@ all. Superseded tags are left out everywhere, ignored sources unless ``ignored``
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -208,7 +207,8 @@ class EvidenceMixin(CountsMixin):
             where.append(_STORY.c.playbook == judged.playbook)
         count = select(func.count()).select_from(_TAG).where(tags).scalar_subquery().label("tag_count")
         columns = [_SESSION.c[name] for name in _SESSION_ROW]
-        query = select(*columns, *_STORY_ROW, _CANONICAL.label("identity_uuid"), count)
+        files = (_files(name, self.db.dialect) for name in ("download", "upload"))
+        query = select(*columns, *_STORY_ROW, _CANONICAL.label("identity_uuid"), count, *files)
         joined = _SESSION.outerjoin(_IDENTITY, _IDENTITY.c.attacker_uuid == _SESSION.c.attacker_uuid)
         joined = joined.outerjoin(_STORY, _STORY.c.session_id == _SESSION.c.session_id)
         query = query.select_from(joined).where(and_(*where))
@@ -251,13 +251,13 @@ class EvidenceMixin(CountsMixin):
         return await self._with_counts(rows, ignored)
 
     async def _with_counts(self, rows: list[Row], ignored: bool) -> list[ListedAttacker]:
-        techniques: dict[str, set[str]] = defaultdict(set)
-        async with self._read() as session:
-            uuids = [row["attacker_uuid"] for row in rows]
-            theirs = among(_SESSION.c.attacker_uuid, uuids, self.db.dialect)
-            counts = await _session_counts(session, theirs, ignored)
-            for attacker, kinds in (await self._kinds_of(session, uuids)).items():
-                techniques[attacker] = {kind.technique_id for kind in kinds}
+        uuids = [row["attacker_uuid"] for row in rows]
+        theirs = among(_SESSION.c.attacker_uuid, uuids, self.db.dialect)
+        counts, kinds = await self._at_once(
+            lambda: self._asked(lambda session: _session_counts(session, theirs, ignored)),
+            lambda: self._asked(lambda session: self._kinds_of(session, uuids)),
+        )
+        techniques = {uuid: {kind.technique_id for kind in some} for uuid, some in kinds.items()}
         return [_attacker_row(row, counts, techniques) for row in rows]
 
     async def list_credentials(
@@ -327,6 +327,13 @@ def among_the_latest(where: Sequence[ColumnElement[bool]], since: Since, limit: 
 def _newest(column: Any) -> ColumnElement[Any]:
     """PostgreSQL would put rows without a time first, SQLite puts them last."""
     return func.coalesce(column, as_utc(0)).desc()
+
+
+def _files(kind: str, dialect: str) -> Any:
+    """How many downloads or uploads a session has, counted by the database, so that their lists stay where they are."""
+    column = _SESSION.c[f"{kind}s"]
+    length = func.json_array_length if dialect == "sqlite" else func.jsonb_array_length
+    return func.coalesce(length(column), 0).label(f"{kind}_count")
 
 
 def _not_marked(column: Any, ignored: bool) -> list[ColumnElement[bool]]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, and_, case, func, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select
 
 from decnet.db.repository.base import Row, chunks, shaped
 from decnet.db.repository.conditions import (
@@ -20,8 +20,8 @@ from decnet.db.repository.conditions import (
     tag_is_shown,
     tag_stands,
 )
-from decnet.db.repository.lists.counts import CountsMixin, numbers
-from decnet.db.repository.lists.visits import Span, is_kind
+from decnet.db.repository.lists.counts import CountsMixin, of_each
+from decnet.db.repository.lists.visits import Span, things_in
 from decnet.db.rows.since import NewTechnique, NewThing, SomeNew
 from decnet.db.tables import table
 from decnet.db.types import as_utc
@@ -61,18 +61,20 @@ class NovelMixin(CountsMixin):
                 session, only=[number for number, name in kinds.items() if name in new]
             )
         tags: Counter[str] = Counter()
-        attackers: dict[str, set[str]] = {name: set() for name in new}
         for number, count in counted.tags.items():
             tags[kinds.get(number, "")] += count
-        for one in counted.ones:
-            for name in {kinds.get(number, "") for number in numbers([one.kinds])} & new:
-                attackers[name] |= {one.attacker_uuid} if one.attacker_uuid else set()
+        attackers: Counter[str] = Counter()
+        for some, times in of_each(
+            (one.attacker_uuid, one.kinds) for one in counted.ones if one.attacker_uuid
+        ):
+            for name in {kinds.get(number, "") for number in some}:
+                attackers[name] += times
         return [
             {
                 "technique": name,
                 "first_seen": first[name],
                 "tags": tags[name],
-                "attackers": len(attackers[name]),
+                "attackers": attackers[name],
             }
             for name in sorted(new, key=lambda name: (-tags[name], name))
         ]
@@ -86,22 +88,24 @@ class NovelMixin(CountsMixin):
                 func.min(_THING.c.seen_at).label("first_seen"),
                 func.count().label("times"),
             )
-            .where(is_kind(kind), _THING.c.seen_at >= span.begin, _THING.c.seen_at < span.end, *hidden)
+            .where(*things_in(kind, span), *hidden)
             .group_by(_THING.c.value)
             .subquery("seen")
         )  # fmt: skip
         other = _THING.alias()
         before = (other.c.kind == kind, other.c.value == seen.c.value, other.c.seen_at < span.begin)
+        new = select(seen, func.count().over().label("of"))
+        new = new.where(~select(other.c.value).where(*before).exists())
+        last = new.order_by(seen.c.first_seen.desc(), seen.c.value).limit(SHOWN).subquery("last")
         owner = (
             select(func.min(_THING.c.session_id))
-            .where(_THING.c.kind == kind, _THING.c.value == seen.c.value)
-            .where(_THING.c.seen_at == seen.c.first_seen, *hidden)
-            .correlate(seen)
+            .where(_THING.c.kind == kind, _THING.c.value == last.c.value)
+            .where(_THING.c.seen_at == last.c.first_seen, *hidden)
+            .correlate(last)
             .scalar_subquery()
         )
-        new = select(seen, owner.label("session_id"), func.count().over().label("of"))
-        new = new.where(~select(other.c.value).where(*before).exists())
-        rows = await self._rows(session, new.order_by(seen.c.first_seen.desc(), seen.c.value).limit(SHOWN))
+        query = select(last, owner.label("session_id")).order_by(last.c.first_seen.desc(), last.c.value)
+        rows = await self._rows(session, query)
         names = await _file_names(session, rows) if kind == "hash" else {}
         return _some({**row, "name": names.get(row["value"])} for row in rows)
 
@@ -116,22 +120,29 @@ class NovelMixin(CountsMixin):
             func.coalesce(_CREDENTIAL.c.secret_hmac, "").label("secret_hmac"),
         )
         tried = (_CREDENTIAL.c.last_seen >= span.begin, _CREDENTIAL.c.first_seen < span.end)
-        seen = (
-            select(
-                *own,
-                func.max(_CREDENTIAL.c.secret).label("secret"),
-                func.min(_CREDENTIAL.c.first_seen).label("first_seen"),
-                func.min(_CREDENTIAL.c.session_id).label("session_id"),
-                func.count().label("times"),
-            )
-            .where(_CREDENTIAL.c.success.is_(True), _CREDENTIAL.c.secret_hmac.is_not(None), *tried, *hidden)
-            .group_by(*own)
-            .subquery("seen")
-        )
-        other = _CREDENTIAL.alias()
-        same = and_(other.c.secret_hmac == seen.c.secret_hmac, other.c.username == seen.c.username)
-        before = select(other.c.credential_id).where(same, other.c.first_seen < span.begin)
-        new = select(seen, func.count().over().label("of")).where(~before.exists())
+        query = select(
+            *own,
+            func.max(_CREDENTIAL.c.secret).label("secret"),
+            func.min(_CREDENTIAL.c.first_seen).label("first_seen"),
+            func.min(_CREDENTIAL.c.session_id).label("session_id"),
+            func.count().label("times"),
+        ).where(_CREDENTIAL.c.success.is_(True), _CREDENTIAL.c.secret_hmac.is_not(None), *tried, *hidden)
+        other = _CREDENTIAL.alias("other")
+        if span.wide:  # what nobody tried before is told by the index of it, and is all that is looked at
+            known = (other.c.secret_hmac, other.c.username)
+            tried_first = select(*known).where(other.c.secret_hmac.is_not(None)).group_by(*known)
+            first = tried_first.having(func.min(other.c.first_seen) >= span.begin).subquery("first")
+            nameless = and_(first.c.username.is_(None), _CREDENTIAL.c.username.is_(None))
+            named = or_(_CREDENTIAL.c.username == first.c.username, nameless)
+            same = and_(_CREDENTIAL.c.secret_hmac == first.c.secret_hmac, named)
+            query = query.select_from(first.join(_CREDENTIAL, same))
+        seen = query.group_by(*own).subquery("seen")
+        new = select(seen, func.count().over().label("of"))
+        if not span.wide:
+            nameless = and_(seen.c.username == "", other.c.username.is_(None))
+            named = or_(other.c.username == seen.c.username, nameless)
+            before = (other.c.secret_hmac == seen.c.secret_hmac, named, other.c.first_seen < span.begin)
+            new = new.where(~select(other.c.credential_id).where(*before).exists())
         order = (seen.c.first_seen.desc(), seen.c.username, seen.c.secret_hmac)
         rows = await self._rows(session, new.order_by(*order).limit(SHOWN))
         return _some(
@@ -152,11 +163,14 @@ def _some(rows: Any) -> SomeNew:
     return SomeNew(int(of), found)
 
 
-async def history_of(session: AsyncSession) -> datetime | None:
-    """When the first stored session began; None when none is stored."""
+async def history_of(session: AsyncSession) -> tuple[datetime | None, datetime | None]:
+    """When the first stored session began, and the last; None when none is stored."""
     began = _SESSION.c.started_at
-    first = select(began).where(began.is_not(None)).order_by(began).limit(1)
-    return (await session.execute(first)).scalar()
+    ends = [
+        select(began).where(began.is_not(None)).order_by(order).limit(1) for order in (began, began.desc())
+    ]
+    first, last = [(await session.execute(end)).scalar() for end in ends]
+    return first, last
 
 
 async def with_news(session: AsyncSession, sessions: Sequence[str]) -> set[str]:

@@ -209,7 +209,7 @@ async def _place(session: AsyncSession, payload: EndedPayload) -> tuple[int, int
 async def _is_new(session: AsyncSession, attacker: str) -> bool:
     """Whether a source was first seen after the first day of the history."""
     first_seen = select(_ATTACKER.c.first_seen).where(_ATTACKER.c.attacker_uuid == attacker)
-    seen, began = (await session.execute(first_seen)).scalar(), await history_of(session)
+    seen, began = (await session.execute(first_seen)).scalar(), (await history_of(session))[0]
     return seen is not None and began is not None and seen >= began + BEGINNING
 
 

@@ -24,7 +24,7 @@ from decnet.db.repository.lists.ties import ties_of
 from decnet.db.repository.lists.visits import NOT_JUDGED, Span, counts_in, rhythm_of, sources_in
 from decnet.db.repository.recorder.attackers import AttackersMixin
 from decnet.db.repository.runtime.work import WorkMixin
-from decnet.db.rows.since import NewTechnique, SinceRows, SomeNew, SourceSince, SpanTotals
+from decnet.db.rows.since import SinceRows, SomeNew, SourceSince, SpanTotals, Tie
 from decnet.db.tables import table
 from decnet.db.types import as_utc
 from decnet.events.ttp import SEVERITIES
@@ -41,6 +41,8 @@ USUAL = 7
 """Spans before this one that say what is usual."""
 HOURS_UNTIL = timedelta(days=3)
 """A longer span is told by days."""
+WIDE = 6
+"""A span of more than this part of the history is read through whole: half as dear a session as one by one."""
 _HOUR, _DAY = 3600, 86_400
 _THINGS = ("hash", "host", "key")
 
@@ -60,79 +62,118 @@ class SinceMixin(FleetMixin, WorkMixin, AlertsMixin, AttackersMixin, JournalMixi
     ) -> SinceRows:
         """What happened from ``begin`` to before ``end``, and what needs somebody now; ``limit`` sources, 0 for all.
 
-        ``clear`` shows secrets of log-ins as they were typed, where that was kept.
+        ``clear`` shows secrets of log-ins as they were typed, where that was kept. The parts are read at once, and
+        what is stored meanwhile may be in some of them already.
         """
         span = Span(_moment(begin), _moment(end))
         async with self._read() as session:
             marked = await anybody_is_marked(session)
-            history = await history_of(session)
-            sources = await self._sources(session, span, marked, limit)
-            before = _before(span, history)
-            counts = await self._rows(session, counts_in(span, before, marked))
-            bucket_s = _HOUR if _told_span(span, history) <= HOURS_UNTIL else _DAY
-            rhythm = await session.execute(rhythm_of(span, marked, bucket_s, self.db.dialect))
-            told = [(_bucket(text), int(count)) for text, count in rhythm]
-            new_from = None if history is None else max(span.begin, history + BEGINNING)
-            new = None if new_from is None or new_from >= span.end else span._replace(begin=new_from)
-            ranked = await self._read_first(session, sources.top, new)
-            worst = [one["attacker_uuid"] for one in ranked if one["severity"] not in (None, "info")]
-            ties = await ties_of(session, worst, span.begin, marked)
-            new_sources = await _new_sources(session, new) if new is not None else 0
-            files, hosts, keys = [await self._new(session, kind, new, marked) for kind in _THINGS]
-            logins = await self._new_logins(session, new, marked, clear=clear) if new else _NONE
-        alerts = [row for row in await self.list_alerts(limit=0) if row["state"] != "resolved"]
-        named = {uuid for row in alerts for uuid in row["attacker_uuids"] or ()}
-        techniques: list[NewTechnique] = await self.new_techniques(*new) if new else []
+            history, last = await history_of(session)
+        span = span._replace(wide=_is_wide(span, history, last))
+        new_from = None if history is None else max(span.begin, history + BEGINNING)
+        new = None if new_from is None or new_from >= span.end else span._replace(begin=new_from)
+        before = _before(span, history)
+        bucket_s = _HOUR if _told_span(span, history) <= HOURS_UNTIL else _DAY
+        (
+            (ranked, ranks, ties),
+            told,
+            counts,
+            (new_sources, files, hosts, keys, logins),
+            rest,
+        ) = await self._at_once(
+            lambda: self._read_first(span, marked, limit, new),
+            lambda: self._rhythm(span, marked, bucket_s),
+            lambda: self._counts(span, before, marked),
+            lambda: self._news(new, marked, clear=clear),
+            lambda: self._needs(span, new),
+        )
+        techniques, alerts, addresses, changes, journal, heartbeats = rest
         return SinceRows(
             span.begin,
             span.end,
             history,
             new.begin if new is not None else None,
-            _totals(sources.ranks, counts[0]),
+            _totals(ranks, counts[0]),
             new_sources,
             _usual(counts[1:]),
             len(before),
             told,
             bucket_s,
             ranked[: limit or None],
-            {_severity(rank): int(row["others"]) for rank, row in sorted(sources.ranks.items())},
+            {_severity(rank): int(row["others"]) for rank, row in sorted(ranks.items())},
             files,
             hosts,
             keys,
             logins,
             techniques,
             alerts,
-            await self.addresses_of_attackers(named),
-            await self.mutations(states=("applied", "failed"), since=span.begin, limit=0),
-            await self.journal(),
-            await self.heartbeats(),
+            addresses,
+            changes,
+            journal,
+            heartbeats,
             ties,
         )
 
-    async def _new(self, session: AsyncSession, kind: str, new: Span | None, marked: bool) -> SomeNew:
-        return await self._new_things(session, kind, new, marked) if new is not None else _NONE
+    async def _read_first(
+        self, span: Span, marked: bool, limit: int, new: Span | None
+    ) -> tuple[list[SourceSince], dict[int, Row], list[Tie]]:
+        """The sources in the order in which they are to be read; what there is of each rank; what ties them to before."""
+        async with self._read() as session:
+            top, ranks = await self._sources(session, span, marked, limit)
+            news = await with_news(session, [row["session_id"] for row in top])
+            top = sorted(
+                top,
+                key=lambda r: (r["rank"], r["session_id"] not in news, -r["others"], -r["begun"].timestamp()),
+            )
+            details: dict[str, Row] = {}
+            for some in chunks([row["session_id"] for row in top]):
+                for row in await self._rows(session, _details(some)):
+                    details[row["session_id"]] = row
+            found = [(row, details[row["session_id"]]) for row in top if row["session_id"] in details]
+            ranked = [_source(row, one, new, row["session_id"] in news) for row, one in found]
+            worst = [one["attacker_uuid"] for one in ranked if one["severity"] not in (None, "info")]
+            return ranked, ranks, await ties_of(session, worst, span.begin, marked)
+
+    async def _rhythm(self, span: Span, marked: bool, bucket_s: int) -> list[tuple[datetime, int]]:
+        async with self._read() as session:
+            rhythm = await session.execute(rhythm_of(span, marked, bucket_s, self.db.dialect))
+            return [(_bucket(text), int(count)) for text, count in rhythm]
+
+    async def _counts(self, span: Span, before: Sequence[Span], marked: bool) -> list[Row]:
+        async with self._read() as session:
+            return await self._rows(session, counts_in(span, before, marked))
+
+    async def _news(self, new: Span | None, marked: bool, *, clear: bool) -> list[Any]:
+        """Sources that are new, then files, hosts, keys and log-ins."""
+        if new is None:
+            return [0, _NONE, _NONE, _NONE, _NONE]
+        async with self._read() as session:
+            return [
+                await _new_sources(session, new),
+                *[await self._new_things(session, kind, new, marked) for kind in _THINGS],
+                await self._new_logins(session, new, marked, clear=clear),
+            ]
+
+    async def _needs(self, span: Span, new: Span | None) -> list[Any]:
+        """New techniques, open alerts with addresses, ended mutations, journal, heartbeats."""
+        techniques = await self.new_techniques(new.begin, new.end) if new else []
+        alerts = [row for row in await self.list_alerts(limit=0) if row["state"] != "resolved"]
+        return [
+            techniques,
+            alerts,
+            await self.addresses_of_attackers(
+                {uuid for row in alerts for uuid in row["attacker_uuids"] or ()}
+            ),
+            await self.mutations(states=("applied", "failed"), since=span.begin, limit=0),
+            await self.journal(),
+            await self.heartbeats(),
+        ]
 
     async def _sources(self, session: AsyncSession, span: Span, marked: bool, limit: int) -> _Sources:
         most = max(LOOKED_AT, limit) if limit else 2**31 - 1
         rows = await self._rows(session, sources_in(span, marked, most))
         top = [row for row in rows if row["attacker_uuid"] is not None]
         return _Sources(top, {int(row["rank"]): row for row in rows if row["attacker_uuid"] is None})
-
-    async def _read_first(
-        self, session: AsyncSession, top: Sequence[Row], new: Span | None
-    ) -> list[SourceSince]:  # fmt: skip
-        """The sources in the order in which they are to be read."""
-        news = await with_news(session, [row["session_id"] for row in top])
-        top = sorted(
-            top,
-            key=lambda r: (r["rank"], r["session_id"] not in news, -r["others"], -r["begun"].timestamp()),
-        )
-        details: dict[str, Row] = {}
-        for some in chunks([row["session_id"] for row in top]):
-            for row in await self._rows(session, _details(some)):
-                details[row["session_id"]] = row
-        found = [(row, details[row["session_id"]]) for row in top if row["session_id"] in details]
-        return [_source(row, one, new, row["session_id"] in news) for row, one in found]
 
 
 _NONE = SomeNew(0, ())
@@ -142,6 +183,13 @@ def _moment(value: datetime | float) -> datetime:
     moment = as_utc(value)
     assert moment is not None
     return moment
+
+
+def _is_wide(span: Span, history: datetime | None, last: datetime | None) -> bool:
+    """Whether a span has a large part of all sessions, as it seems by their times."""
+    if history is None or last is None:
+        return False
+    return (min(span.end, last) - max(span.begin, history)) * WIDE > last - history
 
 
 def _told_span(span: Span, history: datetime | None) -> timedelta:

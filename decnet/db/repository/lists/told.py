@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Table, and_, func, select
+from sqlalchemy import ColumnElement, Table, select
 
 from decnet.db.repository.base import SqlRepository
-from decnet.db.repository.conditions import among, session_is_shown
+from decnet.db.repository.conditions import among, each_of, had_kind, session_is_shown
 from decnet.db.rows.lists import AttackerTold
 from decnet.db.tables import table
 from decnet.events.intel import Answer, answers_in, parts_of
@@ -17,7 +17,7 @@ from decnet.events.intel import Answer, answers_in, parts_of
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
-_SESSION, _STORY, _THING = table("session"), table("session_story"), table("session_thing")
+_STORY, _THING = table("session_story"), table("session_thing")
 _INTEL = table("attacker_intel")
 NOTHING_TOLD: AttackerTold = {"severity": None, "did": None, "files": [], "answers": []}
 
@@ -32,15 +32,20 @@ class ToldMixin(SqlRepository):
 
         Whoever has none of these is left out. Sessions of ignored sources count only with ``ignored``.
         """
+        theirs = self._theirs(attackers)
+        worst = _worst(attackers, ignored, self.db.dialect)
+        stories, files, answers = await self._at_once(
+            lambda: self._asked(lambda session: _stories(session, worst)),
+            lambda: self._asked(lambda session: _things(session, theirs(_STORY), "hash", ignored)),
+            lambda: self._asked(lambda session: _answers(session, theirs(_INTEL))),
+        )
         found: dict[str, AttackerTold] = {}
-        async with self._read() as session:
-            theirs = self._theirs(attackers)
-            for uuid, severity, line in await session.execute(_worst(theirs(_STORY), ignored)):
-                found[uuid] = {**NOTHING_TOLD, "severity": severity, "did": line}
-            for uuid, files in (await _things(session, theirs(_SESSION), "hash", ignored)).items():
-                found[uuid] = {**found.get(uuid, NOTHING_TOLD), "files": files}
-            for uuid, answers in (await _answers(session, theirs(_INTEL))).items():
-                found[uuid] = {**found.get(uuid, NOTHING_TOLD), "answers": answers}
+        for uuid, severity, line in stories:
+            found[uuid] = {**NOTHING_TOLD, "severity": severity, "did": line}
+        for uuid, some in files.items():
+            found[uuid] = {**found.get(uuid, NOTHING_TOLD), "files": some}
+        for uuid, said in answers.items():
+            found[uuid] = {**found.get(uuid, NOTHING_TOLD), "answers": said}
         return found
 
     async def things_by_attacker(
@@ -51,46 +56,46 @@ class ToldMixin(SqlRepository):
         Who had none is left out.
         """
         async with self._read() as session:
-            return await _things(session, self._theirs(attackers)(_SESSION), kind, ignored)
+            return await _things(session, self._theirs(attackers)(_STORY), kind, ignored)
 
     def _theirs(self, attackers: Sequence[str]) -> Callable[[Table], ColumnElement[bool]]:
         """The condition that a row of a table is of one of them."""
         return lambda table: among(table.c.attacker_uuid, attackers, self.db.dialect)
 
 
-def _shown(ignored: bool) -> list[Any]:
-    return [] if ignored else [_SESSION.c.ignored_by.is_(None)]
+def _shown(ignored: bool) -> list[ColumnElement[bool]]:
+    return [] if ignored else [session_is_shown(_STORY.c.session_id)]
 
 
-def _worst(theirs: ColumnElement[bool], ignored: bool) -> Any:
-    place = func.row_number().over(
-        partition_by=_STORY.c.attacker_uuid,
-        order_by=(_STORY.c.rank, _STORY.c.seen_at.desc(), _STORY.c.session_id),
-    )
-    shown = [] if ignored else [session_is_shown(_STORY.c.session_id)]
-    ranked = (
-        select(_STORY.c.attacker_uuid, _STORY.c.severity, _STORY.c.line, place.label("place"))
-        .where(and_(theirs, *shown))
-        .subquery()
-    )
-    return select(ranked.c.attacker_uuid, ranked.c.severity, ranked.c.line).where(ranked.c.place == 1)
+def _worst(attackers: Sequence[str], ignored: bool, dialect: str) -> Any:
+    """The story of the newest of the worst sessions of each: found by the index of sources, which has them in that order."""
+    each, own = each_of(attackers, dialect), _STORY.alias("own")
+    found = select(own.c.session_id).where(own.c.attacker_uuid == each.c.value)
+    if not ignored:
+        found = found.where(session_is_shown(own.c.session_id))
+    found = found.order_by(own.c.rank, own.c.seen_at.desc(), own.c.session_id).limit(1)
+    joined = each.join(_STORY, _STORY.c.session_id == found.correlate(each).scalar_subquery())
+    return select(_STORY.c.attacker_uuid, _STORY.c.severity, _STORY.c.line).select_from(joined)
+
+
+async def _stories(session: AsyncSession, worst: Any) -> Sequence[Any]:
+    return (await session.execute(worst)).all()
 
 
 async def _things(
     session: AsyncSession, theirs: ColumnElement[bool], kind: str, ignored: bool
 ) -> dict[str, list[str]]:
-    joined = _SESSION.join(_THING, _THING.c.session_id == _SESSION.c.session_id)
+    """Things of judged sessions: whatever has things has a story, and the index of stories names its sessions."""
+    joined = _STORY.join(_THING, _THING.c.session_id == _STORY.c.session_id)
     query = (
-        select(_SESSION.c.attacker_uuid, _THING.c.value)
+        select(_STORY.c.attacker_uuid, _THING.c.value)
         .select_from(joined)
-        .where(theirs, _THING.c.kind == kind, *_shown(ignored))
-        .distinct()
-        .order_by(_SESSION.c.attacker_uuid, _THING.c.value)
+        .where(theirs, had_kind(kind), *_shown(ignored))
     )
-    found: dict[str, list[str]] = defaultdict(list)
-    for uuid, value in await session.execute(query):
-        found[uuid].append(value)
-    return found
+    found: dict[str, set[str]] = defaultdict(set)
+    for uuid, value in (await session.execute(query)).all():
+        found[uuid].add(value)
+    return {uuid: sorted(found[uuid]) for uuid in sorted(found)}
 
 
 async def _answers(session: AsyncSession, theirs: ColumnElement[bool]) -> dict[str, list[Answer]]:

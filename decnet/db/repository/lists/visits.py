@@ -16,7 +16,6 @@ from sqlalchemy import (
     Float,
     Select,
     String,
-    Subquery,
     and_,
     case,
     cast,
@@ -28,7 +27,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from decnet.db.repository.conditions import session_is_shown
+from decnet.db.repository.conditions import had_kind, session_is_shown
 from decnet.db.tables import table
 from decnet.events.ttp import RAN_CODE, SEVERITIES
 
@@ -44,10 +43,11 @@ _TEXTS = {3600: (13, "YYYY-MM-DD HH24"), 86_400: (10, "YYYY-MM-DD")}
 
 
 class Span(NamedTuple):
-    """From ``begin`` to before ``end``."""
+    """From ``begin`` to before ``end``; ``wide`` is a large part of what is stored."""
 
     begin: datetime
     end: datetime
+    wide: bool = False
 
     @property
     def seconds(self) -> float:
@@ -57,8 +57,10 @@ class Span(NamedTuple):
 
 def judged_in(span: Span, marked: bool, story: Any = _STORY) -> list[ColumnElement[bool]]:
     """Condition on ``session_story``: alive in the span; ``marked``: some are to be left out."""
+    # A sum: rows of a wide span are not looked up by their ends, but read through in the order that is asked for.
+    ended = story.c.ended_at + 0 if span.wide else story.c.ended_at
     where = [
-        story.c.ended_at >= span.begin.timestamp(),
+        ended >= span.begin.timestamp(),
         story.c.seen_at < span.end,
         story.c.attacker_uuid.is_not(None),
     ]
@@ -78,18 +80,32 @@ def unjudged_in(span: Span) -> list[ColumnElement[bool]]:
     ]
 
 
-def _visits(span: Span, marked: bool) -> Subquery:
-    """The sessions of a span with what is counted of them."""
-    names = ("attacker_uuid", "rank", "playbook", "seen_at", "ended_at")
-    judged = select(*(_STORY.c[name] for name in names)).where(*judged_in(span, marked))
-    unjudged = select(
-        _SESSION.c.attacker_uuid,
-        literal(NOT_JUDGED).label("rank"),
-        cast(null(), String).label("playbook"),
-        _SESSION.c.started_at.label("seen_at"),
-        cast(null(), Float).label("ended_at"),
-    ).where(*unjudged_in(span))
-    return union_all(judged, unjudged).subquery("visits")
+def _judged(span: Span, marked: bool) -> Select[Any]:
+    """Sources by their judged sessions. By the index of sources only of a wide span, where it is the way to all of them."""
+    story = _STORY.c
+    whose = story.attacker_uuid if span.wide else func.coalesce(story.attacker_uuid, "")
+    return (
+        select(
+            whose.label("attacker_uuid"),
+            func.min(story.rank).label("rank"),
+            func.count().label("sessions"),
+            func.count(story.playbook.distinct()).label("others"),
+            func.sum(case((story.rank < _OUTSIDE, 1), else_=0)).label("entered"),
+            func.min(story.seen_at).label("first"),
+            func.max(story.seen_at).label("begun"),
+            func.max(story.ended_at).label("ended"),
+        )
+        .where(*judged_in(span, marked))
+        .group_by(whose)
+    )
+
+
+def _unjudged(span: Span) -> Select[Any]:
+    """The same of sessions that nobody has judged."""
+    began = _SESSION.c.started_at
+    counts = (literal(NOT_JUDGED), func.count(), literal(0), literal(0), func.min(began), func.max(began))
+    query = select(_SESSION.c.attacker_uuid, *counts, cast(null(), Float)).where(*unjudged_in(span))
+    return query.group_by(_SESSION.c.attacker_uuid)
 
 
 def sources_in(span: Span, marked: bool, most: int) -> Any:
@@ -98,19 +114,20 @@ def sources_in(span: Span, marked: bool, most: int) -> Any:
     Columns: attacker_uuid, rank, sessions, others (of a source its playbooks, of a rank its sources), entered, first,
     begun (the start of the last one), ended (epoch seconds), session_id (of a source the newest of its worst).
     """
-    visits = _visits(span, marked)
+    visits = union_all(_judged(span, marked), _unjudged(span)).subquery("visits")
+    part = visits.c
     whose = (
         select(
-            visits.c.attacker_uuid,
-            func.min(visits.c.rank).label("rank"),
-            func.count().label("sessions"),
-            func.count(visits.c.playbook.distinct()).label("others"),
-            func.sum(case((visits.c.rank < _OUTSIDE, 1), else_=0)).label("entered"),
-            func.min(visits.c.seen_at).label("first"),
-            func.max(visits.c.seen_at).label("begun"),
-            func.max(visits.c.ended_at).label("ended"),
+            part.attacker_uuid,
+            func.min(part.rank).label("rank"),
+            func.sum(part.sessions).label("sessions"),
+            func.sum(part.others).label("others"),
+            func.sum(part.entered).label("entered"),
+            func.min(part.first).label("first"),
+            func.max(part.begun).label("begun"),
+            func.max(part.ended).label("ended"),
         )
-        .group_by(visits.c.attacker_uuid)
+        .group_by(part.attacker_uuid)
         .cte("whose")
     )
     order = (whose.c.rank, whose.c.others.desc(), whose.c.begun.desc(), whose.c.attacker_uuid)
@@ -162,9 +179,12 @@ def counts_in(now: Span, before: Sequence[Span], marked: bool) -> Any:
     return union_all(*rows)
 
 
-def is_kind(kind: str) -> ColumnElement[bool]:
-    """That a thing of a span is of a kind: not the bare column, whose index has the things of all times."""
-    return func.coalesce(_THING.c.kind, "") == kind
+def things_in(kind: str, span: Span) -> list[ColumnElement[bool]]:
+    """Condition on ``session_thing``: of a kind, in the span. All of a kind are read, by their values, for a wide one."""
+    if span.wide:
+        seen: Any = func.coalesce(_THING.c.seen_at, span.end)
+        return [_THING.c.kind == kind, seen >= span.begin, seen < span.end]
+    return [had_kind(kind), _THING.c.seen_at >= span.begin, _THING.c.seen_at < span.end]
 
 
 def _marks(span: Span, marked: bool) -> list[ColumnElement[Any]]:
@@ -175,7 +195,7 @@ def _marks(span: Span, marked: bool) -> list[ColumnElement[Any]]:
         or_(*(story.c.reason.like(text) for text in RAN_CODE)),
         *judged_in(span, marked, story),
     )
-    brought = and_(is_kind(HASH), _THING.c.seen_at >= span.begin, _THING.c.seen_at < span.end)
+    brought = and_(*things_in(HASH, span))
     files = select(func.count(_THING.c.value.distinct())).where(brought)
     if marked:
         files = files.where(session_is_shown(_THING.c.session_id))
@@ -184,13 +204,17 @@ def _marks(span: Span, marked: bool) -> list[ColumnElement[Any]]:
 
 def rhythm_of(span: Span, marked: bool, bucket_s: int, dialect: str) -> Any:
     """Buckets (as texts in UTC) with the sessions that began in them."""
-    visits = _visits(span, marked)
     chars, form = _TEXTS[bucket_s]
-    moment = visits.c.seen_at
-    text: ColumnElement[Any] = (
-        func.substr(moment, 1, chars)
-        if dialect == "sqlite"
-        else func.to_char(func.timezone("UTC", moment), form)
-    )
-    named = select(text.label("bucket")).where(moment >= span.begin).subquery("named")
-    return select(named.c.bucket, func.count()).group_by(named.c.bucket).order_by(named.c.bucket)
+
+    def by_bucket(moment: Any, where: Sequence[ColumnElement[bool]]) -> Select[Any]:
+        text: ColumnElement[Any] = (
+            func.substr(moment, 1, chars)
+            if dialect == "sqlite"
+            else func.to_char(func.timezone("UTC", moment), form)
+        )
+        named = select(text.label("bucket")).where(moment >= span.begin, *where).subquery()
+        return select(named.c.bucket, func.count().label("sessions")).group_by(named.c.bucket)
+
+    judged = by_bucket(_STORY.c.seen_at, judged_in(span._replace(wide=False), marked))
+    both = union_all(judged, by_bucket(_SESSION.c.started_at, unjudged_in(span))).subquery("both")
+    return select(both.c.bucket, func.sum(both.c.sessions)).group_by(both.c.bucket).order_by(both.c.bucket)

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from decnet.decoys.doors import Doors
 from decnet.ids import normalize_ip
 from decnet.logs import get_logger
+from decnet.runtime.doors import Doors
 
 log = get_logger(__name__)
 Converse = Callable[[asyncio.StreamReader, asyncio.StreamWriter, str], Awaitable[None]]
@@ -52,7 +52,7 @@ class StreamPort:
         try:
             await self._talk(reader, writer)
         except asyncio.CancelledError:  # the port closes: nobody waits for this task but close()
-            log.debug("connection cut", listener=self._name)
+            log.debug("connection cut", port=self._name)
         finally:
             writer.transport.abort() if task.cancelling() else writer.close()
             self._tasks.discard(task)
