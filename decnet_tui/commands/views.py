@@ -65,8 +65,6 @@ def _show(name: str) -> Command:
         shown = console.views[name]
         shown.came_from = ""
         shown.come_from(console.view)
-        if console.view is shown:
-            shown.home()
         console.show_view(name)
 
     return Command(f"view.{name}", view.says, "Views", run, keys=view.key, name=name,

@@ -197,8 +197,9 @@ class View(ABC):
         return None
 
     def come_from(self, view: View) -> None:
-        """Its key was pressed in a view, perhaps in itself. Most are about the same whatever led there."""
-        return
+        """Its key was pressed in a view; in itself it goes to its first level."""
+        if view is self:
+            self.home()
 
     def take(self, text: str) -> bool:
         """A text behind the view's name that chooses what it is about, such as a day; False where it names a row.

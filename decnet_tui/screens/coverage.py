@@ -399,6 +399,7 @@ class CoverageView(LevelsView):
 
     def __init__(self, feed: Feed) -> None:
         self.matrix = MatrixLevel(feed)
+        self._before: Scope | None = None
         super().__init__(feed, self.matrix)
 
     def come_from(self, view: View) -> None:
@@ -407,11 +408,20 @@ class CoverageView(LevelsView):
         actor = level.actor() if level is not None and level.is_page else None
         if level is not None and actor is not None and level.attacker:
             actor = Scope(actor.label, frozenset([level.attacker]), level.attacker)
-        if actor is not None:
+        within = self.levels[1:] if view is self else []
+        self._before = self.matrix.of
+        if actor is not None or view is self:
             self.home()
-            self.came_from, self.entered_at = "" if view is self else view.name, 1
+        if actor is not None:
+            self.came_from, self._kept = view.name, (within, "", 1)
         if actor is not None or self.matrix.of is not None:
             self.matrix.show_of(actor)
+
+    def leave_to(self) -> str:
+        """As the base; it is about whom it was about before."""
+        if self.came_from:
+            self.matrix.show_of(self._before)
+        return super().leave_to()
 
     def take(self, text: str) -> bool:
         """One day: ``yesterday``, ``2026-11-28``, ``11-28``."""

@@ -227,7 +227,7 @@ def page_up(hand: Hand, count: int) -> None:
     hand.press("p", "z", "G")
     begun = len(hand.screen.raw)
     for key, last in ((PAGEUP, 0), (PAGEDOWN, count - 1), (PAGEUP, 0)):
-        until(hand, key, f"]777;C{last:05d}".encode(), count // 20 + 20)
+        until(hand, key, f"]777;C{last:05d}".encode(), count // 10 + 20)  # dates stand between the events
         if len(set(SHOWN.findall(hand.screen.raw, begun))) >= count:
             break
     for row in range(4, 44, 4):

@@ -143,7 +143,7 @@ async def test_the_page_tells_it_in_lines_and_a_playbook_opens_its_sessions(lite
         for words in (
             "seen 2026-03-01 .. 2026-03-02  12 sessions on 1 decoy  HIGH", "does     fetch+run", "clients  SSH-2.0-paramiko_4.0.0 x11  SSH-2.0-Go x1 (at 2 addresses)", "logins   6 of 12 tries let in: root/#1abc x6",
             "days     03-01 5  03-02 7", "stages   access 12  deliver 8  recon 1", "files    dc4ca971 backdoor.elf x8",
-            "hosts    evil.example x8", "technq   2: T1105 2  T1059.004 1", "like     client SSH-2.0-Go at 2", "high         8",
+            "hosts    evil.example x8", "technq   2 (7 matrix): T1105 2  T1059.004 1", "like     client SSH-2.0-Go at 2", "high         8",
             "fetch+run", "no script",
         ):  # fmt: skip
             assert words in text, words
