@@ -20,7 +20,6 @@ from decnet.attribution.linking import (
     Linker,
     Login,
     Thresholds,
-    asset_of,
     changes_of,
     features_of,
     identities_of,
@@ -207,7 +206,7 @@ class LinkJob:
                 linker.forget(address)
             read = self._features(found)
             changes = linker.add_all(features for _, features in read)
-            return self._written(linker, changes, _assets(read))
+            return self._written(linker, changes, _assets(linker, read))
 
         written = await asyncio.to_thread(judged)
         written.marks, written.gone = marks, gone
@@ -338,7 +337,7 @@ class LinkJob:
         read = self._features(found)
         for _, features in read:
             linker.learn(features)
-        return _assets(read)
+        return _assets(linker, read)
 
     def _renewed(self, before: Before, words: Mapping[Pair, tuple[bool, str]], linker: Linker) -> Written:
         """Judges all that was learnt, with the ids of before; what that changes."""
@@ -377,7 +376,7 @@ class LinkJob:
         return found
 
 
-def _assets(read: Iterable[tuple[str, Features]]) -> dict[str, tuple[str, str]]:
+def _assets(linker: Linker, read: Iterable[tuple[str, Features]]) -> dict[str, tuple[str, str]]:
     """Session → its attacker and the id of its first asset, of those that have one."""
-    named = ((session, features, asset_of(features)) for session, features in read)
+    named = ((session, features, linker.asset_of(features)) for session, features in read)
     return {one: (features.attacker_uuid, term_id(*asset)) for one, features, asset in named if asset}

@@ -5,7 +5,7 @@ others is left to who runs it.
 """
 
 from decnet.attribution.linking.features import Features, Login, features_of
-from decnet.attribution.linking.linker import Change, Linker, asset_of
+from decnet.attribution.linking.linker import Change, Linker
 from decnet.attribution.linking.numbers import Thresholds
 from decnet.attribution.linking.scoring import Against, Reason, Score
 from decnet.attribution.linking.state import (
@@ -33,7 +33,6 @@ __all__ = [
     "Score",
     "State",
     "Thresholds",
-    "asset_of",
     "changes_of",
     "features_of",
     "identities_of",

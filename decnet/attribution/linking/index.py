@@ -94,6 +94,10 @@ class Index:
             self.journal.terms.add(found)
         return found
 
+    def known(self, family: str, text: str) -> int | None:
+        """The number of a value; None for one that nobody had."""
+        return self._ids.get(family, {}).get(text)
+
     def member_of(self, address: str, attacker_uuid: str, founded: float) -> tuple[int, bool]:
         """The number of an address, and whether it is new."""
         if (found := self.members.get(address)) is not None:

@@ -25,6 +25,7 @@ from decnet.attribution.linking.index import Delta, Index
 from decnet.attribution.linking.kits import ASSETS, Kits, News
 from decnet.attribution.linking.scoring import Against, Reason, Score, Scorer
 from decnet.attribution.linking.steps import script_id
+from decnet.bounds import bit
 from decnet.ids import identity_id
 
 FORMED, MERGED, UNMERGED = "identity.formed", "identity.merged", "identity.unmerged"
@@ -58,11 +59,6 @@ def values_of(features: Features) -> list[tuple[str, str]]:
     if not features.steps:
         return list(features.values)
     return [*features.values, (n.SCRIPT, script_id(features.steps))]
-
-
-def asset_of(features: Features) -> tuple[str, str] | None:
-    """The first asset of a session, through which it belongs to a campaign."""
-    return next((one for one in values_of(features) if one[0] in ASSETS), None)
 
 
 class Linker:
@@ -121,7 +117,24 @@ class Linker:
         """Takes a session in and judges nothing: :meth:`take` and :meth:`settle` do that for all that were learnt."""
         self._learned(features)
 
+    def asset_of(self, features: Features) -> tuple[str, str] | None:
+        """The first asset of a session that was taken in, through which it belongs to a campaign."""
+        return next(
+            (one for one in values_of(features) if one[0] in ASSETS and self.index.known(*one) is not None),
+            None,
+        )
+
+    def _within(self, features: Features) -> Features:
+        """What there is room for: a new script beyond the bound is left out."""
+        if not features.steps or len(self.kits.marks) < n.SCRIPTS:
+            return features
+        if self.index.known(n.SCRIPT, script_id(features.steps)) is not None:
+            return features
+        bit(n.CAPPED)
+        return features._replace(steps=())
+
     def _learned(self, features: Features) -> tuple[Delta, News]:
+        features = self._within(features)
         numbers = [self.index.value_id(family, text) for family, text in values_of(features)]
         delta = self.index.add(features, numbers)
         assets = [one for one in numbers if self.index.values[one].family in ASSETS]

@@ -115,6 +115,10 @@ ADDRESS_VALUES = 64
 """Values of one family that are kept of an address, the lowest by their hash; the others are counted."""
 ADDRESS_LOGINS = 16
 """Log-ins kept of an address, the lowest by their hash: a sample that is the same for equal lists."""
+SCRIPTS = 10_000
+"""Scripts that are compared, some 8 KB each: an attacker who varies them costs no more. Sessions with others have the rest
+of what they bring, and are counted.
+"""
 SESSION_STEPS = 512
 CAPPED = "linking_capped"
 """The name in health of these bounds."""
