@@ -125,11 +125,11 @@ def _program() -> str:
 
 
 def _sources() -> Iterator[Path]:
-    top = Path(__file__).parent.parent
+    top = Path(__file__).resolve().parent.parent  # by whatever way it was found
     for folder in _OWN_FOLDERS:
         with suppress(OSError), os.scandir(top / folder) as found:
             yield from sorted(Path(one.path) for one in found if one.is_file())
-    libraries = Path(re2.__file__).parent.parent
+    libraries = Path(re2.__file__).resolve().parent.parent
     yield libraries  # its time changes with each library that comes or goes
 
 

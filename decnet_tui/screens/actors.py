@@ -274,7 +274,7 @@ class ActorsLevel(TableLevel[ActorLine]):
         if set(words) - set(self._asked):
             return "looking through commands ...  "
         return (
-            f"only the newest {self._typed.looked_at} commands searched  "
+            f"only the newest {counted(self._typed.looked_at, 'command')} searched  "
             if words and self._typed.looked_at
             else ""
         )
