@@ -39,7 +39,8 @@ class OfflineTagger:
         """What became of rules that could not judge."""
         self._windows = MemoryWindows()
         self._events = 0
-        self._heads: dict[tuple[str, Emit], str] = {}
+        self._heads: dict[int, str] = {}
+        """By the id of an emit: the index keeps all of them as long as this is here."""
         self._remembered = lru_cache(maxsize=8192)(self._said)
 
     def tag_line(self, line: str) -> list[dict[str, Any]]:
@@ -68,10 +69,9 @@ class OfflineTagger:
 
     def _head(self, rule: CompiledRule, emit: Emit) -> str:
         """The JSON of a tag up to what the rule matched: all that is not the line's own."""
-        key = (rule.rule_id, emit)
-        head = self._heads.get(key)
+        head = self._heads.get(id(emit))
         if head is None:
-            head = self._heads[key] = json.dumps(_tag(rule, emit, ""))[: -len('""}')]
+            head = self._heads[id(emit)] = json.dumps(_tag(rule, emit, ""))[: -len('""}')]
         return head
 
     def tag_event(self, event: dict[str, Any], *, timeless: bool = False) -> list[dict[str, Any]]:
@@ -146,7 +146,7 @@ def _tag(rule: CompiledRule, emit: Emit, matched: str) -> dict[str, Any]:
 
 
 _NO_PAYLOAD: dict[str, Any] = {}
-_text = json.JSONEncoder(ensure_ascii=True).encode
+_text = json.encoder.encode_basestring_ascii
 
 
 def _always(_rule: CompiledRule) -> bool:

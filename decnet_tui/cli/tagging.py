@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _READ_BYTES = 32_768
 """Bytes read at once, and answered in one write; of a pipe what is there, so that who follows a log sees each line soon."""
-_EVENT_MARK = "source_kind"
+_EVENT_MARK = b"source_kind"
 _ALONE_S = 0.06
 """Seconds of work until other processes help; before that, their start costs more than they save."""
 
@@ -93,11 +93,14 @@ def _answer_sessions(stream: BinaryIO, tagger: OfflineTagger) -> None:
         raise typer.Exit(1)
 
 
-def _answers(lines: list[str]) -> str:
-    """The output for a chunk of lines; the tagger is the process's own, inherited by its children."""
+def _answers(lines: bytes) -> str:
+    """The output for some lines; the tagger is the process's own, inherited by its children.
+
+    Bytes: what only hands them on need not look at each line.
+    """
     assert _tagger is not None
     answer = _tagger.answer
-    return "".join([answer(line) + "\n" for line in lines])
+    return "".join([answer(line.decode("utf-8", "replace")) + "\n" for line in lines.split(b"\n")])
 
 
 def _answer(stream: BinaryIO) -> None:
@@ -114,7 +117,7 @@ def _answer(stream: BinaryIO) -> None:
         worked += time.perf_counter() - began  # waiting for lines is no work
 
 
-def _answer_together(chunks: Iterator[list[str]], stream: BinaryIO) -> None:
+def _answer_together(chunks: Iterator[bytes], stream: BinaryIO) -> None:
     """Events are judged here, in order: windows and sequences remember what came before; commands have no past.
 
     Nothing is held back while the next line is waited for: somebody may follow a log.
@@ -125,7 +128,7 @@ def _answer_together(chunks: Iterator[list[str]], stream: BinaryIO) -> None:
     waiting: deque[Callable[[], str]] = deque()
     with get_context("fork").Pool(cores) as pool:
         for chunk in chunks:
-            if any(_EVENT_MARK in line for line in chunk):
+            if _EVENT_MARK in chunk:
                 waiting.append(partial(str, _answers(chunk)))
             else:
                 waiting.append(pool.apply_async(_answers, (chunk,)).get)
@@ -139,22 +142,18 @@ def _answer_together(chunks: Iterator[list[str]], stream: BinaryIO) -> None:
     sys.stdout.flush()
 
 
-def _chunks(stream: BinaryIO) -> Iterator[list[str]]:
-    """Lines as they come, without their end, as :func:`_lines` gives them."""
+def _chunks(stream: BinaryIO) -> Iterator[bytes]:
+    """Whole lines as they come, several at once, without the end of the last one."""
     parts: list[bytes] = []
     while data := cast("BufferedReader", stream).read1(_READ_BYTES):
         whole, newline, rest = data.rpartition(b"\n")
         if newline:
-            yield _texts(b"".join((*parts, whole)))
+            yield b"".join((*parts, whole))
             parts = []
         if rest:
             parts.append(rest)
     if parts:
-        yield _texts(b"".join(parts))
-
-
-def _texts(lines: bytes) -> list[str]:
-    return [line.decode("utf-8", "replace") for line in lines.split(b"\n")]
+        yield b"".join(parts)
 
 
 def register(app: typer.Typer) -> None:

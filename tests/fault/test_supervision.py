@@ -282,7 +282,7 @@ async def test_events_that_can_never_be_handled_do_not_fill_their_consumer(tmp_p
                 [Event("attacker.observed", {"attacker_ip": KNOWN, "first_seen": T}, id="a" * 32)]
             )
             await engine.bus.publish_events([Event(topic, observed(KNOWN, "known"), id="b" * 32)])
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 while not await engine.repo.get_attribution_state(identity_id(attacker_id(KNOWN)), P):
                     await asyncio.sleep(0.1)
             letters = [
