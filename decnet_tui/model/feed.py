@@ -23,7 +23,7 @@ from decnet.runtime.received import received
 from decnet_tui.model.event_text import LIMIT, UNNAMED, first_trip, source_of, summarise
 from decnet_tui.model.figures import losses
 from decnet_tui.model.keys import key
-from decnet_tui.model.running import RunningSessions
+from decnet_tui.model.running import RunningSessions, happened_at
 from decnet_tui.model.trends import Trend
 from decnet_tui.model.words import span
 
@@ -160,8 +160,9 @@ class Feed:
         summary = summarise(event.topic, payload)
         if fault:
             summary = visible(f"{fault}; {summary}", LIMIT)
-        session = self.running.take(event.topic, payload, source, event.ts)
-        self._append(event.ts, visible(event.topic, 255), source, summary, raw, session)
+        ts = happened_at(event.topic, payload, event.ts)
+        session = self.running.take(event.topic, payload, source, ts)
+        self._append(ts, visible(event.topic, 255), source, summary, raw, session)
         root = event.topic.partition(".")[0]
         if root in self.by_root or len(self.by_root) < KNOWN_ROOTS:
             self.by_root[root] += 1

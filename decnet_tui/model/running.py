@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from decnet.events.fields import epoch
 from decnet.hostile import visible
 from decnet.keyed import login_label
 from decnet_tui.model.words import counted, span
@@ -111,6 +112,17 @@ def _whose(payload: Mapping[str, Any], source: str, old: Running) -> dict[str, A
     if len(place) == 2 or (place and not old.where):
         found["where"] = visible(" ".join(place), 60)
     return found
+
+
+def happened_at(topic: str, payload: Mapping[str, Any], ts: float) -> float:
+    """When what an event tells of was: news of a running session say it of each thing, and ``ts`` only when they were told.
+
+    Of a log that is read later the two are far apart, and its sessions stand among others of their time.
+    """
+    if topic != "attacker.session.progress":
+        return ts
+    told = (epoch(one.get("ts")) for name in ("commands", "facts") for one in _dicts(payload.get(name)))
+    return min(max((moment for moment in told if moment is not None), default=ts), ts)
 
 
 def _news(topic: str, payload: Mapping[str, Any], old: Running) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def key_to_screen(screen: Terminal, presses: int) -> list[float]:
     """Milliseconds from a key to the frame that shows what it does, in ascending order."""
     taken = []
     for i in range(presses):
-        wanted = b"6*Work" if i % 2 == 0 else b"1*Traffic"  # titles are short where room is
+        wanted = b"6*Health" if i % 2 == 0 else b"1*Traffic"
         screen.read(0.15)
         taken.append(until_seen(screen, "6" if i % 2 == 0 else "1", wanted))
     return sorted(taken)

@@ -12,7 +12,7 @@ from decnet.bus.base import Event
 from decnet.ids import attacker_id
 from decnet_tui.model.feed import EventRow, Feed
 from decnet_tui.model.lines import DAY_TOPIC, Lines
-from decnet_tui.model.running import TECHNIQUES, TEXT_LIMIT
+from decnet_tui.model.running import TECHNIQUES, TEXT_LIMIT, happened_at
 from decnet_tui.model.scope import Of
 from decnet_tui.screens.session import SessionLevel
 from decnet_tui.screens.traffic import LISTED, NOISE, TrafficView
@@ -369,3 +369,33 @@ def test_the_detail_of_a_session_lists_its_last_events(count: int) -> None:
     listed = [line for line in detail[at:] if " attacker.session.progress " in line]
     assert len(listed) == LISTED
     assert ("... 1 before these" in detail) == (count > LISTED)
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        (
+            {
+                "commands": [
+                    {"command_text": "w", "ts": NOON - 90.0},
+                    {"command_text": "id", "ts": NOON - 60.0},
+                ]
+            },
+            NOON - 60.0,
+        ),
+        ({"facts": [{"kind": "download", "what": "x", "ts": NOON - 30.0}]}, NOON - 30.0),
+        ({"commands": [{"command_text": "w"}]}, NOON),
+        ({"commands": [{"command_text": "w", "ts": NOON + 5.0}]}, NOON),
+        ({"commands": [{"command_text": "w", "ts": "nonsense"}, 7, None], "facts": "x"}, NOON),
+        ({"commands": [{"command_text": "w", "ts": float("nan")}]}, NOON),
+    ],
+)
+def test_news_of_a_running_session_stand_at_the_time_of_what_they_tell(
+    told: dict[str, Any], shown: float
+) -> None:
+    """A log that is read later tells of what was then."""
+    assert happened_at("attacker.session.progress", told, NOON) == shown
+    assert happened_at("attacker.session.ended", told, NOON) == NOON
+    feed = Feed()
+    said(feed, "attacker.session.progress", "s1", NOON, seq=1, **told)
+    assert [row.ts for row in feed.ring] == [shown]
