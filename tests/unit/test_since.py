@@ -35,12 +35,19 @@ from decnet_tui.model.since import (
 from decnet_tui.model.spans import Chosen
 from decnet_tui.model.words import period
 from decnet_tui.screens.since import SinceView
+from decnet_tui.widgets import glyphs
 from tests.consolekit import use_usual_keys
 from tests.sincekit import EPOCH, nothing, source, spanned
 
 NOW = datetime(2026, 3, 4, 14, 2, 11, tzinfo=UTC).timestamp()
 DAY = 86_400.0
 ALL = Chosen("all")
+
+
+@pytest.fixture(autouse=True)
+def _plain_glyphs() -> None:
+    """Other tests leave theirs."""
+    glyphs.use("ascii", {})
 
 
 def found(rows: Any, **more: Any) -> Found:
