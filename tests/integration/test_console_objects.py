@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -229,7 +229,8 @@ async def marks_read(app: DecnetApp, pilot: Any) -> None:
     assert not since.marks.has(f"{THEM} other-session")
 
 
-KEYS = {
+Does = Callable[[DecnetApp, Any], Awaitable[None]]
+KEYS: Mapping[str, Does] = {
     "F": follows, "X": ignores, "b": shows_traffic, "i": lists_sessions, "o": goes_to_rules, "d": lists_indicators, "y": copies,
     "e": exports, "x": marks_read, "7": shows_coverage,
 }  # fmt: skip
@@ -247,6 +248,20 @@ async def back_to(app: DecnetApp, pilot: Any, view: Any, depth: int) -> None:
     app.show_view(view.name, remember=False)
 
 
+async def each_acts(
+    app: DecnetApp, pilot: Any, keys: Mapping[str, Does], stands: Callable[[], object]
+) -> None:
+    """Presses each key on the page of ours, which ``stands`` there again afterwards."""
+    view, depth = app.view, app.view.depth
+    for key, does in keys.items():
+        head = "\n".join(screen_text(app)[2:5])
+        assert OURS in head, f"{key}: the head names it"
+        assert OTHER not in head
+        await does(app, pilot)
+        await back_to(app, pilot, view, depth)
+        await shows(app, pilot, stands)
+
+
 @pytest.mark.parametrize("way", WAYS)
 async def test_on_a_session_by_whichever_way_each_key_acts_on_it(tmp_path: Path, way: str) -> None:
     async with console(tmp_path) as (app, pilot):
@@ -254,14 +269,7 @@ async def test_on_a_session_by_whichever_way_each_key_acts_on_it(tmp_path: Path,
         await shows(
             app, pilot, lambda: isinstance(level_of(app), SessionLevel) and level_of(app).told is not None
         )
-        view, depth = app.view, app.view.depth
-        for key, does in KEYS.items():
-            head = "\n".join(screen_text(app)[2:5])
-            assert OURS in head, f"{way} {key}: the head names it"
-            assert OTHER not in head
-            await does(app, pilot)
-            await back_to(app, pilot, view, depth)
-            assert isinstance(level_of(app), SessionLevel)
+        await each_acts(app, pilot, KEYS, lambda: isinstance(level_of(app), SessionLevel))
 
 
 @pytest.mark.parametrize("way", ["by_since", "by_search", "by_name"])
@@ -331,11 +339,6 @@ async def test_on_the_page_of_an_actor_or_an_alert_each_key_acts_on_it(tmp_path:
     async with console(tmp_path) as (app, pilot):
         await way(app, pilot)
         await shows(app, pilot, lambda: isinstance(level_of(app), level) and level_of(app).loaded_at)
-        view, depth = app.view, app.view.depth
-        for key, does in PAGE_KEYS.items():
-            head = "\n".join(screen_text(app)[2:5])
-            assert OURS in head, f"{page} {key}: the head names it"
-            assert OTHER not in head
-            await does(app, pilot)
-            await back_to(app, pilot, view, depth)
-            await shows(app, pilot, lambda: isinstance(level_of(app), level) and OURS in screen_text(app)[3])
+        await each_acts(
+            app, pilot, PAGE_KEYS, lambda: isinstance(level_of(app), level) and OURS in screen_text(app)[3]
+        )
