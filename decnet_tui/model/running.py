@@ -45,6 +45,8 @@ class Running(NamedTuple):
     """How much the text tells, of the kinds above."""
     techniques: tuple[str, ...] = ()
     severity: str = ""
+    reason: str = ""
+    """Why it is judged so."""
     seen: bool = False
     """Whether an event of its own was seen, its beginning, what it did or its end: else nobody knows what it did."""
     ended: bool = False
@@ -138,8 +140,9 @@ def _news(topic: str, payload: Mapping[str, Any], old: Running) -> dict[str, Any
     if topic == "ttp.tagged":
         return {"techniques": _techniques(payload.get("techniques_added"), old)}
     if topic == "ttp.session.judged":
-        reason = _said(_text(payload.get("severity_reason")), _REASON, old)
-        return {"severity": visible(payload.get("severity") or "", 8), "ended": True, **reason}
+        why = _text(payload.get("severity_reason"))
+        severity = {"severity": visible(payload.get("severity") or "", 8), "reason": visible(why, TEXT_LIMIT)}
+        return {**severity, "ended": True, **_said(why, _REASON, old)}
     return {}
 
 

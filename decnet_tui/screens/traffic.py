@@ -452,6 +452,7 @@ def _told_lines(session: Running) -> list[str]:
         f"{session.source}  {session.where}",
         f"began {clock(session.began, 'date')}Z  {session.state}{took}",
         session.did,
+        *([f"{session.state}: {session.reason}"] if session.reason else []),
         *([f"techniques {' '.join(session.techniques)}"] if session.techniques else []),
     ]
 

@@ -122,6 +122,22 @@ def test_of_a_session_whose_events_are_gone_its_tags_and_verdict_are_told_and_no
     assert feed.running.told["s2"].did == "1 cmd: id"
 
 
+def test_the_detail_of_a_session_says_why_it_is_judged_so_however_many_events_follow() -> None:
+    feed = Feed()
+    ran(feed, "a", "rm -f /tmp/x")
+    view = view_of(feed)
+    assert not [line for line in view.detail() if line.startswith("high")]
+    said(
+        feed, "ttp.session.judged", "a", severity="high", severity_reason="uploaded and ran x", story_line="s"
+    )
+    for n in range(LISTED + 1):
+        said(feed, "attacker.observation.motor.input_modality", "a", value=n)
+    view.sync(NOON)
+    detail = view.detail()
+    assert "high: uploaded and ran x" in detail[: detail.index("its events:")]
+    assert "1 cmd: rm -f /tmp/x" in detail
+
+
 @pytest.mark.parametrize("count", [TECHNIQUES, TECHNIQUES + 1])
 def test_techniques_of_a_session_are_bounded_and_counted_once(count: int) -> None:
     feed = Feed()
