@@ -25,14 +25,18 @@ class Terminal:
 
     def __init__(self, child: pexpect.spawn, columns: int, rows: int) -> None:
         self.child = child
+        self.see_from_here(columns, rows)
+        self.raw = bytearray()
+        self.blind = False
+        self.rate = 0.0
+        """Bytes a second that the line carries; 0 for any number."""
+
+    def see_from_here(self, columns: int, rows: int) -> None:
+        """An empty screen; what came and was not drawn never is."""
         self.screen = pyte.Screen(columns, rows)
         self.screen.write_process_input = self._answer  # type: ignore[method-assign]
         self._stream = pyte.ByteStream(self.screen)
-        self.raw = bytearray()
-        self.blind = False
         self._unseen = bytearray()
-        self.rate = 0.0
-        """Bytes a second that the line carries; 0 for any number."""
 
     def _answer(self, data: str) -> None:
         """What a terminal answers when it is asked where its cursor is."""

@@ -19,7 +19,10 @@ from decnet.bus.base import Event
 from decnet.bus.nats.connection import NatsBus
 from decnet.bus.nats.server import EmbeddedServer
 from decnet.config import BusSettings
+from decnet.errors import BusUnavailable
 
+WELL_S = 60
+"""Seconds in which nodes that were started again must be able to read the stream."""
 ALL = 10_000_000
 _NEWS = ("ttp.tagged", "ttp.session.judged", "identity.formed", "credential.reuse.detected")
 
@@ -128,11 +131,16 @@ async def heard_of(data_dir: Path) -> list[Event]:
 
 
 async def heard_at(url: str, *, token: str | None = None, **login: Any) -> list[Event]:
-    """The same of a server that runs."""
+    """The same of a server that runs, or of nodes of which the last that died finds the others meanwhile."""
     bus = NatsBus(url, token=token, settings=BusSettings(read_back_window=ALL, **login))
     await bus.connect()
     try:
-        return await heard(bus)
+        async with asyncio.timeout(WELL_S):
+            while True:
+                try:
+                    return await heard(bus)
+                except BusUnavailable:
+                    await asyncio.sleep(0.2)
     finally:
         await bus.close()
 

@@ -131,9 +131,13 @@ def nothing_is_lacking(lines: list[str], size: tuple[int, int]) -> None:
 
 
 def settled(app: DecnetApp, name: str) -> Callable[[], object]:
-    """Whether a view has read the store and painted what it read."""
+    """Whether a view has read the store and painted what it read; health takes that over with its next sync."""
     view = app.views[name]
-    return lambda: (view.loaded_at or not view.stored) and "Reading ..." not in "\n".join(screen_text(app))
+    return lambda: (
+        (view.loaded_at or not view.stored)
+        and getattr(view, "_second", True)
+        and "Reading ..." not in "\n".join(screen_text(app))
+    )
 
 
 def page_settled(app: DecnetApp) -> Callable[[], object]:
