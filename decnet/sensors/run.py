@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from decnet.bus import topics
@@ -18,7 +20,7 @@ from decnet.errors import BusError, DatabaseError, SensorError
 from decnet.logs import get_logger
 from decnet.sensors.files.changes import Changes
 from decnet.sensors.files.checkpoint import CheckpointStore, State, pack, sensor_key, unpack
-from decnet.sensors.files.cutting import Batch
+from decnet.sensors.files.cutting import Batch, Line
 from decnet.sensors.files.tailer import Tailer
 from decnet.sensors.kinds import foreign, plain_kind, sniffer
 from decnet.sensors.names import Names
@@ -28,6 +30,8 @@ from decnet.sensors.threads import in_reader
 
 _log = get_logger(__name__)
 _PROGRESS = topics.attacker(topics.ATTACKER_SESSION_PROGRESS)
+LINES_AT_ONCE = 500
+"""Lines after which what follows from them is published, so that what a log begins with shows soon."""
 _PUBLISH_SLICE = 500
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
@@ -137,16 +141,20 @@ class SensorRun:
         # Cut here by a cancellation, memory could be ahead of the bus: then the checkpoint is read again.
         self._loaded = False
         try:
-            consumed, events = await in_reader(self._advance)
+            consumed, lines = await in_reader(self._read)
+            for start in range(0, len(lines), LINES_AT_ONCE):
+                some = lines[start : start + LINES_AT_ONCE]
+                self._pending = await in_reader(partial(self.source.feed, some))
+                await self._flush()
         except (DatabaseError, SensorError):
             self._at_end = False  # a name could not be claimed: the lines are read again
             raise
+        self._log_news()
         if not consumed:
-            events = self.source.at_rest(time.time())
-        self._pending = events
+            self._pending = self.source.at_rest(time.time())
         self._loaded = True
         changed, self._changes = self.tailer.changes.count != self._changes, self.tailer.changes.count
-        self._dirty = self._dirty or consumed > 0 or changed or bool(events)
+        self._dirty = self._dirty or consumed > 0 or changed or bool(self._pending)
         await self._flush()
         behind = self.tailer.bytes_behind() > 0
         for payload in self.source.progress(time.monotonic(), watched=not behind):
@@ -192,18 +200,21 @@ class SensorRun:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise SensorError(f"damaged checkpoint: {error}") from error
 
-    def _advance(self) -> tuple[int, list[Event]]:
+    def _read(self) -> tuple[int, Sequence[Line]]:
+        """How many bytes were taken, and the lines in them."""
         batch = self.tailer.read()
         for place in batch.too_long:
             self.source.refuse("too_long", place)
         self.source.cut += len(batch.cut)
         if batch.lines:
             self._last_read = time.monotonic()
-        events = self.source.feed(batch.lines)
+        return batch.consumed, batch.lines
+
+    def _log_news(self) -> None:
+        """What of the lines just read is worth a word."""
         self._log_refusals()
         self._log_problems()
         self._log_jump()
-        return batch.consumed, events
 
     def _log_refusals(self) -> None:
         """One warning for many lines: how many since the last one, and the newest with its place."""

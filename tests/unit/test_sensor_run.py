@@ -19,7 +19,9 @@ from decnet.errors import BusAuthError, BusFull, BusUnavailable, DatabaseError, 
 from decnet.logs import configure_logging
 from decnet.sensors import run as run_module
 from decnet.sensors.files.checkpoint import pack
-from decnet.sensors.run import PROBLEMS_TOLD, REFUSALS_TOLD_S, SensorRun
+from decnet.sensors.files.cutting import Line
+from decnet.sensors.run import LINES_AT_ONCE, PROBLEMS_TOLD, REFUSALS_TOLD_S, SensorRun
+from decnet.sensors.sources import SessionSource
 from tests.unit.test_sensor_cowrie import KEY, row
 
 LIMITS = SensorSettings(read_bytes=4096, max_line_bytes=1024, checkpoint_s=10, silent_s=100, poll_s=7)
@@ -220,7 +222,7 @@ async def test_cut_off_while_the_bus_is_away_what_waits_is_published_later_and_o
     scene.clock.cut = lambda: None
     await settled(run)
     assert [e.payload["attacker_ip"] for e in scene.bus.events][::2] == [f"192.0.2.{i}" for i in range(4)]
-    assert scene.since() == ["loaded", "refused", "published 6", "published 2", "saved"]
+    assert scene.since() == ["loaded", "refused", "loaded", "published 8", "saved"]
 
 
 async def test_many_events_go_out_in_parts_and_a_part_that_was_stored_goes_out_once(scene: Scene) -> None:
@@ -228,7 +230,7 @@ async def test_many_events_go_out_in_parts_and_a_part_that_was_stored_goes_out_o
     run = scene.run(read_bytes=2**20)
     scene.bus.failures = [None, BusUnavailable("away"), None]
     await run.step()
-    assert scene.since() == ["loaded", "published 500", "refused", "published 300", "saved"]
+    assert scene.since() == ["loaded", "published 500", "refused", "published 200", "published 100", "saved"]
     assert run.published == len({e.id for e in scene.bus.events}) == 800
     append(scene.log, visits(600, 1200))
     scene.clock.slept.clear()
@@ -236,6 +238,25 @@ async def test_many_events_go_out_in_parts_and_a_part_that_was_stored_goes_out_o
     await run.step()
     assert scene.since() == ["refused", "refused", "published 500", "refused", "published 100"]
     assert scene.clock.slept == [0.1, 0.2, 0.1]
+
+
+async def test_what_a_log_begins_with_goes_out_before_the_rest_is_looked_at(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.log.write_bytes(visits(0, 2 * LINES_AT_ONCE + 1))
+    run = scene.run(read_bytes=2**20)
+    fed: list[tuple[int, int]] = []
+    real = SessionSource.feed
+
+    def feed(self: SessionSource, lines: Sequence[Line]) -> list[Event]:
+        fed.append((len(lines), len(scene.bus.events)))
+        return real(self, lines)
+
+    monkeypatch.setattr(SessionSource, "feed", feed)
+    await run.step()
+    assert [count for count, _ in fed] == [LINES_AT_ONCE, LINES_AT_ONCE, 1]
+    assert [out > 0 for _, out in fed] == [False, True, True]
+    assert fed[2][1] > fed[1][1], "each part is out before the next is looked at"
 
 
 async def test_a_fault_while_reading_makes_it_begin_again_at_the_checkpoint(
@@ -570,12 +591,15 @@ async def test_a_sensor_that_waits_for_a_name_takes_no_thread_from_what_gives_it
     """On two cores all that is not said otherwise shares six threads: that many sensors waited for each other for ever."""
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(1))
+    scene.log.write_bytes(visits(0, 1))
     run = scene.run()
+    asked: list[int] = []
 
     def name() -> str:
         return "given"
 
     def claims(lines: Sequence[Any]) -> list[Event]:
+        asked.append(len(lines))
         given = asyncio.run_coroutine_threadsafe(asyncio.to_thread(name), loop).result(20)
         assert given == "given"
         return []
@@ -584,3 +608,4 @@ async def test_a_sensor_that_waits_for_a_name_takes_no_thread_from_what_gives_it
     run._loaded = True
     run.source.feed = claims  # type: ignore[method-assign, assignment]
     await run.step()
+    assert asked == [1]

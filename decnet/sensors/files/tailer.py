@@ -33,8 +33,6 @@ from decnet.sensors.files.rotation import (
 )
 
 __all__ = ["Batch", "Line", "Tailer"]
-FIRST_BYTES = 512 * 1024
-"""Bytes of the first read: what a log begins with shows soon."""
 TORN_AFTER_S = 60.0
 """Seconds without a change after which the torn end of a rotated file is given up: its other half will not come."""
 
@@ -66,8 +64,6 @@ class Tailer:
         self._disk = DiskLook(clock)
         self._cutter = Cutter(limits.max_line_bytes)
         self._most = max(limits.read_bytes, limits.max_line_bytes + 1)
-        self._size = min(max(FIRST_BYTES, 2 * limits.max_line_bytes + 2), self._most)
-        """Bytes of the next read: fewer at first, so that what a log begins with shows soon; a whole line in UTF-16 at least."""
         self._records: list[FileRecord] = []
         self._current: dict[str, Pair] = {}
         self._ends: dict[str, tuple[tuple[int, ...], Torn | None]] = {}
@@ -318,7 +314,7 @@ class Tailer:
 
     def _read_file(self, file: FoundFile, record: FileRecord, batch: Batch) -> None:
         try:
-            before, data, ended = (self._gz_bytes if file.gz else _bytes_at)(file, record, self._size)
+            before, data, ended = (self._gz_bytes if file.gz else _bytes_at)(file, record, self._most)
         except FAULTS as error:
             self.problems[file.path] = reason_of(error)
             return
@@ -326,7 +322,6 @@ class Tailer:
         self._cutter.cut(file, record, data, batch)
         moved = record.offset - start
         batch.consumed += moved
-        self._size = min(2 * self._size, self._most)
         if moved:
             record.tail = tail_of(before + data[:moved])
         record.done = file.gz and ended and moved == len(data)
