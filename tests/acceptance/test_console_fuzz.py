@@ -154,7 +154,9 @@ def find_things(hand: Hand) -> None:
             hand.press(":", f"sessions {session}", "enter", limit=0.3)
             hand.screen.shows(f"session {session}", 30)
             hand.press("G", "w", limit=0.3)
-            hand.screen.until(lambda: any(end in hand.screen.text for end in RECORDED), 30, "a recording or none")
+            hand.screen.until(
+                lambda: any(end in hand.screen.text for end in RECORDED), 30, "a recording or none"
+            )
             hand.press(*">>>>", limit=0.2)
             if RECORDED[0] in hand.screen.text:  # elsewhere n asks for a note, and swallows what follows
                 hand.press(*"nnn", limit=0.4)
