@@ -16,7 +16,8 @@ from tests.fault.outcome import Outcome, outcome, written
 from tests.fault.scale import seconds
 from tests.programkit import Daemon, cli, daemon, surroundings
 
-LIMIT_S = 120.0
+LIMIT_S = float(seconds(1800, 120))
+"""For what is waited for at once: there is more between two faults of a larger run."""
 CONFIG = "bus: {ack_wait_s: 2}\nruntime: {heartbeat_s: 0.5}\n"
 """What a killed engine was given and had not acknowledged comes again only when its time is over."""
 
@@ -25,6 +26,14 @@ _KEY = hashlib.sha256(b"a scene").digest()
 """Ids of credentials are made with the key of the data directory: one for all, so that outcomes can be compared."""
 _CALM: dict[tuple[str, ...], Outcome] = {}
 """What came of a log when nobody disturbed, by the log and the arguments: it takes as long as the faults themselves."""
+
+
+def keyed(data: Path) -> Path:
+    """A new data directory whose ids are those of every other one."""
+    data.mkdir(mode=0o700)
+    (data / KEY_FILE).touch(0o600)
+    (data / KEY_FILE).write_bytes(_KEY)
+    return data
 
 
 def url_of(data: Path) -> str:
@@ -53,10 +62,8 @@ class Scene:
         self._plain.write_text(CONFIG, "utf-8")
         self.lines = log_lines(sessions)
         self.made = written(self.lines)
-        for folder in (self.data, self.calm):
-            folder.mkdir(mode=0o700)
-            (folder / KEY_FILE).touch(0o600)
-            (folder / KEY_FILE).write_bytes(_KEY)
+        keyed(self.data)
+        keyed(self.calm)
 
     def sensor(self) -> tuple[str, str]:
         """Arguments that read the log."""
