@@ -27,8 +27,8 @@ _TEXT = "tag:yaml.org,2002:str"
 _AS_TEXT = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value", "tag:yaml.org,2002:merge"}
 _FAST: Any = getattr(yaml, "CSafeLoader", None)
 """libyaml's parser where PyYAML was built with it."""
-_UNALIKE = re.compile(r"\t|(?:^|[\s\[{,:?-])[!&*]")
-"""Tabs and tags, which the parsers do not read alike, and what may be an anchor: the slow one's word counts."""
+_MARK = re.compile(r"(?:^|[\s\[{,:?-])[!&*]")
+"""What may be a tag, which the parsers do not read alike, or an anchor: the slow one's word counts, unless it is none."""
 MAX_FAST_CHARS, MAX_FAST_FLOWS, MAX_FAST_LINE = 1 << 18, 2_000, 5_000
 """Of a text with more characters, opening brackets or a longer line libyaml could be made to recurse without end."""
 
@@ -58,11 +58,13 @@ def _fast_node(text: str) -> yaml.Node | None:
 
     A level of blocks takes a character of its line at least, one of brackets takes a bracket.
     """
-    if _FAST is None or len(text) > MAX_FAST_CHARS or _UNALIKE.search(text):
+    if _FAST is None or len(text) > MAX_FAST_CHARS or "\t" in text:  # nor do they read tabs alike
         return None
     if text.count("[") + text.count("{") > MAX_FAST_FLOWS or max(map(len, text.split("\n"))) > MAX_FAST_LINE:
         return None
     try:
+        if _MARK.search(text) and any(map(_is_marked, yaml.parse(text, Loader=_FAST))):
+            return None
         loader = _FAST(text)
         try:
             return loader.get_single_node()  # type: ignore[no-any-return]
@@ -70,6 +72,11 @@ def _fast_node(text: str) -> yaml.Node | None:
             loader.dispose()
     except (yaml.YAMLError, UnicodeEncodeError):
         return None
+
+
+def _is_marked(event: Any) -> bool:
+    """Whether it has a tag or an anchor, or stands for another; most of what looks so stands within a text."""
+    return isinstance(event, yaml.AliasEvent) or bool(getattr(event, "anchor", None) or getattr(event, "tag", None))
 
 
 def _place(file: str, mark: Any) -> SourcePosition:

@@ -332,16 +332,20 @@ class RuleEngineTagger(TolerantTagger):
         return out
 
     async def load(self) -> None:
-        """Reads rules and states from the store once."""
+        """Reads rules and states from the store once; rules that are in force already stay as they are."""
         if self.store is not None:
             await self.store.load_compiled()
-            await self._take(self.store)
+            if self._version == self.store.version:
+                self.engine.replace_states(self.store.states())
+            else:
+                await self._take(self.store)
         self.loaded.set()
 
     async def _take(self, store: RuleStore) -> None:
         """Puts the store's rules in force; many changes of one reload are taken in one step."""
-        self._version = store.version
+        version = store.version
         await asyncio.to_thread(self.engine.replace, store.rules(), store.states())
+        self._version = version
 
     async def watch_store(self) -> None:
         """Loads the rules and follows their changes for ever."""

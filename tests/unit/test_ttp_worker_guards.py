@@ -779,6 +779,31 @@ async def test_changes_are_taken_in_their_order_and_one_reload_is_one_swap() -> 
     await RuleEngineTagger().watch_store()
 
 
+async def test_a_second_load_takes_over_states_and_swaps_only_other_rules() -> None:
+    store, engine = Store(), RuleEngine()
+    swaps: list[int] = []
+    real = engine.replace
+
+    def replace(rules: Any, states: Any) -> None:
+        swaps.append(len(list(rules)))
+        if len(swaps) == 1:
+            raise MemoryError
+        real(rules, states)
+
+    engine.replace = replace  # type: ignore[method-assign]
+    tagger = RuleEngineTagger(store, engine)  # type: ignore[arg-type]
+    with pytest.raises(MemoryError):
+        await tagger.load()
+    await tagger.load()
+    assert swaps == [1, 1], "what could not be taken over is taken over by the next load"
+    store.held = {"R1": RuleState("disabled")}
+    await tagger.load()
+    assert (swaps, engine.snapshot().states) == ([1, 1], store.held)
+    store.version, store.known = 2, [made("R1"), made("R2")]
+    await tagger.load()
+    assert (swaps, len(engine.snapshot().rules)) == ([1, 1, 2], 2)
+
+
 async def test_a_start_gives_the_store_the_bus_and_loads_the_rules_before_the_first_batch() -> None:
     store = Store()
     worker = TtpWorker(store, load_settings())  # type: ignore[arg-type]

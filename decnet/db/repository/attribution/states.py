@@ -7,7 +7,7 @@ than a short one. Alerts and lists are in ``alerts.py``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import bindparam, func, or_, select, true, update
 
@@ -43,6 +43,12 @@ ROWS_READ = 10
 """Observations read for a merge; attribution.md, "bounded reads"."""
 SESSIONS_READ = 64
 """Sessions read for the multi-actor test (MULTI_ACTOR_SESSIONS)."""
+
+
+def _gone() -> Any:
+    return _STATE.delete().where(
+        _STATE.c.identity_uuid == bindparam("who"), _STATE.c.primitive == bindparam("what")
+    )
 
 
 class StatesMixin(AttackersMixin, SqlRepository):
@@ -189,9 +195,8 @@ class StatesMixin(AttackersMixin, SqlRepository):
         merge = dict.fromkeys(("state", "last_change_ts", "seq"), replace)
         async with self._write() as session:
             await self._upsert(session, _PAST, kept, merge)
-            for identity, primitive in sorted(rows):
-                gone = _STATE.delete().where(_STATE.c.identity_uuid == identity)
-                await session.execute(gone.where(_STATE.c.primitive == primitive))
+            gone = [{"who": identity, "what": primitive} for identity, primitive in sorted(rows)]
+            await self._each(session, "state put aside", _gone, gone)
 
     async def upsert_session_features(self, rows: Sequence[SessionFeatures]) -> None:
         """Keeps the features of sessions and marks their identities as due for the multi-actor test.
