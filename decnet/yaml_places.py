@@ -76,7 +76,9 @@ def _fast_node(text: str) -> yaml.Node | None:
 
 def _is_marked(event: Any) -> bool:
     """Whether it has a tag or an anchor, or stands for another; most of what looks so stands within a text."""
-    return isinstance(event, yaml.AliasEvent) or bool(getattr(event, "anchor", None) or getattr(event, "tag", None))
+    return isinstance(event, yaml.AliasEvent) or bool(
+        getattr(event, "anchor", None) or getattr(event, "tag", None)
+    )
 
 
 def _place(file: str, mark: Any) -> SourcePosition:
