@@ -17,6 +17,7 @@ from decnet.bus import topics
 from decnet.bus.base import Delivery, Event
 from decnet.config import Settings
 from decnet.db.repository import BaseRepository
+from decnet.db.rows.runtime import NewDeadLetter
 from decnet.errors import BusError, DatabaseError, MalformedEvent
 from decnet.events.system import DeadLettered
 from decnet.ids import event_id
@@ -186,9 +187,11 @@ class BatchProcessor:
     async def _write_news(self, bound: BaseRepository, tx: Transaction, part: Sequence[Delivery]) -> None:
         seqs: dict[object, Delivery] = {d.event.id: d for d in part if d.event is not None}
         seqs |= {(d.topic, d.event.id): d for d in part if d.event is not None}
-        for dead in tx.dead:
-            found = seqs.get((dead.event.topic, dead.event.id)) or seqs[dead.event.id]
-            await self._write_dead(bound, found, dead.reason)
+        dead = []
+        for one in tx.dead:
+            found = seqs.get((one.event.topic, one.event.id)) or seqs[one.event.id]
+            dead.append((found, whole(one.reason, found.body)))
+        await self._write_letters(bound, dead)
         await bound.outbox_add_many(tx.bus.events)
 
     async def _write_faults(
@@ -202,8 +205,7 @@ class BatchProcessor:
             faults = self._received[id(event)].faults if event is not None and event.id not in gone else ()
             if faults and keeps(self.worker, delivery.topic):
                 letters = letters_of(faults)
-                for letter in letters:
-                    await self._write_letter(bound, delivery, letter)
+                await self._write_letters(bound, [(delivery, letter) for letter in letters])
                 found.append((delivery.topic, len(faults), len(letters)))
         return found
 
@@ -237,8 +239,7 @@ class BatchProcessor:
     async def _bury(self, buried: Sequence[tuple[Delivery, str]]) -> None:
         """Dead letters, each with its reason: rows, news and acknowledgement."""
         async with self.repo.transaction() as bound:
-            for delivery, reason in buried:
-                await self._write_dead(bound, delivery, reason)
+            await self._write_letters(bound, [(d, whole(reason, d.body)) for d, reason in buried])
             await bound.failure_clear(self.worker.name, [delivery.seq for delivery, _ in buried])
         self.stats.dead_lettered += len(buried)
         self.committed()
@@ -254,24 +255,26 @@ class BatchProcessor:
         for delivery, _ in buried:
             await self._ack(delivery)
 
-    async def _write_dead(self, bound: BaseRepository, delivery: Delivery, reason: str) -> None:
-        await self._write_letter(bound, delivery, whole(reason, delivery.body))
+    async def _write_letters(self, bound: BaseRepository, letters: Sequence[tuple[Delivery, Letter]]) -> None:
+        """The rows, each one however often its event comes, and their news.
 
-    async def _write_letter(self, bound: BaseRepository, delivery: Delivery, letter: Letter) -> None:
-        """The row, which is one however often the event comes, and its news."""
-        name, key = self.worker.name, letter.key(self.worker.name, delivery)
-        row = await bound.dead_letter_add(
-            name, delivery.topic, letter.reason, delivery.seq, letter.body, key=key, path=letter.path, value=letter.value
-        )  # fmt: skip
-        news = DeadLettered(
-            dead_letter_id=row,
-            topic=delivery.topic,
-            reason=letter.reason,
-            path=letter.path,
-            value=letter.value,
-        )
-        ident = event_id(name, f"deadletter|{key}")
-        await bound.outbox_add(Event(topics.system_deadletter(name), news.build(), "deadletter", ident))
+        All in one go: a producer may send nothing but what is malformed.
+        """
+        if not letters:
+            return
+        name = self.worker.name
+        new = [letter.row(name, delivery) for delivery, letter in letters]
+        rows = await bound.dead_letters_add(name, new)
+        await bound.outbox_add_many([_news(name, row, one) for row, one in zip(rows, new, strict=True)])
+
+
+def _news(worker: str, row: int, letter: NewDeadLetter) -> Event:
+    """What tells of a dead letter."""
+    said = DeadLettered(
+        dead_letter_id=row, topic=letter.topic, reason=letter.reason, path=letter.path, value=letter.value
+    )
+    ident = event_id(worker, f"deadletter|{letter.key}")
+    return Event(topics.system_deadletter(worker), said.build(), "deadletter", ident)
 
 
 def _is_outage(error: Exception) -> bool:

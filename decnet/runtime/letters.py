@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from decnet.bus.base import Delivery
+from decnet.db.rows.runtime import NewDeadLetter
 from decnet.events.record import Fault
 from decnet.ids import letter_key
 
@@ -30,11 +31,11 @@ class Letter(NamedTuple):
     path: str | None = None
     value: str | None = None
 
-    def key(self, worker: str, delivery: Delivery) -> str:
-        """What tells it from other letters."""
-        if self.path is None:
-            return letter_key(worker, delivery.seq, delivery.body)
-        return letter_key(worker, self.path, delivery.body)
+    def row(self, worker: str, delivery: Delivery) -> NewDeadLetter:
+        """What is stored of it."""
+        place = delivery.seq if self.path is None else self.path
+        key = letter_key(worker, place, delivery.body)
+        return NewDeadLetter(delivery.topic, self.reason, delivery.seq, self.body, key, self.path, self.value)
 
 
 def whole(reason: str, body: bytes) -> Letter:

@@ -32,7 +32,7 @@ from tests.natskit import PASSWORD, USER
 from tests.programkit import cli, until
 from tests.storekit import database, rule
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(seconds(3600, 300))]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(seconds(7200, 300))]
 SESSIONS = scaled(20_000, 400)
 LINES_A_SECOND = 3_000
 NODES = 3

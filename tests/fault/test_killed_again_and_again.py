@@ -23,7 +23,7 @@ from tests.fault.scene import LIMIT_S, Scene, server_pid, url_of
 from tests.natskit import PASSWORD, USER, nats_server
 from tests.programkit import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(seconds(3600, 240))]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(seconds(7200, 240))]
 SESSIONS, ENGINE_KILLS, SERVER_KILLS = scaled(20_000, 400), scaled(25, 3), scaled(5, 1)
 LINES_A_SECOND = 3_000
 SOME = 40

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing, suppress
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -19,20 +20,23 @@ from decnet.bus.base import Event
 from decnet.config import load_settings
 from decnet.engine import Engine
 from decnet.ids import attacker_id, identity_id
-from decnet.keyed import load_key
 from decnet.runtime import progress
 from decnet.runtime.progress import Progress
 from decnet.runtime.received import Received
 from decnet.runtime.worker import Transaction
 from tests.acceptance.test_log_file import settled
 from tests.clockkit import in_skipped_time, now
-from tests.cowriegen import lines, told
+from tests.cowriegen import lines
+from tests.fault.growing import once
+from tests.fault.outcome import sessions_in
+from tests.fault.scene import keyed, url_of
 from tests.integration.test_observation_wait import KNOWN, P, T, observed
 from tests.natskit import PASSWORD, USER, nats_server
 from tests.programkit import Daemon, daemon, listed, run_until_idle, until
 from tests.unit.test_supervisor import Slow, make, start
 
 STOPPED_S = max(6.0, 40.0 * float(os.environ.get("DECNET_FAULT_SCALE", "0")))
+LINES = 4000
 
 
 class Broken(Slow):
@@ -83,24 +87,39 @@ async def test_a_worker_that_fails_for_ever_backs_off_is_shown_and_disturbs_nobo
 # --- signals
 
 
-def _log(folder: Path, count: int) -> tuple[Path, set[str]]:
+LISTS = ("sessions", "tags", "attackers")
+
+
+def _log(folder: Path) -> Path:
     log = folder / "cowrie.json"
-    made = lines(count, seed=31)
-    log.write_text("".join(f"{line}\n" for line in made), "utf-8")
-    return log, set(told(made).sessions)
+    log.write_text("".join(f"{line}\n" for line in lines(LINES, seed=31)), "utf-8")
+    return log
 
 
-def _same_as_calm(folder: Path, log: Path, data: Path) -> None:
+@cache
+def _calm() -> dict[str, set[str]]:
+    """What an undisturbed engine makes of the log; found once."""
+    with TemporaryDirectory() as folder:
+        data = keyed(Path(folder) / "calm")
+        return _worked_off(_log(Path(folder)), data)
+
+
+def _worked_off(log: Path, data: Path) -> dict[str, set[str]]:
+    done = run_until_idle(log, data, timeout=90)
+    assert done.returncode == 0, done.stderr.decode()
+    return {what: settled(listed(what, data)) for what in LISTS}
+
+
+def _same_as_calm(log: Path, data: Path) -> None:
     """Everything is there that an undisturbed engine makes of the log, once."""
-    calm = folder / "calm"
-    calm.mkdir(mode=0o700)
-    shutil.copy2(data / "secret.key", calm / "secret.key")
-    for place in (data, calm):
-        done = run_until_idle(log, place, timeout=90)
-        assert done.returncode == 0, done.stderr.decode()
-    for what in ("sessions", "tags", "attackers"):
-        assert settled(listed(what, data)) == settled(listed(what, calm)), what
+    found, calm = _worked_off(log, data), _calm()
+    for what in LISTS:
+        assert found[what] == calm[what], what
     assert listed("deadletters", data) == []
+
+
+def _first_sessions(data: Path) -> None:
+    once(lambda: sessions_in(url_of(data)), 6, 60)
 
 
 @pytest.mark.slow
@@ -115,10 +134,9 @@ def _same_as_calm(folder: Path, log: Path, data: Path) -> None:
 def test_an_engine_ends_when_it_is_asked_and_sooner_when_it_is_told(
     tmp_path: Path, times: int, limit: float
 ) -> None:
-    log, data = _log(tmp_path, 4000)[0], tmp_path / "data"
-    load_key(data)
+    log, data = _log(tmp_path), keyed(tmp_path / "data")
     with daemon(data, tmp_path / "log", "--sensor", f"cowrie={log}") as engine:
-        until(lambda: len(listed("sessions", data)) > 5, 60, "the first sessions")
+        _first_sessions(data)
         began = time.monotonic()
         for _ in range(times):
             engine.process.send_signal(signal.SIGTERM)
@@ -127,7 +145,7 @@ def test_an_engine_ends_when_it_is_asked_and_sooner_when_it_is_told(
         assert time.monotonic() - began < limit
         assert "Traceback" not in engine.said()
         assert not (data / "connection.json").exists()
-    _same_as_calm(tmp_path, log, data)
+    _same_as_calm(log, data)
 
 
 @pytest.mark.slow
@@ -140,8 +158,7 @@ def test_an_engine_ends_when_it_is_asked_and_sooner_when_it_is_told(
     figure="fed within its interval after 40 s of 60; lost 0, doubled 0",
 )
 def test_an_engine_that_was_stopped_goes_on(tmp_path: Path) -> None:
-    log, data = _log(tmp_path, 3000)[0], tmp_path / "data"
-    load_key(data)
+    log, data = _log(tmp_path), keyed(tmp_path / "data")
     config = tmp_path / "settings.yaml"
     brief = "runtime: {heartbeat_s: 1.5, lease_s: 3}\nbus: {ack_wait_s: 4}\n"  # all of it over meanwhile
     config.write_text(brief, "utf-8")
@@ -152,7 +169,7 @@ def test_an_engine_that_was_stopped_goes_on(tmp_path: Path) -> None:
         given = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": str(int(interval * 1e6))}
         words = ("--sensor", f"cowrie={log}", "--config", config)
         with daemon(data, tmp_path / "log", *words, surrounding=given) as engine:
-            until(lambda: len(listed("sessions", data)) > 5, 60, "the first sessions")
+            _first_sessions(data)
             _emptied(ear)
             _fed(ear)
             fed = time.monotonic()
@@ -166,7 +183,7 @@ def test_an_engine_that_was_stopped_goes_on(tmp_path: Path) -> None:
             assert engine.process.poll() is None, engine.said()
             assert engine.stop() == 0, engine.said()
             assert "Traceback" not in engine.said()
-    _same_as_calm(tmp_path, log, data)
+    _same_as_calm(log, data)
 
 
 def _emptied(ear: socket.socket) -> None:

@@ -20,10 +20,16 @@ from tests.cowriegen import write_log
 from tests.dbkit import KINDS, migrated_url
 
 WATCHED_S = 6.0
-BEATS = 2
-"""Rounds of heartbeats in that time: they come 1, 3 and 7 seconds after a start, and at full tens."""
-LEASES = 2 * 2
-"""Renewals of the leases of linking and of the rule files in that time: every five seconds."""
+
+
+def beats(watched_s: float) -> int:
+    """Rounds of heartbeats in that time at most: they come 1, 3 and 7 seconds after a start, and at full tens."""
+    return 2 + int(watched_s // 10)
+
+
+def leases(watched_s: float) -> int:
+    """Renewals of the leases of linking and of the rule files in that time: every five seconds."""
+    return 2 * (1 + int(watched_s // 5))
 
 
 @asynccontextmanager
@@ -37,7 +43,7 @@ async def idle(url: str, folder: Path) -> AsyncIterator[Engine]:
     engine = Engine(settings)
     await engine.start()
     try:
-        assert await engine.until_idle(1.0) is None
+        assert await engine.until_idle(0.2) is None
         assert await engine.repo.list_attackers() != []
         yield engine
     finally:
@@ -61,13 +67,18 @@ async def test_an_idle_engine_reads_nothing_and_writes_what_says_that_it_lives(
                 texts.clear()
                 await asyncio.sleep(3.0)
         texts.clear()
+        began = time.monotonic()
         await asyncio.sleep(WATCHED_S)
         monkeypatch.undo()
+        watched_s = time.monotonic() - began  # a busy machine wakes nobody in time
     looks, begun = texts.count("PRAGMA data_version"), texts.count("BEGIN IMMEDIATE")
     assert reads(texts) == []
-    assert 1 <= looks <= WATCHED_S + 2
-    assert 1 <= begun <= LEASES + 3 * BEATS, "beats that come together are one transaction"
-    assert len(texts) == looks + 2 * begun, "each of them one statement"
+    assert 1 <= looks <= watched_s + 2
+    assert 1 <= begun <= leases(watched_s) + 3 * beats(watched_s), (
+        "beats that come together are one transaction"
+    )
+    # Each of them is one statement; a transaction may be cut by the beginning or the end of the watch.
+    assert abs(len(texts) - looks - 2 * begun) <= 1, texts
 
 
 def reads(texts: list[str]) -> list[str]:
@@ -77,7 +88,7 @@ def reads(texts: list[str]) -> list[str]:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_another_process_writes_is_in_force_soon_all_the_same(kind: str, tmp_path: Path) -> None:
     async with migrated_url(kind, tmp_path) as url, idle(url, tmp_path) as engine:
-        await asyncio.sleep(5.0)
+        await asyncio.sleep(2 * engine.settings.runtime.tail_db_s)  # a look in vain, and one more
         other = await BaseRepository.open(url)
         rule = sorted(one.rule_id for one in engine.rules.rules())[0]
         try:

@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from decnet.bus.base import Event
 from decnet.db.repository import BaseRepository
+from decnet.db.rows.runtime import NewDeadLetter
 from decnet.db.types import utcnow
 from tests.dbkit import KINDS, open_repo
 
@@ -101,6 +102,22 @@ async def test_the_outbox_keeps_order_and_forgets_only_what_is_named(repo: BaseR
             await bound.outbox_add(events[1])
             raise RuntimeError("rolled back")
     assert await repo.outbox_count() == 1
+
+
+async def test_letters_written_at_once_have_their_own_ids_and_one_that_is_there_already_its_old_one(
+    repo: BaseRepository,
+) -> None:
+    old = await repo.dead_letter_add("ttp", "a.b", "first", 700, b"x")
+    letters = [NewDeadLetter("a.b", f"r{n}", n, b"x") for n in range(1000, -1, -1)]
+    ids = await repo.dead_letters_add("ttp", [*letters, letters[-1]])
+    assert ids[300] == old
+    assert ids[-1] == ids[-2], "twice in one batch"
+    assert len(set(ids)) == 1001
+    assert {row["id"]: row["seq"] for row in await repo.dead_letters(limit=0)} == dict(
+        zip(ids, [*range(1000, -1, -1), 0], strict=True)
+    )
+    assert (await repo.dead_letter_get(old) or {})["reason"] == "first"
+    assert await repo.dead_letters_add("ttp", []) == []
 
 
 async def test_dead_letters_and_failures_are_counted_by_worker_and_event(repo: BaseRepository) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 import pytest
+from sqlalchemy import event as events
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
@@ -194,6 +195,22 @@ class Bench:
 
     async def news(self) -> list[Event]:
         return [event.opened() for _, event in await self.repo.outbox_take(1000)]
+
+    async def statements(self, *malformed: int) -> int:
+        """How many statements it takes to refuse so many deliveries."""
+        made: list[object] = []
+        writer = self.repo.db._writer
+        assert writer is not None
+
+        def hear(*said: Any) -> None:
+            made.append(said)
+
+        events.listen(writer.sync_engine, "before_cursor_execute", hear)
+        try:
+            await self.process(*(Delivery(self.log, n, None) for n in malformed))
+        finally:
+            events.remove(writer.sync_engine, "before_cursor_execute", hear)
+        return len(made)
 
     async def failures(self) -> dict[int, int]:
         async with self.repo.db.read() as session:
@@ -543,6 +560,11 @@ async def test_malformed_deliveries_are_buried_together(bench: Bench) -> None:
     assert sorted(row["seq"] for row in await bench.repo.dead_letters()) == [1, 2, 3, 4, 5]
     assert (bench.stats.dead_lettered, bench.stats.malformed_reasons) == (5, {"payload is not an object": 5})
     assert [event.topic for event in await bench.news()].count("system.deadletter.ttp") == 5
+
+
+async def test_many_letters_are_as_many_statements_as_few(bench: Bench) -> None:
+    assert await bench.statements(1, 2, 3) == await bench.statements(*range(4, 50)) > 0
+    assert len(await bench.repo.dead_letters()) == len(await bench.news()) == 49
 
 
 async def test_a_letter_that_cannot_be_written_costs_no_other_one(bench: Bench) -> None:

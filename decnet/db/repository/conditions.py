@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
@@ -172,14 +172,6 @@ def tag_identity(tag: Any = _TAG) -> ColumnElement[Any]:
     """The canonical identity of a tag as it is now; what the tag says itself is what it was when it was given."""
     names = (_OWNER.c.merged_into, _OWNER.c.identity_uuid, _NAMED.c.merged_into, tag.c.identity_uuid)
     return func.coalesce(*names)
-
-
-def identity_is_named(column: Any, names: Collection[str]) -> ColumnElement[bool]:
-    """Condition on a column of canonical identities: it is one of ``names``, or one of them was merged into it."""
-    into = select(_IDENTITY.c.merged_into).where(
-        _IDENTITY.c.identity_uuid.in_(names), _IDENTITY.c.merged_into.is_not(None)
-    )
-    return or_(column.in_(names), column.in_(into))
 
 
 def identity_is_shown(column: Any) -> ColumnElement[bool]:

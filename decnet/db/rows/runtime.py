@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from decnet.db.rows import JsonObject
 
@@ -27,6 +27,22 @@ class StoredDeadLetter(DeadLetterLine):
 
     letter_key: str
     body: bytes
+
+
+class NewDeadLetter(NamedTuple):
+    """A dead letter that is not stored yet.
+
+    ``key`` tells letters apart, made of worker, sequence and body where none is given; ``path`` and ``value`` are
+    those of one element, None for a whole event.
+    """
+
+    topic: str
+    reason: str
+    seq: int
+    body: bytes
+    key: str = ""
+    path: str | None = None
+    value: str | None = None
 
 
 class WaitingMessage(TypedDict):

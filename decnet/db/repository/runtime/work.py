@@ -13,8 +13,9 @@ from sqlalchemy import Float, bindparam, delete, func, insert, literal_column, o
 
 from decnet.bus.base import Event, Sealed
 from decnet.db.repository.base import Row, SqlRepository, chunks, insert_for, replace
+from decnet.db.repository.conditions import among
 from decnet.db.rows import JsonObject
-from decnet.db.rows.runtime import DeadLetterLine, Heartbeat, StoredDeadLetter
+from decnet.db.rows.runtime import DeadLetterLine, Heartbeat, NewDeadLetter, StoredDeadLetter
 from decnet.db.tables import table
 from decnet.db.types import as_utc, utcnow
 from decnet.ids import letter_key
@@ -69,19 +70,23 @@ class WorkMixin(SqlRepository):
         path: str | None = None,
         value: str | None = None,
     ) -> int:
-        """Keeps an event that cannot be digested, or the element at ``path`` of one; its id.
+        """Keeps an event that cannot be digested, or an element of one; its id. See :class:`NewDeadLetter`."""
+        letter = NewDeadLetter(topic, reason, seq, body, key, path, value)
+        (found,) = await self.dead_letters_add(worker, [letter])
+        return found
 
-        ``key`` tells letters apart, made of worker, sequence and body where none is given: the same one again
-        is the same row.
-        """
-        key = key or letter_key(worker, seq, body)
-        row = {"worker": worker, "topic": topic, "reason": reason, "seq": seq, "body": body, "ts": utcnow()}
-        row |= {"letter_key": key, "path": path, "value": value}
-        fresh = insert_for(self.db.dialect, _DEAD).on_conflict_do_nothing(index_elements=["letter_key"])
-        known = select(_DEAD.c.id).where(_DEAD.c.letter_key == key)
+    async def dead_letters_add(self, worker: str, letters: Sequence[NewDeadLetter]) -> list[int]:
+        """Keeps letters, in order; the id of each. One with a key that is there already is that row."""
+        rows = [_letter_row(worker, letter) for letter in letters]
+        keys = [row["letter_key"] for row in rows]
+        ids: dict[str, int] = {}
         async with self._write() as session:
-            await session.execute(fresh, [row])
-            return int((await session.execute(known)).scalar_one())
+            await self._each(session, "dead_letter", lambda: _fresh_letter(self.db.dialect), rows)
+            for part in chunks(keys):
+                known = select(_DEAD.c.letter_key, _DEAD.c.id)
+                known = known.where(among(_DEAD.c.letter_key, part, self.db.dialect))
+                ids.update((await session.execute(known)).tuples().all())
+        return [ids[key] for key in keys]
 
     async def dead_letters(
         self, since: datetime | float | None = None, limit: int = 100
@@ -206,6 +211,16 @@ def _take_lease(dialect: str) -> Any:
     free = or_(_LEASE.c.owner == fresh.excluded.owner, over)
     taken = fresh.on_conflict_do_update(index_elements=["name"], set_=new, where=free)
     return taken.returning(_LEASE.c.name)
+
+
+def _letter_row(worker: str, letter: NewDeadLetter) -> Row:
+    row = letter._asdict()
+    key = row.pop("key") or letter_key(worker, letter.seq, letter.body)
+    return {**row, "worker": worker, "letter_key": key, "ts": utcnow()}
+
+
+def _fresh_letter(dialect: str) -> Any:
+    return insert_for(dialect, _DEAD).on_conflict_do_nothing(index_elements=["letter_key"])
 
 
 def _outbox_row(event: Event) -> Row:
