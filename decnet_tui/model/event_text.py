@@ -82,6 +82,11 @@ def _text(payload: Payload, *keys: str) -> str:
     return " ".join(str(payload[k])[:80] for k in keys if payload.get(k) not in (None, ""))
 
 
+def _observed(_: str, p: Payload) -> str:
+    where = _text(p, "decky_id", "service")
+    return f"first seen on {where}" if where else "first seen"
+
+
 def _session_started(_: str, p: Payload) -> str:
     return f"{_text(p, 'decky_id', 'service')} {short(p.get('session_id'), 7)}"
 
@@ -311,7 +316,7 @@ _WRITERS: tuple[tuple[str, Callable[[str, Payload], str]], ...] = (
     ("attacker.session.started", _session_started),
     ("attacker.session.progress", _session_progress),
     ("attacker.session.ended", _session_ended),
-    ("attacker.observed", lambda _, p: f"first seen on {_text(p, 'decky_id', 'service')}"),
+    ("attacker.observed", _observed),
     ("attacker.scored", _scored),
     ("attacker.fingerprinted", _fingerprinted),
     ("attacker.intel.enriched", _enriched),

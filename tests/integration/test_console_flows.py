@@ -242,7 +242,7 @@ async def test_a_source_is_ignored_and_that_is_undone(tmp_path: Path) -> None:
         async with app.run_test(size=(100, 30)) as pilot:
             await shows(app, pilot, IP)
             await pilot.press("1")
-            await shows(app, pilot, "attacker.observed")
+            await shows(app, pilot, "new      first seen")
             await pilot.press("X", "y")
             await shows(app, pilot, f"IGNORE {IP}")
             await pilot.press("enter", "y")
@@ -283,7 +283,7 @@ async def test_without_a_database_only_traffic_and_workers_work_and_the_others_s
     session.list_rules = refuse  # type: ignore[method-assign]
     app = DecnetApp(settings_in(tmp_path), session=session)
     async with app.run_test(size=(100, 30)) as pilot:
-        await shows(app, pilot, "attacker.observed")
+        await shows(app, pilot, "new      first seen")
         for view in app.views.values():
             if view.key and view.name not in ("traffic", "workers"):
                 await pilot.press(view.key)
