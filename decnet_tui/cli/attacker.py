@@ -13,11 +13,13 @@ import typer
 from decnet.attack.catalogue import load_catalogue
 from decnet.db.rows.linking import CampaignName, ListedIdentity
 from decnet.db.rows.lists import Often
+from decnet.db.rows.struck import StruckSessions
 from decnet.errors import AmbiguousId, DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
 from decnet_tui.model.actor_page import linked_lines, where_line
 from decnet_tui.model.attackers import AttackerRow, attacker_rows
+from decnet_tui.model.struck import struck_by_text
 from decnet_tui.model.words import counted, day, stamp
 
 if TYPE_CHECKING:
@@ -44,6 +46,8 @@ class AttackerPage(AttackerRow):
     technique_counts: list[TechniqueTags]
     logins: list[dict[str, Any]]
     sessions: list[dict[str, Any]]
+    struck: list[StruckSessions]
+    """How the keys of its newest recorded sessions came."""
     identity: ListedIdentity | None
     campaigns_named: list[CampaignName]
 
@@ -106,6 +110,7 @@ async def attacker_page(
         "technique_counts": [{"technique": t, "tags": n} for t, n in sorted(counts.items(), key=lambda c: (-c[1], c[0]))],
         "logins": _logins(await repo.list_credentials(attacker=uuid, limit=0, ignored=True, clear=clear)),
         "sessions": [_session(one) for one in sessions],
+        "struck": await repo.struck_by(uuid),
         "identity": await repo.get_identity(row["identity_uuid"]) if row["identity_uuid"] else None,
         "campaigns_named": (await repo.campaigns_by_attacker([uuid])).get(uuid, []),
     }  # fmt: skip
@@ -133,6 +138,8 @@ def lines_of(told: AttackerPage) -> Iterator[str]:
         f"{counted(told['decky_count'], 'decoy')}  {told['severity'] or 'not judged'}"
     )
     yield f"identity {told['identity_uuid'] or '-'}  attacker {told['attacker_uuid']}"
+    if keys := struck_by_text(told["struck"]):
+        yield f"keys     {keys}"
     yield from linked_lines(told)
     for one in told["reputation"]:
         yield f"  {visible(one['source'], 60)}: {one['verdict']}  {day(one['at'])}"

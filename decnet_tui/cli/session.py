@@ -13,6 +13,7 @@ from decnet.errors import DecnetError
 from decnet.hostile import visible
 from decnet_tui.cli import common
 from decnet_tui.model.session_page import LISTS, fact_lines, shown, story_lines
+from decnet_tui.model.struck import struck_text
 
 _HEAD = (
     "session_id", "sensor_session", "attacker_ip", "attacker_uuid", "decky_id", "service", "protocol", "started_at",
@@ -33,6 +34,7 @@ _OTHER = frozenset(
         "attempts",
         "alike",
         "bait_reads",
+        "struck",
     }
 )
 _LONGEST = 2000
@@ -78,6 +80,7 @@ def told_of(rows: SessionRows) -> dict[str, Any]:
         "place": {"number": rows.place, "of": rows.of, "new": rows.new},
         "attempts": list(rows.attempts),
         "alike": rows.alike,
+        "struck": rows.struck,
         "bait_reads": list(rows.baits),
     }
 
@@ -94,6 +97,8 @@ def lines_of(told: Mapping[str, Any]) -> Iterator[str]:
         if told.get(name) not in (None, "", {}):
             yield f"{name:<15} {shown(name, told[name])}"
     yield from story_lines(told)
+    if told.get("struck"):
+        yield f"{'keys':<15} {struck_text(told['struck'])}"
     for name, value in told.items():
         if name not in (*_HEAD, *LISTS) and name not in _OTHER and value is not None:
             yield f"{name:<15} {shown(name, value)}"

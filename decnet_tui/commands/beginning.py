@@ -61,11 +61,15 @@ async def begin(console: Beginning) -> None:
 
 
 async def _show_news(console: Beginning, stored: bool) -> None:
-    """The first screen where something is stored, unless somebody went elsewhere meanwhile."""
+    """The first screen where something is stored, unless somebody went elsewhere meanwhile.
+
+    What a demo plays is stored within seconds: it begins there, and fills.
+    """
     since = console.view_of(SinceView)
     folder, operator = console.settings.data_dir, console.session.operator
     marks = Marks(None if console.desk.write.never else folder, operator)
     since.start_with(last_look.read(folder, operator), console.session.demo, marks)
+    stored |= console.session.demo and console.session.repo is not None
     if stored and not console.touched and console.loader.due(since):
         await console.loader.load(since)
     if stored and not console.touched:

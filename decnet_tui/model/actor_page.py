@@ -10,9 +10,11 @@ from decnet.db.rows.actorpage import Amounts, OwnFile, OwnPlaybook, Shared
 from decnet.db.rows.linking import CampaignName, ListedIdentity
 from decnet.db.rows.lists import ListedAttacker
 from decnet.db.rows.notes import NoteRow
+from decnet.db.rows.struck import StruckSessions
 from decnet.hostile import visible
 from decnet_tui.model.identities import campaign_line, identity_label, why_lines
 from decnet_tui.model.places import Placed, country_text, network_text
+from decnet_tui.model.struck import struck_by_text
 from decnet_tui.model.words import addresses_text, counted, day, span
 
 
@@ -31,6 +33,7 @@ class ActorPage(ActorHead):
     """The same with what its sessions come to, and what operators wrote about it."""
 
     amounts: Amounts
+    struck: list[StruckSessions]
     notes: list[NoteRow]
 
 
@@ -93,11 +96,16 @@ ROOM = 68
 """Characters beside a word in front of a line: with it and the gutter a line of 80 is full."""
 
 
-def amount_lines(did: str | None, amounts: Amounts) -> list[tuple[str, str]]:
-    """What its worst session did and all come to, each line with its word; nothing for what there is none of."""
+def amount_lines(
+    did: str | None, amounts: Amounts, struck: Sequence[StruckSessions] = ()
+) -> list[tuple[str, str]]:
+    """What its worst session did, who struck the keys, and what all come to, each line with its word; nothing for what
+    there is none of.
+    """
     common = amounts["client_addresses"]
     lines = [
         ("does", visible(did or "", _LONGEST)),
+        ("keys", struck_by_text(struck)),
         (
             "clients",
             _words([_client(name, count, common.get(name, 0)) for name, count in amounts["clients"].items()]),

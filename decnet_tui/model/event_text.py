@@ -82,18 +82,24 @@ def _text(payload: Payload, *keys: str) -> str:
     return " ".join(str(payload[k])[:80] for k in keys if payload.get(k) not in (None, ""))
 
 
+def _observed(_: str, p: Payload) -> str:
+    where = _text(p, "decky_id", "service")
+    return f"first seen on {where}" if where else "first seen"
+
+
 def _session_started(_: str, p: Payload) -> str:
     return f"{_text(p, 'decky_id', 'service')} {short(p.get('session_id'), 7)}"
 
 
 def _session_progress(_: str, p: Payload) -> str:
-    commands, facts = _dicts(p.get("commands")), _dicts(p.get("facts"))
+    commands, facts = dicts(p.get("commands")), dicts(p.get("facts"))
     said = [str(c.get("command_text"))[:160] for c in commands[-1:]]
     said += [f"{fact.get('kind')} {str(fact.get('what'))[:80]}" for fact in facts[-1:]]
     return f"{_text(p, 'decky_id', 'service')} {short(p.get('session_id'), 7)}: {'; '.join(said)}"
 
 
-def _dicts(value: Any) -> list[Mapping[str, Any]]:
+def dicts(value: object) -> list[Mapping[str, Any]]:
+    """The objects in a list; none where it is no list."""
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
@@ -132,9 +138,7 @@ def _credential(_: str, p: Payload) -> str:
 
 
 def _reuse(_: str, p: Payload) -> str:
-    return (
-        f"one {_text(p, 'secret_kind')} used {_text(p, 'reuse_count')}x on {_text(p, 'target_count')} targets"
-    )
+    return f"one {_text(p, 'secret_kind') or 'secret'} used {_text(p, 'reuse_count')}x on {_text(p, 'target_count')} targets"
 
 
 def _fired(_: str, p: Payload) -> str:
@@ -157,7 +161,7 @@ def _rule_state(_: str, p: Payload) -> str:
 
 
 def _multi(_: str, p: Payload) -> str:
-    return f"{_listed(p.get('families'))} {_confidence(p)} {_text(p, 'evidence_summary')}"
+    return f"several people suspected {_confidence(p)}: {_listed(p.get('families'))}; {_text(p, 'evidence_summary')}"
 
 
 def _profile(_: str, p: Payload) -> str:
@@ -177,7 +181,7 @@ def _deadletter(_: str, p: Payload) -> str:
 
 
 def _mutation(_: str, p: Payload) -> str:
-    old, new = _listed(p.get("old_services")), _listed(p.get("new_services"))
+    old, new = (_listed(p.get(name)) or "nothing" for name in ("old_services", "new_services"))
     return f"{old} -> {new} {_text(p, 'trigger', 'outcome')}"
 
 
@@ -227,7 +231,7 @@ def _because(p: Payload) -> str:
 
 
 def _scored(_: str, p: Payload) -> str:
-    return f"score {_text(p, 'score')} over {_text(p, 'threshold')}: {_text(p, 'event_count')} events"
+    return f"{_text(p, 'score')}, over {_text(p, 'threshold')} now: {_text(p, 'event_count')} events"
 
 
 def _canary(topic: str, p: Payload) -> str:
@@ -257,17 +261,72 @@ def _lies(p: Payload) -> str:
     return " ".join(filter(None, told))
 
 
+def _fingerprinted(_: str, p: Payload) -> str:
+    kind = _text(p, "type")
+    return f"{kind} {_text(p, kind) or _text(p, 'value')}".strip() or "a print of its client"
+
+
+def _enriched(_: str, p: Payload) -> str:
+    asked = p.get("providers")
+    by = f", asked {_listed(asked)}" if asked and isinstance(asked, list) else ""
+    name = f", {_text(p, 'ptr')}" if p.get("ptr") else ""
+    return f"{_text(p, 'aggregate_verdict') or 'nothing known'}{name}{by}"
+
+
+def _mail(_: str, p: Payload) -> str:
+    sender = f" from {_text(p, 'from_domain')}" if p.get("from_domain") else ""
+    many = p.get("rcpt_count")
+    to = f" to {counted(many, 'address', 'addresses')}" if isinstance(many, int) and many else ""
+    return f"{_text(p, 'decky_id', 'service')}{sender}{to}: {_text(p, 'subject') or 'no subject'}"
+
+
+def _decoy(topic: str, p: Payload) -> str:
+    leaf = topic.rpartition(".")[2]
+    if leaf == "mutation":
+        return _mutation(topic, p)
+    because = f": {_text(p, 'reason')}" if p.get("reason") else ""
+    if leaf == "mutate_request":
+        return f"{_text(p, 'requested_by') or 'somebody'} asks for other services{because}"
+    return (
+        f"{_text(p, 'status')} {_listed(p.get('services'))}{because}"
+        if leaf == "state"
+        else _fields(topic, p)
+    )
+
+
+def _suppressed(_: str, p: Payload) -> str:
+    count, window = p.get("count"), p.get("window_s")
+    times = counted(count, "match", "matches") if isinstance(count, int) else "matches"
+    return f"{_text(p, 'rule_id')} {times} not tagged in {_took(window)}: {_text(p, 'reason')}"
+
+
+def _reloaded(_: str, p: Payload) -> str:
+    what = "is gone" if p.get("deleted") else f"was changed, version {_text(p, 'rule_version') or '?'}"
+    return f"{_text(p, 'rule_id')} {what}"
+
+
+def _wiring(topic: str, p: Payload) -> str:
+    because = f": {_text(p, 'reason')}" if p.get("reason") else ""
+    return (
+        f"{_text(p, 'op', 'state')} {'' if topic.endswith('.status') else topic.rpartition('.')[2]}{because}"
+    )
+
+
 _WRITERS: tuple[tuple[str, Callable[[str, Payload], str]], ...] = (
     ("attacker.session.started", _session_started),
     ("attacker.session.progress", _session_progress),
     ("attacker.session.ended", _session_ended),
-    ("attacker.observed", lambda _, p: f"first seen on {_text(p, 'decky_id', 'service')}"),
+    ("attacker.observed", _observed),
     ("attacker.scored", _scored),
+    ("attacker.fingerprinted", _fingerprinted),
+    ("attacker.intel.enriched", _enriched),
     ("attacker.observation.", _observation),
     ("credential.captured", _credential),
     ("credential.reuse", _reuse),
     ("ttp.rule.fired.", _fired),
     ("ttp.rule.state.", _rule_state),
+    ("ttp.rule.suppressed", _suppressed),
+    ("ttp.rule.reloaded.", _reloaded),
     ("ttp.tagged", _tagged),
     ("ttp.session.judged", _judged),
     ("attribution.profile.multi", _multi),
@@ -281,6 +340,8 @@ _WRITERS: tuple[tuple[str, Callable[[str, Payload], str]], ...] = (
     ("campaign.identity.assigned", _assigned),
     ("system.deadletter.", _deadletter),
     ("canary.", _canary),
-    ("decky.", lambda t, p: _mutation(t, p) if t.endswith(".mutation") else _fields(t, p)),
+    ("decky.", _decoy),
+    ("email.", _mail),
+    ("topology.", _wiring),
     ("system.", lambda t, p: _health(t, p) if t.endswith(".health") else _fields(t, p)),
 )

@@ -11,6 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -21,9 +22,10 @@ from decnet.hostile import storable, visible
 from decnet.runtime.health import AHEAD_S, PARTS, STALE_BEATS, process_gone
 from decnet.runtime.received import received
 from decnet_tui.model.event_text import LIMIT, UNNAMED, first_trip, source_of, summarise
+from decnet_tui.model.event_times import EventTimes
 from decnet_tui.model.figures import losses
 from decnet_tui.model.keys import key
-from decnet_tui.model.running import RunningSessions, happened_at
+from decnet_tui.model.running import RunningSessions
 from decnet_tui.model.trends import Trend
 from decnet_tui.model.words import span
 
@@ -124,6 +126,7 @@ class Feed:
         self.total = 0
         self.lost = 0
         self.running = RunningSessions()
+        self._times = EventTimes(self.running)
         self.rates = Rates()
         self.by_root: Counter[str] = Counter()
         self.root_rates: dict[str, Rates] = {}
@@ -160,7 +163,7 @@ class Feed:
         summary = summarise(event.topic, payload)
         if fault:
             summary = visible(f"{fault}; {summary}", LIMIT)
-        ts = happened_at(event.topic, payload, event.ts)
+        ts = self._times.of(event.topic, payload, event.ts)
         session = self.running.take(event.topic, payload, source, ts)
         self._append(ts, visible(event.topic, 255), source, summary, raw, session)
         root = event.topic.partition(".")[0]
@@ -263,9 +266,11 @@ class Feed:
         return {visible(name, 20): words for name, words in said.items() if words}
 
     def load_addresses(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Addresses of attackers that were stored before we came."""
+        """Attackers that were stored before we came: their addresses, and when they were seen last."""
         for row in rows:
             self._learn_ip(row)
+            if isinstance(seen := row.get("last_seen"), datetime):
+                self._times.note(row.get("attacker_uuid"), seen.timestamp())
 
     def name_sources(self) -> int:
         """Gives events that came before their addresses were known the address; how many there were."""

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from decnet.runtime.health import PARTS, status_of
 from decnet_tui.model.actor_names import actor_and_id
 from decnet_tui.model.journal import NOBODY, with_expiries
-from decnet_tui.model.words import clock, span
+from decnet_tui.model.words import clock, end_of, span
 
 if TYPE_CHECKING:
     from decnet.db.rows.attribution import Alert
     from decnet.db.rows.since import SinceRows
     from decnet_tui.model.since import Beat
+
+PATH_ROOM = 40
+"""Characters of a sensor's path: what is the matter with it stands behind."""
 
 
 class Need(NamedTuple):
@@ -112,5 +115,5 @@ def _sensors(found: Asked) -> Iterator[Need]:
             if isinstance(row, Mapping) and row.get("state") != "ok":
                 age = row.get("age")
                 last = f"last line {span(age)} ago" if isinstance(age, (int, float)) else "no line yet"
-                text = f"sensor {row.get('path')} is {row.get('state')}, {last}"
+                text = f"sensor {end_of(str(row.get('path')), PATH_ROOM)} is {row.get('state')}, {last}"
                 yield Need(str(row.get("path")), text, row, ("workers", row.get("path")))

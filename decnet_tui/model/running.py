@@ -5,13 +5,14 @@ A session is told of for as long as the ring holds an event of it: what is kept 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from decnet.events.fields import epoch
 from decnet.hostile import visible
 from decnet.keyed import login_label
+from decnet_tui.model.event_text import dicts
 from decnet_tui.model.words import counted, span
 
 NAME_LIMIT = 128
@@ -22,6 +23,8 @@ TECHNIQUES = 50
 """Techniques that are remembered of one session."""
 GOODBYES = frozenset({"exit", "logout", "quit"})
 """Commands that tell nothing about a session that has others."""
+OWN = ("attacker.session.", "attacker.observed", "credential.captured")
+"""What somebody did: these events have the time of it, or say it."""
 _MOST = 10**9
 _LOGIN, _REASON, _FACT, _COMMAND = 1, 2, 3, 4
 """What tells most: a command that was typed, else what came or went, else why it was judged so, else how it got in."""
@@ -51,6 +54,8 @@ class Running(NamedTuple):
     """Whether an event of its own was seen, its beginning, what it did or its end: else nobody knows what it did."""
     ended: bool = False
     took: str = ""
+    last: float | None = None
+    """The newest time of what was done in it, whenever others came to say something about it."""
 
     @property
     def state(self) -> str:
@@ -81,16 +86,16 @@ class RunningSessions:
 
     def take(self, topic: str, payload: Mapping[str, Any], source: str, ts: float) -> str:
         """Takes an event in that the ring is about to hold; the session it is of, empty for none."""
-        raw = payload.get("session_id")
-        if not isinstance(raw, str) or not raw:
+        name = session_name(payload)
+        if not name:
             return ""
-        name = visible(raw, NAME_LIMIT)
         old = self.told.get(name) or Running(name, ts, source)
         news = _news(topic, payload, old)
         seen = old.seen or topic.startswith("attacker.session.")
-        self.told[old.session_id] = old._replace(**_whose(payload, source, old), **news, seen=seen)
-        self._held[old.session_id] += 1
-        return old.session_id
+        last = max(ts, old.last or ts) if topic.startswith(OWN) and math.isfinite(ts) else old.last
+        self.told[name] = old._replace(**_whose(payload, source, old), **news, seen=seen, last=last)
+        self._held[name] += 1
+        return name
 
     def leaves(self, name: str) -> None:
         """The ring lets go of an event of a session."""
@@ -100,6 +105,12 @@ class RunningSessions:
         if self._held[name] <= 0:
             del self._held[name]
             self.told.pop(name, None)
+
+
+def session_name(payload: Mapping[str, Any]) -> str:
+    """The visible id of the session that an event is of, empty for none."""
+    raw = payload.get("session_id")
+    return visible(raw, NAME_LIMIT) if isinstance(raw, str) else ""
 
 
 def _whose(payload: Mapping[str, Any], source: str, old: Running) -> dict[str, Any]:
@@ -114,17 +125,6 @@ def _whose(payload: Mapping[str, Any], source: str, old: Running) -> dict[str, A
     if len(place) == 2 or (place and not old.where):
         found["where"] = visible(" ".join(place), 60)
     return found
-
-
-def happened_at(topic: str, payload: Mapping[str, Any], ts: float) -> float:
-    """When what an event tells of was: news of a running session say it of each thing, and ``ts`` only when they were told.
-
-    Of a log that is read later the two are far apart, and its sessions stand among others of their time.
-    """
-    if topic != "attacker.session.progress":
-        return ts
-    told = (epoch(one.get("ts")) for name in ("commands", "facts") for one in _dicts(payload.get(name)))
-    return min(max((moment for moment in told if moment is not None), default=ts), ts)
 
 
 def _news(topic: str, payload: Mapping[str, Any], old: Running) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def _news(topic: str, payload: Mapping[str, Any], old: Running) -> dict[str, Any
 
 
 def _progress(payload: Mapping[str, Any], old: Running) -> dict[str, Any]:
-    commands, facts = _dicts(payload.get("commands")), _dicts(payload.get("facts"))
+    commands, facts = dicts(payload.get("commands")), dicts(payload.get("facts"))
     found: dict[str, Any] = {}
     if facts:
         found |= _said(f"{_text(facts[-1].get('kind'))} {_text(facts[-1].get('what'))}", _FACT, old)
@@ -161,7 +161,7 @@ def _progress(payload: Mapping[str, Any], old: Running) -> dict[str, Any]:
 
 def _ended(payload: Mapping[str, Any], old: Running) -> dict[str, Any]:
     """A part of an end: the last has the totals."""
-    commands = _dicts(payload.get("commands"))
+    commands = dicts(payload.get("commands"))
     total = payload.get("command_count")
     count = total if isinstance(total, int) else len(commands)
     found: dict[str, Any] = {"commands": min(max(count, old.commands), _MOST), "ended": True}
@@ -169,7 +169,7 @@ def _ended(payload: Mapping[str, Any], old: Running) -> dict[str, Any]:
     if isinstance(took, (int, float)) and abs(took) < _MOST:
         found["took"] = span(took)
     for kind in ("downloads", "uploads"):
-        if items := _dicts(payload.get(kind)):
+        if items := dicts(payload.get(kind)):
             what = items[-1].get("filename") or items[-1].get("url") or items[-1].get("sha256")
             found |= _said(f"{kind.removesuffix('s')} {_text(what)}", _FACT, old)
     if commands:
@@ -195,7 +195,3 @@ def _techniques(added: object, old: Running) -> tuple[str, ...]:
 
 def _text(value: object) -> str:
     return value[:TEXT_LIMIT] if isinstance(value, str) else ""
-
-
-def _dicts(value: object) -> list[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []

@@ -23,6 +23,11 @@ def clock(ts: float, form: str = "clock", now: float | None = None) -> str:
     return moment.strftime("%H:%M:%S" if form == "clock" else "%Y-%m-%d %H:%M:%S")
 
 
+def end_of(path: str, room: int) -> str:
+    """A path in at most ``room`` characters, cut in front: files differ at their ends."""
+    return path if len(path) <= room else f"...{path[3 - room :]}"
+
+
 def day(moment: datetime | None) -> str:
     """The day of a moment, in UTC; a dash for none."""
     return f"{moment.astimezone(UTC):%Y-%m-%d}" if moment else "-"

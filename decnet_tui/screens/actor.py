@@ -164,6 +164,7 @@ def _told(page: Stored, where: Whereabouts) -> ActorPage:
         "identity": page["identity"],
         "campaigns_named": list(page["campaigns"]),
         "amounts": page["amounts"],
+        "struck": list(page["struck"]),
         "notes": list(page["notes"]),
     }
 
@@ -178,7 +179,7 @@ def _head(page: Stored, row: ActorPage, where: Whereabouts) -> list[str]:
 
 def _amounts(page: Stored) -> list[Entry]:
     """What it amounts to: lines that the cursor passes over."""
-    told = amount_lines(page["told"]["did"] if page["told"] else None, page["amounts"])
+    told = amount_lines(page["told"]["did"] if page["told"] else None, page["amounts"], page["struck"])
     matrix = f" ({key('view.coverage')} matrix):"
     return [
         heading(

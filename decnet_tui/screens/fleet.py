@@ -42,10 +42,11 @@ OPS = frozenset(
 
 
 class DeckyLine(DeckyRow):
-    """A decky with its sessions: those in all, and those that are live."""
+    """A decky with its sessions: those in all, and those that are live; and the interval that counts for it."""
 
     hits: int
     live: int
+    every: str
 
 
 class Read(NamedTuple):
@@ -110,8 +111,17 @@ class FleetView(TableView[Mapping[str, object]]):
         rows = [row for row in await repo.deckies() if row["wanted"] or row["observed"]]
         hits = await repo.sessions_by_decky() if rows else {}
         live = await repo.live_by_decky(time.time() - LIVE_S) if rows else {}
+        fleets = (
+            {row["topology_id"]: row["mutate_interval"] for row in await repo.topologies()} if rows else {}
+        )
         lines: list[DeckyLine] = [
-            {**r, "hits": hits.get(r["name"], 0), "live": live.get(r["name"], 0)} for r in rows
+            {
+                **r,
+                "hits": hits.get(r["name"], 0),
+                "live": live.get(r["name"], 0),
+                "every": r["mutate_interval"] or fleets.get(r["topology_id"], ""),
+            }
+            for r in rows
         ]
         tokens = await repo.canary_tokens()
         triggers = await repo.canary_triggers(limit=MAX_TRIGGERS) if tokens else []
@@ -174,10 +184,16 @@ class FleetView(TableView[Mapping[str, object]]):
         ]
 
     def about(self) -> str:
-        """What can be done, and whether tokens were set off."""
+        """Whether tokens were set off, and why the decoy under the cursor is changed next when it is."""
         tripped = sum(row.get("state") == "tripped" for row in self._all)
         told = f"{counted(tripped, 'token')} set off  " if tripped else ""
-        return f"{told}{key('decky.mutate')} mutates  {key('decky.interval')} interval"
+        decoy = self.decoy_here
+        why = _why_then(decoy) if decoy is not None else ""
+        return (
+            f"{told}next {why}"
+            if why
+            else f"{told}{key('decky.mutate')} mutates  {key('decky.interval')} interval"
+        )
 
     def row_detail(self, row: Mapping[str, object]) -> list[str]:
         """Of a decoy desired and observed, why, then the history; of a token where it lies and who set it off."""
@@ -193,7 +209,7 @@ class FleetView(TableView[Mapping[str, object]]):
             f"should   {services_text(row['desired'])}" + (f"  pinned {services_text(row['pinned'])}" if row["pinned"] else ""),
             f"pool     {services_text(row['pool'])}",
             f"ports    {' '.join(f'{k}={v}' for k, v in (row['ports'] or {}).items()) or '-'}",
-            f"rotates  {row['mutate_interval'] or 'as its fleet'}; last {_stamp(row['last_mutated'])}, next {_stamp(row['next_due'])}{_why_then(row)}",
+            f"rotates  {row['mutate_interval'] or 'as its fleet'}; last {_stamp(row['last_mutated'])}, next {_stamp(row['next_due'])}{f' ({why})' if (why := _why_then(row)) else ''}",
             f"{counted(row['live'], 'live session')}, {counted(row['hits'], 'session')} in all",
         ]  # fmt: skip
         if row["reason"]:
@@ -265,14 +281,14 @@ def _why_then(row: DeckyLine) -> str:
     """Why the next rotation is at that moment: how far chance moved it from its interval."""
     last, due = row["last_mutated"], row["next_due"]
     try:
-        every = parse_duration(row["mutate_interval"]) if row["mutate_interval"] else None
+        every = parse_duration(row["every"]) if row["every"] else None
     except ValueError:
         return ""
     if last is None or due is None or every is None:
         return ""
     off = (due - last).total_seconds() - every
     moved = f", {span(abs(off))} {'later' if off > 0 else 'earlier'} by chance" if abs(off) >= 1 else ""
-    return f" ({row['mutate_interval']} after the last{moved})"
+    return f"{row['every']} after the last{moved}"
 
 
 def _token_lines(token: TokenLine) -> list[str]:

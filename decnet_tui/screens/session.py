@@ -27,6 +27,7 @@ from decnet_tui.model.session_page import (
     who_line,
 )
 from decnet_tui.model.steps import COMMAND, Step, steps_of, strip_of
+from decnet_tui.model.struck import struck_text
 from decnet_tui.model.tag_text import brief_why, rests_on, tag_lines, underlined
 from decnet_tui.model.words import clock
 from decnet_tui.screens.levels import Level, TableLevel
@@ -193,6 +194,7 @@ class SessionLevel(TableLevel[Step]):
             (who_line(rows, self._place(rows), rows.new), BOLD),
             (where_line(rows), PLAIN),
             (client_line(rows), PLAIN),
+            *([(f"keys {struck_text(rows.struck)}", PLAIN)] if rows.struck is not None else []),
             (verdict_line(rows), style),
         ]
         strip = strip_of(self._all, rows.payload["duration_s"], width - 3, glyphs.current().rule)

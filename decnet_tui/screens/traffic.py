@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.style import Style
 
+from decnet_tui.model.event_kinds import kind_of
 from decnet_tui.model.export import Sheet
 from decnet_tui.model.feed import GAP_TOPIC, EventRow, Feed, Rates
 from decnet_tui.model.filters import Filter, parse_filter
@@ -242,8 +243,7 @@ class TrafficView(View):
         if session is not None:
             return [*head, *_session_line(session, width - len(head[0][0]))]
         if self.folded:
-            said = f"{row.topic}: {row.summary}"
-            return [*head, (f"{fit(row.source, SOURCE_WIDTH)} ", KEY), (said, _style_of(row.topic))]
+            return [*head, *_news_line(row, width - len(head[0][0]))]
         topic_width = min(max(width * 3 // 10, 20), 40)
         return [
             *head,
@@ -417,6 +417,16 @@ def _style_of(topic: str) -> Style:
     if topic.startswith(("attribution.profile.multi", "system.deadletter", "canary.")):
         return BAD
     return WARN if topic.startswith("ttp.") else PLAIN
+
+
+def _news_line(row: EventRow, room: int) -> Line:
+    """An event of no session under the columns of those: who, what kind of event, and what it says."""
+    place = " " * (PLACE_WIDTH + 1) if room >= PLACE_FROM else ""
+    return [
+        (fit(row.source, SOURCE_WIDTH) + " ", KEY),
+        (fit(kind_of(row.topic), STATE_WIDTH) + " ", FAINT),
+        (place + row.summary, _style_of(row.topic)),
+    ]
 
 
 def _session_line(session: Running, room: int) -> Line:

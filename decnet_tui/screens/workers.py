@@ -14,7 +14,7 @@ from decnet.runtime.health import BUS, DATABASE, PARTS
 from decnet_tui.model.access import Session, need_store
 from decnet_tui.model.feed import Feed, WorkerModel
 from decnet_tui.model.figures import LOSS, losses, notes, render_figure, troubles, works
-from decnet_tui.model.words import clock, count_short, counted, span
+from decnet_tui.model.words import clock, count_short, counted, end_of, span
 from decnet_tui.screens.sections import Entry, SectionsView, heading
 from decnet_tui.widgets.states import worker_state
 from decnet_tui.widgets.strips import BAD, FAINT, GOOD, PLAIN, WARN, Line, fit
@@ -23,7 +23,8 @@ from decnet_tui.widgets.trend import trend_line
 WORKERS, SENSORS, LETTERS, ENGINE = "workers", "sensors", "dead letters", "parts"
 MAX_LETTERS = 200
 MAX_NOTES = 400
-PATH_ROOM = 26
+PATH_ROOM = 24
+"""Characters of a path at least; as many are left for a sensor's at 80 columns."""
 MAX_CHANGES = 3
 """The newest rotations and truncations under a sensor; the detail has those that the sensor still tells of."""
 LOST = "lost"
@@ -156,6 +157,13 @@ class WorkersView(SectionsView):
         rows = [heading(LETTERS, head, [(head, FAINT)])]
         return rows + [Entry(LETTERS, r["id"], _letter_line(r), r, bad=True) for r in self.letters]
 
+    def line(self, index: int, width: int) -> Line:
+        """A sensor's path has the room that the rest leaves, and is cut in front."""
+        entry = self.entries[index]
+        if entry.section == SENSORS and entry.key is not None:
+            return _sensor_line(entry.data, width)
+        return super().line(index, width)
+
     def detail(self) -> list[str]:
         """Counts that are worth a word, then what is behind the entry."""
         entry = self.current
@@ -216,7 +224,7 @@ def _befell(row: Mapping[str, Any]) -> list[tuple[str, Style]]:
     problems = row.get("problems")
     for path, why in problems.items() if isinstance(problems, Mapping) else ():
         if str(why) != str(row.get("state")):
-            lines.append((f"  ! {_end_of(str(path))}: {why}", BAD))
+            lines.append((f"  ! {end_of(str(path), PATH_ROOM)}: {why}", BAD))
     if row.get("refused") and row.get("last_refusal"):
         lines.append((f"  refused last: {row['last_refusal']}", WARN))
     changes = row.get("changes")
@@ -229,39 +237,40 @@ def _change(change: Mapping[str, Any]) -> tuple[str, Style]:
     at, unread = change.get("ts"), change.get("unread_bytes")
     when = clock(at, "date")[5:] if isinstance(at, (int, float)) else "-"
     lost = f", {counted(unread, 'byte')} unread" if isinstance(unread, int) and unread else ""
-    to = f" to {_end_of(str(change['to']))}" if change.get("to") else ""
+    to = f" to {end_of(str(change['to']), PATH_ROOM)}" if change.get("to") else ""
     return (
-        f"  {when} {change.get('what')}{lost}  {_end_of(str(change.get('path')))}{to}",
+        f"  {when} {change.get('what')}{lost}  {end_of(str(change.get('path')), PATH_ROOM)}{to}",
         BAD if lost else FAINT,
     )
 
 
-def _sensor_line(row: Mapping[str, Any]) -> Line:
+def _sensor_line(row: Mapping[str, Any], width: int = 0) -> Line:
+    """How a sensor is; its path whole, or in so many columns with what is wrong behind it."""
     text, style = worker_state(str(row.get("state")))
     age = row.get("age")
     last = span(age) if isinstance(age, (int, float)) else "never"
-    numbers = (
-        f" {last:>6} {_count(row, 'lines'):>6} {_count(row, 'bytes_behind'):>6} {_count(row, 'refused'):>7}  "
-    )
-    reasons = row.get("reasons")
-    why = " ".join(f"{k} {v}" for k, v in reasons.items()) if isinstance(reasons, Mapping) else ""
-    counted = "  ".join(
-        [*losses({**row, "refused": 0}), *troubles(row), *works({**row, "files": 0, "bytes_behind": 0})]
-    )
-    where = visible(
-        f"{_end_of(str(row.get('path')))}  {row.get('waiting') or ''} {why}  {counted}".rstrip(), 400
-    )
-    return [
+    head: Line = [
         (fit(str(row.get("kind")), 11) + " ", PLAIN),
         (f"{text:<12}", style),
-        (numbers, PLAIN),
-        (where, PLAIN),
+        (
+            f" {last:>6} {_count(row, 'lines'):>6} {_count(row, 'bytes_behind'):>6} {_count(row, 'refused'):>7}  ",
+            PLAIN,
+        ),
     ]
+    told = _told_of_sensor(row)
+    room = width - sum(len(part) for part, _ in head) - (len(told) + 2 if told else 0)
+    path = visible(row.get("path"), MAX_NOTES)
+    where = end_of(path, max(room, PATH_ROOM)) if width else path
+    return [*head, (f"{where}  {told}".rstrip(), PLAIN)]
 
 
-def _end_of(path: str) -> str:
-    """A path that is too long for 80 columns is told from its end: there files differ."""
-    return path if len(path) <= PATH_ROOM else f"...{path[3 - PATH_ROOM :]}"
+def _told_of_sensor(row: Mapping[str, Any]) -> str:
+    """What it waits for, why lines were refused, and the figures that are worth a word."""
+    reasons = row.get("reasons")
+    why = " ".join(f"{k} {v}" for k, v in reasons.items()) if isinstance(reasons, Mapping) else ""
+    figures = [*losses({**row, "refused": 0}), *troubles(row), *works({**row, "files": 0, "bytes_behind": 0})]
+    told = (str(row.get("waiting") or ""), why, *figures)
+    return visible("  ".join(part for part in told if part), MAX_NOTES)
 
 
 def _letter_line(row: DeadLetterLine) -> Line:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,12 +21,26 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 COLOUR = re.compile(rb"\x1b\[(?:[\d;:]*;)?(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:[;:][\d;:]*)?m")
 SGR = re.compile(rb"\x1b\[([\d;:]*)m")
 START_S = 60.0
+PAGES = (
+    ("3", "i-c74e 2 addr"), ("enter", "PLAYBOOKS"), ("enter", "Enter: commands"), ("enter", "IOCs of this session"), ("d", "> indicators of"),
+    ("2", "11/11"), ("enter", "strength"), ("9", ">c-52d4264b"), ("enter", "CAMPAIGN"), (":since 2026-11-09\r", "the day 2026-11-09"),
+    (":ignored\r", "No source is ignored"),
+)  # fmt: skip
+"""What is typed to come to each page below the views, one after the other, and what stands there."""
+
+
+def open_pages(console: Any) -> None:
+    """Each page once, drawn."""
+    console.shows("ALERTS 1", 2 * START_S)
+    for key, words in PAGES:
+        console.press(key)
+        console.shows(words, START_S)
 
 
 def test_no_color_means_no_colour_at_all(tmp_path: Path) -> None:
     with terminal("--demo", "--data-dir", tmp_path, environ={"NO_COLOR": "1"}) as console:
         console.shows("LIVE", START_S)
-        for key in ("1", "4", "6", "v", "?"):
+        for key in ("1", "4", "6", "v", "?", "?", "3", "enter", "enter", "enter", "d"):
             console.press(key)
             console.read(0.8)
     assert SGR.search(console.raw)
@@ -35,7 +50,7 @@ def test_no_color_means_no_colour_at_all(tmp_path: Path) -> None:
 def test_with_colour_there_are_the_terminals_own_sixteen_only(tmp_path: Path) -> None:
     with terminal("--demo", "--data-dir", tmp_path) as console:
         console.shows("LIVE", START_S)
-        console.read(1.0)
+        open_pages(console)
     assert COLOUR.search(console.raw)
     assert not re.search(rb"\x1b\[[\d;]*[34]8[;:][25]", console.raw)
 

@@ -11,9 +11,12 @@ import pytest
 
 from decnet.config import ConsoleSettings, Settings
 from decnet.db.repository import BaseRepository
-from decnet.db.repository.lists import amounts
+from decnet.db.repository.lists import amounts, struck
 from decnet.ids import attacker_id, identity_id
+from decnet.intel.places import Places
 from decnet_tui.app import DecnetApp
+from decnet_tui.cli import session as session_command
+from decnet_tui.cli.attacker import attacker_page, lines_of
 from decnet_tui.model.actor_page import NEW_S, is_new
 from decnet_tui.screens.actor import ActorLevel
 from tests.consolekit import StoreSession, screen_text, shows
@@ -118,6 +121,69 @@ async def test_of_very_many_sessions_the_newest_stories_count(
     told = await repo.amounts_of(WHO)
     assert told["judged"] == 4
     assert [(one["playbook"], one["sessions"]) for one in told["playbooks"]] == [("pb-looks2", 1), (None, 3)]
+
+
+async def recorded(repo: BaseRepository, session: str, **seen: str) -> None:
+    """What behave says of the keys of a session: its modality, its cadence, or both."""
+    names = {"modality": "motor.input_modality", "cadence": "motor.keystroke_cadence"}
+    for n, (kind, value) in enumerate(sorted(seen.items())):
+        await put(repo, "observation", {"observation_id": f"{session}-{kind}", "evidence_ref": f"session:{session}#{kind}", "primitive": names[kind], "value": value,
+                                        "session_id": session, "attacker_uuid": WHO, "confidence": 0.5 + n / 10,
+                                        "ts": float(session[1:])})  # fmt: skip
+
+
+async def test_who_struck_the_keys_is_told_of_a_session_and_of_its_source(
+    repo: BaseRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await recorded(repo, "s00", modality="typed", cadence="steady")
+    await recorded(repo, "s01", modality="pasted", cadence="machine")
+    await recorded(repo, "s02", modality="pasted", cadence="machine")
+    await recorded(repo, "s03", cadence="bursty")
+    await recorded(repo, "s04", modality="pasted")
+    page, seen = await repo.session_page("s01"), await repo.session_page("s00")
+    assert page is not None
+    assert seen is not None
+    assert page.struck == {
+        "modality": "pasted",
+        "cadence": "machine",
+        "confidence": 0.5,
+        "protocol": page.payload["protocol"],
+    }
+    assert seen.struck is not None
+    assert seen.struck["confidence"] == 0.6, "of the modality"
+    assert (await repo.session_page("s05")).struck is None  # type: ignore[union-attr]
+    told = (await repo.actor_page(IP, sessions=1) or {"struck": []})["struck"]
+    assert [(one["modality"], one["cadence"], one["sessions"]) for one in told] == [
+        ("pasted", "machine", 2), (None, "bursty", 1), ("pasted", None, 1), ("typed", "steady", 1),
+    ]  # fmt: skip
+    monkeypatch.setattr(struck, "NEWEST", 1)
+    told = await repo.struck_by(WHO)
+    assert [(one["modality"], one["cadence"], one["sessions"]) for one in told] == [
+        (None, "bursty", 1), ("pasted", None, 1),
+    ]  # fmt: skip
+    assert await repo.struck_by(SHE) == []
+
+
+async def test_pages_and_commands_say_who_struck_the_keys_and_why(lite: BaseRepository) -> None:
+    await recorded(lite, "s07", modality="pasted", cadence="machine")
+    await recorded(lite, "s06", modality="typed", cadence="steady")
+    said = "by a script: whole lines at a time  0.50"
+    app = DecnetApp(SETTINGS, session=StoreSession(lite))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("3", "enter")
+        await shows(
+            app, pilot, "keys     by a script 1, typed by hand 1 of 2 recorded: whole lines at a time"
+        )
+        await pilot.press("enter")
+        await shows(app, pilot, "1s     2     0 s07")
+        await pilot.press("enter")
+        await shows(app, pilot, f"keys {said}")
+    told = session_command.told_of(await lite.session_page("s07"))  # type: ignore[arg-type]
+    assert f"{'keys':<15} {said}" in list(session_command.lines_of(told))
+    page = await attacker_page(lite, Places.of(SETTINGS), IP)
+    assert "keys     by a script 1, typed by hand 1 of 2 recorded: whole lines at a time" in list(
+        lines_of(page)
+    )
 
 
 async def test_one_who_did_nothing_has_nothing(repo: BaseRepository) -> None:

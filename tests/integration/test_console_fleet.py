@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from decnet.ids import attacker_id, identity_id
 from decnet.mutator.fleet import load_fleet
 from decnet.mutator.rows import Tools, apply_fleet
 from decnet_tui.app import DecnetApp
+from decnet_tui.model.feed import Feed
+from decnet_tui.screens.fleet import FleetView
 from tests.consolekit import StoreSession, screen_text, shows
 from tests.dbkit import open_repo
 from tests.integration.test_console_app import SETTINGS
@@ -170,6 +172,19 @@ async def test_an_interval_is_set_read_back_and_undone(repo: BaseRepository) -> 
         await pilot.press("U", "y")
         await shows(app, pilot, "web-01 rotates inherit: verified")
         assert not (await repo.decky_get("web-01") or {})["mutate_interval"]
+
+
+async def test_a_decoy_without_an_interval_of_its_own_says_by_its_fleet_s_why_it_is_changed_next(
+    repo: BaseRepository, tmp_path: Path
+) -> None:
+    (tmp_path / "fleet.yaml").write_text(FLEET.replace("never", "6h"), "utf-8")
+    tools = Tools.of(SETTINGS)
+    await apply_fleet(repo, load_fleet(tmp_path / "fleet.yaml", tools.catalogue, tools.defaults), tools)
+    last = datetime(2026, 3, 1, tzinfo=UTC)
+    await repo.decky_update("web-01", last_mutated=last, next_due=last + timedelta(hours=6, minutes=9))
+    view = FleetView(Feed())
+    view.load(await view.fetch(StoreSession(repo)))
+    assert "next 6h after the last, 9m00s later by chance" in view.status()[0]
 
 
 async def test_a_wrong_interval_is_refused_with_its_reason(repo: BaseRepository) -> None:

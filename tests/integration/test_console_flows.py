@@ -93,6 +93,28 @@ async def test_the_first_screen_is_what_is_new_and_each_line_opens_its_view(tmp_
             await shows(app, pilot, "the last 24h")
 
 
+async def test_a_demo_begins_on_what_happened_and_fills_what_has_nothing_stored_begins_live(
+    tmp_path: Path,
+) -> None:
+    """What a demo plays is stored within seconds; of an engine nobody knows when somebody comes."""
+    repo = await BaseRepository.open(settings_in(tmp_path).db_url)
+    try:
+        live, demo = StoreSession(repo), StoreSession(repo)
+        demo.demo = True
+        app = DecnetApp(settings_in(tmp_path), session=live)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await shows(app, pilot, "No event yet")
+        app = DecnetApp(settings_in(tmp_path), session=demo)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await shows(app, pilot, "sources 0   sessions 0")
+            assert app.view.name == "since"
+            await filled(repo, time.time())
+            app.feed.by_root["attacker"] += 1
+            await shows(app, pilot, "READ FIRST  1 of 1 shown")
+    finally:
+        await repo.close()
+
+
 async def test_disable_is_verified_journalled_and_undone_exactly(tmp_path: Path) -> None:
     async with store(tmp_path) as repo:
         await repo.rule_state_set("R0001", state="clipped", confidence_max=0.4, reason="before", set_by="bob")
@@ -220,7 +242,7 @@ async def test_a_source_is_ignored_and_that_is_undone(tmp_path: Path) -> None:
         async with app.run_test(size=(100, 30)) as pilot:
             await shows(app, pilot, IP)
             await pilot.press("1")
-            await shows(app, pilot, "attacker.observed")
+            await shows(app, pilot, "new      first seen")
             await pilot.press("X", "y")
             await shows(app, pilot, f"IGNORE {IP}")
             await pilot.press("enter", "y")
@@ -261,7 +283,7 @@ async def test_without_a_database_only_traffic_and_workers_work_and_the_others_s
     session.list_rules = refuse  # type: ignore[method-assign]
     app = DecnetApp(settings_in(tmp_path), session=session)
     async with app.run_test(size=(100, 30)) as pilot:
-        await shows(app, pilot, "attacker.observed")
+        await shows(app, pilot, "new      first seen")
         for view in app.views.values():
             if view.key and view.name not in ("traffic", "workers"):
                 await pilot.press(view.key)

@@ -64,9 +64,14 @@ PAGES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("sessions of a campaign", ("i",), "campaigns"),
     ("tags of a technique", ("7", "enter"), "coverage"),
     ("tags of a rule", ("4", "o"), "actors"),
-    ("help", ("question_mark",), "actors"),
+    ("what a search found", ("colon", *"find wget", "enter"), "found"),
+    ("since, one day", ("colon", *"since 2026-03-04", "enter"), "since"),
+    ("ignored sources", ("colon", *"ignored", "enter"), "ignored"),
+    ("help", ("question_mark",), "ignored"),
 )
 """Pages below the views: how one comes to each from the one before, and the view that it is in."""
+FLAT = frozenset({"found", "since", "ignored"})
+"""Views without a key of their own, or that show something else: no page below one."""
 
 
 def events() -> list[Event]:
@@ -114,6 +119,13 @@ async def applied(repo: Any, folder: Path) -> None:
     await apply_fleet(repo, load_fleet(folder / "fleet.yaml", tools.catalogue, tools.defaults), tools)
 
 
+async def ignored(repo: Any) -> None:
+    """A scanner of one's own, for a while, and one for good."""
+    until = datetime.fromtimestamp(NOW + 7_200, UTC)
+    await repo.ignore_add("198.51.100.0/24", reason="own scanner", set_by="eve@console", expires_at=until)
+    await repo.ignore_add("192.0.2.9", reason="a partner's", set_by="bob@console")
+
+
 async def linked(repo: Any) -> None:
     """A campaign of the attacker's address and of one that nobody has seen."""
     await campaign(repo, "wget-kit", "host", "x", [IP, "203.0.113.8"])
@@ -159,6 +171,7 @@ async def test_views(
     monkeypatch.setattr(
         "decnet.db.repository.runtime.work.utcnow", lambda: datetime.fromtimestamp(NOW - 500, UTC)
     )
+    monkeypatch.setattr("decnet.db.repository.ignored.utcnow", lambda: datetime.fromtimestamp(NOW - 700, UTC))
     monkeypatch.setattr("decnet.db.rows.ttp.utcnow", lambda: datetime.fromtimestamp(NOW - 40, UTC))
     async with open_repo("sqlite", tmp_path) as repo:
         await filled(repo, NOW)
@@ -166,6 +179,7 @@ async def test_views(
         await suspected(repo)
         await applied(repo, tmp_path)
         await linked(repo)
+        await ignored(repo)
         session = StoreSession(repo)
         session.bus.past = events()
         settings = Settings(console=ConsoleSettings(glyphs=glyphs), data_dir=tmp_path)
@@ -186,7 +200,7 @@ async def test_views(
                 await pilot.press(*keys)
                 if title != "help":
                     await shows(app, pilot, lambda name=name: app.view.name == name)
-                    await shows(app, pilot, page_settled(app))
+                    await shows(app, pilot, settled(app, name) if name in FLAT else page_settled(app))
                 await pilot.pause(0.15)
                 lines = screen_text(app)
                 assert len(lines) == size[1]

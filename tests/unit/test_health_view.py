@@ -20,8 +20,8 @@ def ascii_glyphs() -> None:
     glyphs.use("ascii", {})
 
 
-def shown(*beats: tuple[str, dict[str, Any]]) -> list[tuple[str, Any, str, bool]]:
-    """Section, key, text and mark of each line."""
+def view_of(*beats: tuple[str, dict[str, Any]]) -> WorkersView:
+    """The view a second after these heartbeats."""
     feed = Feed()
     for worker, payload in beats:
         feed.add(
@@ -29,6 +29,12 @@ def shown(*beats: tuple[str, dict[str, Any]]) -> list[tuple[str, Any, str, bool]
         )
     view = WorkersView(feed)
     view.sync(NOW + 1)
+    return view
+
+
+def shown(*beats: tuple[str, dict[str, Any]]) -> list[tuple[str, Any, str, bool]]:
+    """Section, key, text and mark of each line."""
+    view = view_of(*beats)
     return [(e.section, e.key, "".join(text for text, _ in e.line), e.bad) for e in view.entries]
 
 
@@ -44,6 +50,26 @@ def sensor(**more: Any) -> tuple[str, dict[str, Any]]:
         "reasons": {},
     }
     return "sensors", {"sensors": [{**row, **more}]}
+
+
+@pytest.mark.parametrize(
+    ("width", "told", "path"),
+    [
+        (79, {}, "...og/cowrie/cowrie.json"),
+        (93, {}, LOG),
+        (92, {}, f"...{LOG[4:]}"),
+        (100, {"reasons": {"bad json": 2}}, f"...{LOG[8:]}  bad json 2"),
+        (79, {"reasons": {"bad json": 2}}, "...og/cowrie/cowrie.json  bad json 2"),
+    ],
+)
+def test_a_sensor_s_path_is_cut_in_front_to_the_room_that_there_is(
+    width: int, told: dict[str, Any], path: str
+) -> None:
+    """At its end files differ; what is wrong stands behind it."""
+    view = view_of(sensor(**told))
+    (at,) = [n for n, entry in enumerate(view.entries) if entry.key == LOG]
+    assert "".join(text for text, _ in view.line(at, width))[55:] == path
+    assert LOG in view.sheet().rows[0][1], "an export has it whole"
 
 
 def test_sensors_stand_first_then_database_and_bus_then_workers() -> None:

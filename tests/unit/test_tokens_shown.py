@@ -150,7 +150,7 @@ def test_of_a_resolver_it_is_not_said_that_it_attacks() -> None:
 
 def decoy(**more: Any) -> Any:
     row = {"name": "web-01", "archetype": "web-server", "substrate": "dry_run", "address": "127.0.0.1", "observed": ["http"], "desired": ["http"],
-           "pinned": [], "pool": ["http", "ftp"], "ports": {}, "mutate_interval": "12h", "last_mutated": AT, "next_due": None, "live": 0, "hits": 3,
+           "pinned": [], "pool": ["http", "ftp"], "ports": {}, "mutate_interval": "12h", "every": "12h", "last_mutated": AT, "next_due": None, "live": 0, "hits": 3,
            "reason": "", "retry_at": None, "topology_id": "lab", "state": "running", "failures": 0, "pending": False}  # fmt: skip
     return {**row, **more}
 
@@ -162,10 +162,13 @@ def decoy(**more: Any) -> Any:
 )  # fmt: skip
 def test_the_next_rotation_says_why_at_that_moment(interval: str, after: int, words: str) -> None:
     view = FleetView(Feed())
-    view.load(Read([decoy(mutate_interval=interval, next_due=AT + timedelta(seconds=after))], [], []))
+    view.load(Read([decoy(every=interval, next_due=AT + timedelta(seconds=after))], [], []))
     (line,) = (text for text in view.detail() if text.startswith("rotates"))
     assert words in line
     assert ("by chance" in line) == ("by chance" in words)
+    told = words.startswith("(")
+    assert (f"next {words.strip('()')}" in view.status()[0]) == told, "the line above the list says it too"
+    assert ("M mutates" in view.status()[0]) != told
 
 
 def test_who_read_a_token_where_it_lies_is_shown_the_last_ones_first() -> None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import random
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from decnet.bus.base import Event
+from decnet.events.examples import EXAMPLES
 from decnet.ids import attacker_id
+from decnet_tui.model import event_times
+from decnet_tui.model.event_kinds import WIDTH, kind_of
+from decnet_tui.model.event_text import summarise
+from decnet_tui.model.event_times import happened_at
 from decnet_tui.model.feed import EventRow, Feed
 from decnet_tui.model.lines import DAY_TOPIC, Lines
-from decnet_tui.model.running import TECHNIQUES, TEXT_LIMIT, happened_at
+from decnet_tui.model.running import TECHNIQUES, TEXT_LIMIT
 from decnet_tui.model.scope import Of
 from decnet_tui.screens.session import SessionLevel
 from decnet_tui.screens.traffic import LISTED, NOISE, TrafficView
@@ -328,7 +334,7 @@ def test_noise_is_hidden_at_first_counted_and_shown_by_a_key() -> None:
         feed.add(Event(topic, {"identity_uuid": "7"}, ts=NOON), now=NOON)
     view = view_of(feed)
     assert view.status() == ("tail  by session (z)  noise hidden (n)", "5 hidden  2/7")
-    assert any("multi_actor" in line for line in lines_of(view)), "an alert is no noise"
+    assert any("several people suspected" in line for line in lines_of(view)), "an alert is no noise"
     assert view.turn_noise() is False
     assert view.count() == 7
     assert view.status() == ("tail  by session (z)  topic >  text -  noise shown (n)", "0 hidden  7/7")
@@ -415,3 +421,137 @@ def test_news_of_a_running_session_stand_at_the_time_of_what_they_tell(
     feed = Feed()
     said(feed, "attacker.session.progress", "s1", NOON, seq=1, **told)
     assert [row.ts for row in feed.ring] == [shown]
+
+
+LATER = NOON + 20 * DAY
+
+
+@pytest.mark.parametrize("topic", ["ttp.tagged", "ttp.session.judged", "ttp.rule.fired.T1105"])
+def test_what_is_said_of_a_session_later_stands_at_the_session_s_own_time(topic: str) -> None:
+    """A log of three weeks ago is judged now: its sessions stay where they were."""
+    feed = Feed()
+    ran(feed, "a", "id", ts=NOON)
+    ran(feed, "b", "w", ts=NOON + 60.0)
+    said(feed, "attacker.session.ended", "a", NOON + 5.0)
+    said(
+        feed,
+        topic,
+        "a",
+        LATER,
+        severity="low",
+        severity_reason="looked",
+        story_line="s",
+        technique_id="T1105",
+    )
+    assert [row.ts for row in feed.ring] == [NOON, NOON + 60.0, NOON + 5.0, NOON + 5.0]
+    assert feed.running.told["a"].last == NOON + 5.0
+    assert not [row for row in Lines(True, list(feed.ring)).rows if row.topic == DAY_TOPIC]
+
+
+@pytest.mark.parametrize(
+    ("topic", "who", "shown"),
+    [
+        ("ttp.tagged", {"attacker_uuid": attacker_id(IP), "session_id": None}, NOON + 9.0),
+        ("ttp.tagged", {"attacker_uuid": attacker_id(IP), "session_id": "gone"}, NOON + 9.0),
+        ("ttp.tagged", {"attacker_uuid": attacker_id(OTHER)}, LATER),
+        ("ttp.tagged", {"attacker_uuid": 7}, LATER),
+        ("attribution.profile.state_changed", {"attacker_uuids": [attacker_id(OTHER), attacker_id(IP), 7]}, NOON + 9.0),
+        ("attribution.profile.state_changed", {"attacker_uuids": "x"}, LATER),
+        ("identity.merged", {"attacker_uuid": attacker_id(IP)}, LATER),
+        ("ttp.rule.state.R0001", {"attacker_uuid": attacker_id(IP)}, LATER),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_no_session_stands_at_its_attacker_s_newest_time_and_a_decision_at_its_own(
+    topic: str, who: dict[str, Any], shown: float
+) -> None:
+    feed = Feed()
+    feed.add(Event("attacker.observed", {"attacker_uuid": attacker_id(IP)}, ts=NOON + 9.0), now=NOON)
+    feed.add(Event("credential.captured", {"attacker_uuid": attacker_id(IP)}, ts=NOON), now=NOON)
+    feed.add(Event("attacker.scored", {"attacker_uuid": attacker_id(IP)}, ts=LATER), now=NOON)
+    feed.add(Event(topic, who, ts=LATER), now=NOON)
+    assert feed.ring[-1].ts == shown
+
+
+def test_of_an_attacker_that_was_stored_before_we_came_the_time_is_known() -> None:
+    feed = Feed()
+    seen = datetime.fromtimestamp(NOON, UTC)
+    feed.load_addresses(
+        [
+            {"attacker_uuid": "a", "attacker_ip": IP, "last_seen": seen},
+            {"attacker_uuid": "b", "last_seen": None},
+        ]
+    )
+    for name in ("a", "b"):
+        feed.add(Event("ttp.tagged", {"attacker_uuid": name}, ts=LATER), now=NOON)
+    assert [row.ts for row in feed.ring] == [NOON, LATER]
+
+
+@pytest.mark.parametrize(("others", "shown"), [(2, NOON), (3, LATER)])
+def test_times_of_attackers_are_bounded_and_the_longest_silent_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch, others: int, shown: float
+) -> None:
+    monkeypatch.setattr(event_times, "KNOWN_TIMES", 3)
+    feed = Feed()
+    for name in ("first", "a", "first", *(f"x{n}" for n in range(others))):
+        feed.add(Event("attacker.observed", {"attacker_uuid": name}, ts=NOON), now=NOON)
+    feed.add(Event("ttp.tagged", {"attacker_uuid": "first"}, ts=LATER), now=NOON)
+    assert feed.ring[-1].ts == shown
+
+
+@pytest.mark.parametrize("ts", [float("nan"), float("inf"), -float("inf")])
+def test_a_time_that_is_none_is_nobody_s_newest(ts: float) -> None:
+    feed = Feed()
+    for moment in (ts, NOON, ts):
+        known = {"session_id": "a", "attacker_uuid": attacker_id(IP)}
+        feed.add(Event("attacker.session.started", known, ts=moment), now=NOON)
+    said(feed, "ttp.tagged", "a", LATER)
+    assert feed.ring[-1].ts == NOON
+    feed.add(Event("ttp.tagged", {"attacker_uuid": attacker_id(IP)}, ts=LATER), now=NOON)
+    assert feed.ring[-1].ts == NOON
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kind", "words"),
+    [
+        ("attacker.observed", "new", "first seen on web-01 ssh"),
+        ("attacker.fingerprinted", "client", "ja4 t13i190800_9dc949149365_97f8aa674fd9"),
+        ("attacker.intel.enriched", "intel", "malicious, asked abuseipdb"),
+        ("attacker.scored", "scored", "51.2, over 50.0 now: 40 events"),
+        ("credential.reuse.detected", "reuse", "one secret used 1x on 2 targets"),
+        ("email.received", "mail", "mail-01 smtp from example.org to 1 address: Invoice"),
+        ("identity.formed", "who", "identity i-a2d9dd1f begins"),
+        ("campaign.identity.assigned", "kit", "i-f0a1 has the kit of c-c297: key SHA256:abc at 3 addresses"),
+        ("canary.*.placed", "canary", "placed http /srv/report.docx on web-01"),
+        ("attribution.profile.multi_actor_suspected", "alert", "several people suspected 0.70: motor; 2 primitives"),
+        ("ttp.tagged", "tagged", "1 tag T1105"),
+        ("ttp.rule.state.*", "rule", "R0001 disabled by ann noisy"),
+        ("ttp.rule.reloaded.*", "rule", "R0001 was changed, version 2"),
+        ("ttp.rule.suppressed", "rule", "R0001 3 matches not tagged in 60s: disabled"),
+        ("decky.*.state", "decoy", "running telnet"),
+        ("decky.*.mutate_request", "decoy", "ann asks for other services: known to scanners"),
+        ("decky.*.mutation", "decoy", "telnet -> ftp operator applied"),
+        ("topology.*.mutation.*", "topology", "attach applied"),
+        ("topology.*.status", "topology", "ready"),
+        ("system.deadletter.*", "given up", "attacker.observed: neither attacker_uuid"),
+    ],
+)  # fmt: skip
+def test_a_line_of_no_session_says_what_happened_in_words(pattern: str, kind: str, words: str) -> None:
+    parts = pattern.split(".")
+    topic = ".".join(("applied" if n > 1 else "x1") if part == "*" else part for n, part in enumerate(parts))
+    feed = Feed()
+    feed.add(Event(topic, {**EXAMPLES[pattern], "session_id": None}, ts=NOON), now=NOON)
+    view = view_of(feed)
+    view.set_filter(">")
+    (line,) = lines_of(view, 120)
+    assert line[25:34] == f"{kind:<9}"
+    assert line[34:].strip().startswith(words)
+    assert topic not in line
+
+
+def test_every_kind_of_event_has_a_word_that_fits_and_odd_ones_make_no_fault() -> None:
+    for pattern, payload in EXAMPLES.items():
+        topic = pattern.replace("*", "x").replace(">", "x")
+        assert 0 < len(kind_of(topic)) <= WIDTH
+        for bad in (None, 7, "x", ["x"], [None], {"a": 1}, 1e400, True):
+            assert isinstance(summarise(topic, dict.fromkeys(payload, bad)), str)
+    assert kind_of("nonsense.of.somebody") == "nonsense"

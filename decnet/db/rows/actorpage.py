@@ -9,6 +9,7 @@ from typing import TypedDict
 from decnet.db.rows.linking import CampaignName, ListedIdentity, MemberSeen
 from decnet.db.rows.lists import AttackerTold, ListedAttacker, ListedSession
 from decnet.db.rows.notes import NoteRow
+from decnet.db.rows.struck import StruckSessions
 
 
 class OwnPlaybook(TypedDict):
@@ -84,4 +85,6 @@ class ActorPage(TypedDict):
     alerts: Sequence[str]
     """Open alerts on its identity."""
     amounts: Amounts
+    struck: Sequence[StruckSessions]
+    """How the keys of its newest recorded sessions came."""
     notes: Sequence[NoteRow]

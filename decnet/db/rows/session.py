@@ -11,6 +11,7 @@ from decnet.db.rows.intel import StoredAnswer
 from decnet.db.rows.lists import ListedTag
 from decnet.db.rows.recorder import EndedPayload
 from decnet.db.rows.story import FirstTimes, SessionTold
+from decnet.db.rows.struck import Struck
 
 
 class Attempt(TypedDict):
@@ -66,6 +67,8 @@ class SessionRows(NamedTuple):
     alike: Alike
     hosts: Sequence[str]
     """Hosts that it fetched from."""
+    struck: Struck | None = None
+    """How its keys came; None where no recording tells it."""
     baits: Sequence[BaitReadRow] = ()
     """Canary tokens that it read where they lie."""
 

@@ -7,6 +7,7 @@ from decnet.db.repository.lists.amounts import AmountsMixin
 from decnet.db.repository.lists.campaigns import CampaignsMixin
 from decnet.db.repository.lists.evidence import EvidenceMixin
 from decnet.db.repository.lists.linked import LinkedMixin
+from decnet.db.repository.lists.struck import StruckMixin
 from decnet.db.repository.lists.told import ToldMixin
 from decnet.db.repository.notes import NotesMixin
 from decnet.db.repository.recorder.attackers import AttackersMixin
@@ -24,6 +25,7 @@ class ActorPageMixin(
     NotesMixin,
     AmountsMixin,
     EvidenceMixin,
+    StruckMixin,
 ):
     """What other parts know of one attacker, together; read only."""
 
@@ -48,5 +50,6 @@ class ActorPageMixin(
             "recorded": await self.recorded(one["session_id"] for one in newest),
             "alerts": [alert["alert_id"] for alert in alerts],
             "amounts": await self.amounts_of(uuid, clear=clear),
+            "struck": await self.struck_by(uuid),
             "notes": await self.notes_of(SOURCE, uuid),
         }

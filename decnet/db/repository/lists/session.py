@@ -15,6 +15,7 @@ from decnet.db.repository.intel import IntelMixin
 from decnet.db.repository.lists.evidence import EvidenceMixin, Since
 from decnet.db.repository.lists.members import MembersMixin
 from decnet.db.repository.lists.novel import BEGINNING, history_of
+from decnet.db.repository.lists.struck import StruckMixin
 from decnet.db.repository.recorder.attackers import AttackersMixin
 from decnet.db.repository.recorder.naming import NamingMixin
 from decnet.db.repository.recorder.sessions import IN_ORDER, SessionsMixin
@@ -43,7 +44,8 @@ AT_ONCE = 500
 
 
 class SessionMixin(
-    IntelMixin, AttackersMixin, SessionsMixin, NamingMixin, MembersMixin, StoriesMixin, BaitsMixin, EvidenceMixin
+    IntelMixin, AttackersMixin, SessionsMixin, NamingMixin, MembersMixin, StoriesMixin, BaitsMixin, EvidenceMixin,
+    StruckMixin,
 ):  # fmt: skip
     """Questions over many tables about one session, or for its indicators."""
 
@@ -84,6 +86,7 @@ class SessionMixin(
             of,
             alike,
             hosts_found,
+            await self.struck_in(session_id),
             await self.bait_reads(session_id=session_id, limit=0),
         )
 
