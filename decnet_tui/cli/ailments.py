@@ -94,4 +94,6 @@ def bus_cure(error: str) -> str:
     """What the bus said, and what to do."""
     if "cannot be reached" in error:
         return f"{error}: start it, or correct bus.url, user and password (config file, or --bus)"
+    if "refused the credentials" in error:
+        return f"{error}: correct bus.user and bus.password, or token or nkeys_seed, in the config file; the server's own configuration names its users"
     return error

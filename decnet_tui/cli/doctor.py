@@ -8,9 +8,10 @@ import shutil
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -48,7 +49,7 @@ def doctor(
 
     async def ask() -> list[Finding]:
         own = [check(settings) for check in _CHECKS]
-        found = [await ask_of(settings) for ask_of in (_database, clock, _secrets, _bus, _health)]
+        found = [await ask_of(settings) for ask_of in (_database, _sensors, clock, _secrets, _bus, _health)]
         return [*own, *found]
 
     findings = common.run(ask)
@@ -116,8 +117,23 @@ def _rules(settings: Settings) -> Finding:
     return "rules", "FAIL" if not loaded.rules else "WARN" if broken else "ok", detail
 
 
-def _sensors(settings: Settings) -> Finding:
+async def _read_now(settings: Settings) -> list[dict[str, Any]]:
+    """Sensors of the engine that runs; none where it cannot be asked."""
+    now, beat_s = time.time(), settings.runtime.heartbeat_s
+    try:
+        beats = await _running(settings, now)
+    except DecnetError:
+        return []
+    alive = [beat for beat in beats if status_of(beat, now, beat_s) != "stale"]
+    return [row for beat in alive for row in rows_of(beat, now, beat_s)]
+
+
+async def _sensors(settings: Settings) -> Finding:
+    """The sensors of the settings; without any, those that a running engine was started with."""
     if not settings.sensors:
+        if rows := await _read_now(settings):
+            read = ", ".join(f"{row['kind']}={row['path']}" for row in rows)
+            return "sensors", "ok", f"none in the settings; the engine that runs reads {read}"
         return "sensors", "WARN", "none configured: --sensor cowrie=PATH, or --demo to look around"
     if bad := [said for spec in settings.sensors if (said := wrong_with(spec, settings))]:
         return "sensors", "FAIL", "; ".join(bad)
@@ -150,7 +166,6 @@ _CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     _data_dir,
     _disk,
     _rules,
-    _sensors,
     _demo,
     _terminal,
 )
@@ -205,18 +220,23 @@ async def _secrets(settings: Settings) -> Finding:
     return "secrets", "WARN", f"log-ins by other keys than {own or 'ours'}: {told}; {advice}"
 
 
+async def _running(settings: Settings, now: float) -> list[Mapping[str, Any]]:
+    """The last heartbeats of workers that were not stopped. Raises DecnetError where the database cannot be asked."""
+    async with common.repository(settings) as repo:
+        beats = [row["payload"] or {} for row in await repo.heartbeats()]
+    return [beat for beat in beats if status_of(beat, now, settings.runtime.heartbeat_s) != "stopped"]
+
+
 async def _health(settings: Settings) -> Finding:
     """What the workers say of themselves; an engine that stopped has nothing to say.
 
     A worker that waits for rules tags nothing, which is a failure.
     """
+    now, beat_s = time.time(), settings.runtime.heartbeat_s
     try:
-        async with common.repository(settings) as repo:
-            beats = [row["payload"] or {} for row in await repo.heartbeats()]
+        running = [(beat, status_of(beat, now, beat_s)) for beat in await _running(settings, now)]
     except DecnetError:
         return "health", "ok", "no engine has run yet, or its database cannot be asked"
-    now, beat_s = time.time(), settings.runtime.heartbeat_s
-    running = [(beat, state) for beat in beats if (state := status_of(beat, now, beat_s)) != "stopped"]
     if not running:
         return "health", "ok", "no engine runs"
     bad = [

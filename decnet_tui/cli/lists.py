@@ -44,7 +44,7 @@ Severity = Annotated[
     str | None, typer.Option("--severity", help="At least this bad: critical, high, medium, low or info.")
 ]
 Playbook = Annotated[
-    str | None, typer.Option("--playbook", help="Id of a playbook, for example pb-d79046e3982f.")
+    str | None, typer.Option("--playbook", help="Id of a playbook, for example pb-83a51757564e.")
 ]
 
 Country = Annotated[

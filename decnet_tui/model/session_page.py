@@ -30,7 +30,7 @@ class TaggedCommand(EndedCommand):
 LISTS = ("joined", "inputs", "downloads", "uploads", "forwards", "exploits", "extras")
 _FILES = frozenset({"downloads", "uploads"})
 _SCANS = frozenset({"cowrie.virustotal.scanfile", "cowrie.virustotal.scanurl"})
-_TIMES = frozenset({"ts", "started_at", "ended_at"})
+_TIMES = frozenset({"ts", "connected_at", "started_at", "ended_at"})
 _LONGEST = 2000
 _SHOWN_OF: Mapping[str, tuple[str, int]] = {
     "playbooks": ("playbook", 0), "hashes": ("hash", 8), "keys": ("key", 15), "credentials": ("log-in", 40),

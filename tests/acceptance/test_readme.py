@@ -30,7 +30,8 @@ from tests.sigmakit import sigma
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-MADE = {"commands.md"}
+COMMANDS = ROOT / "docs" / "commands.md"
+MADE = {COMMANDS.name}
 """Generated from what is tested where it stands."""
 _BLOCK = re.compile(r"(?ms)^( *)```(\w+)\n(.*?)^\1```")
 _MAKES = "makes an environment and takes minutes; CI runs it"
@@ -106,6 +107,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--headless", "--demo", "--until-idle", "0.5", "--data-dir", top / "state" / "decnet-tui", timeout=100
     )
     assert done.returncode == 0, done.stderr
+    (top / "listed").mkdir()
+    for command in (*LISTS.values(), "sessions", "attackers"):
+        done = cli(command, "--json", "--limit", "1000", "--data-dir", top / "state" / "decnet-tui")
+        (top / "listed" / command).write_bytes(done.stdout)
     rules = top / "sigma" / "rules" / "linux"
     rules.mkdir(parents=True)
     (rules / "a.yml").write_text(yaml.safe_dump(sigma()))
@@ -149,6 +154,33 @@ def _run(text: str, place: Path) -> tuple[int, str]:
     here = [str(place / word[1:]) if word.startswith("/srv/") else word for word in words[1:]]
     done = CliRunner().invoke(app, here, input=said)
     return done.exit_code, done.output
+
+
+_NAMES = re.compile(
+    r"\b(pb-[0-9a-f]{12}|(?:campaign[: ]|coverage )c-[0-9a-f]{4,8}|id:i-[0-9a-f]{4,8}|session [0-9a-f]{8}|attacker [0-9.]{7,15})\b"
+)
+"""Playbooks, campaigns, identities, sessions and addresses that a reader is shown how to ask for."""
+LISTS = {"pb-": "playbooks", "c-": "campaigns", "i-": "identities"}
+"""Beginning of a name → the list that has it."""
+MADE_UP = {"events.md"}
+"""Shows one made-up event for each topic."""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_who_and_what_the_guides_ask_for_is_in_the_demo(place: Path) -> None:
+    asked = {
+        found for page in (*PAGES, COMMANDS) if page.name not in MADE_UP for found in _NAMES.findall(page.read_text("utf-8"))
+    }  # fmt: skip
+    missing = []
+    for text in asked:
+        word = re.split("[: ]", text)[-1]
+        command = next((command for prefix, command in LISTS.items() if word.startswith(prefix)), "")
+        command = command or ("attackers" if "." in word else "sessions")
+        if f'"{re.sub("^[ci]-", "", word)}' not in (place / "listed" / command).read_text("utf-8"):
+            missing.append(text)
+    assert sorted(missing) == []
+    assert len(asked) >= 5
 
 
 def test_what_is_not_run_is_named_with_its_reason_and_nothing_else_is() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import venv
 import zipfile
 from importlib.metadata import Distribution, distribution
@@ -17,7 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.supply.wheel import UNDER_TEST
+from tests.supply.wheel import under_test
 
 ROOT = Path(__file__).parent.parent.parent
 URL = "postgresql://operator@127.0.0.1:1/nothing"
@@ -53,21 +52,11 @@ def _link(dist: Distribution, site: Path) -> None:
             target.symlink_to(dist.locate_file(file))
 
 
-def _wheel(place: Path) -> Path:
-    """The wheel that is under test, or in a checkout one that is made of it."""
-    if UNDER_TEST in os.environ:
-        return Path(os.environ[UNDER_TEST])
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = place.glob("decnet_tui-*.whl")
-    return wheel
-
-
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a fresh environment with the wheel."""
     place = tmp_path_factory.mktemp("bare")
-    wheel = _wheel(place)
+    wheel = under_test(place)
     venv.create(place / "env", with_pip=False)
     site = next((place / "env").glob("lib/python*/site-packages"))
     with zipfile.ZipFile(wheel) as archive:

@@ -1,4 +1,4 @@
-"""Twelve set-ups that do not work: ``doctor`` names the cause and the cure of each."""
+"""Fifteen set-ups that do not work: ``doctor`` names the cause and the cure of each."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from decnet.db import engine
 from decnet_tui.cli import doctor
 from decnet_tui.cli.main import app
 from tests.dbkit import migrated
+from tests.natskit import PASSWORD, USER, nats_server
 
 Patch = pytest.MonkeyPatch
 SetUp = Callable[[Path, Patch], Iterator[list[str]]]
@@ -44,6 +45,11 @@ def old_sqlite(place: Path, patch: Patch) -> Iterator[list[str]]:
 
 def nats_away(place: Path, patch: Patch) -> Iterator[list[str]]:
     yield ["--config", configured(place, "bus:\n  url: nats://127.0.0.1:1\n")]
+
+
+def wrong_bus_password(place: Path, patch: Patch) -> Iterator[list[str]]:
+    with nats_server(place / "nats") as url:
+        yield ["--config", configured(place, f"bus: {{url: '{url}', user: {USER}, password: wrong}}\n")]
 
 
 def wrong_password(place: Path, patch: Patch) -> Iterator[list[str]]:
@@ -119,6 +125,7 @@ AILMENTS = [
     Ailment(not_permitted, "data dir", "FAIL", "cannot be written", "change its owner or choose another with --data-dir"),
     Ailment(old_sqlite, "sqlite", "FAIL", "SQLite 3.31.1 is too old, 3.35 is needed", "run it with a newer Python"),
     Ailment(nats_away, "bus", "FAIL", "nats://127.0.0.1:1 cannot be reached", "start it, or correct bus.url"),
+    Ailment(wrong_bus_password, "bus", "FAIL", "refused the credentials", "correct bus.user and bus.password"),
     Ailment(wrong_password, "database", "FAIL", "InvalidPasswordError", "correct host, port, user and password in `db`"),
     Ailment(locked, "database", "FAIL", "the database is locked by", "end it, or wait for it"),
     Ailment(no_rules, "rules", "FAIL", "0 rules in", "name a directory with --rules"),
@@ -200,3 +207,11 @@ def test_a_set_up_that_works_has_none_of_them(tmp_path: Path) -> None:
     code, found, _ = asked(tmp_path, more)
     assert code == 0
     assert {result for check, (result, _) in found.items() if check != "terminal"} == {"ok"}, found
+
+
+def test_the_right_password_of_a_bus_is_no_ailment(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir(mode=0o700)
+    with nats_server(tmp_path / "nats") as url:
+        text = f"bus: {{url: '{url}', user: {USER}, password: {PASSWORD}}}\n"
+        _, found, _ = asked(tmp_path, ["--config", configured(tmp_path, text)])
+    assert found["bus"] == ("ok", "reachable")

@@ -48,6 +48,16 @@ def built(out: Path) -> Path:
     return wheels[-1]
 
 
+def under_test(place: Path) -> Path:
+    """The wheel that is under test, or in a checkout one that is made of it in ``place``."""
+    if UNDER_TEST in os.environ:
+        return Path(os.environ[UNDER_TEST])
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = place.glob("decnet_tui-*.whl")
+    return wheel
+
+
 def installed(wheel: Path, folder: Path) -> Path:
     """The Python of an environment with the wheel in it and, behind it, the libraries of this one."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)

@@ -662,7 +662,7 @@ def result(finding: doctor.Finding) -> str:
     return finding[1]
 
 
-def test_the_doctor_looks_at_each_thing_that_an_engine_needs(
+async def test_the_doctor_looks_at_each_thing_that_an_engine_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(data_dir=tmp_path / "d", rules=tmp_path)
@@ -675,10 +675,10 @@ def test_the_doctor_looks_at_each_thing_that_an_engine_needs(
     assert result(doctor._data_dir(settings)) == "FAIL"
     sensor = SensorSpec(kind="cowrie", path=tmp_path)
     seen = Settings(sensors=(sensor,))
-    assert result(doctor._sensors(seen)) == "FAIL"
+    assert result(await doctor._sensors(seen)) == "FAIL"
     monkeypatch.undo()
-    assert result(doctor._sensors(seen)) == "ok"
-    assert result(doctor._sensors(Settings())) == "WARN"
+    assert result(await doctor._sensors(seen)) == "ok"
+    assert result(await doctor._sensors(settings)) == "WARN"
     assert result(doctor._rules(settings)) == "FAIL"
     (tmp_path / "a.yaml").touch()
     assert result(doctor._rules(settings)) == "FAIL", "a file that does not load is no rule"

@@ -16,7 +16,7 @@ from decnet_tui.cli.main import app
 from tests.dbkit import migrated
 
 
-def found(data_dir: Path, *beats: dict[str, Any]) -> tuple[str, str]:
+def found(data_dir: Path, *beats: dict[str, Any], check: str = "health") -> tuple[str, str]:
     async def fill() -> None:
         repo = await BaseRepository.open(await migrated(data_dir / "decnet.sqlite"))
         for beat in beats:
@@ -25,7 +25,7 @@ def found(data_dir: Path, *beats: dict[str, Any]) -> tuple[str, str]:
 
     asyncio.run(fill())
     done = CliRunner().invoke(app, ["doctor", "--json", "--data-dir", str(data_dir)])
-    (row,) = [row for row in json.loads(done.stdout) if row["check"] == "health"]
+    (row,) = [row for row in json.loads(done.stdout) if row["check"] == check]
     return row["result"], row["detail"]
 
 
@@ -50,5 +50,25 @@ MISSING = {"kind": "cowrie", "path": "/l", "state": "missing"}
 )
 def test_what_the_workers_say(tmp_path: Path, beats: list[dict[str, Any]], result: str, words: str) -> None:
     said = found(tmp_path, *beats)
+    assert said[0] == result
+    assert words in said[1]
+
+
+READ = {"kind": "cowrie", "path": "/l", "state": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("more", "result", "words"),
+    [
+        ({}, "ok", "none in the settings; the engine that runs reads cowrie=/l"),
+        ({"ts": 1.0}, "WARN", "none configured"),
+        ({"state": "stopped"}, "WARN", "none configured"),
+        ({"sensors": []}, "WARN", "none configured"),
+    ],
+)
+def test_sensors_that_an_engine_was_started_with_are_not_missed(
+    tmp_path: Path, more: dict[str, Any], result: str, words: str
+) -> None:
+    said = found(tmp_path, {"worker": "sensors", "sensors": [READ], **more}, check="sensors")
     assert said[0] == result
     assert words in said[1]

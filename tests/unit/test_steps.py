@@ -19,6 +19,7 @@ from decnet_tui.model.session_page import (
     like_lines,
     login_text,
     next_line,
+    shown,
     verdict_line,
     where_line,
     who_line,
@@ -326,3 +327,9 @@ def test_what_to_do_next_is_said_of_what_is_bad_or_new_and_of_nothing_else() -> 
         line = next_line(session(told={**told, "severity": severity}))
         assert bool(line) is said
         assert len(line) <= 78
+
+
+def test_moments_of_a_session_are_shown_as_such() -> None:
+    for name in ("connected_at", "started_at", "ended_at", "ts"):
+        assert shown(name, 1_794_871_476.46) == "2026-11-16 23:24:36Z", name
+    assert shown("duration_s", 0.72) == "0.72"
