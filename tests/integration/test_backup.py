@@ -13,7 +13,7 @@ import pytest
 from tests.cowriegen import write_log
 from tests.programkit import cli, daemon, listed, run_until_idle, until
 
-LINES = 1500
+LINES = 1000
 
 
 def known(data_dir: Path) -> dict[str, set[Any]]:
@@ -31,6 +31,7 @@ def known(data_dir: Path) -> dict[str, set[Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_running_engine_is_saved_and_goes_on_elsewhere(tmp_path: Path) -> None:
     log, data, file, back = (
         tmp_path / "cowrie.json",
