@@ -44,6 +44,8 @@ _OF_KIND = and_(
     _TAG.c.tactic == _KIND.c.tactic,
 )
 """Which tags are of a kind: in the words of the index of rules, which has all that is asked for."""
+_BY_ONE = sql("SET LOCAL max_parallel_workers_per_gather = 0")
+"""Several processes would sort their parts on disk, which is twice the work for all."""
 Where = Sequence[ColumnElement[bool]]
 
 
@@ -146,7 +148,7 @@ async def _kinds(session: AsyncSession) -> dict[int, Kind]:
     columns = [_KIND.c[name] for name in ("kind_id", *Kind._fields)]
     return {
         kind: Kind(rule, technique, sub or None, tactic)
-        for kind, rule, technique, sub, tactic in await session.execute(select(*columns))
+        for kind, rule, technique, sub, tactic in (await session.execute(select(*columns))).all()
     }
 
 
@@ -174,11 +176,9 @@ async def _kept(
         listed.append(case((or_(_COUNT.c.last.is_(None), _COUNT.c.last < since), _COUNT.c.kind_id)))
     late = [_COUNT.c.last >= since] if span is not None and not span.older else []
     query = select(*own, *(_joined(column, dialect) for column in listed)).where(*late, *where).group_by(*own)
-    if (
-        dialect == "postgresql"
-    ):  # several processes would sort their parts on disk, which is twice the work for all
-        await session.execute(sql("SET LOCAL max_parallel_workers_per_gather = 0"))
-    return [_Row(*row) for row in await session.execute(query)]
+    if dialect == "postgresql":
+        await session.execute(_BY_ONE)
+    return [_Row(*row) for row in (await session.execute(query)).all()]
 
 
 async def _who(
@@ -224,7 +224,7 @@ async def _fewer(session: AsyncSession, since: datetime, apart: Where) -> _Span:
     counts: Counter[int] = Counter()
     for span in asked:
         own = select(func.count()).select_from(_TAG).where(_OF_KIND, tag_stands(), span).correlate(_KIND)
-        for kind, count in await session.execute(select(_KIND.c.kind_id, own.scalar_subquery())):
+        for kind, count in (await session.execute(select(_KIND.c.kind_id, own.scalar_subquery()))).all():
             counts[kind] += count
         if apart:
             joined = _TAG.join(_KIND, _OF_KIND)
