@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from decnet.db.sqlite_driver import SqliteConnection
 
-SCHEMA = "0029"
+SCHEMA = "0030"
 """The newest revision in ``migrations``; a test holds the two together."""
 BUSY_TIMEOUT_MS = 5000
 READ_TIMEOUT_MS = 2000

@@ -76,10 +76,14 @@ ASKED: dict[str, Callable[[BaseRepository], Awaitable[Any]]] = {
     "new techniques of a day": lambda repo: repo.new_techniques(DAY),
     "since a day": lambda repo: repo.since(DAY, NOW),
     "since a week": lambda repo: repo.since(WEEK, NOW),
+    "since a month": lambda repo: repo.since(MONTH, NOW),
     "since of everything": lambda repo: repo.since(0.0, NOW),
     "one day": lambda repo: repo.since(WEEK, WEEK + timedelta(days=1)),
     "summary of a day": lambda repo: gather(
         repo, NoRules(), Chosen("a day", DAY.timestamp()), 10.0, now=NOW.timestamp()
+    ),
+    "summary of everything": lambda repo: gather(
+        repo, NoRules(), Chosen("everything", 0.0), 10.0, now=NOW.timestamp()
     ),
     "the page of a session": lambda repo: repo.session_page("s0050000"),
     "indicators of a source": lambda repo: evidence_of(repo, attacker=IP),

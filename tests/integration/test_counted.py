@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.dialects import postgresql
 
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.conditions import Whose
+from decnet.db.repository.lists.counts import _joined
 from decnet.db.rows.lists import Counted, ListedTag
 from decnet.db.rows.ttp import TTPTag
+from decnet.db.tables import table
 from decnet.ids import attacker_id, identity_id
 from tests.dbkit import KINDS, open_repo
 
@@ -211,3 +214,10 @@ async def test_with_tags_of_no_time(repo: BaseRepository) -> None:
         )
     for moment in (None, START, START + timedelta(minutes=300), START + timedelta(minutes=800)):
         assert told(await repo.tag_counts(moment)) == expected(await repo.list_tags(moment, limit=0))
+
+
+def test_postgresql_is_told_in_which_order_kinds_are_joined() -> None:
+    """What is alike is worked out once: in another order it would look as if nobody had what another one has."""
+    count = table("tag_count").c
+    said = str(_joined(count.tags, "postgresql").compile(dialect=postgresql.dialect()))
+    assert said.endswith("ORDER BY tag_count.kind_id)")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import delete, update
 
 from decnet.db.repository import BaseRepository
 from decnet.db.repository.lists import since as since_module
@@ -15,8 +17,10 @@ from decnet.db.repository.lists import ties as ties_module
 from decnet.db.repository.lists.since import WIDE
 from decnet.db.repository.lists.since import _is_wide as is_wide_span
 from decnet.db.repository.lists.visits import Span
+from decnet.db.tables import table
 from decnet.events.ttp import SEVERITIES
 from decnet.ids import attacker_id, identity_id
+from decnet.keyed import login_label
 from tests.dbkit import KINDS, open_repo
 from tests.rowkit import emptied, left, put
 
@@ -215,6 +219,71 @@ async def test_the_rhythm_is_by_hours_and_of_a_long_span_by_days(repo: BaseRepos
     await old(repo)
     rows = await repo.since(NOW - 11 * DAY, NOW)
     assert (rows.bucket_s, [count for _, count in rows.rhythm]) == (86_400, [1, 3])
+
+
+async def test_the_rhythm_counts_each_session_once_at_the_edges_of_hours_and_spans(
+    repo: BaseRepository,
+) -> None:
+    """What is counted by the index is what a plain count of the sessions comes to."""
+    edge = timedelta(microseconds=1)
+    begin, end = BEGIN + timedelta(minutes=20), BEGIN + 9 * HOUR + timedelta(minutes=20)
+    moments = [begin - edge, begin, begin + edge, BEGIN + HOUR - edge, BEGIN + HOUR, BEGIN + 5 * HOUR, end - edge, end,
+               end + HOUR]  # fmt: skip
+    for number, moment in enumerate(moments):
+        await visit(repo, f"j{number}", A, moment)
+        await visit(repo, f"u{number}", A, moment, None)
+    await visit(
+        repo, "back", A, begin + HOUR, took=-2 * HOUR
+    )  # its clock went back: it ended before the span
+    await visit(repo, "whose", A, begin + HOUR)
+    async with repo.db.write() as session:
+        story = table("session_story")
+        await session.execute(
+            update(story).where(story.c.session_id == "whose").values(attacker_uuid=None)
+        )  # fmt: skip
+    inside = [moment for moment in moments if begin <= moment < end]
+    hours = Counter(moment.replace(minute=0, second=0, microsecond=0) for moment in inside)
+    rows = await repo.since(begin, end)
+    assert list(rows.rhythm) == sorted((hour, 2 * count) for hour, count in hours.items())
+    assert sum(count for _, count in rows.rhythm) == 12
+
+
+async def test_sources_behind_the_first_to_be_told_keep_times_and_ties(repo: BaseRepository) -> None:
+    """Details are read of those who are shown: whoever has no session left does not take another one's place."""
+    for number, ip in enumerate(IPS):
+        took = timedelta(minutes=number)
+        await visit(repo, f"s{number}", attacker_id(ip), BEGIN + HOUR + number * HOUR, took=took)
+        await visit(repo, f"r{number}", attacker_id(ip), BEGIN + HOUR / 2, None)
+    async with repo.db.write() as session:
+        own = table("session")
+        await session.execute(delete(own).where(own.c.session_id.in_(["s7", "s6", "s5", "s4", "s3", "s2"])))
+    rows = await repo.since(BEGIN, NOW, limit=1)
+    (one,) = rows.sources
+    assert (one["session_id"], one["sessions"]) == ("s1", 2)
+    assert (one["first"], one["last"]) == (BEGIN + HOUR / 2, BEGIN + 2 * HOUR + timedelta(minutes=1))
+    assert rows.totals["sources"] == 8
+    everybody = await repo.since(BEGIN, NOW, limit=0)
+    assert [row["session_id"] for row in everybody.sources] == ["s1", "s0"]
+
+
+async def test_a_name_that_is_empty_and_none_at_all_are_one_log_in(repo: BaseRepository) -> None:
+    await old(repo)
+    for number, (name, typed) in enumerate(((None, "a"), ("", "b"), ("root", "c"))):
+        row = {"credential_id": f"e{number}", "attacker_uuid": A, "username": name, "secret_hmac": "s1", "success": True,
+               "secret": typed, "session_id": f"of{number}", "first_seen": BEGIN + HOUR, "last_seen": BEGIN + HOUR}  # fmt: skip
+        await put(repo, "credential", row)
+        await put(repo, "credential", {**row, "credential_id": f"f{number}", "success": False})
+    found = (await repo.since(BEGIN, NOW)).credentials
+    assert [(one["name"], one["times"], one["session_id"]) for one in found.some] == [
+        ("", 2, "of0"),
+        ("root", 1, "of2"),
+    ]
+    shown = (await repo.since(BEGIN, NOW, clear=True)).credentials.some
+    assert [one["value"] for one in shown] == [login_label("", "s1", "b"), login_label("root", "s1", "c")]
+    assert [one["value"] for one in found.some] == [
+        login_label("", "s1", None),
+        login_label("root", "s1", None),
+    ]
 
 
 async def test_what_is_new_is_what_nobody_had_before_the_span(repo: BaseRepository) -> None:

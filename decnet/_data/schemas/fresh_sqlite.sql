@@ -217,8 +217,6 @@ CREATE TABLE session (
 	PRIMARY KEY (session_id)
 )
 ;
-CREATE INDEX ix_session_attacker ON session (attacker_uuid)
-;
 CREATE INDEX ix_session_keystrokes ON session (keystrokes_ref)
 ;
 CREATE INDEX ix_session_started ON session (started_at)
@@ -934,5 +932,11 @@ CREATE INDEX ix_session_thing_seen ON session_thing (seen_at, kind, value, sessi
 ;
 CREATE INDEX ix_session_story_attacker ON session_story (attacker_uuid, rank, seen_at, ended_at, playbook, session_id)
 ;
-INSERT INTO alembic_version (version_num) VALUES ('0029')
+CREATE INDEX ix_session_story_seen ON session_story (seen_at, ended_at) WHERE attacker_uuid IS NOT NULL
+;
+CREATE INDEX ix_credential_let_in ON credential (secret_hmac, username, first_seen, last_seen, session_id) WHERE success IS 1
+;
+CREATE INDEX ix_session_attacker ON session (attacker_uuid, ignored_by, decky_id)
+;
+INSERT INTO alembic_version (version_num) VALUES ('0030')
 ;

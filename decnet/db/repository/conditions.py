@@ -176,9 +176,8 @@ def tag_identity(tag: Any = _TAG) -> ColumnElement[Any]:
 
 def identity_is_shown(column: Any) -> ColumnElement[bool]:
     """Condition on a column of identity uuids: not all attackers of the identity that are known are marked."""
-    joined = _IDENTITY.join(_ATTACKER, _ATTACKER.c.attacker_uuid == _IDENTITY.c.attacker_uuid)
-    marked = select(_IDENTITY.c.identity_uuid).select_from(joined)
-    marked = marked.where(_ATTACKER.c.ignored_by.is_not(None), ~_has_shown_member(_IDENTITY.c.identity_uuid))
+    own = _IDENTITY.c.attacker_uuid.in_(_MARKED_ATTACKERS)
+    marked = select(_IDENTITY.c.identity_uuid).where(own, ~_has_shown_member(_IDENTITY.c.identity_uuid))
     return column.not_in(marked)  # type: ignore[no-any-return]
 
 

@@ -96,7 +96,7 @@ class SessionRow(Stored, table=True):
 
     __tablename__ = "session"
     __table_args__ = (
-        Index("ix_session_attacker", "attacker_uuid"),
+        Index("ix_session_attacker", "attacker_uuid", "ignored_by", "decky_id"),
         Index("ix_session_started", "started_at"),
         Index("ix_session_tagged", "tagged_at", "ended_at"),
         Index("ix_session_keystrokes", "keystrokes_ref"),
@@ -177,6 +177,12 @@ class Credential(Stored, table=True):
         Index("ix_credential_last_seen", "last_seen"),
         Index("ix_credential_first", "secret_hmac", "username", "first_seen"),
         Index("ix_credential_session", "session_id"),
+        Index(
+            "ix_credential_let_in",
+            *("secret_hmac", "username", "first_seen", "last_seen", "session_id"),
+            sqlite_where=sql("success IS 1"),
+            postgresql_where=sql("success IS true"),
+        ),
     )
     credential_id: str = text_key()
     attacker_uuid: str | None = text(None)

@@ -9,8 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Index
+from sqlalchemy import text as sql
 
 from decnet.db.schema.columns import Stored, json_column, moment, number, real, text, text_key
+
+OF_SOMEBODY = sql("attacker_uuid IS NOT NULL")
+"""What is counted by time: sessions whose source is known."""
 
 
 class SessionStory(Stored, table=True):
@@ -26,6 +30,12 @@ class SessionStory(Stored, table=True):
         Index(
             "ix_session_story_attacker",
             *("attacker_uuid", "rank", "seen_at", "ended_at", "playbook", "session_id"),
+        ),
+        Index(
+            "ix_session_story_seen",
+            *("seen_at", "ended_at"),
+            sqlite_where=OF_SOMEBODY,
+            postgresql_where=OF_SOMEBODY,
         ),
         Index(
             "ix_session_story_ended",

@@ -14,8 +14,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import ColumnElement, String, and_, case, cast, func, or_, select, union
+from sqlalchemy import ColumnElement, String, and_, case, cast, func, literal, or_, select, union
 from sqlalchemy import text as sql
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from decnet.db.repository.base import SqlRepository
 from decnet.db.repository.conditions import (
@@ -44,6 +45,9 @@ _OF_KIND = and_(
     _TAG.c.tactic == _KIND.c.tactic,
 )
 """Which tags are of a kind: in the words of the index of rules, which has all that is asked for."""
+_BY_ONE = sql("SET LOCAL max_parallel_workers_per_gather = 0")
+"""Several processes would sort their parts on disk, which is twice the work for all; more memory, and it would sort
+all rows rather than come to them in order by their key."""
 Where = Sequence[ColumnElement[bool]]
 
 
@@ -111,7 +115,7 @@ class CountsMixin(SqlRepository):
     async def _of_span(self, session: AsyncSession, where: Where, shown: Where) -> Counted:
         """Everybody's tags of a span, found by their times."""
         own = (_TAG.c.attacker_uuid, _TAG.c.identity_uuid)
-        query = select(*own, _joined(_KIND.c.kind_id, self.db.dialect)).select_from(
+        query = select(*own, _joined(_KIND.c.kind_id, self.db.dialect, _KIND.c.kind_id)).select_from(
             _TAG.join(_KIND, _OF_KIND)
         )
         found = (await session.execute(query.where(tag_stands(), *where).group_by(*own))).all()
@@ -146,7 +150,7 @@ async def _kinds(session: AsyncSession) -> dict[int, Kind]:
     columns = [_KIND.c[name] for name in ("kind_id", *Kind._fields)]
     return {
         kind: Kind(rule, technique, sub or None, tactic)
-        for kind, rule, technique, sub, tactic in await session.execute(select(*columns))
+        for kind, rule, technique, sub, tactic in (await session.execute(select(*columns))).all()
     }
 
 
@@ -174,11 +178,9 @@ async def _kept(
         listed.append(case((or_(_COUNT.c.last.is_(None), _COUNT.c.last < since), _COUNT.c.kind_id)))
     late = [_COUNT.c.last >= since] if span is not None and not span.older else []
     query = select(*own, *(_joined(column, dialect) for column in listed)).where(*late, *where).group_by(*own)
-    if (
-        dialect == "postgresql"
-    ):  # several processes would sort their parts on disk, which is twice the work for all
-        await session.execute(sql("SET LOCAL max_parallel_workers_per_gather = 0"))
-    return [_Row(*row) for row in await session.execute(query)]
+    if dialect == "postgresql":
+        await session.execute(_BY_ONE)
+    return [_Row(*row) for row in (await session.execute(query)).all()]
 
 
 async def _who(
@@ -208,11 +210,14 @@ async def _who(
     return out | {(attacker, ""): one for attacker, one in (await session.execute(query)).tuples()}
 
 
-def _joined(column: Any, dialect: str) -> Any:
-    """Numbers of a group as one text: of some hundred thousand it is much less to hand over."""
+def _joined(column: Any, dialect: str, by: Any = _COUNT.c.kind_id) -> Any:
+    """Numbers of a group as one text, in the order of its kinds: of some hundred thousand it is much less to hand over.
+
+    Those who have the same have the same text then. SQLite comes to them in this order by itself.
+    """
     if dialect == "sqlite":
         return func.group_concat(column)
-    return func.string_agg(cast(column, String), ",")
+    return func.string_agg(cast(column, String), aggregate_order_by(literal(","), by))
 
 
 async def _fewer(session: AsyncSession, since: datetime, apart: Where) -> _Span:
@@ -224,7 +229,7 @@ async def _fewer(session: AsyncSession, since: datetime, apart: Where) -> _Span:
     counts: Counter[int] = Counter()
     for span in asked:
         own = select(func.count()).select_from(_TAG).where(_OF_KIND, tag_stands(), span).correlate(_KIND)
-        for kind, count in await session.execute(select(_KIND.c.kind_id, own.scalar_subquery())):
+        for kind, count in (await session.execute(select(_KIND.c.kind_id, own.scalar_subquery()))).all():
             counts[kind] += count
         if apart:
             joined = _TAG.join(_KIND, _OF_KIND)

@@ -346,7 +346,8 @@ async def _session_counts(
     uuid, decky = _SESSION.c.attacker_uuid, _SESSION.c.decky_id
     chosen = and_(theirs, *_not_marked(_SESSION.c.ignored_by, ignored))
     query = select(uuid, func.count(), func.count(decky.distinct())).where(chosen).group_by(uuid)
-    return {key: (int(sessions), int(deckies)) for key, sessions, deckies in await session.execute(query)}
+    rows = (await session.execute(query)).all()
+    return {key: (int(sessions), int(deckies)) for key, sessions, deckies in rows}
 
 
 def _attacker_row(

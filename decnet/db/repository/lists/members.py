@@ -23,7 +23,7 @@ class MembersMixin(SqlRepository):
         query = select(_IDENTITY.c.merged_into, func.count()).group_by(_IDENTITY.c.merged_into)
         query = query.where(among(_IDENTITY.c.merged_into, sorted(set(identities)), self.db.dialect))
         async with self._read() as session:
-            return {str(identity): int(count) + 1 for identity, count in await session.execute(query)}
+            return {str(one): int(count) + 1 for one, count in (await session.execute(query)).all()}
 
     async def names_of_identity(self, identity_uuid: str) -> list[NamedMember]:
         """Address, attacker and own identity of each part of an identity as it is now, its own first; one query."""
@@ -44,7 +44,7 @@ class MembersMixin(SqlRepository):
         theirs = among(_IDENTITY.c.attacker_uuid, attackers, self.db.dialect)
         query = select(_IDENTITY.c.attacker_uuid, canonical).where(theirs)
         async with self._read() as session:
-            return {str(uuid): str(identity) for uuid, identity in await session.execute(query)}
+            return {str(uuid): str(identity) for uuid, identity in (await session.execute(query)).all()}
 
     async def attacker_count(self, ignored: bool = False) -> int:
         """Attackers that are stored; those of ignored sources count only with ``ignored``."""

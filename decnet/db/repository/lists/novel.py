@@ -114,45 +114,63 @@ class NovelMixin(CountsMixin):
     ) -> SomeNew:  # fmt: skip
         """Log-ins (name and secret) that opened the door in the span and that nobody tried before it."""
         hidden = [attacker_is_shown(_CREDENTIAL.c.attacker_uuid)] if marked else []
-        # Not the bare columns: their index would be gone through from end to end to group by it.
-        own = (
-            func.coalesce(_CREDENTIAL.c.username, "").label("username"),
-            func.coalesce(_CREDENTIAL.c.secret_hmac, "").label("secret_hmac"),
-        )
-        tried = (_CREDENTIAL.c.last_seen >= span.begin, _CREDENTIAL.c.first_seen < span.end)
-        query = select(
-            *own,
-            func.max(_CREDENTIAL.c.secret).label("secret"),
+        name, secret = func.coalesce(_CREDENTIAL.c.username, ""), _CREDENTIAL.c.secret_hmac
+        # Of a wide span all are counted: who was tried before it is left out below.
+        late = [] if span.wide else [_CREDENTIAL.c.last_seen >= span.begin]
+        tried = (*late, _CREDENTIAL.c.first_seen < span.end)
+        let_in = (_CREDENTIAL.c.success.is_(True), secret.is_not(None), *tried, *hidden)
+        # By the index of what opened the door, in its order; of a small part by their times: not by bare columns then.
+        own = (_CREDENTIAL.c.username, secret) if span.wide else (name, func.coalesce(secret, ""))
+        by_name = select(
+            own[0].label("username"),
+            own[1].label("secret_hmac"),
             func.min(_CREDENTIAL.c.first_seen).label("first_seen"),
             func.min(_CREDENTIAL.c.session_id).label("session_id"),
             func.count().label("times"),
-        ).where(_CREDENTIAL.c.success.is_(True), _CREDENTIAL.c.secret_hmac.is_not(None), *tried, *hidden)
+        )
+        some = by_name.where(*let_in).group_by(*own).subquery("some").c
+        named = func.coalesce(some.username, "")
+        seen = (
+            select(
+                named.label("username"),
+                some.secret_hmac,
+                func.min(some.first_seen).label("first_seen"),
+                func.min(some.session_id).label("session_id"),
+                func.sum(some.times).label("times"),
+            )
+            .where(some.first_seen >= span.begin)
+            .group_by(named, some.secret_hmac)
+            .subquery("seen")
+        )
         other = _CREDENTIAL.alias("other")
-        if span.wide:  # what nobody tried before is told by the index of it, and is all that is looked at
-            known = (other.c.secret_hmac, other.c.username)
-            tried_first = select(*known).where(other.c.secret_hmac.is_not(None)).group_by(*known)
-            first = tried_first.having(func.min(other.c.first_seen) >= span.begin).subquery("first")
-            nameless = and_(first.c.username.is_(None), _CREDENTIAL.c.username.is_(None))
-            named = or_(_CREDENTIAL.c.username == first.c.username, nameless)
-            same = and_(_CREDENTIAL.c.secret_hmac == first.c.secret_hmac, named)
-            query = query.select_from(first.join(_CREDENTIAL, same))
-        seen = query.group_by(*own).subquery("seen")
+        nameless = and_(seen.c.username == "", other.c.username.is_(None))
+        same = or_(other.c.username == seen.c.username, nameless)
+        before = (other.c.secret_hmac == seen.c.secret_hmac, same, other.c.first_seen < span.begin)
         new = select(seen, func.count().over().label("of"))
-        if not span.wide:
-            nameless = and_(seen.c.username == "", other.c.username.is_(None))
-            named = or_(other.c.username == seen.c.username, nameless)
-            before = (other.c.secret_hmac == seen.c.secret_hmac, named, other.c.first_seen < span.begin)
-            new = new.where(~select(other.c.credential_id).where(*before).exists())
+        new = new.where(~select(other.c.credential_id).where(*before).exists())
         order = (seen.c.first_seen.desc(), seen.c.username, seen.c.secret_hmac)
         rows = await self._rows(session, new.order_by(*order).limit(SHOWN))
+        typed = await _typed(session, [row["secret_hmac"] for row in rows], let_in) if clear else {}
         return _some(
             {
-                "value": login_label(row["username"], row["secret_hmac"], row["secret"] if clear else None),
+                "value": login_label(
+                    row["username"], row["secret_hmac"], typed.get((row["username"], row["secret_hmac"]))
+                ),
                 "name": row["username"],
                 **{name: row[name] for name in ("first_seen", "session_id", "times", "of")},
             }
             for row in rows
         )
+
+
+async def _typed(
+    session: AsyncSession, secrets: Sequence[str], where: Sequence[ColumnElement[bool]]
+) -> dict[tuple[str, str], str | None]:
+    """Secrets of log-ins as they were typed, where that was kept, by name and hash."""
+    own = (func.coalesce(_CREDENTIAL.c.username, ""), _CREDENTIAL.c.secret_hmac)
+    query = select(*own, func.max(_CREDENTIAL.c.secret)).where(_CREDENTIAL.c.secret_hmac.in_(secrets), *where)
+    rows = (await session.execute(query.group_by(*own))).all()
+    return {(name, secret): typed for name, secret, typed in rows}
 
 
 def _some(rows: Any) -> SomeNew:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import func, select
 
 from decnet.db.repository.attribution.alerts import AlertsMixin
-from decnet.db.repository.base import Row, chunks, shaped
+from decnet.db.repository.base import CHUNK, Row, chunks, shaped
 from decnet.db.repository.conditions import anybody_is_marked
 from decnet.db.repository.fleet import FleetMixin
 from decnet.db.repository.journal import JournalMixin
 from decnet.db.repository.lists.novel import BEGINNING, NovelMixin, history_of, with_news
-from decnet.db.repository.lists.ties import ties_of
-from decnet.db.repository.lists.visits import NOT_JUDGED, Span, counts_in, rhythm_of, sources_in
+from decnet.db.repository.lists.ties import TIED, ties_of
+from decnet.db.repository.lists.visits import NOT_JUDGED, Span, counts_in, rhythm_of, sources_in, times_in
 from decnet.db.repository.recorder.attackers import AttackersMixin
 from decnet.db.repository.runtime.work import WorkMixin
 from decnet.db.rows.since import SinceRows, SomeNew, SourceSince, SpanTotals, Tie
@@ -125,23 +125,31 @@ class SinceMixin(FleetMixin, WorkMixin, AlertsMixin, AttackersMixin, JournalMixi
                 top,
                 key=lambda r: (r["rank"], r["session_id"] not in news, -r["others"], -r["begun"].timestamp()),
             )
-            details: dict[str, Row] = {}
-            for some in chunks([row["session_id"] for row in top]):
-                for row in await self._rows(session, _details(some)):
-                    details[row["session_id"]] = row
-            found = [(row, details[row["session_id"]]) for row in top if row["session_id"] in details]
-            ranked = [_source(row, one, new, row["session_id"] in news) for row, one in found]
+            ranked: list[SourceSince] = []
+            for some in chunks(top, max(limit, TIED) if limit else CHUNK):
+                rows = await self._rows(session, _details([row["session_id"] for row in some]))
+                details = {row["session_id"]: row for row in rows}
+                ends = await _ends(session, span, marked, [row["attacker_uuid"] for row in some])
+                found = [(row, details[row["session_id"]]) for row in some if row["session_id"] in details]
+                ranked += [
+                    _source({**row, **ends[row["attacker_uuid"]]}, one, new, row["session_id"] in news)
+                    for row, one in found
+                ]
+                if limit and len(ranked) >= max(limit, TIED):
+                    break
             worst = [one["attacker_uuid"] for one in ranked if one["severity"] not in (None, "info")]
             return ranked, ranks, await ties_of(session, worst, span.begin, marked)
 
     async def _rhythm(self, span: Span, marked: bool, bucket_s: int) -> list[tuple[datetime, int]]:
         async with self._read() as session:
-            rhythm = await session.execute(rhythm_of(span, marked, bucket_s, self.db.dialect))
-            return [(_bucket(text), int(count)) for text, count in rhythm]
+            told: Counter[str] = Counter()
+            for query in rhythm_of(span, marked, bucket_s, self.db.dialect):
+                told.update({str(text): int(count) for text, count in (await session.execute(query)).all()})
+            return [(_bucket(text), count) for text, count in sorted(told.items()) if count]
 
     async def _counts(self, span: Span, before: Sequence[Span], marked: bool) -> list[Row]:
         async with self._read() as session:
-            return await self._rows(session, counts_in(span, before, marked))
+            return await self._rows(session, counts_in(span, before, marked, self.db.dialect))
 
     async def _news(self, new: Span | None, marked: bool, *, clear: bool) -> list[Any]:
         """Sources that are new, then files, hosts, keys and log-ins."""
@@ -171,7 +179,7 @@ class SinceMixin(FleetMixin, WorkMixin, AlertsMixin, AttackersMixin, JournalMixi
 
     async def _sources(self, session: AsyncSession, span: Span, marked: bool, limit: int) -> _Sources:
         most = max(LOOKED_AT, limit) if limit else 2**31 - 1
-        rows = await self._rows(session, sources_in(span, marked, most))
+        rows = await self._rows(session, sources_in(span, marked, most, self.db.dialect))
         top = [row for row in rows if row["attacker_uuid"] is not None]
         return _Sources(top, {int(row["rank"]): row for row in rows if row["attacker_uuid"] is None})
 
@@ -250,6 +258,16 @@ async def _new_sources(session: AsyncSession, new: Span) -> int:
     return int(
         (await session.execute(select(func.count()).select_from(_ATTACKER).where(*where))).scalar_one()
     )
+
+
+async def _ends(session: AsyncSession, span: Span, marked: bool, sources: Sequence[str]) -> dict[str, Row]:
+    """When the first session of each began (``first``), and the last end of one (``ended``, epoch seconds, if any)."""
+    found: dict[str, Row] = {}
+    for uuid, first, ended in (await session.execute(times_in(span, marked, sources))).all():
+        known = found.get(uuid, {"first": first, "ended": ended})
+        both = [end for end in (known["ended"], ended) if end is not None]
+        found[uuid] = {"first": min(known["first"], first), "ended": max(both, default=None)}
+    return found
 
 
 def _details(sessions: Sequence[str]) -> Any:
