@@ -251,18 +251,20 @@ async def _live(session: AsyncSession, where: Where) -> Sequence[Any]:
 
 
 def _of_tags(kinds: Mapping[int, Kind], live: Sequence[Any]) -> Counted:
+    """The tags that were counted one by one; a kind that the table of kinds lacks after all gets a number of its own."""
     ids = {kind: number for number, kind in kinds.items()}
     tags: Counter[int] = Counter()
     ones: dict[tuple[str | None, str], set[int]] = {}
     last: dict[int, datetime] = {}
     for *said, attacker, seen, who, count in live:
-        number = ids[Kind(*said)]
+        number = ids.setdefault(Kind(*said), -len(ids) - 1)
         tags[number] += count
         if seen is not None:
             last[number] = max(seen, last.get(number, seen))
         ones.setdefault((attacker, who), set()).add(number)
+    known = {number: kind for kind, number in ids.items()}
     return Counted(
-        kinds, tags, last, [OneCounted(*one, ",".join(map(str, some))) for one, some in ones.items()]
+        known, tags, last, [OneCounted(*one, ",".join(map(str, some))) for one, some in ones.items()]
     )
 
 
@@ -275,6 +277,7 @@ def _of_both(
 ) -> Counted:
     """What is kept, of a span, with what was counted by the tags themselves."""
     apart = _of_tags(kinds, live)
+    kinds = apart.kinds
     tags = {kind: apart.tags.get(kind, 0) for kind in kinds}
     if span is None or span.older:
         for (listed, counts), times in Counter((row.kinds, row.tags or "") for row in rows).items():
