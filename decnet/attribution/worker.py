@@ -182,10 +182,13 @@ class AttributionWorker(Worker):
         }
 
     def unfinished(self) -> str:
-        """Sessions that are not linked yet, and what their links change for others."""
-        if self.links.waiting:
-            return f"{self.links.waiting} sessions to link"
+        """What links of sessions change for others."""
         return "links to follow" if self.links.behind else ""
+
+    async def owed(self, repo: BaseRepository) -> str:
+        """Sessions that are not linked yet, counted as they are now: the job looks at them once in a while only."""
+        waiting = await repo.link_due_count() if self.links.settings.enabled else 0
+        return f"{waiting} sessions to link" if waiting else ""
 
     async def stop(self) -> None:
         """Lets another engine link, and says so."""

@@ -78,7 +78,7 @@ class IdleWatch:
             left["sensors"] = "not at the end of their files, or not all of it is stored by the broker"
         if not left:
             for name, runner in self.supervisor.runners.items():
-                own = runner.worker.unfinished()
+                own = runner.worker.unfinished() or await runner.worker.owed(self.supervisor.repo)
                 if text := own or (await self._backlog(runner) if runner.worker.topics else ""):
                     left[name] = text
         if not left and (rows := await self.supervisor.repo.outbox_count()):

@@ -139,6 +139,10 @@ class Worker(ABC):
         """Work of its own beside the topics that an engine waits for when it works until idle."""
         return ""
 
+    async def owed(self, repo: BaseRepository) -> str:
+        """The same of rows that wait for a job of this worker, which may not have looked at them yet."""
+        return ""
+
     async def stop(self) -> None:  # noqa: B027
         """Runs once after the last batch."""
 

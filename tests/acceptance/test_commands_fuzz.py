@@ -160,7 +160,8 @@ def test_no_stream_writes_what_a_terminal_obeys(hostile: World) -> None:
         publish(place.url, [*payloads(STREAMED, Dice(SEED + 5)), *malformed(), said("the-last")])
         read_until(screens, lambda s: b"the-last" in s.raw, START_S)
         assert all(screen.child.isalive() for screen in screens)
-    for screen, least in ((text, 1000), (as_json, STREAMED), (dumb, STREAMED * 0.75)):
+    # As text a topic with words of its own shows of a body only what it names: marks come with the others.
+    for screen, least in ((text, 400), (as_json, STREAMED), (dumb, STREAMED * 0.75)):
         written = Written(bytes(screen.raw))
         assert written.shapes.keys() <= {"'\\r'", "'\\n'"}, written.shapes
         assert not obeyed(written.text), [hex(ord(c)) for c in obeyed(written.text)]

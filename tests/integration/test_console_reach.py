@@ -58,14 +58,14 @@ async def pages(app: DecnetApp, pilot: Any) -> AsyncIterator[str]:
     """Every view, then the pages inside its lines, each inside the one before; named by the way there."""
     for key, name in KEYS:
         await pilot.press(key)
-        await shows(app, pilot, settled(app, name))
+        await shows(app, pilot, settled(app, name), limit=20)
         yield name
         for _ in range(LEVELS):
             inside = next((one for at in standing(app) if isinstance(one := below(app, at), Level)), None)
             if inside is None:
                 break
             app.enter(inside)
-            await shows(app, pilot, lambda: app.view.loaded_at or not app.view.stored)
+            await shows(app, pilot, lambda: app.view.loaded_at or not app.view.stored, limit=20)
             yield f"{name} > {' > '.join(app.view.crumbs())}"
         if isinstance(app.view, LevelsView):
             app.view.home()

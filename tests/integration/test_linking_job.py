@@ -459,7 +459,12 @@ async def test_what_changes_for_everybody_is_followed_in_time_and_waited_for(
         await recorded(repo, events_of(BY_NAME["key_hub"]["lines"], tmp_path))
         worker = AttributionWorker(Settings())
         monkeypatch.setattr(link_job, "BUSY_S", 0.0)
+        due = await repo.link_due_count()
+        assert await worker.owed(repo) == f"{due} sessions to link", "also before the job has looked"
+        off = AttributionWorker(Settings(linking={"enabled": False}))
+        assert await off.owed(repo) == ""
         await worker.links.run(repo)
+        assert await worker.owed(repo) == ""
         assert worker.health()["linking_behind"] is True
         assert worker.unfinished() == "links to follow"
         await worker.links.run(repo)

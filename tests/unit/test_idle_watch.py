@@ -19,12 +19,12 @@ class World:
 
     def __init__(self) -> None:
         self.rows = self.retries = 0
-        self.own = ""
+        self.own = self.waits = ""
         self.at_the_end = True
         self.behind = 0
         self.backlog: ConsumerInfo | Exception = ConsumerInfo(0, 0, 0, 0)
         self.asked: list[str] = []
-        worker = SimpleNamespace(name="ttp", topics=("a.>",), unfinished=lambda: self.own)
+        worker = SimpleNamespace(name="ttp", topics=("a.>",), unfinished=lambda: self.own, owed=self.owed)
         consumer = SimpleNamespace(info=self.info)
         self.runner = SimpleNamespace(worker=worker, consumer=consumer, state="ok", stats=WorkerStats())
         self.supervisor: Any = SimpleNamespace(runners={"ttp": self.runner}, repo=self)
@@ -34,6 +34,10 @@ class World:
         if isinstance(self.backlog, Exception):
             raise self.backlog
         return self.backlog
+
+    async def owed(self, repo: object) -> str:
+        assert repo is self
+        return self.waits
 
     async def failures_waiting(self, worker: str) -> int:
         self.asked.append(worker)
@@ -116,6 +120,8 @@ async def test_a_worker_without_a_consumer_yet_is_not_idle_but_one_without_topic
     assert await watch.work_left() == {}
     world.own = "busy"
     assert await watch.work_left() == {"ttp": "busy"}, "its own work counts all the same"
+    world.own, world.waits = "", "2 rows"
+    assert await watch.work_left() == {"ttp": "2 rows"}, "and rows that a job has not looked at yet"
 
 
 @in_skipped_time
