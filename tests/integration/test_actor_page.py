@@ -170,7 +170,9 @@ async def test_pages_and_commands_say_who_struck_the_keys_and_why(lite: BaseRepo
     said = "by a script: whole lines at a time  0.50"
     app = DecnetApp(SETTINGS, session=StoreSession(lite))
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("3", "enter")
+        await pilot.press("3")
+        await shows(app, pilot, IP)
+        await pilot.press("enter")
         await shows(
             app, pilot, "keys     by a script 1, typed by hand 1 of 2 recorded: whole lines at a time"
         )
